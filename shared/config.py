@@ -1,0 +1,222 @@
+"""Settings: click options with a named environment variable, checked together.
+
+Every setting of a daemon is declared with ``setting(...)``. Its raw text is checked by
+``Checker``, which collects all mistakes and reports them in one ``ConfigError`` before any socket
+opens. A secret is read from its variable or, with ``_FILE`` appended to the name, from a file.
+"""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar, cast
+from urllib.parse import urlsplit
+
+import click
+
+from shared.errors import ConfigError, OperatorError
+
+T = TypeVar("T")
+
+# Linux: sun_path holds 108 bytes with its terminating zero (unix(7)).
+IPC_PATH_BYTES_MAX: Final = 107
+DEFAULT_RUN_DIR: Final = "var/run"
+DEFAULT_USAGE_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/usage.sock"
+DEFAULT_RPC_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/rpc.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens. Port 0 means any free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """``HOST:PORT``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def setting(
+    name: str,
+    *,
+    default: str | None = None,
+    help: str,  # noqa: A002 - click's own name for it
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A click option ``--some-name`` for the setting ``SOME_NAME``; its value stays text.
+
+    ``help`` says what it is with its unit and bound. click shows the variable and the default.
+    """
+    flag = "--" + name.lower().replace("_", "-")
+    return click.option(
+        flag,
+        name.lower(),
+        default=default,
+        envvar=name,
+        show_envvar=True,
+        show_default=default is not None,
+        help=help,
+        metavar="TEXT",
+    )
+
+
+class Checker:
+    """Turns raw settings into values and remembers every mistake on the way."""
+
+    def __init__(self, settings: Mapping[str, str | None]) -> None:
+        """Take the keyword arguments that click collected."""
+        self._settings = settings
+        self._problems: list[str] = []
+
+    def value(self, name: str, parse: Callable[[str], T]) -> T:
+        """The setting ``name``, parsed. ``parse`` raises ``ValueError`` with "expected …"."""
+        raw = self._settings.get(name.lower())
+        if raw is None or raw == "":
+            self.problem(f"{name}: found nothing; set {name} or {_flag(name)}")
+            return cast(T, None)  # finish() raises before anybody looks at it
+        return self._parsed(name, raw, parse)
+
+    def optional(self, name: str, parse: Callable[[str], T]) -> T | None:
+        """Like ``value``, but an unset or empty setting is None."""
+        raw = self._settings.get(name.lower())
+        return None if raw is None or raw == "" else self._parsed(name, raw, parse)
+
+    def secret(self, name: str) -> str | None:
+        """The text of ``NAME``, or of the file that ``NAME_FILE`` names; None when neither is set.
+
+        Never shown in a message. Secrets have no command-line option: arguments are public.
+        """
+        try:
+            return read_secret(name)
+        except ConfigError as exc:
+            self.problem(str(exc))
+            return None
+
+    def problem(self, line: str) -> None:
+        """Note a mistake that only shows between settings."""
+        self._problems.append(line)
+
+    def finish(self) -> None:
+        """Raise one ``ConfigError`` that lists everything that was wrong."""
+        if self._problems:
+            raise ConfigError("; ".join(self._problems), hint="run with --help for every setting")
+
+    def _parsed(self, name: str, raw: str, parse: Callable[[str], T]) -> T:
+        try:
+            return parse(raw)
+        except ValueError as exc:
+            self.problem(f"{name}: found {raw!r}, {exc}")
+            return cast(T, None)
+
+
+def read_secret(name: str) -> str | None:
+    """The secret ``name`` from its variable or its ``_FILE``; raises ``ConfigError``."""
+    text, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if text is not None and path is not None:
+        raise ConfigError(f"{name} and {name}_FILE are both set; keep one")
+    if path is None:
+        return text
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigError(f"{name}_FILE: cannot read {path}: {reason}") from exc
+
+
+# --- parsers: text in, value out, ValueError("expected …") ---------------------------------------
+
+
+def address(text: str) -> Address:
+    """``HOST:PORT`` or ``[IPV6]:PORT``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("expected HOST:PORT with a port from 0 to 65535, e.g. 127.0.0.1:8080")
+    return Address(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))  # noqa: S104
+
+
+def endpoint(text: str) -> str:
+    """A ZeroMQ endpoint: ``ipc://PATH``, or ``tcp://LOOPBACK:PORT``."""
+    scheme, _, rest = text.partition("://")
+    if scheme == "ipc" and rest:
+        if len(os.fsencode(rest)) > IPC_PATH_BYTES_MAX:
+            raise ValueError(f"expected a path of at most {IPC_PATH_BYTES_MAX} bytes")
+        return text
+    if scheme == "tcp":
+        host = address(rest).host
+        if not _is_loopback(host):
+            raise ValueError("expected a loopback address: plain TCP must not leave this machine")
+        return text
+    raise ValueError("expected ipc://PATH or tcp://127.0.0.1:PORT")
+
+
+def websocket_url(text: str) -> str:
+    """A provider's base URL; http(s) is read as ws(s). No query, no fragment, no trailing slash."""
+    parts = urlsplit(text)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected ws://, wss://, http:// or https:// with a host and no query")
+    try:
+        _ = parts.port  # urlsplit checks the port only when it is asked for
+    except ValueError:
+        raise ValueError("expected a port from 0 to 65535") from None
+    return parts._replace(scheme=scheme, path=parts.path.rstrip("/")).geturl()
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A number from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of ``choices``, in any case."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in {choice.lower() for choice in choices}:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return next(choice for choice in choices if choice.lower() == text.lower())
+
+    return parse
+
+
+# --- what every command line does with an error --------------------------------------------------
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run a click command; an ``OperatorError`` becomes one line on stderr and its exit code."""
+    try:
+        command.main(standalone_mode=False)
+    except OperatorError as exc:
+        click.echo(f"{Path(sys.argv[0]).name}: {exc}", err=True)
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.lower().replace("_", "-")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,333 @@
+"""What travels between gateway and accountd, as values and as bytes. Pure: no socket, no clock.
+
+Usage goes one way, gateway to accountd, as a ZeroMQ multipart message::
+
+    [ producer (16 bytes) | sequence (uint64, big endian) | payload (msgpack map) ]
+
+The envelope stays readable when the payload is not, so that a bad payload can still be counted as
+received and put into quarantine. A payload carries its version; unknown fields are ignored, an
+unknown version is refused. Requests and replies (``Request``, ``Reply``) travel over
+DEALER/ROUTER in msgpack maps of the same kind.
+
+Decoding never raises anything but ``WireError``, whatever the bytes are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+import msgpack
+
+VERSION: Final = 1
+PRODUCER_BYTES: Final = 16
+SEQUENCE_BYTES: Final = 8
+SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
+
+# A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
+# would cut the connection, and a resend would cut it again for ever.
+MESSAGE_BYTES_MAX: Final = 64 * 1024
+# What of an unreadable usage object is kept: with its envelope it must fit into one message.
+RAW_USAGE_CHARS_MAX: Final = 8 * 1024
+
+# A 60-minute session at the providers' fastest reported rates stays far below this.
+TOKENS_PER_RESPONSE_MAX: Final = 10_000_000
+# A gateway sends 5; more is allowed so that the batch size can change without a new version.
+RESPONSES_PER_BATCH_MAX: Final = 1_000
+ID_CHARS_MAX: Final = 256
+EPOCH_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
+
+
+class RejectReason(StrEnum):
+    """Why usage could not be applied; the ``reason`` column of ``rejected_usage``."""
+
+    UNREADABLE = "unreadable"  # not a msgpack map
+    UNKNOWN_VERSION = "unknown_version"
+    BAD_FIELD = "bad_field"  # a field is missing, of the wrong type or out of bounds
+    ABSURD_COUNT = "absurd_count"  # token counts that no provider can mean
+    UNREADABLE_USAGE = "unreadable_usage"  # the provider's own usage object made no sense
+    UNKNOWN_ACCOUNT = "unknown_account"
+    OUT_OF_RANGE = "out_of_range"  # the balance would leave the 64-bit range
+
+
+class WireError(Exception):
+    """A message could not be read; ``reason`` says why in one word, the text in one line."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one response, or the sum of several.
+
+    ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
+    is part of the input, thoughts are part of the output; none is ever added on top.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_text_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    input_cached_tokens: int = 0
+    output_text_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_thought_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Field by field sum."""
+        return Usage(*(getattr(self, n) + getattr(other, n) for n in USAGE_FIELDS))
+
+
+USAGE_FIELDS: Final = tuple(f.name for f in fields(Usage))
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """The usage of up to ``RESPONSES_PER_BATCH_MAX`` responses of one session and one model.
+
+    One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
+    (Unix time, milliseconds) at the last response.
+    """
+
+    account_id: str
+    session_id: str
+    provider: str
+    model: str
+    kind: str
+    responses: int
+    response_ids: tuple[str, ...]
+    usage: Usage
+    metered_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidUsage:
+    """A usage object of the provider that the gateway could not read: quarantined, not charged.
+
+    ``raw`` is its JSON text, cut at ``RAW_USAGE_CHARS_MAX``; ``detail`` says what was wrong.
+    """
+
+    account_id: str
+    session_id: str
+    provider: str
+    model: str
+    response_id: str
+    detail: str
+    raw: str
+    metered_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A received usage message before its payload is looked at."""
+
+    producer: bytes
+    sequence: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One RPC call: ``method`` and its named parameters."""
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a ``Request``: a ``result``, or the ``error`` (code, message)."""
+
+    result: Any = None
+    error: tuple[str, str] | None = None
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+def encode_envelope(producer: bytes, sequence: int, payload: bytes) -> list[bytes]:
+    """The frames of a usage message. ``sequence`` counts from 1 without holes."""
+    assert len(producer) == PRODUCER_BYTES
+    assert 1 <= sequence <= SEQUENCE_MAX
+    assert len(payload) + PRODUCER_BYTES + SEQUENCE_BYTES <= MESSAGE_BYTES_MAX
+    return [producer, sequence.to_bytes(SEQUENCE_BYTES, "big"), payload]
+
+
+def decode_envelope(frames: Sequence[bytes]) -> Envelope:
+    """Read the frames of a usage message; raises ``WireError`` when it is not one."""
+    if len(frames) != 3:
+        raise WireError(RejectReason.UNREADABLE, f"found {len(frames)} frames, expected 3")
+    producer, sequence_bytes, payload = frames
+    if len(producer) != PRODUCER_BYTES:
+        raise WireError(
+            RejectReason.UNREADABLE, f"producer of {len(producer)} bytes, expected {PRODUCER_BYTES}"
+        )
+    if len(sequence_bytes) != SEQUENCE_BYTES:
+        raise WireError(
+            RejectReason.UNREADABLE,
+            f"sequence of {len(sequence_bytes)} bytes, expected {SEQUENCE_BYTES}",
+        )
+    sequence = int.from_bytes(sequence_bytes, "big")
+    if not 1 <= sequence <= SEQUENCE_MAX:
+        raise WireError(RejectReason.UNREADABLE, f"sequence {sequence} is out of range")
+    return Envelope(producer, sequence, payload)
+
+
+def encode_usage(message: UsageBatch | InvalidUsage) -> bytes:
+    """The payload for ``message``."""
+    body: dict[str, Any] = {"v": VERSION}
+    for f in fields(message):
+        body[f.name] = getattr(message, f.name)
+    if isinstance(message, UsageBatch):
+        body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(message.usage, n))}
+    else:
+        body["kind"] = "invalid"
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode_usage(payload: bytes) -> UsageBatch | InvalidUsage:
+    """Read and check a payload; raises ``WireError`` with the reason when it cannot be applied."""
+    body = _unpack_map(payload)
+    kind = _text(body, "kind")
+    if kind == "invalid":
+        return InvalidUsage(
+            **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
+            response_id=_text(body, "response_id"),
+            detail=_text(body, "detail", chars_max=1024),
+            raw=_text(body, "raw", chars_max=RAW_USAGE_CHARS_MAX),
+            metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
+        )
+    responses = _integer(body, "responses", 1, RESPONSES_PER_BATCH_MAX)
+    return UsageBatch(
+        **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
+        kind=kind,
+        responses=responses,
+        response_ids=_texts(body, "response_ids"),
+        usage=_usage(body, responses),
+        metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
+    )
+
+
+def _usage(body: Mapping[str, Any], responses: int) -> Usage:
+    counts = body.get("usage")
+    if not isinstance(counts, dict):
+        raise WireError(RejectReason.BAD_FIELD, f"usage: found {_shown(counts)}, expected a map")
+    tokens_max = responses * TOKENS_PER_RESPONSE_MAX
+    values = {n: _count(counts, n, tokens_max) for n in USAGE_FIELDS}
+    if values["total_tokens"] < values["input_tokens"] + values["output_tokens"]:
+        raise WireError(RejectReason.ABSURD_COUNT, "total_tokens is less than input plus output")
+    return Usage(**values)
+
+
+def _count(counts: Mapping[str, Any], name: str, tokens_max: int) -> int:
+    value = counts.get(name, 0)
+    # bool is a subclass of int: True would be charged as one token.
+    if type(value) is not int or not 0 <= value <= tokens_max:
+        raise WireError(
+            RejectReason.ABSURD_COUNT,
+            f"{name}: found {_shown(value)}, expected an integer from 0 to {tokens_max}",
+        )
+    return value
+
+
+# --- requests and replies ------------------------------------------------------------------------
+
+
+def encode_request(request: Request) -> bytes:
+    """The payload for ``request``."""
+    body = {"v": VERSION, "method": request.method, "params": dict(request.params)}
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode_request(payload: bytes) -> Request:
+    """Read a request; raises ``WireError``."""
+    body = _unpack_map(payload)
+    params = body.get("params", {})
+    if not isinstance(params, dict) or not all(isinstance(k, str) for k in params):
+        raise WireError(RejectReason.BAD_FIELD, f"params: found {_shown(params)}, expected a map")
+    return Request(_text(body, "method"), params)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The payload for ``reply``."""
+    body: dict[str, Any] = {"v": VERSION}
+    if reply.error is not None:
+        body["error"] = {"code": reply.error[0], "message": reply.error[1]}
+    else:
+        body["result"] = reply.result
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """Read a reply; raises ``WireError``."""
+    body = _unpack_map(payload)
+    error = body.get("error")
+    if error is None:
+        return Reply(result=body.get("result"))
+    if not isinstance(error, dict):
+        raise WireError(RejectReason.BAD_FIELD, f"error: found {_shown(error)}, expected a map")
+    return Reply(error=(_text(error, "code"), _text(error, "message", chars_max=4096)))
+
+
+# --- checked access to untrusted maps ------------------------------------------------------------
+
+
+def _unpack_map(payload: bytes) -> dict[str, Any]:
+    try:
+        body = msgpack.unpackb(payload, strict_map_key=True)
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as exc:
+        raise WireError(RejectReason.UNREADABLE, f"not msgpack: {type(exc).__name__}") from exc
+    if not isinstance(body, dict):
+        raise WireError(RejectReason.UNREADABLE, f"found {_shown(body)}, expected a map")
+    version = body.get("v")
+    if type(version) is not int or version != VERSION:
+        raise WireError(
+            RejectReason.UNKNOWN_VERSION, f"version {_shown(version)}, expected {VERSION}"
+        )
+    return body
+
+
+def _text(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or len(value) > chars_max:
+        raise WireError(
+            RejectReason.BAD_FIELD,
+            f"{name}: found {_shown(value)}, expected at most {chars_max} characters",
+        )
+    return value
+
+
+def _texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = body.get(name)
+    if not isinstance(values, list) or len(values) > RESPONSES_PER_BATCH_MAX:
+        raise WireError(RejectReason.BAD_FIELD, f"{name}: found {_shown(values)}, expected a list")
+    return tuple(_text({name: value}, name) for value in values)
+
+
+def _integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = body.get(name)
+    if type(value) is not int or not low <= value <= high:
+        raise WireError(
+            RejectReason.BAD_FIELD,
+            f"{name}: found {_shown(value)}, expected an integer from {low} to {high}",
+        )
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value for an error line: its type, and its text when that is short and harmless."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, (bool, int, float)):
+        return repr(value)[:40]
+    return f"a {type(value).__name__}"
