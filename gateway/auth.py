@@ -1,0 +1,53 @@
+"""Where a client may put its key, and how the key travels on: as a hash. Pure.
+
+The key is looked for in the places that the providers' own SDKs use. It is hashed here; only the
+hash leaves the gateway, and neither key nor hash is ever logged or passed to a provider.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from websockets.datastructures import Headers
+
+# rslive_v1_ and 24 random bytes in hex, as the original system made them.
+_KEY: Final = re.compile(r"rslive_v1_[0-9a-f]{48}")
+KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
+# Answered to a client that offers it. The subprotocol with the key is never echoed.
+REALTIME_SUBPROTOCOL: Final = "realtime"
+# In this order: the providers' own names, then the original system's.
+KEY_PARAMETERS: Final = ("key", "access_token", "rs_key")
+KEY_HEADERS: Final = ("api-key", "x-goog-api-key")
+
+
+def offered_subprotocols(headers: Headers) -> list[str]:
+    """The subprotocols that the client offers, in its order."""
+    values = headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+def find_key(headers: Headers, query: Sequence[tuple[str, str]]) -> str | None:
+    """The client's key, or None when there is none in any known place."""
+    return next((key for key in _candidates(headers, query) if key), None)
+
+
+def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for value in headers.get_all("Authorization"):
+        scheme, _, token = value.strip().partition(" ")
+        if scheme.lower() in ("bearer", "token"):
+            yield token.strip()
+    for name in KEY_HEADERS:
+        yield from (value.strip() for value in headers.get_all(name))
+    for protocol in offered_subprotocols(headers):
+        if protocol.startswith(KEY_SUBPROTOCOL):
+            yield protocol.removeprefix(KEY_SUBPROTOCOL)
+    for name in KEY_PARAMETERS:
+        yield from (value for parameter, value in query if parameter == name)
+
+
+def hash_key(key: str) -> str | None:
+    """The SHA-256 of a key in hex, or None when ``key`` cannot be one of ours."""
+    if _KEY.fullmatch(key) is None:
+        return None
+    return hashlib.sha256(key.encode()).hexdigest()

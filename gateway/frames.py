@@ -1,0 +1,158 @@
+"""Finds the frames in a WebSocket byte stream by looking at their headers only. Pure.
+
+``FrameScanner`` takes bytes as they arrive and gives back whole frames as they came: payloads are
+neither unmasked nor copied when a read holds exactly one frame. What RFC 6455 forbids ends the
+stream with a ``Violation`` that carries the close code for it. The rules and their codes are those
+of ``websockets``, against which the tests hold this module.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from gateway.limits import MESSAGE_BYTES_MAX
+
+_HEADER_BYTES_MIN: Final = 2
+_CONTROL_BYTES_MAX: Final = 125  # RFC 6455 section 5.5
+
+
+class Opcode(IntEnum):
+    """Frame opcodes (RFC 6455 section 5.2)."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+# Plain integers beside the enum: comparing with an IntEnum member costs ten times as much.
+_CONTINUATION: Final = int(Opcode.CONTINUATION)
+_CLOSE: Final = int(Opcode.CLOSE)
+_DATA_OPCODES: Final = frozenset({_CONTINUATION, int(Opcode.TEXT), int(Opcode.BINARY)})
+_CONTROLS: Final = frozenset({int(Opcode.CLOSE), int(Opcode.PING), int(Opcode.PONG)})
+
+
+class Frame(NamedTuple):
+    """One whole frame: ``raw`` is header, mask and payload; the payload starts at ``start``."""
+
+    opcode: int
+    is_final: bool
+    start: int
+    raw: bytes
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is a close, ping or pong frame."""
+        return self.opcode >= _CLOSE
+
+    @property
+    def continues(self) -> bool:
+        """Whether this is a later fragment of a message."""
+        return self.opcode == _CONTINUATION
+
+
+class Violation(NamedTuple):
+    """The peer broke RFC 6455; ``close_code`` is what to fail the connection with."""
+
+    close_code: int
+    reason: str
+
+
+class FrameScanner:
+    """Splits one direction of one connection into frames.
+
+    ``expects_mask`` is true for what a client sent (section 5.1). After a violation the scanner
+    ignores everything.
+    """
+
+    __slots__ = (
+        "_expects_mask", "_message_bytes", "_message_bytes_max", "_needed", "_pending",
+        "in_message", "violation",
+    )  # fmt: skip
+
+    def __init__(self, *, expects_mask: bool, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._expects_mask = expects_mask
+        self._message_bytes_max = message_bytes_max
+        self._message_bytes = 0
+        self._pending = bytearray()
+        self._needed = 0
+        self.in_message = False
+        self.violation: Violation | None = None
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that ``data`` completes, in order; look at ``violation`` afterwards."""
+        if self.violation is not None:
+            return []
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._needed:
+                return []
+            data = bytes(self._pending)
+            self._pending.clear()
+        frames: list[Frame] = []
+        position, end = 0, len(data)
+        while (frame := self._take(data, position, end)) is not None:
+            frames.append(frame)
+            position += len(frame.raw)
+        if position < end and self.violation is None:
+            self._pending += memoryview(data)[position:]
+        return frames
+
+    def _take(self, data: bytes, position: int, end: int) -> Frame | None:
+        """The frame at ``position``; None when it is incomplete (see ``_needed``) or refused."""
+        if end - position < _HEADER_BYTES_MIN:
+            self._needed = _HEADER_BYTES_MIN
+            return None
+        first, second = data[position], data[position + 1]
+        start, size = 2, second & 0x7F
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            if end - position < start:
+                self._needed = start
+                return None
+            size = int.from_bytes(data[position + 2 : position + start], "big")
+        violation = self._check(first, is_masked=second >= 0x80, size=size)
+        if violation is not None:
+            self.violation = violation
+            return None
+        if second >= 0x80:
+            start += 4
+        self._needed = start + size
+        if self._needed > end - position:
+            return None
+        opcode, is_final = first & 0x0F, first >= 0x80
+        if opcode < _CLOSE:
+            self.in_message = not is_final
+            self._message_bytes = 0 if is_final else self._message_bytes + size
+        whole = not position and self._needed == end
+        return Frame(
+            opcode, is_final, start, data if whole else data[position : position + self._needed]
+        )
+
+    def _check(self, first: int, *, is_masked: bool, size: int) -> Violation | None:
+        """What section 5 forbids, as soon as the header shows it."""
+        opcode = first & 0x0F
+        if is_masked is not self._expects_mask:
+            return Violation(1002, "incorrect masking")
+        if first & 0x70:
+            return Violation(1002, "reserved bits must be 0")
+        if opcode not in _DATA_OPCODES:
+            return self._check_control(first, size)
+        if self.in_message is not (opcode == _CONTINUATION):
+            expected = "expected a continuation frame"
+            return Violation(1002, expected if self.in_message else "unexpected continuation frame")
+        if self._message_bytes + size > self._message_bytes_max:
+            return Violation(1009, f"message over {self._message_bytes_max} bytes")
+        return None
+
+    def _check_control(self, first: int, size: int) -> Violation | None:
+        if first & 0x0F not in _CONTROLS:
+            return Violation(1002, "invalid opcode")
+        if size > _CONTROL_BYTES_MAX:
+            return Violation(1002, "control frame too long")
+        if first < 0x80:
+            return Violation(1002, "fragmented control frame")
+        if first & 0x0F == _CLOSE and self.in_message:
+            return Violation(1002, "incomplete fragmented message")
+        return None

@@ -1,0 +1,275 @@
+"""One WebSocket connection after its opening handshake: whole frames in, bytes out.
+
+A leg owns a transport. Data frames go to its ``sink`` as they came; control frames go to the
+``websockets`` protocol object, which owns pings, closes and their states. Everything that a leg
+writes is whole frames, so control frames always fall on a frame boundary.
+
+Who gets a leg's frames is decided by its sink alone. When the other side is gone the sink is
+exchanged for one that does not know it: nothing can reach a peer that nobody refers to.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from gateway.frames import Frame, FrameScanner, Opcode
+from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+
+NO_STATUS: Final = 1005  # RFC 6455 section 7.4.1: never on the wire
+ABNORMAL: Final = 1006
+_PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a leg ended: the peer's close code and reason, or 1006 and ours."""
+
+    code: int
+    reason: str
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the connection broke instead of being closed."""
+        return self.code == ABNORMAL
+
+
+class Sink(Protocol):
+    """Who gets what a leg receives."""
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Data frames, whole and in order."""
+
+    def end(self, ended: Ended) -> None:
+        """Nothing more will come. Called once, after the last frame."""
+
+
+class Nobody:
+    """The sink of a leg that nobody listens to any more."""
+
+    __slots__ = ()
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Forget the frames."""
+
+    def end(self, ended: Ended) -> None:
+        """Nobody waits for the end."""
+
+
+class Leg(asyncio.Protocol):
+    """A connection to a client or to a provider. Subclasses do the opening handshake."""
+
+    def __init__(
+        self, protocol: ServerProtocol | ClientProtocol, *, expects_mask: bool, sink: Sink
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._protocol = protocol
+        self._scanner = FrameScanner(expects_mask=expects_mask)
+        self._transport: asyncio.Transport | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._stalled_since: float | None = None
+        self._held_pong = b""
+        self._has_ended = False
+        self._is_reading_paused = False
+        self._is_mid_message = False
+        self._heard_at = self._pinged_at = self._loop.time()
+        self.sink: Sink = sink
+        # The leg whose frames are written here: it is paused while this one cannot keep up.
+        self.feeder: Leg | None = None
+
+    # --- for the session --------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can be sent: no close was sent or received and the connection stands."""
+        return self._protocol.state is State.OPEN and not self._has_ended
+
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether the peer does not take what is sent."""
+        return self._stalled_since is not None
+
+    def write(self, frames: Sequence[Frame]) -> None:
+        """Forward data frames. Only sinks of an open peer call this."""
+        if self._transport is None or not frames:
+            return
+        if len(frames) == 1:
+            self._transport.write(frames[0].raw)
+        else:
+            self._transport.writelines([frame.raw for frame in frames])
+        self._is_mid_message = not frames[-1].is_final
+
+    def send_event(self, text: bytes) -> None:
+        """Send a message of our own, unless that would tear a fragmented one in two."""
+        if self.is_open and not self._is_mid_message:
+            self._protocol.send_text(text)
+            self._flush()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the closing handshake; the connection is cut when the peer does not answer."""
+        if not self.is_open:
+            return
+        if code == NO_STATUS:
+            self._protocol.send_close()
+        else:
+            self._protocol.send_close(code, _fitting(reason))
+        self._flush()
+        self.resume_reading()  # the answer to the close must be heard
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the peer; TCP slows it down."""
+        if self._transport is not None and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._transport is not None and self._is_reading_paused:
+            self._is_reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def check(self, now: float) -> None:
+        """Called every second: cut a stalled or silent peer, ping a quiet one."""
+        if self._stalled_since is not None and now - self._stalled_since > STALLED_S:
+            self._lose(f"took nothing for {STALLED_S:g} s")
+        elif self._is_reading_paused:
+            self._heard_at = now  # it is we who are not listening
+        elif now - self._heard_at > IDLE_S:
+            self._lose(f"silent for {IDLE_S:g} s")
+        elif now - max(self._heard_at, self._pinged_at) > PING_S and self.is_open:
+            self._pinged_at = now
+            self._protocol.send_ping(b"")
+            self._flush()
+
+    # --- for the event loop -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        self._heard_at = self._loop.time()
+        self._receive_frames(data)
+
+    def eof_received(self) -> None:
+        """Called by the event loop; returning None closes the transport."""
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop, once, whatever ended the connection."""
+        self._protocol.receive_eof()
+        self._transport = None
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        if self.feeder is not None:
+            self.feeder.resume_reading()
+        self._end(Ended(ABNORMAL, _loss_reason(exc)))
+
+    def pause_writing(self) -> None:
+        """Called by the event loop when the peer does not keep up."""
+        self._stalled_since = self._loop.time()
+        if self.feeder is not None:
+            self.feeder.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Called by the event loop when the peer has caught up."""
+        self._stalled_since = None
+        if self._held_pong and self._transport is not None:
+            self._transport.write(self._held_pong)
+            self._held_pong = b""
+        if self.feeder is not None:
+            self.feeder.resume_reading()
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _receive_frames(self, data: bytes) -> None:
+        frames = self._scanner.feed(data)
+        if any(frame.is_control for frame in frames):
+            self._receive_mixed(frames)
+        elif frames and not self._has_ended:
+            self.sink.take(frames)
+        violation = self._scanner.violation
+        if violation is not None and not self._has_ended:
+            self._protocol.fail(violation.close_code, violation.reason)
+            self._flush()
+            self._end(Ended(violation.close_code, violation.reason))
+
+    def _receive_mixed(self, frames: Sequence[Frame]) -> None:
+        data_frames: list[Frame] = []
+        for frame in frames:
+            if self._has_ended:
+                return
+            if not frame.is_control:
+                data_frames.append(frame)
+                continue
+            if data_frames:
+                self.sink.take(data_frames)
+                data_frames = []
+            self._receive_control(frame)
+        if data_frames and not self._has_ended:
+            self.sink.take(data_frames)
+
+    def _receive_control(self, frame: Frame) -> None:
+        self._protocol.receive_data(frame.raw)
+        self._protocol.events_received()
+        self._flush()
+        if frame.opcode == Opcode.CLOSE:
+            close = self._protocol.close_rcvd or Close(1002, "invalid close frame")
+            self._end(Ended(int(close.code), close.reason))
+
+    def _flush(self) -> None:
+        """Write what the protocol object has to say, then see whether it waits for the end."""
+        for data in self._protocol.data_to_send():
+            if self._transport is None or self._transport.is_closing():
+                continue
+            if not data:
+                self._half_close()
+            elif self.is_write_paused and data[0] == _PONG_FIRST_BYTE:
+                # RFC 6455 section 5.5.3 lets us answer only the latest of several pings, so a
+                # peer that pings without reading cannot fill our memory with pongs.
+                self._held_pong = data
+            else:
+                self._transport.write(data)
+        if self._protocol.close_expected() and self._close_timer is None:
+            self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+
+    def _half_close(self) -> None:
+        assert self._transport is not None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _lose(self, reason: str) -> None:
+        self._end(Ended(ABNORMAL, reason))
+        self.abort()
+
+    def _end(self, ended: Ended) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        sink, self.sink = self.sink, Nobody()
+        sink.end(ended)
+
+
+def _fitting(reason: str) -> str:
+    """A close reason cut to the 123 bytes that a control frame leaves for it."""
+    return reason.encode()[:123].decode(errors="ignore")
+
+
+def _loss_reason(exc: Exception | None) -> str:
+    return "connection closed without a close frame" if exc is None else type(exc).__name__

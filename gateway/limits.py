@@ -1,0 +1,54 @@
+"""Every bound of the gateway, each with its reason beside it."""
+
+from typing import Final
+
+# An input_audio_buffer.append may carry 15 MiB (OpenAI's API reference); our cap lets it pass.
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+
+# The SDKs give an opening handshake 10 s; a request above 16 KiB is not one of theirs.
+HANDSHAKE_S: Final = 10.0
+HANDSHAKE_BYTES_MAX: Final = 16 * 1024
+
+DIAL_S: Final = 10.0
+
+# What a client may say before its provider is there: about 15 s of 24 kHz audio. Past it reading
+# from the client pauses, nothing is dropped.
+PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
+
+# One leg's unsent bytes before reading from the other leg pauses: half a second of the fastest
+# provider's audio, and small enough that 10,000 stalled sessions fit into memory.
+WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
+
+# A peer that takes nothing for this long is gone: a live one reads at least at the pace of speech.
+STALLED_S: Final = 30.0
+
+# A ping every 30 s keeps middleboxes from forgetting a silent connection; a peer from which nothing
+# came for 120 s, not even the pongs, is gone.
+PING_S: Final = 30.0
+IDLE_S: Final = 120.0
+
+# Providers end a session at 60 minutes with an event of their own, which must arrive first; ours
+# catches a provider that does not.
+SESSION_S_MAX: Final = 3_610.0
+
+# How long a provider leg may outlive its client, to hear what the last response cost.
+DRAIN_S: Final = 10.0
+
+# How long a peer may take to answer a close frame.
+CLOSE_S: Final = 5.0
+
+# Usage is sent after so many responses, or so long after the first unsent one.
+BATCH_RESPONSES: Final = 5
+BATCH_S: Final = 30.0
+
+# Batches held while accountd is away: hours of a busy gateway, about 100 MB.
+OUTBOX_BATCHES_MAX: Final = 100_000
+
+# Response ids remembered for recognising a repeated event; a session has far fewer responses.
+RESPONSE_IDS_MAX: Final = 4_096
+
+# Authorizations under way at once; more than that means that accountd does not keep up.
+AUTHORIZATIONS_MAX: Final = 1_000
+
+assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX

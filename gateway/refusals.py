@@ -1,0 +1,94 @@
+"""Answers before the upgrade: plain HTTP with a JSON body that says what was wrong. Pure."""
+
+import email.utils
+import http
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+RETRY_AFTER_S: Final = 1
+
+_TYPE_BY_STATUS: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "invalid_request_error",
+    503: "service_unavailable",
+}
+# What accountd answers to a key, and the HTTP status for it.
+_STATUS_BY_CODE: Final = {
+    "invalid_api_key": 401,
+    "expired_api_key": 401,
+    "insufficient_credits": 402,
+    "account_disabled": 403,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client is not let in. ``code`` is for programs, ``message`` for people."""
+
+    status: int
+    code: str
+    message: str
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        error = {"type": _TYPE_BY_STATUS[self.status], "code": self.code, "message": self.message}
+        response = json_response(self.status, {"error": error})
+        if self.status == 503:
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return response
+
+
+def bad_request(message: str, *, code: str = "bad_request") -> Refusal:
+    """400: the request cannot be understood."""
+    return Refusal(400, code, message)
+
+
+def not_found(message: str, *, code: str = "not_found") -> Refusal:
+    """404: no such path, provider or model here."""
+    return Refusal(404, code, message)
+
+
+def missing_key() -> Refusal:
+    """401: no key anywhere."""
+    return Refusal(
+        401,
+        "invalid_api_key",
+        "found no API key; send 'Authorization: Bearer rslive_v1_…', the subprotocol"
+        " openai-insecure-api-key.<key>, or ?rs_key=",
+    )
+
+
+def refused_key(code: str, message: str) -> Refusal:
+    """What accountd said about the key; an unknown code means that it cannot decide now."""
+    status = _STATUS_BY_CODE.get(code)
+    return (
+        unavailable("accountd could not decide")
+        if status is None
+        else Refusal(status, code, message)
+    )
+
+
+def unavailable(message: str) -> Refusal:
+    """503: not now, try again."""
+    return Refusal(503, "service_unavailable", message)
+
+
+def json_response(status: int, body: object) -> Response:
+    """A complete JSON answer after which the connection closes."""
+    content = json.dumps(body).encode()
+    headers = Headers(
+        {
+            "Date": email.utils.formatdate(usegmt=True),
+            "Connection": "close",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+        }
+    )
+    return Response(status, http.HTTPStatus(status).phrase, headers, content)
