@@ -128,9 +128,10 @@ class Leg(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the peer; TCP slows it down."""
-        if self._transport is not None and not self._is_reading_paused:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
+        if self._transport is None or self._is_reading_paused or self._transport.is_closing():
+            return
+        self._is_reading_paused = True
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes again."""
@@ -164,10 +165,11 @@ class Leg(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._receive_frames(data)
 
-    def eof_received(self) -> None:
-        """Called by the event loop; returning None closes the transport."""
+    def eof_received(self) -> bool:
+        """Called by the event loop; a false answer closes the transport."""
         self._protocol.receive_eof()
         self._flush()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop, once, whatever ended the connection."""

@@ -1,0 +1,87 @@
+"""Runs a gateway: opens everything in order, waits for a signal, closes everything in reverse."""
+
+import asyncio
+import signal
+import socket
+from typing import Final
+
+import structlog
+import zmq.asyncio
+
+from gateway.accounts import Accounts
+from gateway.config import GatewayConfig
+from gateway.limits import CLOSE_S, DRAIN_S
+from gateway.providers.openai import OpenAI
+from gateway.server import Gateway
+from gateway.usage import UsageSender
+from shared.config import Address
+from shared.errors import ConfigError, ExitCode
+from shared.ops import OpsServer
+from shared.transport import LINGER_MS
+
+log = structlog.get_logger()
+
+BACKLOG: Final = 1024
+
+
+async def run(config: GatewayConfig) -> ExitCode:
+    """Serve until SIGTERM or SIGINT; everything that was metered is handed over before the end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listener = _listen(config)
+    context = zmq.asyncio.Context()
+    # The same ZeroMQ context, with sockets that do not wait.
+    usage = UsageSender(zmq.Context(context), config.usage_endpoint)
+    accounts = Accounts(context, config.rpc_endpoint)
+    accounts.start()
+    provider = OpenAI(base_url=config.openai_base_url, api_key=config.openai_api_key)
+    gateway = Gateway(accounts=accounts, usage=usage, provider=provider)
+    ops = _open_ops(config, gateway)
+    server = await loop.create_server(gateway.make_leg, sock=listener, backlog=BACKLOG)
+    _announce(listener, ops)
+    await stop.wait()
+
+    log.info("draining")
+    gateway.is_draining = True
+    server.close()
+    await gateway.drain(DRAIN_S + 2 * CLOSE_S)
+    unsent = await usage.close(LINGER_MS / 1000)
+    await accounts.close()
+    if ops is not None:
+        await asyncio.to_thread(ops.close)
+    await asyncio.to_thread(context.term)
+    log.info("stopped", batches=usage.outbox.last_sequence, undelivered=unsent)
+    return ExitCode.NOT_NOW if unsent else ExitCode.DONE
+
+
+def _listen(config: GatewayConfig) -> socket.socket:
+    address = config.listen
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((address.host, address.port))
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(
+            f"GATEWAY_LISTEN: cannot listen on {address}: {exc.strerror}",
+            hint="stop what listens there, choose another address, or share the port between"
+            " gateways with GATEWAY_REUSE_PORT=yes",
+        ) from exc
+    return listener
+
+
+def _open_ops(config: GatewayConfig, gateway: Gateway) -> OpsServer | None:
+    if config.ops_listen is None:
+        return None
+    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready)
+
+
+def _announce(listener: socket.socket, ops: OpsServer | None) -> None:
+    host, port = listener.getsockname()[:2]
+    line = f"ready gateway listen={Address(host, port)}"
+    print(line + (f" ops={ops.address}" if ops else ""), flush=True)  # noqa: T201 - for scripts

@@ -1,0 +1,52 @@
+"""The command ``rts-gateway``."""
+
+import sys
+
+import click
+import uvloop
+
+from gateway import app
+from gateway.config import load
+from shared import config, logs
+from shared.config import setting
+
+
+@click.group()
+@click.version_option(package_name="realtime-switch")
+def cli() -> None:
+    """Relay voice sessions to the provider and meter them."""
+
+
+@cli.command()
+@setting("GATEWAY_LISTEN", default="127.0.0.1:8080", help="Where clients connect, HOST:PORT.")
+@setting(
+    "GATEWAY_REUSE_PORT", default="no", help="yes: several gateways share the port (SO_REUSEPORT)."
+)
+@setting("GATEWAY_OPS_LISTEN", help="A second port for /healthz and /readyz, HOST:PORT.")
+@setting(
+    "OPENAI_BASE_URL",
+    default="https://api.openai.com/v1",
+    help="The provider; /realtime is appended. Its key: OPENAI_API_KEY or OPENAI_API_KEY_FILE.",
+)
+@setting(
+    "ACCOUNTD_USAGE_ENDPOINT",
+    default=config.DEFAULT_USAGE_ENDPOINT,
+    help="accountd's usage socket: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting(
+    "ACCOUNTD_RPC_ENDPOINT",
+    default=config.DEFAULT_RPC_ENDPOINT,
+    help="accountd's request socket: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
+@setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
+def serve(**settings: str | None) -> None:
+    """Serve until SIGTERM, then let responses finish and hand over all usage."""
+    loaded = load(settings)
+    logs.configure(service="gateway", level=loaded.log_level, as_json=loaded.log_as_json)
+    sys.exit(uvloop.run(app.run(loaded)))
+
+
+def main() -> None:
+    """Entry point of ``rts-gateway``."""
+    config.run(cli)

@@ -1,0 +1,147 @@
+"""The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP answer."""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from gateway.auth import REALTIME_SUBPROTOCOL
+from gateway.leg import Leg, Nobody
+from gateway.limits import CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S
+from gateway.refusals import bad_request
+
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class Phase(Enum):
+    """How far the opening handshake is."""
+
+    REQUEST = auto()  # reading the request's head
+    ADMISSION = auto()  # the gateway decides; nothing is read
+    UPGRADED = auto()  # frames
+    ANSWERED = auto()  # a plain HTTP answer was sent; the connection closes
+
+
+class Door(Protocol):
+    """Who decides about clients."""
+
+    def knock(self, leg: "ClientLeg", request: Request) -> None:
+        """A complete request arrived on ``leg``: upgrade it or answer it, now or later."""
+
+    def gone(self, leg: "ClientLeg") -> None:
+        """The connection of ``leg`` is closed."""
+
+
+class ClientLeg(Leg):
+    """A connection from a client."""
+
+    def __init__(self, door: Door) -> None:
+        self._server_protocol = ServerProtocol(select_subprotocol=_select_subprotocol)
+        super().__init__(self._server_protocol, expects_mask=True, sink=Nobody())
+        self._door = door
+        self._head = bytearray()
+        self._phase = Phase.REQUEST
+        self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client still waits for its answer."""
+        return self._phase is Phase.ADMISSION and self._transport is not None
+
+    def accept(self, request: Request) -> Response:
+        """The answer that would upgrade ``request``; its status is not 101 if it cannot be."""
+        return self._server_protocol.accept(request)
+
+    def why_not(self) -> str:
+        """Why ``accept`` would not upgrade."""
+        return str(self._server_protocol.handshake_exc)
+
+    def upgrade(self, response: Response) -> None:
+        """Send the answer of ``accept``: from here on there are frames."""
+        self._phase = Phase.UPGRADED
+        self._server_protocol.send_response(response)
+        self._flush()
+
+    def start_reading(self) -> None:
+        """Take frames: the sink is in place."""
+        self.resume_reading()
+        rest, self._head = bytes(self._head), bytearray()
+        if rest:
+            super().data_received(rest)
+
+    def answer(self, response: Response) -> None:
+        """Send a plain HTTP answer and close.
+
+        What the client still sends is read and dropped for a while: closing on unread bytes would
+        reset the connection, and the client might never see the answer.
+        """
+        if self._transport is None:
+            return
+        self._phase = Phase.ANSWERED
+        self._transport.write(response.serialize())
+        self._half_close()
+        self.resume_reading()
+        self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+
+    # --- for the event loop -----------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop: the request first, frames after the upgrade."""
+        if self._phase is Phase.UPGRADED:
+            super().data_received(data)
+        elif self._phase is not Phase.ANSWERED:
+            self._head += data
+            if self._phase is Phase.REQUEST:
+                self._receive_head()
+
+    def eof_received(self) -> bool:
+        """Called by the event loop; a true answer keeps our direction open."""
+        if self._phase is Phase.UPGRADED:
+            return super().eof_received()
+        return self._phase is Phase.ADMISSION
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self._handshake_timer.cancel()
+        super().connection_lost(exc)
+        self._door.gone(self)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _receive_head(self) -> None:
+        end = self._head.find(_HEAD_END)
+        if end < 0 and len(self._head) <= HANDSHAKE_BYTES_MAX:
+            return
+        if not 0 <= end <= HANDSHAKE_BYTES_MAX:
+            self._refuse(f"request head over {HANDSHAKE_BYTES_MAX} bytes", "headers_too_large")
+            return
+        cut = end + len(_HEAD_END)
+        head, self._head = bytes(self._head[:cut]), self._head[cut:]
+        # Only the head: what follows it are frames, which are ours to scan.
+        self._server_protocol.receive_data(head)
+        events = self._server_protocol.events_received()
+        if self._server_protocol.handshake_exc is not None or not events:
+            cause = self._server_protocol.handshake_exc
+            self._refuse(str(cause.__cause__ or cause) if cause else "not an HTTP request")
+            return
+        request = events[0]
+        assert isinstance(request, Request)
+        self._phase = Phase.ADMISSION
+        self._handshake_timer.cancel()
+        self.pause_reading()
+        self._door.knock(self, request)
+
+    def _refuse(self, message: str, code: str = "bad_request") -> None:
+        self._head.clear()
+        self.answer(bad_request(message, code=code).response())
+
+
+def _select_subprotocol(
+    _protocol: ServerProtocol, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Only ``realtime``: a browser wants an answer, but the key among the offers is no answer."""
+    name = Subprotocol(REALTIME_SUBPROTOCOL)
+    return name if name in offered else None

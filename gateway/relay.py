@@ -1,0 +1,89 @@
+"""The sinks of a session's two legs: who gets what a leg receives, and what happens on the way.
+
+========================  =================================================================
+client's frames go to     ``Waiting`` until the provider is open, then ``ToProvider``
+provider's frames go to   ``ToClient``, and once the client is gone ``ToMeter``
+========================  =================================================================
+
+``ToMeter`` has no client. A frame that the provider sends after its client has left is metered and
+ends there: no reference leads further.
+"""
+
+from collections.abc import Callable, Sequence
+
+from gateway.frames import Frame
+from gateway.leg import Ended, Leg
+from gateway.limits import PRE_OPEN_BYTES_MAX
+from gateway.recorder import Recorder
+
+OnEnd = Callable[[Ended], None]
+
+
+class Waiting:
+    """Holds what the client says before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
+
+    def __init__(self, client: Leg, on_end: OnEnd) -> None:
+        self._client = client
+        self._frames: list[Frame] = []
+        self._bytes = 0
+        self.end = on_end
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Keep the frames; past the bound TCP holds the rest back."""
+        self._frames += frames
+        self._bytes += sum(len(frame.raw) for frame in frames)
+        if self._bytes > PRE_OPEN_BYTES_MAX:
+            self._client.pause_reading()
+
+    def release(self, provider: Leg) -> None:
+        """Hand everything over to the provider."""
+        self._client.resume_reading()
+        provider.write(self._frames)
+        self._frames = []
+
+
+class ToProvider:
+    """Forwards the client's frames as they came."""
+
+    __slots__ = ("_provider", "end")
+
+    def __init__(self, provider: Leg, on_end: OnEnd) -> None:
+        self._provider = provider
+        self.end = on_end
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Write them on."""
+        self._provider.write(frames)
+
+
+class ToClient:
+    """Meters the provider's frames, then forwards them as they came."""
+
+    __slots__ = ("_client", "_recorder", "end")
+
+    def __init__(self, recorder: Recorder, client: Leg, on_end: OnEnd) -> None:
+        self._recorder = recorder
+        self._client = client
+        self.end = on_end
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Metered first: what the client has heard is charged, even if the write fails."""
+        self._recorder.observe(frames)
+        self._client.write(frames)
+
+
+class ToMeter:
+    """Meters the provider's frames and forgets them: the client is gone."""
+
+    __slots__ = ("_on_idle", "_recorder", "end")
+
+    def __init__(self, recorder: Recorder, *, on_idle: Callable[[], None], on_end: OnEnd) -> None:
+        self._recorder = recorder
+        self._on_idle = on_idle
+        self.end = on_end
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Meter; ``on_idle`` is called as soon as no response is in flight any more."""
+        self._recorder.observe(frames)
+        if not self._recorder.responses_in_flight:
+            self._on_idle()

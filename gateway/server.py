@@ -1,0 +1,218 @@
+"""The gateway: lets clients in or says why not, and keeps every session until it has ended."""
+
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+from websockets.http11 import Request, Response
+
+from gateway.accounts import Accounts, Denial, Grant
+from gateway.auth import find_key, hash_key
+from gateway.batching import Party
+from gateway.client import ClientLeg
+from gateway.metering import Meter
+from gateway.provider import ProviderUnavailableError, dial
+from gateway.providers.openai import OpenAI
+from gateway.recorder import Recorder
+from gateway.refusals import (
+    Refusal,
+    bad_request,
+    json_response,
+    missing_key,
+    refused_key,
+    unavailable,
+)
+from gateway.routing import Target, route, split_target
+from gateway.session import Session, SessionInfo
+from gateway.usage import UsageSender
+from shared.errors import UnreachableError
+from shared.ops import Health
+
+log = structlog.get_logger()
+
+CHECK_S: Final = 1.0
+
+
+class Gateway:
+    """All clients and sessions of this process."""
+
+    def __init__(self, *, accounts: Accounts, usage: UsageSender, provider: OpenAI) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._accounts = accounts
+        self._usage = usage
+        self._provider = provider
+        self._tls = ssl.create_default_context()
+        self._clients: set[ClientLeg] = set()
+        self._sessions: set[Session] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._departure = asyncio.Event()  # a client, a session or a task is gone
+        self._ticker = self._loop.call_later(CHECK_S, self._check)
+        self.is_draining = False
+
+    # --- health -----------------------------------------------------------------------------------
+
+    def live(self) -> Health:
+        """The process answers."""
+        return Health(True)
+
+    def ready(self) -> Health:
+        """Whether new sessions are welcome."""
+        if self.is_draining:
+            return Health(False, "draining")
+        if self._usage.outbox.is_full:
+            return Health(False, "outbox full")
+        if not self._accounts.is_reachable:
+            return Health(False, "accountd unreachable")
+        return Health(True)
+
+    # --- for client legs --------------------------------------------------------------------------
+
+    def make_leg(self) -> ClientLeg:
+        """A leg for a new connection."""
+        leg = ClientLeg(self)
+        self._clients.add(leg)
+        return leg
+
+    def knock(self, leg: ClientLeg, request: Request) -> None:
+        """A complete request arrived on ``leg``."""
+        path, _, _ = split_target(request.path)
+        probe = {"/healthz": self.live, "/readyz": self.ready}.get(path)
+        if probe is not None:
+            health = probe()
+            body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
+            leg.answer(json_response(200 if health.is_ok else 503, body))
+            return
+        target = route(request.path, request.headers)
+        if isinstance(target, Refusal):
+            self._refuse(leg, target)
+            return
+        upgrade = leg.accept(request)
+        if upgrade.status_code != 101:
+            self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
+            return
+        self._start(self._admit(leg, request, target, upgrade))
+
+    def gone(self, leg: ClientLeg) -> None:
+        """The connection of ``leg`` is closed."""
+        self._clients.discard(leg)
+        self._departure.set()
+
+    # --- shutting down ----------------------------------------------------------------------------
+
+    async def drain(self, deadline_s: float) -> None:
+        """Let responses in flight finish, send clients away with 1001, wait for every session."""
+        self.is_draining = True
+        for session in list(self._sessions):
+            session.leave(self._loop.time())
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self._sessions or self._tasks or self._clients:
+                    self._departure.clear()
+                    await self._departure.wait()
+        except TimeoutError:
+            log.error("sessions cut off", sessions=len(self._sessions))
+        for leg in list(self._clients):
+            leg.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._ticker.cancel()
+
+    # --- admission --------------------------------------------------------------------------------
+
+    async def _admit(
+        self, leg: ClientLeg, request: Request, target: Target, upgrade: Response
+    ) -> None:
+        verdict = await self._authorize(request)
+        # The world may have changed during the wait: the client may have left, the gateway may
+        # have begun to drain.
+        if not leg.is_waiting:
+            return
+        if isinstance(verdict, Refusal):
+            self._refuse(leg, verdict)
+            return
+        if self.is_draining or self._usage.outbox.is_full:
+            self._refuse(leg, unavailable(self.ready().detail))
+            return
+        session = self._open(leg, target, verdict, upgrade)
+        task = asyncio.current_task()
+        assert task is not None
+        session.dialling(task)
+        leg.start_reading()
+        await self._connect(session, request, target)
+
+    async def _authorize(self, request: Request) -> Grant | Refusal:
+        _, parameters, _ = split_target(request.path)
+        key = find_key(request.headers, parameters)
+        if key is None:
+            return missing_key()
+        key_hash = hash_key(key)
+        if key_hash is None:
+            return refused_key(
+                "invalid_api_key", "the API key is malformed; expected rslive_v1_ and 48 hex digits"
+            )
+        try:
+            verdict = await self._accounts.authorize(key_hash)
+        except UnreachableError:
+            return unavailable("accountd cannot be reached; try again")
+        return (
+            refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
+        )
+
+    def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
+        party = Party(grant.account_id, target.session_id, target.provider)
+        recorder = Recorder(party, Meter(self._provider, model=target.model), self._usage.send)
+        leg.upgrade(upgrade)
+        session = Session(
+            SessionInfo(target.session_id, grant.account_id, target.provider),
+            client=leg,
+            provider_family=self._provider,
+            recorder=recorder,
+            on_ended=self._ended,
+            now=self._loop.time(),
+        )
+        self._sessions.add(session)
+        return session
+
+    async def _connect(self, session: Session, request: Request, target: Target) -> None:
+        try:
+            await dial(
+                self._provider.url(target.query),
+                self._provider.headers(request.headers),
+                sink=session.provider_sink(),
+                on_open=session.provider_opened,
+                tls=self._tls,
+            )
+        except ProviderUnavailableError as exc:
+            session.provider_unavailable(str(exc))
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _ended(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self._departure.set()
+
+    def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:
+        log.info("client refused", status=refusal.status, code=refusal.code)
+        leg.answer(refusal.response())
+
+    def _check(self) -> None:
+        self._ticker = self._loop.call_later(CHECK_S, self._check)
+        now = self._loop.time()
+        for leg in list(self._clients):
+            leg.check(now)
+        for session in list(self._sessions):
+            session.check(now)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._departure.set()
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("admission failed", exc_info=exc)

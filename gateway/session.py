@@ -1,0 +1,227 @@
+"""One voice session: a client's leg, a provider's leg, and what became of them.
+
+The life of a session is a table (``TRANSITIONS``)::
+
+    CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
+
+The client is accepted first and the provider dialled while the client may already talk. When the
+client is gone, by its will or ours, the session *drains*: its client is cut out, a response in
+flight is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
+response cost. When the provider leg is gone, the session has ended.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+import structlog
+
+from gateway.leg import ABNORMAL, Ended, Leg, Nobody
+from gateway.limits import DRAIN_S, SESSION_S_MAX
+from gateway.provider import ProviderLeg
+from gateway.providers.openai import CANCEL_RESPONSE, OpenAI
+from gateway.recorder import Recorder
+from gateway.relay import ToClient, ToMeter, ToProvider, Waiting
+
+log = structlog.get_logger()
+
+GOING_AWAY: Final = 1001
+PROVIDER_FAILED: Final = 1011
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    CONNECTING = auto()
+    RELAYING = auto()
+    DRAINING = auto()
+    ENDED = auto()
+
+
+TRANSITIONS: Final = {
+    State.CONNECTING: {State.RELAYING, State.ENDED},
+    State.RELAYING: {State.DRAINING, State.ENDED},
+    State.DRAINING: {State.ENDED},
+    State.ENDED: set[State](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """Who talks to whom; the fields of every log line of the session."""
+
+    session_id: str
+    account_id: str
+    provider: str
+
+
+class Session:
+    """Joins two legs and ends each when the other does."""
+
+    def __init__(
+        self,
+        info: SessionInfo,
+        *,
+        client: Leg,
+        provider_family: OpenAI,
+        recorder: Recorder,
+        on_ended: Callable[["Session"], None],
+        now: float,
+    ) -> None:
+        """``client`` has just been upgraded; ``now`` is the event loop's time."""
+        self._client: Leg | None = client
+        self._provider: ProviderLeg | None = None
+        self._provider_family = provider_family
+        self._recorder = recorder
+        self._on_ended = on_ended
+        self._dialling: asyncio.Task[None] | None = None
+        self._opened_at = now
+        self._leave_by: float | None = None
+        self._drain_by: float | None = None
+        self._waiting: Waiting | None = Waiting(client, self.client_ended)
+        self._log = log.bind(session=info.session_id, account=info.account_id)
+        self.state = State.CONNECTING
+        client.sink = self._waiting
+        self._log.info("session opened", provider=info.provider, model=recorder.model)
+
+    def provider_sink(self) -> ToClient:
+        """Who gets the provider's frames; held by the provider's leg alone, so it can be cut."""
+        assert self._client is not None
+        return ToClient(self._recorder, self._client, self.provider_ended)
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def dialling(self, task: asyncio.Task[None]) -> None:
+        """The task that connects to the provider; it is cancelled when the client leaves."""
+        if self.state is State.CONNECTING:
+            self._dialling = task
+        else:
+            task.cancel()
+
+    def provider_opened(self, provider: ProviderLeg) -> None:
+        """The provider is there: join the legs."""
+        if self.state is not State.CONNECTING or self._client is None:
+            provider.sink = Nobody()
+            provider.abort()
+            return
+        self._move(State.RELAYING)
+        client, self._provider, self._dialling = self._client, provider, None
+        waiting, self._waiting = self._waiting, None
+        client.feeder, provider.feeder = provider, client
+        client.sink = ToProvider(provider, self.client_ended)
+        self._log.info("provider connected")
+        if waiting is not None:
+            waiting.release(provider)
+
+    def provider_unavailable(self, reason: str) -> None:
+        """The provider could not be reached."""
+        if self.state is State.CONNECTING:
+            self._log.error("provider unavailable", reason=reason)
+            self._fail_client("provider_unavailable", "The provider could not be reached.")
+            self._finish()
+
+    def client_ended(self, ended: Ended) -> None:
+        """The client is gone."""
+        self._log.info("client left", code=ended.code, reason=ended.reason)
+        self._client_gone()
+
+    def provider_ended(self, ended: Ended) -> None:
+        """The provider is gone: everything that it sent has been seen."""
+        client = self._client
+        if client is not None and self.state is State.RELAYING:
+            self._log.info("provider left", code=ended.code, reason=ended.reason)
+            if ended.code in (ABNORMAL, 1002, 1009):
+                self._fail_client("provider_connection_lost", "The provider's connection broke.")
+            else:
+                client.sink = Nobody()
+                client.close(ended.code, ended.reason)
+        self._finish()
+
+    def leave(self, now: float) -> None:
+        """The gateway is going away: let a response in flight finish, at most ``DRAIN_S``."""
+        self._leave_by = now + DRAIN_S
+        self.check(now)
+
+    def close_client(self, code: int, reason: str) -> None:
+        """End the session from our side."""
+        if self._client is not None:
+            client = self._client
+            self._client_gone()
+            client.close(code, reason)
+
+    def check(self, now: float) -> None:
+        """Called every second: whatever has a deadline."""
+        self._recorder.send_due(now)
+        if self._drain_by is not None and now > self._drain_by and self._provider is not None:
+            self._log.warning("drain timed out", in_flight=self._recorder.responses_in_flight)
+            self._provider.abort()
+        if self._provider is not None:
+            self._provider.check(now)
+        if self._leave_by is not None and (
+            now > self._leave_by or not self._recorder.responses_in_flight
+        ):
+            self.close_client(GOING_AWAY, "gateway is draining")
+        elif now - self._opened_at > SESSION_S_MAX:
+            self.close_client(GOING_AWAY, "session is too old")
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _client_gone(self) -> None:
+        """Cut the client out, then drain the provider."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.sink, client.feeder = Nobody(), None
+        client.resume_reading()
+        self._recorder.flush()
+        if self._provider is None:
+            if self._dialling is not None:
+                self._dialling.cancel()
+            self._finish()
+            return
+        self._move(State.DRAINING)
+        self._drain(self._provider)
+
+    def _drain(self, provider: ProviderLeg) -> None:
+        provider.sink = ToMeter(self._recorder, on_idle=self._drained, on_end=self.provider_ended)
+        provider.feeder = None
+        provider.resume_reading()
+        self._drain_by = asyncio.get_running_loop().time() + DRAIN_S
+        if self._recorder.responses_in_flight:
+            provider.send_event(CANCEL_RESPONSE)
+        else:
+            provider.close()
+
+    def _drained(self) -> None:
+        """No response is in flight any more: nothing is left to wait for."""
+        if self._provider is not None:
+            self._provider.close()
+
+    def _fail_client(self, code: str, message: str) -> None:
+        """Tell the client in its provider's words, then close with 1011."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.sink, client.feeder = Nobody(), None
+            client.send_event(
+                self._provider_family.error_event(
+                    code=code, error_type="server_error", message=message
+                )
+            )
+            client.close(PROVIDER_FAILED, message)
+
+    def _finish(self) -> None:
+        if self.state is State.ENDED:
+            return
+        self._move(State.ENDED)
+        self._client = self._provider = self._waiting = None
+        self._recorder.flush()
+        self._log.info(
+            "session ended", responses=self._recorder.responses, tokens=self._recorder.tokens
+        )
+        self._on_ended(self)
+
+    def _move(self, state: State) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
+        self.state = state
