@@ -1,0 +1,203 @@
+"""Starts the real programs for tests: accountd, the simulator and gateways, in a folder of its own.
+
+Nothing here knows how the programs work inside; it talks to them as an operator would.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+START_S = 30.0
+STOP_S = 30.0
+SETTLE_S = 20.0
+BIN = Path(sys.executable).parent
+
+
+def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
+    """The first true answer of ``check``; its last answer is shown when time runs out."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s; last answer: {answer!r}")
+        time.sleep(0.02)
+    return answer
+
+
+@dataclass
+class Daemon:
+    """A running program that printed its ``ready`` line."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready: str
+
+    @classmethod
+    def start(cls, name: str, *arguments: str, env: dict[str, str], folder: Path) -> "Daemon":
+        """Start ``name`` and wait until it is ready; its log is shown when it does not come up."""
+        log, out = folder / f"{name}-{time.monotonic_ns()}.log", folder / f"{name}.out"
+        with log.open("wb") as stderr, out.open("wb") as stdout:
+            process = subprocess.Popen(
+                [BIN / name, *arguments],
+                env=env, cwd=folder, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        def ready() -> str:
+            if process.poll() is not None:
+                raise AssertionError(f"{name} exited {process.returncode}: {log.read_text()}")
+            return next((x for x in out.read_text().splitlines() if x.startswith("ready")), "")
+
+        return cls(process, log, eventually(ready, seconds=START_S))
+
+    def field(self, name: str) -> str:
+        """A ``name=value`` of the ready line."""
+        return dict(x.split("=", 1) for x in self.ready.split() if "=" in x)[name]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait, and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_S)
+
+    def complaints(self) -> list[str]:
+        """Log lines that are worse than INFO, and tracebacks."""
+        bad = ("level=warning", "level=error", "level=critical", "Traceback", "Error")
+        return [x for x in self.log.read_text().splitlines() if any(b in x for b in bad)]
+
+
+@dataclass
+class Cluster:
+    """accountd, a simulated provider and gateways that belong together."""
+
+    folder: Path
+    env: dict[str, str]
+    accountd: Daemon | None = None
+    simulator: Daemon | None = None
+    gateways: list[Daemon] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the first gateway."""
+        return self.gateways[0].field("listen")
+
+    @property
+    def url(self) -> str:
+        """The first gateway's realtime URL, without a query."""
+        return f"ws://{self.address}/v1/realtime"
+
+    def start_accountd(self) -> Daemon:
+        """Start accountd on the cluster's database."""
+        self.accountd = Daemon.start("accountd", "serve", env=self.env, folder=self.folder)
+        return self.accountd
+
+    def start_simulator(self, *arguments: str) -> Daemon:
+        """Start the provider's stand-in; its usage log is the oracle."""
+        self.simulator = Daemon.start(
+            "rts-simulator", "serve", "--listen", "127.0.0.1:0",
+            "--usage-log", str(self.folder / "usage.jsonl"), *arguments,
+            env=self.env, folder=self.folder,
+        )  # fmt: skip
+        self.env["OPENAI_BASE_URL"] = f"http://{self.simulator.field('listen')}/v1"
+        return self.simulator
+
+    def start_gateway(self, **settings: str) -> Daemon:
+        """Start a gateway on a free port and wait until it takes sessions."""
+        env = {**self.env, "GATEWAY_LISTEN": "127.0.0.1:0", **settings}
+        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder)
+        self.gateways.append(gateway)
+        eventually(lambda: "accountd reachable" in gateway.log.read_text())
+        return gateway
+
+    def run(self, *command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of the project's commands to its end."""
+        return subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            env={**self.env, **settings}, cwd=self.folder,
+            capture_output=True, text=True, timeout=STOP_S, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def accountctl(self, *arguments: str) -> Any:
+        """The JSON answer of an accountctl command that must succeed."""
+        done = self.run("accountctl", *arguments, "--json")
+        assert done.returncode == 0, f"accountctl {arguments}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def create_account(self, account_id: str, *, tokens: int = 10**9, topup: int = 0) -> str:
+        """A new account; the answer is a key for it."""
+        self.accountctl(
+            "account", "create", "--email", f"{account_id}@example.org", "--id", account_id,
+            "--tokens", str(tokens), "--topup", str(topup),
+        )  # fmt: skip
+        key = self.accountctl("key", "create", account_id, "--label", "test")["key"]
+        assert isinstance(key, str)
+        return key
+
+    def usage_rows(self, account_id: str) -> list[dict[str, Any]]:
+        """The charged rows of an account."""
+        rows = self.accountctl("usage", account_id)["rows"]
+        assert isinstance(rows, list)
+        return rows
+
+    def usage_sent(self) -> list[dict[str, Any]]:
+        """What the simulator's log says that it sent."""
+        path = self.folder / "usage.jsonl"
+        return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+
+    def stop(self) -> None:
+        """Stop everything; leftovers are killed."""
+        for daemon in (*self.gateways, self.accountd, self.simulator):
+            if daemon is not None and daemon.process.poll() is None:
+                daemon.process.send_signal(signal.SIGCONT)
+                try:
+                    daemon.stop()
+                except subprocess.TimeoutExpired:
+                    daemon.process.kill()
+                    daemon.process.wait()
+
+
+@contextmanager
+def cluster_folder() -> Iterator[Cluster]:
+    """A cluster with a migrated database, of which nothing runs yet."""
+    # Not pytest's tmp_path: the path of a Unix socket holds at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="rts-"))
+    (folder / "db.key").write_text(os.urandom(32).hex())
+    (folder / "db.key").chmod(0o600)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "DB_PATH": str(folder / "accounts.db"),
+        "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
+        "ACCOUNTD_USAGE_ENDPOINT": f"ipc://{folder}/run/usage.sock",
+        "ACCOUNTD_RPC_ENDPOINT": f"ipc://{folder}/run/rpc.sock",
+        "OPENAI_API_KEY": "sk-the-provider-key",
+    }
+    cluster = Cluster(folder, env)
+    try:
+        migrated = cluster.run("accountd", "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def running_cluster(gateways: int = 1) -> Iterator[Cluster]:
+    """A cluster that runs."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        cluster.start_simulator()
+        for _ in range(gateways):
+            cluster.start_gateway()
+        yield cluster
