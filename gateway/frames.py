@@ -109,7 +109,9 @@ class FrameScanner:
         if size >= 126:
             start = 4 if size == 126 else 10
             if end - position < start:
+                # The length is not here yet, but the first two bytes are judged at once.
                 self._needed = start
+                self.violation = self._check(first, is_masked=second >= 0x80, size=0)
                 return None
             size = int.from_bytes(data[position + 2 : position + start], "big")
         violation = self._check(first, is_masked=second >= 0x80, size=size)
