@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-
 from harness import Cluster, running_cluster
 
 
