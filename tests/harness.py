@@ -105,7 +105,8 @@ class Cluster:
         """Start the provider's stand-in; its usage log is the oracle."""
         self.simulator = Daemon.start(
             "rts-simulator", "serve", "--listen", "127.0.0.1:0",
-            "--usage-log", str(self.folder / "usage.jsonl"), *arguments,
+            "--usage-log", str(self.folder / "usage.jsonl"),
+            "--audio-log", str(self.folder / "audio"), *arguments,
             env=self.env, folder=self.folder,
         )  # fmt: skip
         self.env["OPENAI_BASE_URL"] = f"http://{self.simulator.field('listen')}/v1"
@@ -153,6 +154,14 @@ class Cluster:
         """What the simulator's log says that it sent."""
         path = self.folder / "usage.jsonl"
         return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+
+    def audit(self) -> dict[str, Any]:
+        """What ``accountctl audit`` found; its exit code must agree."""
+        done = self.run("accountctl", "audit", "--json")
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        assert done.returncode == (0 if found["ok"] else 1), done.stderr
+        return found
 
     def stop(self) -> None:
         """Stop everything; leftovers are killed."""

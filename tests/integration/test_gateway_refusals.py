@@ -1,0 +1,165 @@
+"""Bad input at the gateway's door and on its connections gets what the design says."""
+
+import http.client
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from harness import Cluster, eventually
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+PATH = "/v1/realtime?model=gpt-realtime"
+
+
+@pytest.fixture(scope="module")
+def keys(cluster: Cluster) -> dict[str, str]:
+    """A key in every state that a key can be in."""
+    good = cluster.create_account("good")
+    disabled = cluster.create_account("disabled")
+    cluster.accountctl("account", "disable", "disabled")
+    empty = cluster.create_account("empty", tokens=0)
+    past = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
+    expired = cluster.accountctl("key", "create", "good", "--label", "x", "--expires", past)["key"]
+    revoked = cluster.accountctl("key", "create", "good", "--label", "r")
+    cluster.accountctl("key", "revoke", revoked["key_indicator"], "--account", "good")
+    return {
+        "good": good, "disabled": disabled, "empty": empty, "expired": expired,
+        "revoked": revoked["key"], "unknown": "rslive_v1_" + "0" * 48, "malformed": "sk-abc",
+    }  # fmt: skip
+
+
+def ask(cluster: Cluster, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any], Any]:
+    """(status, JSON body, headers) of a request."""
+    host, port = cluster.address.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    status, raw, answered = response.status, response.read(), response.headers
+    connection.close()
+    return status, json.loads(raw) if raw else {}, answered
+
+
+KEYS = [
+    ("missing", 401, "invalid_api_key"),
+    ("malformed", 401, "invalid_api_key"),
+    ("unknown", 401, "invalid_api_key"),
+    ("revoked", 401, "invalid_api_key"),
+    ("expired", 401, "expired_api_key"),
+    ("disabled", 403, "account_disabled"),
+    ("empty", 402, "insufficient_credits"),
+]
+
+
+@pytest.mark.parametrize(("state", "status", "code"), KEYS)
+def test_keys_that_do_not_open_the_door(
+    cluster: Cluster, keys: dict[str, str], state: str, status: int, code: str
+) -> None:
+    """Each state of a key has its status and code, and never leads to a provider connection."""
+    headers = {**UPGRADE, "Authorization": f"Bearer {keys[state]}"} if state in keys else UPGRADE
+    found, body, _ = ask(cluster, PATH, dict(headers))
+    assert (found, body["error"]["code"]) == (status, code)
+    assert body["error"]["message"]
+    assert body["error"]["type"]
+
+
+REQUESTS = [
+    ("/v1/nothing", True, 404, "not_found"),
+    ("/v1/realtime", True, 400, "missing_model"),
+    (PATH, False, 400, "bad_request"),
+    (PATH + "&provider=acme", True, 404, "provider_not_found"),
+    (PATH + "&rs_sessid=a%20b", True, 400, "bad_request"),
+]
+
+
+@pytest.mark.parametrize(("path", "is_upgrade", "status", "code"), REQUESTS)
+def test_requests_that_make_no_sense(
+    cluster: Cluster, keys: dict[str, str], path: str, is_upgrade: bool, status: int, code: str
+) -> None:
+    """Unknown paths and parameters are refused before the upgrade."""
+    headers = {"Authorization": f"Bearer {keys['good']}", **(UPGRADE if is_upgrade else {})}
+    found, body, _ = ask(cluster, path, headers)
+    assert (found, body["error"]["code"]) == (status, code)
+
+
+RAW_REQUESTS = [
+    (b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 20_000 + b"\r\n\r\n", b"HTTP/1.1 400 "),
+    (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+    (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"HTTP/1.1 400 "),
+    (b"POST /v1/realtime HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 400 "),
+]
+
+
+@pytest.mark.parametrize(("raw", "status_line"), RAW_REQUESTS)
+def test_bytes_that_are_no_handshake(cluster: Cluster, raw: bytes, status_line: bytes) -> None:
+    """Oversized and garbled requests get an answer and the connection closes."""
+    host, port = cluster.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(raw)
+        answer = b""
+        while data := client.recv(65_536):
+            answer += data
+    assert answer.startswith(status_line)
+    assert b'{"error": {' in answer
+
+
+def masked(first: int, payload: bytes = b"") -> bytes:
+    """A client frame with a zero mask, so that its payload is readable here."""
+    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+FRAMES = [
+    (b"\x81\x02hi", 1002, "unmasked frame"),
+    (masked(0x83), 1002, "bad opcode"),
+    (masked(0xC1), 1002, "reserved bit"),
+    (masked(0x80), 1002, "continuation of nothing"),
+    (b"\x81\xff" + (17 * 1024 * 1024).to_bytes(8, "big"), 1009, "message over the limit"),
+]
+
+
+@pytest.mark.parametrize(("frame", "code", "what"), FRAMES)
+def test_frames_that_break_the_protocol(
+    cluster: Cluster, keys: dict[str, str], frame: bytes, code: int, what: str
+) -> None:
+    """A client that breaks RFC 6455 is closed with the right code."""
+    with connect(f"ws://{cluster.address}{PATH}&rs_key={keys['good']}") as client:
+        client.recv(timeout=10)
+        client.socket.sendall(frame)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                client.recv(timeout=10)
+    assert client.protocol.close_code == code, what
+
+
+def test_no_key_stands_in_any_log(cluster: Cluster, keys: dict[str, str]) -> None:
+    """Neither the clients' keys nor the provider's are ever written down."""
+    for daemon in (*cluster.gateways, cluster.accountd):
+        assert daemon is not None
+        text = daemon.log.read_text()
+        assert not any(key in text for key in keys.values())
+        assert cluster.env["OPENAI_API_KEY"] not in text
+
+
+def test_accountd_away_is_503_with_retry_after(cluster: Cluster, keys: dict[str, str]) -> None:
+    """Without accountd new clients are told to come back, and the gateway is not ready."""
+    assert cluster.accountd is not None
+    assert ask(cluster, "/readyz", {})[0] == 200
+    assert cluster.accountd.stop() == 0
+    headers = {**UPGRADE, "Authorization": f"Bearer {keys['good']}"}
+    status, body, answered = ask(cluster, PATH, headers)
+    assert (status, body["error"]["code"]) == (503, "service_unavailable")
+    assert int(answered["Retry-After"]) > 0
+    eventually(lambda: ask(cluster, "/readyz", {})[0] == 503)
+    assert ask(cluster, "/healthz", {})[0] == 200
+    cluster.start_accountd()
+    eventually(lambda: ask(cluster, "/readyz", {})[0] == 200)
+    with connect(f"ws://{cluster.address}{PATH}&rs_key={keys['good']}") as client:
+        client.recv(timeout=10)

@@ -1,0 +1,152 @@
+"""How a gateway ends: its sessions finish, its usage is handed over, its exit code says so."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+from harness import Cluster, cluster_folder, eventually, running_cluster
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+
+@pytest.fixture
+def fresh() -> Iterator[Cluster]:
+    """A cluster of its own, because the test ends its gateway."""
+    with running_cluster() as running:
+        yield running
+
+
+async def speak(socket: ClientConnection) -> str:
+    """Ask for a response and wait until its audio comes; the response's id."""
+    await socket.send(json.dumps({"type": "response.create"}))
+    while (event := json.loads(await socket.recv()))["type"] != "response.output_audio.delta":
+        pass
+    return str(event["response_id"])
+
+
+async def test_sigterm_lets_the_response_finish(fresh: Cluster) -> None:
+    """The response in flight arrives whole, then 1001; its usage is charged; the exit code is 0."""
+    key = fresh.create_account("leaver")
+    query = f"?model=gpt-realtime&reply_ms=2000&rs_key={key}"
+    async with connect(fresh.url + query, max_size=None) as talking:
+        async with connect(fresh.url + query, max_size=None) as silent:
+            await silent.recv()
+            response_id = await speak(talking)
+            fresh.gateways[0].process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                await silent.recv()
+            assert silent.close_code == 1001
+        events = []
+        with pytest.raises(ConnectionClosed):
+            while True:
+                events.append(json.loads(await talking.recv()))
+    assert talking.close_code == 1001
+    done = [e["response"] for e in events if e["type"] == "response.done"]
+    assert [(r["id"], r["status"]) for r in done] == [(response_id, "completed")]
+    assert await asyncio.to_thread(fresh.gateways[0].stop) == 0
+    (row,) = eventually(lambda: fresh.usage_rows("leaver"))
+    assert row["total_tokens"] == done[0]["usage"]["total_tokens"]
+    assert fresh.gateways[0].complaints() == []
+
+
+async def test_usage_metered_while_accountd_is_away_is_charged(fresh: Cluster) -> None:
+    """A live session does not notice that accountd is gone; its usage waits for it."""
+    assert fresh.accountd is not None
+    key = fresh.create_account("patient")
+    query = f"?model=gpt-realtime&pace=0&rs_key={key}"
+    async with connect(fresh.url + query, max_size=None) as socket:
+        await speak(socket)
+        assert await asyncio.to_thread(fresh.accountd.stop) == 0
+        for _ in range(6):
+            await until_done(socket)
+            await speak(socket)
+        await until_done(socket)
+    fresh.start_accountd()
+    sent = fresh.usage_sent()
+    assert len(sent) == 7
+    rows = eventually(lambda: (r := fresh.usage_rows("patient")) and len(r) == 2 and r)
+    assert sum(row["total_tokens"] for row in rows) == sum(x["usage"]["total_tokens"] for x in sent)
+    assert fresh.audit()["ok"]
+
+
+async def until_done(socket: ClientConnection) -> None:
+    """Listen to the end of a response."""
+    while json.loads(await socket.recv())["type"] != "response.done":
+        pass
+
+
+async def test_a_provider_that_is_not_there_is_explained() -> None:
+    """The client hears an error event in the provider's words, then 1011."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        cluster.start_gateway(OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+        key = cluster.create_account("lonely")
+        async with connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}") as socket:
+            event = json.loads(await socket.recv())
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+    assert event["type"] == "error"
+    assert event["error"]["code"] == "provider_unavailable"
+    assert socket.close_code == 1011
+
+
+async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
+    """When the provider dies in the middle, the client hears it and what was metered is charged."""
+    assert fresh.simulator is not None
+    key = fresh.create_account("cut")
+    query = f"?model=gpt-realtime&pace=0&rs_key={key}"
+    async with connect(fresh.url + query, max_size=None) as socket:
+        await speak(socket)
+        await until_done(socket)
+        fresh.simulator.process.kill()
+        with pytest.raises(ConnectionClosed):
+            while True:
+                event = json.loads(await socket.recv())
+    assert event["type"] == "error"
+    assert event["error"]["code"] == "provider_connection_lost"
+    assert socket.close_code == 1011
+    eventually(lambda: len(fresh.usage_rows("cut")) == 1)
+
+
+SETTINGS = [
+    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found nothing"),
+    ({"GATEWAY_LISTEN": "nowhere"}, "GATEWAY_LISTEN: found 'nowhere', expected HOST:PORT"),
+    ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL: found 'ftp://x', expected ws://"),
+    ({"ACCOUNTD_RPC_ENDPOINT": "tcp://0.0.0.0:5"}, "expected a loopback address"),
+    ({"ACCOUNTD_USAGE_ENDPOINT": f"ipc:///{'x' * 200}"}, "at most 107 bytes"),
+    ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: found 'LOUD', expected one of"),
+    ({"OPENAI_API_KEY_FILE": "/nowhere"}, "keep one"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), SETTINGS)
+def test_bad_settings_are_one_line_and_exit_78(settings: dict[str, str], message: str) -> None:
+    """Every mistake is named with what was found and expected, before a socket opens."""
+    with cluster_folder() as cluster:
+        done = cluster.run("rts-gateway", "serve", **settings)
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_all_mistakes_are_reported_together() -> None:
+    """An operator mends everything in one go."""
+    with cluster_folder() as cluster:
+        done = cluster.run("rts-gateway", "serve", LOG_LEVEL="LOUD", GATEWAY_LISTEN="nowhere")
+    assert "LOG_LEVEL" in done.stderr
+    assert "GATEWAY_LISTEN" in done.stderr
+
+
+async def test_a_draining_gateway_takes_nobody(fresh: Cluster) -> None:
+    """After SIGTERM the door is closed while the last response plays."""
+    key = fresh.create_account("late")
+    query = f"?model=gpt-realtime&reply_ms=4000&rs_key={key}"
+    async with connect(fresh.url + query, max_size=None) as socket:
+        await speak(socket)
+        fresh.gateways[0].process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: "draining" in fresh.gateways[0].log.read_text())
+        with pytest.raises((InvalidStatus, OSError)):
+            await connect(fresh.url + query)
+        socket.transport.abort()
