@@ -1,0 +1,26 @@
+"""How a charge is split over the two buckets of an account. Pure integer arithmetic.
+
+The rule, word for word: a charge takes top-up credits first, down to zero, and the remainder from
+the subscription tokens, which may go negative.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deduction:
+    """What a charge takes from each bucket, in tokens; both are never negative."""
+
+    topup: int
+    tokens: int
+
+
+def cascade(*, topup: int, used: int) -> Deduction:
+    """Split a charge of ``used`` tokens over an account whose top-up bucket holds ``topup``.
+
+    The subscription's balance does not matter: it takes the remainder and may go below zero.
+    A top-up bucket at or below zero pays nothing.
+    """
+    assert used >= 0
+    from_topup = min(used, max(topup, 0))
+    return Deduction(topup=from_topup, tokens=used - from_topup)

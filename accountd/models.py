@@ -1,0 +1,176 @@
+"""The tables as peewee models. ``migrations/`` makes them; this module only describes them."""
+
+from datetime import UTC, datetime
+from enum import IntEnum
+
+from peewee import (
+    AutoField,
+    BlobField,
+    CompositeKey,
+    DatabaseProxy,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+database = DatabaseProxy()
+
+
+class Status(IntEnum):
+    """``accounts.status``: the original system's numbers; anything but 1 is disabled."""
+
+    DISABLED = 0
+    ACTIVE = 1
+
+
+class Table(Model):
+    """What all tables share."""
+
+    class Meta:
+        database = database
+
+
+class Account(Table):
+    """Who pays. Balances change only together with a usage row or a grant."""
+
+    id = TextField(primary_key=True)
+    email = TextField(unique=True)
+    plan_name = TextField(default="Free")
+    token_remaining = IntegerField(default=1000)
+    topup_remaining = IntegerField(default=0)
+    status = IntegerField(default=Status.ACTIVE)
+    created_at = TextField()
+    updated_at = TextField()
+
+    class Meta:
+        table_name = "accounts"
+
+
+class ApiKey(Table):
+    """A key's hash; the key itself is shown once and stored nowhere."""
+
+    key_hash = TextField(primary_key=True)
+    account = ForeignKeyField(Account, column_name="account_id", on_delete="CASCADE")
+    key_indicator = TextField()
+    label = TextField()
+    created_at = TextField()
+    expires_at = TextField(null=True)
+    last_used_at = TextField(null=True)
+    revoked_at = TextField(null=True)
+
+    class Meta:
+        table_name = "api_keys"
+
+
+class UsageMetric(Table):
+    """One charged batch: what was used and what it took from each bucket."""
+
+    id = AutoField()
+    account_id = TextField()
+    session_id = TextField()
+    provider = TextField()
+    input_tokens = IntegerField(null=True)
+    output_tokens = IntegerField(null=True)
+    total_tokens = IntegerField(null=True)
+    created_at = TextField()
+    producer = BlobField(null=True)
+    sequence = IntegerField(null=True)
+    model = TextField(default="")
+    kind = TextField(default="response")
+    responses = IntegerField(default=1)
+    response_ids = TextField(default="[]")
+    input_text_tokens = IntegerField(default=0)
+    input_audio_tokens = IntegerField(default=0)
+    input_image_tokens = IntegerField(default=0)
+    input_cached_tokens = IntegerField(default=0)
+    output_text_tokens = IntegerField(default=0)
+    output_audio_tokens = IntegerField(default=0)
+    output_thought_tokens = IntegerField(default=0)
+    topup_deducted = IntegerField(default=0)
+    token_deducted = IntegerField(default=0)
+
+    class Meta:
+        table_name = "usage_metrics"
+
+
+class CreditGrant(Table):
+    """Every change of a balance that is not usage; idempotent by id."""
+
+    id = TextField(primary_key=True)
+    account = ForeignKeyField(Account, column_name="account_id")
+    kind = TextField()
+    topup_delta = IntegerField()
+    token_delta = IntegerField()
+    reason = TextField(default="")
+    created_at = TextField()
+
+    class Meta:
+        table_name = "credit_grants"
+
+
+class Producer(Table):
+    """How far a gateway process's batches have been applied without a hole."""
+
+    producer = BlobField(primary_key=True)
+    applied_through = IntegerField()
+    first_seen_at = TextField()
+    last_seen_at = TextField()
+
+    class Meta:
+        table_name = "producers"
+
+
+class AppliedAhead(Table):
+    """Sequences applied beyond a producer's watermark."""
+
+    producer = BlobField()
+    sequence = IntegerField()
+
+    class Meta:
+        table_name = "applied_ahead"
+        primary_key = CompositeKey("producer", "sequence")
+
+
+class RejectedUsage(Table):
+    """Usage that could not be applied, whole."""
+
+    id = AutoField()
+    producer = BlobField(null=True)
+    sequence = IntegerField(null=True)
+    reason = TextField()
+    detail = TextField(default="")
+    payload = BlobField()
+    received_at = TextField()
+
+    class Meta:
+        table_name = "rejected_usage"
+
+
+def insert_sql(model: type[Table], *, ignored: tuple[str, ...] = ("id",)) -> tuple[str, list[str]]:
+    """A prepared INSERT with named parameters for ``model``, and the names that it wants.
+
+    The ingest path uses it through ``executemany``: 1.5 µs a row, where models cost 21 µs.
+    """
+    names = [f.column_name for f in model._meta.sorted_fields if f.column_name not in ignored]
+    columns, values = ", ".join(names), ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {model._meta.table_name} ({columns}) VALUES ({values})", names  # noqa: S608
+
+
+def iso(moment: datetime) -> str:
+    """A timestamp as it is stored: UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_of_ms(epoch_ms: int) -> str:
+    """The stored form of a Unix time in milliseconds."""
+    return iso(datetime.fromtimestamp(epoch_ms / 1000, UTC))
+
+
+def parse_time(text: str) -> datetime:
+    """Read a stored timestamp: ours, the original system's, or SQLite's CURRENT_TIMESTAMP (UTC).
+
+    Raises ``ValueError`` for anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
