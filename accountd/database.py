@@ -33,6 +33,8 @@ PRAGMAS: Final = {
     "foreign_keys": 1,
     "busy_timeout": 5_000,
 }
+# After these a daemon must not go on: what a failed commit left behind is not known.
+FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
 
 

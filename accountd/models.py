@@ -1,4 +1,6 @@
-"""The tables as peewee models. ``migrations/`` makes them; this module only describes them."""
+"""The tables as peewee models. ``migrations/`` makes them, with their constraints and references;
+this module only names their columns.
+"""
 
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -8,7 +10,6 @@ from peewee import (
     BlobField,
     CompositeKey,
     DatabaseProxy,
-    ForeignKeyField,
     IntegerField,
     Model,
     TextField,
@@ -51,7 +52,7 @@ class ApiKey(Table):
     """A key's hash; the key itself is shown once and stored nowhere."""
 
     key_hash = TextField(primary_key=True)
-    account = ForeignKeyField(Account, column_name="account_id", on_delete="CASCADE")
+    account_id = TextField()
     key_indicator = TextField()
     label = TextField()
     created_at = TextField()
@@ -98,7 +99,7 @@ class CreditGrant(Table):
     """Every change of a balance that is not usage; idempotent by id."""
 
     id = TextField(primary_key=True)
-    account = ForeignKeyField(Account, column_name="account_id")
+    account_id = TextField()
     kind = TextField()
     topup_delta = IntegerField()
     token_delta = IntegerField()

@@ -1,0 +1,200 @@
+"""The command ``accountctl``: accounts, keys, usage and the audit, through the running daemon."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from accountd.client import call
+from accountd.tables import details, table
+from shared import config
+from shared.config import Checker, setting
+from shared.errors import ExitCode
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
+
+ACCOUNT_COLUMNS = ("id", "email", "plan_name", "token_remaining", "topup_remaining", "status")
+KEY_COLUMNS = ("key_indicator", "label", "created_at", "expires_at", "last_used_at", "revoked_at")
+USAGE_COLUMNS = (
+    "created_at", "session_id", "model", "responses", "input_tokens", "output_tokens",
+    "total_tokens", "topup_deducted", "token_deducted",
+)  # fmt: skip
+
+
+@click.group()
+@click.version_option(package_name="realtime-switch")
+@setting(
+    "ACCOUNTD_RPC_ENDPOINT",
+    default=config.DEFAULT_RPC_ENDPOINT,
+    help="The daemon's request socket: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@click.pass_context
+def cli(context: click.Context, /, **settings: str | None) -> None:
+    """Manage accounts, keys and credits. Talks to the running accountd."""
+    checker = Checker(settings)
+    context.obj = checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint)
+    checker.finish()
+
+
+@cli.group()
+def account() -> None:
+    """Accounts and their credits."""
+
+
+@account.command("create")
+@click.option("--email", required=True, help="Unique address of the account's owner.")
+@click.option("--id", "account_id", help="The account's id; made up when absent.")
+@click.option("--plan", "plan_name", default="Free", show_default=True, help="Free, Pro, …")
+@click.option("--tokens", type=int, help="Subscription tokens; the plan's when absent.")
+@click.option("--topup", type=int, default=0, show_default=True, help="Top-up credits in tokens.")
+@_JSON
+@click.pass_obj
+def create_account(endpoint: str, /, account_id: str | None, as_json: bool, **params: Any) -> None:
+    """Create an account."""
+    _show(call(endpoint, "account.create", {"id": account_id, **params}), as_json, details)
+
+
+@account.command("show")
+@click.argument("account_id", metavar="ID")
+@_JSON
+@click.pass_obj
+def show_account(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Show one account."""
+    _show(call(endpoint, "account.show", {"account_id": account_id}), as_json, details)
+
+
+@account.command("list")
+@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@_JSON
+@click.pass_obj
+def list_accounts(endpoint: str, limit: int | None, as_json: bool) -> None:
+    """List accounts, oldest first."""
+    found = call(endpoint, "account.list", {"limit": limit})
+    _show(found, as_json, lambda x: _rows(x["accounts"], ACCOUNT_COLUMNS, x["total"]))
+
+
+@account.command("topup", context_settings={"ignore_unknown_options": True})
+@click.argument("account_id", metavar="ID")
+@click.argument("amount", type=int)
+@click.option("--id", "grant_id", help="Names the grant: repeated with one id it counts once.")
+@_JSON
+@click.pass_obj
+def topup(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Add AMOUNT top-up credits (tokens) to an account."""
+    _show(call(endpoint, "account.topup", params), as_json, details)
+
+
+@account.command("enable")
+@click.argument("account_id", metavar="ID")
+@_JSON
+@click.pass_obj
+def enable(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Let an account open sessions again."""
+    _show(call(endpoint, "account.enable", {"account_id": account_id}), as_json, details)
+
+
+@account.command("disable")
+@click.argument("account_id", metavar="ID")
+@_JSON
+@click.pass_obj
+def disable(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Refuse new sessions of an account."""
+    _show(call(endpoint, "account.disable", {"account_id": account_id}), as_json, details)
+
+
+@cli.group()
+def key() -> None:
+    """API keys."""
+
+
+@key.command("create")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--label", required=True, help="What the key is for.")
+@click.option("--expires", "expires_at", help="ISO date and time, UTC without a zone.")
+@_JSON
+@click.pass_obj
+def create_key(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Create a key. It is shown now and never again."""
+    _show(call(endpoint, "key.create", params), as_json, details)
+
+
+@key.command("list")
+@click.argument("account_id", metavar="ACCOUNT")
+@_JSON
+@click.pass_obj
+def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
+    """List the keys of an account, newest first."""
+    found = call(endpoint, "key.list", {"account_id": account_id})
+    _show(found, as_json, lambda x: table(x["keys"], KEY_COLUMNS))
+
+
+@key.command("revoke")
+@click.argument("key_name", metavar="INDICATOR_OR_HASH")
+@click.option("--account", "account_id", help="Look only among this account's keys.")
+@_JSON
+@click.pass_obj
+def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
+    """Refuse new sessions with a key."""
+    params = {"key": key_name, "account_id": account_id}
+    _show(call(endpoint, "key.revoke", params), as_json, details)
+
+
+@cli.command()
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--limit", type=int, help="At most so many rows (1 to 1000); totals cover all.")
+@_JSON
+@click.pass_obj
+def usage(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Show what an account has used and what it was charged, newest first."""
+    found = call(endpoint, "usage", params)
+    _show(found, as_json, _usage_text)
+
+
+@cli.command()
+@_JSON
+@click.pass_obj
+def audit(endpoint: str, as_json: bool) -> None:
+    """Prove every balance and every producer; exit 1 when anything is off."""
+    found = call(endpoint, "audit", {})
+    _show(found, as_json, _audit_text)
+    sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
+
+
+def main() -> None:
+    """Entry point of ``accountctl``."""
+    config.run(cli)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _show(found: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else as_text(found))
+
+
+def _rows(rows: list[Mapping[str, Any]], columns: tuple[str, ...], total: int) -> str:
+    text = table(rows, columns)
+    return text if len(rows) == total else f"{text}\n{len(rows):,} of {total:,}; see --limit"
+
+
+def _usage_text(found: Mapping[str, Any]) -> str:
+    total = {"created_at": "total of all rows", **found["totals"]}
+    return table([*found["rows"], total], USAGE_COLUMNS)
+
+
+def _audit_text(found: Mapping[str, Any]) -> str:
+    incomplete = found["producers"]["incomplete"]
+    lines = [
+        "OK: every balance equals its grants minus its deductions"
+        if found["ok"]
+        else "NOT OK: see below",
+        f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,},"
+        f" producers {found['producers']['total']:,}, rejected {found['rejected']:,}",
+    ]
+    if found["drift"]:
+        lines.append(table(found["drift"], tuple(found["drift"][0])))
+    if incomplete:
+        lines.append(table(incomplete, ("producer", "applied_through", "missing")))
+    return "\n".join(lines)

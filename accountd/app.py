@@ -1,0 +1,239 @@
+"""The daemon: one thread, one poll loop, one writer.
+
+Each turn of the loop drains the usage socket up to ``GROUP_MESSAGES_MAX`` without waiting, applies
+the whole group in one transaction, and then serves a bounded number of requests. While one group
+commits the next gathers by itself, so group commit needs no timer.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import structlog
+import zmq
+
+from accountd import database
+from accountd.accounts import Accounts
+from accountd.config import AccountdConfig
+from accountd.ledger import GroupResult, Ledger
+from accountd.requests import now_iso
+from accountd.rpc import Rpc
+from shared import transport
+from shared.errors import ExitCode
+from shared.ops import Health, OpsServer
+
+log = structlog.get_logger()
+
+# 5,000 rows commit in a few hundred milliseconds; more would keep requests waiting.
+GROUP_MESSAGES_MAX: Final = 5_000
+REQUESTS_PER_TURN_MAX: Final = 200
+POLL_MS: Final = 1_000
+DISK_FULL_RETRY_S: Final = 1.0
+HEARTBEAT_STALE_S: Final = 10.0
+LAST_USED_S: Final = 5.0
+
+
+class Daemon:
+    """The poll loop and what it owns."""
+
+    def __init__(self, config: AccountdConfig, opened: database.Opened) -> None:
+        self._config = config
+        self._ledger = Ledger(opened.database.connection())
+        self._accounts = Accounts()
+        self._rpc = Rpc(self._accounts)
+        self._context = zmq.Context()
+        self._usage = self._bind(zmq.PULL, config.usage_endpoint)
+        self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
+        self._group: list[list[bytes]] = []
+        self._heartbeat_at = time.monotonic()
+        self._last_used_at = time.monotonic()
+        self._is_disk_full = False
+        self.is_stopping = False
+
+    def live(self) -> Health:
+        """Whether the loop turns."""
+        age_s = time.monotonic() - self._heartbeat_at
+        return Health(age_s < HEARTBEAT_STALE_S, f"last turn {age_s:.0f} s ago")
+
+    def ready(self) -> Health:
+        """Whether usage can be applied."""
+        if self._is_disk_full:
+            return Health(False, "disk full")
+        return Health(False, "stopping") if self.is_stopping else self.live()
+
+    @property
+    def holds_usage(self) -> bool:
+        """Whether usage was received that could not be committed (the disk is full)."""
+        return bool(self._group)
+
+    def run(self, wakeup: int) -> None:
+        """Turn until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
+        poller = zmq.Poller()
+        for source in (self._usage, self._requests, wakeup, self._rpc.wakeup):
+            poller.register(source, zmq.POLLIN)
+        while not self.is_stopping:
+            self._heartbeat_at = time.monotonic()
+            ready = dict(poller.poll(0 if self._group else POLL_MS))
+            if wakeup in ready:
+                os.read(wakeup, 64)
+            self._apply()
+            self._serve()
+            self._answer_reports()
+            self._write_last_used()
+        self._drain()
+
+    def close(self) -> None:
+        """Free sockets and threads. Nothing is queued any more."""
+        self._rpc.close()
+        self._usage.close()
+        self._requests.close()
+        self._context.term()
+
+    # --- usage ------------------------------------------------------------------------------------
+
+    def _apply(self) -> None:
+        """Apply what has arrived. A group that found the disk full stays and is tried again."""
+        if not self._group:
+            self._group = _receive(self._usage, GROUP_MESSAGES_MAX)
+        if not self._group:
+            return
+        try:
+            result = self._ledger.apply(self._group, now=now_iso())
+        except Exception as exc:
+            if database.error_name(exc) != "SQLITE_FULL":
+                raise
+            self._disk_is_full()
+            return
+        if self._is_disk_full:
+            self._is_disk_full = False
+            log.info("disk has space again")
+        self._group = []
+        _report(result)
+
+    def _disk_is_full(self) -> None:
+        if not self._is_disk_full:
+            self._is_disk_full = True
+            log.error("disk full", waiting=len(self._group), hint="free some space")
+        time.sleep(DISK_FULL_RETRY_S)
+
+    def _drain(self) -> None:
+        """Commit what is held and what has already arrived; gateways keep what comes later."""
+        while True:
+            self._apply()
+            if self._is_disk_full:
+                log.error("disk full at the end", messages_held=len(self._group))
+                return
+            self._group = _receive(self._usage, GROUP_MESSAGES_MAX)
+            if not self._group:
+                break
+        self._write_last_used(now=True)
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        for frames in _receive(self._requests, REQUESTS_PER_TURN_MAX):
+            answer = self._rpc.receive(frames)
+            if answer is not None:
+                self._send(answer)
+
+    def _answer_reports(self) -> None:
+        for answer in self._rpc.finished():
+            self._send(answer)
+
+    def _send(self, answer: list[bytes]) -> None:
+        # A caller that is gone or does not read loses its answer; ROUTER drops it by itself.
+        with contextlib.suppress(zmq.Again):
+            self._requests.send_multipart(answer, zmq.DONTWAIT)
+
+    def _write_last_used(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._last_used_at > LAST_USED_S:
+            self._last_used_at = time.monotonic()
+            try:
+                self._accounts.write_last_used()
+            except Exception as exc:
+                if database.error_name(exc) != "SQLITE_FULL":
+                    raise
+
+    def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
+        socket = self._context.socket(kind)
+        transport.configure(socket)
+        transport.bind(socket, endpoint)
+        return socket
+
+
+def run(config: AccountdConfig) -> ExitCode:
+    """Serve until SIGTERM or SIGINT; what arrived before is committed."""
+    path = config.database.path
+    with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
+        daemon = Daemon(config, opened)
+        _stop_on_signal(daemon)
+        ops = _open_ops(config, daemon)
+        print(  # noqa: T201 - for scripts
+            f"ready accountd db={path} usage={config.usage_endpoint} rpc={config.rpc_endpoint}"
+            + (f" ops={ops.address}" if ops else ""),
+            flush=True,
+        )
+        try:
+            daemon.run(wakeup)
+        except Exception as exc:
+            failure = database.translate(exc, path)
+            if failure is None:
+                raise
+            raise failure from exc
+        finally:
+            if ops is not None:
+                ops.close()
+            daemon.close()
+        log.info("stopped")
+        return ExitCode.NOT_NOW if daemon.holds_usage else ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that becomes readable when a signal came, so that the poll wakes up."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    previous = signal.set_wakeup_fd(writer)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(reader)
+        os.close(writer)
+
+
+def _stop_on_signal(daemon: Daemon) -> None:
+    def stop(_number: int, _frame: object) -> None:
+        daemon.is_stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _open_ops(config: AccountdConfig, daemon: Daemon) -> OpsServer | None:
+    if config.ops_listen is None:
+        return None
+    return OpsServer(config.ops_listen, live=daemon.live, ready=daemon.ready)
+
+
+def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:
+    """What has arrived, without waiting."""
+    messages: list[list[bytes]] = []
+    try:
+        while len(messages) < at_most:
+            messages.append(socket.recv_multipart(zmq.DONTWAIT))
+    except zmq.Again:
+        pass
+    return messages
+
+
+def _report(result: GroupResult) -> None:
+    log.debug("usage applied", applied=result.applied, duplicates=result.duplicates)
+    if result.rejected:
+        log.warning(
+            "usage rejected",
+            hint="accountctl audit counts them",
+            **{str(reason): count for reason, count in result.rejected.items()},
+        )

@@ -1,0 +1,62 @@
+"""The command ``accountd``."""
+
+import sys
+
+import click
+
+from accountd import app, database
+from accountd.config import load, load_database
+from shared import config, logs
+from shared.config import setting
+
+_DB_PATH = setting(
+    "DB_PATH",
+    default="var/accounts.db",
+    help="The encrypted database. Its key: DB_ENCRYPTION_KEY_FILE or DB_ENCRYPTION_KEY.",
+)
+
+
+@click.group()
+@click.version_option(package_name="realtime-switch")
+def cli() -> None:
+    """Own the accounts: apply usage, answer authorization."""
+
+
+@cli.command()
+@_DB_PATH
+@setting(
+    "ACCOUNTD_USAGE_ENDPOINT",
+    default=config.DEFAULT_USAGE_ENDPOINT,
+    help="Where usage arrives: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting(
+    "ACCOUNTD_RPC_ENDPOINT",
+    default=config.DEFAULT_RPC_ENDPOINT,
+    help="Where requests arrive: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
+@setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
+@setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
+def serve(**settings: str | None) -> None:
+    """Serve until SIGTERM; what has arrived by then is committed."""
+    loaded = load(settings)
+    logs.configure(service="accountd", level=loaded.log_level, as_json=loaded.log_as_json)
+    sys.exit(app.run(loaded))
+
+
+@cli.command()
+@_DB_PATH
+def migrate(**settings: str | None) -> None:
+    """Create the database, or bring it to the newest schema."""
+    loaded = load_database(settings)
+    with database.open_for_migrating(loaded.path, loaded.key) as opened:
+        applied = opened.runner.up()
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("up to date")
+
+
+def main() -> None:
+    """Entry point of ``accountd``."""
+    config.run(cli)

@@ -1,0 +1,38 @@
+"""Asks a running daemon: one request, one answer, over DEALER."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+
+from shared import transport
+from shared.errors import RefusedError, UnreachableError
+from shared.wire import Request, WireError, decode_reply, encode_request
+
+
+def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
+    """The result of a request.
+
+    Raises ``UnreachableError`` without an answer within ``RPC_DEADLINE_S``, and ``RefusedError``
+    with the daemon's own words when it refuses.
+    """
+    request_id = b"accountctl"
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        transport.configure(socket)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(endpoint)
+        socket.send_multipart([request_id, encode_request(Request(method, params))])
+        if not socket.poll(transport.RPC_DEADLINE_S * 1000):
+            raise UnreachableError(
+                f"no answer from accountd at {endpoint} within {transport.RPC_DEADLINE_S:g} s",
+                hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",
+            )
+        frames = socket.recv_multipart()
+    try:
+        reply = decode_reply(frames[-1])
+    except WireError as exc:
+        raise UnreachableError(f"accountd answered nonsense: {exc}") from exc
+    if reply.error is not None:
+        code, message = reply.error
+        raise RefusedError(f"{code}: {message}")
+    return reply.result

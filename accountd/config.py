@@ -1,0 +1,62 @@
+"""The settings of accountd, checked together and frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared import config
+from shared.config import Address, Checker
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """Where the database is and what opens it. The key stays out of its text."""
+
+    path: Path
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountdConfig:
+    """Everything that the daemon needs to know."""
+
+    database: DatabaseConfig
+    usage_endpoint: str
+    rpc_endpoint: str
+    ops_listen: Address | None
+    log_level: str
+    log_as_json: bool
+
+
+def load(settings: Mapping[str, str | None]) -> AccountdConfig:
+    """Check the settings of ``accountd serve``; raises one ``ConfigError`` for all mistakes."""
+    checker = Checker(settings)
+    loaded = AccountdConfig(
+        database=_database(checker),
+        usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
+        rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
+        ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
+        log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
+    )
+    checker.finish()
+    return loaded
+
+
+def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
+    """Check the settings of ``accountd migrate``."""
+    checker = Checker(settings)
+    loaded = _database(checker)
+    checker.finish()
+    return loaded
+
+
+def _database(checker: Checker) -> DatabaseConfig:
+    key = checker.secret("DB_ENCRYPTION_KEY")
+    if not key:
+        found = "nothing" if key is None else "an empty key"
+        checker.problem(
+            f"DB_ENCRYPTION_KEY: found {found}; set DB_ENCRYPTION_KEY_FILE (or DB_ENCRYPTION_KEY)"
+            " to 64 hex digits or a passphrase"
+        )
+    return DatabaseConfig(checker.value("DB_PATH", Path), key or "")

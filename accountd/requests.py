@@ -1,0 +1,78 @@
+"""Reading the parameters of a request: what was found, what was expected. Pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from accountd.models import iso, parse_time
+
+TEXT_CHARS_MAX: Final = 256
+AMOUNT_MAX: Final = 2**53  # what JSON numbers carry exactly everywhere
+
+
+class RequestError(Exception):
+    """A request cannot be served; ``code`` is for programs, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Params:
+    """The named parameters of one request, checked as they are asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str:
+        """A text of 1 to 256 printable characters."""
+        value = self._values.get(name)
+        is_fit = isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX
+        if not is_fit or not str(value).isprintable():
+            raise self._bad(name, f"1 to {TEXT_CHARS_MAX} printable characters")
+        return str(value)
+
+    def optional_text(self, name: str) -> str | None:
+        """Like ``text``; None when it is absent."""
+        return None if self._values.get(name) is None else self.text(name)
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        """An integer between two bounds, both included."""
+        value = self._values.get(name)
+        if type(value) is not int or not low <= value <= high:
+            raise self._bad(name, f"an integer from {low} to {high}")
+        return value
+
+    def optional_integer(self, name: str, low: int, high: int) -> int | None:
+        """Like ``integer``; None when it is absent."""
+        return None if self._values.get(name) is None else self.integer(name, low, high)
+
+    def optional_time(self, name: str) -> str | None:
+        """A moment in ISO 8601, in the stored form; UTC when it names no zone."""
+        text = self.optional_text(name)
+        if text is None:
+            return None
+        try:
+            return iso(parse_time(text))
+        except (ValueError, OverflowError):
+            raise self._bad(name, "a date and time like 2027-01-31T12:00:00Z") from None
+
+    def _bad(self, name: str, expected: str) -> RequestError:
+        value = self._values.get(name)
+        found = "nothing" if value is None else repr(value)[:80]
+        return RequestError("bad_request", f"{name}: found {found}, expected {expected}")
+
+
+def is_past(stored: str | None, now: datetime) -> bool:
+    """Whether a stored moment has come. One that cannot be read counts as past: no free entry."""
+    if stored is None:
+        return False
+    try:
+        return parse_time(stored) <= now
+    except ValueError:
+        return True
+
+
+def now_iso() -> str:
+    """The time now, in the stored form."""
+    return iso(datetime.now(UTC))

@@ -1,0 +1,136 @@
+"""Requests over ROUTER: who answers what, and on which thread.
+
+Short requests that write or authorize are answered by the daemon's loop; reports go to one reader
+thread with a connection of its own, and their answers come back to the loop, because only its
+thread may touch the socket.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+
+from accountd import models, queries
+from accountd.accounts import Accounts
+from accountd.database import FATAL_ERRORS, error_name
+from accountd.requests import Params, RequestError
+from shared.wire import MESSAGE_BYTES_MAX, Reply, Request, WireError, decode_request, encode_reply
+
+log = structlog.get_logger()
+
+Answer = Callable[[Params], Any]
+
+REPORTS_WAITING_MAX: Final = 64
+# A report is read by accountctl, which has no size limit; this one only catches the absurd.
+REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
+assert MESSAGE_BYTES_MAX < REPLY_BYTES_MAX
+
+
+class Rpc:
+    """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._here: Mapping[str, Answer] = {
+            "ping": lambda _params: {},
+            "authorize": accounts.authorize,
+            "account.create": accounts.create,
+            "account.topup": accounts.topup,
+            "account.enable": accounts.enable,
+            "account.disable": accounts.disable,
+            "key.create": accounts.create_key,
+            "key.revoke": accounts.revoke_key,
+        }
+        self._reports: Mapping[str, Answer] = {
+            "account.show": queries.show_account,
+            "account.list": queries.list_accounts,
+            "key.list": queries.list_keys,
+            "usage": queries.usage,
+            "audit": queries.audit,
+        }
+        self._reader = ThreadPoolExecutor(1, "reader", initializer=_prepare_reader)
+        self._waiting = 0
+        self._done: deque[tuple[list[bytes], bytes]] = deque()
+        self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def receive(self, frames: list[bytes]) -> list[bytes] | None:
+        """Serve one message; the frames of the answer, or None when it comes later or never."""
+        if len(frames) != 3:
+            log.warning("request ignored", frames=len(frames))
+            return None
+        address, payload = frames[:2], frames[2]
+        try:
+            request = decode_request(payload)
+        except WireError as exc:
+            return [*address, encode_reply(Reply(error=("bad_request", str(exc))))]
+        if request.method in self._reports:
+            return self._hand_over(address, request)
+        answer = self._here.get(request.method, _unknown(request.method))
+        return [*address, _answer(answer, request)]
+
+    def finished(self) -> list[list[bytes]]:
+        """The frames of all answers that the reader thread has ready."""
+        try:
+            os.eventfd_read(self.wakeup)
+        except BlockingIOError:
+            return []
+        ready = []
+        while self._done:
+            address, payload = self._done.popleft()
+            self._waiting -= 1
+            ready.append([*address, payload])
+        return ready
+
+    def close(self) -> None:
+        """Let the reader finish what it reads."""
+        self._reader.submit(models.database.close)
+        self._reader.shutdown()
+        os.close(self.wakeup)
+
+    def _hand_over(self, address: list[bytes], request: Request) -> list[bytes] | None:
+        if self._waiting >= REPORTS_WAITING_MAX:
+            return [*address, encode_reply(Reply(error=("busy", "too many reports wait")))]
+        self._waiting += 1
+        report = self._reader.submit(_answer, self._reports[request.method], request)
+
+        def done(future: Future[bytes]) -> None:
+            failure = encode_reply(Reply(error=("internal", "the database cannot be read")))
+            self._done.append((address, failure if future.exception() else future.result()))
+            os.eventfd_write(self.wakeup, 1)
+
+        report.add_done_callback(done)
+        return None
+
+
+def _prepare_reader() -> None:
+    """Give the reader thread a connection of its own that cannot write."""
+    models.database.connect(reuse_if_open=True)
+    models.database.execute_sql("PRAGMA query_only = 1")
+
+
+def _unknown(method: str) -> Answer:
+    def answer(_params: Params) -> Any:
+        raise RequestError("unknown_method", f"no method {method[:80]!r}; is accountd older?")
+
+    return answer
+
+
+def _answer(answer: Answer, request: Request) -> bytes:
+    """Run one request to its encoded reply. A failing disk is the daemon's affair: it is raised."""
+    try:
+        encoded = encode_reply(Reply(result=answer(Params(request.params))))
+    except RequestError as exc:
+        return encode_reply(Reply(error=(exc.code, str(exc))))
+    except Exception as exc:
+        name = error_name(exc)
+        if name == "SQLITE_FULL":
+            return encode_reply(Reply(error=("disk_full", "the disk is full; free some space")))
+        if name.startswith(FATAL_ERRORS):
+            raise
+        log.exception("request failed", method=request.method)
+        return encode_reply(Reply(error=("internal", f"accountd failed: {type(exc).__name__}")))
+    if len(encoded) > REPLY_BYTES_MAX:
+        return encode_reply(Reply(error=("too_large", "the answer is too large; use --limit")))
+    return encoded
