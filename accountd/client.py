@@ -22,7 +22,7 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
         socket.send_multipart([request_id, encode_request(Request(method, params))])
-        if not socket.poll(transport.RPC_DEADLINE_S * 1000):
+        if not socket.poll(int(transport.RPC_DEADLINE_S * 1000)):
             raise UnreachableError(
                 f"no answer from accountd at {endpoint} within {transport.RPC_DEADLINE_S:g} s",
                 hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",

@@ -69,7 +69,7 @@ def usage(params: Params) -> Json:
     rows = UsageMetric.select().where(mine).order_by(UsageMetric.id.desc()).limit(limit)
     summed = ("responses", "topup_deducted", "token_deducted", *USAGE_FIELDS)
     sums = UsageMetric.select(*(fn.SUM(getattr(UsageMetric, name)) for name in summed)).where(mine)
-    totals: tuple[Any, ...] = sums.tuples().get()
+    totals: Any = sums.tuples().get()
     return {
         "account_id": account.id,
         "rows": [_usage_json(row) for row in rows],

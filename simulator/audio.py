@@ -1,0 +1,143 @@
+"""Audio as the simulator needs it: byte rates, a voice detector, a chime. Pure."""
+
+import array
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Any, Final
+
+PCM_RATE_HZ: Final = 24_000
+WINDOW_MS: Final = 20
+# A sample above this is a voice; microphones' silence stays far below.
+VOICE_LEVEL: Final = 800
+BYTES_PER_S: Final = {"audio/pcm": 48_000, "audio/pcmu": 8_000, "audio/pcma": 8_000}
+_CHIME_HZ: Final = (660.0, 880.0)
+
+
+def milliseconds(size: int, audio_format: str) -> int:
+    """How long ``size`` bytes of audio last."""
+    return size * 1000 // BYTES_PER_S[audio_format]
+
+
+def is_voice(window: bytes, audio_format: str) -> bool:
+    """Whether a window of audio holds a voice. Companded audio is judged by its variety."""
+    if audio_format != "audio/pcm":
+        return len(set(window)) > 8
+    samples = array.array("h", window[: len(window) // 2 * 2])
+    return bool(samples) and max(map(abs, samples[::4])) > VOICE_LEVEL
+
+
+@lru_cache(maxsize=16)
+def chime(duration_ms: int, audio_format: str) -> bytes:
+    """Two tones, one after the other: the reply when nothing was said."""
+    size = BYTES_PER_S[audio_format] * duration_ms // 1000
+    if audio_format != "audio/pcm":
+        return bytes((n * 37) % 256 for n in range(size))
+    count = size // 2
+    return array.array(
+        "h",
+        (
+            int(6_000 * math.sin(2 * math.pi * _CHIME_HZ[2 * n // max(count, 1)] * n / PCM_RATE_HZ))
+            for n in range(count)
+        ),
+    ).tobytes()
+
+
+class Heard(Enum):
+    """What the voice detector noticed."""
+
+    SPEECH_STARTED = auto()
+    SPEECH_STOPPED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """Server VAD as the session asks for it."""
+
+    prefix_ms: int = 300
+    silence_ms: int = 500
+    creates_response: bool = True
+    interrupts_response: bool = True
+
+    @classmethod
+    def of(cls, turn_detection: Any) -> "VoiceSettings | None":
+        """The settings in ``session.audio.input.turn_detection``; None means manual."""
+        if not isinstance(turn_detection, dict):
+            return None
+        return cls(
+            prefix_ms=int(turn_detection.get("prefix_padding_ms", 300)),
+            silence_ms=int(turn_detection.get("silence_duration_ms", 500)),
+            creates_response=bool(turn_detection.get("create_response", True)),
+            interrupts_response=bool(turn_detection.get("interrupt_response", True)),
+        )
+
+
+class AudioBuffer:
+    """The input audio buffer: what was appended since the last commit, and who speaks in it.
+
+    Time is the time of the audio, not of the clock, so that speech sent at once is still speech.
+    """
+
+    def __init__(self) -> None:
+        self._window = bytearray()
+        self._quiet_ms = 0
+        self._dropped_ms = 0
+        self.audio = bytearray()
+        self.is_speaking = False
+
+    def append(self, data: bytes, voice: VoiceSettings | None, audio_format: str) -> list[Heard]:
+        """Take audio; with ``voice`` settings, what was noticed in it. Stops at the first stop."""
+        if voice is None:
+            self.audio += data
+            return []
+        heard: list[Heard] = []
+        self._window += data
+        size = BYTES_PER_S[audio_format] * WINDOW_MS // 1000
+        while len(self._window) >= size:
+            window, self._window = bytes(self._window[:size]), self._window[size:]
+            self.audio += window
+            noticed = self._notice(is_voice(window, audio_format), voice)
+            if noticed is not None:
+                heard.append(noticed)
+            if noticed is Heard.SPEECH_STOPPED:
+                break
+            if not self.is_speaking:
+                self._keep_prefix(voice.prefix_ms, audio_format)
+        return heard
+
+    def position_ms(self, audio_format: str) -> int:
+        """Where in the session's audio the end of the buffer is."""
+        return self._dropped_ms + milliseconds(len(self.audio), audio_format)
+
+    def take(self, audio_format: str) -> bytes:
+        """Commit: everything that is in the buffer, which is empty afterwards."""
+        taken = bytes(self.audio)
+        self._dropped_ms += milliseconds(len(taken), audio_format)
+        self.audio.clear()
+        self.is_speaking, self._quiet_ms = False, 0
+        return taken
+
+    def clear(self, audio_format: str) -> None:
+        """Forget everything."""
+        self.take(audio_format)
+        self._window.clear()
+
+    def _notice(self, has_voice: bool, voice: VoiceSettings) -> Heard | None:
+        if has_voice:
+            self._quiet_ms = 0
+            if not self.is_speaking:
+                self.is_speaking = True
+                return Heard.SPEECH_STARTED
+        elif self.is_speaking:
+            self._quiet_ms += WINDOW_MS
+            if self._quiet_ms >= voice.silence_ms:
+                self.is_speaking = False
+                return Heard.SPEECH_STOPPED
+        return None
+
+    def _keep_prefix(self, prefix_ms: int, audio_format: str) -> None:
+        excess = len(self.audio) - BYTES_PER_S[audio_format] * prefix_ms // 1000
+        if excess > 0:
+            self._dropped_ms += milliseconds(excess, audio_format)
+            del self.audio[:excess]

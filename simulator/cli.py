@@ -1,0 +1,51 @@
+"""The command ``rts-simulator``."""
+
+from pathlib import Path
+
+import click
+import uvloop
+
+from shared import config, logs
+from simulator.reply import Pace
+from simulator.server import Provider, UsageLog, run
+
+
+@click.group()
+@click.version_option(package_name="realtime-switch")
+def cli() -> None:
+    """Stand in for a provider, so that everything runs without one."""
+
+
+@cli.command()
+@click.option("--listen", default="127.0.0.1:8090", show_default=True, help="HOST:PORT.")
+@click.option(
+    "--usage-log", default="var/usage.jsonl", show_default=True,
+    help="Every usage that is sent, as JSON lines.",
+)  # fmt: skip
+@click.option("--audio-log", help="A folder for the audio that each session was sent (raw PCM).")
+@click.option(
+    "--pace", default=2.5, show_default=True, type=click.FloatRange(0, 1000),
+    help="Generation speed as a factor of real time; 0: as fast as possible.",
+)  # fmt: skip
+@click.option("--api-key", envvar="SIMULATOR_API_KEY", help="Take only this key; any when absent.")
+def serve(
+    listen: str, usage_log: str, audio_log: str | None, pace: float, api_key: str | None
+) -> None:
+    """Speak OpenAI Realtime until SIGTERM."""
+    checker = config.Checker({"listen": listen})
+    address = checker.value("LISTEN", config.address)
+    checker.finish()
+    logs.configure(service="simulator")
+    path = Path(usage_log)
+    provider = Provider(
+        pace=Pace(factor=pace),
+        usage_log=UsageLog(path),
+        audio_log=Path(audio_log) if audio_log else None,
+        api_key=api_key,
+    )
+    uvloop.run(run(address, provider, path))
+
+
+def main() -> None:
+    """Entry point of ``rts-simulator``."""
+    config.run(cli)

@@ -1,0 +1,90 @@
+"""What has been said in a session: items in order, each with the tokens that it costs. Pure."""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.audio import BYTES_PER_S, milliseconds
+from simulator.openai_events import Event, make_id
+from simulator.tokens import Tokens, assistant_audio_tokens, text_tokens, user_audio_tokens
+
+
+@dataclass(slots=True)
+class Item:
+    """An item of the conversation; ``audio`` is what the user spoke in it."""
+
+    body: Event
+    tokens: Tokens
+    audio: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return str(self.body["id"])
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Items in the order of the conversation."""
+
+    id: str = field(default_factory=lambda: make_id("conv"))
+    items: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of everything so far: the input of the next response."""
+        return sum((item.tokens for item in self.items.values()), start=Tokens())
+
+    @property
+    def last_id(self) -> str | None:
+        """The id of the newest item."""
+        return next(reversed(self.items), None)
+
+    def last_user(self) -> Item | None:
+        """The newest thing that the user said or wrote."""
+        users = (i for i in reversed(self.items.values()) if i.body.get("role") == "user")
+        return next(users, None)
+
+    def has_tool_output(self) -> bool:
+        """Whether the newest item is the output of a tool."""
+        newest = self.items.get(self.last_id or "")
+        return newest is not None and newest.body["type"] == "function_call_output"
+
+    def add(self, item: Item) -> None:
+        """Append an item."""
+        self.items[item.id] = item
+
+
+def spoken_item(audio: bytes, audio_format: str) -> Item:
+    """What the user said."""
+    body = {
+        "id": make_id("item"),
+        "type": "message",
+        "object": "realtime.item",
+        "status": "completed",
+        "role": "user",
+        "content": [{"type": "input_audio", "transcript": None}],
+    }
+    duration_ms = milliseconds(len(audio), audio_format)
+    return Item(body, Tokens(audio=user_audio_tokens(duration_ms)), audio)
+
+
+def client_item(wanted: Any, audio_format: str) -> Item:
+    """An item that the client created. Raises ``ValueError`` when its audio is no base64."""
+    body: Event = {"object": "realtime.item", "status": "completed", **wanted}
+    body.setdefault("id", make_id("item"))
+    tokens, audio = Tokens(), b""
+    for part in body.get("content") or []:
+        tokens += Tokens(text=text_tokens(str(part.get("text") or "")))
+        if part.get("audio"):
+            try:
+                audio += base64.b64decode(part["audio"], validate=True)
+            except binascii.Error as exc:
+                raise ValueError("expected base64 audio") from exc
+    tokens += Tokens(text=text_tokens(str(body.get("output") or body.get("arguments") or "")))
+    if audio:
+        duration_ms = len(audio) * 1000 // BYTES_PER_S[audio_format]
+        by_role = assistant_audio_tokens if body.get("role") == "assistant" else user_audio_tokens
+        tokens += Tokens(audio=by_role(duration_ms))
+    return Item(body, tokens, audio)

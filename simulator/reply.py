@@ -1,0 +1,288 @@
+"""Makes one response: spoken, written or a tool call, at the provider's order and pace."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from simulator import openai_events as events
+from simulator.audio import BYTES_PER_S, chime, milliseconds
+from simulator.conversation import Conversation, Item
+from simulator.openai_events import Event, make_id
+from simulator.tokens import Tokens, assistant_audio_tokens, text_tokens, usage
+
+Send = Callable[[Event], Awaitable[None]]
+
+DELTA_MS: Final = 250
+TEXT_DELTAS_AHEAD: Final = 3  # the transcript runs ahead of the audio
+TOOL_DELTAS: Final = 12
+MS_PER_WORD: Final = 350
+_WORDS: Final = ("I", "heard", "you", "and", "play", "back", "what", "you", "said")
+_TEXT_REPLY: Final = "This is a written answer, made by the simulator."
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """``factor`` times real time, 0 as fast as possible; ``reply_ms`` is a chime's length."""
+
+    factor: float = 2.5
+    reply_ms: int = 2_000
+
+
+class Reply:
+    """One response in the making. ``cancel`` may be called at any time."""
+
+    def __init__(
+        self,
+        session: Event,
+        conversation: Conversation,
+        *,
+        wanted: Event,
+        pace: Pace,
+        cached_before: int,
+        send: Send,
+        on_audio: Callable[[bytes], None],
+    ) -> None:
+        self._session = session
+        self._conversation = conversation
+        self._wanted = wanted
+        self._pace = pace
+        self._send = send
+        self._on_audio = on_audio
+        self._cancelled = asyncio.Event()
+        self._reason = ""
+        self._output: list[Event] = []
+        self._made = Tokens()
+        self._history = conversation.tokens
+        self._cached_before = cached_before
+        self.id = make_id("resp")
+        self.input_tokens = 0
+
+    def cancel(self, reason: str) -> None:
+        """Stop generating: ``client_cancelled`` or ``turn_detected``."""
+        self._reason = self._reason or reason
+        self._cancelled.set()
+
+    async def run(self) -> Event:
+        """Send all events up to, but not including, response.done, which is returned."""
+        await self._send(events.event("response.created", response=self._body("in_progress", None)))
+        tool = self._tool()
+        if tool is not None:
+            await self._call(tool)
+        elif "audio" in self._modalities:
+            await self._speak()
+        else:
+            await self._write()
+        counted = usage(self._history, self._made, cached_before=self._cached_before)
+        self.input_tokens = counted["input_tokens"]
+        return events.event("response.done", response=self._body(self._status, counted))
+
+    # --- the three kinds --------------------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        audio_format = self._session["audio"]["output"]["format"]["type"]
+        audio = self._reply_audio(audio_format)
+        words = self._words(milliseconds(len(audio), audio_format))
+        item = self._message({"type": "output_audio", "transcript": ""})
+        place = await self._open(item, {"type": "audio", "transcript": ""})
+        size = BYTES_PER_S[audio_format] * DELTA_MS // 1000
+        said: list[str] = []
+        for start in range(0, max(len(audio), 1), size):
+            ahead = TEXT_DELTAS_AHEAD if not start else 1
+            await self._say(words[len(said) : len(said) + ahead], said, place)
+            piece = audio[start : start + size]
+            await self._send(events.audio_delta(piece, **place))
+            self._on_audio(piece)
+            played_ms = milliseconds(start + len(piece), audio_format)
+            self._made = Tokens(
+                text=text_tokens(" ".join(said)), audio=assistant_audio_tokens(played_ms)
+            )
+            if await self._pause(milliseconds(len(piece), audio_format)):
+                break
+        if not self._is_cut:
+            await self._say(words[len(said) :], said, place)
+        transcript = " ".join(said)
+        await self._send(events.event("response.output_audio.done", **place))
+        await self._send(
+            events.event("response.output_audio_transcript.done", **place, transcript=transcript)
+        )
+        item["content"][0]["transcript"] = transcript
+        await self._shut(item, {"type": "audio", "transcript": transcript}, place)
+
+    async def _write(self) -> None:
+        item = self._message({"type": "output_text", "text": ""})
+        place = await self._open(item, {"type": "text", "text": ""})
+        text = ""
+        for word in _TEXT_REPLY.split(" "):
+            delta = word if not text else f" {word}"
+            await self._send(events.padded_delta("response.output_text.delta", delta, **place))
+            text += delta
+            self._made = Tokens(text=text_tokens(text))
+            if await self._pause(50):
+                break
+        await self._send(events.event("response.output_text.done", **place, text=text))
+        item["content"][0]["text"] = text
+        await self._shut(item, {"type": "text", "text": text}, place)
+
+    async def _call(self, name: str) -> None:
+        arguments = json.dumps({"question": "What was asked?", "unit": "metric"})
+        item: Event = {
+            "id": make_id("item"),
+            "type": "function_call",
+            "object": "realtime.item",
+            "status": "in_progress",
+            "name": name,
+            "call_id": make_id("call"),
+            "arguments": "",
+        }
+        place = {"response_id": self.id, "item_id": item["id"], "output_index": 0}
+        await self._announce(item)
+        size = -(-len(arguments) // TOOL_DELTAS)
+        place["call_id"] = item["call_id"]
+        for start in range(0, len(arguments), size):
+            delta = arguments[start : start + size]
+            await self._send(
+                events.padded_delta("response.function_call_arguments.delta", delta, **place)
+            )
+            self._made = Tokens(text=text_tokens(arguments[: start + size]))
+            if await self._pause(20):
+                break
+        done = events.event(
+            "response.function_call_arguments.done", **place, name=name, arguments=arguments
+        )
+        await self._send(done)
+        item["arguments"] = arguments
+        await self._complete(item)
+
+    # --- parts of a response ----------------------------------------------------------------------
+
+    def _message(self, part: Event) -> Event:
+        return {
+            "id": make_id("item"),
+            "type": "message",
+            "object": "realtime.item",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [part],
+        }
+
+    async def _announce(self, item: Event) -> None:
+        shown = {**item, "content": []} if "content" in item else dict(item)
+        added = events.event(
+            "response.output_item.added", response_id=self.id, output_index=0, item=shown
+        )
+        await self._send(added)
+        previous = self._conversation.last_id
+        self._output.append(item)
+        self._conversation.add(Item(item, Tokens()))
+        await self._send(
+            events.event("conversation.item.added", previous_item_id=previous, item=shown)
+        )
+
+    async def _open(self, item: Event, part: Event) -> dict[str, Any]:
+        await self._announce(item)
+        place = {
+            "response_id": self.id,
+            "item_id": item["id"],
+            "output_index": 0,
+            "content_index": 0,
+        }
+        await self._send(events.event("response.content_part.added", **place, part=part))
+        return place
+
+    async def _shut(self, item: Event, part: Event, place: dict[str, Any]) -> None:
+        await self._send(events.event("response.content_part.done", **place, part=part))
+        await self._complete(item)
+
+    async def _complete(self, item: Event) -> None:
+        item["status"] = "incomplete" if self._is_cut else "completed"
+        self._conversation.add(Item(item, self._made))
+        previous = [name for name in self._conversation.items if name != item["id"]]
+        await self._send(
+            events.event(
+                "conversation.item.done",
+                previous_item_id=previous[-1] if previous else None,
+                item=item,
+            )
+        )
+        await self._send(
+            events.event(
+                "response.output_item.done", response_id=self.id, output_index=0, item=item
+            )
+        )
+
+    async def _say(self, words: list[str], said: list[str], place: dict[str, Any]) -> None:
+        for word in words:
+            delta = word if not said else f" {word}"
+            said.append(word)
+            await self._send(
+                events.padded_delta("response.output_audio_transcript.delta", delta, **place)
+            )
+
+    async def _pause(self, audio_ms: int) -> bool:
+        """Wait as long as generating this much takes; true when the response was cut."""
+        if not self._pace.factor:
+            await asyncio.sleep(0)
+        else:
+            try:
+                async with asyncio.timeout(audio_ms / 1000 / self._pace.factor):
+                    await self._cancelled.wait()
+            except TimeoutError:
+                pass
+        limit = self._wanted.get("max_output_tokens", self._session["max_output_tokens"])
+        if isinstance(limit, int) and self._made.total >= limit:
+            self._reason = self._reason or "max_output_tokens"
+        return self._is_cut
+
+    # --- what the response is ---------------------------------------------------------------------
+
+    @property
+    def _is_cut(self) -> bool:
+        return bool(self._reason)
+
+    @property
+    def _status(self) -> str:
+        if not self._is_cut:
+            return "completed"
+        return "incomplete" if self._reason == "max_output_tokens" else "cancelled"
+
+    @property
+    def _modalities(self) -> list[str]:
+        found = self._wanted.get("output_modalities") or self._session["output_modalities"]
+        return [str(name) for name in found]
+
+    def _body(self, status: str, counted: Event | None) -> Event:
+        details = {"type": status, "reason": self._reason} if self._is_cut else None
+        return events.response(
+            self._session, self.id, self._conversation.id,
+            status=status, details=details, output=list(self._output), usage=counted,
+            modalities=self._modalities, metadata=self._wanted.get("metadata"),
+        )  # fmt: skip
+
+    def _reply_audio(self, audio_format: str) -> bytes:
+        """The caller's own last utterance, or a chime."""
+        last = self._conversation.last_user()
+        spoken_format = self._session["audio"]["input"]["format"]["type"]
+        if last is not None and last.audio and spoken_format == audio_format:
+            return last.audio
+        return chime(self._pace.reply_ms, audio_format)
+
+    def _words(self, duration_ms: int) -> list[str]:
+        count = max(1, duration_ms // MS_PER_WORD)
+        return [_WORDS[n % len(_WORDS)] for n in range(count)]
+
+    def _tool(self) -> str | None:
+        """The tool to call: named or demanded by ``tool_choice``, or by the user's text."""
+        tools = self._wanted.get("tools") or self._session["tools"]
+        names = [str(t["name"]) for t in tools if isinstance(t, dict) and t.get("name")]
+        choice = self._wanted.get("tool_choice") or self._session["tool_choice"]
+        if not names or choice == "none" or self._conversation.has_tool_output():
+            return None
+        if isinstance(choice, dict):
+            return str(choice.get("name") or names[0])
+        if choice == "required":
+            return names[0]
+        last = self._conversation.last_user()
+        said = json.dumps(last.body) if last is not None else ""
+        return next((name for name in names if name in said), None)
