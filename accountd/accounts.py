@@ -70,9 +70,7 @@ class Accounts:
     def authorize(self, params: Params) -> Json:
         """May the owner of this key open a session?"""
         key_hash = params.text("key_hash")
-        key = (
-            ApiKey.select(ApiKey, Account).join(Account).where(ApiKey.key_hash == key_hash).first()
-        )
+        key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
         if key is None or key.revoked_at is not None:
             raise RequestError("invalid_api_key", "the API key is unknown or was revoked")
         if is_past(key.expires_at, datetime.now(UTC)):
