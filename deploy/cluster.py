@@ -1,0 +1,373 @@
+"""``make up``, ``make down``, ``make logs``: a local cluster for trying things.
+
+With a container engine it is ``docker-compose.yml``; without one, plain processes: accountd, the
+simulator (unless a provider key is set) and two gateways that share one port. Everything that it
+makes lies in ``var/``. Running it twice is harmless; what has died is started again.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.snippet import render
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = Path("var")  # relative: the path of a Unix socket holds at most 107 bytes
+RUN, LOG, SECRETS = VAR / "run", VAR / "log", VAR / "secrets"
+DB_KEY, ENV_FILE = SECRETS / "db.key", VAR / "cluster.env"
+BIN = Path(sys.executable).parent
+
+PORT = int(os.environ.get("RTS_PORT", "8080"))
+SIMULATOR_PORT = int(os.environ.get("RTS_SIMULATOR_PORT", "8090"))
+OPS_PORT = int(os.environ.get("RTS_OPS_PORT", "9100"))  # and the next ones
+GATEWAYS = 2
+READY_S = 30.0
+STOP_S = 30.0
+SHOWN_LOG_LINES = 12
+
+Accountctl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class ClusterError(Exception):
+    """The cluster cannot be started; the text is for the person who typed ``make up``."""
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    click.echo(f"  {line}")
+
+
+# --- one process -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Service:
+    """A background process, known by its pid file."""
+
+    name: str
+    command: tuple[str, ...]
+    probe: str
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return LOG / f"{self.name}.log"
+
+    def start(self) -> bool:
+        """Start it in a session of its own; false when it runs already."""
+        if running_pid(self.name) is not None:
+            return False
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [str(BIN / self.command[0]), *self.command[1:]],
+                env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        write_private(
+            pid_file(self.name), json.dumps({"pid": process.pid, "started": started(process.pid)})
+        )
+        return True
+
+    def wait_ready(self) -> None:
+        """Wait for its probe; raises ``ClusterError`` with the end of its log."""
+        deadline = time.monotonic() + READY_S
+        while not answers(self.probe):
+            if running_pid(self.name) is None or time.monotonic() > deadline:
+                tail = self.log.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+                raise ClusterError(
+                    f"{self.name} did not become ready; the end of {self.log}:\n    "
+                    + "\n    ".join(tail)
+                )
+            time.sleep(0.05)
+
+
+def pid_file(name: str) -> Path:
+    """Where the process of a service is remembered."""
+    return RUN / f"{name}.json"
+
+
+def started(pid: int) -> str | None:
+    """When a process started (clock ticks since boot); None when there is none or it is dead.
+
+    A pid alone is not enough: it may belong to somebody else by now.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def running_pid(name: str) -> int | None:
+    """The pid of a service that we started and that still runs."""
+    try:
+        known = json.loads(pid_file(name).read_text())
+    except (OSError, ValueError):
+        return None
+    pid = int(known["pid"])
+    return pid if known["started"] is not None and started(pid) == known["started"] else None
+
+
+def stop(name: str) -> bool:
+    """SIGTERM, then SIGKILL after a while; false when it did not run."""
+    pid = running_pid(name)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while running_pid(name) is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if running_pid(name) is not None:
+            os.kill(pid, signal.SIGKILL)
+    pid_file(name).unlink(missing_ok=True)
+    return pid is not None
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP probe says 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own URL
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+# --- plain processes -------------------------------------------------------------------------------
+
+
+def services() -> Iterator[Service]:
+    """What runs, in the order in which it is started."""
+    yield Service(
+        "accountd", ("accountd", "serve"), f"http://127.0.0.1:{OPS_PORT}/readyz",
+        {**database_env(), "ACCOUNTD_OPS_LISTEN": f"127.0.0.1:{OPS_PORT}"},
+    )  # fmt: skip
+    has_provider = bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_API_KEY_FILE"))
+    provider: dict[str, str] = {}
+    if not has_provider:
+        provider = {
+            "OPENAI_API_KEY": "simulated",
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{SIMULATOR_PORT}/v1",
+        }
+        command = ("rts-simulator", "serve", "--listen", f"127.0.0.1:{SIMULATOR_PORT}")
+        yield Service(
+            "simulator", (*command, "--usage-log", str(VAR / "usage.jsonl")),
+            f"http://127.0.0.1:{SIMULATOR_PORT}/readyz",
+        )  # fmt: skip
+    for number in range(1, GATEWAYS + 1):
+        ops = f"127.0.0.1:{OPS_PORT + number}"
+        env = {
+            **provider,
+            "GATEWAY_LISTEN": f"127.0.0.1:{PORT}",
+            "GATEWAY_REUSE_PORT": "yes",
+            "GATEWAY_OPS_LISTEN": ops,
+        }
+        yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)
+
+
+def database_env() -> dict[str, str]:
+    """What opens the database."""
+    return {"DB_PATH": str(VAR / "accounts.db"), "DB_ENCRYPTION_KEY_FILE": str(DB_KEY)}
+
+
+def start_processes() -> None:
+    """Bring up everything that does not run; on failure stop what this call started."""
+    for folder in (VAR, RUN, LOG, SECRETS):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if not DB_KEY.exists():
+        write_private(DB_KEY, secrets.token_hex(32))
+        say(f"made a random database key: {DB_KEY}")
+    if running_pid("accountd") is None:
+        migrate()
+    begun: list[str] = []
+    try:
+        for service in services():
+            is_new = service.start()
+            begun += [service.name] if is_new else []
+            service.wait_ready()
+            say(f"{service.name} {'is ready' if is_new else 'is already running'}")
+    except BaseException:
+        for name in reversed(begun):
+            stop(name)
+        raise
+
+
+def migrate() -> None:
+    """Create the database or bring it to the newest schema."""
+    done = subprocess.run(
+        [str(BIN / "accountd"), "migrate"],
+        env={**os.environ, **database_env()}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise ClusterError(done.stderr.strip())
+    say(f"database: {', '.join(done.stdout.split(chr(10))).rstrip(', ')}")
+
+
+def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run accountctl beside the processes."""
+    return subprocess.run(
+        [str(BIN / "accountctl"), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+# --- containers ------------------------------------------------------------------------------------
+
+
+def has_engine() -> bool:
+    """Whether a container engine answers. ``RTS_ENGINE=process|docker`` decides otherwise."""
+    wanted = os.environ.get("RTS_ENGINE")
+    if wanted:
+        return wanted == "docker"
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return all(
+            subprocess.run(["docker", *words], capture_output=True, timeout=10, check=False)
+            .returncode == 0
+            for words in (["info"], ["compose", "version"])
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def start_containers() -> None:
+    """Build and start docker-compose.yml."""
+    VAR.mkdir(mode=0o700, exist_ok=True)
+    env = dict(os.environ)
+    if env.get("OPENAI_API_KEY"):
+        env.setdefault("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    say("docker compose up (the first build takes a few minutes)")
+    words = ["up", "-d", "--build", "--wait", "--scale", f"gateway={GATEWAYS}"]
+    if subprocess.run(["docker", "compose", *words], env=env, check=False).returncode:
+        raise ClusterError("docker compose up failed; see above, or: docker compose logs")
+
+
+def accountctl_container(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run accountctl in accountd's container."""
+    command = ["docker", "compose", "exec", "-T", "accountd", "accountctl", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+# --- the demo account ------------------------------------------------------------------------------
+
+
+def demo_account(accountctl: Accountctl) -> dict[str, str]:
+    """``var/cluster.env``: kept when its key still belongs to the database, else made anew."""
+    known = read_env()
+    account_id = known.get("ACCOUNT_ID", "demo")
+    keys = accountctl("key", "list", account_id, "--json")
+    if keys.returncode:
+        create = ("--email", "demo@example.org", "--id", account_id, "--plan", "Pro")
+        ask(accountctl, "account", "create", *create, "--topup", "10000")
+        say(f"made an account: {account_id}")
+    if not is_known(known.get("API_KEY", ""), keys):
+        known["API_KEY"] = str(
+            ask(accountctl, "key", "create", account_id, "--label", "demo")["key"]
+        )
+        say("made an API key")
+    values = {
+        "GATEWAY_URL": f"ws://127.0.0.1:{PORT}",
+        "API_KEY": known["API_KEY"],
+        "ACCOUNT_ID": account_id,
+    }
+    write_private(ENV_FILE, "".join(f"{name}={value}\n" for name, value in values.items()))
+    return values
+
+
+def is_known(key: str, listed: "subprocess.CompletedProcess[str]") -> bool:
+    """Whether a key is among an account's live keys."""
+    if not key or listed.returncode:
+        return False
+    keys = json.loads(listed.stdout)["keys"]
+    return any(k["key_indicator"][-5:] == key[-5:] and not k["revoked_at"] for k in keys)
+
+
+def ask(accountctl: Accountctl, *arguments: str) -> dict[str, Any]:
+    """The JSON answer of accountctl; raises ``ClusterError`` with its own words."""
+    done = accountctl(*arguments, "--json")
+    if done.returncode:
+        raise ClusterError(f"accountctl {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def read_env() -> dict[str, str]:
+    """What ``var/cluster.env`` says; empty when there is none."""
+    if not ENV_FILE.exists():
+        return {}
+    lines = ENV_FILE.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+# --- commands --------------------------------------------------------------------------------------
+
+
+@click.group()
+def cli() -> None:
+    """Run a local cluster."""
+    os.chdir(ROOT)
+
+
+@cli.command()
+def up() -> None:
+    """Start it and wait until it is ready."""
+    in_containers = has_engine()
+    click.echo(f"starting a cluster ({'docker compose' if in_containers else 'plain processes'})")
+    try:
+        (start_containers if in_containers else start_processes)()
+        values = demo_account(accountctl_container if in_containers else accountctl_process)
+    except ClusterError as exc:
+        click.echo(f"make up: {exc}", err=True)
+        sys.exit(1)
+    ctl = "docker compose exec accountd accountctl" if in_containers else f"{BIN}/accountctl"
+    click.echo(render(values, accountctl=ctl.replace(f"{ROOT}/", "")))
+
+
+@cli.command()
+def down() -> None:
+    """Stop what ``up`` started."""
+    if RUN.exists():
+        names = [path.stem for path in sorted(RUN.glob("*.json"), reverse=True)]
+        ordered = sorted(names, key=lambda name: name == "accountd")  # the last to hear of usage
+        stopped = [name for name in ordered if stop(name)]
+        click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    elif not has_engine():
+        click.echo("nothing was running")
+    if has_engine():
+        sys.exit(subprocess.run(["docker", "compose", "down"], check=False).returncode)
+
+
+@cli.command()
+def logs() -> None:
+    """Follow the logs."""
+    paths = sorted(str(path) for path in LOG.glob("*.log")) if LOG.exists() else []
+    command = ["docker", "compose", "logs", "-f"] if has_engine() else ["tail", "-F", *paths]
+    if not paths and command[0] == "tail":
+        sys.exit("no logs yet; run: make up")
+    try:
+        sys.exit(subprocess.run(command, check=False).returncode)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    cli()

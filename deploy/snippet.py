@@ -1,0 +1,56 @@
+"""What ``make up`` prints: the first thing to try, ready to paste."""
+
+from collections.abc import Mapping
+
+_TEXT = """
+ready: {url}   (the address, the key and the account are in var/cluster.env)
+
+Talk to it with the official SDK (pip install "openai[realtime]"):
+
+--------------------------------------------------------------------------------
+import asyncio
+from openai import AsyncOpenAI
+
+client = AsyncOpenAI(
+    base_url="{base_url}",
+    api_key="{key}",
+)
+
+async def main():
+    async with client.realtime.connect(model="gpt-realtime") as connection:
+        await connection.session.update(session={{"type": "realtime", "output_modalities": ["text"]}})
+        await connection.conversation.item.create(item={{
+            "type": "message", "role": "user",
+            "content": [{{"type": "input_text", "text": "Say hello!"}}],
+        }})
+        await connection.response.create()
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                print(event.delta, end="", flush=True)
+            elif event.type == "response.done":
+                print("\\n", event.response.usage.total_tokens, "tokens")
+                break
+
+asyncio.run(main())
+--------------------------------------------------------------------------------
+
+Then see what it cost:   {accountctl} usage {account}
+Stop everything:         make down
+"""
+
+
+def snippet_of(text: str) -> str:
+    """The Python program between the rulers of ``render``'s text."""
+    return text.split("-" * 80)[1]
+
+
+def render(values: Mapping[str, str], *, accountctl: str) -> str:
+    """The text for a cluster; ``accountctl`` is how that command is run there."""
+    url = values["GATEWAY_URL"]
+    return _TEXT.format(
+        url=url,
+        base_url=url.replace("ws", "http", 1) + "/v1",
+        key=values["API_KEY"],
+        account=values["ACCOUNT_ID"],
+        accountctl=accountctl,
+    )
