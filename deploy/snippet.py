@@ -18,7 +18,9 @@ client = AsyncOpenAI(
 
 async def main():
     async with client.realtime.connect(model="gpt-realtime") as connection:
-        await connection.session.update(session={{"type": "realtime", "output_modalities": ["text"]}})
+        await connection.session.update(
+            session={{"type": "realtime", "output_modalities": ["text"]}},
+        )
         await connection.conversation.item.create(item={{
             "type": "message", "role": "user",
             "content": [{{"type": "input_text", "text": "Say hello!"}}],
