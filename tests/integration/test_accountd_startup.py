@@ -1,0 +1,240 @@
+"""How accountd starts, or says in one line why not; and that the file is unreadable without key."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Cluster, cluster_folder
+from sqlcipher3 import dbapi2 as sqlcipher
+
+
+@pytest.fixture
+def prepared() -> Iterator[Cluster]:
+    """A migrated database of which nothing runs."""
+    with cluster_folder() as cluster:
+        yield cluster
+
+
+def digest(path: Path) -> str:
+    """What the file holds."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+
+
+def key_of(cluster: Cluster) -> str:
+    """The database key of the cluster."""
+    return (cluster.folder / "db.key").read_text()
+
+
+def open_with_key(cluster: Cluster) -> sqlcipher.Connection:
+    """The database as an operator with the key opens it."""
+    connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
+    connection.execute(f"PRAGMA key = \"x'{key_of(cluster)}'\"")
+    return connection
+
+
+def remove_database(cluster: Cluster) -> None:
+    """No file at all."""
+    (cluster.folder / "accounts.db").unlink()
+
+
+def empty_file(cluster: Cluster) -> None:
+    """A file of no bytes."""
+    (cluster.folder / "accounts.db").write_bytes(b"")
+
+
+def wrong_key(cluster: Cluster) -> None:
+    """Another raw key."""
+    (cluster.folder / "db.key").write_text("0" * 64)
+
+
+def wrong_passphrase(cluster: Cluster) -> None:
+    """A passphrase in place of the raw key."""
+    (cluster.folder / "db.key").write_text("it's not the key")
+
+
+def empty_key(cluster: Cluster) -> None:
+    """A key file with nothing in it."""
+    (cluster.folder / "db.key").write_text("")
+
+
+def missing_key(cluster: Cluster) -> None:
+    """No key is configured."""
+    del cluster.env["DB_ENCRYPTION_KEY_FILE"]
+
+
+def unreadable_key_file(cluster: Cluster) -> None:
+    """The key file is not there."""
+    (cluster.folder / "db.key").unlink()
+
+
+def plain_file(cluster: Cluster) -> None:
+    """A SQLite file that was never encrypted."""
+    remove_database(cluster)
+    connection = sqlite3.connect(cluster.folder / "accounts.db")
+    connection.execute("CREATE TABLE accounts (id TEXT)")
+    connection.commit()
+    connection.close()
+
+
+def garbage(cluster: Cluster) -> None:
+    """Random bytes."""
+    (cluster.folder / "accounts.db").write_bytes(os.urandom(8192))
+
+
+def newer_schema(cluster: Cluster) -> None:
+    """A migration that this release does not have."""
+    connection = open_with_key(cluster)
+    connection.execute(
+        "INSERT INTO schema_migration (name, applied) VALUES ('0099_future', '2030-01-01')"
+    )
+    connection.commit()
+    connection.close()
+
+
+def older_schema(cluster: Cluster) -> None:
+    """A migration that has not been applied."""
+    connection = open_with_key(cluster)
+    connection.execute("DELETE FROM schema_migration WHERE name LIKE '0002%'")
+    connection.commit()
+    connection.close()
+
+
+STARTS = [
+    (remove_database, 78, "no database at"),
+    (empty_file, 78, "no database at"),
+    (wrong_key, 78, "the key does not open"),
+    (wrong_passphrase, 78, "the key does not open"),
+    (empty_key, 78, "found an empty key"),
+    (missing_key, 78, "DB_ENCRYPTION_KEY: found nothing"),
+    (unreadable_key_file, 78, "DB_ENCRYPTION_KEY_FILE: cannot read"),
+    (plain_file, 78, "is a plain SQLite file"),
+    (garbage, 78, "the key does not open"),
+    (newer_schema, 78, "newer schema; unknown here: 0099_future"),
+    (older_schema, 78, "run: accountd migrate"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "code", "message"), STARTS)
+def test_refuses_to_start(prepared: Cluster, spoil: object, code: int, message: str) -> None:
+    """One clear line, the right exit code, no word of the key, and the file is as it was."""
+    assert callable(spoil)
+    key = key_of(prepared)
+    spoil(prepared)
+    before = digest(prepared.folder / "accounts.db")
+    done = prepared.run("accountd", "serve")
+    assert done.returncode == code
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert key not in done.stderr
+    assert done.stdout == ""
+    assert digest(prepared.folder / "accounts.db") == before
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_one_daemon_per_database(prepared: Cluster, command: str) -> None:
+    """A second daemon, and a migration under a running one, are refused with 73."""
+    prepared.start_accountd()
+    done = prepared.run("accountd", command)
+    assert done.returncode == 73
+    assert "another accountd owns" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("spoil", [wrong_key, plain_file, newer_schema])
+def test_migrate_does_not_touch_what_is_not_ours(prepared: Cluster, spoil: object) -> None:
+    """``accountd migrate`` refuses the same files, and leaves them as they are."""
+    assert callable(spoil)
+    spoil(prepared)
+    before = digest(prepared.folder / "accounts.db")
+    done = prepared.run("accountd", "migrate")
+    assert done.returncode == 78
+    assert digest(prepared.folder / "accounts.db") == before
+
+
+def test_the_file_is_unreadable_without_the_key(prepared: Cluster) -> None:
+    """Neither the database nor its WAL, while the daemon runs, holds a header or a word of ours."""
+    prepared.start_accountd()
+    prepared.create_account("secret-account-name")
+    files = sorted(prepared.folder.glob("accounts.db*"))
+    assert {f.name for f in files} >= {"accounts.db", "accounts.db-wal"}
+    for path in files:
+        content = path.read_bytes()
+        assert b"SQLite format 3" not in content, path
+        assert b"secret-account-name" not in content, path
+        assert b"CREATE TABLE" not in content, path
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert (prepared.folder / "accounts.db-wal").stat().st_size > 0
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(prepared.folder / "accounts.db").execute("SELECT 1 FROM accounts")
+
+
+def test_sockets_are_private(prepared: Cluster) -> None:
+    """Only this user reaches the sockets; a folder that others can enter is refused."""
+    prepared.start_accountd()
+    assert (prepared.folder / "run").stat().st_mode & 0o777 == 0o700
+    public = prepared.folder / "public"
+    public.mkdir(mode=0o755)
+    assert prepared.accountd is not None
+    prepared.accountd.stop()
+    done = prepared.run("accountd", "serve", ACCOUNTD_USAGE_ENDPOINT=f"ipc://{public}/usage.sock")
+    assert done.returncode == 78
+    assert "expected 0700" in done.stderr
+
+
+ORIGINAL = """
+    CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE,
+        plan_name TEXT NOT NULL DEFAULT 'Free', token_remaining INTEGER NOT NULL DEFAULT 1000,
+        topup_remaining INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT 1,
+        created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+        updated_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
+    CREATE TABLE api_keys (key_hash TEXT PRIMARY KEY,
+        account_id TEXT NOT NULL REFERENCES accounts(id) ON DELETE CASCADE,
+        key_indicator TEXT NOT NULL, label TEXT NOT NULL,
+        created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, expires_at TEXT, last_used_at TEXT);
+    CREATE TABLE sessions (account_id TEXT NOT NULL, session_id TEXT NOT NULL,
+        type TEXT NOT NULL CHECK(type IN ('SESSION', 'CONV')), data TEXT NOT NULL DEFAULT '',
+        created_at TEXT DEFAULT CURRENT_TIMESTAMP NOT NULL,
+        PRIMARY KEY (account_id, session_id, type));
+    CREATE TABLE usage_metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, account_id TEXT NOT NULL,
+        session_id TEXT NOT NULL, provider TEXT NOT NULL, input_tokens INTEGER DEFAULT 0,
+        output_tokens INTEGER DEFAULT 0, total_tokens INTEGER DEFAULT 0,
+        created_at TEXT DEFAULT CURRENT_TIMESTAMP NOT NULL);
+    CREATE INDEX accounts_email_index ON accounts (email);
+    INSERT INTO accounts (id, email, token_remaining, topup_remaining)
+        VALUES ('old', 'old@example.org', -40, 25), ('off', 'off@example.org', 7, 0);
+    UPDATE accounts SET status = 0 WHERE id = 'off';
+    INSERT INTO usage_metrics (account_id, session_id, provider, input_tokens, output_tokens,
+        total_tokens) VALUES ('old', 's', 'openai', 30, 10, 40);
+    INSERT INTO sessions (account_id, session_id, type, data) VALUES ('old', 's', 'CONV', 'hi');
+"""
+
+
+@pytest.mark.parametrize("passphrase", ["it's a passphrase", "ab" * 32])
+def test_a_database_of_the_original_system_opens_in_place(
+    prepared: Cluster, passphrase: str
+) -> None:
+    """Accounts, keys and rows stay; the ledger's equation holds from the first moment."""
+    remove_database(prepared)
+    for leftover in prepared.folder.glob("accounts.db-*"):
+        leftover.unlink()
+    (prepared.folder / "db.key").write_text(passphrase)
+    connection = sqlcipher.connect(str(prepared.folder / "accounts.db"))
+    quoted = passphrase.replace("'", "''")
+    connection.execute(f"PRAGMA key = '{quoted}'")
+    connection.executescript(ORIGINAL)
+    connection.close()
+
+    assert prepared.run("accountd", "serve").returncode == 78
+    assert prepared.run("accountd", "migrate").returncode == 0
+    prepared.start_accountd()
+    shown = prepared.accountctl("account", "show", "old")
+    assert (shown["token_remaining"], shown["topup_remaining"]) == (-40, 25)
+    assert prepared.accountctl("account", "show", "off")["status"] == "disabled"
+    (row,) = prepared.usage_rows("old")
+    assert (row["total_tokens"], row["topup_deducted"]) == (40, 0)
+    assert prepared.audit()["ok"]
+    prepared.accountctl("account", "topup", "old", "100")
+    assert prepared.audit()["ok"]

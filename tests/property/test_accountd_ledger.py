@@ -1,0 +1,151 @@
+"""The business rule and the ledger, against the rule written out independently."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accountd import database
+from accountd.accounts import Accounts
+from accountd.cascade import cascade
+from accountd.ingest import ProducerWindow, Verdict
+from accountd.ledger import Ledger
+from accountd.queries import audit
+from accountd.requests import Params
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+NOW = "2026-11-23T12:00:00.000Z"
+KEY = "ab" * 32
+PRODUCERS = [bytes([n]) * 16 for n in range(3)]
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 10**10))
+def test_topup_pays_before_subscription(topup: int, used: int) -> None:
+    """Token by token: each one comes from the top-up while there is any, else from the plan."""
+    deduction = cascade(topup=topup, used=used)
+    assert deduction.topup + deduction.tokens == used
+    assert deduction.topup >= 0
+    assert deduction.tokens >= 0
+    assert topup - deduction.topup >= min(topup, 0), "a top-up never falls below zero"
+    assert deduction.tokens == 0 or topup - deduction.topup <= 0, "the plan pays only afterwards"
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_cascade_is_the_rule_token_by_token(topup: int, used: int) -> None:
+    """The rule acted out: a bucket of coins, taken one at a time."""
+    top, plan = topup, 0
+    for _ in range(used):
+        if top > 0:
+            top -= 1
+        else:
+            plan += 1
+    deduction = cascade(topup=topup, used=used)
+    assert (topup - deduction.topup, deduction.tokens) == (top, plan)
+
+
+@given(st.lists(st.integers(1, 12), max_size=40))
+def test_every_sequence_is_applied_once_in_any_order(sequences: list[int]) -> None:
+    """The first time a sequence comes it is applied, every other time it is a duplicate."""
+    window = ProducerWindow()
+    verdicts = [window.judge(sequence) for sequence in sequences]
+    seen: set[int] = set()
+    for sequence, verdict in zip(sequences, verdicts, strict=True):
+        assert verdict is (Verdict.DUPLICATE if sequence in seen else Verdict.APPLY)
+        seen.add(sequence)
+    contiguous = next(n for n in range(14) if n + 1 not in seen)
+    assert window.applied_through == contiguous
+    assert window.ahead == {n for n in seen if n > contiguous}
+    assert window.missing(at_most=99) == [
+        n for n in range(contiguous + 1, max(window.ahead, default=0)) if n not in seen
+    ]
+
+
+@given(st.lists(st.integers(1, 12), max_size=20), st.lists(st.integers(1, 12), max_size=20))
+def test_a_window_knows_what_changed_since_it_was_loaded(
+    before: list[int], after: list[int]
+) -> None:
+    """Writing only the differences gives the same state as writing everything."""
+    first = ProducerWindow()
+    for sequence in before:
+        first.judge(sequence)
+    stored = set(first.ahead)
+    second = ProducerWindow(first.applied_through, stored)
+    for sequence in after:
+        second.judge(sequence)
+    assert (stored - second.no_longer_ahead) | second.newly_ahead == second.ahead
+    assert second.is_changed == bool(set(after) - set(before))
+
+
+@contextmanager
+def empty_database() -> Iterator[Any]:
+    """A real encrypted file at the newest schema."""
+    with (
+        TemporaryDirectory() as folder,
+        database.open_for_migrating(Path(folder) / "a.db", KEY) as opened,
+    ):
+        opened.runner.up()
+        yield opened.database
+
+
+usages = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2_000), st.integers(0, 2_000))
+
+
+def message(number: int, usage: tuple[str, int, int]) -> list[bytes]:
+    """The wire form of the ``number``-th usage; producers take turns."""
+    account, tokens_in, tokens_out = usage
+    batch = UsageBatch(
+        account, "s", "openai", "m", "response", 1, (f"r{number}",),
+        Usage(tokens_in, tokens_out, tokens_in + tokens_out), number,
+    )  # fmt: skip
+    return encode_envelope(
+        PRODUCERS[number % len(PRODUCERS)], number // len(PRODUCERS) + 1, encode_usage(batch)
+    )
+
+
+def apply_in_groups(messages: list[list[bytes]], cuts: list[int]) -> list[Any]:
+    """Balances and rows after applying the messages cut into groups at ``cuts``."""
+    edges = [0, *sorted({cut % (len(messages) + 1) for cut in cuts}), len(messages)]
+    with empty_database() as opened:
+        for account in ("a", "b"):
+            params = {"email": account, "id": account, "tokens": 5_000, "topup": 3_000}
+            Accounts().create(Params(params))
+        ledger = Ledger(opened.connection())
+        for start, end in itertools.pairwise(edges):
+            ledger.apply(messages[start:end], now=NOW)
+        assert audit(Params({}))["ok"]
+        rows = opened.execute_sql(
+            "SELECT account_id, response_ids, total_tokens, topup_deducted, token_deducted"
+            " FROM usage_metrics ORDER BY id"
+        ).fetchall()
+        balances = opened.execute_sql(
+            "SELECT id, topup_remaining, token_remaining FROM accounts ORDER BY id"
+        ).fetchall()
+    return [rows, balances]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(usages, max_size=12), st.lists(st.integers(0, 12), max_size=5), st.data())
+def test_any_grouping_gives_the_same_balances(
+    sent: list[tuple[str, int, int]], cuts: list[int], data: st.DataObject
+) -> None:
+    """One by one, all at once, in groups, with duplicates: rows and balances are the same."""
+    messages = [message(number, usage) for number, usage in enumerate(sent)]
+    one_by_one = apply_in_groups(messages, list(range(len(messages))))
+    assert apply_in_groups(messages, cuts) == one_by_one
+    doubled = list(messages)
+    for _ in range(3):
+        if doubled:
+            repeated = data.draw(st.sampled_from(messages))
+            doubled.insert(data.draw(st.integers(doubled.index(repeated), len(doubled))), repeated)
+    assert apply_in_groups(doubled, cuts) == one_by_one
+    rows, balances = one_by_one
+    assert [json.loads(row[1]) for row in rows] == [[f"r{n}"] for n in range(len(sent))]
+    for account, topup, tokens in balances:
+        used = sum(i + o for name, i, o in sent if name == account)
+        assert (topup, tokens) == (max(3_000 - used, 0), 5_000 - max(used - 3_000, 0))

@@ -1,0 +1,140 @@
+"""The wire decoder on hostile bytes: only its documented outcomes."""
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.wire import (
+    TOKENS_PER_RESPONSE_MAX,
+    USAGE_FIELDS,
+    InvalidUsage,
+    RejectReason,
+    Reply,
+    Request,
+    Usage,
+    UsageBatch,
+    WireError,
+    decode_envelope,
+    decode_reply,
+    decode_request,
+    decode_usage,
+    encode_envelope,
+    encode_reply,
+    encode_request,
+    encode_usage,
+)
+
+PRODUCER = bytes(range(16))
+texts = st.text(max_size=20)
+counts = st.integers(0, 1000)
+usages = st.builds(lambda i, o, *splits: Usage(i, o, i + o, *splits), counts, counts, *[counts] * 7)
+batches = st.builds(
+    UsageBatch,
+    texts, texts, texts, texts, st.just("response"), st.integers(1, 5),
+    st.lists(texts, max_size=5).map(tuple), usages, st.integers(0, 2**42),
+)  # fmt: skip
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | texts
+    | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(batches)
+def test_a_batch_survives_the_wire(batch: UsageBatch) -> None:
+    """What is encoded is decoded."""
+    envelope = decode_envelope(encode_envelope(PRODUCER, 7, encode_usage(batch)))
+    assert (envelope.producer, envelope.sequence) == (PRODUCER, 7)
+    assert decode_usage(envelope.payload) == batch
+
+
+def test_an_invalid_usage_survives_the_wire() -> None:
+    """A quarantined usage object arrives whole."""
+    invalid = InvalidUsage("a", "s", "p", "m", "r", "what was wrong", '{"input_tokens":-1}', 5)
+    assert decode_usage(encode_usage(invalid)) == invalid
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_any_frames_are_an_envelope_or_refused(frames: list[bytes]) -> None:
+    """The envelope's reader raises nothing but WireError."""
+    try:
+        envelope = decode_envelope(frames)
+    except WireError:
+        return
+    assert encode_envelope(envelope.producer, envelope.sequence, envelope.payload) == frames
+
+
+@given(st.binary(max_size=200) | values.map(msgpack.packb))
+def test_any_payload_is_decoded_or_refused(payload: bytes) -> None:
+    """The payload readers raise nothing but WireError."""
+    for decode in (decode_usage, decode_request, decode_reply):
+        try:
+            decode(payload)
+        except WireError as exc:
+            assert exc.reason in RejectReason
+            assert str(exc)
+
+
+@given(batches, st.sampled_from(["usage", "responses", "account_id", "response_ids", "v"]), values)
+def test_one_wrong_field_is_decoded_or_refused(batch: UsageBatch, name: str, value: Any) -> None:
+    """A single field of any other type never gets further than the decoder."""
+    body = msgpack.unpackb(encode_usage(batch)) | {name: value}
+    try:
+        decoded = decode_usage(msgpack.packb(body))
+    except WireError:
+        return
+    assert isinstance(decoded, UsageBatch)
+    assert all(type(getattr(decoded.usage, n)) is int for n in USAGE_FIELDS)
+
+
+WRONG = [
+    ({"v": 2}, RejectReason.UNKNOWN_VERSION),
+    ({"v": True}, RejectReason.UNKNOWN_VERSION),
+    ({"v": None}, RejectReason.UNKNOWN_VERSION),
+    ({"account_id": 5}, RejectReason.BAD_FIELD),
+    ({"session_id": "s" * 257}, RejectReason.BAD_FIELD),
+    ({"responses": 0}, RejectReason.BAD_FIELD),
+    ({"responses": 1001}, RejectReason.BAD_FIELD),
+    ({"responses": True}, RejectReason.BAD_FIELD),
+    ({"metered_at_ms": -1}, RejectReason.BAD_FIELD),
+    ({"usage": []}, RejectReason.BAD_FIELD),
+    ({"usage": {"input_tokens": -1}}, RejectReason.ABSURD_COUNT),
+    ({"usage": {"input_tokens": True}}, RejectReason.ABSURD_COUNT),
+    ({"usage": {"input_tokens": 1.0}}, RejectReason.ABSURD_COUNT),
+    ({"usage": {"input_tokens": "1"}}, RejectReason.ABSURD_COUNT),
+    ({"usage": {"input_tokens": 5, "total_tokens": 4}}, RejectReason.ABSURD_COUNT),
+    ({"usage": {"total_tokens": TOKENS_PER_RESPONSE_MAX + 1}}, RejectReason.ABSURD_COUNT),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), WRONG)
+def test_each_mistake_has_its_reason(change: dict[str, Any], reason: RejectReason) -> None:
+    """The quarantine says why in one word."""
+    batch = UsageBatch("a", "s", "p", "m", "response", 1, ("r",), Usage(1, 1, 2), 0)
+    payload = msgpack.packb(msgpack.unpackb(encode_usage(batch)) | change)
+    with pytest.raises(WireError) as caught:
+        decode_usage(payload)
+    assert caught.value.reason is reason
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """A newer gateway may send more."""
+    batch = UsageBatch("a", "s", "p", "m", "response", 1, ("r",), Usage(1, 1, 2), 0)
+    payload = msgpack.packb(msgpack.unpackb(encode_usage(batch)) | {"new": [1]})
+    assert decode_usage(payload) == batch
+
+
+def test_requests_and_replies_survive_the_wire() -> None:
+    """Both directions of RPC."""
+    request = Request("account.show", {"account_id": "a"})
+    assert decode_request(encode_request(request)) == request
+    for reply in (Reply(result={"a": [1, None]}), Reply(error=("not_found", "no account"))):
+        assert decode_reply(encode_reply(reply)) == reply
