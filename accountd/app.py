@@ -32,6 +32,8 @@ GROUP_MESSAGES_MAX: Final = 5_000
 REQUESTS_PER_TURN_MAX: Final = 200
 POLL_MS: Final = 1_000
 DISK_FULL_RETRY_S: Final = 1.0
+DRAIN_S: Final = 5.0
+DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
 
@@ -121,13 +123,14 @@ class Daemon:
 
     def _drain(self) -> None:
         """Commit what is held and what has already arrived; gateways keep what comes later."""
-        while True:
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline:
             self._apply()
             if self._is_disk_full:
                 log.error("disk full at the end", messages_held=len(self._group))
                 return
-            self._group = _receive(self._usage, GROUP_MESSAGES_MAX)
-            if not self._group:
+            # What the kernel still holds needs a moment to come through ZeroMQ's own thread.
+            if not self._group and not self._usage.poll(DRAIN_QUIET_MS):
                 break
         self._write_last_used(now=True)
 

@@ -35,7 +35,7 @@ def configure(socket: "zmq.Socket[Any]") -> None:
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_MAX_MS)
     socket.setsockopt(zmq.IPV6, 1)
-    if socket.socket_type in (zmq.PULL, zmq.ROUTER):
+    if socket.type in (zmq.PULL, zmq.ROUTER):
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
 
 

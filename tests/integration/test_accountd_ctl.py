@@ -1,0 +1,144 @@
+"""accountctl as an operator uses it: tables for people, JSON and exit codes for scripts."""
+
+import json
+import re
+
+import pytest
+from harness import Cluster, cluster_folder
+from sqlcipher3 import dbapi2 as sqlcipher
+
+KEY = re.compile(r"rslive_v1_[0-9a-f]{48}")
+
+
+def test_accounts(cluster: Cluster) -> None:
+    """Create, show, list, disable and enable an account."""
+    made = cluster.accountctl(
+        "account", "create", "--email", "a@example.org", "--id", "a", "--plan", "Pro",
+        "--topup", "7",
+    )  # fmt: skip
+    assert (made["id"], made["email"], made["plan_name"]) == ("a", "a@example.org", "Pro")
+    assert (made["token_remaining"], made["topup_remaining"]) == (50_000, 7)
+    assert made["status"] == "active"
+    assert cluster.accountctl("account", "show", "a") == made
+    assert cluster.accountctl("account", "disable", "a")["status"] == "disabled"
+    assert cluster.accountctl("account", "enable", "a")["status"] == "active"
+    assert [x["id"] for x in cluster.accountctl("account", "list")["accounts"]] == ["a"]
+    nameless = cluster.accountctl("account", "create", "--email", "b@example.org")
+    assert nameless["token_remaining"] == 1_000
+    assert nameless["id"]
+
+
+def test_topups_are_idempotent_by_id(cluster: Cluster) -> None:
+    """The same id counts once; with another amount or account it is refused."""
+    cluster.create_account("rich", tokens=0)
+    cluster.create_account("other", tokens=0)
+    first = cluster.accountctl("account", "topup", "rich", "500", "--id", "order-1")
+    again = cluster.accountctl("account", "topup", "rich", "500", "--id", "order-1")
+    assert (first["applied"], again["applied"]) == (True, False)
+    assert again["topup_remaining"] == 500
+    for wrong in (("rich", "501"), ("other", "500")):
+        done = cluster.run("accountctl", "account", "topup", *wrong, "--id", "order-1")
+        assert done.returncode == 1
+        assert "conflict" in done.stderr
+    assert cluster.accountctl("account", "show", "rich")["topup_remaining"] == 500
+    assert cluster.accountctl("account", "topup", "rich", "1")["topup_remaining"] == 501
+    assert cluster.audit()["ok"]
+
+
+def test_keys(cluster: Cluster) -> None:
+    """A key is shown once; afterwards only its indicator and hash are known."""
+    cluster.create_account("keyed")
+    made = cluster.accountctl(
+        "key", "create", "keyed", "--label", "web", "--expires", "2031-05-06T07:08:09"
+    )
+    assert KEY.fullmatch(made["key"])
+    assert made["key_indicator"] == f"rsliv…{made['key'][-5:]}"
+    assert made["expires_at"] == "2031-05-06T07:08:09.000Z"
+    listed = cluster.accountctl("key", "list", "keyed")["keys"]
+    assert {k["label"] for k in listed} == {"web", "test"}
+    assert not KEY.search(json.dumps(listed))
+    revoked = cluster.accountctl("key", "revoke", made["key_indicator"])
+    assert revoked["revoked_at"]
+    by_hash = next(k["key_hash"] for k in listed if k["label"] == "test")
+    assert cluster.accountctl("key", "revoke", by_hash)["label"] == "test"
+
+
+REFUSED = [
+    (("account", "show", "nobody"), 1, "not_found"),
+    (("account", "topup", "nobody", "5"), 1, "not_found"),
+    (("account", "topup", "taken", "0"), 1, "expected an integer from 1"),
+    (("account", "topup", "taken", "-5"), 1, "expected an integer from 1"),
+    (("account", "topup", "taken", str(2**63)), 1, "expected an integer from 1"),
+    (("account", "topup", "taken", "many"), 2, "not a valid integer"),
+    (("account", "create", "--email", "new", "--id", "taken"), 1, "already_exists"),
+    (("account", "create", "--email", "new", "--plan", "Gold"), 1, "expected Free, Pro"),
+    (("account", "create"), 2, "--email"),
+    (("key", "create", "nobody", "--label", "x"), 1, "not_found"),
+    (("key", "create", "taken", "--label", "x", "--expires", "soon"), 1, "expected a date"),
+    (("key", "revoke", "rsliv…00000"), 1, "not_found"),
+    (("usage", "nobody"), 1, "not_found"),
+    (("fly",), 2, "No such command"),
+]
+
+
+@pytest.fixture(scope="module")
+def taken(cluster: Cluster) -> Cluster:
+    """A cluster where the account ``taken`` exists."""
+    cluster.create_account("taken")
+    return cluster
+
+
+@pytest.mark.parametrize(("command", "code", "message"), REFUSED)
+def test_refusals_are_one_line(
+    taken: Cluster, command: tuple[str, ...], code: int, message: str
+) -> None:
+    """What was found, what was expected, and nothing changed."""
+    before = taken.accountctl("account", "show", "taken")
+    done = taken.run("accountctl", *command)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert taken.accountctl("account", "show", "taken") == before
+
+
+def test_tables_for_people(cluster: Cluster) -> None:
+    """Without --json the answers are aligned tables with thousands separators."""
+    cluster.create_account("wide", tokens=1_234_567)
+    listed = cluster.run("accountctl", "account", "list").stdout
+    line = next(x for x in listed.splitlines() if x.startswith("wide"))
+    assert "1,234,567" in line
+    for command in (("usage", "wide"), ("key", "list", "wide"), ("account", "show", "wide")):
+        done = cluster.run("accountctl", *command)
+        assert done.returncode == 0
+        assert done.stdout.strip()
+    assert "OK: every balance" in cluster.run("accountctl", "audit").stdout
+
+
+def test_the_audit_notices_a_balance_that_drifted() -> None:
+    """Somebody who changes a balance behind the ledger's back is found out: exit 1."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        cluster.create_account("honest", tokens=5)
+        cluster.create_account("forged", tokens=5)
+        assert cluster.accountd is not None
+        cluster.accountd.stop()
+        connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
+        connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
+        connection.execute("UPDATE accounts SET token_remaining = 99 WHERE id = 'forged'")
+        connection.commit()
+        connection.close()
+        cluster.start_accountd()
+        found = cluster.audit()
+        assert not found["ok"]
+        (drift,) = found["drift"]
+        assert drift["account_id"] == "forged"
+        assert (drift["token_found"], drift["token_expected"]) == (99, 5)
+        assert "NOT OK" in cluster.run("accountctl", "audit").stdout
+
+
+def test_without_a_daemon() -> None:
+    """accountctl says that nobody answers and what to do: exit 75."""
+    with cluster_folder() as cluster:
+        done = cluster.run("accountctl", "audit")
+    assert done.returncode == 75
+    assert "start it: accountd serve" in done.stderr

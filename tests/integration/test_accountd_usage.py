@@ -1,0 +1,200 @@
+"""A real accountd fed through a real PUSH socket, as a gateway would or should never."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+from harness import Cluster, cluster_folder, eventually
+from sqlcipher3 import dbapi2 as sqlcipher
+
+from shared import transport
+from shared.wire import (
+    InvalidUsage,
+    Reply,
+    Request,
+    Usage,
+    UsageBatch,
+    decode_reply,
+    encode_envelope,
+    encode_request,
+    encode_usage,
+)
+
+PRODUCER, OTHER = b"p" * 16, b"q" * 16
+
+
+@pytest.fixture
+def running() -> Iterator[Cluster]:
+    """accountd with one account, ``acct``: 1,000 tokens and 100 top-up credits."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        cluster.create_account("acct", tokens=1_000, topup=100)
+        yield cluster
+
+
+@pytest.fixture
+def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
+    """A gateway's usage socket."""
+    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
+        transport.configure(socket)
+        socket.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+        yield socket
+
+
+def batch(tokens: int = 10, **changes: Any) -> UsageBatch:
+    """One response of the account."""
+    fields: dict[str, Any] = {
+        "account_id": "acct", "session_id": "s", "provider": "openai", "model": "m",
+        "kind": "response", "responses": 1, "response_ids": ("r",),
+        "usage": Usage(tokens, 0, tokens), "metered_at_ms": 1_790_000_000_000,
+    }  # fmt: skip
+    return UsageBatch(**{**fields, **changes})
+
+
+def payload(**changes: Any) -> bytes:
+    """A payload with some fields replaced by anything."""
+    packed = msgpack.packb(msgpack.unpackb(encode_usage(batch())) | changes)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def total(cluster: Cluster) -> int:
+    """What the account has been charged."""
+    found = cluster.accountctl("usage", "acct")["totals"]["total_tokens"]
+    assert isinstance(found, int)
+    return found
+
+
+def test_duplicates_and_gaps(running: Cluster, push: "zmq.Socket[bytes]") -> None:
+    """A sequence counts once; a gap holds the watermark back, not the money."""
+    for sequence in (1, 2, 2, 5, 1, 5, 4):
+        push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(batch())))
+    push.send_multipart(encode_envelope(OTHER, 1, encode_usage(batch())))
+    eventually(lambda: total(running) == 50)
+    found = running.audit()
+    assert not found["ok"]
+    assert found["producers"]["incomplete"] == [
+        {"producer": PRODUCER.hex(), "applied_through": 2, "missing": [3]}
+    ]
+    push.send_multipart(encode_envelope(PRODUCER, 3, encode_usage(batch())))
+    eventually(lambda: running.audit()["ok"])
+    assert total(running) == 60
+    shown = running.accountctl("account", "show", "acct")
+    assert (shown["topup_remaining"], shown["token_remaining"]) == (40, 1_000)
+
+
+REJECTED = [
+    (b"\xc1 not msgpack", "unreadable"),
+    (b"", "unreadable"),
+    (msgpack.packb([1]), "unreadable"),
+    (payload(v=99), "unknown_version"),
+    (payload(account_id="nobody"), "unknown_account"),
+    (payload(account_id=7), "bad_field"),
+    (payload(usage={"input_tokens": -5, "total_tokens": 5}), "absurd_count"),
+    (payload(usage={"total_tokens": 10**9}), "absurd_count"),
+    (payload(usage={"total_tokens": True}), "absurd_count"),
+    (payload(usage={"total_tokens": 2.5}), "absurd_count"),
+    (payload(usage={"total_tokens": "9"}), "absurd_count"),
+    (payload(usage=None), "bad_field"),
+    (encode_usage(InvalidUsage("acct", "s", "p", "m", "r", "bad", "{}", 0)), "unreadable_usage"),
+]
+
+
+def test_what_cannot_be_applied_is_quarantined_whole(
+    running: Cluster, push: "zmq.Socket[bytes]"
+) -> None:
+    """Bad messages block nobody, are kept byte for byte with a reason, and once only."""
+    for _ in range(2):  # a resend must not quarantine it again
+        for sequence, (content, _) in enumerate(REJECTED, start=1):
+            push.send_multipart(encode_envelope(PRODUCER, sequence, content))
+    push.send_multipart([b"short", b"x"])
+    push.send_multipart([b"short" * 9, b"x" * 8, b"payload"])
+    good = len(REJECTED) + 1
+    push.send_multipart(encode_envelope(PRODUCER, good, encode_usage(batch())))
+    eventually(lambda: total(running) == 10)
+    audit = eventually(lambda: (a := running.audit())["rejected"] == len(REJECTED) + 2 and a)
+    assert audit["ok"], "a quarantined message counts as received"
+    assert running.accountd is not None
+    running.accountd.stop()
+    rows = quarantine(running)
+    assert [(r[2], r[3]) for r in rows if r[0]] == [(reason, raw) for raw, reason in REJECTED]
+    assert [r[1] for r in rows if r[0]] == list(range(1, len(REJECTED) + 1))
+    assert [r[3] for r in rows if not r[0]] == [b"shortx", b"short" * 9 + b"x" * 8 + b"payload"]
+
+
+def quarantine(cluster: Cluster) -> list[Any]:
+    """The rejected rows as they are in the file."""
+    connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
+    connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
+    query = "SELECT producer, sequence, reason, payload FROM rejected_usage ORDER BY sequence, id"
+    rows = connection.execute(query).fetchall()
+    connection.close()
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_sigterm_commits_what_has_arrived(running: Cluster, push: "zmq.Socket[bytes]") -> None:
+    """Right after a burst the daemon is told to stop: it exits 0 and nothing it got is lost."""
+    burst = 3_000
+    for sequence in range(1, burst + 1):
+        push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(batch(1))))
+    assert running.accountd is not None
+    eventually(lambda: total(running) > 0)
+    running.accountd.process.send_signal(signal.SIGTERM)
+    assert running.accountd.stop() == 0
+    running.start_accountd()
+    # What had not left this socket when the daemon stopped reaches the next one.
+    eventually(lambda: total(running) == burst)
+    assert running.audit()["ok"]
+
+
+def test_balances_at_the_edge_of_64_bits(running: Cluster, push: "zmq.Socket[bytes]") -> None:
+    """A charge that no integer can hold is quarantined, never wrapped around."""
+    lowest = -(2**53)
+    running.accountctl("account", "create", "--email", "e", "--id", "deep", "--tokens", str(lowest))
+    huge = batch(10_000_000_000, account_id="deep", responses=1000)
+    for sequence in range(1, 4):
+        push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(huge)))
+    eventually(lambda: len(running.usage_rows("deep")) == 3)
+    shown = running.accountctl("account", "show", "deep")
+    assert shown["token_remaining"] == lowest - 3 * 10_000_000_000
+
+
+def ask(cluster: Cluster, *frames: bytes) -> Reply | None:
+    """The answer to raw request frames, or None when there is none within a second."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(cluster.env["ACCOUNTD_RPC_ENDPOINT"])
+        socket.send_multipart(list(frames))
+        if not socket.poll(1_000):
+            return None
+        return decode_reply(socket.recv_multipart()[-1])
+
+
+BAD_REQUESTS = [
+    ((b"id", b"\xc1"), "bad_request"),
+    ((b"id", msgpack.packb({"v": 2})), "bad_request"),
+    ((b"id", encode_request(Request("fly", {}))), "unknown_method"),
+    ((b"id", encode_request(Request("authorize", {}))), "bad_request"),
+    ((b"id", encode_request(Request("authorize", {"key_hash": 5}))), "bad_request"),
+    ((b"id", encode_request(Request("account.show", {"account_id": "no"}))), "not_found"),
+    ((b"id", encode_request(Request("account.create", {"email": ""}))), "bad_request"),
+    ((b"id", encode_request(Request("account.create", {"email": "a\nb"}))), "bad_request"),
+    ((b"id", encode_request(Request("usage", {"account_id": "acct", "limit": 0}))), "bad_request"),
+]
+
+
+def test_bad_requests_are_answered_and_harm_nobody(running: Cluster) -> None:
+    """Each mistake has its code, and the daemon goes on."""
+    for frames, code in BAD_REQUESTS:
+        reply = ask(running, *frames)
+        assert reply is not None
+        assert reply.error is not None
+        assert reply.error[0] == code, frames
+    assert ask(running, b"only one frame") is None
+    assert ask(running, b"id", encode_request(Request("ping"))) == Reply(result={})
+    assert running.accountd is not None
+    assert running.accountd.stop() == 0
