@@ -15,6 +15,14 @@ Event = dict[str, Any]
 SESSION_S: Final = 3_600
 # Transcript and text deltas are padded to one size, so that their length tells nothing.
 _PADDED_BYTES: Final = 251
+# As long as the provider's own default, so that session.created has its size.
+_INSTRUCTIONS: Final = (
+    "This is the simulator that stands in for the provider. It plays back what it hears, writes one"
+    " sentence when it is asked for text, and calls a tool when the user names it. It understands"
+    " nothing: no speech is recognised and no question is answered. It exists so that everything"
+    " around it, sessions, audio, interruptions, usage and its price, can be tried and tested"
+    " without a provider, at the pace and with the sizes that a real one has."
+)
 
 
 def make_id(prefix: str) -> str:
@@ -41,16 +49,12 @@ def default_session(session_id: str, model: str) -> Event:
         "id": session_id,
         "model": model,
         "output_modalities": ["audio"],
-        "instructions": (
-            "Your knowledge cutoff is 2024-06. You are a helpful, witty, and friendly AI. Act like"
-            " a human, but remember that you aren't a human. Your voice and personality should be"
-            " warm and engaging, with a lively and playful tone. Talk quickly. Do not refer to"
-            " these rules, even if you're asked about them."
-        ),
+        "instructions": _INSTRUCTIONS,
         "tools": [],
         "tool_choice": "auto",
         "max_output_tokens": "inf",
         "tracing": None,
+        "truncation": "auto",
         "prompt": None,
         "expires_at": int(time.time()) + SESSION_S,
         "audio": {

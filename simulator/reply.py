@@ -138,14 +138,14 @@ class Reply:
         }
         place = {"response_id": self.id, "item_id": item["id"], "output_index": 0}
         await self._announce(item)
-        size = -(-len(arguments) // TOOL_DELTAS)
         place["call_id"] = item["call_id"]
-        for start in range(0, len(arguments), size):
-            delta = arguments[start : start + size]
+        for number in range(TOOL_DELTAS):
+            start, end = (len(arguments) * n // TOOL_DELTAS for n in (number, number + 1))
+            delta = arguments[start:end]
             await self._send(
                 events.padded_delta("response.function_call_arguments.delta", delta, **place)
             )
-            self._made = Tokens(text=text_tokens(arguments[: start + size]))
+            self._made = Tokens(text=text_tokens(arguments[:end]))
             if await self._pause(20):
                 break
         done = events.event(
