@@ -1,0 +1,76 @@
+"""The documentation names everything that there is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from accountd.admin import cli as accountctl
+from accountd.cli import cli as accountd
+from gateway import limits
+from gateway.cli import cli as gateway
+from shared.errors import ExitCode
+from simulator.cli import cli as simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
+README = (ROOT / "README.md").read_text()
+PROGRAMS = {
+    "rts-gateway": gateway, "accountd": accountd, "accountctl": accountctl,
+    "rts-simulator": simulator,
+}  # fmt: skip
+
+
+def leaves(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Every command below ``command`` with its full name."""
+    if isinstance(command, click.Group):
+        for part, below in command.commands.items():
+            yield from leaves(f"{name} {part}", below)
+    else:
+        yield name, command
+
+
+COMMANDS = [leaf for name, group in PROGRAMS.items() for leaf in leaves(name, group)]
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_operations_names_every_command_and_setting(name: str, command: click.Command) -> None:
+    """A command, an option of the simulator or a variable that is missing in the page fails."""
+    assert f"`{name}`" in OPERATIONS
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name not in ("as_json", "help"):
+            names = [parameter.envvar, *parameter.opts]
+            assert any(str(n) in OPERATIONS for n in names if n), f"{name}: {parameter.opts}"
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_operations_names_every_exit_code(code: ExitCode) -> None:
+    """Scripts rely on them."""
+    assert f"| {code.value} |" in OPERATIONS
+
+
+def test_every_file_of_the_tour_is_there() -> None:
+    """The README's links lead somewhere."""
+    links = [part.split(")")[0] for part in README.split("](")[1:]]
+    local = [link for link in links if not link.startswith("http")]
+    assert len(local) > 15
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_limits_of_the_page_are_those_of_the_code() -> None:
+    """The table in ARCHITECTURE.md repeats the constants."""
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    table = page.split("## Limits")[1].split("##")[0]
+    for text in (
+        f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB",
+        f"{limits.HANDSHAKE_S:g} s, {limits.HANDSHAKE_BYTES_MAX // 1024} KiB",
+        f"| provider dial | {limits.DIAL_S:g} s |",
+        f"{limits.WRITE_HIGH_WATER_BYTES // 1024} KiB",
+        f"| stalled reader | {limits.STALLED_S:g} s |",
+        f"{limits.PING_S:g} s; {limits.IDLE_S:g} s",
+        f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
+        f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
+        f"{limits.OUTBOX_BATCHES_MAX:,} batches",
+    ):
+        assert text in table, text
