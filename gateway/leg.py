@@ -166,9 +166,14 @@ class Leg(asyncio.Protocol):
         self._receive_frames(data)
 
     def eof_received(self) -> bool:
-        """Called by the event loop; a false answer closes the transport."""
+        """Called by the event loop; a false answer closes the transport.
+
+        The leg ends here, not in ``connection_lost``: in between, the other leg may receive frames,
+        and this one can write no more.
+        """
         self._protocol.receive_eof()
         self._flush()
+        self._end(Ended(ABNORMAL, _loss_reason(None)))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

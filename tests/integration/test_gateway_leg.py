@@ -1,0 +1,203 @@
+"""One leg on a real socket whose peer misbehaves."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from harness import eventually
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from gateway.frames import Frame
+from gateway.leg import Ended, Leg
+from gateway.limits import IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+
+SECONDS = 10
+
+
+@dataclass
+class Recorded:
+    """A sink that keeps what it is given."""
+
+    frames: list[Frame] = field(default_factory=list)
+    endings: list[Ended] = field(default_factory=list)
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Keep the frames."""
+        self.frames += frames
+
+    def end(self, ended: Ended) -> None:
+        """Keep the ending."""
+        self.endings.append(ended)
+
+
+@dataclass
+class Pair:
+    """A leg, its sink, and the peer's end of the connection."""
+
+    leg: Leg
+    sink: Recorded
+    peer: socket.socket
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The leg's transport."""
+        assert self.leg._transport is not None
+        return self.leg._transport
+
+    async def receive(self, size: int) -> bytes:
+        """Exactly so many bytes as the peer reads them."""
+        loop, data = asyncio.get_running_loop(), b""
+        while len(data) < size:
+            piece = await asyncio.wait_for(loop.sock_recv(self.peer, size - len(data)), SECONDS)
+            assert piece, "the leg closed"
+            data += piece
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        await asyncio.get_running_loop().sock_sendall(self.peer, data)
+
+    def fill(self, size: int = 0) -> None:
+        """Write audio until the kernel takes no more and ``size`` bytes wait in the leg."""
+        while self.transport.get_write_buffer_size() <= size:
+            self.leg.write([audio()])
+
+
+def audio(size: int = 60_000) -> Frame:
+    """A binary frame as a provider sends it."""
+    return Frame(2, True, 4, b"\x82\x7e" + size.to_bytes(2, "big") + bytes(size))
+
+
+def masked(first: int, payload: bytes = b"") -> bytes:
+    """A short client frame with a zero mask."""
+    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    """A server's leg after the upgrade, over real TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    peer.setblocking(False)
+    sink = Recorded()
+    leg = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=sink)
+    await asyncio.get_running_loop().create_connection(lambda: leg, sock=ours)
+    yield Pair(leg, sink, peer)
+    peer.close()
+    leg.abort()
+    await until(lambda: leg._transport is None)
+
+
+async def until(check: Callable[[], object]) -> None:
+    """Let the loop turn until ``check`` is true."""
+    async with asyncio.timeout(SECONDS):
+        while not check():  # noqa: ASYNC110 - a leg has no event of its own to await
+            await asyncio.sleep(0.005)
+
+
+async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
+    """The sink gets whole frames with their mask, in order."""
+    await pair.send(masked(0x81, b"one") + masked(0x82, b"two")[:4])
+    await until(lambda: len(pair.sink.frames) == 1)
+    await pair.send(masked(0x82, b"two")[4:])
+    await until(lambda: len(pair.sink.frames) == 2)
+    assert [f.raw for f in pair.sink.frames] == [masked(0x81, b"one"), masked(0x82, b"two")]
+
+
+async def test_the_end_of_the_peers_bytes_is_the_end_of_the_leg(pair: Pair) -> None:
+    """Also while unsent bytes keep the transport alive: nothing may be written after that."""
+    pair.fill()
+    pair.peer.shutdown(socket.SHUT_WR)
+    await until(lambda: pair.sink.endings)
+    assert pair.transport.get_write_buffer_size() > 0, "the transport outlives the leg"
+    assert not pair.leg.is_open
+    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+
+
+async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
+    """The peer's code is echoed, the ending told once, and later frames are ignored."""
+    await pair.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
+    assert await pair.receive(7) == b"\x88\x05\x03\xe8bye"
+    await until(lambda: pair.leg._transport is None or pair.transport.is_closing())
+    pair.peer.close()
+    await until(lambda: pair.leg._transport is None)
+    assert pair.sink.endings == [Ended(1000, "bye")]
+    assert pair.sink.frames == []
+
+
+async def test_a_stalled_reader_pauses_the_feeder_and_nothing_is_lost(pair: Pair) -> None:
+    """Past the high-water mark reading from the other leg pauses; it resumes when there is room."""
+    feeder = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=Recorded())
+    left, right = socket.socketpair()
+    await asyncio.get_running_loop().create_connection(lambda: feeder, sock=left)
+    pair.leg.feeder = feeder
+    pair.fill(WRITE_HIGH_WATER_BYTES)
+    written = pair.transport.get_write_buffer_size()
+    assert feeder._is_reading_paused
+    assert written <= WRITE_HIGH_WATER_BYTES + 2 * len(audio().raw)
+    loop = asyncio.get_running_loop()
+    while feeder._is_reading_paused:
+        await asyncio.wait_for(loop.sock_recv(pair.peer, 65_536), SECONDS)
+    assert not pair.leg.is_write_paused
+    pair.leg.feeder = None
+    right.close()
+    await until(lambda: feeder._transport is None)
+
+
+async def test_pings_of_a_peer_that_does_not_read_are_not_collected(pair: Pair) -> None:
+    """A ping flood without reading costs one held pong, not memory."""
+    pair.fill(WRITE_HIGH_WATER_BYTES)
+    before = pair.transport.get_write_buffer_size()
+    for number in range(2_000):
+        await pair.send(masked(0x89, b"%04d" % number))
+    await until(lambda: pair.leg._held_pong.endswith(b"1999"))
+    assert pair.transport.get_write_buffer_size() == before
+
+
+async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
+    """After the deadline a stalled peer is lost, however much it sends."""
+    pair.fill(WRITE_HIGH_WATER_BYTES)
+    now = asyncio.get_running_loop().time()
+    pair.leg.check(now + STALLED_S - 1)
+    assert pair.sink.endings == []
+    pair.leg.check(now + STALLED_S + 1)
+    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+
+
+async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> None:
+    """A pong keeps a quiet peer; without any byte it is gone after the deadline."""
+    now = asyncio.get_running_loop().time()
+    pair.leg.check(now + PING_S + 1)
+    assert await pair.receive(2) == b"\x89\x00"
+    pair.leg.check(now + IDLE_S - 1)
+    assert pair.sink.endings == []
+    pair.leg.check(now + IDLE_S + 1)
+    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+
+
+async def test_our_event_never_tears_a_message(pair: Pair) -> None:
+    """Inside a fragmented message an event of our own is left out."""
+    pair.leg.write([Frame(1, False, 2, b"\x01\x01a")])
+    pair.leg.send_event(b"{}")
+    pair.leg.write([Frame(0, True, 2, b"\x80\x01b")])
+    pair.leg.send_event(b"{}")
+    assert await pair.receive(10) == b"\x01\x01a" + b"\x80\x01b" + b"\x81\x02{}"
+
+
+async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that does not answer a close frame does not keep the connection."""
+    monkeypatch.setattr("gateway.leg.CLOSE_S", 0.05)
+    pair.leg.close(1001, "going")
+    assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
+    await until(lambda: pair.leg._transport is None)
+    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+
+
+def test_a_deadline_that_passes_is_reported() -> None:
+    """The tests' own waiting can fail."""
+    with pytest.raises(AssertionError, match="not within"):
+        eventually(lambda: False, seconds=0.05)
