@@ -19,6 +19,7 @@ from shared.wire import (
     InvalidUsage,
     RejectReason,
     UsageBatch,
+    UsageMessage,
     WireError,
     decode_envelope,
     decode_usage,
@@ -145,7 +146,7 @@ class _Group:
             self.result.duplicates += 1
         return verdict is Verdict.APPLY
 
-    def _decode(self, envelope: Envelope) -> UsageBatch | InvalidUsage | None:
+    def _decode(self, envelope: Envelope) -> UsageMessage | None:
         try:
             usage = decode_usage(envelope.payload)
         except WireError as exc:

@@ -25,6 +25,7 @@ IPC_PATH_BYTES_MAX: Final = 107
 DEFAULT_RUN_DIR: Final = "var/run"
 DEFAULT_USAGE_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/usage.sock"
 DEFAULT_RPC_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/rpc.sock"
+DEFAULT_EVENTS_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/events.sock"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,13 @@ Usage goes one way, gateway to accountd, as a ZeroMQ multipart message::
 
 The envelope stays readable when the payload is not, so that a bad payload can still be counted as
 received and put into quarantine. A payload carries its version; unknown fields are ignored, an
-unknown version is refused. Requests and replies (``Request``, ``Reply``) travel over
-DEALER/ROUTER in msgpack maps of the same kind.
+unknown version is refused. What is durable is announced the other way, on PUB/SUB, under a topic
+for every producer::
+
+    [ "W" + producer (17 bytes) | watermark (msgpack map) ]
+
+Requests and replies (``Request``, ``Reply``) travel over DEALER/ROUTER in msgpack maps of the same
+kind.
 
 Decoding never raises anything but ``WireError``, whatever the bytes are.
 """
@@ -23,6 +28,8 @@ VERSION: Final = 1
 PRODUCER_BYTES: Final = 16
 SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
+EPOCH_MAX: Final = 2**63 - 1
+WATERMARK_TOPIC: Final = b"W"
 
 # A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
 # would cut the connection, and a resend would cut it again for ever.
@@ -48,6 +55,16 @@ class RejectReason(StrEnum):
     UNREADABLE_USAGE = "unreadable_usage"  # the provider's own usage object made no sense
     UNKNOWN_ACCOUNT = "unknown_account"
     OUT_OF_RANGE = "out_of_range"  # the balance would leave the 64-bit range
+    CONFLICT = "conflict"  # a sequence seen before, with other content (a cloned machine)
+
+
+class Kind(StrEnum):
+    """What a usage message is about; the ``kind`` column of ``usage_metrics``."""
+
+    RESPONSE = "response"  # usage that the provider reported
+    ESTIMATE = "estimate"  # the provider never reported it; counted from the audio relayed
+    INVALID = "invalid"  # ``InvalidUsage``
+    END = "end"  # ``EndOfProducer``
 
 
 class WireError(Exception):
@@ -122,6 +139,26 @@ class InvalidUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class EndOfProducer:
+    """A producer's last message: it ended cleanly, and its sequence is the number of them all."""
+
+
+UsageMessage = UsageBatch | InvalidUsage | EndOfProducer
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Every message of ``producer`` up to ``applied_through`` is durable.
+
+    ``epoch`` names the boot of accountd that says so; a later boot has a higher one.
+    """
+
+    producer: bytes
+    epoch: int
+    applied_through: int
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """A received usage message before its payload is looked at."""
 
@@ -177,7 +214,7 @@ def decode_envelope(frames: Sequence[bytes]) -> Envelope:
     return Envelope(producer, sequence, payload)
 
 
-def encode_usage(message: UsageBatch | InvalidUsage) -> bytes:
+def encode_usage(message: UsageMessage) -> bytes:
     """The payload for ``message``."""
     body: dict[str, Any] = {"v": VERSION}
     for f in fields(message):
@@ -185,17 +222,19 @@ def encode_usage(message: UsageBatch | InvalidUsage) -> bytes:
     if isinstance(message, UsageBatch):
         body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(message.usage, n))}
     else:
-        body["kind"] = "invalid"
+        body["kind"] = Kind.INVALID if isinstance(message, InvalidUsage) else Kind.END
     packed = msgpack.packb(body)
     assert isinstance(packed, bytes)
     return packed
 
 
-def decode_usage(payload: bytes) -> UsageBatch | InvalidUsage:
+def decode_usage(payload: bytes) -> UsageMessage:
     """Read and check a payload; raises ``WireError`` with the reason when it cannot be applied."""
     body = _unpack_map(payload)
     kind = _text(body, "kind")
-    if kind == "invalid":
+    if kind == Kind.END:
+        return EndOfProducer()
+    if kind == Kind.INVALID:
         return InvalidUsage(
             **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
             response_id=_text(body, "response_id"),
@@ -234,6 +273,39 @@ def _count(counts: Mapping[str, Any], name: str, tokens_max: int) -> int:
             f"{name}: found {_shown(value)}, expected an integer from 0 to {tokens_max}",
         )
     return value
+
+
+# --- watermarks ----------------------------------------------------------------------------------
+
+
+def watermark_topic(producer: bytes) -> bytes:
+    """What a gateway subscribes to, to hear what of ``producer`` is durable."""
+    return WATERMARK_TOPIC + producer
+
+
+def encode_watermark(watermark: Watermark) -> list[bytes]:
+    """The frames of an announcement."""
+    body = {
+        "v": VERSION, "epoch": watermark.epoch, "applied_through": watermark.applied_through,
+    }  # fmt: skip
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return [watermark_topic(watermark.producer), packed]
+
+
+def decode_watermark(frames: Sequence[bytes]) -> Watermark:
+    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
+    if len(frames) != 2 or len(frames[0]) != len(WATERMARK_TOPIC) + PRODUCER_BYTES:
+        raise WireError(RejectReason.UNREADABLE, "not the frames of a watermark")
+    topic, payload = frames
+    if not topic.startswith(WATERMARK_TOPIC):
+        raise WireError(RejectReason.UNREADABLE, "not the topic of a watermark")
+    body = _unpack_map(payload)
+    return Watermark(
+        producer=topic.removeprefix(WATERMARK_TOPIC),
+        epoch=_integer(body, "epoch", 1, EPOCH_MAX),
+        applied_through=_integer(body, "applied_through", 0, SEQUENCE_MAX),
+    )
 
 
 # --- requests and replies ------------------------------------------------------------------------
