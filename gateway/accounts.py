@@ -1,8 +1,12 @@
-"""Asks accountd who may talk: the RPC client. Owns the DEALER socket."""
+"""Asks accountd who may talk, and what is durable: the RPC client. Owns the DEALER socket.
+
+While accountd is away, whoever was let in less than ``grant_cache_s`` ago is let in again.
+"""
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,10 +14,18 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from gateway.limits import AUTHORIZATIONS_MAX
+from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
 from shared.errors import UnreachableError
-from shared.wire import Reply, Request, WireError, decode_reply, encode_request
+from shared.wire import (
+    EPOCH_MAX,
+    SEQUENCE_MAX,
+    Reply,
+    Request,
+    WireError,
+    decode_reply,
+    encode_request,
+)
 
 log = structlog.get_logger()
 
@@ -42,7 +54,10 @@ class Denial:
 class Accounts:
     """Requests to accountd. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
+    def __init__(
+        self, context: zmq.asyncio.Context, endpoint: str, *, grant_cache_s: float
+    ) -> None:
+        """``grant_cache_s``: 0 to 60; 0 lets nobody in without accountd."""
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
         self._socket = context.socket(zmq.DEALER)
@@ -52,6 +67,8 @@ class Accounts:
         self._request_ids = itertools.count(1)
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
         self._answered_at: float | None = None
+        self._grant_cache_s = grant_cache_s
+        self._granted: OrderedDict[str, tuple[float, Grant]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -60,6 +77,14 @@ class Accounts:
         if self._answered_at is None:
             return False
         return self._loop.time() - self._answered_at < transport.RPC_DEADLINE_S
+
+    @property
+    def may_grant(self) -> bool:
+        """Whether anybody can be let in: accountd answers, or did so lately enough."""
+        if self._answered_at is None:
+            return False
+        age_s = self._loop.time() - self._answered_at
+        return age_s < max(transport.RPC_DEADLINE_S, self._grant_cache_s)
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
@@ -79,12 +104,35 @@ class Accounts:
 
     async def authorize(self, key_hash: str) -> Grant | Denial:
         """May the owner of this key talk? Raises ``UnreachableError``."""
+        try:
+            if not self.is_reachable:
+                raise UnreachableError
+            reply = await self._call(Request("authorize", {"key_hash": key_hash}))
+        except UnreachableError:
+            return self._cached(key_hash)
+        if reply.error is not None:
+            self._granted.pop(key_hash, None)
+            return Denial(*reply.error)
+        grant = _grant(reply.result)
+        self._granted[key_hash] = (self._loop.time(), grant)
+        self._granted.move_to_end(key_hash)
+        if len(self._granted) > GRANTS_MAX:
+            self._granted.popitem(last=False)
+        return grant
+
+    async def sync(self, producers: Sequence[bytes]) -> tuple[int, list[int]]:
+        """(epoch of accountd, what is durable of each producer). Raises ``UnreachableError``."""
         if not self.is_reachable:
             raise UnreachableError
-        reply = await self._call(Request("authorize", {"key_hash": key_hash}))
-        if reply.error is not None:
-            return Denial(*reply.error)
-        return _grant(reply.result)
+        reply = await self._call(Request("sync", {"producers": list(producers)}))
+        return _watermarks(reply, len(producers))
+
+    def _cached(self, key_hash: str) -> Grant:
+        granted_at, grant = self._granted.get(key_hash, (float("-inf"), None))
+        if grant is None or self._loop.time() - granted_at >= self._grant_cache_s:
+            raise UnreachableError
+        log.info("grant from the cache", account=grant.account_id)
+        return grant
 
     async def _call(self, request: Request) -> Reply:
         if len(self._pending) >= AUTHORIZATIONS_MAX:
@@ -130,12 +178,24 @@ class Accounts:
 
 
 def _grant(result: object) -> Grant:
-    if not isinstance(result, Mapping):
-        raise UnreachableError("accountd answered nonsense to authorize")
-    values: Mapping[str, Any] = result
-    return Grant(
-        account_id=str(values["account_id"]),
-        key_indicator=str(values["key_indicator"]),
-        token_remaining=int(values["token_remaining"]),
-        topup_remaining=int(values["topup_remaining"]),
-    )
+    values: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
+    match values:
+        case {
+            "account_id": str(account_id),
+            "key_indicator": str(key_indicator),
+            "token_remaining": int(tokens),
+            "topup_remaining": int(topup),
+        }:
+            return Grant(account_id, key_indicator, tokens, topup)
+    raise UnreachableError("accountd answered nonsense to authorize")
+
+
+def _watermarks(reply: Reply, count: int) -> tuple[int, list[int]]:
+    match reply.result:
+        case {"epoch": int(epoch), "applied_through": [*throughs]} if (
+            len(throughs) == count
+            and 0 < epoch <= EPOCH_MAX
+            and all(type(t) is int and 0 <= t <= SEQUENCE_MAX for t in throughs)
+        ):
+            return epoch, throughs
+    raise UnreachableError("accountd answered nonsense to sync")

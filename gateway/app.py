@@ -10,9 +10,10 @@ import zmq.asyncio
 
 from gateway.accounts import Accounts
 from gateway.config import GatewayConfig
-from gateway.limits import CLOSE_S, DRAIN_S
+from gateway.limits import GATEWAY_DRAIN_S
 from gateway.providers.openai import OpenAI
 from gateway.server import Gateway
+from gateway.spool_keeper import SpoolKeeper
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
@@ -31,11 +32,18 @@ async def run(config: GatewayConfig) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     listener = _listen(config)
+    keeper = _open_spool(config)
     context = zmq.asyncio.Context()
-    # The same ZeroMQ context, with sockets that do not wait.
-    usage = UsageSender(zmq.Context(context), config.usage_endpoint)
-    accounts = Accounts(context, config.rpc_endpoint)
+    accounts = Accounts(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
     accounts.start()
+    usage = UsageSender(
+        context,
+        usage_endpoint=config.usage_endpoint,
+        events_endpoint=config.events_endpoint,
+        accounts=accounts,
+        keeper=keeper,
+    )
+    usage.start()
     provider = OpenAI(base_url=config.openai_base_url, api_key=config.openai_api_key)
     gateway = Gateway(accounts=accounts, usage=usage, provider=provider)
     ops = _open_ops(config, gateway)
@@ -45,15 +53,32 @@ async def run(config: GatewayConfig) -> ExitCode:
 
     log.info("draining")
     gateway.is_draining = True
+    if config.reuse_port:  # a neighbour on the same port takes new clients at once
+        server.close()
+    await gateway.drain(GATEWAY_DRAIN_S)
     server.close()
-    await gateway.drain(DRAIN_S + 2 * CLOSE_S)
-    unsent = await usage.close(LINGER_MS / 1000)
+    unsettled = await usage.close(LINGER_MS / 1000)
     await accounts.close()
     if ops is not None:
         await asyncio.to_thread(ops.close)
     await asyncio.to_thread(context.term)
-    log.info("stopped", batches=usage.outbox.last_sequence, undelivered=unsent)
-    return ExitCode.NOT_NOW if unsent else ExitCode.DONE
+    if unsettled:
+        fate = "the next gateway sends it" if keeper else "lost: there is no spool"
+        log.error("usage not delivered", batches=unsettled, fate=fate)
+    log.info("stopped")
+    return ExitCode.NOT_NOW if unsettled else ExitCode.DONE
+
+
+def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:
+    if config.spool_dir is None:
+        return None
+    try:
+        return SpoolKeeper(config.spool_dir, config.retention)
+    except OSError as exc:
+        raise ConfigError(
+            f"GATEWAY_SPOOL_DIR: cannot write {config.spool_dir}: {exc.strerror}",
+            hint="name a folder on a disk of this machine that has space",
+        ) from exc
 
 
 def _listen(config: GatewayConfig) -> socket.socket:

@@ -5,7 +5,7 @@ import sys
 import click
 import uvloop
 
-from gateway import app
+from gateway import app, limits
 from gateway.config import load
 from shared import config, logs
 from shared.config import setting
@@ -37,6 +37,30 @@ def cli() -> None:
     "ACCOUNTD_RPC_ENDPOINT",
     default=config.DEFAULT_RPC_ENDPOINT,
     help="accountd's request socket: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting(
+    "ACCOUNTD_EVENTS_ENDPOINT",
+    default=config.DEFAULT_EVENTS_ENDPOINT,
+    help="accountd's announcements: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting(
+    "GATEWAY_SPOOL_DIR",
+    help="A folder on this host's disk where metered usage survives a gateway that is killed.",
+)
+@setting(
+    "GATEWAY_SPOOL_RETENTION_S",
+    default=f"{limits.SPOOL_RETENTION_S:.0f}",
+    help="Seconds for which the spool keeps usage that is durable, to refill a restored accountd.",
+)
+@setting(
+    "GATEWAY_SPOOL_RETENTION_BYTES",
+    default=str(limits.SPOOL_RETENTION_BYTES),
+    help="Bytes above which the spool removes the oldest usage that is durable.",
+)
+@setting(
+    "GATEWAY_GRANT_CACHE_S",
+    default=f"{limits.GRANT_CACHE_S_MAX:.0f}",
+    help="While accountd is away, a key that it let in so many seconds ago is let in (0 to 60).",
 )
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")

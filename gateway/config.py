@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from gateway.limits import GRANT_CACHE_S_MAX
+from gateway.spool_keeper import Retention
 from shared import config
 from shared.config import Address, Checker
 
@@ -18,6 +21,10 @@ class GatewayConfig:
     openai_api_key: str = field(repr=False)
     usage_endpoint: str
     rpc_endpoint: str
+    events_endpoint: str
+    spool_dir: Path | None
+    retention: Retention
+    grant_cache_s: float
     log_level: str
     log_as_json: bool
 
@@ -38,6 +45,13 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         openai_api_key=api_key or "",
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
+        events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
+        spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
+        retention=Retention(
+            seconds=checker.value("GATEWAY_SPOOL_RETENTION_S", config.number(0, 30 * 86_400)),
+            size=int(checker.value("GATEWAY_SPOOL_RETENTION_BYTES", config.number(0, 2**40))),
+        ),
+        grant_cache_s=checker.value("GATEWAY_GRANT_CACHE_S", config.number(0, GRANT_CACHE_S_MAX)),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
     )

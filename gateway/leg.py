@@ -15,6 +15,8 @@ from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -32,11 +34,6 @@ class Ended:
 
     code: int
     reason: str
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether the connection broke instead of being closed."""
-        return self.code == ABNORMAL
 
 
 class Sink(Protocol):
@@ -104,10 +101,19 @@ class Leg(asyncio.Protocol):
             self._transport.writelines([frame.raw for frame in frames])
         self._is_mid_message = not frames[-1].is_final
 
-    def send_event(self, text: bytes) -> None:
+    def send_event(self, text: bytes) -> bool:
         """Send a message of our own, unless that would tear a fragmented one in two."""
-        if self.is_open and not self._is_mid_message:
-            self._protocol.send_text(text)
+        if not self.is_open or self._is_mid_message:
+            return False
+        self._protocol.send_text(text)
+        self._flush()
+        return True
+
+    def end_message(self) -> None:
+        """Finish a fragmented message whose sender is gone, so that events of ours can follow."""
+        if self.is_open and self._is_mid_message:
+            self._is_mid_message = False
+            self._protocol.send_frame(WebSocketFrame(WebSocketOpcode.CONT, b""))
             self._flush()
 
     def close(self, code: int = 1000, reason: str = "") -> None:

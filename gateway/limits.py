@@ -34,21 +34,55 @@ SESSION_S_MAX: Final = 3_610.0
 # How long a provider leg may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
+# How long a provider may take to say that there is no response to cancel: a round trip.
+CANCEL_S: Final = 3.0
+
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
+
+# How long a gateway that was told to stop waits for its sessions: each may finish a response, then
+# drain, then close. What is left is cut off, and charged as far as it is known.
+GATEWAY_DRAIN_S: Final = 2 * DRAIN_S + CLOSE_S
 
 # Usage is sent after so many responses, or so long after the first unsent one.
 BATCH_RESPONSES: Final = 5
 BATCH_S: Final = 30.0
 
-# Batches held while accountd is away: hours of a busy gateway, about 100 MB.
+# Batches held while accountd is away: hours of a busy gateway, at most 100 MB.
 OUTBOX_BATCHES_MAX: Final = 100_000
+# Messages sent beyond the watermark: accountd commits far more in one round trip, and a resend of
+# all of them is refused as duplicates within milliseconds.
+IN_FLIGHT_MAX: Final = 1_000
+# How long the oldest message in flight may wait for its watermark before everything from the
+# watermark on is sent again: a commit takes milliseconds, a restart of accountd about a second. It
+# doubles up to the second number; the jitter keeps a fleet of gateways from resending in step.
+RESEND_S: Final = 1.0
+RESEND_S_MAX: Final = 15.0
+RESEND_JITTER: Final = 0.25
+
+# --- the spool -----------------------------------------------------------------------------------
+
+# A segment is read whole on recovery; it is removed whole when nothing in it is needed any more.
+SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024
+# A segment that is open for so long is closed, so that retention by age works in quiet times too.
+SEGMENT_S_MAX: Final = 3_600.0
+# Durable batches are kept so long, or so many bytes of them, to refill an accountd that lost them.
+SPOOL_RETENTION_S: Final = 24 * 3_600.0
+SPOOL_RETENTION_BYTES: Final = 256 * 1024 * 1024
 
 # Response ids remembered for recognising a repeated event; a session has far fewer responses.
 RESPONSE_IDS_MAX: Final = 4_096
+
+# While accountd is away, a key that it let in less than this ago is let in again: long enough for a
+# restart, short enough for a revoked key.
+GRANT_CACHE_S_MAX: Final = 60.0
+GRANTS_MAX: Final = 10_000
 
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
-assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
+assert CANCEL_S < CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
+assert RESEND_S < RESEND_S_MAX
+assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX
+assert 4 * SEGMENT_BYTES_MAX < SPOOL_RETENTION_BYTES

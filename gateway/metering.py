@@ -36,6 +36,11 @@ class ModelNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRefused:
+    """There was no response to cancel: nothing that the client asked for is under way any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A response ended. ``usage`` is what it cost, None when the provider reported none."""
 
@@ -62,6 +67,9 @@ class Unreadable:
     raw: str
 
 
+Meaning = Started | ModelNamed | Finished | CancelRefused
+
+
 class UnreadableUsageError(Exception):
     """The provider's usage object cannot be charged; the text says what was found."""
 
@@ -82,14 +90,24 @@ class Vocabulary(Protocol):
     def watched_types(self) -> frozenset[bytes]:
         """All events that ``read`` understands; a superset of ``metered_types``."""
 
-    def read(self, event: Mapping[str, Any]) -> Started | ModelNamed | Finished | None:
+    @property
+    def audio_types(self) -> frozenset[bytes]:
+        """Events that carry the reply's audio, which is most of their bytes."""
+
+    def read(self, event: Mapping[str, Any]) -> Meaning | None:
         """The meaning of one event; raises ``UnreadableUsageError``."""
+
+    def estimate(self, *, audio_bytes_in: int, audio_bytes_out: int) -> Usage:
+        """What a response cost, judged by the bytes of audio events relayed for it."""
 
 
 class Meter:
     """The meter of one session."""
 
-    __slots__ = ("_fragments", "_in_flight", "_metered_ids", "_needles", "_vocabulary", "model")
+    __slots__ = (
+        "_audio_bytes_out", "_fragments", "_in_flight", "_metered_ids", "_needles", "_vocabulary",
+        "cancels_refused", "model", "responses_finished",
+    )  # fmt: skip
 
     def __init__(self, vocabulary: Vocabulary, *, model: str) -> None:
         """``model`` is what the client asked for, billed until the provider names its own."""
@@ -99,12 +117,15 @@ class Meter:
         self._fragments: list[bytes] | None = None
         self._in_flight: set[str] = set()
         self._metered_ids: dict[str, None] = {}
+        self._audio_bytes_out = 0
+        self.cancels_refused = 0
+        self.responses_finished = 0
         self.model = model
 
     @property
-    def responses_in_flight(self) -> int:
-        """Responses that began and whose usage has not arrived."""
-        return len(self._in_flight)
+    def in_flight(self) -> frozenset[str]:
+        """The ids of responses that began and whose usage has not arrived."""
+        return frozenset(self._in_flight)
 
     def observe(self, frame: Frame) -> Metered | Unreadable | None:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
@@ -113,6 +134,22 @@ class Meter:
                 return None
             return self._read(frame.raw[frame.start :])
         return self._observe_fragment(frame)
+
+    def give_up(self, *, audio_bytes_in: int) -> list[Metered]:
+        """Estimates for the responses in flight, whose usage will never come.
+
+        ``audio_bytes_in`` are the bytes that the client has sent since the last finished response.
+        """
+        given_up, self._in_flight = sorted(self._in_flight), set()
+        estimates = []
+        for response_id in given_up:
+            if not self._is_repeated(response_id):
+                usage = self._vocabulary.estimate(
+                    audio_bytes_in=audio_bytes_in, audio_bytes_out=self._audio_bytes_out
+                )
+                estimates.append(Metered(response_id, self.model, usage))
+            audio_bytes_in = self._audio_bytes_out = 0
+        return estimates
 
     def _observe_fragment(self, frame: Frame) -> Metered | Unreadable | None:
         payload = frame.raw[frame.start :]
@@ -128,6 +165,8 @@ class Meter:
     def _is_irrelevant(self, data: bytes, start: int) -> bool:
         found = _TYPE.match(data, start, start + _TYPE_BYTES_MAX)
         if found is not None:
+            if found[1] in self._vocabulary.audio_types:
+                self._audio_bytes_out += len(data) - start
             return found[1] not in self._vocabulary.watched_types
         return not any(needle in data for needle in self._needles)
 
@@ -141,23 +180,30 @@ class Meter:
         try:
             meaning = self._vocabulary.read(event)
         except UnreadableUsageError as exc:
-            self._in_flight.discard(exc.response_id)
+            self._finish(exc.response_id)
             if self._is_repeated(exc.response_id):
                 return None
             return Unreadable(exc.response_id, self.model, str(exc), _as_json(exc.raw))
         return self._apply(meaning)
 
-    def _apply(self, meaning: Started | ModelNamed | Finished | None) -> Metered | None:
+    def _apply(self, meaning: Meaning | None) -> Metered | None:
         match meaning:
             case Started(response_id):
                 self._in_flight.add(response_id)
+                self._audio_bytes_out = 0
+            case CancelRefused():
+                self.cancels_refused += 1
             case ModelNamed(model):
                 self.model = model
             case Finished(response_id, usage):
-                self._in_flight.discard(response_id)
+                self._finish(response_id)
                 if usage is not None and not self._is_repeated(response_id):
                     return Metered(response_id, self.model, usage)
         return None
+
+    def _finish(self, response_id: str) -> None:
+        self._in_flight.discard(response_id)
+        self.responses_finished += 1
 
     def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
         """A broken message is only worth keeping when it says that it carries usage."""

@@ -1,52 +1,183 @@
-"""The batches of this gateway process on their way to accountd. Pure.
+"""One producer's messages on their way to accountd, until it says that they are durable. Pure.
 
-A batch gets its number in the same step that makes it sendable, so that numbers have no holes: the
-receiver recognises a duplicate by its number and a loss by a hole.
+A producer numbers its messages 1, 2, 3… without holes. The outbox sends them in that order, at most
+``IN_FLIGHT_MAX`` beyond the watermark, and goes back to the watermark (go-back-N) when the oldest
+has waited too long, when accountd was started anew, or when the connection was. It drops a message
+only when a watermark says that it is durable. Whoever calls it passes ``now``, monotonic seconds.
 """
 
-from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
 
-from gateway.limits import OUTBOX_BATCHES_MAX
-from shared.wire import PRODUCER_BYTES, encode_envelope
+from gateway.limits import (
+    IN_FLIGHT_MAX,
+    RESEND_JITTER,
+    RESEND_S,
+    RESEND_S_MAX,
+)
+from shared.wire import PRODUCER_BYTES, InvalidUsage, Watermark, encode_envelope, encode_usage
+
+# What a spool still has of a message that was durable once; None when it has it no more.
+Load = Callable[[int], bytes | None]
+
+
+class Heard(Enum):
+    """What a watermark meant."""
+
+    NOTHING_NEW = auto()
+    ADVANCED = auto()
+    NEW_EPOCH = auto()  # accountd was started anew
+    REGRESSED = auto()  # and it lost what it had: a restored backup, a damaged file
+    STALE = auto()  # an older boot of accountd said so; ignored
+    FORGED = auto()  # beyond what was ever sent; ignored
 
 
 class Outbox:
-    """Numbers payloads 1, 2, 3… and holds them until the socket took them.
+    """The messages of one producer.
 
-    ``producer`` is drawn by the caller: 128 random bits per process, after any fork.
+    ``chance`` gives numbers from 0 to 1 for the jitter; ``load`` finds messages that are not held
+    in memory any more. An outbox that was *recovered* from a spool does not know what is durable:
+    it sends nothing before it has heard the first watermark.
     """
 
-    def __init__(self, producer: bytes, *, batches_max: int = OUTBOX_BATCHES_MAX) -> None:
+    def __init__(
+        self,
+        producer: bytes,
+        *,
+        chance: Callable[[], float],
+        load: Load = lambda _sequence: None,
+        recovered_through: int | None = None,
+    ) -> None:
         assert len(producer) == PRODUCER_BYTES
         self.producer = producer
-        self._batches_max = batches_max
-        self._last_sequence = 0
-        self._unsent: deque[list[bytes]] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether new sessions must be refused. What is metered is still taken: never dropped."""
-        return len(self._unsent) >= self._batches_max
-
-    @property
-    def last_sequence(self) -> int:
-        """The number of the newest batch; 0 before the first."""
-        return self._last_sequence
+        self.epoch = 0
+        self.acknowledged = 0
+        self.last_sequence = recovered_through or 0
+        self.is_waiting = recovered_through is not None
+        self._chance = chance
+        self._load = load
+        self._held: dict[int, bytes] = {}
+        self._released_through = self.last_sequence
+        self._sent_through = self.last_sequence
+        self._next = 1
+        self._attempts = 0
+        self._resend_at: float | None = None
 
     def __len__(self) -> int:
-        """Batches that the socket has not taken."""
-        return len(self._unsent)
+        """Messages that are not durable, as far as is known."""
+        return 0 if self.is_waiting else self.last_sequence - self.acknowledged
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When ``take`` should be asked again although nothing happened."""
+        return self._resend_at
 
     def seal(self, payload: bytes) -> int:
-        """Give ``payload`` the next number, which is returned, and queue it."""
-        self._last_sequence += 1
-        self._unsent.append(encode_envelope(self.producer, self._last_sequence, payload))
-        return self._last_sequence
+        """Give ``payload`` the next number, which is returned. It is sent once it is released."""
+        self.last_sequence += 1
+        self._held[self.last_sequence] = payload
+        return self.last_sequence
 
-    def oldest(self) -> list[bytes] | None:
-        """The frames to send next; they stay until ``sent`` is called."""
-        return self._unsent[0] if self._unsent else None
+    def skip_to(self, sequence: int) -> None:
+        """Number on from ``sequence``: a recovered journal lost messages that were applied."""
+        assert self.is_waiting
+        self.last_sequence = self._sent_through = max(self.last_sequence, sequence)
 
-    def sent(self) -> None:
-        """The socket took the oldest message."""
-        self._unsent.popleft()
+    def release(self, through: int) -> None:
+        """Messages up to ``through`` may be sent: a crash can no longer number them otherwise."""
+        assert through <= self.last_sequence
+        self._released_through = max(self._released_through, through)
+
+    def take(self, now: float) -> list[bytes] | None:
+        """The frames to send now, or None. Call ``sent`` when the socket took them."""
+        if self.is_waiting:
+            return None
+        if self._resend_at is not None and now >= self._resend_at:
+            self._go_back()
+        if self._next > min(self._released_through, self.acknowledged + IN_FLIGHT_MAX):
+            return None
+        return encode_envelope(self.producer, self._next, self._payload(self._next))
+
+    def sent(self, now: float) -> None:
+        """The socket took what ``take`` returned."""
+        self._sent_through = max(self._sent_through, self._next)
+        self._next += 1
+        if self._resend_at is None:
+            self._resend_at = now + self._patience_s()
+
+    def reconnected(self) -> None:
+        """The connection is new: what was under way may be gone."""
+        if self._next > self.acknowledged + 1:
+            self._go_back()
+
+    def heard(self, watermark: Watermark, now: float, *, is_answer: bool = False) -> Heard:
+        """Take in what accountd says is durable.
+
+        An announcement of an older epoch is ignored. ``is_answer`` marks an answer to a question
+        that was asked after the newest epoch was heard of: it counts whatever its epoch, so that
+        an accountd whose clock and database both went back is believed at last.
+        """
+        assert watermark.producer == self.producer
+        if watermark.applied_through > self._sent_through:
+            return Heard.FORGED
+        if watermark.epoch < self.epoch and not is_answer:
+            return Heard.STALE
+        if watermark.epoch != self.epoch or self.is_waiting:
+            return self._adopt(watermark, now)
+        if watermark.applied_through <= self.acknowledged:
+            return Heard.NOTHING_NEW
+        self._acknowledge(watermark.applied_through, now)
+        return Heard.ADVANCED
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _adopt(self, watermark: Watermark, now: float) -> Heard:
+        """A boot of accountd that was not heard of before."""
+        is_first, self.epoch = not self.epoch, watermark.epoch
+        has_regressed = watermark.applied_through < self.acknowledged
+        is_advance = watermark.applied_through > self.acknowledged
+        self._acknowledge(watermark.applied_through, now)
+        if self.is_waiting or not is_first:
+            self.is_waiting = False
+            self._go_back()
+            self._attempts = 0
+        if has_regressed:
+            return Heard.REGRESSED
+        if is_first:
+            return Heard.ADVANCED if is_advance else Heard.NOTHING_NEW
+        return Heard.NEW_EPOCH
+
+    def _acknowledge(self, through: int, now: float) -> None:
+        for sequence in range(self.acknowledged + 1, through + 1):
+            self._held.pop(sequence, None)
+        self.acknowledged = through
+        self._next = max(self._next, through + 1)
+        self._attempts = 0
+        is_in_flight = self._next > through + 1
+        self._resend_at = now + self._patience_s() if is_in_flight else None
+
+    def _go_back(self) -> None:
+        self._next = self.acknowledged + 1
+        self._attempts += 1
+        self._resend_at = None
+
+    def _patience_s(self) -> float:
+        patience_s = min(RESEND_S * 2.0 ** min(self._attempts, 16), RESEND_S_MAX)
+        return patience_s * (1 - RESEND_JITTER + 2 * RESEND_JITTER * self._chance())
+
+    def _payload(self, sequence: int) -> bytes:
+        held = self._held.get(sequence)
+        if held is not None:
+            return held
+        return self._load(sequence) or _LOST
+
+
+# Stands in for a message that accountd had, lost, and that nobody holds any more. Without it the
+# hole would keep the watermark, and with it everything behind, back for ever. It is quarantined.
+_LOST = encode_usage(
+    InvalidUsage(
+        account_id="", session_id="", provider="", model="", response_id="",
+        detail="accountd lost this batch after it was durable, and the gateway holds it no more",
+        raw="", metered_at_ms=0,
+    )
+)  # fmt: skip

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.leg import Leg, Sink
+from gateway.leg import Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from shared.errors import PeerError
 
@@ -35,10 +35,14 @@ class ProviderLeg(Leg):
         sink: Sink,
         on_open: Callable[["ProviderLeg"], None],
     ) -> None:
-        """``on_open`` is called before the provider's first frame reaches ``sink``."""
+        """``on_open`` is called before the provider's first frame reaches ``sink``.
+
+        ``sink`` hears of nothing before: a handshake that fails is told by ``opened`` alone.
+        """
         uri = parse_uri(url)
         self._client_protocol = ClientProtocol(uri)
-        super().__init__(self._client_protocol, expects_mask=False, sink=sink)
+        super().__init__(self._client_protocol, expects_mask=False, sink=Nobody())
+        self._sink_when_open = sink
         self._headers = headers
         self._on_open = on_open
         self._head = bytearray()
@@ -78,6 +82,7 @@ class ProviderLeg(Leg):
         self._protocol.receive_data(head)
         if self._protocol.state is State.OPEN:
             self._protocol.events_received()
+            self.sink = self._sink_when_open
             self._on_open(self)
             self.opened.set_result(None)
             if rest:

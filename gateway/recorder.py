@@ -1,36 +1,54 @@
 """What one session has used: from the provider's frames to messages for accountd.
 
-The recorder joins the pure meter and batcher of a session with the process's outbox. It knows
+The recorder joins the pure meter and batcher of a session with the process's usage sender. It knows
 neither leg, so it goes on when the client is gone.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import structlog
 
-from gateway.batching import Batcher, Party
+from gateway.batching import Batcher, Party, Sealable
 from gateway.frames import Frame
 from gateway.metering import Meter, Metered, Unreadable
-from shared.wire import InvalidUsage, UsageBatch
+from shared.wire import InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
 
 
+class Sender(Protocol):
+    """Who takes responsibility for usage; nothing here may wait."""
+
+    @property
+    def sends_at_once(self) -> bool:
+        """Whether every response must be sent by itself."""
+
+    def note(self, single: UsageBatch) -> int:
+        """Note one metered response; its number, or 0 when it is in memory only."""
+
+    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
+        """Send a message, which covers the noted responses ``covers``."""
+
+
 class Recorder:
-    """Meters a session's frames and sends its batches. ``send`` must not wait."""
+    """Meters a session's frames and sends its batches."""
 
-    __slots__ = ("_batcher", "_meter", "_party", "_send", "responses", "tokens")
+    __slots__ = (
+        "_audio_bytes_in", "_batcher", "_meter", "_party", "_sender", "estimates", "responses",
+        "tokens",
+    )  # fmt: skip
 
-    def __init__(
-        self, party: Party, meter: Meter, send: Callable[[UsageBatch | InvalidUsage], None]
-    ) -> None:
+    def __init__(self, party: Party, meter: Meter, sender: Sender) -> None:
         self._party = party
         self._meter = meter
-        self._batcher = Batcher(party)
-        self._send = send
+        self._batcher = Batcher()
+        self._sender = sender
+        self._audio_bytes_in = 0
         self.responses = 0
         self.tokens = 0
+        self.estimates = 0
 
     @property
     def model(self) -> str:
@@ -38,9 +56,14 @@ class Recorder:
         return self._meter.model
 
     @property
-    def responses_in_flight(self) -> int:
-        """Responses that began and whose usage has not arrived."""
-        return self._meter.responses_in_flight
+    def in_flight(self) -> frozenset[str]:
+        """The ids of responses that began and whose usage has not arrived."""
+        return self._meter.in_flight
+
+    @property
+    def answers(self) -> int:
+        """Responses that ended, and cancels that found none: both answer a cancel of ours."""
+        return self._meter.responses_finished + self._meter.cancels_refused
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Meter data frames of the provider. Call it before they are forwarded."""
@@ -49,21 +72,50 @@ class Recorder:
             if found is not None:
                 self._record(found)
 
+    def heard(self, size: int) -> None:
+        """The client sent so many bytes to the provider."""
+        self._audio_bytes_in += size
+
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""
-        self._send_all(self._batcher.take_due(now))
+        self._send(self._batcher.take_due(now))
 
     def flush(self) -> None:
         """Send what is there: the session ends or drains."""
-        self._send_all(self._batcher.flush())
+        self._send(self._batcher.flush())
+
+    def finish(self) -> None:
+        """The session has ended: estimate what the provider will never report, and flush."""
+        for metered in self._meter.give_up(audio_bytes_in=self._audio_bytes_in):
+            self.estimates += 1
+            log.warning(
+                "usage estimated",
+                session=self._party.session_id,
+                account=self._party.account_id,
+                response=metered.response_id,
+                tokens=metered.usage.total_tokens,
+            )
+            self._add(self._party.single(metered, wall_ms=_wall_ms(), kind=Kind.ESTIMATE))
+        self.flush()
+
+    # --- helpers ----------------------------------------------------------------------------------
 
     def _record(self, found: Metered | Unreadable) -> None:
-        wall_ms = time.time_ns() // 1_000_000
-        if isinstance(found, Metered):
-            self.responses += 1
-            self.tokens += found.usage.total_tokens
-            self._send_all(self._batcher.add(found, now=time.monotonic(), wall_ms=wall_ms))
+        if isinstance(found, Unreadable):
+            self._quarantine(found)
             return
+        self.responses += 1
+        self.tokens += found.usage.total_tokens
+        self._audio_bytes_in = 0
+        self._add(self._party.single(found, wall_ms=_wall_ms()))
+
+    def _add(self, single: UsageBatch) -> None:
+        number = self._sender.note(single)
+        self._send(self._batcher.add(single, number, now=time.monotonic()))
+        if self._sender.sends_at_once:
+            self.flush()
+
+    def _quarantine(self, found: Unreadable) -> None:
         log.warning(
             "usage unreadable",
             session=self._party.session_id,
@@ -71,7 +123,7 @@ class Recorder:
             response=found.response_id,
             detail=found.detail,
         )
-        self._send(
+        self._sender.send(
             InvalidUsage(
                 account_id=self._party.account_id,
                 session_id=self._party.session_id,
@@ -80,10 +132,14 @@ class Recorder:
                 response_id=found.response_id,
                 detail=found.detail,
                 raw=found.raw,
-                metered_at_ms=wall_ms,
+                metered_at_ms=_wall_ms(),
             )
         )
 
-    def _send_all(self, batches: Sequence[UsageBatch]) -> None:
-        for batch in batches:
-            self._send(batch)
+    def _send(self, batches: Iterable[Sealable]) -> None:
+        for batch, covers in batches:
+            self._sender.send(batch, covers)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -17,6 +17,7 @@ _TYPE_BY_STATUS: Final = {
     402: "insufficient_quota",
     403: "permission_error",
     404: "invalid_request_error",
+    500: "server_error",
     503: "service_unavailable",
 }
 # What accountd answers to a key, and the HTTP status for it.
@@ -73,6 +74,11 @@ def refused_key(code: str, message: str) -> Refusal:
         if status is None
         else Refusal(status, code, message)
     )
+
+
+def internal_error() -> Refusal:
+    """500: a bug of ours; no detail."""
+    return Refusal(500, "internal_error", "the gateway failed")
 
 
 def unavailable(message: str) -> Refusal:

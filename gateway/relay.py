@@ -45,14 +45,17 @@ class Waiting:
 class ToProvider:
     """Forwards the client's frames as they came."""
 
-    __slots__ = ("_provider", "end")
+    __slots__ = ("_provider", "_recorder", "end")
 
-    def __init__(self, provider: Leg, on_end: OnEnd) -> None:
+    def __init__(self, recorder: Recorder, provider: Leg, on_end: OnEnd) -> None:
+        self._recorder = recorder
         self._provider = provider
         self.end = on_end
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Write them on."""
+        for frame in frames:
+            self._recorder.heard(len(frame.raw))
         self._provider.write(frames)
 
 
@@ -73,17 +76,24 @@ class ToClient:
 
 
 class ToMeter:
-    """Meters the provider's frames and forgets them: the client is gone."""
+    """Meters the provider's frames and forgets them: the client is gone.
 
-    __slots__ = ("_on_idle", "_recorder", "end")
+    The provider was told to cancel. Events are answered in order, so once it has said that a
+    response ended, or that there was none to cancel, nothing that the client had asked for is to
+    come any more, not even a response that had not begun when the client left.
+    """
+
+    __slots__ = ("_answers_before", "_on_idle", "_recorder", "end")
 
     def __init__(self, recorder: Recorder, *, on_idle: Callable[[], None], on_end: OnEnd) -> None:
         self._recorder = recorder
+        self._answers_before = recorder.answers
         self._on_idle = on_idle
         self.end = on_end
 
     def take(self, frames: Sequence[Frame]) -> None:
-        """Meter; ``on_idle`` is called as soon as no response is in flight any more."""
-        self._recorder.observe(frames)
-        if not self._recorder.responses_in_flight:
+        """Meter; ``on_idle`` is called as soon as no response is, or will be, in flight."""
+        recorder = self._recorder
+        recorder.observe(frames)
+        if recorder.answers > self._answers_before and not recorder.in_flight:
             self._on_idle()

@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from websockets.http11 import Request, Response
@@ -19,11 +18,13 @@ from gateway.recorder import Recorder
 from gateway.refusals import (
     Refusal,
     bad_request,
+    internal_error,
     json_response,
     missing_key,
     refused_key,
     unavailable,
 )
+from gateway.relay import ToClient
 from gateway.routing import Target, route, split_target
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
@@ -33,6 +34,8 @@ from shared.ops import Health
 log = structlog.get_logger()
 
 CHECK_S: Final = 1.0
+INTERNAL_ERROR: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 
 
 class Gateway:
@@ -61,9 +64,9 @@ class Gateway:
         """Whether new sessions are welcome."""
         if self.is_draining:
             return Health(False, "draining")
-        if self._usage.outbox.is_full:
-            return Health(False, "outbox full")
-        if not self._accounts.is_reachable:
+        if trouble := self._usage.trouble:
+            return Health(False, trouble)
+        if not self._accounts.may_grant:
             return Health(False, "accountd unreachable")
         return Health(True)
 
@@ -92,7 +95,9 @@ class Gateway:
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
             return
-        self._start(self._admit(leg, request, target, upgrade))
+        task = self._loop.create_task(self._admit(leg, request, target, upgrade))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._finished(done, leg))
 
     def gone(self, leg: ClientLeg) -> None:
         """The connection of ``leg`` is closed."""
@@ -113,6 +118,8 @@ class Gateway:
                     await self._departure.wait()
         except TimeoutError:
             log.error("sessions cut off", sessions=len(self._sessions))
+        for session in list(self._sessions):
+            session.abandon()
         for leg in list(self._clients):
             leg.abort()
         for task in self._tasks:
@@ -133,15 +140,17 @@ class Gateway:
         if isinstance(verdict, Refusal):
             self._refuse(leg, verdict)
             return
-        if self.is_draining or self._usage.outbox.is_full:
+        if self.is_draining or self._usage.trouble:
             self._refuse(leg, unavailable(self.ready().detail))
             return
         session = self._open(leg, target, verdict, upgrade)
         task = asyncio.current_task()
         assert task is not None
         session.dialling(task)
+        # Made before the client is heard: it may leave with its very first bytes.
+        sink = session.provider_sink()
         leg.start_reading()
-        await self._connect(session, request, target)
+        await self._connect(session, request, target, sink)
 
     async def _authorize(self, request: Request) -> Grant | Refusal:
         _, parameters, _ = split_target(request.path)
@@ -163,7 +172,7 @@ class Gateway:
 
     def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
-        recorder = Recorder(party, Meter(self._provider, model=target.model), self._usage.send)
+        recorder = Recorder(party, Meter(self._provider, model=target.model), self._usage)
         leg.upgrade(upgrade)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
@@ -176,12 +185,14 @@ class Gateway:
         self._sessions.add(session)
         return session
 
-    async def _connect(self, session: Session, request: Request, target: Target) -> None:
+    async def _connect(
+        self, session: Session, request: Request, target: Target, sink: ToClient
+    ) -> None:
         try:
             await dial(
                 self._provider.url(target.query),
                 self._provider.headers(request.headers),
-                sink=session.provider_sink(),
+                sink=sink,
                 on_open=session.provider_opened,
                 tls=self._tls,
             )
@@ -205,14 +216,22 @@ class Gateway:
             leg.check(now)
         for session in list(self._sessions):
             session.check(now)
+        if self._usage.is_full:
+            self._send_everybody_away()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
+    def _send_everybody_away(self) -> None:
+        """Rather than lose usage: what more sessions meter would have nowhere to wait."""
+        if self._sessions:
+            log.error("outbox full", sessions=len(self._sessions), batches=len(self._usage))
+        for session in list(self._sessions):
+            session.close_client(TRY_AGAIN_LATER, "usage cannot be delivered; try again later")
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[None], leg: ClientLeg) -> None:
         self._tasks.discard(task)
         self._departure.set()
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("admission failed", exc_info=exc)
+            if leg.is_waiting:
+                self._refuse(leg, internal_error())
+            else:
+                leg.close(INTERNAL_ERROR, "internal error")

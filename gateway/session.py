@@ -5,8 +5,8 @@ The life of a session is a table (``TRANSITIONS``)::
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
 The client is accepted first and the provider dialled while the client may already talk. When the
-client is gone, by its will or ours, the session *drains*: its client is cut out, a response in
-flight is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
+client is gone, by its will or ours, the session *drains*: its client is cut out, whatever it had
+asked for is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
 response cost. When the provider leg is gone, the session has ended.
 """
 
@@ -19,9 +19,9 @@ from typing import Final
 import structlog
 
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import DRAIN_S, SESSION_S_MAX
+from gateway.limits import CANCEL_S, DRAIN_S, SESSION_S_MAX
 from gateway.provider import ProviderLeg
-from gateway.providers.openai import CANCEL_RESPONSE, OpenAI
+from gateway.providers.openai import OpenAI
 from gateway.recorder import Recorder
 from gateway.relay import ToClient, ToMeter, ToProvider, Waiting
 
@@ -79,7 +79,7 @@ class Session:
         self._dialling: asyncio.Task[None] | None = None
         self._opened_at = now
         self._leave_by: float | None = None
-        self._drain_by: float | None = None
+        self._draining_since: float | None = None
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
         self._log = log.bind(session=info.session_id, account=info.account_id)
         self.state = State.CONNECTING
@@ -110,7 +110,7 @@ class Session:
         client, self._provider, self._dialling = self._client, provider, None
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
-        client.sink = ToProvider(provider, self.client_ended)
+        client.sink = ToProvider(self._recorder, provider, self.client_ended)
         self._log.info("provider connected")
         if waiting is not None:
             waiting.release(provider)
@@ -151,17 +151,23 @@ class Session:
             self._client_gone()
             client.close(code, reason)
 
+    def abandon(self) -> None:
+        """The gateway cannot wait any longer: end now, with what is known."""
+        if self._client is not None:
+            self._client.sink = Nobody()
+        if self._provider is not None:
+            self._provider.sink = Nobody()
+            self._provider.abort()
+        self._finish()
+
     def check(self, now: float) -> None:
         """Called every second: whatever has a deadline."""
         self._recorder.send_due(now)
-        if self._drain_by is not None and now > self._drain_by and self._provider is not None:
-            self._log.warning("drain timed out", in_flight=self._recorder.responses_in_flight)
-            self._provider.abort()
+        if self._provider is not None and self._draining_since is not None:
+            self._check_drain(self._provider, now - self._draining_since)
         if self._provider is not None:
             self._provider.check(now)
-        if self._leave_by is not None and (
-            now > self._leave_by or not self._recorder.responses_in_flight
-        ):
+        if self._leave_by is not None and (now > self._leave_by or not self._recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")
         elif now - self._opened_at > SESSION_S_MAX:
             self.close_client(GOING_AWAY, "session is too old")
@@ -188,10 +194,17 @@ class Session:
         provider.sink = ToMeter(self._recorder, on_idle=self._drained, on_end=self.provider_ended)
         provider.feeder = None
         provider.resume_reading()
-        self._drain_by = asyncio.get_running_loop().time() + DRAIN_S
-        if self._recorder.responses_in_flight:
-            provider.send_event(CANCEL_RESPONSE)
-        else:
+        self._draining_since = asyncio.get_running_loop().time()
+        provider.end_message()
+        for cancel in self._provider_family.cancel_events(self._recorder.in_flight):
+            provider.send_event(cancel)
+
+    def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
+        in_flight = len(self._recorder.in_flight)
+        if in_flight and age_s > DRAIN_S:
+            self._log.warning("drain timed out", in_flight=in_flight)
+            provider.abort()
+        elif not in_flight and age_s > CANCEL_S:
             provider.close()
 
     def _drained(self) -> None:
@@ -216,9 +229,12 @@ class Session:
             return
         self._move(State.ENDED)
         self._client = self._provider = self._waiting = None
-        self._recorder.flush()
+        self._recorder.finish()
         self._log.info(
-            "session ended", responses=self._recorder.responses, tokens=self._recorder.tokens
+            "session ended",
+            responses=self._recorder.responses,
+            tokens=self._recorder.tokens,
+            estimates=self._recorder.estimates,
         )
         self._on_ended(self)
 

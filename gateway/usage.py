@@ -1,68 +1,202 @@
-"""Hands usage to accountd: the shell around the outbox. Owns the PUSH socket.
+"""Hands usage to accountd: the one place where the gateway takes responsibility for a charge.
 
-Sending never waits. What the socket does not take at once stays in the outbox and is tried again.
+Nothing here waits. A metered response is noted in the journal (``note``) before its event is
+forwarded; a message is numbered and sent, now or later (``send``); it is sent again until accountd
+says that it is durable. Owns the PUSH socket and the set of producers: this process's own, those of
+processes that were killed (``SpoolKeeper``), and, while the disk under the spool is full, one that
+lives in memory only.
 """
 
 import asyncio
+import random
 import secrets
+import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
 import zmq
+import zmq.asyncio
 
+from gateway.accounts import Accounts
+from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.outbox import Outbox
+from gateway.producer import Producer
+from gateway.spool_keeper import SpoolKeeper
+from gateway.watermarks import Watermarks
 from shared import transport
-from shared.wire import PRODUCER_BYTES, InvalidUsage, UsageBatch, encode_usage
+from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage
 
 log = structlog.get_logger()
 
-RETRY_S: Final = 0.1
+RETRY_S: Final = 0.05  # a socket that takes nothing is tried again
+TICK_S: Final = 1.0
 
 
 class UsageSender:
-    """Numbers messages and pushes them to accountd."""
+    """Numbers messages and pushes them to accountd. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        *,
+        usage_endpoint: str,
+        events_endpoint: str,
+        accounts: Accounts,
+        keeper: SpoolKeeper | None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
-        self.outbox = Outbox(secrets.token_bytes(PRODUCER_BYTES))
-        self._socket = context.socket(zmq.PUSH)
+        # The same ZeroMQ context, with a socket that does not wait.
+        plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)
+        self._socket = plain.socket(zmq.PUSH)
         transport.configure(self._socket)
-        self._socket.connect(endpoint)
-        log.info("producer started", producer=self.outbox.producer.hex())
+        # Messages wait in the outbox, not in a queue of a connection that does not stand.
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._watermarks = Watermarks(
+            context, events_endpoint, pushed_by=self._socket, accounts=accounts, changed=self.push
+        )
+        self._socket.connect(usage_endpoint)
+        self._keeper = keeper
+        self._in_memory: Producer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        if keeper is None:
+            self._volatile()
+        else:
+            self._watermarks.follow(keeper.own)
 
-    def send(self, message: UsageBatch | InvalidUsage) -> None:
-        """Take responsibility for ``message``: it is numbered and sent, now or later."""
-        self.outbox.seal(encode_usage(message))
-        self._push()
+    def start(self) -> None:
+        """Begin to listen for watermarks, and to look for spools that nobody owns."""
+        self._watermarks.start()
+        if self._keeper is not None:
+            self._keeper.start(self._watermarks, released=self.push)
+        self._tick()
+
+    # --- for sessions -----------------------------------------------------------------------------
+
+    @property
+    def sends_at_once(self) -> bool:
+        """Whether every response must be sent by itself: it is in memory only."""
+        return self._keeper is not None and self._keeper.is_failing
+
+    def note(self, single: UsageBatch) -> int:
+        """Note one metered response before its event is forwarded.
+
+        The answer is its number in the journal; 0 when it is in memory only.
+        """
+        if self._keeper is None:
+            return 0
+        return self._keeper.note(encode_usage(single))
+
+    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
+        """Take responsibility for ``message``, which covers the noted responses ``covers``."""
+        payload = encode_usage(message)
+        if self._keeper is not None and (covers or not self._keeper.is_failing):
+            self._keeper.seal(payload, covers)
+        else:
+            self._volatile().seal(payload, now=time.time())
+        self.push()
+
+    # --- health -----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Messages that are not known to be durable."""
+        return sum(len(p.outbox) + p.unsealed for p in self._producers())
+
+    @property
+    def trouble(self) -> str:
+        """Why no new sessions can be taken; empty when they can."""
+        if self.is_full:
+            return "outbox full"
+        return "spool cannot be written" if self.sends_at_once else ""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the bound of what may wait is reached."""
+        return len(self) >= OUTBOX_BATCHES_MAX
+
+    # --- the end ----------------------------------------------------------------------------------
 
     async def close(self, deadline_s: float) -> int:
-        """Push what is left for at most ``deadline_s``; how many messages found no taker."""
+        """Say that nothing follows, and wait until all of it is durable, at most ``deadline_s``.
+
+        The answer is how many messages are not: with a spool the next gateway sends them.
+        """
+        ours = self._ours()
+        for producer in ours:
+            self._end(producer)
+        self.push()
         try:
             async with asyncio.timeout(deadline_s):
-                while self.outbox:
-                    self._push()
-                    await asyncio.sleep(RETRY_S if self.outbox else 0)
+                while not all(producer.is_settled for producer in ours):
+                    await self._watermarks.next_change(TICK_S)
         except TimeoutError:
-            log.error("usage not delivered", batches=len(self.outbox))
-        if self._retry is not None:
-            self._retry.cancel()
-        self._socket.close()
-        return len(self.outbox)
+            pass
+        for timer in (self._timer, self._ticker):
+            if timer is not None:
+                timer.cancel()
+        await self._watermarks.close()
+        self._socket.close(linger=0)
+        if self._keeper is not None:
+            await self._keeper.close()
+        return sum(len(producer.outbox) + producer.unsealed for producer in ours)
 
-    def _push(self) -> None:
-        while (frames := self.outbox.oldest()) is not None:
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """Send whatever is to be sent now, and wake up again when there will be more."""
+        if self._socket.closed:
+            return
+        now, wakes_at = self._loop.time(), None
+        for producer in self._producers():
+            outbox = producer.outbox
+            if outbox.wakes_at is not None and now >= outbox.wakes_at:
+                self._watermarks.ask()  # overdue: perhaps only the announcements do not arrive
+            if not self._push_outbox(outbox, now):
+                wakes_at = now + RETRY_S
+                break
+            if outbox.wakes_at is not None:
+                wakes_at = min(wakes_at or outbox.wakes_at, outbox.wakes_at)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if wakes_at is None else self._loop.call_at(wakes_at, self.push)
+
+    def _push_outbox(self, outbox: Outbox, now: float) -> bool:
+        """Whether the socket took everything."""
+        while (frames := outbox.take(now)) is not None:
             try:
                 self._socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
-                self._push_later()
-                return
-            self.outbox.sent()
+                return False
+            outbox.sent(now)
+        return True
 
-    def _push_later(self) -> None:
-        if self._retry is None:
-            self._retry = self._loop.call_later(RETRY_S, self._push_again)
+    def _producers(self) -> Iterator[Producer]:
+        if self._keeper is not None:
+            yield from self._keeper.producers()
+        if self._in_memory is not None:
+            yield self._in_memory
 
-    def _push_again(self) -> None:
-        self._retry = None
-        self._push()
+    def _ours(self) -> list[Producer]:
+        own = [self._keeper.own] if self._keeper is not None else []
+        return own + ([self._in_memory] if self._in_memory is not None else [])
+
+    def _end(self, producer: Producer) -> None:
+        try:
+            producer.end(now=time.time())
+        except OSError as exc:
+            log.error("spool cannot be written", detail=str(exc), unsealed=producer.unsealed)
+
+    def _volatile(self) -> Producer:
+        if self._in_memory is None:
+            outbox = Outbox(secrets.token_bytes(PRODUCER_BYTES), chance=random.random)
+            self._in_memory = Producer(outbox)
+            self._watermarks.follow(self._in_memory)
+            log.info("producer started", producer=outbox.producer.hex(), spool=False)
+        return self._in_memory
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        if self._keeper is not None:
+            self._keeper.tick()
+        self.push()

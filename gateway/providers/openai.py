@@ -5,12 +5,15 @@ developers.openai.com/docs/guides/realtime-costs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
-from urllib.parse import quote
+
+from websockets.datastructures import Headers
 
 from gateway.metering import (
+    CancelRefused,
     Finished,
+    Meaning,
     ModelNamed,
     Started,
     UnreadableUsageError,
@@ -23,7 +26,13 @@ from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
-CANCEL_RESPONSE: Final = b'{"type":"response.cancel"}'
+# The error that answers a cancel when no response is in progress.
+_NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
+# PCM16 at 24 kHz in base64 is 64,000 bytes a second; user audio is one token per 100 ms, assistant
+# audio one per 50 ms (developers.openai.com/api/docs/guides/realtime-costs).
+_AUDIO_BYTES_PER_S: Final = 64_000
+_INPUT_TOKENS_PER_S: Final = 10
+_OUTPUT_TOKENS_PER_S: Final = 20
 
 
 class OpenAI:
@@ -32,8 +41,9 @@ class OpenAI:
     name: Final = "openai"
     metered_types: Final = frozenset({b"response.done"})
     watched_types: Final = frozenset(
-        {b"response.done", b"response.created", b"session.created", b"session.updated"}
+        {b"response.done", b"response.created", b"session.created", b"session.updated", b"error"}
     )
+    audio_types: Final = frozenset({b"response.output_audio.delta", b"response.audio.delta"})
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         """``base_url`` is ``ws(s)://HOST/PREFIX``, to which ``/realtime`` is appended."""
@@ -44,12 +54,16 @@ class OpenAI:
         """Where to connect. ``query`` is the client's, without what was meant for the gateway."""
         return f"{self._base_url}/realtime" + (f"?{query}" if query else "")
 
-    def headers(self, client_headers: Mapping[str, str]) -> dict[str, str]:
+    def headers(self, client_headers: Headers) -> dict[str, str]:
         """The request headers for the provider."""
-        forwarded = {n: client_headers[n] for n in FORWARDED_HEADERS if n in client_headers}
+        forwarded = {
+            name: value
+            for name in FORWARDED_HEADERS
+            for value in client_headers.get_all(name)[:1]  # a repeated header is no reason to fail
+        }
         return {"Authorization": f"Bearer {self._api_key}", **forwarded}
 
-    def read(self, event: Mapping[str, Any]) -> Started | ModelNamed | Finished | None:
+    def read(self, event: Mapping[str, Any]) -> Meaning | None:
         """The meaning of one event; raises ``UnreadableUsageError``."""
         match event.get("type"):
             case "response.done":
@@ -61,18 +75,49 @@ class OpenAI:
                 session = event.get("session")
                 model = clean_text(session.get("model")) if isinstance(session, dict) else ""
                 return ModelNamed(model) if model else None
+            case "error":
+                error = event.get("error")
+                code = error.get("code") if isinstance(error, dict) else None
+                return CancelRefused() if code == _NOTHING_TO_CANCEL else None
         return None
+
+    def estimate(self, *, audio_bytes_in: int, audio_bytes_out: int) -> Usage:
+        """Tokens by the length of the audio, taken for PCM16 at 24 kHz; text counts nothing."""
+        tokens_in = audio_bytes_in * _INPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
+        tokens_out = audio_bytes_out * _OUTPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
+        tokens_in = min(tokens_in, TOKENS_PER_RESPONSE_MAX // 2)
+        tokens_out = min(tokens_out, TOKENS_PER_RESPONSE_MAX // 2)
+        return Usage(
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            total_tokens=tokens_in + tokens_out,
+            input_audio_tokens=tokens_in,
+            output_audio_tokens=tokens_out,
+        )
+
+    def cancel_events(self, in_flight: Collection[str]) -> list[bytes]:
+        """What ends the responses in flight; without any, an event that asks for an answer.
+
+        A response is named, because one outside the conversation is cancelled only by its name.
+        Without a response the provider answers with an error, after everything that the client
+        had asked for before.
+        """
+        cancels: list[dict[str, str]] = [
+            {"type": "response.cancel", "response_id": response_id}
+            for response_id in sorted(in_flight)
+            if response_id
+        ]
+        return [_compact(cancel) for cancel in cancels or [{"type": "response.cancel"}]]
 
     def error_event(self, *, code: str, error_type: str, message: str) -> bytes:
         """The JSON text of an ``error`` event that the gateway itself sends to a client."""
         error = {"type": error_type, "code": code, "message": message, "param": None}
         event = {"type": "error", "event_id": f"event_rts_{code}", "error": error}
-        return json.dumps(event, separators=(",", ":")).encode()
+        return _compact(event)
 
 
-def model_query(model: str) -> str:
-    """The query that asks for ``model``."""
-    return f"model={quote(model, safe='')}"
+def _compact(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def _response_id(response: object) -> str:

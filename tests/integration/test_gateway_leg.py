@@ -11,7 +11,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from gateway.frames import Frame
-from gateway.leg import Ended, Leg
+from gateway.leg import ABNORMAL, Ended, Leg
 from gateway.limits import IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
 
 SECONDS = 10
@@ -115,7 +115,7 @@ async def test_the_end_of_the_peers_bytes_is_the_end_of_the_leg(pair: Pair) -> N
     await until(lambda: pair.sink.endings)
     assert pair.transport.get_write_buffer_size() > 0, "the transport outlives the leg"
     assert not pair.leg.is_open
-    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
@@ -165,7 +165,7 @@ async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
     pair.leg.check(now + STALLED_S - 1)
     assert pair.sink.endings == []
     pair.leg.check(now + STALLED_S + 1)
-    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> None:
@@ -176,7 +176,7 @@ async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> Non
     pair.leg.check(now + IDLE_S - 1)
     assert pair.sink.endings == []
     pair.leg.check(now + IDLE_S + 1)
-    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 async def test_our_event_never_tears_a_message(pair: Pair) -> None:
@@ -194,7 +194,7 @@ async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.Monkey
     pair.leg.close(1001, "going")
     assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
     await until(lambda: pair.leg._transport is None)
-    assert [ended.is_loss for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 def test_a_deadline_that_passes_is_reported() -> None:

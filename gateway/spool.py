@@ -1,0 +1,282 @@
+"""The journal of one producer: what a gateway that is killed leaves to the next one.
+
+A metered response is noted before its event is forwarded, and a message is noted as sealed before
+it is sent: otherwise a recovery would group the same responses under another number. Sealed
+messages are released for sending once they are on the disk itself, so that this holds for a power
+failure too. Messages that are durable at accountd are kept for a while, to refill one that was
+restored from a backup.
+
+The spool owns no file and no clock: it writes through a ``Store`` and takes ``now``, the wall clock
+in seconds.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from gateway.journal import (
+    HEADER_BYTES,
+    Damage,
+    MeteredRecord,
+    encode_header,
+    encode_metered,
+    encode_sealed,
+    has_header,
+    read_records,
+    read_sealed,
+)
+from gateway.limits import SEGMENT_BYTES_MAX, SEGMENT_S_MAX
+
+_OFFSET_BITS: Final = 40
+
+
+class Store(Protocol):
+    """The segments of one producer: files that only grow. Every method may raise ``OSError``."""
+
+    def segments(self) -> list[tuple[int, float]]:
+        """(number, wall clock of its last write) of every segment, lowest number first."""
+
+    def append(self, segment: int, data: bytes) -> None:
+        """Write ``data`` behind what is there, whole or, as far as can be helped, not at all."""
+
+    def read(self, segment: int) -> bytes:
+        """Everything in a segment."""
+
+    def read_at(self, segment: int, start: int, size: int) -> bytes:
+        """A part of a segment; shorter where it ends."""
+
+    def remove(self, segment: int) -> None:
+        """Remove a whole segment."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """What is known of one segment without reading it."""
+
+    number: int
+    opened_at: float
+    closed_at: float = 0.0
+    size: int = 0
+    last_number: int = 0  # the highest metered response noted in it
+    last_sequence: int = 0  # the highest message sealed in it
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What was found in the spool of a producer that ended.
+
+    ``unsealed`` are the payloads of responses that no sealed message covers. ``damaged_bytes``,
+    ``missing_sequences`` and ``missing_numbers`` are zero unless the disk lost something in the
+    middle: then what is unsealed may have been charged already.
+    """
+
+    last_sequence: int = 0
+    last_payload: bytes = b""
+    unsealed: dict[int, bytes] = field(default_factory=dict)
+    damaged_bytes: int = 0
+    missing_sequences: int = 0
+    missing_numbers: int = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the journal has holes."""
+        return bool(self.damaged_bytes or self.missing_sequences or self.missing_numbers)
+
+
+class Spool:
+    """The journal of ``producer``. After a failed write it goes on in a new segment."""
+
+    def __init__(self, store: Store, producer: bytes, *, now: float) -> None:
+        self.producer = producer
+        self._store = store
+        self._segments: list[Segment] = []
+        self._next_segment = 1
+        self._current: Segment | None = None
+        self._last_number = 0
+        self._open_numbers: set[int] = set()
+        self._covers: dict[int, Sequence[int]] = {}  # of messages that may not be on the disk yet
+        # Where each sealed message lies, from the first that is still there: 8 bytes a message.
+        self._first_sequence = 1
+        self._places = array("Q")
+        self.synced_through = 0
+        self.recovered = self._recover(now)
+
+    @property
+    def sealed_through(self) -> int:
+        """The highest sequence that was noted as sealed."""
+        return self._first_sequence + len(self._places) - 1
+
+    @property
+    def size(self) -> int:
+        """Bytes in all segments."""
+        return sum(segment.size for segment in self._segments)
+
+    def note(self, payload: bytes, *, now: float) -> int:
+        """Note one metered response; the answer is its number. Raises ``OSError``."""
+        number = self._last_number + 1
+        segment = self._append(encode_metered(number, payload), now)
+        self._last_number = segment.last_number = number
+        self._open_numbers.add(number)
+        return number
+
+    def seal(self, sequence: int, covers: Sequence[int], payload: bytes, *, now: float) -> None:
+        """Note a message before it is sent. Raises ``OSError``: then it is not sealed."""
+        assert sequence > self.sealed_through
+        record = encode_sealed(sequence, covers, payload)
+        segment = self._append(record, now)
+        self._place(segment, sequence, segment.size - len(record))
+        self._open_numbers.difference_update(covers)
+        self._covers[sequence] = covers
+
+    def synced(self, through: int) -> None:
+        """Everything that was sealed up to ``through`` is on the disk itself."""
+        self.synced_through = max(self.synced_through, through)
+        for sequence in [s for s in self._covers if s <= through]:
+            del self._covers[sequence]
+
+    def payload(self, sequence: int) -> bytes | None:
+        """A sealed message, also one that is durable; None when it is not there any more."""
+        index = sequence - self._first_sequence
+        if not 0 <= index < len(self._places) or not self._places[index]:
+            return None
+        number, start = divmod(self._places[index], 1 << _OFFSET_BITS)
+        try:
+            head = self._store.read_at(number, start, 12)
+            size = 12 + int.from_bytes(head[4:8], "big")
+            found = read_sealed(self._store.read_at(number, start, size))
+        except OSError:
+            return None
+        return found.payload if found is not None and found.sequence == sequence else None
+
+    def prune(self, through: int, *, now: float, keep_s: float, keep_bytes: int) -> int:
+        """Remove the oldest segments whose messages are all durable (up to ``through``).
+
+        They are kept for ``keep_s`` and up to ``keep_bytes`` in all. The oldest go first and
+        without a gap: were a seal to vanish before what it covers, a recovery would charge that
+        again. Returns how many were removed.
+        """
+        self._close_aged(now)
+        needed_from = min(
+            [*self._open_numbers, *(n for covers in self._covers.values() for n in covers)],
+            default=self._last_number + 1,
+        )
+        removed, excess = 0, self.size - keep_bytes
+        for segment in self._segments[:]:
+            is_needed = segment.last_sequence > through or segment.last_number >= needed_from
+            is_kept = now - segment.closed_at < keep_s and excess <= 0
+            if segment is self._current or is_needed or is_kept:
+                break
+            self._store.remove(segment.number)
+            self._segments.remove(segment)
+            self._forget(segment)
+            excess -= segment.size
+            removed += 1
+        return removed
+
+    def probe(self, *, now: float) -> None:
+        """Raises ``OSError`` when nothing can be written."""
+        self._open(now)
+
+    def close(self, now: float) -> None:
+        """No more records follow: the last segment may be pruned like the others."""
+        if self._current is not None:
+            self._current.closed_at = now
+            self._current = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left, so that its folder can go."""
+        return not self._segments
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _append(self, record: bytes, now: float) -> Segment:
+        segment = self._current
+        if segment is None or segment.size + len(record) > SEGMENT_BYTES_MAX:
+            segment = self._open(now)
+        try:
+            self._store.append(segment.number, record)
+        except OSError:
+            self.close(now)  # whatever stands there now is a torn tail
+            raise
+        segment.size += len(record)
+        return segment
+
+    def _open(self, now: float) -> Segment:
+        self.close(now)
+        segment = Segment(self._next_segment, opened_at=now, size=HEADER_BYTES)
+        self._next_segment += 1
+        self._segments.append(segment)
+        self._current = segment
+        try:
+            self._store.append(segment.number, encode_header(self.producer))
+        except OSError:
+            self.close(now)
+            raise
+        return segment
+
+    def _close_aged(self, now: float) -> None:
+        if self._current is not None and now - self._current.opened_at > SEGMENT_S_MAX:
+            self.close(now)
+
+    def _place(self, segment: Segment, sequence: int, start: int) -> None:
+        if not self._places:
+            self._first_sequence = sequence
+        while self.sealed_through < sequence - 1:
+            self._places.append(0)  # lost by the disk
+        self._places.append(segment.number << _OFFSET_BITS | start)
+        segment.last_sequence = sequence
+
+    def _forget(self, segment: Segment) -> None:
+        """A segment is gone: its messages cannot be found any more."""
+        gone = segment.last_sequence - self._first_sequence + 1
+        if gone > 0:
+            del self._places[:gone]
+            self._first_sequence += gone
+
+    # --- recovery ---------------------------------------------------------------------------------
+
+    def _recover(self, now: float) -> Recovered:
+        """Read what is there. It raises ``OSError`` when that is impossible."""
+        found = Recovered()
+        noted: set[int] = set()
+        covered: set[int] = set()
+        for number, written_at in self._store.segments():
+            segment = Segment(number, written_at, closed_at=min(written_at, now))
+            self._segments.append(segment)
+            self._next_segment = number + 1
+            self._read_segment(segment, found, noted, covered)
+        self._count_holes(found, noted, covered)
+        self._open_numbers = set(found.unsealed)
+        found.last_sequence = self.sealed_through
+        return found
+
+    def _read_segment(
+        self, segment: Segment, found: Recovered, noted: set[int], covered: set[int]
+    ) -> None:
+        data = self._store.read(segment.number)
+        segment.size = len(data)
+        if data and not has_header(data, self.producer):
+            found.damaged_bytes += len(data) if len(data) >= HEADER_BYTES else 0
+            return
+        for record in read_records(data):
+            if isinstance(record, Damage):
+                found.damaged_bytes += record.size
+            elif isinstance(record, MeteredRecord):
+                noted.add(record.number)
+                found.unsealed[record.number] = record.payload
+                segment.last_number = record.number
+            elif record.sequence > self.sealed_through or not self._places:
+                found.last_payload = record.payload
+                self._place(segment, record.sequence, record.at)
+                covered.update(record.covers)
+                for number in record.covers:
+                    found.unsealed.pop(number, None)
+
+    def _count_holes(self, found: Recovered, noted: set[int], covered: set[int]) -> None:
+        """Responses are noted without a gap: one that is neither there nor covered was lost."""
+        self._last_number = max(noted | covered, default=0)
+        expected = range(min(noted, default=0), max(noted, default=-1) + 1)
+        found.missing_numbers = sum(1 for n in expected if n not in noted and n not in covered)
+        found.missing_sequences = sum(1 for place in self._places if not place)

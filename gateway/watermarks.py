@@ -1,0 +1,189 @@
+"""Hears what is durable: announcements on SUB, and answers to questions when those are missed.
+
+A question goes out at the start, when the connection to accountd is new, when a message is overdue,
+and when an older accountd is heard of. Owns the SUB socket and the monitor of the PUSH socket.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import structlog
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
+
+from gateway.accounts import Accounts
+from gateway.outbox import Heard
+from gateway.producer import Producer
+from shared import transport
+from shared.errors import UnreachableError
+from shared.wire import Watermark, WireError, decode_watermark, watermark_topic
+
+log = structlog.get_logger()
+
+ASK_AGAIN_S: Final = 1.0
+# Producers in one question; accountd answers no more at once.
+ASKED_MAX: Final = 1_000
+
+
+class Watermarks:
+    """What accountd says of the producers that are followed.
+
+    ``changed`` is called when there may be something to send.
+    """
+
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        endpoint: str,
+        *,
+        pushed_by: "zmq.Socket[Any]",
+        accounts: Accounts,
+        changed: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._accounts = accounts
+        self._changed = changed
+        self._producers: dict[bytes, Producer] = {}
+        self._asked = asyncio.Event()
+        self._news = asyncio.Event()
+        self._ignored: tuple[bytes, int, int] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._socket = context.socket(zmq.SUB)
+        transport.configure(self._socket)
+        self._socket.connect(endpoint)
+        self._pushed_by = pushed_by
+        address = f"inproc://push-{id(self)}"
+        pushed_by.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._monitor = context.socket(zmq.PAIR)
+        self._monitor.connect(address)
+
+    def start(self) -> None:
+        """Begin to listen and to ask."""
+        self._tasks = [
+            self._loop.create_task(self._receive()),
+            self._loop.create_task(self._watch_connection()),
+            self._loop.create_task(self._ask_when_asked()),
+        ]
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._pushed_by.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+
+    def follow(self, producer: Producer) -> None:
+        """Hear what of ``producer`` is durable; the first question goes out at once."""
+        self._producers[producer.outbox.producer] = producer
+        self._socket.setsockopt(zmq.SUBSCRIBE, watermark_topic(producer.outbox.producer))
+        self.ask()
+
+    def forget(self, producer: Producer) -> None:
+        """Everything of ``producer`` is durable and nothing is kept."""
+        if self._producers.pop(producer.outbox.producer, None) is not None:
+            self._socket.setsockopt(zmq.UNSUBSCRIBE, watermark_topic(producer.outbox.producer))
+
+    def ask(self) -> None:
+        """Ask accountd soon instead of waiting for its next announcement."""
+        self._asked.set()
+
+    async def next_change(self, seconds: float) -> None:
+        """Wait until something was heard, at most so long."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            frames = await self._socket.recv_multipart()
+            try:
+                watermark = decode_watermark(frames)
+            except WireError as exc:
+                log.warning("watermark unreadable", detail=str(exc))
+                continue
+            self._hear([watermark], is_answer=False)
+
+    async def _watch_connection(self) -> None:
+        while True:
+            event = parse_monitor_message(await self._monitor.recv_multipart())
+            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                for producer in self._producers.values():
+                    producer.outbox.reconnected()
+                self.ask()
+                self._changed()
+
+    async def _ask_when_asked(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            known = list(self._producers.values())
+            for start in range(0, len(known), ASKED_MAX):
+                try:
+                    await self._ask_about(known[start : start + ASKED_MAX])
+                except UnreachableError:
+                    self._asked.set()
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _ask_about(self, producers: list[Producer]) -> None:
+        epochs = [producer.outbox.epoch for producer in producers]
+        names = [producer.outbox.producer for producer in producers]
+        epoch, throughs = await self._accounts.sync(names)
+        # An answer counts only if no other boot of accountd was heard of since the question: it
+        # may have been written by one that is gone.
+        self._hear(
+            [
+                Watermark(name, epoch, through)
+                for producer, name, through, before in zip(
+                    producers, names, throughs, epochs, strict=True
+                )
+                if producer.outbox.epoch == before
+            ],
+            is_answer=True,
+        )
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _hear(self, watermarks: Iterable[Watermark], *, is_answer: bool) -> None:
+        for watermark in watermarks:
+            producer = self._producers.get(watermark.producer)
+            if producer is None:
+                continue
+            before = producer.outbox.acknowledged
+            try:
+                heard = producer.heard(
+                    watermark, monotonic=self._loop.time(), now=time.time(), is_answer=is_answer
+                )
+            except OSError as exc:
+                log.error("spool cannot be written", detail=str(exc), unsealed=producer.unsealed)
+                continue
+            self._report(heard, watermark, before)
+        self._news.set()
+        self._changed()
+
+    def _report(self, heard: Heard, watermark: Watermark, before: int) -> None:
+        fields = {
+            "producer": watermark.producer.hex(),
+            "epoch": watermark.epoch,
+            "applied_through": watermark.applied_through,
+        }
+        match heard:
+            case Heard.REGRESSED:
+                log.error("accountd lost what was durable", was=before, **fields)
+            case Heard.NEW_EPOCH:
+                log.info("accountd was started anew", **fields)
+            case Heard.STALE | Heard.FORGED:
+                self.ask()
+                ignored = (watermark.producer, watermark.epoch, watermark.applied_through)
+                if ignored != self._ignored:  # announcements repeat themselves
+                    self._ignored = ignored
+                    log.warning("watermark ignored", reason=heard.name.lower(), **fields)
