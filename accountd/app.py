@@ -1,15 +1,20 @@
 """The daemon: one thread, one poll loop, one writer.
 
 Each turn of the loop drains the usage socket up to ``GROUP_MESSAGES_MAX`` without waiting, applies
-the whole group in one transaction, and then serves a bounded number of requests. While one group
-commits the next gathers by itself, so group commit needs no timer.
+the whole group in one transaction, announces what is durable now, and then serves a bounded number
+of requests. While one group commits the next gathers by itself, so group commit needs no timer.
+
+A group that finds the disk full is held and tried again once a second. Meanwhile the loop turns:
+requests are answered, and what is sent waits in ZeroMQ and in the gateways.
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -18,19 +23,22 @@ import zmq
 from accountd import database
 from accountd.accounts import Accounts
 from accountd.config import AccountdConfig
-from accountd.ledger import GroupResult, Ledger
+from accountd.events import Announcer
+from accountd.ingest import Decision
+from accountd.ledger import Ledger
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from shared import transport
-from shared.errors import ExitCode
+from shared.errors import ExitCode, NotNowError
 from shared.ops import Health, OpsServer
+from shared.wire import RejectReason
 
 log = structlog.get_logger()
 
 # 5,000 rows commit in a few hundred milliseconds; more would keep requests waiting.
 GROUP_MESSAGES_MAX: Final = 5_000
 REQUESTS_PER_TURN_MAX: Final = 200
-POLL_MS: Final = 1_000
+POLL_S: Final = 1.0
 DISK_FULL_RETRY_S: Final = 1.0
 DRAIN_S: Final = 5.0
 DRAIN_QUIET_MS: Final = 100
@@ -41,15 +49,17 @@ LAST_USED_S: Final = 5.0
 class Daemon:
     """The poll loop and what it owns."""
 
-    def __init__(self, config: AccountdConfig, opened: database.Opened) -> None:
-        self._config = config
-        self._ledger = Ledger(opened.database.connection())
+    def __init__(self, config: AccountdConfig, ledger: Ledger, *, epoch: int) -> None:
+        self._ledger = ledger
         self._accounts = Accounts()
-        self._rpc = Rpc(self._accounts)
+        self._rpc = Rpc(self._accounts, ledger, epoch=epoch)
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
+        self._events = self._bind(zmq.PUB, config.events_endpoint)
+        self._announcer = Announcer(self._events, epoch=epoch)
         self._group: list[list[bytes]] = []
+        self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
         self._last_used_at = time.monotonic()
         self._is_disk_full = False
@@ -73,15 +83,12 @@ class Daemon:
 
     def run(self, wakeup: int) -> None:
         """Turn until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
-        poller = zmq.Poller()
-        for source in (self._usage, self._requests, wakeup, self._rpc.wakeup):
-            poller.register(source, zmq.POLLIN)
         while not self.is_stopping:
             self._heartbeat_at = time.monotonic()
-            ready = dict(poller.poll(0 if self._group else POLL_MS))
-            if wakeup in ready:
+            if wakeup in self._poll(wakeup):
                 os.read(wakeup, 64)
             self._apply()
+            self._announcer.repeat(now=time.monotonic())
             self._serve()
             self._answer_reports()
             self._write_last_used()
@@ -92,20 +99,39 @@ class Daemon:
         self._rpc.close()
         self._usage.close()
         self._requests.close()
+        self._events.close()
         self._context.term()
+
+    def _poll(self, wakeup: int) -> set[Any]:
+        """Wait until there is something to do, and return what became readable."""
+        poller = zmq.Poller()
+        for source in (self._requests, wakeup, self._rpc.wakeup):
+            poller.register(source, zmq.POLLIN)
+        now, wait_s = time.monotonic(), POLL_S
+        if self.holds_usage:  # a held group comes first: what waits behind it must not wake us
+            wait_s = min(wait_s, max(0.0, self._retry_at - now))
+        else:
+            poller.register(self._usage, zmq.POLLIN)
+        repeat_s = self._announcer.wait_s(now=now)
+        if repeat_s is not None:
+            wait_s = min(wait_s, repeat_s)
+        # Rounded up: a wait of 0.4 ms must not become a spin of zeros.
+        return {source for source, _ in poller.poll(math.ceil(wait_s * 1000))}
 
     # --- usage ------------------------------------------------------------------------------------
 
     def _apply(self) -> None:
         """Apply what has arrived. A group that found the disk full stays and is tried again."""
+        if self.holds_usage and time.monotonic() < self._retry_at:
+            return
         if not self._group:
             self._group = _receive(self._usage, GROUP_MESSAGES_MAX)
         if not self._group:
             return
         try:
-            result = self._ledger.apply(self._group, now=now_iso())
+            decision = self._ledger.apply(self._group, now=now_iso())
         except Exception as exc:
-            if database.error_name(exc) != "SQLITE_FULL":
+            if not database.is_disk_full(exc):
                 raise
             self._disk_is_full()
             return
@@ -113,17 +139,19 @@ class Daemon:
             self._is_disk_full = False
             log.info("disk has space again")
         self._group = []
-        _report(result)
+        self._announcer.announce(decision.watermarks, now=time.monotonic())
+        _report(decision)
 
     def _disk_is_full(self) -> None:
+        self._retry_at = time.monotonic() + DISK_FULL_RETRY_S
         if not self._is_disk_full:
             self._is_disk_full = True
             log.error("disk full", waiting=len(self._group), hint="free some space")
-        time.sleep(DISK_FULL_RETRY_S)
 
     def _drain(self) -> None:
         """Commit what is held and what has already arrived; gateways keep what comes later."""
         deadline = time.monotonic() + DRAIN_S
+        self._retry_at = 0.0  # a held group is tried once more, now
         while time.monotonic() < deadline:
             self._apply()
             if self._is_disk_full:
@@ -157,7 +185,7 @@ class Daemon:
             try:
                 self._accounts.write_last_used()
             except Exception as exc:
-                if database.error_name(exc) != "SQLITE_FULL":
+                if not database.is_disk_full(exc):
                     raise
 
     def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
@@ -169,29 +197,47 @@ class Daemon:
 
 def run(config: AccountdConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; what arrived before is committed."""
+    with _translated(config.database.path):
+        return _run(config)
+
+
+def _run(config: AccountdConfig) -> ExitCode:
     path = config.database.path
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
-        daemon = Daemon(config, opened)
+        connection = opened.database.connection()
+        ledger = Ledger(connection, charge_estimates=config.charge_estimates)
+        # Before a socket opens: whatever is announced carries this boot's number.
+        epoch = ledger.begin_epoch(now_ms=time.time_ns() // 1_000_000)
+        daemon = Daemon(config, ledger, epoch=epoch)
         _stop_on_signal(daemon)
         ops = _open_ops(config, daemon)
         print(  # noqa: T201 - for scripts
             f"ready accountd db={path} usage={config.usage_endpoint} rpc={config.rpc_endpoint}"
-            + (f" ops={ops.address}" if ops else ""),
+            f" events={config.events_endpoint}" + (f" ops={ops.address}" if ops else ""),
             flush=True,
         )
         try:
             daemon.run(wakeup)
-        except Exception as exc:
-            failure = database.translate(exc, path)
-            if failure is None:
-                raise
-            raise failure from exc
         finally:
             if ops is not None:
                 ops.close()
             daemon.close()
         log.info("stopped")
         return ExitCode.NOT_NOW if daemon.holds_usage else ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """A database error that ends the daemon becomes one line and its exit code."""
+    try:
+        yield
+    except Exception as exc:
+        if database.is_disk_full(exc):  # the loop waits for space; only a start ends here
+            raise NotNowError(f"the disk under {path} is full", hint="free some space") from exc
+        failure = database.translate(exc, path)
+        if failure is None:
+            raise
+        raise failure from exc
 
 
 @contextlib.contextmanager
@@ -232,11 +278,20 @@ def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:
     return messages
 
 
-def _report(result: GroupResult) -> None:
-    log.debug("usage applied", applied=result.applied, duplicates=result.duplicates)
-    if result.rejected:
+def _report(decision: Decision) -> None:
+    log.debug("usage applied", applied=decision.applied, duplicates=decision.duplicates)
+    rejected = decision.rejected
+    conflicts = rejected.pop(RejectReason.CONFLICT, 0)
+    if conflicts:
+        log.error(
+            "usage conflicts",
+            conflicts=conflicts,
+            hint="two gateways use one producer id: is a machine or a spool a copy?"
+            " see accountctl rejected list",
+        )
+    if rejected:
         log.warning(
             "usage rejected",
-            hint="accountctl audit counts them",
-            **{str(reason): count for reason, count in result.rejected.items()},
+            hint="accountctl rejected list shows them",
+            **{str(reason): count for reason, count in rejected.items()},
         )

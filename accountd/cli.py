@@ -34,6 +34,16 @@ def cli() -> None:
     default=config.DEFAULT_RPC_ENDPOINT,
     help="Where requests arrive: ipc://PATH or tcp://127.0.0.1:PORT.",
 )
+@setting(
+    "ACCOUNTD_EVENTS_ENDPOINT",
+    default=config.DEFAULT_EVENTS_ENDPOINT,
+    help="Where watermarks are announced: ipc://PATH or tcp://127.0.0.1:PORT.",
+)
+@setting(
+    "ACCOUNTD_CHARGE_ESTIMATES",
+    default="no",
+    help="yes: usage that a provider never reported is charged by its estimate; no: recorded only.",
+)
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")

@@ -1,20 +1,23 @@
 """Asks a running daemon: one request, one answer, over DEALER."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import zmq
 
 from shared import transport
-from shared.errors import RefusedError, UnreachableError
+from shared.errors import NotNowError, RefusedError, UnreachableError
 from shared.wire import Request, WireError, decode_reply, encode_request
+
+# Refusals that pass by themselves or by an operator's hand: the same request may then succeed.
+_PASSING: Final = ("busy", "disk_full")
 
 
 def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     """The result of a request.
 
-    Raises ``UnreachableError`` without an answer within ``RPC_DEADLINE_S``, and ``RefusedError``
-    with the daemon's own words when it refuses.
+    Raises ``UnreachableError`` without an answer within ``RPC_DEADLINE_S``, and with the daemon's
+    own words ``NotNowError`` when it cannot now and ``RefusedError`` when it refuses.
     """
     request_id = b"accountctl"
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
@@ -34,5 +37,6 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
         raise UnreachableError(f"accountd answered nonsense: {exc}") from exc
     if reply.error is not None:
         code, message = reply.error
-        raise RefusedError(f"{code}: {message}")
+        refused = NotNowError if code in _PASSING else RefusedError
+        raise refused(f"{code}: {message}")
     return reply.result

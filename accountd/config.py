@@ -23,6 +23,8 @@ class AccountdConfig:
     database: DatabaseConfig
     usage_endpoint: str
     rpc_endpoint: str
+    events_endpoint: str
+    charge_estimates: bool
     ops_listen: Address | None
     log_level: str
     log_as_json: bool
@@ -35,6 +37,10 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         database=_database(checker),
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
+        events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
+        charge_estimates=(
+            checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
+        ),
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",

@@ -104,6 +104,11 @@ def translate(exc: Exception, path: Path) -> StorageError | DatabaseUnusableErro
     return None
 
 
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether there was no space. Nothing of the transaction is then on the disk."""
+    return error_name(exc) == "SQLITE_FULL"
+
+
 def error_name(exc: BaseException) -> str:
     """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's."""
     for candidate in (exc, exc.__cause__, exc.__context__):

@@ -1,12 +1,42 @@
-"""Which messages of a producer are new: the bookkeeping behind exactly once. Pure.
+"""What becomes of usage messages: the decisions behind exactly once. Pure.
 
 A producer numbers its messages 1, 2, 3… Everything up to the *watermark* (``applied_through``) has
 been applied, and so have the few sequences in ``ahead`` of it. Any other sequence is new, in
 whatever order it comes: a gap holds the watermark back, not the money.
+
+``decide`` takes a group of messages and the committed state, and returns everything to write and
+everything to report. ``ledger`` writes it in one transaction; the simulation of the protocol drives
+the same function with a database in memory. After the COMMIT, and only then, the caller remembers
+the group's digests: ``recent.remember(decision.digests)``.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Final, Protocol
+
+from accountd.cascade import Deduction, cascade
+from shared.wire import (
+    EndOfProducer,
+    Envelope,
+    InvalidUsage,
+    Kind,
+    RejectReason,
+    UsageBatch,
+    UsageMessage,
+    WireError,
+    decode_envelope,
+    decode_usage,
+)
+
+BALANCE_MIN: Final = -(2**63)  # SQLite's integers
+# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 40 MB.
+RECENT_DIGESTS_MAX: Final = 200_000
+
+# (producer, sequence) has the digest of what was applied; with a digest as its third part it stands
+# for a conflicting payload that has been quarantined.
+DigestKey = tuple[bytes, int] | tuple[bytes, int, int]
 
 
 class Verdict(Enum):
@@ -14,17 +44,27 @@ class Verdict(Enum):
 
     APPLY = auto()
     DUPLICATE = auto()
+    CONFLICT = auto()
 
 
 class ProducerWindow:
-    """What has been applied of one producer, and how that changed since it was loaded."""
+    """What has been applied of one producer, and how that changed since it was loaded.
 
-    __slots__ = ("_loaded_ahead", "_loaded_through", "ahead", "applied_through")
+    ``ended_at`` is the sequence of its end marker, None while there was none.
+    """
 
-    def __init__(self, applied_through: int = 0, ahead: Iterable[int] = ()) -> None:
+    __slots__ = (
+        "_loaded_ahead", "_loaded_ended_at", "_loaded_through", "ahead", "applied_through",
+        "ended_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, applied_through: int = 0, ahead: Iterable[int] = (), ended_at: int | None = None
+    ) -> None:
         self.applied_through = self._loaded_through = applied_through
         self.ahead = set(ahead)
         self._loaded_ahead = frozenset(self.ahead)
+        self.ended_at = self._loaded_ended_at = ended_at
         assert all(sequence > applied_through + 1 for sequence in self.ahead)
 
     def judge(self, sequence: int) -> Verdict:
@@ -38,10 +78,20 @@ class ProducerWindow:
             self.ahead.remove(self.applied_through)
         return Verdict.APPLY
 
+    def end(self, sequence: int) -> None:
+        """Note an end marker. Of several the lowest counts, in whatever order they come: what is
+        beyond it is odd, and the audit says so.
+        """
+        self.ended_at = sequence if self.ended_at is None else min(self.ended_at, sequence)
+
     @property
     def is_changed(self) -> bool:
         """Whether anything was applied since the window was loaded."""
-        return self.applied_through != self._loaded_through or self.ahead != self._loaded_ahead
+        return (
+            self.applied_through != self._loaded_through
+            or self.ahead != self._loaded_ahead
+            or self.ended_at != self._loaded_ended_at
+        )
 
     @property
     def newly_ahead(self) -> set[int]:
@@ -54,12 +104,289 @@ class ProducerWindow:
         return self._loaded_ahead - self.ahead
 
     def missing(self, at_most: int) -> list[int]:
-        """The lowest sequences that hold the watermark back, at most so many."""
-        found: list[int] = []
-        expected = self.applied_through + 1
-        for sequence in sorted(self.ahead):
-            while expected < sequence and len(found) < at_most:
-                found.append(expected)
-                expected += 1
-            expected = sequence + 1
-        return found
+        """The lowest sequences that hold the watermark back or are short of the end."""
+        return missing_sequences(self.applied_through, sorted(self.ahead), self.ended_at, at_most)
+
+
+def missing_sequences(
+    applied_through: int, ahead: Iterable[int], ended_at: int | None, at_most: int
+) -> list[int]:
+    """The lowest ``at_most`` sequences that did not come; ``ahead`` ascends and may be long."""
+    found: list[int] = []
+    expected = applied_through + 1
+    for sequence in ahead:
+        found.extend(range(expected, min(sequence, expected + at_most - len(found))))
+        if len(found) == at_most:
+            return found
+        expected = sequence + 1
+    if ended_at is not None:
+        found.extend(range(expected, min(ended_at + 1, expected + at_most - len(found))))
+    return found
+
+
+class RecentDigests:
+    """A bounded memory of what was seen under each sequence, oldest out first.
+
+    It lives as long as the process. Without a digest a repetition counts as a duplicate.
+    """
+
+    def __init__(self, entries_max: int = RECENT_DIGESTS_MAX) -> None:
+        self._entries_max = entries_max
+        self._digests: dict[DigestKey, int] = {}
+        self._order: deque[DigestKey] = deque()
+
+    def __len__(self) -> int:
+        """How many digests are remembered."""
+        return len(self._digests)
+
+    def get(self, key: DigestKey) -> int | None:
+        """The digest under ``key``, or None when it was never seen or is forgotten."""
+        return self._digests.get(key)
+
+    def remember(self, digests: Mapping[DigestKey, int]) -> None:
+        """Take what a committed group has seen."""
+        for key, digest in digests.items():
+            if key not in self._digests:
+                self._order.append(key)
+            self._digests[key] = digest
+        while len(self._order) > self._entries_max:
+            del self._digests[self._order.popleft()]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The two buckets of an account, in tokens."""
+
+    topup: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A usage row to write, and what it takes from its account.
+
+    ``producer`` and ``sequence`` are None for a conflict that an operator had charged: the numbers
+    belong to the message that came first.
+    """
+
+    producer: bytes | None
+    sequence: int | None
+    batch: UsageBatch
+    deduction: Deduction
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message to keep whole, in quarantine. Without an envelope it has no producer."""
+
+    producer: bytes | None
+    sequence: int | None
+    reason: RejectReason
+    detail: str
+    payload: bytes
+    received_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a batch cannot be charged."""
+
+    reason: RejectReason
+    detail: str
+
+
+class State(Protocol):
+    """The committed state, read inside the transaction that will write the decision."""
+
+    def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
+        """The windows of those ``producers`` that are known, made anew: ``decide`` changes them."""
+
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        """The balances of those ``accounts`` that exist."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """What to write about a group of messages, and what to report.
+
+    Written in one transaction: ``charges``, ``rejections``, and the changed ``balances`` and
+    ``windows``. After its COMMIT ``digests`` are remembered and ``watermarks`` announced: those of
+    all producers in the group, of one that sent only duplicates too.
+    """
+
+    now: str
+    charges: list[Charge] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    balances: dict[str, Balance] = field(default_factory=dict)
+    windows: dict[bytes, ProducerWindow] = field(default_factory=dict)
+    digests: dict[DigestKey, int] = field(default_factory=dict)
+    watermarks: dict[bytes, int] = field(default_factory=dict)
+    duplicates: int = 0
+    conflicts: int = 0  # the repetitions of a conflict too, which are not quarantined again
+
+    @property
+    def applied(self) -> int:
+        """How many usage rows there are, estimates included."""
+        return len(self.charges)
+
+    @property
+    def rejected(self) -> dict[RejectReason, int]:
+        """How many messages go to quarantine, by reason."""
+        counts: dict[RejectReason, int] = {}
+        for rejection in self.rejections:
+            counts[rejection.reason] = counts.get(rejection.reason, 0) + 1
+        return counts
+
+
+def decide(
+    messages: Iterable[Sequence[bytes]],
+    *,
+    state: State,
+    recent: RecentDigests,
+    now: str,
+    charge_estimates: bool = False,
+) -> Decision:
+    """Decide about a group of messages (frames each), in the order of arrival.
+
+    ``now`` is the stored form of the time. ``recent`` is only read. Estimates become rows that take
+    nothing, unless ``charge_estimates``.
+    """
+    decision = Decision(now)
+    envelopes = _open(messages, decision)
+    windows = _load_windows(state, envelopes)
+    fresh = [e for e in envelopes if _is_new(e, windows[e.producer], recent, decision)]
+    batches = _sort_out(fresh, windows, decision)
+    _charge_all(batches, state, decision, charge_estimates=charge_estimates)
+    for producer, window in windows.items():
+        decision.watermarks[producer] = window.applied_through
+        if window.is_changed:
+            decision.windows[producer] = window
+    return decision
+
+
+def settle(
+    batch: UsageBatch, balance: Balance | None, *, charge_estimates: bool
+) -> tuple[Deduction, Balance] | Refusal:
+    """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
+    if balance is None:
+        return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
+    is_free = batch.kind == Kind.ESTIMATE and not charge_estimates
+    deduction = cascade(topup=balance.topup, used=0 if is_free else batch.usage.total_tokens)
+    if balance.tokens - deduction.tokens < BALANCE_MIN:
+        detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
+        return Refusal(RejectReason.OUT_OF_RANGE, detail)
+    left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens)
+    return deduction, left
+
+
+def digest_of(payload: bytes) -> int:
+    """A payload's digest, for this process only.
+
+    Python's ``hash`` of bytes is SipHash with a random key: 64 bits that a peer cannot aim at, for
+    0.1 µs. It notices a cloned machine; what is durable never depends on it.
+    """
+    return hash(payload)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _open(messages: Iterable[Sequence[bytes]], decision: Decision) -> list[Envelope]:
+    envelopes: list[Envelope] = []
+    for frames in messages:
+        try:
+            envelopes.append(decode_envelope(frames))
+        except WireError as exc:
+            whole = b"".join(frames)
+            decision.rejections.append(
+                Rejection(None, None, exc.reason, str(exc), whole, decision.now)
+            )
+    return envelopes
+
+
+def _load_windows(state: State, envelopes: Iterable[Envelope]) -> dict[bytes, ProducerWindow]:
+    producers = {envelope.producer for envelope in envelopes}
+    known = state.windows(producers)
+    return {producer: known.get(producer) or ProducerWindow() for producer in producers}
+
+
+def _is_new(
+    envelope: Envelope, window: ProducerWindow, recent: RecentDigests, decision: Decision
+) -> bool:
+    key = (envelope.producer, envelope.sequence)
+    digest = digest_of(envelope.payload)
+    if window.judge(envelope.sequence) is Verdict.APPLY:
+        decision.digests[key] = digest
+        return True
+    known = decision.digests.get(key)
+    if known is None:
+        known = recent.get(key)
+    if known is None or known == digest:
+        decision.duplicates += 1
+    else:
+        _note_conflict(envelope, (*key, digest), recent, decision)
+    return False
+
+
+def _note_conflict(
+    envelope: Envelope, key: tuple[bytes, int, int], recent: RecentDigests, decision: Decision
+) -> None:
+    """Two machines use one producer's numbers: keep the second payload, once."""
+    decision.conflicts += 1
+    if key in decision.digests or recent.get(key) is not None:
+        return
+    decision.digests[key] = key[2]
+    detail = "the sequence was applied before, with other content"
+    _reject(envelope, RejectReason.CONFLICT, detail, decision)
+
+
+def _sort_out(
+    fresh: Iterable[Envelope], windows: Mapping[bytes, ProducerWindow], decision: Decision
+) -> list[tuple[Envelope, UsageBatch]]:
+    """The batches among new messages; the others are noted for what they are."""
+    batches: list[tuple[Envelope, UsageBatch]] = []
+    for envelope in fresh:
+        usage = _decode(envelope, decision)
+        if isinstance(usage, UsageBatch):
+            batches.append((envelope, usage))
+        elif isinstance(usage, InvalidUsage):
+            _reject(envelope, RejectReason.UNREADABLE_USAGE, usage.detail, decision)
+        elif isinstance(usage, EndOfProducer):
+            windows[envelope.producer].end(envelope.sequence)
+    return batches
+
+
+def _decode(envelope: Envelope, decision: Decision) -> UsageMessage | None:
+    try:
+        return decode_usage(envelope.payload)
+    except WireError as exc:
+        _reject(envelope, exc.reason, str(exc), decision)
+        return None
+
+
+def _charge_all(
+    batches: Sequence[tuple[Envelope, UsageBatch]],
+    state: State,
+    decision: Decision,
+    *,
+    charge_estimates: bool,
+) -> None:
+    balances = state.balances({batch.account_id for _, batch in batches})
+    for envelope, batch in batches:
+        account = batch.account_id
+        settled = settle(batch, balances.get(account), charge_estimates=charge_estimates)
+        if isinstance(settled, Refusal):
+            _reject(envelope, settled.reason, settled.detail, decision)
+            continue
+        deduction, left = settled
+        if left != balances[account]:
+            balances[account] = decision.balances[account] = left
+        decision.charges.append(Charge(envelope.producer, envelope.sequence, batch, deduction))
+
+
+def _reject(envelope: Envelope, reason: RejectReason, detail: str, decision: Decision) -> None:
+    decision.rejections.append(
+        Rejection(
+            envelope.producer, envelope.sequence, reason, detail, envelope.payload, decision.now
+        )
+    )

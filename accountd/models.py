@@ -115,6 +115,7 @@ class Producer(Table):
 
     producer = BlobField(primary_key=True)
     applied_through = IntegerField()
+    ended_at = IntegerField(null=True)
     first_seen_at = TextField()
     last_seen_at = TextField()
 
@@ -143,6 +144,8 @@ class RejectedUsage(Table):
     detail = TextField(default="")
     payload = BlobField()
     received_at = TextField()
+    retried_at = TextField(null=True)
+    usage_id = IntegerField(null=True)
 
     class Meta:
         table_name = "rejected_usage"

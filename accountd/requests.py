@@ -47,6 +47,31 @@ class Params:
         """Like ``integer``; None when it is absent."""
         return None if self._values.get(name) is None else self.integer(name, low, high)
 
+    def binaries(self, name: str, *, length: int, at_most: int) -> list[bytes]:
+        """A list of 1 to ``at_most`` binaries, each of ``length`` bytes."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or not 1 <= len(values) <= at_most:
+            raise self._bad(name, f"a list of 1 to {at_most}")
+        if not all(isinstance(value, bytes) and len(value) == length for value in values):
+            raise self._bad(name, f"binaries of {length} bytes")
+        return values
+
+    def integers(self, name: str, low: int, high: int, *, at_most: int) -> list[int]:
+        """A list of 1 to ``at_most`` integers between two bounds, both included."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or not 1 <= len(values) <= at_most:
+            raise self._bad(name, f"a list of 1 to {at_most}")
+        if not all(type(value) is int and low <= value <= high for value in values):
+            raise self._bad(name, f"integers from {low} to {high}")
+        return values
+
+    def flag(self, name: str) -> bool:
+        """Yes or no; absent is no."""
+        value = self._values.get(name, False)
+        if not isinstance(value, bool):
+            raise self._bad(name, "true or false")
+        return value
+
     def optional_time(self, name: str) -> str | None:
         """A moment in ISO 8601, in the stored form; UTC when it names no zone."""
         text = self.optional_text(name)

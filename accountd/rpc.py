@@ -15,26 +15,41 @@ import structlog
 
 from accountd import models, queries
 from accountd.accounts import Accounts
-from accountd.database import FATAL_ERRORS, error_name
+from accountd.database import FATAL_ERRORS, error_name, is_disk_full
+from accountd.ledger import Ledger
 from accountd.requests import Params, RequestError
-from shared.wire import MESSAGE_BYTES_MAX, Reply, Request, WireError, decode_request, encode_reply
+from shared.wire import (
+    MESSAGE_BYTES_MAX,
+    PRODUCER_BYTES,
+    Reply,
+    Request,
+    WireError,
+    decode_request,
+    encode_reply,
+)
 
 log = structlog.get_logger()
 
 Answer = Callable[[Params], Any]
 
 REPORTS_WAITING_MAX: Final = 64
+# A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
+SYNC_PRODUCERS_MAX: Final = 1_000
 # A report is read by accountctl, which has no size limit; this one only catches the absurd.
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 assert MESSAGE_BYTES_MAX < REPLY_BYTES_MAX
+assert SYNC_PRODUCERS_MAX * (PRODUCER_BYTES + 8) < MESSAGE_BYTES_MAX
 
 
 class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, ledger: Ledger, *, epoch: int) -> None:
+        self._ledger = ledger
+        self._epoch = epoch
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {},
+            "sync": self._sync,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
             "account.topup": accounts.topup,
@@ -89,6 +104,13 @@ class Rpc:
         self._reader.shutdown()
         os.close(self.wakeup)
 
+    def _sync(self, params: Params) -> Any:
+        """What PUB announces, for a gateway that does not hear it. Between two transactions the
+        writer's connection sees exactly what is committed.
+        """
+        producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
+        return {"epoch": self._epoch, "applied_through": self._ledger.applied_through(producers)}
+
     def _hand_over(self, address: list[bytes], request: Request) -> list[bytes] | None:
         if self._waiting >= REPORTS_WAITING_MAX:
             return [*address, encode_reply(Reply(error=("busy", "too many reports wait")))]
@@ -125,7 +147,7 @@ def _answer(answer: Answer, request: Request) -> bytes:
         return encode_reply(Reply(error=(exc.code, str(exc))))
     except Exception as exc:
         name = error_name(exc)
-        if name == "SQLITE_FULL":
+        if is_disk_full(exc):
             return encode_reply(Reply(error=("disk_full", "the disk is full; free some space")))
         if name.startswith(FATAL_ERRORS):
             raise

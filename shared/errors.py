@@ -88,6 +88,12 @@ class UnreachableError(OperatorError):
     exit_code = ExitCode.NOT_NOW
 
 
+class NotNowError(OperatorError):
+    """Not now; try again later."""
+
+    exit_code = ExitCode.NOT_NOW
+
+
 class RefusedError(OperatorError):
     """The request was refused."""
 

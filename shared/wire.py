@@ -67,6 +67,9 @@ class Kind(StrEnum):
     END = "end"  # ``EndOfProducer``
 
 
+BATCH_KINDS: Final = frozenset({Kind.RESPONSE, Kind.ESTIMATE})
+
+
 class WireError(Exception):
     """A message could not be read; ``reason`` says why in one word, the text in one line."""
 
@@ -242,6 +245,8 @@ def decode_usage(payload: bytes) -> UsageMessage:
             raw=_text(body, "raw", chars_max=RAW_USAGE_CHARS_MAX),
             metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
         )
+    if kind not in BATCH_KINDS:
+        raise WireError(RejectReason.BAD_FIELD, "kind: found one that is unknown here")
     responses = _integer(body, "responses", 1, RESPONSES_PER_BATCH_MAX)
     return UsageBatch(
         **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},

@@ -189,6 +189,7 @@ def cluster_folder() -> Iterator[Cluster]:
         "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
         "ACCOUNTD_USAGE_ENDPOINT": f"ipc://{folder}/run/usage.sock",
         "ACCOUNTD_RPC_ENDPOINT": f"ipc://{folder}/run/rpc.sock",
+        "ACCOUNTD_EVENTS_ENDPOINT": f"ipc://{folder}/run/events.sock",
         "OPENAI_API_KEY": "sk-the-provider-key",
     }
     cluster = Cluster(folder, env)
