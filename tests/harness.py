@@ -190,6 +190,7 @@ def cluster_folder() -> Iterator[Cluster]:
         "ACCOUNTD_USAGE_ENDPOINT": f"ipc://{folder}/run/usage.sock",
         "ACCOUNTD_RPC_ENDPOINT": f"ipc://{folder}/run/rpc.sock",
         "ACCOUNTD_EVENTS_ENDPOINT": f"ipc://{folder}/run/events.sock",
+        "GATEWAY_SPOOL_DIR": str(folder / "spool"),
         "OPENAI_API_KEY": "sk-the-provider-key",
     }
     cluster = Cluster(folder, env)
