@@ -14,6 +14,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
+from gateway import tasks
 from gateway.accounts import Accounts
 from gateway.outbox import Heard
 from gateway.producer import Producer
@@ -63,16 +64,14 @@ class Watermarks:
     def start(self) -> None:
         """Begin to listen and to ask."""
         self._tasks = [
-            self._loop.create_task(self._receive()),
-            self._loop.create_task(self._watch_connection()),
-            self._loop.create_task(self._ask_when_asked()),
+            tasks.start(self._receive()),
+            tasks.start(self._watch_connection()),
+            tasks.start(self._ask_when_asked()),
         ]
 
     async def close(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.stop(self._tasks)
         self._pushed_by.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
+from harness import Cluster
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -146,20 +146,3 @@ def test_no_key_stands_in_any_log(cluster: Cluster, keys: dict[str, str]) -> Non
         text = daemon.log.read_text()
         assert not any(key in text for key in keys.values())
         assert cluster.env["OPENAI_API_KEY"] not in text
-
-
-def test_accountd_away_is_503_with_retry_after(cluster: Cluster, keys: dict[str, str]) -> None:
-    """Without accountd new clients are told to come back, and the gateway is not ready."""
-    assert cluster.accountd is not None
-    assert ask(cluster, "/readyz", {})[0] == 200
-    assert cluster.accountd.stop() == 0
-    headers = {**UPGRADE, "Authorization": f"Bearer {keys['good']}"}
-    status, body, answered = ask(cluster, PATH, headers)
-    assert (status, body["error"]["code"]) == (503, "service_unavailable")
-    assert int(answered["Retry-After"]) > 0
-    eventually(lambda: ask(cluster, "/readyz", {})[0] == 503)
-    assert ask(cluster, "/healthz", {})[0] == 200
-    cluster.start_accountd()
-    eventually(lambda: ask(cluster, "/readyz", {})[0] == 200)
-    with connect(f"ws://{cluster.address}{PATH}&rs_key={keys['good']}") as client:
-        client.recv(timeout=10)
