@@ -26,9 +26,11 @@ def test_an_endpoint_is_not_taken_from_who_listens_there(folder: Path) -> None:
     endpoint = f"ipc://{folder}/run/x.sock"
     with zmq.Context() as context, context.socket(zmq.PULL) as first:
         transport.bind(first, endpoint)
-        with context.socket(zmq.PULL) as second:
-            with pytest.raises(AlreadyRunningError, match="another process listens"):
-                transport.bind(second, endpoint)
+        with (
+            context.socket(zmq.PULL) as second,
+            pytest.raises(AlreadyRunningError, match="another process listens"),
+        ):
+            transport.bind(second, endpoint)
     (folder / "run" / "x.sock").touch()
     with zmq.Context() as context, context.socket(zmq.PULL) as third:
         transport.bind(third, endpoint)
