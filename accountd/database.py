@@ -21,7 +21,13 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd import models
-from shared.errors import AlreadyRunningError, ConfigError, DatabaseUnusableError, StorageError
+from shared.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DatabaseUnusableError,
+    NotNowError,
+    StorageError,
+)
 
 PLAIN_HEADER: Final = b"SQLite format 3\x00"
 # A raw 256-bit key opens in 0.3 ms; a passphrase costs 100-200 ms of key derivation.
@@ -82,6 +88,20 @@ def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
             yield Opened(database, runner)
         finally:
             _close(database)
+
+
+@contextmanager
+def errors_translated(path: Path) -> Iterator[None]:
+    """A database error that ends a program becomes one line and its exit code."""
+    try:
+        yield
+    except Exception as exc:
+        if is_disk_full(exc):  # the daemon's loop waits for space: only a start ends here
+            raise NotNowError(f"the disk under {path} is full", hint="free some space") from exc
+        failure = translate(exc, path)
+        if failure is None:
+            raise
+        raise failure from exc
 
 
 def translate(exc: Exception, path: Path) -> StorageError | DatabaseUnusableError | None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from accountd import database
 from accountd.accounts import Accounts
+from accountd.audit import audit
 from accountd.cascade import cascade
 from accountd.ingest import ProducerWindow, Verdict
 from accountd.ledger import Ledger
-from accountd.queries import audit
 from accountd.requests import Params
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
