@@ -31,7 +31,7 @@ from shared.wire import (
 )
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
-# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 40 MB.
+# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 45 MB.
 RECENT_DIGESTS_MAX: Final = 200_000
 
 # (producer, sequence) has the digest of what was applied; with a digest as its third part it stands

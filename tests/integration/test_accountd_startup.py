@@ -261,9 +261,24 @@ def test_sockets_are_private(prepared: Cluster) -> None:
     public.mkdir(mode=0o755)
     assert prepared.accountd is not None
     prepared.accountd.stop()
-    done = prepared.run("accountd", "serve", ACCOUNTD_USAGE_ENDPOINT=f"ipc://{public}/usage.sock")
+    for name in ("USAGE", "RPC", "EVENTS"):
+        setting = {f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{public}/a.sock"}
+        done = prepared.run("accountd", "serve", **setting)
+        assert done.returncode == 78
+        assert "expected 0700" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_all_mistakes_in_the_settings_are_reported_together(prepared: Cluster) -> None:
+    """One line names each setting, what was found and what was expected."""
+    done = prepared.run(
+        "accountd", "serve",
+        ACCOUNTD_EVENTS_ENDPOINT="tcp://192.0.2.1:5000", ACCOUNTD_CHARGE_ESTIMATES="maybe",
+    )  # fmt: skip
     assert done.returncode == 78
-    assert "expected 0700" in done.stderr
+    assert "ACCOUNTD_EVENTS_ENDPOINT: found 'tcp://192.0.2.1:5000'" in done.stderr
+    assert "ACCOUNTD_CHARGE_ESTIMATES: found 'maybe', expected one of yes, no" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 ORIGINAL = """
