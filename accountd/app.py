@@ -14,7 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -26,10 +25,11 @@ from accountd.config import AccountdConfig
 from accountd.events import Announcer
 from accountd.ingest import Decision
 from accountd.ledger import Ledger
+from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from shared import transport
-from shared.errors import ExitCode, NotNowError
+from shared.errors import ExitCode
 from shared.ops import Health, OpsServer
 from shared.wire import RejectReason
 
@@ -49,10 +49,12 @@ LAST_USED_S: Final = 5.0
 class Daemon:
     """The poll loop and what it owns."""
 
-    def __init__(self, config: AccountdConfig, ledger: Ledger, *, epoch: int) -> None:
+    def __init__(
+        self, config: AccountdConfig, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+    ) -> None:
         self._ledger = ledger
         self._accounts = Accounts()
-        self._rpc = Rpc(self._accounts, ledger, epoch=epoch)
+        self._rpc = Rpc(self._accounts, ledger, quarantine, epoch=epoch)
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -173,6 +175,8 @@ class Daemon:
     def _answer_reports(self) -> None:
         for answer in self._rpc.finished():
             self._send(answer)
+        if self._rpc.failure is not None:
+            raise self._rpc.failure
 
     def _send(self, answer: list[bytes]) -> None:
         # A caller that is gone or does not read loses its answer; ROUTER drops it by itself.
@@ -197,7 +201,7 @@ class Daemon:
 
 def run(config: AccountdConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; what arrived before is committed."""
-    with _translated(config.database.path):
+    with database.errors_translated(config.database.path):
         return _run(config)
 
 
@@ -206,9 +210,10 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         ledger = Ledger(connection, charge_estimates=config.charge_estimates)
+        quarantine = Quarantine(connection, charge_estimates=config.charge_estimates)
         # Before a socket opens: whatever is announced carries this boot's number.
         epoch = ledger.begin_epoch(now_ms=time.time_ns() // 1_000_000)
-        daemon = Daemon(config, ledger, epoch=epoch)
+        daemon = Daemon(config, ledger, quarantine, epoch=epoch)
         _stop_on_signal(daemon)
         ops = _open_ops(config, daemon)
         print(  # noqa: T201 - for scripts
@@ -224,20 +229,6 @@ def _run(config: AccountdConfig) -> ExitCode:
             daemon.close()
         log.info("stopped")
         return ExitCode.NOT_NOW if daemon.holds_usage else ExitCode.DONE
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """A database error that ends the daemon becomes one line and its exit code."""
-    try:
-        yield
-    except Exception as exc:
-        if database.is_disk_full(exc):  # the loop waits for space; only a start ends here
-            raise NotNowError(f"the disk under {path} is full", hint="free some space") from exc
-        failure = database.translate(exc, path)
-        if failure is None:
-            raise
-        raise failure from exc
 
 
 @contextlib.contextmanager

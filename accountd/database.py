@@ -21,7 +21,14 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd import models
-from shared.errors import AlreadyRunningError, ConfigError, DatabaseUnusableError, StorageError
+from shared.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DatabaseUnusableError,
+    NotNowError,
+    OperatorError,
+    StorageError,
+)
 
 PLAIN_HEADER: Final = b"SQLite format 3\x00"
 # A raw 256-bit key opens in 0.3 ms; a passphrase costs 100-200 ms of key derivation.
@@ -33,6 +40,8 @@ PRAGMAS: Final = {
     "foreign_keys": 1,
     "busy_timeout": 5_000,
 }
+# What opening needs at the least: the index of the WAL (32 KiB) and a few pages.
+START_BYTES_MIN: Final = 64 * 1024
 # After these a daemon must not go on: what a failed commit left behind is not known.
 FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
@@ -51,6 +60,8 @@ def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
     if not path.exists() or not path.stat().st_size:
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
+    if _has_no_space(path):  # SQLite would call it an I/O error of the WAL's index
+        raise _disk_full(path)
     with _lock(path):
         database = _open_existing(path, key)
         try:
@@ -84,13 +95,27 @@ def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
             _close(database)
 
 
-def translate(exc: Exception, path: Path) -> StorageError | DatabaseUnusableError | None:
-    """What a database error means for the daemon: 74, 78, or None when it may go on.
+@contextmanager
+def errors_translated(path: Path) -> Iterator[None]:
+    """A database error that ends a program becomes one line and its exit code."""
+    try:
+        yield
+    except Exception as exc:
+        failure = translate(exc, path)
+        if failure is None:
+            raise
+        raise failure from exc
+
+
+def translate(exc: Exception, path: Path) -> OperatorError | None:
+    """What a database error means for a program: 74, 75, 78, or None when it is none of these.
 
     A commit that failed with an I/O error may or may not be on the disk: the daemon must end, and
     the resend of what was not acknowledged is recognised as a duplicate where it was.
     """
     name = error_name(exc)
+    if is_disk_full(exc):  # the daemon's loop waits for space: only a start ends here
+        return _disk_full(path)
     if name.startswith("SQLITE_IOERR"):
         return StorageError(
             f"I/O error on {path} ({name})", hint="check the disk, then start accountd again"
@@ -110,12 +135,21 @@ def is_disk_full(exc: BaseException) -> bool:
 
 
 def error_name(exc: BaseException) -> str:
-    """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's."""
-    for candidate in (exc, exc.__cause__, exc.__context__):
-        name = getattr(candidate, "sqlite_errorname", None)
+    """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's.
+
+    SQLite ends a transaction by itself when a COMMIT finds the disk full; peewee then rolls back
+    what is no more, and its own complaint (a plain ``SQLITE_ERROR``) hides what happened first.
+    """
+    found = ""
+    step: BaseException | None = exc
+    while step is not None:
+        name = getattr(step, "sqlite_errorname", None)
         if isinstance(name, str):
-            return name
-    return ""
+            if name != "SQLITE_ERROR":
+                return name
+            found = name
+        step = step.__cause__ or step.__context__
+    return found
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -140,6 +174,11 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _has_no_space(path: Path) -> bool:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize < START_BYTES_MIN
 
 
 def _check_key(key: str) -> None:
@@ -226,6 +265,10 @@ def _too_new(path: Path, unknown: list[str]) -> DatabaseUnusableError:
         f"{path} has a newer schema; unknown here: {', '.join(unknown)}",
         hint="install the release that wrote it",
     )
+
+
+def _disk_full(path: Path) -> NotNowError:
+    return NotNowError(f"the disk under {path} is full", hint="free some space")
 
 
 def _unusable(path: Path, exc: Exception) -> DatabaseUnusableError:

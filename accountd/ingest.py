@@ -31,7 +31,7 @@ from shared.wire import (
 )
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
-# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 40 MB.
+# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 45 MB.
 RECENT_DIGESTS_MAX: Final = 200_000
 
 # (producer, sequence) has the digest of what was applied; with a digest as its third part it stands
@@ -262,6 +262,29 @@ def decide(
         if window.is_changed:
             decision.windows[producer] = window
     return decision
+
+
+def decide_retry(
+    rejection: Rejection, *, state: State, charge_estimates: bool = False
+) -> tuple[Charge, Balance] | Refusal:
+    """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
+
+    A conflict is charged under no number, because the first message has it.
+    """
+    try:
+        usage = decode_usage(rejection.payload)
+    except WireError as exc:
+        return Refusal(exc.reason, str(exc))
+    if not isinstance(usage, UsageBatch):
+        return Refusal(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
+    balance = state.balances([usage.account_id]).get(usage.account_id)
+    settled = settle(usage, balance, charge_estimates=charge_estimates)
+    if isinstance(settled, Refusal):
+        return settled
+    deduction, left = settled
+    is_conflict = rejection.reason == RejectReason.CONFLICT
+    producer, sequence = (None, None) if is_conflict else (rejection.producer, rejection.sequence)
+    return Charge(producer, sequence, usage, deduction), left
 
 
 def settle(

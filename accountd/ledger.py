@@ -140,11 +140,18 @@ class Stored:
 
 def write(connection: Any, decision: Decision) -> None:
     """Write what was decided, inside the caller's transaction."""
-    connection.executemany(_INSERT_USAGE, [usage_row(charge) for charge in decision.charges])
+    connection.executemany(_INSERT_USAGE, [_usage_row(charge) for charge in decision.charges])
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     write_balances(connection, decision.balances, now=decision.now)
     for producer, window in decision.windows.items():
         _write_window(connection, producer, window, now=decision.now)
+
+
+def insert_usage(connection: Any, charge: Charge) -> int:
+    """Write one charge and return the id of its row."""
+    row_id = connection.execute(_INSERT_USAGE, _usage_row(charge)).lastrowid
+    assert isinstance(row_id, int)
+    return row_id
 
 
 def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str) -> None:
@@ -155,7 +162,10 @@ def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str
     )
 
 
-def usage_row(charge: Charge) -> dict[str, Any]:
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _usage_row(charge: Charge) -> dict[str, Any]:
     """The row of ``usage_metrics`` for a charge."""
     batch = charge.batch
     return {
@@ -173,9 +183,6 @@ def usage_row(charge: Charge) -> dict[str, Any]:
         "token_deducted": charge.deduction.tokens,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
-
-
-# --- helpers -------------------------------------------------------------------------------------
 
 
 def _rejected_row(rejection: Rejection) -> dict[str, Any]:

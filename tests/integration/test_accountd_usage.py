@@ -77,7 +77,13 @@ def test_duplicates_and_gaps(running: Cluster, push: "zmq.Socket[bytes]") -> Non
     found = running.audit()
     assert not found["ok"]
     assert found["producers"]["incomplete"] == [
-        {"producer": PRODUCER.hex(), "applied_through": 2, "missing": [3]}
+        {
+            "producer": PRODUCER.hex(),
+            "applied_through": 2,
+            "ended_at": None,
+            "missing": [3],
+            "missing_total": 1,
+        }
     ]
     push.send_multipart(encode_envelope(PRODUCER, 3, encode_usage(batch())))
     eventually(lambda: running.audit()["ok"])
