@@ -111,7 +111,7 @@ async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
 
 
 SETTINGS = [
-    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found nothing"),
+    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found an empty key"),
     ({"GATEWAY_LISTEN": "nowhere"}, "GATEWAY_LISTEN: found 'nowhere', expected HOST:PORT"),
     ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL: found 'ftp://x', expected ws://"),
     ({"ACCOUNTD_RPC_ENDPOINT": "tcp://0.0.0.0:5"}, "expected a loopback address"),
