@@ -12,6 +12,7 @@ import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
 from sqlcipher3 import dbapi2 as sqlcipher
+from websockets.sync.client import connect
 
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
@@ -306,7 +307,10 @@ ORIGINAL = """
     INSERT INTO usage_metrics (account_id, session_id, provider, input_tokens, output_tokens,
         total_tokens) VALUES ('old', 's', 'openai', 30, 10, 40);
     INSERT INTO sessions (account_id, session_id, type, data) VALUES ('old', 's', 'CONV', 'hi');
+    INSERT INTO api_keys (key_hash, account_id, key_indicator, label)
+        VALUES ('KEY_HASH', 'old', 'rsliv…00000', 'from before');
 """
+OLD_KEY = "rslive_v1_" + "0" * 48
 
 
 @pytest.mark.parametrize("passphrase", ["it's a passphrase", "ab" * 32])
@@ -321,7 +325,8 @@ def test_a_database_of_the_original_system_opens_in_place(
     connection = sqlcipher.connect(str(prepared.folder / "accounts.db"))
     quoted = passphrase.replace("'", "''")
     connection.execute(f"PRAGMA key = '{quoted}'")
-    connection.executescript(ORIGINAL)
+    key_hash = hashlib.sha256(OLD_KEY.encode()).hexdigest()
+    connection.executescript(ORIGINAL.replace("KEY_HASH", key_hash))
     connection.close()
 
     assert prepared.run("accountd", "serve").returncode == 78
@@ -335,3 +340,10 @@ def test_a_database_of_the_original_system_opens_in_place(
     assert prepared.audit()["ok"]
     prepared.accountctl("account", "topup", "old", "100")
     assert prepared.audit()["ok"]
+    (listed,) = prepared.accountctl("key", "list", "old")["keys"]
+    assert (listed["label"], listed["key_hash"]) == ("from before", key_hash)
+    prepared.start_simulator()
+    gateway = prepared.start_gateway()
+    url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&rs_key={OLD_KEY}"
+    with connect(url, max_size=None) as client:
+        assert '"session.created"' in str(client.recv(timeout=10))

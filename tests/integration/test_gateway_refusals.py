@@ -48,6 +48,11 @@ def ask(cluster: Cluster, path: str, headers: dict[str, str]) -> tuple[int, dict
     return status, json.loads(raw) if raw else {}, answered
 
 
+def sessions_opened(cluster: Cluster) -> int:
+    """How many sessions the gateway has opened; only those lead to the provider."""
+    return cluster.gateways[0].log.read_text().count("session opened")
+
+
 KEYS = [
     ("missing", 401, "invalid_api_key"),
     ("malformed", 401, "invalid_api_key"),
@@ -65,7 +70,9 @@ def test_keys_that_do_not_open_the_door(
 ) -> None:
     """Each state of a key has its status and code, and never leads to a provider connection."""
     headers = {**UPGRADE, "Authorization": f"Bearer {keys[state]}"} if state in keys else UPGRADE
+    sessions_before = sessions_opened(cluster)
     found, body, _ = ask(cluster, PATH, dict(headers))
+    assert sessions_opened(cluster) == sessions_before
     assert (found, body["error"]["code"]) == (status, code)
     assert body["error"]["message"]
     assert body["error"]["type"]
