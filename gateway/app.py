@@ -17,6 +17,7 @@ from gateway.spool_keeper import SpoolKeeper
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
+from shared.metrics import Metrics
 from shared.ops import OpsServer
 from shared.transport import LINGER_MS
 
@@ -46,7 +47,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     usage.start()
     provider = OpenAI(base_url=config.openai_base_url, api_key=config.openai_api_key)
     gateway = Gateway(accounts=accounts, usage=usage, provider=provider)
-    ops = _open_ops(config, gateway)
+    ops = _open_ops(config, gateway, usage)
     server = await loop.create_server(gateway.make_leg, sock=listener, backlog=BACKLOG)
     _announce(listener, ops)
     await stop.wait()
@@ -100,10 +101,11 @@ def _listen(config: GatewayConfig) -> socket.socket:
     return listener
 
 
-def _open_ops(config: GatewayConfig, gateway: Gateway) -> OpsServer | None:
+def _open_ops(config: GatewayConfig, gateway: Gateway, usage: UsageSender) -> OpsServer | None:
     if config.ops_listen is None:
         return None
-    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready)
+    metrics = Metrics([*gateway.metrics(), *usage.metrics()])
+    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready, metrics=metrics)
 
 
 def _announce(listener: socket.socket, ops: OpsServer | None) -> None:

@@ -54,6 +54,7 @@ class Outbox:
         self.acknowledged = 0
         self.last_sequence = recovered_through or 0
         self.is_waiting = recovered_through is not None
+        self.resends = 0
         self._chance = chance
         self._load = load
         self._held: dict[int, bytes] = {}
@@ -157,6 +158,7 @@ class Outbox:
         self._resend_at = now + self._patience_s() if is_in_flight else None
 
     def _go_back(self) -> None:
+        self.resends += int(self._next > self.acknowledged + 1)
         self._next = self.acknowledged + 1
         self._attempts += 1
         self._resend_at = None

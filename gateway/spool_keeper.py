@@ -68,6 +68,7 @@ class SpoolKeeper:
         self._followers: Followers | None = None
         self._released: Callable[[], None] = lambda: None
         self.is_failing = False
+        self.adoptions = 0
         log.info("producer started", producer=name.hex(), spool=True)
 
     def start(self, followers: Followers, *, released: Callable[[], None]) -> None:
@@ -200,6 +201,7 @@ class SpoolKeeper:
         producer = Producer.recovered(spool, chance=random.random)
         self._stores[producer.outbox.producer] = store
         self._adopted.append(producer)
+        self.adoptions += 1
         assert self._followers is not None
         self._followers.follow(producer)
 

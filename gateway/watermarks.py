@@ -50,7 +50,8 @@ class Watermarks:
         self._producers: dict[bytes, Producer] = {}
         self._asked = asyncio.Event()
         self._news = asyncio.Event()
-        self._ignored: tuple[bytes, int, int] | None = None
+        self._reported: tuple[bytes, int, int] | None = None
+        self.ignored = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._socket = context.socket(zmq.SUB)
         transport.configure(self._socket)
@@ -182,7 +183,8 @@ class Watermarks:
                 log.info("accountd was started anew", **fields)
             case Heard.STALE | Heard.FORGED:
                 self.ask()
+                self.ignored += 1
                 ignored = (watermark.producer, watermark.epoch, watermark.applied_through)
-                if ignored != self._ignored:  # announcements repeat themselves
-                    self._ignored = ignored
+                if ignored != self._reported:  # announcements repeat themselves
+                    self._reported = ignored
                     log.warning("watermark ignored", reason=heard.name.lower(), **fields)
