@@ -20,11 +20,15 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     own words ``NotNowError`` when it cannot now and ``RefusedError`` when it refuses.
     """
     request_id = b"accountctl"
+    try:
+        request = encode_request(Request(method, params))
+    except OverflowError:  # msgpack carries 64 bits
+        raise RefusedError("bad_request: a number has more than 64 bits") from None
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         transport.configure(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
-        socket.send_multipart([request_id, encode_request(Request(method, params))])
+        socket.send_multipart([request_id, request])
         if not socket.poll(int(transport.RPC_DEADLINE_S * 1000)):
             raise UnreachableError(
                 f"no answer from accountd at {endpoint} within {transport.RPC_DEADLINE_S:g} s",

@@ -69,6 +69,7 @@ REFUSED = [
     (("account", "topup", "taken", "0"), 1, "expected an integer from 1"),
     (("account", "topup", "taken", "-5"), 1, "expected an integer from 1"),
     (("account", "topup", "taken", str(2**63)), 1, "expected an integer from 1"),
+    (("account", "topup", "taken", str(2**70)), 1, "more than 64 bits"),
     (("account", "topup", "taken", "many"), 2, "not a valid integer"),
     (("account", "create", "--email", "new", "--id", "taken"), 1, "already_exists"),
     (("account", "create", "--email", "new", "--plan", "Gold"), 1, "expected Free, Pro"),
@@ -77,6 +78,12 @@ REFUSED = [
     (("key", "create", "taken", "--label", "x", "--expires", "soon"), 1, "expected a date"),
     (("key", "revoke", "rsliv…00000"), 1, "not_found"),
     (("usage", "nobody"), 1, "not_found"),
+    (("rejected", "list", "--limit", "0"), 1, "expected an integer from 1"),
+    (("rejected", "show", "1"), 1, "not_found"),
+    (("rejected", "show", "-1"), 2, "No such option"),
+    (("rejected", "retry", "1"), 1, "no such rejected usage"),
+    (("rejected", "retry", "0"), 1, "expected integers from 1"),
+    (("rejected", "retry"), 2, "Missing argument"),
     (("fly",), 2, "No such command"),
 ]
 
