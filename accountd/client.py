@@ -59,7 +59,10 @@ def _encoded(request: Request) -> bytes:
             raise UnsendableError(f"{name}: found {value}, expected an integer of 64 bits")
         if isinstance(value, str):
             _check_text(name, value)
-    payload = encode_request(request)
+    try:
+        payload = encode_request(request)
+    except OverflowError:  # inside a list
+        raise UnsendableError("found a number of more than 64 bits") from None
     if len(payload) > MESSAGE_BYTES_MAX:
         raise UnsendableError(
             f"expected at most {MESSAGE_BYTES_MAX:,} bytes, found {len(payload):,}"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +39,7 @@ PRAGMAS: Final = {
     "journal_mode": "wal",
     "synchronous": "full",
     "foreign_keys": 1,
-    "busy_timeout": 5_000,
+    "busy_timeout": 1_000,  # milliseconds; the daemon tries again by itself
 }
 # What opening needs at the least: the index of the WAL (32 KiB) and a few pages.
 START_BYTES_MIN: Final = 64 * 1024
@@ -61,7 +62,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
     if not path.exists() or not path.stat().st_size:
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
     if _has_no_space(path):  # SQLite would call it an I/O error of the WAL's index
-        raise _disk_full(path)
+        raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with _lock(path):
         database = _open_existing(path, key)
         try:
@@ -114,8 +115,9 @@ def translate(exc: Exception, path: Path) -> OperatorError | None:
     the resend of what was not acknowledged is recognised as a duplicate where it was.
     """
     name = error_name(exc)
-    if is_disk_full(exc):  # the daemon's loop waits for space: only a start ends here
-        return _disk_full(path)
+    passing = passing_trouble(exc)  # the daemon's loop waits: only a start ends here
+    if passing is not None:
+        return NotNowError(f"{passing.value} ({path})", hint=passing.hint)
     if name.startswith("SQLITE_IOERR"):
         return StorageError(
             f"I/O error on {path} ({name})", hint="check the disk, then start accountd again"
@@ -129,9 +131,26 @@ def translate(exc: Exception, path: Path) -> OperatorError | None:
     return None
 
 
-def is_disk_full(exc: BaseException) -> bool:
-    """Whether there was no space. Nothing of the transaction is then on the disk."""
-    return error_name(exc) == "SQLITE_FULL"
+class Trouble(Enum):
+    """What keeps a transaction from being written, and passes. Nothing of it is on the disk."""
+
+    DISK_FULL = "disk full"
+    LOCKED = "database locked"
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        if self is Trouble.DISK_FULL:
+            return "free some space"
+        return "another program has the database open and locked; close it"
+
+
+def passing_trouble(exc: BaseException) -> Trouble | None:
+    """Whether the same transaction may succeed later."""
+    name = error_name(exc)
+    if name == "SQLITE_FULL":
+        return Trouble.DISK_FULL
+    return Trouble.LOCKED if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else None
 
 
 def error_name(exc: BaseException) -> str:
@@ -265,10 +284,6 @@ def _too_new(path: Path, unknown: list[str]) -> DatabaseUnusableError:
         f"{path} has a newer schema; unknown here: {', '.join(unknown)}",
         hint="install the release that wrote it",
     )
-
-
-def _disk_full(path: Path) -> NotNowError:
-    return NotNowError(f"the disk under {path} is full", hint="free some space")
 
 
 def _unusable(path: Path, exc: Exception) -> DatabaseUnusableError:

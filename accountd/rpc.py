@@ -15,7 +15,7 @@ import structlog
 
 from accountd import audit, models, queries, rejected
 from accountd.accounts import Accounts
-from accountd.database import FATAL_ERRORS, error_name, is_disk_full
+from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import Ledger
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
@@ -32,6 +32,11 @@ from shared.wire import (
 log = structlog.get_logger()
 
 Answer = Callable[[Params], Any]
+
+_PASSING: Final = {
+    Trouble.DISK_FULL: ("disk_full", "the disk is full; free some space"),
+    Trouble.LOCKED: ("busy", "another program has locked the database; close it"),
+}
 
 REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
@@ -156,8 +161,9 @@ def _answer(answer: Answer, request: Request) -> bytes:
         return encode_reply(Reply(error=(exc.code, str(exc))))
     except Exception as exc:
         name = error_name(exc)
-        if is_disk_full(exc):
-            return encode_reply(Reply(error=("disk_full", "the disk is full; free some space")))
+        trouble = passing_trouble(exc)
+        if trouble is not None:
+            return encode_reply(Reply(error=_PASSING[trouble]))
         if name.startswith(FATAL_ERRORS):
             raise
         log.exception("request failed", method=request.method)

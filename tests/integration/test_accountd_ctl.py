@@ -85,6 +85,12 @@ REFUSED = [
     (("key", "create", "taken", "--label", "x", "--expires", "soon"), 1, "expected a date"),
     (("key", "revoke", "rsliv…00000"), 1, "not_found"),
     (("usage", "nobody"), 1, "not_found"),
+    (("rejected", "list", "--limit", "0"), 1, "expected an integer from 1"),
+    (("rejected", "show", "1"), 1, "not_found"),
+    (("rejected", "show", "-1"), 2, "No such option"),
+    (("rejected", "retry", "1"), 1, "no such rejected usage"),
+    (("rejected", "retry", "0"), 1, "expected integers from 1"),
+    (("rejected", "retry"), 2, "Missing argument"),
     (("fly",), 2, "No such command"),
 ]
 

@@ -161,7 +161,7 @@ def test_watermarks_are_repeated(gateway: Gateway) -> None:
         heard = gateway.heard()
         assert heard is not None
         assert heard.applied_through == 1
-    assert 1.0 < time.monotonic() - started < 3.0
+    assert 1.0 < time.monotonic() - started < HEARD_S
 
 
 def test_sync_answers_what_pub_would_have_said(running: Cluster, gateway: Gateway) -> None:

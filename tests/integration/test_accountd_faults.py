@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
+from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.client import call
 from shared import transport
@@ -193,8 +194,65 @@ def test_no_space_for_a_moment_pauses_the_daemon() -> None:
         assert_charged_once(cluster, BATCHES)
         log = daemon.log.read_text()
         assert log.count('event="disk full"') == 1
-        assert log.count('event="disk has space again"') == 1
+        assert log.count('event="usage is applied again"') == 1
         assert daemon.stop() == 0
+
+
+@contextmanager
+def locked(cluster: Cluster) -> Iterator[None]:
+    """Another program, with the key, holds the database's write lock."""
+    connection = sqlcipher.connect(cluster.env["DB_PATH"], isolation_level=None)
+    connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def test_a_locked_database_pauses_the_daemon_until_it_is_free() -> None:
+    """An operator's shell that holds a lock costs nothing but time."""
+    with cluster_folder() as cluster, running_on(cluster) as gateway:
+        daemon, producer = daemon_of(cluster), b"p" * 16
+        with locked(cluster):
+            gateway.send(producer, 1, BATCHES)
+            eventually(lambda: readiness(daemon) == (503, "database locked"))
+            refused = cluster.run("accountctl", "account", "topup", "acct", "5")
+            assert refused.returncode == 75
+            assert "busy: another program has locked the database" in refused.stderr
+        eventually(lambda: gateway.applied_through(producer) == BATCHES)
+        assert_charged_once(cluster, BATCHES)
+        assert daemon.log.read_text().count('event="database locked"') == 1
+        assert daemon.stop() == 0
+
+
+def test_a_start_under_a_lock_is_not_now() -> None:
+    """Exit 75 with one line that says what to do."""
+    with cluster_folder() as cluster:
+        with locked(cluster):
+            done = cluster.run("accountd", "serve")
+        assert done.returncode == 75
+        assert "database locked" in done.stderr
+        assert "close it" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        cluster.start_accountd()
+
+
+def test_the_numbers_are_on_the_ops_port() -> None:
+    """What was applied and what was refused is counted for Prometheus."""
+    with cluster_folder() as cluster, running_on(cluster) as gateway:
+        gateway.send(b"p" * 16, 1, 3)
+        gateway.send(b"p" * 16, 1, 3)
+        url = f"http://{daemon_of(cluster).field('ops')}/metrics"
+
+        def numbers() -> str:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+
+        eventually(lambda: "rts_accountd_duplicates_total 3.0" in numbers())
+        assert "rts_accountd_batches_applied_total 3.0" in numbers()
+        assert "rts_accountd_waiting 0.0" in numbers()
 
 
 @pytest.fixture
