@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from deploy.ports import check_free
+from deploy.ports import check_free, port_setting
 from deploy.process import (
     BIN,
     LOG,
@@ -37,10 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SECRETS = VAR / "secrets"
 DB_KEY, ENV_FILE = SECRETS / "db.key", VAR / "cluster.env"
 
-PORT = int(os.environ.get("RTS_PORT", "8080"))
-SIMULATOR_PORT = int(os.environ.get("RTS_SIMULATOR_PORT", "8090"))
-OPS_PORT = int(os.environ.get("RTS_OPS_PORT", "9100"))  # and the next ones
 GATEWAYS = 2
+PORT = port_setting("RTS_PORT", 8080)
+SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
+OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # and the next ones
 
 Accountctl = Callable[..., "subprocess.CompletedProcess[str]"]
 

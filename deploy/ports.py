@@ -7,7 +7,16 @@ from pathlib import Path
 
 from deploy.process import ClusterError
 
+_PORT_MAX = 65_000  # leaves room for the next ones
 _LISTEN = "0A"  # the state in /proc/net/tcp (proc(5))
+
+
+def port_setting(variable: str, default: int) -> int:
+    """The port that a variable names; ends the program with one line when it names none."""
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal() or not 0 < int(text) <= _PORT_MAX:
+        raise SystemExit(f"{variable}: found {text!r}, expected a port from 1 to {_PORT_MAX}")
+    return int(text)
 
 
 def check_free(port: int, *, variable: str) -> None:

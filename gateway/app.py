@@ -24,13 +24,14 @@ from shared.transport import LINGER_MS
 log = structlog.get_logger()
 
 BACKLOG: Final = 1024
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 async def run(config: GatewayConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; everything that was metered is handed over before the end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     listener = _listen(config)
     keeper = _open_spool(config)
@@ -67,7 +68,15 @@ async def run(config: GatewayConfig) -> ExitCode:
         fate = "the next gateway sends it" if keeper else "lost: there is no spool"
         log.error("usage not delivered", batches=unsettled, fate=fate)
     log.info("stopped")
+    _ignore_signals(loop)
     return ExitCode.NOT_NOW if unsettled else ExitCode.DONE
+
+
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Everything is done: a second SIGTERM must not turn a clean exit into a killed process."""
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:

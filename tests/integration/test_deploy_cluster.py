@@ -230,6 +230,14 @@ def test_exported_variables_do_not_matter(clone: Clone) -> None:
     assert clone.make("up", **EXPORTED).stdout.count("is already running") == 4
 
 
+@pytest.mark.parametrize("port", ["soup", "0", "-1", "70000"])
+def test_a_port_that_is_none_is_one_line(clone: Clone, port: str) -> None:
+    """What was found and what was expected."""
+    done = clone.make("up", RTS_PORT=port)
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"RTS_PORT: found '{port}', expected a port from 1 to 65000\n")
+
+
 def test_a_key_file_is_refused_for_containers(clone: Clone) -> None:
     """It would be ignored there: one line says so and what to do."""
     done = clone.make("up", RTS_ENGINE="docker", OPENAI_API_KEY_FILE="/home/me/key")
