@@ -158,6 +158,34 @@ async def test_a_draining_gateway_takes_nobody(fresh: Cluster) -> None:
     assert await asyncio.to_thread(fresh.gateways[0].stop) == 0
 
 
+async def talk_until_closed(url: str) -> None:
+    """Ask for responses until the gateway says goodbye."""
+    async with connect(url, max_size=None) as socket:
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await socket.send(json.dumps({"type": "response.create"}))
+                await until_done(socket)
+    assert socket.close_code == 1001
+
+
+async def test_sigterm_twice_under_load_loses_nothing(fresh: Cluster) -> None:
+    """Twenty sessions talk when the gateway is told to stop, and told again: all is charged."""
+    key = fresh.create_account("busy")
+    url = f"{fresh.url}?model=gpt-realtime&pace=20&reply_ms=3000&rs_key={key}"
+    talking = [asyncio.create_task(talk_until_closed(url)) for _ in range(20)]
+    await asyncio.to_thread(eventually, lambda: len(fresh.usage_sent()) > 20)
+    for _ in range(2):
+        fresh.gateways[0].process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*talking)
+    assert await asyncio.to_thread(fresh.gateways[0].stop) == 0
+    sent = [entry["usage"]["total_tokens"] for entry in fresh.usage_sent()]
+    assert sum(row["total_tokens"] for row in fresh.usage_rows("busy")) == sum(sent)
+    audit = fresh.audit()
+    assert audit["ok"]
+    assert audit["producers"]["complete"] == 1, "it said where it ended"
+
+
 async def test_gateways_on_one_port_leave_it_to_the_others(fresh: Cluster) -> None:
     """With a shared port a draining gateway closes its door at once: its neighbour answers."""
     first = fresh.start_gateway(GATEWAY_REUSE_PORT="yes")
