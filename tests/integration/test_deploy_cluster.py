@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.process import started
+from deploy.ports import check_free
+from deploy.process import ClusterError, started
 from deploy.snippet import snippet_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,6 +173,23 @@ def test_a_taken_port_is_one_clear_line(
     assert f"cannot listen on 127.0.0.1:{port}: taken by pid {os.getpid()} (" in line
     assert line.endswith(f"choose another port with {variable}")
     assert not (clone.folder / "var").exists()
+
+
+def test_a_port_that_was_just_left_is_free() -> None:
+    """Connections of the last cluster in TIME_WAIT do not keep the next one away."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = int(server.getsockname()[1])
+        with pytest.raises(ClusterError):
+            check_free(port, variable="RTS_PORT")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()  # who closes first waits
+            assert client.recv(1) == b""
+    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+        plain.bind(("127.0.0.1", port))
+    check_free(port, variable="RTS_PORT")
 
 
 PROBED = """
