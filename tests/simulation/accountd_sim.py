@@ -26,6 +26,7 @@ NOW = "2026-11-24T12:00:00.000Z"
 GROUP_MAX = 20
 REPEAT_S = 1.0
 RECENT_S = 20.0
+EPOCH_JUMP_BITS = 30
 
 Window = tuple[int, frozenset[int], int | None]
 
@@ -73,7 +74,8 @@ class Accountd(Process):
         self.db = world.db
         self.recent = RecentDigests()
         # As ``ledger.begin_epoch``, which commits it before a socket opens.
-        self.epoch = self.db.epoch = max(self.db.epoch + 1, world.accountd_clock_ms)
+        next_epoch = self.db.epoch + 1 + self.rng.getrandbits(EPOCH_JUMP_BITS)
+        self.epoch = self.db.epoch = max(next_epoch, world.accountd_clock_ns)
         self._inbox: list[list[bytes]] = []
         self._is_turning = False
         self._heard_at: dict[bytes, float] = {}

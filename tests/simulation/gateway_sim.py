@@ -76,7 +76,8 @@ class Gateway(Process):
         if not number:
             self.memory_ids.append(name)
         self.step()
-        self.world.oracle.forwarded(name, is_journaled=number > 0)
+        journal = self.own.outbox.producer if number else None
+        self.world.oracle.forwarded(name, journal=journal)
         self.trace("response", id=name, number=number)
         self.step()
         self._send_all(session.batcher.add(single, number, now=self.clock.now))
@@ -307,7 +308,9 @@ class Gateway(Process):
         self._follow(producer)
 
     def _remove(self, store: SimStore, spool: Spool) -> None:
+        self.trace("nothing to adopt", producer=store.folder.producer.hex()[:4])
         spool.prune(0, now=self.clock.wall, keep_s=0, keep_bytes=0)
+        self.world.oracle.gone.add(store.folder.producer)
         (store.delete if spool.is_empty else store.close)()
 
     def prune(self) -> None:
@@ -328,6 +331,7 @@ class Gateway(Process):
                 self.adopted.remove(producer)
                 self._followed.pop(producer.outbox.producer, None)
                 self.stores.pop(producer.outbox.producer).delete()
+                self.world.oracle.gone.add(producer.outbox.producer)
                 self.trace("spool done", producer=producer.outbox.producer.hex()[:4])
 
     # --- watermarks -------------------------------------------------------------------------------
@@ -424,6 +428,8 @@ class Gateway(Process):
             for producer in [self.own, *self.adopted]:
                 assert producer.spool is not None
                 store = self.stores[producer.outbox.producer]
+                if producer.spool.is_empty:
+                    self.world.oracle.gone.add(producer.outbox.producer)
                 (store.delete if producer.spool.is_empty else store.close)()
             self._leave()
 

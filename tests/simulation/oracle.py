@@ -30,6 +30,7 @@ class Oracle:
     account: dict[str, str] = field(default_factory=dict)
     owed: set[str] = field(default_factory=set)  # their events were forwarded
     in_memory: set[str] = field(default_factory=set)  # they are in no journal
+    journal: dict[str, bytes] = field(default_factory=dict)  # the producer whose journal has it
     excused: set[str] = field(default_factory=set)  # may be lost, and may not be doubled
     volatile: set[bytes] = field(default_factory=set)  # producers without a journal
     damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
@@ -40,11 +41,13 @@ class Oracle:
         """A response is about to be reported."""
         self.account[name], self.tokens[name] = account, tokens
 
-    def forwarded(self, name: str, *, is_journaled: bool) -> None:
-        """Its event went to the client: from here on it is owed."""
+    def forwarded(self, name: str, *, journal: bytes | None) -> None:
+        """Its event went to the client: from here on it is owed. ``journal`` is where it stands."""
         self.owed.add(name)
-        if not is_journaled:
+        if journal is None:
             self.in_memory.add(name)
+        else:
+            self.journal[name] = journal
 
     def committed(self, charges: Iterable[Charge]) -> None:
         """A group was committed."""
@@ -98,9 +101,9 @@ class Oracle:
     def _is_explained(self, name: str, kept: "Kept", world: "World") -> bool:
         """Whether the loss is one that is not promised against, and shows."""
         messages = self.history.get(name, set())
-        if name in kept.names and (self.damaged or world.is_cloned):
+        if self.journal.get(name) in self.damaged:
             return True
-        if self.damaged and kept.lost:
+        if world.is_cloned and name in kept.names:
             return True
         if not (world.restores and world.is_retention_short):
             return False
@@ -123,6 +126,8 @@ class Oracle:
             is_lost_for_good = bool(world.restores) and producer in self.gone
             if producer in self.volatile or world.is_cloned or is_lost_for_good:
                 continue
+            if producer in self.damaged:  # an end marker may have been lost and said again
+                ended_at = through
             if ahead or ended_at != through:
                 found.append(
                     f"producer {producer.hex()[:4]} is not complete: through {through},"
