@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0
 ADOPT_S = 2.5
-PRUNE_S = 5.0
+PRUNE_S = 0.7
 RETRY_S = 0.05
 QUESTION_S = 2.0  # the deadline of a question
 CLOSE_S = 10.0
@@ -177,6 +177,7 @@ class Gateway(Process):
     def kill(self) -> None:
         """SIGKILL: what is in memory is gone, the page cache is not."""
         super().kill()
+        self.world.oracle.may_lose(self.memory_ids)
         self._leave()
         self.world.gateway_died(self)
 
@@ -425,6 +426,8 @@ class Gateway(Process):
         if all(p.is_settled for p in self._ours()) or self.clock.now >= self._stop_at:
             self.is_alive = False
             self.trace("exits", is_settled=all(p.is_settled for p in self._ours()))
+            if self.memory is not None and not self.memory.is_settled:
+                self.world.oracle.may_lose(self.memory_ids)
             for producer in [self.own, *self.adopted]:
                 assert producer.spool is not None
                 store = self.stores[producer.outbox.producer]
@@ -434,7 +437,5 @@ class Gateway(Process):
             self._leave()
 
     def _leave(self) -> None:
-        if self.memory is None or not self.memory.is_settled:
-            self.world.oracle.may_lose(self.memory_ids)
         if self.connection is not None:
             self.connection.break_off()

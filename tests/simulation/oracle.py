@@ -10,7 +10,6 @@ from accountd.ingest import Charge, Rejection
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,
-    RejectReason,
     WireError,
     decode_usage,
 )
@@ -177,7 +176,5 @@ def _kept(rejections: Iterable[Rejection]) -> Kept:
 
 
 def _is_lost_row(rejection: Rejection) -> bool:
-    return (
-        rejection.reason == RejectReason.UNREADABLE_USAGE
-        and "accountd lost this batch" in rejection.detail
-    )
+    """Also as a conflict: a late announcement of a boot that is gone makes a gateway forget too."""
+    return b"accountd lost this batch" in rejection.payload
