@@ -10,6 +10,7 @@ The spool owns no file and no clock: it writes through a ``Store`` and takes ``n
 in seconds.
 """
 
+import contextlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class Spool:
         self._segments: list[Segment] = []
         self._next_segment = 1
         self._current: Segment | None = None
+        self._is_over = False
         self._last_number = 0
         self._open_numbers: set[int] = set()
         self._covers: dict[int, Sequence[int]] = {}  # of messages that may not be on the disk yet
@@ -154,21 +156,26 @@ class Spool:
 
         They are kept for ``keep_s`` and up to ``keep_bytes`` in all. The oldest go first and
         without a gap: were a seal to vanish before what it covers, a recovery would charge that
-        again. Returns how many were removed.
+        again. Until ``close`` the last segment with a seal stays: a recovery that knew no sequence
+        could not tell what is new from what was charged. Returns how many were removed.
         """
         self._close_aged(now)
         needed_from = min(
             [*self._open_numbers, *(n for covers in self._covers.values() for n in covers)],
             default=self._last_number + 1,
         )
+        told_by = None if self._is_over else self.sealed_through or None
         removed, excess = 0, self.size - keep_bytes
         for segment in self._segments[:]:
-            is_needed = segment.last_sequence > through or segment.last_number >= needed_from
+            is_needed = (
+                segment.last_sequence > through
+                or segment.last_number >= needed_from
+                or segment.last_sequence == told_by
+            )
             is_kept = now - segment.closed_at < keep_s and excess <= 0
             if segment is self._current or is_needed or is_kept:
                 break
-            self._store.remove(segment.number)
-            self._segments.remove(segment)
+            self._remove(segment)
             self._forget(segment)
             excess -= segment.size
             removed += 1
@@ -179,10 +186,9 @@ class Spool:
         self._open(now)
 
     def close(self, now: float) -> None:
-        """No more records follow: the last segment may be pruned like the others."""
-        if self._current is not None:
-            self._current.closed_at = now
-            self._current = None
+        """The producer is over: no more records follow, and every segment may be pruned."""
+        self._is_over = True
+        self._close_current(now)
 
     @property
     def is_empty(self) -> bool:
@@ -198,13 +204,13 @@ class Spool:
         try:
             self._store.append(segment.number, record)
         except OSError:
-            self.close(now)  # whatever stands there now is a torn tail
+            self._close_current(now)  # whatever stands there now is a torn tail
             raise
         segment.size += len(record)
         return segment
 
     def _open(self, now: float) -> Segment:
-        self.close(now)
+        self._close_current(now)
         segment = Segment(self._next_segment, opened_at=now, size=HEADER_BYTES)
         self._next_segment += 1
         self._segments.append(segment)
@@ -212,13 +218,27 @@ class Spool:
         try:
             self._store.append(segment.number, encode_header(self.producer))
         except OSError:
-            self.close(now)
+            self._close_current(now)
+            # A full disk is probed every second: what came to be of the file must not pile up.
+            with contextlib.suppress(OSError):
+                self._remove(segment)
             raise
         return segment
 
+    def _remove(self, segment: Segment) -> None:
+        """Remove a segment; one that is not there any more, or never came to be, too."""
+        with contextlib.suppress(FileNotFoundError):
+            self._store.remove(segment.number)
+        self._segments.remove(segment)
+
+    def _close_current(self, now: float) -> None:
+        if self._current is not None:
+            self._current.closed_at = now
+            self._current = None
+
     def _close_aged(self, now: float) -> None:
         if self._current is not None and now - self._current.opened_at > SEGMENT_S_MAX:
-            self.close(now)
+            self._close_current(now)
 
     def _place(self, segment: Segment, sequence: int, start: int) -> None:
         if not self._places:
