@@ -100,7 +100,7 @@ class Producer:
 
     def end(self, *, now: float) -> None:
         """Say that nothing follows. Raises ``OSError`` like ``seal``."""
-        if not self._has_ended and self.outbox.last_sequence:
+        if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
             self._has_ended = True
             self.seal(END, now=now)
 

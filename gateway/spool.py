@@ -138,7 +138,10 @@ class Spool:
             del self._covers[sequence]
 
     def payload(self, sequence: int) -> bytes | None:
-        """A sealed message, also one that is durable; None when it is not there any more."""
+        """A sealed message, also one that is durable; None when it is not there any more.
+
+        Raises ``OSError`` when it is there and cannot be read now.
+        """
         index = sequence - self._first_sequence
         if not 0 <= index < len(self._places) or not self._places[index]:
             return None
@@ -147,7 +150,7 @@ class Spool:
             head = self._store.read_at(number, start, 12)
             size = 12 + int.from_bytes(head[4:8], "big")
             found = read_sealed(self._store.read_at(number, start, size))
-        except OSError:
+        except FileNotFoundError:
             return None
         return found.payload if found is not None and found.sequence == sequence else None
 
