@@ -152,5 +152,5 @@ class Accountd(Process):
                          for c in decision.charges if c.producer],
                 duplicates=decision.duplicates,
                 rejected=[(r.reason, r.sequence, r.detail) for r in decision.rejections],
-                watermarks={p.hex()[:4]: w for p, w in decision.watermarks.items()},
+                watermarks={p.hex()[:4]: w for p, w in sorted(decision.watermarks.items())},
             )  # fmt: skip

@@ -37,6 +37,7 @@ class Disk:
         self.rng = rng
         self.folders: dict[bytes, Folder] = {}
         self.is_full = False
+        self.unreadable_chance = 0.0
 
     def create(self, producer: bytes, owner: Process) -> Folder:
         """The folder of a new producer."""
@@ -58,20 +59,35 @@ class Disk:
                     del folder.files[number]
 
     def damage(self) -> Folder | None:
-        """Flip a byte in the middle of a segment, that is, before its last record."""
+        """Flip a byte in the middle of a journal: before the last whole record of a segment,
+
+        or anywhere in one that others follow.
+        """
         wide = [
-            (folder, file)
+            (folder, number, end)
             for folder in self.folders.values()
-            for _, file in sorted(folder.files.items())
-            if file.data.rfind(b"\xf5RJ\n") > HEADER_BYTES
+            for number, file in sorted(folder.files.items())
+            if (end := _middle(folder, number, bytes(file.data))) > 0
         ]
         if not wide:
             return None
-        folder, file = self.rng.choice(wide)
-        at = self.rng.randrange(0, file.data.rfind(b"\xf5RJ\n"))
-        file.data[at] ^= 1 << self.rng.randrange(8)
+        folder, number, end = self.rng.choice(wide)
+        folder.files[number].data[self.rng.randrange(end)] ^= 1 << self.rng.randrange(8)
         folder.is_damaged = True
         return folder
+
+
+def _middle(folder: Folder, number: int, segment: bytes) -> int:
+    """How many bytes of a segment are in the middle of the journal."""
+    if any(n > number and len(file.data) > 60 for n, file in folder.files.items()):
+        return len(segment)
+    at = last = HEADER_BYTES
+    while at + 12 <= len(segment):
+        size = 12 + int.from_bytes(segment[at + 4 : at + 8], "big")
+        if at + size > len(segment):
+            break
+        last, at = at, at + size
+    return last if last > HEADER_BYTES else 0
 
 
 class SimStore:
@@ -102,7 +118,9 @@ class SimStore:
         return bytes(self._existing(segment).data)
 
     def read_at(self, segment: int, start: int, size: int) -> bytes:
-        """See ``Store``."""
+        """See ``Store``. Some disks cannot read for a moment."""
+        if self.disk.rng.random() < self.disk.unreadable_chance:
+            raise OSError(errno.EIO, "Input/output error")
         return bytes(self._existing(segment).data[start : start + size])
 
     def remove(self, segment: int) -> None:

@@ -38,6 +38,8 @@ class Plan:
     rollouts: int
     is_damaged: bool
     is_cloned: bool
+    has_spool: bool
+    unreadable_chance: float  # that a journal cannot be read just now
     retention_s: float
     announcements_lost: float
     announcements_late: float
@@ -49,12 +51,13 @@ class Plan:
     def draw(cls, rng: random.Random) -> "Plan":
         """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
         kind = rng.random()
-        is_cloned, is_damaged = kind < 0.05, 0.05 <= kind < 0.10
+        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.9
         return cls(
             responses=rng.randint(15, 50),
             active_s=rng.uniform(3, 12),
             gateways=rng.choice((1, 2, 2, 3)),
-            fuse_steps=FOREVER if is_cloned else rng.choice((100, 200, 400, 800)),
+            # Without a spool only accountd is killed, which takes fewer steps.
+            fuse_steps=FOREVER if is_cloned else rng.choice((100, 200, 400, 800)) / (1 if has_spool else 8),
             restores=0 if is_cloned or rng.random() > 0.4 else rng.randint(1, 3),
             power_chance=0.0 if is_cloned or rng.random() > 0.25 else 0.4,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
@@ -62,6 +65,8 @@ class Plan:
             rollouts=0 if is_cloned else rng.choice((0, 0, 1, 2)),
             is_damaged=is_damaged,
             is_cloned=is_cloned,
+            has_spool=has_spool,
+            unreadable_chance=0.5 if rng.random() < 0.1 else 0.0,
             retention_s=rng.uniform(0.1, 3) if rng.random() < 0.2 else DAY_S,
             announcements_lost=rng.choice((0.0, 0.1, 0.5, 1.0)),
             announcements_late=rng.choice((0.0, 0.05, 0.2)),
@@ -210,6 +215,7 @@ class World:
         self.clock.light_fuse()
         self.start_accountd()
         for host in self.hosts:
+            host.disk.unreadable_chance = plan.unreadable_chance
             for _ in range(1 if self.is_cloned else plan.gateways):
                 host.start_gateway()
         for number in range(plan.responses):
@@ -239,6 +245,7 @@ class World:
         self.clock.light_fuse()
         for host in self.hosts:
             host.disk.is_full = False
+            host.disk.unreadable_chance = 0.0
             for gateway in host.living:
                 for session in gateway.sessions[:]:
                     gateway.end_session(session)
