@@ -106,6 +106,8 @@ class Outbox:
             return None
         if self._resend_at is not None and now >= self._resend_at:
             self._go_back()
+        elif self._resend_at is not None and self._load_tries:
+            return None
         if self._next > min(self._released_through, self.acknowledged + IN_FLIGHT_MAX):
             return None
         try:

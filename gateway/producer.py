@@ -45,7 +45,9 @@ class Producer:
         # The caller has brought what was found to the disk itself.
         spool.synced(through)
         producer = cls(outbox, spool)
-        producer._has_ended = spool.recovered.last_payload == END
+        producer._has_ended = spool.recovered.has_removed_its_end or (
+            spool.recovered.last_payload == END
+        )
         return producer
 
     @property

@@ -18,8 +18,11 @@ from typing import Final, Protocol
 
 from gateway.journal import (
     HEADER_BYTES,
+    BaseRecord,
     Damage,
     MeteredRecord,
+    SealedRecord,
+    encode_base,
     encode_header,
     encode_metered,
     encode_sealed,
@@ -83,6 +86,12 @@ class Recovered:
     def is_damaged(self) -> bool:
         """Whether the journal has holes."""
         return bool(self.damaged_bytes or self.missing_sequences or self.missing_numbers)
+
+    @property
+    def has_removed_its_end(self) -> bool:
+        """Whether everything that was sealed was removed: ``prune`` does so after the end only."""
+        is_bare = not (self.last_payload or self.unsealed or self.is_damaged)
+        return is_bare and self.last_sequence > 0
 
 
 class Spool:
@@ -214,12 +223,13 @@ class Spool:
 
     def _open(self, now: float) -> Segment:
         self._close_current(now)
-        segment = Segment(self._next_segment, opened_at=now, size=HEADER_BYTES)
+        start = encode_header(self.producer) + encode_base(self.sealed_through, self._last_number)
+        segment = Segment(self._next_segment, opened_at=now, size=len(start))
         self._next_segment += 1
         self._segments.append(segment)
         self._current = segment
         try:
-            self._store.append(segment.number, encode_header(self.producer))
+            self._store.append(segment.number, start)
         except OSError:
             self._close_current(now)
             # A full disk is probed every second: what came to be of the file must not pile up.
@@ -244,12 +254,14 @@ class Spool:
             self._close_current(now)
 
     def _place(self, segment: Segment, sequence: int, start: int) -> None:
-        if not self._places:
-            self._first_sequence = sequence
-        while self.sealed_through < sequence - 1:
-            self._places.append(0)  # lost by the disk
+        self._miss_through(sequence - 1)
         self._places.append(segment.number << _OFFSET_BITS | start)
         segment.last_sequence = sequence
+
+    def _miss_through(self, sequence: int) -> None:
+        """Messages that must have been sealed and are not there: the disk lost them."""
+        while self.sealed_through < sequence:
+            self._places.append(0)
 
     def _forget(self, segment: Segment) -> None:
         """A segment is gone: its messages cannot be found any more."""
@@ -262,44 +274,73 @@ class Spool:
 
     def _recover(self, now: float) -> Recovered:
         """Read what is there. It raises ``OSError`` when that is impossible."""
-        found = Recovered()
-        noted: set[int] = set()
-        covered: set[int] = set()
+        reading = _Reading()
         for number, written_at in self._store.segments():
             segment = Segment(number, written_at, closed_at=min(written_at, now))
             self._segments.append(segment)
             self._next_segment = number + 1
-            self._read_segment(segment, found, noted, covered)
-        self._count_holes(found, noted, covered)
+            self._read_segment(segment, reading)
+        found = reading.found
+        self._last_number = reading.last_number
         self._open_numbers = set(found.unsealed)
         found.last_sequence = self.sealed_through
+        found.missing_sequences = sum(1 for place in self._places if not place)
+        found.missing_numbers = reading.missing_numbers()
         return found
 
-    def _read_segment(
-        self, segment: Segment, found: Recovered, noted: set[int], covered: set[int]
-    ) -> None:
+    def _read_segment(self, segment: Segment, reading: "_Reading") -> None:
         data = self._store.read(segment.number)
         segment.size = len(data)
-        if data and not has_header(data, self.producer):
-            found.damaged_bytes += len(data) if len(data) >= HEADER_BYTES else 0
-            return
+        if len(data) >= HEADER_BYTES and not has_header(data, self.producer):
+            reading.found.damaged_bytes += HEADER_BYTES  # each record has a check of its own
         for record in read_records(data):
             if isinstance(record, Damage):
-                found.damaged_bytes += record.size
+                reading.found.damaged_bytes += record.size
+            elif isinstance(record, BaseRecord):
+                self._continue_from(record, reading)
             elif isinstance(record, MeteredRecord):
-                noted.add(record.number)
-                found.unsealed[record.number] = record.payload
                 segment.last_number = record.number
-            elif record.sequence > self.sealed_through or not self._places:
-                found.last_payload = record.payload
+                reading.note(record)
+            elif record.sequence > self.sealed_through:
                 self._place(segment, record.sequence, record.at)
-                covered.update(record.covers)
-                for number in record.covers:
-                    found.unsealed.pop(number, None)
+                reading.seal(record)
 
-    def _count_holes(self, found: Recovered, noted: set[int], covered: set[int]) -> None:
+    def _continue_from(self, base: BaseRecord, reading: "_Reading") -> None:
+        """The first segment says what was removed before it, the others what should be there."""
+        if reading.base is None:
+            reading.base = base
+            if not self._places:
+                self._first_sequence = base.sequence + 1
+        self._miss_through(base.sequence)
+        reading.last_number = max(reading.last_number, base.number)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a recovery gathers from segment to segment."""
+
+    found: Recovered = field(default_factory=Recovered)
+    base: BaseRecord | None = None
+    last_number: int = 0
+    noted: set[int] = field(default_factory=set)
+    covered: set[int] = field(default_factory=set)
+
+    def note(self, record: MeteredRecord) -> None:
+        """A response stands in the journal."""
+        self.noted.add(record.number)
+        self.last_number = max(self.last_number, record.number)
+        self.found.unsealed[record.number] = record.payload
+
+    def seal(self, record: SealedRecord) -> None:
+        """It is in a message."""
+        self.found.last_payload = record.payload
+        self.covered.update(record.covers)
+        self.last_number = max(self.last_number, *record.covers, 0)
+        for number in record.covers:
+            self.found.unsealed.pop(number, None)
+
+    def missing_numbers(self) -> int:
         """Responses are noted without a gap: one that is neither there nor covered was lost."""
-        self._last_number = max(noted | covered, default=0)
-        expected = range(min(noted, default=0), max(noted, default=-1) + 1)
-        found.missing_numbers = sum(1 for n in expected if n not in noted and n not in covered)
-        found.missing_sequences = sum(1 for place in self._places if not place)
+        floor = self.base.number if self.base is not None else min(self.noted, default=1) - 1
+        expected = range(floor + 1, self.last_number + 1)
+        return sum(1 for n in expected if n not in self.noted and n not in self.covered)
