@@ -10,6 +10,7 @@ from accountd.ingest import Charge, Rejection
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,
+    RejectReason,
     WireError,
     decode_usage,
 )
@@ -33,6 +34,7 @@ class Oracle:
     excused: set[str] = field(default_factory=set)  # may be lost, and may not be doubled
     volatile: set[bytes] = field(default_factory=set)  # producers without a journal
     damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
+    harmed: set[bytes] = field(default_factory=set)  # producers whose journal was damaged
     gone: set[bytes] = field(default_factory=set)  # producers whose folder was removed
     history: dict[str, set[Message]] = field(default_factory=dict)  # commits, lost ones too
 
@@ -100,8 +102,9 @@ class Oracle:
     def _is_explained(self, name: str, kept: "Kept", world: "World") -> bool:
         """Whether the loss is one that is not promised against, and shows."""
         messages = self.history.get(name, set())
-        if self.journal.get(name) in self.damaged:
-            return True
+        journal = self.journal.get(name)
+        if journal in self.harmed:
+            return journal in self.damaged or any(p == journal for p, _ in kept.lost)
         if world.is_cloned and name in kept.names:
             return True
         if not (world.restores and world.is_retention_short):
@@ -125,9 +128,9 @@ class Oracle:
             is_lost_for_good = bool(world.restores) and producer in self.gone
             if producer in self.volatile or world.is_cloned or is_lost_for_good:
                 continue
-            if producer in self.damaged:  # an end marker may have been lost and said again
-                ended_at = through
-            if ahead or ended_at != through:
+            # The end marker in a damaged journal may have been lost, and said again.
+            is_complete = ended_at == through or (producer in self.damaged and ended_at is not None)
+            if ahead or not is_complete:
                 found.append(
                     f"producer {producer.hex()[:4]} is not complete: through {through},"
                     f" ahead {sorted(ahead)}, ended at {ended_at}"
@@ -145,10 +148,12 @@ class Oracle:
 
     def _may_be_rejected(self, rejection: Rejection, world: "World") -> bool:
         producer = rejection.producer
-        if producer in self.damaged:
+        if producer in self.damaged or (producer in self.harmed and _is_lost_row(rejection)):
             return True
         can_lose = world.is_retention_short or producer in self.volatile
-        return bool(world.restores) and can_lose and _is_lost_row(rejection)
+        # Under one number the placeholder and a straggler with the real content may both come.
+        is_conflict = rejection.reason == RejectReason.CONFLICT
+        return bool(world.restores) and can_lose and (is_conflict or _is_lost_row(rejection))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import mutants
-from .world import Failure, World
+from .world import WrongWorldError, World
 
 CHUNK = 50
 
@@ -27,7 +27,7 @@ def run_seed(seed: int, *, flags: frozenset[str] = frozenset(), is_traced: bool 
     """Live through one world; what was wrong with it, or an empty text."""
     try:
         World(seed, flags=flags, is_traced=is_traced).run()
-    except Failure as exc:
+    except WrongWorldError as exc:
         return str(exc)
     except Exception:  # noqa: BLE001 - an assertion of a core, or whatever else it raised
         return traceback.format_exc()

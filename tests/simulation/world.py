@@ -57,7 +57,8 @@ class Plan:
             active_s=rng.uniform(3, 12),
             gateways=rng.choice((1, 2, 2, 3)),
             # Without a spool only accountd is killed, which takes fewer steps.
-            fuse_steps=FOREVER if is_cloned else rng.choice((100, 200, 400, 800)) / (1 if has_spool else 8),
+            fuse_steps=(FOREVER if is_cloned else rng.choice((100, 200, 400, 800)))
+            / (1 if has_spool else 8),
             restores=0 if is_cloned or rng.random() > 0.4 else rng.randint(1, 3),
             power_chance=0.0 if is_cloned or rng.random() > 0.25 else 0.4,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
@@ -66,7 +67,7 @@ class Plan:
             is_damaged=is_damaged,
             is_cloned=is_cloned,
             has_spool=has_spool,
-            unreadable_chance=0.5 if rng.random() < 0.1 else 0.0,
+            unreadable_chance=0.3 if rng.random() < 0.1 else 0.0,
             retention_s=rng.uniform(0.1, 3) if rng.random() < 0.2 else DAY_S,
             announcements_lost=rng.choice((0.0, 0.1, 0.5, 1.0)),
             announcements_late=rng.choice((0.0, 0.05, 0.2)),
@@ -77,7 +78,7 @@ class Plan:
         )
 
 
-class Failure(Exception):
+class WrongWorldError(Exception):
     """A world that is not in order at its end."""
 
 
@@ -190,7 +191,7 @@ class World:
     # --- a life -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Live, come to rest, and be judged. Raises ``Failure``."""
+        """Live, come to rest, and be judged. Raises ``WrongWorldError``."""
         with self._bounds():
             self._begin()
             while self.clock.now < self.plan.active_s and self.clock.run_one():
@@ -207,7 +208,7 @@ class World:
             self._forget_all()
         problems = self.oracle.problems(self)
         if problems:
-            raise Failure("; ".join(problems))
+            raise WrongWorldError("; ".join(problems))
 
     def _begin(self) -> None:
         rng, plan = self.clock.rng, self.plan
@@ -263,7 +264,9 @@ class World:
                     return
                 look_at = self.clock.now + 0.3
             if self.clock.now > deadline or self.clock.events > EVENTS_MAX:
-                raise Failure(f"not {name} after {self.clock.now:.0f} s: {self._unsettled()}")
+                raise WrongWorldError(
+                    f"not {name} after {self.clock.now:.0f} s: {self._unsettled()}"
+                )
             assert self.clock.run_one()
 
     def _is_settled(self) -> bool:
@@ -295,7 +298,9 @@ class World:
                 gateway.prune()
             for folder in host.disk.folders.values():
                 if folder.producer != gateway.own.outbox.producer or len(folder.files) > 1:
-                    raise Failure(f"{folder.producer.hex()[:4]} still holds {list(folder.files)}")
+                    raise WrongWorldError(
+                        f"{folder.producer.hex()[:4]} still holds {list(folder.files)}"
+                    )
 
     @contextlib.contextmanager
     def _bounds(self) -> Iterator[None]:
@@ -445,6 +450,7 @@ class World:
     def _damage(self) -> None:
         folder = self.hosts[0].disk.damage()
         if folder is not None:
+            self.oracle.harmed.add(folder.producer)
             self.clock.trace("disk", "damaged", producer=folder.producer.hex()[:4])
 
 
