@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import mutants
-from .world import WrongWorldError, World
+from .world import World, WrongWorldError
 
 CHUNK = 50
 

@@ -1,6 +1,7 @@
 """The simulation can fail: ten ways to get the protocol wrong, and it notices each."""
 
 import pytest
+
 from simulation.mutants import NAMES
 from simulation.run import first_fault
 

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from simulation.run import first_fault, replay_command, run_seed
 
 CHUNKS = 8
