@@ -26,7 +26,7 @@ NOW = "2026-11-24T12:00:00.000Z"
 GROUP_MAX = 20
 REPEAT_S = 1.0
 RECENT_S = 20.0
-EPOCH_JUMP_BITS = 30
+EPOCH_STEP_MAX = 1_000_000
 
 Window = tuple[int, frozenset[int], int | None]
 
@@ -74,7 +74,7 @@ class Accountd(Process):
         self.db = world.db
         self.recent = RecentDigests()
         # As ``ledger.begin_epoch``, which commits it before a socket opens.
-        next_epoch = self.db.epoch + 1 + self.rng.getrandbits(EPOCH_JUMP_BITS)
+        next_epoch = self.db.epoch + 1 + self.rng.randrange(EPOCH_STEP_MAX)
         self.epoch = self.db.epoch = max(next_epoch, world.accountd_clock_ns)
         self._inbox: list[list[bytes]] = []
         self._is_turning = False

@@ -103,8 +103,10 @@ class Oracle:
         """Whether the loss is one that is not promised against, and shows."""
         messages = self.history.get(name, set())
         journal = self.journal.get(name)
-        if journal in self.harmed:
-            return journal in self.damaged or any(p == journal for p, _ in kept.lost)
+        if journal in self.harmed and (
+            journal in self.damaged or any(producer == journal for producer, _ in kept.lost)
+        ):
+            return True
         if world.is_cloned and name in kept.names:
             return True
         if not (world.restores and world.is_retention_short):

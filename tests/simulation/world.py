@@ -62,7 +62,8 @@ class Plan:
             restores=0 if is_cloned or rng.random() > 0.4 else rng.randint(1, 3),
             power_chance=0.0 if is_cloned or rng.random() > 0.25 else 0.4,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
-            partitions=rng.choice((0, 0, 1, 2)),
+            # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
+            partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
             rollouts=0 if is_cloned else rng.choice((0, 0, 1, 2)),
             is_damaged=is_damaged,
             is_cloned=is_cloned,
