@@ -262,7 +262,7 @@ def _run(config: AccountdConfig) -> ExitCode:
         ledger = Ledger(connection, charge_estimates=config.charge_estimates)
         quarantine = Quarantine(connection, charge_estimates=config.charge_estimates)
         # Before a socket opens: whatever is announced carries this boot's number.
-        epoch = ledger.begin_epoch(now_ms=time.time_ns() // 1_000_000)
+        epoch = ledger.begin_epoch(now_ns=time.time_ns())
         daemon = Daemon(config, ledger, quarantine, epoch=epoch)
         _stop_on_signal(daemon)
         ops = _open_ops(config, daemon)

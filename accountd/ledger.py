@@ -7,6 +7,7 @@ in that COMMIT too, its sequence counting as applied, so that a resend does not 
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -37,9 +38,10 @@ _UPDATE_BALANCE: Final = (
 )
 _NEXT_EPOCH: Final = """
     INSERT INTO daemon (id, epoch) VALUES (1, ?1)
-    ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + 1, ?1)
+    ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + ?2, ?1)
     RETURNING epoch
 """
+_EPOCH_STEP_MAX: Final = 1_000_000
 
 
 class Ledger:
@@ -50,14 +52,17 @@ class Ledger:
         self._charge_estimates = charge_estimates
         self._recent = RecentDigests()
 
-    def begin_epoch(self, *, now_ms: int) -> int:
+    def begin_epoch(self, *, now_ns: int) -> int:
         """A number for this boot, higher than that of every boot before, committed.
 
-        A restored backup brings an old counter back. The clock (``now_ms``, Unix time) makes the
-        restored daemon's epoch newer than everything that was announced before nevertheless.
+        A restored backup brings an old counter back. The clock (``now_ns``, Unix time) makes the
+        restored daemon's epoch newer than everything that was announced before nevertheless. Where
+        the clock went back as well the step is random, up to a millisecond: the number of a boot
+        that is forgotten must not be used again, or no gateway would notice what was lost with it.
         """
+        step = 1 + secrets.randbelow(_EPOCH_STEP_MAX)
         with transaction(self._connection):
-            (epoch,) = self._connection.execute(_NEXT_EPOCH, (now_ms,)).fetchone()
+            (epoch,) = self._connection.execute(_NEXT_EPOCH, (now_ns, step)).fetchone()
         assert isinstance(epoch, int)
         return epoch
 
