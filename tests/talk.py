@@ -44,5 +44,5 @@ async def talk(url: str, key: str, **query: Any) -> AsyncIterator[Talk]:
 
 
 def charged_ids(cluster: Cluster, account: str) -> list[str]:
-    """The responses in the rows of an account, sorted; one that was charged twice is there twice."""
+    """The responses in the rows of an account, sorted; whoever was charged twice is there twice."""
     return sorted(name for row in cluster.usage_rows(account) for name in row["response_ids"])
