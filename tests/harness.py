@@ -44,12 +44,24 @@ class Daemon:
     ready: str
 
     @classmethod
-    def start(cls, name: str, *arguments: str, env: dict[str, str], folder: Path) -> "Daemon":
-        """Start ``name`` and wait until it is ready; its log is shown when it does not come up."""
-        log, out = folder / f"{name}-{time.monotonic_ns()}.log", folder / f"{name}.out"
+    def start(
+        cls,
+        name: str,
+        *arguments: str,
+        env: dict[str, str],
+        folder: Path,
+        script: Path | None = None,
+    ) -> "Daemon":
+        """Start ``name`` and wait until it is ready; its log is shown when it does not come up.
+
+        ``script`` is a Python file that runs in the place of the command ``name``.
+        """
+        log = folder / f"{name}-{time.monotonic_ns()}.log"
+        out = log.with_suffix(".out")
+        command = [BIN / name] if script is None else [Path(sys.executable), script]
         with log.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
-                [BIN / name, *arguments],
+                [*command, *arguments],
                 env=env, cwd=folder, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
