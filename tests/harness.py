@@ -124,10 +124,10 @@ class Cluster:
         self.env["OPENAI_BASE_URL"] = f"http://{self.simulator.field('listen')}/v1"
         return self.simulator
 
-    def start_gateway(self, **settings: str) -> Daemon:
+    def start_gateway(self, *, script: Path | None = None, **settings: str) -> Daemon:
         """Start a gateway on a free port and wait until it takes sessions."""
         env = {**self.env, "GATEWAY_LISTEN": "127.0.0.1:0", **settings}
-        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder)
+        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder, script=script)
         self.gateways.append(gateway)
         eventually(lambda: "accountd reachable" in gateway.log.read_text())
         return gateway
