@@ -37,8 +37,10 @@ class Plan:
     accounts: int = 60
     client_pause_s: float = 0.15
     fault_pause_s: float = 1.6
-    group: int = 10  # messages that accountd takes at a time, then it dawdles
-    accountd_pause_s: float = 0.08
+    # accountd takes so many messages at a time, then dawdles: about as fast as usage comes, so that
+    # whatever kills it finds a queue.
+    group: int = 4
+    accountd_pause_s: float = 0.15
     kills_gateways: bool = True
     has_resends: bool = True
     settle_s: float = SETTLE_S
@@ -170,7 +172,7 @@ class Run:
             if not up:
                 continue
             # accountd is one of many, and the one that matters most.
-            victim = self._accountd if self._accountd.is_up and self._flip(0.4) else None
+            victim = self._accountd if self._accountd.is_up and self._flip(0.55) else None
             await self._hurt(victim or self._chance.choice(up))
             if self.kills >= said + 10:
                 said = self.kills
@@ -191,8 +193,9 @@ class Run:
         else:
             self.gateway_kills += 1
         await victim.kill()
-        # Mostly back at once; at times so late that a neighbour takes over.
-        away_s = self._chance.uniform(0, 1.5) if self._flip(0.8) else self._chance.uniform(4, 9)
+        # Back soon; some gateways so late that a neighbour takes over.
+        is_long = victim is not self._accountd and self._flip(0.25)
+        away_s = self._chance.uniform(4, 9) if is_long else self._chance.uniform(0, 1.5)
         self._later(away_s, victim.start())
 
     async def _go_on(self, place: Place) -> None:
