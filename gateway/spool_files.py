@@ -137,12 +137,14 @@ def prepare(root: Path) -> None:
 def create(root: Path, producer: bytes) -> FileStore:
     """The store of a new producer. Raises ``OSError``."""
     folder = root / producer.hex()
-    lock = _try_lock(folder)
-    if lock is None:
-        raise FileExistsError(f"{folder} is another process's")
+    lock = _open_lock(folder)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         folder.mkdir(mode=0o700)
+        _sync([root])  # a power failure must not forget a folder whose files were synced
     except OSError:
+        with contextlib.suppress(OSError):
+            _lock_path(folder).unlink()
         os.close(lock)
         raise
     return FileStore(folder, lock)
@@ -170,9 +172,13 @@ def _lock_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
+def _open_lock(folder: Path) -> int:
+    return os.open(_lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def _try_lock(folder: Path) -> int | None:
     try:
-        lock = os.open(_lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(folder)
     except OSError:
         return None
     try:

@@ -44,12 +44,24 @@ class Daemon:
     ready: str
 
     @classmethod
-    def start(cls, name: str, *arguments: str, env: dict[str, str], folder: Path) -> "Daemon":
-        """Start ``name`` and wait until it is ready; its log is shown when it does not come up."""
-        log, out = folder / f"{name}-{time.monotonic_ns()}.log", folder / f"{name}.out"
+    def start(
+        cls,
+        name: str,
+        *arguments: str,
+        env: dict[str, str],
+        folder: Path,
+        script: Path | None = None,
+    ) -> "Daemon":
+        """Start ``name`` and wait until it is ready; its log is shown when it does not come up.
+
+        ``script`` is a Python file that runs in the place of the command ``name``.
+        """
+        log = folder / f"{name}-{time.monotonic_ns()}.log"
+        out = log.with_suffix(".out")
+        command = [BIN / name] if script is None else [Path(sys.executable), script]
         with log.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
-                [BIN / name, *arguments],
+                [*command, *arguments],
                 env=env, cwd=folder, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
@@ -112,10 +124,10 @@ class Cluster:
         self.env["OPENAI_BASE_URL"] = f"http://{self.simulator.field('listen')}/v1"
         return self.simulator
 
-    def start_gateway(self, **settings: str) -> Daemon:
+    def start_gateway(self, *, script: Path | None = None, **settings: str) -> Daemon:
         """Start a gateway on a free port and wait until it takes sessions."""
         env = {**self.env, "GATEWAY_LISTEN": "127.0.0.1:0", **settings}
-        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder)
+        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder, script=script)
         self.gateways.append(gateway)
         eventually(lambda: "accountd reachable" in gateway.log.read_text())
         return gateway

@@ -1,0 +1,137 @@
+"""An outage of accountd: what the waiting batches cost a gateway, and how fast they drain.
+
+Run it from the root of the project: ``.venv/bin/python -m bench.outage``. A process with the real
+usage sender of a gateway (spool included) meters and seals 100,000 batches of five responses while
+accountd is away, then accountd comes back. Exit code 1 when it grew by more than 100 MB or took
+more than 30 s to hand everything over, or when not everything is charged.
+"""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import click
+import uvloop
+import zmq.asyncio
+
+from bench.spool_append import SINGLE
+from gateway.accounts import Accounts
+from gateway.spool_keeper import Retention, SpoolKeeper
+from gateway.usage import UsageSender
+from shared import logs
+from shared.wire import Usage
+from tests.harness import Cluster, cluster_folder
+
+RESPONSES: Final = 5  # in each batch
+GROWTH_MB_MAX: Final = 100.0
+DRAIN_S_MAX: Final = 30.0
+GIVE_UP_S: Final = 300.0
+
+
+def resident_mb() -> float:
+    """What this process has in memory."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no VmRSS")
+
+
+async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
+    """The gateway's part. It speaks to its parent in lines."""
+    context = zmq.asyncio.Context()
+    accounts = Accounts(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
+    accounts.start()
+    spool = env.get("GATEWAY_SPOOL_DIR")
+    sender = UsageSender(
+        context,
+        usage_endpoint=env["ACCOUNTD_USAGE_ENDPOINT"],
+        events_endpoint=env["ACCOUNTD_EVENTS_ENDPOINT"],
+        accounts=accounts,
+        keeper=SpoolKeeper(Path(spool), Retention()) if spool else None,
+    )
+    sender.start()
+    await asyncio.sleep(0.5)
+    gc.collect()
+    before = resident_mb()
+    for number in range(batches):
+        meter(sender, number)
+        if number % 100 == 99:
+            await asyncio.sleep(0)
+    await asyncio.sleep(1)
+    gc.collect()
+    print(f"held {len(sender)} {resident_mb() - before:.1f}", flush=True)
+    deadline = time.monotonic() + GIVE_UP_S
+    while len(sender) and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.02)
+    print(f"drained {len(sender)}", flush=True)
+    await sender.close(5.0)
+    await accounts.close()
+    context.destroy(linger=0)
+
+
+def meter(sender: UsageSender, number: int) -> None:
+    """One batch as a session makes it: noted response by response, then sealed."""
+    single = replace(SINGLE, account_id="acct", session_id=f"sess_{number:024d}")
+    names = tuple(f"resp_{number:018d}{part}" for part in range(RESPONSES))
+    covers = [sender.note(replace(single, response_ids=(name,))) for name in names]
+    usage = sum((single.usage for _ in names), start=Usage())
+    batch = replace(single, responses=RESPONSES, response_ids=names, usage=usage)
+    sender.send(batch, [number for number in covers if number])
+
+
+def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
+    """Run it and print; whether the bars were met."""
+    cluster.start_accountd()
+    cluster.create_account("acct", tokens=10**12)
+    assert cluster.accountd is not None
+    cluster.accountd.stop()
+    env = dict(cluster.env)
+    if not spool:
+        del env["GATEWAY_SPOOL_DIR"]
+    command = [sys.executable, "-m", "bench.outage", "--batches", str(batches), "--as-gateway"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stdout is not None
+        _, held, grown = gateway.stdout.readline().split()
+        starting = time.monotonic()
+        cluster.start_accountd()
+        ready = time.monotonic()
+        _, left = gateway.stdout.readline().split()
+        drained = time.monotonic()
+        gateway.wait()
+    charged = cluster.accountctl("usage", "acct")["totals"]["responses"]
+    print(f"  spool                    {'on' if spool else 'off'}")
+    print(f"  batches held             {int(held):,} of {RESPONSES} responses")
+    print(f"  grown by                 {grown} MB (bar {GROWTH_MB_MAX:g})")
+    print(f"  start of accountd        {ready - starting:.1f} s")
+    print(f"  drained after            {drained - ready:.1f} s (bar {DRAIN_S_MAX:g})")
+    print(f"  responses charged        {charged:,}, messages left {left}")
+    return (
+        float(grown) <= GROWTH_MB_MAX
+        and drained - ready <= DRAIN_S_MAX
+        and charged == batches * RESPONSES
+    )
+
+
+@click.command()
+@click.option("--batches", default=100_000, show_default=True, help="Batches to hold.")
+@click.option("--no-spool", is_flag=True, help="In memory only.")
+@click.option("--as-gateway", is_flag=True, hidden=True)
+def main(*, batches: int, no_spool: bool, as_gateway: bool) -> None:
+    """Measure an outage of accountd."""
+    if as_gateway:
+        logs.configure(service="bench", level="WARNING")
+        uvloop.run(hold_and_drain(batches, dict(os.environ)))
+        return
+    with cluster_folder() as cluster:
+        is_met = measure(cluster, batches=batches, spool=not no_spool)
+    sys.exit(0 if is_met else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""``python -m tests.chaos --kills 100 [--seed N] [--control]``."""
+
+import secrets
+import sys
+
+import click
+
+from tests.chaos.run import Plan, chaos
+
+
+@click.command()
+@click.option("--kills", default=100, show_default=True, help="Processes to kill.")
+@click.option("--seed", type=int, help="Repeats the choices of a run, though not its instants.")
+@click.option("--clients", default=40, show_default=True, help="Clients at a time.")
+@click.option("--control", is_flag=True, help="Without resends and adoption: it must show loss.")
+def main(*, kills: int, seed: int | None, clients: int, control: bool) -> None:
+    """Kill real processes under load and compare what was sent with what was charged."""
+    plan = Plan(
+        seed=secrets.randbits(32) if seed is None else seed,
+        kills=kills, clients=clients, has_resends=not control,
+    )  # fmt: skip
+    report = chaos(plan, say=lambda line: click.echo(line, err=True))
+    click.echo(report.table())
+    for entry in report.verdict.lost[:20]:
+        click.echo(f"  lost {entry}")
+    sys.exit(0 if report.is_clean else 1)
+
+
+if __name__ == "__main__":
+    main()

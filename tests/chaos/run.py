@@ -1,0 +1,288 @@
+"""One run: sessions, kills and stops at random instants, then quiet, then the verdict."""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from accountd.client import call
+from tests.chaos.clients import Crowd
+from tests.chaos.cluster import (
+    FORGETFUL_GATEWAY,
+    Place,
+    accountd_place,
+    doors,
+    gateway_places,
+)
+from tests.chaos.oracle import Verdict, judge, read_log, read_row
+from tests.harness import Cluster, cluster_folder
+
+ROWS_MAX = 1_000  # of one account in one answer: more accounts keep below it
+SETTLE_S = 60.0
+WARM_UP_S = 1.0
+QUIET_S = 2.0  # longer than a resend takes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does. The pauses are averages, in seconds."""
+
+    seed: int
+    kills: int = 100
+    gateways: int = 3
+    clients: int = 40
+    accounts: int = 60
+    client_pause_s: float = 0.15
+    fault_pause_s: float = 1.6
+    # accountd takes so many messages at a time, then dawdles: about as fast as usage comes, so that
+    # whatever kills it finds a queue.
+    group: int = 4
+    accountd_pause_s: float = 0.15
+    kills_gateways: bool = True
+    has_resends: bool = True
+    settle_s: float = SETTLE_S
+
+
+@dataclass
+class Report:
+    """What happened, and what was found."""
+
+    verdict: Verdict
+    crowd: Crowd
+    accountd_kills: int = 0
+    gateway_kills: int = 0
+    stops: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    adopted: int = 0
+    seconds: float = 0.0
+    audit: dict[str, Any] = field(default_factory=dict)
+    exit_codes: list[int] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
+
+    @property
+    def drift(self) -> int:
+        """Accounts whose balance is not what their rows say."""
+        return len(self.audit["drift"])
+
+    @property
+    def unfinished(self) -> int:
+        """Producers that are not COMPLETE."""
+        producers = self.audit["producers"]
+        return len(producers["incomplete"]) + int(producers.get("open", 0))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the promise was kept."""
+        return (
+            self.verdict.is_clean
+            and not (self.drift or self.unfinished or self.tracebacks or any(self.exit_codes))
+            and not self.audit["rejected"]
+        )
+
+    def table(self) -> str:
+        """For people."""
+        v, crowd = self.verdict, self.crowd
+        rows = [
+            ("seconds", f"{self.seconds:.0f}"),
+            ("sessions", f"{crowd.sessions:,} ({crowd.cut_off:,} cut, {crowd.refused:,} refused)"),
+            ("responses sent", f"{v.sent:,}"),
+            ("received by clients", f"{v.received:,}"),
+            ("charged", f"{v.charged:,}"),
+            ("kills", f"{self.accountd_kills} accountd, {self.gateway_kills} gateways"),
+            ("stops", f"{self.stops}"),
+            ("duplicates refused", f"{self.duplicates:,}"),
+            ("spools adopted", f"{self.adopted}"),
+            ("estimates", f"{v.estimated}"),
+            ("unknown in flight", f"{v.in_flight}"),
+            ("rejected", f"{self.audit['rejected']}"),
+            ("producers not complete", f"{self.unfinished}"),
+            ("tracebacks", f"{len(self.tracebacks)}"),
+            ("exit codes not 0", f"{sum(1 for code in self.exit_codes if code)}"),
+            ("lost", f"{len(v.lost)}"),
+            ("doubled", f"{len(v.doubled)}"),
+            ("misstated, invented", f"{len(v.misstated)}, {len(v.invented)}"),
+            ("drift", f"{self.drift}"),
+        ]
+        return "\n".join(f"  {name:<24}{value}" for name, value in rows)
+
+
+class Run:
+    """The processes and the clients of one plan."""
+
+    def __init__(self, plan: Plan, cluster: Cluster, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._say = say
+        self._chance = random.Random(plan.seed)
+        script = None if plan.has_resends else FORGETFUL_GATEWAY
+        cluster.start_simulator("--pace", "0")
+        self._accountd = accountd_place(cluster, group=plan.group, pause_s=plan.accountd_pause_s)
+        self._gateways = gateway_places(cluster, plan.gateways, script=script)
+        self._returns: set[asyncio.Task[None]] = set()
+        self.accountd_kills = self.gateway_kills = self.stops = 0
+
+    @property
+    def kills(self) -> int:
+        """Processes killed so far."""
+        return self.accountd_kills + self.gateway_kills
+
+    async def go(self) -> Report:
+        """From the first session to the verdict."""
+        started = time.monotonic()
+        await self._accountd.start()
+        accounts = {f"acct-{n}": "" for n in range(self._plan.accounts)}
+        for account in accounts:
+            accounts[account] = await asyncio.to_thread(self._create, account)
+        await asyncio.gather(*(gateway.start() for gateway in self._gateways))
+        crowd = Crowd(
+            list(accounts.values()), lambda: doors(self._gateways),
+            self._chance, self._plan.client_pause_s,
+        )  # fmt: skip
+        talking = asyncio.create_task(crowd.talk(self._plan.clients))
+        try:
+            await asyncio.sleep(WARM_UP_S)
+            await self._torment(crowd)
+        finally:
+            crowd.is_over = True
+            await asyncio.gather(talking, *self._returns)
+        exit_codes = await self._settle(crowd)
+        report = await asyncio.to_thread(self._report, crowd, list(accounts))
+        report.exit_codes, report.seconds = exit_codes, time.monotonic() - started
+        return report
+
+    def end(self) -> None:
+        """Nothing of it stays, whatever happened."""
+        for place in (self._accountd, *self._gateways):
+            if place.daemon is not None:
+                place.daemon.process.kill()
+                place.daemon.process.wait()
+
+    # --- faults -----------------------------------------------------------------------------------
+
+    async def _torment(self, crowd: Crowd) -> None:
+        said = 0
+        while self.kills < self._plan.kills:
+            await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.fault_pause_s))
+            targets = [self._accountd, *(self._gateways if self._plan.kills_gateways else [])]
+            up = [place for place in targets if place.is_up]
+            if not up:
+                continue
+            # accountd is one of many, and the one that matters most.
+            victim = self._accountd if self._accountd.is_up and self._flip(0.55) else None
+            await self._hurt(victim or self._chance.choice(up))
+            if self.kills >= said + 10:
+                said = self.kills
+                self._say(f"kills {self.kills:>4}  responses received {len(crowd.received):,}")
+
+    async def _hurt(self, victim: Place) -> None:
+        is_stopped_first = self._flip(0.3)
+        if is_stopped_first:
+            self.stops += 1
+            victim.halt()
+        if is_stopped_first and self._flip(0.7):
+            self._later(self._chance.uniform(0.1, 3.0), self._go_on(victim))
+            return
+        if is_stopped_first:
+            await asyncio.sleep(self._chance.uniform(0.1, 1.0))
+        if victim is self._accountd:
+            self.accountd_kills += 1
+        else:
+            self.gateway_kills += 1
+        await victim.kill()
+        # Back soon; some gateways so late that a neighbour takes over.
+        is_long = victim is not self._accountd and self._flip(0.25)
+        away_s = self._chance.uniform(4, 9) if is_long else self._chance.uniform(0, 1.5)
+        self._later(away_s, victim.start())
+
+    async def _go_on(self, place: Place) -> None:
+        place.go_on()
+
+    def _later(self, seconds: float, action: Coroutine[Any, Any, None]) -> None:
+        async def act() -> None:
+            await asyncio.sleep(seconds)
+            await action
+
+        task = asyncio.create_task(act())
+        self._returns.add(task)
+
+    def _flip(self, probability: float) -> bool:
+        return self._chance.random() < probability
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _settle(self, crowd: Crowd) -> list[int]:
+        """Stop everything cleanly; one last gateway finishes what others left. Their exit codes."""
+        codes = [await self._accountd.finish()]
+        self._accountd.env["CHAOS_PAUSE_S"] = "0"
+        await self._accountd.start()
+        await self._wait_until_quiet(crowd)
+        codes += await asyncio.gather(*(gateway.finish() for gateway in self._gateways))
+        last = self._gateways[0]
+        await last.start()
+        await self._wait_until_quiet(crowd)
+        codes.append(await last.finish())
+        return codes
+
+    async def _wait_until_quiet(self, crowd: Crowd) -> None:
+        """Wait until nothing moves any more; what never comes is found by the verdict."""
+        deadline, seen = time.monotonic() + self._plan.settle_s, -1
+        while time.monotonic() < deadline:
+            charged = await asyncio.to_thread(self._charged)
+            if charged == seen and charged >= len(crowd.received):
+                return
+            seen = charged
+            await asyncio.sleep(QUIET_S)
+
+    def _charged(self) -> int:
+        names = (f"acct-{n}" for n in range(self._plan.accounts))
+        return sum(
+            self._call("usage", account_id=name, limit=1)["totals"]["responses"] for name in names
+        )
+
+    def _report(self, crowd: Crowd, accounts: list[str]) -> Report:
+        answers = [self._call("usage", account_id=name) for name in accounts]
+        assert all(len(answer["rows"]) < ROWS_MAX for answer in answers)
+        verdict = judge(
+            read_log(self._cluster.usage_sent()),
+            received=crowd.received,
+            rows=[read_row(row) for answer in answers for row in answer["rows"]],
+            unread_since={k: v for g in self._gateways for k, v in g.unread_since.items()},
+        )
+        audit = self._call("audit")
+        log = "".join(gateway.logs() for gateway in self._gateways)
+        return Report(
+            verdict,
+            crowd,
+            accountd_kills=self.accountd_kills,
+            gateway_kills=self.gateway_kills,
+            stops=self.stops,
+            duplicates=sum(map(int, re.findall(r"duplicates=(\d+)", self._accountd.logs()))),
+            adopted=len(set(re.findall(r'"spool adopted".* producer=(\w+)', log))),
+            audit=audit,
+            tracebacks=re.findall(r"Traceback[^\n]*", log + self._accountd.logs()),
+        )
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _create(self, account: str) -> str:
+        params = {"id": account, "email": f"{account}@example.org", "plan_name": "Free"}
+        self._call("account.create", **params, tokens=10**9, topup=5_000)
+        return str(self._call("key.create", account_id=account, label="chaos")["key"])
+
+    def _call(self, method: str, **params: Any) -> Any:
+        return call(self._cluster.env["ACCOUNTD_RPC_ENDPOINT"], method, params)
+
+
+def chaos(plan: Plan, *, say: Callable[[str], None] = print) -> Report:
+    """Run ``plan`` on a cluster of its own."""
+    say(f"seed {plan.seed}")
+    with cluster_folder() as cluster:
+        run = Run(plan, cluster, say)
+        try:
+            return asyncio.run(run.go())
+        finally:
+            run.end()

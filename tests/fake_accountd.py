@@ -1,0 +1,128 @@
+"""An accountd for tests that says what it is told to, on the real wire."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from shared import transport
+from shared.wire import (
+    Envelope,
+    Reply,
+    Watermark,
+    decode_envelope,
+    decode_request,
+    encode_reply,
+    encode_watermark,
+)
+
+POLL_MS = 20
+GRANT = {"account_id": "acct", "key_indicator": "rsliv", "token_remaining": 9, "topup_remaining": 9}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A usage message, and when it came (monotonic seconds)."""
+
+    envelope: Envelope
+    at: float
+
+    @property
+    def sequence(self) -> int:
+        """Its number."""
+        return self.envelope.sequence
+
+
+class FakeAccountd:
+    """Lets everybody in, takes usage, and announces only what the test announces.
+
+    ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``.
+    """
+
+    def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
+        self._context = context
+        self._env = env
+        self._events = self._bind(zmq.PUB, "EVENTS")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.arrivals: list[Arrival] = []
+        self.questions: list[float] = []
+        self.epoch = 10
+        self.applied_through = 0
+        self.is_mute = True
+
+    def begin(self) -> None:
+        """Open the sockets for usage and requests."""
+        usage, requests = self._bind(zmq.PULL, "USAGE"), self._bind(zmq.ROUTER, "RPC")
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._serve, args=(usage, requests))
+        self._thread.start()
+
+    def end(self) -> None:
+        """Close them: every connection breaks."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """Free everything."""
+        self.end()
+        self._events.close(linger=0)
+
+    def announce(self, applied_through: int, *, epoch: int | None = None) -> None:
+        """Say that the producer's messages up to ``applied_through`` are durable."""
+        producer = self.arrivals[0].envelope.producer
+        watermark = Watermark(producer, self.epoch if epoch is None else epoch, applied_through)
+        self._events.send_multipart(encode_watermark(watermark))
+
+    def arrived(self, sequence: int) -> list[float]:
+        """When the message with that number came, every time."""
+        return [arrival.at for arrival in self.arrivals if arrival.sequence == sequence]
+
+    def _serve(self, usage: Any, requests: Any) -> None:
+        poller = zmq.Poller()
+        for socket in (usage, requests):
+            poller.register(socket, zmq.POLLIN)
+        while not self._stop.is_set():
+            for socket, _ in poller.poll(POLL_MS):
+                frames = socket.recv_multipart()
+                if socket is usage:
+                    self.arrivals.append(Arrival(decode_envelope(frames), time.monotonic()))
+                else:
+                    self._answer(socket, frames)
+        usage.close(linger=0)
+        requests.close(linger=0)
+
+    def _answer(self, socket: Any, frames: list[bytes]) -> None:
+        request = decode_request(frames[-1])
+        result: Any = {"authorize": GRANT}.get(request.method, {})
+        if request.method == "sync":
+            self.questions.append(time.monotonic())
+            if self.is_mute:
+                return
+            count = len(request.params["producers"])
+            result = {"epoch": self.epoch, "applied_through": [self.applied_through] * count}
+        socket.send_multipart([*frames[:-1], encode_reply(Reply(result=result))])
+
+    def _bind(self, kind: int, name: str) -> Any:
+        socket = self._context.socket(kind)
+        transport.configure(socket)
+        transport.bind(socket, self._env[f"ACCOUNTD_{name}_ENDPOINT"])
+        return socket
+
+
+@contextmanager
+def fake_accountd(env: dict[str, str]) -> Iterator[FakeAccountd]:
+    """One that serves on the endpoints of ``env``."""
+    with zmq.Context() as context:
+        fake = FakeAccountd(context, env)
+        fake.begin()
+        try:
+            yield fake
+        finally:
+            fake.close()

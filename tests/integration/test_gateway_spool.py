@@ -1,0 +1,315 @@
+"""The spool of a gateway that was killed: the next one, or a neighbour, charges what is in it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
+from talk import charged_ids, talk
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from gateway.journal import HEADER_BYTES
+
+ADOPTED_S = 10.0  # a neighbour looks every 5 s
+
+
+@pytest.fixture
+def fresh() -> Iterator[Cluster]:
+    """A cluster of its own, because the test kills its parts."""
+    with running_cluster() as running:
+        yield running
+
+
+def kill(daemon: Daemon | None) -> None:
+    """Not even a last write."""
+    assert daemon is not None
+    daemon.stop(signal.SIGKILL)
+
+
+async def metered(cluster: Cluster, account: str, count: int) -> list[str]:
+    """Responses that a client of the first gateway has received when that gateway is killed."""
+    key = cluster.create_account(account)
+    async with talk(cluster.url, key) as client:
+        received = await client.respond_times(count)
+        kill(cluster.gateways.pop(0))
+    return sorted(received)
+
+
+def charge(cluster: Cluster, account: str, received: list[str], *, seconds: float = 20.0) -> None:
+    """Wait until exactly these responses are charged, and the books are in order."""
+    eventually(lambda: charged_ids(cluster, account) == received, seconds=seconds)
+    audit = eventually(lambda: (a := cluster.audit()) and not a["producers"].get("open") and a)
+    assert audit["ok"]
+
+
+async def test_the_next_gateway_charges_what_a_killed_one_had_metered(fresh: Cluster) -> None:
+    """Three responses, fewer than a batch: only the spool knows them."""
+    received = await metered(fresh, "acct", 3)
+    assert charged_ids(fresh, "acct") == []
+    fresh.start_gateway()
+    charge(fresh, "acct", received)
+
+
+async def test_batches_and_single_responses_survive_together(fresh: Cluster) -> None:
+    """Two batches that were sent and two responses that were not: nothing twice, nothing lost."""
+    received = await metered(fresh, "acct", 12)
+    fresh.start_gateway()
+    charge(fresh, "acct", received)
+    assert [row["responses"] for row in fresh.usage_rows("acct")] == [2, 5, 5]
+
+
+async def test_usage_survives_when_both_daemons_were_away(fresh: Cluster) -> None:
+    """accountd dies first, the gateway meters on and dies too: its batches are sent by the next."""
+    assert fresh.accountd is not None
+    key = fresh.create_account("acct")
+    async with talk(fresh.url, key) as client:
+        received = await client.respond_times(1)
+        kill(fresh.accountd)
+        received += await client.respond_times(12)
+        kill(fresh.gateways.pop(0))
+    await asyncio.to_thread(fresh.start_accountd)
+    fresh.start_gateway()
+    charge(fresh, "acct", sorted(received))
+
+
+async def test_a_neighbour_adopts_without_a_restart(fresh: Cluster) -> None:
+    """A gateway that lives on takes over what the killed one left, within seconds."""
+    fresh.start_gateway()
+    received = await metered(fresh, "acct", 3)
+    charge(fresh, "acct", received, seconds=ADOPTED_S)
+    assert "spool adopted" in fresh.gateways[0].log.read_text()
+
+
+# --- a disk that is full --------------------------------------------------------------------------
+
+
+def mount(folder: Path, options: str) -> None:
+    """A disk of its own at ``folder``, or the end of the test where that is not allowed."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"mode=0700,{options}", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of 1 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="rts-disk-"))
+    mount(folder, "size=1m")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the space there is."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+def readiness(address: str) -> tuple[int, str]:
+    """(status, reason) of a gateway's /readyz."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
+            return answer.status, json.load(answer)["detail"]
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)["detail"]
+
+
+async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
+    fresh: Cluster, small_disk: Path
+) -> None:
+    """Live sessions go on and are charged response by response; space brings everything back."""
+    gateway = fresh.start_gateway(GATEWAY_SPOOL_DIR=str(small_disk))
+    address = gateway.field("listen")
+    url = f"ws://{address}/v1/realtime"
+    key = fresh.create_account("acct")
+    async with talk(url, key) as client:
+        journaled = await client.respond_times(2)
+        ballast = fill(small_disk)
+        received = await client.respond_times(40)
+        # The two that are in the journal wait for it; the others do not.
+        later = received[-30:]
+        eventually(lambda: set(later) <= set(charged_ids(fresh, "acct")))
+        assert readiness(address) == (503, "spool cannot be written")
+        with pytest.raises(InvalidStatus, match="503"):
+            await connect(f"{url}?model=gpt-realtime&rs_key={key}")
+        assert gateway.log.read_text().count("spool cannot be written") == 1
+        ballast.unlink()
+        eventually(lambda: readiness(address) == (200, ""))
+        async with talk(url, key) as another:
+            received += await another.respond_times(3)
+        received += await client.respond_times(2)
+    charge_all = sorted(journaled + received)
+    eventually(lambda: charged_ids(fresh, "acct") == charge_all)
+    assert gateway.log.read_text().count("spool can be written again") == 1
+    assert await asyncio.to_thread(gateway.stop) == 0
+    assert fresh.audit()["ok"]
+
+
+# --- a journal that is damaged --------------------------------------------------------------------
+
+
+def segments(cluster: Cluster) -> list[Path]:
+    """The files of all journals that hold anything."""
+    found = (cluster.folder / "spool").glob("*/*")
+    return [path for path in found if path.stat().st_size > HEADER_BYTES]
+
+
+def cut(path: Path) -> None:
+    """Tear a few bytes off the end: the last record is not whole."""
+    os.truncate(path, path.stat().st_size - 3)
+
+
+def garble(path: Path) -> None:
+    """Flip bytes in the first record."""
+    content = bytearray(path.read_bytes())
+    content[HEADER_BYTES + 30] ^= 0xFF
+    path.write_bytes(content)
+
+
+def behead(path: Path) -> None:
+    """Overwrite the header: nothing in the file can be trusted."""
+    content = path.read_bytes()
+    path.write_bytes(b"\0" * HEADER_BYTES + content[HEADER_BYTES:])
+
+
+# What was done to a journal of five charged and three single responses, and what still is charged.
+DAMAGE = [
+    (cut, 7, 0),  # a torn tail is as if it was never written
+    (garble, 5, 3),  # with a hole, what is not sealed may have been charged: it is quarantined
+    (behead, 5, 0),
+]
+
+
+@pytest.mark.parametrize(("damage", "charged", "quarantined"), DAMAGE)
+async def test_a_damaged_journal_is_never_charged_twice(
+    fresh: Cluster, damage: Callable[[Path], None], charged: int, quarantined: int
+) -> None:
+    """What is whole is charged once; what is in doubt is counted, logged and quarantined."""
+    key = fresh.create_account("acct")
+    async with talk(fresh.url, key) as client:
+        received = await client.respond_times(5)
+        eventually(lambda: len(charged_ids(fresh, "acct")) == 5)
+        received += await client.respond_times(3)
+        kill(fresh.gateways.pop(0))
+    (segment,) = segments(fresh)
+    damage(segment)
+    gateway = fresh.start_gateway()
+    eventually(lambda: "spool adopted" in gateway.log.read_text())
+    eventually(lambda: len(charged_ids(fresh, "acct")) == charged)
+    assert charged_ids(fresh, "acct") == sorted(received[:charged])
+    eventually(lambda: fresh.audit()["rejected"] == quarantined)
+    assert ("spool damaged" in gateway.log.read_text()) == (damage is not cut)
+    assert fresh.audit()["ok"]
+
+
+# --- the folder -----------------------------------------------------------------------------------
+
+
+async def test_the_spool_is_private(fresh: Cluster) -> None:
+    """What is metered says who talked to whom: nobody else reads it."""
+    await metered(fresh, "acct", 1)
+    root = fresh.folder / "spool"
+    (folder,) = (path for path in root.iterdir() if path.is_dir())
+    found = {path: path.stat().st_mode & 0o777 for path in (root, folder, *root.glob("*/*"))}
+    assert found == {path: 0o700 if path.is_dir() else 0o600 for path in found}
+
+
+def not_a_folder(place: Path) -> None:
+    """A file stands where the spool should be."""
+    place.touch()
+
+
+def open_to_others(place: Path) -> None:
+    """Others can read it."""
+    place.mkdir()
+    place.chmod(0o755)
+
+
+def read_only(place: Path) -> None:
+    """A disk that takes nothing, whoever asks."""
+    mount(place, "ro")
+
+
+def full(place: Path) -> None:
+    """A disk that has room for not even one more file."""
+    mount(place, "nr_inodes=1")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [
+        (not_a_folder, "File exists"),
+        (open_to_others, "expected 0700"),
+        (read_only, "cannot be written"),
+        (full, "No space left on device"),
+    ],
+)
+def test_a_spool_that_cannot_be_used_is_one_line_and_exit_78(
+    tmp_path: Path, obstacle: Callable[[Path], None], reason: str
+) -> None:
+    """At the start, and not when the first response is metered."""
+    place = tmp_path / "spool"
+    obstacle(place)
+    try:
+        with cluster_folder() as cluster:
+            done = cluster.run(
+                "rts-gateway", "serve", GATEWAY_SPOOL_DIR=str(place), GATEWAY_LISTEN="127.0.0.1:0",
+                OPENAI_BASE_URL="http://127.0.0.1:9/v1",
+            )  # fmt: skip
+    finally:
+        subprocess.run(["umount", str(place)], capture_output=True, check=False)
+    assert done.returncode == 78
+    assert reason in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "level=info" not in line]) == 1
+
+
+# --- a database from yesterday --------------------------------------------------------------------
+
+
+def swap_database(cluster: Cluster, copy: bytes | None) -> bytes:
+    """Stop accountd, put ``copy`` in the place of its database, start it; the database before."""
+    assert cluster.accountd is not None
+    cluster.accountd.stop()
+    database = Path(cluster.env["DB_PATH"])
+    before = database.read_bytes()
+    if copy is not None:
+        database.write_bytes(copy)
+    cluster.start_accountd()
+    return before
+
+
+async def test_a_restored_database_is_refilled(fresh: Cluster) -> None:
+    """What was charged after the copy is charged again, once, from the journals of the living and
+    of the killed.
+    """
+    key = fresh.create_account("acct")
+    fresh.start_gateway()
+    living, killed = (f"ws://{g.field('listen')}/v1/realtime" for g in fresh.gateways)
+    async with talk(living, key) as client, talk(killed, key) as other:
+        received = await client.respond_times(5) + await other.respond_times(5)
+        eventually(lambda: charged_ids(fresh, "acct") == sorted(received))
+        copy = await asyncio.to_thread(swap_database, fresh, None)
+        received += await client.respond_times(10) + await other.respond_times(7)
+        kill(fresh.gateways.pop(1))
+        eventually(lambda: charged_ids(fresh, "acct") == sorted(received))
+        await asyncio.to_thread(swap_database, fresh, copy)
+        await asyncio.to_thread(charge, fresh, "acct", sorted(received))
+    assert "accountd lost what was durable" in fresh.gateways[0].log.read_text()
+    assert await asyncio.to_thread(fresh.gateways[0].stop) == 0

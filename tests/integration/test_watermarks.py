@@ -1,0 +1,226 @@
+"""What a gateway makes of every watermark that accountd could announce, or fail to."""
+
+import asyncio
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import small_outbox_gateway
+from fake_accountd import FakeAccountd, fake_accountd
+from harness import Cluster, cluster_folder, eventually
+from talk import Talk, talk
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from shared.wire import UsageBatch, decode_usage
+
+KEY = "rslive_v1_" + "0" * 48
+BATCH = 5  # responses
+AT_ONCE_S = 0.5  # sooner than any timer of the outbox
+QUIET_S = 1.5  # longer than the first resend takes
+SMALL_OUTBOX = Path(small_outbox_gateway.__file__)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A simulator; accountd is a fake."""
+    with cluster_folder() as made:
+        made.start_simulator()
+        yield made
+        for gateway in made.gateways:  # nobody acknowledges their end: it would take seconds
+            gateway.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def accountd(cluster: Cluster) -> Iterator[FakeAccountd]:
+    """It answers no ``sync``, unless a test says otherwise."""
+    with fake_accountd(cluster.env) as fake:
+        yield fake
+
+
+async def meter(cluster: Cluster, responses: int = BATCH) -> None:
+    """A session of so many responses, through the first gateway."""
+    async with talk(cluster.url, KEY) as client:
+        await client.respond_times(responses)
+
+
+async def sent_once(cluster: Cluster, accountd: FakeAccountd) -> None:
+    """The first message of a new gateway is in flight."""
+    cluster.start_gateway()
+    await meter(cluster)
+    eventually(lambda: accountd.arrived(1))
+
+
+def sent_again(accountd: FakeAccountd, *, within: float) -> None:
+    """Wait until the first message comes once more."""
+    before = len(accountd.arrived(1))
+    eventually(lambda: len(accountd.arrived(1)) > before, seconds=within)
+
+
+def not_sent_again(accountd: FakeAccountd) -> None:
+    """The first message is durable: it stays away."""
+    time.sleep(0.1)  # what is on its way arrives
+    before, quiet_from = len(accountd.arrived(1)), time.monotonic()
+    while time.monotonic() - quiet_from < QUIET_S:
+        assert len(accountd.arrived(1)) == before
+        time.sleep(0.05)
+
+
+def log_lines(cluster: Cluster, event: str) -> list[str]:
+    """What the first gateway logged under that name."""
+    return [x for x in cluster.gateways[0].log.read_text().splitlines() if event in x]
+
+
+async def test_a_lost_watermark_costs_resends_until_the_next(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """Resends come after one second, then two, and end with the watermark; sync is asked for."""
+    await sent_once(cluster, accountd)
+    asked = len(accountd.questions)
+    eventually(lambda: len(accountd.arrived(1)) >= 3)
+    first, second, third = accountd.arrived(1)[:3]
+    assert 0.7 < second - first < 1.4  # 1 s, give or take a quarter
+    assert 1.4 < third - second < 2.7  # twice that
+    assert len(accountd.questions) > asked, "PUB was silent: sync is the way out"
+    accountd.announce(1)
+    not_sent_again(accountd)
+    assert cluster.gateways[0].complaints() == []
+
+
+async def test_an_answer_to_sync_is_as_good_as_an_announcement(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """PUB stays silent for ever; the batch is settled all the same, and the gateway ends well."""
+    await sent_once(cluster, accountd)
+    asked = len(accountd.questions)
+    accountd.is_mute, accountd.applied_through = False, 1
+    eventually(lambda: len(accountd.questions) > asked)
+    not_sent_again(accountd)
+    accountd.applied_through = 2  # its end marker
+    assert await asyncio.to_thread(cluster.gateways[0].stop) == 0
+
+
+async def test_a_doubled_watermark_changes_nothing(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """Announcements repeat themselves twice a second: no line, no resend."""
+    await sent_once(cluster, accountd)
+    for _ in range(3):
+        accountd.announce(1)
+    not_sent_again(accountd)
+    assert cluster.gateways[0].complaints() == []
+
+
+IGNORED = [
+    ("forged", lambda accountd: accountd.announce(99)),
+    ("stale", lambda accountd: accountd.announce(1, epoch=9)),
+]
+
+
+@pytest.mark.parametrize(("reason", "announce"), IGNORED)
+async def test_a_watermark_that_cannot_be_is_a_log_line(
+    cluster: Cluster,
+    accountd: FakeAccountd,
+    reason: str,
+    announce: Callable[[FakeAccountd], None],
+) -> None:
+    """Beyond what was sent, or of an older boot: the batch is sent until it is durable."""
+    await sent_once(cluster, accountd)
+    accountd.announce(0)
+    for _ in range(3):
+        announce(accountd)
+    eventually(lambda: log_lines(cluster, "watermark ignored"))
+    sent_again(accountd, within=3)
+    (line,) = log_lines(cluster, "watermark ignored")
+    assert f"reason={reason}" in line
+    accountd.announce(1)
+    not_sent_again(accountd)
+
+
+async def test_a_new_boot_that_knows_less_is_refilled_at_once(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """A restored backup: what was durable once is sent again from the journal, and alarmed."""
+    await sent_once(cluster, accountd)
+    accountd.announce(1)
+    not_sent_again(accountd)
+    (before,) = {a.envelope.payload for a in accountd.arrivals if a.sequence == 1}
+    accountd.announce(0, epoch=11)
+    sent_again(accountd, within=AT_ONCE_S)
+    assert accountd.arrivals[-1].envelope.payload == before
+    (line,) = log_lines(cluster, "accountd lost what was durable")
+    assert "level=error" in line
+
+
+async def test_a_new_connection_is_a_reason_to_send_again(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """What was under way may be gone with the old one; the outbox's timer is seconds away."""
+    await sent_once(cluster, accountd)
+    eventually(lambda: len(accountd.arrived(1)) >= 3)  # the next would come after 3 to 5 s
+    accountd.end()
+    accountd.begin()
+    sent_again(accountd, within=2)
+
+
+async def sent_away(client: Talk) -> int | None:
+    """The code with which the gateway closes a session."""
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await client.socket.recv()
+    return client.socket.close_code
+
+
+def readiness(address: str) -> tuple[int, str]:
+    """(status, reason) of a gateway's /readyz."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
+            return answer.status, json.load(answer)["detail"]
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)["detail"]
+
+
+async def test_a_full_outbox_takes_no_more_sessions_and_drops_nothing(
+    cluster: Cluster, accountd: FakeAccountd
+) -> None:
+    """Live sessions are sent away with 1013; what they had used is still there, and is sent."""
+    cluster.start_gateway(script=SMALL_OUTBOX)
+    async with talk(cluster.url, KEY) as live:
+        received = await live.respond_times(2)
+        async with talk(cluster.url, KEY) as busy:
+            received += await busy.respond_times(3 * BATCH)
+            assert [await sent_away(client) for client in (live, busy)] == [1013, 1013]
+    ready = await asyncio.to_thread(readiness, cluster.address)
+    assert ready == (503, "outbox full")
+    with pytest.raises(InvalidStatus, match="503"):
+        await connect(f"{cluster.url}?model=gpt-realtime&rs_key={KEY}")
+    eventually(lambda: accountd.arrived(4))
+    usages = {a.sequence: decode_usage(a.envelope.payload) for a in accountd.arrivals}
+    batches = [usage for usage in usages.values() if isinstance(usage, UsageBatch)]
+    assert sorted(name for batch in batches for name in batch.response_ids) == sorted(received)
+    accountd.announce(4)
+    eventually(lambda: readiness(cluster.address) == (200, ""))
+    await meter(cluster, 1)
+
+
+FATES = [("", "lost: there is no spool"), ("spool", "the next gateway sends it")]
+
+
+@pytest.mark.parametrize(("spool", "fate"), FATES)
+async def test_an_end_without_accountd_says_what_is_left(
+    cluster: Cluster, accountd: FakeAccountd, spool: str, fate: str
+) -> None:
+    """Exit code 75, and a line with the number of messages and their fate."""
+    cluster.start_gateway(GATEWAY_SPOOL_DIR=spool and str(cluster.folder / spool))
+    await meter(cluster)
+    accountd.end()
+    assert await asyncio.to_thread(cluster.gateways[0].stop) == 75
+    (line,) = log_lines(cluster, "usage not delivered")
+    assert "batches=2" in line  # with the end marker
+    assert fate in line
