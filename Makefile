@@ -6,7 +6,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test check clean
+.PHONY: help up down logs test check chaos bench clean
+
+SEEDS ?= 100000
+KILLS ?= 100
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +25,18 @@ logs: $(STAMP) ## Follow the logs of the local cluster
 
 test: $(STAMP) ## Run all tests (they start and stop their own processes)
 	@$(BIN)/python -m pytest -q
+
+chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
+	@$(BIN)/python -m tests.chaos --kills $(KILLS)
+	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
+	    tests/integration/test_accountd_faults.py tests/integration/test_accountd_startup.py
+
+bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
+	@$(BIN)/python -m bench.spool_append
+	@$(BIN)/python -m bench.duplicates
+	@$(BIN)/python -m bench.outage
+	@$(BIN)/python -m bench.never_block
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	@$(BIN)/ruff check .
