@@ -6,7 +6,7 @@ Each report sees one consistent snapshot and never holds the writer up (WAL).
 import json
 from typing import Any, Final
 
-from peewee import fn
+from peewee import Case, fn
 
 from accountd.accounts import Json, account_json, find_account, key_json
 from accountd.models import Account, ApiKey, UsageMetric
@@ -43,7 +43,8 @@ def list_keys(params: Params) -> Json:
 def usage(params: Params) -> Json:
     """The rows of an account, newest first, and totals over *all* that were charged.
 
-    An estimate that was not charged is a row, but no part of the totals.
+    An estimate that was not charged is a row, but no part of the totals. The totals count the
+    responses, not what else there are rows for.
     """
     account = find_account(params.text("account_id"))
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
@@ -52,9 +53,15 @@ def usage(params: Params) -> Json:
     is_estimate = UsageMetric.kind == Kind.ESTIMATE
     takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
     charged = UsageMetric.select().where(mine & ~(is_estimate & takes_nothing))
-    summed = ("responses", "topup_deducted", "token_deducted", *USAGE_FIELDS)
+    summed = ("topup_deducted", "token_deducted", *USAGE_FIELDS)
+    is_response = UsageMetric.kind.in_((Kind.RESPONSE, Kind.ESTIMATE))
     totals: Any = (
-        charged.select(*(fn.SUM(getattr(UsageMetric, name)) for name in summed)).tuples().get()
+        charged.select(
+            fn.SUM(Case(None, [(is_response, UsageMetric.responses)], 0)),
+            *(fn.SUM(getattr(UsageMetric, name)) for name in summed),
+        )
+        .tuples()
+        .get()
     )
     estimated: Any = (
         UsageMetric.select(fn.COUNT(), fn.SUM(UsageMetric.total_tokens))
@@ -65,7 +72,9 @@ def usage(params: Params) -> Json:
     return {
         "account_id": account.id,
         "rows": [_usage_json(row) for row in rows],
-        "totals": {name: total or 0 for name, total in zip(summed, totals, strict=True)},
+        "totals": {
+            name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)
+        },
         "estimates": {"rows": estimated[0], "total_tokens": estimated[1] or 0},
     }
 
@@ -80,6 +89,7 @@ def _usage_json(row: UsageMetric) -> Json:
         "kind": row.kind,
         "responses": row.responses,
         "response_ids": json.loads(row.response_ids),
+        "raw": json.loads(row.raw),
         "topup_deducted": row.topup_deducted,
         "token_deducted": row.token_deducted,
         "producer": bytes(row.producer).hex() if row.producer else None,

@@ -36,6 +36,8 @@ WATERMARK_TOPIC: Final = b"W"
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 # What of an unreadable usage object is kept: with its envelope it must fit into one message.
 RAW_USAGE_CHARS_MAX: Final = 8 * 1024
+# What is kept of the unknown parts of one usage object; a batch holds five of them.
+RAW_PART_CHARS_MAX: Final = 2 * 1024
 
 # A 60-minute session at the providers' fastest reported rates stays far below this.
 TOKENS_PER_RESPONSE_MAX: Final = 10_000_000
@@ -62,12 +64,16 @@ class Kind(StrEnum):
     """What a usage message is about; the ``kind`` column of ``usage_metrics``."""
 
     RESPONSE = "response"  # usage that the provider reported
+    TRANSCRIPTION = "transcription"  # of the caller's speech: priced as another model
+    DURATION = "duration"  # a session that is billed by its length, not by tokens
     ESTIMATE = "estimate"  # the provider never reported it; counted from the audio relayed
     INVALID = "invalid"  # ``InvalidUsage``
     END = "end"  # ``EndOfProducer``
 
 
-BATCH_KINDS: Final = frozenset({Kind.RESPONSE, Kind.ESTIMATE})
+BATCH_KINDS: Final = frozenset(
+    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE}
+)
 
 
 class WireError(Exception):
@@ -83,7 +89,8 @@ class Usage:
     """Token counts of one response, or the sum of several.
 
     ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
-    is part of the input, thoughts are part of the output; none is ever added on top.
+    is part of the input, thoughts are part of the output; none is ever added on top. ``billed_ms``
+    is what is billed by duration: milliseconds, never summed as tokens.
     """
 
     input_tokens: int = 0
@@ -96,6 +103,7 @@ class Usage:
     output_text_tokens: int = 0
     output_audio_tokens: int = 0
     output_thought_tokens: int = 0
+    billed_ms: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
@@ -110,7 +118,8 @@ class UsageBatch:
     """The usage of up to ``RESPONSES_PER_BATCH_MAX`` responses of one session and one model.
 
     One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
-    (Unix time, milliseconds) at the last response.
+    (Unix time, milliseconds) at the last response. ``raw`` holds, as JSON texts, the parts of the
+    providers' usage objects that the gateway does not know: other units, fields of the future.
     """
 
     account_id: str
@@ -122,6 +131,7 @@ class UsageBatch:
     response_ids: tuple[str, ...]
     usage: Usage
     metered_at_ms: int
+    raw: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +234,8 @@ def encode_usage(message: UsageMessage) -> bytes:
         body[f.name] = getattr(message, f.name)
     if isinstance(message, UsageBatch):
         body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(message.usage, n))}
+        if not message.raw:
+            del body["raw"]
     else:
         body["kind"] = Kind.INVALID if isinstance(message, InvalidUsage) else Kind.END
     packed = msgpack.packb(body)
@@ -255,6 +267,7 @@ def decode_usage(payload: bytes) -> UsageMessage:
         response_ids=_texts(body, "response_ids"),
         usage=_usage(body, responses),
         metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
+        raw=_texts(body, "raw", chars_max=RAW_PART_CHARS_MAX) if "raw" in body else (),
     )
 
 
@@ -384,11 +397,13 @@ def _text(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> 
     return value
 
 
-def _texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _texts(
+    body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX
+) -> tuple[str, ...]:
     values = body.get(name)
     if not isinstance(values, list) or len(values) > RESPONSES_PER_BATCH_MAX:
         raise WireError(RejectReason.BAD_FIELD, f"{name}: found {_shown(values)}, expected a list")
-    return tuple(_text({name: value}, name) for value in values)
+    return tuple(_text({name: value}, name, chars_max) for value in values)
 
 
 def _integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int:

@@ -1,0 +1,337 @@
+"""The meter of the OpenAI family: OpenAI, Azure OpenAI, xAI, and GPT-Live sessions. Pure.
+
+Messages start with ``{"type":"…"``: the type is read from the first bytes in constant time. One
+that does not start so is searched for the names that matter (or a ``\\u`` escape, by which a name
+may be spelled) and parsed only on a hit.
+
+Where usage stands, by the SDK's types and by recordings:
+
+* ``response.done``: ``response.usage``, or at the top level (xAI, where ``response.usage`` is
+  ``{}``); of every status, absent, null, empty, zero or partial.
+* ``conversation.item.input_audio_transcription.completed``: ``usage`` of another model, in tokens
+  or in seconds; before, between or after the events of the response.
+* ``session.usage.updated``, ``session.closed`` (GPT-Live): seconds, cumulative; and delegated
+  responses in ``response.event``.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.frames import Frame, Opcode
+from gateway.metering import (
+    Fragments,
+    Found,
+    Metered,
+    Seen,
+    Unreadable,
+    UnreadableUsageError,
+    as_json,
+    check_total,
+    clean_text,
+    read_count,
+    read_map,
+    read_milliseconds,
+    read_object,
+    unknown_parts,
+)
+from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
+
+_TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
+_TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
+_BINARY: Final = int(Opcode.BINARY)
+
+_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+# Events that carry usage: one that cannot be parsed is quarantined.
+_METERED_TYPES: Final = frozenset(
+    {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated"}
+)
+_WATCHED_TYPES: Final = _METERED_TYPES | {
+    b"response.created", b"session.created", b"session.started", b"session.updated",
+    b"response.event", b"error",
+}  # fmt: skip
+_NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
+_AUDIO_TYPES: Final = frozenset(
+    {
+        b"response.output_audio.delta", b"response.audio.delta",
+        b"session.output_audio.delta", b"output_audio.delta",
+    }
+)  # fmt: skip
+# The error that answers a cancel when no response is in progress.
+_NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
+
+# PCM16 at 24 kHz in base64 is 64,000 bytes a second; user audio is one token per 100 ms, assistant
+# audio one per 50 ms (developers.openai.com/api/docs/guides/realtime-costs).
+_AUDIO_BYTES_PER_S: Final = 64_000
+_INPUT_TOKENS_PER_S: Final = 10
+_OUTPUT_TOKENS_PER_S: Final = 20
+
+_KNOWN: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset(
+        {"type", "total_tokens", "input_tokens", "output_tokens", "input_token_details",
+         "output_token_details"}
+    ),
+    "input_token_details": frozenset(
+        {"text_tokens", "audio_tokens", "image_tokens", "cached_tokens", "cached_tokens_details"}
+    ),
+    "output_token_details": frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"}),
+}  # fmt: skip
+
+
+class OpenAIMeter:
+    """The meter of one session. ``model`` is what the client asked for."""
+
+    __slots__ = (
+        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms", "_seen",
+        "_transcription_model", "answers", "model",
+    )  # fmt: skip
+
+    def __init__(self, *, model: str) -> None:
+        self._fragments = Fragments()
+        self._seen = Seen()
+        self._in_flight: set[str] = set()
+        self._audio_bytes_in = self._audio_bytes_out = 0
+        self._live_ms = 0
+        self._transcription_model = ""
+        self.answers = 0
+        self.model = model
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """See ``Meter``."""
+        return frozenset(self._in_flight)
+
+    def observe(self, frame: Frame) -> Found | None:
+        """See ``Meter``."""
+        if frame.is_final and not frame.continues:
+            if frame.opcode == _BINARY:  # xAI sends audio so
+                self._audio_bytes_out += len(frame.raw)
+                return None
+            if self._is_irrelevant(frame.raw, frame.start):
+                return None
+            return self._read(frame.raw[frame.start :])
+        message = self._fragments.add(frame)
+        if message is None or self._is_irrelevant(message, 0):
+            return None
+        return self._read(message)
+
+    def observe_client(self, frame: Frame) -> None:
+        """See ``Meter``: only how much was said is of interest."""
+        self._audio_bytes_in += len(frame.raw)
+
+    def give_up(self) -> list[Metered]:
+        """See ``Meter``."""
+        given_up, self._in_flight = sorted(self._in_flight), set()
+        estimates = []
+        for response_id in given_up:
+            if not self._seen.is_repeated(response_id):
+                estimates.append(
+                    Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
+                )
+            self._audio_bytes_in = self._audio_bytes_out = 0
+        return estimates
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _is_irrelevant(self, data: bytes, start: int) -> bool:
+        found = _TYPE.match(data, start, start + _TYPE_BYTES_MAX)
+        if found is not None:
+            if found[1] in _AUDIO_TYPES:
+                self._audio_bytes_out += len(data) - start
+            return found[1] not in _WATCHED_TYPES
+        return not any(needle in data for needle in _NEEDLES)
+
+    def _read(self, message: bytes) -> Found | None:
+        try:
+            event = read_object(message)
+        except ValueError as exc:
+            return self._unparsable(message, str(exc))
+        if event is None:
+            return None
+        try:
+            return self._read_event(event)
+        except UnreadableUsageError as exc:
+            if self._seen.is_repeated(exc.response_id):
+                return None
+            return Unreadable(exc.response_id, self.model, str(exc), as_json(exc.raw))
+
+    def _read_event(self, event: Mapping[str, Any]) -> Found | None:
+        match event.get("type"):
+            case "response.done":
+                return self._read_done(event)
+            case "response.created":
+                self._in_flight.add(_id_of(event.get("response")))
+                self._audio_bytes_out = 0
+            case "session.created" | "session.updated" | "session.started":
+                self._read_session(event.get("session"))
+            case "conversation.item.input_audio_transcription.completed":
+                return self._read_transcription(event)
+            case "session.usage.updated" | "session.closed":
+                return self._read_duration(event)
+            case "response.event":
+                return self._read_delegated(event.get("event"))
+            case "error":
+                error = event.get("error")
+                code = error.get("code") if isinstance(error, dict) else None
+                self.answers += code == _NOTHING_TO_CANCEL
+        return None
+
+    def _read_session(self, session: object) -> None:
+        """The server names the model that it really runs, and the one that transcribes."""
+        if not isinstance(session, dict):
+            return
+        self.model = clean_text(session.get("model")) or self.model
+        transcription = session.get("input_audio_transcription")  # beta: flat
+        for name in ("audio", "input", "transcription"):  # GA: nested
+            session = session.get(name) if isinstance(session, dict) else None
+        found = session if isinstance(session, dict) else transcription
+        if isinstance(found, dict):
+            self._transcription_model = clean_text(found.get("model"))
+
+    def _read_done(self, event: Mapping[str, Any]) -> Metered | None:
+        """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
+        response = event.get("response")
+        response_id = _id_of(response) or clean_text(event.get("response_id"))
+        self._in_flight.discard(response_id)
+        self.answers += 1
+        inner = response.get("usage") if isinstance(response, dict) else None
+        usage = inner or event.get("usage")  # xAI: {} inside, the real one at the top level
+        return self._charge(response_id, usage or inner)
+
+    def _read_delegated(self, inner: object) -> Metered | None:
+        """A response that a GPT-Live session had another model make."""
+        if not isinstance(inner, dict) or inner.get("type") != "response.completed":
+            return None
+        response = inner.get("response")
+        holder = response if isinstance(response, dict) else inner
+        model = clean_text(holder.get("model")) or self.model
+        return self._charge(_id_of(response), holder.get("usage"), model=model)
+
+    def _charge(self, response_id: str, usage: object, *, model: str = "") -> Metered | None:
+        if not usage:  # absent, null or empty: nothing was used
+            return None
+        try:
+            if not isinstance(usage, dict):
+                found = type(usage).__name__
+                raise UnreadableUsageError(f"usage: found a {found}, expected an object")
+            counts = read_usage(usage)
+        except UnreadableUsageError as exc:
+            raise UnreadableUsageError(str(exc), response_id=response_id, raw=usage) from exc
+        self._audio_bytes_in = self._audio_bytes_out = 0
+        if self._seen.is_repeated(response_id):
+            return None
+        raw = unknown_parts(usage, _KNOWN)
+        return Metered(response_id, model or self.model, counts, raw=raw)
+
+    def _read_transcription(self, event: Mapping[str, Any]) -> Metered | None:
+        """Several may come for one item (xAI), so each event counts by its own id."""
+        usage = event.get("usage")
+        if not usage:
+            return None
+        item_id = clean_text(event.get("item_id"))
+        name = clean_text(event.get("event_id")) or item_id
+        try:
+            if not isinstance(usage, dict):
+                raise UnreadableUsageError(f"usage: found a {type(usage).__name__}")
+            is_duration = usage.get("type") == "duration"
+            counts = (
+                Usage(billed_ms=read_milliseconds(usage, "seconds"))
+                if is_duration
+                else read_usage(usage)
+            )
+        except UnreadableUsageError as exc:
+            raise UnreadableUsageError(str(exc), response_id=name, raw=usage) from exc
+        if self._seen.is_repeated(name):
+            return None
+        known = {**_KNOWN, "": _KNOWN[""] | {"seconds"}} if is_duration else _KNOWN
+        return Metered(
+            item_id,
+            self._transcription_model or self.model,
+            counts,
+            kind=Kind.TRANSCRIPTION,
+            raw=unknown_parts(usage, known),
+        )
+
+    def _read_duration(self, event: Mapping[str, Any]) -> Metered | None:
+        """GPT-Live reports the seconds so far; what is new since the last report is a row."""
+        try:
+            usage = read_map(event, "usage")
+            if not usage:
+                return None
+            total_ms = read_milliseconds(usage, "seconds")
+        except UnreadableUsageError as exc:
+            name = clean_text(event.get("event_id"))
+            raise UnreadableUsageError(str(exc), response_id=name, raw=event.get("usage")) from exc
+        new_ms = total_ms - self._live_ms
+        if new_ms <= 0:
+            return None
+        self._live_ms = total_ms
+        raw = unknown_parts(usage, {"": frozenset({"seconds"})})
+        counts = Usage(billed_ms=new_ms)
+        return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)
+
+    def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
+        """A broken message is only worth keeping when it says that it carries usage."""
+        found = _TYPE.match(message, 0, _TYPE_BYTES_MAX)
+        if found is None or found[1] not in _METERED_TYPES:
+            return None
+        raw = message[:RAW_USAGE_CHARS_MAX].decode(errors="replace")
+        return Unreadable("", self.model, f"not JSON: {detail}", raw)
+
+    def _estimate(self) -> Usage:
+        """Tokens by the length of the audio, taken for PCM16 at 24 kHz; text counts nothing."""
+        most = TOKENS_PER_RESPONSE_MAX // 2
+        tokens_in = self._audio_bytes_in * _INPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
+        tokens_out = self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
+        tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
+        return Usage(
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            total_tokens=tokens_in + tokens_out,
+            input_audio_tokens=tokens_in,
+            output_audio_tokens=tokens_out,
+        )
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """A usage object in tokens. Raises ``UnreadableUsageError``.
+
+    Every field is optional in the SDK's types; what is absent counts as zero. Input plus output is
+    charged; only where one of them is absent the reported total fills in.
+    """
+    reported = read_count(usage, "total_tokens")
+    tokens_in, tokens_out = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
+    if reported is not None and tokens_in is None and tokens_out is not None:
+        tokens_in = _rest(reported, tokens_out)
+    if reported is not None and tokens_out is None and tokens_in is not None:
+        tokens_out = _rest(reported, tokens_in)
+    if tokens_in is None and tokens_out is None:
+        total = reported or 0
+    else:
+        total = (tokens_in or 0) + (tokens_out or 0)
+    into = read_map(usage, "input_token_details")
+    out = read_map(usage, "output_token_details")
+    return check_total(
+        Usage(
+            input_tokens=tokens_in or 0,
+            output_tokens=tokens_out or 0,
+            total_tokens=total,
+            input_text_tokens=read_count(into, "text_tokens") or 0,
+            input_audio_tokens=read_count(into, "audio_tokens") or 0,
+            input_image_tokens=read_count(into, "image_tokens") or 0,
+            input_cached_tokens=read_count(into, "cached_tokens") or 0,
+            output_text_tokens=read_count(out, "text_tokens") or 0,
+            output_audio_tokens=read_count(out, "audio_tokens") or 0,
+            output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
+        )
+    )
+
+
+def _rest(total: int, part: int) -> int:
+    if total < part:
+        raise UnreadableUsageError(f"total_tokens {total} is less than its part {part}")
+    return total - part
+
+
+def _id_of(response: object) -> str:
+    return clean_text(response.get("id")) if isinstance(response, dict) else ""
