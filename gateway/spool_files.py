@@ -142,6 +142,7 @@ def create(root: Path, producer: bytes) -> FileStore:
         raise FileExistsError(f"{folder} is another process's")
     try:
         folder.mkdir(mode=0o700)
+        _sync([root])  # or a power failure could take the folder with everything synced in it
     except OSError:
         os.close(lock)
         raise
