@@ -91,12 +91,12 @@ class Accounts:
 
     def write_last_used(self) -> None:
         """Store when keys were last used; called now and then, not for every session."""
-        last_used, self._last_used = self._last_used, {}
-        if not last_used:
+        if not self._last_used:
             return
         with models.database.atomic("IMMEDIATE"):
-            for key_hash, moment in last_used.items():
+            for key_hash, moment in self._last_used.items():
                 ApiKey.update(last_used_at=moment).where(ApiKey.key_hash == key_hash).execute()
+        self._last_used.clear()  # not before: a full disk keeps them for the next time
 
     def create(self, params: Params) -> Json:
         """A new account, whose balances arise from its opening grant."""

@@ -22,6 +22,12 @@ USAGE_COLUMNS = (
     "total_tokens", "topup_deducted", "token_deducted",
 )  # fmt: skip
 
+REJECTED_COLUMNS = (
+    "id", "received_at", "reason", "account_id", "session_id", "retried_at", "usage_id", "detail",
+)  # fmt: skip
+INCOMPLETE_COLUMNS = ("producer", "applied_through", "ended_at", "missing_total", "missing")
+RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
+
 
 @click.group()
 @click.version_option(package_name="realtime-switch")
@@ -162,6 +168,50 @@ def audit(endpoint: str, as_json: bool) -> None:
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
 
 
+@cli.group()
+def rejected() -> None:
+    """Usage that could not be applied: kept whole, and charged once it can be."""
+
+
+@rejected.command("list")
+@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@click.option("--all", "with_retried", is_flag=True, help="Those that were charged since, too.")
+@_JSON
+@click.pass_obj
+def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json: bool) -> None:
+    """List what is in quarantine, newest first."""
+    found = call(endpoint, "rejected.list", {"limit": limit, "all": with_retried})
+    _show(found, as_json, lambda x: _rows(x["rejected"], REJECTED_COLUMNS, x["total"]))
+
+
+@rejected.command("show")
+@click.argument("rejected_id", metavar="ID", type=int)
+@_JSON
+@click.pass_obj
+def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
+    """Show one message: what can be read of it, and its bytes in hex."""
+    _show(call(endpoint, "rejected.show", {"id": rejected_id}), as_json, _rejected_text)
+
+
+@rejected.command("retry")
+@click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+@_JSON
+@click.pass_obj
+def retry_rejected(endpoint: str, ids: tuple[int, ...], as_json: bool) -> None:
+    """Charge messages that can be applied now, each once; exit 1 when one cannot."""
+    found = call(endpoint, "rejected.retry", {"ids": list(ids)})
+    left = [r for r in found["results"] if r["outcome"] != "charged"]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        charged = [r for r in found["results"] if r["outcome"] == "charged"]
+        if charged:
+            click.echo(table(charged, RETRIED_COLUMNS))
+        for result in left:
+            click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
+    sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)
+
+
 def main() -> None:
     """Entry point of ``accountctl``."""
     config.run(cli)
@@ -180,21 +230,37 @@ def _rows(rows: list[Mapping[str, Any]], columns: tuple[str, ...], total: int) -
 
 
 def _usage_text(found: Mapping[str, Any]) -> str:
-    total = {"created_at": "total of all rows", **found["totals"]}
-    return table([*found["rows"], total], USAGE_COLUMNS)
+    total = {"created_at": "total charged", **found["totals"]}
+    text = table([*found["rows"], total], USAGE_COLUMNS)
+    estimates = found["estimates"]
+    if not estimates["rows"]:
+        return text
+    return f"{text}\nestimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens"
+
+
+def _rejected_text(found: Mapping[str, Any]) -> str:
+    flat = {name: value for name, value in found.items() if name not in ("fields", "payload")}
+    read = found["fields"]
+    if read is not None:
+        flat |= {f"  {k}": json.dumps(v, ensure_ascii=False) for k, v in read.items()}
+    return f"{details(flat)}\npayload  {found['payload']}"
 
 
 def _audit_text(found: Mapping[str, Any]) -> str:
-    incomplete = found["producers"]["incomplete"]
+    producers, waiting = found["producers"], found["rejected_by_reason"]
     lines = [
         "OK: every balance equals its grants minus its deductions"
         if found["ok"]
         else "NOT OK: see below",
-        f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,},"
-        f" producers {found['producers']['total']:,}, rejected {found['rejected']:,}",
+        f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,}"
+        f" (estimates {found['estimates']:,})",
+        f"producers {producers['total']:,}: complete {producers['complete']:,},"
+        f" open {producers['open']:,}, incomplete {producers['incomplete_total']:,}",
+        f"rejected {found['rejected']:,}"
+        + "".join(f", {reason} {count:,}" for reason, count in sorted(waiting.items())),
     ]
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
-    if incomplete:
-        lines.append(table(incomplete, ("producer", "applied_through", "missing")))
+    if producers["incomplete"]:
+        lines.append(table(producers["incomplete"], INCOMPLETE_COLUMNS))
     return "\n".join(lines)

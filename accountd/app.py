@@ -4,7 +4,8 @@ Each turn of the loop drains the usage socket up to ``GROUP_MESSAGES_MAX`` witho
 the whole group in one transaction, announces what is durable now, and then serves a bounded number
 of requests. While one group commits the next gathers by itself, so group commit needs no timer.
 
-A group that finds the disk full is held and tried again once a second. Meanwhile the loop turns:
+A group that finds the disk full, or the database locked by another program, is held and tried again
+once a second. Meanwhile the loop turns:
 requests are answered, and what is sent waits in ZeroMQ and in the gateways.
 """
 
@@ -14,7 +15,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -23,15 +23,18 @@ import zmq
 from accountd import database
 from accountd.accounts import Accounts
 from accountd.config import AccountdConfig
+from accountd.database import Trouble
 from accountd.events import Announcer
 from accountd.ingest import Decision
 from accountd.ledger import Ledger
+from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from shared import transport
-from shared.errors import ExitCode, NotNowError
+from shared.errors import ExitCode
+from shared.metrics import Metric, Metrics
 from shared.ops import Health, OpsServer
-from shared.wire import RejectReason
+from shared.wire import Kind, RejectReason
 
 log = structlog.get_logger()
 
@@ -39,7 +42,7 @@ log = structlog.get_logger()
 GROUP_MESSAGES_MAX: Final = 5_000
 REQUESTS_PER_TURN_MAX: Final = 200
 POLL_S: Final = 1.0
-DISK_FULL_RETRY_S: Final = 1.0
+RETRY_S: Final = 1.0
 DRAIN_S: Final = 5.0
 DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
@@ -49,10 +52,12 @@ LAST_USED_S: Final = 5.0
 class Daemon:
     """The poll loop and what it owns."""
 
-    def __init__(self, config: AccountdConfig, ledger: Ledger, *, epoch: int) -> None:
+    def __init__(
+        self, config: AccountdConfig, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+    ) -> None:
         self._ledger = ledger
         self._accounts = Accounts()
-        self._rpc = Rpc(self._accounts, ledger, epoch=epoch)
+        self._rpc = Rpc(self._accounts, ledger, quarantine, epoch=epoch)
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -62,8 +67,11 @@ class Daemon:
         self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
         self._last_used_at = time.monotonic()
-        self._is_disk_full = False
+        self._trouble: Trouble | None = None
         self.is_stopping = False
+        self._epoch = epoch
+        self._applied = self._duplicates = self._conflicts = self._estimates = 0
+        self._rejected: dict[str, float] = {}
 
     def live(self) -> Health:
         """Whether the loop turns."""
@@ -72,13 +80,47 @@ class Daemon:
 
     def ready(self) -> Health:
         """Whether usage can be applied."""
-        if self._is_disk_full:
-            return Health(False, "disk full")
+        if self._trouble is not None:
+            return Health(False, self._trouble.value)
         return Health(False, "stopping") if self.is_stopping else self.live()
+
+    def metrics(self) -> Metrics:
+        """The numbers of this boot, for ``/metrics``."""
+        return Metrics(
+            [
+                Metric(
+                    "rts_accountd_batches_applied", "counter",
+                    "Usage batches charged or recorded.", lambda: self._applied,
+                ),
+                Metric(
+                    "rts_accountd_duplicates", "counter",
+                    "Messages that had been applied before.", lambda: self._duplicates,
+                ),
+                Metric(
+                    "rts_accountd_conflicts", "counter",
+                    "Messages whose number was used before for other content.",
+                    lambda: self._conflicts,
+                ),
+                Metric(
+                    "rts_accountd_estimates", "counter",
+                    "Batches that the provider never reported.", lambda: self._estimates,
+                ),
+                Metric(
+                    "rts_accountd_rejected", "counter", "Messages put into quarantine.",
+                    lambda: dict(self._rejected), label="reason",
+                ),
+                Metric(
+                    "rts_accountd_waiting", "gauge",
+                    "1 while usage cannot be written (disk full, database locked).",
+                    lambda: int(self._trouble is not None),
+                ),
+                Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
+            ]
+        )  # fmt: skip
 
     @property
     def holds_usage(self) -> bool:
-        """Whether usage was received that could not be committed (the disk is full)."""
+        """Whether usage was received that could not be committed yet."""
         return bool(self._group)
 
     def run(self, wakeup: int) -> None:
@@ -121,7 +163,7 @@ class Daemon:
     # --- usage ------------------------------------------------------------------------------------
 
     def _apply(self) -> None:
-        """Apply what has arrived. A group that found the disk full stays and is tried again."""
+        """Apply what has arrived. A group that cannot be written now stays and is tried again."""
         if self.holds_usage and time.monotonic() < self._retry_at:
             return
         if not self._group:
@@ -131,22 +173,32 @@ class Daemon:
         try:
             decision = self._ledger.apply(self._group, now=now_iso())
         except Exception as exc:
-            if not database.is_disk_full(exc):
+            trouble = database.passing_trouble(exc)
+            if trouble is None:
                 raise
-            self._disk_is_full()
+            self._wait_for(trouble)
             return
-        if self._is_disk_full:
-            self._is_disk_full = False
-            log.info("disk has space again")
+        if self._trouble is not None:
+            log.info("usage is applied again", was=self._trouble.value)
+            self._trouble = None
         self._group = []
         self._announcer.announce(decision.watermarks, now=time.monotonic())
+        self._count(decision)
         _report(decision)
 
-    def _disk_is_full(self) -> None:
-        self._retry_at = time.monotonic() + DISK_FULL_RETRY_S
-        if not self._is_disk_full:
-            self._is_disk_full = True
-            log.error("disk full", waiting=len(self._group), hint="free some space")
+    def _count(self, decision: Decision) -> None:
+        self._applied += decision.applied
+        self._duplicates += decision.duplicates
+        self._conflicts += decision.conflicts
+        self._estimates += sum(c.batch.kind == Kind.ESTIMATE for c in decision.charges)
+        for reason, count in decision.rejected.items():
+            self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
+
+    def _wait_for(self, trouble: Trouble) -> None:
+        self._retry_at = time.monotonic() + RETRY_S
+        if self._trouble is not trouble:
+            self._trouble = trouble
+            log.error(trouble.value, waiting=len(self._group), hint=trouble.hint)
 
     def _drain(self) -> None:
         """Commit what is held and what has already arrived; gateways keep what comes later."""
@@ -154,8 +206,8 @@ class Daemon:
         self._retry_at = 0.0  # a held group is tried once more, now
         while time.monotonic() < deadline:
             self._apply()
-            if self._is_disk_full:
-                log.error("disk full at the end", messages_held=len(self._group))
+            if self._trouble is not None:
+                log.error("usage not applied", why=self._trouble.value, held=len(self._group))
                 return
             # What the kernel still holds needs a moment to come through ZeroMQ's own thread.
             if not self._group and not self._usage.poll(DRAIN_QUIET_MS):
@@ -173,6 +225,8 @@ class Daemon:
     def _answer_reports(self) -> None:
         for answer in self._rpc.finished():
             self._send(answer)
+        if self._rpc.failure is not None:
+            raise self._rpc.failure
 
     def _send(self, answer: list[bytes]) -> None:
         # A caller that is gone or does not read loses its answer; ROUTER drops it by itself.
@@ -185,7 +239,7 @@ class Daemon:
             try:
                 self._accounts.write_last_used()
             except Exception as exc:
-                if not database.is_disk_full(exc):
+                if database.passing_trouble(exc) is None:
                     raise
 
     def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
@@ -197,7 +251,7 @@ class Daemon:
 
 def run(config: AccountdConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; what arrived before is committed."""
-    with _translated(config.database.path):
+    with database.errors_translated(config.database.path):
         return _run(config)
 
 
@@ -206,9 +260,10 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         ledger = Ledger(connection, charge_estimates=config.charge_estimates)
+        quarantine = Quarantine(connection, charge_estimates=config.charge_estimates)
         # Before a socket opens: whatever is announced carries this boot's number.
-        epoch = ledger.begin_epoch(now_ms=time.time_ns() // 1_000_000)
-        daemon = Daemon(config, ledger, epoch=epoch)
+        epoch = ledger.begin_epoch(now_ns=time.time_ns())
+        daemon = Daemon(config, ledger, quarantine, epoch=epoch)
         _stop_on_signal(daemon)
         ops = _open_ops(config, daemon)
         print(  # noqa: T201 - for scripts
@@ -224,20 +279,6 @@ def _run(config: AccountdConfig) -> ExitCode:
             daemon.close()
         log.info("stopped")
         return ExitCode.NOT_NOW if daemon.holds_usage else ExitCode.DONE
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """A database error that ends the daemon becomes one line and its exit code."""
-    try:
-        yield
-    except Exception as exc:
-        if database.is_disk_full(exc):  # the loop waits for space; only a start ends here
-            raise NotNowError(f"the disk under {path} is full", hint="free some space") from exc
-        failure = database.translate(exc, path)
-        if failure is None:
-            raise
-        raise failure from exc
 
 
 @contextlib.contextmanager
@@ -264,7 +305,9 @@ def _stop_on_signal(daemon: Daemon) -> None:
 def _open_ops(config: AccountdConfig, daemon: Daemon) -> OpsServer | None:
     if config.ops_listen is None:
         return None
-    return OpsServer(config.ops_listen, live=daemon.live, ready=daemon.ready)
+    return OpsServer(
+        config.ops_listen, live=daemon.live, ready=daemon.ready, metrics=daemon.metrics()
+    )
 
 
 def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:

@@ -59,7 +59,10 @@ def serve(**settings: str | None) -> None:
 def migrate(**settings: str | None) -> None:
     """Create the database, or bring it to the newest schema."""
     loaded = load_database(settings)
-    with database.open_for_migrating(loaded.path, loaded.key) as opened:
+    with (
+        database.errors_translated(loaded.path),
+        database.open_for_migrating(loaded.path, loaded.key) as opened,
+    ):
         applied = opened.runner.up()
     for name in applied:
         click.echo(f"applied {name}")

@@ -6,25 +6,36 @@ from typing import Any, Final
 import zmq
 
 from shared import transport
-from shared.errors import NotNowError, RefusedError, UnreachableError
-from shared.wire import Request, WireError, decode_reply, encode_request
+from shared.errors import ExitCode, NotNowError, RefusedError, UnreachableError
+from shared.wire import MESSAGE_BYTES_MAX, Request, WireError, decode_reply, encode_request
 
+INTEGER_MIN: Final = -(2**63)  # what msgpack carries: an int64 or a uint64
+INTEGER_MAX: Final = 2**64 - 1
 # Refusals that pass by themselves or by an operator's hand: the same request may then succeed.
 _PASSING: Final = ("busy", "disk_full")
+
+
+class UnsendableError(RefusedError):
+    """No message can carry this request."""
+
+    exit_code = ExitCode.USAGE
 
 
 def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     """The result of a request.
 
-    Raises ``UnreachableError`` without an answer within ``RPC_DEADLINE_S``, and with the daemon's
-    own words ``NotNowError`` when it cannot now and ``RefusedError`` when it refuses.
+    Raises ``UnsendableError`` for values that have no place in a message, ``UnreachableError``
+    without an answer within ``RPC_DEADLINE_S``, and with the daemon's own words ``NotNowError``
+    when it cannot now and ``RefusedError`` when it refuses.
     """
     request_id = b"accountctl"
+    _check_text("ACCOUNTD_RPC_ENDPOINT", endpoint)
+    payload = _encoded(Request(method, params))
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         transport.configure(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
-        socket.send_multipart([request_id, encode_request(Request(method, params))])
+        socket.send_multipart([request_id, payload])
         if not socket.poll(int(transport.RPC_DEADLINE_S * 1000)):
             raise UnreachableError(
                 f"no answer from accountd at {endpoint} within {transport.RPC_DEADLINE_S:g} s",
@@ -40,3 +51,28 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
         refused = NotNowError if code in _PASSING else RefusedError
         raise refused(f"{code}: {message}")
     return reply.result
+
+
+def _encoded(request: Request) -> bytes:
+    for name, value in request.params.items():
+        if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise UnsendableError(f"{name}: found {value}, expected an integer of 64 bits")
+        if isinstance(value, str):
+            _check_text(name, value)
+    try:
+        payload = encode_request(request)
+    except OverflowError:  # inside a list
+        raise UnsendableError("found a number of more than 64 bits") from None
+    if len(payload) > MESSAGE_BYTES_MAX:
+        raise UnsendableError(
+            f"expected at most {MESSAGE_BYTES_MAX:,} bytes, found {len(payload):,}"
+        )
+    return payload
+
+
+def _check_text(name: str, value: str) -> None:
+    """Arguments that are no UTF-8 arrive with surrogates in them (PEP 383)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UnsendableError(f"{name}: found {value!r}, expected UTF-8 text") from None

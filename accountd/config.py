@@ -58,11 +58,8 @@ def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
 
 
 def _database(checker: Checker) -> DatabaseConfig:
-    key = checker.secret("DB_ENCRYPTION_KEY")
-    if not key:
-        found = "nothing" if key is None else "an empty key"
-        checker.problem(
-            f"DB_ENCRYPTION_KEY: found {found}; set DB_ENCRYPTION_KEY_FILE (or DB_ENCRYPTION_KEY)"
-            " to 64 hex digits or a passphrase"
-        )
-    return DatabaseConfig(checker.value("DB_PATH", Path), key or "")
+    key = checker.secret(
+        "DB_ENCRYPTION_KEY",
+        advice="set DB_ENCRYPTION_KEY_FILE (or DB_ENCRYPTION_KEY) to 64 hex digits or a passphrase",
+    )
+    return DatabaseConfig(checker.value("DB_PATH", Path), key)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,14 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd import models
-from shared.errors import AlreadyRunningError, ConfigError, DatabaseUnusableError, StorageError
+from shared.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DatabaseUnusableError,
+    NotNowError,
+    OperatorError,
+    StorageError,
+)
 
 PLAIN_HEADER: Final = b"SQLite format 3\x00"
 # A raw 256-bit key opens in 0.3 ms; a passphrase costs 100-200 ms of key derivation.
@@ -31,8 +39,10 @@ PRAGMAS: Final = {
     "journal_mode": "wal",
     "synchronous": "full",
     "foreign_keys": 1,
-    "busy_timeout": 5_000,
+    "busy_timeout": 1_000,  # milliseconds; the daemon tries again by itself
 }
+# What opening needs at the least: the index of the WAL (32 KiB) and a few pages.
+START_BYTES_MIN: Final = 64 * 1024
 # After these a daemon must not go on: what a failed commit left behind is not known.
 FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
@@ -51,6 +61,8 @@ def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
     if not path.exists() or not path.stat().st_size:
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
+    if _has_no_space(path):  # SQLite would call it an I/O error of the WAL's index
+        raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with _lock(path):
         database = _open_existing(path, key)
         try:
@@ -84,13 +96,28 @@ def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
             _close(database)
 
 
-def translate(exc: Exception, path: Path) -> StorageError | DatabaseUnusableError | None:
-    """What a database error means for the daemon: 74, 78, or None when it may go on.
+@contextmanager
+def errors_translated(path: Path) -> Iterator[None]:
+    """A database error that ends a program becomes one line and its exit code."""
+    try:
+        yield
+    except Exception as exc:
+        failure = translate(exc, path)
+        if failure is None:
+            raise
+        raise failure from exc
+
+
+def translate(exc: Exception, path: Path) -> OperatorError | None:
+    """What a database error means for a program: 74, 75, 78, or None when it is none of these.
 
     A commit that failed with an I/O error may or may not be on the disk: the daemon must end, and
     the resend of what was not acknowledged is recognised as a duplicate where it was.
     """
     name = error_name(exc)
+    passing = passing_trouble(exc)  # the daemon's loop waits: only a start ends here
+    if passing is not None:
+        return NotNowError(f"{passing.value} ({path})", hint=passing.hint)
     if name.startswith("SQLITE_IOERR"):
         return StorageError(
             f"I/O error on {path} ({name})", hint="check the disk, then start accountd again"
@@ -104,18 +131,44 @@ def translate(exc: Exception, path: Path) -> StorageError | DatabaseUnusableErro
     return None
 
 
-def is_disk_full(exc: BaseException) -> bool:
-    """Whether there was no space. Nothing of the transaction is then on the disk."""
-    return error_name(exc) == "SQLITE_FULL"
+class Trouble(Enum):
+    """What keeps a transaction from being written, and passes. Nothing of it is on the disk."""
+
+    DISK_FULL = "disk full"
+    LOCKED = "database locked"
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        if self is Trouble.DISK_FULL:
+            return "free some space"
+        return "another program has the database open and locked; close it"
+
+
+def passing_trouble(exc: BaseException) -> Trouble | None:
+    """Whether the same transaction may succeed later."""
+    name = error_name(exc)
+    if name == "SQLITE_FULL":
+        return Trouble.DISK_FULL
+    return Trouble.LOCKED if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else None
 
 
 def error_name(exc: BaseException) -> str:
-    """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's."""
-    for candidate in (exc, exc.__cause__, exc.__context__):
-        name = getattr(candidate, "sqlite_errorname", None)
+    """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's.
+
+    SQLite ends a transaction by itself when a COMMIT finds the disk full; peewee then rolls back
+    what is no more, and its own complaint (a plain ``SQLITE_ERROR``) hides what happened first.
+    """
+    found = ""
+    step: BaseException | None = exc
+    while step is not None:
+        name = getattr(step, "sqlite_errorname", None)
         if isinstance(name, str):
-            return name
-    return ""
+            if name != "SQLITE_ERROR":
+                return name
+            found = name
+        step = step.__cause__ or step.__context__
+    return found
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -140,6 +193,11 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _has_no_space(path: Path) -> bool:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize < START_BYTES_MIN
 
 
 def _check_key(key: str) -> None:

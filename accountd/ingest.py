@@ -31,7 +31,7 @@ from shared.wire import (
 )
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
-# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 40 MB.
+# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 45 MB.
 RECENT_DIGESTS_MAX: Final = 200_000
 
 # (producer, sequence) has the digest of what was applied; with a digest as its third part it stands
@@ -254,7 +254,7 @@ def decide(
     decision = Decision(now)
     envelopes = _open(messages, decision)
     windows = _load_windows(state, envelopes)
-    fresh = [e for e in envelopes if _is_new(e, windows[e.producer], recent, decision)]
+    fresh = _new_ones(envelopes, windows, recent, decision)
     batches = _sort_out(fresh, windows, decision)
     _charge_all(batches, state, decision, charge_estimates=charge_estimates)
     for producer, window in windows.items():
@@ -262,6 +262,29 @@ def decide(
         if window.is_changed:
             decision.windows[producer] = window
     return decision
+
+
+def decide_retry(
+    rejection: Rejection, *, state: State, charge_estimates: bool = False
+) -> tuple[Charge, Balance] | Refusal:
+    """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
+
+    A conflict is charged under no number, because the first message has it.
+    """
+    try:
+        usage = decode_usage(rejection.payload)
+    except WireError as exc:
+        return Refusal(exc.reason, str(exc))
+    if not isinstance(usage, UsageBatch):
+        return Refusal(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
+    balance = state.balances([usage.account_id]).get(usage.account_id)
+    settled = settle(usage, balance, charge_estimates=charge_estimates)
+    if isinstance(settled, Refusal):
+        return settled
+    deduction, left = settled
+    is_conflict = rejection.reason == RejectReason.CONFLICT
+    producer, sequence = (None, None) if is_conflict else (rejection.producer, rejection.sequence)
+    return Charge(producer, sequence, usage, deduction), left
 
 
 def settle(
@@ -310,32 +333,52 @@ def _load_windows(state: State, envelopes: Iterable[Envelope]) -> dict[bytes, Pr
     return {producer: known.get(producer) or ProducerWindow() for producer in producers}
 
 
-def _is_new(
-    envelope: Envelope, window: ProducerWindow, recent: RecentDigests, decision: Decision
-) -> bool:
-    key = (envelope.producer, envelope.sequence)
-    digest = digest_of(envelope.payload)
+def _new_ones(
+    envelopes: Iterable[Envelope],
+    windows: Mapping[bytes, ProducerWindow],
+    recent: RecentDigests,
+    decision: Decision,
+) -> list[Envelope]:
+    """The messages to apply; duplicates are counted, conflicts noted."""
+    fresh: list[Envelope] = []
+    for envelope in envelopes:
+        digest = digest_of(envelope.payload)
+        verdict = _judge(envelope, digest, windows[envelope.producer], recent, decision)
+        if verdict is Verdict.APPLY:
+            decision.digests[envelope.producer, envelope.sequence] = digest
+            fresh.append(envelope)
+        elif verdict is Verdict.DUPLICATE:
+            decision.duplicates += 1
+        else:
+            _note_conflict(envelope, digest, recent, decision)
+    return fresh
+
+
+def _judge(
+    envelope: Envelope,
+    digest: int,
+    window: ProducerWindow,
+    recent: RecentDigests,
+    decision: Decision,
+) -> Verdict:
     if window.judge(envelope.sequence) is Verdict.APPLY:
-        decision.digests[key] = digest
-        return True
+        return Verdict.APPLY
+    key = (envelope.producer, envelope.sequence)
     known = decision.digests.get(key)
     if known is None:
         known = recent.get(key)
-    if known is None or known == digest:
-        decision.duplicates += 1
-    else:
-        _note_conflict(envelope, (*key, digest), recent, decision)
-    return False
+    return Verdict.DUPLICATE if known is None or known == digest else Verdict.CONFLICT
 
 
 def _note_conflict(
-    envelope: Envelope, key: tuple[bytes, int, int], recent: RecentDigests, decision: Decision
+    envelope: Envelope, digest: int, recent: RecentDigests, decision: Decision
 ) -> None:
     """Two machines use one producer's numbers: keep the second payload, once."""
     decision.conflicts += 1
+    key = (envelope.producer, envelope.sequence, digest)
     if key in decision.digests or recent.get(key) is not None:
         return
-    decision.digests[key] = key[2]
+    decision.digests[key] = digest
     detail = "the sequence was applied before, with other content"
     _reject(envelope, RejectReason.CONFLICT, detail, decision)
 
@@ -371,7 +414,7 @@ def _charge_all(
     *,
     charge_estimates: bool,
 ) -> None:
-    balances = state.balances({batch.account_id for _, batch in batches})
+    balances = dict(state.balances({batch.account_id for _, batch in batches}))
     for envelope, batch in batches:
         account = batch.account_id
         settled = settle(batch, balances.get(account), charge_estimates=charge_estimates)

@@ -7,6 +7,7 @@ in that COMMIT too, its sequence counting as applied, so that a resend does not 
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -37,9 +38,10 @@ _UPDATE_BALANCE: Final = (
 )
 _NEXT_EPOCH: Final = """
     INSERT INTO daemon (id, epoch) VALUES (1, ?1)
-    ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + 1, ?1)
+    ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + ?2, ?1)
     RETURNING epoch
 """
+_EPOCH_STEP_MAX: Final = 1_000_000
 
 
 class Ledger:
@@ -50,14 +52,17 @@ class Ledger:
         self._charge_estimates = charge_estimates
         self._recent = RecentDigests()
 
-    def begin_epoch(self, *, now_ms: int) -> int:
+    def begin_epoch(self, *, now_ns: int) -> int:
         """A number for this boot, higher than that of every boot before, committed.
 
-        A restored backup brings an old counter back. The clock (``now_ms``, Unix time) makes the
-        restored daemon's epoch newer than everything that was announced before nevertheless.
+        A restored backup brings an old counter back. The clock (``now_ns``, Unix time) makes the
+        restored daemon's epoch newer than everything that was announced before nevertheless. Where
+        the clock went back as well the step is random, up to a millisecond: the number of a boot
+        that is forgotten must not be used again, or no gateway would notice what was lost with it.
         """
+        step = 1 + secrets.randbelow(_EPOCH_STEP_MAX)
         with transaction(self._connection):
-            (epoch,) = self._connection.execute(_NEXT_EPOCH, (now_ms,)).fetchone()
+            (epoch,) = self._connection.execute(_NEXT_EPOCH, (now_ns, step)).fetchone()
         assert isinstance(epoch, int)
         return epoch
 
@@ -140,11 +145,18 @@ class Stored:
 
 def write(connection: Any, decision: Decision) -> None:
     """Write what was decided, inside the caller's transaction."""
-    connection.executemany(_INSERT_USAGE, [usage_row(charge) for charge in decision.charges])
+    connection.executemany(_INSERT_USAGE, [_usage_row(charge) for charge in decision.charges])
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     write_balances(connection, decision.balances, now=decision.now)
     for producer, window in decision.windows.items():
         _write_window(connection, producer, window, now=decision.now)
+
+
+def insert_usage(connection: Any, charge: Charge) -> int:
+    """Write one charge and return the id of its row."""
+    row_id = connection.execute(_INSERT_USAGE, _usage_row(charge)).lastrowid
+    assert isinstance(row_id, int)
+    return row_id
 
 
 def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str) -> None:
@@ -155,7 +167,10 @@ def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str
     )
 
 
-def usage_row(charge: Charge) -> dict[str, Any]:
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _usage_row(charge: Charge) -> dict[str, Any]:
     """The row of ``usage_metrics`` for a charge."""
     batch = charge.batch
     return {
@@ -173,9 +188,6 @@ def usage_row(charge: Charge) -> dict[str, Any]:
         "token_deducted": charge.deduction.tokens,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
-
-
-# --- helpers -------------------------------------------------------------------------------------
 
 
 def _rejected_row(rejection: Rejection) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import structlog
 
-from accountd import models, queries
+from accountd import audit, models, queries, rejected
 from accountd.accounts import Accounts
-from accountd.database import FATAL_ERRORS, error_name, is_disk_full
+from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import Ledger
+from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
 from shared.wire import (
     MESSAGE_BYTES_MAX,
@@ -32,6 +33,11 @@ log = structlog.get_logger()
 
 Answer = Callable[[Params], Any]
 
+_PASSING: Final = {
+    Trouble.DISK_FULL: ("disk_full", "the disk is full; free some space"),
+    Trouble.LOCKED: ("busy", "another program has locked the database; close it"),
+}
+
 REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
@@ -44,7 +50,9 @@ assert SYNC_PRODUCERS_MAX * (PRODUCER_BYTES + 8) < MESSAGE_BYTES_MAX
 class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
-    def __init__(self, accounts: Accounts, ledger: Ledger, *, epoch: int) -> None:
+    def __init__(
+        self, accounts: Accounts, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+    ) -> None:
         self._ledger = ledger
         self._epoch = epoch
         self._here: Mapping[str, Answer] = {
@@ -57,17 +65,22 @@ class Rpc:
             "account.disable": accounts.disable,
             "key.create": accounts.create_key,
             "key.revoke": accounts.revoke_key,
+            "rejected.retry": quarantine.retry,
         }
         self._reports: Mapping[str, Answer] = {
             "account.show": queries.show_account,
             "account.list": queries.list_accounts,
             "key.list": queries.list_keys,
             "usage": queries.usage,
-            "audit": queries.audit,
+            "audit": audit.audit,
+            "rejected.list": rejected.list_rejected,
+            "rejected.show": rejected.show_rejected,
         }
         self._reader = ThreadPoolExecutor(1, "reader", initializer=_prepare_reader)
         self._waiting = 0
         self._done: deque[tuple[list[bytes], bytes]] = deque()
+        # What ended a report and must end the daemon: a failing disk, a corrupt page.
+        self.failure: BaseException | None = None
         self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def receive(self, frames: list[bytes]) -> list[bytes] | None:
@@ -118,8 +131,9 @@ class Rpc:
         report = self._reader.submit(_answer, self._reports[request.method], request)
 
         def done(future: Future[bytes]) -> None:
-            failure = encode_reply(Reply(error=("internal", "the database cannot be read")))
-            self._done.append((address, failure if future.exception() else future.result()))
+            self.failure = future.exception() or self.failure
+            unread = encode_reply(Reply(error=("internal", "the database cannot be read")))
+            self._done.append((address, unread if future.exception() else future.result()))
             os.eventfd_write(self.wakeup, 1)
 
         report.add_done_callback(done)
@@ -147,8 +161,9 @@ def _answer(answer: Answer, request: Request) -> bytes:
         return encode_reply(Reply(error=(exc.code, str(exc))))
     except Exception as exc:
         name = error_name(exc)
-        if is_disk_full(exc):
-            return encode_reply(Reply(error=("disk_full", "the disk is full; free some space")))
+        trouble = passing_trouble(exc)
+        if trouble is not None:
+            return encode_reply(Reply(error=_PASSING[trouble]))
         if name.startswith(FATAL_ERRORS):
             raise
         log.exception("request failed", method=request.method)

@@ -37,4 +37,7 @@ def _is_number(value: Any) -> bool:
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if _is_number(value) else str(value)
+    if _is_number(value):
+        return f"{value:,}"
+    # What came over the wire must neither move the cursor of a terminal nor break a line.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))

@@ -17,13 +17,16 @@ from typing import Any
 
 import click
 
+from deploy.ports import check_free, port_setting
 from deploy.process import (
     BIN,
     LOG,
     RUN,
+    SPOOL,
     VAR,
     ClusterError,
     Service,
+    environment,
     running_pid,
     stop,
     write_private,
@@ -34,10 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SECRETS = VAR / "secrets"
 DB_KEY, ENV_FILE = SECRETS / "db.key", VAR / "cluster.env"
 
-PORT = int(os.environ.get("RTS_PORT", "8080"))
-SIMULATOR_PORT = int(os.environ.get("RTS_SIMULATOR_PORT", "8090"))
-OPS_PORT = int(os.environ.get("RTS_OPS_PORT", "9100"))  # and the next ones
 GATEWAYS = 2
+PORT = port_setting("RTS_PORT", 8080)
+SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
+OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # and the next ones
 
 Accountctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -75,6 +78,7 @@ def services() -> Iterator[Service]:
             "GATEWAY_LISTEN": f"127.0.0.1:{PORT}",
             "GATEWAY_REUSE_PORT": "yes",
             "GATEWAY_OPS_LISTEN": ops,
+            "GATEWAY_SPOOL_DIR": str(SPOOL),  # what a killed gateway held, the next one adopts
         }
         yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)
 
@@ -86,7 +90,8 @@ def database_env() -> dict[str, str]:
 
 def start_processes() -> None:
     """Bring up everything that does not run; on failure stop what this call started."""
-    for folder in (VAR, RUN, LOG, SECRETS):
+    check_ports()
+    for folder in (VAR, RUN, LOG, SPOOL, SECRETS):
         folder.mkdir(mode=0o700, exist_ok=True)
     if not DB_KEY.exists():
         write_private(DB_KEY, secrets.token_hex(32))
@@ -106,11 +111,24 @@ def start_processes() -> None:
         raise
 
 
+def check_ports() -> None:
+    """Refuse ports that belong to somebody else, before anything starts."""
+    absent = [service.name for service in services() if running_pid(service.name) is None]
+    gateways = [f"gateway-{number}" for number in range(1, GATEWAYS + 1)]
+    if set(gateways) <= set(absent):  # one that runs already shares its port with the next
+        check_free(PORT, variable="RTS_PORT")
+    if "simulator" in absent:
+        check_free(SIMULATOR_PORT, variable="RTS_SIMULATOR_PORT")
+    for port, name in enumerate(("accountd", *gateways), start=OPS_PORT):
+        if name in absent:
+            check_free(port, variable="RTS_OPS_PORT")
+
+
 def migrate() -> None:
     """Create the database or bring it to the newest schema."""
     done = subprocess.run(
         [str(BIN / "accountd"), "migrate"],
-        env={**os.environ, **database_env()}, capture_output=True, text=True, check=False,
+        env=environment(database_env()), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise ClusterError(done.stderr.strip())
@@ -120,8 +138,9 @@ def migrate() -> None:
 def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run accountctl beside the processes."""
     return subprocess.run(
-        [str(BIN / "accountctl"), *arguments], capture_output=True, text=True, check=False
-    )
+        [str(BIN / "accountctl"), *arguments],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 # --- containers -----------------------------------------------------------------------------------
@@ -146,8 +165,14 @@ def has_engine() -> bool:
 
 def start_containers() -> None:
     """Build and start docker-compose.yml."""
-    VAR.mkdir(mode=0o700, exist_ok=True)
     env = dict(os.environ)
+    if key_file := env.get("OPENAI_API_KEY_FILE"):
+        raise ClusterError(
+            "OPENAI_API_KEY_FILE does not reach the containers, whose user could not read it;"
+            f' run env -u OPENAI_API_KEY_FILE OPENAI_API_KEY="$(cat {key_file})" make up,'
+            " or RTS_ENGINE=process make up"
+        )
+    VAR.mkdir(mode=0o700, exist_ok=True)
     if env.get("OPENAI_API_KEY"):
         env.setdefault("OPENAI_BASE_URL", "https://api.openai.com/v1")
     say("docker compose up (the first build takes a few minutes)")

@@ -33,4 +33,13 @@ ctl usage "$account"
 ctl account show "$account"
 ctl audit
 docker compose ps
+
+# The image holds nothing of the machine that built it, and the spool is the gateways' own.
+found=$(docker compose exec -T -u 0 gateway find / -xdev -not -path '/proc/*' \
+    \( -name db.key -o -name cluster.env -o -name '*.jsonl' -o -name '*.db' -o -name compose_check.sh \))
+if [ -n "$found" ]; then echo "in the image: $found" >&2; exit 1; fi
+docker compose exec -T gateway sh -c 'touch "$GATEWAY_SPOOL_DIR/check" && rm "$GATEWAY_SPOOL_DIR/check"'
+mode=$(docker compose exec -T gateway stat -c '%U %a' /var/spool/rts)
+if [ "$mode" != "rts 700" ]; then echo "the spool belongs to $mode" >&2; exit 1; fi
+
 if docker compose logs 2>&1 | grep -F "$key"; then echo "a key stands in a log" >&2; exit 1; fi

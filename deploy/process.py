@@ -12,16 +12,25 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 BIN = Path(sys.executable).parent
 VAR = Path("var")  # relative: the path of a Unix socket holds at most 107 bytes
-RUN, LOG = VAR / "run", VAR / "log"
+RUN, LOG, SPOOL = VAR / "run", VAR / "log", VAR / "spool"
 
 READY_S = 30.0
-STOP_S = 30.0
+# A gateway may need 30 s to stop: 2 x 10 s for responses to finish, 5 s for the close handshake
+# and 5 s to hand its usage over. One that is killed before that loses what it holds.
+STOP_S = 45.0
 SHOWN_LOG_LINES = 12
+
+# The project's own variables, which ``make up`` decides by itself: one that happens to be exported
+# (another database, a log level) must not reach the services. The provider's (OPENAI_…) are kept.
+DECIDED_HERE = ("DB_", "ACCOUNTD_", "GATEWAY_", "SIMULATOR_", "LOG_LEVEL", "LOG_FORMAT")
 
 
 class ClusterError(Exception):
@@ -47,27 +56,55 @@ class Service:
         if running_pid(self.name) is not None:
             return False
         with self.log.open("ab") as log:
+            log_from = log.seek(0, os.SEEK_END)
             process = subprocess.Popen(
                 [str(BIN / self.command[0]), *self.command[1:]],
-                env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=environment(self.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        write_private(
-            pid_file(self.name), json.dumps({"pid": process.pid, "started": started(process.pid)})
-        )
+        known = {"pid": process.pid, "started": started(process.pid), "log_from": log_from}
+        write_private(pid_file(self.name), json.dumps(known))
         return True
 
     def wait_ready(self) -> None:
-        """Wait for its probe; raises ``ClusterError`` with the end of its log."""
+        """Wait until it says so itself and its probe agrees; raises ``ClusterError``.
+
+        A probe alone proves nothing: whoever holds that port may answer it, another cluster even.
+        """
         deadline = time.monotonic() + READY_S
-        while not answers(self.probe):
-            if running_pid(self.name) is None or time.monotonic() > deadline:
-                tail = self.log.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
-                raise ClusterError(
-                    f"{self.name} did not become ready; the end of {self.log}:\n    "
-                    + "\n    ".join(tail)
-                )
+        while (is_alive := running_pid(self.name) is not None) and time.monotonic() < deadline:
+            if self.has_said_ready() and answers(self.probe):
+                return
             time.sleep(0.05)
+        what = "did not become ready" if is_alive else "ended"
+        tail = self.logged().splitlines()[-SHOWN_LOG_LINES:]
+        lines = "\n    ".join(tail or ["(nothing)"])
+        raise ClusterError(f"{self.name} {what}; the end of {self.log}:\n    {lines}")
+
+    def has_said_ready(self) -> bool:
+        """Whether its line ``ready …`` is in the log."""
+        return any(line.startswith("ready ") for line in self.logged().splitlines())
+
+    def logged(self) -> str:
+        """What it has written since it was last started."""
+        try:
+            log_from = int(remembered(self.name).get("log_from", 0))
+            return self.log.read_bytes()[log_from:].decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def environment(decided: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """What a program of the cluster inherits: everything but ours, and what was ``decided``.
+
+    An empty variable of the provider counts as absent: ``OPENAI_API_KEY_FILE=`` names no file.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(DECIDED_HERE) and (value or not name.startswith("OPENAI_"))
+    }
+    return {**inherited, **decided}
 
 
 def pid_file(name: str) -> Path:
@@ -84,14 +121,22 @@ def started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
+def remembered(name: str) -> dict[str, Any]:
+    """What the pid file of a service says; empty when there is none."""
+    try:
+        known: dict[str, Any] = json.loads(pid_file(name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known
+
+
 def running_pid(name: str) -> int | None:
     """The pid of a service that we started and that still runs."""
-    try:
-        known = json.loads(pid_file(name).read_text())
-    except (OSError, ValueError):
+    known = remembered(name)
+    if known.get("started") is None:
         return None
     pid = int(known["pid"])
-    return pid if known["started"] is not None and started(pid) == known["started"] else None
+    return pid if started(pid) == known["started"] else None
 
 
 def stop(name: str) -> bool:

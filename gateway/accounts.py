@@ -14,6 +14,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from gateway import tasks
 from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
 from shared.errors import UnreachableError
@@ -88,16 +89,11 @@ class Accounts:
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
-        self._tasks = [
-            self._loop.create_task(self._receive()),
-            self._loop.create_task(self._ping()),
-        ]
+        self._tasks = [tasks.start(self._receive()), tasks.start(self._ping())]
 
     async def close(self) -> None:
         """Stop; whoever still waits is told that accountd is unreachable."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.stop(self._tasks)
         for pending in self._pending.values():
             pending.cancel()
         self._socket.close()

@@ -17,19 +17,21 @@ from gateway.spool_keeper import SpoolKeeper
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
+from shared.metrics import Metrics
 from shared.ops import OpsServer
 from shared.transport import LINGER_MS
 
 log = structlog.get_logger()
 
 BACKLOG: Final = 1024
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 async def run(config: GatewayConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; everything that was metered is handed over before the end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     listener = _listen(config)
     keeper = _open_spool(config)
@@ -46,7 +48,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     usage.start()
     provider = OpenAI(base_url=config.openai_base_url, api_key=config.openai_api_key)
     gateway = Gateway(accounts=accounts, usage=usage, provider=provider)
-    ops = _open_ops(config, gateway)
+    ops = _open_ops(config, gateway, usage)
     server = await loop.create_server(gateway.make_leg, sock=listener, backlog=BACKLOG)
     _announce(listener, ops)
     await stop.wait()
@@ -66,7 +68,15 @@ async def run(config: GatewayConfig) -> ExitCode:
         fate = "the next gateway sends it" if keeper else "lost: there is no spool"
         log.error("usage not delivered", batches=unsettled, fate=fate)
     log.info("stopped")
+    _ignore_signals(loop)
     return ExitCode.NOT_NOW if unsettled else ExitCode.DONE
+
+
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Everything is done: a second SIGTERM must not turn a clean exit into a killed process."""
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:
@@ -100,10 +110,11 @@ def _listen(config: GatewayConfig) -> socket.socket:
     return listener
 
 
-def _open_ops(config: GatewayConfig, gateway: Gateway) -> OpsServer | None:
+def _open_ops(config: GatewayConfig, gateway: Gateway, usage: UsageSender) -> OpsServer | None:
     if config.ops_listen is None:
         return None
-    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready)
+    metrics = Metrics([*gateway.metrics(), *usage.metrics()])
+    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready, metrics=metrics)
 
 
 def _announce(listener: socket.socket, ops: OpsServer | None) -> None:

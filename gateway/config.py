@@ -32,17 +32,15 @@ class GatewayConfig:
 def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     """Check all settings; raises one ``ConfigError`` that names every mistake."""
     checker = Checker(settings)
-    api_key = checker.secret("OPENAI_API_KEY")
-    if not api_key:
-        checker.problem("OPENAI_API_KEY: found nothing; set it, or OPENAI_API_KEY_FILE")
-    elif not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+    api_key = checker.secret("OPENAI_API_KEY", advice="set it, or OPENAI_API_KEY_FILE")
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         checker.problem("OPENAI_API_KEY: expected printable ASCII without spaces")
     loaded = GatewayConfig(
         listen=checker.value("GATEWAY_LISTEN", config.address),
         reuse_port=checker.value("GATEWAY_REUSE_PORT", config.one_of("yes", "no")) == "yes",
         ops_listen=checker.optional("GATEWAY_OPS_LISTEN", config.address),
         openai_base_url=checker.value("OPENAI_BASE_URL", config.websocket_url),
-        openai_api_key=api_key or "",
+        openai_api_key=api_key,
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),

@@ -5,11 +5,15 @@ recognised, and a damaged middle is seen, counted and stepped over::
 
     segment  = "RTSJ" version(1) producer(16)  record*
     record   = mark(4) length(u32) crc32(u32) body            CRC over length and body
-    body     = "M" number(u64) payload                        one response, metered
+    body     = "B" sequence(u64) number(u64)     where the numbering stood when the segment began
+             | "M" number(u64) payload                        one response, metered
              | "S" sequence(u64) count(u32) number(u64)* payload     a message, sealed
 
 ``payload`` is what travels on the wire (``shared.wire``). ``number`` counts the producer's metered
 responses; a sealed message names those that it covers. All integers are big endian.
+
+A segment begins with a ``BaseRecord``: what is missing at the end of the segment before it is seen
+by it, although it looks like a torn tail there, and what was removed from the front is not missed.
 """
 
 import struct
@@ -26,8 +30,17 @@ _FRAME: Final = struct.Struct(">4sII")
 _LENGTH: Final = struct.Struct(">I")
 _METERED: Final = struct.Struct(">cQ")
 _SEALED: Final = struct.Struct(">cQI")
+_BASE: Final = struct.Struct(">cQQ")
 HEADER_BYTES: Final = len(_MAGIC) + PRODUCER_BYTES
 RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 8 * RESPONSES_PER_BATCH_MAX + 64
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecord:
+    """The highest message and the highest response that earlier segments hold, or held."""
+
+    sequence: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class SealedRecord:
     at: int = 0
 
 
-Record = MeteredRecord | SealedRecord
+Record = BaseRecord | MeteredRecord | SealedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,11 @@ def encode_header(producer: bytes) -> bytes:
     """What a segment starts with."""
     assert len(producer) == PRODUCER_BYTES
     return _MAGIC + producer
+
+
+def encode_base(sequence: int, number: int) -> bytes:
+    """The first record of a segment."""
+    return _framed(_BASE.pack(b"B", sequence, number))
 
 
 def encode_metered(number: int, payload: bytes) -> bytes:
@@ -132,6 +150,9 @@ def _next_record(segment: bytes, at: int) -> int:
 
 def _parse(body: bytes, at: int) -> Record | None:
     tag, size = body[:1], len(body)
+    if tag == b"B" and size == _BASE.size:
+        _, sequence, number = _BASE.unpack(body)
+        return BaseRecord(sequence, number)
     if tag == b"M" and size >= _METERED.size:
         _, number = _METERED.unpack_from(body)
         return MeteredRecord(number, body[_METERED.size :])

@@ -59,6 +59,10 @@ IN_FLIGHT_MAX: Final = 1_000
 RESEND_S: Final = 1.0
 RESEND_S_MAX: Final = 15.0
 RESEND_JITTER: Final = 0.25
+# Tries to read a message from the spool, with the same pauses, before it counts as lost: about a
+# minute and a half. A disk that fails for a moment must not cost usage; one that fails for good
+# must not hold back what is behind.
+LOAD_TRIES_MAX: Final = 10
 
 # --- the spool -----------------------------------------------------------------------------------
 

@@ -11,13 +11,15 @@ from enum import Enum, auto
 
 from gateway.limits import (
     IN_FLIGHT_MAX,
+    LOAD_TRIES_MAX,
+    OUTBOX_BATCHES_MAX,
     RESEND_JITTER,
     RESEND_S,
     RESEND_S_MAX,
 )
 from shared.wire import PRODUCER_BYTES, InvalidUsage, Watermark, encode_envelope, encode_usage
 
-# What a spool still has of a message that was durable once; None when it has it no more.
+# What a spool still has of a message; None when it has it no more. It may raise ``OSError``.
 Load = Callable[[int], bytes | None]
 
 
@@ -54,6 +56,7 @@ class Outbox:
         self.acknowledged = 0
         self.last_sequence = recovered_through or 0
         self.is_waiting = recovered_through is not None
+        self.resends = 0
         self._chance = chance
         self._load = load
         self._held: dict[int, bytes] = {}
@@ -61,6 +64,7 @@ class Outbox:
         self._sent_through = self.last_sequence
         self._next = 1
         self._attempts = 0
+        self._load_tries = 0
         self._resend_at: float | None = None
 
     def __len__(self) -> int:
@@ -79,8 +83,13 @@ class Outbox:
         return self.last_sequence
 
     def skip_to(self, sequence: int) -> None:
-        """Number on from ``sequence``: a recovered journal lost messages that were applied."""
+        """Number on from ``sequence``: a recovered journal lost messages that were applied.
+
+        A number that no journal can have lost so many messages for is left to ``heard`` to refuse.
+        """
         assert self.is_waiting
+        if sequence > self.last_sequence + OUTBOX_BATCHES_MAX:
+            return
         self.last_sequence = self._sent_through = max(self.last_sequence, sequence)
 
     def release(self, through: int) -> None:
@@ -89,14 +98,27 @@ class Outbox:
         self._released_through = max(self._released_through, through)
 
     def take(self, now: float) -> list[bytes] | None:
-        """The frames to send now, or None. Call ``sent`` when the socket took them."""
+        """The frames to send now, or None. Call ``sent`` when the socket took them.
+
+        A message that cannot be read from the spool is tried again later: what is sent in its place
+        can never be taken back.
+        """
         if self.is_waiting:
             return None
         if self._resend_at is not None and now >= self._resend_at:
             self._go_back()
+        elif self._resend_at is not None and self._load_tries:
+            return None
         if self._next > min(self._released_through, self.acknowledged + IN_FLIGHT_MAX):
             return None
-        return encode_envelope(self.producer, self._next, self._payload(self._next))
+        try:
+            payload = self._payload(self._next)
+        except OSError:
+            self._load_tries += 1
+            self._resend_at = now + self._patience_s()
+            return None
+        self._load_tries = 0
+        return encode_envelope(self.producer, self._next, payload)
 
     def sent(self, now: float) -> None:
         """The socket took what ``take`` returned."""
@@ -157,6 +179,7 @@ class Outbox:
         self._resend_at = now + self._patience_s() if is_in_flight else None
 
     def _go_back(self) -> None:
+        self.resends += int(self._next > self.acknowledged + 1)
         self._next = self.acknowledged + 1
         self._attempts += 1
         self._resend_at = None
@@ -169,7 +192,8 @@ class Outbox:
         held = self._held.get(sequence)
         if held is not None:
             return held
-        return self._load(sequence) or _LOST
+        is_hopeless = self._load_tries >= LOAD_TRIES_MAX
+        return (None if is_hopeless else self._load(sequence)) or _LOST
 
 
 # Stands in for a message that accountd had, lost, and that nobody holds any more. Without it the

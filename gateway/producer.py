@@ -45,7 +45,9 @@ class Producer:
         # The caller has brought what was found to the disk itself.
         spool.synced(through)
         producer = cls(outbox, spool)
-        producer._has_ended = spool.recovered.last_payload == END
+        producer._has_ended = spool.recovered.has_removed_its_end or (
+            spool.recovered.last_payload == END
+        )
         return producer
 
     @property
@@ -100,7 +102,7 @@ class Producer:
 
     def end(self, *, now: float) -> None:
         """Say that nothing follows. Raises ``OSError`` like ``seal``."""
-        if not self._has_ended and self.outbox.last_sequence:
+        if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
             self._has_ended = True
             self.seal(END, now=now)
 

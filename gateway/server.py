@@ -29,6 +29,7 @@ from gateway.routing import Target, route, split_target
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
 from shared.errors import UnreachableError
+from shared.metrics import Metric
 from shared.ops import Health
 
 log = structlog.get_logger()
@@ -53,6 +54,7 @@ class Gateway:
         self._departure = asyncio.Event()  # a client, a session or a task is gone
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
+        self._responses = self._tokens = self._estimates = 0
 
     # --- health -----------------------------------------------------------------------------------
 
@@ -69,6 +71,27 @@ class Gateway:
         if not self._accounts.may_grant:
             return Health(False, "accountd unreachable")
         return Health(True)
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_sessions", "gauge", "Sessions that have not ended.",
+                lambda: len(self._sessions),
+            ),
+            Metric(
+                "rts_gateway_responses", "counter", "Metered responses of ended sessions.",
+                lambda: self._responses,
+            ),
+            Metric(
+                "rts_gateway_tokens", "counter", "Metered tokens of ended sessions.",
+                lambda: self._tokens,
+            ),
+            Metric(
+                "rts_gateway_estimates", "counter",
+                "Responses whose usage the provider never reported.", lambda: self._estimates,
+            ),
+        ]  # fmt: skip
 
     # --- for client legs --------------------------------------------------------------------------
 
@@ -203,6 +226,9 @@ class Gateway:
 
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)
+        self._responses += session.recorder.responses
+        self._tokens += session.recorder.tokens
+        self._estimates += session.recorder.estimates
         self._departure.set()
 
     def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:

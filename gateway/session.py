@@ -74,7 +74,7 @@ class Session:
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
         self._provider_family = provider_family
-        self._recorder = recorder
+        self.recorder = recorder
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
         self._opened_at = now
@@ -89,7 +89,7 @@ class Session:
     def provider_sink(self) -> ToClient:
         """Who gets the provider's frames; held by the provider's leg alone, so it can be cut."""
         assert self._client is not None
-        return ToClient(self._recorder, self._client, self.provider_ended)
+        return ToClient(self.recorder, self._client, self.provider_ended)
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Session:
         client, self._provider, self._dialling = self._client, provider, None
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
-        client.sink = ToProvider(self._recorder, provider, self.client_ended)
+        client.sink = ToProvider(self.recorder, provider, self.client_ended)
         self._log.info("provider connected")
         if waiting is not None:
             waiting.release(provider)
@@ -162,12 +162,12 @@ class Session:
 
     def check(self, now: float) -> None:
         """Called every second: whatever has a deadline."""
-        self._recorder.send_due(now)
+        self.recorder.send_due(now)
         if self._provider is not None and self._draining_since is not None:
             self._check_drain(self._provider, now - self._draining_since)
         if self._provider is not None:
             self._provider.check(now)
-        if self._leave_by is not None and (now > self._leave_by or not self._recorder.in_flight):
+        if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")
         elif now - self._opened_at > SESSION_S_MAX:
             self.close_client(GOING_AWAY, "session is too old")
@@ -181,7 +181,7 @@ class Session:
             return
         client.sink, client.feeder = Nobody(), None
         client.resume_reading()
-        self._recorder.flush()
+        self.recorder.flush()
         if self._provider is None:
             if self._dialling is not None:
                 self._dialling.cancel()
@@ -191,16 +191,16 @@ class Session:
         self._drain(self._provider)
 
     def _drain(self, provider: ProviderLeg) -> None:
-        provider.sink = ToMeter(self._recorder, on_idle=self._drained, on_end=self.provider_ended)
+        provider.sink = ToMeter(self.recorder, on_idle=self._drained, on_end=self.provider_ended)
         provider.feeder = None
         provider.resume_reading()
         self._draining_since = asyncio.get_running_loop().time()
         provider.end_message()
-        for cancel in self._provider_family.cancel_events(self._recorder.in_flight):
+        for cancel in self._provider_family.cancel_events(self.recorder.in_flight):
             provider.send_event(cancel)
 
     def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
-        in_flight = len(self._recorder.in_flight)
+        in_flight = len(self.recorder.in_flight)
         if in_flight and age_s > DRAIN_S:
             self._log.warning("drain timed out", in_flight=in_flight)
             provider.abort()
@@ -229,12 +229,12 @@ class Session:
             return
         self._move(State.ENDED)
         self._client = self._provider = self._waiting = None
-        self._recorder.finish()
+        self.recorder.finish()
         self._log.info(
             "session ended",
-            responses=self._recorder.responses,
-            tokens=self._recorder.tokens,
-            estimates=self._recorder.estimates,
+            responses=self.recorder.responses,
+            tokens=self.recorder.tokens,
+            estimates=self.recorder.estimates,
         )
         self._on_ended(self)
 

@@ -10,6 +10,7 @@ The spool owns no file and no clock: it writes through a ``Store`` and takes ``n
 in seconds.
 """
 
+import contextlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ from typing import Final, Protocol
 
 from gateway.journal import (
     HEADER_BYTES,
+    BaseRecord,
     Damage,
     MeteredRecord,
+    SealedRecord,
+    encode_base,
     encode_header,
     encode_metered,
     encode_sealed,
@@ -83,6 +87,12 @@ class Recovered:
         """Whether the journal has holes."""
         return bool(self.damaged_bytes or self.missing_sequences or self.missing_numbers)
 
+    @property
+    def has_removed_its_end(self) -> bool:
+        """Whether everything that was sealed was removed: ``prune`` does so after the end only."""
+        is_bare = not (self.last_payload or self.unsealed or self.is_damaged)
+        return is_bare and self.last_sequence > 0
+
 
 class Spool:
     """The journal of ``producer``. After a failed write it goes on in a new segment."""
@@ -93,6 +103,7 @@ class Spool:
         self._segments: list[Segment] = []
         self._next_segment = 1
         self._current: Segment | None = None
+        self._is_over = False
         self._last_number = 0
         self._open_numbers: set[int] = set()
         self._covers: dict[int, Sequence[int]] = {}  # of messages that may not be on the disk yet
@@ -136,7 +147,10 @@ class Spool:
             del self._covers[sequence]
 
     def payload(self, sequence: int) -> bytes | None:
-        """A sealed message, also one that is durable; None when it is not there any more."""
+        """A sealed message, also one that is durable; None when it is not there any more.
+
+        Raises ``OSError`` when it is there and cannot be read now.
+        """
         index = sequence - self._first_sequence
         if not 0 <= index < len(self._places) or not self._places[index]:
             return None
@@ -145,7 +159,7 @@ class Spool:
             head = self._store.read_at(number, start, 12)
             size = 12 + int.from_bytes(head[4:8], "big")
             found = read_sealed(self._store.read_at(number, start, size))
-        except OSError:
+        except FileNotFoundError:
             return None
         return found.payload if found is not None and found.sequence == sequence else None
 
@@ -154,21 +168,26 @@ class Spool:
 
         They are kept for ``keep_s`` and up to ``keep_bytes`` in all. The oldest go first and
         without a gap: were a seal to vanish before what it covers, a recovery would charge that
-        again. Returns how many were removed.
+        again. Until ``close`` the last segment with a seal stays: a recovery that knew no sequence
+        could not tell what is new from what was charged. Returns how many were removed.
         """
         self._close_aged(now)
         needed_from = min(
             [*self._open_numbers, *(n for covers in self._covers.values() for n in covers)],
             default=self._last_number + 1,
         )
+        told_by = None if self._is_over else self.sealed_through or None
         removed, excess = 0, self.size - keep_bytes
         for segment in self._segments[:]:
-            is_needed = segment.last_sequence > through or segment.last_number >= needed_from
+            is_needed = (
+                segment.last_sequence > through
+                or segment.last_number >= needed_from
+                or segment.last_sequence == told_by
+            )
             is_kept = now - segment.closed_at < keep_s and excess <= 0
             if segment is self._current or is_needed or is_kept:
                 break
-            self._store.remove(segment.number)
-            self._segments.remove(segment)
+            self._remove(segment)
             self._forget(segment)
             excess -= segment.size
             removed += 1
@@ -179,10 +198,9 @@ class Spool:
         self._open(now)
 
     def close(self, now: float) -> None:
-        """No more records follow: the last segment may be pruned like the others."""
-        if self._current is not None:
-            self._current.closed_at = now
-            self._current = None
+        """The producer is over: no more records follow, and every segment may be pruned."""
+        self._is_over = True
+        self._close_current(now)
 
     @property
     def is_empty(self) -> bool:
@@ -198,35 +216,52 @@ class Spool:
         try:
             self._store.append(segment.number, record)
         except OSError:
-            self.close(now)  # whatever stands there now is a torn tail
+            self._close_current(now)  # whatever stands there now is a torn tail
             raise
         segment.size += len(record)
         return segment
 
     def _open(self, now: float) -> Segment:
-        self.close(now)
-        segment = Segment(self._next_segment, opened_at=now, size=HEADER_BYTES)
+        self._close_current(now)
+        start = encode_header(self.producer) + encode_base(self.sealed_through, self._last_number)
+        segment = Segment(self._next_segment, opened_at=now, size=len(start))
         self._next_segment += 1
         self._segments.append(segment)
         self._current = segment
         try:
-            self._store.append(segment.number, encode_header(self.producer))
+            self._store.append(segment.number, start)
         except OSError:
-            self.close(now)
+            self._close_current(now)
+            # A full disk is probed every second: what came to be of the file must not pile up.
+            with contextlib.suppress(OSError):
+                self._remove(segment)
             raise
         return segment
 
+    def _remove(self, segment: Segment) -> None:
+        """Remove a segment; one that is not there any more, or never came to be, too."""
+        with contextlib.suppress(FileNotFoundError):
+            self._store.remove(segment.number)
+        self._segments.remove(segment)
+
+    def _close_current(self, now: float) -> None:
+        if self._current is not None:
+            self._current.closed_at = now
+            self._current = None
+
     def _close_aged(self, now: float) -> None:
         if self._current is not None and now - self._current.opened_at > SEGMENT_S_MAX:
-            self.close(now)
+            self._close_current(now)
 
     def _place(self, segment: Segment, sequence: int, start: int) -> None:
-        if not self._places:
-            self._first_sequence = sequence
-        while self.sealed_through < sequence - 1:
-            self._places.append(0)  # lost by the disk
+        self._miss_through(sequence - 1)
         self._places.append(segment.number << _OFFSET_BITS | start)
         segment.last_sequence = sequence
+
+    def _miss_through(self, sequence: int) -> None:
+        """Messages that must have been sealed and are not there: the disk lost them."""
+        while self.sealed_through < sequence:
+            self._places.append(0)
 
     def _forget(self, segment: Segment) -> None:
         """A segment is gone: its messages cannot be found any more."""
@@ -239,44 +274,73 @@ class Spool:
 
     def _recover(self, now: float) -> Recovered:
         """Read what is there. It raises ``OSError`` when that is impossible."""
-        found = Recovered()
-        noted: set[int] = set()
-        covered: set[int] = set()
+        reading = _Reading()
         for number, written_at in self._store.segments():
             segment = Segment(number, written_at, closed_at=min(written_at, now))
             self._segments.append(segment)
             self._next_segment = number + 1
-            self._read_segment(segment, found, noted, covered)
-        self._count_holes(found, noted, covered)
+            self._read_segment(segment, reading)
+        found = reading.found
+        self._last_number = reading.last_number
         self._open_numbers = set(found.unsealed)
         found.last_sequence = self.sealed_through
+        found.missing_sequences = sum(1 for place in self._places if not place)
+        found.missing_numbers = reading.missing_numbers()
         return found
 
-    def _read_segment(
-        self, segment: Segment, found: Recovered, noted: set[int], covered: set[int]
-    ) -> None:
+    def _read_segment(self, segment: Segment, reading: "_Reading") -> None:
         data = self._store.read(segment.number)
         segment.size = len(data)
-        if data and not has_header(data, self.producer):
-            found.damaged_bytes += len(data) if len(data) >= HEADER_BYTES else 0
-            return
+        if len(data) >= HEADER_BYTES and not has_header(data, self.producer):
+            reading.found.damaged_bytes += HEADER_BYTES  # each record has a check of its own
         for record in read_records(data):
             if isinstance(record, Damage):
-                found.damaged_bytes += record.size
+                reading.found.damaged_bytes += record.size
+            elif isinstance(record, BaseRecord):
+                self._continue_from(record, reading)
             elif isinstance(record, MeteredRecord):
-                noted.add(record.number)
-                found.unsealed[record.number] = record.payload
                 segment.last_number = record.number
-            elif record.sequence > self.sealed_through or not self._places:
-                found.last_payload = record.payload
+                reading.note(record)
+            elif record.sequence > self.sealed_through:
                 self._place(segment, record.sequence, record.at)
-                covered.update(record.covers)
-                for number in record.covers:
-                    found.unsealed.pop(number, None)
+                reading.seal(record)
 
-    def _count_holes(self, found: Recovered, noted: set[int], covered: set[int]) -> None:
+    def _continue_from(self, base: BaseRecord, reading: "_Reading") -> None:
+        """The first segment says what was removed before it, the others what should be there."""
+        if reading.base is None:
+            reading.base = base
+            if not self._places:
+                self._first_sequence = base.sequence + 1
+        self._miss_through(base.sequence)
+        reading.last_number = max(reading.last_number, base.number)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a recovery gathers from segment to segment."""
+
+    found: Recovered = field(default_factory=Recovered)
+    base: BaseRecord | None = None
+    last_number: int = 0
+    noted: set[int] = field(default_factory=set)
+    covered: set[int] = field(default_factory=set)
+
+    def note(self, record: MeteredRecord) -> None:
+        """A response stands in the journal."""
+        self.noted.add(record.number)
+        self.last_number = max(self.last_number, record.number)
+        self.found.unsealed[record.number] = record.payload
+
+    def seal(self, record: SealedRecord) -> None:
+        """It is in a message."""
+        self.found.last_payload = record.payload
+        self.covered.update(record.covers)
+        self.last_number = max(self.last_number, *record.covers, 0)
+        for number in record.covers:
+            self.found.unsealed.pop(number, None)
+
+    def missing_numbers(self) -> int:
         """Responses are noted without a gap: one that is neither there nor covered was lost."""
-        self._last_number = max(noted | covered, default=0)
-        expected = range(min(noted, default=0), max(noted, default=-1) + 1)
-        found.missing_numbers = sum(1 for n in expected if n not in noted and n not in covered)
-        found.missing_sequences = sum(1 for place in self._places if not place)
+        floor = self.base.number if self.base is not None else min(self.noted, default=1) - 1
+        expected = range(floor + 1, self.last_number + 1)
+        return sum(1 for n in expected if n not in self.noted and n not in self.covered)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway import spool_files
+from gateway import spool_files, tasks
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
 from gateway.outbox import Outbox
 from gateway.producer import Producer
@@ -68,13 +68,13 @@ class SpoolKeeper:
         self._followers: Followers | None = None
         self._released: Callable[[], None] = lambda: None
         self.is_failing = False
+        self.adoptions = 0
         log.info("producer started", producer=name.hex(), spool=True)
 
     def start(self, followers: Followers, *, released: Callable[[], None]) -> None:
         """Begin to look for orphans; ``released`` is called when messages may be sent."""
         self._followers, self._released = followers, released
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._sync()), loop.create_task(self._adopt())]
+        self._tasks = [tasks.start(self._sync()), tasks.start(self._adopt())]
 
     def producers(self) -> Iterator[Producer]:
         """Our own producer and the adopted ones."""
@@ -110,9 +110,7 @@ class SpoolKeeper:
 
     async def close(self) -> None:
         """Leave the journals as they are; a folder without segments is removed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.stop(self._tasks)
         for producer in self.producers():
             assert producer.spool is not None
             store = self._stores[producer.outbox.producer]
@@ -203,6 +201,7 @@ class SpoolKeeper:
         producer = Producer.recovered(spool, chance=random.random)
         self._stores[producer.outbox.producer] = store
         self._adopted.append(producer)
+        self.adoptions += 1
         assert self._followers is not None
         self._followers.follow(producer)
 

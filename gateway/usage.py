@@ -25,6 +25,7 @@ from gateway.producer import Producer
 from gateway.spool_keeper import SpoolKeeper
 from gateway.watermarks import Watermarks
 from shared import transport
+from shared.metrics import Metric
 from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class UsageSender:
         self._socket.connect(usage_endpoint)
         self._keeper = keeper
         self._in_memory: Producer | None = None
+        self.messages_sent = 0  # resends included
         self._timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         if keeper is None:
@@ -115,6 +117,44 @@ class UsageSender:
         """Whether the bound of what may wait is reached."""
         return len(self) >= OUTBOX_BATCHES_MAX
 
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_outbox_batches", "gauge",
+                "Messages that are not known to be durable.", self.__len__,
+            ),
+            Metric(
+                "rts_gateway_messages_sent", "counter",
+                "Usage messages pushed to accountd, resends included.",
+                lambda: self.messages_sent,
+            ),
+            Metric(
+                "rts_gateway_resends", "counter",
+                "Times that sending began again at the watermark.",
+                lambda: sum(p.outbox.resends for p in self._producers()),
+            ),
+            Metric(
+                "rts_gateway_watermarks_ignored", "counter",
+                "Watermarks that were stale or beyond what was sent.",
+                lambda: self._watermarks.ignored,
+            ),
+            Metric(
+                "rts_gateway_spool_failing", "gauge",
+                "1 while the spool cannot be written: no new sessions, usage in memory only.",
+                lambda: int(self.sends_at_once),
+            ),
+            Metric(
+                "rts_gateway_spool_bytes", "gauge", "Bytes in the spool that this process owns.",
+                lambda: sum(p.spool.size for p in self._producers() if p.spool is not None),
+            ),
+            Metric(
+                "rts_gateway_spools_adopted", "counter",
+                "Journals taken over from processes that ended.",
+                lambda: self._keeper.adoptions if self._keeper is not None else 0,
+            ),
+        ]  # fmt: skip
+
     # --- the end ----------------------------------------------------------------------------------
 
     async def close(self, deadline_s: float) -> int:
@@ -169,6 +209,7 @@ class UsageSender:
             except zmq.Again:
                 return False
             outbox.sent(now)
+            self.messages_sent += 1
         return True
 
     def _producers(self) -> Iterator[Producer]:

@@ -14,6 +14,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
+from gateway import tasks
 from gateway.accounts import Accounts
 from gateway.outbox import Heard
 from gateway.producer import Producer
@@ -49,7 +50,8 @@ class Watermarks:
         self._producers: dict[bytes, Producer] = {}
         self._asked = asyncio.Event()
         self._news = asyncio.Event()
-        self._ignored: tuple[bytes, int, int] | None = None
+        self._reported: tuple[bytes, int, int] | None = None
+        self.ignored = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._socket = context.socket(zmq.SUB)
         transport.configure(self._socket)
@@ -63,16 +65,14 @@ class Watermarks:
     def start(self) -> None:
         """Begin to listen and to ask."""
         self._tasks = [
-            self._loop.create_task(self._receive()),
-            self._loop.create_task(self._watch_connection()),
-            self._loop.create_task(self._ask_when_asked()),
+            tasks.start(self._receive()),
+            tasks.start(self._watch_connection()),
+            tasks.start(self._ask_when_asked()),
         ]
 
     async def close(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.stop(self._tasks)
         self._pushed_by.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)
@@ -183,7 +183,8 @@ class Watermarks:
                 log.info("accountd was started anew", **fields)
             case Heard.STALE | Heard.FORGED:
                 self.ask()
+                self.ignored += 1
                 ignored = (watermark.producer, watermark.epoch, watermark.applied_through)
-                if ignored != self._ignored:  # announcements repeat themselves
-                    self._ignored = ignored
+                if ignored != self._reported:  # announcements repeat themselves
+                    self._reported = ignored
                     log.warning("watermark ignored", reason=heard.name.lower(), **fields)

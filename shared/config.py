@@ -84,16 +84,22 @@ class Checker:
         raw = self._settings.get(name.lower())
         return None if raw is None or raw == "" else self._parsed(name, raw, parse)
 
-    def secret(self, name: str) -> str | None:
-        """The text of ``NAME``, or of the file that ``NAME_FILE`` names; None when neither is set.
+    def secret(self, name: str, *, advice: str) -> str:
+        """The text of ``NAME``, or of the file that ``NAME_FILE`` names.
 
-        Never shown in a message. Secrets have no command-line option: arguments are public.
+        What is wrong is noted once, here: two sources, an unreadable file, or nothing (then with
+        ``advice``, which says what to set), and the answer is an empty text. Never shown in a
+        message. Secrets have no command-line option: arguments are public.
         """
         try:
-            return read_secret(name)
+            text = read_secret(name)
         except ConfigError as exc:
             self.problem(str(exc))
-            return None
+            return ""
+        if not text:
+            found = "nothing" if text is None else "an empty key"
+            self.problem(f"{name}: found {found}; {advice}")
+        return text or ""
 
     def problem(self, line: str) -> None:
         """Note a mistake that only shows between settings."""
@@ -113,8 +119,11 @@ class Checker:
 
 
 def read_secret(name: str) -> str | None:
-    """The secret ``name`` from its variable or its ``_FILE``; raises ``ConfigError``."""
-    text, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    """The secret ``name`` from its variable or its ``_FILE``; raises ``ConfigError``.
+
+    An empty ``_FILE`` names no file: compose cannot leave a variable out, only leave it empty.
+    """
+    text, path = os.environ.get(name), os.environ.get(f"{name}_FILE") or None
     if text is not None and path is not None:
         raise ConfigError(f"{name} and {name}_FILE are both set; keep one")
     if path is None:

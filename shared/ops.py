@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz`` on a port of their own, in a thread of their own.
+"""``/healthz``, ``/readyz`` and ``/metrics`` on a port of their own, in a thread of their own.
 
 Both daemons use it. A probe must be answered while the daemon's only thread commits or relays, so
 the answers come from callbacks that read plain values and never wait.
@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from shared.config import Address
 from shared.errors import ConfigError
+from shared.metrics import Metrics
 
 REQUEST_TIMEOUT_S: Final = 5
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,12 @@ class OpsServer:
     """An HTTP server for probes. Start it once the daemon serves; close it last."""
 
     def __init__(
-        self, listen: Address, *, live: Callable[[], Health], ready: Callable[[], Health]
+        self,
+        listen: Address,
+        *,
+        live: Callable[[], Health],
+        ready: Callable[[], Health],
+        metrics: Metrics,
     ) -> None:
         """Bind ``listen``; raises ``ConfigError`` when the port is taken."""
         routes = {"/healthz": live, "/readyz": ready}
@@ -46,12 +53,18 @@ class OpsServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                probe = routes.get(self.path.partition("?")[0])
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    self._answer(200, METRICS_TYPE, metrics.render())
+                    return
+                probe = routes.get(path)
                 health = probe() if probe else Health(False, "unknown path")
                 status = 404 if probe is None else 200 if health.is_ok else 503
-                body = health.to_json()
+                self._answer(status, "application/json", health.to_json())
+
+            def _answer(self, status: int, kind: str, body: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

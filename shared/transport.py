@@ -5,12 +5,13 @@ queued, whatever LINGER says, so whoever makes it terminates it.
 """
 
 import os
+import socket as unix
 from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
-from shared.errors import ConfigError
+from shared.errors import AlreadyRunningError, ConfigError
 from shared.wire import MESSAGE_BYTES_MAX
 
 # Messages that one socket holds for a peer that is away or slow. Past it a send is refused and the
@@ -40,12 +41,15 @@ def configure(socket: "zmq.Socket[Any]") -> None:
 
 
 def bind(socket: "zmq.Socket[Any]", endpoint: str) -> None:
-    """Bind ``socket``; an ``ipc://`` path is private to this user. Raises ``ConfigError``.
+    """Bind ``socket``; an ``ipc://`` path is private to this user.
 
-    ZeroMQ makes the socket file with mode 0755, so its folder is made 0700 first.
+    ZeroMQ makes the socket file with mode 0755, so its folder is made 0700 first. Raises
+    ``ConfigError``, and ``AlreadyRunningError`` when somebody listens there.
     """
     if endpoint.startswith("ipc://"):
-        make_private_folder(Path(endpoint.removeprefix("ipc://")).parent)
+        path = Path(endpoint.removeprefix("ipc://"))
+        make_private_folder(path.parent)
+        _refuse_if_somebody_listens(path)
     previous = os.umask(0o077)
     try:
         socket.bind(endpoint)
@@ -56,6 +60,20 @@ def bind(socket: "zmq.Socket[Any]", endpoint: str) -> None:
         ) from exc
     finally:
         os.umask(previous)
+
+
+def _refuse_if_somebody_listens(path: Path) -> None:
+    """ZeroMQ would take the path over from whoever listens there, without a word to either."""
+    with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:  # there is no file, or it was left by a process that ended
+            return
+    raise AlreadyRunningError(
+        f"another process listens on ipc://{path}",
+        hint="stop it first, or choose another endpoint",
+    )
 
 
 def make_private_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ import uvloop
 
 from shared import config, logs
 from simulator.reply import Pace
-from simulator.server import Provider, UsageLog, run
+from simulator.server import EventLog, Provider, run
 
 
 @click.group()
@@ -22,6 +22,10 @@ def cli() -> None:
     "--usage-log", default="var/usage.jsonl", show_default=True,
     help="Every usage that is sent, as JSON lines.",
 )  # fmt: skip
+@click.option(
+    "--abandoned-log",
+    help="Responses that were begun and whose response.done did not get out, as JSON lines.",
+)
 @click.option("--audio-log", help="A folder for the audio that each session was sent (raw PCM).")
 @click.option(
     "--pace", default=2.5, show_default=True, type=click.FloatRange(0, 1000),
@@ -29,7 +33,13 @@ def cli() -> None:
 )  # fmt: skip
 @click.option("--api-key", envvar="SIMULATOR_API_KEY", help="Take only this key; any when absent.")
 def serve(
-    listen: str, usage_log: str, audio_log: str | None, pace: float, api_key: str | None
+    *,
+    listen: str,
+    usage_log: str,
+    abandoned_log: str | None,
+    audio_log: str | None,
+    pace: float,
+    api_key: str | None,
 ) -> None:
     """Speak OpenAI Realtime until SIGTERM."""
     checker = config.Checker({"listen": listen})
@@ -39,7 +49,10 @@ def serve(
     path = Path(usage_log)
     provider = Provider(
         pace=Pace(factor=pace),
-        usage_log=UsageLog(path),
+        usage_log=EventLog(path, option="--usage-log"),
+        abandoned_log=(
+            EventLog(Path(abandoned_log), option="--abandoned-log") if abandoned_log else None
+        ),
         audio_log=Path(audio_log) if audio_log else None,
         api_key=api_key,
     )

@@ -1,7 +1,9 @@
 """Makes one response: spoken, written or a tool call, at the provider's order and pace."""
 
 import asyncio
+import copy
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,7 +33,11 @@ class Pace:
 
 
 class Reply:
-    """One response in the making. ``cancel`` may be called at any time."""
+    """One response in the making: ``begin``, ``generate``, then ``done`` makes response.done.
+
+    ``cancel`` may be called at any time. ``began_at`` is the Unix time at which response.created
+    was sent; None before.
+    """
 
     def __init__(
         self,
@@ -44,7 +50,7 @@ class Reply:
         send: Send,
         on_audio: Callable[[bytes], None],
     ) -> None:
-        self._session = session
+        self._session = copy.deepcopy(session)  # an update counts from the next response on
         self._conversation = conversation
         self._wanted = wanted
         self._pace = pace
@@ -56,17 +62,26 @@ class Reply:
         self._made = Tokens()
         self._history = conversation.tokens
         self._cached_before = cached_before
+        self._has_failed = False
         self.id = make_id("resp")
-        self.input_tokens = 0
+        self.began_at: float | None = None
 
     def cancel(self, reason: str) -> None:
         """Stop generating: ``client_cancelled`` or ``turn_detected``."""
         self._reason = self._reason or reason
         self._cancelled.set()
 
-    async def run(self) -> Event:
-        """Send all events up to, but not including, response.done, which is returned."""
-        await self._send(events.event("response.created", response=self._body("in_progress", None)))
+    def fail(self) -> None:
+        """Something broke: what was generated so far is all there will be."""
+        self._has_failed = True
+
+    async def begin(self) -> None:
+        """Send response.created."""
+        await self._send(events.event("response.created", response=self._body("in_progress")))
+        self.began_at = time.time()
+
+    async def generate(self) -> None:
+        """Send everything between response.created and response.done."""
         tool = self._tool()
         if tool is not None:
             await self._call(tool)
@@ -74,9 +89,16 @@ class Reply:
             await self._speak()
         else:
             await self._write()
-        counted = usage(self._history, self._made, cached_before=self._cached_before)
-        self.input_tokens = counted["input_tokens"]
-        return events.event("response.done", response=self._body(self._status, counted))
+
+    @property
+    def usage(self) -> Event:
+        """What the response has cost so far."""
+        return usage(self._history, self._made, cached_before=self._cached_before)
+
+    def done(self, reported: Event | None) -> Event:
+        """The response.done, with ``reported`` as its usage."""
+        body = self._body(self._status, details=self._details, reported=reported)
+        return events.event("response.done", response=body)
 
     # --- the three kinds --------------------------------------------------------------------------
 
@@ -243,20 +265,29 @@ class Reply:
 
     @property
     def _status(self) -> str:
-        if not self._is_cut:
-            return "completed"
-        return "incomplete" if self._reason == "max_output_tokens" else "cancelled"
+        if self._has_failed:
+            return "failed"
+        if self._is_cut:
+            return "incomplete" if self._reason == "max_output_tokens" else "cancelled"
+        return "completed"
+
+    @property
+    def _details(self) -> Event | None:
+        if self._has_failed:
+            return {"type": "failed", "error": {"type": "server_error", "code": "server_error"}}
+        return {"type": self._status, "reason": self._reason} if self._is_cut else None
 
     @property
     def _modalities(self) -> list[str]:
         found = self._wanted.get("output_modalities") or self._session["output_modalities"]
         return [str(name) for name in found]
 
-    def _body(self, status: str, counted: Event | None) -> Event:
-        details = {"type": status, "reason": self._reason} if self._is_cut else None
+    def _body(
+        self, status: str, *, details: Event | None = None, reported: Event | None = None
+    ) -> Event:
         return events.response(
             self._session, self.id, self._conversation.id,
-            status=status, details=details, output=list(self._output), usage=counted,
+            status=status, details=details, output=list(self._output), usage=reported,
             modalities=self._modalities, metadata=self._wanted.get("metadata"),
         )  # fmt: skip
 

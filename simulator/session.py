@@ -1,17 +1,22 @@
-"""One session of the simulated OpenAI Realtime: client events in, server events out."""
+"""One session of the simulated OpenAI Realtime: client events in, server events out.
+
+Once ``response.created`` was sent, ``response.done`` follows, whatever happens to the reply; only a
+client that leaves, and a fault that was asked for, keep it back. What was generated then is noted
+as abandoned.
+"""
 
 import asyncio
 import base64
-import binascii
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from simulator import openai_events as events
-from simulator.audio import BYTES_PER_S, AudioBuffer, Heard, VoiceSettings, milliseconds
+from simulator.audio import AudioBuffer, Heard, VoiceSettings, milliseconds
+from simulator.client_events import ClientError, check, decode, event_id
 from simulator.conversation import Conversation, Item, client_item, spoken_item
+from simulator.faults import Faults
 from simulator.openai_events import Event, make_id
 from simulator.reply import Pace, Reply, Send
 from simulator.tokens import transcription_usage
@@ -19,35 +24,36 @@ from simulator.tokens import transcription_usage
 log = structlog.get_logger()
 
 COMMIT_MS_MIN: Final = 100
-UsageSink = Callable[[Event], None]
+Sink = Callable[[Event], None]
 Handler = Callable[[Event], Awaitable[None]]
 
 
-class ClientError(Exception):
-    """The client asked for something that cannot be; it hears an error event."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.param = param
-
-
 class Session:
-    """The state of one connection. ``send`` writes an event; ``log_usage`` notes what was sent."""
+    """The state of one connection.
+
+    ``send`` writes an event, ``hang_up`` closes the connection with a code. ``log_usage`` notes
+    what was sent, ``log_abandoned`` which response was begun and could not be reported.
+    """
 
     def __init__(
         self,
         *,
         model: str,
         pace: Pace,
+        faults: Faults,
         send: Send,
-        log_usage: UsageSink,
+        hang_up: Callable[[int], Awaitable[None]],
+        log_usage: Sink,
+        log_abandoned: Sink,
         on_audio: Callable[[bytes], None],
         session_id: str,
     ) -> None:
         self._send = send
+        self._hang_up = hang_up
         self._pace = pace
+        self._faults = faults
         self._log_usage = log_usage
+        self._log_abandoned = log_abandoned
         self._on_audio = on_audio
         self._session = events.default_session(session_id, model)
         self._conversation = Conversation()
@@ -75,21 +81,15 @@ class Session:
 
     async def receive(self, text: str | bytes) -> None:
         """Serve one message of the client."""
-        event_id = None
+        name = None
         try:
-            message = _parse(text)
-            event_id = message.get("event_id")
-            handler = self._handlers.get(str(message.get("type")))
-            if handler is None:
-                known = ", ".join(self._handlers)
-                shown = str(message.get("type"))[:80]
-                raise ClientError(
-                    "invalid_value", f"Invalid value: '{shown}'. Supported values: {known}.", "type"
-                )
-            await handler(message)
+            message = decode(text)
+            name = event_id(message)
+            check(message)
+            await self._handlers[message["type"]](message)
         except ClientError as exc:
             await self._send(
-                events.error(str(exc), code=exc.code, param=exc.param, client_event_id=event_id)
+                events.error(str(exc), code=exc.code, param=exc.param, client_event_id=name)
             )
 
     async def close(self) -> None:
@@ -101,21 +101,12 @@ class Session:
     # --- session and items ------------------------------------------------------------------------
 
     async def _update(self, message: Event) -> None:
-        wanted = message.get("session")
-        if not isinstance(wanted, dict):
-            raise ClientError(
-                "missing_required_parameter", "Missing required parameter: 'session'.", "session"
-            )
         fixed = {"id", "object", "model", "expires_at"}  # a session's model never changes
-        _merge(self._session, {k: v for k, v in wanted.items() if k not in fixed})
+        _merge(self._session, {k: v for k, v in message["session"].items() if k not in fixed})
         await self._send(events.event("session.updated", session=self._session))
 
     async def _create_item(self, message: Event) -> None:
-        wanted = message.get("item")
-        if not isinstance(wanted, dict) or "type" not in wanted:
-            raise ClientError(
-                "missing_required_parameter", "Missing required parameter: 'item'.", "item"
-            )
+        wanted = message["item"]
         if wanted.get("id") in self._conversation.items:
             raise ClientError(
                 "item_create_duplicate_item_id", f"Item '{wanted['id']}' exists.", "item.id"
@@ -146,23 +137,22 @@ class Session:
         truncated = events.event(
             "conversation.item.truncated",
             item_id=item.id,
-            content_index=int(message.get("content_index", 0)),
-            audio_end_ms=int(message.get("audio_end_ms", 0)),
+            content_index=message.get("content_index", 0),
+            audio_end_ms=message.get("audio_end_ms", 0),
         )
         await self._send(truncated)
 
     def _find(self, message: Event, code: str) -> Item:
-        item = self._conversation.items.get(str(message.get("item_id")))
+        item = self._conversation.items.get(message["item_id"])
         if item is None:
-            raise ClientError(code, f"Item '{message.get('item_id')}' does not exist.", "item_id")
+            raise ClientError(code, f"Item '{message['item_id']}' does not exist.", "item_id")
         return item
 
     # --- audio in ---------------------------------------------------------------------------------
 
     @property
     def _input_format(self) -> str:
-        found = str(self._session["audio"]["input"]["format"]["type"])
-        return found if found in BYTES_PER_S else "audio/pcm"
+        return str(self._session["audio"]["input"]["format"]["type"])
 
     @property
     def _voice(self) -> VoiceSettings | None:
@@ -171,7 +161,7 @@ class Session:
     async def _append(self, message: Event) -> None:
         try:
             data = base64.b64decode(message["audio"], validate=True)
-        except (KeyError, TypeError, ValueError, binascii.Error) as exc:
+        except ValueError as exc:
             raise ClientError("invalid_value", "Expected base64 audio.", "audio") from exc
         voice = self._voice
         while heard := self._buffer.append(data, voice, self._input_format):
@@ -201,7 +191,8 @@ class Session:
             )
         )
         await self._take_speech(self._speech_item_id)
-        if voice is not None and voice.creates_response:
+        is_stuck = self._faults.is_done_withheld and self._reply is not None
+        if voice is not None and voice.creates_response and not is_stuck:
             await self._finish_reply()
             self._start_reply({})
 
@@ -255,10 +246,11 @@ class Session:
                 "conversation_already_has_active_response",
                 f"Conversation already has an active response in progress: {self._reply.id}.",
             )
-        wanted = message.get("response")
-        self._start_reply(wanted if isinstance(wanted, dict) else {})
+        self._start_reply(message.get("response") or {})
 
     async def _cancel_response(self, _message: Event) -> None:
+        if self._faults.is_cancel_ignored:
+            return
         if self._reply is None:
             raise ClientError(
                 "response_cancel_not_active", "Cancellation failed: no active response found."
@@ -279,44 +271,49 @@ class Session:
         self._replying = asyncio.get_running_loop().create_task(self._run_reply(reply))
 
     async def _run_reply(self, reply: Reply) -> None:
+        is_reported = False
         try:
-            done = await reply.run()
+            await reply.begin()
+            async with asyncio.timeout(self._faults.close_after_s):
+                await self._generate(reply)
             # From here on the client may ask for the next response, as with the real provider.
-            self._reply, self._cached_before = None, reply.input_tokens
+            self._reply, self._cached_before = None, reply.usage["input_tokens"]
+            done = reply.done(self._faults.reported(reply.usage))
             await self._send(done)
-            body = done["response"]
-            self._log_usage(
-                {
-                    "kind": "response",
-                    "response_id": reply.id,
-                    "status": body["status"],
-                    "usage": body["usage"],
-                }
-            )
+            is_reported = True
+            told = {name: done["response"][name] for name in ("status", "usage")}
+            self._log_usage({"kind": "response", "response_id": reply.id, **told})
             await self._send(events.rate_limits())
+        except TimeoutError:
+            assert self._faults.close_code is not None
+            await self._hang_up(self._faults.close_code)
         except ConnectionError:
             pass  # the client is gone; what it did not get is not in the log
-        except Exception:
-            log.exception("reply failed")
         finally:
             if self._reply is reply:
                 self._reply = None
+            if reply.began_at is not None and not is_reported:
+                self._log_abandoned(
+                    {"response_id": reply.id, "began_at": reply.began_at, "usage": reply.usage}
+                )
+
+    async def _generate(self, reply: Reply) -> None:
+        """Everything between response.created and response.done."""
+        try:
+            await reply.generate()
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("reply failed")
+            reply.fail()
+        if self._faults.is_done_withheld:
+            await asyncio.Event().wait()  # until the client leaves: close() cancels it
 
     async def _finish_reply(self) -> None:
         """Wait until a response that was cut has said so."""
         if self._reply is not None and self._replying is not None:
             self._reply.cancel("turn_detected")
             await asyncio.gather(self._replying)
-
-
-def _parse(text: str | bytes) -> Event:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
-        raise ClientError("invalid_json", "The event was not a JSON object.")
-    return message
 
 
 def _merge(into: Any, new: Mapping[str, Any]) -> None:

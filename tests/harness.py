@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 START_S = 30.0
-STOP_S = 30.0
+STOP_S = 45.0  # a gateway may drain for 25 s and hand over for 5
 SETTLE_S = 20.0
 BIN = Path(sys.executable).parent
 

@@ -69,6 +69,14 @@ REFUSED = [
     (("account", "topup", "taken", "0"), 1, "expected an integer from 1"),
     (("account", "topup", "taken", "-5"), 1, "expected an integer from 1"),
     (("account", "topup", "taken", str(2**63)), 1, "expected an integer from 1"),
+    (("account", "topup", "taken", "9" * 20), 2, f"amount: found {'9' * 20}, expected an integer"),
+    (("account", "topup", "taken", "-" + "9" * 20), 2, "expected an integer of 64 bits"),
+    (("account", "create", "--email", "new", "--tokens", "9" * 20), 2, "tokens: found 999"),
+    (("account", "list", "--limit", "9" * 20), 2, "limit: found 999"),
+    (("account", "show", "caf\udce9"), 2, r"account_id: found 'caf\udce9', expected UTF-8 text"),
+    (("key", "create", "taken", "--label", "\udce9"), 2, "label: found"),
+    (("key", "create", "taken", "--label", "x" * 70_000), 2, "expected at most 65,536 bytes"),
+    (("--accountd-rpc-endpoint", "ipc://\udce9", "audit"), 2, "expected UTF-8 text"),
     (("account", "topup", "taken", "many"), 2, "not a valid integer"),
     (("account", "create", "--email", "new", "--id", "taken"), 1, "already_exists"),
     (("account", "create", "--email", "new", "--plan", "Gold"), 1, "expected Free, Pro"),
@@ -77,6 +85,12 @@ REFUSED = [
     (("key", "create", "taken", "--label", "x", "--expires", "soon"), 1, "expected a date"),
     (("key", "revoke", "rsliv…00000"), 1, "not_found"),
     (("usage", "nobody"), 1, "not_found"),
+    (("rejected", "list", "--limit", "0"), 1, "expected an integer from 1"),
+    (("rejected", "show", "1"), 1, "not_found"),
+    (("rejected", "show", "-1"), 2, "No such option"),
+    (("rejected", "retry", "1"), 1, "no such rejected usage"),
+    (("rejected", "retry", "0"), 1, "expected integers from 1"),
+    (("rejected", "retry"), 2, "Missing argument"),
     (("fly",), 2, "No such command"),
 ]
 
@@ -98,6 +112,7 @@ def test_refusals_are_one_line(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Usage: ") or len(done.stderr.splitlines()) == 1
     assert taken.accountctl("account", "show", "taken") == before
 
 

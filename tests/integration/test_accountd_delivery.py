@@ -122,6 +122,8 @@ def test_the_watermark_is_announced_once_it_is_durable(running: Cluster, gateway
     gateway.send(1, 2, 4)
     heard = gateway.wait_for(2)
     assert heard.producer == PRODUCER
+    # The message beyond the gap may be in the next group.
+    eventually(lambda: running.accountctl("usage", "acct")["totals"]["total_tokens"] == 7)
     assert running.accountd is not None
     running.accountd.stop(signal.SIGKILL)  # nothing that was announced may be lost by this
     running.start_accountd()
@@ -161,7 +163,7 @@ def test_watermarks_are_repeated(gateway: Gateway) -> None:
         heard = gateway.heard()
         assert heard is not None
         assert heard.applied_through == 1
-    assert 1.0 < time.monotonic() - started < 3.0
+    assert 1.0 < time.monotonic() - started < HEARD_S
 
 
 def test_sync_answers_what_pub_would_have_said(running: Cluster, gateway: Gateway) -> None:

@@ -2,13 +2,21 @@
 
 import hashlib
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Cluster, cluster_folder
+import zmq
+from harness import Cluster, cluster_folder, eventually
 from sqlcipher3 import dbapi2 as sqlcipher
+from websockets.sync.client import connect
+
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+EXIT_S = 20.0
 
 
 @pytest.fixture
@@ -102,6 +110,26 @@ def older_schema(cluster: Cluster) -> None:
     connection.close()
 
 
+def damage(cluster: Cluster, table: str) -> None:
+    """Flip a byte in the middle of the first page of ``table``."""
+    connection = open_with_key(cluster)
+    query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    (page,) = connection.execute(query, (table,)).fetchone()
+    (page_bytes,) = connection.execute("PRAGMA cipher_page_size").fetchone()
+    connection.close()
+    place = (page - 1) * int(page_bytes) + int(page_bytes) // 2
+    with (cluster.folder / "accounts.db").open("r+b") as file:
+        file.seek(place)
+        (byte,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+def damaged_page(cluster: Cluster) -> None:
+    """A page that is read at the start, and not the first one."""
+    damage(cluster, "schema_migration")
+
+
 STARTS = [
     (remove_database, 78, "no database at"),
     (empty_file, 78, "no database at"),
@@ -112,6 +140,7 @@ STARTS = [
     (unreadable_key_file, 78, "DB_ENCRYPTION_KEY_FILE: cannot read"),
     (plain_file, 78, "is a plain SQLite file"),
     (garbage, 78, "the key does not open"),
+    (damaged_page, 78, "is damaged (SQLITE_CORRUPT) (restore it"),
     (newer_schema, 78, "newer schema; unknown here: 0099_future"),
     (older_schema, 78, "run: accountd migrate"),
 ]
@@ -140,6 +169,60 @@ def test_one_daemon_per_database(prepared: Cluster, command: str) -> None:
     done = prepared.run("accountd", command)
     assert done.returncode == 73
     assert "another accountd owns" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def ask_for_audit(cluster: Cluster) -> None:
+    """A report, on the reader thread."""
+    assert cluster.run("accountctl", "audit").returncode != 0
+
+
+def send_usage(cluster: Cluster) -> None:
+    """A batch, on the writer."""
+    batch = UsageBatch("acct", "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.setsockopt(zmq.LINGER, 1_000)
+        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+        push.send_multipart(encode_envelope(os.urandom(16), 1, encode_usage(batch)))
+
+
+@pytest.mark.parametrize("meet", [ask_for_audit, send_usage])
+def test_a_damaged_page_ends_the_daemon_when_it_is_met(
+    prepared: Cluster, meet: Callable[[Cluster], None]
+) -> None:
+    """A start does not read the whole file; whoever meets the page later, the daemon exits 78."""
+    prepared.start_accountd()
+    prepared.create_account("acct")
+    send_usage(prepared)
+    eventually(lambda: prepared.usage_rows("acct"))
+    assert prepared.accountd is not None
+    prepared.accountd.stop()
+    damage(prepared, "usage_metrics")
+    daemon = prepared.start_accountd()
+    meet(prepared)
+    assert daemon.process.wait(EXIT_S) == 78
+    log = daemon.log.read_text()
+    assert "is damaged (SQLITE_CORRUPT)" in log.splitlines()[-1]
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_folder_that_cannot_be_written(prepared: Cluster, command: str) -> None:
+    """A read-only disk: one line, 78, and no daemon that would fail at its first commit."""
+    disk = prepared.folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        shutil.copy(prepared.folder / "accounts.db", disk)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        done = prepared.run("accountd", command, DB_PATH=str(disk / "accounts.db"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert done.returncode == 78
+    assert "DB_PATH: cannot create" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -179,9 +262,24 @@ def test_sockets_are_private(prepared: Cluster) -> None:
     public.mkdir(mode=0o755)
     assert prepared.accountd is not None
     prepared.accountd.stop()
-    done = prepared.run("accountd", "serve", ACCOUNTD_USAGE_ENDPOINT=f"ipc://{public}/usage.sock")
+    for name in ("USAGE", "RPC", "EVENTS"):
+        setting = {f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{public}/a.sock"}
+        done = prepared.run("accountd", "serve", **setting)
+        assert done.returncode == 78
+        assert "expected 0700" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_all_mistakes_in_the_settings_are_reported_together(prepared: Cluster) -> None:
+    """One line names each setting, what was found and what was expected."""
+    done = prepared.run(
+        "accountd", "serve",
+        ACCOUNTD_EVENTS_ENDPOINT="tcp://192.0.2.1:5000", ACCOUNTD_CHARGE_ESTIMATES="maybe",
+    )  # fmt: skip
     assert done.returncode == 78
-    assert "expected 0700" in done.stderr
+    assert "ACCOUNTD_EVENTS_ENDPOINT: found 'tcp://192.0.2.1:5000'" in done.stderr
+    assert "ACCOUNTD_CHARGE_ESTIMATES: found 'maybe', expected one of yes, no" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 ORIGINAL = """
@@ -209,7 +307,10 @@ ORIGINAL = """
     INSERT INTO usage_metrics (account_id, session_id, provider, input_tokens, output_tokens,
         total_tokens) VALUES ('old', 's', 'openai', 30, 10, 40);
     INSERT INTO sessions (account_id, session_id, type, data) VALUES ('old', 's', 'CONV', 'hi');
+    INSERT INTO api_keys (key_hash, account_id, key_indicator, label)
+        VALUES ('KEY_HASH', 'old', 'rsliv…00000', 'from before');
 """
+OLD_KEY = "rslive_v1_" + "0" * 48
 
 
 @pytest.mark.parametrize("passphrase", ["it's a passphrase", "ab" * 32])
@@ -224,7 +325,8 @@ def test_a_database_of_the_original_system_opens_in_place(
     connection = sqlcipher.connect(str(prepared.folder / "accounts.db"))
     quoted = passphrase.replace("'", "''")
     connection.execute(f"PRAGMA key = '{quoted}'")
-    connection.executescript(ORIGINAL)
+    key_hash = hashlib.sha256(OLD_KEY.encode()).hexdigest()
+    connection.executescript(ORIGINAL.replace("KEY_HASH", key_hash))
     connection.close()
 
     assert prepared.run("accountd", "serve").returncode == 78
@@ -238,3 +340,10 @@ def test_a_database_of_the_original_system_opens_in_place(
     assert prepared.audit()["ok"]
     prepared.accountctl("account", "topup", "old", "100")
     assert prepared.audit()["ok"]
+    (listed,) = prepared.accountctl("key", "list", "old")["keys"]
+    assert (listed["label"], listed["key_hash"]) == ("from before", key_hash)
+    prepared.start_simulator()
+    gateway = prepared.start_gateway()
+    url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&rs_key={OLD_KEY}"
+    with connect(url, max_size=None) as client:
+        assert '"session.created"' in str(client.recv(timeout=10))

@@ -6,13 +6,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from deploy.process import started
+from deploy.ports import check_free
+from deploy.process import ClusterError, started
 from deploy.snippet import snippet_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,18 +30,22 @@ class Clone:
     folder: Path
     env: dict[str, str]
 
-    def make(self, target: str) -> "subprocess.CompletedProcess[str]":
-        """Run a target."""
+    def make(self, target: str, **exported: str) -> "subprocess.CompletedProcess[str]":
+        """Run a target, with more exported variables."""
         # The test's own environment serves: making one takes a minute, and .ci/run does that.
         stamp = ["VENV=" + str(VENV), "-o", str(VENV / ".installed")]
         return subprocess.run(
-            ["make", *stamp, target], cwd=self.folder, env=self.env,
+            ["make", *stamp, target], cwd=self.folder, env={**self.env, **exported},
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
 
     def pids(self) -> dict[str, str]:
         """Service to pid file content."""
         return {p.stem: p.read_text() for p in (self.folder / "var" / "run").glob("*.json")}
+
+    def log(self, service: str) -> str:
+        """What a service has written so far."""
+        return (self.folder / "var" / "log" / f"{service}.log").read_text()
 
 
 def free_ports(count: int) -> list[int]:
@@ -81,6 +89,26 @@ def clone() -> Iterator[Clone]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def answering() -> Iterator[str]:
+    """The address of a probe that says 200 to everybody."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/readyz"
+        server.shutdown()
+        thread.join()
+
+
 def test_up_twice_talk_and_down(clone: Clone) -> None:
     """The cluster comes up, the printed program works as printed, and nothing is left behind."""
     first = clone.make("up")
@@ -119,12 +147,119 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
     assert "nothing was running" in clone.make("down").stdout
 
 
-def test_a_taken_port_is_one_clear_line(clone: Clone) -> None:
-    """Somebody else listens there: it says so, and stops what it had started."""
+TAKEN = [
+    ("RTS_PORT", 0, False),
+    ("RTS_PORT", 0, True),
+    ("RTS_SIMULATOR_PORT", 1, False),
+    ("RTS_OPS_PORT", 2, False),
+    ("RTS_OPS_PORT", 4, True),
+]
+
+
+@pytest.mark.parametrize(("variable", "offset", "shares"), TAKEN)
+def test_a_taken_port_is_one_clear_line(
+    clone: Clone, variable: str, offset: int, shares: bool
+) -> None:
+    """Somebody listens there, even one who would share: who, which variable, nothing started."""
+    port = int(clone.env["RTS_PORT"]) + offset
     with socket.socket() as other:
-        other.bind(("127.0.0.1", int(clone.env["RTS_PORT"])))
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shares)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
+        other.bind(("127.0.0.1", port))
         other.listen()
         done = clone.make("up")
     assert done.returncode != 0
-    assert f"cannot listen on 127.0.0.1:{clone.env['RTS_PORT']}" in done.stderr
-    assert clone.pids() == {}
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("make up:")]
+    assert f"cannot listen on 127.0.0.1:{port}: taken by pid {os.getpid()} (" in line
+    assert line.endswith(f"choose another port with {variable}")
+    assert not (clone.folder / "var").exists()
+
+
+def test_a_port_that_was_just_left_is_free() -> None:
+    """Connections of the last cluster in TIME_WAIT do not keep the next one away."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = int(server.getsockname()[1])
+        with pytest.raises(ClusterError):
+            check_free(port, variable="RTS_PORT")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()  # who closes first waits
+            assert client.recv(1) == b""
+    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+        plain.bind(("127.0.0.1", port))
+    check_free(port, variable="RTS_PORT")
+
+
+PROBED = """
+import sys
+from deploy import process
+process.READY_S = 2.0
+for folder in (process.RUN, process.LOG):
+    folder.mkdir(parents=True)
+service = process.Service("other", (sys.executable, "-uc", sys.argv[2]), sys.argv[1])
+service.log.write_text("ready as it was yesterday\\n")
+service.start()
+try:
+    service.wait_ready()
+finally:
+    process.stop("other")
+"""
+PROGRAMS = [
+    ("print('no luck')", "other ended; the end of var/log/other.log:\n    no luck"),
+    ("import time; print('busy'); time.sleep(60)", "other did not become ready; the end of"),
+    ("import time; print('ready now'); time.sleep(60)", None),
+]
+
+
+@pytest.mark.parametrize(("program", "complaint"), PROGRAMS)
+def test_a_service_is_ready_when_it_says_so(
+    clone: Clone, program: str, complaint: str | None
+) -> None:
+    """A probe that another cluster answers proves nothing, nor does an old line in the log."""
+    with answering() as url:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBED, url, program], cwd=clone.folder, env=clone.env,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == (1 if complaint else 0), done.stderr
+    assert (complaint or "") in done.stderr
+
+
+EXPORTED = {
+    "DB_ENCRYPTION_KEY": "0" * 64, "DB_PATH": "/nowhere/accounts.db", "LOG_LEVEL": "warn",
+    "LOG_FORMAT": "soup", "GATEWAY_LISTEN": "x", "GATEWAY_TLS_CERT": "/nowhere",
+    "ACCOUNTD_RPC_ENDPOINT": "ipc:///nowhere/rpc.sock", "ACCOUNTD_USAGE_ENDPOINT": "soup",
+    "SIMULATOR_API_KEY": "sk-another", "OPENAI_API_KEY": "", "OPENAI_API_KEY_FILE": "",
+}  # fmt: skip
+
+
+def test_exported_variables_do_not_matter(clone: Clone) -> None:
+    """Variables of another experiment, for every program that make up runs."""
+    done = clone.make("up", **EXPORTED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    talk = subprocess.run(
+        [sys.executable, "-c", snippet_of(done.stdout)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert talk.returncode == 0, talk.stderr + clone.log("gateway-1")
+    assert (clone.folder / "var" / "spool").stat().st_mode & 0o777 == 0o700
+    assert clone.make("up", **EXPORTED).stdout.count("is already running") == 4
+
+
+@pytest.mark.parametrize("port", ["soup", "0", "-1", "70000"])
+def test_a_port_that_is_none_is_one_line(clone: Clone, port: str) -> None:
+    """What was found and what was expected."""
+    done = clone.make("up", RTS_PORT=port)
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"RTS_PORT: found '{port}', expected a port from 1 to 65000\n")
+
+
+def test_a_key_file_is_refused_for_containers(clone: Clone) -> None:
+    """It would be ignored there: one line says so and what to do."""
+    done = clone.make("up", RTS_ENGINE="docker", OPENAI_API_KEY_FILE="/home/me/key")
+    assert done.returncode != 0
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("make up:")]
+    assert "OPENAI_API_KEY_FILE does not reach the containers" in line
+    assert 'OPENAI_API_KEY="$(cat /home/me/key)" make up' in line

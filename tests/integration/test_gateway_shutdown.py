@@ -111,7 +111,7 @@ async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
 
 
 SETTINGS = [
-    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found nothing"),
+    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found an empty key"),
     ({"GATEWAY_LISTEN": "nowhere"}, "GATEWAY_LISTEN: found 'nowhere', expected HOST:PORT"),
     ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL: found 'ftp://x', expected ws://"),
     ({"ACCOUNTD_RPC_ENDPOINT": "tcp://0.0.0.0:5"}, "expected a loopback address"),
@@ -140,13 +140,63 @@ def test_all_mistakes_are_reported_together() -> None:
 
 
 async def test_a_draining_gateway_takes_nobody(fresh: Cluster) -> None:
-    """After SIGTERM the door is closed while the last response plays."""
+    """After SIGTERM newcomers, and the load balancer, hear 503 while the last response plays."""
     key = fresh.create_account("late")
     query = f"?model=gpt-realtime&reply_ms=4000&rs_key={key}"
     async with connect(fresh.url + query, max_size=None) as socket:
         await speak(socket)
         fresh.gateways[0].process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(eventually, lambda: "draining" in fresh.gateways[0].log.read_text())
-        with pytest.raises((InvalidStatus, OSError)):
+        with pytest.raises(InvalidStatus) as refused:
             await connect(fresh.url + query)
+        assert refused.value.response.status_code == 503
+        assert "Retry-After" in refused.value.response.headers
+        with pytest.raises(InvalidStatus) as probed:
+            await connect(f"ws://{fresh.address}/readyz")
+        assert probed.value.response.status_code == 503
         socket.transport.abort()
+    assert await asyncio.to_thread(fresh.gateways[0].stop) == 0
+
+
+async def talk_until_closed(url: str) -> None:
+    """Ask for responses until the gateway says goodbye."""
+    async with connect(url, max_size=None) as socket:
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await socket.send(json.dumps({"type": "response.create"}))
+                await until_done(socket)
+    assert socket.close_code == 1001
+
+
+async def test_sigterm_twice_under_load_loses_nothing(fresh: Cluster) -> None:
+    """Twenty sessions talk when the gateway is told to stop, and told again: all is charged."""
+    key = fresh.create_account("busy")
+    url = f"{fresh.url}?model=gpt-realtime&pace=20&reply_ms=3000&rs_key={key}"
+    talking = [asyncio.create_task(talk_until_closed(url)) for _ in range(20)]
+    await asyncio.to_thread(eventually, lambda: len(fresh.usage_sent()) > 20)
+    for _ in range(2):
+        fresh.gateways[0].process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*talking)
+    assert await asyncio.to_thread(fresh.gateways[0].stop) == 0
+    sent = [entry["usage"]["total_tokens"] for entry in fresh.usage_sent()]
+    assert sum(row["total_tokens"] for row in fresh.usage_rows("busy")) == sum(sent)
+    audit = fresh.audit()
+    assert audit["ok"]
+    assert audit["producers"]["complete"] == 1, "it said where it ended"
+
+
+async def test_gateways_on_one_port_leave_it_to_the_others(fresh: Cluster) -> None:
+    """With a shared port a draining gateway closes its door at once: its neighbour answers."""
+    first = fresh.start_gateway(GATEWAY_REUSE_PORT="yes")
+    address = first.field("listen")
+    second = fresh.start_gateway(GATEWAY_REUSE_PORT="yes", GATEWAY_LISTEN=address)
+    key = fresh.create_account("shared")
+    url = f"ws://{address}/v1/realtime?model=gpt-realtime&pace=0&rs_key={key}"
+    first.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(eventually, lambda: "draining" in first.log.read_text())
+    for _ in range(10):
+        async with connect(url, max_size=None) as socket:
+            await socket.recv()
+    assert await asyncio.to_thread(first.stop) == 0
+    assert await asyncio.to_thread(second.stop) == 0

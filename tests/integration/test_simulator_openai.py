@@ -28,8 +28,9 @@ TOOL = {"type": "function", "name": "weather", "description": "d", "parameters":
 def provider() -> Iterator[Cluster]:
     """A simulator on its own."""
     with cluster_folder() as cluster:
-        cluster.start_simulator()
+        simulator = cluster.start_simulator()
         yield cluster
+        assert simulator.complaints() == []
 
 
 @asynccontextmanager
@@ -281,6 +282,30 @@ ERRORS = [
     ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty"),
     ({"type": "input_audio_buffer.append", "audio": "%%"}, "invalid_value"),
     ({"type": "session.update"}, "missing_required_parameter"),
+    ({"type": "input_audio_buffer.append", "audio": 5}, "invalid_value"),
+    ({"type": "session.update", "session": None}, "invalid_value"),
+    ({"type": "session.update", "session": {"output_modalities": 5}}, "invalid_value"),
+    ({"type": "session.update", "session": {"tools": 7}}, "invalid_value"),
+    ({"type": "session.update", "session": {"audio": {"input": None}}}, "invalid_value"),
+    (
+        {
+            "type": "session.update",
+            "session": {"audio": {"input": {"turn_detection": {"silence_duration_ms": "a"}}}},
+        },
+        "invalid_value",
+    ),
+    ({"type": "conversation.item.create"}, "missing_required_parameter"),
+    ({"type": "conversation.item.create", "item": {}}, "missing_required_parameter"),
+    (
+        {"type": "conversation.item.create", "item": {"type": "message", "content": [5]}},
+        "invalid_value",
+    ),
+    (
+        {"type": "conversation.item.create", "item": {"type": "message", "id": ["a"]}},
+        "invalid_value",
+    ),
+    ({"type": "response.create", "response": {"tools": 7}}, "invalid_value"),
+    ({"type": "conversation.item.retrieve", "item_id": ["x"]}, "invalid_value"),
     ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id"),
     ({"type": "conversation.item.delete", "item_id": "x"}, "item_delete_invalid_item_id"),
 ]

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from accountd import database
 from accountd.accounts import Accounts
+from accountd.audit import audit
 from accountd.cascade import cascade
 from accountd.ingest import ProducerWindow, Verdict
 from accountd.ledger import Ledger
-from accountd.queries import audit
 from accountd.requests import Params
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 
 NOW = "2026-11-23T12:00:00.000Z"
 KEY = "ab" * 32
@@ -108,9 +108,14 @@ def message(number: int, usage: tuple[str, int, int]) -> list[bytes]:
     )
 
 
+def cuts_to_edges(cuts: list[int], count: int) -> list[int]:
+    """Where groups begin and end."""
+    return [0, *sorted({cut % (count + 1) for cut in cuts}), count]
+
+
 def apply_in_groups(messages: list[list[bytes]], cuts: list[int]) -> list[Any]:
     """Balances and rows after applying the messages cut into groups at ``cuts``."""
-    edges = [0, *sorted({cut % (len(messages) + 1) for cut in cuts}), len(messages)]
+    edges = cuts_to_edges(cuts, len(messages))
     with empty_database() as opened:
         for account in ("a", "b"):
             params = {"email": account, "id": account, "tokens": 5_000, "topup": 3_000}
@@ -149,3 +154,78 @@ def test_any_grouping_gives_the_same_balances(
     for account, topup, tokens in balances:
         used = sum(i + o for name, i, o in sent if name == account)
         assert (topup, tokens) == (max(3_000 - used, 0), 5_000 - max(used - 3_000, 0))
+
+
+sequences = st.integers(1, 8)
+contents = st.sampled_from(["one", "two", "estimate", "end", "stranger", "junk"])
+arrivals = st.lists(st.tuples(st.sampled_from(PRODUCERS[:2]), sequences, contents), max_size=30)
+
+
+def content(name: str) -> bytes:
+    """A payload of each sort; "one" and "two" cost 1 and 2 tokens."""
+    if name in ("end", "junk"):
+        return encode_usage(EndOfProducer()) if name == "end" else b"\xc1"
+    tokens = {"one": 1, "two": 2}.get(name, 50)
+    account = "nobody" if name == "stranger" else "a"
+    kind = "estimate" if name == "estimate" else "response"
+    return encode_usage(
+        UsageBatch(account, "s", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0)
+    )
+
+
+def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
+    """The rules written out: the first content of a sequence counts, another one is a conflict."""
+    first: dict[tuple[bytes, int], str] = {}
+    conflicts: set[tuple[bytes, int, str]] = set()
+    for producer, sequence, name in sent:
+        if first.setdefault((producer, sequence), name) != name:
+            conflicts.add((producer, sequence, name))
+    names = list(first.values())
+    rejected = names.count("stranger") + names.count("junk") + len(conflicts)
+    ends: dict[bytes, int] = {}
+    for (producer, sequence), name in first.items():
+        if name == "end":
+            ends[producer] = min(sequence, ends.get(producer, sequence))
+    through = {
+        p: next(n for n in range(10) if (p, n + 1) not in first) for p in {p for p, _ in first}
+    }
+    return {
+        "charged": names.count("one") + 2 * names.count("two"),
+        "rows": sum(name in ("one", "two", "estimate") for name in names),
+        "rejected": rejected,
+        "producers": {p: (n, ends.get(p)) for p, n in through.items()},
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrivals, st.lists(st.integers(0, 30), max_size=5), st.booleans())
+def test_the_ledger_is_the_rules_written_out(
+    sent: list[tuple[bytes, int, str]], cuts: list[int], is_slow: bool
+) -> None:
+    """Any arrivals, in any grouping: charges, quarantine, watermarks and ends are what they say."""
+    messages = [encode_envelope(p, n, content(name)) for p, n, name in sent]
+    edges = list(range(len(messages) + 1)) if is_slow else cuts_to_edges(cuts, len(messages))
+    with empty_database() as opened:
+        params = {"email": "a", "id": "a", "tokens": 0, "topup": 5}
+        Accounts().create(Params(params))
+        ledger = Ledger(opened.connection())
+        decisions = [ledger.apply(messages[i:j], now=NOW) for i, j in itertools.pairwise(edges)]
+        assert not audit(Params({}))["drift"]
+        found = {
+            "charged": opened.execute_sql(
+                "SELECT 5 - topup_remaining - token_remaining FROM accounts"
+            ).fetchone()[0],
+            "rows": opened.execute_sql("SELECT count(*) FROM usage_metrics").fetchone()[0],
+            "rejected": opened.execute_sql("SELECT count(*) FROM rejected_usage").fetchone()[0],
+            "producers": {
+                bytes(p): (n, e)
+                for p, n, e in opened.execute_sql(
+                    "SELECT producer, applied_through, ended_at FROM producers"
+                )
+            },
+        }
+    assert found == outcomes(sent)
+    handled = sum(d.applied + d.duplicates + d.conflicts for d in decisions)
+    ends = sum(name == "end" for name in {(p, n): x for p, n, x in reversed(sent)}.values())
+    quarantined = sum(n for d in decisions for r, n in d.rejected.items() if r != "conflict")
+    assert handled + ends + quarantined == len(sent), "every message has exactly one outcome"

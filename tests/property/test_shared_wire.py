@@ -8,23 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.wire import (
+    EPOCH_MAX,
+    SEQUENCE_MAX,
     TOKENS_PER_RESPONSE_MAX,
     USAGE_FIELDS,
+    EndOfProducer,
     InvalidUsage,
     RejectReason,
     Reply,
     Request,
     Usage,
     UsageBatch,
+    Watermark,
     WireError,
     decode_envelope,
     decode_reply,
     decode_request,
     decode_usage,
+    decode_watermark,
     encode_envelope,
     encode_reply,
     encode_request,
     encode_usage,
+    encode_watermark,
+    watermark_topic,
 )
 
 PRODUCER = bytes(range(16))
@@ -33,7 +40,7 @@ counts = st.integers(0, 1000)
 usages = st.builds(lambda i, o, *splits: Usage(i, o, i + o, *splits), counts, counts, *[counts] * 7)
 batches = st.builds(
     UsageBatch,
-    texts, texts, texts, texts, st.just("response"), st.integers(1, 5),
+    texts, texts, texts, texts, st.sampled_from(["response", "estimate"]), st.integers(1, 5),
     st.lists(texts, max_size=5).map(tuple), usages, st.integers(0, 2**42),
 )  # fmt: skip
 values = st.recursive(
@@ -62,6 +69,29 @@ def test_an_invalid_usage_survives_the_wire() -> None:
     assert decode_usage(encode_usage(invalid)) == invalid
 
 
+def test_an_end_marker_survives_the_wire() -> None:
+    """It carries nothing but itself."""
+    assert decode_usage(encode_usage(EndOfProducer())) == EndOfProducer()
+
+
+@given(st.binary(min_size=16, max_size=16), st.integers(1, EPOCH_MAX), st.integers(0, SEQUENCE_MAX))
+def test_a_watermark_survives_the_wire(producer: bytes, epoch: int, applied_through: int) -> None:
+    """Its first frame is the topic that its gateway subscribes to."""
+    watermark = Watermark(producer, epoch, applied_through)
+    frames = encode_watermark(watermark)
+    assert frames[0] == watermark_topic(producer)
+    assert decode_watermark(frames) == watermark
+
+
+@given(st.lists(st.binary(max_size=40) | values.map(msgpack.packb), max_size=3), st.booleans())
+def test_any_frames_are_a_watermark_or_refused(frames: list[bytes], has_topic: bool) -> None:
+    """The reader of announcements raises nothing but WireError."""
+    try:
+        decode_watermark([watermark_topic(PRODUCER), *frames] if has_topic else frames)
+    except WireError as exc:
+        assert str(exc)
+
+
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_any_frames_are_an_envelope_or_refused(frames: list[bytes]) -> None:
     """The envelope's reader raises nothing but WireError."""
@@ -83,7 +113,11 @@ def test_any_payload_is_decoded_or_refused(payload: bytes) -> None:
             assert str(exc)
 
 
-@given(batches, st.sampled_from(["usage", "responses", "account_id", "response_ids", "v"]), values)
+@given(
+    batches,
+    st.sampled_from(["usage", "responses", "account_id", "response_ids", "kind", "v"]),
+    values,
+)
 def test_one_wrong_field_is_decoded_or_refused(batch: UsageBatch, name: str, value: Any) -> None:
     """A single field of any other type never gets further than the decoder."""
     body = msgpack.unpackb(encode_usage(batch)) | {name: value}
@@ -99,6 +133,9 @@ WRONG = [
     ({"v": 2}, RejectReason.UNKNOWN_VERSION),
     ({"v": True}, RejectReason.UNKNOWN_VERSION),
     ({"v": None}, RejectReason.UNKNOWN_VERSION),
+    ({"kind": "gift"}, RejectReason.BAD_FIELD),
+    ({"kind": ""}, RejectReason.BAD_FIELD),
+    ({"kind": None}, RejectReason.BAD_FIELD),
     ({"account_id": 5}, RejectReason.BAD_FIELD),
     ({"session_id": "s" * 257}, RejectReason.BAD_FIELD),
     ({"responses": 0}, RejectReason.BAD_FIELD),

@@ -1,5 +1,6 @@
 """The documentation names everything that there is."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from simulator.cli import cli as simulator
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
 README = (ROOT / "README.md").read_text()
+METRIC = re.compile(r'"(rts_(?:gateway|accountd)_[a-z_]+)"')
 PROGRAMS = {
     "rts-gateway": gateway, "accountd": accountd, "accountctl": accountctl,
     "rts-simulator": simulator,
@@ -50,6 +52,14 @@ def test_operations_names_every_exit_code(code: ExitCode) -> None:
     assert f"| {code.value} |" in OPERATIONS
 
 
+def test_operations_names_every_metric() -> None:
+    """A number that nobody explains is no help at night."""
+    sources = [*(ROOT / "gateway").glob("*.py"), *(ROOT / "accountd").glob("*.py")]
+    names = {name for path in sources for name in METRIC.findall(path.read_text())}
+    assert len(names) > 10
+    assert [name for name in sorted(names) if name not in OPERATIONS] == []
+
+
 def test_every_file_of_the_tour_is_there() -> None:
     """The README's links lead somewhere."""
     links = [part.split(")")[0] for part in README.split("](")[1:]]
@@ -72,5 +82,12 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
+        f"| answer to a cancel when no response is known | {limits.CANCEL_S:g} s |",
+        f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",
+        f"{limits.IN_FLIGHT_MAX:,} batches |",
+        f"after {limits.RESEND_S:g} s, doubling up to {limits.RESEND_S_MAX:g} s",
+        f"{limits.SEGMENT_BYTES_MAX // 2**20} MiB or {limits.SEGMENT_S_MAX / 3600:g} h",
+        f"{limits.SPOOL_RETENTION_S / 3600:g} h, {limits.SPOOL_RETENTION_BYTES // 2**20} MiB",
+        f"{limits.GRANT_CACHE_S_MAX:g} s, {limits.GRANTS_MAX:,} keys",
     ):
         assert text in table, text

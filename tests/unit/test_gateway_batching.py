@@ -1,85 +1,89 @@
-"""When usage is sent, and how batches are numbered."""
+"""When usage is sent, and what shares a batch."""
 
-from gateway.batching import Batcher, Party
+from gateway.batching import Batcher, Party, Sealable, merge
 from gateway.limits import BATCH_S
 from gateway.metering import Metered
-from gateway.outbox import Outbox
-from shared.wire import Usage, UsageBatch, decode_envelope
+from shared.wire import Kind, Usage, UsageBatch
 
-PRODUCER = bytes(range(16))
+PARTY = Party("acct", "sess", "openai")
 
 
-def metered(number: int, model: str = "m") -> Metered:
+def single(number: int, model: str = "m", kind: Kind = Kind.RESPONSE) -> UsageBatch:
     """One response that cost ``number`` tokens."""
-    return Metered(f"resp_{number}", model, Usage(total_tokens=number))
+    metered = Metered(f"resp_{number}", model, Usage(total_tokens=number))
+    return PARTY.single(metered, wall_ms=number, kind=kind)
 
 
-def batcher() -> Batcher:
-    """The batcher of one session."""
-    return Batcher(Party("acct", "sess", "openai"))
-
-
-def add_all(open_batch: Batcher, count: int, now: float = 0.0) -> list[UsageBatch]:
-    """The batches that are complete after ``count`` responses."""
-    return [b for i in range(count) for b in open_batch.add(metered(i), now=now, wall_ms=i)]
+def add_all(open_batch: Batcher, count: int, now: float = 0.0) -> list[Sealable]:
+    """The batches that are complete after ``count`` responses, noted under 1, 2, 3…"""
+    return [b for i in range(count) for b in open_batch.add(single(i), i + 1, now=now)]
 
 
 def test_twenty_responses_make_four_batches() -> None:
     """Five responses fill a batch."""
-    open_batch = batcher()
-    assert [b.responses for b in add_all(open_batch, 20)] == [5, 5, 5, 5]
+    open_batch = Batcher()
+    found = add_all(open_batch, 20)
+    assert [batch.responses for batch, _ in found] == [5, 5, 5, 5]
+    assert [covers for _, covers in found][:2] == [(1, 2, 3, 4, 5), (6, 7, 8, 9, 10)]
     assert open_batch.flush() == []
 
 
 def test_the_end_of_a_session_flushes_the_rest() -> None:
     """Seven responses are a full batch and a rest of two."""
-    open_batch = batcher()
-    full = add_all(open_batch, 7)
-    rest = open_batch.flush()
-    assert [b.responses for b in full + rest] == [5, 2]
-    assert sum(b.usage.total_tokens for b in full + rest) == sum(range(7))
-    assert rest[0].response_ids == ("resp_5", "resp_6")
-    assert rest[0].metered_at_ms == 6
+    open_batch = Batcher()
+    found = [batch for batch, _ in [*add_all(open_batch, 7), *open_batch.flush()]]
+    assert [batch.responses for batch in found] == [5, 2]
+    assert sum(batch.usage.total_tokens for batch in found) == sum(range(7))
+    assert found[1].response_ids == ("resp_5", "resp_6")
+    assert found[1].metered_at_ms == 6
 
 
 def test_a_batch_is_due_half_a_minute_after_its_first_response() -> None:
     """A slow conversation is charged while it goes on."""
-    open_batch = batcher()
+    open_batch = Batcher()
     assert open_batch.take_due(10**9) == []
-    open_batch.add(metered(1), now=100.0, wall_ms=0)
-    open_batch.add(metered(2), now=120.0, wall_ms=0)
+    open_batch.add(single(1), 1, now=100.0)
+    open_batch.add(single(2), 2, now=120.0)
     assert open_batch.take_due(100.0 + BATCH_S - 0.1) == []
-    assert [b.responses for b in open_batch.take_due(100.0 + BATCH_S)] == [2]
+    ((batch, covers),) = open_batch.take_due(100.0 + BATCH_S)
+    assert (batch.responses, covers) == (2, (1, 2))
 
 
 def test_a_batch_has_one_model() -> None:
     """When the provider changes the model, what the first one used is sent on its own."""
-    open_batch = batcher()
-    open_batch.add(metered(1, "first"), now=0.0, wall_ms=0)
-    (sent,) = open_batch.add(metered(2, "second"), now=0.0, wall_ms=0)
+    open_batch = Batcher()
+    open_batch.add(single(1, "first"), 1, now=0.0)
+    ((sent, _),) = open_batch.add(single(2, "second"), 2, now=0.0)
     assert (sent.model, sent.responses) == ("first", 1)
-    assert [b.model for b in open_batch.flush()] == ["second"]
+    assert [batch.model for batch, _ in open_batch.flush()] == ["second"]
 
 
-def test_sequences_have_no_holes() -> None:
-    """Batches are numbered 1, 2, 3… in the order in which they are sealed, and sent in it."""
-    outbox = Outbox(PRODUCER)
-    assert [outbox.seal(b"x%d" % i) for i in range(3)] == [1, 2, 3]
-    sent = []
-    while (frames := outbox.oldest()) is not None:
-        sent.append(decode_envelope(frames))
-        outbox.sent()
-    assert [(e.producer, e.sequence, e.payload) for e in sent] == [
-        (PRODUCER, 1, b"x0"), (PRODUCER, 2, b"x1"), (PRODUCER, 3, b"x2"),
-    ]  # fmt: skip
+def test_an_estimate_never_shares_a_batch_with_reported_usage() -> None:
+    """The one is charged, the other is not."""
+    open_batch = Batcher()
+    open_batch.add(single(1), 1, now=0.0)
+    ((sent, _),) = open_batch.add(single(2, kind=Kind.ESTIMATE), 2, now=0.0)
+    assert sent.kind == Kind.RESPONSE
+    assert [batch.kind for batch, _ in open_batch.flush()] == [Kind.ESTIMATE]
 
 
-def test_a_full_outbox_says_so_and_drops_nothing() -> None:
-    """Past its bound the outbox refuses new sessions, not usage."""
-    outbox = Outbox(PRODUCER, batches_max=2)
-    outbox.seal(b"a")
-    assert not outbox.is_full
-    outbox.seal(b"b")
-    assert outbox.is_full
-    outbox.seal(b"c")
-    assert len(outbox) == 3
+def test_what_is_not_in_the_journal_never_shares_a_batch_with_what_is() -> None:
+    """The first must be sent at once, the second must be sealed in the journal before."""
+    open_batch = Batcher()
+    open_batch.add(single(1), 7, now=0.0)
+    ((sent, covers),) = open_batch.add(single(2), 0, now=0.0)
+    assert (sent.response_ids, covers) == (("resp_1",), (7,))
+    assert [covers for _, covers in open_batch.flush()] == [()]
+
+
+def test_merging_keeps_sessions_apart_and_batches_small() -> None:
+    """What a killed gateway left behind is batched like everything else."""
+    other = Party("acct", "other", "openai").single(
+        Metered("resp_x", "m", Usage(total_tokens=1)), wall_ms=0
+    )
+    found = merge([(single(1), 1), (other, 2), *((single(n), n) for n in range(3, 9))])
+    assert [(batch.session_id, covers) for batch, covers in found] == [
+        ("sess", (1, 3, 4, 5, 6)),
+        ("sess", (7, 8)),
+        ("other", (2,)),
+    ]

@@ -97,7 +97,7 @@ def test_no_usage_is_no_charge(usage: Any) -> None:
     watch = meter()
     watch.observe(text({"type": "response.created", "response": {"id": "resp_1"}}))
     assert watch.observe(done(usage)) is None
-    assert watch.responses_in_flight == 0
+    assert watch.in_flight == frozenset()
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete", "new"])
@@ -172,9 +172,9 @@ def test_in_flight_responses_are_known() -> None:
     """A response is in flight from response.created to response.done."""
     watch = meter()
     watch.observe(text({"type": "response.created", "response": {"id": "resp_1"}}))
-    assert watch.responses_in_flight == 1
+    assert watch.in_flight == {"resp_1"}
     watch.observe(done({"total_tokens": 1}))
-    assert watch.responses_in_flight == 0
+    assert watch.in_flight == frozenset()
 
 
 def test_audio_is_not_parsed() -> None:

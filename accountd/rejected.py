@@ -1,0 +1,149 @@
+"""The quarantine: usage that could not be applied, whole. List it, show it, charge it once.
+
+Listing and showing run on the reader thread; ``Quarantine.retry`` runs on the writer, in one
+transaction, through the same decision as usage that arrives.
+"""
+
+from typing import Any, Final
+
+import msgpack
+
+from accountd.accounts import Json
+from accountd.ingest import Charge, Refusal, Rejection, decide_retry
+from accountd.ledger import Stored, insert_usage, transaction, write_balances
+from accountd.models import RejectedUsage
+from accountd.requests import Params, RequestError, now_iso
+from shared.wire import ID_CHARS_MAX
+
+ROWS_MAX: Final = 1_000
+RETRIED_TOGETHER_MAX: Final = 1_000
+ROW_ID_MAX: Final = 2**63 - 1
+# A usage message is two maps deep; what is nested further is not ours and is not unfolded.
+_DEPTH_MAX: Final = 6
+
+_READ: Final = """
+    SELECT producer, sequence, reason, detail, payload, received_at, retried_at
+    FROM rejected_usage WHERE id = ?
+"""
+_MARK: Final = "UPDATE rejected_usage SET retried_at = ?, usage_id = ? WHERE id = ?"
+
+
+def list_rejected(params: Params) -> Json:
+    """What waits in quarantine, newest first; with ``all`` what was retried too."""
+    limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
+    wanted = RejectedUsage.select()
+    if not params.flag("all"):
+        wanted = wanted.where(RejectedUsage.retried_at.is_null())
+    rows = wanted.order_by(RejectedUsage.id.desc()).limit(limit)
+    return {"rejected": [_summary(row) for row in rows], "total": wanted.count()}
+
+
+def show_rejected(params: Params) -> Json:
+    """One message: what can be read of it, and all of its bytes."""
+    row_id = params.integer("id", 1, ROW_ID_MAX)
+    row = RejectedUsage.get_or_none(RejectedUsage.id == row_id)
+    if row is None:
+        raise RequestError(
+            "not_found", f"no rejected usage {row_id}; accountctl rejected list --all shows all"
+        )
+    payload = bytes(row.payload)
+    return {**_summary(row), "fields": _fields(payload), "payload": payload.hex()}
+
+
+class Quarantine:
+    """Charges what could not be applied when it came. ``connection`` is the writer's."""
+
+    def __init__(self, connection: Any, *, charge_estimates: bool = False) -> None:
+        self._connection = connection
+        self._charge_estimates = charge_estimates
+
+    def retry(self, params: Params) -> Json:
+        """Try the messages ``ids`` again, in their order, in one transaction.
+
+        What can be applied now is charged, once; what cannot stays as it is, with the reason in
+        the answer. ``ok`` says that all were charged.
+        """
+        ids = params.integers("ids", 1, ROW_ID_MAX, at_most=RETRIED_TOGETHER_MAX)
+        with transaction(self._connection):
+            results = [self._retry(row_id, now_iso()) for row_id in ids]
+        return {"ok": all(r["outcome"] == "charged" for r in results), "results": results}
+
+    def _retry(self, row_id: int, now: str) -> Json:
+        row = self._connection.execute(_READ, (row_id,)).fetchone()
+        if row is None:
+            return _left(row_id, "not_found", "no such rejected usage")
+        *fields, retried_at = row
+        if retried_at is not None:
+            return _left(row_id, "already_retried", f"already retried at {retried_at}")
+        rejection = Rejection(*fields)
+        decided = decide_retry(
+            rejection, state=Stored(self._connection), charge_estimates=self._charge_estimates
+        )
+        if isinstance(decided, Refusal):
+            return _left(row_id, str(decided.reason), decided.detail)
+        return self._charge(row_id, *decided, now=now)
+
+    def _charge(self, row_id: int, charge: Charge, left: Any, *, now: str) -> Json:
+        usage_id = insert_usage(self._connection, charge)
+        write_balances(self._connection, {charge.batch.account_id: left}, now=now)
+        self._connection.execute(_MARK, (now, usage_id, row_id))
+        return {
+            "id": row_id,
+            "outcome": "charged",
+            "detail": "",
+            "usage_id": usage_id,
+            "account_id": charge.batch.account_id,
+            "topup_deducted": charge.deduction.topup,
+            "token_deducted": charge.deduction.tokens,
+        }
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _left(row_id: int, outcome: str, detail: str) -> Json:
+    return {"id": row_id, "outcome": outcome, "detail": detail, "usage_id": None}
+
+
+def _summary(row: RejectedUsage) -> Json:
+    fields = _fields(bytes(row.payload)) or {}
+    return {
+        "id": row.id,
+        "received_at": row.received_at,
+        "reason": row.reason,
+        "detail": row.detail,
+        "account_id": _name(fields, "account_id"),
+        "session_id": _name(fields, "session_id"),
+        "producer": None if row.producer is None else bytes(row.producer).hex(),
+        "sequence": row.sequence,
+        "retried_at": row.retried_at,
+        "usage_id": row.usage_id,
+    }
+
+
+def _name(fields: Json, name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) and len(value) <= ID_CHARS_MAX else None
+
+
+def _fields(payload: bytes) -> Json | None:
+    """What can be read of a payload, in values that JSON knows; None when it is no map."""
+    try:
+        body = msgpack.unpackb(payload, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
+        return None
+    return {str(k): _plain(v, _DEPTH_MAX) for k, v in body.items()} if type(body) is dict else None
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if depth == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {str(k): _plain(v, depth - 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v, depth - 1) for v in value]
+    return repr(value)  # a float (NaN is none of JSON's), an extension type

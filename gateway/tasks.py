@@ -1,0 +1,35 @@
+"""Background tasks that a gateway cannot do without."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run ``work`` until it is cancelled. Should it fail, the gateway drains and stops.
+
+    A gateway that no longer hears what is durable, or from accountd, must not go on as if nothing
+    had happened; whoever supervises it starts a new one.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(_ended)
+    return task
+
+
+async def stop(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel the tasks and wait until they are gone."""
+    running = list(tasks)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        log.critical("background task failed; stopping", exc_info=exc)
+        signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,107 @@
+"""accountd is away: live sessions do not notice, and new ones are let in from memory or refused."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Cluster, Daemon, eventually, running_cluster
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+
+@pytest.fixture
+def fresh() -> Iterator[Cluster]:
+    """A cluster of its own, because the test ends its accountd."""
+    with running_cluster() as running:
+        yield running
+
+
+def probe(gateway: Daemon, path: str) -> int:
+    """The status of a health check."""
+    host, port = gateway.field("listen").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection.request("GET", path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def session(gateway: Daemon, key: str) -> ClientConnection:
+    """A new session."""
+    url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&pace=0&rs_key={key}"
+    return connect(url, max_size=None)
+
+
+def turn(client: ClientConnection) -> dict[str, Any]:
+    """Ask for a response and wait for its end."""
+    client.send(json.dumps({"type": "response.create"}))
+    while (event := json.loads(client.recv(timeout=10)))["type"] != "response.done":
+        assert event["type"] != "error", event
+    response: dict[str, Any] = event["response"]
+    return response
+
+
+def test_without_a_grant_in_memory_it_is_503_with_retry_after(fresh: Cluster) -> None:
+    """The gateway says when to come back, is not ready, and recovers by itself."""
+    gateway = fresh.start_gateway(GATEWAY_GRANT_CACHE_S="0")
+    key = fresh.create_account("acct")
+    with session(gateway, key) as client:
+        turn(client)
+    assert probe(gateway, "/readyz") == 200
+    assert fresh.accountd is not None
+    assert fresh.accountd.stop() == 0
+    with pytest.raises(InvalidStatus) as refused:
+        session(gateway, key)
+    response = refused.value.response
+    assert response.status_code == 503
+    assert json.loads(response.body or b"")["error"]["code"] == "service_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+    eventually(lambda: probe(gateway, "/readyz") == 503)
+    assert probe(gateway, "/healthz") == 200
+    fresh.start_accountd()
+    eventually(lambda: probe(gateway, "/readyz") == 200)
+    with session(gateway, key) as client:
+        turn(client)
+
+
+def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
+    """A grant less than a minute old counts while accountd is away; an unknown key does not."""
+    known, unknown = fresh.create_account("known"), fresh.create_account("unknown")
+    gateway = fresh.gateways[0]
+    with session(gateway, known) as live:
+        turn(live)
+        assert fresh.accountd is not None
+        assert fresh.accountd.stop() == 0
+        turn(live)
+        with session(gateway, known) as client:
+            turn(client)
+        with pytest.raises(InvalidStatus) as refused:
+            session(gateway, unknown)
+        assert refused.value.response.status_code == 503
+        assert probe(gateway, "/readyz") == 200
+        turn(live)
+    fresh.start_accountd()
+    sent = [entry["usage"]["total_tokens"] for entry in fresh.usage_sent()]
+    assert len(sent) == 4
+    eventually(lambda: sum(r["total_tokens"] for r in fresh.usage_rows("known")) == sum(sent))
+    assert fresh.audit()["ok"]
+
+
+def test_a_revoked_key_is_forgotten(fresh: Cluster) -> None:
+    """Once accountd has said no, the memory of an earlier yes does not count."""
+    key = fresh.create_account("acct")
+    gateway = fresh.gateways[0]
+    with session(gateway, key) as client:
+        turn(client)
+    (listed,) = fresh.accountctl("key", "list", "acct")["keys"]
+    fresh.accountctl("key", "revoke", listed["key_hash"])
+    with pytest.raises(InvalidStatus) as refused:
+        session(gateway, key)
+    assert refused.value.response.status_code == 401
+    assert fresh.accountd is not None
+    fresh.accountd.stop()
+    with pytest.raises(InvalidStatus) as refused:
+        session(gateway, key)
+    assert refused.value.response.status_code == 503

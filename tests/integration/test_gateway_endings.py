@@ -1,0 +1,283 @@
+"""Every way in which a session can end, with a provider that does exactly what the test says."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from harness import Cluster, cluster_folder, eventually, running_cluster
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+Event = dict[str, Any]
+Script = Callable[[ServerConnection], Awaitable[None]]
+USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+
+
+def created(response_id: str = "resp_1") -> str:
+    """A response begins."""
+    event = {"type": "response.created", "response": {"id": response_id, "usage": None}}
+    return json.dumps(event, separators=(",", ":"))
+
+
+def done(response_id: str = "resp_1", usage: object = USAGE) -> str:
+    """A response ends."""
+    event = {"type": "response.done", "response": {"id": response_id, "usage": usage}}
+    return json.dumps(event, separators=(",", ":"))
+
+
+def audio(seconds: float) -> str:
+    """So much of the reply's audio."""
+    delta = "A" * int(64_000 * seconds)
+    return json.dumps(
+        {"type": "response.output_audio.delta", "delta": delta}, separators=(",", ":")
+    )
+
+
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[Cluster]:
+    """A cluster whose provider runs ``script`` for every connection."""
+    async with serve(script, "127.0.0.1", 0, max_size=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with beside(f"http://127.0.0.1:{port}/v1") as cluster:
+            yield cluster
+
+
+@asynccontextmanager
+async def beside(provider: str) -> AsyncIterator[Cluster]:
+    """accountd and a gateway, started without stopping the test's own event loop."""
+    context = cluster_folder()
+    cluster = await asyncio.to_thread(context.__enter__)
+    try:
+        await asyncio.to_thread(cluster.start_accountd)
+        await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
+        yield cluster
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+async def client(cluster: Cluster, account: str = "acct") -> ClientConnection:
+    """A session of a new account."""
+    key = await asyncio.to_thread(cluster.create_account, account)
+    return await connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}", max_size=None)
+
+
+async def rows(cluster: Cluster, count: int, seconds: float = 20) -> list[Event]:
+    """The account's rows, once there are so many."""
+    return await asyncio.to_thread(
+        eventually, lambda: (r := cluster.usage_rows("acct")) and len(r) >= count and r,
+        seconds=seconds,
+    )  # fmt: skip
+
+
+async def test_a_response_that_was_asked_for_and_not_announced_is_awaited() -> None:
+    """The client leaves between its request and the provider's answer: the usage is charged."""
+    asked = asyncio.Event()
+
+    async def script(provider: ServerConnection) -> None:
+        async for text in provider:
+            event = json.loads(text)
+            if event["type"] == "response.create":
+                asked.set()
+            elif event["type"] == "response.cancel":
+                await asyncio.sleep(0.3)
+                await provider.send(created())
+                await provider.send(done())
+
+    async with scripted(script) as cluster:
+        socket_ = await client(cluster)
+        await socket_.send('{"type":"response.create"}')
+        await asked.wait()
+        socket_.transport.abort()
+        (row,) = await rows(cluster, 1)
+    assert (row["kind"], row["total_tokens"]) == ("response", 15)
+
+
+async def test_nothing_under_way_ends_at_once() -> None:
+    """The provider says that there is nothing to cancel, and its leg is closed."""
+    closed = asyncio.Event()
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send("hello")
+        async for text in provider:
+            assert json.loads(text) == {"type": "response.cancel"}
+            error = {"type": "error", "error": {"code": "response_cancel_not_active"}}
+            await provider.send(json.dumps(error))
+        closed.set()
+
+    async with scripted(script) as cluster:
+        socket_ = await client(cluster)
+        await socket_.recv()
+        began = asyncio.get_running_loop().time()
+        await socket_.close()
+        await asyncio.wait_for(closed.wait(), 10)
+        assert asyncio.get_running_loop().time() - began < 2.5, "it must not wait for a deadline"
+
+
+async def test_an_open_fragment_does_not_keep_a_response_from_being_cancelled() -> None:
+    """A client that leaves in the middle of a message is cancelled, and charged, like any other."""
+    cancelled = asyncio.Event()
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send(created())
+        async for text in provider:
+            if '"response.cancel"' in text:
+                assert json.loads(text)["response_id"] == "resp_1"
+                cancelled.set()
+                await provider.send(done())
+
+    async with scripted(script) as cluster:
+        socket_ = await client(cluster)
+        await socket_.recv()
+        await socket_.ping()
+        fragment = b'{"type":'
+        socket_.transport.write(bytes([0x01, 0x80 | len(fragment)]) + bytes(4) + fragment)
+        await asyncio.sleep(0.2)
+        socket_.transport.abort()
+        await asyncio.wait_for(cancelled.wait(), 10)
+        (row,) = await rows(cluster, 1)
+    assert row["total_tokens"] == 15
+
+
+async def test_usage_that_never_comes_is_estimated_and_not_charged() -> None:
+    """After its drain the session records what it relayed, marked, and takes nothing for it."""
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send(created())
+        await provider.send(audio(2.0))
+        async for _ in provider:
+            pass
+
+    async with scripted(script) as cluster:
+        socket_ = await client(cluster)
+        await socket_.recv()
+        await socket_.recv()
+        socket_.transport.abort()
+        (row,) = await rows(cluster, 1, seconds=30)
+        shown = await asyncio.to_thread(cluster.accountctl, "account", "show", "acct")
+        audit = await asyncio.to_thread(cluster.audit)
+    assert row["kind"] == "estimate"
+    assert row["response_ids"] == ["resp_1"]
+    assert row["output_audio_tokens"] == 40, "assistant audio is a token per 50 ms"
+    assert (row["topup_deducted"], row["token_deducted"]) == (0, 0)
+    assert shown["token_remaining"] == 10**9
+    assert audit["ok"]
+
+
+async def test_a_provider_that_breaks_off_mid_response_leaves_an_estimate() -> None:
+    """What it had metered is charged, what it never reported is estimated."""
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send(created("resp_1"))
+        await provider.send(done("resp_1"))
+        await provider.send(created("resp_2"))
+        await provider.send(audio(1.0))
+        await provider.recv()
+        provider.transport.abort()
+
+    async with scripted(script) as cluster:
+        socket_ = await client(cluster)
+        await socket_.send('{"type":"x"}')
+        with pytest.raises(ConnectionClosed):
+            while True:
+                event = json.loads(await socket_.recv())
+        assert event["error"]["code"] == "provider_connection_lost"
+        assert socket_.close_code == 1011
+        found = await rows(cluster, 2)
+    assert {(row["kind"], row["response_ids"][0]) for row in found} == {
+        ("response", "resp_1"), ("estimate", "resp_2"),
+    }  # fmt: skip
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+HANDSHAKES: list[tuple[str, bytes, bool]] = [
+    ("closed at once", b"", False),
+    ("reset at once", b"", True),
+    ("half an answer", b"HTTP/1.1 101 Switching", False),
+    ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n", False),
+    ("refused", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", False),
+    ("wrong accept", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+     b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "answer", "is_reset"), HANDSHAKES)
+async def test_a_provider_that_fails_the_handshake_is_explained(
+    what: str, answer: bytes, is_reset: bool
+) -> None:
+    """However it fails, the client hears an error event and 1011, never silence."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        if is_reset:
+            reset_later = writer.transport.get_extra_info("socket")
+            reset_later.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, beside(f"http://127.0.0.1:{port}/v1") as cluster:
+        socket_ = await client(cluster)
+        event = json.loads(await asyncio.wait_for(socket_.recv(), 10))
+        with pytest.raises(ConnectionClosed):
+            await socket_.recv()
+        log = cluster.gateways[0].log.read_text()
+    assert event["error"]["code"] == "provider_unavailable", what
+    assert socket_.close_code == 1011
+    assert "provider unavailable" in log
+    assert "Traceback" not in log
+
+
+PIPELINED = [
+    (b"\x88\x80mask", "a close"),
+    (b"\x83\x80mask", "a bad opcode"),
+    (b"\x81\x02hi", "an unmasked frame"),
+]
+
+
+@pytest.mark.parametrize(("frame", "what"), PIPELINED)
+def test_a_client_may_end_with_its_first_bytes(frame: bytes, what: str) -> None:
+    """Frames in the same segment as the handshake are frames; ending there is no accident."""
+    with running_cluster() as cluster:
+        key = cluster.create_account("acct")
+        host, port = cluster.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            raw.sendall(
+                f"GET /v1/realtime?model=m&rs_key={key} HTTP/1.1\r\nHost: x\r\n"
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+                + frame
+            )
+            while raw.recv(65_536):
+                pass
+        eventually(lambda: "session ended" in cluster.gateways[0].log.read_text())
+        assert cluster.gateways[0].complaints() == [], what
+
+
+async def test_a_repeated_header_is_no_reason_to_fail() -> None:
+    """The provider gets the first of two safety identifiers."""
+    seen: list[list[str]] = []
+
+    async def script(provider: ServerConnection) -> None:
+        assert provider.request is not None
+        seen.append(provider.request.headers.get_all("OpenAI-Safety-Identifier"))
+        await provider.send("hello")
+
+    async with scripted(script) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        headers = [("OpenAI-Safety-Identifier", "a"), ("OpenAI-Safety-Identifier", "b")]
+        url = f"{cluster.url}?model=m&rs_key={key}"
+        async with connect(url, additional_headers=headers) as socket_:
+            assert await socket_.recv() == "hello"
+    assert seen == [["a"]]

@@ -1,0 +1,234 @@
+"""The spool against a model of it: recovery finds what was written, pruning what is not needed."""
+
+import contextlib
+import copy
+from dataclasses import dataclass, field
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway import spool as spools
+from gateway.journal import encode_sealed
+from gateway.spool import Spool
+
+PRODUCER = b"p" * 16
+SEGMENT_BYTES = 300  # a few records
+
+
+@dataclass
+class MemoryStore:
+    """Segments in memory, on a disk that may be full: then a part may stay, or no file come."""
+
+    files: dict[int, bytes] = field(default_factory=dict)
+    space: int | None = None  # how many bytes of the next record fit; None is all of it
+
+    def segments(self) -> list[tuple[int, float]]:
+        """See ``Store``."""
+        return [(number, 0.0) for number in sorted(self.files)]
+
+    def append(self, segment: int, data: bytes) -> None:
+        """See ``Store``."""
+        if self.space is not None:
+            if self.space:
+                self.files[segment] = self.files.get(segment, b"") + data[: self.space]
+            raise OSError
+        self.files[segment] = self.files.get(segment, b"") + data
+
+    def read(self, segment: int) -> bytes:
+        """See ``Store``."""
+        return self.files[segment]
+
+    def read_at(self, segment: int, start: int, size: int) -> bytes:
+        """See ``Store``."""
+        if segment not in self.files:
+            raise FileNotFoundError
+        return self.files[segment][start : start + size]
+
+    def remove(self, segment: int) -> None:
+        """See ``Store``."""
+        if segment not in self.files:
+            raise FileNotFoundError
+        del self.files[segment]
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """A gateway's own journal: notes, seals, syncs, a full disk, retention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.now = 0.0
+        self.unsealed: dict[int, bytes] = {}
+        self.sealed: dict[int, bytes] = {}
+        self.noted = self.durable = 0
+        with self.small_segments():
+            self.spool = Spool(self.store, PRODUCER, now=0.0)
+
+    def small_segments(self) -> "mock._patch[int]":
+        """So that a few records fill one."""
+        return mock.patch.object(spools, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
+
+    @rule(size=st.integers(0, 80))
+    def note(self, size: int) -> None:
+        """A response is metered."""
+        payload = b"r" * size
+        with self.small_segments():
+            assert self.spool.note(payload, now=self.now) == self.noted + 1
+        self.noted += 1
+        self.unsealed[self.noted] = payload
+
+    @rule(data=st.data())
+    def seal(self, data: st.DataObject) -> None:
+        """A message covers some of the responses, in whatever order."""
+        open_numbers = sorted(self.unsealed)
+        chosen = data.draw(st.sets(st.sampled_from(open_numbers)) if open_numbers else st.just(()))
+        covers, sequence = tuple(sorted(chosen)), len(self.sealed) + 1
+        payload = b"message %d" % sequence
+        with self.small_segments():
+            self.spool.seal(sequence, covers, payload, now=self.now)
+        self.sealed[sequence] = payload
+        for number in covers:
+            del self.unsealed[number]
+
+    @rule()
+    def sync(self) -> None:
+        """Everything sealed is on the disk itself."""
+        self.spool.synced(len(self.sealed))
+
+    @precondition(lambda self: self.sealed)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        """accountd says what is durable, of what was released for sending."""
+        self.durable = data.draw(st.integers(self.durable, max(self.durable, self.synced)))
+
+    @property
+    def synced(self) -> int:
+        """What was released for sending."""
+        return self.spool.synced_through
+
+    @rule(seconds=st.integers(0, 5_000))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.now += seconds
+
+    @rule(
+        keep_s=st.sampled_from([0.0, 100.0, 10_000.0]),
+        keep_bytes=st.sampled_from([0, 500, 1 << 30]),
+    )
+    def prune(self, keep_s: float, keep_bytes: int) -> None:
+        """Retention removes whole segments from the front."""
+        self.spool.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
+
+    @rule(space=st.integers(0, 70), is_seal=st.booleans())
+    def fail(self, space: int, is_seal: bool) -> None:
+        """The disk is full: nothing counts as written, whatever stays there."""
+        self.store.space = space
+        sequence = len(self.sealed) + 1
+        # Never the whole record: a write that was complete did not fail.
+        self.store.space = min(space, len(encode_sealed(sequence, (), b"x")) - 1)
+        try:
+            with self.small_segments():
+                if is_seal:
+                    self.spool.seal(sequence, (), b"x" * 50, now=self.now)
+                else:
+                    self.spool.note(b"x" * 50, now=self.now)
+        except OSError:
+            pass
+        else:
+            raise AssertionError("a full disk took a record")
+        finally:
+            self.store.space = None
+
+    @invariant()
+    def a_recovery_finds_what_was_written(self) -> None:
+        """After a kill at any moment: what is unsealed, what is sealed, and no damage."""
+        found = Spool(copy.deepcopy(self.store), PRODUCER, now=self.now)
+        recovered = found.recovered
+        assert recovered.unsealed == self.unsealed
+        assert not recovered.is_damaged
+        assert recovered.last_sequence == len(self.sealed)
+        assert recovered.last_payload == self.sealed.get(len(self.sealed), b"")
+        for sequence in range(self.durable + 1, len(self.sealed) + 1):
+            assert found.payload(sequence) == self.sealed[sequence]
+            assert self.spool.payload(sequence) == self.sealed[sequence]
+        for sequence in range(1, self.durable + 1):
+            assert found.payload(sequence) in (None, self.sealed[sequence])
+
+    @invariant()
+    def it_knows_its_size(self) -> None:
+        """Files that a full disk left behind are not forgotten: retention must be able to go."""
+        assert {s.number for s in self.spool._segments} >= set(self.store.files)
+
+
+TestSpool = SpoolMachine.TestCase
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.data())
+def test_power_loss_takes_only_what_was_not_synced(
+    messages: int, synced: int, data: st.DataObject
+) -> None:
+    """Cut at any byte behind the sync: sealed messages up to it are all there."""
+    store, synced = MemoryStore(), min(messages, synced)
+    size = 0
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1 << 20):
+        spool = Spool(store, PRODUCER, now=0.0)
+        for sequence in range(1, messages + 1):
+            number = spool.note(b"response", now=0.0)
+            spool.seal(sequence, (number,), b"message %d" % sequence, now=0.0)
+            if sequence == synced:
+                size = len(store.files[1])
+    cut = data.draw(st.integers(size, len(store.files[1])))
+    store.files[1] = store.files[1][:cut]
+    found = Spool(store, PRODUCER, now=0.0)
+    assert found.recovered.last_sequence >= synced
+    assert not found.recovered.is_damaged
+    for sequence in range(1, found.recovered.last_sequence + 1):
+        assert found.payload(sequence) == b"message %d" % sequence
+    assert set(found.recovered.unsealed.values()) <= {b"response"}
+
+
+def test_an_over_producer_leaves_nothing() -> None:
+    """Its last segment goes too, once all of it is durable and no longer kept."""
+    store = MemoryStore()
+    spool = Spool(store, PRODUCER, now=0.0)
+    spool.seal(1, (), b"end", now=0.0)
+    spool.synced(1)
+    assert spool.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 0
+    spool.close(1.0)
+    assert spool.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 1
+    assert spool.is_empty
+    assert not store.files
+
+
+def test_a_full_disk_that_is_probed_for_hours_leaves_no_pile() -> None:
+    """A segment that never came to be is not remembered, and does not stop retention."""
+    store = MemoryStore()
+    spool = Spool(store, PRODUCER, now=0.0)
+    spool.seal(1, (), b"one", now=0.0)
+    spool.synced(1)
+    for second, space in ((n, n % 2 * 10) for n in range(100)):
+        store.space = space
+        with contextlib.suppress(OSError):
+            spool.probe(now=float(second))
+    store.space = None
+    spool.probe(now=100.0)
+    assert len(store.files) == 2
+    spool.close(100.0)
+    assert spool.prune(1, now=200.0, keep_s=0, keep_bytes=0) == 2
+
+
+def test_a_seal_lost_at_the_end_of_a_closed_segment_is_missed() -> None:
+    """It looks like a torn tail, but the next segment says that it was there."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
+        spool = Spool(store, PRODUCER, now=0.0)
+        number = spool.note(b"response", now=0.0)
+        spool.seal(1, (number,), b"message", now=0.0)
+        spool.note(b"another", now=0.0)
+    store.files[2] = store.files[2][:-1]
+    recovered = Spool(store, PRODUCER, now=0.0).recovered
+    assert recovered.missing_sequences == 1
+    assert recovered.is_damaged
+    assert recovered.last_sequence == 1

@@ -1,0 +1,156 @@
+"""A simulated accountd: its database, backups and clock, and one process after the other.
+
+The shell around ``ingest.decide`` in the order of ``accountd.app`` and ``accountd.ledger``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from accountd.ingest import (
+    Balance,
+    Charge,
+    Decision,
+    ProducerWindow,
+    RecentDigests,
+    Rejection,
+    decide,
+)
+
+from .clock import Process
+
+if TYPE_CHECKING:
+    from .world import World
+
+NOW = "2026-11-24T12:00:00.000Z"
+GROUP_MAX = 20
+REPEAT_S = 1.0
+RECENT_S = 20.0
+EPOCH_STEP_MAX = 1_000_000
+
+Window = tuple[int, frozenset[int], int | None]
+
+
+@dataclass
+class Database:
+    """What is committed. It is the ``State`` of ``decide``."""
+
+    accounts: dict[str, Balance]
+    epoch: int = 0
+    stored: dict[bytes, Window] = field(default_factory=dict)
+    rows: list[Charge] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def copy(self) -> "Database":
+        """A backup."""
+        return Database(
+            dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:]
+        )
+
+    def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
+        """See ``State``."""
+        return {p: ProducerWindow(*self.stored[p]) for p in producers if p in self.stored}
+
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        """See ``State``."""
+        return {a: self.accounts[a] for a in accounts if a in self.accounts}
+
+    def commit(self, decision: Decision) -> None:
+        """Everything or, when the process is killed before, nothing."""
+        self.rows += decision.charges
+        self.rejections += decision.rejections
+        self.accounts.update(decision.balances)
+        for producer, window in decision.windows.items():
+            ahead = frozenset(window.ahead)
+            self.stored[producer] = (window.applied_through, ahead, window.ended_at)
+
+
+class Accountd(Process):
+    """One boot of accountd."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        super().__init__(world.clock, f"accountd{number}")
+        self.world = world
+        self.db = world.db
+        self.recent = RecentDigests()
+        # As ``ledger.begin_epoch``, which commits it before a socket opens.
+        next_epoch = self.db.epoch + 1 + self.rng.randrange(EPOCH_STEP_MAX)
+        self.epoch = self.db.epoch = max(next_epoch, world.accountd_clock_ns)
+        self._inbox: list[list[bytes]] = []
+        self._is_turning = False
+        self._heard_at: dict[bytes, float] = {}
+        self._lag_s = self.rng.choice((0.005, 0.02, 0.3, 1.5)) if world.has_faults else 0.01
+        self.trace("started", epoch=self.epoch, rows=len(self.db.rows))
+        self.later(REPEAT_S, self._repeat)
+
+    def receive(self, messages: list[list[bytes]]) -> None:
+        """Messages arrive at the PULL socket."""
+        self._inbox += messages
+        if not self._is_turning:
+            self._is_turning = True
+            self.later(self._lag(), self._turn)
+
+    def sync(self, producers: Iterable[bytes]) -> tuple[int, list[int]]:
+        """What the RPC of that name answers."""
+        return self.epoch, [self._watermark(p) for p in producers]
+
+    def kill(self) -> None:
+        """Everything that was received and not committed is gone."""
+        super().kill()
+        self._inbox.clear()
+        self.world.accountd_died()
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _lag(self) -> float:
+        calm = not self.world.has_faults
+        return 0.005 if calm else self.rng.random() * self._lag_s
+
+    def _turn(self) -> None:
+        size = self.rng.randint(1, GROUP_MAX)
+        group, self._inbox = self._inbox[:size], self._inbox[size:]
+        self.step()
+        decision = decide(group, state=self.db, recent=self.recent, now=NOW)
+        if self.world.has_flag("watermark before commit"):
+            self._announce(decision)
+        self.step()
+        self.db.commit(decision)
+        self.world.oracle.committed(decision.charges)
+        self._trace_commit(decision)
+        self.step()
+        self.recent.remember(decision.digests)
+        self.step()
+        self._announce(decision)
+        self._is_turning = bool(self._inbox)
+        if self._inbox:
+            self.later(self._lag(), self._turn)
+
+    def _announce(self, decision: Decision) -> None:
+        for producer in decision.watermarks:
+            self._heard_at[producer] = self.clock.now
+        # Sorted: the order of a set of bytes differs from process to process.
+        watermarks = dict(sorted(decision.watermarks.items()))
+        if self.world.has_flag("highest published"):
+            watermarks = {p: self._watermark(p) for p in watermarks}
+        self.world.publish(self.epoch, watermarks)
+
+    def _repeat(self) -> None:
+        recent = [p for p, at in self._heard_at.items() if self.clock.now - at < RECENT_S]
+        if recent:
+            self.world.publish(self.epoch, {p: self._watermark(p) for p in sorted(recent)})
+        self.later(REPEAT_S, self._repeat)
+
+    def _watermark(self, producer: bytes) -> int:
+        through, ahead, _ = self.db.stored.get(producer, (0, frozenset(), None))
+        return max(ahead, default=through) if self.world.has_flag("highest published") else through
+
+    def _trace_commit(self, decision: Decision) -> None:
+        if self.clock.is_traced:
+            self.trace(
+                "COMMIT",
+                applied=[(c.producer.hex()[:4], c.sequence, c.batch.response_ids)
+                         for c in decision.charges if c.producer],
+                duplicates=decision.duplicates,
+                rejected=[(r.reason, r.sequence, r.detail) for r in decision.rejections],
+                watermarks={p.hex()[:4]: w for p, w in sorted(decision.watermarks.items())},
+            )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Ten ways to get the protocol wrong. The simulation must notice every one of them."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from accountd.ingest import ProducerWindow, RecentDigests, Verdict
+from gateway.outbox import Heard, Outbox
+from shared.wire import Watermark
+
+Patch = tuple[type, str, Callable[..., Any]]
+
+
+def _never_again(outbox: Outbox) -> None:
+    outbox._resend_at = None
+
+
+def _always_new(window: ProducerWindow, sequence: int) -> Verdict:
+    window.applied_through = max(window.applied_through, sequence)
+    return Verdict.APPLY
+
+
+_judge = ProducerWindow.judge
+_sent = Outbox.sent
+_heard = Outbox.heard
+
+
+def _new_above_the_highest(window: ProducerWindow, sequence: int) -> Verdict:
+    if sequence <= max(window.ahead, default=window.applied_through):
+        return Verdict.DUPLICATE
+    return _judge(window, sequence)
+
+
+def _sent_is_durable(outbox: Outbox, now: float) -> None:
+    _sent(outbox, now)
+    outbox._acknowledge(outbox._next - 1, now)
+
+
+def _never_backwards(
+    outbox: Outbox, watermark: Watermark, now: float, *, is_answer: bool = False
+) -> Heard:
+    if watermark.applied_through < outbox.acknowledged:
+        return Heard.NOTHING_NEW
+    return _heard(outbox, watermark, now, is_answer=is_answer)
+
+
+def _nothing_remembered(_recent: RecentDigests, _key: object) -> None:
+    return None
+
+
+# Those without patches are mutations of the simulated shells, by the same name.
+_PATCHES: dict[str, list[Patch]] = {
+    "naive push": [(Outbox, "_go_back", _never_again)],
+    "watermark before commit": [],
+    "no dedupe": [(ProducerWindow, "judge", _always_new)],
+    "below highest is duplicate": [(ProducerWindow, "judge", _new_above_the_highest)],
+    "highest published": [],
+    "no adoption": [],
+    "delete on send": [(Outbox, "sent", _sent_is_durable)],
+    "regression ignored": [(Outbox, "heard", _never_backwards)],
+    "send before seal": [],
+    "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],
+}
+NAMES = tuple(_PATCHES)
+
+
+@contextlib.contextmanager
+def applied(name: str) -> Iterator[frozenset[str]]:
+    """Mutate the cores; what is yielded are the flags that mutate the simulated shells."""
+    with contextlib.ExitStack() as stack:
+        for owner, attribute, mutated in _PATCHES.get(name, []):
+            stack.enter_context(mock.patch.object(owner, attribute, mutated))
+        yield frozenset((name,) if name else ())

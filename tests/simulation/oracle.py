@@ -1,0 +1,187 @@
+"""What must be true at the end of a world: every owed response was charged, and charged once."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from accountd.cascade import cascade
+from accountd.ingest import Charge, Rejection
+from shared.wire import (
+    EndOfProducer,
+    InvalidUsage,
+    RejectReason,
+    WireError,
+    decode_usage,
+)
+
+if TYPE_CHECKING:
+    from .accountd_sim import Database
+    from .world import World
+
+Message = tuple[bytes | None, int | None]  # producer and sequence
+
+
+@dataclass
+class Oracle:
+    """Notes what happened from outside, and compares it with what was charged."""
+
+    tokens: dict[str, int] = field(default_factory=dict)  # of each response, by its id
+    account: dict[str, str] = field(default_factory=dict)
+    owed: set[str] = field(default_factory=set)  # their events were forwarded
+    in_memory: set[str] = field(default_factory=set)  # they are in no journal
+    journal: dict[str, bytes] = field(default_factory=dict)  # the producer whose journal has it
+    excused: set[str] = field(default_factory=set)  # may be lost, and may not be doubled
+    volatile: set[bytes] = field(default_factory=set)  # producers without a journal
+    damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
+    harmed: set[bytes] = field(default_factory=set)  # producers whose journal was damaged
+    gone: set[bytes] = field(default_factory=set)  # producers whose folder was removed
+    history: dict[str, set[Message]] = field(default_factory=dict)  # commits, lost ones too
+
+    def metered(self, name: str, account: str, tokens: int) -> None:
+        """A response is about to be reported."""
+        self.account[name], self.tokens[name] = account, tokens
+
+    def forwarded(self, name: str, *, journal: bytes | None) -> None:
+        """Its event went to the client: from here on it is owed. ``journal`` is where it stands."""
+        self.owed.add(name)
+        if journal is None:
+            self.in_memory.add(name)
+        else:
+            self.journal[name] = journal
+
+    def committed(self, charges: Iterable[Charge]) -> None:
+        """A group was committed."""
+        for charge in charges:
+            for name in charge.batch.response_ids:
+                self.history.setdefault(name, set()).add((charge.producer, charge.sequence))
+
+    def may_lose(self, names: Iterable[str]) -> None:
+        """These were only in the memory of a process that is gone, unless they are durable."""
+        self.excused.update(name for name in names if name not in self.history)
+
+    def restored(self) -> None:
+        """What was never in a journal cannot be refilled."""
+        self.excused |= self.in_memory
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def problems(self, world: "World") -> list[str]:
+        """Everything that is wrong; an empty list when the world is in order."""
+        return [
+            *self._wrong_rows(world.db),
+            *self._doubled_or_lost(world),
+            *self._wrong_balances(world),
+            *self._wrong_windows(world),
+            *self._wrong_rejections(world),
+        ]
+
+    def _wrong_rows(self, db: "Database") -> list[str]:
+        found = []
+        for row in db.rows:
+            batch = row.batch
+            expected = sum(self.tokens[name] for name in batch.response_ids)
+            accounts = {self.account[name] for name in batch.response_ids}
+            if batch.usage.total_tokens != expected or accounts != {batch.account_id}:
+                found.append(f"row {row.sequence}: {batch}, expected {expected} of {accounts}")
+            if batch.responses != len(batch.response_ids):
+                found.append(f"row {row.sequence} has {batch.responses} responses: {batch}")
+        return found
+
+    def _doubled_or_lost(self, world: "World") -> list[str]:
+        times = Counter(name for row in world.db.rows for name in row.batch.response_ids)
+        doubled = [f"{name} charged {n} times" for name, n in times.items() if n > 1]
+        kept = _kept(world.db.rejections)
+        lost = [
+            f"{name} lost"
+            for name in sorted(self.owed - times.keys() - self.excused)
+            if not self._is_explained(name, kept, world)
+        ]
+        return doubled + lost
+
+    def _is_explained(self, name: str, kept: "Kept", world: "World") -> bool:
+        """Whether the loss is one that is not promised against, and shows."""
+        messages = self.history.get(name, set())
+        journal = self.journal.get(name)
+        if journal in self.harmed and (
+            journal in self.damaged or any(producer == journal for producer, _ in kept.lost)
+        ):
+            return True
+        if world.is_cloned and name in kept.names:
+            return True
+        if not (world.restores and world.is_retention_short):
+            return False
+        return any(message in kept.lost or message[0] in self.gone for message in messages)
+
+    def _wrong_balances(self, world: "World") -> list[str]:
+        left = dict(world.opening)
+        for row in world.db.rows:
+            topup, tokens = left[row.batch.account_id]
+            taken = cascade(topup=topup, used=row.batch.usage.total_tokens)
+            left[row.batch.account_id] = (topup - taken.topup, tokens - taken.tokens)
+            if taken != row.deduction:
+                return [f"row {row.sequence} took {row.deduction}, expected {taken}"]
+        stored = {name: (b.topup, b.tokens) for name, b in world.db.accounts.items()}
+        return [] if stored == left else [f"balances {stored}, expected {left}"]
+
+    def _wrong_windows(self, world: "World") -> list[str]:
+        found = []
+        for producer, (through, ahead, ended_at) in world.db.stored.items():
+            is_lost_for_good = bool(world.restores) and producer in self.gone
+            if producer in self.volatile or world.is_cloned or is_lost_for_good:
+                continue
+            # The end marker in a damaged journal may have been lost, and said again.
+            is_complete = ended_at == through or (producer in self.damaged and ended_at is not None)
+            if ahead or not is_complete:
+                found.append(
+                    f"producer {producer.hex()[:4]} is not complete: through {through},"
+                    f" ahead {sorted(ahead)}, ended at {ended_at}"
+                )
+        return found
+
+    def _wrong_rejections(self, world: "World") -> list[str]:
+        if world.is_cloned:
+            return []
+        return [
+            f"rejected {r.producer.hex()[:4]} {r.sequence}: {r.reason} {r.detail}"
+            for r in world.db.rejections
+            if r.producer is not None and not self._may_be_rejected(r, world)
+        ]
+
+    def _may_be_rejected(self, rejection: Rejection, world: "World") -> bool:
+        producer = rejection.producer
+        if producer in self.damaged or (producer in self.harmed and _is_lost_row(rejection)):
+            return True
+        can_lose = world.is_retention_short or producer in self.volatile
+        # Under one number the placeholder and a straggler with the real content may both come.
+        is_conflict = rejection.reason == RejectReason.CONFLICT
+        return bool(world.restores) and can_lose and (is_conflict or _is_lost_row(rejection))
+
+
+@dataclass
+class Kept:
+    """What the quarantine holds."""
+
+    names: set[str] = field(default_factory=set)  # responses
+    lost: set[Message] = field(default_factory=set)  # messages that stand for lost ones
+
+
+def _kept(rejections: Iterable[Rejection]) -> Kept:
+    kept = Kept()
+    for rejection in rejections:
+        try:
+            usage = decode_usage(rejection.payload)
+        except WireError:
+            continue
+        if _is_lost_row(rejection):
+            kept.lost.add((rejection.producer, rejection.sequence))
+        elif isinstance(usage, InvalidUsage):
+            kept.names.add(usage.response_id)
+        elif not isinstance(usage, EndOfProducer):
+            kept.names.update(usage.response_ids)
+    return kept
+
+
+def _is_lost_row(rejection: Rejection) -> bool:
+    """Also as a conflict: a late announcement of a boot that is gone makes a gateway forget too."""
+    return b"accountd lost this batch" in rejection.payload

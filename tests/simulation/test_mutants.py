@@ -1,0 +1,23 @@
+"""The simulation can fail: ten ways to get the protocol wrong, and it notices each."""
+
+import pytest
+
+from simulation.mutants import NAMES
+from simulation.run import first_fault
+
+FIRST_SEED = 1
+SEEDS_MAX = 300
+
+
+@pytest.mark.parametrize("mutant", NAMES)
+def test_every_mutant_is_caught(mutant: str) -> None:
+    """Within a few hundred worlds something is lost, doubled, or never comes to rest."""
+    fault = first_fault(FIRST_SEED, SEEDS_MAX, mutant)
+    assert fault is not None, f"{mutant}: {SEEDS_MAX} worlds did not notice it"
+    print(f"{mutant}: seed {fault.seed}, {fault.detail[:200]}")
+
+
+def test_the_real_cores_pass_the_same_worlds() -> None:
+    """What catches the mutants is their fault, not the simulation's."""
+    fault = first_fault(FIRST_SEED, SEEDS_MAX)
+    assert fault is None, f"seed {fault.seed}: {fault.detail}"

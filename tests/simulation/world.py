@@ -1,0 +1,458 @@
+"""One world: made from a seed, disturbed for a while, then left in peace and judged."""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from unittest import mock
+
+from accountd.ingest import Balance
+from gateway import outbox, spool
+from gateway.journal import SealedRecord, read_records
+from shared.wire import UsageBatch, decode_usage
+
+from .accountd_sim import Accountd, Database
+from .clock import WALL_S, Clock
+from .disk import Disk
+from .gateway_sim import Gateway, Session
+from .oracle import Oracle
+
+DAY_S = 24 * 3_600.0
+QUIET_S_MAX = 240.0  # how long a world in peace may take to come to rest
+EVENTS_MAX = 60_000
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What kind of world it is."""
+
+    responses: int
+    active_s: float
+    gateways: int
+    fuse_steps: float  # mean number of steps between two kills
+    restores: int
+    power_chance: float  # that a killed gateway takes its host with it
+    full_disks: int
+    partitions: int
+    rollouts: int
+    is_damaged: bool
+    is_cloned: bool
+    has_spool: bool
+    unreadable_chance: float  # that a journal cannot be read just now
+    retention_s: float
+    announcements_lost: float
+    announcements_late: float
+    segment_bytes: int
+    segment_s: float
+    in_flight: int
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> "Plan":
+        """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
+        kind = rng.random()
+        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.9
+        return cls(
+            responses=rng.randint(15, 50),
+            active_s=rng.uniform(3, 12),
+            gateways=rng.choice((1, 2, 2, 3)),
+            # Without a spool only accountd is killed, which takes fewer steps.
+            fuse_steps=(FOREVER if is_cloned else rng.choice((100, 200, 400, 800)))
+            / (1 if has_spool else 8),
+            restores=0 if is_cloned or rng.random() > 0.4 else rng.randint(1, 3),
+            power_chance=0.0 if is_cloned or rng.random() > 0.25 else 0.4,
+            full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
+            # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
+            partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
+            rollouts=0 if is_cloned else rng.choice((0, 0, 1, 2)),
+            is_damaged=is_damaged,
+            is_cloned=is_cloned,
+            has_spool=has_spool,
+            unreadable_chance=0.3 if rng.random() < 0.1 else 0.0,
+            retention_s=rng.uniform(0.1, 3) if rng.random() < 0.2 else DAY_S,
+            announcements_lost=rng.choice((0.0, 0.1, 0.5, 1.0)),
+            announcements_late=rng.choice((0.0, 0.05, 0.2)),
+            segment_bytes=rng.choice((700, 2_500, 1 << 20)),
+            segment_s=rng.choice((2.0, 3_600.0)),
+            # A clone is found out by what it sends: the window must not keep it silent.
+            in_flight=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
+        )
+
+
+class WrongWorldError(Exception):
+    """A world that is not in order at its end."""
+
+
+class Host:
+    """A machine with gateways and one spool disk."""
+
+    def __init__(self, world: "World", first_producer: bytes | None = None) -> None:
+        self.world = world
+        self.disk = Disk(world.clock.rng)
+        self.gateways: list[Gateway] = []
+        self._first_producer = first_producer
+
+    @property
+    def living(self) -> list[Gateway]:
+        """The gateways that run."""
+        self.gateways = [g for g in self.gateways if g.is_alive]
+        return self.gateways
+
+    def start_gateway(self) -> None:
+        """A new process."""
+        self.world.gateways_started += 1
+        self.gateways.append(Gateway(self.world, self, self.world.gateways_started))
+
+    def name_of_producer(self) -> bytes:
+        """128 random bits, unless the machine is a clone."""
+        name, self._first_producer = self._first_producer, None
+        return name or self.world.clock.rng.randbytes(16)
+
+    def lose_power(self) -> None:
+        """Everything dies, and what was not synced is cut off."""
+        self.world.clock.trace("host", "power lost")
+        for gateway in self.living[:]:
+            gateway.kill()
+        before = self._ids_sealed()
+        self.disk.lose_power()
+        journaled = {
+            name
+            for name in self.world.oracle.owed - self.world.oracle.in_memory
+            if self.world.host_of.get(name) is self
+        }
+        self.world.oracle.may_lose(journaled - self._ids_sealed())
+        self.world.oracle.may_lose(before - self._ids_sealed())
+
+    def _ids_sealed(self) -> set[str]:
+        """The responses in all sealed messages that are whole on the disk."""
+        found: set[str] = set()
+        for folder in self.disk.folders.values():
+            for file in folder.files.values():
+                for record in read_records(bytes(file.data)):
+                    if isinstance(record, SealedRecord):
+                        usage = decode_usage(record.payload)
+                        found.update(usage.response_ids if isinstance(usage, UsageBatch) else ())
+        return found
+
+
+class World:
+    """Everything there is. ``flags`` are mutations of the simulated shells."""
+
+    def __init__(
+        self, seed: int, *, flags: frozenset[str] = frozenset(), is_traced: bool = False
+    ) -> None:
+        self.clock = Clock(seed, is_traced=is_traced)
+        self.plan = Plan.draw(self.clock.rng)
+        self.clock.trace("world", str(self.plan))
+        self.oracle = Oracle()
+        self.has_faults = True
+        self.is_partitioned = False
+        self.gateways_started = 0
+        self.restores = 0
+        self.host_of: dict[str, Host] = {}
+        self.opening = {"a": (2_000, 5_000), "b": (0, 3_000)}
+        self.db = Database({name: Balance(*has) for name, has in self.opening.items()})
+        self.accountd: Accountd | None = None
+        self._flags = flags
+        self._boots = 0
+        self._backups = [self.db.copy()]
+        self._restores_from: Database | None = None
+        self._clock_offset_s = 0.0
+        self.hosts = [Host(self)]
+        if self.is_cloned:
+            name = self.clock.rng.randbytes(16)
+            self.hosts = [Host(self, name), Host(self, name)]
+
+    # --- what the plan says -----------------------------------------------------------------------
+
+    @property
+    def is_cloned(self) -> bool:
+        """Whether two machines continue one producer."""
+        return self.plan.is_cloned
+
+    @property
+    def is_retention_short(self) -> bool:
+        """Whether durable messages are removed before the world ends."""
+        return self.plan.retention_s < DAY_S
+
+    @property
+    def retention_s(self) -> float:
+        """How long durable messages are kept."""
+        return self.plan.retention_s
+
+    @property
+    def accountd_clock_ns(self) -> int:
+        """The clock of accountd's host, which may step back."""
+        return int((self.clock.wall + self._clock_offset_s) * 1e9)
+
+    def has_flag(self, flag: str) -> bool:
+        """Whether the shells are mutated so."""
+        return flag in self._flags
+
+    # --- a life -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Live, come to rest, and be judged. Raises ``WrongWorldError``."""
+        with self._bounds():
+            self._begin()
+            while self.clock.now < self.plan.active_s and self.clock.run_one():
+                pass
+            self._calm()
+            self._rest("settled", self._is_settled)
+            for host in self.hosts:
+                for gateway in host.living[:]:
+                    gateway.stop()
+            self._rest("stopped", lambda: not any(host.living for host in self.hosts))
+            for host in self.hosts:
+                host.start_gateway()
+            self._rest("adopted", self._is_settled)
+            self._forget_all()
+        problems = self.oracle.problems(self)
+        if problems:
+            raise WrongWorldError("; ".join(problems))
+
+    def _begin(self) -> None:
+        rng, plan = self.clock.rng, self.plan
+        self.clock.fuse_steps = plan.fuse_steps
+        self.clock.light_fuse()
+        self.start_accountd()
+        for host in self.hosts:
+            host.disk.unreadable_chance = plan.unreadable_chance
+            for _ in range(1 if self.is_cloned else plan.gateways):
+                host.start_gateway()
+        for number in range(plan.responses):
+            self._at_random(self._respond, number)
+        for _ in range(4):
+            self._at_random(self._back_up)
+        for count, action in (
+            (plan.restores, self._restore),
+            (plan.partitions, self._partition),
+            (plan.full_disks, self._fill_disk),
+            (plan.rollouts, self._roll_out),
+            (int(plan.is_damaged) * 2, self._damage),
+        ):
+            for _ in range(count):
+                self._at_random(action)
+        if not self.is_cloned and rng.random() < 0.5:
+            self._at_random(self._break_connections)
+
+    def _at_random(self, action: Callable[..., None], *args: object) -> None:
+        self.clock.at(self.clock.rng.random() * self.plan.active_s, None, action, *args)
+
+    def _calm(self) -> None:
+        """No more trouble: what was broken is mended."""
+        self.clock.trace("world", "calm")
+        self.has_faults = self.is_partitioned = False
+        self.clock.fuse_steps = FOREVER
+        self.clock.light_fuse()
+        for host in self.hosts:
+            host.disk.is_full = False
+            host.disk.unreadable_chance = 0.0
+            for gateway in host.living:
+                for session in gateway.sessions[:]:
+                    gateway.end_session(session)
+            if all(gateway.is_stopping for gateway in host.living):
+                host.start_gateway()
+        if self.accountd is None:
+            self.start_accountd()
+
+    def _rest(self, name: str, is_reached: Callable[[], bool]) -> None:
+        self.clock.trace("world", f"waits until everything is {name}")
+        deadline, look_at = self.clock.now + QUIET_S_MAX, self.clock.now
+        while True:
+            if self.clock.now >= look_at:
+                if is_reached():
+                    return
+                look_at = self.clock.now + 0.3
+            if self.clock.now > deadline or self.clock.events > EVENTS_MAX:
+                raise WrongWorldError(
+                    f"not {name} after {self.clock.now:.0f} s: {self._unsettled()}"
+                )
+            assert self.clock.run_one()
+
+    def _is_settled(self) -> bool:
+        if self.is_cloned:  # the clones never agree with accountd: it is enough that all was heard
+            return self.clock.now > self.plan.active_s + 40
+        return all(
+            not host.disk.orphans() and all(g.is_settled for g in host.living)
+            for host in self.hosts
+        )
+
+    def _unsettled(self) -> list[str]:
+        found = [
+            f"{g.name} {p.outbox.producer.hex()[:4]} acknowledged {p.outbox.acknowledged} of"
+            f" {p.outbox.last_sequence}, unsealed {p.unsealed}, waiting {p.outbox.is_waiting}"
+            for host in self.hosts for g in host.living for p in g.producers() if not p.is_settled
+        ]  # fmt: skip
+        return found + [
+            f"orphan {f.producer.hex()[:4]}" for host in self.hosts for f in host.disk.orphans()
+        ]
+
+    def _forget_all(self) -> None:
+        """Two days later nothing is left but the open journal of the gateway that runs."""
+        if self.is_cloned:
+            return
+        for host in self.hosts:
+            (gateway,) = host.living
+            for _ in range(2):  # what is over is closed first, and kept from then on
+                self.clock.now += 2 * DAY_S
+                gateway.prune()
+            for folder in host.disk.folders.values():
+                if folder.producer != gateway.own.outbox.producer or len(folder.files) > 1:
+                    raise WrongWorldError(
+                        f"{folder.producer.hex()[:4]} still holds {list(folder.files)}"
+                    )
+
+    @contextlib.contextmanager
+    def _bounds(self) -> Iterator[None]:
+        """Small bounds, so that a small world reaches them."""
+        with (
+            mock.patch.object(outbox, "IN_FLIGHT_MAX", self.plan.in_flight),
+            mock.patch.object(spool, "SEGMENT_BYTES_MAX", self.plan.segment_bytes),
+            mock.patch.object(spool, "SEGMENT_S_MAX", self.plan.segment_s),
+        ):
+            yield
+
+    # --- responses --------------------------------------------------------------------------------
+
+    def _respond(self, number: int) -> None:
+        rng = self.clock.rng
+        able = [(h, g) for h in self.hosts for g in h.living if not g.is_stopping]
+        if not able:
+            self.clock.at(0.3, None, self._respond, number)
+            return
+        host, gateway = rng.choice(able)
+        session = self._session(gateway)
+        name, tokens = f"r{number}", rng.randint(1, 400)
+        self.oracle.metered(name, session.party.account_id, tokens)
+        self.host_of[name] = host
+        gateway.meter(session, name, tokens)
+
+    def _session(self, gateway: Gateway) -> Session:
+        rng, sessions = self.clock.rng, gateway.sessions
+        if sessions and rng.random() < 0.08:
+            gateway.end_session(rng.choice(sessions))
+        if not sessions or (len(sessions) < 3 and rng.random() < 0.3):
+            sessions.append(Session(rng.randrange(1_000), rng.choice("ab")))
+        return rng.choice(sessions)
+
+    # --- accountd and the network -----------------------------------------------------------------
+
+    def start_accountd(self) -> None:
+        """A boot, from a backup when that was decided."""
+        if self.accountd is not None:
+            return
+        if self._restores_from is not None:
+            self.db, self._restores_from = self._restores_from.copy(), None
+            self.restores += 1
+            self.oracle.restored()
+            self.clock.trace("world", "restored", rows=len(self.db.rows))
+        self._boots += 1
+        self.accountd = Accountd(self, self._boots)
+
+    def accountd_died(self) -> None:
+        """Its connections die with it, and somebody starts it again."""
+        self.accountd = None
+        self._break_connections()
+        self.clock.at(0.05 + self.clock.rng.random() * 1.5, None, self.start_accountd)
+
+    def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
+        """On PUB: each gateway hears of the producers that it follows, perhaps, some time."""
+        rng, plan = self.clock.rng, self.plan
+        for host in self.hosts:
+            for gateway in host.living:
+                heard = {p: w for p, w in watermarks.items() if gateway.follows(p)}
+                if not heard:
+                    continue
+                if not self.has_faults:
+                    gateway.later(0.002, gateway.hear, epoch, heard)
+                    continue
+                if self.is_partitioned or rng.random() < plan.announcements_lost:
+                    continue
+                late = rng.random() < plan.announcements_late
+                delay = rng.random() * (6.0 if late else 0.05)
+                gateway.later(delay, gateway.hear, epoch, heard)
+                if rng.random() < 0.1:
+                    gateway.later(delay * 2 * rng.random(), gateway.hear, epoch, heard)
+
+    def ask(self, gateway: Gateway, epochs: dict[bytes, int]) -> None:
+        """A question on its way to accountd."""
+        delay = self.clock.rng.random() * (0.1 if self.has_faults else 0.005)
+        self.clock.at(delay, None, self._answer, gateway, epochs)
+
+    def _answer(self, gateway: Gateway, epochs: dict[bytes, int]) -> None:
+        rng = self.clock.rng
+        lost = self.has_faults and (self.is_partitioned or rng.random() < 0.1)
+        if self.accountd is None or lost:
+            return
+        epoch, throughs = self.accountd.sync(epochs)
+        answer = dict(zip(epochs, throughs, strict=True))
+        slow = self.has_faults and rng.random() < 0.1
+        gateway.later(
+            rng.random() * (1.9 if slow else 0.02), gateway.answered, epochs, epoch, answer
+        )
+
+    # --- trouble ----------------------------------------------------------------------------------
+
+    def gateway_died(self, gateway: Gateway) -> None:
+        """Perhaps with its host; another one is started."""
+        rng, host = self.clock.rng, gateway.host
+        if self.has_faults and not self._is_dark and rng.random() < self.plan.power_chance:
+            self._is_dark = True
+            host.lose_power()
+            self._is_dark = False
+        if self.has_faults:
+            self.clock.at(0.1 + rng.random() * 3, None, self._replace, host)
+
+    _is_dark = False
+
+    def _replace(self, host: Host) -> None:
+        if self.has_faults and len(host.living) < self.plan.gateways:
+            host.start_gateway()
+
+    def _back_up(self) -> None:
+        self._backups.append(self.db.copy())
+
+    def _restore(self) -> None:
+        rng = self.clock.rng
+        self._restores_from = rng.choice(self._backups)
+        if rng.random() < 0.3:
+            self._clock_offset_s -= rng.random() * 20
+        if self.accountd is not None:
+            self.accountd.kill()
+
+    def _break_connections(self) -> None:
+        for host in self.hosts:
+            for gateway in host.living:
+                if gateway.connection is not None:
+                    gateway.connection.break_off()
+
+    def _partition(self) -> None:
+        self.is_partitioned = True
+        self._break_connections()
+        self.clock.at(self.clock.rng.random() * 4, None, self._heal)
+
+    def _heal(self) -> None:
+        self.is_partitioned = False
+
+    def _fill_disk(self) -> None:
+        self.hosts[0].disk.is_full = True
+        self.clock.at(self.clock.rng.random() * 3, None, self._free_disk)
+
+    def _free_disk(self) -> None:
+        self.hosts[0].disk.is_full = False
+
+    def _roll_out(self) -> None:
+        host = self.clock.rng.choice(self.hosts)
+        if host.living:
+            self.clock.rng.choice(host.living).stop()
+            self.clock.at(self.clock.rng.random() * 2, None, self._replace, host)
+
+    def _damage(self) -> None:
+        folder = self.hosts[0].disk.damage()
+        if folder is not None:
+            self.oracle.harmed.add(folder.producer)
+            self.clock.trace("disk", "damaged", producer=folder.producer.hex()[:4])
+
+
+assert WALL_S > DAY_S

@@ -1,0 +1,54 @@
+"""Settings: every mistake is named once, and a secret's mistake only by what it is."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.config import Checker
+from shared.errors import ConfigError
+
+ADVICE = "set THE_KEY"
+SECRETS = [
+    ({}, "THE_KEY: found nothing; set THE_KEY"),
+    ({"THE_KEY": ""}, "THE_KEY: found an empty key; set THE_KEY"),
+    ({"THE_KEY_FILE": ""}, "THE_KEY: found nothing; set THE_KEY"),
+    ({"THE_KEY_FILE": "empty"}, "THE_KEY: found an empty key; set THE_KEY"),
+    ({"THE_KEY_FILE": "missing"}, "THE_KEY_FILE: cannot read missing: No such file or directory"),
+    ({"THE_KEY_FILE": "binary"}, "THE_KEY_FILE: cannot read binary: UnicodeDecodeError"),
+    ({"THE_KEY_FILE": "."}, "THE_KEY_FILE: cannot read .: Is a directory"),
+    ({"THE_KEY": "a", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
+    ({"THE_KEY": "", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with an empty, a binary and a good secret."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").write_text("\n")
+    Path("binary").write_bytes(b"\xff\xfe")
+    Path("good").write_text("secret\n")
+
+
+@pytest.mark.parametrize(("variables", "complaint"), SECRETS)
+def test_a_secret_has_one_complaint(
+    variables: dict[str, str], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing found, nothing in it, or nothing that can be read: never two of them."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    checker = Checker({})
+    assert checker.secret("THE_KEY", advice=ADVICE) == ""
+    with pytest.raises(ConfigError) as caught:
+        checker.finish()
+    assert str(caught.value) == f"{complaint} (run with --help for every setting)"
+
+
+@pytest.mark.parametrize("variables", [{"THE_KEY": "secret"}, {"THE_KEY_FILE": "good"}])
+def test_a_secret_is_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its variable, or from the file without the line's end."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    checker = Checker({})
+    assert checker.secret("THE_KEY", advice=ADVICE) == "secret"
+    checker.finish()
