@@ -181,7 +181,7 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "kind": batch.kind,
         "responses": batch.responses,
         "response_ids": json.dumps(batch.response_ids),
-        "raw": json.dumps(batch.raw),
+        "raw_usage": json.dumps(batch.raw),
         "created_at": iso_of_ms(batch.metered_at_ms),
         "producer": charge.producer,
         "sequence": charge.sequence,

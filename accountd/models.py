@@ -89,7 +89,7 @@ class UsageMetric(Table):
     output_audio_tokens = IntegerField(default=0)
     output_thought_tokens = IntegerField(default=0)
     billed_ms = IntegerField(default=0)
-    raw = TextField(default="[]")
+    raw_usage = TextField(default="[]")
     topup_deducted = IntegerField(default=0)
     token_deducted = IntegerField(default=0)
 

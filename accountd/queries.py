@@ -89,7 +89,7 @@ def _usage_json(row: UsageMetric) -> Json:
         "kind": row.kind,
         "responses": row.responses,
         "response_ids": json.loads(row.response_ids),
-        "raw": json.loads(row.raw),
+        "raw_usage": json.loads(row.raw_usage),
         "topup_deducted": row.topup_deducted,
         "token_deducted": row.token_deducted,
         "producer": bytes(row.producer).hex() if row.producer else None,

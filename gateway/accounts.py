@@ -31,6 +31,7 @@ from shared.wire import (
 log = structlog.get_logger()
 
 PING_S: Final = 1.0
+PING_DEADLINE_S: Final = 1.5
 _REQUEST_ID_BYTES: Final = 8
 
 
@@ -120,7 +121,9 @@ class Accounts:
         """(epoch of accountd, what is durable of each producer). Raises ``UnreachableError``."""
         if not self.is_reachable:
             raise UnreachableError
-        reply = await self._call(Request("sync", {"producers": list(producers)}))
+        # A question that a dying accountd took with it must not keep the next one waiting.
+        request = Request("sync", {"producers": list(producers)})
+        reply = await self._call(request, deadline_s=PING_DEADLINE_S)
         return _watermarks(reply, len(producers))
 
     def _cached(self, key_hash: str) -> Grant:
@@ -130,14 +133,14 @@ class Accounts:
         log.info("grant from the cache", account=grant.account_id)
         return grant
 
-    async def _call(self, request: Request) -> Reply:
+    async def _call(self, request: Request, deadline_s: float = transport.RPC_DEADLINE_S) -> Reply:
         if len(self._pending) >= AUTHORIZATIONS_MAX:
             raise UnreachableError("too many requests wait for accountd")
         request_id = next(self._request_ids).to_bytes(_REQUEST_ID_BYTES, "big")
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._pending[request_id] = future
         try:
-            async with asyncio.timeout(transport.RPC_DEADLINE_S):
+            async with asyncio.timeout(deadline_s):
                 await self._socket.send_multipart([request_id, encode_request(request)])
                 return await future
         except TimeoutError:
@@ -163,7 +166,7 @@ class Accounts:
         was_reachable = False
         while True:
             try:
-                await self._call(Request("ping"))
+                await self._call(Request("ping"), deadline_s=PING_DEADLINE_S)
             except UnreachableError:
                 if was_reachable:
                     log.warning("accountd unreachable", endpoint=self._endpoint)

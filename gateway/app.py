@@ -12,7 +12,7 @@ import zmq.asyncio
 from gateway.accounts import Accounts
 from gateway.config import GatewayConfig
 from gateway.limits import GATEWAY_DRAIN_S
-from gateway.providers.openai import OpenAI
+from gateway.providers.catalog import open_providers
 from gateway.server import Gateway
 from gateway.spool_keeper import SpoolKeeper
 from gateway.usage import UsageSender
@@ -51,8 +51,12 @@ async def run(config: GatewayConfig) -> ExitCode:
         keeper=keeper,
     )
     usage.start()
-    provider = OpenAI(base_url=config.openai_base_url, api_key=config.openai_api_key)
-    gateway = Gateway(accounts=accounts, usage=usage, provider=provider)
+    gateway = Gateway(
+        accounts=accounts,
+        usage=usage,
+        providers=open_providers(config.providers),
+        table=config.models,
+    )
     ops = _open_ops(config, gateway, usage)
     server = await loop.create_server(gateway.make_leg, sock=listener, backlog=BACKLOG)
     _announce(listener, ops)

@@ -26,7 +26,26 @@ def cli() -> None:
 @setting(
     "OPENAI_BASE_URL",
     default="https://api.openai.com/v1",
-    help="The provider; /realtime is appended. Its key: OPENAI_API_KEY or OPENAI_API_KEY_FILE.",
+    help="OpenAI; /realtime is appended. Its key: OPENAI_API_KEY or OPENAI_API_KEY_FILE.",
+)
+@setting(
+    "AZURE_OPENAI_ENDPOINT",
+    help="The Azure OpenAI resource, https://NAME.openai.azure.com. Its key:"
+    " AZURE_OPENAI_API_KEY or …_FILE.",
+)
+@setting(
+    "XAI_BASE_URL",
+    default="https://api.x.ai/v1",
+    help="xAI; /realtime is appended. Its key: XAI_API_KEY or XAI_API_KEY_FILE.",
+)
+@setting(
+    "GEMINI_BASE_URL",
+    default="https://generativelanguage.googleapis.com",
+    help="Gemini Live; /ws/… is appended. Its key: GEMINI_API_KEY or GEMINI_API_KEY_FILE.",
+)
+@setting(
+    "GATEWAY_MODELS_FILE",
+    help="A TOML file that maps model names to providers and says which account may use which.",
 )
 @setting(
     "ACCOUNTD_USAGE_ENDPOINT",

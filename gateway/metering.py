@@ -9,7 +9,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
@@ -56,6 +56,9 @@ class Meter(Protocol):
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
 
+    requested_model: str | None
+    """The model that the client asked for; None until its first message names it."""
+
     answers: int
     """Responses that ended, and cancels that found none: both answer a cancel of ours."""
 
@@ -69,7 +72,13 @@ class Meter(Protocol):
     def observe_client(self, frame: Frame) -> None:
         """Look at one data frame of the client, before it is forwarded."""
 
-    def give_up(self) -> list[Metered]:
+    def cancel_events(self) -> list[bytes]:
+        """What to tell the provider when the client is gone: it ends what is in flight, or asks for
+        an answer that proves that nothing is. Empty where a provider cannot be told: it is waited
+        for while something is in flight.
+        """
+
+    def give_up(self) -> list[Found]:
         """The session is over: what was reported and not charged yet, and estimates for the
         responses whose usage will never come.
         """
@@ -157,10 +166,9 @@ def read_count(counts: Mapping[str, Any], name: str) -> int | None:
 def read_milliseconds(values: Mapping[str, Any], name: str) -> int:
     """The seconds ``name`` in milliseconds, rounded half up. Raises ``UnreadableUsageError``."""
     value = values.get(name)
-    is_number = type(value) is int or type(value) is float
-    if not is_number or not 0 <= value * 1000 <= TOKENS_PER_RESPONSE_MAX:
-        raise UnreadableUsageError(f"{name}: found {as_json(value)[:64]}, expected seconds")
-    return int(value * 1000 + 0.5)
+    if type(value) in (int, float) and 0 <= float(value or 0) * 1000 <= TOKENS_PER_RESPONSE_MAX:
+        return int(float(value or 0) * 1000 + 0.5)
+    raise UnreadableUsageError(f"{name}: found {as_json(value)[:64]}, expected seconds")
 
 
 def read_map(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -211,6 +219,3 @@ def as_json(value: object) -> str:
         return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
     except RecursionError:  # nested to the very limit that parsing still allowed
         return ""
-
-
-NO_ESTIMATE: Final = Usage()

@@ -17,11 +17,16 @@ from shared.errors import PeerError
 _HEAD_END: Final = b"\r\n\r\n"
 
 
+# Refusals that may pass: too many requests, and a provider that is busy or being restarted.
+_PASSING_STATUS: Final = ("429", "502", "503", "504")
+TRY_AGAIN_LATER: Final = 1013
+
+
 class ProviderUnavailableError(PeerError):
     """The provider could not be reached or refused the connection."""
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message, code="provider_unavailable", close_code=1011)
+    def __init__(self, message: str = "", *, close_code: int = 1011) -> None:
+        super().__init__(message, code="provider_unavailable", close_code=close_code)
 
 
 class ProviderLeg(Leg):
@@ -67,7 +72,8 @@ class ProviderLeg(Leg):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
-        self._fail_opening("the connection broke during the handshake")
+        broken = "the connection broke during the handshake"
+        self._fail_opening(ProviderUnavailableError(broken, close_code=TRY_AGAIN_LATER))
 
     def _receive_head(self, data: bytes) -> None:
         # Only the head goes to the protocol object: what follows it in the same read may already
@@ -88,12 +94,12 @@ class ProviderLeg(Leg):
             if rest:
                 super().data_received(rest)
         else:
-            self._fail_opening(_status(head))
+            self._fail_opening(_refused(head))
             self.abort()
 
-    def _fail_opening(self, reason: str) -> None:
+    def _fail_opening(self, failure: ProviderUnavailableError) -> None:
         if not self.opened.done():
-            self.opened.set_exception(ProviderUnavailableError(reason))
+            self.opened.set_exception(failure)
 
 
 async def dial(
@@ -121,7 +127,8 @@ async def dial(
             await opening.opened
             return opening
     except TimeoutError:
-        raise ProviderUnavailableError(f"no answer within {DIAL_S:g} s") from None
+        silent = f"no answer within {DIAL_S:g} s"
+        raise ProviderUnavailableError(silent, close_code=TRY_AGAIN_LATER) from None
     except (OSError, InvalidURI, InvalidHandshake) as exc:
         raise ProviderUnavailableError(f"cannot connect: {type(exc).__name__}") from exc
     finally:
@@ -134,8 +141,9 @@ def _has_opened(leg: ProviderLeg) -> bool:
     return leg.opened.done() and not leg.opened.cancelled() and leg.opened.exception() is None
 
 
-def _status(head: bytes) -> str:
-    """The status line's code, for the log; the body might quote a part of the provider key."""
+def _refused(head: bytes) -> ProviderUnavailableError:
+    """By the status line alone; the body might quote a part of the provider key."""
     words = head.split(b"\r\n", 1)[0].split()
     code = words[1].decode(errors="replace")[:3] if len(words) > 1 else "no status"
-    return f"refused the connection: {code}"
+    close_code = TRY_AGAIN_LATER if code in _PASSING_STATUS else 1011
+    return ProviderUnavailableError(f"refused the connection: {code}", close_code=close_code)

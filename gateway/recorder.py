@@ -12,7 +12,7 @@ import structlog
 
 from gateway.batching import Batcher, Party, Sealable
 from gateway.frames import Frame
-from gateway.metering import Meter, Metered, Unreadable
+from gateway.metering import Found, Meter, Unreadable
 from shared.wire import InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
@@ -36,8 +36,7 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_audio_bytes_in", "_batcher", "_meter", "_party", "_sender", "estimates", "responses",
-        "tokens",
+        "_batcher", "_meter", "_party", "_sender", "estimates", "responses", "tokens",
     )  # fmt: skip
 
     def __init__(self, party: Party, meter: Meter, sender: Sender) -> None:
@@ -45,7 +44,6 @@ class Recorder:
         self._meter = meter
         self._batcher = Batcher()
         self._sender = sender
-        self._audio_bytes_in = 0
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
@@ -61,9 +59,23 @@ class Recorder:
         return self._meter.in_flight
 
     @property
+    def awaits_setup(self) -> bool:
+        """Whether the client's first message is still to name the model."""
+        return self._meter.requested_model is None
+
+    @property
+    def requested_model(self) -> str:
+        """The model that the client asked for; empty as long as it has named none."""
+        return self._meter.requested_model or ""
+
+    def cancel_events(self) -> list[bytes]:
+        """What to tell the provider when the client is gone."""
+        return self._meter.cancel_events()
+
+    @property
     def answers(self) -> int:
         """Responses that ended, and cancels that found none: both answer a cancel of ours."""
-        return self._meter.responses_finished + self._meter.cancels_refused
+        return self._meter.answers
 
     def observe(self, frames: Sequence[Frame]) -> None:
         """Meter data frames of the provider. Call it before they are forwarded."""
@@ -72,9 +84,10 @@ class Recorder:
             if found is not None:
                 self._record(found)
 
-    def heard(self, size: int) -> None:
-        """The client sent so many bytes to the provider."""
-        self._audio_bytes_in += size
+    def observe_client(self, frames: Sequence[Frame]) -> None:
+        """Look at data frames of the client. Call it before they are forwarded."""
+        for frame in frames:
+            self._meter.observe_client(frame)
 
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""
@@ -85,31 +98,30 @@ class Recorder:
         self._send(self._batcher.flush())
 
     def finish(self) -> None:
-        """The session has ended: estimate what the provider will never report, and flush."""
-        for metered in self._meter.give_up(audio_bytes_in=self._audio_bytes_in):
+        """The session has ended: charge what is left, estimate what will never be reported."""
+        for found in self._meter.give_up():
+            self._record(found)
+        self.flush()
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _record(self, found: Found) -> None:
+        if isinstance(found, Unreadable):
+            self._quarantine(found)
+            return
+        if found.kind == Kind.ESTIMATE:
             self.estimates += 1
             log.warning(
                 "usage estimated",
                 session=self._party.session_id,
                 account=self._party.account_id,
-                response=metered.response_id,
-                tokens=metered.usage.total_tokens,
+                response=found.response_id,
+                tokens=found.usage.total_tokens,
             )
-            self._add(self._party.single(metered, wall_ms=_wall_ms(), kind=Kind.ESTIMATE))
-        self.flush()
-
-    # --- helpers ----------------------------------------------------------------------------------
-
-    def _record(self, found: Metered | Unreadable) -> None:
-        if isinstance(found, Unreadable):
-            self._quarantine(found)
-            return
-        self.responses += 1
-        self.tokens += found.usage.total_tokens
-        self._audio_bytes_in = 0
-        self._add(self._party.single(found, wall_ms=_wall_ms()))
-
-    def _add(self, single: UsageBatch) -> None:
+        else:
+            self.responses += found.kind == Kind.RESPONSE
+            self.tokens += found.usage.total_tokens
+        single = self._party.single(found, wall_ms=_wall_ms())
         number = self._sender.note(single)
         self._send(self._batcher.add(single, number, now=time.monotonic()))
         if self._sender.sends_at_once:

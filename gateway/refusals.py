@@ -76,6 +76,11 @@ def refused_key(code: str, message: str) -> Refusal:
     )
 
 
+def model_not_allowed(model: str) -> Refusal:
+    """403: the account's entry in the model table does not name this model."""
+    return Refusal(403, "model_not_allowed", f"this account may not use the model {model[:80]!r}")
+
+
 def internal_error() -> Refusal:
     """500: a bug of ours; no detail."""
     return Refusal(500, "internal_error", "the gateway failed")

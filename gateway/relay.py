@@ -35,27 +35,43 @@ class Waiting:
         if self._bytes > PRE_OPEN_BYTES_MAX:
             self._client.pause_reading()
 
-    def release(self, provider: Leg) -> None:
-        """Hand everything over to the provider."""
+    def release(self, to: "ToProvider") -> None:
+        """Hand everything over."""
         self._client.resume_reading()
-        provider.write(self._frames)
+        to.take(self._frames)
         self._frames = []
 
 
 class ToProvider:
-    """Forwards the client's frames as they came."""
+    """Lets the meter see the client's frames, then forwards them as they came.
 
-    __slots__ = ("_provider", "_recorder", "end")
+    Where the client's first message names the model (Gemini's setup), ``on_setup`` says whether it
+    may go on.
+    """
 
-    def __init__(self, recorder: Recorder, provider: Leg, on_end: OnEnd) -> None:
+    __slots__ = ("_awaits_setup", "_on_setup", "_provider", "_recorder", "end")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        provider: Leg,
+        *,
+        on_setup: Callable[[str], bool],
+        on_end: OnEnd,
+    ) -> None:
         self._recorder = recorder
         self._provider = provider
+        self._on_setup = on_setup
+        self._awaits_setup = recorder.awaits_setup
         self.end = on_end
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Write them on."""
-        for frame in frames:
-            self._recorder.heard(len(frame.raw))
+        self._recorder.observe_client(frames)
+        if self._awaits_setup and not self._recorder.awaits_setup:
+            self._awaits_setup = False
+            if not self._on_setup(self._recorder.requested_model):
+                return
         self._provider.write(frames)
 
 

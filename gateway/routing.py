@@ -1,36 +1,60 @@
 """What a request asks for: which provider, which model, which session. Pure.
 
-Any path prefix and repeated slashes are tolerated, because SDKs build URLs in many ways.
+Any path prefix and repeated slashes are tolerated, because SDKs build URLs in many ways. The
+provider is the one of ``?provider=``, else the one that the model table names, else the one whose
+path it is, else the one whose model it is.
 """
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 from websockets.datastructures import Headers
 
 from gateway.auth import KEY_PARAMETERS
+from gateway.models import ModelTable
+from gateway.providers.base import Target
 from gateway.refusals import Refusal, bad_request, not_found
 from shared.wire import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-# Parameters that name what a realtime connection is for (OpenAI: exactly one of them).
-_SUBJECTS: Final = ("model", "call_id", "intent")
+# Parameters that name what a realtime connection is for (OpenAI: exactly one of them; Azure's
+# preview path calls the model a deployment).
+_SUBJECTS: Final = ("model", "deployment", "call_id", "intent")
 _DEFAULT_MODEL: Final = "gpt-realtime"
+_LIVE_MODEL: Final = "gpt-live"  # GPT-Live names its model in its first message
+
+REALTIME: Final = "/realtime"
+LIVE: Final = "/live/sessions"
+AZURE_PATHS: Final = ("/openai/v1/realtime", "/openai/realtime")
+_GEMINI: Final = re.compile(
+    r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
+    r"\.GenerativeService\.BidiGenerateContent(Constrained)?$"
+)
+_GEMINI_DEFAULT: Final = (
+    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+)
+_PROVIDER_BY_MODEL: Final = (("grok-", "xai"),)
+# Providers whose events a client of ``/v1/realtime`` understands.
+_OPENAI_FAMILY: Final = ("openai", "azure", "xai")
+_EXPECTED: Final = (
+    "expected /v1/realtime?model=…, /openai/v1/realtime?model=…, /v1/live/sessions or"
+    " /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A request understood: ``query`` is what goes on to the provider, verbatim."""
+class _Route:
+    """What a path says: the provider, its own path, and whether the URL must name a subject."""
 
     provider: str
-    model: str
-    session_id: str
-    query: str
+    path: str
+    needs_subject: bool = True
 
 
 def split_target(target: str) -> tuple[str, list[tuple[str, str]], str]:
@@ -40,47 +64,106 @@ def split_target(target: str) -> tuple[str, list[tuple[str, str]], str]:
     return path, parse_qsl(query, keep_blank_values=True), query
 
 
-def route(target: str, headers: Headers) -> Target | Refusal:
-    """Find out what the client wants."""
+def route(
+    target: str, headers: Headers, *, table: ModelTable, providers: Collection[str]
+) -> Target | Refusal:
+    """Find out what the client wants. ``providers`` are the names of those that there are."""
     path, parameters, raw_query = split_target(target)
     values = dict(reversed(parameters))  # of a repeated parameter the first counts
+    found = _route_of(path, values)
+    if isinstance(found, Refusal):
+        return found
     query = _forwarded(raw_query)
-    if path == "/" and any(name.startswith("rs_") for name in values):
-        refusal = _check_original(values)
-        if not refusal and not any(values.get(name) for name in _SUBJECTS):
-            # The original system knew one model and no parameter for it.
-            values["model"] = _DEFAULT_MODEL
-            query = f"{query}&model={_DEFAULT_MODEL}".lstrip("&")
-    else:
-        refusal = _check_path(path, values)
-    return refusal or _target(values, query, headers)
-
-
-def _check_path(path: str, values: dict[str, str]) -> Refusal | None:
-    if not path.endswith("/realtime") or path.endswith(("/openai/realtime", "/openai/v1/realtime")):
-        return not_found(f"found path {path[:200]!r}, expected /v1/realtime?model=…")
-    if values.get("provider", "openai").lower() != "openai":
-        return not_found("no such provider here; expected openai", code="provider_not_found")
-    return None
-
-
-def _check_original(values: dict[str, str]) -> Refusal | None:
-    api = values.get("rs_api", "OPENAI")
-    if api.upper() != "OPENAI":
-        return not_found(f"found rs_api={api[:32]!r}, expected OPENAI", code="provider_not_found")
-    return None
-
-
-def _target(values: dict[str, str], query: str, headers: Headers) -> Target | Refusal:
-    if not any(values.get(name) for name in _SUBJECTS):
+    if path == "/" and found.needs_subject and not _subject(values):
+        # The original system knew one model and no parameter for it.
+        values["model"] = _DEFAULT_MODEL
+        query = f"{query}&model={_DEFAULT_MODEL}".lstrip("&")
+    if found.needs_subject and not _subject(values):
         return bad_request("found no model; expected /v1/realtime?model=…", code="missing_model")
-    model = values.get("model", "")
-    if len(model) > ID_CHARS_MAX:
-        return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
     named = values.get(SESSION_PARAMETER) or next(iter(headers.get_all(SESSION_HEADER)), None)
     if named is not None and _SESSION_ID.fullmatch(named) is None:
         return bad_request("session id: expected 1 to 128 printable ASCII characters")
-    return Target("openai", model, named or f"sess_{secrets.token_hex(12)}", query)
+    model = values.get("model") or values.get("deployment") or ""
+    if len(model) > ID_CHARS_MAX:
+        return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
+    if found.path == LIVE:
+        model = model or _LIVE_MODEL
+    session_id = named or f"sess_{secrets.token_hex(12)}"
+    wanted = Target(found.provider, model, session_id, found.path, query)
+    return _resolve(wanted, values.get("provider", "").lower(), table, providers)
+
+
+def mapped(target: Target, table: ModelTable) -> Target:
+    """``target`` with the model called what its provider calls it."""
+    known = table.route_by_model.get(target.model)
+    if known is None or known.model == target.model:
+        return target
+    pairs = [pair.partition("=") for pair in target.query.split("&")]
+    query = "&".join(
+        f"{name}={quote(known.model, safe='')}"
+        if name in ("model", "deployment")
+        else name + eq + v
+        for name, eq, v in pairs
+    )
+    return replace(target, model=known.model, query=query)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
+    gemini = _GEMINI.search(path)
+    if gemini is not None:
+        return _Route("gemini", gemini[0], needs_subject=False)
+    if path == "/" and any(name.startswith("rs_") for name in values):
+        return _original(values)
+    for azure in AZURE_PATHS:
+        if path.endswith(azure):
+            return _Route("azure", azure)
+    if path.endswith(LIVE):
+        return _Route("openai", LIVE, needs_subject=False)
+    if path.endswith(REALTIME):
+        return _Route("openai", REALTIME)
+    return not_found(f"found path {path[:200]!r}, {_EXPECTED}")
+
+
+def _original(values: dict[str, str]) -> _Route | Refusal:
+    """The original system's own URL: ``/?rs_key=…&rs_sessid=…&rs_api=OPENAI|GEMINI``."""
+    api = values.get("rs_api", "OPENAI")
+    match api.upper():
+        case "OPENAI":
+            return _Route("openai", REALTIME)
+        case "GEMINI":
+            return _Route("gemini", _GEMINI_DEFAULT, needs_subject=False)
+    expected = "expected OPENAI or GEMINI"
+    return not_found(f"found rs_api={api[:32]!r}, {expected}", code="provider_not_found")
+
+
+def _resolve(
+    target: Target, wanted: str, table: ModelTable, providers: Collection[str]
+) -> Target | Refusal:
+    """The provider, and its own path."""
+    known = table.route_by_model.get(target.model)
+    by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if target.model.startswith(prefix)), "")
+    # A model's name only decides where the path leaves it open.
+    by_name = by_model if target.path == REALTIME else ""
+    provider = wanted or (known.provider if known else "") or by_name or target.provider
+    if provider not in providers:
+        found = ", ".join(sorted(providers))
+        message = f"found provider {provider[:32]!r}, expected one of: {found}"
+        return not_found(message, code="provider_not_found")
+    is_family = provider in _OPENAI_FAMILY
+    if is_family is not (target.provider in _OPENAI_FAMILY):
+        message = f"{provider} does not speak the protocol of this path; {_EXPECTED}"
+        return not_found(message, code="provider_not_found")
+    if provider == target.provider:
+        return target
+    path = AZURE_PATHS[0] if provider == "azure" else REALTIME
+    return replace(target, provider=provider, path=path)
+
+
+def _subject(values: dict[str, str]) -> bool:
+    return any(values.get(name) for name in _SUBJECTS)
 
 
 def _forwarded(raw_query: str) -> str:

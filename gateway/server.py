@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -11,9 +12,9 @@ from gateway.accounts import Accounts, Denial, Grant
 from gateway.auth import find_key, hash_key
 from gateway.batching import Party
 from gateway.client import ClientLeg
-from gateway.metering import Meter
+from gateway.models import ModelTable
 from gateway.provider import ProviderUnavailableError, dial
-from gateway.providers.openai import OpenAI
+from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
 from gateway.refusals import (
     Refusal,
@@ -21,11 +22,12 @@ from gateway.refusals import (
     internal_error,
     json_response,
     missing_key,
+    model_not_allowed,
     refused_key,
     unavailable,
 )
 from gateway.relay import ToClient
-from gateway.routing import Target, route, split_target
+from gateway.routing import mapped, route, split_target
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
 from shared.errors import UnreachableError
@@ -42,11 +44,20 @@ TRY_AGAIN_LATER: Final = 1013
 class Gateway:
     """All clients and sessions of this process."""
 
-    def __init__(self, *, accounts: Accounts, usage: UsageSender, provider: OpenAI) -> None:
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        usage: UsageSender,
+        providers: Mapping[str, Provider],
+        table: ModelTable,
+    ) -> None:
+        """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
         self._usage = usage
-        self._provider = provider
+        self._providers = providers
+        self._table = table
         self._tls = ssl.create_default_context()
         self._clients: set[ClientLeg] = set()
         self._sessions: set[Session] = set()
@@ -110,7 +121,7 @@ class Gateway:
             body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
             leg.answer(json_response(200 if health.is_ok else 503, body))
             return
-        target = route(request.path, request.headers)
+        target = route(request.path, request.headers, table=self._table, providers=self._providers)
         if isinstance(target, Refusal):
             self._refuse(leg, target)
             return
@@ -163,6 +174,9 @@ class Gateway:
         if isinstance(verdict, Refusal):
             self._refuse(leg, verdict)
             return
+        if target.model and not self._table.allows(verdict.account_id, target.model):
+            self._refuse(leg, model_not_allowed(target.model))
+            return
         if self.is_draining or self._usage.trouble:
             self._refuse(leg, unavailable(self.ready().detail))
             return
@@ -195,13 +209,15 @@ class Gateway:
 
     def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
-        recorder = Recorder(party, Meter(self._provider, model=target.model), self._usage)
+        provider = self._providers[target.provider]
+        meter = provider.meter(mapped(target, self._table).model)
         leg.upgrade(upgrade)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,
-            provider_family=self._provider,
-            recorder=recorder,
+            provider=provider,
+            recorder=Recorder(party, meter, self._usage),
+            may_use=lambda model: self._table.allows(grant.account_id, model),
             on_ended=self._ended,
             now=self._loop.time(),
         )
@@ -211,16 +227,17 @@ class Gateway:
     async def _connect(
         self, session: Session, request: Request, target: Target, sink: ToClient
     ) -> None:
+        provider = self._providers[target.provider]
         try:
             await dial(
-                self._provider.url(target.query),
-                self._provider.headers(request.headers),
+                provider.url(mapped(target, self._table)),
+                provider.headers(request.headers),
                 sink=sink,
                 on_open=session.provider_opened,
                 tls=self._tls,
             )
         except ProviderUnavailableError as exc:
-            session.provider_unavailable(str(exc))
+            session.provider_unavailable(exc)
 
     # --- helpers ----------------------------------------------------------------------------------
 

@@ -20,14 +20,15 @@ import structlog
 
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import CANCEL_S, DRAIN_S, SESSION_S_MAX
-from gateway.provider import ProviderLeg
-from gateway.providers.openai import OpenAI
+from gateway.provider import ProviderLeg, ProviderUnavailableError
+from gateway.providers.base import Provider
 from gateway.recorder import Recorder
 from gateway.relay import ToClient, ToMeter, ToProvider, Waiting
 
 log = structlog.get_logger()
 
 GOING_AWAY: Final = 1001
+POLICY: Final = 1008
 PROVIDER_FAILED: Final = 1011
 
 
@@ -65,15 +66,21 @@ class Session:
         info: SessionInfo,
         *,
         client: Leg,
-        provider_family: OpenAI,
+        provider: Provider,
         recorder: Recorder,
+        may_use: Callable[[str], bool],
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
-        """``client`` has just been upgraded; ``now`` is the event loop's time."""
+        """``client`` has just been upgraded; ``now`` is the event loop's time.
+
+        ``may_use`` says of a model that only the client's first message names whether the account
+        may use it.
+        """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
-        self._provider_family = provider_family
+        self._adapter = provider
+        self._may_use = may_use
         self.recorder = recorder
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
@@ -110,16 +117,20 @@ class Session:
         client, self._provider, self._dialling = self._client, provider, None
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
-        client.sink = ToProvider(self.recorder, provider, self.client_ended)
+        client.sink = to_provider = ToProvider(
+            self.recorder, provider, on_setup=self._check_model, on_end=self.client_ended
+        )
         self._log.info("provider connected")
         if waiting is not None:
-            waiting.release(provider)
+            waiting.release(to_provider)
 
-    def provider_unavailable(self, reason: str) -> None:
+    def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
         if self.state is State.CONNECTING:
-            self._log.error("provider unavailable", reason=reason)
-            self._fail_client("provider_unavailable", "The provider could not be reached.")
+            self._log.error("provider unavailable", reason=str(failure))
+            self._fail_client(
+                failure.code, "The provider could not be reached.", failure.close_code
+            )
             self._finish()
 
     def client_ended(self, ended: Ended) -> None:
@@ -174,6 +185,14 @@ class Session:
 
     # --- helpers ----------------------------------------------------------------------------------
 
+    def _check_model(self, model: str) -> bool:
+        """The client's first message named its model: whether it may go on to the provider."""
+        if self._may_use(model):
+            return True
+        self._log.info("model not allowed", model=model)
+        self.close_client(POLICY, "model_not_allowed")
+        return False
+
     def _client_gone(self) -> None:
         """Cut the client out, then drain the provider."""
         client, self._client = self._client, None
@@ -196,8 +215,11 @@ class Session:
         provider.resume_reading()
         self._draining_since = asyncio.get_running_loop().time()
         provider.end_message()
-        for cancel in self._provider_family.cancel_events(self.recorder.in_flight):
+        cancels = self.recorder.cancel_events()
+        for cancel in cancels:
             provider.send_event(cancel)
+        if not cancels and not self.recorder.in_flight:
+            provider.close()
 
     def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
         in_flight = len(self.recorder.in_flight)
@@ -212,17 +234,15 @@ class Session:
         if self._provider is not None:
             self._provider.close()
 
-    def _fail_client(self, code: str, message: str) -> None:
-        """Tell the client in its provider's words, then close with 1011."""
+    def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
+        """Tell the client in its provider's words, then close."""
         client, self._client = self._client, None
         if client is not None:
             client.sink, client.feeder = Nobody(), None
-            client.send_event(
-                self._provider_family.error_event(
-                    code=code, error_type="server_error", message=message
-                )
-            )
-            client.close(PROVIDER_FAILED, message)
+            event = self._adapter.failure_event(code=code, message=message)
+            if event is not None:
+                client.send_event(event)
+            client.close(close_code, message)
 
     def _finish(self) -> None:
         if self.state is State.ENDED:

@@ -1,10 +1,10 @@
-"""What providers report beside tokens: seconds, and parts of a usage object that are not known here."""
+"""What providers report beside tokens: seconds, and what is not known here."""
 
 from typing import Any
 
 COLUMNS = (
     "billed_ms INTEGER NOT NULL DEFAULT 0 CHECK (billed_ms >= 0)",
-    "raw TEXT NOT NULL DEFAULT '[]'",
+    "raw_usage TEXT NOT NULL DEFAULT '[]'",
 )
 
 

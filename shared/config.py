@@ -84,6 +84,14 @@ class Checker:
         raw = self._settings.get(name.lower())
         return None if raw is None or raw == "" else self._parsed(name, raw, parse)
 
+    def optional_secret(self, name: str) -> str:
+        """Like ``secret``, but an empty text when there is none."""
+        try:
+            return read_secret(name) or ""
+        except ConfigError as exc:
+            self.problem(str(exc))
+            return ""
+
     def secret(self, name: str, *, advice: str) -> str:
         """The text of ``NAME``, or of the file that ``NAME_FILE`` names.
 
@@ -100,6 +108,11 @@ class Checker:
             found = "nothing" if text is None else "an empty key"
             self.problem(f"{name}: found {found}; {advice}")
         return text or ""
+
+    @property
+    def problems(self) -> int:
+        """How many mistakes were noted so far."""
+        return len(self._problems)
 
     def problem(self, line: str) -> None:
         """Note a mistake that only shows between settings."""
@@ -185,6 +198,17 @@ def number(low: float, high: float) -> Callable[[str], float]:
         if not low <= value <= high:
             raise ValueError(f"expected a number from {low:g} to {high:g}")
         return value
+
+    return parse
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """An integer from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"expected an integer from {low} to {high}")
+        return int(text)
 
     return parse
 

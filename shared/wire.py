@@ -71,9 +71,7 @@ class Kind(StrEnum):
     END = "end"  # ``EndOfProducer``
 
 
-BATCH_KINDS: Final = frozenset(
-    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE}
-)
+BATCH_KINDS: Final = frozenset({Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE})
 
 
 class WireError(Exception):
@@ -397,9 +395,7 @@ def _text(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> 
     return value
 
 
-def _texts(
-    body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX
-) -> tuple[str, ...]:
+def _texts(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> tuple[str, ...]:
     values = body.get(name)
     if not isinstance(values, list) or len(values) > RESPONSES_PER_BATCH_MAX:
         raise WireError(RejectReason.BAD_FIELD, f"{name}: found {_shown(values)}, expected a list")

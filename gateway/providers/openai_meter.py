@@ -14,14 +14,15 @@ Where usage stands, by the SDK's types and by recordings:
   responses in ``response.event``.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
 from gateway.metering import (
-    Fragments,
     Found,
+    Fragments,
     Metered,
     Seen,
     Unreadable,
@@ -54,11 +55,14 @@ _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
     {
         b"response.output_audio.delta", b"response.audio.delta",
-        b"session.output_audio.delta", b"output_audio.delta",
+        b"session.output_audio.delta",
     }
 )  # fmt: skip
 # The error that answers a cancel when no response is in progress.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
+
+# What is in flight while a GPT-Live session lasts.
+_LIVE_SESSION: Final = "session"
 
 # PCM16 at 24 kHz in base64 is 64,000 bytes a second; user audio is one token per 100 ms, assistant
 # audio one per 50 ms (developers.openai.com/api/docs/guides/realtime-costs).
@@ -83,7 +87,7 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms", "_seen",
-        "_transcription_model", "answers", "model",
+        "_transcription_model", "answers", "model", "requested_model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -95,6 +99,7 @@ class OpenAIMeter:
         self._transcription_model = ""
         self.answers = 0
         self.model = model
+        self.requested_model: str | None = model
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -119,10 +124,27 @@ class OpenAIMeter:
         """See ``Meter``: only how much was said is of interest."""
         self._audio_bytes_in += len(frame.raw)
 
-    def give_up(self) -> list[Metered]:
+    def cancel_events(self) -> list[bytes]:
+        """See ``Meter``.
+
+        A response is named, because one outside the conversation is cancelled only by its name.
+        Without a response the provider answers with an error, after everything that the client
+        had asked for before. A GPT-Live session is asked for its final seconds.
+        """
+        if _LIVE_SESSION in self._in_flight:
+            return [_compact({"type": "session.close"})]
+        named = [
+            {"type": "response.cancel", "response_id": response_id}
+            for response_id in sorted(self._in_flight)
+            if response_id
+        ]
+        return [_compact(cancel) for cancel in named or [{"type": "response.cancel"}]]
+
+    def give_up(self) -> list[Found]:
         """See ``Meter``."""
-        given_up, self._in_flight = sorted(self._in_flight), set()
-        estimates = []
+        # Of a GPT-Live session everything that it reported has been recorded.
+        given_up, self._in_flight = sorted(self._in_flight - {_LIVE_SESSION}), set()
+        estimates: list[Found] = []
         for response_id in given_up:
             if not self._seen.is_repeated(response_id):
                 estimates.append(
@@ -162,8 +184,11 @@ class OpenAIMeter:
             case "response.created":
                 self._in_flight.add(_id_of(event.get("response")))
                 self._audio_bytes_out = 0
-            case "session.created" | "session.updated" | "session.started":
+            case "session.created" | "session.updated":
                 self._read_session(event.get("session"))
+            case "session.started":
+                self._read_session(event.get("session"))
+                self._in_flight.add(_LIVE_SESSION)
             case "conversation.item.input_audio_transcription.completed":
                 return self._read_transcription(event)
             case "session.usage.updated" | "session.closed":
@@ -254,6 +279,9 @@ class OpenAIMeter:
 
     def _read_duration(self, event: Mapping[str, Any]) -> Metered | None:
         """GPT-Live reports the seconds so far; what is new since the last report is a row."""
+        if event.get("type") == "session.closed":
+            self._in_flight.discard(_LIVE_SESSION)
+            self.answers += 1
         try:
             usage = read_map(event, "usage")
             if not usage:
@@ -325,6 +353,10 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
         )
     )
+
+
+def _compact(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def _rest(total: int, part: int) -> int:

@@ -1,0 +1,86 @@
+"""Which models there are and who may use them: the table in ``GATEWAY_MODELS_FILE``. Pure.
+
+A TOML file::
+
+    [models."acme-voice"]        # what clients ask for
+    provider = "xai"             # where it is
+    model = "grok-voice-latest"  # what it is called there; the same when absent
+
+    [accounts."acct_1"]          # or "*": every account that has no entry of its own
+    models = ["gpt-realtime*", "acme-voice"]
+
+Everything is optional. An account without an entry may use every model.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+EVERYBODY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoute:
+    """Where a model is, and what it is called there."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """The table. ``patterns_by_account`` holds shell patterns (``fnmatch``)."""
+
+    route_by_model: Mapping[str, ModelRoute] = field(default_factory=dict)
+    patterns_by_account: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def allows(self, account_id: str, model: str) -> bool:
+        """Whether the account may use ``model``, by the name that the client gives it."""
+        patterns = self.patterns_by_account.get(
+            account_id, self.patterns_by_account.get(EVERYBODY, ("*",))
+        )
+        return any(fnmatchcase(model, pattern) for pattern in patterns)
+
+
+def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
+    """Read the file's text. Raises ``ValueError`` that names every mistake."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ValueError(f"not TOML: {exc}") from None
+    problems = [f"unknown table {name!r}" for name in found if name not in ("models", "accounts")]
+    routes, patterns = {}, {}
+    for name, entry in _entries(found, "models", problems):
+        provider, model = entry.get("provider"), entry.get("model", name)
+        if provider not in providers:
+            expected = ", ".join(sorted(providers))
+            problems.append(f"models.{name}: provider {provider!r}, expected one of {expected}")
+        elif not isinstance(model, str) or not model or set(entry) - {"provider", "model"}:
+            problems.append(f"models.{name}: expected provider and model, both text")
+        else:
+            routes[name] = ModelRoute(provider, model)
+    for name, entry in _entries(found, "accounts", problems):
+        match entry:
+            case {"models": [*allowed]} if set(entry) == {"models"} and _are_texts(allowed):
+                patterns[name] = tuple(allowed)
+            case _:
+                problems.append(f"accounts.{name}: expected models, a list of patterns")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return ModelTable(routes, patterns)
+
+
+def _entries(
+    found: Mapping[str, Any], table: str, problems: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    entries = found.get(table, {})
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        problems.append(f"{table}: expected tables")
+        return []
+    return list(entries.items())
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

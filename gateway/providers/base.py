@@ -1,0 +1,53 @@
+"""What the gateway asks of a provider's adapter: where it is, how it is addressed, what it bills.
+
+A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from websockets.datastructures import Headers
+
+from gateway.metering import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request understood.
+
+    ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
+    what the client asked for; it is empty where the URL does not say (Gemini: the setup does).
+    """
+
+    provider: str
+    model: str
+    session_id: str
+    path: str
+    query: str
+
+
+class Provider(Protocol):
+    """An adapter. It keeps no state of a session; its ``meter`` does."""
+
+    @property
+    def name(self) -> str:
+        """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
+
+    def url(self, target: Target) -> str:
+        """Where to connect."""
+
+    def headers(self, client_headers: Headers) -> dict[str, str]:
+        """The request headers for the provider: its key, never the client's."""
+
+    def meter(self, model: str) -> Meter:
+        """A meter for one session."""
+
+    def failure_event(self, *, code: str, message: str) -> bytes | None:
+        """What tells a client in its provider's words that the session failed; None when the
+        provider has no such event, and its SDK would stumble over ours.
+        """
+
+
+def joined(base_url: str, path: str, query: str) -> str:
+    """A URL. ``base_url`` is ``ws(s)://HOST/PREFIX`` without a slash at its end."""
+    return f"{base_url}{path}" + (f"?{query}" if query else "")

@@ -1,0 +1,50 @@
+"""The providers that there are: their settings, and their adapters."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.providers.base import Provider
+from gateway.providers.gemini import Gemini
+from gateway.providers.openai import XAI, Azure, OpenAI
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """A provider that there is a key for. The key stays out of its text."""
+
+    name: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a provider is configured. Without a default its base URL must be set with its key."""
+
+    name: str
+    key_setting: str
+    url_setting: str
+    default_url: str | None
+    adapter: type[OpenAI | XAI | Azure | Gemini]
+
+
+CATALOG: Final = (
+    Entry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", OpenAI),
+    Entry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", None, Azure),
+    Entry("xai", "XAI_API_KEY", "XAI_BASE_URL", "https://api.x.ai/v1", XAI),
+    Entry(
+        "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL",
+        "https://generativelanguage.googleapis.com", Gemini,
+    ),
+)  # fmt: skip
+PROVIDER_NAMES: Final = frozenset(entry.name for entry in CATALOG)
+
+
+def open_providers(configs: Iterable[ProviderConfig]) -> Mapping[str, Provider]:
+    """The adapters by name."""
+    adapter_by_name = {entry.name: entry.adapter for entry in CATALOG}
+    return {
+        config.name: adapter_by_name[config.name](base_url=config.base_url, api_key=config.api_key)
+        for config in configs
+    }

@@ -1,0 +1,33 @@
+"""Gemini Live: where it is and how a key is shown. Sources: the ``google-genai`` SDK."""
+
+from websockets.datastructures import Headers
+
+from gateway.metering import Meter
+from gateway.providers.base import Target, joined
+from gateway.providers.gemini_meter import GeminiMeter
+
+
+class Gemini:
+    """The adapter for Gemini Live. ``base_url`` is ``ws(s)://HOST``."""
+
+    name = "gemini"
+
+    def __init__(self, *, base_url: str, api_key: str) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+
+    def url(self, target: Target) -> str:
+        """See ``Provider``."""
+        return joined(self._base_url, target.path, target.query)
+
+    def headers(self, client_headers: Headers) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+        """See ``Provider``."""
+        return {"x-goog-api-key": self._api_key}
+
+    def meter(self, model: str) -> Meter:
+        """See ``Provider``."""
+        return GeminiMeter(model=model)
+
+    def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
+        """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""
+        return None
