@@ -111,13 +111,16 @@ async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
 
 
 SETTINGS = [
-    ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: found an empty key"),
+    ({"OPENAI_API_KEY": ""}, "no provider: found none of OPENAI_API_KEY"),
     ({"GATEWAY_LISTEN": "nowhere"}, "GATEWAY_LISTEN: found 'nowhere', expected HOST:PORT"),
     ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL: found 'ftp://x', expected ws://"),
     ({"ACCOUNTD_RPC_ENDPOINT": "tcp://0.0.0.0:5"}, "expected a loopback address"),
     ({"ACCOUNTD_USAGE_ENDPOINT": f"ipc:///{'x' * 200}"}, "at most 107 bytes"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: found 'LOUD', expected one of"),
     ({"OPENAI_API_KEY_FILE": "/nowhere"}, "keep one"),
+    ({"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT: found nothing"),
+    ({"XAI_API_KEY": "a b"}, "XAI_API_KEY: expected printable ASCII"),
+    ({"GATEWAY_MODELS_FILE": "/nowhere"}, "cannot read it: No such file"),
 ]
 
 

@@ -10,12 +10,11 @@ from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering import Meter, Metered, Unreadable
-from gateway.providers.openai import OpenAI
+from gateway.metering import Metered, Unreadable
+from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch, decode_usage, encode_usage
 
 counts = st.integers(0, 1_000_000)
-PROVIDER = OpenAI(base_url="ws://provider", api_key="sk-x")
 
 
 def feed(message: bytes, cuts: list[int] | None = None) -> list[Metered | Unreadable]:
@@ -28,7 +27,7 @@ def feed(message: bytes, cuts: list[int] | None = None) -> list[Metered | Unread
         ).serialize(mask=False)
         for index, part in enumerate(parts)
     )
-    meter = Meter(PROVIDER, model="gpt-realtime")
+    meter = OpenAIMeter(model="gpt-realtime")
     frames = FrameScanner(expects_mask=False).feed(stream)
     return [found for frame in frames if (found := meter.observe(frame)) is not None]
 

@@ -10,8 +10,8 @@ PARTY = Party("acct", "sess", "openai")
 
 def single(number: int, model: str = "m", kind: Kind = Kind.RESPONSE) -> UsageBatch:
     """One response that cost ``number`` tokens."""
-    metered = Metered(f"resp_{number}", model, Usage(total_tokens=number))
-    return PARTY.single(metered, wall_ms=number, kind=kind)
+    metered = Metered(f"resp_{number}", model, Usage(total_tokens=number), kind=kind)
+    return PARTY.single(metered, wall_ms=number)
 
 
 def add_all(open_batch: Batcher, count: int, now: float = 0.0) -> list[Sealable]:
@@ -49,31 +49,40 @@ def test_a_batch_is_due_half_a_minute_after_its_first_response() -> None:
     assert (batch.responses, covers) == (2, (1, 2))
 
 
-def test_a_batch_has_one_model() -> None:
-    """When the provider changes the model, what the first one used is sent on its own."""
+def test_each_model_has_its_own_batch() -> None:
+    """When the provider changes the model, what each one used is sent apart."""
     open_batch = Batcher()
-    open_batch.add(single(1, "first"), 1, now=0.0)
-    ((sent, _),) = open_batch.add(single(2, "second"), 2, now=0.0)
-    assert (sent.model, sent.responses) == ("first", 1)
-    assert [batch.model for batch, _ in open_batch.flush()] == ["second"]
+    assert open_batch.add(single(1, "first"), 1, now=0.0) == []
+    assert open_batch.add(single(2, "second"), 2, now=0.0) == []
+    assert [(b.model, covers) for b, covers in open_batch.flush()] == [
+        ("first", (1,)), ("second", (2,)),
+    ]  # fmt: skip
+
+
+def test_transcriptions_between_responses_do_not_break_up_batches() -> None:
+    """Twenty turns, each with a transcription: four batches of each kind."""
+    open_batch, complete = Batcher(), []
+    for n in range(20):
+        complete += open_batch.add(single(n, kind=Kind.TRANSCRIPTION), 2 * n + 1, now=0.0)
+        complete += open_batch.add(single(n), 2 * n + 2, now=0.0)
+    assert [batch.responses for batch, _ in complete] == [5] * 8
+    assert open_batch.flush() == []
 
 
 def test_an_estimate_never_shares_a_batch_with_reported_usage() -> None:
     """The one is charged, the other is not."""
     open_batch = Batcher()
     open_batch.add(single(1), 1, now=0.0)
-    ((sent, _),) = open_batch.add(single(2, kind=Kind.ESTIMATE), 2, now=0.0)
-    assert sent.kind == Kind.RESPONSE
-    assert [batch.kind for batch, _ in open_batch.flush()] == [Kind.ESTIMATE]
+    open_batch.add(single(2, kind=Kind.ESTIMATE), 2, now=0.0)
+    assert [b.kind for b, _ in open_batch.flush()] == [Kind.RESPONSE, Kind.ESTIMATE]
 
 
 def test_what_is_not_in_the_journal_never_shares_a_batch_with_what_is() -> None:
     """The first must be sent at once, the second must be sealed in the journal before."""
     open_batch = Batcher()
     open_batch.add(single(1), 7, now=0.0)
-    ((sent, covers),) = open_batch.add(single(2), 0, now=0.0)
-    assert (sent.response_ids, covers) == (("resp_1",), (7,))
-    assert [covers for _, covers in open_batch.flush()] == [()]
+    open_batch.add(single(2), 0, now=0.0)
+    assert [covers for _, covers in open_batch.flush()] == [(7,), ()]
 
 
 def test_merging_keeps_sessions_apart_and_batches_small() -> None:

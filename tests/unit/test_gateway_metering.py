@@ -7,11 +7,10 @@ import pytest
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering import Meter, Metered, Unreadable
-from gateway.providers.openai import OpenAI
+from gateway.metering import Metered, Unreadable
+from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
-OPENAI = OpenAI(base_url="ws://provider/v1", api_key="sk-x")
 DETAILED = {
     "total_tokens": 230,
     "input_tokens": 52,
@@ -39,9 +38,9 @@ def done(usage: Any, *, response_id: str = "resp_1", status: str = "completed") 
     return text({"type": "response.done", "response": response})
 
 
-def meter() -> Meter:
+def meter() -> OpenAIMeter:
     """A meter of a session that asked for gpt-realtime."""
-    return Meter(OPENAI, model="gpt-realtime")
+    return OpenAIMeter(model="gpt-realtime")
 
 
 def test_keeps_the_split_of_text_audio_and_cached() -> None:
@@ -156,7 +155,7 @@ def test_remembered_response_ids_are_bounded() -> None:
     watch = meter()
     for number in range(RESPONSE_IDS_MAX + 10):
         watch.observe(done({"total_tokens": 1}, response_id=f"resp_{number}"))
-    assert len(watch._metered_ids) == RESPONSE_IDS_MAX
+    assert len(watch._seen._ids) == RESPONSE_IDS_MAX
 
 
 def test_the_server_names_the_billed_model() -> None:

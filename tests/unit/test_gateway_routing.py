@@ -1,48 +1,180 @@
 """What a request asks for, and where its key may stand."""
 
+import re
+
 import pytest
 from websockets.datastructures import Headers
 
 from gateway.auth import find_key, hash_key
+from gateway.models import ModelRoute, ModelTable, read_table
+from gateway.providers.base import Target
+from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.refusals import Refusal
-from gateway.routing import Target, route, split_target
+from gateway.routing import mapped, route, split_target
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
 
 
+EVERYTHING = ("openai", "azure", "xai", "gemini")
+TABLE = ModelTable(
+    {"acme": ModelRoute("xai", "grok voice/1"), "ours": ModelRoute("azure", "ours")},
+    {"*": ("gpt-*", "acme"), "rich": ("*",), "poor": ()},
+)
+GEMINI = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
+
+
+def understood(target: str, *providers: str, headers: Headers | None = None) -> Target | Refusal:
+    """What a request asks for."""
+    return route(target, headers or Headers(), table=TABLE, providers=providers or EVERYTHING)
+
+
 ROUTES = [
-    # target -> (model, query that goes on)
-    ("/v1/realtime?model=gpt-realtime", ("gpt-realtime", "model=gpt-realtime")),
-    ("/realtime?model=m", ("m", "model=m")),
-    ("//v1///realtime/?model=m", ("m", "model=m")),
-    ("/t/acme/v1/realtime?model=m", ("m", "model=m")),
-    ("/v1/realtime?model=m&x=%20y&z", ("m", "model=m&x=%20y&z")),
-    ("/v1/realtime?rs_key=k&model=m&key=k&access_token=k&rs_sessid=s", ("m", "model=m")),
-    ("/v1/realtime?%72s_key=k&model=m", ("m", "model=m")),
-    ("/v1/realtime?model=m&provider=openai", ("m", "model=m")),
-    ("/v1/realtime?call_id=rtc_1", ("", "call_id=rtc_1")),
-    ("/v1/realtime?intent=transcription", ("", "intent=transcription")),
-    ("/?rs_key=k&rs_sessid=s&rs_api=OPENAI", ("gpt-realtime", "model=gpt-realtime")),
-    ("/?rs_key=k&rs_sessid=s&model=m", ("m", "model=m")),
-    ("/v1/realtime?model=m#part", ("m", "model=m")),
+    # target -> (provider, its path, model, query that goes on)
+    (
+        "/v1/realtime?model=gpt-realtime",
+        ("openai", "/realtime", "gpt-realtime", "model=gpt-realtime"),
+    ),
+    ("/realtime?model=m", ("openai", "/realtime", "m", "model=m")),
+    ("//v1///realtime/?model=m", ("openai", "/realtime", "m", "model=m")),
+    ("/t/acme/v1/realtime?model=m", ("openai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?model=m&x=%20y&z", ("openai", "/realtime", "m", "model=m&x=%20y&z")),
+    (
+        "/v1/realtime?rs_key=k&model=m&key=k&access_token=k&rs_sessid=s",
+        ("openai", "/realtime", "m", "model=m"),
+    ),
+    ("/v1/realtime?%72s_key=k&model=m", ("openai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?model=m&provider=openai", ("openai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?call_id=rtc_1", ("openai", "/realtime", "", "call_id=rtc_1")),
+    ("/v1/realtime?intent=transcription", ("openai", "/realtime", "", "intent=transcription")),
+    (
+        "/?rs_key=k&rs_sessid=s&rs_api=OPENAI",
+        ("openai", "/realtime", "gpt-realtime", "model=gpt-realtime"),
+    ),
+    ("/?rs_key=k&rs_sessid=s&model=m", ("openai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?model=m#part", ("openai", "/realtime", "m", "model=m")),
+    ("/v1/live/sessions", ("openai", "/live/sessions", "gpt-live", "")),
+    ("/openai/v1/realtime?model=d", ("azure", "/openai/v1/realtime", "d", "model=d")),
+    (
+        "/t/x/openai/realtime?api-version=v&deployment=d",
+        ("azure", "/openai/realtime", "d", "api-version=v&deployment=d"),
+    ),
+    ("/v1/realtime?model=d&provider=azure", ("azure", "/openai/v1/realtime", "d", "model=d")),
+    ("/v1/realtime?model=ours", ("azure", "/openai/v1/realtime", "ours", "model=ours")),
+    ("/v1/realtime?model=grok-voice", ("xai", "/realtime", "grok-voice", "model=grok-voice")),
+    ("/v1/realtime?model=m&provider=XAI", ("xai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?model=acme", ("xai", "/realtime", "acme", "model=acme")),
+    (
+        "/v1/realtime?model=grok-voice&conversation_id=c",
+        ("xai", "/realtime", "grok-voice", "model=grok-voice&conversation_id=c"),
+    ),
+    *(
+        (prefix + GEMINI.format(version) + "?key=k", ("gemini", GEMINI.format(version), "", ""))
+        for prefix in ("", "/", "/t/acme")
+        for version in ("v1", "v1beta", "v1alpha")
+    ),
+    (
+        GEMINI.format("v1alpha") + "Constrained?access_token=t",
+        ("gemini", GEMINI.format("v1alpha") + "Constrained", "", ""),
+    ),
+    ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), "", "")),
 ]
 
 
 @pytest.mark.parametrize(("target", "expected"), ROUTES)
-def test_routes_and_passes_the_query_on(target: str, expected: tuple[str, str]) -> None:
+def test_routes_and_passes_the_query_on(target: str, expected: tuple[str, str, str, str]) -> None:
     """Unknown parameters go on as they were spelled; the gateway's own do not."""
-    found = route(target, Headers())
+    found = understood(target)
     assert isinstance(found, Target)
-    assert (found.model, found.query) == expected
+    assert (found.provider, found.path, found.model, found.query) == expected
+
+
+MAPPED = [
+    ("/v1/realtime?x=1&model=acme&y", "grok voice/1", "x=1&model=grok%20voice%2F1&y"),
+    ("/v1/realtime?model=ours", "ours", "model=ours"),
+    ("/v1/realtime?model=other", "other", "model=other"),
+]
+
+
+@pytest.mark.parametrize(("target", "model", "query"), MAPPED)
+def test_a_mapped_model_is_called_what_its_provider_calls_it(
+    target: str, model: str, query: str
+) -> None:
+    """Only the model's parameter changes."""
+    found = understood(target)
+    assert isinstance(found, Target)
+    sent = mapped(found, TABLE)
+    assert (sent.model, sent.query) == (model, query)
+
+
+ALLOWED = [
+    ("rich", "anything", True),
+    ("poor", "gpt-realtime", False),
+    ("other", "gpt-realtime", True),
+    ("other", "acme", True),
+    ("other", "grok-voice", False),
+    ("other", "GPT-realtime", False),
+]
+
+
+@pytest.mark.parametrize(("account", "model", "is_allowed"), ALLOWED)
+def test_an_account_may_use_what_its_patterns_name(
+    account: str, model: str, is_allowed: bool
+) -> None:
+    """An entry of its own counts before the one for everybody; without any, everything goes."""
+    assert TABLE.allows(account, model) is is_allowed
+    assert ModelTable().allows(account, model)
+
+
+def test_a_model_table_is_read() -> None:
+    """The example of the documentation."""
+    text = """
+        [models."acme-voice"]
+        provider = "xai"
+        model = "grok-voice-latest"
+        [models.plain]
+        provider = "openai"
+        [accounts."acct_1"]
+        models = ["gpt-realtime*", "acme-voice"]
+    """
+    assert read_table(text, providers=PROVIDER_NAMES) == ModelTable(
+        {
+            "acme-voice": ModelRoute("xai", "grok-voice-latest"),
+            "plain": ModelRoute("openai", "plain"),
+        },
+        {"acct_1": ("gpt-realtime*", "acme-voice")},
+    )
+
+
+BAD_TABLES = [
+    ("a =", "not TOML"),
+    ("[other]", "unknown table 'other'"),
+    ("models = 5", "models: expected tables"),
+    ("[models]\na = 1", "models: expected tables"),
+    ('[models.a]\nprovider = "acme"', "provider 'acme', expected one of azure, gemini"),
+    ('[models.a]\nprovider = "xai"\nmodel = 5', "expected provider and model"),
+    ('[models.a]\nprovider = "xai"\nextra = 5', "expected provider and model"),
+    ('[accounts.a]\nmodels = "gpt"', "accounts.a: expected models, a list"),
+    ("[accounts.a]\nmodels = [5]", "accounts.a: expected models, a list"),
+    ("[accounts.a]", "accounts.a: expected models, a list"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_TABLES)
+def test_a_bad_model_table_says_what_is_wrong(text: str, message: str) -> None:
+    """The whole file is checked at start."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_table(text, providers=PROVIDER_NAMES)
 
 
 REFUSED = [
     ("/", 404, "not_found"),
     ("/v1/chat", 404, "not_found"),
     ("/realtimes?model=m", 404, "not_found"),
-    ("/openai/realtime?deployment=d", 404, "not_found"),
     ("/v1/realtime?model=m&provider=acme", 404, "provider_not_found"),
-    ("/?rs_key=k&rs_api=GEMINI", 404, "provider_not_found"),
+    ("/?rs_key=k&rs_api=ACME", 404, "provider_not_found"),
+    ("/v1/realtime?model=m&provider=gemini", 404, "provider_not_found"),
+    (GEMINI.format("v1") + "?provider=openai", 404, "provider_not_found"),
+    (GEMINI.format("v2"), 404, "not_found"),
     ("/v1/realtime", 400, "missing_model"),
     ("/v1/realtime?model=", 400, "missing_model"),
     (f"/v1/realtime?model={'m' * 257}", 400, "bad_request"),
@@ -54,17 +186,25 @@ REFUSED = [
 @pytest.mark.parametrize(("target", "status", "code"), REFUSED)
 def test_refuses_what_it_cannot_serve(target: str, status: int, code: str) -> None:
     """The refusal says what was found and what was expected."""
-    found = route(target, Headers())
+    found = understood(target)
     assert isinstance(found, Refusal)
     assert (found.status, found.code) == (status, code)
+
+
+def test_a_provider_without_a_key_is_not_there() -> None:
+    """The refusal names those that are."""
+    found = understood("/openai/v1/realtime?model=d", "openai", "xai")
+    assert isinstance(found, Refusal)
+    assert (found.status, found.code) == (404, "provider_not_found")
+    assert "openai, xai" in found.message
 
 
 def test_the_client_may_name_its_session() -> None:
     """The parameter wins over the header; without either the gateway makes an id of its own."""
     headers = Headers({"x-rs-session": "from-header"})
-    both = route("/realtime?model=m&rs_sessid=from-query", headers)
-    one = route("/realtime?model=m", headers)
-    none = [route("/realtime?model=m", Headers()) for _ in range(2)]
+    both = understood("/realtime?model=m&rs_sessid=from-query", headers=headers)
+    one = understood("/realtime?model=m", headers=headers)
+    none = [understood("/realtime?model=m") for _ in range(2)]
     assert isinstance(both, Target)
     assert isinstance(one, Target)
     assert (both.session_id, one.session_id) == ("from-query", "from-header")
