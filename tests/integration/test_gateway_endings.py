@@ -200,22 +200,27 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-HANDSHAKES: list[tuple[str, bytes, bool]] = [
-    ("closed at once", b"", False),
-    ("reset at once", b"", True),
-    ("half an answer", b"HTTP/1.1 101 Switching", False),
-    ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n", False),
-    ("refused", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", False),
+HANDSHAKES: list[tuple[str, bytes, bool, int]] = [
+    ("closed at once", b"", False, 1013),
+    ("reset at once", b"", True, 1013),
+    ("half an answer", b"HTTP/1.1 101 Switching", False, 1013),
+    ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n", False, 1011),
+    ("refused", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", False, 1011),
+    ("too many", b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", False, 1013),
+    ("busy", b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", False, 1013),
     ("wrong accept", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-     b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", False),
+     b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", False, 1011),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "answer", "is_reset"), HANDSHAKES)
+@pytest.mark.parametrize(("what", "answer", "is_reset", "close_code"), HANDSHAKES)
 async def test_a_provider_that_fails_the_handshake_is_explained(
-    what: str, answer: bytes, is_reset: bool
+    what: str, answer: bytes, is_reset: bool, close_code: int
 ) -> None:
-    """However it fails, the client hears an error event and 1011, never silence."""
+    """However it fails, the client hears an error event and a close code, never silence.
+
+    1013 says that trying again may help, 1011 that it will not.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -234,7 +239,7 @@ async def test_a_provider_that_fails_the_handshake_is_explained(
             await socket_.recv()
         log = cluster.gateways[0].log.read_text()
     assert event["error"]["code"] == "provider_unavailable", what
-    assert socket_.close_code == 1011
+    assert socket_.close_code == close_code
     assert "provider unavailable" in log
     assert "Traceback" not in log
 
