@@ -86,16 +86,18 @@ def route(
     model = values.get("model") or values.get("deployment") or ""
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
-    if found.path == LIVE:
-        model = model or _LIVE_MODEL
     session_id = named or f"sess_{secrets.token_hex(12)}"
     wanted = Target(found.provider, model, session_id, found.path, query)
-    return _resolve(wanted, values.get("provider", "").lower(), table, providers)
+    if found.path == LIVE:
+        wanted = replace(wanted, model=model or _LIVE_MODEL)
+    elif not found.needs_subject:
+        return _resolve(replace(wanted, model=None), values.get("provider", ""), table, providers)
+    return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
 def mapped(target: Target, table: ModelTable) -> Target:
     """``target`` with the model called what its provider calls it."""
-    known = table.route_by_model.get(target.model)
+    known = table.route_by_model.get(target.model or "")
     if known is None or known.model == target.model:
         return target
     pairs = [pair.partition("=") for pair in target.query.split("&")]
@@ -143,11 +145,12 @@ def _resolve(
     target: Target, wanted: str, table: ModelTable, providers: Collection[str]
 ) -> Target | Refusal:
     """The provider, and its own path."""
-    known = table.route_by_model.get(target.model)
-    by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if target.model.startswith(prefix)), "")
+    model = target.model or ""
+    known = table.route_by_model.get(model)
+    by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if model.startswith(prefix)), "")
     # A model's name only decides where the path leaves it open.
     by_name = by_model if target.path == REALTIME else ""
-    provider = wanted or (known.provider if known else "") or by_name or target.provider
+    provider = wanted.lower() or (known.provider if known else "") or by_name or target.provider
     if provider not in providers:
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"

@@ -174,8 +174,9 @@ class Gateway:
         if isinstance(verdict, Refusal):
             self._refuse(leg, verdict)
             return
-        if target.model and not self._table.allows(verdict.account_id, target.model):
-            self._refuse(leg, model_not_allowed(target.model))
+        model = target.model
+        if model is not None and not self._table.allows(verdict.account_id, model):
+            self._refuse(leg, model_not_allowed(model))
             return
         if self.is_draining or self._usage.trouble:
             self._refuse(leg, unavailable(self.ready().detail))
@@ -210,7 +211,7 @@ class Gateway:
     def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
         provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table).model)
+        meter = provider.meter(mapped(target, self._table).model or "")
         leg.upgrade(upgrade)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),

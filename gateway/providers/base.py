@@ -16,11 +16,12 @@ class Target:
     """A request understood.
 
     ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
-    what the client asked for; it is empty where the URL does not say (Gemini: the setup does).
+    what the client asked for: empty where it is for something else (a call), None where its first
+    message will say (Gemini's setup).
     """
 
     provider: str
-    model: str
+    model: str | None
     session_id: str
     path: str
     query: str

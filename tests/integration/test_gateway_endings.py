@@ -4,18 +4,16 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually, running_cluster
+from fake_provider import beside, scripted
+from harness import Cluster, eventually, running_cluster
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 Event = dict[str, Any]
-Script = Callable[[ServerConnection], Awaitable[None]]
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
 
 
@@ -37,28 +35,6 @@ def audio(seconds: float) -> str:
     return json.dumps(
         {"type": "response.output_audio.delta", "delta": delta}, separators=(",", ":")
     )
-
-
-@asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Cluster]:
-    """A cluster whose provider runs ``script`` for every connection."""
-    async with serve(script, "127.0.0.1", 0, max_size=None) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with beside(f"http://127.0.0.1:{port}/v1") as cluster:
-            yield cluster
-
-
-@asynccontextmanager
-async def beside(provider: str) -> AsyncIterator[Cluster]:
-    """accountd and a gateway, started without stopping the test's own event loop."""
-    context = cluster_folder()
-    cluster = await asyncio.to_thread(context.__enter__)
-    try:
-        await asyncio.to_thread(cluster.start_accountd)
-        await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
-        yield cluster
-    finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 async def client(cluster: Cluster, account: str = "acct") -> ClientConnection:
@@ -232,7 +208,7 @@ async def test_a_provider_that_fails_the_handshake_is_explained(
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, beside(f"http://127.0.0.1:{port}/v1") as cluster:
+    async with server, beside(f"http://127.0.0.1:{port}") as cluster:
         socket_ = await client(cluster)
         event = json.loads(await asyncio.wait_for(socket_.recv(), 10))
         with pytest.raises(ConnectionClosed):

@@ -68,20 +68,22 @@ ROUTES = [
         ("xai", "/realtime", "grok-voice", "model=grok-voice&conversation_id=c"),
     ),
     *(
-        (prefix + GEMINI.format(version) + "?key=k", ("gemini", GEMINI.format(version), "", ""))
+        (prefix + GEMINI.format(version) + "?key=k", ("gemini", GEMINI.format(version), None, ""))
         for prefix in ("", "/", "/t/acme")
         for version in ("v1", "v1beta", "v1alpha")
     ),
     (
         GEMINI.format("v1alpha") + "Constrained?access_token=t",
-        ("gemini", GEMINI.format("v1alpha") + "Constrained", "", ""),
+        ("gemini", GEMINI.format("v1alpha") + "Constrained", None, ""),
     ),
-    ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), "", "")),
+    ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), None, "")),
 ]
 
 
 @pytest.mark.parametrize(("target", "expected"), ROUTES)
-def test_routes_and_passes_the_query_on(target: str, expected: tuple[str, str, str, str]) -> None:
+def test_routes_and_passes_the_query_on(
+    target: str, expected: tuple[str, str, str | None, str]
+) -> None:
     """Unknown parameters go on as they were spelled; the gateway's own do not."""
     found = understood(target)
     assert isinstance(found, Target)

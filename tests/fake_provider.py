@@ -1,0 +1,51 @@
+"""A provider that does exactly what a test says, behind a real gateway and a real accountd."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from harness import Cluster, cluster_folder
+from websockets.asyncio.server import ServerConnection, serve
+
+Script = Callable[[ServerConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def scripted(script: Script, **settings: str) -> AsyncIterator[Cluster]:
+    """A cluster whose providers run ``script`` for every connection.
+
+    ``settings`` are the gateway's.
+    """
+    async with serve(script, "127.0.0.1", 0, max_size=None, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with beside(f"http://127.0.0.1:{port}", **settings) as cluster:
+            yield cluster
+
+
+@asynccontextmanager
+async def beside(provider: str, **settings: str) -> AsyncIterator[Cluster]:
+    """accountd and a gateway that has keys for all providers, all of them at one address.
+
+    They are started without stopping the test's own event loop.
+    """
+    providers = {
+        "OPENAI_BASE_URL": f"{provider}/v1",
+        "AZURE_OPENAI_API_KEY": "azure-key",
+        "AZURE_OPENAI_ENDPOINT": provider,
+        "XAI_API_KEY": "xai-key",
+        "XAI_BASE_URL": f"{provider}/xai/v1",
+        "GEMINI_API_KEY": "gemini-key",
+        "GEMINI_BASE_URL": provider,
+    }
+    context = cluster_folder()
+    cluster = await asyncio.to_thread(context.__enter__)
+    try:
+        await asyncio.to_thread(cluster.start_accountd)
+        models = settings.get("GATEWAY_MODELS_FILE")
+        if models is not None:
+            (cluster.folder / "models.toml").write_text(models)
+            settings["GATEWAY_MODELS_FILE"] = str(cluster.folder / "models.toml")
+        await asyncio.to_thread(cluster.start_gateway, **providers, **settings)
+        yield cluster
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
