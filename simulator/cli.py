@@ -6,7 +6,7 @@ import click
 import uvloop
 
 from shared import config, logs
-from simulator.reply import Pace
+from simulator.generation import Pace
 from simulator.server import EventLog, Provider, run
 
 

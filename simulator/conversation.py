@@ -26,10 +26,11 @@ class Item:
 
 @dataclass(slots=True)
 class Conversation:
-    """Items in the order of the conversation."""
+    """Items in the order of the conversation; ``may_resume``: in another session, too."""
 
     id: str = field(default_factory=lambda: make_id("conv"))
     items: dict[str, Item] = field(default_factory=dict)
+    may_resume: bool = False
 
     @property
     def tokens(self) -> Tokens:
