@@ -1,0 +1,68 @@
+"""What clients need around them: a cluster with every provider and TLS, and their own programs."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from clients.outcome import Where
+from harness import Cluster, cluster_folder
+
+from deploy import certificate
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM_S = 60.0
+
+
+@contextmanager
+def every_provider() -> Iterator[Cluster]:
+    """A cluster whose gateway speaks TLS beside plain, with the simulator as every provider."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        host = f"http://{cluster.start_simulator().field('listen')}"
+        cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
+        certificate.make(cert, key)
+        cluster.start_gateway(
+            AZURE_OPENAI_API_KEY="azure-provider-key",
+            AZURE_OPENAI_ENDPOINT=host,
+            XAI_API_KEY="xai-provider-key",
+            XAI_BASE_URL=f"{host}/xai/v1",
+            GEMINI_API_KEY="gemini-provider-key",
+            GEMINI_BASE_URL=host,
+            GATEWAY_TLS_CERT=str(cert),
+            GATEWAY_TLS_KEY=str(key),
+            GATEWAY_TLS_LISTEN="127.0.0.1:0",
+        )
+        yield cluster
+
+
+def where(cluster: Cluster, *, key: str, model: str) -> Where:
+    """What a client of this cluster is told."""
+    return Where(
+        plain=cluster.address,
+        tls=cluster.gateways[0].field("tls"),
+        key=key,
+        ca=str(cluster.folder / "cert.pem"),
+        model=model,
+    )
+
+
+async def run_program(*command: str | Path, env: Mapping[str, str]) -> str:
+    """Run a client's program; its standard output. What it complained about is shown."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PROGRAM_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"{command}: {err.decode()[-2000:]}"
+    return out.decode()
