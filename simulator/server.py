@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -25,8 +24,12 @@ from simulator.admission import json_response, refusal_after, refusal_before
 from simulator.beta import BetaDialect
 from simulator.conversation import Conversation
 from simulator.dialect import Dialect
-from simulator.faults import MILLISECONDS_MAX, Faults
+from simulator.faults import MILLISECONDS_MAX, Faults, wishes
+from simulator.gemini_frames import spell
+from simulator.gemini_session import GeminiSession
+from simulator.gemini_turns import Outside
 from simulator.generation import Pace
+from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
 from simulator.routing import Route, route
 from simulator.session import Session
@@ -42,7 +45,6 @@ WRITE_LIMIT_BYTES: Final = 1024 * 1024 * 1024
 GOING_AWAY: Final = 1001
 OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # a slow dial is a fault that may be asked for
 REALTIME: Final = Subprotocol("realtime")
-CONVERSATIONS_MAX: Final = 1_000  # kept for sessions that resume one; the oldest is forgotten
 _DIALECTS: Final = {"ga": Dialect, "beta": BetaDialect, "xai": XaiDialect}
 _CLOSE_REASONS: Final = {"invalid_api_key": "invalid_request_error.invalid_api_key"}
 
@@ -73,24 +75,6 @@ class EventLog:
     def write(self, entry: Event) -> None:
         """Append a line in one write, so that several processes may share the file."""
         os.write(self._file, json.dumps(entry).encode() + b"\n")
-
-
-class Memory:
-    """Conversations that another session may go on with, by the name that it was given."""
-
-    def __init__(self) -> None:
-        self._by_name: OrderedDict[str, Conversation] = OrderedDict()
-
-    def keep(self, name: str, conversation: Conversation) -> None:
-        """Remember one."""
-        self._by_name[name] = conversation
-        if len(self._by_name) > CONVERSATIONS_MAX:
-            self._by_name.popitem(last=False)
-
-    def find(self, name: str | None) -> Conversation | None:
-        """The conversation of that name, if its session allowed it."""
-        found = self._by_name.get(name or "")
-        return found if found is not None and found.may_resume else None
 
 
 class Provider:
@@ -142,7 +126,10 @@ class Provider:
         to = route(request.path)
         assert to is not None
         faults = Faults.of(to.wishes)
-        wire = Wire(connection, faults)
+        if to.provider == "gemini":
+            wire = Wire(connection, faults, spell=spell, is_binary=True)
+        else:
+            wire = Wire(connection, faults)
         refusal = refusal_after(request, to, self._api_key)
         if refusal is not None:
             await _say_and_close(wire, *refusal)
@@ -173,6 +160,18 @@ class Provider:
             if file is not None:
                 file.write({**where, "at": time.time(), **entry})
 
+        log_usage, log_abandoned = (
+            partial(into, file) for file in (self._usage_log, self._abandoned_log)
+        )
+        on_audio = self._audio_writer(session_id)
+        if to.provider == "gemini":
+            return GeminiSession(
+                configure=partial(self._configure, to, wire),
+                memory=self._memory,
+                is_vertex=to.dialect == "vertex",
+                outside=Outside(wire.send, wire.hang_up, log_usage, log_abandoned, on_audio),
+                session_id=session_id,
+            )
         conversation = self._memory.find(to.wishes.get("conversation_id")) or Conversation()
         if to.provider == "xai":
             self._memory.keep(conversation.id, conversation)
@@ -180,15 +179,21 @@ class Provider:
             model=to.model,
             pace=pace_of(to.wishes, self._pace),
             faults=faults,
-            send=wire.send,
-            hang_up=wire.hang_up,
-            log_usage=partial(into, self._usage_log),
-            log_abandoned=partial(into, self._abandoned_log),
-            on_audio=self._audio_writer(session_id),
-            session_id=session_id,
             dialect=_DIALECTS[to.dialect](),
             conversation=conversation,
+            send=wire.send,
+            hang_up=wire.hang_up,
+            log_usage=log_usage,
+            log_abandoned=log_abandoned,
+            on_audio=on_audio,
+            session_id=session_id,
         )
+
+    def _configure(self, to: Route, wire: Wire, model: str) -> tuple[Faults, Pace]:
+        """Faults and pace of a session whose model is named after it was opened."""
+        asked = wishes(to.wishes, model)
+        wire.faults = Faults.of(asked)
+        return wire.faults, pace_of(asked, self._pace)
 
     async def _is_stopped_within(self, seconds: float) -> bool:
         try:
