@@ -3,8 +3,9 @@
 import asyncio
 import os
 
-from clients.genai_python import hold
 from google import genai
+
+from clients.genai_python import hold
 
 # GOOGLE_API_KEY, GOOGLE_GEMINI_BASE_URL and SSL_CERT_FILE are the SDK's own variables.
 print(asyncio.run(hold(genai.Client(), os.environ["MODEL"])).to_json())

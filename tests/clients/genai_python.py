@@ -3,10 +3,11 @@
 import ssl
 from typing import Any
 
-from clients.outcome import ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
 from google import genai
 from google.genai import types
 from speech import chunks
+
+from clients.outcome import ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
 
 # A rate that the simulator need not resample, so that it comes back byte for byte.
 AUDIO = "audio/pcm;rate=24000"

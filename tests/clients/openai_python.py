@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
 from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
 from speech import chunks
+
+from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
 
 TOOLS: Any = [{"type": "function", "name": TOOL, "parameters": PARAMETERS}]
 GA: Any = {

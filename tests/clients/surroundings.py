@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from clients.outcome import Where
 from harness import Cluster, cluster_folder
 
+from clients.outcome import Where
 from deploy import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
+NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
+AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
 PROGRAM_S = 60.0
 
 
