@@ -22,6 +22,7 @@ from shared.wire import (
     Envelope,
     InvalidUsage,
     Kind,
+    LostBatch,
     RejectReason,
     UsageBatch,
     UsageMessage,
@@ -30,6 +31,8 @@ from shared.wire import (
     decode_usage,
 )
 
+_LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
+_DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 # Twice a gateway's outbox: what is sent again after an outage is still remembered. About 45 MB.
 RECENT_DIGESTS_MAX: Final = 200_000
@@ -390,10 +393,14 @@ def _sort_out(
     batches: list[tuple[Envelope, UsageBatch]] = []
     for envelope in fresh:
         usage = _decode(envelope, decision)
-        if isinstance(usage, UsageBatch):
+        if isinstance(usage, UsageBatch) and usage.kind == Kind.DOUBTFUL:
+            _reject(envelope, RejectReason.DOUBTFUL, _DOUBTFUL_DETAIL, decision)
+        elif isinstance(usage, UsageBatch):
             batches.append((envelope, usage))
         elif isinstance(usage, InvalidUsage):
             _reject(envelope, RejectReason.UNREADABLE_USAGE, usage.detail, decision)
+        elif isinstance(usage, LostBatch):
+            _reject(envelope, RejectReason.LOST, _LOST_DETAIL, decision)
         elif isinstance(usage, EndOfProducer):
             windows[envelope.producer].end(envelope.sequence)
     return batches

@@ -17,7 +17,7 @@ from gateway.limits import (
     RESEND_S,
     RESEND_S_MAX,
 )
-from shared.wire import PRODUCER_BYTES, InvalidUsage, Watermark, encode_envelope, encode_usage
+from shared.wire import PRODUCER_BYTES, LostBatch, Watermark, encode_envelope, encode_usage
 
 # What a spool still has of a message; None when it has it no more. It may raise ``OSError``.
 Load = Callable[[int], bytes | None]
@@ -196,12 +196,5 @@ class Outbox:
         return (None if is_hopeless else self._load(sequence)) or _LOST
 
 
-# Stands in for a message that accountd had, lost, and that nobody holds any more. Without it the
-# hole would keep the watermark, and with it everything behind, back for ever. It is quarantined.
-_LOST = encode_usage(
-    InvalidUsage(
-        account_id="", session_id="", provider="", model="", response_id="",
-        detail="accountd lost this batch after it was durable, and the gateway holds it no more",
-        raw="", metered_at_ms=0,
-    )
-)  # fmt: skip
+# Without it the hole would keep the watermark, and with it everything behind, back for ever.
+_LOST = encode_usage(LostBatch())

@@ -8,14 +8,14 @@ then ends.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from gateway.batching import merge
 from gateway.outbox import Heard, Outbox
 from gateway.spool import Spool
 from shared.wire import (
-    RAW_USAGE_CHARS_MAX,
     EndOfProducer,
-    InvalidUsage,
+    Kind,
     UsageBatch,
     Watermark,
     WireError,
@@ -155,21 +155,11 @@ def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
 
 
 def _doubtful(payload: bytes) -> bytes:
-    """A response that may have been charged already: for the quarantine, with all that is known."""
+    """A response that may have been charged already: for the quarantine, whole."""
     try:
         single = decode_usage(payload)
-    except WireError:
+    except WireError:  # of another version of ours
+        single = None
+    if not isinstance(single, UsageBatch):
         return payload
-    assert isinstance(single, UsageBatch)
-    return encode_usage(
-        InvalidUsage(
-            account_id=single.account_id,
-            session_id=single.session_id,
-            provider=single.provider,
-            model=single.model,
-            response_id=single.response_ids[0] if single.response_ids else "",
-            detail="the spool was damaged: this response may have been charged already",
-            raw=str(single.usage)[:RAW_USAGE_CHARS_MAX],
-            metered_at_ms=single.metered_at_ms,
-        )
-    )
+    return encode_usage(replace(single, kind=Kind.DOUBTFUL))

@@ -58,6 +58,8 @@ class RejectReason(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account"
     OUT_OF_RANGE = "out_of_range"  # the balance would leave the 64-bit range
     CONFLICT = "conflict"  # a sequence seen before, with other content (a cloned machine)
+    LOST = "lost"  # it was durable, accountd lost it, and no gateway holds it any more
+    DOUBTFUL = "doubtful"  # the spool was damaged: it may have been charged already
 
 
 class Kind(StrEnum):
@@ -67,7 +69,9 @@ class Kind(StrEnum):
     TRANSCRIPTION = "transcription"  # of the caller's speech: priced as another model
     DURATION = "duration"  # a session that is billed by its length, not by tokens
     ESTIMATE = "estimate"  # the provider never reported it; counted from the audio relayed
+    DOUBTFUL = "doubtful"  # a response that a damaged spool may have sent before; quarantined
     INVALID = "invalid"  # ``InvalidUsage``
+    LOST = "lost"  # ``LostBatch``
     END = "end"  # ``EndOfProducer``
 
 
@@ -154,7 +158,15 @@ class EndOfProducer:
     """A producer's last message: it ended cleanly, and its sequence is the number of them all."""
 
 
-UsageMessage = UsageBatch | InvalidUsage | EndOfProducer
+@dataclass(frozen=True, slots=True)
+class LostBatch:
+    """Stands in for a message that accountd had, lost, and that nobody holds any more.
+
+    Without it the hole would hold the watermark back for ever.
+    """
+
+
+UsageMessage = UsageBatch | InvalidUsage | EndOfProducer | LostBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +204,11 @@ class Reply:
 
     result: Any = None
     error: tuple[str, str] | None = None
+
+
+_KIND_BY_TYPE: Final[Mapping[type, Kind]] = {
+    InvalidUsage: Kind.INVALID, EndOfProducer: Kind.END, LostBatch: Kind.LOST,
+}  # fmt: skip
 
 
 # --- usage ---------------------------------------------------------------------------------------
@@ -235,7 +252,7 @@ def encode_usage(message: UsageMessage) -> bytes:
         if not message.raw:
             del body["raw"]
     else:
-        body["kind"] = Kind.INVALID if isinstance(message, InvalidUsage) else Kind.END
+        body["kind"] = _KIND_BY_TYPE[type(message)]
     packed = msgpack.packb(body)
     assert isinstance(packed, bytes)
     return packed
@@ -247,6 +264,8 @@ def decode_usage(payload: bytes) -> UsageMessage:
     kind = _text(body, "kind")
     if kind == Kind.END:
         return EndOfProducer()
+    if kind == Kind.LOST:
+        return LostBatch()
     if kind == Kind.INVALID:
         return InvalidUsage(
             **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
