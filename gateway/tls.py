@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from gateway.client import TLS_RECORD
 from gateway.limits import HANDSHAKE_S
@@ -98,6 +98,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._tcp = None
+        self._has_told_end = True
         self._leg.connection_lost(self._failure or exc)
 
     # --- for the leg ------------------------------------------------------------------------------
@@ -160,12 +161,6 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     def get_write_buffer_size(self) -> int:
         """Bytes that TCP has not taken yet."""
         return 0 if self._tcp is None else self._tcp.get_write_buffer_size()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``ssl_object``, and what TCP knows."""
-        if name == "ssl_object":
-            return self._tls
-        return default if self._tcp is None else self._tcp.get_extra_info(name, default)
 
     # --- helpers ----------------------------------------------------------------------------------
 
