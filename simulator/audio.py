@@ -45,10 +45,11 @@ def chime(duration_ms: int, audio_format: str) -> bytes:
 
 
 class Resampler:
-    """16-bit PCM of any rate to 24 kHz, a piece at a time, by repeating or leaving out samples."""
+    """16-bit PCM of one rate to another, piece by piece, by repeating and leaving out samples."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, *, to_hz: int = PCM_RATE_HZ) -> None:
         self._rate_hz = rate_hz
+        self._to_hz = to_hz
         self._half = b""  # of a sample that is still to come
         self._taken = 0
         self._made = 0
@@ -60,10 +61,10 @@ class Resampler:
         self._half = data[whole:]
         samples = array.array("h", data[:whole])
         before, self._taken = self._taken, self._taken + len(samples)
-        first, self._made = self._made, -(-self._taken * PCM_RATE_HZ // self._rate_hz)
+        first, self._made = self._made, -(-self._taken * self._to_hz // self._rate_hz)
         return array.array(
             "h",
-            (samples[n * self._rate_hz // PCM_RATE_HZ - before] for n in range(first, self._made)),
+            (samples[n * self._rate_hz // self._to_hz - before] for n in range(first, self._made)),
         ).tobytes()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from simulator.openai_events import Event
 
 TOKENS_MAX: Final = 10_000_000  # in one response
+SECONDS_MAX: Final = 86_400  # of audio, in one session
 
 Charge = dict[str, int]
 
@@ -44,6 +45,14 @@ def for_turn(usage: Event | None) -> Charge | None:
     names = ("promptTokenCount", "toolUsePromptTokenCount", out, "thoughtsTokenCount")
     prompt, tool, answer, thoughts = counts = [found.get(name) or 0 for name in names]
     return charge(prompt + tool, answer + thoughts) if _are_sane(usage, counts) else None
+
+
+def for_seconds(usage: Event | None, *, already_ms: int) -> Charge | None:
+    """For cumulative seconds: what they add to what was charged already."""
+    seconds = (usage or {}).get("seconds") or 0
+    if type(seconds) not in (int, float) or not 0 <= seconds <= SECONDS_MAX:
+        return None
+    return charge(0, 0, billed_ms=max(0, round(seconds * 1000) - already_ms))
 
 
 def _are_sane(usage: Event | None, counts: list[Any]) -> bool:

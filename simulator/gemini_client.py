@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 INVALID: Final = "Request contains an invalid argument."
 RATE_HZ: Final = 16_000  # when the mime type names none
+RATES_HZ: Final = range(4_000, 192_001)
 IMAGE_TOKENS: Final = 258
 MS_MAX: Final = 60_000
 KINDS: Final = ("setup", "clientContent", "realtimeInput", "toolResponse", "contextUpdate")
@@ -25,7 +26,7 @@ KINDS: Final = ("setup", "clientContent", "realtimeInput", "toolResponse", "cont
 _OPAQUE: Final = frozenset(
     {"response", "args", "properties", "parametersJsonSchema", "responseJsonSchema", "labels"}
 )
-_RATE: Final = re.compile(r"rate=(\d{4,6})\b")
+_RATE: Final = re.compile(r"rate=(\d{1,9})\b")
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
 
 
@@ -97,7 +98,10 @@ def blob(part: Mapping[str, Any]) -> tuple[str, bytes]:
 def rate_of(mime_type: str) -> int:
     """The sample rate that a mime type names."""
     found = _RATE.search(mime_type)
-    return int(found[1]) if found else RATE_HZ
+    rate = int(found[1]) if found else RATE_HZ
+    if rate not in RATES_HZ:
+        raise GeminiError
+    return rate
 
 
 def text_of(content: Mapping[str, Any]) -> str:

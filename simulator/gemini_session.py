@@ -24,10 +24,11 @@ from simulator.gemini_client import (
     tool_names,
 )
 from simulator.gemini_turn import PCM
-from simulator.gemini_turns import GeminiTurns, Outside
+from simulator.gemini_turns import GeminiTurns
 from simulator.generation import Pace
 from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
+from simulator.outside import Outside
 from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
 
 GO_AWAY_LEFT_S: Final = 0.5
@@ -84,6 +85,10 @@ class GeminiSession:
             await self._handlers[kind](body)
         except GeminiError as exc:
             await self._hang_up(exc.code, str(exc))
+
+    async def expire(self) -> tuple[int, str]:
+        """There are no error messages: the close is all."""
+        return 1011, "Deadline expired before operation could complete."
 
     async def close(self) -> None:
         """The client is gone: stop generating."""

@@ -6,7 +6,6 @@ that was asked for, keep it back. What was generated then is noted as abandoned.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -19,23 +18,12 @@ from simulator.gemini_client import Setup
 from simulator.gemini_turn import GeminiTurn
 from simulator.generation import Pace
 from simulator.openai_events import Event, make_id
+from simulator.outside import Outside
 from simulator.tokens import Tokens
 
 log = structlog.get_logger()
 
 INTERNAL: Final = "Internal error encountered."
-Sink = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What a session reaches beyond itself: its connection and the logs."""
-
-    send: Callable[[Any], Awaitable[None]]
-    hang_up: Callable[..., Awaitable[None]]
-    log_usage: Sink
-    log_abandoned: Sink
-    on_audio: Callable[[bytes], None]
 
 
 class GeminiTurns:

@@ -27,10 +27,11 @@ from simulator.dialect import Dialect
 from simulator.faults import MILLISECONDS_MAX, Faults, wishes
 from simulator.gemini_frames import spell
 from simulator.gemini_session import GeminiSession
-from simulator.gemini_turns import Outside
 from simulator.generation import Pace
+from simulator.live_session import LiveSession
 from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
+from simulator.outside import Outside
 from simulator.routing import Route, route
 from simulator.session import Session
 from simulator.wire import Wire
@@ -57,6 +58,9 @@ class Served(Protocol):
 
     async def receive(self, data: str | bytes) -> None:
         """Serve one message of the client."""
+
+    async def expire(self) -> tuple[int, str]:
+        """The session has lasted too long: say so; the close that follows."""
 
     async def close(self) -> None:
         """The client is gone."""
@@ -160,16 +164,22 @@ class Provider:
             if file is not None:
                 file.write({**where, "at": time.time(), **entry})
 
-        log_usage, log_abandoned = (
-            partial(into, file) for file in (self._usage_log, self._abandoned_log)
+        outside = Outside(
+            send=wire.send,
+            hang_up=wire.hang_up,
+            log_usage=partial(into, self._usage_log),
+            log_abandoned=partial(into, self._abandoned_log),
+            on_audio=self._audio_writer(session_id),
         )
-        on_audio = self._audio_writer(session_id)
+        configure = partial(self._configure, to, wire)
+        if to.provider == "gpt-live":
+            return LiveSession(configure=configure, outside=outside, session_id=session_id)
         if to.provider == "gemini":
             return GeminiSession(
-                configure=partial(self._configure, to, wire),
+                configure=configure,
                 memory=self._memory,
                 is_vertex=to.dialect == "vertex",
-                outside=Outside(wire.send, wire.hang_up, log_usage, log_abandoned, on_audio),
+                outside=outside,
                 session_id=session_id,
             )
         conversation = self._memory.find(to.wishes.get("conversation_id")) or Conversation()
@@ -181,11 +191,11 @@ class Provider:
             faults=faults,
             dialect=_DIALECTS[to.dialect](),
             conversation=conversation,
-            send=wire.send,
-            hang_up=wire.hang_up,
-            log_usage=log_usage,
-            log_abandoned=log_abandoned,
-            on_audio=on_audio,
+            send=outside.send,
+            hang_up=outside.hang_up,
+            log_usage=outside.log_usage,
+            log_abandoned=outside.log_abandoned,
+            on_audio=outside.on_audio,
             session_id=session_id,
         )
 
@@ -256,9 +266,8 @@ def pace_of(wishes: Any, default: Pace) -> Pace:
 
 
 async def _expire(session: Served, wire: Wire) -> None:
-    if isinstance(session, Session):
-        with contextlib.suppress(ConnectionError):
-            await wire.hang_up(GOING_AWAY, await session.expire())
+    with contextlib.suppress(ConnectionError):
+        await wire.hang_up(*await session.expire())
 
 
 async def _say_and_close(wire: Wire, code: str, close: int) -> None:

@@ -21,6 +21,7 @@ from simulator.responses import Responses, Sink
 from simulator.xai import ping
 
 COMMIT_MS_MIN: Final = 100
+GOING_AWAY: Final = 1001
 EXPIRED: Final = "Your session hit the maximum duration of 60 minutes."
 Handler = Callable[[Event], Awaitable[None]]
 
@@ -104,12 +105,12 @@ class Session:
                 events.error(str(exc), code=exc.code, param=exc.param, client_event_id=name)
             )
 
-    async def expire(self) -> str:
-        """Say that the session is over; why."""
+    async def expire(self) -> tuple[int, str]:
+        """Say that the session is over; the close that follows."""
         await self._emit(
             events.error(EXPIRED, code="session_expired", param=None, client_event_id=None)
         )
-        return EXPIRED
+        return GOING_AWAY, EXPIRED
 
     async def close(self) -> None:
         """The client is gone."""

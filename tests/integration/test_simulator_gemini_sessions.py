@@ -43,6 +43,7 @@ MISTAKES: list[tuple[list[Any], int]] = [
     ([{"setup": SETUP}, {"realtimeInput": {"audio": {"data": "%%"}}}], 1007),
     ([{"setup": SETUP}, {"realtimeInput": {"audio": {"data": 5}}}], 1007),
     ([{"setup": SETUP}, {"toolResponse": {}}], 1007),
+    ([{"setup": SETUP}, {"realtimeInput": {"audio": {"mimeType": "audio/pcm;rate=0"}}}], 1007),
     ([{"setup": {**SETUP, "tools": [{"functionDeclarations": 7}]}}], 1007),
     ([5], 1007),
 ]
