@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
-from speech import chunks
+from speech import chunks, silence, tone
 
 from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
 
@@ -169,6 +169,44 @@ async def xai(where: Where) -> Outcome:
         return await Talk(connection, GA).hold()
 
 
+async def live(where: Where) -> Outcome:
+    """GPT-Live: always listening, billed by the second; it delegates where others call tools."""
+    outcome = Outcome()
+    client = AsyncOpenAI(api_key=where.key, base_url=f"http://{where.plain}/v1")
+    async with client.live.connect() as connection:
+
+        async def say(pcm: bytes) -> None:
+            for piece in chunks(pcm):
+                audio = base64.b64encode(piece).decode()
+                await connection.send({"type": "session.input_audio.append", "audio": audio})
+
+        async def hear(kind: str) -> bytes:
+            heard = b""
+            while (event := await connection.recv()).type != kind:
+                assert event.type != "error", event
+                if event.type == "session.output_audio.delta":
+                    heard += base64.b64decode(event.delta)
+            return heard
+
+        delegation: Any = {"type": "responses", "responses": {"model": "gpt-5.6"}}
+        session: Any = {"model": where.model, "delegation": delegation}
+        await connection.send({"type": "session.start", "session": session})
+        await hear("session.started")
+        await say(SAID + silence(1.0))
+        outcome.heard = await hear("session.delegation.created")
+        await hear("response.event")
+        outcome.tool = "delegated"
+
+        story = tone(2.0)
+        await say(story + silence(1.0))
+        await hear("session.output_audio.delta")
+        await say(SAID)
+        await connection.send({"type": "session.close"})
+        if len(await hear("session.closed")) < len(story) // 2:
+            outcome.interrupted = "cut"
+    return outcome
+
+
 CLIENTS = {
     "openai-python async": (ga, "gpt-realtime"),
     "openai-python async wss": (ga_over_tls, "gpt-realtime"),
@@ -178,4 +216,5 @@ CLIENTS = {
     "openai-python AsyncAzureOpenAI wss": (azure, "voice-deployment"),
     "openai-python AsyncAzureOpenAI beta": (azure_beta, "voice-deployment"),
     "openai-python xAI": (xai, "grok-voice"),
+    "openai-python live": (live, "gpt-live-1"),
 }

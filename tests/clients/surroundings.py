@@ -22,7 +22,8 @@ def every_provider() -> Iterator[Cluster]:
     """A cluster whose gateway speaks TLS beside plain, with the simulator as every provider."""
     with cluster_folder() as cluster:
         cluster.start_accountd()
-        host = f"http://{cluster.start_simulator().field('listen')}"
+        # Slow enough that an answer is still being made when it is interrupted.
+        host = f"http://{cluster.start_simulator('--pace', '0.7').field('listen')}"
         cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
         certificate.make(cert, key)
         cluster.start_gateway(

@@ -1,6 +1,7 @@
 """Every client holds its conversation unmodified, and is charged what the provider's log says."""
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +29,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a cont
 UNITS = ("input_tokens", "output_tokens", "total_tokens", "billed_ms")
 
 
+# What a row is called for what the provider's log calls otherwise.
+KIND_BY_LOGGED = {"turn": "response", "delegated": "response", "seconds": "duration"}
+
+
 @dataclass
 class Matrix:
     """How the conversations went, by the client's name."""
@@ -44,8 +49,9 @@ class Matrix:
 
     def sent(self, name: str) -> list[dict[str, Any]]:
         """The provider's log of the client's session."""
-        model = model_of(name)
-        return [x for x in self.cluster.usage_sent() if x["model"].endswith(model)]
+        model, sent = model_of(name), self.cluster.usage_sent()
+        sessions = {x["session"] for x in sent if x["model"].endswith(model)}
+        return [x for x in sent if x["session"] in sessions]
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +94,16 @@ def test_a_client_is_understood_and_charged(matrix: Matrix, name: str) -> None:
     spoken = (matrix.cluster.folder / "audio" / f"{sent[0]['session']}.pcm").read_bytes()
     assert outcome.heard == spoken[: len(outcome.heard)]
     assert SAID in outcome.heard, "the simulator says what it heard"
-    assert outcome.tool == TOOL
-    assert outcome.interrupted in ("cancelled", "interrupted")
+    assert outcome.tool in (TOOL, "delegated")
+    assert outcome.interrupted in ("cancelled", "interrupted", "cut")
 
     account = account_of(name)
-    rows = eventually(
-        lambda: (
-            (r := matrix.cluster.usage_rows(account))
-            and sum(x["responses"] for x in r) == len(sent)
-            and r
-        )
-    )
-    assert charged(rows) == logged(sent)
-    assert {row["model"] for row in rows if row["kind"] == "response"} == {model_of(name)}
+    expected = logged(sent)
+    with contextlib.suppress(AssertionError):  # what differs is shown below
+        eventually(lambda: charged(matrix.cluster.usage_rows(account)) == expected)
+    rows = matrix.cluster.usage_rows(account)
+    assert charged(rows) == expected
+    assert model_of(name) in {row["model"] for row in rows}
     assert len({row["session_id"] for row in rows}) == 1
 
 
@@ -124,7 +127,7 @@ def logged(sent: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
     """What a correct meter charges for what the provider sent, by kind and unit."""
     counts: Counter[tuple[str, str]] = Counter()
     for entry in sent:
-        kind = "response" if entry["kind"] == "turn" else entry["kind"]
+        kind = KIND_BY_LOGGED.get(entry["kind"], entry["kind"])
         counts.update({(kind, unit): entry["charge"][unit] for unit in UNITS})
     assert counts["response", "total_tokens"] > 0
     return +counts
