@@ -18,12 +18,15 @@ PROGRAM_S = 60.0
 
 
 @contextmanager
-def every_provider() -> Iterator[Cluster]:
-    """A cluster whose gateway speaks TLS beside plain, with the simulator as every provider."""
+def every_provider(*, pace: float) -> Iterator[Cluster]:
+    """A cluster whose gateway speaks TLS beside plain, with the simulator as every provider.
+
+    ``pace`` is how many times faster than real time answers are made, 0: as fast as possible.
+    """
     with cluster_folder() as cluster:
         cluster.start_accountd()
-        # Slow enough that an answer is still being made when it is interrupted.
-        host = f"http://{cluster.start_simulator('--pace', '0.7').field('listen')}"
+        simulator = cluster.start_simulator("--pace", str(pace))
+        host = f"http://{simulator.field('listen')}"
         cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
         certificate.make(cert, key)
         cluster.start_gateway(
@@ -51,18 +54,24 @@ def where(cluster: Cluster, *, key: str, model: str) -> Where:
     )
 
 
-async def run_program(*command: str | Path, env: Mapping[str, str]) -> str:
-    """Run a client's program; its standard output. What it complained about is shown."""
+async def run_program(
+    *command: str | Path, env: Mapping[str, str], program: str = "", folder: Path = ROOT
+) -> str:
+    """Run a client's program; its standard output. What it complained about is shown.
+
+    ``program`` is its standard input.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
-        cwd=ROOT,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(PROGRAM_S):
-            out, err = await process.communicate()
+            out, err = await process.communicate(program.encode())
     finally:
         if process.returncode is None:
             process.kill()

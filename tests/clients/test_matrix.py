@@ -57,7 +57,8 @@ class Matrix:
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[Matrix]:
     """One cluster and all clients, a few at a time."""
-    with every_provider() as cluster:
+    # Slow enough that an answer is still being made when it is interrupted.
+    with every_provider(pace=0.7) as cluster:
         yield Matrix(cluster, asyncio.run(run_all(cluster)))
 
 
