@@ -1,14 +1,16 @@
 """``make up``, ``make down``, ``make logs``: a local cluster for trying things.
 
 With a container engine it is ``docker-compose.yml``; without one, plain processes: accountd, the
-simulator (unless a provider key is set) and two gateways that share one port. Everything that it
-makes lies in ``var/``. Running it twice is harmless; what has died is started again.
+simulator (unless a provider key is set) and two gateways that share a port for ws and one for wss.
+Everything that it makes lies in ``var/``. Running it twice is harmless; what has died is started
+again.
 """
 
 import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from typing import Any
 
 import click
 
+from deploy.certificate import ensure
 from deploy.ports import check_free, port_setting
 from deploy.process import (
     BIN,
@@ -31,14 +34,19 @@ from deploy.process import (
     stop,
     write_private,
 )
+from deploy.providers import PREFIXES, PROVIDERS, describe, real, simulated
 from deploy.snippet import render
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = VAR / "secrets"
 DB_KEY, ENV_FILE = SECRETS / "db.key", VAR / "cluster.env"
+TLS = VAR / "tls"
+TLS_CERT, TLS_KEY = TLS / "cert.pem", TLS / "key.pem"
+COMPOSE_CERT = Path("deploy/tls/cert.pem")
 
 GATEWAYS = 2
 PORT = port_setting("RTS_PORT", 8080)
+TLS_PORT = port_setting("RTS_TLS_PORT", 8443)
 SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
 OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # and the next ones
 
@@ -59,13 +67,8 @@ def services() -> Iterator[Service]:
         "accountd", ("accountd", "serve"), f"http://127.0.0.1:{OPS_PORT}/readyz",
         {**database_env(), "ACCOUNTD_OPS_LISTEN": f"127.0.0.1:{OPS_PORT}"},
     )  # fmt: skip
-    has_provider = bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_API_KEY_FILE"))
-    provider: dict[str, str] = {}
-    if not has_provider:
-        provider = {
-            "OPENAI_API_KEY": "simulated",
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{SIMULATOR_PORT}/v1",
-        }
+    providers = simulated(os.environ, f"http://127.0.0.1:{SIMULATOR_PORT}")
+    if providers:
         command = ("rts-simulator", "serve", "--listen", f"127.0.0.1:{SIMULATOR_PORT}")
         yield Service(
             "simulator", (*command, "--usage-log", str(VAR / "usage.jsonl")),
@@ -74,8 +77,11 @@ def services() -> Iterator[Service]:
     for number in range(1, GATEWAYS + 1):
         ops = f"127.0.0.1:{OPS_PORT + number}"
         env = {
-            **provider,
+            **providers,
             "GATEWAY_LISTEN": f"127.0.0.1:{PORT}",
+            "GATEWAY_TLS_LISTEN": f"127.0.0.1:{TLS_PORT}",
+            "GATEWAY_TLS_CERT": str(TLS_CERT),
+            "GATEWAY_TLS_KEY": str(TLS_KEY),
             "GATEWAY_REUSE_PORT": "yes",
             "GATEWAY_OPS_LISTEN": ops,
             "GATEWAY_SPOOL_DIR": str(SPOOL),  # what a killed gateway held, the next one adopts
@@ -91,11 +97,16 @@ def database_env() -> dict[str, str]:
 def start_processes() -> None:
     """Bring up everything that does not run; on failure stop what this call started."""
     check_ports()
-    for folder in (VAR, RUN, LOG, SPOOL, SECRETS):
+    for folder in (VAR, RUN, LOG, SPOOL, SECRETS, TLS):
         folder.mkdir(mode=0o700, exist_ok=True)
     if not DB_KEY.exists():
         write_private(DB_KEY, secrets.token_hex(32))
         say(f"made a random database key: {DB_KEY}")
+    is_renewal = TLS_CERT.exists()
+    if ensure(TLS_CERT, TLS_KEY):
+        say(f"made a self-signed certificate for localhost: {TLS_CERT}")
+        if is_renewal:
+            reload_certificate()
     if running_pid("accountd") is None:
         migrate()
     begun: list[str] = []
@@ -117,11 +128,19 @@ def check_ports() -> None:
     gateways = [f"gateway-{number}" for number in range(1, GATEWAYS + 1)]
     if set(gateways) <= set(absent):  # one that runs already shares its port with the next
         check_free(PORT, variable="RTS_PORT")
+        check_free(TLS_PORT, variable="RTS_TLS_PORT")
     if "simulator" in absent:
         check_free(SIMULATOR_PORT, variable="RTS_SIMULATOR_PORT")
     for port, name in enumerate(("accountd", *gateways), start=OPS_PORT):
         if name in absent:
             check_free(port, variable="RTS_OPS_PORT")
+
+
+def reload_certificate() -> None:
+    """Let gateways that run already use the new certificate."""
+    for number in range(1, GATEWAYS + 1):
+        if (pid := running_pid(f"gateway-{number}")) is not None:
+            os.kill(pid, signal.SIGHUP)
 
 
 def migrate() -> None:
@@ -165,16 +184,19 @@ def has_engine() -> bool:
 
 def start_containers() -> None:
     """Build and start docker-compose.yml."""
-    env = dict(os.environ)
-    if key_file := env.get("OPENAI_API_KEY_FILE"):
-        raise ClusterError(
-            "OPENAI_API_KEY_FILE does not reach the containers, whose user could not read it;"
-            f' run env -u OPENAI_API_KEY_FILE OPENAI_API_KEY="$(cat {key_file})" make up,'
-            " or RTS_ENGINE=process make up"
-        )
+    env = {k: v for k, v in os.environ.items() if v or not k.startswith(PREFIXES)}
+    for provider in PROVIDERS:
+        if key_file := env.get(f"{provider.key}_FILE"):
+            raise ClusterError(
+                f"{provider.key}_FILE does not reach the containers, whose user could not read it;"
+                f' run env -u {provider.key}_FILE {provider.key}="$(cat {key_file})" make up,'
+                " or RTS_ENGINE=process make up"
+            )
     VAR.mkdir(mode=0o700, exist_ok=True)
-    if env.get("OPENAI_API_KEY"):
-        env.setdefault("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    if real(env):  # the simulator, which compose has as the default, stands in for nobody then
+        for provider in PROVIDERS:
+            env.setdefault(provider.key, "")
+            env.setdefault(provider.url, "")
     say("docker compose up (the first build takes a few minutes)")
     words = ["up", "-d", "--build", "--wait", "--scale", f"gateway={GATEWAYS}"]
     if subprocess.run(["docker", "compose", *words], env=env, check=False).returncode:
@@ -190,7 +212,7 @@ def accountctl_container(*arguments: str) -> "subprocess.CompletedProcess[str]":
 # --- the demo account -----------------------------------------------------------------------------
 
 
-def demo_account(accountctl: Accountctl) -> dict[str, str]:
+def demo_account(accountctl: Accountctl, cert: Path) -> dict[str, str]:
     """``var/cluster.env``: kept when its key still belongs to the database, else made anew."""
     known = read_env()
     account_id = known.get("ACCOUNT_ID", "demo")
@@ -206,6 +228,8 @@ def demo_account(accountctl: Accountctl) -> dict[str, str]:
         say("made an API key")
     values = {
         "GATEWAY_URL": f"ws://127.0.0.1:{PORT}",
+        "GATEWAY_URL_TLS": f"wss://localhost:{TLS_PORT}",
+        "CA_FILE": str(ROOT / cert),
         "API_KEY": known["API_KEY"],
         "ACCOUNT_ID": account_id,
     }
@@ -254,10 +278,15 @@ def up() -> None:
     click.echo(f"starting a cluster ({'docker compose' if in_containers else 'plain processes'})")
     try:
         (start_containers if in_containers else start_processes)()
-        values = demo_account(accountctl_container if in_containers else accountctl_process)
+        values = demo_account(
+            accountctl_container if in_containers else accountctl_process,
+            COMPOSE_CERT if in_containers else TLS_CERT,
+        )
     except ClusterError as exc:
         click.echo(f"make up: {exc}", err=True)
         sys.exit(1)
+    for line in describe(os.environ):
+        say(line)
     ctl = "docker compose exec accountd accountctl" if in_containers else f"{BIN}/accountctl"
     click.echo(render(values, accountctl=ctl.replace(f"{ROOT}/", "")))
 

@@ -8,25 +8,30 @@ account="check-$RANDOM$RANDOM"
 ctl account create --email "$account@example.org" --id "$account" --tokens 1000 --topup 10 --json
 key=$(ctl key create "$account" --label check --json | sed -E 's/.*"key": "([^"]*)".*/\1/')
 
-# The client runs in the image, on the cluster's network, and goes through haproxy.
-docker compose exec -T -e KEY="$key" gateway python - <<'PY'
-import asyncio, json, os
+# The client runs in the image, on the cluster's network, and goes through haproxy, without and with
+# TLS; the second trusts nothing but the certificate that the cluster has made.
+docker compose exec -T -e KEY="$key" -e CERT="$(cat deploy/tls/cert.pem)" gateway python - <<'PY'
+import asyncio, json, os, ssl
 from websockets.asyncio.client import connect
 
-async def main():
-    uri = "ws://haproxy:8080/v1/realtime?model=gpt-realtime&pace=0"
+async def talk(base, **options):
+    uri = f"{base}/v1/realtime?model=gpt-realtime&pace=0"
     headers = {"Authorization": f"Bearer {os.environ['KEY']}"}
-    async with connect(uri, additional_headers=headers, max_size=None) as socket:
+    async with connect(uri, additional_headers=headers, max_size=None, **options) as socket:
         await socket.send(json.dumps({"type": "response.create"}))
         while (event := json.loads(await socket.recv()))["type"] != "response.done":
             assert event["type"] != "error", event
-        print("response:", event["response"]["usage"]["total_tokens"], "tokens")
+        print(base, "response:", event["response"]["usage"]["total_tokens"], "tokens")
+
+async def main():
+    await talk("ws://haproxy:8080")
+    await talk("wss://haproxy:8443", ssl=ssl.create_default_context(cadata=os.environ["CERT"]))
 
 asyncio.run(main())
 PY
 
 for _ in $(seq 50); do
-    ctl usage "$account" --json | grep -q '"responses": 1' && break
+    ctl usage "$account" --json | grep -q '"responses": 2' && break
     sleep 0.2
 done
 ctl usage "$account"
@@ -41,5 +46,15 @@ if [ -n "$found" ]; then echo "in the image: $found" >&2; exit 1; fi
 docker compose exec -T gateway sh -c 'touch "$GATEWAY_SPOOL_DIR/check" && rm "$GATEWAY_SPOOL_DIR/check"'
 mode=$(docker compose exec -T gateway stat -c '%U %a' /var/spool/rts)
 if [ "$mode" != "rts 700" ]; then echo "the spool belongs to $mode" >&2; exit 1; fi
+
+# From outside, as a client on the host sees it; the key belongs to haproxy's user alone.
+python3 - <<'PY'
+import ssl, urllib.request
+trusting = ssl.create_default_context(cafile="deploy/tls/cert.pem")
+with urllib.request.urlopen("https://localhost:8443/readyz", context=trusting) as answer:
+    print("https://localhost:8443/readyz", answer.status)
+PY
+mode=$(stat -c '%u %a' deploy/tls/cert.pem.key)
+if [ "$mode" != "10002 400" ]; then echo "the certificate's key belongs to $mode" >&2; exit 1; fi
 
 if docker compose logs 2>&1 | grep -F "$key"; then echo "a key stands in a log" >&2; exit 1; fi

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from deploy.providers import PREFIXES
+
 BIN = Path(sys.executable).parent
 VAR = Path("var")  # relative: the path of a Unix socket holds at most 107 bytes
 RUN, LOG, SPOOL = VAR / "run", VAR / "log", VAR / "spool"
@@ -29,7 +31,7 @@ STOP_S = 45.0
 SHOWN_LOG_LINES = 12
 
 # The project's own variables, which ``make up`` decides by itself: one that happens to be exported
-# (another database, a log level) must not reach the services. The provider's (OPENAI_…) are kept.
+# (another database, a log level) must not reach the services. The providers' (OPENAI_…) are kept.
 DECIDED_HERE = ("DB_", "ACCOUNTD_", "GATEWAY_", "SIMULATOR_", "LOG_LEVEL", "LOG_FORMAT")
 
 
@@ -97,12 +99,12 @@ class Service:
 def environment(decided: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """What a program of the cluster inherits: everything but ours, and what was ``decided``.
 
-    An empty variable of the provider counts as absent: ``OPENAI_API_KEY_FILE=`` names no file.
+    An empty variable of a provider counts as absent: ``OPENAI_API_KEY_FILE=`` names no file.
     """
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(DECIDED_HERE) and (value or not name.startswith("OPENAI_"))
+        if not name.startswith(DECIDED_HERE) and (value or not name.startswith(PREFIXES))
     }
     return {**inherited, **decided}
 

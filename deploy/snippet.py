@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 _TEXT = """
-ready: {url}   (the address, the key and the account are in var/cluster.env)
+ready: {url}, and {url_tls} for clients that insist on TLS
+(the addresses, the key, the account and the file with the certificate are in var/cluster.env)
 
 Talk to it with the official SDK (pip install "openai[realtime]"):
 
@@ -36,6 +37,9 @@ async def main():
 asyncio.run(main())
 --------------------------------------------------------------------------------
 
+Over TLS: base_url="{base_url_tls}" and SSL_CERT_FILE={ca_file} in the environment
+(Node: NODE_EXTRA_CA_CERTS).
+
 Then see what it cost:   {accountctl} usage {account}
 Stop everything:         make down
 """
@@ -51,8 +55,16 @@ def render(values: Mapping[str, str], *, accountctl: str) -> str:
     url = values["GATEWAY_URL"]
     return _TEXT.format(
         url=url,
-        base_url=url.replace("ws", "http", 1) + "/v1",
+        base_url=base_url(url),
+        url_tls=values["GATEWAY_URL_TLS"],
+        base_url_tls=base_url(values["GATEWAY_URL_TLS"]),
+        ca_file=values["CA_FILE"],
         key=values["API_KEY"],
         account=values["ACCOUNT_ID"],
         accountctl=accountctl,
     )
+
+
+def base_url(url: str) -> str:
+    """The http(s) form that SDKs want."""
+    return url.replace("ws", "http", 1) + "/v1"

@@ -4,18 +4,21 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 import zmq.asyncio
 
-from gateway import tasks
+from gateway import certificate, tasks
 from gateway.accounts import Accounts
-from gateway.config import GatewayConfig
+from gateway.config import OFF, GatewayConfig
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.providers.catalog import open_providers
 from gateway.server import Gateway
 from gateway.spool_keeper import SpoolKeeper
+from gateway.tls import TlsConnection
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
@@ -32,6 +35,34 @@ SWITCH_INTERVAL_S: Final = 0.0005
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where clients come in: sockets that are bound, and the certificate of the one with TLS."""
+
+    plain: socket.socket | None
+    tls: socket.socket | None
+    keeper: certificate.Keeper | None
+
+    async def serve(self, gateway: Gateway) -> list[asyncio.Server]:
+        """Let clients in. SIGHUP reads the certificate anew, for those that come after it."""
+        loop = asyncio.get_running_loop()
+        servers = []
+        if self.plain is not None:
+            servers.append(
+                await loop.create_server(gateway.make_leg, sock=self.plain, backlog=BACKLOG)
+            )
+        if self.tls is not None and (keeper := self.keeper) is not None:
+            loop.add_signal_handler(signal.SIGHUP, keeper.reload)
+            servers.append(
+                await loop.create_server(
+                    lambda: TlsConnection(gateway.make_leg(), keeper.context),
+                    sock=self.tls,
+                    backlog=BACKLOG,
+                )
+            )
+        return servers
+
+
 async def run(config: GatewayConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; everything that was metered is handed over before the end."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -39,7 +70,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    listener = _listen(config)
+    doors = _open_doors(config)
     keeper = _open_spool(config)
     context = zmq.asyncio.Context()
     accounts = Accounts(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
@@ -58,17 +89,17 @@ async def run(config: GatewayConfig) -> ExitCode:
         providers=open_providers(config.providers),
         table=config.models,
     )
-    ops = _open_ops(config, gateway, usage)
-    server = await loop.create_server(gateway.make_leg, sock=listener, backlog=BACKLOG)
-    _announce(listener, ops)
+    ops = _open_ops(config, gateway, usage, doors.keeper)
+    servers = await doors.serve(gateway)
+    _announce(doors, ops)
     await stop.wait()
 
     log.info("draining")
     gateway.is_draining = True
     if config.reuse_port:  # a neighbour on the same port takes new clients at once
-        server.close()
+        _close(servers)
     await gateway.drain(GATEWAY_DRAIN_S)
-    server.close()
+    _close(servers)
     unsettled = await usage.close(LINGER_MS / 1000)
     await accounts.close()
     if ops is not None:
@@ -101,33 +132,59 @@ def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:
         ) from exc
 
 
-def _listen(config: GatewayConfig) -> socket.socket:
-    address = config.listen
+def _open_doors(config: GatewayConfig) -> Doors:
+    keeper = None if config.tls is None else certificate.Keeper(config.tls.cert, config.tls.key)
+    plain = tls = None
+    if config.listen is not None:
+        plain = _listen("GATEWAY_LISTEN", config.listen, shares=config.reuse_port)
+    if config.tls is not None:
+        tls = _listen("GATEWAY_TLS_LISTEN", config.tls.listen, shares=config.reuse_port)
+    return Doors(plain, tls, keeper)
+
+
+def _listen(name: str, address: Address, *, shares: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if config.reuse_port:
+        if shares:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((address.host, address.port))
     except OSError as exc:
         listener.close()
         raise ConfigError(
-            f"GATEWAY_LISTEN: cannot listen on {address}: {exc.strerror}",
+            f"{name}: cannot listen on {address}: {exc.strerror}",
             hint="stop what listens there, choose another address, or share the port between"
             " gateways with GATEWAY_REUSE_PORT=yes",
         ) from exc
     return listener
 
 
-def _open_ops(config: GatewayConfig, gateway: Gateway, usage: UsageSender) -> OpsServer | None:
+def _close(servers: Iterable[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
+
+
+def _open_ops(
+    config: GatewayConfig,
+    gateway: Gateway,
+    usage: UsageSender,
+    keeper: certificate.Keeper | None,
+) -> OpsServer | None:
     if config.ops_listen is None:
         return None
-    metrics = Metrics([*gateway.metrics(), *usage.metrics()])
-    return OpsServer(config.ops_listen, live=gateway.live, ready=gateway.ready, metrics=metrics)
+    metrics = [*gateway.metrics(), *usage.metrics(), *([] if keeper is None else keeper.metrics())]
+    return OpsServer(
+        config.ops_listen, live=gateway.live, ready=gateway.ready, metrics=Metrics(metrics)
+    )
 
 
-def _announce(listener: socket.socket, ops: OpsServer | None) -> None:
-    host, port = listener.getsockname()[:2]
-    line = f"ready gateway listen={Address(host, port)}"
+def _announce(doors: Doors, ops: OpsServer | None) -> None:
+    line = f"ready gateway listen={_address(doors.plain) if doors.plain else OFF}"
+    line += f" tls={_address(doors.tls)}" if doors.tls else ""
     print(line + (f" ops={ops.address}" if ops else ""), flush=True)  # noqa: T201 - for scripts
+
+
+def _address(listener: socket.socket) -> Address:
+    host, port = listener.getsockname()[:2]
+    return Address(host, port)

@@ -18,9 +18,21 @@ def cli() -> None:
 
 
 @cli.command()
-@setting("GATEWAY_LISTEN", default="127.0.0.1:8080", help="Where clients connect, HOST:PORT.")
 @setting(
-    "GATEWAY_REUSE_PORT", default="no", help="yes: several gateways share the port (SO_REUSEPORT)."
+    "GATEWAY_LISTEN",
+    default="127.0.0.1:8080",
+    help="Where clients connect with ws, HOST:PORT; off: only with wss.",
+)
+@setting(
+    "GATEWAY_TLS_LISTEN",
+    help="Where clients connect with wss, HOST:PORT; with a certificate 127.0.0.1:8443.",
+)
+@setting(
+    "GATEWAY_TLS_CERT", help="The certificate and its chain, a PEM file; SIGHUP reads it anew."
+)
+@setting("GATEWAY_TLS_KEY", help="The certificate's key, a PEM file without a password.")
+@setting(
+    "GATEWAY_REUSE_PORT", default="no", help="yes: several gateways share the ports (SO_REUSEPORT)."
 )
 @setting("GATEWAY_OPS_LISTEN", help="A second port for /healthz and /readyz, HOST:PORT.")
 @setting(

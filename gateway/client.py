@@ -13,6 +13,8 @@ from gateway.leg import Leg, Nobody
 from gateway.limits import CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S
 from gateway.refusals import bad_request
 
+# RFC 8446 section 5.1: what TLS begins with, and no HTTP method does.
+TLS_RECORD: Final = 22
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -94,7 +96,10 @@ class ClientLeg(Leg):
             super().data_received(data)
         elif self._phase is not Phase.ANSWERED:
             self._head += data
-            if self._phase is Phase.REQUEST:
+            if self._phase is Phase.REQUEST and self._head[0] == TLS_RECORD:
+                # Nothing that ends a request will ever come: do not let the client wait for it.
+                self._refuse("this port speaks plain HTTP; use http:// or ws://", "no_tls_here")
+            elif self._phase is Phase.REQUEST:
                 self._receive_head()
 
     def eof_received(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.limits import GRANT_CACHE_S_MAX
 from gateway.models import ModelTable, read_table
@@ -11,12 +12,25 @@ from gateway.spool_keeper import Retention
 from shared import config
 from shared.config import Address, Checker
 
+OFF: Final = "off"
+DEFAULT_TLS_LISTEN: Final = Address("127.0.0.1", 8443)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Where wss is served, and with what."""
+
+    listen: Address
+    cert: Path
+    key: Path
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Everything that a gateway needs to know. Secrets stay out of its text."""
 
-    listen: Address
+    listen: Address | None
+    tls: TlsConfig | None
     reuse_port: bool
     ops_listen: Address | None
     providers: tuple[ProviderConfig, ...]
@@ -34,8 +48,10 @@ class GatewayConfig:
 def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     """Check all settings; raises one ``ConfigError`` that names every mistake."""
     checker = Checker(settings)
+    listen = checker.value("GATEWAY_LISTEN", _address_or_off)
     loaded = GatewayConfig(
-        listen=checker.value("GATEWAY_LISTEN", config.address),
+        listen=listen,
+        tls=_load_tls(checker, listen, is_plain_off=settings.get("gateway_listen") == OFF),
         reuse_port=checker.value("GATEWAY_REUSE_PORT", config.one_of("yes", "no")) == "yes",
         ops_listen=checker.optional("GATEWAY_OPS_LISTEN", config.address),
         providers=_providers(checker),
@@ -81,3 +97,26 @@ def _models(text: str) -> ModelTable:
         reason = getattr(exc, "strerror", None) or type(exc).__name__
         raise ValueError(f"cannot read it: {reason}") from None
     return read_table(content, providers=PROVIDER_NAMES)
+
+
+def _address_or_off(text: str) -> Address | None:
+    return None if text == OFF else config.address(text)
+
+
+def _load_tls(checker: Checker, plain: Address | None, *, is_plain_off: bool) -> TlsConfig | None:
+    cert = checker.optional("GATEWAY_TLS_CERT", Path)
+    key = checker.optional("GATEWAY_TLS_KEY", Path)
+    listen = checker.optional("GATEWAY_TLS_LISTEN", config.address)
+    if cert is not None and key is not None:
+        tls = TlsConfig(listen or DEFAULT_TLS_LISTEN, cert, key)
+        if tls.listen == plain and plain.port:
+            checker.problem(f"GATEWAY_TLS_LISTEN: found {plain}, which is GATEWAY_LISTEN, too")
+        return tls
+    if cert is not None or key is not None:
+        found, missing = ("CERT", "KEY") if key is None else ("KEY", "CERT")
+        checker.problem(f"GATEWAY_TLS_{found} is set without GATEWAY_TLS_{missing}; set both")
+    elif listen is not None:
+        checker.problem("GATEWAY_TLS_LISTEN is set without GATEWAY_TLS_CERT and GATEWAY_TLS_KEY")
+    elif is_plain_off:
+        checker.problem("GATEWAY_LISTEN is off and there is no GATEWAY_TLS_CERT: nothing to serve")
+    return None

@@ -12,6 +12,7 @@ from websockets.uri import parse_uri
 
 from gateway.leg import Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
+from gateway.tls import TlsConnection
 from shared.errors import PeerError
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -72,7 +73,8 @@ class ProviderLeg(Leg):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
-        broken = "the connection broke during the handshake"
+        cause = f": {type(exc).__name__}" if exc else ""
+        broken = f"the connection broke during the handshake{cause}"
         self._fail_opening(ProviderUnavailableError(broken, close_code=TRY_AGAIN_LATER))
 
     def _receive_head(self, data: bytes) -> None:
@@ -112,20 +114,21 @@ async def dial(
 ) -> ProviderLeg:
     """Connect within ``DIAL_S``; raises ``ProviderUnavailableError``, whose text names no key."""
     leg: ProviderLeg | None = None
+    transport: asyncio.Transport | None = None
 
-    def make() -> ProviderLeg:
+    def make() -> asyncio.Protocol:
         nonlocal leg
         leg = ProviderLeg(url, headers, sink=sink, on_open=on_open)
-        return leg
+        return TlsConnection(leg, tls, server_hostname=uri.host) if uri.secure else leg
 
     try:
         uri = parse_uri(url)
         async with asyncio.timeout(DIAL_S):
-            _, opening = await asyncio.get_running_loop().create_connection(
-                make, uri.host, uri.port, ssl=tls if uri.secure else None
-            )
-            await opening.opened
-            return opening
+            connect = asyncio.get_running_loop().create_connection
+            transport, _ = await connect(make, uri.host, uri.port)
+            assert leg is not None
+            await leg.opened
+            return leg
     except TimeoutError:
         silent = f"no answer within {DIAL_S:g} s"
         raise ProviderUnavailableError(silent, close_code=TRY_AGAIN_LATER) from None
@@ -135,6 +138,8 @@ async def dial(
         if leg is not None and not _has_opened(leg):
             leg.opened.cancel()
             leg.abort()
+            if transport is not None:  # the leg does not know it before TLS is there
+                transport.abort()
 
 
 def _has_opened(leg: ProviderLeg) -> bool:

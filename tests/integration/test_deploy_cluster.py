@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -10,13 +11,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from harness import eventually
 
+from deploy.certificate import make
 from deploy.ports import check_free
 from deploy.process import ClusterError, started
+from deploy.providers import describe, simulated
 from deploy.snippet import snippet_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,11 +80,11 @@ def clone() -> Iterator[Clone]:
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    ports = free_ports(5)
+    ports = free_ports(6)
     env = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RTS_ENGINE": "process",
         "RTS_PORT": str(ports[0]), "RTS_SIMULATOR_PORT": str(ports[1]),
-        "RTS_OPS_PORT": str(ports[2]),
+        "RTS_OPS_PORT": str(ports[2]), "RTS_TLS_PORT": str(ports[5]),
     }  # fmt: skip
     made = Clone(folder, env)
     try:
@@ -134,10 +139,25 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
     assert usage.returncode == 0
     assert f" {talk.stdout.split()[-2]} " in usage.stdout
 
+    assert values["GATEWAY_URL_TLS"] == f"wss://localhost:{clone.env['RTS_TLS_PORT']}"
+    assert (clone.folder / "var" / "tls" / "key.pem").stat().st_mode & 0o077 == 0
+    over_tls = snippet_of(first.stdout).replace(
+        f"http://127.0.0.1:{clone.env['RTS_PORT']}/",
+        f"https://localhost:{clone.env['RTS_TLS_PORT']}/",
+    )
+    assert "https:" in over_tls
+    talk = subprocess.run(
+        [sys.executable, "-c", over_tls], env={**os.environ, "SSL_CERT_FILE": values["CA_FILE"]},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert talk.returncode == 0, talk.stderr
+    cert_before = Path(values["CA_FILE"]).read_text()
+
     again = clone.make("up")
     assert again.returncode == 0
     assert again.stdout.count("is already running") == 4
     assert clone.pids() == before, "nothing was started anew"
+    assert Path(values["CA_FILE"]).read_text() == cert_before
     assert env_file.read_text().splitlines() == [f"{n}={v}" for n, v in values.items()]
 
     assert clone.make("down").returncode == 0
@@ -153,6 +173,7 @@ TAKEN = [
     ("RTS_SIMULATOR_PORT", 1, False),
     ("RTS_OPS_PORT", 2, False),
     ("RTS_OPS_PORT", 4, True),
+    ("RTS_TLS_PORT", 5, False),
 ]
 
 
@@ -254,6 +275,55 @@ def test_a_port_that_is_none_is_one_line(clone: Clone, port: str) -> None:
     done = clone.make("up", RTS_PORT=port)
     assert done.returncode != 0
     assert done.stderr.startswith(f"RTS_PORT: found '{port}', expected a port from 1 to 65000\n")
+
+
+def test_a_certificate_that_expires_is_made_anew(clone: Clone) -> None:
+    """Gateways that run already take the new one, without a restart."""
+    assert clone.make("up").returncode == 0
+    before = clone.pids()
+    folder = clone.folder / "var" / "tls"
+    make(folder / "cert.pem", folder / "key.pem", valid=timedelta(days=29))
+    again = clone.make("up")
+    assert "made a self-signed certificate" in again.stdout
+    assert clone.pids() == before
+    context = ssl.create_default_context(cafile=folder / "cert.pem")
+    port = int(clone.env["RTS_TLS_PORT"])
+
+    def is_trusted() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+                context.wrap_socket(raw, server_hostname="localhost").close()
+        except ssl.SSLCertVerificationError:
+            return False
+        return True
+
+    eventually(lambda: all(is_trusted() for _ in range(10)))
+
+
+KEYS = [
+    ({}, 8, ["OpenAI, Gemini, xAI, Azure OpenAI: simulated"]),
+    ({"OPENAI_API_KEY": ""}, 8, ["OpenAI, Gemini, xAI, Azure OpenAI: simulated"]),
+    (
+        {"GEMINI_API_KEY": "k", "GEMINI_BASE_URL": "http://here"},
+        0,
+        ["Gemini: http://here", "OpenAI: not available", "xAI: not", "Azure OpenAI: not"],
+    ),
+    (
+        {"XAI_API_KEY_FILE": "/k", "OPENAI_API_KEY": "k"},
+        0,
+        ["OpenAI: the real", "xAI: the real", "Gemini: not", "Azure OpenAI: not"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("environ", "count", "lines"), KEYS)
+def test_real_providers_and_the_simulator_are_never_mixed(
+    environ: dict[str, str], count: int, lines: list[str]
+) -> None:
+    """One key of yours, and nothing is simulated any more; make up says what goes where."""
+    assert len(simulated(environ, "http://127.0.0.1:8090")) == count
+    said = describe(environ)
+    assert [line[: len(start)] for line, start in zip(said, lines, strict=True)] == lines
 
 
 def test_a_key_file_is_refused_for_containers(clone: Clone) -> None:
