@@ -44,6 +44,30 @@ def chime(duration_ms: int, audio_format: str) -> bytes:
     ).tobytes()
 
 
+class Resampler:
+    """16-bit PCM of one rate to another, piece by piece, by repeating and leaving out samples."""
+
+    def __init__(self, rate_hz: int, *, to_hz: int = PCM_RATE_HZ) -> None:
+        self._rate_hz = rate_hz
+        self._to_hz = to_hz
+        self._half = b""  # of a sample that is still to come
+        self._taken = 0
+        self._made = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The next piece."""
+        data = self._half + data
+        whole = len(data) // 2 * 2
+        self._half = data[whole:]
+        samples = array.array("h", data[:whole])
+        before, self._taken = self._taken, self._taken + len(samples)
+        first, self._made = self._made, -(-self._taken * self._to_hz // self._rate_hz)
+        return array.array(
+            "h",
+            (samples[n * self._rate_hz // self._to_hz - before] for n in range(first, self._made)),
+        ).tobytes()
+
+
 class Heard(Enum):
     """What the voice detector noticed."""
 

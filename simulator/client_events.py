@@ -159,9 +159,17 @@ _AUDIO_IN: Final = _object(
         "transcription": _nullable(_TRANSCRIPTION),
         "noise_reduction": _nullable(_object({"type": _TEXT})),
         "turn_detection": _nullable(_TURN_DETECTION),
+        "transport": _nullable(_TEXT),
     }
 )
-_AUDIO_OUT: Final = _object({"format": _FORMAT, "voice": _text_or(_ANY_OBJECT), "speed": _NUMBER})
+_AUDIO_OUT: Final = _object(
+    {
+        "format": _FORMAT,
+        "voice": _text_or(_ANY_OBJECT),
+        "speed": _NUMBER,
+        "transport": _nullable(_TEXT),
+    }
+)
 _SESSION: Final = _object(
     {
         "type": _TEXT,

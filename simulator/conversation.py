@@ -3,11 +3,13 @@
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from simulator.audio import BYTES_PER_S, milliseconds
 from simulator.openai_events import Event, make_id
 from simulator.tokens import Tokens, assistant_audio_tokens, text_tokens, user_audio_tokens
+
+IMAGE_TOKENS: Final = 85  # a small picture
 
 
 @dataclass(slots=True)
@@ -26,10 +28,11 @@ class Item:
 
 @dataclass(slots=True)
 class Conversation:
-    """Items in the order of the conversation."""
+    """Items in the order of the conversation; ``may_resume``: in another session, too."""
 
     id: str = field(default_factory=lambda: make_id("conv"))
     items: dict[str, Item] = field(default_factory=dict)
+    may_resume: bool = False
 
     @property
     def tokens(self) -> Tokens:
@@ -76,7 +79,8 @@ def client_item(wanted: Any, audio_format: str) -> Item:
     body.setdefault("id", make_id("item"))
     tokens, audio = Tokens(), b""
     for part in body.get("content") or []:
-        tokens += Tokens(text=text_tokens(str(part.get("text") or "")))
+        images = int(part.get("type") == "input_image")
+        tokens += Tokens(text=text_tokens(str(part.get("text") or "")), image=images * IMAGE_TOKENS)
         if part.get("audio"):
             try:
                 audio += base64.b64decode(part["audio"], validate=True)

@@ -1,7 +1,9 @@
-"""What a session does wrong on demand, read from its query. Pure.
+"""What a session does wrong, or otherwise than by default, on demand. Pure.
 
-This is the one place that reads the query for faults; a value that it does not know is refused with
-400, so that a test never passes because its fault was misspelt.
+This is the one place that reads these wishes: from the query, from a model's name
+(``sim-usage-null`` or, several at once, ``sim-usage-null,close-1011``) and from path segments of
+the same form, for clients that can set neither query nor model. A value that it does not know is
+refused with 400, so that a test never passes because its fault was misspelt.
 """
 
 from collections.abc import Mapping
@@ -13,19 +15,35 @@ from simulator.openai_events import Event
 ABSURD_TOKENS: Final = 10**12  # more than a response can cost
 ABNORMAL: Final = 1006  # no close frame is sent (RFC 6455 section 7.1.5): the connection is cut
 MILLISECONDS_MAX: Final = 60_000
-_USAGES: Final = ("null", "empty", "zero", "absurd")
-_REFUSALS: Final = ("401", "429", "503")
+SESSION_MS_MAX: Final = 3_600_000
+FRAGMENTS_MAX: Final = 1_000
+FAULTY: Final = "sim-"
+_USAGES: Final = ("null", "missing", "empty", "zero", "absurd", "strange")
+_REFUSALS: Final = ("401", "402", "403", "404", "429", "503")
 # What a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005})
+# Every wish by name, and what it means in a model's name when nothing follows it.
+WISHES: Final[Mapping[str, str]] = {
+    "pace": "0", "reply_ms": "", "refuse": "503", "dial_ms": "", "cancel": "ignore",
+    "done": "never", "usage": "null", "close": "1011", "close_after_ms": "", "end": "",
+    "duplicate": "done", "stall": "reply", "fragment": "3", "spelling": "odd", "quote": "done",
+    "transcription": "", "expire_ms": "", "go_away_ms": "", "usage_style": "", "usage_at": "",
+    "served": "", "dialect": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The faults of one session; by default there are none.
+    """The wishes of one session; by default there are none.
 
     ``dial_s``: how long the handshake waits. ``refuse``: the HTTP status in place of the upgrade.
     ``close_code``, ``close_after_s``: closes so long after a response began, if it is still made.
-    ``usage``: what stands in every response.done in place of the usage.
+    ``usage``: what stands in every response.done in place of the usage. ``end``: the status of
+    every response, wherever it would have ended. ``stall``: ``reply`` stops in the middle of one,
+    ``read`` never reads from the client. ``fragments``: frames in a message. ``expire_s``: how long
+    an OpenAI session lives; ``go_away_s``: when Gemini says that it is about to end.
+    ``usage_style``, ``usage_at``: Gemini's field names and the frames that carry them. ``served``:
+    the model that the server says it is.
     """
 
     dial_s: float = 0.0
@@ -33,12 +51,24 @@ class Faults:
     close_code: int | None = None
     close_after_s: float | None = None
     usage: str | None = None
+    end: str | None = None
+    stall: str | None = None
+    fragments: int = 1
+    expire_s: float | None = None
+    go_away_s: float | None = None
+    transcription: str = "between"
+    usage_style: str | None = None
+    usage_at: str = "turn"
+    served: str | None = None
     is_cancel_ignored: bool = False
     is_done_withheld: bool = False
+    is_done_doubled: bool = False
+    is_oddly_spelt: bool = False
+    is_quoting: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Faults":
-        """The faults that a query asks for; raises ``ValueError`` with "expected …"."""
+        """The faults that are wished for; raises ``ValueError`` with "expected …"."""
         refuse = _choice(query, "refuse", *_REFUSALS)
         code = _integer(query, "close", 1000, 4999)
         if code is not None and code not in _CLOSE_CODES:
@@ -52,24 +82,71 @@ class Faults:
             close_code=code,
             close_after_s=None if code is None else after_ms / 1000,
             usage=_choice(query, "usage", *_USAGES),
+            end=_choice(query, "end", "cancelled", "failed", "incomplete"),
+            stall=_choice(query, "stall", "reply", "read"),
+            fragments=_integer(query, "fragment", 1, FRAGMENTS_MAX) or 1,
+            expire_s=_seconds(query, "expire_ms"),
+            go_away_s=_seconds(query, "go_away_ms"),
+            transcription=_choice(query, "transcription", "before", "between", "after")
+            or "between",
+            usage_style=_choice(query, "usage_style", "developer", "vertex"),
+            usage_at=_choice(
+                query, "usage_at", "turn", "standalone_before", "standalone_after", "twice"
+            )
+            or "turn",
+            served=query.get("served"),
             is_cancel_ignored=_choice(query, "cancel", "ignore") is not None,
             is_done_withheld=_choice(query, "done", "never") is not None,
+            is_done_doubled=_choice(query, "duplicate", "done") is not None,
+            is_oddly_spelt=_choice(query, "spelling", "odd") is not None,
+            is_quoting=_choice(query, "quote", "done") is not None,
         )
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether a response that was begun stays open until the client leaves."""
+        return self.is_done_withheld or self.stall == "reply"
 
     def reported(self, counted: Event) -> Event | None:
         """The usage that is sent in place of what was counted."""
-        if self.usage == "null":
+        if self.usage in ("null", "missing"):
             return None
         if self.usage == "empty":
             return {}
         if self.usage in ("zero", "absurd"):
             return _filled(counted, 0 if self.usage == "zero" else ABSURD_TOKENS)
+        if self.usage == "strange":
+            odd = (-1, 12.5, "many", True)
+            names = [name for name, value in counted.items() if type(value) is int]
+            return {**counted, **{name: odd[n % 4] for n, name in enumerate(names)}}
         return counted
 
 
+def wishes(query: Mapping[str, str], *names: str) -> dict[str, str]:
+    """The wishes in a query and in names (models, path segments); the query's count more."""
+    found: dict[str, str] = {}
+    for name in names:
+        last = name.rpartition("/")[2]
+        if not last.startswith(FAULTY):
+            continue
+        for part in last.removeprefix(FAULTY).split(","):
+            wish, _, value = part.partition("-")
+            if wish not in WISHES:
+                raise ValueError(f"{name}: found {wish!r}, expected one of {', '.join(WISHES)}")
+            found[wish] = value or WISHES[wish]
+    return {**found, **query}
+
+
 def _filled(counted: Event, tokens: int) -> Event:
+    """The same shape with other counts; names and units stay."""
     return {
-        name: _filled(value, tokens) if isinstance(value, dict) else tokens
+        name: _filled(value, tokens)
+        if isinstance(value, dict)
+        else [_filled(part, tokens) for part in value]
+        if isinstance(value, list)
+        else value
+        if isinstance(value, str)
+        else tokens
         for name, value in counted.items()
     }
 
@@ -88,3 +165,8 @@ def _integer(query: Mapping[str, str], name: str, low: int, high: int) -> int | 
     if not found.isdecimal() or not low <= int(found) <= high:
         raise ValueError(f"{name}: found {found!r}, expected an integer from {low} to {high}")
     return int(found)
+
+
+def _seconds(query: Mapping[str, str], name: str) -> float | None:
+    found = _integer(query, name, 1, SESSION_MS_MAX)
+    return None if found is None else found / 1000

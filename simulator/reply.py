@@ -1,41 +1,29 @@
 """Makes one response: spoken, written or a tool call, at the provider's order and pace."""
 
-import asyncio
 import copy
 import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from simulator import openai_events as events
-from simulator.audio import BYTES_PER_S, chime, milliseconds
+from simulator.audio import milliseconds
 from simulator.conversation import Conversation, Item
+from simulator.faults import Faults
+from simulator.generation import Generation, Pace, chosen_tool, pieces
 from simulator.openai_events import Event, make_id
 from simulator.tokens import Tokens, assistant_audio_tokens, text_tokens, usage
 
 Send = Callable[[Event], Awaitable[None]]
 
-DELTA_MS: Final = 250
 TEXT_DELTAS_AHEAD: Final = 3  # the transcript runs ahead of the audio
 TOOL_DELTAS: Final = 12
-MS_PER_WORD: Final = 350
-_WORDS: Final = ("I", "heard", "you", "and", "play", "back", "what", "you", "said")
-_TEXT_REPLY: Final = "This is a written answer, made by the simulator."
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """``factor`` times real time, 0 as fast as possible; ``reply_ms`` is a chime's length."""
-
-    factor: float = 2.5
-    reply_ms: int = 2_000
-
-
-class Reply:
+class Reply(Generation):
     """One response in the making: ``begin``, ``generate``, then ``done`` makes response.done.
 
-    ``cancel`` may be called at any time. ``began_at`` is the Unix time at which response.created
+    ``began_at`` is the Unix time at which response.created
     was sent; None before.
     """
 
@@ -46,34 +34,25 @@ class Reply:
         *,
         wanted: Event,
         pace: Pace,
+        faults: Faults,
         cached_before: int,
+        delta_sizes_ms: Iterator[int],
         send: Send,
         on_audio: Callable[[bytes], None],
     ) -> None:
+        limit = wanted.get("max_output_tokens", session["max_output_tokens"])
+        super().__init__(pace, faults, tokens_max=limit)
         self._session = copy.deepcopy(session)  # an update counts from the next response on
         self._conversation = conversation
         self._wanted = wanted
-        self._pace = pace
         self._send = send
         self._on_audio = on_audio
-        self._cancelled = asyncio.Event()
-        self._reason = ""
+        self._delta_sizes_ms = delta_sizes_ms
         self._output: list[Event] = []
-        self._made = Tokens()
         self._history = conversation.tokens
         self._cached_before = cached_before
-        self._has_failed = False
         self.id = make_id("resp")
         self.began_at: float | None = None
-
-    def cancel(self, reason: str) -> None:
-        """Stop generating: ``client_cancelled`` or ``turn_detected``."""
-        self._reason = self._reason or reason
-        self._cancelled.set()
-
-    def fail(self) -> None:
-        """Something broke: what was generated so far is all there will be."""
-        self._has_failed = True
 
     async def begin(self) -> None:
         """Send response.created."""
@@ -93,36 +72,37 @@ class Reply:
     @property
     def usage(self) -> Event:
         """What the response has cost so far."""
-        return usage(self._history, self._made, cached_before=self._cached_before)
+        return usage(self._history, self.made, cached_before=self._cached_before)
 
     def done(self, reported: Event | None) -> Event:
         """The response.done, with ``reported`` as its usage."""
-        body = self._body(self._status, details=self._details, reported=reported)
+        body = self._body(self.status, details=self._details, reported=reported)
         return events.event("response.done", response=body)
 
     # --- the three kinds --------------------------------------------------------------------------
 
     async def _speak(self) -> None:
         audio_format = self._session["audio"]["output"]["format"]["type"]
-        audio = self._reply_audio(audio_format)
-        words = self._words(milliseconds(len(audio), audio_format))
+        audio = self.audio(
+            self._conversation,
+            heard_as=self._session["audio"]["input"]["format"]["type"],
+            spoken_as=audio_format,
+        )
+        words = self.spoken(milliseconds(len(audio), audio_format))
         item = self._message({"type": "output_audio", "transcript": ""})
         place = await self._open(item, {"type": "audio", "transcript": ""})
-        size = BYTES_PER_S[audio_format] * DELTA_MS // 1000
         said: list[str] = []
-        for start in range(0, max(len(audio), 1), size):
-            ahead = TEXT_DELTAS_AHEAD if not start else 1
+        for piece, played_ms in pieces(audio, audio_format, self._delta_sizes_ms):
+            ahead = 1 if said else TEXT_DELTAS_AHEAD
             await self._say(words[len(said) : len(said) + ahead], said, place)
-            piece = audio[start : start + size]
             await self._send(events.audio_delta(piece, **place))
             self._on_audio(piece)
-            played_ms = milliseconds(start + len(piece), audio_format)
-            self._made = Tokens(
+            self.made = Tokens(
                 text=text_tokens(" ".join(said)), audio=assistant_audio_tokens(played_ms)
             )
-            if await self._pause(milliseconds(len(piece), audio_format)):
+            if await self.pause(milliseconds(len(piece), audio_format)):
                 break
-        if not self._is_cut:
+        if not self.is_cut:
             await self._say(words[len(said) :], said, place)
         transcript = " ".join(said)
         await self._send(events.event("response.output_audio.done", **place))
@@ -136,19 +116,19 @@ class Reply:
         item = self._message({"type": "output_text", "text": ""})
         place = await self._open(item, {"type": "text", "text": ""})
         text = ""
-        for word in _TEXT_REPLY.split(" "):
+        for word in self.written():
             delta = word if not text else f" {word}"
             await self._send(events.padded_delta("response.output_text.delta", delta, **place))
             text += delta
-            self._made = Tokens(text=text_tokens(text))
-            if await self._pause(50):
+            self.made = Tokens(text=text_tokens(text))
+            if await self.pause(50):
                 break
         await self._send(events.event("response.output_text.done", **place, text=text))
         item["content"][0]["text"] = text
         await self._shut(item, {"type": "text", "text": text}, place)
 
     async def _call(self, name: str) -> None:
-        arguments = json.dumps({"question": "What was asked?", "unit": "metric"})
+        arguments = json.dumps(self.arguments())
         item: Event = {
             "id": make_id("item"),
             "type": "function_call",
@@ -167,8 +147,8 @@ class Reply:
             await self._send(
                 events.padded_delta("response.function_call_arguments.delta", delta, **place)
             )
-            self._made = Tokens(text=text_tokens(arguments[:end]))
-            if await self._pause(20):
+            self.made = Tokens(text=text_tokens(arguments[:end]))
+            if await self.pause(20):
                 break
         done = events.event(
             "response.function_call_arguments.done", **place, name=name, arguments=arguments
@@ -218,8 +198,8 @@ class Reply:
         await self._complete(item)
 
     async def _complete(self, item: Event) -> None:
-        item["status"] = "incomplete" if self._is_cut else "completed"
-        self._conversation.add(Item(item, self._made))
+        item["status"] = "incomplete" if self.is_cut else "completed"
+        self._conversation.add(Item(item, self.made))
         previous = [name for name in self._conversation.items if name != item["id"]]
         await self._send(
             events.event(
@@ -242,40 +222,18 @@ class Reply:
                 events.padded_delta("response.output_audio_transcript.delta", delta, **place)
             )
 
-    async def _pause(self, audio_ms: int) -> bool:
-        """Wait as long as generating this much takes; true when the response was cut."""
-        if not self._pace.factor:
-            await asyncio.sleep(0)
-        else:
-            try:
-                async with asyncio.timeout(audio_ms / 1000 / self._pace.factor):
-                    await self._cancelled.wait()
-            except TimeoutError:
-                pass
-        limit = self._wanted.get("max_output_tokens", self._session["max_output_tokens"])
-        if isinstance(limit, int) and self._made.total >= limit:
-            self._reason = self._reason or "max_output_tokens"
-        return self._is_cut
-
     # --- what the response is ---------------------------------------------------------------------
 
     @property
-    def _is_cut(self) -> bool:
-        return bool(self._reason)
-
-    @property
-    def _status(self) -> str:
-        if self._has_failed:
-            return "failed"
-        if self._is_cut:
-            return "incomplete" if self._reason == "max_output_tokens" else "cancelled"
-        return "completed"
-
-    @property
     def _details(self) -> Event | None:
-        if self._has_failed:
-            return {"type": "failed", "error": {"type": "server_error", "code": "server_error"}}
-        return {"type": self._status, "reason": self._reason} if self._is_cut else None
+        if self.status == "failed":
+            error = {
+                "type": "server_error",
+                "code": "server_error",
+                "message": "The server had an error while processing your request.",
+            }
+            return {"type": "failed", "error": error}
+        return {"type": self.status, "reason": self.reason} if self.is_cut else None
 
     @property
     def _modalities(self) -> list[str]:
@@ -291,29 +249,8 @@ class Reply:
             modalities=self._modalities, metadata=self._wanted.get("metadata"),
         )  # fmt: skip
 
-    def _reply_audio(self, audio_format: str) -> bytes:
-        """The caller's own last utterance, or a chime."""
-        last = self._conversation.last_user()
-        spoken_format = self._session["audio"]["input"]["format"]["type"]
-        if last is not None and last.audio and spoken_format == audio_format:
-            return last.audio
-        return chime(self._pace.reply_ms, audio_format)
-
-    def _words(self, duration_ms: int) -> list[str]:
-        count = max(1, duration_ms // MS_PER_WORD)
-        return [_WORDS[n % len(_WORDS)] for n in range(count)]
-
     def _tool(self) -> str | None:
-        """The tool to call: named or demanded by ``tool_choice``, or by the user's text."""
         tools = self._wanted.get("tools") or self._session["tools"]
         names = [str(t["name"]) for t in tools if isinstance(t, dict) and t.get("name")]
         choice = self._wanted.get("tool_choice") or self._session["tool_choice"]
-        if not names or choice == "none" or self._conversation.has_tool_output():
-            return None
-        if isinstance(choice, dict):
-            return str(choice.get("name") or names[0])
-        if choice == "required":
-            return names[0]
-        last = self._conversation.last_user()
-        said = json.dumps(last.body) if last is not None else ""
-        return next((name for name in names if name in said), None)
+        return chosen_tool(names, choice, self._conversation)

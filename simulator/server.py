@@ -1,6 +1,7 @@
-"""The simulated provider as a WebSocket server, and its logs of what was sent and what was not."""
+"""The simulated providers as a WebSocket server, and its logs of what was sent and what was not."""
 
 import asyncio
+import contextlib
 import http
 import json
 import os
@@ -8,12 +9,10 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Final, Protocol
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -21,10 +20,22 @@ from websockets.typing import Subprotocol
 from shared.config import Address
 from shared.errors import ConfigError
 from simulator import openai_events as events
-from simulator.faults import ABNORMAL, MILLISECONDS_MAX, Faults
+from simulator.admission import json_response, refusal_after, refusal_before
+from simulator.beta import BetaDialect
+from simulator.conversation import Conversation
+from simulator.dialect import Dialect
+from simulator.faults import MILLISECONDS_MAX, Faults
+from simulator.gemini_frames import spell
+from simulator.gemini_session import GeminiSession
+from simulator.generation import Pace
+from simulator.live_session import LiveSession
+from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
-from simulator.reply import Pace
+from simulator.outside import Outside
+from simulator.routing import Route, route, with_model
 from simulator.session import Session
+from simulator.wire import Wire
+from simulator.xai import XaiDialect
 
 log = structlog.get_logger()
 
@@ -35,6 +46,24 @@ WRITE_LIMIT_BYTES: Final = 1024 * 1024 * 1024
 GOING_AWAY: Final = 1001
 OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # a slow dial is a fault that may be asked for
 REALTIME: Final = Subprotocol("realtime")
+_DIALECTS: Final = {"ga": Dialect, "beta": BetaDialect, "xai": XaiDialect}
+_CLOSE_REASONS: Final = {"invalid_api_key": "invalid_request_error.invalid_api_key"}
+
+
+class Served(Protocol):
+    """A session of any dialect."""
+
+    async def open(self) -> None:
+        """Greet the client."""
+
+    async def receive(self, data: str | bytes) -> None:
+        """Serve one message of the client."""
+
+    async def expire(self) -> tuple[int, str]:
+        """The session has lasted too long: say so; the close that follows."""
+
+    async def close(self) -> None:
+        """The client is gone."""
 
 
 class EventLog:
@@ -69,6 +98,7 @@ class Provider:
         self._abandoned_log = abandoned_log
         self._audio_log = audio_log
         self._api_key = api_key
+        self._memory = Memory()
         self.stopping = asyncio.Event()
         if audio_log is not None:
             audio_log.mkdir(parents=True, exist_ok=True)
@@ -77,69 +107,103 @@ class Provider:
         self, _connection: ServerConnection, request: Request
     ) -> Response | None:
         """Answer probes and unknown paths; None goes on to the WebSocket handshake."""
-        path = urlsplit(request.path).path.rstrip("/")
-        if path in ("/healthz", "/readyz"):
-            return _json_response(http.HTTPStatus.OK, {"status": "ok"})
-        if not path.endswith("/realtime"):
-            return _json_response(http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}})
+        if request.path.partition("?")[0].rstrip("/") in ("/healthz", "/readyz"):
+            return json_response(http.HTTPStatus.OK, {"status": "ok"})
         try:
-            faults = Faults.of(_query(request))
+            found = route(request.path)
+            faults = Faults.of(found.wishes) if found is not None else Faults()
         except ValueError as exc:
-            return _json_response(http.HTTPStatus.BAD_REQUEST, {"error": {"message": str(exc)}})
+            return json_response(http.HTTPStatus.BAD_REQUEST, {"error": {"message": str(exc)}})
+        if found is None:
+            return json_response(http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}})
         if faults.dial_s and await self._is_stopped_within(faults.dial_s):
-            return _json_response(http.HTTPStatus.SERVICE_UNAVAILABLE, {"error": {}})
+            return json_response(http.HTTPStatus.SERVICE_UNAVAILABLE, {"error": {}})
         if faults.refuse is not None:
             status = http.HTTPStatus(faults.refuse)
-            return _json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
-        return None
+            return json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
+        return refusal_before(request, found, self._api_key)
 
     async def serve(self, connection: ServerConnection) -> None:
         """One connection from its first event to its end."""
         request = connection.request
         assert request is not None
-        query = urlsplit(request.path).query
-        values = _query(request)
-        if await self._refused(connection, request):
+        to = route(request.path)
+        assert to is not None
+        faults = Faults.of(to.wishes)
+        if to.provider == "gemini":
+            wire = Wire(connection, faults, spell=spell, is_binary=True)
+        else:
+            wire = Wire(connection, faults)
+        refusal = refusal_after(request, to, self._api_key)
+        if refusal is not None:
+            await _say_and_close(wire, *refusal)
             return
-        session_id, model = make_id("sess"), values.get("model", "gpt-realtime")
-
-        def into(file: EventLog | None, entry: Event) -> None:
-            where = {"session": session_id, "query": query, "model": model, "at": time.time()}
-            if file is not None:
-                file.write({**where, **entry})
-
-        session = Session(
-            model=model,
-            pace=_pace(values, self._pace),
-            faults=Faults.of(values),
-            send=_sender(connection),
-            hang_up=partial(_hang_up, connection),
-            log_usage=partial(into, self._usage_log),
-            log_abandoned=partial(into, self._abandoned_log),
-            on_audio=self._audio_writer(session_id),
-            session_id=session_id,
-        )
+        session = self._session(to, faults, wire)
         try:
             await session.open()
-            async for message in connection:
-                await session.receive(message)
+            if faults.stall == "read":
+                await connection.wait_closed()
+            async with asyncio.timeout(faults.expire_s):
+                async for message in connection:
+                    await session.receive(message)
+        except TimeoutError:
+            await _expire(session, wire)
         except (ConnectionClosed, ConnectionError):
             pass
         finally:
             await session.close()
 
-    async def _refused(self, connection: ServerConnection, request: Request) -> bool:
-        """Refuse as the provider does: accept, say why, close."""
-        if "OpenAI-Beta" in request.headers:
-            reason = "beta_api_shape_disabled"
-            await _say_and_close(connection, reason, 4000, reason)
-            return True
-        key = _bearer(request.headers)
-        if not key or (self._api_key is not None and key != self._api_key):
-            reason = "invalid_request_error.invalid_api_key"
-            await _say_and_close(connection, "invalid_api_key", 3000, reason)
-            return True
-        return False
+    def _session(self, to: Route, faults: Faults, wire: Wire) -> Served:
+        session_id = make_id("sess")
+        where = {
+            "session": session_id, "provider": to.provider, "dialect": to.dialect,
+            "query": to.query, "model": faults.served or to.model,
+        }  # fmt: skip
+
+        def into(file: EventLog | None, entry: Event) -> None:
+            if file is not None:
+                file.write({**where, "at": time.time(), **entry})
+
+        outside = Outside(
+            send=wire.send,
+            hang_up=wire.hang_up,
+            log_usage=partial(into, self._usage_log),
+            log_abandoned=partial(into, self._abandoned_log),
+            on_audio=self._audio_writer(session_id),
+        )
+        configure = partial(self._configure, to, wire)
+        if to.provider == "gpt-live":
+            return LiveSession(configure=configure, outside=outside, session_id=session_id)
+        if to.provider == "gemini":
+            return GeminiSession(
+                configure=configure,
+                memory=self._memory,
+                is_vertex=to.dialect == "vertex",
+                outside=outside,
+                session_id=session_id,
+            )
+        conversation = self._memory.find(to.wishes.get("conversation_id")) or Conversation()
+        if to.provider == "xai":
+            self._memory.keep(conversation.id, conversation)
+        return Session(
+            model=to.model,
+            pace=pace_of(to.wishes, self._pace),
+            faults=faults,
+            dialect=_DIALECTS[to.dialect](),
+            conversation=conversation,
+            send=outside.send,
+            hang_up=outside.hang_up,
+            log_usage=outside.log_usage,
+            log_abandoned=outside.log_abandoned,
+            on_audio=outside.on_audio,
+            session_id=session_id,
+        )
+
+    def _configure(self, to: Route, wire: Wire, model: str) -> tuple[Faults, Pace]:
+        """Faults and pace of a session whose model is named after it was opened."""
+        asked = with_model(to, model)
+        wire.faults = Faults.of(asked)
+        return wire.faults, pace_of(asked, self._pace)
 
     async def _is_stopped_within(self, seconds: float) -> bool:
         try:
@@ -190,58 +254,23 @@ async def run(listen: Address, provider: Provider, usage_log: Path) -> None:
     await server.wait_closed()
 
 
-def _sender(connection: ServerConnection) -> Any:
-    async def send(message: Event) -> None:
-        try:
-            await connection.send(events.encode(message))
-        except ConnectionClosed as exc:
-            raise ConnectionResetError from exc
-
-    return send
-
-
-async def _hang_up(connection: ServerConnection, code: int) -> None:
-    if code == ABNORMAL:
-        connection.transport.abort()
-    else:
-        await connection.close(code, "as asked for")
-
-
-async def _say_and_close(connection: ServerConnection, code: str, close: int, reason: str) -> None:
-    refusal = events.error(f"Refused: {code}.", code=code, param=None, client_event_id=None)
-    await connection.send(events.encode(refusal))
-    await connection.close(close, reason)
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The first value of each parameter."""
-    return {name: found[0] for name, found in parse_qs(urlsplit(request.path).query).items()}
-
-
-def _bearer(headers: Headers) -> str:
-    for value in headers.get_all("Authorization"):
-        return value.partition(" ")[2].strip()
-    return headers.get("api-key") or ""
-
-
-def _pace(values: dict[str, str], default: Pace) -> Pace:
-    """``?pace=`` and ``?reply_ms=`` of one session, for tests; nonsense counts as absent."""
+def pace_of(wishes: Any, default: Pace) -> Pace:
+    """``pace`` and ``reply_ms`` of one session, for tests; nonsense counts as absent."""
     try:
         return Pace(
-            factor=float(values.get("pace", default.factor)),
-            reply_ms=min(int(values.get("reply_ms", default.reply_ms)), 60_000),
+            factor=float(wishes.get("pace", default.factor)),
+            reply_ms=min(int(wishes.get("reply_ms", default.reply_ms)), 60_000),
         )
     except ValueError:
         return default
 
 
-def _json_response(status: http.HTTPStatus, body: Event) -> Response:
-    content = json.dumps(body).encode()
-    headers = Headers(
-        {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(content)),
-            "Connection": "close",
-        }
-    )
-    return Response(status.value, status.phrase, headers, content)
+async def _expire(session: Served, wire: Wire) -> None:
+    with contextlib.suppress(ConnectionError):
+        await wire.hang_up(*await session.expire())
+
+
+async def _say_and_close(wire: Wire, code: str, close: int) -> None:
+    refusal = events.error(f"Refused: {code}.", code=code, param=None, client_event_id=None)
+    await wire.send(refusal)
+    await wire.hang_up(close, _CLOSE_REASONS.get(code, code))

@@ -1,8 +1,7 @@
 """One session of the simulated OpenAI Realtime: client events in, server events out.
 
-Once ``response.created`` was sent, ``response.done`` follows, whatever happens to the reply; only a
-client that leaves, and a fault that was asked for, keep it back. What was generated then is noted
-as abandoned.
+It speaks OpenAI GA inside; its dialect translates what the client and the wire see. What is made in
+answer is in ``responses``.
 """
 
 import asyncio
@@ -10,29 +9,29 @@ import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import structlog
-
 from simulator import openai_events as events
 from simulator.audio import AudioBuffer, Heard, VoiceSettings, milliseconds
 from simulator.client_events import ClientError, check, decode, event_id
 from simulator.conversation import Conversation, Item, client_item, spoken_item
+from simulator.dialect import Dialect
 from simulator.faults import Faults
+from simulator.generation import Pace
 from simulator.openai_events import Event, make_id
-from simulator.reply import Pace, Reply, Send
-from simulator.tokens import transcription_usage
-
-log = structlog.get_logger()
+from simulator.responses import Responses, Sink
+from simulator.xai import ping
 
 COMMIT_MS_MIN: Final = 100
-Sink = Callable[[Event], None]
+GOING_AWAY: Final = 1001
+EXPIRED: Final = "Your session hit the maximum duration of 60 minutes."
 Handler = Callable[[Event], Awaitable[None]]
 
 
 class Session:
     """The state of one connection.
 
-    ``send`` writes an event, ``hang_up`` closes the connection with a code. ``log_usage`` notes
-    what was sent, ``log_abandoned`` which response was begun and could not be reported.
+    ``send`` writes an event or raw bytes, ``hang_up`` closes the connection with a code.
+    ``log_usage`` notes what was sent, ``log_abandoned`` which response was begun and could not be
+    reported. ``conversation`` is one that goes on.
     """
 
     def __init__(
@@ -41,27 +40,34 @@ class Session:
         model: str,
         pace: Pace,
         faults: Faults,
-        send: Send,
+        send: Callable[[Any], Awaitable[None]],
         hang_up: Callable[[int], Awaitable[None]],
         log_usage: Sink,
         log_abandoned: Sink,
         on_audio: Callable[[bytes], None],
         session_id: str,
+        dialect: Dialect | None = None,
+        conversation: Conversation | None = None,
     ) -> None:
         self._send = send
-        self._hang_up = hang_up
-        self._pace = pace
-        self._faults = faults
-        self._log_usage = log_usage
-        self._log_abandoned = log_abandoned
-        self._on_audio = on_audio
-        self._session = events.default_session(session_id, model)
-        self._conversation = Conversation()
+        self._dialect = dialect or Dialect()
+        self._session = events.default_session(session_id, faults.served or model)
+        self._conversation = conversation or Conversation()
         self._buffer = AudioBuffer()
         self._speech_item_id = ""
-        self._reply: Reply | None = None
-        self._replying: asyncio.Task[None] | None = None
-        self._cached_before = 0
+        self._pinging: asyncio.Task[None] | None = None
+        self._responses = Responses(
+            self._session,
+            self._conversation,
+            pace=pace,
+            faults=faults,
+            dialect=self._dialect,
+            emit=self._emit,
+            hang_up=hang_up,
+            log_usage=log_usage,
+            log_abandoned=log_abandoned,
+            on_audio=on_audio,
+        )
         self._handlers: Mapping[str, Handler] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
@@ -77,33 +83,66 @@ class Session:
 
     async def open(self) -> None:
         """Greet the client."""
-        await self._send(events.event("session.created", session=self._session))
+        await self._emit(events.event("session.created", session=self._session))
+        for message in self._dialect.greeting(self._conversation):
+            await self._send(message)
+        if self._dialect.ping_s is not None:
+            self._pinging = asyncio.get_running_loop().create_task(self._ping(self._dialect.ping_s))
 
-    async def receive(self, text: str | bytes) -> None:
+    async def receive(self, data: str | bytes) -> None:
         """Serve one message of the client."""
+        if isinstance(data, bytes) and self._takes_binary:
+            await self._listen(data)
+            return
         name = None
         try:
-            message = decode(text)
+            message = self._dialect.inward(decode(data))
             name = event_id(message)
             check(message)
             await self._handlers[message["type"]](message)
         except ClientError as exc:
-            await self._send(
+            await self._emit(
                 events.error(str(exc), code=exc.code, param=exc.param, client_event_id=name)
             )
 
+    async def expire(self) -> tuple[int, str]:
+        """Say that the session is over; the close that follows."""
+        await self._emit(
+            events.error(EXPIRED, code="session_expired", param=None, client_event_id=None)
+        )
+        return GOING_AWAY, EXPIRED
+
     async def close(self) -> None:
-        """The client is gone: stop generating."""
-        if self._replying is not None:
-            self._replying.cancel()
-            await asyncio.gather(self._replying, return_exceptions=True)
+        """The client is gone."""
+        if self._pinging is not None:
+            self._pinging.cancel()
+            await asyncio.gather(self._pinging, return_exceptions=True)
+        await self._responses.close()
+
+    async def _emit(self, event: Event) -> list[Event | bytes]:
+        """Send an event of GA in the dialect; what went on the wire."""
+        messages = self._dialect.outward(event)
+        for message in messages:
+            await self._send(message)
+        return messages
+
+    async def _ping(self, every_s: float) -> None:
+        try:
+            while True:
+                await asyncio.sleep(every_s)
+                await self._send(ping())
+        except ConnectionError:
+            pass
 
     # --- session and items ------------------------------------------------------------------------
 
     async def _update(self, message: Event) -> None:
         fixed = {"id", "object", "model", "expires_at"}  # a session's model never changes
         _merge(self._session, {k: v for k, v in message["session"].items() if k not in fixed})
-        await self._send(events.event("session.updated", session=self._session))
+        resumption = self._session.get("resumption")
+        is_enabled = isinstance(resumption, dict) and resumption.get("enabled") is True
+        self._conversation.may_resume = is_enabled
+        await self._emit(events.event("session.updated", session=self._session))
 
     async def _create_item(self, message: Event) -> None:
         wanted = message["item"]
@@ -121,16 +160,16 @@ class Session:
         previous = self._conversation.last_id
         self._conversation.add(item)
         for kind in ("conversation.item.added", "conversation.item.done"):
-            await self._send(events.event(kind, previous_item_id=previous, item=item.body))
+            await self._emit(events.event(kind, previous_item_id=previous, item=item.body))
 
     async def _delete_item(self, message: Event) -> None:
         item = self._find(message, "item_delete_invalid_item_id")
         del self._conversation.items[item.id]
-        await self._send(events.event("conversation.item.deleted", item_id=item.id))
+        await self._emit(events.event("conversation.item.deleted", item_id=item.id))
 
     async def _retrieve_item(self, message: Event) -> None:
         item = self._find(message, "item_retrieve_invalid_item_id")
-        await self._send(events.event("conversation.item.retrieved", item=item.body))
+        await self._emit(events.event("conversation.item.retrieved", item=item.body))
 
     async def _truncate_item(self, message: Event) -> None:
         item = self._find(message, "item_truncate_invalid_item_id")
@@ -140,7 +179,7 @@ class Session:
             content_index=message.get("content_index", 0),
             audio_end_ms=message.get("audio_end_ms", 0),
         )
-        await self._send(truncated)
+        await self._emit(truncated)
 
     def _find(self, message: Event, code: str) -> Item:
         item = self._conversation.items.get(message["item_id"])
@@ -155,6 +194,11 @@ class Session:
         return str(self._session["audio"]["input"]["format"]["type"])
 
     @property
+    def _takes_binary(self) -> bool:
+        transport = self._session["audio"]["input"].get("transport")
+        return self._dialect.takes_binary_audio and transport == "binary"
+
+    @property
     def _voice(self) -> VoiceSettings | None:
         return VoiceSettings.of(self._session["audio"]["input"]["turn_detection"])
 
@@ -163,6 +207,9 @@ class Session:
             data = base64.b64decode(message["audio"], validate=True)
         except ValueError as exc:
             raise ClientError("invalid_value", "Expected base64 audio.", "audio") from exc
+        await self._listen(data)
+
+    async def _listen(self, data: bytes) -> None:
         voice = self._voice
         while heard := self._buffer.append(data, voice, self._input_format):
             data = b""  # what follows the end of speech is still in the buffer's window
@@ -171,19 +218,19 @@ class Session:
 
     async def _started(self, voice: VoiceSettings | None) -> None:
         self._speech_item_id = make_id("item")
-        await self._send(
+        await self._emit(
             events.event(
                 "input_audio_buffer.speech_started",
                 audio_start_ms=self._buffer.position_ms(self._input_format),
                 item_id=self._speech_item_id,
             )
         )
-        if self._reply is not None and voice is not None and voice.interrupts_response:
-            self._reply.cancel("turn_detected")
+        if voice is not None and voice.interrupts_response:
+            self._responses.interrupt()
 
     async def _stopped(self) -> None:
         voice = self._voice
-        await self._send(
+        await self._emit(
             events.event(
                 "input_audio_buffer.speech_stopped",
                 audio_end_ms=self._buffer.position_ms(self._input_format),
@@ -191,10 +238,8 @@ class Session:
             )
         )
         await self._take_speech(self._speech_item_id)
-        is_stuck = self._faults.is_done_withheld and self._reply is not None
-        if voice is not None and voice.creates_response and not is_stuck:
-            await self._finish_reply()
-            self._start_reply({})
+        if voice is not None and voice.creates_response:
+            await self._responses.answer_speech()
 
     async def _commit(self, _message: Event) -> None:
         duration_ms = milliseconds(len(self._buffer.audio), self._input_format)
@@ -210,7 +255,7 @@ class Session:
         item = spoken_item(self._buffer.take(self._input_format), self._input_format)
         if item_id:
             item.body["id"] = item_id
-        await self._send(
+        await self._emit(
             events.event(
                 "input_audio_buffer.committed",
                 previous_item_id=self._conversation.last_id,
@@ -218,102 +263,21 @@ class Session:
             )
         )
         await self._add(item)
-        await self._transcribe(item)
+        duration_ms = milliseconds(len(item.audio), self._input_format)
+        wanted = self._session["audio"]["input"].get("transcription")
+        await self._responses.transcriber.transcribe(item, duration_ms, wanted)
 
     async def _clear(self, _message: Event) -> None:
         self._buffer.clear(self._input_format)
-        await self._send(events.event("input_audio_buffer.cleared"))
-
-    async def _transcribe(self, item: Item) -> None:
-        wanted = self._session["audio"]["input"].get("transcription")
-        if not isinstance(wanted, dict):
-            return
-        duration_ms = milliseconds(len(item.audio), self._input_format)
-        transcript = f"Speech of {duration_ms} milliseconds."
-        place = {"item_id": item.id, "content_index": 0}
-        kind = "conversation.item.input_audio_transcription"
-        await self._send(events.padded_delta(f"{kind}.delta", transcript, **place))
-        counted = transcription_usage(str(wanted.get("model")), duration_ms, transcript)
-        completed = events.event(f"{kind}.completed", **place, transcript=transcript, usage=counted)
-        await self._send(completed)
-        self._log_usage({"kind": "transcription", "response_id": item.id, "usage": counted})
+        await self._emit(events.event("input_audio_buffer.cleared"))
 
     # --- responses --------------------------------------------------------------------------------
 
     async def _create_response(self, message: Event) -> None:
-        if self._reply is not None:
-            raise ClientError(
-                "conversation_already_has_active_response",
-                f"Conversation already has an active response in progress: {self._reply.id}.",
-            )
-        self._start_reply(message.get("response") or {})
+        self._responses.create(message.get("response") or {})
 
     async def _cancel_response(self, _message: Event) -> None:
-        if self._faults.is_cancel_ignored:
-            return
-        if self._reply is None:
-            raise ClientError(
-                "response_cancel_not_active", "Cancellation failed: no active response found."
-            )
-        self._reply.cancel("client_cancelled")
-
-    def _start_reply(self, wanted: Event) -> None:
-        reply = Reply(
-            self._session,
-            self._conversation,
-            wanted=wanted,
-            pace=self._pace,
-            cached_before=self._cached_before,
-            send=self._send,
-            on_audio=self._on_audio,
-        )
-        self._reply = reply
-        self._replying = asyncio.get_running_loop().create_task(self._run_reply(reply))
-
-    async def _run_reply(self, reply: Reply) -> None:
-        is_reported = False
-        try:
-            await reply.begin()
-            async with asyncio.timeout(self._faults.close_after_s):
-                await self._generate(reply)
-            # From here on the client may ask for the next response, as with the real provider.
-            self._reply, self._cached_before = None, reply.usage["input_tokens"]
-            done = reply.done(self._faults.reported(reply.usage))
-            await self._send(done)
-            is_reported = True
-            told = {name: done["response"][name] for name in ("status", "usage")}
-            self._log_usage({"kind": "response", "response_id": reply.id, **told})
-            await self._send(events.rate_limits())
-        except TimeoutError:
-            assert self._faults.close_code is not None
-            await self._hang_up(self._faults.close_code)
-        except ConnectionError:
-            pass  # the client is gone; what it did not get is not in the log
-        finally:
-            if self._reply is reply:
-                self._reply = None
-            if reply.began_at is not None and not is_reported:
-                self._log_abandoned(
-                    {"response_id": reply.id, "began_at": reply.began_at, "usage": reply.usage}
-                )
-
-    async def _generate(self, reply: Reply) -> None:
-        """Everything between response.created and response.done."""
-        try:
-            await reply.generate()
-        except ConnectionError:
-            raise
-        except Exception:
-            log.exception("reply failed")
-            reply.fail()
-        if self._faults.is_done_withheld:
-            await asyncio.Event().wait()  # until the client leaves: close() cancels it
-
-    async def _finish_reply(self) -> None:
-        """Wait until a response that was cut has said so."""
-        if self._reply is not None and self._replying is not None:
-            self._reply.cancel("turn_detected")
-            await asyncio.gather(self._replying)
+        self._responses.cancel()
 
 
 def _merge(into: Any, new: Mapping[str, Any]) -> None:

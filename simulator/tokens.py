@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 INSTRUCTION_TOKENS: Final = 12
-_CACHE_BLOCK: Final = 64  # the provider caches in blocks
+CACHE_BLOCK: Final = 64  # the provider caches in blocks
 
 
 def text_tokens(text: str) -> int:
@@ -26,27 +26,33 @@ def assistant_audio_tokens(duration_ms: int) -> int:
     return -(-duration_ms // 50)
 
 
+def gemini_audio_tokens(duration_ms: int) -> int:
+    """Tokens of audio with Gemini, whoever spoke: 25 in a second."""
+    return -(-duration_ms // 40)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Text and audio tokens of an item or of a response's output."""
+    """Text, audio and image tokens of an item or of a response's output."""
 
     text: int = 0
     audio: int = 0
+    image: int = 0
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        """The sum of both kinds."""
-        return Tokens(self.text + other.text, self.audio + other.audio)
+        """The sum of each kind."""
+        return Tokens(self.text + other.text, self.audio + other.audio, self.image + other.image)
 
     @property
     def total(self) -> int:
-        """Both kinds together."""
-        return self.text + self.audio
+        """All kinds together."""
+        return self.text + self.audio + self.image
 
 
 def usage(history: Tokens, output: Tokens, *, cached_before: int) -> dict[str, Any]:
     """The ``usage`` object of a response. ``cached_before`` is the previous response's input."""
     into = history + Tokens(text=INSTRUCTION_TOKENS)
-    cached = min(cached_before, into.total) // _CACHE_BLOCK * _CACHE_BLOCK
+    cached = min(cached_before, into.total) // CACHE_BLOCK * CACHE_BLOCK
     cached_audio = min(cached, into.audio)
     return {
         "total_tokens": into.total + output.total,
@@ -55,7 +61,7 @@ def usage(history: Tokens, output: Tokens, *, cached_before: int) -> dict[str, A
         "input_token_details": {
             "text_tokens": into.text,
             "audio_tokens": into.audio,
-            "image_tokens": 0,
+            "image_tokens": into.image,
             "cached_tokens": cached,
             "cached_tokens_details": {
                 "text_tokens": cached - cached_audio,

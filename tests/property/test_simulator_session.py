@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from simulator.client_events import EVENTS
 from simulator.faults import Faults
+from simulator.generation import Pace
 from simulator.openai_events import Event, encode
-from simulator.reply import Pace
 from simulator.session import Session
 
 FORMAT = {"type": "audio/pcm", "rate": 24000}

@@ -1,0 +1,64 @@
+"""What a correct meter charges for a usage that was sent. Pure.
+
+The rules are the providers' own arithmetic: cached tokens are part of the input, thoughts are
+output, a tool's answer is input, totals are not to be trusted. A usage with a number that is none
+or beyond reason is charged to nobody (None): it is for people to look at.
+"""
+
+from typing import Any, Final
+
+from simulator.openai_events import Event
+
+TOKENS_MAX: Final = 10_000_000  # in one response
+SECONDS_MAX: Final = 86_400  # of audio, in one session
+
+Charge = dict[str, int]
+
+
+def charge(into: int, out: int, *, billed_ms: int = 0) -> Charge:
+    """A charge."""
+    return {
+        "input_tokens": into,
+        "output_tokens": out,
+        "total_tokens": into + out,
+        "billed_ms": billed_ms,
+    }
+
+
+def for_response(usage: Event | None) -> Charge | None:
+    """For a response of the OpenAI family, or a transcription billed by tokens."""
+    counts = [(usage or {}).get(name) or 0 for name in ("input_tokens", "output_tokens")]
+    return charge(*counts) if _are_sane(usage, counts) else None
+
+
+def for_transcription(usage: Event) -> Charge | None:
+    """For a transcription: by duration or by tokens."""
+    if usage.get("type") == "duration":
+        return charge(0, 0, billed_ms=round(usage["seconds"] * 1000))
+    return for_response(usage)
+
+
+def for_turn(usage: Event | None) -> Charge | None:
+    """For a turn of Gemini, in either spelling."""
+    found = usage or {}
+    out = "responseTokenCount" if "responseTokenCount" in found else "candidatesTokenCount"
+    names = ("promptTokenCount", "toolUsePromptTokenCount", out, "thoughtsTokenCount")
+    prompt, tool, answer, thoughts = counts = [found.get(name) or 0 for name in names]
+    return charge(prompt + tool, answer + thoughts) if _are_sane(usage, counts) else None
+
+
+def for_seconds(usage: Event | None, *, already_ms: int) -> Charge | None:
+    """For cumulative seconds: what they add to what was charged already."""
+    seconds = (usage or {}).get("seconds") or 0
+    if type(seconds) not in (int, float) or not 0 <= seconds <= SECONDS_MAX:
+        return None
+    return charge(0, 0, billed_ms=max(0, round(seconds * 1000) - already_ms))
+
+
+def _are_sane(usage: Event | None, counts: list[Any]) -> bool:
+    """Whether the counts, and every other number beside them, can be believed."""
+    others = [x for x in (usage or {}).values() if not isinstance(x, dict | list)]
+    return all(type(x) is int and 0 <= x <= TOKENS_MAX for x in counts) and all(
+        x is None or isinstance(x, str | float) or (type(x) is int and 0 <= x <= TOKENS_MAX)
+        for x in others
+    )

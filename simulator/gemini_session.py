@@ -1,0 +1,229 @@
+"""One session of the simulated Gemini Live: client messages in, server messages out."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from simulator.audio import AudioBuffer, Heard, Resampler, VoiceSettings, milliseconds
+from simulator.conversation import Conversation, Item
+from simulator.faults import Faults
+from simulator.gemini_client import (
+    IMAGE_TOKENS,
+    GeminiError,
+    Setup,
+    blob,
+    field,
+    objects,
+    rate_of,
+    read,
+    system_of,
+    text_of,
+    tokens_of,
+    tool_names,
+)
+from simulator.gemini_turn import PCM
+from simulator.gemini_turns import GeminiTurns
+from simulator.generation import Pace
+from simulator.memory import Memory
+from simulator.openai_events import Event, make_id
+from simulator.outside import Outside
+from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
+
+GO_AWAY_LEFT_S: Final = 0.5
+GOING_AWAY: Final = 1001
+
+
+class GeminiSession:
+    """The state of one connection.
+
+    ``configure`` is called with the model that the setup names, and answers with the session's
+    faults and pace: a model's name may ask for some.
+    """
+
+    def __init__(
+        self,
+        *,
+        configure: Callable[[str], tuple[Faults, Pace]],
+        memory: Memory,
+        is_vertex: bool,
+        outside: Outside,
+        session_id: str,
+    ) -> None:
+        self._configure = configure
+        self._memory = memory
+        self._is_vertex = is_vertex
+        self._outside = outside
+        self._send = outside.send
+        self._hang_up = outside.hang_up
+        self._session_id = session_id
+        self._conversation = Conversation()
+        self._buffer = AudioBuffer()
+        self._resamplers: dict[int, Resampler] = {}
+        self._is_active = False  # between activityStart and activityEnd
+        self._images = 0
+        self._turns: GeminiTurns | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._handlers: Mapping[str, Callable[[Event], Awaitable[None]]] = {
+            "setup": self._set_up,
+            "clientContent": self._take_content,
+            "realtimeInput": self._take_realtime,
+            "toolResponse": self._take_tool_response,
+            "contextUpdate": self._update_context,
+        }
+
+    async def open(self) -> None:
+        """The client speaks first."""
+
+    async def receive(self, data: str | bytes) -> None:
+        """Serve one message of the client; its mistakes close the session."""
+        try:
+            kind, body = read(data)
+            if (kind == "setup") == (self._turns is not None):
+                raise GeminiError("setup must be the first message and cannot be sent again.")
+            await self._handlers[kind](body)
+        except GeminiError as exc:
+            await self._hang_up(exc.code, str(exc))
+
+    async def expire(self) -> tuple[int, str]:
+        """There are no error messages: the close is all."""
+        return 1011, "Deadline expired before operation could complete."
+
+    async def close(self) -> None:
+        """The client is gone: stop generating."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
+        if self._turns is not None:
+            await self._turns.close()
+
+    # --- settings ---------------------------------------------------------------------------------
+
+    async def _set_up(self, body: Event) -> None:
+        setup = Setup.of(body)
+        try:
+            faults, pace = self._configure(setup.model)
+        except ValueError as exc:
+            raise GeminiError(str(exc)[:120]) from exc
+        if faults.usage_style is not None:
+            self._is_vertex = faults.usage_style == "vertex"
+        if setup.handle:
+            found = self._memory.find(setup.handle)
+            if found is None:
+                raise GeminiError("BidiGenerateContent session not found", code=1008)
+            self._conversation = Conversation(items=dict(found.items))
+        self._conversation.may_resume = setup.is_resumable
+        self._turns = GeminiTurns(
+            setup,
+            self._conversation,
+            pace=pace,
+            faults=faults,
+            is_vertex=self._is_vertex,
+            outside=self._outside,
+            when_over=self._offer_resumption,
+        )
+        complete = {"sessionId": self._session_id} if self._is_vertex else {}
+        await self._send({"setupComplete": complete})
+        await self._offer_resumption()
+        if faults.go_away_s is not None:
+            leaving = self._leave(faults.go_away_s, faults.close_code or GOING_AWAY)
+            self._leaving = asyncio.get_running_loop().create_task(leaving)
+
+    async def _update_context(self, body: Event) -> None:
+        if "tools" in body:
+            self._settings = dataclasses.replace(self._settings, tools=tool_names(body))
+        if "systemInstruction" in body:
+            system = tokens_of(system_of(body))
+            self._settings = dataclasses.replace(self._settings, system=system)
+
+    async def _offer_resumption(self) -> None:
+        if self._settings.is_resumable:
+            handle = make_id("handle")
+            self._memory.keep(handle, self._conversation)
+            await self._send({"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}})
+
+    async def _leave(self, after_s: float, code: int) -> None:
+        with contextlib.suppress(ConnectionError):
+            await asyncio.sleep(after_s)
+            await self._send({"goAway": {"timeLeft": f"{GO_AWAY_LEFT_S}s"}})
+            await asyncio.sleep(GO_AWAY_LEFT_S)
+            await self._hang_up(code, "The session is over.")
+
+    @property
+    def _talk(self) -> GeminiTurns:
+        assert self._turns is not None  # receive() lets nothing through before the setup
+        return self._turns
+
+    @property
+    def _settings(self) -> Setup:
+        return self._talk.setup
+
+    @_settings.setter
+    def _settings(self, setup: Setup) -> None:
+        self._talk.setup = setup
+
+    # --- what the user says and writes ------------------------------------------------------------
+
+    async def _take_content(self, body: Event) -> None:
+        for content in objects(body, "turns"):
+            role = "assistant" if field(content, "role", str, "user") == "model" else "user"
+            self._add(role, text_of(content), tokens_of(content))
+        await self._talk.interrupt()
+        if field(body, "turnComplete", bool, False):
+            await self._talk.answer()
+
+    async def _take_realtime(self, body: Event) -> None:
+        if "activityStart" in body:
+            self._is_active = True
+            await self._talk.interrupt()
+        inputs = [*objects(body, "mediaChunks"), *objects(body, "audio"), *objects(body, "video")]
+        for part in inputs:
+            mime_type, data = blob(part)
+            if mime_type.startswith("audio/"):
+                await self._listen(self._resampler(rate_of(mime_type)).feed(data))
+            else:
+                self._images += 1
+        if text := field(body, "text", str, ""):
+            self._add("user", text, Tokens(text=text_tokens(text)))
+            await self._talk.interrupt()
+            await self._talk.answer()
+        if "activityEnd" in body or (body.get("audioStreamEnd") and self._buffer.is_speaking):
+            await self._spoken()
+
+    def _resampler(self, rate: int) -> Resampler:
+        return self._resamplers.setdefault(rate, Resampler(rate))
+
+    async def _listen(self, pcm: bytes) -> None:
+        voice: VoiceSettings | None = self._settings.voice
+        if voice is None and not self._is_active:
+            return
+        while heard := self._buffer.append(pcm, voice, PCM):
+            pcm = b""  # what follows the end of speech is still in the buffer's window
+            for notice in heard:
+                await (self._talk.interrupt() if notice is Heard.SPEECH_STARTED else self._spoken())
+
+    async def _spoken(self) -> None:
+        """The user has finished speaking."""
+        self._is_active = False
+        audio = self._buffer.take(PCM)
+        if not audio:
+            return
+        duration_ms = milliseconds(len(audio), PCM)
+        tokens = Tokens(audio=gemini_audio_tokens(duration_ms))
+        self._add("user", "", tokens, audio=audio)
+        await self._talk.answer(heard=f"This was speech of {duration_ms} ms.")
+
+    def _add(self, role: str, text: str, tokens: Tokens, *, audio: bytes = b"") -> None:
+        if role == "user":
+            tokens += Tokens(image=self._images * IMAGE_TOKENS)
+            self._images = 0
+        body = {"id": make_id("content"), "type": "message", "role": role, "text": text}
+        self._conversation.add(Item(body, tokens, audio))
+
+    async def _take_tool_response(self, body: Event) -> None:
+        answers = objects(body, "functionResponses")
+        if not answers:
+            raise GeminiError
+        tool = text_tokens("".join(str(answer.get("response")) for answer in answers))
+        await self._talk.answer_with_tool(tool)

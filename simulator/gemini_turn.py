@@ -1,0 +1,170 @@
+"""Makes one turn of Gemini Live, at the provider's order, sizes and pace."""
+
+import time
+from collections.abc import Awaitable, Callable
+from itertools import repeat
+from typing import Final
+
+from simulator import gemini_frames as frames
+from simulator.audio import milliseconds
+from simulator.conversation import Conversation
+from simulator.faults import Faults
+from simulator.gemini_client import Setup
+from simulator.generation import Generation, Pace, chosen_tool, pieces
+from simulator.openai_events import Event, make_id
+from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
+
+PCM: Final = "audio/pcm"
+THOUGHT_TOKENS: Final = 28
+# 62 ms pieces from the older speech models, 200 ms from the others.
+_SMALL_PIECES: Final = "2.5-native-audio", "2.5-flash-native-audio"
+WORDS_AT_ONCE: Final = 3  # with every third piece
+_SMALL_MS: Final = 62
+_PIECE_MS: Final = 200
+
+
+class GeminiTurn(Generation):
+    """One answer of the model. ``calls`` are the ids of the tools that it waits for.
+
+    ``before`` is what the same turn cost until its tools answered, ``tool`` what their answer
+    costs. ``heard`` is what the user said, when it was spoken.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        conversation: Conversation,
+        history: Tokens,
+        *,
+        heard: str,
+        before: "GeminiTurn | None",
+        tool: int,
+        is_vertex: bool,
+        pace: Pace,
+        faults: Faults,
+        cached_before: int,
+        send: Callable[[Event], Awaitable[None]],
+        on_audio: Callable[[bytes], None],
+    ) -> None:
+        super().__init__(pace, faults, tokens_max=setup.tokens_max)
+        self._setup = setup
+        self._conversation = conversation
+        self._history = history
+        self._heard = heard
+        self._before = before
+        self._tool = tool + (before.tool if before is not None else 0)
+        self._is_vertex = is_vertex
+        self._cached_before = cached_before
+        self._send = send
+        self._on_audio = on_audio
+        self._thoughts = before.thoughts if before is not None else 0
+        self.calls: list[str] = []
+        self.id: str = before.id if before is not None else make_id("turn")
+        self.began_at: float = before.began_at if before is not None else time.time()
+
+    @property
+    def tool(self) -> int:
+        """Tokens of the tools' answers so far."""
+        return self._tool
+
+    @property
+    def thoughts(self) -> int:
+        """Tokens thought so far."""
+        return self._thoughts
+
+    @property
+    def cost(self) -> Tokens:
+        """What was generated in the whole turn."""
+        return self.made + (self._before.cost if self._before is not None else Tokens())
+
+    @property
+    def usage(self) -> Event:
+        """What the turn has cost so far."""
+        return frames.usage(
+            self._history,
+            self.cost,
+            tool=self._tool,
+            thoughts=self._thoughts,
+            cached_before=self._cached_before,
+            is_vertex=self._is_vertex,
+            is_spoken=self._setup.is_spoken,
+        )
+
+    async def generate(self) -> None:
+        """Send everything up to generationComplete."""
+        if self._heard and self._setup.hears_text:
+            for number, word in enumerate(self._heard.split(" ")):
+                text = word if not number else f" {word}"
+                await self._send(frames.content(inputTranscription={"text": text}))
+        if self._setup.is_thinking:
+            self._thoughts += THOUGHT_TOKENS
+            await self._part({"text": frames.THOUGHT, "thought": True})
+        name = chosen_tool(self._setup.tools, "auto", self._conversation)
+        if name is not None:
+            await self._call(name)
+        elif self._setup.is_spoken:
+            await self._speak()
+        else:
+            await self._write()
+
+    async def _speak(self) -> None:
+        audio = self.audio(self._conversation, heard_as=PCM, spoken_as=PCM)
+        words = self.spoken(milliseconds(len(audio), PCM))
+        said = 0
+        is_small = any(name in self._setup.model for name in _SMALL_PIECES) and not self._is_vertex
+        for number, (piece, played_ms) in enumerate(
+            pieces(audio, PCM, repeat(_SMALL_MS if is_small else _PIECE_MS))
+        ):
+            due = 0 if number % WORDS_AT_ONCE else WORDS_AT_ONCE
+            await self._speak_piece(piece, words[said : said + due], is_first=not number)
+            said += due
+            self._on_audio(piece)
+            self.made = Tokens(audio=gemini_audio_tokens(played_ms))
+            if await self.pause(milliseconds(len(piece), PCM)):
+                return
+        rest = " ".join(words[said:])
+        if rest:
+            await self._transcribe({"text": f" {rest}"})
+        if self._is_vertex:
+            await self._transcribe({"finished": True})
+
+    async def _speak_piece(self, piece: bytes, said: list[str], *, is_first: bool) -> None:
+        """Words and a piece of audio; the newest models send both at once."""
+        turn = frames.model_turn(frames.audio_part(piece), is_vertex=self._is_vertex)
+        text = " ".join(said)
+        words = {"text": text if is_first else f" {text}"} if said else {}
+        if self._setup.speaks_text and words and "gemini-3" in self._setup.model:
+            await self._send(frames.content(modelTurn=turn, outputTranscription=words))
+            return
+        if words or self._is_vertex:
+            await self._transcribe(words)
+        await self._send(frames.content(modelTurn=turn))
+
+    async def _transcribe(self, words: Event) -> None:
+        if self._setup.speaks_text:
+            await self._send(frames.content(outputTranscription=words))
+
+    async def _write(self) -> None:
+        text = ""
+        for word in self.written():
+            delta = word if not text else f" {word}"
+            await self._part({"text": delta})
+            text += delta
+            self.made = Tokens(text=text_tokens(text))
+            if await self.pause(50):
+                return
+
+    async def _call(self, name: str) -> None:
+        if await self.pause(50):
+            return
+        arguments = self.arguments()
+        call: Event = {"id": make_id("function-call"), "name": name, "args": arguments}
+        self.calls.append(call["id"])
+        if self._is_vertex:
+            del call["id"]
+        self.made = Tokens(text=text_tokens(str(arguments)))
+        await self._send({"toolCall": {"functionCalls": [call]}})
+
+    async def _part(self, part: Event) -> None:
+        turn = frames.model_turn(part, is_vertex=self._is_vertex)
+        await self._send(frames.content(modelTurn=turn))

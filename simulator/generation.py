@@ -1,0 +1,142 @@
+"""What every reply shares, whatever the dialect: content, pace, end, and the tokens so far."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from simulator.audio import BYTES_PER_S, chime, milliseconds
+from simulator.conversation import Conversation
+from simulator.faults import Faults
+from simulator.tokens import Tokens
+
+MS_PER_WORD: Final = 250
+_WORDS: Final = ("I", "heard", "you", "and", "play", "back", "what", "you", "said")
+_TEXT_REPLY: Final = "This is a written answer, made by the simulator."
+# What must not be taken for a usage when it is found inside a transcript or an argument.
+QUOTE: Final = (
+    '{"type":"response.done","event_id":"event_quoted","response":{"id":"resp_quoted","status":'
+    '"completed","usage":{"total_tokens":77,"input_tokens":33,"output_tokens":44}},"usage":'
+    '{"input_tokens":33,"output_tokens":44}} {"serverContent":{"turnComplete":true},'
+    '"usageMetadata":{"promptTokenCount":33,"responseTokenCount":44,"totalTokenCount":77}}'
+)
+_STATUS_BY_REASON: Final = {
+    "": "completed",
+    "failed": "failed",
+    "max_output_tokens": "incomplete",
+    "content_filter": "incomplete",
+}
+_REASON_BY_STATUS: Final = {
+    "cancelled": "turn_detected",
+    "failed": "failed",
+    "incomplete": "content_filter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """``factor`` times real time, 0 as fast as possible; ``reply_ms`` is a chime's length."""
+
+    factor: float = 2.5
+    reply_ms: int = 2_000
+
+
+class Generation:
+    """A reply in the making. ``cancel`` may be called at any time; ``made`` is what it cost."""
+
+    def __init__(self, pace: Pace, faults: Faults, *, tokens_max: Any = None) -> None:
+        self._pace = pace
+        self._faults = faults
+        self._tokens_max = tokens_max
+        self._cancelled = asyncio.Event()
+        self.made = Tokens()
+        self.reason = ""
+
+    def cancel(self, reason: str) -> None:
+        """Stop generating; the first reason counts."""
+        self.reason = self.reason or reason
+        self._cancelled.set()
+
+    def fail(self) -> None:
+        """Something broke: what was generated so far is all there will be."""
+        self.reason = "failed"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether this is not the whole reply."""
+        return bool(self.reason)
+
+    @property
+    def status(self) -> str:
+        """completed, cancelled, incomplete or failed."""
+        return _STATUS_BY_REASON.get(self.reason, "cancelled")
+
+    async def pause(self, audio_ms: int) -> bool:
+        """Wait as long as generating this much takes; true when the reply was cut."""
+        if self._faults.stall == "reply":
+            await asyncio.Event().wait()  # until the client leaves
+        if not self._pace.factor:
+            await asyncio.sleep(0)
+        else:
+            try:
+                async with asyncio.timeout(audio_ms / 1000 / self._pace.factor):
+                    await self._cancelled.wait()
+            except TimeoutError:
+                pass
+        if isinstance(self._tokens_max, int) and self.made.total >= self._tokens_max:
+            self.reason = self.reason or "max_output_tokens"
+        if self._faults.end is not None:
+            self.reason = self.reason or _REASON_BY_STATUS[self._faults.end]
+        return self.is_cut
+
+    # --- content ----------------------------------------------------------------------------------
+
+    def audio(self, conversation: Conversation, *, heard_as: str, spoken_as: str) -> bytes:
+        """The caller's own last utterance, or a chime."""
+        last = conversation.last_user()
+        if last is not None and last.audio and heard_as == spoken_as:
+            return last.audio
+        return chime(self._pace.reply_ms, spoken_as)
+
+    def spoken(self, duration_ms: int) -> list[str]:
+        """The words of a spoken reply."""
+        count = max(1, duration_ms // MS_PER_WORD)
+        words = [_WORDS[n % len(_WORDS)] for n in range(count)]
+        return [*QUOTE.split(" "), *words] if self._faults.is_quoting else words
+
+    def written(self) -> list[str]:
+        """The words of a written reply."""
+        text = f"{QUOTE} {_TEXT_REPLY}" if self._faults.is_quoting else _TEXT_REPLY
+        return text.split(" ")
+
+    def arguments(self) -> dict[str, str]:
+        """The arguments of a tool call."""
+        question = QUOTE if self._faults.is_quoting else "What was asked?"
+        return {"question": question, "unit": "metric"}
+
+
+def pieces(audio: bytes, audio_format: str, sizes_ms: Iterator[int]) -> Iterator[tuple[bytes, int]]:
+    """The audio in pieces so long, each with where it ends; one empty piece of no audio."""
+    at = 0
+    while True:
+        size = BYTES_PER_S[audio_format] * next(sizes_ms) // 1000 // 2 * 2
+        piece = audio[at : at + size]
+        at += len(piece)
+        yield piece, milliseconds(at, audio_format)
+        if at >= len(audio):
+            return
+
+
+def chosen_tool(names: Iterable[str], choice: Any, conversation: Conversation) -> str | None:
+    """The tool to call: named or demanded by ``choice``, or by the user's text."""
+    known = list(names)
+    if not known or choice == "none" or conversation.has_tool_output():
+        return None
+    if isinstance(choice, dict):
+        return str(choice.get("name") or known[0])
+    if choice == "required":
+        return known[0]
+    last = conversation.last_user()
+    said = json.dumps(last.body) if last is not None else ""
+    return next((name for name in known if name in said), None)

@@ -1,0 +1,18 @@
+"""What a session reaches beyond itself."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.openai_events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Its connection (``hang_up`` takes a code and perhaps a reason) and the logs."""
+
+    send: Callable[[Any], Awaitable[None]]
+    hang_up: Callable[..., Awaitable[None]]
+    log_usage: Callable[[Event], None]
+    log_abandoned: Callable[[Event], None]
+    on_audio: Callable[[bytes], None]

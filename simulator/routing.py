@@ -1,0 +1,116 @@
+"""Which provider a request is for, by the form of its URL. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+from simulator.faults import FAULTY, wishes
+
+# The first form that fits the end of a path counts.
+_ENDS: Final = tuple(
+    (re.compile(form), place)
+    for form, place in (
+        (
+            r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)\.GenerativeService"
+            r"\.BidiGenerateContent(Constrained)?$",
+            ("gemini", "developer"),
+        ),
+        (
+            r"/google\.cloud\.aiplatform\.\w+\.LlmBidiService/BidiGenerateContent$",
+            ("gemini", "vertex"),
+        ),
+        (r"/live/sessions$", ("gpt-live", "live")),
+        (r"/openai/v1/realtime$", ("azure", "ga")),
+        (r"/openai/realtime$", ("azure", "beta")),
+        (r"/realtime$", ("openai", "ga")),
+    )
+)
+_DEFAULT_MODELS: Final[Mapping[str, str]] = {
+    "openai": "gpt-realtime",
+    "azure": "gpt-realtime",
+    "xai": "grok-voice-latest",
+}
+DIALECTS: Final = ("ga", "beta")
+_OPENAI: Final = ("openai", "azure", "xai")
+# Wishes that only some providers can fulfil.
+_ONLY: Final[Mapping[str, tuple[str, ...]]] = {
+    "dialect": ("openai", "azure"),
+    "cancel": _OPENAI,
+    "duplicate": _OPENAI,
+    "end": (*_OPENAI, "gemini"),
+    "transcription": ("openai", "azure"),
+    "go_away_ms": ("gemini",),
+    "usage_style": ("gemini",),
+    "usage_at": ("gemini",),
+}
+# What has happened, or not, before a model is named in a message.
+_TOO_LATE: Final = ("refuse", "dial_ms", "expire_ms", "dialect")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes.
+
+    ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: what is spoken there.
+    ``model``: as the URL names it, empty where the client names it later. ``wishes``: the first
+    value of every parameter, and what names in the path and the model ask for.
+    """
+
+    provider: str
+    dialect: str
+    model: str
+    query: str
+    wishes: Mapping[str, str]
+
+
+def route(target: str) -> Route | None:
+    """The route of a request target; None: unknown path. Raises ``ValueError``: bad parameters.
+
+    The target is cut by hand: of ``//ws/x``, which some clients send, ``urlsplit`` takes ``ws``
+    for a host.
+    """
+    path, _, query = target.partition("?")
+    segments = [unquote(part) for part in path.split("/") if part]
+    found = _provider(segments)
+    if found is None:
+        return None
+    provider, dialect = found
+    values = {name: value[0] for name, value in parse_qs(query).items()}
+    model = values.get("model") or values.get("deployment") or _DEFAULT_MODELS.get(provider, "")
+    asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
+    _check_provider(provider, asked)
+    if provider == "azure" and dialect == "beta":
+        for name in ("api-version", "deployment"):
+            if not values.get(name):
+                raise ValueError(f"{name}: found nothing, expected a value")
+    if provider in ("openai", "azure") and "dialect" in asked:
+        dialect = asked["dialect"]
+        if dialect not in DIALECTS:
+            raise ValueError(f"dialect: found {dialect!r}, expected {' or '.join(DIALECTS)}")
+    return Route(provider, dialect, model, query, asked)
+
+
+def with_model(to: Route, model: str) -> Mapping[str, str]:
+    """The wishes of a session whose model is named in a message; raises ``ValueError``."""
+    late = wishes({}, model)
+    for name in late:
+        if name in _TOO_LATE or (name, late[name]) == ("stall", "read"):
+            raise ValueError(f"{name}: found in {model[:40]!r}, expected in the URL")
+    _check_provider(to.provider, late)
+    return {**late, **to.wishes}
+
+
+def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
+    """A wish that nobody fulfils is refused, too."""
+    for name in asked:
+        if provider not in _ONLY.get(name, (provider,)):
+            raise ValueError(f"{name}: found with {provider}, expected {' or '.join(_ONLY[name])}")
+
+
+def _provider(segments: list[str]) -> tuple[str, str] | None:
+    """Provider and dialect by the end of the path; any prefix may come before it."""
+    end = "/".join(segments[-3:])
+    found = next((place for form, place in _ENDS if form.search(f"/{end}")), None)
+    return ("xai", "xai") if found == ("openai", "ga") and "xai" in segments else found

@@ -1,0 +1,69 @@
+"""Puts messages on a connection, spelt and cut into frames as the session's faults ask."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from simulator.faults import ABNORMAL, Faults
+from simulator.openai_events import Event, encode
+
+_STRING_START: Final = re.compile(r'(?<!\\)"([A-Za-z])')
+
+
+class Wire:
+    """A connection as a session sees it; ``faults`` may change while it is open."""
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        faults: Faults,
+        *,
+        spell: Callable[[Event], str] = encode,
+        is_binary: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._spell = spell
+        self._is_binary = is_binary
+        self.faults = faults
+
+    async def send(self, message: Event | bytes) -> None:
+        """Send an event, or raw bytes as they are. Raises ``ConnectionError``."""
+        if isinstance(message, bytes):
+            data, is_text = message, False
+        else:
+            spelt = oddly(message) if self.faults.is_oddly_spelt else self._spell(message)
+            data, is_text = spelt.encode(), not self._is_binary
+        try:
+            await self._connection.send(_pieces(data, self.faults.fragments), text=is_text)
+        except ConnectionClosed as exc:
+            raise ConnectionResetError from exc
+
+    async def hang_up(self, code: int, reason: str = "as asked for") -> None:
+        """Close the connection; 1006 cuts it."""
+        if code == ABNORMAL:
+            self._connection.transport.abort()
+        else:
+            await self._connection.close(code, reason)
+
+
+def oddly(message: Event) -> str:
+    """The same JSON, spelt as no provider does: keys reversed, white space, needless escapes."""
+    text = json.dumps(_reversed(message), indent=1, separators=(" ,", " :\t"))
+    return "\n" + _STRING_START.sub(lambda found: f'"\\u{ord(found[1]):04x}', text) + " "
+
+
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _reversed(value[name]) for name in reversed(value)}
+    return [_reversed(part) for part in value] if isinstance(value, list) else value
+
+
+def _pieces(data: bytes, count: int) -> bytes | list[bytes]:
+    """The frames of a message; a cut may fall inside a character, as RFC 6455 allows."""
+    if count == 1 or len(data) < count:
+        return data
+    return [data[len(data) * n // count : len(data) * (n + 1) // count] for n in range(count)]
