@@ -10,7 +10,7 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
@@ -49,10 +49,6 @@ class Unreadable:
 
 
 Found = Metered | Unreadable
-
-# Control characters in a text (a NUL, a bare newline) are forbidden in JSON and harmless: what
-# stands beside them is read all the same.
-_JSON: Final = json.JSONDecoder(strict=False)
 
 
 class Meter(Protocol):
@@ -143,7 +139,7 @@ class Seen:
 def read_object(message: bytes) -> dict[str, Any] | None:
     """The JSON object in ``message``; None when it is another value. Raises ``ValueError``."""
     try:
-        value = _JSON.decode(message.removeprefix(BOM_UTF8).decode())
+        value = json.loads(message.removeprefix(BOM_UTF8).decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value if isinstance(value, dict) else None

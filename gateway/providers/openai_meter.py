@@ -43,6 +43,7 @@ from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usag
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
+_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
 _BINARY: Final = int(Opcode.BINARY)
 
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
@@ -130,7 +131,7 @@ class OpenAIMeter:
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if frame.opcode == _BINARY and _TYPE.match(frame.raw, frame.start) is None:
+            if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
                 self._audio_bytes_out += len(frame.raw) * 4 // 3  # xAI's audio, as if in base64
                 return None
             if self._is_irrelevant(frame.raw, frame.start):
