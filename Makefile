@@ -37,6 +37,7 @@ bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.duplicates
 	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.never_block
+	@$(BIN)/python -m bench.metering
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	@$(BIN)/ruff check .
