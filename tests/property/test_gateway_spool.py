@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from memory_store import MemoryStore
 
 from gateway import spool as spools
-from gateway.journal import encode_sealed
+from gateway.journal import Damage, MeteredRecord, SealedRecord, encode_sealed, read_records
 from gateway.spool import Spool
 
 PRODUCER = b"p" * 16
@@ -26,6 +26,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.unsealed: dict[int, bytes] = {}
         self.sealed: dict[int, bytes] = {}
+        self.covers: dict[int, tuple[int, ...]] = {}
         self.noted = self.durable = 0
         with self.small_segments():
             self.spool = Spool(self.store, PRODUCER, now=0.0)
@@ -53,6 +54,7 @@ class SpoolMachine(RuleBasedStateMachine):
         with self.small_segments():
             self.spool.seal(sequence, covers, payload, now=self.now)
         self.sealed[sequence] = payload
+        self.covers[sequence] = covers
         for number in covers:
             del self.unsealed[number]
 
@@ -82,8 +84,35 @@ class SpoolMachine(RuleBasedStateMachine):
         keep_bytes=st.sampled_from([0, 500, 1 << 30]),
     )
     def prune(self, keep_s: float, keep_bytes: int) -> None:
-        """Retention removes whole segments from the front."""
+        """Retention removes whole segments from the front, until the rest is small enough."""
+        before, size = set(self.store.files), self.spool.size
         self.spool.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
+        assert self.spool.size <= sum(map(len, self.store.files.values()))
+        is_young = self.now - self.oldest_closed_at() < keep_s
+        if self.spool.size > keep_bytes or not is_young:
+            assert self.is_needed(min(self.store.files, default=0))
+        if size <= keep_bytes and keep_s > self.now:
+            assert set(self.store.files) == before
+
+    def oldest_closed_at(self) -> float:
+        """When the first segment that is there was closed; the one that is open is never old."""
+        return self.spool._segments[0].closed_at if self.spool._segments else self.now
+
+    def is_needed(self, segment: int) -> bool:
+        """Whether a segment may not go, whatever its age and size: told from its bytes alone."""
+        if segment in (0, self.spool._current and self.spool._current.number):
+            return True
+        open_numbers = set(self.unsealed).union(
+            *(c for sequence, c in self.covers.items() if sequence > self.synced)
+        )
+        records = [r for r in read_records(self.store.files[segment]) if not isinstance(r, Damage)]
+        noted = [r.number for r in records if isinstance(r, MeteredRecord)]
+        sealed = [r.sequence for r in records if isinstance(r, SealedRecord)]
+        return (
+            max(sealed, default=0) > self.durable
+            or max(sealed, default=0) == len(self.sealed) > 0
+            or max(noted, default=0) >= min(open_numbers, default=self.noted + 1)
+        )
 
     @rule(space=st.integers(0, 70), is_seal=st.booleans())
     def fail(self, space: int, is_seal: bool) -> None:
