@@ -1,4 +1,4 @@
-"""The real ``rts-gateway serve`` with segments of 2 kB, to see in seconds what retention removes."""
+"""The real ``rts-gateway serve`` with small segments, to see soon what retention removes."""
 
 from gateway import cli, spool, spool_keeper
 

@@ -85,14 +85,15 @@ class SpoolMachine(RuleBasedStateMachine):
     )
     def prune(self, keep_s: float, keep_bytes: int) -> None:
         """Retention removes whole segments from the front, until the rest is small enough."""
-        before, size = set(self.store.files), self.spool.size
+        before, size = self.spool._segments[:], self.spool.size
         self.spool.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
         assert self.spool.size <= sum(map(len, self.store.files.values()))
         is_young = self.now - self.oldest_closed_at() < keep_s
         if self.spool.size > keep_bytes or not is_young:
             assert self.is_needed(min(self.store.files, default=0))
-        if size <= keep_bytes and keep_s > self.now:
-            assert set(self.store.files) == before
+        for segment in before[: len(before) - len(self.spool._segments)]:
+            assert size > keep_bytes or self.now - segment.closed_at >= keep_s
+            size -= segment.size
 
     def oldest_closed_at(self) -> float:
         """When the first segment that is there was closed; the one that is open is never old."""
