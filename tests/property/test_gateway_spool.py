@@ -183,6 +183,23 @@ def test_power_loss_takes_only_what_was_not_synced(
     assert set(found.recovered.unsealed.values()) <= {b"response"}
 
 
+@given(st.integers(2, 15), st.integers(0, 2_000))
+def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: int) -> None:
+    """The oldest durable segments go, and the first that need not go stays."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
+        spool = Spool(store, PRODUCER, now=0.0)
+        for sequence in range(1, messages + 1):
+            spool.seal(sequence, (), b"message", now=0.0)
+    spool.synced(messages)
+    sizes = [len(data) for data in store.files.values()]
+    spool.prune(messages, now=1.0, keep_s=100.0, keep_bytes=keep_bytes)
+    fitting = [n for n in range(len(sizes)) if sum(sizes[n:]) <= keep_bytes]
+    # The last one is open, and tells where the numbering stands.
+    assert len(store.files) == len(sizes) - min(fitting, default=len(sizes) - 1)
+    assert spool.size == sum(map(len, store.files.values()))
+
+
 def test_an_over_producer_leaves_nothing() -> None:
     """Its last segment goes too, once all of it is durable and no longer kept."""
     store = MemoryStore()
