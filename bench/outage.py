@@ -32,6 +32,7 @@ RESPONSES: Final = 5  # in each batch
 GROWTH_MB_MAX: Final = 100.0
 DRAIN_S_MAX: Final = 30.0
 GIVE_UP_S: Final = 300.0
+TICK_S: Final = 0.005
 
 
 def resident_mb() -> float:
@@ -66,10 +67,13 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     await asyncio.sleep(1)
     gc.collect()
     print(f"held {len(sender)} {resident_mb() - before:.1f}", flush=True)
-    deadline = time.monotonic() + GIVE_UP_S
-    while len(sender) and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.02)
-    print(f"drained {len(sender)}", flush=True)
+    deadline, late = time.monotonic() + GIVE_UP_S, [0.0]
+    while len(sender) and (now := time.monotonic()) < deadline:
+        await asyncio.sleep(TICK_S)
+        late.append(time.monotonic() - now - TICK_S)
+    late.sort()
+    p99, worst = (late[int(len(late) * share)] * 1000 for share in (0.99, 0.9999))
+    print(f"drained {len(sender)} {p99:.1f} {worst:.1f}", flush=True)
     await sender.close(5.0)
     await accounts.close()
     context.destroy(linger=0)
@@ -101,7 +105,7 @@ def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
         starting = time.monotonic()
         cluster.start_accountd()
         ready = time.monotonic()
-        _, left = gateway.stdout.readline().split()
+        _, left, p99, worst = gateway.stdout.readline().split()
         drained = time.monotonic()
         gateway.wait()
     charged = cluster.accountctl("usage", "acct")["totals"]["responses"]
@@ -110,6 +114,7 @@ def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
     print(f"  grown by                 {grown} MB (bar {GROWTH_MB_MAX:g})")
     print(f"  start of accountd        {ready - starting:.1f} s")
     print(f"  drained after            {drained - ready:.1f} s (bar {DRAIN_S_MAX:g})")
+    print(f"  event loop late by       {p99} ms (p99), {worst} ms (worst) while it drained")
     print(f"  responses charged        {charged:,}, messages left {left}")
     return (
         float(grown) <= GROWTH_MB_MAX

@@ -12,9 +12,10 @@ import hashlib
 import itertools
 import json
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 FRAME_S: Final = 0.02
 AUDIO: Final = base64.b64encode(bytes(960)).decode()  # 20 ms of 24 kHz 16-bit mono
@@ -61,8 +62,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the event loop."""
@@ -206,12 +206,12 @@ class Voice(Peer):
         """An echo ends the measurement of its frame."""
         if payload.startswith(b'{"type": "response.output_audio.delta"'):
             sent_at = self._unanswered.popleft()
-            self._measured(sent_at, self._loop.time() - sent_at)
+            self._measured(sent_at, time.monotonic() - sent_at)
 
     def _say(self, due: float) -> None:
         if not self._is_talking or not self.is_open:
             return
-        self._unanswered.append(self._loop.time())
+        self._unanswered.append(time.monotonic())  # the loop's own clock counts milliseconds
         self.write(SPOKEN)
         self._loop.call_at(due + FRAME_S, self._say, due + FRAME_S)
 

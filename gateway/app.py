@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 from typing import Final
 
 import structlog
@@ -24,11 +25,15 @@ from shared.transport import LINGER_MS
 log = structlog.get_logger()
 
 BACKLOG: Final = 1024
+# How long another thread may keep the event loop from running. Python's 5 ms made every frame that
+# late while the journal of a killed neighbour was read; with this it is 0.7 ms.
+SWITCH_INTERVAL_S: Final = 0.0005
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 async def run(config: GatewayConfig) -> ExitCode:
     """Serve until SIGTERM or SIGINT; everything that was metered is handed over before the end."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:

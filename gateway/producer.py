@@ -45,9 +45,7 @@ class Producer:
         # The caller has brought what was found to the disk itself.
         spool.synced(through)
         producer = cls(outbox, spool)
-        producer._has_ended = spool.recovered.has_removed_its_end or (
-            spool.recovered.last_payload == END
-        )
+        producer._has_ended = spool.recovered.last_payload == END
         return producer
 
     @property
@@ -130,6 +128,8 @@ class Producer:
         """Seal what a killed process had metered and not sealed, then end for it."""
         assert self.spool is not None
         unsealed = self.spool.recovered.unsealed
+        if self.spool.recovered.is_bare and self.is_settled:
+            self._has_ended = True  # only then everything was removed, the end too
         parts = [(p, (n,)) for n, p in unsealed.items()] if is_doubtful else _merged(unsealed)
         for payload, covers in parts:
             self._unsealed.append((_doubtful(payload) if is_doubtful else payload, covers))

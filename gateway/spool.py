@@ -88,10 +88,13 @@ class Recovered:
         return bool(self.damaged_bytes or self.missing_sequences or self.missing_numbers)
 
     @property
-    def has_removed_its_end(self) -> bool:
-        """Whether everything that was sealed was removed: ``prune`` does so after the end only."""
-        is_bare = not (self.last_payload or self.unsealed or self.is_damaged)
-        return is_bare and self.last_sequence > 0
+    def is_bare(self) -> bool:
+        """Whether messages were sealed of which none is left.
+
+        They were removed after the end (see ``prune``), or lost with their power, never sent.
+        """
+        is_empty = not (self.last_payload or self.unsealed or self.is_damaged)
+        return is_empty and self.last_sequence > 0
 
 
 class Spool:

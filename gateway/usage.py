@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 RETRY_S: Final = 0.05  # a socket that takes nothing is tried again
 TICK_S: Final = 1.0
+# Messages pushed in one turn of the event loop. The frames of all sessions wait meanwhile: a whole
+# window of 1,000 takes 5 to 7 ms of CPU, so many take 0.3 ms.
+BURST_MAX: Final = 50
 
 
 class UsageSender:
@@ -192,8 +195,8 @@ class UsageSender:
             outbox = producer.outbox
             if outbox.wakes_at is not None and now >= outbox.wakes_at:
                 self._watermarks.ask()  # overdue: perhaps only the announcements do not arrive
-            if not self._push_outbox(outbox, now):
-                wakes_at = now + RETRY_S
+            if (pause_s := self._push_outbox(outbox, now)) is not None:
+                wakes_at = now + pause_s
                 break
             if outbox.wakes_at is not None:
                 wakes_at = min(wakes_at or outbox.wakes_at, outbox.wakes_at)
@@ -201,16 +204,18 @@ class UsageSender:
             self._timer.cancel()
         self._timer = None if wakes_at is None else self._loop.call_at(wakes_at, self.push)
 
-    def _push_outbox(self, outbox: Outbox, now: float) -> bool:
-        """Whether the socket took everything."""
-        while (frames := outbox.take(now)) is not None:
+    def _push_outbox(self, outbox: Outbox, now: float) -> float | None:
+        """Push what is to be sent now; the seconds until there can be more, None when it is all."""
+        for _ in range(BURST_MAX):
+            if (frames := outbox.take(now)) is None:
+                return None
             try:
                 self._socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
-                return False
+                return RETRY_S
             outbox.sent(now)
             self.messages_sent += 1
-        return True
+        return 0.0
 
     def _producers(self) -> Iterator[Producer]:
         if self._keeper is not None:

@@ -56,7 +56,6 @@ class Report:
     gateway_kills: int = 0
     stops: int = 0
     duplicates: int = 0
-    conflicts: int = 0
     adopted: int = 0
     seconds: float = 0.0
     audit: dict[str, Any] = field(default_factory=dict)

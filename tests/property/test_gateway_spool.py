@@ -2,12 +2,12 @@
 
 import contextlib
 import copy
-from dataclasses import dataclass, field
 from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from memory_store import MemoryStore
 
 from gateway import spool as spools
 from gateway.journal import encode_sealed
@@ -15,42 +15,6 @@ from gateway.spool import Spool
 
 PRODUCER = b"p" * 16
 SEGMENT_BYTES = 300  # a few records
-
-
-@dataclass
-class MemoryStore:
-    """Segments in memory, on a disk that may be full: then a part may stay, or no file come."""
-
-    files: dict[int, bytes] = field(default_factory=dict)
-    space: int | None = None  # how many bytes of the next record fit; None is all of it
-
-    def segments(self) -> list[tuple[int, float]]:
-        """See ``Store``."""
-        return [(number, 0.0) for number in sorted(self.files)]
-
-    def append(self, segment: int, data: bytes) -> None:
-        """See ``Store``."""
-        if self.space is not None:
-            if self.space:
-                self.files[segment] = self.files.get(segment, b"") + data[: self.space]
-            raise OSError
-        self.files[segment] = self.files.get(segment, b"") + data
-
-    def read(self, segment: int) -> bytes:
-        """See ``Store``."""
-        return self.files[segment]
-
-    def read_at(self, segment: int, start: int, size: int) -> bytes:
-        """See ``Store``."""
-        if segment not in self.files:
-            raise FileNotFoundError
-        return self.files[segment][start : start + size]
-
-    def remove(self, segment: int) -> None:
-        """See ``Store``."""
-        if segment not in self.files:
-            raise FileNotFoundError
-        del self.files[segment]
 
 
 class SpoolMachine(RuleBasedStateMachine):

@@ -35,6 +35,7 @@ class Oracle:
     volatile: set[bytes] = field(default_factory=set)  # producers without a journal
     damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
     harmed: set[bytes] = field(default_factory=set)  # producers whose journal was damaged
+    cut: set[bytes] = field(default_factory=set)  # producers whose journal a power failure cut
     gone: set[bytes] = field(default_factory=set)  # producers whose folder was removed
     history: dict[str, set[Message]] = field(default_factory=dict)  # commits, lost ones too
 
@@ -151,6 +152,8 @@ class Oracle:
     def _may_be_rejected(self, rejection: Rejection, world: "World") -> bool:
         producer = rejection.producer
         if producer in self.damaged or (producer in self.harmed and _is_lost_row(rejection)):
+            return True
+        if producer in self.cut and _is_lost_row(rejection):
             return True
         can_lose = world.is_retention_short or producer in self.volatile
         # Under one number the placeholder and a straggler with the real content may both come.

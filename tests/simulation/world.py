@@ -115,6 +115,7 @@ class Host:
             gateway.kill()
         before = self._ids_sealed()
         self.disk.lose_power()
+        self.world.oracle.cut.update(self.disk.folders)
         journaled = {
             name
             for name in self.world.oracle.owed - self.world.oracle.in_memory

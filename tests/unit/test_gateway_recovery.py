@@ -1,0 +1,115 @@
+"""What an adopter makes of the journal that a killed gateway left: tables of single cases."""
+
+from unittest import mock
+
+import pytest
+from memory_store import MemoryStore
+
+from gateway import spool as spools
+from gateway.outbox import Outbox
+from gateway.producer import END, Producer
+from gateway.spool import Spool
+from shared.wire import InvalidUsage, Usage, UsageBatch, Watermark, decode_usage, encode_usage
+
+NAME = b"p" * 16
+
+
+def response(name: str) -> bytes:
+    """One metered response."""
+    usage = Usage(1, 1, 2)
+    return encode_usage(UsageBatch("a", "s", "openai", "m", "response", 1, (name,), usage, 0))
+
+
+def started(store: MemoryStore) -> Producer:
+    """A gateway's own producer."""
+    spool = Spool(store, NAME, now=0.0)
+    return Producer(Outbox(NAME, chance=lambda: 0.5, load=spool.payload), spool)
+
+
+def adopted(store: MemoryStore, *, applied_through: int) -> list[bytes]:
+    """What the adopter sends once it has heard what is durable."""
+    producer = Producer.recovered(Spool(store, NAME, now=100.0), chance=lambda: 0.5)
+    producer.heard(Watermark(NAME, 1, applied_through), monotonic=0.0, now=100.0)
+    assert producer.spool is not None
+    producer.spool.synced(producer.spool.sealed_through)
+    producer.release()
+    sent = []
+    while (frames := producer.outbox.take(0.0)) is not None:
+        producer.outbox.sent(0.0)
+        sent.append(frames[2])
+    return sent
+
+
+def seal(producer: Producer, name: str) -> None:
+    """Note, seal and sync one response."""
+    number = producer.note(response(name), now=0.0)
+    producer.seal(response(name), (number,), now=0.0)
+    assert producer.spool is not None
+    producer.spool.synced(producer.spool.sealed_through)
+
+
+def prune(producer: Producer, through: int) -> None:
+    """Retention, with nothing kept that is durable."""
+    assert producer.spool is not None
+    producer.spool.prune(through, now=50.0, keep_s=0, keep_bytes=0)
+
+
+def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
+    """Retention leaves enough behind to know that it was never charged."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        producer = started(store)
+        for name in ("one", "two", "three"):
+            seal(producer, name)
+        producer.note(response("fresh"), now=0.0)
+        prune(producer, 3)
+    fresh, end = adopted(store, applied_through=3)
+    message = decode_usage(fresh)
+    assert isinstance(message, UsageBatch)
+    assert message.response_ids == ("fresh",)
+    assert end == END
+
+
+@pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [None, None, END])])
+def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes | None]) -> None:
+    """Everything durable: the end was removed too. Nothing of it: a power failure took it."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        producer = started(store)
+        seal(producer, "one")
+        producer.end(now=0.0)
+        assert producer.spool is not None
+        producer.spool.synced(2)
+        producer.spool.probe(now=1.0)
+    store.files = {max(store.files): store.files[max(store.files)]}
+    found = adopted(store, applied_through=applied_through)
+    shown = [None if isinstance(decode_usage(p), InvalidUsage) else p for p in found]
+    assert shown == sent
+
+
+def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
+    """What may have been charged under the number that is missing goes to quarantine, named."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        producer = started(store)
+        seal(producer, "one")
+        producer.note(response("two"), now=0.0)
+    store.files[2] = store.files[2][:-1]  # the seal of the first
+    doubtful = [decode_usage(payload) for payload in adopted(store, applied_through=1)[:-1]]
+    assert all(isinstance(message, InvalidUsage) for message in doubtful)
+    assert {m.response_id for m in doubtful if isinstance(m, InvalidUsage)} == {"one", "two"}
+
+
+def test_an_end_waits_for_the_disk_with_its_messages() -> None:
+    """A producer whose first message could not be written yet is ended all the same."""
+    store = MemoryStore()
+    producer = started(store)
+    store.space = 0
+    with pytest.raises(OSError, match="No space"):
+        producer.seal(response("one"), now=0.0)
+    with pytest.raises(OSError, match="No space"):
+        producer.end(now=0.0)
+    store.space = None
+    producer.seal_waiting(now=0.0)
+    assert producer.outbox.last_sequence == 2
+    assert producer.unsealed == 0
