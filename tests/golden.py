@@ -22,6 +22,9 @@ from shared.wire import Kind, Usage
 
 Event = dict[str, Any]
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_PRETTY = json.JSONEncoder(indent=2, ensure_ascii=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -61,12 +64,12 @@ class Script:
 
 def compact(event: Event) -> bytes:
     """JSON as OpenAI and xAI write it."""
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    return _COMPACT.encode(event).encode()
 
 
 def pretty(event: Event) -> bytes:
     """JSON as Gemini writes it."""
-    return json.dumps(event, indent=2, ensure_ascii=False).encode() + b"\n"
+    return _PRETTY.encode(event).encode() + b"\n"
 
 
 def charge(

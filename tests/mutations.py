@@ -72,11 +72,13 @@ class _Speller:
     def __init__(self, rng: random.Random, colon: str, comma: str) -> None:
         self._rng = rng
         self._colon, self._comma = colon, comma
-        self._is_shuffled = rng.random() < 0.6
+        self._is_shuffled = rng.random() < 0.5
         self._escapes = rng.choice([0.0, 0.0, 0.1, 0.9])
         self._encode = rng.choice([encode_basestring, encode_basestring_ascii])
 
     def write(self, value: Any) -> str:
+        if not self._is_shuffled and not self._escapes:
+            return json.dumps(value, separators=(self._comma, self._colon))
         if isinstance(value, dict):
             items = list(value.items())
             if self._is_shuffled:
@@ -126,7 +128,7 @@ def grown(steps: Sequence[Step], rng: random.Random) -> list[Step]:
 
 def repeated(steps: Sequence[Step], rng: random.Random) -> list[Step]:
     """The steps, some of the server's events twice or three times in a row."""
-    times = [1 if step.is_client or step.raw else rng.choice([1, 1, 2, 3]) for step in steps]
+    times = [1 if step.is_client or step.raw else rng.choice([1, 1, 1, 2, 3]) for step in steps]
     return [step for step, count in zip(steps, times, strict=True) for _ in range(count)]
 
 
