@@ -35,13 +35,16 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
-	    tests/integration/test_accountd_faults.py tests/integration/test_accountd_startup.py
+	    tests/integration/test_accountd_faults.py tests/integration/test_accountd_startup.py \
+	    tests/integration/test_watermarks.py tests/integration/test_never_block.py \
+	    tests/integration/test_gateway_spool.py
 
 bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.spool_append
 	@$(BIN)/python -m bench.duplicates
 	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.never_block
+	@$(BIN)/python -m bench.metering
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 import zmq.asyncio
 
-from gateway import certificate
+from gateway import certificate, tasks
 from gateway.accounts import Accounts
 from gateway.config import OFF, GatewayConfig
 from gateway.limits import GATEWAY_DRAIN_S
@@ -110,7 +110,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         log.error("usage not delivered", batches=unsettled, fate=fate)
     log.info("stopped")
     _ignore_signals(loop)
-    return ExitCode.NOT_NOW if unsettled else ExitCode.DONE
+    return ExitCode.NOT_NOW if unsettled or tasks.have_failed() else ExitCode.DONE
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

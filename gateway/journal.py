@@ -32,6 +32,7 @@ _METERED: Final = struct.Struct(">cQ")
 _SEALED: Final = struct.Struct(">cQI")
 _BASE: Final = struct.Struct(">cQQ")
 HEADER_BYTES: Final = len(_MAGIC) + PRODUCER_BYTES
+RECORD_BYTES_MIN: Final = _FRAME.size
 RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 8 * RESPONSES_PER_BATCH_MAX + 64
 
 

@@ -34,9 +34,6 @@ SESSION_S_MAX: Final = 3_610.0
 # How long a provider leg may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
-# How long a provider may take to say that there is no response to cancel: a round trip.
-CANCEL_S: Final = 3.0
-
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
 
@@ -73,6 +70,9 @@ SEGMENT_S_MAX: Final = 3_600.0
 # Durable batches are kept so long, or so many bytes of them, to refill an accountd that lost them.
 SPOOL_RETENTION_S: Final = 24 * 3_600.0
 SPOOL_RETENTION_BYTES: Final = 256 * 1024 * 1024
+# Held back on the disk, so that what was noted can still be sealed, and so sent, when it is full:
+# enough for some hundred sessions.
+SPOOL_RESERVE_BYTES: Final = 256 * 1024
 
 # Response ids remembered for recognising a repeated event; a session has far fewer responses.
 RESPONSE_IDS_MAX: Final = 4_096
@@ -86,7 +86,7 @@ GRANTS_MAX: Final = 10_000
 AUTHORIZATIONS_MAX: Final = 1_000
 
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
-assert CANCEL_S < CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
+assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX
 assert 4 * SEGMENT_BYTES_MAX < SPOOL_RETENTION_BYTES

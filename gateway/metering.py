@@ -7,6 +7,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,11 +88,6 @@ class Meter(Protocol):
 class UnreadableUsageError(Exception):
     """The provider's usage object cannot be charged; the text says what was found."""
 
-    def __init__(self, detail: str, *, response_id: str = "", raw: object = None) -> None:
-        super().__init__(detail)
-        self.response_id = response_id
-        self.raw = raw
-
 
 class Fragments:
     """Joins the fragments of messages; a message in one frame is not its affair."""
@@ -115,12 +111,15 @@ class Fragments:
 
 
 class Seen:
-    """The ids that were metered in one session, the newest ``RESPONSE_IDS_MAX`` of them."""
+    """Names of what was metered in one session, the newest ``RESPONSE_IDS_MAX`` of them."""
 
     __slots__ = ("_ids",)
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ids
 
     def is_repeated(self, name: str) -> bool:
         """Whether ``name`` was seen before; remembers it. What has no id never was."""
@@ -140,7 +139,7 @@ class Seen:
 def read_object(message: bytes) -> dict[str, Any] | None:
     """The JSON object in ``message``; None when it is another value. Raises ``ValueError``."""
     try:
-        value = json.loads(message.decode())
+        value = json.loads(message.removeprefix(BOM_UTF8).decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value if isinstance(value, dict) else None
@@ -166,8 +165,9 @@ def read_count(counts: Mapping[str, Any], name: str) -> int | None:
 def read_milliseconds(values: Mapping[str, Any], name: str) -> int:
     """The seconds ``name`` in milliseconds, rounded half up. Raises ``UnreadableUsageError``."""
     value = values.get(name)
-    if type(value) in (int, float) and 0 <= float(value or 0) * 1000 <= TOKENS_PER_RESPONSE_MAX:
-        return int(float(value or 0) * 1000 + 0.5)
+    # Compared before it is multiplied: an integer of 400 digits does not fit into a float.
+    if type(value) in (int, float) and 0 <= (value or 0) <= TOKENS_PER_RESPONSE_MAX / 1000:
+        return int((value or 0) * 1000 + 0.5)
     raise UnreadableUsageError(f"{name}: found {as_json(value)[:64]}, expected seconds")
 
 

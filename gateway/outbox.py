@@ -72,6 +72,11 @@ class Outbox:
         return 0 if self.is_waiting else self.last_sequence - self.acknowledged
 
     @property
+    def held(self) -> int:
+        """Messages in memory. After a regression others are on the disk only."""
+        return len(self._held)
+
+    @property
     def wakes_at(self) -> float | None:
         """When ``take`` should be asked again although nothing happened."""
         return self._resend_at

@@ -81,6 +81,11 @@ class Producer:
         self._unsealed.append((payload, covers))
         self.seal_waiting(now=now)
 
+    def lose_journal(self) -> None:
+        """The journal is gone: go on in memory. No recovery can number anything otherwise now."""
+        self.spool = None
+        self.seal_waiting(now=0.0)
+
     def seal_waiting(self, *, now: float) -> None:
         """Seal what waits. Raises ``OSError`` while the journal cannot be written."""
         while self._unsealed:

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import CANCEL_S, DRAIN_S, SESSION_S_MAX
+from gateway.limits import DRAIN_S, SESSION_S_MAX
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
@@ -222,12 +222,9 @@ class Session:
             provider.close()
 
     def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
-        in_flight = len(self.recorder.in_flight)
-        if in_flight and age_s > DRAIN_S:
-            self._log.warning("drain timed out", in_flight=in_flight)
+        if age_s > DRAIN_S:
+            self._log.warning("drain timed out", in_flight=len(self.recorder.in_flight))
             provider.abort()
-        elif not in_flight and age_s > CANCEL_S:
-            provider.close()
 
     def _drained(self) -> None:
         """No response is in flight any more: nothing is left to wait for."""

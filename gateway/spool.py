@@ -18,9 +18,12 @@ from typing import Final, Protocol
 
 from gateway.journal import (
     HEADER_BYTES,
+    RECORD_BYTES_MAX,
+    RECORD_BYTES_MIN,
     BaseRecord,
     Damage,
     MeteredRecord,
+    Record,
     SealedRecord,
     encode_base,
     encode_header,
@@ -30,9 +33,16 @@ from gateway.journal import (
     read_records,
     read_sealed,
 )
-from gateway.limits import SEGMENT_BYTES_MAX, SEGMENT_S_MAX
+from gateway.limits import (
+    BATCH_RESPONSES,
+    OUTBOX_BATCHES_MAX,
+    SEGMENT_BYTES_MAX,
+    SEGMENT_S_MAX,
+)
 
-_OFFSET_BITS: Final = 40
+_OFFSET_BITS: Final = 32  # a segment is smaller, and segment numbers have 32 bits left
+# A jump in the numbering that no journal can have lost so many records for: damage, or forged.
+_JUMP_MAX: Final = OUTBOX_BATCHES_MAX * BATCH_RESPONSES
 
 
 class Store(Protocol):
@@ -114,6 +124,7 @@ class Spool:
         self._first_sequence = 1
         self._places = array("Q")
         self.synced_through = 0
+        self.unreadable = 0  # messages that were there once and are damaged or gone
         self.recovered = self._recover(now)
 
     @property
@@ -159,12 +170,13 @@ class Spool:
             return None
         number, start = divmod(self._places[index], 1 << _OFFSET_BITS)
         try:
-            head = self._store.read_at(number, start, 12)
-            size = 12 + int.from_bytes(head[4:8], "big")
-            found = read_sealed(self._store.read_at(number, start, size))
+            found = read_sealed(self._store.read_at(number, start, RECORD_BYTES_MAX))
         except FileNotFoundError:
-            return None
-        return found.payload if found is not None and found.sequence == sequence else None
+            found = None
+        if found is not None and found.sequence == sequence:
+            return found.payload
+        self.unreadable += 1
+        return None
 
     def prune(self, through: int, *, now: float, keep_s: float, keep_bytes: int) -> int:
         """Remove the oldest segments whose messages are all durable (up to ``through``).
@@ -299,14 +311,29 @@ class Spool:
         for record in read_records(data):
             if isinstance(record, Damage):
                 reading.found.damaged_bytes += record.size
+            elif self._is_absurd(record, reading):
+                reading.found.damaged_bytes += RECORD_BYTES_MIN
             elif isinstance(record, BaseRecord):
                 self._continue_from(record, reading)
             elif isinstance(record, MeteredRecord):
                 segment.last_number = record.number
                 reading.note(record)
             elif record.sequence > self.sealed_through:
+                if reading.base is None and not self._places:
+                    self._first_sequence = record.sequence  # what was before it is not known
                 self._place(segment, record.sequence, record.at)
                 reading.seal(record)
+
+    def _is_absurd(self, record: Record, reading: "_Reading") -> bool:
+        """Whether a record's numbers cannot follow what was read before."""
+        is_first = reading.base is None and not self._places and not reading.noted
+        if is_first:
+            return False
+        sequence = 0 if isinstance(record, MeteredRecord) else record.sequence
+        number = 0 if isinstance(record, SealedRecord) else record.number
+        return (
+            sequence > self.sealed_through + _JUMP_MAX or number > reading.last_number + _JUMP_MAX
+        )
 
     def _continue_from(self, base: BaseRecord, reading: "_Reading") -> None:
         """The first segment says what was removed before it, the others what should be there."""

@@ -2,31 +2,44 @@
 
 ::
 
-    GATEWAY_SPOOL_DIR/<producer in hex>.lock        flock'ed by its owner; the kernel frees it
+    GATEWAY_SPOOL_DIR/<producer in hex>/            flock'ed by its owner; the kernel frees it
     GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/journal.py
+    GATEWAY_SPOOL_DIR/<producer in hex>/reserve     space that is freed when the disk is full
 
-The lock is taken before the folder exists and given up after it is gone: a folder whose lock is
+It is the folder itself that is locked, and it gets its name only once it is: a folder whose lock is
 free belongs to a process that ended, and whoever gets the lock adopts it.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.limits import SPOOL_RESERVE_BYTES
 from shared.errors import ConfigError
 from shared.transport import make_private_folder
 from shared.wire import PRODUCER_BYTES
 
 _FOLDER: Final = re.compile(rf"[0-9a-f]{{{2 * PRODUCER_BYTES}}}")
+_RESERVE: Final = "reserve"
 _SEGMENT: Final = re.compile(r"[0-9]{8}")
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolUnusable:
+    """A folder of the spool that cannot be opened, and why."""
+
+    folder: Path
+    error: OSError
+
+
 class FileStore:
-    """The segments of one producer as files. It holds the producer's lock until ``close``."""
+    """The segments of one producer as files. It holds the folder's lock until ``close``."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self._folder = folder
@@ -76,8 +89,42 @@ class FileStore:
 
     def remove(self, segment: int) -> None:
         """See ``Store``."""
+        if segment == self._number:
+            self._close_file()
         self._path(segment).unlink()
         self._unsynced.discard(self._path(segment))
+
+    def hold_reserve(self) -> None:
+        """Set space aside. Raises ``OSError`` unless as much again is left to write in."""
+        path = self._folder / _RESERVE
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(file, 0, SPOOL_RESERVE_BYTES)
+            disk = os.fstatvfs(file)
+            if disk.f_bavail * disk.f_frsize < SPOOL_RESERVE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            path.unlink()  # a part of it would only be in the way
+            raise
+        finally:
+            os.close(file)
+
+    def free_reserve(self) -> bool:
+        """Give the space that was set aside to what must be written now; whether there was any."""
+        try:
+            (self._folder / _RESERVE).unlink()
+        except OSError:
+            return False
+        return True
+
+    def is_gone(self) -> bool:
+        """Whether somebody has removed the folder, or the segment that is being written."""
+        try:
+            found, ours = self._folder.stat(), os.fstat(self._lock)
+            is_there = (found.st_ino, found.st_dev) == (ours.st_ino, ours.st_dev)
+            return not is_there or (self._file >= 0 and not os.fstat(self._file).st_nlink)
+        except OSError:
+            return True
 
     def sync_later(self) -> Callable[[], None]:
         """A call that brings everything written so far to the disk itself; for another thread.
@@ -102,9 +149,9 @@ class FileStore:
     def delete(self) -> None:
         """Remove the folder, which must hold no segment, and give up the producer."""
         self._close_file()
+        self.free_reserve()
         with contextlib.suppress(OSError):
             self._folder.rmdir()
-            _lock_path(self._folder).unlink()
         os.close(self._lock)
 
     def _switch_to(self, segment: int) -> None:
@@ -137,56 +184,69 @@ def prepare(root: Path) -> None:
 def create(root: Path, producer: bytes) -> FileStore:
     """The store of a new producer. Raises ``OSError``."""
     folder = root / producer.hex()
-    lock = _open_lock(folder)
+    unnamed = folder.with_name(f".{folder.name}")
+    unnamed.mkdir(mode=0o700)
+    lock = -1
     try:
+        lock = _open_folder(unnamed)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        folder.mkdir(mode=0o700)
+        unnamed.rename(folder)
         _sync([root])  # a power failure must not forget a folder whose files were synced
     except OSError:
         with contextlib.suppress(OSError):
-            _lock_path(folder).unlink()
-        os.close(lock)
+            unnamed.rmdir()
+        if lock >= 0:
+            os.close(lock)
         raise
     return FileStore(folder, lock)
 
 
-def adopt(root: Path) -> Iterator[FileStore]:
-    """The stores of producers whose processes ended, now ours."""
+def adopt(root: Path, known: Collection[bytes]) -> Iterator[FileStore | SpoolUnusable]:
+    """The stores of producers whose processes ended, now ours; ``known`` are looked at already.
+
+    A folder that cannot be opened is told, because its usage waits for somebody who can.
+    """
     try:
         folders = sorted(path for path in root.iterdir() if _FOLDER.fullmatch(path.name))
-    except OSError:
+    except OSError as exc:
+        yield SpoolUnusable(root, exc)
         return
     for folder in folders:
-        lock = _try_lock(folder)
-        if lock is None:
+        if bytes.fromhex(folder.name) in known:
             continue
-        if folder.is_dir():
+        try:
+            lock = _open_folder(folder)
+        except FileNotFoundError:  # its owner removed it meanwhile
+            continue
+        except OSError as exc:
+            yield SpoolUnusable(folder, exc)
+            continue
+        if _is_locked(lock) and _is_named(lock, folder):
             yield FileStore(folder, lock)
-        else:  # its owner removed it meanwhile
-            with contextlib.suppress(OSError):
-                _lock_path(folder).unlink()
+        else:
             os.close(lock)
 
 
-def _lock_path(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".lock")
+def _open_folder(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _open_lock(folder: Path) -> int:
-    return os.open(_lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try_lock(folder: Path) -> int | None:
-    try:
-        lock = _open_lock(folder)
-    except OSError:
-        return None
+def _is_locked(lock: int) -> bool:
+    """Whether the lock is ours now; it is not while its owner lives."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_named(lock: int, folder: Path) -> bool:
+    """Whether the locked folder is still the one at this path: its owner may have removed it."""
+    try:
+        found, ours = folder.stat(), os.fstat(lock)
     except OSError:
-        os.close(lock)
-        return None
-    return lock
+        return False
+    return (found.st_ino, found.st_dev) == (ours.st_ino, ours.st_dev)
 
 
 def _sync(paths: list[Path]) -> None:

@@ -6,6 +6,7 @@ in ``gateway.spool`` and ``gateway.producer``.
 
 import asyncio
 import contextlib
+import errno
 import random
 import secrets
 import time
@@ -28,6 +29,12 @@ log = structlog.get_logger()
 
 ADOPT_S: Final = 5.0  # how long a killed gateway's usage waits for a neighbour to take it over
 PRUNE_S: Final = 10.0
+_HINT_BY_ERRNO: Final = {
+    errno.ENOSPC: "free space under GATEWAY_SPOOL_DIR; no new sessions until then",
+    errno.EDQUOT: "raise the quota under GATEWAY_SPOOL_DIR; no new sessions until then",
+    errno.EROFS: "the disk under GATEWAY_SPOOL_DIR is read-only: check it, then remount it",
+    errno.EIO: "the disk under GATEWAY_SPOOL_DIR fails: replace it",
+}
 
 
 class Followers(Protocol):
@@ -67,8 +74,12 @@ class SpoolKeeper:
         self._pruned_at = time.monotonic()
         self._followers: Followers | None = None
         self._released: Callable[[], None] = lambda: None
+        self._unusable: set[Path] = set()
+        self._unreadable: dict[bytes, int] = {}
+        self._has_journal = True
         self.is_failing = False
         self.adoptions = 0
+        self._hold_reserves()
         log.info("producer started", producer=name.hex(), spool=True)
 
     def start(self, followers: Followers, *, released: Callable[[], None]) -> None:
@@ -83,6 +94,8 @@ class SpoolKeeper:
 
     def note(self, payload: bytes) -> int:
         """The number of a metered response in our journal; 0 when it cannot be written."""
+        if not self._has_journal:
+            return 0
         try:
             number = self.own.note(payload, now=time.time())
         except OSError as exc:
@@ -96,10 +109,13 @@ class SpoolKeeper:
             self.own.seal(payload, covers, now=time.time())
         except OSError as exc:
             self._fail(exc)
+            self._seal_from_reserve(self.own)
         self._wants_sync.set()
 
     def tick(self) -> None:
         """Called every second: what could not be written is tried again, what is old removed."""
+        if self._has_journal and self._store_of(self.own).is_gone():
+            self._lose_journal()
         if self.is_failing or any(p.unsealed for p in self.producers()):
             self._try_again()
         if any(producer.wants_sync for producer in self.producers()):
@@ -112,9 +128,8 @@ class SpoolKeeper:
         """Leave the journals as they are; a folder without segments is removed."""
         await tasks.stop(self._tasks)
         for producer in self.producers():
-            assert producer.spool is not None
-            store = self._stores[producer.outbox.producer]
-            (store.delete if producer.spool.is_empty else store.close)()
+            store = self._store_of(producer)
+            (store.delete if producer.spool and producer.spool.is_empty else store.close)()
 
     # --- trouble with the disk --------------------------------------------------------------------
 
@@ -123,23 +138,55 @@ class SpoolKeeper:
             log.error(
                 "spool cannot be written",
                 detail=exc.strerror or str(exc),
-                hint="free space under GATEWAY_SPOOL_DIR; no new sessions until then",
+                hint=_HINT_BY_ERRNO.get(exc.errno or 0, "check the disk under GATEWAY_SPOOL_DIR"),
             )
         self.is_failing = True
+
+    def _seal_from_reserve(self, producer: Producer) -> None:
+        """What was noted is sealed, and so sent, all the same: space was set aside for that."""
+        if self._store_of(producer).free_reserve():
+            with contextlib.suppress(OSError):
+                producer.seal_waiting(now=time.time())
+
+    def _hold_reserves(self) -> None:
+        for producer in self.producers():
+            if producer.spool is not None:
+                with contextlib.suppress(OSError):
+                    self._store_of(producer).hold_reserve()
+
+    def _lose_journal(self) -> None:
+        """Somebody has removed our folder. Nothing can be recovered from it: go on in memory."""
+        self._has_journal = False
+        self.is_failing = True
+        log.error(
+            "spool is gone",
+            producer=self.own.outbox.producer.hex(),
+            hint="its folder was removed; usage is in memory only: restart this gateway soon",
+        )
+        self.own.lose_journal()
+        self._released()
+
+    def _store_of(self, producer: Producer) -> FileStore:
+        return self._stores[producer.outbox.producer]
 
     def _try_again(self) -> None:
         now = time.time()
         try:
             for producer in self.producers():
                 producer.seal_waiting(now=now)
-            if self.is_failing:
-                assert self.own.spool is not None
+            if self.is_failing and self.own.spool is not None:
+                self._store_of(self.own).hold_reserve()
                 self.own.spool.probe(now=now)
         except OSError as exc:
             self._fail(exc)
+            # What is durable is kept for a refill only: it goes before usage has to wait.
+            self._prune_all(Retention(seconds=0, size=0))
+            for producer in [p for p in self.producers() if p.unsealed]:
+                self._seal_from_reserve(producer)
             return
-        if self.is_failing:
+        if self.is_failing and self._has_journal:
             self.is_failing = False
+            self._hold_reserves()
             log.info("spool can be written again")
 
     # --- tasks ------------------------------------------------------------------------------------
@@ -149,23 +196,31 @@ class SpoolKeeper:
         while True:
             await self._wants_sync.wait()
             self._wants_sync.clear()
-            for producer in [p for p in self.producers() if p.wants_sync]:
-                assert producer.spool is not None
-                through = producer.spool.sealed_through
-                sync = self._stores[producer.outbox.producer].sync_later()
+            for producer in list(self.producers()):
+                spool = producer.spool
+                if spool is None or not producer.wants_sync:
+                    continue
+                through = spool.sealed_through
+                sync = self._store_of(producer).sync_later()
                 try:
                     await asyncio.to_thread(sync)
                 except OSError as exc:
                     # They are sent all the same: only a power failure could still renumber them.
                     self._fail(exc)
-                producer.spool.synced(through)
+                spool.synced(through)
                 producer.release()
             self._released()
 
     async def _adopt(self) -> None:
         while True:
-            for store in spool_files.adopt(self._root):
-                await self._take_over(store)
+            for found in spool_files.adopt(self._root, self._stores):
+                if isinstance(found, FileStore):
+                    await self._take_over(found)
+                elif found.folder not in self._unusable:
+                    self._unusable.add(found.folder)
+                    log.error(
+                        "spool cannot be read", folder=str(found.folder), detail=str(found.error)
+                    )
             await asyncio.sleep(ADOPT_S)
 
     async def _take_over(self, store: FileStore) -> None:
@@ -175,9 +230,14 @@ class SpoolKeeper:
 
         try:
             spool = await asyncio.to_thread(recover)
-        except OSError as exc:
-            log.error("spool cannot be read", producer=store.producer.hex(), detail=str(exc))
-            store.close()
+        except Exception:
+            # It stays locked, so that no other gateway of this host stumbles over it meanwhile.
+            self._stores[store.producer] = store
+            log.exception(
+                "spool cannot be read",
+                producer=store.producer.hex(),
+                hint="its usage is uncharged: move the folder aside and report it",
+            )
             return
         found = spool.recovered
         if not found.last_sequence and not found.unsealed and not found.damaged_bytes:
@@ -207,17 +267,23 @@ class SpoolKeeper:
 
     # --- retention --------------------------------------------------------------------------------
 
-    def _prune_all(self) -> None:
+    def _prune_all(self, retention: Retention | None = None) -> None:
         """The oldest journals go first; the bound in bytes is one for all of them."""
+        retention = retention or self._retention
         journals = [*self._adopted, self.own]
-        excess = sum(p.spool.size for p in journals if p.spool) - self._retention.size
+        excess = sum(p.spool.size for p in journals if p.spool) - retention.size
         for producer in journals:
-            excess -= self._prune(producer, excess)
+            if producer.spool is not None:
+                excess -= self._prune(producer, producer.spool, excess, retention.seconds)
 
-    def _prune(self, producer: Producer, excess: int) -> int:
+    def _prune(self, producer: Producer, spool: Spool, excess: int, keep_s: float) -> int:
         """Remove what is not needed and not kept; how many bytes that were."""
-        spool, now = producer.spool, time.time()
-        assert spool is not None
+        now = time.time()
+        if spool.unreadable > self._unreadable.get(producer.outbox.producer, 0):
+            self._unreadable[producer.outbox.producer] = spool.unreadable
+            log.error(
+                "spool damaged", producer=producer.outbox.producer.hex(), batches=spool.unreadable
+            )
         if producer.is_over:
             spool.close(now)
         before = spool.size
@@ -225,7 +291,7 @@ class SpoolKeeper:
             spool.prune(
                 producer.outbox.acknowledged,
                 now=now,
-                keep_s=self._retention.seconds,
+                keep_s=keep_s,
                 keep_bytes=max(0, before - max(0, excess)),
             )
         if producer is not self.own and producer.is_over and spool.is_empty:

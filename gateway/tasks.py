@@ -9,6 +9,13 @@ import structlog
 
 log = structlog.get_logger()
 
+_failed: list[str] = []
+
+
+def have_failed() -> bool:
+    """Whether a task has failed, so that the process must not end as if all were well."""
+    return bool(_failed)
+
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Run ``work`` until it is cancelled. Should it fail, the gateway drains and stops.
@@ -31,5 +38,6 @@ async def stop(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()) is not None:
+        _failed.append(task.get_name())
         log.critical("background task failed; stopping", exc_info=exc)
         signal.raise_signal(signal.SIGTERM)

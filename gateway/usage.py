@@ -117,8 +117,12 @@ class UsageSender:
 
     @property
     def is_full(self) -> bool:
-        """Whether the bound of what may wait is reached."""
-        return len(self) >= OUTBOX_BATCHES_MAX
+        """Whether the bound of what may wait in memory is reached.
+
+        What an accountd that was restored from a backup must be sent again lies in the spool.
+        """
+        waiting = sum(p.outbox.held + p.unsealed for p in self._producers())
+        return waiting >= OUTBOX_BATCHES_MAX
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""

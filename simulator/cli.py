@@ -13,7 +13,7 @@ from simulator.server import EventLog, Provider, run
 @click.group()
 @click.version_option(package_name="realtime-switch")
 def cli() -> None:
-    """Stand in for a provider, so that everything runs without one."""
+    """Stand in for the providers, so that everything runs without one."""
 
 
 @cli.command()
@@ -41,7 +41,7 @@ def serve(
     pace: float,
     api_key: str | None,
 ) -> None:
-    """Speak OpenAI Realtime until SIGTERM."""
+    """Speak every provider's protocol until SIGTERM."""
     checker = config.Checker({"listen": listen})
     address = checker.value("LISTEN", config.address)
     checker.finish()

@@ -23,7 +23,7 @@ _REFUSALS: Final = ("401", "402", "403", "404", "429", "503")
 # What a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005})
 # Every wish by name, and what it means in a model's name when nothing follows it.
-_WISHES: Final[Mapping[str, str]] = {
+WISHES: Final[Mapping[str, str]] = {
     "pace": "0", "reply_ms": "", "refuse": "503", "dial_ms": "", "cancel": "ignore",
     "done": "never", "usage": "null", "close": "1011", "close_after_ms": "", "end": "",
     "duplicate": "done", "stall": "reply", "fragment": "3", "spelling": "odd", "quote": "done",
@@ -131,9 +131,9 @@ def wishes(query: Mapping[str, str], *names: str) -> dict[str, str]:
             continue
         for part in last.removeprefix(FAULTY).split(","):
             wish, _, value = part.partition("-")
-            if wish not in _WISHES:
-                raise ValueError(f"{name}: found {wish!r}, expected one of {', '.join(_WISHES)}")
-            found[wish] = value or _WISHES[wish]
+            if wish not in WISHES:
+                raise ValueError(f"{name}: found {wish!r}, expected one of {', '.join(WISHES)}")
+            found[wish] = value or WISHES[wish]
     return {**found, **query}
 
 

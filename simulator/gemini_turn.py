@@ -18,6 +18,7 @@ PCM: Final = "audio/pcm"
 THOUGHT_TOKENS: Final = 28
 # 62 ms pieces from the older speech models, 200 ms from the others.
 _SMALL_PIECES: Final = "2.5-native-audio", "2.5-flash-native-audio"
+WORDS_AT_ONCE: Final = 3  # with every third piece
 _SMALL_MS: Final = 62
 _PIECE_MS: Final = 200
 
@@ -109,25 +110,29 @@ class GeminiTurn(Generation):
     async def _speak(self) -> None:
         audio = self.audio(self._conversation, heard_as=PCM, spoken_as=PCM)
         words = self.spoken(milliseconds(len(audio), PCM))
+        said = 0
         is_small = any(name in self._setup.model for name in _SMALL_PIECES) and not self._is_vertex
         for number, (piece, played_ms) in enumerate(
             pieces(audio, PCM, repeat(_SMALL_MS if is_small else _PIECE_MS))
         ):
-            await self._speak_piece(piece, words[number : number + 1], is_first=not number)
+            due = 0 if number % WORDS_AT_ONCE else WORDS_AT_ONCE
+            await self._speak_piece(piece, words[said : said + due], is_first=not number)
+            said += due
             self._on_audio(piece)
             self.made = Tokens(audio=gemini_audio_tokens(played_ms))
             if await self.pause(milliseconds(len(piece), PCM)):
                 return
-        rest = " ".join(words[number + 1 :])
+        rest = " ".join(words[said:])
         if rest:
             await self._transcribe({"text": f" {rest}"})
         if self._is_vertex:
             await self._transcribe({"finished": True})
 
     async def _speak_piece(self, piece: bytes, said: list[str], *, is_first: bool) -> None:
-        """A word and a piece of audio; the newest models send both at once."""
+        """Words and a piece of audio; the newest models send both at once."""
         turn = frames.model_turn(frames.audio_part(piece), is_vertex=self._is_vertex)
-        words = {"text": said[0] if is_first else f" {said[0]}"} if said else {}
+        text = " ".join(said)
+        words = {"text": text if is_first else f" {text}"} if said else {}
         if self._setup.speaks_text and words and "gemini-3" in self._setup.model:
             await self._send(frames.content(modelTurn=turn, outputTranscription=words))
             return

@@ -11,7 +11,7 @@ from simulator.conversation import Conversation
 from simulator.faults import Faults
 from simulator.tokens import Tokens
 
-MS_PER_WORD: Final = 350
+MS_PER_WORD: Final = 250
 _WORDS: Final = ("I", "heard", "you", "and", "play", "back", "what", "you", "said")
 _TEXT_REPLY: Final = "This is a written answer, made by the simulator."
 # What must not be taken for a usage when it is found inside a transcript or an argument.

@@ -33,6 +33,20 @@ _DEFAULT_MODELS: Final[Mapping[str, str]] = {
     "xai": "grok-voice-latest",
 }
 DIALECTS: Final = ("ga", "beta")
+_OPENAI: Final = ("openai", "azure", "xai")
+# Wishes that only some providers can fulfil.
+_ONLY: Final[Mapping[str, tuple[str, ...]]] = {
+    "dialect": ("openai", "azure"),
+    "cancel": _OPENAI,
+    "duplicate": _OPENAI,
+    "end": (*_OPENAI, "gemini"),
+    "transcription": ("openai", "azure"),
+    "go_away_ms": ("gemini",),
+    "usage_style": ("gemini",),
+    "usage_at": ("gemini",),
+}
+# What has happened, or not, before a model is named in a message.
+_TOO_LATE: Final = ("refuse", "dial_ms", "expire_ms", "dialect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,7 @@ def route(target: str) -> Route | None:
     values = {name: value[0] for name, value in parse_qs(query).items()}
     model = values.get("model") or values.get("deployment") or _DEFAULT_MODELS.get(provider, "")
     asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
+    _check_provider(provider, asked)
     if provider == "azure" and dialect == "beta":
         for name in ("api-version", "deployment"):
             if not values.get(name):
@@ -75,6 +90,23 @@ def route(target: str) -> Route | None:
         if dialect not in DIALECTS:
             raise ValueError(f"dialect: found {dialect!r}, expected {' or '.join(DIALECTS)}")
     return Route(provider, dialect, model, query, asked)
+
+
+def with_model(to: Route, model: str) -> Mapping[str, str]:
+    """The wishes of a session whose model is named in a message; raises ``ValueError``."""
+    late = wishes({}, model)
+    for name in late:
+        if name in _TOO_LATE or (name, late[name]) == ("stall", "read"):
+            raise ValueError(f"{name}: found in {model[:40]!r}, expected in the URL")
+    _check_provider(to.provider, late)
+    return {**late, **to.wishes}
+
+
+def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
+    """A wish that nobody fulfils is refused, too."""
+    for name in asked:
+        if provider not in _ONLY.get(name, (provider,)):
+            raise ValueError(f"{name}: found with {provider}, expected {' or '.join(_ONLY[name])}")
 
 
 def _provider(segments: list[str]) -> tuple[str, str] | None:

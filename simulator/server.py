@@ -24,7 +24,7 @@ from simulator.admission import json_response, refusal_after, refusal_before
 from simulator.beta import BetaDialect
 from simulator.conversation import Conversation
 from simulator.dialect import Dialect
-from simulator.faults import MILLISECONDS_MAX, Faults, wishes
+from simulator.faults import MILLISECONDS_MAX, Faults
 from simulator.gemini_frames import spell
 from simulator.gemini_session import GeminiSession
 from simulator.generation import Pace
@@ -32,7 +32,7 @@ from simulator.live_session import LiveSession
 from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
 from simulator.outside import Outside
-from simulator.routing import Route, route
+from simulator.routing import Route, route, with_model
 from simulator.session import Session
 from simulator.wire import Wire
 from simulator.xai import XaiDialect
@@ -201,7 +201,7 @@ class Provider:
 
     def _configure(self, to: Route, wire: Wire, model: str) -> tuple[Faults, Pace]:
         """Faults and pace of a session whose model is named after it was opened."""
-        asked = wishes(to.wishes, model)
+        asked = with_model(to, model)
         wire.faults = Faults.of(asked)
         return wire.faults, pace_of(asked, self._pace)
 

@@ -10,13 +10,16 @@ Where usage stands, by the SDK's types and by recordings:
   ``{}``); of every status, absent, null, empty, zero or partial.
 * ``conversation.item.input_audio_transcription.completed``: ``usage`` of another model, in tokens
   or in seconds; before, between or after the events of the response.
-* ``session.usage.updated``, ``session.closed`` (GPT-Live): seconds, cumulative; and delegated
-  responses in ``response.event``.
+* ``session.usage.updated``, ``session.closed`` (GPT-Live): seconds, cumulative; and what other
+  models did for the session, in tokens: ``response.event`` and ``decision.event``.
+
+What is counted once is counted once by its own id: a response by the response's, a transcription or
+decision by its event's.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
@@ -40,16 +43,23 @@ from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usag
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
+_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
 _BINARY: Final = int(Opcode.BINARY)
 
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
-# Events that carry usage: one that cannot be parsed is quarantined.
+# Events that carry usage: one that cannot be parsed is quarantined. Quoted inside a text its name
+# would stand between escaped quotes.
 _METERED_TYPES: Final = frozenset(
-    {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated"}
+    {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated",
+     b"decision.event"}
+)  # fmt: skip
+_IS_METERED: Final = re.compile(
+    rb'"type"\s*:\s*"(?:%b)"' % b"|".join(re.escape(name) for name in sorted(_METERED_TYPES))
 )
+_IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
 _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.created", b"session.created", b"session.started", b"session.updated",
-    b"response.event", b"error",
+    b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
 }  # fmt: skip
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
@@ -61,6 +71,11 @@ _AUDIO_TYPES: Final = frozenset(
 # The error that answers a cancel when no response is in progress.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
 
+# How a response ends that a GPT-Live session delegated; an incomplete one costs tokens too.
+_DELEGATED_ENDS: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
+)
+
 # What is in flight while a GPT-Live session lasts.
 _LIVE_SESSION: Final = "session"
 
@@ -70,29 +85,36 @@ _AUDIO_BYTES_PER_S: Final = 64_000
 _INPUT_TOKENS_PER_S: Final = 10
 _OUTPUT_TOKENS_PER_S: Final = 20
 
+# The Responses API, which delegated responses come from, spells the details with one more s.
+_INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
+_OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset(
-        {"type", "total_tokens", "input_tokens", "output_tokens", "input_token_details",
-         "output_token_details"}
+        {"type", "total_tokens", "input_tokens", "output_tokens", *_INPUT_DETAILS, *_OUTPUT_DETAILS}
     ),
-    "input_token_details": frozenset(
-        {"text_tokens", "audio_tokens", "image_tokens", "cached_tokens", "cached_tokens_details"}
+    **dict.fromkeys(
+        _INPUT_DETAILS,
+        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens",
+                   "cached_tokens_details"}),
     ),
-    "output_token_details": frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"}),
+    **dict.fromkeys(
+        _OUTPUT_DETAILS, frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"})
+    ),
 }  # fmt: skip
+_KNOWN_DURATION: Final = {"": frozenset({"type", "seconds"})}
 
 
 class OpenAIMeter:
     """The meter of one session. ``model`` is what the client asked for."""
 
     __slots__ = (
-        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms", "_seen",
-        "_transcription_model", "answers", "model", "requested_model",
+        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms",
+        "_quarantined", "_seen", "_transcription_model", "answers", "model", "requested_model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
         self._fragments = Fragments()
-        self._seen = Seen()
+        self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
         self._audio_bytes_in = self._audio_bytes_out = 0
         self._live_ms = 0
@@ -109,8 +131,8 @@ class OpenAIMeter:
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if frame.opcode == _BINARY:  # xAI sends audio so
-                self._audio_bytes_out += len(frame.raw)
+            if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
+                self._audio_bytes_out += len(frame.raw) * 4 // 3  # xAI's audio, as if in base64
                 return None
             if self._is_irrelevant(frame.raw, frame.start):
                 return None
@@ -146,7 +168,7 @@ class OpenAIMeter:
         given_up, self._in_flight = sorted(self._in_flight - {_LIVE_SESSION}), set()
         estimates: list[Found] = []
         for response_id in given_up:
-            if not self._seen.is_repeated(response_id):
+            if not self._seen.is_repeated(_key(Kind.RESPONSE, response_id)):
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
@@ -168,14 +190,7 @@ class OpenAIMeter:
             event = read_object(message)
         except ValueError as exc:
             return self._unparsable(message, str(exc))
-        if event is None:
-            return None
-        try:
-            return self._read_event(event)
-        except UnreadableUsageError as exc:
-            if self._seen.is_repeated(exc.response_id):
-                return None
-            return Unreadable(exc.response_id, self.model, str(exc), as_json(exc.raw))
+        return None if event is None else self._read_event(event)
 
     def _read_event(self, event: Mapping[str, Any]) -> Found | None:
         match event.get("type"):
@@ -184,17 +199,22 @@ class OpenAIMeter:
             case "response.created":
                 self._in_flight.add(_id_of(event.get("response")))
                 self._audio_bytes_out = 0
-            case "session.created" | "session.updated":
-                self._read_session(event.get("session"))
             case "session.started":
                 self._read_session(event.get("session"))
                 self._in_flight.add(_LIVE_SESSION)
+            case (
+                "session.created" | "session.updated"
+                | "transcription_session.created" | "transcription_session.updated"
+            ):  # fmt: skip
+                self._read_session(event.get("session"))
             case "conversation.item.input_audio_transcription.completed":
                 return self._read_transcription(event)
             case "session.usage.updated" | "session.closed":
                 return self._read_duration(event)
             case "response.event":
                 return self._read_delegated(event.get("event"))
+            case "decision.event":
+                return self._read_decision(event)
             case "error":
                 error = event.get("error")
                 code = error.get("code") if isinstance(error, dict) else None
@@ -211,73 +231,88 @@ class OpenAIMeter:
             session = session.get(name) if isinstance(session, dict) else None
         found = session if isinstance(session, dict) else transcription
         if isinstance(found, dict):
-            self._transcription_model = clean_text(found.get("model"))
+            named = clean_text(found.get("model"))
+            self._transcription_model = named or self._transcription_model
 
-    def _read_done(self, event: Mapping[str, Any]) -> Metered | None:
+    def _read_done(self, event: Mapping[str, Any]) -> Found | None:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
         response = event.get("response")
         response_id = _id_of(response) or clean_text(event.get("response_id"))
         self._in_flight.discard(response_id)
         self.answers += 1
-        inner = response.get("usage") if isinstance(response, dict) else None
-        usage = inner or event.get("usage")  # xAI: {} inside, the real one at the top level
-        return self._charge(response_id, usage or inner)
+        usage = response.get("usage") if isinstance(response, dict) else None
+        if _is_nothing(usage):  # xAI: {} inside, the real one at the top level
+            usage = event.get("usage")
+        if not _is_nothing(usage):
+            self._audio_bytes_in = self._audio_bytes_out = 0
+        return self._charge(
+            response_id, usage, name=response_id or clean_text(event.get("event_id"))
+        )
 
-    def _read_delegated(self, inner: object) -> Metered | None:
+    def _read_delegated(self, inner: object) -> Found | None:
         """A response that a GPT-Live session had another model make."""
-        if not isinstance(inner, dict) or inner.get("type") != "response.completed":
+        if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
             return None
         response = inner.get("response")
         holder = response if isinstance(response, dict) else inner
-        model = clean_text(holder.get("model")) or self.model
+        model = clean_text(holder.get("model"))
         return self._charge(_id_of(response), holder.get("usage"), model=model)
 
-    def _charge(self, response_id: str, usage: object, *, model: str = "") -> Metered | None:
-        if not usage:  # absent, null or empty: nothing was used
+    def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
+        """A decision that a GPT-Live session had another model take; it has no id of its own."""
+        inner = event.get("event")
+        decision = inner.get("decision") if isinstance(inner, dict) else None
+        if not isinstance(decision, dict):
             return None
+        model = clean_text(decision.get("model"))
+        return self._charge(clean_text(event.get("event_id")), decision.get("usage"), model=model)
+
+    def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
+        """Several may come for one item (xAI), so each event counts by its own id."""
+        item_id, usage = clean_text(event.get("item_id")), event.get("usage")
+        is_duration = isinstance(usage, dict) and usage.get("type") == "duration"
+        return self._charge(
+            item_id,
+            usage,
+            name=clean_text(event.get("event_id")) or item_id,
+            model=self._transcription_model,
+            kind=Kind.TRANSCRIPTION,
+            read=_read_seconds if is_duration else read_usage,
+            known=_KNOWN_DURATION if is_duration else _KNOWN,
+        )
+
+    def _charge(
+        self,
+        response_id: str,
+        usage: Any,
+        *,
+        name: str = "",
+        model: str = "",
+        kind: Kind = Kind.RESPONSE,
+        read: Callable[[Mapping[str, Any]], Usage] | None = None,
+        known: Mapping[str, frozenset[str]] = _KNOWN,
+    ) -> Found | None:
+        """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
+
+        One that cannot be read does not stand in the way of one that can and comes later.
+        """
+        if _is_nothing(usage):
+            return None
+        key, model = _key(kind, name or response_id), model or self.model
         try:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usage: found a {found}, expected an object")
-            counts = read_usage(usage)
+            counts = (read or read_usage)(usage)
         except UnreadableUsageError as exc:
-            raise UnreadableUsageError(str(exc), response_id=response_id, raw=usage) from exc
-        self._audio_bytes_in = self._audio_bytes_out = 0
-        if self._seen.is_repeated(response_id):
+            if key in self._seen or self._quarantined.is_repeated(key):
+                return None
+            return Unreadable(response_id or name, model, str(exc), as_json(usage))
+        if self._seen.is_repeated(key):
             return None
-        raw = unknown_parts(usage, _KNOWN)
-        return Metered(response_id, model or self.model, counts, raw=raw)
+        return Metered(response_id, model, counts, kind=kind, raw=unknown_parts(usage, known))
 
-    def _read_transcription(self, event: Mapping[str, Any]) -> Metered | None:
-        """Several may come for one item (xAI), so each event counts by its own id."""
-        usage = event.get("usage")
-        if not usage:
-            return None
-        item_id = clean_text(event.get("item_id"))
-        name = clean_text(event.get("event_id")) or item_id
-        try:
-            if not isinstance(usage, dict):
-                raise UnreadableUsageError(f"usage: found a {type(usage).__name__}")
-            is_duration = usage.get("type") == "duration"
-            counts = (
-                Usage(billed_ms=read_milliseconds(usage, "seconds"))
-                if is_duration
-                else read_usage(usage)
-            )
-        except UnreadableUsageError as exc:
-            raise UnreadableUsageError(str(exc), response_id=name, raw=usage) from exc
-        if self._seen.is_repeated(name):
-            return None
-        known = {**_KNOWN, "": _KNOWN[""] | {"seconds"}} if is_duration else _KNOWN
-        return Metered(
-            item_id,
-            self._transcription_model or self.model,
-            counts,
-            kind=Kind.TRANSCRIPTION,
-            raw=unknown_parts(usage, known),
-        )
-
-    def _read_duration(self, event: Mapping[str, Any]) -> Metered | None:
+    def _read_duration(self, event: Mapping[str, Any]) -> Found | None:
         """GPT-Live reports the seconds so far; what is new since the last report is a row."""
         if event.get("type") == "session.closed":
             self._in_flight.discard(_LIVE_SESSION)
@@ -289,19 +324,21 @@ class OpenAIMeter:
             total_ms = read_milliseconds(usage, "seconds")
         except UnreadableUsageError as exc:
             name = clean_text(event.get("event_id"))
-            raise UnreadableUsageError(str(exc), response_id=name, raw=event.get("usage")) from exc
+            if self._quarantined.is_repeated(_key(Kind.DURATION, name)):
+                return None
+            return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
         new_ms = total_ms - self._live_ms
         if new_ms <= 0:
             return None
         self._live_ms = total_ms
-        raw = unknown_parts(usage, {"": frozenset({"seconds"})})
+        raw = unknown_parts(usage, _KNOWN_DURATION)
         counts = Usage(billed_ms=new_ms)
         return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)
 
     def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
         """A broken message is only worth keeping when it says that it carries usage."""
-        found = _TYPE.match(message, 0, _TYPE_BYTES_MAX)
-        if found is None or found[1] not in _METERED_TYPES:
+        is_delegated = _IS_DELEGATED.search(message) is not None and b'"usage"' in message
+        if not is_delegated and _IS_METERED.search(message) is None:
             return None
         raw = message[:RAW_USAGE_CHARS_MAX].decode(errors="replace")
         return Unreadable("", self.model, f"not JSON: {detail}", raw)
@@ -337,8 +374,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         total = reported or 0
     else:
         total = (tokens_in or 0) + (tokens_out or 0)
-    into = read_map(usage, "input_token_details")
-    out = read_map(usage, "output_token_details")
+    into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
     return check_total(
         Usage(
             input_tokens=tokens_in or 0,
@@ -353,6 +389,26 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
         )
     )
+
+
+def _read_details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    """The details under the first of ``names`` that there are any under."""
+    found = [details for name in names if (details := read_map(usage, name))]
+    return found[0] if found else {}
+
+
+def _read_seconds(usage: Mapping[str, Any]) -> Usage:
+    return Usage(billed_ms=read_milliseconds(usage, "seconds"))
+
+
+def _is_nothing(usage: object) -> bool:
+    """Absent, null or empty: nothing was used. Any other value means something."""
+    return usage is None or usage == {}
+
+
+def _key(kind: Kind, name: str) -> str:
+    """What is counted once. Kinds have names of their own; what has none has no key either."""
+    return f"{kind}:{name}" if name else ""
 
 
 def _compact(event: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import small_segments_gateway
 from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from talk import charged_ids, talk
 from websockets.asyncio.client import connect
@@ -20,6 +22,7 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.journal import HEADER_BYTES
 
+SMALL_SEGMENTS = Path(small_segments_gateway.__file__)
 ADOPTED_S = 10.0  # a neighbour looks every 5 s
 
 
@@ -90,6 +93,75 @@ async def test_a_neighbour_adopts_without_a_restart(fresh: Cluster) -> None:
     assert "spool adopted" in fresh.gateways[0].log.read_text()
 
 
+# --- what is kept of what is durable --------------------------------------------------------------
+
+
+def own_segments(cluster: Cluster, gateway: Daemon) -> list[Path]:
+    """The files of the journal of a gateway that lives."""
+    (name,) = re.findall(r"producer started.*producer=(\w+)", gateway.log.read_text())
+    found = (cluster.folder / "spool" / name).iterdir()
+    return sorted(path for path in found if path.name.isdigit())
+
+
+def size_of(paths: list[Path]) -> int:
+    """The bytes in those that are still there."""
+    size = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
+# Bounds, and the most bytes that are left of two dozen durable messages in segments of 2 kB.
+RETENTION = [
+    ("0", "1000000", 2_000),  # only the segment that is open
+    ("86400", "5000", 5_000 + 2_000),
+    ("86400", "0", 2_000),
+]
+
+
+@pytest.mark.parametrize(("seconds", "size", "left"), RETENTION)
+async def test_a_living_journal_stays_within_its_retention(
+    fresh: Cluster, seconds: str, size: str, left: int
+) -> None:
+    """Its segments go once they are durable and older, or larger, than what is kept."""
+    gateway = fresh.start_gateway(
+        script=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S=seconds, GATEWAY_SPOOL_RETENTION_BYTES=size
+    )
+    key = fresh.create_account("acct")
+    async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
+        received = sorted(await client.respond_times(120))
+        eventually(lambda: charged_ids(fresh, "acct") == received)
+        eventually(lambda: size_of(own_segments(fresh, gateway)) <= left)
+        assert own_segments(fresh, gateway)[0].name != "00000001"
+    assert await asyncio.to_thread(gateway.stop) == 0
+    charge(fresh, "acct", received)
+
+
+async def test_what_is_durable_is_kept_for_a_day(fresh: Cluster) -> None:
+    """The control: with the bounds that a gateway starts with, nothing of it goes."""
+    gateway = fresh.start_gateway(script=SMALL_SEGMENTS)
+    key = fresh.create_account("acct")
+    async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
+        received = sorted(await client.respond_times(60))
+        eventually(lambda: charged_ids(fresh, "acct") == received)
+        await asyncio.sleep(2 * small_segments_gateway.PRUNE_S)
+        assert len(own_segments(fresh, gateway)) > 3
+        assert own_segments(fresh, gateway)[0].name == "00000001"
+
+
+async def test_an_adopted_journal_goes_when_nothing_is_kept(fresh: Cluster) -> None:
+    """Its folder too, as soon as all of it is durable."""
+    received = await metered(fresh, "acct", 12)
+    left = {path for path in (fresh.folder / "spool").iterdir() if path.is_dir()}
+    gateway = fresh.start_gateway(
+        script=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S="0", GATEWAY_SPOOL_RETENTION_BYTES="0"
+    )
+    charge(fresh, "acct", received)
+    eventually(lambda: not any(path.exists() for path in left))
+    assert "spool done" in gateway.log.read_text()
+
+
 # --- a disk that is full --------------------------------------------------------------------------
 
 
@@ -143,9 +215,9 @@ async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
         journaled = await client.respond_times(2)
         ballast = fill(small_disk)
         received = await client.respond_times(40)
-        # The two that are in the journal wait for it; the others do not.
-        later = received[-30:]
-        eventually(lambda: set(later) <= set(charged_ids(fresh, "acct")))
+        # The two that are in the journal are sealed in the space that was held back for that.
+        everything = sorted(journaled + received)
+        eventually(lambda: charged_ids(fresh, "acct") == everything)
         assert readiness(address) == (503, "spool cannot be written")
         with pytest.raises(InvalidStatus, match="503"):
             await connect(f"{url}?model=gpt-realtime&rs_key={key}")
@@ -167,7 +239,7 @@ async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
 
 def segments(cluster: Cluster) -> list[Path]:
     """The files of all journals that hold anything."""
-    found = (cluster.folder / "spool").glob("*/*")
+    found = (cluster.folder / "spool").glob("*/[0-9]*")
     return [path for path in found if path.stat().st_size > HEADER_BYTES]
 
 
@@ -193,7 +265,7 @@ def behead(path: Path) -> None:
 DAMAGE = [
     (cut, 7, 0),  # a torn tail is as if it was never written
     (garble, 5, 3),  # with a hole, what is not sealed may have been charged: it is quarantined
-    (behead, 5, 0),
+    (behead, 5, 3),  # the records are whole, but what the header would have told is not known
 ]
 
 

@@ -193,6 +193,27 @@ async def test_the_official_azure_client(provider: Cluster) -> None:
     assert text
 
 
+async def test_the_official_ga_clients(provider: Cluster) -> None:
+    """The Azure client on the old URL hears the old names; the plain one on the new URL, GA."""
+    azure = AsyncAzureOpenAI(
+        api_key="k", azure_endpoint=f"http://{host(provider)}", api_version="2025-04-01-preview",
+        websocket_base_url=f"ws://{host(provider)}/sim-pace-0/openai",
+    )  # fmt: skip
+    plain = AsyncOpenAI(api_key="k", base_url=f"http://{host(provider)}/sim-pace-0/openai/v1")
+    for client, delta in (
+        (azure, "response.audio.delta"),
+        (plain, "response.output_audio.delta"),
+    ):
+        async with client.realtime.connect(model="dep") as it:
+            await it.response.create()
+            seen = set()
+            async for event in it:
+                seen.add(event.type)
+                if event.type == "response.done":
+                    break
+        assert delta in seen
+
+
 async def test_the_official_beta_client_is_refused_by_openai(provider: Cluster) -> None:
     """It sends the header that OpenAI no longer takes."""
     client = AsyncOpenAI(api_key="k", websocket_base_url=f"ws://{host(provider)}/v1")

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from harness import Cluster, eventually
+from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import TypeAdapter
 from simulated import BEARER, CREATE, Event, logged, send, session, simulator, write
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -38,7 +41,7 @@ class Dialect:
 
 CREATED = [CREATE]
 SPOKEN = {"turns": [{"parts": [{"text": "hello"}]}], "turnComplete": True}
-OLD = {"api-version": "a", "deployment": "d"}
+OLD = {"api-version": "a", "deployment": "gpt-4o-realtime-preview"}
 IN_RESPONSE = ("response", "usage")
 DIALECTS = {
     "ga": Dialect("/v1/realtime", CREATED, _is_response_done, IN_RESPONSE),
@@ -49,6 +52,10 @@ DIALECTS = {
         [{"setup": {"model": "models/m", "outputAudioTranscription": {}}}],
     ),
 }  # fmt: skip
+TYPES: dict[str, TypeAdapter[Any]] = {
+    "ga": TypeAdapter(RealtimeServerEvent),
+    "beta": TypeAdapter(BetaServerEvent),
+}
 OPENAI = ["ga", "beta", "xai"]
 every_dialect = pytest.mark.parametrize("name", DIALECTS)
 of_openai = pytest.mark.parametrize("name", OPENAI)
@@ -127,6 +134,8 @@ async def test_an_ordinary_reply_is_charged(provider: Cluster, name: str) -> Non
 async def test_status(provider: Cluster, name: str, status: str) -> None:
     """Every response ends so; it is billed for what was generated."""
     messages, _ = await talk(provider, DIALECTS[name], end=status, tag=f"{name}-{status}")
+    if name in TYPES:
+        assert all(TYPES[name].validate_python(m).type == m["type"] for m in messages)
     response = messages[-1]["response"]
     assert response["status"] == status
     (line,) = logged(provider, f"{name}-{status}")
@@ -169,10 +178,11 @@ async def test_fragments_and_odd_spelling(provider: Cluster, name: str) -> None:
             assert isinstance(whole, bytes) == (name == "gemini")
             message = json.loads(whole)
             if dialect.is_end(message):
+                socket.transport.abort()  # frames that wait to be read would hold up a close
                 break
     assert frames == 6  # the last one is empty
     assert (b"usage" if isinstance(whole, bytes) else "usage") not in whole  # type: ignore[operator]
-    (line,) = logged(provider, f"{name}-odd")
+    (line,) = await asyncio.to_thread(eventually, lambda: logged(provider, f"{name}-odd"))
     assert line["usage"] == usage(dialect, message)
 
 
@@ -265,3 +275,27 @@ async def test_the_server_names_the_model(provider: Cluster, name: str) -> None:
     for message in (greeting, updated):
         assert message["session"]["model"] == "gpt-realtime-2025-08-28"
     assert logged(provider, f"{name}-served")[0]["model"] == "gpt-realtime-2025-08-28"
+
+
+# Messages and bytes of a spoken reply of two seconds, as recorded.
+TOTALS = [("ga", 34, 137_000), ("beta", 32, 136_000), ("gemini", 15, 131_000)]
+
+
+@pytest.mark.parametrize(("name", "count", "size"), TOTALS)
+async def test_a_reply_is_as_much_as_a_real_one(
+    provider: Cluster, name: str, count: int, size: int
+) -> None:
+    """Number and size of its messages, within 25 and 15 %; what the user says is not in it."""
+    dialect = DIALECTS[name]
+    async with session(provider, dialect.path, BEARER, **dialect.query) as socket:
+        await send(socket, *dialect.setup)
+        await socket.recv()
+        await send(socket, *dialect.ask)
+        sizes: list[int] = []
+        while True:
+            data = await socket.recv()
+            sizes.append(len(data))
+            if dialect.is_end(json.loads(data)):
+                break
+    assert len(sizes) == pytest.approx(count, rel=0.25)
+    assert sum(sizes) == pytest.approx(size, rel=0.15)

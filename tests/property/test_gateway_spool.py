@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from memory_store import MemoryStore
 
 from gateway import spool as spools
-from gateway.journal import encode_sealed
+from gateway.journal import Damage, MeteredRecord, SealedRecord, encode_sealed, read_records
 from gateway.spool import Spool
 
 PRODUCER = b"p" * 16
@@ -26,6 +26,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.unsealed: dict[int, bytes] = {}
         self.sealed: dict[int, bytes] = {}
+        self.covers: dict[int, tuple[int, ...]] = {}
         self.noted = self.durable = 0
         with self.small_segments():
             self.spool = Spool(self.store, PRODUCER, now=0.0)
@@ -53,6 +54,7 @@ class SpoolMachine(RuleBasedStateMachine):
         with self.small_segments():
             self.spool.seal(sequence, covers, payload, now=self.now)
         self.sealed[sequence] = payload
+        self.covers[sequence] = covers
         for number in covers:
             del self.unsealed[number]
 
@@ -82,8 +84,36 @@ class SpoolMachine(RuleBasedStateMachine):
         keep_bytes=st.sampled_from([0, 500, 1 << 30]),
     )
     def prune(self, keep_s: float, keep_bytes: int) -> None:
-        """Retention removes whole segments from the front."""
+        """Retention removes whole segments from the front, until the rest is small enough."""
+        before, size = self.spool._segments[:], self.spool.size
         self.spool.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
+        assert self.spool.size <= sum(map(len, self.store.files.values()))
+        is_young = self.now - self.oldest_closed_at() < keep_s
+        if self.spool.size > keep_bytes or not is_young:
+            assert self.is_needed(min(self.store.files, default=0))
+        for segment in before[: len(before) - len(self.spool._segments)]:
+            assert size > keep_bytes or self.now - segment.closed_at >= keep_s
+            size -= segment.size
+
+    def oldest_closed_at(self) -> float:
+        """When the first segment that is there was closed; the one that is open is never old."""
+        return self.spool._segments[0].closed_at if self.spool._segments else self.now
+
+    def is_needed(self, segment: int) -> bool:
+        """Whether a segment may not go, whatever its age and size: told from its bytes alone."""
+        if segment in (0, self.spool._current and self.spool._current.number):
+            return True
+        open_numbers = set(self.unsealed).union(
+            *(c for sequence, c in self.covers.items() if sequence > self.synced)
+        )
+        records = [r for r in read_records(self.store.files[segment]) if not isinstance(r, Damage)]
+        noted = [r.number for r in records if isinstance(r, MeteredRecord)]
+        sealed = [r.sequence for r in records if isinstance(r, SealedRecord)]
+        return (
+            max(sealed, default=0) > self.durable
+            or max(sealed, default=0) == len(self.sealed) > 0
+            or max(noted, default=0) >= min(open_numbers, default=self.noted + 1)
+        )
 
     @rule(space=st.integers(0, 70), is_seal=st.booleans())
     def fail(self, space: int, is_seal: bool) -> None:
@@ -151,6 +181,23 @@ def test_power_loss_takes_only_what_was_not_synced(
     for sequence in range(1, found.recovered.last_sequence + 1):
         assert found.payload(sequence) == b"message %d" % sequence
     assert set(found.recovered.unsealed.values()) <= {b"response"}
+
+
+@given(st.integers(2, 15), st.integers(0, 2_000))
+def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: int) -> None:
+    """The oldest durable segments go, and the first that need not go stays."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
+        spool = Spool(store, PRODUCER, now=0.0)
+        for sequence in range(1, messages + 1):
+            spool.seal(sequence, (), b"message", now=0.0)
+    spool.synced(messages)
+    sizes = [len(data) for data in store.files.values()]
+    spool.prune(messages, now=1.0, keep_s=100.0, keep_bytes=keep_bytes)
+    fitting = [n for n in range(len(sizes)) if sum(sizes[n:]) <= keep_bytes]
+    # The last one is open, and tells where the numbering stands.
+    assert len(store.files) == len(sizes) - min(fitting, default=len(sizes) - 1)
+    assert spool.size == sum(map(len, store.files.values()))
 
 
 def test_an_over_producer_leaves_nothing() -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from accountd.cascade import cascade
 from accountd.ingest import Charge, Rejection
 from shared.wire import (
-    EndOfProducer,
-    InvalidUsage,
+    Kind,
+    LostBatch,
     RejectReason,
+    UsageBatch,
     WireError,
     decode_usage,
+    encode_usage,
 )
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .world import World
 
 Message = tuple[bytes | None, int | None]  # producer and sequence
+LOST = encode_usage(LostBatch())
 
 
 @dataclass
@@ -141,12 +144,11 @@ class Oracle:
         return found
 
     def _wrong_rejections(self, world: "World") -> list[str]:
-        if world.is_cloned:
-            return []
         return [
             f"rejected {r.producer.hex()[:4]} {r.sequence}: {r.reason} {r.detail}"
             for r in world.db.rejections
-            if r.producer is not None and not self._may_be_rejected(r, world)
+            if r.producer is not None
+            and not (_is_named_right(r) and (world.is_cloned or self._may_be_rejected(r, world)))
         ]
 
     def _may_be_rejected(self, rejection: Rejection, world: "World") -> bool:
@@ -176,15 +178,24 @@ def _kept(rejections: Iterable[Rejection]) -> Kept:
             usage = decode_usage(rejection.payload)
         except WireError:
             continue
-        if _is_lost_row(rejection):
+        if isinstance(usage, LostBatch):
             kept.lost.add((rejection.producer, rejection.sequence))
-        elif isinstance(usage, InvalidUsage):
-            kept.names.add(usage.response_id)
-        elif not isinstance(usage, EndOfProducer):
+        elif isinstance(usage, UsageBatch):
             kept.names.update(usage.response_ids)
     return kept
 
 
 def _is_lost_row(rejection: Rejection) -> bool:
     """Also as a conflict: a late announcement of a boot that is gone makes a gateway forget too."""
-    return b"accountd lost this batch" in rejection.payload
+    return rejection.payload == LOST
+
+
+def _is_named_right(rejection: Rejection) -> bool:
+    """Whether the reason says what the payload is; a conflict may be about any."""
+    if rejection.reason == RejectReason.CONFLICT:
+        return True
+    usage = decode_usage(rejection.payload)
+    if isinstance(usage, LostBatch):
+        return rejection.reason == RejectReason.LOST
+    is_doubtful = isinstance(usage, UsageBatch) and usage.kind == Kind.DOUBTFUL
+    return is_doubtful and rejection.reason == RejectReason.DOUBTFUL

@@ -82,7 +82,6 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
-        f"| answer to a cancel when no response is known | {limits.CANCEL_S:g} s |",
         f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",
         f"{limits.IN_FLIGHT_MAX:,} batches |",
         f"after {limits.RESEND_S:g} s, doubling up to {limits.RESEND_S_MAX:g} s",

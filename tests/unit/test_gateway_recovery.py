@@ -1,5 +1,6 @@
 """What an adopter makes of the journal that a killed gateway left: tables of single cases."""
 
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -9,7 +10,15 @@ from gateway import spool as spools
 from gateway.outbox import Outbox
 from gateway.producer import END, Producer
 from gateway.spool import Spool
-from shared.wire import InvalidUsage, Usage, UsageBatch, Watermark, decode_usage, encode_usage
+from shared.wire import (
+    Kind,
+    LostBatch,
+    Usage,
+    UsageBatch,
+    Watermark,
+    decode_usage,
+    encode_usage,
+)
 
 NAME = b"p" * 16
 
@@ -70,8 +79,11 @@ def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
     assert end == END
 
 
-@pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [None, None, END])])
-def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes | None]) -> None:
+LOST = encode_usage(LostBatch())
+
+
+@pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [LOST, LOST, END])])
+def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes]) -> None:
     """Everything durable: the end was removed too. Nothing of it: a power failure took it."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
@@ -82,9 +94,7 @@ def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes | None]
         producer.spool.synced(2)
         producer.spool.probe(now=1.0)
     store.files = {max(store.files): store.files[max(store.files)]}
-    found = adopted(store, applied_through=applied_through)
-    shown = [None if isinstance(decode_usage(p), InvalidUsage) else p for p in found]
-    assert shown == sent
+    assert adopted(store, applied_through=applied_through) == sent
 
 
 def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
@@ -95,9 +105,12 @@ def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
         seal(producer, "one")
         producer.note(response("two"), now=0.0)
     store.files[2] = store.files[2][:-1]  # the seal of the first
-    doubtful = [decode_usage(payload) for payload in adopted(store, applied_through=1)[:-1]]
-    assert all(isinstance(message, InvalidUsage) for message in doubtful)
-    assert {m.response_id for m in doubtful if isinstance(m, InvalidUsage)} == {"one", "two"}
+    *doubtful, end = adopted(store, applied_through=1)
+    whole = replace(decode_usage(response("one")), kind=Kind.DOUBTFUL)
+    assert [decode_usage(payload) for payload in doubtful] == [
+        whole, replace(whole, response_ids=("two",))
+    ]  # fmt: skip
+    assert end == END
 
 
 def test_an_end_waits_for_the_disk_with_its_messages() -> None:

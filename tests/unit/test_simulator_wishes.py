@@ -1,18 +1,20 @@
 """Where wishes are read, which provider a URL is for, and what a usage should be charged."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator import charges
 from simulator.audio import Resampler
-from simulator.faults import Faults, wishes
+from simulator.faults import WISHES, Faults, wishes
 from simulator.gemini_client import camel
 from simulator.generation import QUOTE
-from simulator.routing import route
+from simulator.routing import route, with_model
 from simulator.wire import oddly
 
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "OPERATIONS.md"
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 ROUTES = [
     ("/v1/realtime?model=m", "openai", "ga", "m"),
@@ -46,20 +48,20 @@ def test_other_paths_are_unknown(target: str) -> None:
     assert route(target) is None
 
 
-WISHES: list[tuple[str, dict[str, Any]]] = [
+ASKED: list[tuple[str, dict[str, Any]]] = [
     ("/v1/realtime?usage=null", {"usage": "null"}),
     ("/v1/realtime?model=sim-usage-null", {"usage": "null"}),
     ("/v1/realtime?model=models%2Fsim-usage-null", {"usage": "null"}),
     ("/v1/realtime?model=sim-close-1006,usage-zero", {"close_code": 1006, "usage": "zero"}),
     ("/v1/realtime?model=sim-stall", {"stall": "reply"}),
-    ("/v1/realtime?model=sim-usage_at-standalone_after", {"usage_at": "standalone_after"}),
+    (f"/sim-usage_at-standalone_after{GEMINI}", {"usage_at": "standalone_after"}),
     (f"/sim-fragment/sim-spelling/{GEMINI}", {"fragments": 3, "is_oddly_spelt": True}),
     ("/sim-usage-null/v1/realtime?usage=zero", {"usage": "zero"}),
     ("/openai/realtime?api-version=a&deployment=sim-refuse", {"refuse": 503}),
 ]
 
 
-@pytest.mark.parametrize(("target", "expected"), WISHES)
+@pytest.mark.parametrize(("target", "expected"), ASKED)
 def test_where_wishes_are_read(target: str, expected: dict[str, Any]) -> None:
     """Query, model, deployment and path; the query counts most."""
     found = route(target)
@@ -73,6 +75,35 @@ def test_a_name_that_is_misspelt_is_refused(name: str) -> None:
     """So that no test passes because its fault was not there."""
     with pytest.raises(ValueError, match="expected"):
         wishes({}, name)
+
+
+NOT_THERE = [
+    "/v1/realtime?usage_at=twice", f"{GEMINI}?duplicate=done", "/xai/realtime?transcription=after",
+    "/sim-end-failed/live/sessions", "/xai/v1/realtime?dialect=beta",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", NOT_THERE)
+def test_what_a_provider_cannot_do_is_refused(target: str) -> None:
+    """As if it were misspelt."""
+    with pytest.raises(ValueError, match="expected"):
+        route(target)
+
+
+@pytest.mark.parametrize("model", ["sim-refuse-503", "models/sim-stall-read", "sim-cancel"])
+def test_what_a_model_cannot_ask_for_any_more_is_refused(model: str) -> None:
+    """It is named after the upgrade."""
+    found = route(GEMINI)
+    assert found is not None
+    assert with_model(found, "models/sim-stall")["stall"] == "reply"
+    with pytest.raises(ValueError, match="expected"):
+        with_model(found, model)
+
+
+def test_operations_names_every_wish() -> None:
+    """Whoever cannot find it will not use it."""
+    page = OPERATIONS.read_text()
+    assert [name for name in WISHES if f"`{name}=" not in page] == []
 
 
 RESPONSES: list[tuple[Any, Any]] = [

@@ -1,0 +1,156 @@
+"""What it costs to look at one message of each kind on its way through the gateway.
+
+Run it from the root of the project: ``.venv/bin/python -m bench.metering``. Messages have the sizes
+of the real ones; audio is random, in base64. Exit code 1 when a message of audio takes longer than
+10 µs at the median: they are nearly all messages that there are.
+"""
+
+import base64
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+
+from gateway.frames import Frame, FrameScanner
+from gateway.metering import Meter
+from gateway.providers.gemini_meter import GeminiMeter
+from gateway.providers.openai_meter import OpenAIMeter
+
+BAR_US: Final = 10.0
+CALLS: Final = 100  # timed together: reading the clock costs as much as some calls
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A message, and what is called with it. ``is_audio``: the bar holds for it."""
+
+    name: str
+    action: Callable[[Frame], object]
+    frame: Frame
+    is_audio: bool = True
+
+
+def audio(size: int) -> str:
+    """``size`` bytes of sound in base64."""
+    return base64.b64encode(os.urandom(size)).decode()
+
+
+def frame_of(message: bytes, *, is_binary: bool = False, is_client: bool = False) -> Frame:
+    """The message as the scanner gives it."""
+    opcode = Opcode.BINARY if is_binary else Opcode.TEXT
+    stream = WireFrame(opcode, message).serialize(mask=is_client)
+    (frame,) = FrameScanner(expects_mask=is_client).feed(stream)
+    return frame
+
+
+def compact(event: dict[str, Any]) -> bytes:
+    """As OpenAI writes."""
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def pretty(event: dict[str, Any]) -> bytes:
+    """As Gemini writes."""
+    return json.dumps(event, indent=2).encode() + b"\n"
+
+
+def cases() -> list[Case]:
+    """What is measured."""
+    openai, gemini = OpenAIMeter(model="gpt-realtime"), GeminiMeter(model="gemini-live")
+    setup = frame_of(compact({"setup": {"model": "models/gemini-live"}}), is_client=True)
+    gemini.observe_client(setup)
+    delta = {
+        "type": "response.output_audio.delta", "event_id": "event_0123456789abcdef01234",
+        "response_id": "resp_0123456789abcdef01234", "item_id": "item_0123456789abcdef01234",
+        "output_index": 0, "content_index": 0, "delta": audio(12_000),
+    }  # fmt: skip
+    last_first = dict(reversed(delta.items()))
+    append = {"type": "input_audio_buffer.append", "audio": audio(960)}
+    blob = {"mimeType": "audio/pcm;rate=24000", "data": audio(9_600)}
+    spoken = {"serverContent": {"modelTurn": {"parts": [{"inlineData": blob}]}}}
+    speech = {"realtimeInput": {"audio": {**blob, "data": audio(1_024)}}}
+    usage = {
+        "total_tokens": 230, "input_tokens": 52, "output_tokens": 178,
+        "input_token_details": {"text_tokens": 20, "audio_tokens": 32, "cached_tokens": 0},
+        "output_token_details": {"text_tokens": 34, "audio_tokens": 144},
+    }  # fmt: skip
+    response = {"id": "resp_1", "status": "completed", "output": [{"x": "y" * 600}], "usage": usage}
+    ended = {
+        "serverContent": {"turnComplete": True},
+        "usageMetadata": {"promptTokenCount": 1185, "responseTokenCount": 51},
+    }
+    binary = {"is_binary": True}
+    done = frame_of(compact({"type": "response.done", "response": response}))
+    turn = frame_of(pretty(ended), **binary)
+    return [
+        Case("OpenAI, 16 kB of audio", openai.observe, frame_of(compact(delta))),
+        Case("OpenAI, its type last", openai.observe, frame_of(compact(last_first)), False),
+        Case("xAI, 16 kB of raw audio", openai.observe, frame_of(b"\0" * 16_000, **binary)),
+        Case(
+            "OpenAI, 1.4 kB of a client", openai.observe_client,
+            frame_of(compact(append), is_client=True),
+        ),
+        Case("Gemini, 13 kB of audio", gemini.observe, frame_of(pretty(spoken), **binary)),
+        Case(
+            "Gemini, 1.4 kB of a client", gemini.observe_client,
+            frame_of(compact(speech), is_client=True),
+        ),
+        Case(
+            "OpenAI, response.done, repeated", openai.observe,
+            done, False,
+        ),
+        Case("OpenAI, response.done", fresh_done(openai, response), done, False),
+        Case("Gemini, turnComplete and usage", fresh_turn(gemini, ended), turn, False),
+    ]  # fmt: skip
+
+
+def fresh_done(meter: Meter, response: dict[str, Any]) -> Callable[[Frame], object]:
+    """Observes responses that end, each with an id of its own."""
+    frames = iter(
+        [frame_of(compact({"type": "response.done", "response": {**response, "id": f"resp_{n}"}}))
+         for n in range(30_000)]
+    )  # fmt: skip
+    return lambda _: meter.observe(next(frames))
+
+
+def fresh_turn(meter: Meter, ended: dict[str, Any]) -> Callable[[Frame], object]:
+    """Observes turns that end, each with a prompt of its own."""
+    frames = iter(
+        [frame_of(pretty({**ended, "usageMetadata": {"promptTokenCount": n}}), is_binary=True)
+         for n in range(1, 30_000)]
+    )  # fmt: skip
+    return lambda _: meter.observe(next(frames))
+
+
+@click.command()
+@click.option("--rounds", default=200, show_default=True, help=f"Of {CALLS} calls each, up to 299.")
+def main(*, rounds: int) -> None:
+    """Measure the meters."""
+    print(f"  {'one message, µs':<34}{'bytes':>8}{'median':>8}{'p99':>8}")
+    is_slow = False
+    for case in cases():
+        taken = sorted(timed(case.action, case.frame) for _ in range(rounds))
+        median, p99 = statistics.median(taken), taken[int(len(taken) * 0.99)]
+        is_slow |= case.is_audio and median > BAR_US
+        print(f"  {case.name:<34}{len(case.frame.raw):>8}{median:>8.2f}{p99:>8.2f}")
+    print(f"  bar for audio: a median of {BAR_US:g} µs")
+    sys.exit(is_slow)
+
+
+def timed(action: Callable[[Frame], object], frame: Frame) -> float:
+    """How long one call takes, in microseconds."""
+    started = time.perf_counter_ns()
+    for _ in range(CALLS):
+        action(frame)
+    return (time.perf_counter_ns() - started) / 1000 / CALLS
+
+
+if __name__ == "__main__":
+    main()

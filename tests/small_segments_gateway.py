@@ -1,0 +1,11 @@
+"""The real ``rts-gateway serve`` with small segments, to see soon what retention removes."""
+
+from gateway import cli, spool, spool_keeper
+
+SEGMENT_BYTES_MAX = 2_000
+PRUNE_S = 0.5
+
+if __name__ == "__main__":
+    spool.SEGMENT_BYTES_MAX = SEGMENT_BYTES_MAX  # type: ignore[misc]
+    spool_keeper.PRUNE_S = PRUNE_S  # type: ignore[misc]
+    cli.main()

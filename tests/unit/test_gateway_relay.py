@@ -1,0 +1,140 @@
+"""Metered before forwarded: in which order things happen to a frame of the provider."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gateway.batching import Party
+from gateway.frames import Frame
+from gateway.providers.openai_meter import OpenAIMeter
+from gateway.recorder import Recorder
+from gateway.relay import ToClient, ToMeter, ToProvider
+from shared.wire import UsageBatch, UsageMessage
+
+# Everything that happens, in order.
+Happened = list[tuple[Any, ...]]
+
+
+class NotingSender:
+    """Who takes responsibility for usage: it writes down what it is told."""
+
+    def __init__(self, happened: Happened, *, sends_at_once: bool = False) -> None:
+        self._happened = happened
+        self._noted = 0
+        self.sends_at_once = sends_at_once
+
+    def note(self, single: UsageBatch) -> int:
+        """See ``Sender``."""
+        self._happened.append(("noted", *single.response_ids))
+        self._noted += 1
+        return self._noted
+
+    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
+        """See ``Sender``."""
+        assert isinstance(message, UsageBatch)
+        self._happened.append(("sent", *message.response_ids))
+
+
+class NotingLeg:
+    """A leg that writes down which responses it is given, or fails to write them."""
+
+    def __init__(self, happened: Happened, *, is_broken: bool = False) -> None:
+        self._happened = happened
+        self._is_broken = is_broken
+
+    def write(self, frames: Sequence[Frame]) -> None:
+        """See ``Leg``."""
+        self._happened.append(("written", *(id_of(frame) for frame in frames)))
+        if self._is_broken:
+            raise ConnectionResetError
+
+
+def done(name: str) -> Frame:
+    """The response.done of a response."""
+    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+    response = {"id": name, "status": "completed", "usage": usage}
+    event = json.dumps({"type": "response.done", "response": response}).encode()
+    return Frame(1, True, 2, b"\x81\x00" + event)
+
+
+def id_of(frame: Frame) -> str:
+    """Which response a frame is about."""
+    return str(json.loads(frame.raw[2:])["response"]["id"])
+
+
+def recorder(happened: Happened, **settings: bool) -> Recorder:
+    """The recorder of a session that talks to OpenAI."""
+    sender = NotingSender(happened, **settings)
+    return Recorder(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender)
+
+
+def to_client(happened: Happened, *, is_broken: bool = False, **settings: bool) -> ToClient:
+    """The sink of the provider's frames, with a real recorder between doubles."""
+    leg: Any = NotingLeg(happened, is_broken=is_broken)
+    return ToClient(recorder(happened, **settings), leg, lambda _ended: None)
+
+
+def test_a_response_is_noted_before_its_event_is_forwarded() -> None:
+    """A gateway that is killed in between has charged what the client never heard, not less."""
+    happened: Happened = []
+    to_client(happened).take([done("one")])
+    assert happened == [("noted", "one"), ("written", "one")]
+
+
+def test_all_of_one_reading_is_noted_before_any_of_it_is_forwarded() -> None:
+    """The write takes the frames as they came, in one piece."""
+    happened: Happened = []
+    to_client(happened).take([done("one"), done("two")])
+    assert happened == [("noted", "one"), ("noted", "two"), ("written", "one", "two")]
+
+
+def test_a_client_that_cannot_be_written_to_is_charged_all_the_same() -> None:
+    """The provider has done the work; what was metered does not depend on the write."""
+    happened: Happened = []
+    with pytest.raises(ConnectionResetError):
+        to_client(happened, is_broken=True).take([done("one")])
+    assert happened == [("noted", "one"), ("written", "one")]
+
+
+def test_a_response_is_noted_before_it_is_sent() -> None:
+    """Sealing covers numbers of the journal: with a full disk every response is sent at once."""
+    happened: Happened = []
+    to_client(happened, sends_at_once=True).take([done("one"), done("two")])
+    assert happened == [
+        ("noted", "one"), ("sent", "one"), ("noted", "two"), ("sent", "two"),
+        ("written", "one", "two"),
+    ]  # fmt: skip
+
+
+def test_a_complete_batch_is_sent_before_its_last_event_is_forwarded() -> None:
+    """Every response in it is in the journal by then."""
+    happened: Happened = []
+    names = ["one", "two", "three", "four", "five"]
+    to_client(happened).take([done(name) for name in names])
+    assert happened == [*(("noted", name) for name in names), ("sent", *names),
+                        ("written", *names)]  # fmt: skip
+
+
+def test_the_provider_hears_the_client_after_the_meter() -> None:
+    """What the client asks for decides how the answer is metered: it is looked at first."""
+    happened: Happened = []
+
+    class Observing(Recorder):
+        def observe_client(self, frames: Sequence[Frame]) -> None:
+            happened.append(("observed", *(id_of(frame) for frame in frames)))
+
+    leg: Any = NotingLeg(happened)
+    spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), NotingSender(happened))
+    sink = ToProvider(spy, leg, on_setup=lambda _model: True, on_end=lambda _ended: None)
+    sink.take([done("one")])
+    assert happened == [("observed", "one"), ("written", "one")]
+
+
+def test_without_a_client_a_response_is_metered_and_ends_there() -> None:
+    """The response in flight when the client left is charged."""
+    happened: Happened = []
+    sink = ToMeter(recorder(happened), on_idle=lambda: None, on_end=lambda _ended: None)
+    sink.take([done("one")])
+    assert happened == [("noted", "one")]

@@ -1,0 +1,217 @@
+"""The fsync rule in the real shell: files, a thread and an event loop; fsync waits when told to."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway import spool_files
+from gateway.outbox import Outbox
+from gateway.producer import Producer
+from gateway.spool import Spool
+from gateway.spool_keeper import Retention, SpoolKeeper
+from shared.wire import Usage, UsageBatch, Watermark, encode_usage
+
+DEADLINE_S = 10.0
+ORPHAN = b"o" * 16
+
+
+class HeldFsync:
+    """In the place of ``os.fsync``: it writes down what it is called for, and may be held."""
+
+    def __init__(self) -> None:
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self.entered = threading.Event()
+        self.begun: list[Path] = []
+        self.done: list[Path] = []
+        self._fsync = os.fsync
+
+    def __call__(self, file: int) -> None:
+        """Bring a file to the disk, when that is allowed."""
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        self.begun.append(path)
+        self.entered.set()
+        assert self.is_open.wait(DEADLINE_S)
+        self._fsync(file)
+        self.done.append(path)
+
+
+class Followers:
+    """Who is told which producers there are."""
+
+    def __init__(self, on_follow: Callable[[Producer], None] = lambda _producer: None) -> None:
+        self.followed: list[Producer] = []
+        self._on_follow = on_follow
+
+    def follow(self, producer: Producer) -> None:
+        """See ``Followers``."""
+        self.followed.append(producer)
+        self._on_follow(producer)
+
+    def forget(self, producer: Producer) -> None:
+        """See ``Followers``."""
+        self.followed.remove(producer)
+
+
+@pytest.fixture
+def fsync(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldFsync]:
+    """The real fsync, under control. A thread that waits for it never outlives the test."""
+    held = HeldFsync()
+    monkeypatch.setattr(os, "fsync", held)
+    yield held
+    held.is_open.set()
+
+
+@asynccontextmanager
+async def keeping(
+    root: Path, fsync: HeldFsync, followers: Followers, released: Callable[[], None]
+) -> AsyncIterator[SpoolKeeper]:
+    """A keeper that runs."""
+    keeper = SpoolKeeper(root, Retention())
+    keeper.start(followers, released=released)
+    try:
+        yield keeper
+    finally:
+        fsync.is_open.set()
+        await keeper.close()
+
+
+async def until(check: Callable[[], object]) -> None:
+    """Let everything else run until ``check`` is true."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not check():  # noqa: ASYNC110 - a thread sets what is waited for
+            await asyncio.sleep(0.001)
+
+
+def response(name: str) -> bytes:
+    """One metered response."""
+    usage = Usage(1, 1, 2)
+    return encode_usage(UsageBatch("a", "s", "openai", "m", "response", 1, (name,), usage, 0))
+
+
+def taken(producer: Producer) -> list[int]:
+    """The sequences that may be sent now; they count as sent."""
+    sequences = []
+    while (frames := producer.outbox.take(0.0)) is not None:
+        producer.outbox.sent(0.0)
+        sequences.append(int.from_bytes(frames[1], "big"))
+    return sequences
+
+
+def meter(keeper: SpoolKeeper, name: str) -> None:
+    """Note a response and seal it."""
+    keeper.seal(response(name), (keeper.note(response(name)),))
+
+
+async def test_a_message_is_not_sent_before_fsync_has_returned(
+    tmp_path: Path, fsync: HeldFsync
+) -> None:
+    """However long the disk takes: a power failure must not number it otherwise."""
+    sent: list[list[int]] = []
+    async with keeping(
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
+    ) as keeper:
+        fsync.is_open.clear()
+        fsync.entered.clear()
+        meter(keeper, "one")
+        assert taken(keeper.own) == []
+        await until(fsync.entered.is_set)
+        for _ in range(20):
+            keeper.tick()
+            await asyncio.sleep(0.001)
+            assert taken(keeper.own) == []
+        assert not sent
+        fsync.is_open.set()
+        await until(lambda: [1] in sent)
+
+
+async def test_an_fsync_releases_only_what_was_written_before_it_began(
+    tmp_path: Path, fsync: HeldFsync
+) -> None:
+    """What is sealed while the disk is busy waits for the next one."""
+    sent: list[list[int]] = []
+    async with keeping(
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
+    ) as keeper:
+        fsync.is_open.clear()
+        fsync.entered.clear()
+        meter(keeper, "one")
+        await until(fsync.entered.is_set)
+        meter(keeper, "two")
+        fsync.is_open.set()
+        await until(lambda: [2] in sent)
+        assert [sequences for sequences in sent if sequences] == [[1], [2]]
+        own = tmp_path / "spool" / keeper.own.outbox.producer.hex()
+        assert fsync.done.count(own / "00000001") >= 2
+
+
+async def test_the_disk_is_asked_for_the_segment_and_its_folder(
+    tmp_path: Path, fsync: HeldFsync
+) -> None:
+    """A file that is synced in a folder that is not may be gone after a power failure."""
+    sent: list[list[int]] = []
+    async with keeping(
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
+    ) as keeper:
+        fsync.done.clear()
+        meter(keeper, "one")
+        await until(lambda: [1] in sent)
+        own = tmp_path / "spool" / keeper.own.outbox.producer.hex()
+        assert {own, own / "00000001"} <= set(fsync.done)
+
+
+def leave_orphan(root: Path) -> None:
+    """The journal of a gateway that was killed: a message, and a response behind it."""
+    spool_files.prepare(root)
+    store = spool_files.create(root, ORPHAN)
+    spool = Spool(store, ORPHAN, now=time.time())
+    producer = Producer(Outbox(ORPHAN, chance=lambda: 0.5, load=spool.payload), spool)
+    number = producer.note(response("one"), now=time.time())
+    producer.seal(response("one"), (number,), now=time.time())
+    producer.note(response("two"), now=time.time())
+    store.close()
+
+
+async def test_an_adopted_journal_is_on_the_disk_before_anything_of_it_is_sent(
+    tmp_path: Path, fsync: HeldFsync
+) -> None:
+    """The one that was killed may have written it without ever syncing it."""
+    root = tmp_path / "spool"
+    leave_orphan(root)
+    fsync.done.clear()
+    on_disk: list[set[Path]] = []
+    followers = Followers(on_follow=lambda _producer: on_disk.append(set(fsync.done)))
+    async with keeping(root, fsync, followers, lambda: None):
+        await until(lambda: followers.followed)
+        (adopted,) = followers.followed
+        assert adopted.outbox.producer == ORPHAN
+        folder = root / ORPHAN.hex()
+        assert {folder, folder / "00000001"} <= on_disk[0]
+
+
+async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: HeldFsync) -> None:
+    """Nobody is asked about it, and nothing of it is sent, until fsync has returned."""
+    root = tmp_path / "spool"
+    leave_orphan(root)
+    followers = Followers()
+    async with keeping(root, fsync, followers, lambda: None) as keeper:
+        fsync.is_open.clear()
+        segment = root / ORPHAN.hex() / "00000001"
+        await until(lambda: segment in fsync.begun)
+        for _ in range(20):
+            keeper.tick()
+            await asyncio.sleep(0.001)
+            assert not followers.followed
+        fsync.is_open.set()
+        await until(lambda: followers.followed)
+        (adopted,) = followers.followed
+        adopted.heard(Watermark(ORPHAN, 1, 0), monotonic=0.0, now=time.time())
+        assert taken(adopted) == [1]
+        keeper.tick()  # what it sealed now is synced in its turn
+        await until(lambda: 3 in taken(adopted))
