@@ -8,10 +8,11 @@ STAMP  := $(VENV)/.installed
 # Clients that the tests run and that do not fit into the environment above.
 CLIENTS := tests/clients
 AGENTS  := .venv-agents
+HEAVY   := var/clients-venv
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test check chaos bench clean
+.PHONY: help up down logs test check chaos clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
@@ -38,6 +39,9 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	    tests/integration/test_accountd_faults.py tests/integration/test_accountd_startup.py \
 	    tests/integration/test_watermarks.py tests/integration/test_never_block.py \
 	    tests/integration/test_gateway_spool.py
+
+clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
+	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py
 
 bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.spool_append
@@ -69,6 +73,12 @@ $(AGENTS)/.installed: $(CLIENTS)/agents-requirements.txt | $(STAMP)
 	@echo "installing openai-agents into $(AGENTS) (once) …"
 	@$(PYTHON) -m venv $(AGENTS)
 	@$(AGENTS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(HEAVY)/.installed: $(CLIENTS)/heavy/requirements.txt | $(STAMP)
+	@echo "installing pipecat and livekit into $(HEAVY) (once, about 800 MB) …"
+	@$(PYTHON) -m venv $(HEAVY)
+	@$(HEAVY)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # Without npm the tests skip these clients and say so; .ci/run installs it.

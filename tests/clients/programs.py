@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from clients.outcome import Outcome, Where
-from clients.surroundings import AGENTS_PYTHON, NODE_MODULES, ROOT, run_program
+from clients.surroundings import AGENTS_PYTHON, HEAVY_PYTHON, NODE_MODULES, ROOT, run_program
 
 HERE = ROOT / "tests" / "clients"
 
@@ -46,6 +46,16 @@ def needs_node() -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("found no node and npm; .ci/run installs them")
     assert NODE_MODULES.exists(), "found no packages of Node; `make test` installs them"
+
+
+async def heavy(where: Where, *, program: str) -> Outcome:
+    """A program in the environment that ``make clients`` made."""
+    env = {
+        **where.environment(),
+        "PYTHONPATH": str(ROOT / "tests"),
+        "LOGURU_LEVEL": "WARNING",
+    }
+    return Outcome.of(await run_program(HEAVY_PYTHON, HERE / "heavy" / f"{program}.py", env=env))
 
 
 CLIENTS = {

@@ -14,6 +14,7 @@ from deploy import certificate
 ROOT = Path(__file__).resolve().parents[2]
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
 AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
+HEAVY_PYTHON = ROOT / "var" / "clients-venv" / "bin" / "python"
 PROGRAM_S = 60.0
 
 

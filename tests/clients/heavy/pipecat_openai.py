@@ -3,16 +3,16 @@
 import asyncio
 import os
 
-from clients.outcome import ASK_TOOL, SAID, Outcome
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
     InputAudioRawFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
     LLMRunFrame,
     TTSAudioRawFrame,
-    TTSStoppedFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -22,6 +22,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 from speech import RATE_HZ, chunks, silence, tone
+
+from clients.outcome import ASK_TOOL, SAID, Outcome
 
 
 class Ear(FrameProcessor):
@@ -36,7 +38,7 @@ class Ear(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, TTSAudioRawFrame):
             self.heard.put_nowait(frame.audio)
-        elif isinstance(frame, TTSStoppedFrame):
+        elif isinstance(frame, LLMFullResponseEndFrame | InterruptionFrame):
             self.heard.put_nowait(b"")
         elif isinstance(frame, ErrorFrame):
             self.heard.put_nowait(RuntimeError(frame.error))
