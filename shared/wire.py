@@ -75,7 +75,9 @@ class Kind(StrEnum):
     END = "end"  # ``EndOfProducer``
 
 
-BATCH_KINDS: Final = frozenset({Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE})
+BATCH_KINDS: Final = frozenset(
+    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE, Kind.DOUBTFUL}
+)
 
 
 class WireError(Exception):
