@@ -50,10 +50,12 @@ class Disk:
         return [f for f in self.folders.values() if f.owner is None or not f.owner.is_alive]
 
     def lose_power(self) -> None:
-        """Whatever was not synced is cut off at any byte."""
+        """Whatever was not synced is cut off at any byte, often near its start or its end."""
         for folder in self.folders.values():
             for number, file in list(folder.files.items()):
-                file.durable = self.rng.randint(file.durable, len(file.data))
+                whole, luck = len(file.data), self.rng.random()
+                nearly = max(file.durable, whole - 60) if luck < 0.3 else file.durable
+                file.durable = file.durable if luck > 0.8 else self.rng.randint(nearly, whole)
                 del file.data[file.durable :]
                 if not file.durable and self.rng.random() < 0.5:
                     del folder.files[number]
