@@ -46,6 +46,7 @@ class Plan:
     announcements_lost: float
     announcements_late: float
     answers_late: float
+    are_answers_ambushed: bool  # by a restore, while they are under way
     segment_bytes: int
     segment_s: float
     in_flight: int
@@ -55,7 +56,9 @@ class Plan:
     def draw(cls, rng: random.Random) -> "Plan":
         """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
         kind = rng.random()
-        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.9
+        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.86
+        are_answers_ambushed = rng.random() < (0.3 if has_spool else 0.9)
+        power_chance = 0.0 if is_cloned or rng.random() > 0.4 else rng.choice((0.4, 0.8))
         return cls(
             responses=rng.randint(15, 50),
             active_s=rng.uniform(3, 12),
@@ -64,9 +67,9 @@ class Plan:
             fuse_steps=(FOREVER if is_cloned else rng.choice((100, 200, 400, 800)))
             / (1 if has_spool else 8),
             restores=0 if is_cloned or (has_spool and rng.random() > 0.45) else rng.randint(1, 4),
-            power_chance=0.0 if is_cloned or rng.random() > 0.4 else rng.choice((0.4, 0.8)),
+            power_chance=power_chance,
             sync_s=rng.choice((0.03, 0.03, 0.3, 1.5)),
-            sync_errors=0.0 if is_cloned or rng.random() > 0.15 else 0.3,
+            sync_errors=0.4 if power_chance and rng.random() < 0.5 else 0.0,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
             # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
             partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
@@ -76,9 +79,10 @@ class Plan:
             has_spool=has_spool,
             unreadable_chance=0.3 if rng.random() < 0.1 else 0.0,
             retention_s=rng.uniform(0.1, 2) if rng.random() < 0.3 else DAY_S,
-            announcements_lost=rng.choice((0.0, 0.1, 0.5, 1.0)),
+            announcements_lost=0.4 if are_answers_ambushed else rng.choice((0.0, 0.1, 0.5, 1.0)),
             announcements_late=rng.choice((0.0, 0.05, 0.2)),
             answers_late=rng.choice((0.1, 0.6)) if has_spool else 0.8,
+            are_answers_ambushed=are_answers_ambushed,
             segment_bytes=rng.choice((300, 700, 2_500, 1 << 20)),
             segment_s=rng.choice((0.5, 2.0, 3_600.0)),
             # A clone is found out by what it sends: the window must not keep it silent.
@@ -173,6 +177,7 @@ class World:
         self._backups = [self.db.copy()]
         self._restores_from: Database | None = None
         self._clock_offset_s = 0.0
+        self._ambushes = self.plan.restores if self.plan.are_answers_ambushed else 0
         self.hosts = [Host(self)]
         if self.is_cloned:
             name = self.clock.rng.randbytes(16)
@@ -250,7 +255,7 @@ class World:
         for _ in range(4):
             self._at_random(self._back_up)
         for count, action in (
-            (plan.restores, self._restore),
+            (0 if plan.are_answers_ambushed else plan.restores, self._restore),
             (plan.partitions, self._partition),
             (plan.full_disks, self._fill_disk),
             (plan.rollouts, self._roll_out),
@@ -398,7 +403,8 @@ class World:
         self.accountd = None
         self._break_connections()
         rng = self.clock.rng
-        away_s = rng.random() * (1.5 if rng.random() < 0.6 else 0.1)
+        is_quick = self._restores_from is not None and self.plan.are_answers_ambushed
+        away_s = rng.random() * (0.1 if is_quick else 1.5)
         self.clock.at(0.05 + away_s, None, self.start_accountd)
 
     def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
@@ -434,6 +440,13 @@ class World:
         answer = dict(zip(epochs, throughs, strict=True))
         is_late = self.has_faults and rng.random() < self.plan.answers_late
         delay = rng.random() * (1.9 if is_late else 0.02)
+        is_news = any(answer[p.outbox.producer] > p.outbox.acknowledged
+                      for p in gateway.producers() if p.outbox.producer in answer)  # fmt: skip
+        if self.has_faults and self._ambushes and is_news:
+            # What it says is about to be wrong, and it comes when the next boot was heard of.
+            self._ambushes -= 1
+            delay = rng.uniform(0.5, 1.9)
+            self.clock.at(rng.random() * 0.1, None, self._restore)
         gateway.later(delay, gateway.answered, question, epochs, epoch, answer)
 
     # --- trouble ----------------------------------------------------------------------------------
