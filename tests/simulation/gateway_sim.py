@@ -120,6 +120,8 @@ class Gateway(Process):
             boots = self.world.boot_by_epoch
             if boots[epoch] >= boots[producer.outbox.epoch]:
                 self.world.oracle.heard(name, through)
+            elif is_answer:  # it would forget what the newer boot does not have
+                self.world.oracle.broken_rules.append(f"{self.name} believes an older boot")
             try:
                 heard = producer.heard(
                     watermark, monotonic=self.clock.now, now=self.clock.wall, is_answer=is_answer

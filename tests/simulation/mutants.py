@@ -83,6 +83,12 @@ _PATCHES: dict[str, list[Patch]] = {
 }
 # Found in a review, and hard to notice: they need a power failure, a failed fsync, retention that is
 # short, or an answer that is late.
+#
+# Two others of that review are not here, because no money hangs on them:
+# * "highest end counts": where an end marker stands is for the audit alone. Nothing is applied,
+#   refused or sent by it. Two markers come only from a journal that lost the first one.
+# * "reconnect ignored": what a dead connection took is sent again when it is overdue, after at most
+#   RESEND_S_MAX, and at once when accountd was started anew. A reconnection only hastens that.
 _SUBTLE: dict[str, list[Patch]] = {
     "release before fsync": [(Producer, "release", _release_all)],
     "prune the last seal": [(Spool, "prune", _prune_all)],

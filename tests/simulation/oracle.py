@@ -41,7 +41,7 @@ class Oracle:
     cut: set[bytes] = field(default_factory=set)  # producers whose journal a power failure cut
     ended: set[bytes] = field(default_factory=set)  # producers whose end was durable once
     charged: set[Message] = field(default_factory=set)  # commits, lost ones too
-    taken: list[str] = field(default_factory=list)  # that a power failure should not have taken
+    broken_rules: list[str] = field(default_factory=list)  # seen when they were broken
     gone: set[bytes] = field(default_factory=set)  # producers whose folder was removed
     unsynced: set[bytes] = field(default_factory=set)  # producers whose fsync failed once
     torn: set[bytes] = field(default_factory=set)  # and whose messages a power failure took then
@@ -84,7 +84,8 @@ class Oracle:
             self.torn.add(producer)
             self.torn_names.update(names)
         elif message in self.charged:
-            self.taken.append(f"{producer.hex()[:4]} {sequence} was charged and not on the disk")
+            name = f"{producer.hex()[:4]} {sequence}"
+            self.broken_rules.append(f"{name} was charged and not on the disk")
 
     def heard(self, producer: bytes, through: int) -> None:
         """The newest boot that this gateway has heard of says what is durable."""
@@ -113,7 +114,7 @@ class Oracle:
     def problems(self, world: "World") -> list[str]:
         """Everything that is wrong; an empty list when the world is in order."""
         return [
-            *self.taken,
+            *self.broken_rules,
             *self._wrong_rows(world.db),
             *self._doubled_or_lost(world),
             *self._wrong_balances(world),
@@ -155,7 +156,8 @@ class Oracle:
             return True
         if world.is_cloned and name in kept.names:
             return True
-        if name in self.torn_names and (name in kept.names or messages & kept.lost):
+        # fsync failed, the power too, and then accountd lost it: nobody has it any more.
+        if name in self.torn_names and (name in kept.names or world.restores):
             return True
         return bool(world.restores) and any(
             self._is_forgotten(message)
