@@ -8,8 +8,6 @@ from gateway.journal import HEADER_BYTES
 
 from .clock import Process
 
-NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
-
 
 @dataclass(slots=True)
 class File:
@@ -167,4 +165,4 @@ class SimStore:
             self._file(segment).data += data[: self.disk.rng.randrange(len(data))]
         elif luck < 0.6:
             self._file(segment)
-        raise NO_SPACE
+        raise OSError(errno.ENOSPC, "No space left on device")

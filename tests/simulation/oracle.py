@@ -136,8 +136,11 @@ class Oracle:
 
     def _doubled_or_lost(self, world: "World") -> list[str]:
         times = Counter(name for row in world.db.rows for name in row.batch.response_ids)
-        doubled = [f"{name} charged {n} times" for name, n in times.items()
-                   if n > 1 and name not in self.torn_names]
+        doubled = [
+            f"{name} charged {n} times"
+            for name, n in times.items()
+            if n > 1 and name not in self.torn_names
+        ]
         kept = _kept(world.db.rejections)
         lost = [
             f"{name} lost"

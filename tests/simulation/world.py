@@ -130,9 +130,7 @@ class Host:
         after = self._sealed()
         oracle.cut.update(self.disk.folders)
         journaled = {
-            name
-            for name in oracle.owed - oracle.in_memory
-            if self.world.host_of.get(name) is self
+            name for name in oracle.owed - oracle.in_memory if self.world.host_of.get(name) is self
         }
         kept = {name for names in after.values() for name in names}
         oracle.may_lose(journaled - kept)
