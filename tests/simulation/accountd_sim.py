@@ -137,7 +137,7 @@ class Accountd(Process):
             self._announce(decision)
         self.step()
         self.db.commit(decision)
-        self.world.oracle.committed(decision.charges)
+        self.world.oracle.committed(decision)
         self._trace_commit(decision)
         self.step()
         self.recent.remember(decision.digests)
