@@ -5,6 +5,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Clients that the tests run and that do not fit into the environment above.
+CLIENTS := tests/clients
+AGENTS  := .venv-agents
+NODE    := $(CLIENTS)/node
+
 .DEFAULT_GOAL := help
 .PHONY: help up down logs test check chaos bench clean
 
@@ -23,7 +28,7 @@ down: $(STAMP) ## Stop exactly what `make up` started
 logs: $(STAMP) ## Follow the logs of the local cluster
 	@$(BIN)/python -m deploy.cluster logs
 
-test: $(STAMP) ## Run all tests (they start and stop their own processes)
+test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
@@ -48,7 +53,7 @@ check: $(STAMP) ## Lint, format, types and the direction of imports
 	@$(BIN)/lint-imports --no-logo
 
 clean: down ## Stop the cluster, then remove the virtual environment and everything in var/
-	@rm -rf $(VENV) var
+	@rm -rf $(VENV) $(AGENTS) $(NODE)/node_modules var
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,3 +64,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+$(AGENTS)/.installed: $(CLIENTS)/agents-requirements.txt | $(STAMP)
+	@echo "installing openai-agents into $(AGENTS) (once) …"
+	@$(PYTHON) -m venv $(AGENTS)
+	@$(AGENTS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Without npm the tests skip these clients and say so; .ci/run installs it.
+$(NODE)/node_modules/.installed: $(NODE)/package-lock.json
+	@if command -v npm >/dev/null; then \
+	    echo "installing the JavaScript clients (once) …"; \
+	    npm ci --prefix $(NODE) --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@; \
+	else echo "found no npm: the JavaScript clients will not be tested"; fi

@@ -1,0 +1,51 @@
+"""A program with livekit's plugin for Gemini Live, without a room."""
+
+import asyncio
+import os
+import ssl
+
+from clients.heavy.livekit_openai import heard
+from clients.outcome import SAID, Outcome
+from google.genai import types
+from livekit import rtc
+from livekit.agents import llm
+from livekit.plugins.google import realtime
+from speech import RATE_HZ, chunks, silence
+
+
+async def main() -> None:
+    """A spoken turn, an interruption by voice."""
+    tls = ssl.create_default_context(cafile=os.environ["CA_FILE"])
+    model = realtime.RealtimeModel(
+        model=os.environ["MODEL"],
+        api_key=os.environ["API_KEY"],
+        http_options=types.HttpOptions(
+            base_url=os.environ["GATEWAY_URL_TLS"].replace("wss", "https", 1),
+            async_client_args={"ssl": tls},
+        ),
+    )
+    outcome = Outcome()
+    session = model.session()
+    generations: asyncio.Queue[llm.GenerationCreatedEvent] = asyncio.Queue()
+    session.on("generation_created", generations.put_nowait)
+    session.on("error", lambda error: print("error:", error))
+
+    def say(pcm: bytes) -> None:
+        for piece in chunks(pcm):
+            session.push_audio(rtc.AudioFrame(piece, RATE_HZ, 1, len(piece) // 2))
+
+    say(SAID + silence(1.5))
+    outcome.heard = await heard(await generations.get())
+
+    # No tool call: the plugin ends every request with a "." of the user's own, and the simulator
+    # calls the tool that the user's last message names.
+    generation = await session.generate_reply()
+    story = await heard(generation, on_first=lambda: say(SAID))
+    if len(story) < 2 * RATE_HZ * 2:  # the simulator's answer takes two seconds
+        outcome.interrupted = "interrupted"
+    await session.aclose()
+    print(outcome.to_json())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,128 @@
+"""A program with pipecat's service for OpenAI Realtime in a pipeline of its own."""
+
+import asyncio
+import os
+
+from clients.outcome import ASK_TOOL, SAID, Outcome
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    InputAudioRawFrame,
+    LLMRunFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+from pipecat.workers.runner import WorkerRunner
+from speech import RATE_HZ, chunks, silence, tone
+
+
+class Ear(FrameProcessor):
+    """What the service says: pieces of audio, and b"" where an answer ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+
+    async def process_frame(self, frame, direction: FrameDirection) -> None:
+        """Note a frame and pass it on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, TTSAudioRawFrame):
+            self.heard.put_nowait(frame.audio)
+        elif isinstance(frame, TTSStoppedFrame):
+            self.heard.put_nowait(b"")
+        elif isinstance(frame, ErrorFrame):
+            self.heard.put_nowait(RuntimeError(frame.error))
+        await self.push_frame(frame, direction)
+
+    async def begins(self) -> bytes:
+        """The first piece of an answer; an interruption ends the one before again."""
+        while not (piece := await self._piece()):
+            pass
+        return piece
+
+    async def listen(self) -> bytes:
+        """An answer to its end."""
+        return await self.begins() + await self.ends()
+
+    async def ends(self) -> bytes:
+        """The rest of an answer that has begun."""
+        audio = b""
+        while piece := await self._piece():
+            audio += piece
+        return audio
+
+    async def _piece(self) -> bytes:
+        piece = await self.heard.get()
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+
+async def main() -> None:
+    """A tool call, a spoken turn, an interruption by voice."""
+    outcome = Outcome()
+
+    async def get_weather(parameters) -> None:
+        outcome.tool = "get_weather"
+        await parameters.result_callback({"celsius": 21})
+
+    weather = FunctionSchema(
+        name="get_weather",
+        description="The weather of a place.",
+        properties={"question": {"type": "string"}, "unit": {"type": "string"}},
+        required=[],
+    )
+    service = OpenAIRealtimeLLMService(
+        api_key=os.environ["API_KEY"],
+        base_url=os.environ["GATEWAY_URL"] + "/v1/realtime",
+        settings=OpenAIRealtimeLLMService.Settings(model=os.environ["MODEL"]),
+    )
+    service.register_function("get_weather", get_weather)
+    context = LLMContext(
+        messages=[{"role": "user", "content": ASK_TOOL}], tools=ToolsSchema([weather])
+    )
+    user, assistant = LLMContextAggregatorPair(context)
+    ear = Ear()
+    worker = PipelineWorker(
+        Pipeline([user, service, ear, assistant]),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+    )
+
+    async def say(pcm: bytes) -> None:
+        # At a microphone's pace: the pipeline cuts what is being answered when speech begins, and
+        # would cut the answer to speech that is over before it has noticed its beginning.
+        for piece in chunks(pcm):
+            await asyncio.sleep(0.02)
+            await worker.queue_frame(
+                InputAudioRawFrame(audio=piece, sample_rate=RATE_HZ, num_channels=1)
+            )
+
+    async def talk() -> None:
+        await worker.queue_frame(LLMRunFrame())
+        await ear.listen()  # the answer after the tool
+        await say(SAID + silence(1.0))
+        outcome.heard = await ear.listen()
+        story = tone(3.0)
+        await say(story + silence(1.0))
+        await ear.begins()
+        await say(SAID)
+        if len(await ear.ends()) < len(story) // 2:
+            outcome.interrupted = "cut"
+        await worker.queue_frame(EndFrame())
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await asyncio.gather(runner.run(), talk())
+    print(outcome.to_json())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
