@@ -1,1 +1,1 @@
-"""Clients that are too heavy for ``make test``; ``make clients`` runs them in their own environment."""
+"""Clients that are too heavy for ``make test``; ``make clients`` runs them, in an own environment."""

@@ -4,13 +4,14 @@ import asyncio
 import os
 import ssl
 
-from clients.heavy.livekit_openai import heard
-from clients.outcome import SAID, Outcome
 from google.genai import types
 from livekit import rtc
 from livekit.agents import llm
 from livekit.plugins.google import realtime
 from speech import RATE_HZ, chunks, silence
+
+from clients.heavy.livekit_openai import heard
+from clients.outcome import SAID, Outcome
 
 
 async def main() -> None:

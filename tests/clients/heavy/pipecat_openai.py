@@ -3,7 +3,6 @@
 import asyncio
 import os
 
-from clients.outcome import ASK_TOOL, SAID, Outcome
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
@@ -22,6 +21,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 from speech import RATE_HZ, chunks, silence, tone
+
+from clients.outcome import ASK_TOOL, SAID, Outcome
 
 
 class Ear(FrameProcessor):
