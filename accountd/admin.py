@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -12,20 +12,23 @@ from accountd.tables import details, table
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ExitCode
+from shared.wire import Kind
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 
 ACCOUNT_COLUMNS = ("id", "email", "plan_name", "token_remaining", "topup_remaining", "status")
 KEY_COLUMNS = ("key_indicator", "label", "created_at", "expires_at", "last_used_at", "revoked_at")
 USAGE_COLUMNS = (
-    "created_at", "session_id", "model", "responses", "input_tokens", "output_tokens",
-    "total_tokens", "topup_deducted", "token_deducted",
+    "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",
+    "output_tokens", "total_tokens", "topup_deducted", "token_deducted",
 )  # fmt: skip
 
 REJECTED_COLUMNS = (
-    "id", "received_at", "reason", "account_id", "session_id", "retried_at", "usage_id", "detail",
+    "id", "received_at", "reason", "account_id", "session_id", "retried_at", "usage_id",
+    "dismissed_reason", "detail",
 )  # fmt: skip
 INCOMPLETE_COLUMNS = ("producer", "applied_through", "ended_at", "missing_total", "missing")
+DISMISSED_COLUMNS = ("id", "detail")
 RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
 
 
@@ -170,12 +173,12 @@ def audit(endpoint: str, as_json: bool) -> None:
 
 @cli.group()
 def rejected() -> None:
-    """Usage that could not be applied: kept whole, and charged once it can be."""
+    """Usage that could not be applied: kept whole, charged once it can be, or dismissed."""
 
 
 @rejected.command("list")
 @click.option("--limit", type=int, help="At most so many (1 to 1000).")
-@click.option("--all", "with_retried", is_flag=True, help="Those that were charged since, too.")
+@click.option("--all", "with_retried", is_flag=True, help="Those that were settled since, too.")
 @_JSON
 @click.pass_obj
 def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json: bool) -> None:
@@ -200,16 +203,18 @@ def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
 def retry_rejected(endpoint: str, ids: tuple[int, ...], as_json: bool) -> None:
     """Charge messages that can be applied now, each once; exit 1 when one cannot."""
     found = call(endpoint, "rejected.retry", {"ids": list(ids)})
-    left = [r for r in found["results"] if r["outcome"] != "charged"]
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-    else:
-        charged = [r for r in found["results"] if r["outcome"] == "charged"]
-        if charged:
-            click.echo(table(charged, RETRIED_COLUMNS))
-        for result in left:
-            click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
-    sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)
+    _show_settled(found, "charged", RETRIED_COLUMNS, as_json)
+
+
+@rejected.command("dismiss")
+@click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+@click.option("--reason", required=True, help="How it was handled; kept with the message.")
+@_JSON
+@click.pass_obj
+def dismiss_rejected(endpoint: str, ids: tuple[int, ...], reason: str, as_json: bool) -> None:
+    """Settle messages that were handled otherwise, without a charge; exit 1 when one cannot be."""
+    found = call(endpoint, "rejected.dismiss", {"ids": list(ids), "reason": reason})
+    _show_settled(found, "dismissed", DISMISSED_COLUMNS, as_json)
 
 
 def main() -> None:
@@ -229,9 +234,28 @@ def _rows(rows: list[Mapping[str, Any]], columns: tuple[str, ...], total: int) -
     return text if len(rows) == total else f"{text}\n{len(rows):,} of {total:,}; see --limit"
 
 
+def _show_settled(
+    found: Mapping[str, Any], outcome: str, columns: tuple[str, ...], as_json: bool
+) -> NoReturn:
+    """What was settled on stdout, what was not and why on stderr; exit 1 when there is such."""
+    left = [r for r in found["results"] if r["outcome"] != outcome]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        settled = [r for r in found["results"] if r["outcome"] == outcome]
+        if settled:
+            click.echo(table(settled, columns))
+        for result in left:
+            click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
+    sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)
+
+
 def _usage_text(found: Mapping[str, Any]) -> str:
-    total = {"created_at": "total charged", **found["totals"]}
-    text = table([*found["rows"], total], USAGE_COLUMNS)
+    """The kind is shown when it is not a response, its column when there is such a row."""
+    total = {"created_at": "total charged", "kind": "", **found["totals"]}
+    rows = [r | {"kind": "" if r["kind"] == Kind.RESPONSE else r["kind"]} for r in found["rows"]]
+    columns = [c for c in USAGE_COLUMNS if c != "kind" or any(row["kind"] for row in rows)]
+    text = table([*rows, total], columns)
     estimates = found["estimates"]
     if not estimates["rows"]:
         return text
@@ -259,6 +283,9 @@ def _audit_text(found: Mapping[str, Any]) -> str:
         f"rejected {found['rejected']:,}"
         + "".join(f", {reason} {count:,}" for reason, count in sorted(waiting.items())),
     ]
+    if found["unsettled"]:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
+        lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
     if producers["incomplete"]:

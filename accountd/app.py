@@ -332,6 +332,14 @@ def _report(decision: Decision) -> None:
             hint="two gateways use one producer id: is a machine or a spool a copy?"
             " see accountctl rejected list",
         )
+    if decision.overrun:
+        log.error(
+            "usage beyond an end",
+            producers=len(decision.overrun),
+            producer=decision.overrun[0].hex(),
+            hint="somebody goes on under the id of a gateway that ended: is a machine or a spool a"
+            " copy? see accountctl audit",
+        )
     if rejected:
         log.warning(
             "usage rejected",

@@ -11,12 +11,14 @@ from accountd.accounts import Json
 from accountd.ingest import missing_sequences
 from accountd.models import Account, UsageMetric
 from accountd.requests import Params
-from shared.wire import Kind
+from shared.wire import Kind, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts
 # Incomplete producers that are shown, the latest first. Each is a gateway to look after: nobody
 # reads more, and the answer stays below a megabyte. The total counts them all.
 INCOMPLETE_MAX: Final = 1_000
+# Usage that is known to be lost, or not to be charged as it should: somebody must settle it.
+UNSETTLED: Final = (RejectReason.LOST, RejectReason.DOUBTFUL, RejectReason.CONFLICT)
 
 # D9: for every account, balance = sum of grants - sum of deductions, in both buckets.
 _DRIFT: Final = """
@@ -36,6 +38,10 @@ _DRIFT_COLUMNS: Final = (
     "account_id", "topup_found", "token_found", "topup_expected", "token_expected",
 )  # fmt: skip
 
+_WAITING: Final = """
+    SELECT reason, count(*) FROM rejected_usage
+    WHERE retried_at IS NULL AND dismissed_at IS NULL GROUP BY reason
+"""
 _HAS_AHEAD: Final = "EXISTS (SELECT 1 FROM applied_ahead a WHERE a.producer = p.producer)"
 # COMPLETE: it said where it ended, and exactly that has come. OPEN: no end yet and no hole.
 _COUNTS: Final = f"""
@@ -59,7 +65,7 @@ _AHEAD: Final = "SELECT sequence FROM applied_ahead WHERE producer = ? ORDER BY 
 
 
 def audit(_params: Params) -> Json:
-    """Prove the ledger: every balance, and every producer's batches without a hole."""
+    """Prove the ledger: every balance, every producer's batches without a hole, nothing lost."""
     with models.database.atomic():  # one snapshot for all the questions
         drift = [dict(zip(_DRIFT_COLUMNS, row, strict=True)) for row in _rows(_DRIFT)]
         producers = _producers()
@@ -71,14 +77,20 @@ def audit(_params: Params) -> Json:
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
         }
-    is_ok = not drift and not producers["incomplete_total"]
-    return {"ok": is_ok, **counts, "drift": drift[:SHOWN_MAX], "producers": producers}
+    unsettled = {str(reason): rejected[reason] for reason in UNSETTLED if reason in rejected}
+    is_ok = not (drift or producers["incomplete_total"] or unsettled)
+    return {
+        "ok": is_ok,
+        **counts,
+        "unsettled": unsettled,
+        "drift": drift[:SHOWN_MAX],
+        "producers": producers,
+    }
 
 
 def _rejected_by_reason() -> dict[str, int]:
-    """How much is in quarantine and was not charged by a retry."""
-    waiting = "SELECT reason, count(*) FROM rejected_usage WHERE retried_at IS NULL GROUP BY reason"
-    return dict(_rows(waiting))
+    """How much waits in quarantine: neither charged by a retry nor dismissed."""
+    return dict(_rows(_WAITING))
 
 
 def _producers() -> Json:

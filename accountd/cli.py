@@ -41,6 +41,7 @@ def cli() -> None:
 )
 @setting(
     "ACCOUNTD_CHARGE_ESTIMATES",
+    "--charge-estimates",
     default="no",
     help="yes: usage that a provider never reported is charged by its estimate; no: recorded only.",
 )

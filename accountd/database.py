@@ -5,9 +5,11 @@
 one daemon per database.
 """
 
+import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +48,13 @@ START_BYTES_MIN: Final = 64 * 1024
 # After these a daemon must not go on: what a failed commit left behind is not known.
 FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
+_HINT_BY_ERRNO: Final = {
+    errno.EACCES: "let this user enter and write the folder, or name another one",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOTDIR: "a part of the path is a file; name another folder",
+    errno.EEXIST: "the folder's name is that of a file; name another folder",
+    errno.EROFS: "the disk is read-only; name a folder on another one",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Opened:
 @contextmanager
 def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
-    if not path.exists() or not path.stat().st_size:
+    if not _size(path):
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
     if _has_no_space(path):  # SQLite would call it an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
@@ -80,9 +89,9 @@ def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigError(f"DB_PATH: cannot create {path.parent}: {exc.strerror}") from exc
+        raise _unreachable(f"create {path.parent}", exc) from exc
+    is_new = not _size(path)
     with _lock(path):
-        is_new = not path.exists() or not path.stat().st_size
         if is_new:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         database = _connect(path, _passphrases(key)[0]) if is_new else _open_existing(path, key)
@@ -181,7 +190,7 @@ def _lock(path: Path) -> Iterator[None]:
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise ConfigError(f"DB_PATH: cannot create {lock_path}: {exc.strerror}") from exc
+        raise _unreachable(f"create {lock_path}", exc) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
@@ -193,6 +202,27 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _size(path: Path) -> int:
+    """How many bytes the file has; 0 when there is none. Raises ``ConfigError``."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    except OSError as exc:
+        raise _unreachable(f"reach {path}", exc) from exc
+    if stat.S_ISDIR(found.st_mode):
+        raise ConfigError(
+            f"DB_PATH: {path} is a directory",
+            hint=f"name a file in it, e.g. {path / 'accounts.db'}",
+        )
+    return found.st_size
+
+
+def _unreachable(what: str, exc: OSError) -> ConfigError:
+    hint = _HINT_BY_ERRNO.get(exc.errno or 0, "")
+    return ConfigError(f"DB_PATH: cannot {what}: {exc.strerror}", hint=hint)
 
 
 def _has_no_space(path: Path) -> bool:

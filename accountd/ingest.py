@@ -10,9 +10,10 @@ the same function with a database in memory. After the COMMIT, and only then, th
 the group's digests: ``recent.remember(decision.digests)``.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -34,20 +35,21 @@ from shared.wire import (
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
-# Twice a gateway's outbox: what is sent again after an outage is still remembered. About 45 MB.
+# Twice a gateway's outbox: what is sent again after an outage costs no query. About 45 MB.
 RECENT_DIGESTS_MAX: Final = 200_000
 
 # (producer, sequence) has the digest of what was applied; with a digest as its third part it stands
 # for a conflicting payload that has been quarantined.
 DigestKey = tuple[bytes, int] | tuple[bytes, int, int]
+_DIGEST_BYTES: Final = 8  # SQLite's integers
+_NAMES_SHOWN_MAX: Final = 10
 
 
 class Verdict(Enum):
-    """What to do with a message."""
+    """Whether a sequence is new."""
 
     APPLY = auto()
     DUPLICATE = auto()
-    CONFLICT = auto()
 
 
 class ProducerWindow:
@@ -97,6 +99,13 @@ class ProducerWindow:
         )
 
     @property
+    def is_overrun(self) -> bool:
+        """Whether anything beyond the end was applied: somebody goes on under an ended name."""
+        return self.ended_at is not None and (
+            max(self.ahead, default=self.applied_through) > self.ended_at
+        )
+
+    @property
     def newly_ahead(self) -> set[int]:
         """Sequences to note as applied beyond the watermark."""
         return self.ahead - self._loaded_ahead
@@ -130,7 +139,7 @@ def missing_sequences(
 class RecentDigests:
     """A bounded memory of what was seen under each sequence, oldest out first.
 
-    It lives as long as the process. Without a digest a repetition counts as a duplicate.
+    It lives as long as the process and spares ``decide`` the question to the database.
     """
 
     def __init__(self, entries_max: int = RECENT_DIGESTS_MAX) -> None:
@@ -176,11 +185,12 @@ class Charge:
     sequence: int | None
     batch: UsageBatch
     deduction: Deduction
+    digest: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message to keep whole, in quarantine. Without an envelope it has no producer."""
+    """A message to keep whole, in quarantine. Without an envelope it has no producer, no digest."""
 
     producer: bytes | None
     sequence: int | None
@@ -188,6 +198,7 @@ class Rejection:
     detail: str
     payload: bytes
     received_at: str
+    digest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +209,21 @@ class Refusal:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class AlreadyCharged:
+    """Why a batch must not be charged: some of its responses are in rows of other messages."""
+
+    response_ids: tuple[str, ...]
+    responses: int
+
+    @property
+    def detail(self) -> str:
+        """One line that names them."""
+        named = ", ".join(self.response_ids[:_NAMES_SHOWN_MAX])
+        more = " …" if len(self.response_ids) > _NAMES_SHOWN_MAX else ""
+        return f"{len(self.response_ids)} of {self.responses} responses are charged: {named}{more}"
+
+
 class State(Protocol):
     """The committed state, read inside the transaction that will write the decision."""
 
@@ -206,6 +232,19 @@ class State(Protocol):
 
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
         """The balances of those ``accounts`` that exist."""
+
+    def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
+        """What the rows of those applied ``sequences`` say, conflicts included.
+
+        None is a row from before digests were kept. A sequence that left no row is not in it.
+        """
+
+
+class QuarantineState(State, Protocol):
+    """What a retry asks beside it."""
+
+    def charged_responses(self, account_id: str, session_id: str) -> set[str]:
+        """The ids of all responses of a session that were charged."""
 
 
 @dataclass(slots=True)
@@ -224,6 +263,7 @@ class Decision:
     windows: dict[bytes, ProducerWindow] = field(default_factory=dict)
     digests: dict[DigestKey, int] = field(default_factory=dict)
     watermarks: dict[bytes, int] = field(default_factory=dict)
+    overrun: list[bytes] = field(default_factory=list)  # producers that went on beyond their end
     duplicates: int = 0
     conflicts: int = 0  # the repetitions of a conflict too, which are not quarantined again
 
@@ -257,22 +297,25 @@ def decide(
     decision = Decision(now)
     envelopes = _open(messages, decision)
     windows = _load_windows(state, envelopes)
-    fresh = _new_ones(envelopes, windows, recent, decision)
+    fresh = _new_ones(envelopes, windows, recent, state, decision)
     batches = _sort_out(fresh, windows, decision)
     _charge_all(batches, state, decision, charge_estimates=charge_estimates)
     for producer, window in windows.items():
         decision.watermarks[producer] = window.applied_through
         if window.is_changed:
             decision.windows[producer] = window
+            if window.is_overrun:
+                decision.overrun.append(producer)
     return decision
 
 
 def decide_retry(
-    rejection: Rejection, *, state: State, charge_estimates: bool = False
-) -> tuple[Charge, Balance] | Refusal:
+    rejection: Rejection, *, state: QuarantineState, charge_estimates: bool = False
+) -> tuple[Charge, Balance] | Refusal | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
 
-    A conflict is charged under no number, because the first message has it.
+    A conflict is charged under no number, because the first message has it. Conflicts and doubtful
+    responses come from copied or damaged spools, which other messages may have come from as well.
     """
     try:
         usage = decode_usage(rejection.payload)
@@ -280,14 +323,22 @@ def decide_retry(
         return Refusal(exc.reason, str(exc))
     if not isinstance(usage, UsageBatch):
         return Refusal(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
+    if usage.kind == Kind.DOUBTFUL:
+        usage = replace(usage, kind=Kind.RESPONSE)
+    if rejection.reason in (RejectReason.CONFLICT, RejectReason.DOUBTFUL):
+        charged = state.charged_responses(usage.account_id, usage.session_id)
+        doubled = tuple(name for name in usage.response_ids if name in charged)
+        if doubled:
+            return AlreadyCharged(doubled, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
     settled = settle(usage, balance, charge_estimates=charge_estimates)
     if isinstance(settled, Refusal):
         return settled
     deduction, left = settled
-    is_conflict = rejection.reason == RejectReason.CONFLICT
-    producer, sequence = (None, None) if is_conflict else (rejection.producer, rejection.sequence)
-    return Charge(producer, sequence, usage, deduction), left
+    if rejection.reason == RejectReason.CONFLICT:
+        return Charge(None, None, usage, deduction, None), left
+    digest = digest_of(rejection.payload)
+    return Charge(rejection.producer, rejection.sequence, usage, deduction, digest), left
 
 
 def settle(
@@ -306,12 +357,12 @@ def settle(
 
 
 def digest_of(payload: bytes) -> int:
-    """A payload's digest, for this process only.
+    """A payload's digest, the same in every process: it is stored beside what was applied.
 
-    Python's ``hash`` of bytes is SipHash with a random key: 64 bits that a peer cannot aim at, for
-    0.1 µs. It notices a cloned machine; what is durable never depends on it.
+    64 bits, for 1 µs. Python's ``hash`` costs 0.1 µs, and after a restart it is another one.
     """
-    return hash(payload)
+    digest = hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -340,37 +391,68 @@ def _new_ones(
     envelopes: Iterable[Envelope],
     windows: Mapping[bytes, ProducerWindow],
     recent: RecentDigests,
+    state: State,
     decision: Decision,
 ) -> list[Envelope]:
     """The messages to apply; duplicates are counted, conflicts noted."""
     fresh: list[Envelope] = []
+    strange: list[tuple[Envelope, int]] = []
     for envelope in envelopes:
         digest = digest_of(envelope.payload)
-        verdict = _judge(envelope, digest, windows[envelope.producer], recent, decision)
-        if verdict is Verdict.APPLY:
-            decision.digests[envelope.producer, envelope.sequence] = digest
+        key = (envelope.producer, envelope.sequence)
+        if windows[envelope.producer].judge(envelope.sequence) is Verdict.APPLY:
+            decision.digests[key] = digest
             fresh.append(envelope)
-        elif verdict is Verdict.DUPLICATE:
+        elif _known(key, recent, decision) == digest:
             decision.duplicates += 1
         else:
-            _note_conflict(envelope, digest, recent, decision)
+            strange.append((envelope, digest))
+    if strange:
+        _compare(strange, recent, state, decision)
     return fresh
 
 
-def _judge(
-    envelope: Envelope,
-    digest: int,
-    window: ProducerWindow,
+def _known(key: DigestKey, recent: RecentDigests, decision: Decision) -> int | None:
+    found = decision.digests.get(key)
+    return recent.get(key) if found is None else found
+
+
+def _compare(
+    strange: Iterable[tuple[Envelope, int]],
     recent: RecentDigests,
+    state: State,
     decision: Decision,
-) -> Verdict:
-    if window.judge(envelope.sequence) is Verdict.APPLY:
-        return Verdict.APPLY
-    key = (envelope.producer, envelope.sequence)
-    known = decision.digests.get(key)
-    if known is None:
-        known = recent.get(key)
-    return Verdict.DUPLICATE if known is None or known == digest else Verdict.CONFLICT
+) -> None:
+    """Tell duplicates from conflicts among what memory does not know: one question to the state."""
+    unknown = {
+        (envelope.producer, envelope.sequence)
+        for envelope, digest in strange
+        if _known((envelope.producer, envelope.sequence, digest), recent, decision) is None
+    }
+    stored = state.digests(unknown) if unknown else {}
+    for key, digest in stored.items():
+        if digest is not None:
+            decision.digests.setdefault(key, digest)  # remembered: the next resend costs no query
+    for envelope, digest in strange:
+        key = (envelope.producer, envelope.sequence)
+        known = _known(key, recent, decision)
+        if known == digest or (known is None and _is_as_applied(envelope, stored)):
+            decision.duplicates += 1
+        else:
+            _note_conflict(envelope, digest, recent, decision)
+
+
+def _is_as_applied(envelope: Envelope, stored: Mapping[DigestKey, int | None]) -> bool:
+    """Whether a repetition without a digest passes for what was applied.
+
+    A row from before digests were kept cannot be compared. Only an end marker leaves no row.
+    """
+    if (envelope.producer, envelope.sequence) in stored:
+        return True
+    try:
+        return isinstance(decode_usage(envelope.payload), EndOfProducer)
+    except WireError:
+        return False
 
 
 def _note_conflict(
@@ -379,7 +461,7 @@ def _note_conflict(
     """Two machines use one producer's numbers: keep the second payload, once."""
     decision.conflicts += 1
     key = (envelope.producer, envelope.sequence, digest)
-    if key in decision.digests or recent.get(key) is not None:
+    if _known(key, recent, decision) is not None:
         return
     decision.digests[key] = digest
     detail = "the sequence was applied before, with other content"
@@ -431,12 +513,16 @@ def _charge_all(
         deduction, left = settled
         if left != balances[account]:
             balances[account] = decision.balances[account] = left
-        decision.charges.append(Charge(envelope.producer, envelope.sequence, batch, deduction))
+        digest = decision.digests[envelope.producer, envelope.sequence]
+        decision.charges.append(
+            Charge(envelope.producer, envelope.sequence, batch, deduction, digest)
+        )
 
 
 def _reject(envelope: Envelope, reason: RejectReason, detail: str, decision: Decision) -> None:
     decision.rejections.append(
         Rejection(
-            envelope.producer, envelope.sequence, reason, detail, envelope.payload, decision.now
+            envelope.producer, envelope.sequence, reason, detail, envelope.payload, decision.now,
+            digest_of(envelope.payload),
         )
-    )
+    )  # fmt: skip

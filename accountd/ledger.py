@@ -16,13 +16,14 @@ from accountd.ingest import (
     Balance,
     Charge,
     Decision,
+    DigestKey,
     ProducerWindow,
     RecentDigests,
     Rejection,
     decide,
 )
 from accountd.models import RejectedUsage, UsageMetric, insert_sql, iso_of_ms
-from shared.wire import USAGE_FIELDS
+from shared.wire import USAGE_FIELDS, Kind, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 
@@ -40,6 +41,12 @@ _NEXT_EPOCH: Final = """
     INSERT INTO daemon (id, epoch) VALUES (1, ?1)
     ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + ?2, ?1)
     RETURNING epoch
+"""
+# An estimate that took nothing charged nobody.
+_CHARGED_RESPONSES: Final = """
+    SELECT response_ids FROM usage_metrics
+    WHERE account_id = ? AND session_id = ?
+      AND NOT (kind = ? AND topup_deducted = 0 AND token_deducted = 0)
 """
 _EPOCH_STEP_MAX: Final = 1_000_000
 
@@ -142,6 +149,43 @@ class Stored:
             found.update({account: Balance(topup, tokens) for account, topup, tokens in rows})
         return found
 
+    def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
+        """What the rows of those sequences say, conflicts included."""
+        wanted: dict[bytes, list[int]] = {}
+        for producer, sequence in sequences:
+            wanted.setdefault(producer, []).append(sequence)
+        found: dict[DigestKey, int | None] = {}
+        for producer, numbers in wanted.items():
+            for start in range(0, len(numbers), _PARAMETERS_MAX):
+                self._read_digests(producer, numbers[start : start + _PARAMETERS_MAX], found)
+        return found
+
+    def charged_responses(self, account_id: str, session_id: str) -> set[str]:
+        """The ids of all responses of a session that were charged."""
+        rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id, Kind.ESTIMATE))
+        return {name for (names,) in rows for name in json.loads(names)}
+
+    def _read_digests(
+        self, producer: bytes, numbers: list[int], found: dict[DigestKey, int | None]
+    ) -> None:
+        marks = ",".join("?" * len(numbers))
+        applied = self._connection.execute(
+            "SELECT sequence, digest FROM usage_metrics"  # noqa: S608
+            f" WHERE producer = ? AND sequence IN ({marks})",
+            (producer, *numbers),
+        )
+        found.update({(producer, sequence): digest for sequence, digest in applied})
+        rejected = self._connection.execute(
+            "SELECT sequence, digest, reason FROM rejected_usage"  # noqa: S608
+            f" WHERE producer = ? AND sequence IN ({marks})",
+            (producer, *numbers),
+        )
+        for sequence, digest, reason in rejected:
+            if reason != RejectReason.CONFLICT:
+                found[producer, sequence] = digest
+            elif digest is not None:
+                found[producer, sequence, digest] = digest
+
 
 def write(connection: Any, decision: Decision) -> None:
     """Write what was decided, inside the caller's transaction."""
@@ -187,6 +231,7 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "sequence": charge.sequence,
         "topup_deducted": charge.deduction.topup,
         "token_deducted": charge.deduction.tokens,
+        "digest": charge.digest,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
 
@@ -201,6 +246,9 @@ def _rejected_row(rejection: Rejection) -> dict[str, Any]:
         "received_at": rejection.received_at,
         "retried_at": None,
         "usage_id": None,
+        "digest": rejection.digest,
+        "dismissed_at": None,
+        "dismissed_reason": None,
     }
 
 

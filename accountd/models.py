@@ -92,6 +92,7 @@ class UsageMetric(Table):
     raw_usage = TextField(default="[]")
     topup_deducted = IntegerField(default=0)
     token_deducted = IntegerField(default=0)
+    digest = IntegerField(null=True)
 
     class Meta:
         table_name = "usage_metrics"
@@ -148,6 +149,9 @@ class RejectedUsage(Table):
     received_at = TextField()
     retried_at = TextField(null=True)
     usage_id = IntegerField(null=True)
+    digest = IntegerField(null=True)
+    dismissed_at = TextField(null=True)
+    dismissed_reason = TextField(null=True)
 
     class Meta:
         table_name = "rejected_usage"

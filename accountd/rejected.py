@@ -1,7 +1,8 @@
 """The quarantine: usage that could not be applied, whole. List it, show it, charge it once.
 
-Listing and showing run on the reader thread; ``Quarantine.retry`` runs on the writer, in one
-transaction, through the same decision as usage that arrives.
+Listing and showing run on the reader thread; ``Quarantine`` runs on the writer, in one transaction
+a request. A retry goes through the same decision as usage that arrives; a dismissal settles what
+was handled otherwise, and says how.
 """
 
 from typing import Any, Final
@@ -9,31 +10,36 @@ from typing import Any, Final
 import msgpack
 
 from accountd.accounts import Json
-from accountd.ingest import Charge, Refusal, Rejection, decide_retry
+from accountd.ingest import AlreadyCharged, Charge, Refusal, Rejection, decide_retry
 from accountd.ledger import Stored, insert_usage, transaction, write_balances
 from accountd.models import RejectedUsage
 from accountd.requests import Params, RequestError, now_iso
 from shared.wire import ID_CHARS_MAX
 
 ROWS_MAX: Final = 1_000
-RETRIED_TOGETHER_MAX: Final = 1_000
+SETTLED_TOGETHER_MAX: Final = 1_000
 ROW_ID_MAX: Final = 2**63 - 1
 # A usage message is two maps deep; what is nested further is not ours and is not unfolded.
 _DEPTH_MAX: Final = 6
 
 _READ: Final = """
-    SELECT producer, sequence, reason, detail, payload, received_at, retried_at
-    FROM rejected_usage WHERE id = ?
+    SELECT producer, sequence, reason, detail, payload, received_at FROM rejected_usage WHERE id = ?
 """
+_READ_SETTLED: Final = (
+    "SELECT retried_at, dismissed_at, dismissed_reason FROM rejected_usage WHERE id = ?"
+)
 _MARK: Final = "UPDATE rejected_usage SET retried_at = ?, usage_id = ? WHERE id = ?"
+_DISMISS: Final = "UPDATE rejected_usage SET dismissed_at = ?, dismissed_reason = ? WHERE id = ?"
 
 
 def list_rejected(params: Params) -> Json:
-    """What waits in quarantine, newest first; with ``all`` what was retried too."""
+    """What waits in quarantine, newest first; with ``all`` what was settled too."""
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
     wanted = RejectedUsage.select()
     if not params.flag("all"):
-        wanted = wanted.where(RejectedUsage.retried_at.is_null())
+        wanted = wanted.where(
+            RejectedUsage.retried_at.is_null() & RejectedUsage.dismissed_at.is_null()
+        )
     rows = wanted.order_by(RejectedUsage.id.desc()).limit(limit)
     return {"rejected": [_summary(row) for row in rows], "total": wanted.count()}
 
@@ -51,7 +57,7 @@ def show_rejected(params: Params) -> Json:
 
 
 class Quarantine:
-    """Charges what could not be applied when it came. ``connection`` is the writer's."""
+    """Settles what could not be applied when it came. ``connection`` is the writer's."""
 
     def __init__(self, connection: Any, *, charge_estimates: bool = False) -> None:
         self._connection = connection
@@ -63,22 +69,51 @@ class Quarantine:
         What can be applied now is charged, once; what cannot stays as it is, with the reason in
         the answer. ``ok`` says that all were charged.
         """
-        ids = params.integers("ids", 1, ROW_ID_MAX, at_most=RETRIED_TOGETHER_MAX)
+        ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
         with transaction(self._connection):
             results = [self._retry(row_id, now_iso()) for row_id in ids]
         return {"ok": all(r["outcome"] == "charged" for r in results), "results": results}
 
-    def _retry(self, row_id: int, now: str) -> Json:
-        row = self._connection.execute(_READ, (row_id,)).fetchone()
+    def dismiss(self, params: Params) -> Json:
+        """Settle the messages ``ids`` without a charge; the ``reason`` stays on each row.
+
+        One that was dismissed before keeps its first reason. ``ok`` says that all are dismissed.
+        """
+        ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
+        reason = params.text("reason")
+        with transaction(self._connection):
+            results = [self._dismiss(row_id, reason, now_iso()) for row_id in ids]
+        return {"ok": all(r["outcome"] == "dismissed" for r in results), "results": results}
+
+    def _dismiss(self, row_id: int, reason: str, now: str) -> Json:
+        settled = self._settled(row_id)
+        if settled is None:
+            self._connection.execute(_DISMISS, (now, reason, row_id))
+            return _left(row_id, "dismissed", reason)
+        return settled
+
+    def _settled(self, row_id: int) -> Json | None:
+        """Why there is nothing to settle, or None when the message waits."""
+        row = self._connection.execute(_READ_SETTLED, (row_id,)).fetchone()
         if row is None:
             return _left(row_id, "not_found", "no such rejected usage")
-        *fields, retried_at = row
+        retried_at, dismissed_at, reason = row
         if retried_at is not None:
             return _left(row_id, "already_retried", f"already retried at {retried_at}")
-        rejection = Rejection(*fields)
+        if dismissed_at is not None:
+            return _left(row_id, "dismissed", f"dismissed at {dismissed_at}: {reason}")
+        return None
+
+    def _retry(self, row_id: int, now: str) -> Json:
+        settled = self._settled(row_id)
+        if settled is not None:
+            return settled
+        rejection = Rejection(*self._connection.execute(_READ, (row_id,)).fetchone())
         decided = decide_retry(
             rejection, state=Stored(self._connection), charge_estimates=self._charge_estimates
         )
+        if isinstance(decided, AlreadyCharged):
+            return _left(row_id, "already_charged", decided.detail)
         if isinstance(decided, Refusal):
             return _left(row_id, str(decided.reason), decided.detail)
         return self._charge(row_id, *decided, now=now)
@@ -118,6 +153,8 @@ def _summary(row: RejectedUsage) -> Json:
         "sequence": row.sequence,
         "retried_at": row.retried_at,
         "usage_id": row.usage_id,
+        "dismissed_at": row.dismissed_at,
+        "dismissed_reason": row.dismissed_reason,
     }
 
 

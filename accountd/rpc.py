@@ -66,6 +66,7 @@ class Rpc:
             "key.create": accounts.create_key,
             "key.revoke": accounts.revoke_key,
             "rejected.retry": quarantine.retry,
+            "rejected.dismiss": quarantine.dismiss,
         }
         self._reports: Mapping[str, Answer] = {
             "account.show": queries.show_account,

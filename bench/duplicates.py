@@ -3,7 +3,7 @@
 Run it from the root of the project: ``.venv/bin/python -m bench.duplicates``. It sends 1,000
 batches, waits until they are durable, and sends 200,000 repetitions of them as fast as PUSH takes
 them. The clock stops when a batch that was sent last of all has been announced. The last line is
-``duplicates refused: N/s``.
+``duplicates refused: N/s``; below ``RATE_MIN`` the exit code is 1.
 """
 
 import os
@@ -32,6 +32,7 @@ from shared.wire import (
 ORIGINALS: Final = 1_000
 DUPLICATES: Final = 200_000
 DEADLINE_S: Final = 120
+RATE_MIN: Final = 50_000  # what gateways send again after an outage must not hold up what is new
 BIN: Final = Path(sys.executable).parent
 PRODUCER: Final = b"duplicates-bench"
 
@@ -54,7 +55,10 @@ def main() -> None:
     if charged != ORIGINALS + 1:
         sys.exit(f"{charged} batches were charged, expected {ORIGINALS + 1}")
     print(f"{DUPLICATES:,} duplicates in {elapsed_s:.2f} s, {charged:,} batches charged")
-    print(f"duplicates refused: {DUPLICATES / elapsed_s:.0f}/s")
+    rate = DUPLICATES / elapsed_s
+    print(f"duplicates refused: {rate:.0f}/s")
+    if rate < RATE_MIN:
+        sys.exit(f"expected at least {RATE_MIN:,}/s")
 
 
 @contextmanager
@@ -70,16 +74,16 @@ def accountd(folder: Path) -> Iterator[dict[str, str]]:
         "DB_PATH": str(folder / "accounts.db"), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
     }  # fmt: skip
     subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
-    daemon = subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE)
-    try:
-        assert daemon.stdout is not None
-        assert daemon.stdout.readline().startswith(b"ready")
-        create = ("account", "create", "--email", "bench@example.org", "--id", "acct")
-        subprocess.run([BIN / "accountctl", *create], env=env, check=True, capture_output=True)
-        yield env
-    finally:
-        daemon.terminate()
-        daemon.wait(DEADLINE_S)
+    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline().startswith(b"ready")
+            create = ("account", "create", "--email", "bench@example.org", "--id", "acct")
+            subprocess.run([BIN / "accountctl", *create], env=env, check=True, capture_output=True)
+            yield env
+        finally:
+            daemon.terminate()
+            daemon.wait(DEADLINE_S)
 
 
 def _connect(context: "zmq.Context[Any]", env: dict[str, str]) -> list["zmq.Socket[Any]"]:

@@ -165,6 +165,6 @@ def _doubtful(payload: bytes) -> bytes:
         single = decode_usage(payload)
     except WireError:  # of another version of ours
         single = None
-    if not isinstance(single, UsageBatch):
-        return payload
+    if not isinstance(single, UsageBatch) or single.kind == Kind.ESTIMATE:
+        return payload  # an estimate takes nothing, however often it comes
     return encode_usage(replace(single, kind=Kind.DOUBTFUL))

@@ -183,21 +183,22 @@ class Spool:
 
         They are kept for ``keep_s`` and up to ``keep_bytes`` in all. The oldest go first and
         without a gap: were a seal to vanish before what it covers, a recovery would charge that
-        again. Until ``close`` the last segment with a seal stays: a recovery that knew no sequence
-        could not tell what is new from what was charged. Returns how many were removed.
+        again. Until ``close`` the last segment with a seal that no power failure can take stays: a
+        recovery that knew no sequence could not tell what is new from what was charged. Returns how
+        many were removed.
         """
         self._close_aged(now)
         needed_from = min(
             [*self._open_numbers, *(n for covers in self._covers.values() for n in covers)],
             default=self._last_number + 1,
         )
-        told_by = None if self._is_over else self.sealed_through or None
+        told_by = min(self.sealed_through, self.synced_through) or self.sealed_through
         removed, excess = 0, self.size - keep_bytes
         for segment in self._segments[:]:
             is_needed = (
                 segment.last_sequence > through
                 or segment.last_number >= needed_from
-                or segment.last_sequence == told_by
+                or (segment.last_sequence >= told_by > 0 and not self._is_over)
             )
             is_kept = now - segment.closed_at < keep_s and excess <= 0
             if segment is self._current or is_needed or is_kept:

@@ -42,17 +42,19 @@ class Address:
 
 def setting(
     name: str,
-    *,
+    *flags: str,
     default: str | None = None,
     help: str,  # noqa: A002 - click's own name for it
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A click option ``--some-name`` for the setting ``SOME_NAME``; its value stays text.
 
-    ``help`` says what it is with its unit and bound. click shows the variable and the default.
+    ``flags`` are other names of the option. ``help`` says what it is with its unit and bound. click
+    shows the variable and the default.
     """
     flag = "--" + name.lower().replace("_", "-")
     return click.option(
         flag,
+        *flags,
         name.lower(),
         default=default,
         envvar=name,

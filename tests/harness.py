@@ -108,9 +108,11 @@ class Cluster:
         """The first gateway's realtime URL, without a query."""
         return f"ws://{self.address}/v1/realtime"
 
-    def start_accountd(self) -> Daemon:
+    def start_accountd(self, *options: str) -> Daemon:
         """Start accountd on the cluster's database."""
-        self.accountd = Daemon.start("accountd", "serve", env=self.env, folder=self.folder)
+        self.accountd = Daemon.start(
+            "accountd", "serve", *options, env=self.env, folder=self.folder
+        )
         return self.accountd
 
     def start_simulator(self, *arguments: str) -> Daemon:

@@ -91,6 +91,9 @@ REFUSED = [
     (("rejected", "retry", "1"), 1, "no such rejected usage"),
     (("rejected", "retry", "0"), 1, "expected integers from 1"),
     (("rejected", "retry"), 2, "Missing argument"),
+    (("rejected", "dismiss", "1", "--reason", "x"), 1, "no such rejected usage"),
+    (("rejected", "dismiss", "1"), 2, "--reason"),
+    (("rejected", "dismiss", "1", "--reason", ""), 1, "reason: found"),
     (("fly",), 2, "No such command"),
 ]
 

@@ -220,12 +220,18 @@ def test_a_conflict_is_quarantined_and_alarmed(running: Cluster, gateway: Gatewa
     assert running.audit()["rejected"] == 1
 
 
+@pytest.mark.parametrize("is_option", [False, True])
 @pytest.mark.parametrize(("setting", "charged"), [("no", 0), ("yes", 30)])
-def test_estimates_are_recorded_and_charged_on_request(setting: str, charged: int) -> None:
-    """``ACCOUNTD_CHARGE_ESTIMATES`` decides."""
+def test_estimates_are_recorded_and_charged_on_request(
+    setting: str, charged: int, is_option: bool
+) -> None:
+    """``ACCOUNTD_CHARGE_ESTIMATES`` decides, or the option that overrides it."""
     with cluster_folder() as cluster:
-        cluster.env["ACCOUNTD_CHARGE_ESTIMATES"] = setting
-        cluster.start_accountd()
+        if is_option:
+            cluster.start_accountd("--charge-estimates", setting)
+        else:
+            cluster.env["ACCOUNTD_CHARGE_ESTIMATES"] = setting
+            cluster.start_accountd()
         cluster.create_account("acct", tokens=1_000)
         with gateway_of(cluster) as gateway:
             gateway.send(1, payload=usage(30, kind="estimate"))

@@ -1,6 +1,7 @@
 """accountctl rejected and audit over a real daemon: what could not be applied is charged once."""
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared import transport
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,
+    LostBatch,
     Usage,
     UsageBatch,
     encode_envelope,
@@ -42,11 +44,12 @@ def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
         yield socket
 
 
-def usage(tokens: int, account: str = "acct", kind: str = "response") -> bytes:
-    """A payload of one response."""
-    return encode_usage(
-        UsageBatch(account, "s", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0)
-    )
+def usage(
+    tokens: int, account: str = "acct", kind: str = "response", names: tuple[str, ...] = ("r",)
+) -> bytes:
+    """A payload of the responses ``names``."""
+    counts = Usage(tokens, 0, tokens)
+    return encode_usage(UsageBatch(account, "s", "openai", "m", kind, len(names), names, counts, 0))
 
 
 def retry(cluster: Cluster, *ids: int) -> tuple[int, dict[str, Any]]:
@@ -106,15 +109,122 @@ def test_a_conflict_can_be_charged_beside_the_first(
 ) -> None:
     """Its sequence belongs to the other one: the row has no number."""
     push.send_multipart(encode_envelope(PRODUCER, 1, usage(10)))
-    push.send_multipart(encode_envelope(PRODUCER, 1, usage(30)))
+    push.send_multipart(encode_envelope(PRODUCER, 1, usage(30, names=("other",))))
     (conflict,) = waiting(running, 1)
-    assert running.audit()["rejected_by_reason"] == {"conflict": 1}
+    audit = running.audit()
+    assert not audit["ok"]
+    assert audit["rejected_by_reason"] == audit["unsettled"] == {"conflict": 1}
     code, _ = retry(running, conflict["id"])
     assert code == 0
     newest, oldest = running.usage_rows("acct")
     assert (newest["producer"], newest["sequence"], newest["total_tokens"]) == (None, None, 30)
     assert (oldest["producer"], oldest["sequence"]) == (PRODUCER.hex(), 1)
     assert running.audit()["ok"]
+
+
+def test_a_copied_spool_is_charged_once(running: Cluster, push: "zmq.Socket[bytes]") -> None:
+    """The copy sealed the two noted responses by themselves, the original with three more: what
+    shares a response with a charged row is refused, also within one retry.
+    """
+    first, noted = ("r1", "r2", "r3", "r4", "r5"), ("r6", "r7")
+    push.send_multipart(encode_envelope(PRODUCER, 1, usage(50, names=first)))
+    push.send_multipart(encode_envelope(PRODUCER, 2, usage(20, names=noted)))
+    whole = usage(50, names=(*noted, "r8", "r9", "r10"))
+    push.send_multipart(encode_envelope(PRODUCER, 2, whole))
+    push.send_multipart(encode_envelope(PRODUCER, 3, usage(10, names=("r11",))))
+    push.send_multipart(encode_envelope(PRODUCER, 3, usage(20, names=("r12", "r13"))))
+    push.send_multipart(encode_envelope(PRODUCER, 3, usage(20, names=("r13", "r14"))))
+    overlapping, fresh, also_fresh = (row["id"] for row in waiting(running, 3))
+    code, results = retry(running, overlapping, fresh, also_fresh)
+    assert code == 1
+    assert [r["outcome"] for r in results.values()] == [
+        "already_charged", "charged", "already_charged",
+    ]  # fmt: skip
+    assert results[overlapping]["detail"] == "2 of 5 responses are charged: r6, r7"
+    assert results[also_fresh]["detail"] == "1 of 2 responses are charged: r13"
+    charged = [n for row in running.usage_rows("acct") for n in row["response_ids"]]
+    assert len(charged) == len(set(charged)) == 10
+    assert not running.audit()["drift"]
+
+
+def test_a_copied_spool_is_noticed_after_a_restart(
+    running: Cluster, push: "zmq.Socket[bytes]"
+) -> None:
+    """accountd is killed between the copy's message and the original's: still a conflict."""
+    push.send_multipart(encode_envelope(PRODUCER, 1, usage(20, names=("r6", "r7"))))
+    push.send_multipart(encode_envelope(PRODUCER, 2, END))
+    push.send_multipart(encode_envelope(OTHER, 1, b"\xc1 junk"))
+    eventually(lambda: running.audit()["producers"]["total"] == 2)
+    for _ in range(2):
+        assert running.accountd is not None
+        running.accountd.stop(signal.SIGKILL)
+        running.start_accountd()
+        push.send_multipart(encode_envelope(PRODUCER, 1, usage(20, names=("r6", "r7"))))
+        push.send_multipart(encode_envelope(PRODUCER, 2, END))
+        push.send_multipart(encode_envelope(OTHER, 1, b"\xc1 junk"))
+        push.send_multipart(encode_envelope(PRODUCER, 1, usage(50, names=("r6", "r8"))))
+        push.send_multipart(encode_envelope(PRODUCER, 2, usage(10, names=("r9",))))
+        push.send_multipart(encode_envelope(OTHER, 1, usage(10, names=("r10",))))
+        push.send_multipart(encode_envelope(THIRD, 1, usage(1, "nobody")))
+        eventually(lambda: "unknown_account" in running.audit()["rejected_by_reason"])
+        assert running.audit()["unsettled"] == {"conflict": 3}
+        assert running.audit()["rejected"] == 5
+        assert len(running.usage_rows("acct")) == 1
+
+
+def test_a_doubtful_response_is_charged_as_a_response(
+    running: Cluster, push: "zmq.Socket[bytes]"
+) -> None:
+    """Once: not when another message has it already."""
+    push.send_multipart(encode_envelope(PRODUCER, 1, usage(5, names=("charged",))))
+    for sequence, name in enumerate(("charged", "new"), start=2):
+        payload = usage(5, kind="doubtful", names=(name,))
+        push.send_multipart(encode_envelope(PRODUCER, sequence, payload))
+    first, second = waiting(running, 2)
+    assert {first["reason"], second["reason"]} == {"doubtful"}
+    assert running.audit()["unsettled"] == {"doubtful": 2}
+    code, results = retry(running, first["id"], second["id"])
+    assert (code, results[first["id"]]["outcome"]) == (1, "already_charged")
+    newest, _ = running.usage_rows("acct")
+    assert newest["id"] == results[second["id"]]["usage_id"]
+    assert (newest["kind"], newest["sequence"]) == ("response", 3)
+    assert running.accountctl("usage", "acct")["totals"]["responses"] == 2
+
+
+def test_usage_known_to_be_lost_is_not_ok_until_it_is_settled(
+    running: Cluster, push: "zmq.Socket[bytes]"
+) -> None:
+    """Lost, doubtful and conflicting usage fails the audit; a dismissal keeps its reason."""
+    push.send_multipart(encode_envelope(PRODUCER, 1, encode_usage(LostBatch())))
+    push.send_multipart(encode_envelope(PRODUCER, 2, usage(5, kind="doubtful")))
+    push.send_multipart(encode_envelope(PRODUCER, 3, usage(5, "nobody")))
+    lost, doubtful, _ = (row["id"] for row in waiting(running, 3))
+    assert running.audit()["unsettled"] == {"lost": 1, "doubtful": 1}
+    plain = running.run("accountctl", "audit")
+    assert plain.returncode == 1
+    assert "unsettled: lost 1, doubtful 1" in plain.stdout
+
+    assert retry(running, doubtful)[0] == 0
+    dismissed = running.accountctl("rejected", "dismiss", str(lost), "--reason", "refunded")
+    assert dismissed["ok"]
+    again = running.run("accountctl", "rejected", "dismiss", str(lost), "--reason", "twice")
+    assert again.returncode == 0
+    assert "refunded" in again.stdout
+    assert running.accountctl("rejected", "show", str(lost))["dismissed_reason"] == "refunded"
+    audit = running.audit()
+    assert (audit["ok"], audit["unsettled"], audit["rejected"]) == (True, {}, 1)
+    assert lost not in {row["id"] for row in waiting(running, 1)}
+    listed = running.accountctl("rejected", "list", "--all")["rejected"]
+    assert {row["id"]: row["dismissed_reason"] for row in listed}[lost] == "refunded"
+
+    code, results = retry(running, lost)
+    assert (code, results[lost]["outcome"]) == (1, "dismissed")
+    done = running.run(
+        "accountctl", "rejected", "dismiss", str(doubtful), "99", "--reason", "x", "--json"
+    )
+    assert done.returncode == 1
+    outcomes = [r["outcome"] for r in json.loads(done.stdout)["results"]]
+    assert outcomes == ["already_retried", "not_found"]
 
 
 STUCK = [
@@ -206,6 +316,11 @@ def test_the_audit_knows_three_states(running: Cluster, push: "zmq.Socket[bytes]
     text = running.run("accountctl", "audit").stdout
     assert "NOT OK" in text
     assert "incomplete 3" in text
+    assert running.accountd is not None
+    alarms = [x for x in running.accountd.complaints() if "usage beyond an end" in x]
+    assert len(alarms) == 1
+    assert "level=error" in alarms[0]
+    assert PRODUCER.hex() in alarms[0]
 
 
 def test_the_audit_of_many_producers_is_quick(running: Cluster) -> None:
@@ -238,4 +353,12 @@ def test_estimates_do_not_distort_the_totals(running: Cluster, push: "zmq.Socket
     assert found["totals"]["responses"] == 1
     assert found["estimates"] == {"rows": 1, "total_tokens": 500}
     assert running.audit()["estimates"] == 1
-    assert "estimates: 1 rows, 500 tokens" in running.run("accountctl", "usage", "acct").stdout
+    text = running.run("accountctl", "usage", "acct").stdout
+    assert "estimates: 1 rows, 500 tokens" in text
+    head, _, response, estimate, *_ = text.splitlines()
+    assert "provider" in head
+    assert "kind" in head
+    assert "openai" in response
+    assert "response" not in response
+    assert "openai" in estimate
+    assert "estimate" in estimate

@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -14,6 +16,8 @@ from harness import Cluster, cluster_folder, eventually
 from sqlcipher3 import dbapi2 as sqlcipher
 from websockets.sync.client import connect
 
+from accountd import database
+from shared.errors import ConfigError
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 EXIT_S = 20.0
@@ -160,6 +164,63 @@ def test_refuses_to_start(prepared: Cluster, spoil: object, code: int, message: 
     assert key not in done.stderr
     assert done.stdout == ""
     assert digest(prepared.folder / "accounts.db") == before
+
+
+PATHS = [
+    ("folder", "is a directory (name a file in it, e.g."),
+    ("x" * 300 + "/accounts.db", "File name too long (choose a shorter path)"),
+    ("x" * 300, "File name too long (choose a shorter path)"),
+    ("x/" * 2_500 + "accounts.db", "File name too long (choose a shorter path)"),
+    ("db.key/accounts.db", "a file; name another folder)"),
+]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize(("path", "message"), PATHS)
+def test_a_path_that_cannot_be_a_database(
+    prepared: Cluster, path: str, message: str, command: str
+) -> None:
+    """One line with what to do, 78, and nothing new beside it."""
+    (prepared.folder / "folder").mkdir()
+    before = sorted(prepared.folder.iterdir())
+    done = prepared.run("accountd", command, DB_PATH=f"{prepared.folder}/{path}")
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(prepared.folder.iterdir()) == before
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root enters every folder: be somebody else meanwhile."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("open_database", [database.open_for_serving, database.open_for_migrating])
+def test_a_folder_that_cannot_be_entered(prepared: Cluster, open_database: Any) -> None:
+    """An operator's error with what to do, and no traceback."""
+    closed = prepared.folder / "closed"
+    closed.mkdir()
+    shutil.copy(prepared.folder / "accounts.db", closed)
+    prepared.folder.chmod(0o755)
+    closed.chmod(0)
+    key = key_of(prepared)
+    try:
+        with (
+            as_nobody(),
+            pytest.raises(ConfigError, match="let this user enter") as raised,
+            open_database(closed / "accounts.db", key),
+        ):
+            pytest.fail("it was opened")
+    finally:
+        closed.chmod(0o700)
+    assert raised.value.exit_code == 78
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])

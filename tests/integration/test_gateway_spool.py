@@ -288,7 +288,9 @@ async def test_a_damaged_journal_is_never_charged_twice(
     assert charged_ids(fresh, "acct") == sorted(received[:charged])
     eventually(lambda: fresh.audit()["rejected"] == quarantined)
     assert ("spool damaged" in gateway.log.read_text()) == (damage is not cut)
-    assert fresh.audit()["ok"]
+    audit = fresh.audit()
+    assert audit["unsettled"] == ({"doubtful": quarantined} if quarantined else {})
+    assert audit["ok"] == (not quarantined)
 
 
 # --- the folder -----------------------------------------------------------------------------------

@@ -11,11 +11,13 @@ from accountd.ingest import (
     Balance,
     Charge,
     Decision,
+    DigestKey,
     ProducerWindow,
     RecentDigests,
     Rejection,
     decide,
 )
+from shared.wire import RejectReason
 
 from .clock import Process
 
@@ -40,12 +42,15 @@ class Database:
     stored: dict[bytes, Window] = field(default_factory=dict)
     rows: list[Charge] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
+    has_digests: bool = True
+    applied: dict[tuple[bytes, int], dict[DigestKey, int | None]] = field(default_factory=dict)
 
     def copy(self) -> "Database":
         """A backup."""
         return Database(
-            dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:]
-        )
+            dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:],
+            self.has_digests, {sequence: dict(known) for sequence, known in self.applied.items()},
+        )  # fmt: skip
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
         """See ``State``."""
@@ -55,14 +60,30 @@ class Database:
         """See ``State``."""
         return {a: self.accounts[a] for a in accounts if a in self.accounts}
 
+    def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
+        """See ``State``."""
+        if not self.has_digests:
+            return dict.fromkeys(sequences)
+        return {k: d for sequence in sequences for k, d in self.applied.get(sequence, {}).items()}
+
     def commit(self, decision: Decision) -> None:
         """Everything or, when the process is killed before, nothing."""
         self.rows += decision.charges
         self.rejections += decision.rejections
+        self._keep_digests(decision)
         self.accounts.update(decision.balances)
         for producer, window in decision.windows.items():
             ahead = frozenset(window.ahead)
             self.stored[producer] = (window.applied_through, ahead, window.ended_at)
+
+    def _keep_digests(self, decision: Decision) -> None:
+        for row in (*decision.charges, *decision.rejections):
+            if row.producer is None or row.sequence is None or row.digest is None:
+                continue
+            sequence = (row.producer, row.sequence)
+            is_conflict = isinstance(row, Rejection) and row.reason == RejectReason.CONFLICT
+            key: DigestKey = (*sequence, row.digest) if is_conflict else sequence
+            self.applied.setdefault(sequence, {})[key] = row.digest
 
 
 class Accountd(Process):
@@ -73,6 +94,7 @@ class Accountd(Process):
         self.world = world
         self.db = world.db
         self.recent = RecentDigests()
+        self.db.has_digests = not world.has_flag("conflict ignored")
         # As ``ledger.begin_epoch``, which commits it before a socket opens.
         next_epoch = self.db.epoch + 1 + self.rng.randrange(EPOCH_STEP_MAX)
         self.epoch = self.db.epoch = max(next_epoch, world.accountd_clock_ns)
@@ -115,7 +137,7 @@ class Accountd(Process):
             self._announce(decision)
         self.step()
         self.db.commit(decision)
-        self.world.oracle.committed(decision.charges)
+        self.world.oracle.committed(decision)
         self._trace_commit(decision)
         self.step()
         self.recent.remember(decision.digests)

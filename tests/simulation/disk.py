@@ -8,8 +8,6 @@ from gateway.journal import HEADER_BYTES
 
 from .clock import Process
 
-NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
-
 
 @dataclass(slots=True)
 class File:
@@ -50,10 +48,12 @@ class Disk:
         return [f for f in self.folders.values() if f.owner is None or not f.owner.is_alive]
 
     def lose_power(self) -> None:
-        """Whatever was not synced is cut off at any byte."""
+        """Whatever was not synced is cut off at any byte, often near its start or its end."""
         for folder in self.folders.values():
             for number, file in list(folder.files.items()):
-                file.durable = self.rng.randint(file.durable, len(file.data))
+                whole, luck = len(file.data), self.rng.random()
+                nearly = max(file.durable, whole - 60) if luck < 0.3 else file.durable
+                file.durable = file.durable if luck > 0.8 else self.rng.randint(nearly, whole)
                 del file.data[file.durable :]
                 if not file.durable and self.rng.random() < 0.5:
                     del folder.files[number]
@@ -165,4 +165,4 @@ class SimStore:
             self._file(segment).data += data[: self.disk.rng.randrange(len(data))]
         elif luck < 0.6:
             self._file(segment)
-        raise NO_SPACE
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -117,6 +117,11 @@ class Gateway(Process):
                 continue
             self.step()
             watermark = Watermark(name, epoch, through)
+            boots = self.world.boot_by_epoch
+            if boots[epoch] >= boots[producer.outbox.epoch]:
+                self.world.oracle.heard(name, through)
+            elif is_answer:  # it would forget what the newer boot does not have
+                self.world.oracle.broken_rules.append(f"{self.name} believes an older boot")
             try:
                 heard = producer.heard(
                     watermark, monotonic=self.clock.now, now=self.clock.wall, is_answer=is_answer
@@ -260,7 +265,7 @@ class Gateway(Process):
             self._sync_next(others)
             return
         through = producer.spool.sealed_through
-        delay = 0.001 + self.rng.random() * 0.03
+        delay = 0.001 + self.rng.random() * self.world.sync_s
         self.later(delay, self._synced, producer, store, store.written(), through, others)
 
     def _synced(
@@ -272,7 +277,11 @@ class Gateway(Process):
         others: list[Producer],
     ) -> None:
         self.step()
-        store.synced(written)
+        if self.rng.random() < self.world.sync_errors:
+            self.is_failing = True  # and it is sent all the same
+            self.world.oracle.unsynced.add(producer.outbox.producer)
+        else:
+            store.synced(written)
         self.step()
         assert producer.spool is not None
         producer.spool.synced(through)
@@ -334,6 +343,7 @@ class Gateway(Process):
                 continue
             if producer.is_over:
                 spool.close(self.clock.wall)
+            self.world.oracle.pruned(producer.outbox.producer, producer.outbox.acknowledged)
             try:
                 spool.prune(
                     producer.outbox.acknowledged, now=self.clock.wall,
@@ -369,7 +379,7 @@ class Gateway(Process):
         epochs = {name: p.outbox.epoch for name, p in self._followed.items()}
         question = self.clock.now
         self._question = question
-        self.world.ask(self, epochs)
+        self.world.ask(self, question, epochs)
         self.later(QUESTION_S, self._answer_lost, question)
 
     def _answer_lost(self, question: float) -> None:
@@ -377,13 +387,16 @@ class Gateway(Process):
             self._question = -1.0
             self._ask_now()
 
-    def answered(self, epochs: dict[bytes, int], epoch: int, throughs: dict[bytes, int]) -> None:
+    def answered(
+        self, question: float, epochs: dict[bytes, int], epoch: int, throughs: dict[bytes, int]
+    ) -> None:
         """The answer to a question that was asked when ``epochs`` were known."""
-        if self._question < 0:
+        if self._question != question:
             return
         self._question = -1.0
         known = {n: p.outbox.epoch for n, p in self._followed.items()}
-        believed = {n: t for n, t in throughs.items() if known.get(n) == epochs[n]}
+        is_gullible = self.world.has_flag("answers of an older boot are believed")
+        believed = {n: t for n, t in throughs.items() if is_gullible or known.get(n) == epochs[n]}
         self.later(0.5, self._ask_again)
         self.hear(epoch, believed, is_answer=True)
 
@@ -453,5 +466,7 @@ class Gateway(Process):
         (store.delete if spool.is_empty else store.close)()
 
     def _leave(self) -> None:
+        for producer in self._ours():
+            self.world.oracle.left(producer.outbox.producer)
         if self.connection is not None:
             self.connection.break_off()

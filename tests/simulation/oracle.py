@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.cascade import cascade
-from accountd.ingest import Charge, Rejection
+from accountd.ingest import Decision, Rejection
 from shared.wire import (
     Kind,
     LostBatch,
@@ -39,8 +39,18 @@ class Oracle:
     damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
     harmed: set[bytes] = field(default_factory=set)  # producers whose journal was damaged
     cut: set[bytes] = field(default_factory=set)  # producers whose journal a power failure cut
+    ended: set[bytes] = field(default_factory=set)  # producers whose end was durable once
+    charged: set[Message] = field(default_factory=set)  # commits, lost ones too
+    broken_rules: list[str] = field(default_factory=list)  # seen when they were broken
     gone: set[bytes] = field(default_factory=set)  # producers whose folder was removed
-    history: dict[str, set[Message]] = field(default_factory=dict)  # commits, lost ones too
+    unsynced: set[bytes] = field(default_factory=set)  # producers whose fsync failed once
+    torn: set[bytes] = field(default_factory=set)  # and whose messages a power failure took then
+    torn_names: set[str] = field(default_factory=set)  # the responses in those
+    # How far a producer may have forgotten its messages, because they were said to be durable by
+    # the newest boot of accountd that it had heard of: those, and only those, may a restore lose.
+    forgotten: dict[bytes, float] = field(default_factory=dict)
+    _durable: dict[bytes, int] = field(default_factory=dict)
+    history: dict[str, set[Message]] = field(default_factory=dict)  # of each response, the same
 
     def metered(self, name: str, account: str, tokens: int) -> None:
         """A response is about to be reported."""
@@ -54,9 +64,11 @@ class Oracle:
         else:
             self.journal[name] = journal
 
-    def committed(self, charges: Iterable[Charge]) -> None:
+    def committed(self, decision: Decision) -> None:
         """A group was committed."""
-        for charge in charges:
+        self.ended.update(p for p, window in decision.windows.items() if window.ended_at)
+        for charge in decision.charges:
+            self.charged.add((charge.producer, charge.sequence))
             for name in charge.batch.response_ids:
                 self.history.setdefault(name, set()).add((charge.producer, charge.sequence))
 
@@ -64,15 +76,45 @@ class Oracle:
         """These were only in the memory of a process that is gone, unless they are durable."""
         self.excused.update(name for name in names if name not in self.history)
 
-    def restored(self) -> None:
-        """What was never in a journal cannot be refilled."""
-        self.excused |= self.in_memory
+    def cut_off(self, message: "Message", names: Iterable[str]) -> None:
+        """A power failure took a sealed message. Without an error of fsync it was never sent."""
+        producer, sequence = message
+        assert producer is not None
+        if producer in self.unsynced:
+            self.torn.add(producer)
+            self.torn_names.update(names)
+        elif message in self.charged:
+            name = f"{producer.hex()[:4]} {sequence}"
+            self.broken_rules.append(f"{name} was charged and not on the disk")
+
+    def heard(self, producer: bytes, through: int) -> None:
+        """The newest boot that this gateway has heard of says what is durable."""
+        self._durable[producer] = through
+        if producer in self.volatile:
+            self._forget(producer, through)
+
+    def pruned(self, producer: bytes, acknowledged: int) -> None:
+        """A journal is rid of what is durable, as far as its gateway knows."""
+        self._forget(producer, min(acknowledged, self._durable.get(producer, 0)))
+
+    def left(self, producer: bytes) -> None:
+        """A process has ended, and what was only in its memory with it."""
+        if producer in self.volatile:
+            self._forget(producer, float("inf"))
+
+    def _forget(self, producer: bytes, through: float) -> None:
+        self.forgotten[producer] = max(self.forgotten.get(producer, 0), through)
+
+    def _is_forgotten(self, message: "Message") -> bool:
+        producer, sequence = message
+        return producer is not None and (sequence or 0) <= self.forgotten.get(producer, 0)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def problems(self, world: "World") -> list[str]:
         """Everything that is wrong; an empty list when the world is in order."""
         return [
+            *self.broken_rules,
             *self._wrong_rows(world.db),
             *self._doubled_or_lost(world),
             *self._wrong_balances(world),
@@ -94,7 +136,11 @@ class Oracle:
 
     def _doubled_or_lost(self, world: "World") -> list[str]:
         times = Counter(name for row in world.db.rows for name in row.batch.response_ids)
-        doubled = [f"{name} charged {n} times" for name, n in times.items() if n > 1]
+        doubled = [
+            f"{name} charged {n} times"
+            for name, n in times.items()
+            if n > 1 and name not in self.torn_names
+        ]
         kept = _kept(world.db.rejections)
         lost = [
             f"{name} lost"
@@ -113,9 +159,14 @@ class Oracle:
             return True
         if world.is_cloned and name in kept.names:
             return True
-        if not (world.restores and world.is_retention_short):
-            return False
-        return any(message in kept.lost or message[0] in self.gone for message in messages)
+        # fsync failed, the power too, and then accountd lost it: nobody has it any more.
+        if name in self.torn_names and (name in kept.names or world.restores):
+            return True
+        return bool(world.restores) and any(
+            self._is_forgotten(message)
+            and (message in kept.lost or message[0] in self.gone | self.volatile)
+            for message in messages
+        )
 
     def _wrong_balances(self, world: "World") -> list[str]:
         left = dict(world.opening)
@@ -131,7 +182,8 @@ class Oracle:
     def _wrong_windows(self, world: "World") -> list[str]:
         found = []
         for producer, (through, ahead, ended_at) in world.db.stored.items():
-            is_lost_for_good = bool(world.restores) and producer in self.gone
+            is_ended = producer in self.ended or producer in self.torn
+            is_lost_for_good = is_ended and producer in self.gone
             if producer in self.volatile or world.is_cloned or is_lost_for_good:
                 continue
             # The end marker in a damaged journal may have been lost, and said again.
@@ -155,12 +207,12 @@ class Oracle:
         producer = rejection.producer
         if producer in self.damaged or (producer in self.harmed and _is_lost_row(rejection)):
             return True
-        if producer in self.cut and _is_lost_row(rejection):
+        if producer in self.torn or (producer in self.cut and _is_lost_row(rejection)):
             return True
-        can_lose = world.is_retention_short or producer in self.volatile
+        is_forgotten = self._is_forgotten((producer, rejection.sequence))
         # Under one number the placeholder and a straggler with the real content may both come.
         is_conflict = rejection.reason == RejectReason.CONFLICT
-        return bool(world.restores) and can_lose and (is_conflict or _is_lost_row(rejection))
+        return bool(world.restores) and is_forgotten and (is_conflict or _is_lost_row(rejection))
 
 
 @dataclass

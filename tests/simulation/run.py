@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=2_000, help="how many")
     parser.add_argument("--from", dest="first", type=int, help="the first; random otherwise")
-    parser.add_argument("--mutant", default="", choices=["", *mutants.NAMES])
+    parser.add_argument("--mutant", default="", choices=["", *mutants.NAMES, *mutants.SUBTLE_NAMES])
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
     parser.add_argument("--replay", type=int, help="one seed again")

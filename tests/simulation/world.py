@@ -15,7 +15,7 @@ from .accountd_sim import Accountd, Database
 from .clock import WALL_S, Clock
 from .disk import Disk
 from .gateway_sim import Gateway, Session
-from .oracle import Oracle
+from .oracle import Message, Oracle
 
 DAY_S = 24 * 3_600.0
 QUIET_S_MAX = 240.0  # how long a world in peace may take to come to rest
@@ -33,6 +33,8 @@ class Plan:
     fuse_steps: float  # mean number of steps between two kills
     restores: int
     power_chance: float  # that a killed gateway takes its host with it
+    sync_s: float  # how long a disk takes for one fsync, at most
+    sync_errors: float  # that an fsync fails
     full_disks: int
     partitions: int
     rollouts: int
@@ -43,15 +45,20 @@ class Plan:
     retention_s: float
     announcements_lost: float
     announcements_late: float
+    answers_late: float
+    are_answers_ambushed: bool  # by a restore, while they are under way
     segment_bytes: int
     segment_s: float
     in_flight: int
+    idle_s: float  # how long it is watched once everything is durable
 
     @classmethod
     def draw(cls, rng: random.Random) -> "Plan":
         """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
         kind = rng.random()
-        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.9
+        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.86
+        are_answers_ambushed = rng.random() < (0.3 if has_spool else 0.9)
+        power_chance = 0.0 if is_cloned or rng.random() > 0.4 else rng.choice((0.4, 0.8))
         return cls(
             responses=rng.randint(15, 50),
             active_s=rng.uniform(3, 12),
@@ -59,8 +66,10 @@ class Plan:
             # Without a spool only accountd is killed, which takes fewer steps.
             fuse_steps=(FOREVER if is_cloned else rng.choice((100, 200, 400, 800)))
             / (1 if has_spool else 8),
-            restores=0 if is_cloned or rng.random() > 0.4 else rng.randint(1, 3),
-            power_chance=0.0 if is_cloned or rng.random() > 0.25 else 0.4,
+            restores=0 if is_cloned or (has_spool and rng.random() > 0.45) else rng.randint(1, 4),
+            power_chance=power_chance,
+            sync_s=rng.choice((0.03, 0.03, 0.3, 1.5)),
+            sync_errors=0.4 if power_chance and rng.random() < 0.5 else 0.0,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
             # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
             partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
@@ -69,13 +78,16 @@ class Plan:
             is_cloned=is_cloned,
             has_spool=has_spool,
             unreadable_chance=0.3 if rng.random() < 0.1 else 0.0,
-            retention_s=rng.uniform(0.1, 3) if rng.random() < 0.2 else DAY_S,
-            announcements_lost=rng.choice((0.0, 0.1, 0.5, 1.0)),
+            retention_s=rng.uniform(0.1, 2) if rng.random() < 0.3 else DAY_S,
+            announcements_lost=0.4 if are_answers_ambushed else rng.choice((0.0, 0.1, 0.5, 1.0)),
             announcements_late=rng.choice((0.0, 0.05, 0.2)),
-            segment_bytes=rng.choice((700, 2_500, 1 << 20)),
-            segment_s=rng.choice((2.0, 3_600.0)),
+            answers_late=rng.choice((0.1, 0.6)) if has_spool else 0.8,
+            are_answers_ambushed=are_answers_ambushed,
+            segment_bytes=rng.choice((300, 700, 2_500, 1 << 20)),
+            segment_s=rng.choice((0.5, 2.0, 3_600.0)),
             # A clone is found out by what it sends: the window must not keep it silent.
             in_flight=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
+            idle_s=rng.choice((0.0, 4.0)),
         )
 
 
@@ -113,26 +125,29 @@ class Host:
         self.world.clock.trace("host", "power lost")
         for gateway in self.living[:]:
             gateway.kill()
-        before = self._ids_sealed()
+        oracle, before = self.world.oracle, self._sealed()
         self.disk.lose_power()
-        self.world.oracle.cut.update(self.disk.folders)
+        after = self._sealed()
+        oracle.cut.update(self.disk.folders)
         journaled = {
-            name
-            for name in self.world.oracle.owed - self.world.oracle.in_memory
-            if self.world.host_of.get(name) is self
+            name for name in oracle.owed - oracle.in_memory if self.world.host_of.get(name) is self
         }
-        self.world.oracle.may_lose(journaled - self._ids_sealed())
-        self.world.oracle.may_lose(before - self._ids_sealed())
+        kept = {name for names in after.values() for name in names}
+        oracle.may_lose(journaled - kept)
+        for message in before.keys() - after.keys():
+            oracle.may_lose(before[message])
+            oracle.cut_off(message, before[message])
 
-    def _ids_sealed(self) -> set[str]:
-        """The responses in all sealed messages that are whole on the disk."""
-        found: set[str] = set()
+    def _sealed(self) -> dict[Message, tuple[str, ...]]:
+        """The responses in each sealed message that is whole on the disk."""
+        found: dict[Message, tuple[str, ...]] = {}
         for folder in self.disk.folders.values():
             for file in folder.files.values():
                 for record in read_records(bytes(file.data)):
                     if isinstance(record, SealedRecord):
                         usage = decode_usage(record.payload)
-                        found.update(usage.response_ids if isinstance(usage, UsageBatch) else ())
+                        ids = usage.response_ids if isinstance(usage, UsageBatch) else ()
+                        found[folder.producer, record.sequence] = ids
         return found
 
 
@@ -156,9 +171,11 @@ class World:
         self.accountd: Accountd | None = None
         self._flags = flags
         self._boots = 0
+        self.boot_by_epoch = {0: 0}
         self._backups = [self.db.copy()]
         self._restores_from: Database | None = None
         self._clock_offset_s = 0.0
+        self._ambushes = self.plan.restores if self.plan.are_answers_ambushed else 0
         self.hosts = [Host(self)]
         if self.is_cloned:
             name = self.clock.rng.randbytes(16)
@@ -182,6 +199,16 @@ class World:
         return self.plan.retention_s
 
     @property
+    def sync_s(self) -> float:
+        """How long a disk takes for one fsync, at most."""
+        return self.plan.sync_s if self.has_faults else 0.03
+
+    @property
+    def sync_errors(self) -> float:
+        """How often an fsync fails."""
+        return self.plan.sync_errors if self.has_faults else 0.0
+
+    @property
     def accountd_clock_ns(self) -> int:
         """The clock of accountd's host, which may step back."""
         return int((self.clock.wall + self._clock_offset_s) * 1e9)
@@ -200,9 +227,9 @@ class World:
                 pass
             self._calm()
             self._rest("settled", self._is_settled)
+            self._idle()
             for host in self.hosts:
-                for gateway in host.living[:]:
-                    gateway.stop()
+                self._end(host)
             self._rest("stopped", lambda: not any(host.living for host in self.hosts))
             for host in self.hosts:
                 host.start_gateway()
@@ -226,7 +253,7 @@ class World:
         for _ in range(4):
             self._at_random(self._back_up)
         for count, action in (
-            (plan.restores, self._restore),
+            (0 if plan.are_answers_ambushed else plan.restores, self._restore),
             (plan.partitions, self._partition),
             (plan.full_disks, self._fill_disk),
             (plan.rollouts, self._roll_out),
@@ -270,6 +297,24 @@ class World:
                     f"not {name} after {self.clock.now:.0f} s: {self._unsettled()}"
                 )
             assert self.clock.run_one()
+
+    def _idle(self) -> None:
+        """Nothing happens for a while, but for retention."""
+        until = self.clock.now + self.plan.idle_s
+        while self.clock.now < until:
+            assert self.clock.run_one()
+
+    def _end(self, host: Host) -> None:
+        """Everything is durable: however the gateways end, the next one makes it complete."""
+        rng = self.clock.rng
+        may_be_killed = self.plan.has_spool and not self.is_cloned
+        if may_be_killed and rng.random() < self.plan.power_chance / 2:
+            host.lose_power()
+        for gateway in host.living[:]:
+            if may_be_killed and rng.random() < 0.5:
+                gateway.kill()
+            else:
+                gateway.stop()
 
     def _is_settled(self) -> bool:
         if self.is_cloned:  # the clones never agree with accountd: it is enough that all was heard
@@ -346,16 +391,19 @@ class World:
         if self._restores_from is not None:
             self.db, self._restores_from = self._restores_from.copy(), None
             self.restores += 1
-            self.oracle.restored()
             self.clock.trace("world", "restored", rows=len(self.db.rows))
         self._boots += 1
         self.accountd = Accountd(self, self._boots)
+        self.boot_by_epoch[self.accountd.epoch] = self._boots
 
     def accountd_died(self) -> None:
         """Its connections die with it, and somebody starts it again."""
         self.accountd = None
         self._break_connections()
-        self.clock.at(0.05 + self.clock.rng.random() * 1.5, None, self.start_accountd)
+        rng = self.clock.rng
+        is_quick = self._restores_from is not None and self.plan.are_answers_ambushed
+        away_s = rng.random() * (0.1 if is_quick else 1.5)
+        self.clock.at(0.05 + away_s, None, self.start_accountd)
 
     def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
         """On PUB: each gateway hears of the producers that it follows, perhaps, some time."""
@@ -376,22 +424,28 @@ class World:
                 if rng.random() < 0.1:
                     gateway.later(delay * 2 * rng.random(), gateway.hear, epoch, heard)
 
-    def ask(self, gateway: Gateway, epochs: dict[bytes, int]) -> None:
+    def ask(self, gateway: Gateway, question: float, epochs: dict[bytes, int]) -> None:
         """A question on its way to accountd."""
         delay = self.clock.rng.random() * (0.1 if self.has_faults else 0.005)
-        self.clock.at(delay, None, self._answer, gateway, epochs)
+        self.clock.at(delay, None, self._answer, gateway, question, epochs)
 
-    def _answer(self, gateway: Gateway, epochs: dict[bytes, int]) -> None:
+    def _answer(self, gateway: Gateway, question: float, epochs: dict[bytes, int]) -> None:
         rng = self.clock.rng
         lost = self.has_faults and (self.is_partitioned or rng.random() < 0.1)
         if self.accountd is None or lost:
             return
         epoch, throughs = self.accountd.sync(epochs)
         answer = dict(zip(epochs, throughs, strict=True))
-        slow = self.has_faults and rng.random() < 0.1
-        gateway.later(
-            rng.random() * (1.9 if slow else 0.02), gateway.answered, epochs, epoch, answer
-        )
+        is_late = self.has_faults and rng.random() < self.plan.answers_late
+        delay = rng.random() * (1.9 if is_late else 0.02)
+        is_news = any(answer[p.outbox.producer] > p.outbox.acknowledged
+                      for p in gateway.producers() if p.outbox.producer in answer)  # fmt: skip
+        if self.has_faults and self._ambushes and is_news:
+            # What it says is about to be wrong, and it comes when the next boot was heard of.
+            self._ambushes -= 1
+            delay = rng.uniform(0.5, 1.9)
+            self.clock.at(rng.random() * 0.1, None, self._restore)
+        gateway.later(delay, gateway.answered, question, epochs, epoch, answer)
 
     # --- trouble ----------------------------------------------------------------------------------
 
@@ -417,7 +471,7 @@ class World:
     def _restore(self) -> None:
         rng = self.clock.rng
         self._restores_from = rng.choice(self._backups)
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             self._clock_offset_s -= rng.random() * 20
         if self.accountd is not None:
             self.accountd.kill()

@@ -10,16 +10,24 @@ import pytest
 from accountd.cascade import Deduction
 from accountd.ingest import (
     BALANCE_MIN,
+    AlreadyCharged,
     Balance,
+    Charge,
     Decision,
+    DigestKey,
     ProducerWindow,
     RecentDigests,
+    Refusal,
+    Rejection,
     Verdict,
     decide,
+    decide_retry,
+    digest_of,
 )
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,
+    Kind,
     RejectReason,
     Usage,
     UsageBatch,
@@ -30,6 +38,7 @@ from shared.wire import (
 NOW = "2026-11-24T12:00:00.000Z"
 P, Q = b"p" * 16, b"q" * 16
 END = encode_usage(EndOfProducer())
+DIGEST_OF_USAGE = 3351228868243206096
 
 
 def usage(tokens: int = 10, **changes: Any) -> bytes:
@@ -49,6 +58,9 @@ class Memory:
     accounts: dict[str, Balance] = field(default_factory=lambda: {"a": Balance(100, 1_000)})
     stored: dict[bytes, tuple[int, set[int], int | None]] = field(default_factory=dict)
     recent: RecentDigests = field(default_factory=RecentDigests)
+    kept: dict[DigestKey, int | None] = field(default_factory=dict)
+    charged: set[str] = field(default_factory=set)
+    questions: list[set[tuple[bytes, int]]] = field(default_factory=list)
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
         """Windows of their own."""
@@ -57,6 +69,21 @@ class Memory:
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
         """Balances of known accounts."""
         return {a: self.accounts[a] for a in accounts if a in self.accounts}
+
+    def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
+        """Digests of the rows of those sequences; who asked for what is noted."""
+        wanted = set(sequences)
+        self.questions.append(wanted)
+        return {key: digest for key, digest in self.kept.items() if key[:2] in wanted}
+
+    def charged_responses(self, account_id: str, session_id: str) -> set[str]:
+        """Whatever the session is."""
+        return self.charged
+
+    def restart(self) -> None:
+        """The process is a new one."""
+        self.recent = RecentDigests()
+        self.questions.clear()
 
     def decide(self, *messages: list[bytes], charge_estimates: bool = False) -> Decision:
         """What is decided about a group, written nowhere."""
@@ -70,8 +97,18 @@ class Memory:
         self.accounts.update(decision.balances)
         for producer, window in decision.windows.items():
             self.stored[producer] = (window.applied_through, window.ahead, window.ended_at)
+        self._keep(decision)
         self.recent.remember(decision.digests)
         return decision
+
+    def _keep(self, decision: Decision) -> None:
+        for row in (*decision.charges, *decision.rejections):
+            assert row.producer is not None
+            assert row.sequence is not None
+            assert row.digest is not None
+            is_conflict = isinstance(row, Rejection) and row.reason == RejectReason.CONFLICT
+            sequence = (row.producer, row.sequence)
+            self.kept[(*sequence, row.digest) if is_conflict else sequence] = row.digest
 
 
 def sent(*sequences: int, producer: bytes = P, payload: bytes | None = None) -> list[list[bytes]]:
@@ -177,13 +214,141 @@ def test_a_conflict_is_noticed_ahead_of_the_watermark_too() -> None:
     assert memory.apply(*sent(5, payload=usage(1))).conflicts == 1
 
 
-def test_without_memory_a_repetition_is_a_duplicate() -> None:
-    """After a restart nothing can be compared, and nothing is charged."""
+def test_a_digest_is_the_same_in_every_process() -> None:
+    """It is stored: another value would make conflicts of all that is sent again."""
+    assert digest_of(b"usage") == DIGEST_OF_USAGE
+
+
+def test_after_a_restart_other_content_is_a_conflict() -> None:
+    """What was applied and what was quarantined are both known from their rows."""
+    memory = Memory()
+    memory.apply(*sent(1, 2, 4))
+    for restart in range(2):
+        memory.restart()
+        decision = memory.apply(*sent(1, payload=usage(77)), *sent(1), *sent(4, payload=b"junk"))
+        assert (decision.duplicates, decision.conflicts, decision.applied) == (1, 2, 0)
+        kept = {} if restart else {RejectReason.CONFLICT: 2}
+        assert decision.rejected == kept, "a conflict is quarantined once, whenever it comes again"
+
+
+def test_what_is_in_quarantine_is_compared_after_a_restart_too() -> None:
+    """Another payload under the sequence of a rejected one is a conflict, the same one is not."""
+    memory = Memory()
+    memory.apply(*sent(1, payload=b"junk"))
+    memory.restart()
+    decision = memory.apply(*sent(1, payload=b"junk"), *sent(1))
+    assert (decision.duplicates, decision.conflicts) == (1, 1)
+
+
+def test_the_state_is_asked_once_for_what_memory_does_not_know() -> None:
+    """One question a group, and none for what was applied or compared by this process."""
+    memory = Memory()
+    memory.apply(*sent(1, 2, 3))
+    assert memory.apply(*sent(1, 2, 3, 4)).duplicates == 3
+    assert memory.questions == []
+    memory.restart()
+    memory.apply(*sent(5))
+    assert memory.apply(*sent(1, 2, 3, 5, 2)).duplicates == 5
+    assert memory.apply(*sent(1, 2, 3, 5, 6)).duplicates == 4
+    assert memory.questions == [{(P, 1), (P, 2), (P, 3)}]
+
+
+def test_a_row_from_before_digests_were_kept_is_not_compared() -> None:
+    """What repeats it is a duplicate: nothing is charged, nothing is alarmed."""
     memory = Memory()
     memory.apply(*sent(1))
-    memory.recent = RecentDigests()
+    memory.restart()
+    memory.kept[P, 1] = None
     decision = memory.apply(*sent(1, payload=usage(77)))
     assert (decision.duplicates, decision.conflicts, decision.applied) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("ends", [(2,), (2, 3)])
+def test_usage_under_the_number_of_an_end_is_a_conflict(ends: tuple[int, ...]) -> None:
+    """An end leaves no row; after a restart only another end passes for it."""
+    memory = Memory()
+    memory.apply(*sent(1), *sent(*ends, payload=END))
+    for again in range(2):
+        memory.restart()
+        decision = memory.apply(*sent(*ends, payload=END), *sent(*ends))
+        assert (decision.duplicates, decision.conflicts) == (len(ends), len(ends))
+        assert len(decision.rejections) == (0 if again else len(ends))
+
+
+OVERRUNS = [
+    # sequences of usage, of end markers, whether somebody went on
+    ((1, 2), (3,), False),
+    ((1, 2, 4), (3,), True),
+    ((5,), (3,), True),
+    ((1,), (5,), False),
+    ((1,), (2, 3), True),
+]
+
+
+@pytest.mark.parametrize(("usages", "ends", "is_overrun"), OVERRUNS)
+def test_what_is_beyond_an_end_is_reported(
+    usages: tuple[int, ...], ends: tuple[int, ...], is_overrun: bool
+) -> None:
+    """In the group that brings it, in whatever order; repetitions report nothing."""
+    for messages in (
+        [*sent(*usages), *sent(*ends, payload=END)],
+        [*sent(*ends, payload=END), *sent(*usages)],
+    ):
+        memory = Memory()
+        overrun = {producer for m in messages for producer in memory.apply(m).overrun}
+        assert overrun == ({P} if is_overrun else set())
+        assert memory.apply(*messages).overrun == []
+
+
+def test_a_doubtful_response_waits_in_quarantine() -> None:
+    """It is charged by nobody but an operator, and then as the response that it is."""
+    memory = Memory()
+    doubtful = usage(7, kind=Kind.DOUBTFUL)
+    decision = memory.apply(*sent(1, payload=doubtful))
+    assert (decision.applied, decision.rejected) == (0, {RejectReason.DOUBTFUL: 1})
+    decided = decide_retry(decision.rejections[0], state=memory)
+    assert isinstance(decided, tuple)
+    charge, left = decided
+    assert left == Balance(93, 1_000)
+    assert (charge.producer, charge.sequence, charge.batch.kind) == (P, 1, Kind.RESPONSE)
+    assert charge.digest == digest_of(doubtful)
+
+
+RETRIES = [
+    # reason, ids of the message, charged of its session, what of it stands in the way
+    (RejectReason.CONFLICT, ("a", "b", "c"), {"b", "c", "z"}, ("b", "c")),
+    (RejectReason.CONFLICT, ("a",), {"z"}, None),
+    (RejectReason.DOUBTFUL, ("a",), {"a"}, ("a",)),
+    (RejectReason.DOUBTFUL, ("a",), set(), None),
+    (RejectReason.UNKNOWN_ACCOUNT, ("a",), {"a"}, None),
+]
+
+
+@pytest.mark.parametrize(("reason", "names", "charged", "doubled"), RETRIES)
+def test_a_retry_charges_no_response_twice(
+    reason: RejectReason,
+    names: tuple[str, ...],
+    charged: set[str],
+    doubled: tuple[str, ...] | None,
+) -> None:
+    """What a copied or damaged spool brought is compared with what the session was charged."""
+    payload = usage(5, responses=len(names), response_ids=names)
+    rejection = Rejection(P, 1, reason, "", payload, NOW)
+    decided = decide_retry(rejection, state=Memory(charged=charged))
+    if doubled is None:
+        assert isinstance(decided, tuple)
+        assert isinstance(decided[0], Charge)
+    else:
+        assert decided == AlreadyCharged(doubled, len(names))
+        assert not isinstance(decided, (Refusal, tuple))
+        assert ", ".join(doubled) in decided.detail
+
+
+def test_a_refusal_names_a_bounded_number_of_responses() -> None:
+    """A batch may hold a thousand."""
+    detail = AlreadyCharged(tuple(f"r{n}" for n in range(12)), 20).detail
+    assert detail.startswith("12 of 20 responses are charged: r0, ")
+    assert detail.endswith("r9 …")
 
 
 def test_a_group_that_was_not_committed_is_not_remembered() -> None:

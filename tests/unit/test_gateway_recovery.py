@@ -82,6 +82,18 @@ def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
 LOST = encode_usage(LostBatch())
 
 
+def test_retention_leaves_a_seal_that_no_power_failure_can_take() -> None:
+    """A later one that is not on the disk yet does not stand in for it."""
+    store = MemoryStore()
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        producer = started(store)
+        seal(producer, "one")
+        producer.end(now=0.0)
+        prune(producer, 1)
+    store.files.popitem()  # the end, which was not synced
+    assert Spool(store, NAME, now=0.0).recovered.last_sequence == 1
+
+
 @pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [LOST, LOST, END])])
 def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes]) -> None:
     """Everything durable: the end was removed too. Nothing of it: a power failure took it."""
