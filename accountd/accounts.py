@@ -111,6 +111,8 @@ class Accounts:
             message = f"plan_name: found {plan!r}, expected {known}, or give the tokens yourself"
             raise RequestError("bad_request", message)
         account_id = params.optional_text("id") or f"acct_{secrets.token_hex(8)}"
+        if account_id.startswith("-"):  # accountctl could never name it
+            raise RequestError("bad_request", f"id: found {account_id!r}, expected no leading -")
         now = now_iso()
         try:
             with models.database.atomic("IMMEDIATE"):

@@ -81,6 +81,7 @@ REFUSED = [
     (("account", "create", "--email", "new", "--id", "taken"), 1, "already_exists"),
     (("account", "create", "--email", "new", "--plan", "Gold"), 1, "expected Free, Pro"),
     (("account", "create"), 2, "--email"),
+    (("account", "create", "--email", "new", "--id", "-x"), 1, "expected no leading -"),
     (("key", "create", "nobody", "--label", "x"), 1, "not_found"),
     (("key", "create", "taken", "--label", "x", "--expires", "soon"), 1, "expected a date"),
     (("key", "revoke", "rsliv…00000"), 1, "not_found"),
