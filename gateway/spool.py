@@ -297,7 +297,9 @@ class Spool:
         segment.size = len(data)
         if len(data) >= HEADER_BYTES and not has_header(data, self.producer):
             reading.found.damaged_bytes += HEADER_BYTES  # each record has a check of its own
+        is_readable = False
         for record in read_records(data):
+            is_readable = True
             if isinstance(record, Damage):
                 reading.found.damaged_bytes += record.size
             elif isinstance(record, BaseRecord):
@@ -308,6 +310,9 @@ class Spool:
             elif record.sequence > self.sealed_through:
                 self._place(segment, record.sequence, record.at)
                 reading.seal(record)
+        if not is_readable and len(data) > HEADER_BYTES + len(encode_base(0, 0)):
+            # Its first record was whole once, because others were written behind it.
+            reading.found.damaged_bytes += len(data) - HEADER_BYTES
 
     def _continue_from(self, base: BaseRecord, reading: "_Reading") -> None:
         """The first segment says what was removed before it, the others what should be there."""
