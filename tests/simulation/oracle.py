@@ -181,8 +181,12 @@ class Oracle:
 
     def _wrong_windows(self, world: "World") -> list[str]:
         found = []
+        lost = {producer for producer, _ in _kept(world.db.rejections).lost}
         for producer, (through, ahead, ended_at) in world.db.stored.items():
-            is_ended = producer in self.ended or producer in self.torn
+            # One power failure took all its messages, and a second one the end that was said for
+            # it: what is left looks like a journal whose end was pruned.
+            is_bare = producer in self.cut and producer in lost
+            is_ended = producer in self.ended or producer in self.torn or is_bare
             is_lost_for_good = is_ended and producer in self.gone
             if producer in self.volatile or world.is_cloned or is_lost_for_good:
                 continue
