@@ -183,11 +183,11 @@ class Oracle:
         found = []
         lost = {producer for producer, _ in _kept(world.db.rejections).lost}
         for producer, (through, ahead, ended_at) in world.db.stored.items():
+            was_lost = bool(world.restores) and producer in self.ended
             # One power failure took all its messages, and a second one the end that was said for
             # it: what is left looks like a journal whose end was pruned.
-            is_bare = producer in self.cut and producer in lost
-            is_ended = producer in self.ended or producer in self.torn or is_bare
-            is_lost_for_good = is_ended and producer in self.gone
+            was_cut = producer in self.torn or (producer in self.cut and producer in lost)
+            is_lost_for_good = producer in self.gone and (was_lost or was_cut)
             if producer in self.volatile or world.is_cloned or is_lost_for_good:
                 continue
             # The end marker in a damaged journal may have been lost, and said again.

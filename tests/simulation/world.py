@@ -261,7 +261,7 @@ class World:
         ):
             for _ in range(count):
                 self._at_random(action)
-        if not self.is_cloned and rng.random() < 0.5:
+        for _ in range(0 if self.is_cloned else rng.choice((0, 2, 5))):
             self._at_random(self._break_connections)
 
     def _at_random(self, action: Callable[..., None], *args: object) -> None:
