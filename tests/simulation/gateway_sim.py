@@ -343,14 +343,15 @@ class Gateway(Process):
                 continue
             if producer.is_over:
                 spool.close(self.clock.wall)
-            self.world.oracle.pruned(producer.outbox.producer, producer.outbox.acknowledged)
             try:
-                spool.prune(
+                removed = spool.prune(
                     producer.outbox.acknowledged, now=self.clock.wall,
                     keep_s=self.world.retention_s, keep_bytes=1 << 40,
                 )  # fmt: skip
             except OSError:
                 continue
+            if removed and not self.world.is_judged:
+                self.world.oracle.pruned(producer.outbox.producer, producer.outbox.acknowledged)
             if producer is not self.own and producer.is_over and spool.is_empty:
                 self.adopted.remove(producer)
                 self._followed.pop(producer.outbox.producer, None)

@@ -163,6 +163,7 @@ class World:
         self.oracle = Oracle()
         self.has_faults = True
         self.is_partitioned = False
+        self.is_judged = False
         self.gateways_started = 0
         self.restores = 0
         self.host_of: dict[str, Host] = {}
@@ -336,6 +337,7 @@ class World:
 
     def _forget_all(self) -> None:
         """Two days later nothing is left but the open journal of the gateway that runs."""
+        self.is_judged = True
         if self.is_cloned:
             return
         for host in self.hosts:
