@@ -343,15 +343,18 @@ class Gateway(Process):
                 continue
             if producer.is_over:
                 spool.close(self.clock.wall)
+            files = self.stores[spool.producer].folder.files
+            before = len(files)
             try:
-                removed = spool.prune(
+                spool.prune(
                     producer.outbox.acknowledged, now=self.clock.wall,
                     keep_s=self.world.retention_s, keep_bytes=1 << 40,
                 )  # fmt: skip
             except OSError:
                 continue
-            if removed and not self.world.is_judged:
-                self.world.oracle.pruned(producer.outbox.producer, producer.outbox.acknowledged)
+            finally:  # also when it is killed half-way
+                if len(files) < before and not self.world.is_judged:
+                    self.world.oracle.pruned(spool.producer, producer.outbox.acknowledged)
             if producer is not self.own and producer.is_over and spool.is_empty:
                 self.adopted.remove(producer)
                 self._followed.pop(producer.outbox.producer, None)
