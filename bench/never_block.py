@@ -5,13 +5,13 @@ through a gateway, a frame every 20 ms. accountd is stopped (SIGSTOP) in every o
 first phase talks to the provider directly: what is above it is the relay's. At the end every token
 that the provider reported must be charged.
 
-Other programs on the machine make whole seconds slow, in whichever phase they fall. So the p99 is
-taken of every second by itself, and the phases are compared by the median second; the p99 of all
-round trips together stands beside it, and so does the share of the time for which the gateway had
-to wait for a core (``waited``, from the kernel): above a few percent the machine is too busy.
+The bar is about the p99 of all round trips together. Other programs on the machine make whole
+seconds slow, in whichever phase they fall; so the p99 of the median second stands beside it, and
+the share of the time for which the gateway had to wait for a core (``waited``, from the kernel).
+When that is 2 % or more in either condition, the machine was too busy to judge the difference.
 
-Exit code 1 when the p99 of the median second differs by 2 ms or more, when a session closed, or
-when a token is missing.
+Exit code 1 when the p99 differs by 2 ms or more, when a session closed, or when a token is missing;
+75 when everything else is well and the machine was too busy to judge the p99.
 """
 
 import asyncio
@@ -28,9 +28,11 @@ import click
 import uvloop
 
 from bench.voice import FRAME_S, Voice, connect, provide
+from shared.errors import ExitCode
 from tests.harness import Cluster, cluster_folder
 
 BAR_MS: Final = 2.0
+WAITED_MAX: Final = 0.02  # the share of the time for which the gateway may wait for a core
 DIRECT_S: Final = 10.0
 CHARGED_S: Final = 30.0
 MODEL: Final = "model=gpt-realtime"
@@ -49,6 +51,11 @@ class Phase:
     def quantile_ms(self, share: float) -> float:
         """A quantile of all round trips, in milliseconds."""
         return quantile([taken for _, taken in self.trips], share) * 1000
+
+    @property
+    def waited_share(self) -> float:
+        """The share of the time for which the gateway waited for a core."""
+        return self.waited_s / self.seconds
 
     def typical_ms(self, share: float) -> float:
         """The same quantile of every second by itself; the median second's."""
@@ -107,8 +114,8 @@ async def talk_through(
     await asyncio.sleep(0.5)
 
 
-async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: int) -> bool:
-    """Measure, print, and say whether the bars were met."""
+async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: int) -> int:
+    """Measure and print; the exit code."""
     ledger: dict[str, int] = {}
     direct_ledger: dict[str, int] = {}
     recorder = Recorder()
@@ -151,8 +158,8 @@ def charged_tokens(cluster: Cluster, expected: int) -> int:
         time.sleep(0.2)
 
 
-def report(base: Phase, phases: list[Phase], *, closed: int, charged: int, reported: int) -> bool:
-    """Print the table; whether the bars were met."""
+def report(base: Phase, phases: list[Phase], *, closed: int, charged: int, reported: int) -> int:
+    """Print the table; the exit code."""
     merged = [Phase("all, running"), Phase("all, stopped", is_stopped=True)]
     for phase in phases:
         into = merged[phase.is_stopped]
@@ -165,12 +172,27 @@ def report(base: Phase, phases: list[Phase], *, closed: int, charged: int, repor
     )
     for phase in (base, *phases, *merged):
         print_row(phase, base)
-    added = [phase.typical_ms(0.99) - base.typical_ms(0.99) for phase in merged]
-    difference = added[1] - added[0]
+    running, stopped = merged
+    difference = stopped.quantile_ms(0.99) - running.quantile_ms(0.99)
+    typical = stopped.typical_ms(0.99) - running.typical_ms(0.99)
     print(f"  added p99, stopped minus running: {difference:+.2f} ms (bar: below {BAR_MS:g})")
+    print(f"  the same of the median second:    {typical:+.2f} ms")
     print(f"  sessions that closed: {closed}")
     print(f"  tokens reported {reported:,}, charged {charged:,}")
-    return difference < BAR_MS and not closed and charged == reported
+    if closed or charged != reported:
+        return 1
+    return judge(difference, max(phase.waited_share for phase in merged))
+
+
+def judge(difference_ms: float, waited: float) -> int:
+    """The exit code for a difference, and for how busy the machine was."""
+    if waited < WAITED_MAX:
+        return 0 if difference_ms < BAR_MS else 1
+    print(
+        f"  not judged: the machine was too busy, the gateway waited for a core for {waited:.1%}"
+        f" of the time (at most {WAITED_MAX:.0%})"
+    )
+    return ExitCode.NOT_NOW
 
 
 def print_row(phase: Phase, base: Phase) -> None:
@@ -180,8 +202,7 @@ def print_row(phase: Phase, base: Phase) -> None:
     typical_ms = [phase.typical_ms(share) for share in shares]
     added_ms = [phase.typical_ms(share) - base.typical_ms(share) for share in shares]
     numbers = "".join(f"{value:>9.2f}" for value in (*all_ms, *typical_ms, *added_ms))
-    waited = phase.waited_s / phase.seconds
-    print(f"  {phase.name:<18}{len(phase.trips):>8,}{numbers}{waited:>8.1%}")
+    print(f"  {phase.name:<18}{len(phase.trips):>8,}{numbers}{phase.waited_share:>8.1%}")
 
 
 @click.command()
@@ -191,8 +212,8 @@ def print_row(phase: Phase, base: Phase) -> None:
 def main(*, sessions: int, seconds: float, rounds: int) -> None:
     """Measure the relay with and without accountd."""
     with cluster_folder() as cluster:
-        is_met = uvloop.run(measure(cluster, sessions=sessions, seconds=seconds, rounds=rounds))
-    sys.exit(0 if is_met else 1)
+        code = uvloop.run(measure(cluster, sessions=sessions, seconds=seconds, rounds=rounds))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -309,7 +309,9 @@ class Spool:
         segment.size = len(data)
         if len(data) >= HEADER_BYTES and not has_header(data, self.producer):
             reading.found.damaged_bytes += HEADER_BYTES  # each record has a check of its own
+        is_readable = False
         for record in read_records(data):
+            is_readable = True
             if isinstance(record, Damage):
                 reading.found.damaged_bytes += record.size
             elif self._is_absurd(record, reading):
@@ -324,6 +326,9 @@ class Spool:
                     self._first_sequence = record.sequence  # what was before it is not known
                 self._place(segment, record.sequence, record.at)
                 reading.seal(record)
+        if not is_readable and len(data) > HEADER_BYTES + len(encode_base(0, 0)):
+            # Its first record was whole once, because others were written behind it.
+            reading.found.damaged_bytes += len(data) - HEADER_BYTES
 
     def _is_absurd(self, record: Record, reading: "_Reading") -> bool:
         """Whether a record's numbers cannot follow what was read before."""

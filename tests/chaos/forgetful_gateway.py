@@ -3,7 +3,7 @@
 The control of the experiment: with resends and adoption off, the same chaos must show loss.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gateway import cli, spool_files
@@ -16,7 +16,7 @@ def stay(outbox: Outbox) -> None:
     outbox._resend_at = None
 
 
-def leave(_root: Path) -> Iterator[FileStore]:
+def leave(_root: Path, _known: Collection[bytes]) -> Iterator[FileStore]:
     """Instead of adopting what killed gateways left."""
     yield from ()
 

@@ -111,7 +111,7 @@ class SpoolMachine(RuleBasedStateMachine):
         sealed = [r.sequence for r in records if isinstance(r, SealedRecord)]
         return (
             max(sealed, default=0) > self.durable
-            or max(sealed, default=0) == len(self.sealed) > 0
+            or max(sealed, default=0) >= (self.synced or len(self.sealed)) > 0
             or max(noted, default=0) >= min(open_numbers, default=self.noted + 1)
         )
 
@@ -198,6 +198,19 @@ def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: in
     # The last one is open, and tells where the numbering stands.
     assert len(store.files) == len(sizes) - min(fitting, default=len(sizes) - 1)
     assert spool.size == sum(map(len, store.files.values()))
+
+
+def test_a_segment_without_any_readable_record_is_damaged() -> None:
+    """Not torn: its first record was whole when the next one was written."""
+    store = MemoryStore()
+    spool = Spool(store, PRODUCER, now=0.0)
+    spool.note(b"response", now=0.0)
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        spool.note(b"another", now=0.0)
+    store.files[1] = store.files[1][:30] + bytes(len(store.files[1]) - 30)
+    recovered = Spool(store, PRODUCER, now=0.0).recovered
+    assert recovered.is_damaged
+    assert list(recovered.unsealed.values()) == [b"another"]
 
 
 def test_an_over_producer_leaves_nothing() -> None:

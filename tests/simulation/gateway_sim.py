@@ -118,9 +118,8 @@ class Gateway(Process):
             self.step()
             watermark = Watermark(name, epoch, through)
             boots = self.world.boot_by_epoch
-            if boots[epoch] >= boots[producer.outbox.epoch]:
-                self.world.oracle.heard(name, through)
-            elif is_answer:  # it would forget what the newer boot does not have
+            is_newest = boots[epoch] >= boots[producer.outbox.epoch]
+            if is_answer and not is_newest:  # it would forget what the newer boot does not have
                 self.world.oracle.broken_rules.append(f"{self.name} believes an older boot")
             try:
                 heard = producer.heard(
@@ -128,6 +127,9 @@ class Gateway(Process):
                 )
             except OSError:
                 continue
+            finally:
+                if is_newest and producer.outbox.epoch == epoch:
+                    self.world.oracle.heard(name, producer.outbox.acknowledged)
             if heard is not Heard.NOTHING_NEW:
                 self.trace(heard.name, producer=name.hex()[:4], epoch=epoch, through=through)
             if heard in (Heard.STALE, Heard.FORGED):
@@ -176,8 +178,16 @@ class Gateway(Process):
         return (
             not self.is_failing
             and all(p.is_settled for p in self._ours())
-            and all(p.is_over for p in self.adopted)
+            and all(p.is_over or self._is_at_odds(p) for p in self.adopted)
         )
+
+    def _is_at_odds(self, producer: Producer) -> bool:
+        """Whether accountd has more of it than its journal: an fsync failed, then the power, and
+
+        what was under way arrived only after the adopter had asked. It never agrees again.
+        """
+        outbox = producer.outbox
+        return outbox.producer in self.world.oracle.torn and not outbox.is_waiting
 
     def kill(self) -> None:
         """SIGKILL: what is in memory is gone, the page cache is not."""
@@ -343,7 +353,8 @@ class Gateway(Process):
                 continue
             if producer.is_over:
                 spool.close(self.clock.wall)
-            self.world.oracle.pruned(producer.outbox.producer, producer.outbox.acknowledged)
+            files = self.stores[spool.producer].folder.files
+            before = len(files)
             try:
                 spool.prune(
                     producer.outbox.acknowledged, now=self.clock.wall,
@@ -351,6 +362,9 @@ class Gateway(Process):
                 )  # fmt: skip
             except OSError:
                 continue
+            finally:  # also when it is killed half-way
+                if len(files) < before and not self.world.is_judged:
+                    self.world.oracle.pruned(spool.producer, producer.outbox.acknowledged)
             if producer is not self.own and producer.is_over and spool.is_empty:
                 self.adopted.remove(producer)
                 self._followed.pop(producer.outbox.producer, None)

@@ -81,8 +81,8 @@ _PATCHES: dict[str, list[Patch]] = {
     "send before seal": [],
     "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],
 }
-# Found in a review, and hard to notice: they need a power failure, a failed fsync, retention that
-# is short, or an answer that is late.
+# Found in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
+# or an answer that is late.
 #
 # Two others of that review are not here, because no money hangs on them:
 # * "highest end counts": where an end marker stands is for the audit alone. Nothing is applied,

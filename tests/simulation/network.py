@@ -39,10 +39,10 @@ class Connection:
             return
         self.is_open = False
         rng = self.clock.rng
-        late = [frames for frames in self._under_way if rng.random() < 0.7]
+        late = [frames for frames in self._under_way if rng.random() < 0.6]
         self._under_way = []
-        if late and rng.random() < 0.5:
-            self.clock.at(rng.random() * 4, None, self._straggle, late)
+        if late and rng.random() < 0.7:
+            self.clock.at(rng.random() * rng.choice((0.5, 4)), None, self._straggle, late)
         self.gateway.disconnected(self)
 
     def _deliver(self) -> None:

@@ -181,10 +181,14 @@ class Oracle:
 
     def _wrong_windows(self, world: "World") -> list[str]:
         found = []
+        lost = {producer for producer, _ in _kept(world.db.rejections).lost}
         for producer, (through, ahead, ended_at) in world.db.stored.items():
-            is_ended = producer in self.ended or producer in self.torn
-            is_lost_for_good = is_ended and producer in self.gone
-            if producer in self.volatile or world.is_cloned or is_lost_for_good:
+            was_lost = bool(world.restores) and producer in self.ended
+            # One power failure took all its messages, and a second one the end that was said for
+            # it: what is left looks like a journal whose end was pruned.
+            was_cut = producer in self.cut and producer in lost
+            is_lost_for_good = producer in self.gone and (was_lost or was_cut)
+            if producer in self.volatile | self.torn or world.is_cloned or is_lost_for_good:
                 continue
             # The end marker in a damaged journal may have been lost, and said again.
             is_complete = ended_at == through or (producer in self.damaged and ended_at is not None)
