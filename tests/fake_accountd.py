@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import zmq
+from harness import eventually
 
 from shared import transport
+from shared.errors import AlreadyRunningError
 from shared.wire import (
     Envelope,
     Reply,
@@ -112,8 +114,16 @@ class FakeAccountd:
     def _bind(self, kind: int, name: str) -> Any:
         socket = self._context.socket(kind)
         transport.configure(socket)
-        transport.bind(socket, self._env[f"ACCOUNTD_{name}_ENDPOINT"])
+        eventually(lambda: self._is_bound(socket, self._env[f"ACCOUNTD_{name}_ENDPOINT"]))
         return socket
+
+    @staticmethod
+    def _is_bound(socket: Any, endpoint: str) -> bool:
+        try:
+            transport.bind(socket, endpoint)
+        except AlreadyRunningError:  # ZeroMQ closes the previous socket in a thread of its own
+            return False
+        return True
 
 
 @contextmanager
