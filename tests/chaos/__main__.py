@@ -7,6 +7,8 @@ import click
 
 from tests.chaos.run import Plan, chaos
 
+RESTORES_PER_KILL = 0.06
+
 
 @click.command()
 @click.option("--kills", default=100, show_default=True, help="Processes to kill.")
@@ -18,6 +20,7 @@ def main(*, kills: int, seed: int | None, clients: int, control: bool) -> None:
     plan = Plan(
         seed=secrets.randbits(32) if seed is None else seed,
         kills=kills, clients=clients, has_resends=not control,
+        restores=0 if control else round(kills * RESTORES_PER_KILL),
     )  # fmt: skip
     report = chaos(plan, say=lambda line: click.echo(line, err=True))
     click.echo(report.table())

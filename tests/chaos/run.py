@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from accountd.client import call
@@ -32,6 +33,7 @@ class Plan:
 
     seed: int
     kills: int = 100
+    restores: int = 0  # of an older copy of the database, at random moments
     gateways: int = 3
     clients: int = 40
     accounts: int = 60
@@ -55,6 +57,7 @@ class Report:
     accountd_kills: int = 0
     gateway_kills: int = 0
     stops: int = 0
+    restores: int = 0
     duplicates: int = 0
     adopted: int = 0
     seconds: float = 0.0
@@ -93,6 +96,7 @@ class Report:
             ("charged", f"{v.charged:,}"),
             ("kills", f"{self.accountd_kills} accountd, {self.gateway_kills} gateways"),
             ("stops", f"{self.stops}"),
+            ("restores", f"{self.restores}"),
             ("duplicates refused", f"{self.duplicates:,}"),
             ("spools adopted", f"{self.adopted}"),
             ("estimates", f"{v.estimated}"),
@@ -122,7 +126,9 @@ class Run:
         self._accountd = accountd_place(cluster, group=plan.group, pause_s=plan.accountd_pause_s)
         self._gateways = gateway_places(cluster, plan.gateways, script=script)
         self._returns: set[asyncio.Task[None]] = set()
-        self.accountd_kills = self.gateway_kills = self.stops = 0
+        self.accountd_kills = self.gateway_kills = self.stops = self.restores = 0
+        self._database = Path(cluster.env["DB_PATH"])
+        self._copy: bytes | None = None
 
     @property
     def kills(self) -> int:
@@ -137,6 +143,10 @@ class Run:
         for account in accounts:
             accounts[account] = await asyncio.to_thread(self._create, account)
         await asyncio.gather(*(gateway.start() for gateway in self._gateways))
+        if self._plan.restores:
+            assert await self._accountd.finish() == 0
+            self._copy = self._database.read_bytes()
+            await self._accountd.start()
         crowd = Crowd(
             list(accounts.values()), lambda: doors(self._gateways),
             self._chance, self._plan.client_pause_s,
@@ -164,7 +174,8 @@ class Run:
 
     async def _torment(self, crowd: Crowd) -> None:
         said = 0
-        while self.kills < self._plan.kills:
+        plan = self._plan
+        while self.kills < plan.kills or self.restores < plan.restores:
             await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.fault_pause_s))
             targets = [self._accountd, *(self._gateways if self._plan.kills_gateways else [])]
             up = [place for place in targets if place.is_up]
@@ -172,7 +183,12 @@ class Run:
                 continue
             # accountd is one of many, and the one that matters most.
             victim = self._accountd if self._accountd.is_up and self._flip(0.55) else None
-            await self._hurt(victim or self._chance.choice(up))
+            # Spread over the run: each in the middle of its share of the kills.
+            is_due = self.kills * plan.restores >= (self.restores + 0.5) * plan.kills
+            if is_due and self.restores < plan.restores and self._accountd.is_up:
+                await self._restore()
+            else:
+                await self._hurt(victim or self._chance.choice(up))
             if self.kills >= said + 10:
                 said = self.kills
                 self._say(f"kills {self.kills:>4}  responses received {len(crowd.received):,}")
@@ -196,6 +212,18 @@ class Run:
         is_long = victim is not self._accountd and self._flip(0.25)
         away_s = self._chance.uniform(4, 9) if is_long else self._chance.uniform(0, 1.5)
         self._later(away_s, victim.start())
+
+    async def _restore(self) -> None:
+        """accountd gets an older copy of its database; the copy for the next time is made here.
+
+        The accounts are in the first copy: it is made when they have been created.
+        """
+        assert await self._accountd.finish() == 0
+        older, self._copy = self._copy, await asyncio.to_thread(self._database.read_bytes)
+        assert older is not None
+        await asyncio.to_thread(self._database.write_bytes, older)
+        self.restores += 1
+        await self._accountd.start()
 
     async def _go_on(self, place: Place) -> None:
         place.go_on()
@@ -259,6 +287,7 @@ class Run:
             accountd_kills=self.accountd_kills,
             gateway_kills=self.gateway_kills,
             stops=self.stops,
+            restores=self.restores,
             duplicates=sum(map(int, re.findall(r"duplicates=(\d+)", self._accountd.logs()))),
             adopted=len(set(re.findall(r'"spool adopted".* producer=(\w+)', log))),
             audit=audit,

@@ -15,13 +15,14 @@ UNDER_LAG = replace(SHORT, kills=4, kills_gateways=False, accountd_pause_s=0.25)
 
 @pytest.mark.timeout(180)
 def test_nothing_is_lost_or_doubled_whoever_dies() -> None:
-    """Ten kills and some stops of accountd and three gateways under load."""
-    report = chaos(replace(SHORT, seed=secrets.randbits(32)))
+    """Ten kills, some stops and a restored database under load, and three gateways."""
+    report = chaos(replace(SHORT, seed=secrets.randbits(32), restores=1))
     print(report.table())
     assert report.verdict.lost == []
     assert report.verdict.doubled == []
     assert report.is_clean
     assert report.accountd_kills + report.gateway_kills >= 10
+    assert report.restores == 1
     assert report.verdict.charged > 100
 
 
