@@ -30,7 +30,7 @@ logs: $(STAMP) ## Follow the logs of the local cluster
 	@$(BIN)/python -m deploy.cluster logs
 
 test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
