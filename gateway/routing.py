@@ -23,15 +23,16 @@ from shared.wire import ID_CHARS_MAX
 SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-# Parameters that name what a realtime connection is for (OpenAI: exactly one of them; Azure's
-# preview path calls the model a deployment).
-_SUBJECTS: Final = ("model", "deployment", "call_id", "intent")
+# What else than a model a realtime connection can be for (OpenAI: exactly one of them).
+_OTHER_SUBJECTS: Final = ("call_id", "intent")
+_MODEL_NAMES: Final = ("model", "deployment")
 _DEFAULT_MODEL: Final = "gpt-realtime"
 _LIVE_MODEL: Final = "gpt-live"  # GPT-Live names its model in its first message
 
 REALTIME: Final = "/realtime"
 LIVE: Final = "/live/sessions"
-AZURE_PATHS: Final = ("/openai/v1/realtime", "/openai/realtime")
+_AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
+AZURE_PATHS: Final = ("/openai/v1/realtime", _AZURE_PREVIEW)
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
     r"\.GenerativeService\.BidiGenerateContent(Constrained)?$"
@@ -73,17 +74,21 @@ def route(
     found = _route_of(path, values)
     if isinstance(found, Refusal):
         return found
-    query = _forwarded(raw_query)
-    if path == "/" and found.needs_subject and not _subject(values):
+    subject = "deployment" if found.path == _AZURE_PREVIEW else "model"
+    query = _forwarded(raw_query, subject)
+    has_subject = any(values.get(name) for name in (subject, *_OTHER_SUBJECTS))
+    if path == "/" and found.needs_subject and not has_subject:
         # The original system knew one model and no parameter for it.
         values["model"] = _DEFAULT_MODEL
         query = f"{query}&model={_DEFAULT_MODEL}".lstrip("&")
-    if found.needs_subject and not _subject(values):
-        return bad_request("found no model; expected /v1/realtime?model=…", code="missing_model")
+    elif found.needs_subject and not has_subject:
+        expected = f"expected {found.path}?{subject}=…"
+        return bad_request(f"found no {subject}; {expected}", code="missing_model")
     named = values.get(SESSION_PARAMETER) or next(iter(headers.get_all(SESSION_HEADER)), None)
     if named is not None and _SESSION_ID.fullmatch(named) is None:
         return bad_request("session id: expected 1 to 128 printable ASCII characters")
-    model = values.get("model") or values.get("deployment") or ""
+    # Of a call that there is already nobody here knows the model, whatever the parameter says.
+    model = "" if values.get("call_id") else values.get(subject, "")
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
     session_id = named or f"sess_{secrets.token_hex(12)}"
@@ -165,16 +170,21 @@ def _resolve(
     return replace(target, provider=provider, path=path)
 
 
-def _subject(values: dict[str, str]) -> bool:
-    return any(values.get(name) for name in _SUBJECTS)
+def _forwarded(raw_query: str, subject: str) -> str:
+    """The query without the parameters that are the gateway's; the rest keeps its spelling.
 
-
-def _forwarded(raw_query: str) -> str:
-    """The query without the parameters that are the gateway's; the rest keeps its spelling."""
-    kept = []
+    Only one parameter names the model, the one that was looked at: of several the provider might
+    take another one.
+    """
+    kept: list[str] = []
+    has_subject = False
     for pair in raw_query.split("&"):
-        name = unquote_plus(pair.partition("=")[0])
+        raw_name, _, value = pair.partition("=")
+        name = unquote_plus(raw_name)
         is_ours = name.startswith("rs_") or name in KEY_PARAMETERS or name == "provider"
-        if pair and not is_ours:
+        if name == subject and not has_subject:
+            has_subject = True
+            kept.append(f"{name}={value}")
+        elif pair and not is_ours and name not in _MODEL_NAMES:
             kept.append(pair)
     return "&".join(kept)

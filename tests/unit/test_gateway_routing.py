@@ -90,6 +90,25 @@ def test_routes_and_passes_the_query_on(
     assert (found.provider, found.path, found.model, found.query) == expected
 
 
+ONE_MODEL = [
+    # Whichever the provider would take, only the model that was checked goes on.
+    ("/v1/realtime?model=a&model=b", "a", "model=a"),
+    ("/v1/realtime?%6dodel=a&model=b", "a", "model=a"),
+    ("/v1/realtime?deployment=b&model=a", "a", "model=a"),
+    ("/openai/v1/realtime?model=a&deployment=b", "a", "model=a"),
+    ("/openai/realtime?model=b&deployment=a&x=1", "a", "deployment=a&x=1"),
+    ("/v1/realtime?call_id=c&model=a", "", "call_id=c&model=a"),
+]
+
+
+@pytest.mark.parametrize(("target", "model", "query"), ONE_MODEL)
+def test_only_the_model_that_was_looked_at_goes_on(target: str, model: str, query: str) -> None:
+    """A second name for the model would get round what an account may use."""
+    found = understood(target)
+    assert isinstance(found, Target)
+    assert (found.model, found.query) == (model, query)
+
+
 MAPPED = [
     ("/v1/realtime?x=1&model=acme&y", "grok voice/1", "x=1&model=grok%20voice%2F1&y"),
     ("/v1/realtime?model=ours", "ours", "model=ours"),
@@ -179,6 +198,8 @@ REFUSED = [
     (GEMINI.format("v2"), 404, "not_found"),
     ("/v1/realtime", 400, "missing_model"),
     ("/v1/realtime?model=", 400, "missing_model"),
+    ("/v1/realtime?deployment=d", 400, "missing_model"),
+    ("/openai/realtime?model=d", 400, "missing_model"),
     (f"/v1/realtime?model={'m' * 257}", 400, "bad_request"),
     (f"/v1/realtime?model=m&rs_sessid={'s' * 129}", 400, "bad_request"),
     ("/v1/realtime?model=m&rs_sessid=a%0ab", 400, "bad_request"),
