@@ -336,7 +336,11 @@ class World:
         ]
 
     def _forget_all(self) -> None:
-        """Two days later nothing is left but the open journal of the gateway that runs."""
+        """Days later nothing is left but the end of the journal of the gateway that runs.
+
+        That is the segment with its last seal, which tells where the numbering stands, and what
+        was opened behind it.
+        """
         self.is_judged = True
         if self.is_cloned:
             return
@@ -348,10 +352,12 @@ class World:
             for folder in host.disk.folders.values():
                 if folder.producer in self.oracle.torn:
                     continue
-                if folder.producer != gateway.own.outbox.producer or len(folder.files) > 1:
-                    raise WrongWorldError(
-                        f"{folder.producer.hex()[:4]} still holds {list(folder.files)}"
-                    )
+                if folder.producer != gateway.own.outbox.producer:
+                    stale = list(folder.files)
+                else:
+                    stale = _before_the_last_seal(gateway.own.spool)
+                if stale:
+                    raise WrongWorldError(f"{folder.producer.hex()[:4]} still holds {stale}")
 
     @contextlib.contextmanager
     def _bounds(self) -> Iterator[None]:
@@ -515,3 +521,10 @@ class World:
 
 
 assert WALL_S > DAY_S
+
+
+def _before_the_last_seal(journal: spool.Spool | None) -> list[int]:
+    """Segments that a running gateway's journal has no use for any more."""
+    if journal is None:
+        return []
+    return [s.number for s in journal._segments if 0 < s.last_sequence < journal.sealed_through]
