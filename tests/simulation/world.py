@@ -338,8 +338,8 @@ class World:
     def _forget_all(self) -> None:
         """Days later nothing is left but the end of the journal of the gateway that runs.
 
-        That is the segment with its last seal, which tells where the numbering stands, and what
-        was opened behind it.
+        That is the segment with its last seal, which tells where the numbering stands, what was
+        opened behind it, and what holds responses of batches that are still open.
         """
         self.is_judged = True
         if self.is_cloned:
@@ -527,4 +527,9 @@ def _before_the_last_seal(journal: spool.Spool | None) -> list[int]:
     """Segments that a running gateway's journal has no use for any more."""
     if journal is None:
         return []
-    return [s.number for s in journal._segments if 0 < s.last_sequence < journal.sealed_through]
+    open_from = min(journal._open_numbers, default=journal._last_number + 1)
+    return [
+        segment.number
+        for segment in journal._segments
+        if 0 < segment.last_sequence < journal.sealed_through and segment.last_number < open_from
+    ]
