@@ -164,6 +164,7 @@ class World:
         self.has_faults = True
         self.is_partitioned = False
         self.is_judged = False
+        self.is_calm = False
         self.gateways_started = 0
         self.restores = 0
         self.host_of: dict[str, Host] = {}
@@ -271,6 +272,7 @@ class World:
     def _calm(self) -> None:
         """No more trouble: what was broken is mended."""
         self.clock.trace("world", "calm")
+        self.is_calm = True
         self.has_faults = self.is_partitioned = False
         self.clock.fuse_steps = FOREVER
         self.clock.light_fuse()
@@ -374,6 +376,8 @@ class World:
     def _respond(self, number: int) -> None:
         rng = self.clock.rng
         able = [(h, g) for h in self.hosts for g in h.living if not g.is_stopping]
+        if self.is_calm:  # its caller has waited for a gateway until the day was over
+            return
         if not able:
             self.clock.at(0.3, None, self._respond, number)
             return
