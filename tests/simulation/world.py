@@ -485,7 +485,9 @@ class World:
     def _restore(self) -> None:
         rng = self.clock.rng
         self._restores_from = rng.choice(self._backups)
-        if rng.random() < 0.4:
+        # With a clock that went back a late word of the boot before is believed until the next
+        # answer. What it calls durable may be pruned only where retention is a matter of seconds.
+        if rng.random() < 0.4 and not self.is_retention_short:
             self._clock_offset_s -= rng.random() * 20
         if self.accountd is not None:
             self.accountd.kill()
