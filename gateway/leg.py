@@ -30,10 +30,14 @@ _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a leg ended: the peer's close code and reason, or 1006 and ours."""
+    """How a leg ended: the peer's close code and reason, or 1006 and ours.
+
+    ``is_refused`` says that the peer broke the protocol, and that the code is ours.
+    """
 
     code: int
     reason: str
+    is_refused: bool = False
 
 
 class Sink(Protocol):
@@ -219,7 +223,7 @@ class Leg(asyncio.Protocol):
         if violation is not None and not self._has_ended:
             self._protocol.fail(violation.close_code, violation.reason)
             self._flush()
-            self._end(Ended(violation.close_code, violation.reason))
+            self._end(Ended(violation.close_code, violation.reason, is_refused=True))
 
     def _receive_mixed(self, frames: Sequence[Frame]) -> None:
         data_frames: list[Frame] = []

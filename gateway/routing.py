@@ -94,7 +94,8 @@ def route(
     session_id = named or f"sess_{secrets.token_hex(12)}"
     wanted = Target(found.provider, model, session_id, found.path, query)
     if found.path == LIVE:
-        wanted = replace(wanted, model=model or _LIVE_MODEL)
+        # Its first message names the model; the URL's parameter would only get round the check.
+        wanted = replace(wanted, model=_LIVE_MODEL)
     elif not found.needs_subject:
         return _resolve(replace(wanted, model=None), values.get("provider", ""), table, providers)
     return _resolve(wanted, values.get("provider", ""), table, providers)
@@ -155,11 +156,18 @@ def _resolve(
     by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if model.startswith(prefix)), "")
     # A model's name only decides where the path leaves it open.
     by_name = by_model if target.path == REALTIME else ""
+    if known is not None and wanted and wanted.lower() != known.provider:
+        message = (
+            f"found provider={wanted[:32]!r}, but the model {model[:80]!r} is {known.provider}'s"
+        )
+        return bad_request(message, code="provider_conflict")
     provider = wanted.lower() or (known.provider if known else "") or by_name or target.provider
     if provider not in providers:
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"
         return not_found(message, code="provider_not_found")
+    if target.path == LIVE and provider != target.provider:
+        return not_found(f"{provider} has no such sessions", code="provider_not_found")
     is_family = provider in _OPENAI_FAMILY
     if is_family is not (target.provider in _OPENAI_FAMILY):
         message = f"{provider} does not speak the protocol of this path; {_EXPECTED}"

@@ -143,7 +143,7 @@ class Session:
         client = self._client
         if client is not None and self.state is State.RELAYING:
             self._log.info("provider left", code=ended.code, reason=ended.reason)
-            if ended.code in (ABNORMAL, 1002, 1009):
+            if ended.code == ABNORMAL or ended.is_refused:
                 self._fail_client("provider_connection_lost", "The provider's connection broke.")
             else:
                 client.sink = Nobody()

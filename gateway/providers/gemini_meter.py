@@ -116,7 +116,10 @@ class GeminiMeter:
         if any(needle in text for needle in _NEEDLES):
             return self._read(message[start:])
         if not self._has_begun and _BEGINS.search(text) is not None:
+            # A report that came between the turns is a record of its own.
+            between = None if self._snapshot is None else self._commit()
             self._has_begun = True
+            return between
         return None
 
     def observe_client(self, frame: Frame) -> None:

@@ -149,8 +149,14 @@ async def test_a_model_that_an_account_may_not_use() -> None:
 
 
 CLOSES = [
-    (1000, "bye"), (1001, "Your session hit the maximum duration of 60 minutes."), (1007, "setup"),
-    (1008, "model not found"), (1011, "Deadline expired"), (3000, "invalid_api_key"),
+    (1000, "bye"),
+    (1001, "Your session hit the maximum duration of 60 minutes."),
+    (1002, "its own view of the protocol"),
+    (1007, "setup"),
+    (1008, "model not found"),
+    (1009, "too big for it"),
+    (1011, "Deadline expired"),
+    (3000, "invalid_api_key"),
     (4000, "beta_api_shape_disabled"),
 ]  # fmt: skip
 

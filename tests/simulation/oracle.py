@@ -186,7 +186,8 @@ class Oracle:
             was_lost = bool(world.restores) and producer in self.ended
             # One power failure took all its messages, and a second one the end that was said for
             # it: what is left looks like a journal whose end was pruned.
-            was_cut = producer in self.cut and producer in lost
+            # So does one that was sent after an fsync had failed, and then lost its power.
+            was_cut = producer in self.cut and (producer in lost or world.plan.sync_errors > 0)
             is_lost_for_good = producer in self.gone and (was_lost or was_cut)
             if producer in self.volatile | self.torn or world.is_cloned or is_lost_for_good:
                 continue

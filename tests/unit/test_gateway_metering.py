@@ -8,6 +8,7 @@ import pytest
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
+from gateway.providers.gemini_meter import GeminiMeter
 from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
@@ -191,3 +192,24 @@ def test_fragments_are_joined_and_pings_do_not_count() -> None:
     found = watch.observe(Frame(0, True, 2, b"\x80\x00" + whole[40:]))
     assert isinstance(found, Metered)
     assert found.usage.total_tokens == 9
+
+
+def test_a_report_between_two_gemini_turns_is_a_record_of_its_own() -> None:
+    """It is neither taken for the turn before nor overwritten by the one after."""
+    watch = GeminiMeter(model="gemini")
+
+    def say(**message: object) -> Frame:
+        payload = json.dumps(message, indent=2).encode()
+        return Frame(2, True, 2, b"\x82\x00" + payload)
+
+    def usage(prompt: int) -> dict[str, int]:
+        return {"promptTokenCount": prompt, "responseTokenCount": 20}
+
+    turn = {"serverContent": {"modelTurn": {"parts": []}}}
+    end = {"serverContent": {"turnComplete": True}}
+    messages = [
+        turn, {**end, "usageMetadata": usage(100)}, {"usageMetadata": usage(220)},
+        turn, {**end, "usageMetadata": usage(310)},
+    ]  # fmt: skip
+    found = [x for m in messages if isinstance(x := watch.observe(say(**m)), Metered)]
+    assert [x.usage.total_tokens for x in found] == [120, 240, 330]

@@ -53,6 +53,10 @@ ROUTES = [
     ("/?rs_key=k&rs_sessid=s&model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=m#part", ("openai", "/realtime", "m", "model=m")),
     ("/v1/live/sessions", ("openai", "/live/sessions", "gpt-live", "")),
+    (
+        "/v1/live/sessions?model=gpt-realtime",
+        ("openai", "/live/sessions", "gpt-live", "model=gpt-realtime"),
+    ),
     ("/openai/v1/realtime?model=d", ("azure", "/openai/v1/realtime", "d", "model=d")),
     (
         "/t/x/openai/realtime?api-version=v&deployment=d",
@@ -198,6 +202,8 @@ REFUSED = [
     (GEMINI.format("v2"), 404, "not_found"),
     ("/v1/realtime", 400, "missing_model"),
     ("/v1/realtime?model=", 400, "missing_model"),
+    ("/v1/realtime?model=acme&provider=openai", 400, "provider_conflict"),
+    ("/v1/live/sessions?provider=azure", 404, "provider_not_found"),
     ("/v1/realtime?deployment=d", 400, "missing_model"),
     ("/openai/realtime?model=d", 400, "missing_model"),
     (f"/v1/realtime?model={'m' * 257}", 400, "bad_request"),
