@@ -181,6 +181,19 @@ def read_map(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
+def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
+    """What was relayed and never reported: so many tokens of audio, within what is charged."""
+    most = TOKENS_PER_RESPONSE_MAX // 2
+    tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
+    return Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        total_tokens=tokens_in + tokens_out,
+        input_audio_tokens=tokens_in,
+        output_audio_tokens=tokens_out,
+    )
+
+
 def check_total(usage: Usage) -> Usage:
     """``usage``, unless no provider can mean it. Raises ``UnreadableUsageError``."""
     if usage.total_tokens > TOKENS_PER_RESPONSE_MAX:

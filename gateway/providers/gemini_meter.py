@@ -31,6 +31,7 @@ from gateway.metering import (
     Unreadable,
     UnreadableUsageError,
     as_json,
+    audio_estimate,
     check_total,
     clean_text,
     read_count,
@@ -239,15 +240,9 @@ class GeminiMeter:
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio; text counts nothing."""
-        most = TOKENS_PER_RESPONSE_MAX // 2
-        tokens_in = min(self._audio_bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S, most)
-        tokens_out = min(self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S, most)
-        return Usage(
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            total_tokens=tokens_in + tokens_out,
-            input_audio_tokens=tokens_in,
-            output_audio_tokens=tokens_out,
+        return audio_estimate(
+            self._audio_bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+            self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )
 
 

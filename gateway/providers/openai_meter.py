@@ -31,6 +31,7 @@ from gateway.metering import (
     Unreadable,
     UnreadableUsageError,
     as_json,
+    audio_estimate,
     check_total,
     clean_text,
     read_count,
@@ -39,7 +40,7 @@ from gateway.metering import (
     read_object,
     unknown_parts,
 )
-from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
@@ -345,16 +346,9 @@ class OpenAIMeter:
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio, taken for PCM16 at 24 kHz; text counts nothing."""
-        most = TOKENS_PER_RESPONSE_MAX // 2
-        tokens_in = self._audio_bytes_in * _INPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
-        tokens_out = self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S
-        tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
-        return Usage(
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            total_tokens=tokens_in + tokens_out,
-            input_audio_tokens=tokens_in,
-            output_audio_tokens=tokens_out,
+        return audio_estimate(
+            self._audio_bytes_in * _INPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )
 
 

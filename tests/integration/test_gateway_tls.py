@@ -139,7 +139,8 @@ async def test_plain_and_secure_clients_share_a_gateway(
         connect(f"{wss(secure)}{QUERY}{key}", ssl=pem.trusting(), max_size=None) as safe,
         talk(secure.url, key) as plain,
     ):
-        await asyncio.gather(respond(safe), plain.respond())
+        response, _ = await asyncio.gather(respond(safe), plain.respond())
+    assert response["status"] == "completed"
 
 
 async def test_long_audio_both_ways_byte_for_byte(secure: Cluster, pem: Pem, key: str) -> None:
