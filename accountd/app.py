@@ -57,12 +57,12 @@ class Daemon:
     ) -> None:
         self._ledger = ledger
         self._accounts = Accounts()
-        self._rpc = Rpc(self._accounts, ledger, quarantine, epoch=epoch)
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
-        self._events = self._bind(zmq.PUB, config.events_endpoint)
-        self._announcer = Announcer(self._events, epoch=epoch)
+        self._events = self._bind(zmq.XPUB, config.events_endpoint)
+        self._announcer = Announcer(self._events, epoch=epoch, read_balances=ledger.balances)
+        self._rpc = Rpc(self._accounts, ledger, quarantine, self._announcer, epoch=epoch)
         self._group: list[list[bytes]] = []
         self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
@@ -114,6 +114,11 @@ class Daemon:
                     "1 while usage cannot be written (disk full, database locked).",
                     lambda: int(self._trouble is not None),
                 ),
+                Metric(
+                    "rts_accountd_live_accounts", "gauge",
+                    "Accounts whose balance gateways listen for.",
+                    lambda: self._announcer.accounts,
+                ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
             ]
         )  # fmt: skip
@@ -133,6 +138,8 @@ class Daemon:
             self._announcer.repeat(now=time.monotonic())
             self._serve()
             self._answer_reports()
+            self._announcer.receive()
+            self._announcer.announce_changed()
             self._write_last_used()
         self._drain()
 
@@ -147,7 +154,7 @@ class Daemon:
     def _poll(self, wakeup: int) -> set[Any]:
         """Wait until there is something to do, and return what became readable."""
         poller = zmq.Poller()
-        for source in (self._requests, wakeup, self._rpc.wakeup):
+        for source in (self._requests, self._events, wakeup, self._rpc.wakeup):
             poller.register(source, zmq.POLLIN)
         now, wait_s = time.monotonic(), POLL_S
         if self.holds_usage:  # a held group comes first: what waits behind it must not wake us
@@ -182,7 +189,7 @@ class Daemon:
             log.info("usage is applied again", was=self._trouble.value)
             self._trouble = None
         self._group = []
-        self._announcer.announce(decision.watermarks, now=time.monotonic())
+        self._announcer.announce(decision, now=time.monotonic())
         self._count(decision)
         _report(decision)
 

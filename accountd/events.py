@@ -1,16 +1,31 @@
-"""Announces on PUB what is durable: the watermark of each producer, under its own topic.
+"""Announces on PUB what is durable, and what accounts have left, each under its own topic.
 
 Called by the daemon's loop, after a COMMIT has returned and never before. A lost announcement is
-harmless, because watermarks are cumulative and those of recent producers are repeated.
+harmless: watermarks are cumulative and those of recent producers are repeated, balances are whole,
+and a gateway asks for what it misses.
+
+The socket is an XPUB, which says who listens: a balance is announced to a gateway as soon as it
+subscribes, and again to all of them when their number changes, because each spends its share.
 """
 
 import contextlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import zmq
 
-from shared.wire import Watermark, encode_watermark
+from accountd.ingest import Balance as Buckets
+from accountd.ingest import Decision
+from shared.announcements import (
+    AHEAD_MAX,
+    Applied,
+    Balance,
+    Watermark,
+    account_of_topic,
+    encode_balance,
+    encode_watermark,
+)
 
 # A gateway that missed an announcement learns it half a second later, before it sends again.
 REPEAT_S: Final = 0.5
@@ -18,26 +33,46 @@ REPEAT_S: Final = 0.5
 RECENT_S: Final = 60.0
 # Far more gateways than one accountd serves; a round of repetitions then costs about 10 ms.
 RECENT_PRODUCERS_MAX: Final = 4_096
+# Subscriptions read, and balances announced on request, in one turn of the loop: after a restart
+# every account is subscribed anew, and usage must not wait for all of them.
+PER_TURN_MAX: Final = 1_000
+
+ReadBalances = Callable[[Iterable[str]], Mapping[str, Buckets]]
 
 
 class Announcer:
-    """Publishes watermarks, and repeats those of recent producers. ``now`` is any clock in s."""
+    """Publishes watermarks and balances. ``now`` is any clock in s."""
 
-    def __init__(self, socket: "zmq.Socket[Any]", *, epoch: int) -> None:
+    def __init__(
+        self, socket: "zmq.Socket[Any]", *, epoch: int, read_balances: ReadBalances
+    ) -> None:
+        """``socket`` is an XPUB; ``read_balances`` reads what is committed."""
         self._socket = socket
         self._epoch = epoch
+        self._read_balances = read_balances
         # producer -> (watermark, when it was heard of), the longest silent first
         self._recent: dict[bytes, tuple[int, float]] = {}
         self._repeat_at = 0.0
+        self._revision = 0
+        self._listeners: dict[str, int] = {}
+        self._changed: dict[str, None] = {}  # accounts to announce, in order
 
-    def announce(self, watermarks: Mapping[bytes, int], *, now: float) -> None:
-        """Publish what a group has made durable."""
+    @property
+    def accounts(self) -> int:
+        """Accounts that gateways listen for."""
+        return len(self._listeners)
+
+    # --- usage ------------------------------------------------------------------------------------
+
+    def announce(self, decision: Decision, *, now: float) -> None:
+        """Publish what a group has made durable: its balances first, then its watermarks."""
+        self._announce_charged(decision)
         if not self._recent:
             self._repeat_at = now + REPEAT_S
-        for producer, applied_through in watermarks.items():
+        for producer, applied_through in decision.watermarks.items():
             self._recent.pop(producer, None)
             self._recent[producer] = (applied_through, now)
-            self._publish(producer, applied_through)
+            self._publish_watermark(producer, applied_through)
         while len(self._recent) > RECENT_PRODUCERS_MAX:
             del self._recent[next(iter(self._recent))]
 
@@ -50,14 +85,89 @@ class Announcer:
         for producer in silent:
             del self._recent[producer]
         for producer, (applied_through, _) in self._recent.items():
-            self._publish(producer, applied_through)
+            self._publish_watermark(producer, applied_through)
 
     def wait_s(self, *, now: float) -> float | None:
-        """How long until the next repetition; None when nobody is recent."""
+        """How long until there is something to publish; None when there is nothing."""
+        if self._changed:
+            return 0.0
         return max(0.0, self._repeat_at - now) if self._recent else None
 
-    def _publish(self, producer: bytes, applied_through: int) -> None:
-        # PUB drops for a subscriber that does not read; the repetition reaches it later.
+    # --- balances ---------------------------------------------------------------------------------
+
+    def changed(self, accounts: Iterable[str]) -> None:
+        """Balances of these accounts were changed by requests."""
+        self._changed.update(dict.fromkeys(accounts))
+
+    def receive(self) -> None:
+        """Read who subscribes and who is gone."""
         with contextlib.suppress(zmq.Again):
-            frames = encode_watermark(Watermark(producer, self._epoch, applied_through))
+            for _ in range(PER_TURN_MAX):
+                self._note(self._socket.recv(zmq.DONTWAIT))
+
+    def announce_changed(self) -> None:
+        """Publish the balances that requests have changed, and those of new listeners."""
+        if not self._changed:
+            return
+        names = list(itertools.islice(self._changed, PER_TURN_MAX))
+        for name in names:
+            del self._changed[name]
+        balances = self._read_balances(name for name in names if name in self._listeners)
+        for name, buckets in balances.items():
+            self._publish_balance(name, buckets, {})
+
+    def balances(self, accounts: Iterable[str], applied: Mapping[bytes, Applied]) -> list[Balance]:
+        """The balances as they would be announced now, for a gateway that does not hear."""
+        read = self._read_balances(accounts)
+        return [self._balance(name, buckets, applied) for name, buckets in read.items()]
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _note(self, subscription: bytes) -> None:
+        account = account_of_topic(subscription[1:])
+        if account is None:
+            return
+        listeners = self._listeners.get(account, 0) + (1 if subscription[0] else -1)
+        if listeners > 0:
+            self._listeners[account] = listeners
+            self._changed[account] = None
+        else:
+            self._listeners.pop(account, None)
+
+    def _announce_charged(self, decision: Decision) -> None:
+        heard = {name: b for name, b in decision.balances.items() if name in self._listeners}
+        if not heard:
+            return
+        applied = {p: applied_of(w.applied_through, w.ahead) for p, w in decision.windows.items()}
+        producers: dict[str, dict[bytes, Applied]] = {}
+        for charge in decision.charges:
+            account = charge.batch.account_id
+            if account in heard and charge.producer is not None:
+                producers.setdefault(account, {})[charge.producer] = applied[charge.producer]
+        for name, buckets in heard.items():
+            self._publish_balance(name, buckets, producers.get(name, {}))
+
+    def _balance(self, account: str, buckets: Buckets, applied: Mapping[bytes, Applied]) -> Balance:
+        self._revision += 1
+        return Balance(
+            account, self._epoch, self._revision, buckets.topup, buckets.tokens,
+            gateways=max(1, self._listeners.get(account, 0)), applied=applied,
+        )  # fmt: skip
+
+    def _publish_balance(
+        self, account: str, buckets: Buckets, applied: Mapping[bytes, Applied]
+    ) -> None:
+        self._publish(encode_balance(self._balance(account, buckets, applied)))
+
+    def _publish_watermark(self, producer: bytes, applied_through: int) -> None:
+        self._publish(encode_watermark(Watermark(producer, self._epoch, applied_through)))
+
+    def _publish(self, frames: list[bytes]) -> None:
+        # Dropped for a subscriber that does not read; it asks, or hears the next one.
+        with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(frames, zmq.DONTWAIT)
+
+
+def applied_of(through: int, ahead: Iterable[int]) -> Applied:
+    """How far a producer was applied, as it is announced: the lowest ``AHEAD_MAX`` beyond."""
+    return Applied(through, frozenset(sorted(ahead)[:AHEAD_MAX]))

@@ -101,6 +101,14 @@ class Ledger:
             found.append(row[0] if row else 0)
         return found
 
+    def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
+        """What is committed of those producers that are known."""
+        return Stored(self._connection).windows(producers)
+
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        """The committed balances of those accounts that exist."""
+        return Stored(self._connection).balances(accounts)
+
 
 @contextmanager
 def transaction(connection: Any) -> Iterator[None]:

@@ -47,6 +47,15 @@ class Params:
         """Like ``integer``; None when it is absent."""
         return None if self._values.get(name) is None else self.integer(name, low, high)
 
+    def texts(self, name: str, *, at_most: int) -> list[str]:
+        """A list of 1 to ``at_most`` texts, each of 1 to 256 characters."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or not 1 <= len(values) <= at_most:
+            raise self._bad(name, f"a list of 1 to {at_most}")
+        if not all(isinstance(v, str) and 0 < len(v) <= TEXT_CHARS_MAX for v in values):
+            raise self._bad(name, f"texts of 1 to {TEXT_CHARS_MAX} characters")
+        return values
+
     def binaries(self, name: str, *, length: int, at_most: int) -> list[bytes]:
         """A list of 1 to ``at_most`` binaries, each of ``length`` bytes."""
         values = self._values.get(name)

@@ -16,9 +16,11 @@ import structlog
 from accountd import audit, models, queries, rejected
 from accountd.accounts import Accounts
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
+from accountd.events import Announcer, applied_of
 from accountd.ledger import Ledger
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
+from shared.announcements import encode_balance
 from shared.wire import (
     MESSAGE_BYTES_MAX,
     PRODUCER_BYTES,
@@ -41,6 +43,8 @@ _PASSING: Final = {
 REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
+# A gateway asks about accounts whose announcement is overdue.
+BALANCES_MAX: Final = 1_000
 # A report is read by accountctl, which has no size limit; this one only catches the absurd.
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 assert MESSAGE_BYTES_MAX < REPLY_BYTES_MAX
@@ -51,13 +55,21 @@ class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
     def __init__(
-        self, accounts: Accounts, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+        self,
+        accounts: Accounts,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        announcer: Announcer,
+        *,
+        epoch: int,
     ) -> None:
         self._ledger = ledger
+        self._announcer = announcer
         self._epoch = epoch
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {},
             "sync": self._sync,
+            "balances": self._balances,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
             "account.topup": accounts.topup,
@@ -124,6 +136,15 @@ class Rpc:
         """
         producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
         return {"epoch": self._epoch, "applied_through": self._ledger.applied_through(producers)}
+
+    def _balances(self, params: Params) -> Any:
+        """The balances that PUB announces, as it does, for a gateway that did not hear them."""
+        accounts = params.texts("accounts", at_most=BALANCES_MAX)
+        producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
+        windows = self._ledger.windows(producers)
+        applied = {p: applied_of(w.applied_through, w.ahead) for p, w in windows.items()}
+        found = self._announcer.balances(accounts, applied)
+        return {"balances": [encode_balance(balance) for balance in found]}
 
     def _hand_over(self, address: list[bytes], request: Request) -> list[bytes] | None:
         if self._waiting >= REPORTS_WAITING_MAX:

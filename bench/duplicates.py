@@ -20,14 +20,8 @@ import zmq
 
 from accountd.client import call
 from shared import transport
-from shared.wire import (
-    Usage,
-    UsageBatch,
-    decode_watermark,
-    encode_envelope,
-    encode_usage,
-    watermark_topic,
-)
+from shared.announcements import decode_watermark, watermark_topic
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 ORIGINALS: Final = 1_000
 DUPLICATES: Final = 200_000

@@ -17,6 +17,7 @@ import zmq.asyncio
 from gateway import tasks
 from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
+from shared.announcements import Balance, decode_balance
 from shared.errors import UnreachableError
 from shared.wire import (
     EPOCH_MAX,
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 PING_S: Final = 1.0
 PING_DEADLINE_S: Final = 1.5
+PRODUCERS_MAX: Final = 16  # in a question about balances: we speak as one or two
 _REQUEST_ID_BYTES: Final = 8
 
 
@@ -125,6 +127,20 @@ class Accounts:
         request = Request("sync", {"producers": list(producers)})
         reply = await self._call(request, deadline_s=PING_DEADLINE_S)
         return _watermarks(reply, len(producers))
+
+    async def balances(self, accounts: Sequence[str], producers: Sequence[bytes]) -> list[Balance]:
+        """What the accounts have left, with how much of the producers' usage that includes.
+
+        Raises ``UnreachableError``.
+        """
+        if not self.is_reachable:
+            raise UnreachableError
+        params = {"accounts": list(accounts), "producers": list(producers)[:PRODUCERS_MAX]}
+        reply = await self._call(Request("balances", params), deadline_s=PING_DEADLINE_S)
+        try:
+            return [decode_balance(frames) for frames in reply.result["balances"]]
+        except (TypeError, KeyError, WireError):
+            raise UnreachableError("accountd answered nonsense to balances") from None
 
     def _cached(self, key_hash: str) -> Grant:
         granted_at, grant = self._granted.get(key_hash, (float("-inf"), None))

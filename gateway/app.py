@@ -13,6 +13,8 @@ import zmq.asyncio
 
 from gateway import certificate, tasks
 from gateway.accounts import Accounts
+from gateway.announcements import Announcements
+from gateway.balances import Balances
 from gateway.config import OFF, GatewayConfig
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.providers.catalog import open_providers
@@ -22,7 +24,7 @@ from gateway.tls import TlsConnection
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
-from shared.metrics import Metrics
+from shared.metrics import Metric, Metrics
 from shared.ops import OpsServer
 from shared.transport import LINGER_MS
 
@@ -75,21 +77,28 @@ async def run(config: GatewayConfig) -> ExitCode:
     context = zmq.asyncio.Context()
     accounts = Accounts(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
     accounts.start()
+    announcements = Announcements(context, config.events_endpoint)
+    balances = Balances(announcements, accounts, near_responses=config.near_empty_responses)
     usage = UsageSender(
         context,
         usage_endpoint=config.usage_endpoint,
-        events_endpoint=config.events_endpoint,
+        announcements=announcements,
         accounts=accounts,
+        balances=balances,
         keeper=keeper,
     )
     usage.start()
+    announcements.start()
+    balances.start()
     gateway = Gateway(
         accounts=accounts,
+        balances=balances,
         usage=usage,
         providers=open_providers(config.providers),
         table=config.models,
     )
-    ops = _open_ops(config, gateway, usage, doors.keeper)
+    parts = [*gateway.metrics(), *balances.metrics(), *usage.metrics()]
+    ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     servers = await doors.serve(gateway)
     _announce(doors, ops)
     await stop.wait()
@@ -101,6 +110,8 @@ async def run(config: GatewayConfig) -> ExitCode:
     await gateway.drain(GATEWAY_DRAIN_S)
     _close(servers)
     unsettled = await usage.close(LINGER_MS / 1000)
+    await balances.stop()
+    await announcements.close()
     await accounts.close()
     if ops is not None:
         await asyncio.to_thread(ops.close)
@@ -166,14 +177,10 @@ def _close(servers: Iterable[asyncio.Server]) -> None:
 
 
 def _open_ops(
-    config: GatewayConfig,
-    gateway: Gateway,
-    usage: UsageSender,
-    keeper: certificate.Keeper | None,
+    config: GatewayConfig, gateway: Gateway, metrics: Iterable[Metric]
 ) -> OpsServer | None:
     if config.ops_listen is None:
         return None
-    metrics = [*gateway.metrics(), *usage.metrics(), *([] if keeper is None else keeper.metrics())]
     return OpsServer(
         config.ops_listen, live=gateway.live, ready=gateway.ready, metrics=Metrics(metrics)
     )

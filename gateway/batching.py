@@ -7,15 +7,32 @@ transcription is not a response) has a batch of its own beside it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gateway.limits import BATCH_RESPONSES, BATCH_S
 from gateway.metering import Metered
 from shared.wire import Usage, UsageBatch
 
-# A batch and the numbers that its responses have in the journal; no numbers without a journal.
-Sealable = tuple[UsageBatch, tuple[int, ...]]
 # What the responses of one batch have in common.
 Key = tuple[str, str, str, str, str, bool]
+
+
+class Sealable(NamedTuple):
+    """A batch, the numbers that its responses have in the journal (none without one), and what
+    its responses cost together, in micro-credits.
+    """
+
+    batch: UsageBatch
+    covers: tuple[int, ...]
+    cost: int
+
+
+class Single(NamedTuple):
+    """One metered response, its number in the journal (0: it is not there), and its cost."""
+
+    batch: UsageBatch
+    number: int
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +67,13 @@ class Batcher:
     def __init__(self) -> None:
         self._open: dict[Key, _Open] = {}
 
-    def add(self, single: UsageBatch, number: int, *, now: float) -> list[Sealable]:
-        """Take one metered response and its number in the journal (0: it is not there).
-
-        The answer is the batch that is complete with it, if one is.
-        """
-        key = _key(single, number)
+    def add(self, single: Single, *, now: float) -> list[Sealable]:
+        """Take one metered response; the batch that is complete with it, if one is."""
+        key = _key(single)
         batch = self._open.get(key)
         if batch is None:
             batch = self._open[key] = _Open(deadline=now + BATCH_S)
-        batch.singles.append((single, number))
+        batch.singles.append(single)
         if len(batch.singles) < BATCH_RESPONSES:
             return []
         del self._open[key]
@@ -81,18 +95,18 @@ class _Open:
     """A batch that is not complete yet."""
 
     deadline: float
-    singles: list[tuple[UsageBatch, int]] = field(default_factory=list)
+    singles: list[Single] = field(default_factory=list)
 
 
-def merge(singles: Iterable[tuple[UsageBatch, int]]) -> list[Sealable]:
-    """Single responses (with their numbers) as batches of at most ``BATCH_RESPONSES``.
+def merge(singles: Iterable[Single]) -> list[Sealable]:
+    """Single responses as batches of at most ``BATCH_RESPONSES``.
 
     Responses share a batch when they share session, model and kind, and whether they stand in the
     journal.
     """
-    groups: dict[Key, list[tuple[UsageBatch, int]]] = {}
-    for single, number in singles:
-        groups.setdefault(_key(single, number), []).append((single, number))
+    groups: dict[Key, list[Single]] = {}
+    for single in singles:
+        groups.setdefault(_key(single), []).append(single)
     return [
         _merged(group[start : start + BATCH_RESPONSES])
         for group in groups.values()
@@ -100,15 +114,16 @@ def merge(singles: Iterable[tuple[UsageBatch, int]]) -> list[Sealable]:
     ]
 
 
-def _key(single: UsageBatch, number: int) -> Key:
+def _key(single: Single) -> Key:
+    batch = single.batch
     return (
-        single.account_id, single.session_id, single.provider, single.model, single.kind,
-        number > 0,
+        batch.account_id, batch.session_id, batch.provider, batch.model, batch.kind,
+        single.number > 0,
     )  # fmt: skip
 
 
-def _merged(group: list[tuple[UsageBatch, int]]) -> Sealable:
-    batches = [single for single, _ in group]
+def _merged(group: list[Single]) -> Sealable:
+    batches = [single.batch for single in group]
     merged = replace(
         batches[0],
         responses=sum(batch.responses for batch in batches),
@@ -117,4 +132,5 @@ def _merged(group: list[tuple[UsageBatch, int]]) -> Sealable:
         metered_at_ms=batches[-1].metered_at_ms,
         raw=tuple(part for batch in batches for part in batch.raw),
     )
-    return merged, tuple(number for _, number in group if number)
+    covers = tuple(single.number for single in group if single.number)
+    return Sealable(merged, covers, sum(single.cost for single in group))

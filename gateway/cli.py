@@ -93,6 +93,11 @@ def cli() -> None:
     default=f"{limits.GRANT_CACHE_S_MAX:.0f}",
     help="While accountd is away, a key that it let in so many seconds ago is let in (0 to 60).",
 )
+@setting(
+    "GATEWAY_NEAR_EMPTY_RESPONSES",
+    default=str(limits.NEAR_EMPTY_RESPONSES),
+    help="Usage is sent at once while an account has credit for fewer typical responses than this.",
+)
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
 def serve(**settings: str | None) -> None:

@@ -41,6 +41,7 @@ class GatewayConfig:
     spool_dir: Path | None
     retention: Retention
     grant_cache_s: float
+    near_empty_responses: int
     log_level: str
     log_as_json: bool
 
@@ -65,6 +66,9 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
             size=checker.value("GATEWAY_SPOOL_RETENTION_BYTES", config.integer(0, 2**40)),
         ),
         grant_cache_s=checker.value("GATEWAY_GRANT_CACHE_S", config.number(0, GRANT_CACHE_S_MAX)),
+        near_empty_responses=checker.value(
+            "GATEWAY_NEAR_EMPTY_RESPONSES", config.integer(0, 1_000_000)
+        ),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
     )

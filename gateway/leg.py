@@ -77,6 +77,7 @@ class Leg(asyncio.Protocol):
         self._held_pong = b""
         self._has_ended = False
         self._is_reading_paused = False
+        self._is_held = False
         self._is_mid_message = False
         self._heard_at = self._pinged_at = self._loop.time()
         self.sink: Sink = sink
@@ -130,31 +131,45 @@ class Leg(asyncio.Protocol):
             self._protocol.send_close(code, _fitting(reason))
         self._flush()
         self.resume_reading()  # the answer to the close must be heard
+        self.let_go()
 
     def abort(self) -> None:
         """Cut the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def is_mid_message(self) -> bool:
+        """Whether a fragmented message was forwarded in part: an event of ours has to wait."""
+        return self._is_mid_message
+
     def pause_reading(self) -> None:
-        """Stop taking bytes from the peer; TCP slows it down."""
-        if self._transport is None or self._is_reading_paused or self._transport.is_closing():
-            return
-        self._is_reading_paused = True
-        self._transport.pause_reading()
+        """Stop taking bytes from the peer, because the other leg cannot keep up."""
+        if self._transport is not None and not self._transport.is_closing():
+            was_taking, self._is_reading_paused = self._is_taking, True
+            self._take_or_not(was_taking)
 
     def resume_reading(self) -> None:
-        """Take bytes again."""
-        if self._transport is not None and self._is_reading_paused:
-            self._is_reading_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        """The other leg has caught up."""
+        was_taking, self._is_reading_paused = self._is_taking, False
+        self._take_or_not(was_taking)
+
+    def hold(self) -> None:
+        """Stop taking bytes from the peer until ``let_go``, whatever the other leg can take."""
+        if self._transport is not None and not self._transport.is_closing():
+            was_taking, self._is_held = self._is_taking, True
+            self._take_or_not(was_taking)
+
+    def let_go(self) -> None:
+        """The reason for ``hold`` is gone."""
+        was_taking, self._is_held = self._is_taking, False
+        self._take_or_not(was_taking)
 
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
         if self._stalled_since is not None and now - self._stalled_since > STALLED_S:
             self._lose(f"took nothing for {STALLED_S:g} s")
-        elif self._is_reading_paused:
+        elif not self._is_taking:
             self._heard_at = now  # it is we who are not listening
         elif now - self._heard_at > IDLE_S:
             self._lose(f"silent for {IDLE_S:g} s")
@@ -212,6 +227,19 @@ class Leg(asyncio.Protocol):
             self.feeder.resume_reading()
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    @property
+    def _is_taking(self) -> bool:
+        return not (self._is_reading_paused or self._is_held)
+
+    def _take_or_not(self, was_taking: bool) -> None:
+        """Tell the transport when bytes are to be taken and were not, or the other way round."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if was_taking and not self._is_taking:
+            self._transport.pause_reading()
+        elif self._is_taking and not was_taking:
+            self._transport.resume_reading()
 
     def _receive_frames(self, data: bytes) -> None:
         frames = self._scanner.feed(data)

@@ -34,6 +34,10 @@ SESSION_S_MAX: Final = 3_610.0
 # How long a provider leg may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
+# How long a session may be held while accountd does not say whether any credit is left: longer than
+# a restart, and as long as an SDK waits for an answer at least.
+HOLD_S: Final = 10.0
+
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
 
@@ -44,6 +48,10 @@ GATEWAY_DRAIN_S: Final = 2 * DRAIN_S + CLOSE_S
 # Usage is sent after so many responses, or so long after the first unsent one.
 BATCH_RESPONSES: Final = 5
 BATCH_S: Final = 30.0
+
+# While an account's credit pays for fewer typical responses than this, each is sent at once: two
+# batches' worth, so that no gateway is surprised by what others had not sent yet.
+NEAR_EMPTY_RESPONSES: Final = 2 * BATCH_RESPONSES
 
 # Batches held while accountd is away: hours of a busy gateway, at most 100 MB.
 OUTBOX_BATCHES_MAX: Final = 100_000

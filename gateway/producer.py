@@ -10,20 +10,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.batching import merge
+from gateway.batching import Single, merge
 from gateway.outbox import Heard, Outbox
 from gateway.spool import Spool
-from shared.wire import (
-    EndOfProducer,
-    Kind,
-    UsageBatch,
-    Watermark,
-    WireError,
-    decode_usage,
-    encode_usage,
-)
+from shared.announcements import Watermark
+from shared.wire import EndOfProducer, Kind, UsageBatch, WireError, decode_usage, encode_usage
 
 END = encode_usage(EndOfProducer())
+# Is told the producer and the sequence of a message once it has its number.
+Numbered = Callable[[bytes, int], None]
+
+
+def ignore_number(_producer: bytes, _sequence: int) -> None:
+    """Nobody needs to know the number."""
 
 
 class Producer:
@@ -32,7 +31,7 @@ class Producer:
     def __init__(self, outbox: Outbox, spool: Spool | None = None) -> None:
         self.outbox = outbox
         self.spool = spool
-        self._unsealed: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._unsealed: deque[tuple[bytes, Sequence[int], Numbered]] = deque()
         self._has_ended = False
 
     @classmethod
@@ -76,9 +75,16 @@ class Producer:
         """
         return 0 if self.spool is None else self.spool.note(payload, now=now)
 
-    def seal(self, payload: bytes, covers: Sequence[int] = (), *, now: float) -> None:
+    def seal(
+        self,
+        payload: bytes,
+        covers: Sequence[int] = (),
+        *,
+        now: float,
+        numbered: Numbered = ignore_number,
+    ) -> None:
         """Number a message, in its turn. Raises ``OSError``: then it waits for ``seal_waiting``."""
-        self._unsealed.append((payload, covers))
+        self._unsealed.append((payload, covers, numbered))
         self.seal_waiting(now=now)
 
     def lose_journal(self) -> None:
@@ -89,11 +95,12 @@ class Producer:
     def seal_waiting(self, *, now: float) -> None:
         """Seal what waits. Raises ``OSError`` while the journal cannot be written."""
         while self._unsealed:
-            payload, covers = self._unsealed[0]
+            payload, covers, numbered = self._unsealed[0]
             if self.spool is not None:
                 self.spool.seal(self.outbox.last_sequence + 1, covers, payload, now=now)
-            self.outbox.seal(payload)
+            sequence = self.outbox.seal(payload)
             self._unsealed.popleft()
+            numbered(self.outbox.producer, sequence)
         self.release()
 
     def release(self) -> None:
@@ -137,16 +144,17 @@ class Producer:
             self._has_ended = True  # only then everything was removed, the end too
         parts = [(p, (n,)) for n, p in unsealed.items()] if is_doubtful else _merged(unsealed)
         for payload, covers in parts:
-            self._unsealed.append((_doubtful(payload) if is_doubtful else payload, covers))
+            message = _doubtful(payload) if is_doubtful else payload
+            self._unsealed.append((message, covers, ignore_number))
         if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
-            self._unsealed.append((END, ()))
+            self._unsealed.append((END, (), ignore_number))
         self._has_ended = True
         self.seal_waiting(now=now)
 
 
 def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
     """Single responses as batches, with the numbers that each covers."""
-    singles: list[tuple[UsageBatch, int]] = []
+    singles: list[Single] = []
     others: list[tuple[bytes, tuple[int, ...]]] = []
     for number, payload in unsealed.items():
         try:
@@ -155,8 +163,8 @@ def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
             others.append((payload, (number,)))
             continue
         assert isinstance(single, UsageBatch)
-        singles.append((single, number))
-    return [(encode_usage(batch), covers) for batch, covers in merge(singles)] + others
+        singles.append(Single(single, number))
+    return [(encode_usage(batch), covers) for batch, covers, _ in merge(singles)] + others
 
 
 def _doubtful(payload: bytes) -> bytes:

@@ -6,13 +6,15 @@ neither leg, so it goes on when the client is gone.
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from gateway.batching import Batcher, Party, Sealable
+from gateway.batching import Batcher, Party, Sealable, Single
 from gateway.frames import Frame
 from gateway.metering import Found, Meter, Unreadable
+from gateway.producer import Numbered, ignore_number
 from shared.wire import InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
@@ -28,22 +30,44 @@ class Sender(Protocol):
     def note(self, single: UsageBatch) -> int:
         """Note one metered response; its number, or 0 when it is in memory only."""
 
-    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
-        """Send a message, which covers the noted responses ``covers``."""
+    def send(
+        self,
+        message: UsageMessage,
+        covers: Sequence[int] = (),
+        numbered: Numbered = ignore_number,
+    ) -> None:
+        """Send a message, which covers the noted responses ``covers``; ``numbered`` is told how it
+        is numbered, now or later.
+        """
+
+
+class Spending(Protocol):
+    """What the session spends from."""
+
+    @property
+    def is_near_empty(self) -> bool:
+        """Whether every response must be sent at once."""
+
+    def spend(self, single: UsageBatch) -> int:
+        """One response was metered: what it costs, in micro-credits."""
+
+    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+        """So much of it is in the message with this number."""
 
 
 class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_meter", "_party", "_sender", "estimates", "responses", "tokens",
+        "_batcher", "_meter", "_party", "_sender", "_spending", "estimates", "responses", "tokens",
     )  # fmt: skip
 
-    def __init__(self, party: Party, meter: Meter, sender: Sender) -> None:
+    def __init__(self, party: Party, meter: Meter, sender: Sender, spending: Spending) -> None:
         self._party = party
         self._meter = meter
         self._batcher = Batcher()
         self._sender = sender
+        self._spending = spending
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
@@ -77,12 +101,18 @@ class Recorder:
         """Responses that ended, and cancels that found none: both answer a cancel of ours."""
         return self._meter.answers
 
-    def observe(self, frames: Sequence[Frame]) -> None:
-        """Meter data frames of the provider. Call it before they are forwarded."""
+    def observe(self, frames: Sequence[Frame]) -> bool:
+        """Meter data frames of the provider. Call it before they are forwarded.
+
+        Whether anything was metered.
+        """
+        has_found = False
         for frame in frames:
             found = self._meter.observe(frame)
             if found is not None:
                 self._record(found)
+                has_found = True
+        return has_found
 
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
@@ -123,8 +153,9 @@ class Recorder:
             self.tokens += found.usage.total_tokens
         single = self._party.single(found, wall_ms=_wall_ms())
         number = self._sender.note(single)
-        self._send(self._batcher.add(single, number, now=time.monotonic()))
-        if self._sender.sends_at_once:
+        cost = self._spending.spend(single)
+        self._send(self._batcher.add(Single(single, number, cost), now=time.monotonic()))
+        if self._sender.sends_at_once or self._spending.is_near_empty:
             self.flush()
 
     def _quarantine(self, found: Unreadable) -> None:
@@ -149,8 +180,8 @@ class Recorder:
         )
 
     def _send(self, batches: Iterable[Sealable]) -> None:
-        for batch, covers in batches:
-            self._sender.send(batch, covers)
+        for batch, covers, cost in batches:
+            self._sender.send(batch, covers, partial(self._spending.numbered, cost))
 
 
 def _wall_ms() -> int:

@@ -76,19 +76,29 @@ class ToProvider:
 
 
 class ToClient:
-    """Meters the provider's frames, then forwards them as they came."""
+    """Meters the provider's frames, then forwards them as they came.
 
-    __slots__ = ("_client", "_recorder", "end")
+    ``on_metered`` is called when something was metered, after it was forwarded, and after all
+    frames while the session ``is_waiting`` for a gap between two messages or responses.
+    """
 
-    def __init__(self, recorder: Recorder, client: Leg, on_end: OnEnd) -> None:
+    __slots__ = ("_client", "_on_metered", "_recorder", "end", "is_waiting")
+
+    def __init__(
+        self, recorder: Recorder, client: Leg, *, on_metered: Callable[[], None], on_end: OnEnd
+    ) -> None:
         self._recorder = recorder
         self._client = client
+        self._on_metered = on_metered
         self.end = on_end
+        self.is_waiting = False
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Metered first: what the client has heard is charged, even if the write fails."""
-        self._recorder.observe(frames)
+        has_metered = self._recorder.observe(frames)
         self._client.write(frames)
+        if has_metered or self.is_waiting:
+            self._on_metered()
 
 
 class ToMeter:

@@ -22,6 +22,7 @@ from shared.wire import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"
+EVENTS_PARAMETER: Final = "rs_events"
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # What else than a model a realtime connection can be for (OpenAI: exactly one of them).
 _OTHER_SUBJECTS: Final = ("call_id", "intent")
@@ -99,6 +100,15 @@ def route(
     elif not found.needs_subject:
         return _resolve(replace(wanted, model=None), values.get("provider", ""), table, providers)
     return _resolve(wanted, values.get("provider", ""), table, providers)
+
+
+def wants_events(target: str) -> bool | Refusal:
+    """Whether the client asks for the gateway's own events beside the provider's."""
+    _, parameters, _ = split_target(target)
+    value = next((value for name, value in parameters if name == EVENTS_PARAMETER), "0")
+    if value not in ("0", "1"):
+        return bad_request(f"{EVENTS_PARAMETER}: found {value[:32]!r}, expected 0 or 1")
+    return value == "1"
 
 
 def mapped(target: Target, table: ModelTable) -> Target:

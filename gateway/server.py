@@ -10,6 +10,7 @@ from websockets.http11 import Request, Response
 
 from gateway.accounts import Accounts, Denial, Grant
 from gateway.auth import find_key, hash_key
+from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.models import ModelTable
@@ -27,7 +28,7 @@ from gateway.refusals import (
     unavailable,
 )
 from gateway.relay import ToClient
-from gateway.routing import mapped, route, split_target
+from gateway.routing import mapped, route, split_target, wants_events
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
 from shared.errors import UnreachableError
@@ -48,6 +49,7 @@ class Gateway:
         self,
         *,
         accounts: Accounts,
+        balances: Balances,
         usage: UsageSender,
         providers: Mapping[str, Provider],
         table: ModelTable,
@@ -55,6 +57,7 @@ class Gateway:
         """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
+        self._balances = balances
         self._usage = usage
         self._providers = providers
         self._table = table
@@ -65,7 +68,7 @@ class Gateway:
         self._departure = asyncio.Event()  # a client, a session or a task is gone
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
-        self._responses = self._tokens = self._estimates = 0
+        self._responses = self._tokens = self._estimates = self._cut_off = 0
 
     # --- health -----------------------------------------------------------------------------------
 
@@ -102,6 +105,11 @@ class Gateway:
                 "rts_gateway_estimates", "counter",
                 "Responses whose usage the provider never reported.", lambda: self._estimates,
             ),
+            Metric(
+                "rts_gateway_sessions_cut_off", "counter",
+                "Sessions that ended because their account's credits were used up.",
+                lambda: self._cut_off,
+            ),
         ]  # fmt: skip
 
     # --- for client legs --------------------------------------------------------------------------
@@ -122,9 +130,11 @@ class Gateway:
             leg.answer(json_response(200 if health.is_ok else 503, body))
             return
         target = route(request.path, request.headers, table=self._table, providers=self._providers)
-        if isinstance(target, Refusal):
-            self._refuse(leg, target)
-            return
+        for refusal in (target, wants_events(request.path)):
+            if isinstance(refusal, Refusal):
+                self._refuse(leg, refusal)
+                return
+        assert isinstance(target, Target)
         upgrade = leg.accept(request)
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
@@ -181,7 +191,7 @@ class Gateway:
         if self.is_draining or self._usage.trouble:
             self._refuse(leg, unavailable(self.ready().detail))
             return
-        session = self._open(leg, target, verdict, upgrade)
+        session = self._open(leg, request, target, verdict, upgrade)
         task = asyncio.current_task()
         assert task is not None
         session.dialling(task)
@@ -208,16 +218,25 @@ class Gateway:
             refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
         )
 
-    def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
+    def _open(
+        self,
+        leg: ClientLeg,
+        request: Request,
+        target: Target,
+        grant: Grant,
+        upgrade: Response,
+    ) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
         provider = self._providers[target.provider]
         meter = provider.meter(mapped(target, self._table).model or "")
         leg.upgrade(upgrade)
+        credit = self._balances.open(grant, wants_balances=wants_events(request.path) is True)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,
             provider=provider,
-            recorder=Recorder(party, meter, self._usage),
+            recorder=Recorder(party, meter, self._usage, credit),
+            credit=credit,
             may_use=lambda model: self._table.allows(grant.account_id, model),
             on_ended=self._ended,
             now=self._loop.time(),
@@ -247,6 +266,7 @@ class Gateway:
         self._responses += session.recorder.responses
         self._tokens += session.recorder.tokens
         self._estimates += session.recorder.estimates
+        self._cut_off += session.was_cut_off
         self._departure.set()
 
     def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:

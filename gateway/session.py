@@ -8,9 +8,14 @@ The client is accepted first and the provider dialled while the client may alrea
 client is gone, by its will or ours, the session *drains*: its client is cut out, whatever it had
 asked for is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
 response cost. When the provider leg is gone, the session has ended.
+
+A session lives on its account's credit (``gateway.credit``). Once nothing is left, what is being
+said is finished, then the client is told and the session drains. While it is not known whether
+anything is left, the client is held: nothing is taken from it.
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,8 +23,10 @@ from typing import Final
 
 import structlog
 
+from gateway.balances import SessionCredit
+from gateway.credit import Verdict
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import DRAIN_S, SESSION_S_MAX
+from gateway.limits import DRAIN_S, HOLD_S, SESSION_S_MAX
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
@@ -30,6 +37,8 @@ log = structlog.get_logger()
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 PROVIDER_FAILED: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
+NO_CREDIT: Final = "insufficient_quota"  # OpenAI's code; its SDKs and users know it
 
 
 class State(Enum):
@@ -68,6 +77,7 @@ class Session:
         client: Leg,
         provider: Provider,
         recorder: Recorder,
+        credit: SessionCredit,
         may_use: Callable[[str], bool],
         on_ended: Callable[["Session"], None],
         now: float,
@@ -75,13 +85,19 @@ class Session:
         """``client`` has just been upgraded; ``now`` is the event loop's time.
 
         ``may_use`` says of a model that only the client's first message names whether the account
-        may use it.
+        may use it. ``credit`` tells the session of changes until it has ended.
         """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
         self._adapter = provider
         self._may_use = may_use
         self.recorder = recorder
+        self._credit = credit
+        credit.listener = self
+        self._held_since: float | None = None
+        self._owes_balance = credit.wants_balances
+        self._sink: ToClient | None = None
+        self.was_cut_off = False
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
         self._opened_at = now
@@ -96,7 +112,10 @@ class Session:
     def provider_sink(self) -> ToClient:
         """Who gets the provider's frames; held by the provider's leg alone, so it can be cut."""
         assert self._client is not None
-        return ToClient(self.recorder, self._client, self.provider_ended)
+        self._sink = ToClient(
+            self.recorder, self._client, on_metered=self._metered, on_end=self.provider_ended
+        )
+        return self._sink
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -123,6 +142,7 @@ class Session:
         self._log.info("provider connected")
         if waiting is not None:
             waiting.release(to_provider)
+        self._metered()
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
@@ -149,6 +169,29 @@ class Session:
                 client.sink = Nobody()
                 client.close(ended.code, ended.reason)
         self._finish()
+
+    def credit_changed(self) -> None:
+        """The credit allows something else than before: end, wait, or go on."""
+        client = self._client
+        if client is None:
+            return
+        if self._credit.is_near_empty:
+            self.recorder.flush()
+        verdict, is_busy = self._credit.verdict, bool(self.recorder.in_flight)
+        self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
+        if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
+            self._cut_off(client)
+        elif verdict is Verdict.HOLD and not is_busy and self._held_since is None:
+            self._held_since = asyncio.get_running_loop().time()
+            client.hold()
+        elif verdict is Verdict.GO and self._held_since is not None:
+            self._held_since = None
+            client.let_go()
+
+    def balance_announced(self) -> None:
+        """There is a new balance, and the client wants to know."""
+        self._owes_balance = True
+        self._send_balance()
 
     def leave(self, now: float) -> None:
         """The gateway is going away: let a response in flight finish, at most ``DRAIN_S``."""
@@ -178,6 +221,10 @@ class Session:
             self._check_drain(self._provider, now - self._draining_since)
         if self._provider is not None:
             self._provider.check(now)
+        if self._owes_balance:
+            self._send_balance()
+        if self._held_since is not None and now - self._held_since > HOLD_S:
+            self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")
         elif now - self._opened_at > SESSION_S_MAX:
@@ -193,6 +240,44 @@ class Session:
         self.close_client(POLICY, "model_not_allowed")
         return False
 
+    def _metered(self) -> None:
+        """Something was metered and forwarded, or a gap was waited for."""
+        if self._owes_balance:
+            self._send_balance()
+        self.credit_changed()
+
+    def _wait_for_gap(self, *, is_waiting: bool) -> None:
+        if self._sink is not None:
+            self._sink.is_waiting = is_waiting
+
+    def _send_balance(self) -> None:
+        """Tell the client what is left, between two messages; to one that does not read, later."""
+        client = self._client
+        if client is None or self.state is not State.RELAYING or client.is_write_paused:
+            return
+        balance = self._credit.balance
+        event = {
+            "type": "rts.credit",
+            "topup_remaining": balance.topup,
+            "token_remaining": balance.tokens,
+        }
+        text = json.dumps(event, separators=(",", ":")).encode()
+        self._owes_balance = not client.send_event(text)
+        if self._owes_balance:
+            self._wait_for_gap(is_waiting=True)
+
+    def _cut_off(self, client: Leg) -> None:
+        """Nothing is left: tell the client, then drain what the provider still says."""
+        self._log.info("credit used up", credits_left=self._credit.balance.credits)
+        self.was_cut_off = True
+        self._client_gone()
+        event = self._adapter.failure_event(
+            code=NO_CREDIT, message="The account's credits are used up."
+        )
+        if event is not None:
+            client.send_event(event)
+        client.close(POLICY, NO_CREDIT)
+
     def _client_gone(self) -> None:
         """Cut the client out, then drain the provider."""
         client, self._client = self._client, None
@@ -200,6 +285,8 @@ class Session:
             return
         client.sink, client.feeder = Nobody(), None
         client.resume_reading()
+        client.let_go()
+        self._held_since = None
         self.recorder.flush()
         if self._provider is None:
             if self._dialling is not None:
@@ -245,8 +332,9 @@ class Session:
         if self.state is State.ENDED:
             return
         self._move(State.ENDED)
-        self._client = self._provider = self._waiting = None
+        self._client = self._provider = self._waiting = self._sink = None
         self.recorder.finish()
+        self._credit.close()
         self._log.info(
             "session ended",
             responses=self.recorder.responses,

@@ -20,7 +20,7 @@ import structlog
 from gateway import spool_files, tasks
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
 from gateway.outbox import Outbox
-from gateway.producer import Producer
+from gateway.producer import Numbered, Producer, ignore_number
 from gateway.spool import Spool
 from gateway.spool_files import FileStore
 from shared.wire import PRODUCER_BYTES
@@ -103,10 +103,12 @@ class SpoolKeeper:
             return 0
         return number
 
-    def seal(self, payload: bytes, covers: Sequence[int]) -> None:
+    def seal(
+        self, payload: bytes, covers: Sequence[int], numbered: Numbered = ignore_number
+    ) -> None:
         """Seal a message in our journal, now or as soon as that can be written."""
         try:
-            self.own.seal(payload, covers, now=time.time())
+            self.own.seal(payload, covers, now=time.time(), numbered=numbered)
         except OSError as exc:
             self._fail(exc)
             self._seal_from_reserve(self.own)

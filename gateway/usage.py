@@ -19,9 +19,11 @@ import zmq
 import zmq.asyncio
 
 from gateway.accounts import Accounts
+from gateway.announcements import Announcements
+from gateway.balances import Balances
 from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.outbox import Outbox
-from gateway.producer import Producer
+from gateway.producer import Numbered, Producer, ignore_number
 from gateway.spool_keeper import SpoolKeeper
 from gateway.watermarks import Watermarks
 from shared import transport
@@ -45,8 +47,9 @@ class UsageSender:
         context: zmq.asyncio.Context,
         *,
         usage_endpoint: str,
-        events_endpoint: str,
+        announcements: Announcements,
         accounts: Accounts,
+        balances: Balances,
         keeper: SpoolKeeper | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,8 +60,9 @@ class UsageSender:
         # Messages wait in the outbox, not in a queue of a connection that does not stand.
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._watermarks = Watermarks(
-            context, events_endpoint, pushed_by=self._socket, accounts=accounts, changed=self.push
-        )
+            context, announcements, pushed_by=self._socket, accounts=accounts, balances=balances,
+            changed=self.push,
+        )  # fmt: skip
         self._socket.connect(usage_endpoint)
         self._keeper = keeper
         self._in_memory: Producer | None = None
@@ -93,13 +97,21 @@ class UsageSender:
             return 0
         return self._keeper.note(encode_usage(single))
 
-    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
-        """Take responsibility for ``message``, which covers the noted responses ``covers``."""
+    def send(
+        self,
+        message: UsageMessage,
+        covers: Sequence[int] = (),
+        numbered: Numbered = ignore_number,
+    ) -> None:
+        """Take responsibility for ``message``, which covers the noted responses ``covers``.
+
+        ``numbered`` is called when it has its number, now or later.
+        """
         payload = encode_usage(message)
         if self._keeper is not None and (covers or not self._keeper.is_failing):
-            self._keeper.seal(payload, covers)
+            self._keeper.seal(payload, covers, numbered)
         else:
-            self._volatile().seal(payload, now=time.time())
+            self._volatile().seal(payload, now=time.time(), numbered=numbered)
         self.push()
 
     # --- health -----------------------------------------------------------------------------------

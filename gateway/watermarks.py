@@ -1,7 +1,7 @@
 """Hears what is durable: announcements on SUB, and answers to questions when those are missed.
 
 A question goes out at the start, when the connection to accountd is new, when a message is overdue,
-and when an older accountd is heard of. Owns the SUB socket and the monitor of the PUSH socket.
+and when an older accountd is heard of. Owns the monitor of the PUSH socket.
 """
 
 import asyncio
@@ -16,36 +16,41 @@ from zmq.utils.monitor import parse_monitor_message
 
 from gateway import tasks
 from gateway.accounts import Accounts
+from gateway.announcements import Announcements
+from gateway.balances import Balances
 from gateway.outbox import Heard
 from gateway.producer import Producer
-from shared import transport
+from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import UnreachableError
-from shared.wire import Watermark, WireError, decode_watermark, watermark_topic
 
 log = structlog.get_logger()
 
 ASK_AGAIN_S: Final = 1.0
 # Producers in one question; accountd answers no more at once.
 ASKED_MAX: Final = 1_000
+_IGNORED: Final = (Heard.STALE, Heard.FORGED)
 
 
 class Watermarks:
     """What accountd says of the producers that are followed.
 
-    ``changed`` is called when there may be something to send.
+    ``changed`` is called when there may be something to send, ``balances`` is told what is durable.
     """
 
     def __init__(
         self,
         context: zmq.asyncio.Context,
-        endpoint: str,
+        announcements: Announcements,
         *,
         pushed_by: "zmq.Socket[Any]",
         accounts: Accounts,
+        balances: Balances,
         changed: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._announcements = announcements
         self._accounts = accounts
+        self._balances = balances
         self._changed = changed
         self._producers: dict[bytes, Producer] = {}
         self._asked = asyncio.Event()
@@ -53,9 +58,6 @@ class Watermarks:
         self._reported: tuple[bytes, int, int] | None = None
         self.ignored = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._socket = context.socket(zmq.SUB)
-        transport.configure(self._socket)
-        self._socket.connect(endpoint)
         self._pushed_by = pushed_by
         address = f"inproc://push-{id(self)}"
         pushed_by.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
@@ -65,7 +67,6 @@ class Watermarks:
     def start(self) -> None:
         """Begin to listen and to ask."""
         self._tasks = [
-            tasks.start(self._receive()),
             tasks.start(self._watch_connection()),
             tasks.start(self._ask_when_asked()),
         ]
@@ -75,18 +76,17 @@ class Watermarks:
         await tasks.stop(self._tasks)
         self._pushed_by.disable_monitor()
         self._monitor.close(linger=0)
-        self._socket.close(linger=0)
 
     def follow(self, producer: Producer) -> None:
         """Hear what of ``producer`` is durable; the first question goes out at once."""
         self._producers[producer.outbox.producer] = producer
-        self._socket.setsockopt(zmq.SUBSCRIBE, watermark_topic(producer.outbox.producer))
+        self._announcements.listen(watermark_topic(producer.outbox.producer), self._announced)
         self.ask()
 
     def forget(self, producer: Producer) -> None:
         """Everything of ``producer`` is durable and nothing is kept."""
         if self._producers.pop(producer.outbox.producer, None) is not None:
-            self._socket.setsockopt(zmq.UNSUBSCRIBE, watermark_topic(producer.outbox.producer))
+            self._announcements.stop_listening(watermark_topic(producer.outbox.producer))
 
     def ask(self) -> None:
         """Ask accountd soon instead of waiting for its next announcement."""
@@ -102,16 +102,6 @@ class Watermarks:
             pass
 
     # --- tasks ------------------------------------------------------------------------------------
-
-    async def _receive(self) -> None:
-        while True:
-            frames = await self._socket.recv_multipart()
-            try:
-                watermark = decode_watermark(frames)
-            except WireError as exc:
-                log.warning("watermark unreadable", detail=str(exc))
-                continue
-            self._hear([watermark], is_answer=False)
 
     async def _watch_connection(self) -> None:
         while True:
@@ -153,6 +143,9 @@ class Watermarks:
 
     # --- helpers ----------------------------------------------------------------------------------
 
+    def _announced(self, frames: list[bytes]) -> None:
+        self._hear([decode_watermark(frames)], is_answer=False)
+
     def _hear(self, watermarks: Iterable[Watermark], *, is_answer: bool) -> None:
         for watermark in watermarks:
             producer = self._producers.get(watermark.producer)
@@ -166,6 +159,11 @@ class Watermarks:
             except OSError as exc:
                 log.error("spool cannot be written", detail=str(exc), unsealed=producer.unsealed)
                 continue
+            if heard not in _IGNORED:
+                outbox = producer.outbox
+                if is_answer:
+                    self._balances.answered(outbox.epoch)
+                self._balances.acknowledged(outbox.producer, outbox.acknowledged)
             self._report(heard, watermark, before)
         self._news.set()
         self._changed()

@@ -6,13 +6,9 @@ Usage goes one way, gateway to accountd, as a ZeroMQ multipart message::
 
 The envelope stays readable when the payload is not, so that a bad payload can still be counted as
 received and put into quarantine. A payload carries its version; unknown fields are ignored, an
-unknown version is refused. What is durable is announced the other way, on PUB/SUB, under a topic
-for every producer::
-
-    [ "W" + producer (17 bytes) | watermark (msgpack map) ]
-
-Requests and replies (``Request``, ``Reply``) travel over DEALER/ROUTER in msgpack maps of the same
-kind.
+unknown version is refused. What is durable, and what an account has left, is announced the other
+way: ``shared.announcements``. Requests and replies (``Request``, ``Reply``) travel over
+DEALER/ROUTER in msgpack maps of the same kind.
 
 Decoding never raises anything but ``WireError``, whatever the bytes are.
 """
@@ -29,7 +25,6 @@ PRODUCER_BYTES: Final = 16
 SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1
-WATERMARK_TOPIC: Final = b"W"
 
 # A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
 # would cut the connection, and a resend would cut it again for ever.
@@ -172,18 +167,6 @@ UsageMessage = UsageBatch | InvalidUsage | EndOfProducer | LostBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Watermark:
-    """Every message of ``producer`` up to ``applied_through`` is durable.
-
-    ``epoch`` names the boot of accountd that says so; a later boot has a higher one.
-    """
-
-    producer: bytes
-    epoch: int
-    applied_through: int
-
-
-@dataclass(frozen=True, slots=True)
 class Envelope:
     """A received usage message before its payload is looked at."""
 
@@ -262,30 +245,30 @@ def encode_usage(message: UsageMessage) -> bytes:
 
 def decode_usage(payload: bytes) -> UsageMessage:
     """Read and check a payload; raises ``WireError`` with the reason when it cannot be applied."""
-    body = _unpack_map(payload)
-    kind = _text(body, "kind")
+    body = unpack_map(payload)
+    kind = text_field(body, "kind")
     if kind == Kind.END:
         return EndOfProducer()
     if kind == Kind.LOST:
         return LostBatch()
     if kind == Kind.INVALID:
         return InvalidUsage(
-            **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
-            response_id=_text(body, "response_id"),
-            detail=_text(body, "detail", chars_max=1024),
-            raw=_text(body, "raw", chars_max=RAW_USAGE_CHARS_MAX),
-            metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
+            **{n: text_field(body, n) for n in ("account_id", "session_id", "provider", "model")},
+            response_id=text_field(body, "response_id"),
+            detail=text_field(body, "detail", chars_max=1024),
+            raw=text_field(body, "raw", chars_max=RAW_USAGE_CHARS_MAX),
+            metered_at_ms=integer_field(body, "metered_at_ms", 0, EPOCH_MS_MAX),
         )
     if kind not in BATCH_KINDS:
         raise WireError(RejectReason.BAD_FIELD, "kind: found one that is unknown here")
-    responses = _integer(body, "responses", 1, RESPONSES_PER_BATCH_MAX)
+    responses = integer_field(body, "responses", 1, RESPONSES_PER_BATCH_MAX)
     return UsageBatch(
-        **{n: _text(body, n) for n in ("account_id", "session_id", "provider", "model")},
+        **{n: text_field(body, n) for n in ("account_id", "session_id", "provider", "model")},
         kind=kind,
         responses=responses,
         response_ids=_texts(body, "response_ids"),
         usage=_usage(body, responses),
-        metered_at_ms=_integer(body, "metered_at_ms", 0, EPOCH_MS_MAX),
+        metered_at_ms=integer_field(body, "metered_at_ms", 0, EPOCH_MS_MAX),
         raw=_texts(body, "raw", chars_max=RAW_PART_CHARS_MAX) if "raw" in body else (),
     )
 
@@ -312,39 +295,6 @@ def _count(counts: Mapping[str, Any], name: str, tokens_max: int) -> int:
     return value
 
 
-# --- watermarks ----------------------------------------------------------------------------------
-
-
-def watermark_topic(producer: bytes) -> bytes:
-    """What a gateway subscribes to, to hear what of ``producer`` is durable."""
-    return WATERMARK_TOPIC + producer
-
-
-def encode_watermark(watermark: Watermark) -> list[bytes]:
-    """The frames of an announcement."""
-    body = {
-        "v": VERSION, "epoch": watermark.epoch, "applied_through": watermark.applied_through,
-    }  # fmt: skip
-    packed = msgpack.packb(body)
-    assert isinstance(packed, bytes)
-    return [watermark_topic(watermark.producer), packed]
-
-
-def decode_watermark(frames: Sequence[bytes]) -> Watermark:
-    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
-    if len(frames) != 2 or len(frames[0]) != len(WATERMARK_TOPIC) + PRODUCER_BYTES:
-        raise WireError(RejectReason.UNREADABLE, "not the frames of a watermark")
-    topic, payload = frames
-    if not topic.startswith(WATERMARK_TOPIC):
-        raise WireError(RejectReason.UNREADABLE, "not the topic of a watermark")
-    body = _unpack_map(payload)
-    return Watermark(
-        producer=topic.removeprefix(WATERMARK_TOPIC),
-        epoch=_integer(body, "epoch", 1, EPOCH_MAX),
-        applied_through=_integer(body, "applied_through", 0, SEQUENCE_MAX),
-    )
-
-
 # --- requests and replies ------------------------------------------------------------------------
 
 
@@ -358,11 +308,11 @@ def encode_request(request: Request) -> bytes:
 
 def decode_request(payload: bytes) -> Request:
     """Read a request; raises ``WireError``."""
-    body = _unpack_map(payload)
+    body = unpack_map(payload)
     params = body.get("params", {})
     if not isinstance(params, dict) or not all(isinstance(k, str) for k in params):
         raise WireError(RejectReason.BAD_FIELD, f"params: found {_shown(params)}, expected a map")
-    return Request(_text(body, "method"), params)
+    return Request(text_field(body, "method"), params)
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -379,19 +329,20 @@ def encode_reply(reply: Reply) -> bytes:
 
 def decode_reply(payload: bytes) -> Reply:
     """Read a reply; raises ``WireError``."""
-    body = _unpack_map(payload)
+    body = unpack_map(payload)
     error = body.get("error")
     if error is None:
         return Reply(result=body.get("result"))
     if not isinstance(error, dict):
         raise WireError(RejectReason.BAD_FIELD, f"error: found {_shown(error)}, expected a map")
-    return Reply(error=(_text(error, "code"), _text(error, "message", chars_max=4096)))
+    return Reply(error=(text_field(error, "code"), text_field(error, "message", chars_max=4096)))
 
 
 # --- checked access to untrusted maps ------------------------------------------------------------
 
 
-def _unpack_map(payload: bytes) -> dict[str, Any]:
+def unpack_map(payload: bytes) -> dict[str, Any]:
+    """The map in ``payload``, of our version; raises ``WireError``."""
     try:
         body = msgpack.unpackb(payload, strict_map_key=True)
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as exc:
@@ -406,7 +357,8 @@ def _unpack_map(payload: bytes) -> dict[str, Any]:
     return body
 
 
-def _text(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> str:
+def text_field(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> str:
+    """The text ``name``, at most ``chars_max`` characters; raises ``WireError``."""
     value = body.get(name)
     if not isinstance(value, str) or len(value) > chars_max:
         raise WireError(
@@ -420,10 +372,11 @@ def _texts(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) ->
     values = body.get(name)
     if not isinstance(values, list) or len(values) > RESPONSES_PER_BATCH_MAX:
         raise WireError(RejectReason.BAD_FIELD, f"{name}: found {_shown(values)}, expected a list")
-    return tuple(_text({name: value}, name, chars_max) for value in values)
+    return tuple(text_field({name: value}, name, chars_max) for value in values)
 
 
-def _integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int:
+def integer_field(body: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    """The integer ``name``, both bounds included; raises ``WireError``."""
     value = body.get(name)
     if type(value) is not int or not low <= value <= high:
         raise WireError(

@@ -11,16 +11,9 @@ import zmq
 from harness import eventually
 
 from shared import transport
+from shared.announcements import Watermark, encode_watermark
 from shared.errors import AlreadyRunningError
-from shared.wire import (
-    Envelope,
-    Reply,
-    Watermark,
-    decode_envelope,
-    decode_request,
-    encode_reply,
-    encode_watermark,
-)
+from shared.wire import Envelope, Reply, decode_envelope, decode_request, encode_reply
 
 POLL_MS = 20
 GRANT = {"account_id": "acct", "key_indicator": "rsliv", "token_remaining": 9, "topup_remaining": 9}

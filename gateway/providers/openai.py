@@ -17,6 +17,9 @@ from gateway.providers.openai_meter import OpenAIMeter
 # connection), and never the client's organization or project: the provider key is ours.
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 
+# What else an ``error`` event of ours can be than a server's failure, in OpenAI's words.
+_ERROR_TYPE_BY_CODE: Final = {"insufficient_quota": "insufficient_quota"}
+
 
 class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
@@ -46,7 +49,8 @@ class OpenAIFamily:
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """See ``Provider``: an ``error`` event."""
-        error = {"type": "server_error", "code": code, "message": message, "param": None}
+        kind = _ERROR_TYPE_BY_CODE.get(code, "server_error")
+        error = {"type": kind, "code": code, "message": message, "param": None}
         event = {"type": "error", "event_id": f"event_rts_{code}", "error": error}
         return json.dumps(event, separators=(",", ":")).encode()
 

@@ -12,17 +12,9 @@ from harness import Cluster, cluster_folder, eventually
 
 from accountd.client import call
 from shared import transport
+from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError
-from shared.wire import (
-    EndOfProducer,
-    Usage,
-    UsageBatch,
-    Watermark,
-    decode_watermark,
-    encode_envelope,
-    encode_usage,
-    watermark_topic,
-)
+from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
 END = encode_usage(EndOfProducer())

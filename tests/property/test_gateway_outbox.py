@@ -14,7 +14,8 @@ from gateway.limits import (
     RESEND_S_MAX,
 )
 from gateway.outbox import Heard, Outbox
-from shared.wire import LostBatch, Watermark, encode_usage
+from shared.announcements import Watermark
+from shared.wire import LostBatch, encode_usage
 
 PRODUCER = b"p" * 16
 LOST = encode_usage(LostBatch())

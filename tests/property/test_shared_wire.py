@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.announcements import Watermark, decode_watermark, encode_watermark, watermark_topic
 from shared.wire import (
     EPOCH_MAX,
     SEQUENCE_MAX,
@@ -19,19 +20,15 @@ from shared.wire import (
     Request,
     Usage,
     UsageBatch,
-    Watermark,
     WireError,
     decode_envelope,
     decode_reply,
     decode_request,
     decode_usage,
-    decode_watermark,
     encode_envelope,
     encode_reply,
     encode_request,
     encode_usage,
-    encode_watermark,
-    watermark_topic,
 )
 
 PRODUCER = bytes(range(16))

@@ -11,7 +11,8 @@ from gateway.metering import Metered
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool
-from shared.wire import Usage, Watermark, encode_usage
+from shared.announcements import Watermark
+from shared.wire import Usage, encode_usage
 
 from .clock import Process
 from .disk import Folder, SimStore

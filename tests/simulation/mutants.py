@@ -9,7 +9,7 @@ from accountd.ingest import ProducerWindow, RecentDigests, Verdict
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool
-from shared.wire import Watermark
+from shared.announcements import Watermark
 
 Patch = tuple[type, str, Callable[..., Any]]
 

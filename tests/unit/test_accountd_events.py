@@ -6,7 +6,7 @@ import pytest
 import zmq
 
 from accountd.events import RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
-from shared.wire import Watermark, decode_watermark
+from shared.announcements import Watermark, decode_watermark
 
 EPOCH = 7
 P, Q = b"p" * 16, b"q" * 16

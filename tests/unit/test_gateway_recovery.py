@@ -10,15 +10,8 @@ from gateway import spool as spools
 from gateway.outbox import Outbox
 from gateway.producer import END, Producer
 from gateway.spool import Spool
-from shared.wire import (
-    Kind,
-    LostBatch,
-    Usage,
-    UsageBatch,
-    Watermark,
-    decode_usage,
-    encode_usage,
-)
+from shared.announcements import Watermark
+from shared.wire import Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
 
 NAME = b"p" * 16
 

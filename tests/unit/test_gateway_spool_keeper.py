@@ -15,7 +15,8 @@ from gateway.outbox import Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool
 from gateway.spool_keeper import Retention, SpoolKeeper
-from shared.wire import Usage, UsageBatch, Watermark, encode_usage
+from shared.announcements import Watermark
+from shared.wire import Usage, UsageBatch, encode_usage
 
 DEADLINE_S = 10.0
 ORPHAN = b"o" * 16

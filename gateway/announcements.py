@@ -1,0 +1,60 @@
+"""Hears what accountd announces: owns the SUB socket and hands each topic to who wants it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import zmq
+import zmq.asyncio
+
+from gateway import tasks
+from shared import transport
+from shared.wire import WireError
+
+log = structlog.get_logger()
+
+# Takes the frames of one announcement; raises ``WireError`` when they are none.
+Listener = Callable[[list[bytes]], None]
+
+
+class Announcements:
+    """Subscriptions of this process. ``start`` before use, ``close`` at the end."""
+
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
+        self._socket: zmq.asyncio.Socket = context.socket(zmq.SUB)
+        transport.configure(self._socket)
+        self._socket.connect(endpoint)
+        self._listeners: dict[bytes, Listener] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._tasks = [tasks.start(self._receive())]
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await tasks.stop(self._tasks)
+        self._socket.close(linger=0)
+
+    def listen(self, topic: bytes, listener: Listener) -> None:
+        """Call ``listener`` for every announcement under ``topic``. One listener for each topic."""
+        if topic not in self._listeners:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._listeners[topic] = listener
+
+    def stop_listening(self, topic: bytes) -> None:
+        """Hear no more of ``topic``."""
+        if self._listeners.pop(topic, None) is not None:
+            self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    async def _receive(self) -> None:
+        while True:
+            frames: list[Any] = await self._socket.recv_multipart()
+            listener = self._listeners.get(frames[0])
+            if listener is None:
+                continue  # of a topic that was left a moment ago
+            try:
+                listener(frames)
+            except WireError as exc:
+                log.warning("announcement unreadable", detail=str(exc))

@@ -1,0 +1,205 @@
+"""Knows what every account that is served here has left, and tells its sessions when that matters.
+
+The rules are in ``gateway.credit``. Balances are announced on PUB; what is not heard in time is
+asked for over RPC, so that an account cannot outspend a balance that nobody tells us.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from gateway import tasks
+from gateway.accounts import Accounts, Grant
+from gateway.announcements import Announcements
+from gateway.credit import MICRO, Book, Credit, Verdict
+from shared.announcements import Balance, balance_topic, decode_balance
+from shared.errors import UnreachableError
+from shared.metrics import Metric
+from shared.wire import Kind, UsageBatch
+
+log = structlog.get_logger()
+
+TICK_S: Final = 0.5
+# Accounts in one question; accountd answers no more at once.
+ASKED_MAX: Final = 1_000
+
+
+class Listener(Protocol):
+    """A session that lives on the credit."""
+
+    def credit_changed(self) -> None:
+        """What the credit allows is not what it was."""
+
+    def balance_announced(self) -> None:
+        """There is a new balance."""
+
+
+class SessionCredit:
+    """One session's hold on its account's credit. ``listener`` is told of changes."""
+
+    __slots__ = ("_balances", "_credit", "listener", "wants_balances")
+
+    def __init__(self, balances: "Balances", credit: Credit, *, wants_balances: bool) -> None:
+        self._balances = balances
+        self._credit = credit
+        self.listener: Listener | None = None
+        self.wants_balances = wants_balances
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the session may go on."""
+        return self._credit.verdict
+
+    @property
+    def is_near_empty(self) -> bool:
+        """Whether every response must be sent at once."""
+        return self._credit.is_near_empty
+
+    @property
+    def balance(self) -> Balance:
+        """What accountd said last."""
+        return self._credit.balance
+
+    def spend(self, single: UsageBatch) -> int:
+        """One response was metered: what it costs, in micro-credits."""
+        micro = self._balances.price(single)
+        self._credit.metered(micro, is_response=single.kind == Kind.RESPONSE)
+        self._balances.review(self._credit)
+        return micro
+
+    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+        """So much of what was metered is in the message with this number."""
+        self._balances.numbered(self._credit.account_id, micro, producer, sequence)
+
+    def close(self) -> None:
+        """The session has ended."""
+        self._balances.close_session(self, self._credit)
+
+
+class Balances:
+    """The credit of all accounts that this process serves. ``start`` before use."""
+
+    def __init__(
+        self, announcements: Announcements, accounts: Accounts, *, near_responses: int
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._announcements = announcements
+        self._accounts = accounts
+        self._book = Book(near_responses=near_responses)
+        self._sessions: dict[str, set[SessionCredit]] = {}
+        # What the sessions of an account were told last.
+        self._told: dict[str, tuple[Verdict, bool]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ignored = 0
+
+    def start(self) -> None:
+        """Begin to look for balances that were not announced in time."""
+        self._tasks = [tasks.start(self._ask_when_overdue())]
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        await tasks.stop(self._tasks)
+
+    def open(self, grant: Grant, *, wants_balances: bool) -> SessionCredit:
+        """A session of the account begins; ``wants_balances`` that it is told of each new one."""
+        account = grant.account_id
+        credit = self._book.open(account, topup=grant.topup_remaining, tokens=grant.token_remaining)
+        self._announcements.listen(balance_topic(account), self._announced)
+        session = SessionCredit(self, credit, wants_balances=wants_balances)
+        self._sessions.setdefault(account, set()).add(session)
+        return session
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_live_accounts", "gauge", "Accounts that have sessions here.",
+                lambda: len(self._sessions),
+            ),
+            Metric(
+                "rts_gateway_held_accounts", "gauge",
+                "Accounts whose sessions wait until accountd says what is left.",
+                lambda: sum(v is Verdict.HOLD for v, _ in list(self._told.values())),
+            ),
+        ]  # fmt: skip
+
+    # --- usage ------------------------------------------------------------------------------------
+
+    def price(self, single: UsageBatch) -> int:
+        """What accountd will charge for it, in micro-credits, before it rounds."""
+        return 0 if single.kind == Kind.ESTIMATE else single.usage.total_tokens * MICRO
+
+    def numbered(self, account_id: str, micro: int, producer: bytes, sequence: int) -> None:
+        """What was metered is in the message with this number."""
+        self._book.numbered(account_id, micro, producer, sequence, now=self._loop.time())
+
+    def answered(self, epoch: int) -> None:
+        """accountd answers as this boot: what any other one announced counts no more."""
+        self._book.answered(epoch)
+
+    def acknowledged(self, producer: bytes, through: int) -> None:
+        """The producer's messages up to ``through`` are durable."""
+        for account in self._book.acknowledged(producer, through):
+            self.review(account)
+
+    # --- for sessions -----------------------------------------------------------------------------
+
+    def review(self, credit: Credit) -> None:
+        """Tell the account's sessions if the credit allows something else than before."""
+        allowed = (credit.verdict, credit.is_near_empty)
+        account = credit.account_id
+        if account not in self._sessions or self._told.get(account) == allowed:
+            return
+        if self._told.get(account, (Verdict.GO, False))[0] is not allowed[0]:
+            log.info("credit", account=account, verdict=allowed[0].name.lower())
+        self._told[account] = allowed
+        # Not now: whoever meters has yet to forward what it metered.
+        self._loop.call_soon(self._tell, account)
+
+    def close_session(self, session: SessionCredit, credit: Credit) -> None:
+        """A session has ended."""
+        account = credit.account_id
+        session.listener = None
+        self._book.close(credit)
+        sessions = self._sessions[account]
+        sessions.discard(session)
+        if not sessions:
+            del self._sessions[account]
+            self._told.pop(account, None)
+            self._announcements.stop_listening(balance_topic(account))
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _announced(self, frames: list[bytes]) -> None:
+        self._hear([decode_balance(frames)])
+
+    def _hear(self, balances: Iterable[Balance]) -> None:
+        for balance in balances:
+            credit = self._book.announced(balance, now=self._loop.time())
+            if credit is None:
+                self.ignored += 1
+                continue
+            for session in list(self._sessions.get(balance.account_id, ())):
+                if session.wants_balances and session.listener is not None:
+                    session.listener.balance_announced()
+            self.review(credit)
+
+    def _tell(self, account: str) -> None:
+        for session in list(self._sessions.get(account, ())):
+            if session.listener is not None:
+                session.listener.credit_changed()
+
+    async def _ask_when_overdue(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            overdue = self._book.overdue(self._loop.time())
+            for start in range(0, len(overdue), ASKED_MAX):
+                try:
+                    answer = await self._accounts.balances(
+                        overdue[start : start + ASKED_MAX], self._book.producers
+                    )
+                except UnreachableError:
+                    break
+                self._hear(answer)

@@ -1,0 +1,225 @@
+"""What an account may still spend here: the announced balance less what is not in it yet. Pure.
+
+accountd announces balances; what this gateway has metered and accountd has not applied is taken
+off. Other gateways spend from the same balance, and what they have metered is not known here. So
+each may spend its *share*, the balance divided by the gateways that serve the account, and once
+that is used up it starts nothing new before it has heard how much is left. All shares together are
+the balance: whatever is late, lost or restarting, an account overshoots by no more than what was
+under way when its credit ended.
+
+Amounts are micro-credits (a millionth of a credit) unless a name says credits. ``now`` is monotonic
+seconds.
+"""
+
+from collections import deque
+from enum import Enum, auto
+from typing import Final
+
+from shared.announcements import Balance
+
+MICRO: Final = 1_000_000
+# How much of a response's cost goes into the typical one, inverted: the last handful counts.
+_TYPICAL_WEIGHT: Final = 4
+# A balance that was not announced so long after usage was sent is asked for: commits take
+# milliseconds, and a restart of accountd about a second.
+OVERDUE_S: Final = 1.0
+# Those who serve an account come back to a restarted accountd one by one: until then, all that it
+# had before count.
+SETTLE_S: Final = 2.0
+
+
+class Verdict(Enum):
+    """What the credit allows."""
+
+    GO = auto()
+    HOLD = auto()  # our share is used up: nothing new before accountd has said what is left
+    EMPTY = auto()  # nothing is left
+
+
+class Credit:
+    """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
+
+    __slots__ = (
+        "_doubtful", "_gateways_before", "_near_responses", "_pending", "_sent", "_settled",
+        "_settles_at", "_typical", "_unsent", "_waits_since", "account_id", "balance", "sessions",
+    )  # fmt: skip
+
+    def __init__(self, balance: Balance, *, near_responses: int) -> None:
+        """``balance`` is what the key was let in with: it stands until the first announcement."""
+        self.account_id = balance.account_id
+        self.balance = balance
+        self.sessions = 0
+        self._near_responses = near_responses
+        self._typical = 0
+        self._gateways_before, self._settles_at = 1, 0.0
+        # Metered and not in the balance: in no message yet, in messages (by producer and sequence,
+        # and their sum), and in messages that are durable although no balance said so.
+        self._unsent = self._sent = self._settled = 0
+        self._pending: dict[tuple[bytes, int], int] = {}
+        # Of those, what a boot of accountd that is gone may have applied before the balance.
+        self._doubtful: set[tuple[bytes, int]] = set()
+        self._waits_since: float | None = None
+
+    # --- what it allows ---------------------------------------------------------------------------
+
+    @property
+    def left(self) -> int:
+        """The balance less what is not in it yet; at most 0 when nothing is left."""
+        return self.balance.credits * MICRO - self._spent
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether a session may go on."""
+        doubtful = sum(self._pending[key] for key in self._doubtful)
+        if self.left + doubtful <= 0:
+            return Verdict.EMPTY
+        return Verdict.GO if self._share > self._spent else Verdict.HOLD
+
+    @property
+    def is_near_empty(self) -> bool:
+        """Whether every response must be sent at once: little is left of our share."""
+        return self._share - self._spent < self._near_responses * self._typical
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody needs it any more."""
+        return not (self.sessions or self._unsent or self._pending)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether a balance should have been announced and was not."""
+        return self._waits_since is not None and now - self._waits_since > OVERDUE_S
+
+    @property
+    def _share(self) -> int:
+        gateways = max(self.balance.gateways, self._gateways_before)
+        return self.balance.credits * MICRO // gateways
+
+    @property
+    def _spent(self) -> int:
+        return self._unsent + self._sent + self._settled
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def metered(self, micro: int, *, is_response: bool) -> None:
+        """Something was metered that will be charged."""
+        self._unsent += micro
+        if is_response:
+            step = (micro - self._typical) // _TYPICAL_WEIGHT
+            self._typical = self._typical + step if self._typical else micro
+
+    def numbered(self, micro: int, producer: bytes, sequence: int, *, now: float) -> None:
+        """Some of what was metered is in a message."""
+        self._unsent -= micro
+        self._sent += micro
+        self._pending[producer, sequence] = micro
+        if self._waits_since is None:
+            self._waits_since = now
+
+    def acknowledged(self, producer: bytes, sequence: int) -> None:
+        """A message is durable. If no balance told us, it stays spent until the next one."""
+        key = (producer, sequence)
+        micro = self._pending.pop(key, 0)
+        self._sent -= micro
+        if key in self._doubtful:
+            self._doubtful.remove(key)
+        else:
+            self._settled += micro
+
+    def announced(self, balance: Balance, *, now: float) -> None:
+        """There is a newer balance: whatever was durable before is in it."""
+        if balance.epoch != self.balance.epoch:
+            self._gateways_before = self.balance.gateways
+            self._settles_at = now + SETTLE_S
+            self._doubtful = set(self._pending)
+        elif now >= self._settles_at:
+            self._gateways_before = 1
+        self.balance = balance
+        self._settled = 0
+        for producer, applied in balance.applied.items():
+            for key in [k for k in self._pending if k[0] == producer and k[1] in applied]:
+                self._sent -= self._pending.pop(key)
+                self._doubtful.discard(key)
+        self._waits_since = now if self._pending else None
+
+
+class Book:
+    """The credit of every account that this gateway serves."""
+
+    def __init__(self, *, near_responses: int) -> None:
+        """``near_responses``: near empty is less than so many typical responses, from 0."""
+        self._near_responses = near_responses
+        self._credits: dict[str, Credit] = {}
+        self._numbered: dict[bytes, deque[tuple[int, str]]] = {}
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        """Accounts that are known."""
+        return len(self._credits)
+
+    @property
+    def producers(self) -> list[bytes]:
+        """Whose messages are waited for."""
+        return [producer for producer, numbered in self._numbered.items() if numbered]
+
+    def open(self, account_id: str, *, topup: int, tokens: int) -> Credit:
+        """A session begins; its key was let in with these credits."""
+        credit = self._credits.get(account_id)
+        if credit is None:
+            balance = Balance(account_id, epoch=0, revision=0, topup=topup, tokens=tokens)
+            credit = Credit(balance, near_responses=self._near_responses)
+            self._credits[account_id] = credit
+        credit.sessions += 1
+        return credit
+
+    def close(self, credit: Credit) -> None:
+        """A session has ended."""
+        credit.sessions -= 1
+        self._tidy(credit)
+
+    def numbered(
+        self, account_id: str, micro: int, producer: bytes, sequence: int, *, now: float
+    ) -> None:
+        """What was metered is in the message with this number; numbers ascend."""
+        credit = self._credits.get(account_id)
+        if credit is not None:
+            credit.numbered(micro, producer, sequence, now=now)
+            self._numbered.setdefault(producer, deque()).append((sequence, account_id))
+
+    def acknowledged(self, producer: bytes, through: int) -> list[Credit]:
+        """The producer's messages up to ``through`` are durable; the credits that this changes."""
+        numbered = self._numbered.get(producer)
+        changed: dict[str, Credit] = {}
+        while numbered and numbered[0][0] <= through:
+            sequence, account_id = numbered.popleft()
+            credit = self._credits.get(account_id)
+            if credit is not None:
+                credit.acknowledged(producer, sequence)
+                changed[account_id] = credit
+        for credit in changed.values():
+            self._tidy(credit)
+        return list(changed.values())
+
+    def answered(self, epoch: int) -> None:
+        """accountd answers as this boot: what any other one announced counts no more."""
+        self._epoch = epoch
+
+    def announced(self, balance: Balance, *, now: float) -> Credit | None:
+        """A balance was announced: the credit that it changes; None when it is no news."""
+        credit = self._credits.get(balance.account_id)
+        if credit is None or balance.epoch < self._epoch:
+            return None
+        self._epoch = balance.epoch
+        known = credit.balance
+        if known.epoch == balance.epoch and known.revision >= balance.revision:
+            return None
+        credit.announced(balance, now=now)
+        self._tidy(credit)
+        return credit
+
+    def overdue(self, now: float) -> list[str]:
+        """The accounts whose balance should have been announced and was not."""
+        return [name for name, credit in self._credits.items() if credit.is_overdue(now)]
+
+    def _tidy(self, credit: Credit) -> None:
+        if credit.is_idle:
+            self._credits.pop(credit.account_id, None)

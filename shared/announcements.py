@@ -1,0 +1,194 @@
+"""What accountd announces on PUB, as values and as bytes. Pure.
+
+Two kinds, each under a topic of its own, so that a gateway hears what it needs and nothing else::
+
+    [ "W" + producer (17 bytes)   | watermark (msgpack map) ]
+    [ "B" + account id + "\\0"     | balance (msgpack map) ]
+
+A commit's balances are announced before its watermarks, on the same socket: whoever has heard that
+a message is durable has heard what it left, or missed that, and the next balance makes up for it.
+Decoding never raises anything but ``WireError``, whatever the bytes are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgpack
+
+from shared.wire import (
+    EPOCH_MAX,
+    ID_CHARS_MAX,
+    PRODUCER_BYTES,
+    SEQUENCE_MAX,
+    VERSION,
+    RejectReason,
+    WireError,
+    integer_field,
+    text_field,
+    unpack_map,
+)
+
+WATERMARK_TOPIC: Final = b"W"
+BALANCE_TOPIC: Final = b"B"
+# Ends the account id, which is printable: the topic of one account begins no other's.
+TOPIC_END: Final = b"\0"
+CREDITS_MIN: Final = -(2**63)  # SQLite stores signed 64-bit integers
+CREDITS_MAX: Final = 2**63 - 1
+GATEWAYS_MAX: Final = 1_000_000
+# Sequences applied beyond a watermark that one balance names. More wait for the watermark.
+AHEAD_MAX: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Every message of ``producer`` up to ``applied_through`` is durable.
+
+    ``epoch`` names the boot of accountd that says so; a later boot has a higher one.
+    """
+
+    producer: bytes
+    epoch: int
+    applied_through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How far a producer's messages were applied: all up to ``through`` and those in ``ahead``."""
+
+    through: int
+    ahead: frozenset[int] = frozenset()
+
+    def __contains__(self, sequence: int) -> bool:
+        """Whether the message with this number was applied."""
+        return sequence <= self.through or sequence in self.ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has left, in credits, as committed.
+
+    Of two from one boot (``epoch``) the one with the higher ``revision`` is newer. ``gateways`` is
+    how many listen for this account, and may spend from it. ``applied`` names what was applied of
+    producers that this balance is news of. ``rates`` is the version of the rate card.
+    """
+
+    account_id: str
+    epoch: int
+    revision: int
+    topup: int
+    tokens: int
+    gateways: int = 1
+    rates: str = ""
+    applied: Mapping[bytes, Applied] = field(default_factory=dict)
+
+    @property
+    def credits(self) -> int:
+        """Both buckets together; negative in debt."""
+        return self.topup + self.tokens
+
+
+# --- watermarks ----------------------------------------------------------------------------------
+
+
+def watermark_topic(producer: bytes) -> bytes:
+    """What a gateway subscribes to, to hear what of ``producer`` is durable."""
+    return WATERMARK_TOPIC + producer
+
+
+def encode_watermark(watermark: Watermark) -> list[bytes]:
+    """The frames of an announcement."""
+    body = {
+        "v": VERSION, "epoch": watermark.epoch, "applied_through": watermark.applied_through,
+    }  # fmt: skip
+    return [watermark_topic(watermark.producer), _packed(body)]
+
+
+def decode_watermark(frames: Sequence[bytes]) -> Watermark:
+    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
+    if len(frames) != 2 or len(frames[0]) != len(WATERMARK_TOPIC) + PRODUCER_BYTES:
+        raise WireError(RejectReason.UNREADABLE, "not the frames of a watermark")
+    topic, payload = frames
+    if not topic.startswith(WATERMARK_TOPIC):
+        raise WireError(RejectReason.UNREADABLE, "not the topic of a watermark")
+    body = unpack_map(payload)
+    return Watermark(
+        producer=topic.removeprefix(WATERMARK_TOPIC),
+        epoch=integer_field(body, "epoch", 1, EPOCH_MAX),
+        applied_through=integer_field(body, "applied_through", 0, SEQUENCE_MAX),
+    )
+
+
+# --- balances ------------------------------------------------------------------------------------
+
+
+def balance_topic(account_id: str) -> bytes:
+    """What a gateway subscribes to, to hear what the account has left."""
+    return BALANCE_TOPIC + account_id.encode() + TOPIC_END
+
+
+def account_of_topic(topic: bytes) -> str | None:
+    """The account of a balance's topic; None for any other topic."""
+    if not topic.startswith(BALANCE_TOPIC) or not topic.endswith(TOPIC_END):
+        return None
+    try:
+        return topic[len(BALANCE_TOPIC) : -len(TOPIC_END)].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def encode_balance(balance: Balance) -> list[bytes]:
+    """The frames of an announcement."""
+    body: dict[str, Any] = {
+        "v": VERSION, "epoch": balance.epoch, "revision": balance.revision,
+        "topup": balance.topup, "tokens": balance.tokens, "gateways": balance.gateways,
+        "rates": balance.rates,
+    }  # fmt: skip
+    if balance.applied:
+        body["applied"] = {
+            producer: [applied.through, *applied.ahead]
+            for producer, applied in balance.applied.items()
+        }
+    return [balance_topic(balance.account_id), _packed(body)]
+
+
+def decode_balance(frames: Sequence[bytes]) -> Balance:
+    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
+    account_id = account_of_topic(frames[0]) if len(frames) == 2 else None
+    if account_id is None:
+        raise WireError(RejectReason.UNREADABLE, "not the frames of a balance")
+    body = unpack_map(frames[1])
+    return Balance(
+        account_id=account_id,
+        epoch=integer_field(body, "epoch", 1, EPOCH_MAX),
+        revision=integer_field(body, "revision", 1, EPOCH_MAX),
+        topup=integer_field(body, "topup", CREDITS_MIN, CREDITS_MAX),
+        tokens=integer_field(body, "tokens", CREDITS_MIN, CREDITS_MAX),
+        gateways=integer_field(body, "gateways", 1, GATEWAYS_MAX),
+        rates=text_field(body, "rates", ID_CHARS_MAX),
+        applied=_applied(body.get("applied", {})),
+    )
+
+
+def _applied(found: object) -> dict[bytes, Applied]:
+    if not isinstance(found, dict):
+        raise WireError(RejectReason.BAD_FIELD, "applied: expected a map")
+    applied = {}
+    for producer, numbers in found.items():
+        match numbers:
+            case [int(through), *ahead] if (
+                isinstance(producer, bytes)
+                and len(producer) == PRODUCER_BYTES
+                and len(ahead) <= AHEAD_MAX
+                and all(type(n) is int and 0 <= n <= SEQUENCE_MAX for n in numbers)
+            ):
+                applied[producer] = Applied(through, frozenset(ahead))
+            case _:
+                raise WireError(RejectReason.BAD_FIELD, "applied: expected producers and numbers")
+    return applied
+
+
+def _packed(body: Mapping[str, Any]) -> bytes:
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
