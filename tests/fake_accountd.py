@@ -16,7 +16,9 @@ from shared.errors import AlreadyRunningError
 from shared.wire import Envelope, Reply, decode_envelope, decode_request, encode_reply
 
 POLL_MS = 20
-GRANT = {"account_id": "acct", "key_indicator": "rsliv", "token_remaining": 9, "topup_remaining": 9}
+GRANT = {
+    "account_id": "acct", "key_indicator": "rsliv", "token_remaining": 10**9, "topup_remaining": 9,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

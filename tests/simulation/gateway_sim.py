@@ -6,7 +6,7 @@ It calls them in the order of ``gateway.recorder``, ``usage``, ``spool_keeper`` 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.batching import Batcher, Party, Sealable
+from gateway.batching import Batcher, Party, Sealable, Single
 from gateway.metering import Metered
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
@@ -81,7 +81,7 @@ class Gateway(Process):
         self.world.oracle.forwarded(name, journal=journal)
         self.trace("response", id=name, number=number)
         self.step()
-        self._send_all(session.batcher.add(single, number, now=self.clock.now))
+        self._send_all(session.batcher.add(Single(single, number), now=self.clock.now))
         if self.is_failing:
             self._send_all(session.batcher.flush())
 
@@ -221,7 +221,7 @@ class Gateway(Process):
             return 0
 
     def _send_all(self, batches: Iterable[Sealable]) -> None:
-        for batch, covers in batches:
+        for batch, covers, _ in batches:
             self._send(encode_usage(batch), covers)
             self.step()
 

@@ -1,22 +1,39 @@
-"""Who hears which watermark when; the socket records, the clock is a number."""
+"""Who hears what when; the socket records, the clock is a number."""
 
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 import zmq
 
-from accountd.events import RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
-from shared.announcements import Watermark, decode_watermark
+from accountd.cascade import Deduction
+from accountd.events import PER_TURN_MAX, RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
+from accountd.ingest import Balance as Buckets
+from accountd.ingest import Charge, Decision, ProducerWindow
+from shared.announcements import (
+    Applied,
+    Balance,
+    Watermark,
+    balance_topic,
+    decode_balance,
+    decode_watermark,
+)
+from shared.wire import Usage, UsageBatch
 
 EPOCH = 7
 P, Q = b"p" * 16, b"q" * 16
 
 
 class Recorder:
-    """A PUB socket that remembers; ``is_full`` makes it refuse like one at its high-water mark."""
+    """An XPUB socket that remembers; ``is_full`` makes it refuse like one at its high-water mark.
+
+    What ``subscriptions`` holds it will say when it is read.
+    """
 
     def __init__(self) -> None:
-        self.sent: list[Watermark] = []
+        self.sent: list[Watermark | Balance] = []
+        self.subscriptions: deque[bytes] = deque()
         self.is_full = False
 
     def send_multipart(self, frames: list[bytes], flags: int) -> None:
@@ -24,13 +41,34 @@ class Recorder:
         assert flags == zmq.DONTWAIT
         if self.is_full:
             raise zmq.Again
-        self.sent.append(decode_watermark(frames))
+        is_balance = frames[0].startswith(b"B")
+        self.sent.append(decode_balance(frames) if is_balance else decode_watermark(frames))
+
+    def recv(self, flags: int) -> bytes:
+        """The next subscription, without waiting."""
+        assert flags == zmq.DONTWAIT
+        if not self.subscriptions:
+            raise zmq.Again
+        return self.subscriptions.popleft()
+
+    def subscribe(self, *accounts: str) -> None:
+        """A gateway begins to listen."""
+        self.subscriptions += [b"\x01" + balance_topic(account) for account in accounts]
+
+    def unsubscribe(self, account: str) -> None:
+        """A gateway listens no more, or is gone."""
+        self.subscriptions.append(b"\x00" + balance_topic(account))
 
     def take(self) -> list[tuple[bytes, int]]:
         """Producer and watermark of what was sent since the last call."""
         taken, self.sent = self.sent, []
         assert all(w.epoch == EPOCH for w in taken)
-        return [(w.producer, w.applied_through) for w in taken]
+        return [(w.producer, w.applied_through) for w in taken if isinstance(w, Watermark)]
+
+    def take_all(self) -> list[Watermark | Balance]:
+        """Everything that was sent since the last call, in order."""
+        taken, self.sent = self.sent, []
+        return taken
 
 
 @pytest.fixture
@@ -40,23 +78,50 @@ def socket() -> Recorder:
 
 
 @pytest.fixture
-def announcer(socket: Recorder) -> Announcer:
+def stored() -> dict[str, Buckets]:
+    """What is committed."""
+    return {"a": Buckets(10, 5), "ab": Buckets(0, 7)}
+
+
+@pytest.fixture
+def announcer(socket: Recorder, stored: Mapping[str, Buckets]) -> Announcer:
     """An announcer of epoch 7."""
     recorder: Any = socket
-    return Announcer(recorder, epoch=EPOCH)
+
+    def read(names: Iterable[str]) -> dict[str, Buckets]:
+        return {name: stored[name] for name in names if name in stored}
+
+    return Announcer(recorder, epoch=EPOCH, read_balances=read)
+
+
+def durable(watermarks: Mapping[bytes, int]) -> Decision:
+    """A group that made so much durable."""
+    return Decision("now", watermarks=dict(watermarks))
+
+
+def charged(account: str, producer: bytes, window: ProducerWindow, left: Buckets) -> Decision:
+    """A group with one charge."""
+    batch = UsageBatch(account, "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
+    return Decision(
+        "now",
+        charges=[Charge(producer, window.applied_through, batch, Deduction(1, 0), 0)],
+        balances={account: left},
+        windows={producer: window},
+        watermarks={producer: window.applied_through},
+    )
 
 
 def test_every_producer_of_a_group_is_announced(announcer: Announcer, socket: Recorder) -> None:
     """At once, whether the watermark moved or not."""
-    announcer.announce({P: 1, Q: 5}, now=0)
-    announcer.announce({P: 1}, now=0.1)
+    announcer.announce(durable({P: 1, Q: 5}), now=0)
+    announcer.announce(durable({P: 1}), now=0.1)
     assert socket.take() == [(P, 1), (Q, 5), (P, 1)]
 
 
 def test_recent_watermarks_are_repeated(announcer: Announcer, socket: Recorder) -> None:
     """The newest of each producer, twice a second, until the producer is silent for a minute."""
-    announcer.announce({P: 1}, now=0)
-    announcer.announce({P: 2}, now=0.2)
+    announcer.announce(durable({P: 1}), now=0)
+    announcer.announce(durable({P: 2}), now=0.2)
     socket.take()
     announcer.repeat(now=REPEAT_S - 0.01)
     assert socket.take() == []
@@ -64,7 +129,7 @@ def test_recent_watermarks_are_repeated(announcer: Announcer, socket: Recorder) 
     assert socket.take() == [(P, 2)]
     announcer.repeat(now=REPEAT_S + 0.01)
     assert socket.take() == []
-    announcer.announce({Q: 9}, now=RECENT_S)
+    announcer.announce(durable({Q: 9}), now=RECENT_S)
     socket.take()
     announcer.repeat(now=RECENT_S + 0.3)
     assert socket.take() == [(Q, 9)]
@@ -73,7 +138,7 @@ def test_recent_watermarks_are_repeated(announcer: Announcer, socket: Recorder) 
 def test_it_says_how_long_to_wait(announcer: Announcer) -> None:
     """The poll sleeps until the next repetition, and as long as it likes when nobody is recent."""
     assert announcer.wait_s(now=0) is None
-    announcer.announce({P: 1}, now=10)
+    announcer.announce(durable({P: 1}), now=10)
     assert announcer.wait_s(now=10.1) == pytest.approx(REPEAT_S - 0.1)
     assert announcer.wait_s(now=99) == 0
     announcer.repeat(now=99)
@@ -83,9 +148,9 @@ def test_it_says_how_long_to_wait(announcer: Announcer) -> None:
 def test_the_number_of_repetitions_is_bounded(announcer: Announcer, socket: Recorder) -> None:
     """The longest silent producers are left out; everybody is still announced once."""
     many = [n.to_bytes(16, "big") for n in range(RECENT_PRODUCERS_MAX + 2)]
-    announcer.announce(dict.fromkeys(many, 1), now=0)
+    announcer.announce(durable(dict.fromkeys(many, 1)), now=0)
     assert len(socket.take()) == len(many)
-    announcer.announce({many[2]: 2}, now=0.1)
+    announcer.announce(durable({many[2]: 2}), now=0.1)
     socket.take()
     announcer.repeat(now=1)
     assert [p for p, _ in socket.take()] == [*many[3:], many[2]]
@@ -96,7 +161,96 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(
 ) -> None:
     """What PUB refuses is said again later."""
     socket.is_full = True
-    announcer.announce({P: 1}, now=0)
+    announcer.announce(durable({P: 1}), now=0)
     socket.is_full = False
     announcer.repeat(now=1)
     assert socket.take() == [(P, 1)]
+
+
+# --- balances ------------------------------------------------------------------------------------
+
+
+def test_whoever_begins_to_listen_is_told_at_once(announcer: Announcer, socket: Recorder) -> None:
+    """A gateway needs not ask, and nobody else's account is announced."""
+    socket.subscribe("a")
+    announcer.receive()
+    assert announcer.wait_s(now=0) == 0
+    announcer.announce_changed()
+    assert socket.take_all() == [Balance("a", EPOCH, 1, 10, 5, gateways=1)]
+    assert announcer.wait_s(now=0) is None
+
+
+def test_the_listeners_are_counted_and_hear_of_each_other(
+    announcer: Announcer, socket: Recorder
+) -> None:
+    """Each spends its share: one that comes or goes changes that of the others."""
+    for expected in (1, 2, 3):
+        socket.subscribe("a")
+        announcer.receive()
+        announcer.announce_changed()
+        assert [b.gateways for b in socket.take_all() if isinstance(b, Balance)] == [expected]
+    socket.unsubscribe("a")
+    announcer.receive()
+    announcer.announce_changed()
+    assert [b.gateways for b in socket.take_all() if isinstance(b, Balance)] == [2]
+    socket.unsubscribe("a")
+    socket.unsubscribe("a")
+    announcer.receive()
+    announcer.announce_changed()
+    assert socket.take_all() == []
+    assert announcer.accounts == 0
+
+
+def test_a_charge_announces_what_it_left_before_its_watermark(
+    announcer: Announcer, socket: Recorder
+) -> None:
+    """With what of the producer is in it, beyond the watermark too."""
+    socket.subscribe("a")
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    announcer.announce(charged("a", P, ProducerWindow(3, [5, 8]), Buckets(9, 5)), now=0)
+    announcer.announce(charged("ab", Q, ProducerWindow(1), Buckets(0, 6)), now=0)
+    assert socket.take_all() == [
+        Balance("a", EPOCH, 2, 9, 5, applied={P: Applied(3, frozenset({5, 8}))}),
+        Watermark(P, EPOCH, 3),
+        Watermark(Q, EPOCH, 1),  # nobody listens for the other account
+    ]
+
+
+def test_what_requests_change_is_announced_to_those_who_listen(
+    announcer: Announcer, socket: Recorder, stored: dict[str, Buckets]
+) -> None:
+    """A top-up reaches live sessions; an account without any costs nothing."""
+    socket.subscribe("ab")
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    stored["a"] = stored["ab"] = Buckets(100, 0)
+    announcer.changed(["a", "ab", "unknown"])
+    announcer.announce_changed()
+    assert socket.take_all() == [Balance("ab", EPOCH, 2, 100, 0)]
+
+
+def test_a_storm_of_subscriptions_is_served_in_turns(
+    announcer: Announcer, socket: Recorder, stored: dict[str, Buckets]
+) -> None:
+    """After a restart usage is applied between them."""
+    names = [f"account-{n}" for n in range(PER_TURN_MAX + 1)]
+    stored.update(dict.fromkeys(names, Buckets(1, 1)))
+    socket.subscribe(*names)
+    announcer.receive()
+    announcer.announce_changed()
+    assert len(socket.take_all()) == PER_TURN_MAX
+    announcer.receive()
+    announcer.announce_changed()
+    assert len(socket.take_all()) == 1
+
+
+def test_other_topics_are_nobody_s_balance(announcer: Announcer, socket: Recorder) -> None:
+    """Watermarks are subscribed to as well; odd bytes are no account."""
+    socket.subscriptions += [b"\x01W" + P, b"\x01", b"\x01B\xff\x00", b"\x00Bnobody\x00"]
+    announcer.receive()
+    announcer.announce_changed()
+    assert socket.take_all() == []
+    assert announcer.accounts == 0

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.batching import Party
 from gateway.frames import Frame
+from gateway.producer import Numbered, ignore_number
 from gateway.providers.openai_meter import OpenAIMeter
 from gateway.recorder import Recorder
 from gateway.relay import ToClient, ToMeter, ToProvider
@@ -31,7 +32,12 @@ class NotingSender:
         self._noted += 1
         return self._noted
 
-    def send(self, message: UsageMessage, covers: Sequence[int] = ()) -> None:
+    def send(
+        self,
+        message: UsageMessage,
+        covers: Sequence[int] = (),
+        numbered: Numbered = ignore_number,
+    ) -> None:
         """See ``Sender``."""
         assert isinstance(message, UsageBatch)
         self._happened.append(("sent", *message.response_ids))
@@ -64,30 +70,50 @@ def id_of(frame: Frame) -> str:
     return str(json.loads(frame.raw[2:])["response"]["id"])
 
 
+class Purse:
+    """Credit without end."""
+
+    is_near_empty = False
+
+    def spend(self, single: UsageBatch) -> int:
+        """It costs what it used."""
+        return single.usage.total_tokens
+
+    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+        """Nobody counts."""
+
+
 def recorder(happened: Happened, **settings: bool) -> Recorder:
     """The recorder of a session that talks to OpenAI."""
     sender = NotingSender(happened, **settings)
-    return Recorder(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender)
+    return Recorder(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
 
 
 def to_client(happened: Happened, *, is_broken: bool = False, **settings: bool) -> ToClient:
     """The sink of the provider's frames, with a real recorder between doubles."""
     leg: Any = NotingLeg(happened, is_broken=is_broken)
-    return ToClient(recorder(happened, **settings), leg, lambda _ended: None)
+    return ToClient(
+        recorder(happened, **settings),
+        leg,
+        on_metered=lambda: happened.append(("metered",)),
+        on_end=lambda _ended: None,
+    )
 
 
 def test_a_response_is_noted_before_its_event_is_forwarded() -> None:
     """A gateway that is killed in between has charged what the client never heard, not less."""
     happened: Happened = []
     to_client(happened).take([done("one")])
-    assert happened == [("noted", "one"), ("written", "one")]
+    assert happened == [("noted", "one"), ("written", "one"), ("metered",)]
 
 
 def test_all_of_one_reading_is_noted_before_any_of_it_is_forwarded() -> None:
     """The write takes the frames as they came, in one piece."""
     happened: Happened = []
     to_client(happened).take([done("one"), done("two")])
-    assert happened == [("noted", "one"), ("noted", "two"), ("written", "one", "two")]
+    assert happened == [
+        ("noted", "one"), ("noted", "two"), ("written", "one", "two"), ("metered",),
+    ]  # fmt: skip
 
 
 def test_a_client_that_cannot_be_written_to_is_charged_all_the_same() -> None:
@@ -104,7 +130,7 @@ def test_a_response_is_noted_before_it_is_sent() -> None:
     to_client(happened, sends_at_once=True).take([done("one"), done("two")])
     assert happened == [
         ("noted", "one"), ("sent", "one"), ("noted", "two"), ("sent", "two"),
-        ("written", "one", "two"),
+        ("written", "one", "two"), ("metered",),
     ]  # fmt: skip
 
 
@@ -114,7 +140,7 @@ def test_a_complete_batch_is_sent_before_its_last_event_is_forwarded() -> None:
     names = ["one", "two", "three", "four", "five"]
     to_client(happened).take([done(name) for name in names])
     assert happened == [*(("noted", name) for name in names), ("sent", *names),
-                        ("written", *names)]  # fmt: skip
+                        ("written", *names), ("metered",)]  # fmt: skip
 
 
 def test_the_provider_hears_the_client_after_the_meter() -> None:
@@ -126,7 +152,8 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
             happened.append(("observed", *(id_of(frame) for frame in frames)))
 
     leg: Any = NotingLeg(happened)
-    spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), NotingSender(happened))
+    sender = NotingSender(happened)
+    spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
     sink = ToProvider(spy, leg, on_setup=lambda _model: True, on_end=lambda _ended: None)
     sink.take([done("one")])
     assert happened == [("observed", "one"), ("written", "one")]

@@ -1,0 +1,137 @@
+"""Many sessions on several gateways spend one balance: by how much can they overshoot?
+
+accountd is a number here, announcements are heard or lost as a whole, and accountd dies between a
+commit and its announcement. Whatever happens, nothing is started once the credit has ended, so an
+account overshoots by no more than one response of each of its sessions.
+"""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.credit import MICRO, Book, Verdict
+from shared.announcements import Applied, Balance
+
+COST_MAX = 100
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["talk", "talk", "talk", "commit", "die", "top up"]),
+        st.integers(0, 9),
+        st.integers(0, COST_MAX),
+    ),
+    max_size=120,
+)
+
+
+@dataclass
+class Gateway:
+    """A real book, and the messages that accountd has not applied."""
+
+    producer: bytes
+    sessions: int
+    waiting: dict[int, int] = field(default_factory=dict)
+    sent: int = 0
+    book: Book = field(default_factory=lambda: Book(near_responses=10))
+
+    def __post_init__(self) -> None:
+        for _ in range(self.sessions):
+            self.credit = self.book.open("a", topup=0, tokens=0)
+        self.busy = [False] * self.sessions
+
+    def finish(self, session: int, cost: int) -> None:
+        """A response ends: it is metered and sent."""
+        self.busy[session] = False
+        self.sent += 1
+        self.waiting[self.sent] = cost
+        self.credit.metered(cost * MICRO, is_response=True)
+        self.book.numbered("a", cost * MICRO, self.producer, self.sent, now=0.0)
+
+
+@dataclass
+class World:
+    """accountd, and what it was told to add."""
+
+    gateways: list[Gateway]
+    left: int
+    epoch: int = 1
+    revision: int = 0
+
+    def announce(self, applied: dict[bytes, Applied]) -> None:
+        """Everybody hears it."""
+        self.revision += 1
+        balance = Balance(
+            "a", self.epoch, self.revision, self.left, 0, gateways=len(self.gateways),
+            applied=applied,
+        )  # fmt: skip
+        for gateway in self.gateways:
+            gateway.book.announced(balance, now=0.0)
+
+    def commit(self, gateway: Gateway, at_most: int) -> dict[bytes, Applied]:
+        """Apply some messages, the newest first: sequences need not come in order."""
+        for sequence in sorted(gateway.waiting, reverse=True)[:at_most]:
+            self.left -= gateway.waiting.pop(sequence)
+        applied = frozenset(range(1, gateway.sent + 1)) - gateway.waiting.keys()
+        return {gateway.producer: Applied(0, applied)}
+
+    def restart(self) -> None:
+        """What is durable is announced by the balance and, producer by producer, by watermarks."""
+        self.epoch, self.revision = self.epoch + 1, 0
+        self.announce({})
+        for gateway in self.gateways:
+            through = min(gateway.waiting, default=gateway.sent + 1) - 1
+            gateway.book.acknowledged(gateway.producer, through)
+
+    @property
+    def overshoot(self) -> int:
+        """By how much more was metered than there was."""
+        return sum(sum(gateway.waiting.values()) for gateway in self.gateways) - self.left
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    opening=st.integers(1, 2_000),
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    actions=ACTIONS,
+)
+def test_an_account_overshoots_by_one_response_of_each_session_at_most(
+    opening: int, sizes: list[int], actions: list[tuple[str, int, int]]
+) -> None:
+    """With the real verdicts: a session starts a response only while it may go on."""
+    gateways = [Gateway(bytes([n]) * 16, sessions) for n, sessions in enumerate(sizes)]
+    world = World(gateways, opening)
+    world.announce({})
+    for action, who, amount in actions:
+        gateway = gateways[who % len(gateways)]
+        session = who % gateway.sessions
+        if action == "talk" and gateway.busy[session]:
+            gateway.finish(session, amount)
+        elif action == "talk":
+            gateway.busy[session] = gateway.credit.verdict is Verdict.GO
+        elif action == "top up":
+            world.left += amount
+            world.announce({})
+        else:
+            applied = world.commit(gateway, amount % 5)
+            if action == "commit":
+                world.announce(applied)
+            else:
+                world.restart()
+    for gateway in gateways:
+        for session in range(gateway.sessions):
+            if gateway.busy[session]:
+                gateway.finish(session, COST_MAX)
+    assert world.overshoot <= COST_MAX * sum(sizes)
+
+
+@given(opening=st.integers(1, 500), costs=st.lists(st.integers(0, COST_MAX), max_size=30))
+def test_no_credit_is_left_over(opening: int, costs: list[int]) -> None:
+    """A session on its own is not ended while anything is left."""
+    gateway = Gateway(b"p" * 16, 1)
+    world = World([gateway], opening)
+    world.announce({})
+    for cost in costs:
+        assert (gateway.credit.verdict is Verdict.GO) is (world.overshoot < 0)
+        gateway.finish(0, cost)
+        if cost % 2:
+            world.announce(world.commit(gateway, 9))

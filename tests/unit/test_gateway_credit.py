@@ -1,0 +1,168 @@
+"""What an account may still spend, as one gateway sees it."""
+
+from gateway.credit import MICRO, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
+from shared.announcements import Applied, Balance
+
+P = b"p" * 16
+NEAR = 10
+
+
+def book(topup: int = 100, tokens: int = 0) -> tuple[Book, Credit]:
+    """The book of a gateway with one session of account ``a``."""
+    made = Book(near_responses=NEAR)
+    return made, made.open("a", topup=topup, tokens=tokens)
+
+
+def announce(
+    made: Book,
+    credits_left: int,
+    *,
+    revision: int,
+    epoch: int = 1,
+    gateways: int = 1,
+    through: int | None = None,
+    ahead: frozenset[int] = frozenset(),
+    now: float = 0.0,
+) -> Credit | None:
+    """accountd announces what ``a`` has left."""
+    applied = {} if through is None else {P: Applied(through, ahead)}
+    balance = Balance("a", epoch, revision, credits_left, 0, gateways=gateways, applied=applied)
+    return made.announced(balance, now=now)
+
+
+def spend(made: Book, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0) -> None:
+    """A response is metered and sent in a message of its own."""
+    credit.metered(credits_spent * MICRO, is_response=True)
+    made.numbered("a", credits_spent * MICRO, P, sequence, now=now)
+
+
+def test_what_is_metered_counts_at_once() -> None:
+    """The gateway does not wait for accountd to know that nothing is left."""
+    _, credit = book(topup=3, tokens=-1)
+    assert credit.verdict is Verdict.GO
+    credit.metered(2 * MICRO - 1, is_response=True)
+    assert (credit.left, credit.verdict) == (1, Verdict.GO)
+    credit.metered(1, is_response=False)
+    assert (credit.left, credit.verdict) == (0, Verdict.EMPTY)
+
+
+def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
+    """Neither counted twice nor not at all, in whatever order messages were applied."""
+    made, credit = book()
+    for sequence in (1, 2, 3, 4):
+        spend(made, credit, 10, sequence)
+    announce(made, 80, revision=1, through=1, ahead=frozenset({3}))
+    assert credit.left == 60 * MICRO
+    announce(made, 60, revision=2, through=4)
+    assert credit.left == 60 * MICRO
+
+
+def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
+    """What is durable stays spent until a balance tells."""
+    made, credit = book()
+    spend(made, credit, 10, 1)
+    assert made.acknowledged(P, 1) == [credit]
+    assert credit.left == 90 * MICRO
+    announce(made, 90, revision=9)
+    assert credit.left == 90 * MICRO
+
+
+def test_an_older_balance_changes_nothing() -> None:
+    """One that overtook another, and one of a boot that is gone."""
+    made, credit = book()
+    assert announce(made, 50, revision=5, epoch=7) is credit
+    assert announce(made, 70, revision=4, epoch=7) is None
+    assert announce(made, 80, revision=99, epoch=6) is None
+    assert credit.left == 50 * MICRO
+    made.answered(6)  # an accountd whose clock went back, and that answered a question
+    assert announce(made, 80, revision=1, epoch=6) is credit
+    assert credit.left == 80 * MICRO
+
+
+def test_balances_of_accounts_without_sessions_are_no_news() -> None:
+    """Announcements may come late."""
+    made, credit = book()
+    made.close(credit)
+    assert announce(made, 5, revision=1) is None
+    assert len(made) == 0
+
+
+def test_an_account_is_remembered_while_anything_is_pending() -> None:
+    """A session that comes at once sees what the last one spent."""
+    made, credit = book()
+    spend(made, credit, 30, 1)
+    made.close(credit)
+    assert made.open("a", topup=100, tokens=0).left == 70 * MICRO
+    made.close(credit)
+    announce(made, 70, revision=1, through=1)
+    assert len(made) == 0
+
+
+def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
+    """Three gateways: a third of the balance each, until accountd has said what is left."""
+    made, credit = book()
+    announce(made, 90, revision=1, gateways=3)
+    spend(made, credit, 29, 1)
+    assert credit.verdict is Verdict.GO
+    spend(made, credit, 1, 2)
+    assert credit.verdict is Verdict.HOLD
+    announce(made, 60, revision=2, gateways=3, through=2)
+    assert credit.verdict is Verdict.GO
+
+
+def test_near_empty_is_so_many_typical_responses() -> None:
+    """Of our share; before the first response nothing is typical."""
+    made, credit = book()
+    announce(made, 1_000, revision=1, gateways=2)
+    assert not credit.is_near_empty
+    spend(made, credit, 40, 1)
+    assert not credit.is_near_empty  # 460 left of our share
+    spend(made, credit, 64, 2)  # the typical response is now one of 46
+    assert credit.is_near_empty  # 396 are less than 10 of them
+
+
+def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
+    """It is in the new one's balance or it is not: the sessions wait until that is known."""
+    made, credit = book()
+    announce(made, 50, revision=1, epoch=1)
+    spend(made, credit, 30, 1)
+    announce(made, 20, revision=1, epoch=2)  # 30 were applied, which nobody announced
+    assert credit.verdict is Verdict.HOLD
+    made.acknowledged(P, 1)
+    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * MICRO)
+
+
+def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
+    """It counts its listeners from nothing."""
+    made, credit = book()
+    announce(made, 90, revision=1, gateways=3)
+    announce(made, 90, revision=1, epoch=2, gateways=1, now=10.0)
+    spend(made, credit, 30, 1)
+    assert credit.verdict is Verdict.HOLD
+    announce(made, 90, revision=2, epoch=2, gateways=1, now=10.0 + SETTLE_S)
+    assert credit.verdict is Verdict.GO
+
+
+def test_what_is_not_announced_in_time_is_overdue() -> None:
+    """From the first message that waits; a balance with all of it ends the wait."""
+    made, credit = book()
+    assert made.overdue(99.0) == []
+    spend(made, credit, 1, 1, now=100.0)
+    spend(made, credit, 1, 2, now=100.9)
+    assert made.overdue(100.0 + OVERDUE_S) == []
+    assert made.overdue(100.1 + OVERDUE_S) == ["a"]
+    announce(made, 99, revision=1, through=1, now=101.0)
+    assert made.overdue(101.0 + OVERDUE_S) == []
+    assert made.overdue(101.1 + OVERDUE_S) == ["a"]
+    announce(made, 98, revision=2, through=2, now=102.0)
+    assert made.overdue(200.0) == []
+
+
+def test_only_those_who_wait_are_asked_about() -> None:
+    """The producers whose messages are in no balance yet."""
+    made, credit = book()
+    assert made.producers == []
+    spend(made, credit, 1, 1)
+    assert made.producers == [P]
+    made.acknowledged(P, 1)
+    assert made.producers == []
