@@ -1,0 +1,214 @@
+"""What announcing balances costs: usage of 10,000 accounts, with and without anybody who listens.
+
+Run it from the root of the project: ``.venv/bin/python -m bench.balances``. A real accountd with an
+encrypted database applies ``BATCHES`` batches, spread over all accounts, again and again: in turn
+while nobody listens for balances, and while ``GATEWAYS`` subscribers listen for all of them. The
+clock of a round stops when its last batch is durable. The last line is the slowdown of the medians;
+above ``SLOWDOWN_MAX`` the exit code is 1. At the end nothing is sent for a while, and the CPU that
+accountd uses for 10,000 accounts that are subscribed to and silent is printed.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from accountd import database, models
+from accountd.models import Account, CreditGrant
+from accountd.requests import now_iso
+from shared import transport
+from shared.announcements import balance_topic, decode_watermark, watermark_topic
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+ACCOUNTS: Final = 10_000
+GATEWAYS: Final = 3
+BATCHES: Final = 50_000
+ROUNDS: Final = 7
+IDLE_S: Final = 10.0
+DEADLINE_S: Final = 120
+SLOWDOWN_MAX: Final = 0.10
+PRODUCER: Final = b"balances-bench.."
+BIN: Final = Path(sys.executable).parent
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory(prefix="rts-") as name, accountd(Path(name)) as (env, pid):
+        with zmq.Context() as context:
+            bench = Bench(context, env)
+            bench.round()  # warms up
+            quiet, heard = [], []
+            for n in range(ROUNDS):
+                quiet.append(bench.round())
+                listeners = bench.listen()
+                heard.append(bench.round())
+                print(f"round {n + 1}: {BATCHES / quiet[-1]:,.0f}/s, heard {BATCHES / heard[-1]:,.0f}/s")
+                if n < ROUNDS - 1:
+                    bench.close(listeners)
+            before = cpu_s(pid)
+            time.sleep(IDLE_S)
+            idle = (cpu_s(pid) - before) / IDLE_S
+            bench.close(listeners)
+            bench.push.close()
+            bench.sub.close()
+    print(f"{ACCOUNTS:,} silent accounts: {idle:.2%} of a core")
+    slowdown = statistics.median(heard) / statistics.median(quiet) - 1
+    print(f"announcing {ACCOUNTS:,} balances to {GATEWAYS} gateways: {slowdown:+.1%}")
+    if slowdown > SLOWDOWN_MAX:
+        sys.exit(f"expected at most {SLOWDOWN_MAX:+.0%}")
+
+
+class Bench:
+    """One producer, and those who listen for balances."""
+
+    def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
+        self._context = context
+        self._events = env["ACCOUNTD_EVENTS_ENDPOINT"]
+        self._sequence = 0
+        self.push = self._socket(zmq.PUSH, env["ACCOUNTD_USAGE_ENDPOINT"])
+        self.push.setsockopt(zmq.SNDTIMEO, DEADLINE_S * 1000)
+        self.sub = self._socket(zmq.SUB, self._events)
+        self.sub.setsockopt(zmq.SUBSCRIBE, watermark_topic(PRODUCER))
+
+    def round(self) -> float:
+        """Seconds until ``BATCHES`` more are durable."""
+        first, last = self._sequence + 1, self._sequence + BATCHES
+        messages = [encode_envelope(PRODUCER, n, _payload(n)) for n in range(first, last + 1)]
+        self._sequence = last
+        started = time.perf_counter()
+        for message in messages:
+            self.push.send_multipart(message)
+        self._wait(last)
+        return time.perf_counter() - started
+
+    def listen(self) -> "list[subprocess.Popen[bytes]]":
+        """Start gateways' ears, each a process of its own; they have heard every balance once."""
+        code = "from bench.balances import hear; hear()"
+        env = {**os.environ, "ACCOUNTD_EVENTS_ENDPOINT": self._events}
+        listeners = [
+            subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
+            for _ in range(GATEWAYS)
+        ]
+        for listener in listeners:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == b"ready\n"
+        return listeners
+
+    @staticmethod
+    def close(listeners: "list[subprocess.Popen[bytes]]") -> None:
+        """End them, and give accountd a moment to notice."""
+        for listener in listeners:
+            listener.kill()
+            listener.wait()
+        time.sleep(1.0)
+
+    def _socket(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
+        socket: zmq.Socket[Any] = self._context.socket(kind)
+        transport.configure(socket)
+        socket.connect(endpoint)
+        return socket
+
+    def _wait(self, applied_through: int) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            if not self.sub.poll(1_000):
+                continue
+            if decode_watermark(self.sub.recv_multipart()).applied_through == applied_through:
+                return
+        sys.exit(f"no watermark {applied_through} within {DEADLINE_S} s")
+
+
+def hear() -> None:
+    """One gateway's ear: subscribes to every account, and reads what comes and forgets it.
+
+    It reads at idle priority: on a machine of two cores the readers must not compete with the
+    daemon whose time is measured; what they have not read waits in their queues.
+    """
+    os.nice(19)
+    with zmq.Context() as context:
+        socket: zmq.Socket[Any] = context.socket(zmq.SUB)
+        transport.configure(socket)
+        socket.connect(os.environ["ACCOUNTD_EVENTS_ENDPOINT"])
+        for n in range(ACCOUNTS):
+            socket.setsockopt(zmq.SUBSCRIBE, balance_topic(_account(n)))
+        heard: set[bytes] = set()
+        while True:
+            topic, _ = socket.recv_multipart()
+            if len(heard) < ACCOUNTS:
+                heard.add(topic)
+                if len(heard) == ACCOUNTS:
+                    print("ready", flush=True)
+
+
+@contextmanager
+def accountd(folder: Path) -> Iterator[tuple[dict[str, str], int]]:
+    """A running accountd with many accounts: the environment that finds it, and its process id."""
+    key = os.urandom(32).hex()
+    (folder / "db.key").write_text(key)
+    endpoints = {
+        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
+        for name in ("USAGE", "RPC", "EVENTS")
+    }
+    path = folder / "accounts.db"
+    env = {
+        **os.environ, **endpoints,
+        "DB_PATH": str(path), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
+    }  # fmt: skip
+    subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
+    with database.open_for_serving(path, key):
+        _create_accounts()
+    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline().startswith(b"ready")
+            yield env, daemon.pid
+        finally:
+            daemon.terminate()
+            daemon.wait(DEADLINE_S)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _create_accounts() -> None:
+    now, tokens = now_iso(), 10**9
+    with models.database.atomic("IMMEDIATE"):
+        for n in range(ACCOUNTS):
+            name = _account(n)
+            Account.create(
+                id=name, email=f"{name}@example.org", token_remaining=tokens, created_at=now,
+                updated_at=now,
+            )  # fmt: skip
+            CreditGrant.create(
+                id=f"opening-{name}", account_id=name, kind="opening", topup_delta=0,
+                token_delta=tokens, created_at=now,
+            )  # fmt: skip
+
+
+def _account(n: int) -> str:
+    return f"acct_{n:016}"
+
+
+def _payload(sequence: int) -> bytes:
+    return encode_usage(
+        UsageBatch(
+            _account(sequence * 7919 % ACCOUNTS), "session", "openai", "gpt-realtime", "response",
+            1, (f"resp_{sequence:032}",), Usage(100, 1, 101, 1, 99), 1_790_000_000_000 + sequence,
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

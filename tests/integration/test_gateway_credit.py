@@ -1,0 +1,272 @@
+"""Credit rules the live session: real processes, and what the clients see."""
+
+import asyncio
+import base64
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from harness import Cluster, eventually, running_cluster
+from openai import AsyncOpenAI
+from speech import chunks, silence, tone
+from talk import Talk, talk
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+
+GATEWAYS, SESSIONS = 3, 20
+COST_MAX = 400  # tokens; no response of the simulator costs that much here
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three gateways that serve the same accounts."""
+    with running_cluster(GATEWAYS) as running:
+        yield running
+
+
+def urls(cluster: Cluster) -> list[str]:
+    """Where the gateways are."""
+    return [f"ws://{gateway.field('listen')}/v1/realtime" for gateway in cluster.gateways]
+
+
+def left(cluster: Cluster, account: str) -> int:
+    """Both buckets together."""
+    shown = cluster.accountctl("account", "show", account)
+    return int(shown["topup_remaining"]) + int(shown["token_remaining"])
+
+
+async def ended(socket: Any) -> tuple[list[dict[str, Any]], ConnectionClosed]:
+    """Everything up to the close, and the close."""
+    events: list[dict[str, Any]] = []
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            events.append(json.loads(await asyncio.wait_for(socket.recv(), 20)))
+    return events, closed.value
+
+
+# --- cut off -------------------------------------------------------------------------------------
+
+
+async def test_the_last_response_is_delivered_whole_then_the_client_is_told(
+    cluster: Cluster,
+) -> None:
+    """Whole response, error event, close 1008; the door stays shut, and nothing is redialled."""
+    key = cluster.create_account("last", tokens=1)
+    async with talk(urls(cluster)[0], key, tag="last") as client:
+        await client.socket.send(json.dumps({"type": "response.create"}))
+        events, closed = await ended(client.socket)
+    assert [e["type"] for e in events].count("response.done") == 1
+    assert events[-1]["type"] == "error"
+    assert events[-1]["error"]["code"] == events[-1]["error"]["type"] == "insufficient_quota"
+    assert closed.rcvd is not None
+    assert (closed.rcvd.code, closed.rcvd.reason) == (1008, "insufficient_quota")
+    (sent,) = [x for x in cluster.usage_sent() if "tag=last" in x["query"]]
+    eventually(lambda: left(cluster, "last") == 1 - sent["usage"]["total_tokens"] < 0)
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{urls(cluster)[0]}?model=gpt-realtime&tag=last", additional_headers={
+            "Authorization": f"Bearer {key}",
+        })  # fmt: skip
+    assert refused.value.response.status_code == 402
+    assert json.loads(refused.value.response.body)["error"]["code"] == "insufficient_credits"
+    assert len([x for x in cluster.usage_sent() if "tag=last" in x["query"]]) == 1
+
+
+async def test_the_openai_sdk_raises_what_its_users_know(cluster: Cluster) -> None:
+    """The error event with its code, then ConnectionClosedError with 1008."""
+    key = cluster.create_account("sdk", tokens=1)
+    client = AsyncOpenAI(api_key=key, base_url=f"http://{cluster.address}/v1")
+    errors = []
+    with pytest.raises(ConnectionClosedError) as closed:
+        async with client.realtime.connect(
+            model="gpt-realtime", extra_query={"pace": "0"}
+        ) as connection:
+            await connection.session.update(
+                session={"type": "realtime", "output_modalities": ["text"]}
+            )
+            await connection.response.create()
+            while True:
+                event = await asyncio.wait_for(connection.recv(), 20)
+                if event.type == "error":
+                    errors.append(event.error.code)
+    assert errors == ["insufficient_quota"]
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_responses_that_the_provider_starts_are_gated_too(cluster: Cluster) -> None:
+    """Somebody who goes on speaking into an empty account hears one answer, not two."""
+    key = cluster.create_account("vad", tokens=1)
+    turn = silence(0.2) + tone(0.6) + silence(0.8)
+    url = f"{urls(cluster)[0]}?model=gpt-realtime&tag=vad&rs_key={key}"
+    async with connect(url, max_size=None) as socket:
+        hearing = asyncio.create_task(ended(socket))
+        for piece in chunks(turn * 4):
+            audio = base64.b64encode(piece).decode()
+            try:
+                await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+            except ConnectionClosed:
+                break
+            await asyncio.sleep(0.005)
+        events, closed = await hearing
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == 1008
+    assert [e["type"] for e in events].count("response.done") == 1
+
+
+async def test_a_silent_session_is_ended_when_another_has_used_up_the_credit(
+    cluster: Cluster,
+) -> None:
+    """On another gateway, within a second."""
+    key = cluster.create_account("silent", tokens=1)
+    async with AsyncExitStack() as stack:
+        silent = await stack.enter_async_context(talk(urls(cluster)[1], key))
+        busy = await stack.enter_async_context(talk(urls(cluster)[0], key))
+        await busy.socket.send(json.dumps({"type": "response.create"}))
+        await ended(busy.socket)
+        began = time.monotonic()
+        events, closed = await ended(silent.socket)
+        assert time.monotonic() - began < 1.0
+    assert events[-1]["error"]["code"] == "insufficient_quota"
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == 1008
+
+
+async def test_with_debt_the_door_stays_shut_until_the_sum_is_positive(cluster: Cluster) -> None:
+    """A top-up that does not cover the debt opens nothing."""
+    key = cluster.create_account("debt", tokens=-500)
+    url = f"{urls(cluster)[0]}?model=gpt-realtime&tag=debt&rs_key={key}"
+    for amount in (499, 1):
+        cluster.accountctl("account", "topup", "debt", str(amount))
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url)
+        assert refused.value.response.status_code == 402
+    cluster.accountctl("account", "topup", "debt", "1")
+    async with connect(url) as socket:
+        assert json.loads(await socket.recv())["type"] == "session.created"
+
+
+# --- a balance for all ---------------------------------------------------------------------------
+
+
+async def test_a_top_up_keeps_live_sessions_alive(cluster: Cluster) -> None:
+    """It is known to every gateway within a second."""
+    key = cluster.create_account("topped", tokens=1_000)
+    async with AsyncExitStack() as stack:
+        sockets = []
+        for url in urls(cluster):
+            socket = await stack.enter_async_context(
+                connect(f"{url}?model=gpt-realtime&rs_key={key}&rs_events=1")
+            )
+            await heard(socket, "session.created")
+            sockets.append(socket)
+        began = time.monotonic()
+        cluster.accountctl("account", "topup", "topped", "77")
+        for socket in sockets:
+            while (await heard(socket, "rts.credit"))["topup_remaining"] != 77:
+                pass
+        assert time.monotonic() - began < 1.0 + 0.5  # accountctl itself starts a Python
+
+
+async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
+    """At the start, and after every batch that was applied; others hear the provider alone."""
+    key = cluster.create_account("events", tokens=500)
+    async with AsyncExitStack() as stack:
+        asking = await stack.enter_async_context(talk(urls(cluster)[0], key, rs_events=1))
+        other = await stack.enter_async_context(talk(urls(cluster)[0], key))
+        first = await heard(asking.socket, "rts.credit")
+        assert first == {"type": "rts.credit", "topup_remaining": 0, "token_remaining": 500}
+        await other.respond()
+        cost = 500 - left_when(lambda: left(cluster, "events"), below=500)
+        while (event := await heard(asking.socket, "rts.credit"))["token_remaining"] == 500:
+            pass
+        assert event["token_remaining"] == 500 - cost
+        cluster.accountctl("account", "topup", "events", "5")
+        await asyncio.sleep(0.5)
+        await other.socket.send(json.dumps({"type": "response.create"}))
+        events = []
+        while (event := json.loads(await other.socket.recv()))["type"] != "response.done":
+            events.append(event["type"])
+        assert "rts.credit" not in events
+
+
+async def test_rs_events_is_0_or_1(cluster: Cluster) -> None:
+    """Anything else is a mistake that is named."""
+    key = cluster.create_account("odd")
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{urls(cluster)[0]}?model=gpt-realtime&rs_key={key}&rs_events=yes")
+    assert refused.value.response.status_code == 400
+    assert "expected 0 or 1" in refused.value.response.body.decode()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["calm", "accountd restarts"])
+async def test_twenty_sessions_overshoot_by_a_response_each_at_most(
+    cluster: Cluster, is_restarted: bool
+) -> None:
+    """Twenty sessions of one account on three gateways talk until they are cut off."""
+    account = f"bound-{is_restarted}"
+    opening = 20_000
+    key = cluster.create_account(account, tokens=opening)
+    tag = f"tag={account}"
+    talks = asyncio.gather(
+        *(talk_until_cut_off(urls(cluster)[n % GATEWAYS], key, account) for n in range(SESSIONS))
+    )
+    if is_restarted:
+        def is_nearly_empty() -> bool:
+            return left(cluster, account) < opening // 10
+
+        await asyncio.to_thread(eventually, is_nearly_empty)
+        assert cluster.accountd is not None
+        cluster.accountd.stop(signal.SIGKILL)
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(cluster.start_accountd)
+    costs = await talks
+    spent = sum(x["usage"]["total_tokens"] for x in cluster.usage_sent() if tag in x["query"])
+    await asyncio.to_thread(eventually, lambda: left(cluster, account) == opening - spent)
+    largest = max(cost for session in costs for cost in session)
+    overshoot = spent - opening
+    print(f"{sum(map(len, costs))} responses, overshoot {overshoot} tokens,"
+          f" {overshoot / largest:.1f} responses of {largest}")  # fmt: skip
+    assert 0 < overshoot <= SESSIONS * largest
+    assert cluster.audit()["ok"]
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+async def talk_until_cut_off(url: str, key: str, account: str) -> list[int]:
+    """One response after another until the gateway says that the credit is used up; their costs."""
+    costs: list[int] = []
+    async with talk(url, key, tag=account) as client:
+        with pytest.raises(ConnectionClosedError) as closed:
+            while True:
+                costs += await cost_of_response(client)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "insufficient_quota")
+    return costs
+
+
+async def cost_of_response(client: Talk) -> list[int]:
+    """What a response cost; nothing when it was not to be."""
+    await client.socket.send(json.dumps({"type": "response.create"}))
+    while True:
+        event = json.loads(await asyncio.wait_for(client.socket.recv(), 30))
+        if event["type"] == "response.done":
+            return [event["response"]["usage"]["total_tokens"]]
+
+
+async def heard(socket: Any, name: str) -> dict[str, Any]:
+    """The next event of that type."""
+    while True:
+        event = json.loads(await asyncio.wait_for(socket.recv(), 20))
+        if event["type"] == name:
+            assert isinstance(event, dict)
+            return event
+
+
+def left_when(read: Any, *, below: int) -> int:
+    """The balance once it is less than ``below``."""
+    return int(eventually(lambda: (value := read()) < below and value))
