@@ -211,7 +211,7 @@ class Gateway:
     def _open(self, leg: ClientLeg, target: Target, grant: Grant, upgrade: Response) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
         provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table).model or "")
+        meter = provider.meter(mapped(target, self._table).model)
         leg.upgrade(upgrade)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),

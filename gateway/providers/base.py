@@ -17,7 +17,7 @@ class Target:
 
     ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
     what the client asked for: empty where it is for something else (a call), None where its first
-    message will say (Gemini's setup).
+    message will say (Gemini's setup, GPT-Live's ``session.start``).
     """
 
     provider: str
@@ -40,8 +40,8 @@ class Provider(Protocol):
     def headers(self, client_headers: Headers) -> dict[str, str]:
         """The request headers for the provider: its key, never the client's."""
 
-    def meter(self, model: str) -> Meter:
-        """A meter for one session."""
+    def meter(self, model: str | None) -> Meter:
+        """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """What tells a client in its provider's words that the session failed; None when the

@@ -24,9 +24,9 @@ class Gemini:
         """See ``Provider``."""
         return {"x-goog-api-key": self._api_key}
 
-    def meter(self, model: str) -> Meter:
+    def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
-        return GeminiMeter(model=model)
+        return GeminiMeter(model=model or "")
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
         """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""

@@ -11,11 +11,16 @@ from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.providers.base import Target, joined
+from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
+
+
+# Whose fault a failure is, when it is not ours or the provider's.
+_TYPES: Final = {"model_not_allowed": "invalid_request_error"}
 
 
 class OpenAIFamily:
@@ -40,13 +45,14 @@ class OpenAIFamily:
         }
         return {**self._key_header(), **forwarded}
 
-    def meter(self, model: str) -> Meter:
+    def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
-        return OpenAIMeter(model=model)
+        return LiveMeter() if model is None else OpenAIMeter(model=model)
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """See ``Provider``: an ``error`` event."""
-        error = {"type": "server_error", "code": code, "message": message, "param": None}
+        kind = _TYPES.get(code, "server_error")
+        error = {"type": kind, "code": code, "message": message, "param": None}
         event = {"type": "error", "event_id": f"event_rts_{code}", "error": error}
         return json.dumps(event, separators=(",", ":")).encode()
 
