@@ -27,7 +27,6 @@ _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _OTHER_SUBJECTS: Final = ("call_id", "intent")
 _MODEL_NAMES: Final = ("model", "deployment")
 _DEFAULT_MODEL: Final = "gpt-realtime"
-_LIVE_MODEL: Final = "gpt-live"  # GPT-Live names its model in its first message
 
 REALTIME: Final = "/realtime"
 LIVE: Final = "/live/sessions"
@@ -35,7 +34,7 @@ _AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
 AZURE_PATHS: Final = ("/openai/v1/realtime", _AZURE_PREVIEW)
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
-    r"\.GenerativeService\.BidiGenerateContent(Constrained)?$"
+    r"\.GenerativeService\.BidiGenerateContent(?=(Constrained)?$)"
 )
 _GEMINI_DEFAULT: Final = (
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -92,12 +91,9 @@ def route(
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
     session_id = named or f"sess_{secrets.token_hex(12)}"
-    wanted = Target(found.provider, model, session_id, found.path, query)
-    if found.path == LIVE:
-        # Its first message names the model; the URL's parameter would only get round the check.
-        wanted = replace(wanted, model=_LIVE_MODEL)
-    elif not found.needs_subject:
-        return _resolve(replace(wanted, model=None), values.get("provider", ""), table, providers)
+    # Where the first message names the model, the URL's would only get round the check.
+    asked = model if found.needs_subject else None
+    wanted = Target(found.provider, asked, session_id, found.path, query)
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
@@ -122,6 +118,7 @@ def mapped(target: Target, table: ModelTable) -> Target:
 def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
     gemini = _GEMINI.search(path)
     if gemini is not None:
+        # Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one.
         return _Route("gemini", gemini[0], needs_subject=False)
     if path == "/" and any(name.startswith("rs_") for name in values):
         return _original(values)

@@ -9,6 +9,7 @@ from typing import Protocol
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Target:
 
     ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
     what the client asked for: empty where it is for something else (a call), None where its first
-    message will say (Gemini's setup).
+    message will say (Gemini's setup, GPT-Live's session.start).
     """
 
     provider: str
@@ -33,6 +34,10 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
+
+    @property
+    def opening(self) -> Opening:
+        """How a client's first message names the model, where the request does not."""
 
     def url(self, target: Target) -> str:
         """Where to connect."""

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
+from gateway.limits import DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
@@ -110,7 +111,7 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms",
-        "_quarantined", "_seen", "_transcription_model", "answers", "model", "requested_model",
+        "_quarantined", "_seen", "_transcription_model", "answers", "model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -122,12 +123,16 @@ class OpenAIMeter:
         self._transcription_model = ""
         self.answers = 0
         self.model = model
-        self.requested_model: str | None = model
 
     @property
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``."""
         return frozenset(self._in_flight)
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: a cancel is answered in any case."""
+        return DRAIN_S
 
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""

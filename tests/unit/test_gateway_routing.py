@@ -52,10 +52,10 @@ ROUTES = [
     ),
     ("/?rs_key=k&rs_sessid=s&model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=m#part", ("openai", "/realtime", "m", "model=m")),
-    ("/v1/live/sessions", ("openai", "/live/sessions", "gpt-live", "")),
+    ("/v1/live/sessions", ("openai", "/live/sessions", None, "")),
     (
         "/v1/live/sessions?model=gpt-realtime",
-        ("openai", "/live/sessions", "gpt-live", "model=gpt-realtime"),
+        ("openai", "/live/sessions", None, "model=gpt-realtime"),
     ),
     ("/openai/v1/realtime?model=d", ("azure", "/openai/v1/realtime", "d", "model=d")),
     (
@@ -78,7 +78,7 @@ ROUTES = [
     ),
     (
         GEMINI.format("v1alpha") + "Constrained?access_token=t",
-        ("gemini", GEMINI.format("v1alpha") + "Constrained", None, ""),
+        ("gemini", GEMINI.format("v1alpha"), None, ""),
     ),
     ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), None, "")),
 ]
@@ -265,6 +265,9 @@ def test_the_authorization_header_comes_first() -> None:
     headers = Headers({"Authorization": "Bearer first", "api-key": "second"})
     assert find_key(headers, [("rs_key", "third")]) == "first"
     assert find_key(Headers(), []) is None
+    ephemeral = Headers({"Authorization": f"Token auth_tokens/{KEY}"})
+    assert find_key(ephemeral, []) == KEY
+    assert find_key(Headers(), [("access_token", f"auth_tokens/{KEY}")]) == KEY
 
 
 @pytest.mark.parametrize("key", ["", "sk-proj", KEY[:-1], KEY + "0", KEY.upper(), KEY + "\n"])
