@@ -34,6 +34,10 @@ SESSION_S_MAX: Final = 3_610.0
 # How long a provider leg may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
+# How long a provider that may have heard speech has to begin its answer, once the client is gone:
+# Gemini begins within one or two seconds, and says nothing when it heard only noise.
+ANSWER_S: Final = 3.0
+
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
 
@@ -86,6 +90,7 @@ GRANTS_MAX: Final = 10_000
 AUTHORIZATIONS_MAX: Final = 1_000
 
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert ANSWER_S < DRAIN_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

@@ -8,7 +8,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,15 +57,21 @@ class Meter(Protocol):
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
 
-    requested_model: str | None
-    """The model that the client asked for; None until its first message names it."""
-
     answers: int
-    """Responses that ended, and cancels that found none: both answer a cancel of ours."""
+    """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where
+    a provider answers none.
+    """
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """The ids of what began and whose usage has not arrived: responses, transcriptions."""
+        """The ids of responses and transcriptions that are certain to come and whose usage has not
+        arrived."""
+
+    @property
+    def drain_s(self) -> float:
+        """How long, in seconds, what may still be reported is worth waiting for when the client is
+        gone, at most ``DRAIN_S``; 0 when nothing is to come.
+        """
 
     def observe(self, frame: Frame) -> Found | None:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
@@ -75,8 +81,7 @@ class Meter(Protocol):
 
     def cancel_events(self) -> list[bytes]:
         """What to tell the provider when the client is gone: it ends what is in flight, or asks for
-        an answer that proves that nothing is. Empty where a provider cannot be told: it is waited
-        for while something is in flight.
+        an answer that proves that nothing is. Called again for a response that begins even so.
         """
 
     def give_up(self) -> list[Found]:
@@ -146,10 +151,15 @@ class Seen:
 # --- reading values that a peer wrote -------------------------------------------------------------
 
 
-def read_object(message: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``message``; None when it is another value. Raises ``ValueError``."""
+def read_object(
+    message: bytes, *, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> dict[str, Any] | None:
+    """The JSON object in ``message``; None when it is another value. Raises ``ValueError``.
+
+    ``pairs_hook`` makes each object, and may refuse to; without one the last of equal names counts.
+    """
     try:
-        value = json.loads(message.removeprefix(BOM_UTF8).decode())
+        value = json.loads(message.removeprefix(BOM_UTF8).decode(), object_pairs_hook=pairs_hook)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value if isinstance(value, dict) else None

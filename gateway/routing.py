@@ -41,7 +41,7 @@ AZURE_PATHS: Final = (_AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
 _AZURE_PARAMETERS: Final = ("api-version",)
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
-    r"\.GenerativeService\.BidiGenerateContent(Constrained)?$"
+    r"\.GenerativeService\.BidiGenerateContent(?=(Constrained)?$)"
 )
 _GEMINI_DEFAULT: Final = (
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -100,9 +100,9 @@ def route(
     model = "" if values.get("call_id") else values.get(subject, "")
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
-    wanted = Target(
-        found.provider, model if found.needs_subject else None, session_id, found.path, query
-    )
+    # Where the first message names the model, the URL's would only get round the check.
+    asked = model if found.needs_subject else None
+    wanted = Target(found.provider, asked, session_id, found.path, query)
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
@@ -125,6 +125,7 @@ def mapped(target: Target, table: ModelTable) -> Target:
 def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
     gemini = _GEMINI.search(path)
     if gemini is not None:
+        # Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one.
         return _Route("gemini", gemini[0], needs_subject=False)
     if path == "/" and any(name.startswith("rs_") for name in values):
         return _original(values)

@@ -13,6 +13,7 @@ from gateway.auth import find_key, hash_key
 from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.models import ModelTable
+from gateway.opening import Gate
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
@@ -213,12 +214,22 @@ class Gateway:
         provider = self._providers[target.provider]
         meter = provider.meter(mapped(target, self._table).model)
         leg.upgrade(upgrade)
+        table, account_id = self._table, grant.account_id
+
+        def call(model: str) -> str | None:
+            if not table.allows(account_id, model):
+                return None
+            return table.called(model, provider=target.provider)
+
+        gate = None
+        if target.model is None:
+            gate = Gate(provider.opening, call=call, is_held=not table.allows(account_id, ""))
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,
             provider=provider,
             recorder=Recorder(party, meter, self._usage),
-            may_use=lambda model: self._table.allows(grant.account_id, model),
+            gate=gate,
             on_ended=self._ended,
             now=self._loop.time(),
         )

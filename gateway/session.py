@@ -7,7 +7,8 @@ The life of a session is a table (``TRANSITIONS``)::
 The client is accepted first and the provider dialled while the client may already talk. When the
 client is gone, by its will or ours, the session *drains*: its client is cut out, whatever it had
 asked for is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
-response cost. When the provider leg is gone, the session has ended.
+response cost, and no longer than something may still come. When the provider leg is gone, the
+session has ended.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import structlog
 
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import DRAIN_S, SESSION_S_MAX
+from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
@@ -68,19 +70,18 @@ class Session:
         client: Leg,
         provider: Provider,
         recorder: Recorder,
-        may_use: Callable[[str], bool],
+        gate: Gate | None,
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
         """``client`` has just been upgraded; ``now`` is the event loop's time.
 
-        ``may_use`` says of a model that only the client's first message names whether the account
-        may use it.
+        ``gate`` is what the client's messages pass where its first one names the model.
         """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
         self._adapter = provider
-        self._may_use = may_use
+        self._gate = gate
         self.recorder = recorder
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
@@ -118,7 +119,11 @@ class Session:
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
         client.sink = to_provider = ToProvider(
-            self.recorder, provider, on_setup=self._check_model, on_end=self.client_ended
+            self.recorder,
+            provider,
+            gate=self._gate,
+            on_refused=self._refuse_model,
+            on_end=self.client_ended,
         )
         self._log.info("provider connected")
         if waiting is not None:
@@ -185,13 +190,10 @@ class Session:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _check_model(self, model: str) -> bool:
-        """The client's first message named its model: whether it may go on to the provider."""
-        if self._may_use(model):
-            return True
+    def _refuse_model(self, model: str) -> None:
+        """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
         self.close_client(POLICY, "model_not_allowed")
-        return False
 
     def _client_gone(self) -> None:
         """Cut the client out, then drain the provider."""
@@ -210,26 +212,32 @@ class Session:
         self._drain(self._provider)
 
     def _drain(self, provider: ProviderLeg) -> None:
-        provider.sink = ToMeter(self.recorder, on_idle=self._drained, on_end=self.provider_ended)
+        provider.sink = ToMeter(
+            self.recorder,
+            on_begun=lambda: self._cancel(provider),
+            on_idle=provider.close,
+            on_end=self.provider_ended,
+        )
         provider.feeder = None
         provider.resume_reading()
         self._draining_since = asyncio.get_running_loop().time()
         provider.end_message()
-        cancels = self.recorder.cancel_events()
-        for cancel in cancels:
-            provider.send_event(cancel)
-        if not cancels and not self.recorder.in_flight:
+        has_asked = self._gate is None or self._gate.has_passed
+        if has_asked and self.recorder.drain_s:
+            self._cancel(provider)
+        else:
             provider.close()
+
+    def _cancel(self, provider: ProviderLeg) -> None:
+        for cancel in self.recorder.cancel_events():
+            provider.send_event(cancel)
 
     def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
         if age_s > DRAIN_S:
             self._log.warning("drain timed out", in_flight=len(self.recorder.in_flight))
             provider.abort()
-
-    def _drained(self) -> None:
-        """No response is in flight any more: nothing is left to wait for."""
-        if self._provider is not None:
-            self._provider.close()
+        elif age_s > self.recorder.drain_s:
+            provider.close()
 
     def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
         """Tell the client in its provider's words, then close."""

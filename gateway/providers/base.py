@@ -9,6 +9,7 @@ from typing import Protocol
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
+
+    @property
+    def opening(self) -> Opening:
+        """How a client's first message names the model, where the request does not."""
 
     def url(self, target: Target) -> str:
         """Where to connect."""

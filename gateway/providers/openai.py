@@ -10,6 +10,7 @@ from typing import Final
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import PLAIN_NAME, Opening
 from gateway.providers.base import Target, joined
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
@@ -27,6 +28,7 @@ class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
+    opening = Opening("session", PLAIN_NAME)  # GPT-Live's session.start
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url

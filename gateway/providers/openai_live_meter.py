@@ -12,9 +12,8 @@ The session is in flight from the client's ``session.start``, which names the mo
 from collections.abc import Mapping
 from typing import Any, Final
 
-from websockets.utils import apply_mask
-
 from gateway.frames import Frame
+from gateway.limits import DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
@@ -28,6 +27,7 @@ from gateway.metering import (
     read_object,
     unknown_parts,
 )
+from gateway.opening import unmasked
 from gateway.providers.openai_meter import (
     CANCEL_ID,
     OpenAIMeter,
@@ -51,26 +51,32 @@ _SESSION: Final = "session"
 class LiveMeter(OpenAIMeter):
     """The meter of one session."""
 
-    __slots__ = ("_client_fragments", "_total_ms")
+    __slots__ = ("_client_fragments", "_is_begun", "_total_ms")
 
     def __init__(self) -> None:
         super().__init__(model="")
-        self.requested_model = None
         self._client_fragments = Fragments()
+        self._is_begun = False
         self._total_ms = 0
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
+        return DRAIN_S if self._in_flight else 0.0
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: its ``session.start`` names the model."""
         super().observe_client(frame)
-        if self.requested_model is None:
-            message = self._client_fragments.add(_unmasked(frame))
+        if not self._is_begun:
+            message = self._client_fragments.add(Frame(*frame[:2], 0, unmasked(frame)))
             if message is not None:
                 self._read_start(message)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: a session that was begun is asked for its final seconds."""
-        is_begun = _SESSION in self._in_flight
-        return [compact({"type": "session.close", "event_id": CANCEL_ID})] if is_begun else []
+        return (
+            [compact({"type": "session.close", "event_id": CANCEL_ID})] if self._in_flight else []
+        )
 
     def give_up(self) -> list[Found]:
         """See ``Meter``: everything that was reported has been recorded."""
@@ -86,10 +92,9 @@ class LiveMeter(OpenAIMeter):
         except ValueError:
             return
         if event.get("type") == "session.start":
+            self._is_begun = True
             self._in_flight.add(_SESSION)
-            session = event.get("session")
-            named = clean_text(session.get("model")) if isinstance(session, dict) else ""
-            self.requested_model = self.model = named
+            self._read_session(event.get("session"))  # so far as the client knows
 
     def _read_event(self, event: Mapping[str, Any]) -> Found | None:
         match event.get("type"):
@@ -147,9 +152,3 @@ class LiveMeter(OpenAIMeter):
         raw = unknown_parts(usage, KNOWN_SECONDS)
         counts = Usage(billed_ms=new_ms)
         return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)
-
-
-def _unmasked(frame: Frame) -> Frame:
-    """A client's frame with a payload that can be read."""
-    mask = frame.raw[frame.start - 4 : frame.start]
-    return Frame(frame.opcode, frame.is_final, 0, apply_mask(frame.raw[frame.start :], mask))

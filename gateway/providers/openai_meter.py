@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
+from gateway.limits import DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
@@ -93,7 +94,7 @@ class OpenAIMeter:
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight",
         "_is_transcribing", "_quarantined", "_seen", "_transcribed",
-        "_transcription_model", "_untranscribed", "answers", "model", "requested_model",
+        "_transcription_model", "_untranscribed", "answers", "model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -106,12 +107,16 @@ class OpenAIMeter:
         self._transcribed, self._untranscribed = Seen(), Seen()  # items of the user
         self.answers = 0
         self.model = model
-        self.requested_model: str | None = model
 
     @property
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``."""
         return frozenset((*self._in_flight, *self._untranscribed))
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: a cancel is answered in any case."""
+        return DRAIN_S
 
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""

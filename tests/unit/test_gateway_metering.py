@@ -314,18 +314,19 @@ START = {"type": "session.start", "session": {"model": "gpt-live-1"}}
 def test_a_live_session_is_in_flight_from_its_start_on() -> None:
     """A client that leaves before the server has answered its start has begun a session."""
     watch = LiveMeter()
-    assert (watch.requested_model, watch.cancel_events()) == (None, [])
+    assert (watch.drain_s, watch.cancel_events()) == (0, [])
     watch.observe_client(said({"type": "session.input_audio.append", "audio": "AAAA"}))
-    assert (watch.requested_model, watch.cancel_events()) == (None, [])
+    assert (watch.drain_s, watch.cancel_events()) == (0, [])
     watch.observe_client(said(START))
-    assert watch.requested_model == watch.model == "gpt-live-1"
+    assert watch.model == "gpt-live-1"
     assert len(watch.in_flight) == 1
+    assert watch.drain_s > 0
     (close,) = watch.cancel_events()
     assert json.loads(close) == {"type": "session.close", "event_id": CANCEL_ID}
     watch.observe(text({"type": "session.started", "session": {"model": "gpt-live-1-2026-10-01"}}))
     watch.observe(text({"type": "session.closed", "usage": {"seconds": 1}}))
     assert watch.model == "gpt-live-1-2026-10-01"
-    assert (watch.in_flight, watch.answers) == (frozenset(), 1)
+    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
 
 
 @pytest.mark.parametrize("place", ["event", "error"])
@@ -336,7 +337,7 @@ def test_a_live_session_that_could_not_start_is_not_in_flight(place: str) -> Non
     named = {"client_event_id": CANCEL_ID}
     error: dict[str, Any] = {"type": "error", "error": {"code": "invalid_value"}}
     watch.observe(text({**error, **named} if place == "event" else {**error, "error": named}))
-    assert (watch.in_flight, watch.answers) == (frozenset(), 1)
+    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
 
 
 def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
@@ -347,4 +348,4 @@ def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
         opcode, mask = (0 if at else 1), b"\x09\x08\x07\x06"
         head = bytes([opcode, 0x80]) + mask
         watch.observe_client(Frame(opcode, at == 2, 6, head + apply_mask(piece, mask)))
-    assert watch.requested_model == "gpt-live-1"
+    assert watch.model == "gpt-live-1"

@@ -107,7 +107,7 @@ ROUTES = [
     ),
     (
         GEMINI.format("v1alpha") + "Constrained?access_token=t",
-        ("gemini", GEMINI.format("v1alpha") + "Constrained", None, ""),
+        ("gemini", GEMINI.format("v1alpha"), None, ""),
     ),
     ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), None, "")),
 ]
@@ -344,6 +344,9 @@ def test_the_authorization_header_comes_first() -> None:
     headers = Headers({"Authorization": "Bearer first", "api-key": "second"})
     assert find_key(headers, [("rs_key", "third")]) == "first"
     assert find_key(Headers(), []) is None
+    ephemeral = Headers({"Authorization": f"Token auth_tokens/{KEY}"})
+    assert find_key(ephemeral, []) == KEY
+    assert find_key(Headers(), [("access_token", f"auth_tokens/{KEY}")]) == KEY
 
 
 @pytest.mark.parametrize("key", ["", "sk-proj", KEY[:-1], KEY + "0", KEY.upper(), KEY + "\n"])
