@@ -30,6 +30,7 @@ RESOURCE_PATH: Final = re.compile(
 )
 PLAIN_NAME: Final = re.compile("")
 _UNCLEAR: Final = ""
+_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Opening:
 
         None when it asks for none; empty when it is not clear for which.
         """
-        if self.holder.encode() not in message and b"\\" not in message:
+        if not self._may_be_in(message):
             return None
         try:
             event = read_object(message, pairs_hook=_without_repetition)
@@ -65,6 +66,14 @@ class Opening:
         holder["model"] = model.removesuffix(without(self.prefix, model)) + name
         return json.dumps(event).encode()
 
+    def _may_be_in(self, message: bytes) -> bool:
+        """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
+        not parsed; an escape may spell a name, but raw audio (xAI) that holds one is no text.
+        """
+        if re.search(rb"%b(?![.\w])" % self.holder.encode(), message) is not None:
+            return True
+        return b"\\" in message and _OBJECT.match(message) is not None and _is_text(message)
+
     def _name(self, model: object) -> str:
         name = without(self.prefix, model)
         is_clear = 0 < len(name) <= ID_CHARS_MAX and name.isprintable()
@@ -76,20 +85,25 @@ class Gate:
 
     ``call`` answers what the provider calls a model that the client names, and None when the
     account may not use it. ``is_held``: the account may not use every model, so later messages that
-    name one are looked at, too.
+    name one (OpenAI's ``session.update``) are looked at, too. ``has_opened``: the URL named one.
     """
 
     __slots__ = ("_call", "_frames", "_has_opened", "_is_held", "_opening", "has_passed", "refused")
 
     def __init__(
-        self, opening: Opening, *, call: Callable[[str], str | None], is_held: bool
+        self,
+        opening: Opening,
+        *,
+        call: Callable[[str], str | None],
+        is_held: bool,
+        has_opened: bool = False,
     ) -> None:
         self._opening = opening
         self._call = call
         self._is_held = is_held
         self._frames: list[Frame] = []
-        self._has_opened = False
-        self.has_passed = False  # a message has gone on
+        self._has_opened = has_opened
+        self.has_passed = has_opened  # something may have been asked for
         self.refused: str | None = None  # the model that the account may not use
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -126,6 +140,14 @@ def without(prefix: re.Pattern[str], model: object) -> str:
         return ""
     found = prefix.match(model)
     return model if found is None else model[found.end() :]
+
+
+def _is_text(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def unmasked(frame: Frame) -> bytes:

@@ -217,13 +217,16 @@ class Gateway:
         table, account_id = self._table, grant.account_id
 
         def call(model: str) -> str | None:
+            if model and model == meter.model:  # the server's own name for what it runs already
+                return model
             if not table.allows(account_id, model):
                 return None
             return table.called(model, provider=target.provider)
 
-        gate = None
-        if target.model is None:
-            gate = Gate(provider.opening, call=call, is_held=not table.allows(account_id, ""))
+        gate, is_held = None, not table.allows(account_id, "")
+        if target.model is None or is_held:
+            has_opened = target.model is not None
+            gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,

@@ -193,7 +193,11 @@ class Session:
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
-        self.close_client(POLICY, "model_not_allowed")
+        code, message = "model_not_allowed", f"This account may not use the model {model[:80]!r}."
+        event = self._adapter.failure_event(code=code, message=message)
+        if event is not None and self._client is not None:
+            self._client.send_event(event)
+        self.close_client(POLICY, code)
 
     def _client_gone(self) -> None:
         """Cut the client out, then drain the provider."""

@@ -28,7 +28,7 @@ class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
-    opening = Opening("session", PLAIN_NAME)  # GPT-Live's session.start
+    opening = Opening("session", PLAIN_NAME)  # GPT-Live's session.start, and session.update
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url

@@ -31,6 +31,8 @@ MODELS = """
     model = "dep-1"
     [accounts.picky]
     models = ["gpt-*"]
+    [accounts.exact]
+    models = ["gpt-realtime", "acme-plain"]
 """
 TURN = silence(0.4) + tone(1.0) + silence(0.6)
 START: Event = {"type": "session.start", "session": {"model": "gpt-live-1"}}
@@ -305,14 +307,68 @@ async def test_a_live_session_that_was_never_asked_for_ends_at_once() -> None:
     assert got == []
 
 
+NAMED_LATER: list[tuple[str, str, str | None]] = [
+    # account, what the client's session.update names -> what the provider gets
+    ("exact", "gpt-realtime", "gpt-realtime"),
+    ("exact", "gpt-realtime-2025-08-28", "gpt-realtime-2025-08-28"),  # the server's own name for it
+    ("exact", "acme-plain", "gpt-realtime"),
+    ("exact", "gpt-realtime-2025-01-01", None),
+    ("exact", "gpt-realtime-mini", None),
+    ("free", "gpt-realtime-mini", "gpt-realtime-mini"),
+]
+
+
+async def test_a_model_that_is_named_later_is_checked_too() -> None:
+    """A session.update with a model that the account may not use does not reach the provider."""
+    got: list[Event] = []
+
+    async def script(provider: ServerConnection) -> None:
+        session = {"model": "gpt-realtime-2025-08-28"}
+        await provider.send(json.dumps({"type": "session.created", "session": session}))
+        async for text in provider:
+            event = json.loads(text)
+            got.append(event)
+            if event["type"] == "session.update":
+                await provider.send('{"type":"session.updated"}')
+            elif event["type"] == "response.cancel":
+                error = {"code": "response_cancel_not_active"}
+                await provider.send(json.dumps({"type": "error", "error": error}))
+
+    async with scripted(script, GATEWAY_MODELS_FILE=MODELS) as cluster:
+        keys = {account: await key_of(cluster, account) for account in ("exact", "free")}
+        for account, model, expected in NAMED_LATER:
+            got.clear()
+            update = {"type": "session.update", "session": {"type": "realtime", "model": model}}
+            target = "/v1/realtime?model=gpt-realtime"
+            async with await plain(cluster, target, keys[account]) as socket:
+                await until(socket, "session.created")
+                await send(socket, {"type": "session.update", "session": {}})
+                await until(socket, "session.updated")
+                await send(socket, update)
+                if expected is None:
+                    (event,) = await until(socket, "error")
+                    error = event["error"]
+                    assert (error["type"], error["code"]) == (
+                        "invalid_request_error", "model_not_allowed",
+                    )  # fmt: skip
+                    with pytest.raises(ConnectionClosed):
+                        await socket.recv()
+                    assert (socket.close_code, socket.close_reason) == (1008, "model_not_allowed")
+                else:
+                    await until(socket, "session.updated")
+            named = [x["session"].get("model") for x in got if x["type"] == "session.update"]
+            assert named == [None] + [expected] * (expected is not None), model
+
+
 async def test_a_live_model_that_an_account_may_not_use(family: Cluster) -> None:
     """Its first message names it: the provider does not get it, the client is told."""
     key = await key_of(family, "picky")
     async with await plain(family, "/v1/live/sessions?tag=picky&pace=0", key) as socket:
         await send(socket, {"type": "session.start", "session": {"model": "live-1"}})
+        (event,) = await until(socket, "error")
+        assert event["error"]["code"] == "model_not_allowed"
         with pytest.raises(ConnectionClosed):
-            while True:
-                await socket.recv()
+            await socket.recv()
         assert (socket.close_code, socket.close_reason) == (1008, "model_not_allowed")
     async with await plain(family, "/v1/live/sessions?tag=picky&pace=0", key) as socket:
         await send(socket, START)

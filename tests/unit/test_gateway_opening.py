@@ -32,6 +32,12 @@ NAMED: list[tuple[Opening, bytes, str | None]] = [
     (SETUP, b"junk", None),
     (SETUP, b'["setup"]', None),
     (START, b'{"type":"session.input_audio.append"}', None),
+    (START, b'{"type":"session.update","session":{"instructions":"session"}}', None),
+    (START, b'{"type":"session.update","s\\u0065ssion":{"model":"good"}}', "good"),
+    # Audio is not parsed, neither in JSON nor raw.
+    (START, b'{"type":"session.input_audio.append","audio":"{{{', None),
+    (START, b'{"\\u0073\xff\xfe', None),
+    (START, b"\\\x00{", None),
     # Several readers may find several models.
     (SETUP, b'{"setup":{"model":"a"},"setup":{"model":"b"}}', ""),
     (SETUP, b'{"setup":{"model":"a","model":"b"}}', ""),
@@ -140,6 +146,21 @@ def test_an_account_is_held_to_its_models(
         passed += [unmasked(frame) for frame in gate.take(frames(message, *cuts))]
     assert gate.refused is not None, what
     assert b"".join(passed) == b"".join(m for m in messages[:-1] if messages[0] == GOOD)
+
+
+def test_an_account_is_held_to_its_models_after_the_door() -> None:
+    """The URL named a model: messages pass as they came until one names another that is not its."""
+    gate = Gate(START, call=call, is_held=True, has_opened=True)
+    assert gate.has_passed
+    sent = [
+        b'{"type":"input_audio_buffer.append","audio":"UklG"}',
+        b'{"type":"session.update","session":{"voice":"marin"}}',
+        b'{"type":"session.update","session":{"model":"good"}}',
+    ]
+    passed = [frame for message in sent for frame in gate.take(frames(message, 9))]
+    assert b"".join(map(unmasked, passed)) == b"".join(sent)
+    assert list(gate.take(frames(b'{"session":{"model":"bad"},"type":"session.update"}', 30))) == []
+    assert gate.refused == "bad"
 
 
 def test_what_is_no_setup_passes_after_one() -> None:
