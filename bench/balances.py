@@ -42,26 +42,26 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="rts-") as name, accountd(Path(name)) as (env, pid):
-        with zmq.Context() as context:
-            bench = Bench(context, env)
-            bench.round()  # warms up
-            quiet, heard = [], []
-            for n in range(ROUNDS):
-                quiet.append(bench.round())
-                listeners = bench.listen()
-                heard.append(bench.round())
-                print(f"round {n + 1}: {BATCHES / quiet[-1]:,.0f}/s, heard {BATCHES / heard[-1]:,.0f}/s")
-                if n < ROUNDS - 1:
-                    bench.close(listeners)
-            before = cpu_s(pid)
-            time.sleep(IDLE_S)
-            idle = (cpu_s(pid) - before) / IDLE_S
+    with (
+        tempfile.TemporaryDirectory(prefix="rts-") as name,
+        accountd(Path(name)) as (env, pid),
+        zmq.Context() as context,
+    ):
+        bench = Bench(context, env)
+        bench.round()  # warms up
+        quiet, heard = [], []
+        for n in range(ROUNDS):
+            quiet.append(BATCHES / bench.round())
+            listeners = bench.listen()
+            heard.append(BATCHES / bench.round())
+            print(f"round {n + 1}: {quiet[-1]:,.0f}/s, heard {heard[-1]:,.0f}/s", flush=True)
+            if n == ROUNDS - 1:
+                idle = idle_share(pid)
             bench.close(listeners)
-            bench.push.close()
-            bench.sub.close()
+        bench.push.close()
+        bench.sub.close()
     print(f"{ACCOUNTS:,} silent accounts: {idle:.2%} of a core")
-    slowdown = statistics.median(heard) / statistics.median(quiet) - 1
+    slowdown = statistics.median(quiet) / statistics.median(heard) - 1
     print(f"announcing {ACCOUNTS:,} balances to {GATEWAYS} gateways: {slowdown:+.1%}")
     if slowdown > SLOWDOWN_MAX:
         sys.exit(f"expected at most {SLOWDOWN_MAX:+.0%}")
@@ -176,8 +176,14 @@ def accountd(folder: Path) -> Iterator[tuple[dict[str, str], int]]:
             daemon.wait(DEADLINE_S)
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
+def idle_share(pid: int) -> float:
+    """How much of a core a process uses while nothing is sent."""
+    before = _cpu_s(pid)
+    time.sleep(IDLE_S)
+    return (_cpu_s(pid) - before) / IDLE_S
+
+
+def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

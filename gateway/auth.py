@@ -19,6 +19,8 @@ REALTIME_SUBPROTOCOL: Final = "realtime"
 # In this order: the providers' own names, then the original system's.
 KEY_PARAMETERS: Final = ("key", "access_token", "rs_key")
 KEY_HEADERS: Final = ("api-key", "x-goog-api-key")
+# With it Google's SDKs take a key for an ephemeral one, and ask for the Constrained path.
+_EPHEMERAL: Final = "auth_tokens/"
 
 
 def offered_subprotocols(headers: Headers) -> list[str]:
@@ -29,7 +31,8 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 def find_key(headers: Headers, query: Sequence[tuple[str, str]]) -> str | None:
     """The client's key, or None when there is none in any known place."""
-    return next((key for key in _candidates(headers, query) if key), None)
+    found = next((key for key in _candidates(headers, query) if key), None)
+    return None if found is None else found.removeprefix(_EPHEMERAL)
 
 
 def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -38,6 +38,10 @@ DRAIN_S: Final = 10.0
 # a restart, and as long as an SDK waits for an answer at least.
 HOLD_S: Final = 10.0
 
+# How long a provider that may have heard speech has to begin its answer, once the client is gone:
+# Gemini begins within one or two seconds, and says nothing when it heard only noise.
+ANSWER_S: Final = 3.0
+
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
 
@@ -94,6 +98,7 @@ GRANTS_MAX: Final = 10_000
 AUTHORIZATIONS_MAX: Final = 1_000
 
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert ANSWER_S < DRAIN_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

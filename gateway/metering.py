@@ -8,7 +8,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,15 +57,21 @@ class Meter(Protocol):
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
 
-    requested_model: str | None
-    """The model that the client asked for; None until its first message names it."""
-
     answers: int
-    """Responses that ended, and cancels that found none: both answer a cancel of ours."""
+    """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where
+    a provider answers none.
+    """
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """The ids of responses that began and whose usage has not arrived."""
+        """The ids of responses and transcriptions that are certain to come and whose usage has not
+        arrived."""
+
+    @property
+    def drain_s(self) -> float:
+        """How long, in seconds, what may still be reported is worth waiting for when the client is
+        gone, at most ``DRAIN_S``; 0 when nothing is to come.
+        """
 
     def observe(self, frame: Frame) -> Found | None:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
@@ -75,8 +81,7 @@ class Meter(Protocol):
 
     def cancel_events(self) -> list[bytes]:
         """What to tell the provider when the client is gone: it ends what is in flight, or asks for
-        an answer that proves that nothing is. Empty where a provider cannot be told: it is waited
-        for while something is in flight.
+        an answer that proves that nothing is. Called again for a response that begins even so.
         """
 
     def give_up(self) -> list[Found]:
@@ -123,23 +128,38 @@ class Seen:
 
     def is_repeated(self, name: str) -> bool:
         """Whether ``name`` was seen before; remembers it. What has no id never was."""
-        if not name:
-            return False
-        if name in self._ids:
-            return True
+        is_repeated = name in self._ids
+        self.add(name)
+        return is_repeated
+
+    def add(self, name: str) -> None:
+        """Remember ``name``, unless it is empty."""
+        if not name or name in self._ids:
+            return
         if len(self._ids) >= RESPONSE_IDS_MAX:
             del self._ids[next(iter(self._ids))]
         self._ids[name] = None
-        return False
+
+    def discard(self, name: str) -> None:
+        """Forget ``name``."""
+        self._ids.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
 
 
 # --- reading values that a peer wrote -------------------------------------------------------------
 
 
-def read_object(message: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``message``; None when it is another value. Raises ``ValueError``."""
+def read_object(
+    message: bytes, *, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> dict[str, Any] | None:
+    """The JSON object in ``message``; None when it is another value. Raises ``ValueError``.
+
+    ``pairs_hook`` makes each object, and may refuse to; without one the last of equal names counts.
+    """
     try:
-        value = json.loads(message.removeprefix(BOM_UTF8).decode())
+        value = json.loads(message.removeprefix(BOM_UTF8).decode(), object_pairs_hook=pairs_hook)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value if isinstance(value, dict) else None
@@ -207,13 +227,13 @@ def unknown_parts(usage: Mapping[str, Any], known: Mapping[str, Iterable[str]]) 
     """JSON text of what stands in ``usage`` beside the known fields; empty when there is nothing.
 
     ``known`` maps the name of each nested object to its known fields, and ``""`` to those of
-    ``usage`` itself. Zeros, nulls and empty objects say nothing and are left out.
+    ``usage`` itself. Zeros, nulls and objects of nothing else say nothing and are left out.
     """
-    found: dict[str, Any] = {n: v for n, v in usage.items() if n not in known[""] and v}
+    found = {n: v for n, v in usage.items() if n not in known[""] and _says_something(v)}
     for name, fields in known.items():
         nested = usage.get(name) if name else None
         if isinstance(nested, dict):
-            rest = {n: v for n, v in nested.items() if n not in set(fields) and v}
+            rest = {n: v for n, v in nested.items() if n not in set(fields) and _says_something(v)}
             if rest:
                 found[name] = rest
     return as_json(found)[:RAW_PART_CHARS_MAX] if found else ""
@@ -232,3 +252,7 @@ def as_json(value: object) -> str:
         return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
     except RecursionError:  # nested to the very limit that parsing still allowed
         return ""
+
+
+def _says_something(value: object) -> bool:
+    return any(value.values()) if isinstance(value, dict) else bool(value)

@@ -43,6 +43,11 @@ class ModelTable:
         )
         return any(fnmatchcase(model, pattern) for pattern in patterns)
 
+    def called(self, model: str, *, provider: str) -> str:
+        """What ``provider`` calls the model that a client calls ``model``."""
+        known = self.route_by_model.get(model)
+        return known.model if known is not None and known.provider == provider else model
+
 
 def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
     """Read the file's text. Raises ``ValueError`` that names every mistake."""

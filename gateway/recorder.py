@@ -79,18 +79,13 @@ class Recorder:
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """The ids of responses that began and whose usage has not arrived."""
+        """The ids of responses that are certain to come and whose usage has not arrived."""
         return self._meter.in_flight
 
     @property
-    def awaits_setup(self) -> bool:
-        """Whether the client's first message is still to name the model."""
-        return self._meter.requested_model is None
-
-    @property
-    def requested_model(self) -> str:
-        """The model that the client asked for; empty as long as it has named none."""
-        return self._meter.requested_model or ""
+    def drain_s(self) -> float:
+        """How long what may still be reported is worth waiting for when the client is gone."""
+        return self._meter.drain_s
 
     def cancel_events(self) -> list[bytes]:
         """What to tell the provider when the client is gone."""

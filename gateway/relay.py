@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from gateway.frames import Frame
 from gateway.leg import Ended, Leg
 from gateway.limits import PRE_OPEN_BYTES_MAX
+from gateway.opening import Gate
 from gateway.recorder import Recorder
 
 OnEnd = Callable[[Ended], None]
@@ -45,34 +46,36 @@ class Waiting:
 class ToProvider:
     """Lets the meter see the client's frames, then forwards them as they came.
 
-    Where the client's first message names the model (Gemini's setup), ``on_setup`` says whether it
-    may go on.
+    Where the client's first message names the model they must pass a ``gate``; ``on_refused`` is
+    called when it lets one not pass, with the model.
     """
 
-    __slots__ = ("_awaits_setup", "_on_setup", "_provider", "_recorder", "end")
+    __slots__ = ("_gate", "_on_refused", "_provider", "_recorder", "end")
 
     def __init__(
         self,
         recorder: Recorder,
         provider: Leg,
         *,
-        on_setup: Callable[[str], bool],
+        gate: Gate | None,
+        on_refused: Callable[[str], None],
         on_end: OnEnd,
     ) -> None:
         self._recorder = recorder
         self._provider = provider
-        self._on_setup = on_setup
-        self._awaits_setup = recorder.awaits_setup
+        self._gate = gate
+        self._on_refused = on_refused
         self.end = on_end
 
     def take(self, frames: Sequence[Frame]) -> None:
-        """Write them on."""
+        """Write them on. The meter sees what the provider will see."""
+        refused = None
+        if self._gate is not None:
+            frames, refused = self._gate.take(frames), self._gate.refused
         self._recorder.observe_client(frames)
-        if self._awaits_setup and not self._recorder.awaits_setup:
-            self._awaits_setup = False
-            if not self._on_setup(self._recorder.requested_model):
-                return
         self._provider.write(frames)
+        if refused is not None:
+            self._on_refused(refused)
 
 
 class ToClient:
@@ -104,16 +107,26 @@ class ToClient:
 class ToMeter:
     """Meters the provider's frames and forgets them: the client is gone.
 
-    The provider was told to cancel. Events are answered in order, so once it has said that a
-    response ended, or that there was none to cancel, nothing that the client had asked for is to
-    come any more, not even a response that had not begun when the client left.
+    The provider was told to cancel. Where it answers that (OpenAI), events are answered in order,
+    so once it has said that a response ended, or that there was none to cancel, nothing that the
+    client had asked for is to come any more, not even a response that had not begun when the client
+    left. A response that begins all the same is cancelled, too.
     """
 
-    __slots__ = ("_answers_before", "_on_idle", "_recorder", "end")
+    __slots__ = ("_answers_before", "_in_flight", "_on_begun", "_on_idle", "_recorder", "end")
 
-    def __init__(self, recorder: Recorder, *, on_idle: Callable[[], None], on_end: OnEnd) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        on_begun: Callable[[], None],
+        on_idle: Callable[[], None],
+        on_end: OnEnd,
+    ) -> None:
         self._recorder = recorder
         self._answers_before = recorder.answers
+        self._in_flight = recorder.in_flight
+        self._on_begun = on_begun
         self._on_idle = on_idle
         self.end = on_end
 
@@ -121,5 +134,9 @@ class ToMeter:
         """Meter; ``on_idle`` is called as soon as no response is, or will be, in flight."""
         recorder = self._recorder
         recorder.observe(frames)
-        if recorder.answers > self._answers_before and not recorder.in_flight:
+        before, self._in_flight = self._in_flight, recorder.in_flight
+        is_answered = recorder.answers > self._answers_before and not self._in_flight
+        if is_answered or not recorder.drain_s:
             self._on_idle()
+        elif self._in_flight - before:
+            self._on_begun()

@@ -2,15 +2,16 @@
 
 Any path prefix and repeated slashes are tolerated, because SDKs build URLs in many ways. The
 provider is the one of ``?provider=``, else the one that the model table names, else the one whose
-path it is, else the one whose model it is.
+path it is, else the one whose model it is. The session's name may stand in the query, in a header
+or in the path (``/s/NAME/v1/realtime``); two names that differ are refused.
 """
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from websockets.datastructures import Headers
 
@@ -23,20 +24,25 @@ from shared.wire import ID_CHARS_MAX
 SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"
 EVENTS_PARAMETER: Final = "rs_events"
+SESSION_SEGMENT: Final = "s"  # followed by the name, before the provider's own path
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # What else than a model a realtime connection can be for (OpenAI: exactly one of them).
 _OTHER_SUBJECTS: Final = ("call_id", "intent")
 _MODEL_NAMES: Final = ("model", "deployment")
+_SUBJECTS: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS)
 _DEFAULT_MODEL: Final = "gpt-realtime"
-_LIVE_MODEL: Final = "gpt-live"  # GPT-Live names its model in its first message
 
 REALTIME: Final = "/realtime"
 LIVE: Final = "/live/sessions"
+_AZURE_GA: Final = "/openai/v1/realtime"
 _AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
-AZURE_PATHS: Final = ("/openai/v1/realtime", _AZURE_PREVIEW)
+_AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
+AZURE_PATHS: Final = (_AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
+# What Azure's paths alone know.
+_AZURE_PARAMETERS: Final = ("api-version",)
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
-    r"\.GenerativeService\.BidiGenerateContent(Constrained)?$"
+    r"\.GenerativeService\.BidiGenerateContent(?=(Constrained)?$)"
 )
 _GEMINI_DEFAULT: Final = (
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -45,7 +51,8 @@ _PROVIDER_BY_MODEL: Final = (("grok-", "xai"),)
 # Providers whose events a client of ``/v1/realtime`` understands.
 _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 _EXPECTED: Final = (
-    "expected /v1/realtime?model=…, /openai/v1/realtime?model=…, /v1/live/sessions or"
+    "expected /v1/realtime?model=…, /openai/v1/realtime?model=…, /voice-live/realtime?model=…,"
+    " /v1/live/sessions or"
     " /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 )
 
@@ -71,11 +78,13 @@ def route(
 ) -> Target | Refusal:
     """Find out what the client wants. ``providers`` are the names of those that there are."""
     path, parameters, raw_query = split_target(target)
+    if ";" in raw_query:  # to some servers it separates, too: they would see other parameters
+        return bad_request("found ; in the query, expected parameters separated by &, or %3B")
     values = dict(reversed(parameters))  # of a repeated parameter the first counts
     found = _route_of(path, values)
     if isinstance(found, Refusal):
         return found
-    subject = "deployment" if found.path == _AZURE_PREVIEW else "model"
+    subject = _subject_of(found.path)
     query = _forwarded(raw_query, subject)
     has_subject = any(values.get(name) for name in (subject, *_OTHER_SUBJECTS))
     if path == "/" and found.needs_subject and not has_subject:
@@ -85,20 +94,16 @@ def route(
     elif found.needs_subject and not has_subject:
         expected = f"expected {found.path}?{subject}=…"
         return bad_request(f"found no {subject}; {expected}", code="missing_model")
-    named = values.get(SESSION_PARAMETER) or next(iter(headers.get_all(SESSION_HEADER)), None)
-    if named is not None and _SESSION_ID.fullmatch(named) is None:
-        return bad_request("session id: expected 1 to 128 printable ASCII characters")
+    session_id = _session_id(path, parameters, headers, own_path=found.path)
+    if isinstance(session_id, Refusal):
+        return session_id
     # Of a call that there is already nobody here knows the model, whatever the parameter says.
     model = "" if values.get("call_id") else values.get(subject, "")
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
-    session_id = named or f"sess_{secrets.token_hex(12)}"
-    wanted = Target(found.provider, model, session_id, found.path, query)
-    if found.path == LIVE:
-        # Its first message names the model; the URL's parameter would only get round the check.
-        wanted = replace(wanted, model=_LIVE_MODEL)
-    elif not found.needs_subject:
-        return _resolve(replace(wanted, model=None), values.get("provider", ""), table, providers)
+    # Where the first message names the model, the URL's would only get round the check.
+    asked = model if found.needs_subject else None
+    wanted = Target(found.provider, asked, session_id, found.path, query)
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
@@ -116,14 +121,12 @@ def mapped(target: Target, table: ModelTable) -> Target:
     known = table.route_by_model.get(target.model or "")
     if known is None or known.model == target.model:
         return target
-    pairs = [pair.partition("=") for pair in target.query.split("&")]
-    query = "&".join(
-        f"{name}={quote(known.model, safe='')}"
-        if name in ("model", "deployment")
-        else name + eq + v
-        for name, eq, v in pairs
-    )
-    return replace(target, model=known.model, query=query)
+    subject = _subject_of(target.path)
+    pairs = [
+        (name, quote(known.model, safe="")) if name == subject else (name, value)
+        for name, value in _pairs(target.query)
+    ]
+    return replace(target, model=known.model, query=_joined(pairs))
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -132,6 +135,7 @@ def mapped(target: Target, table: ModelTable) -> Target:
 def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
     gemini = _GEMINI.search(path)
     if gemini is not None:
+        # Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one.
         return _Route("gemini", gemini[0], needs_subject=False)
     if path == "/" and any(name.startswith("rs_") for name in values):
         return _original(values)
@@ -184,25 +188,75 @@ def _resolve(
         return not_found(message, code="provider_not_found")
     if provider == target.provider:
         return target
-    path = AZURE_PATHS[0] if provider == "azure" else REALTIME
-    return replace(target, provider=provider, path=path)
+    path = _AZURE_GA if provider == "azure" else REALTIME
+    query = _readdressed(target.query, _subject_of(target.path), _subject_of(path))
+    return replace(target, provider=provider, path=path, query=query)
+
+
+def _subject_of(path: str) -> str:
+    """The parameter that names the model on a provider's path."""
+    return "deployment" if path == _AZURE_PREVIEW else "model"
+
+
+def _session_id(
+    path: str, parameters: Sequence[tuple[str, str]], headers: Headers, *, own_path: str
+) -> str | Refusal:
+    """The session's name, by whichever of the three places has one; else a new one."""
+    named = {
+        *(value for name, value in parameters if name == SESSION_PARAMETER),
+        *headers.get_all(SESSION_HEADER),
+        *_session_segments(path.removesuffix(own_path)),
+    } - {""}
+    if any(_SESSION_ID.fullmatch(name) is None for name in named):
+        return bad_request("session id: expected 1 to 128 printable ASCII characters")
+    if len(named) > 1:
+        found = " and ".join(sorted(name[:32] for name in named)[:2])
+        return bad_request(f"found the session ids {found}", code="session_conflict")
+    return named.pop() if named else f"sess_{secrets.token_hex(12)}"
+
+
+def _session_segments(prefix: str) -> Iterator[str]:
+    """The names in what stands before a provider's path; ``v1`` there is the base URL's."""
+    segments = prefix.removesuffix("/v1").split("/")
+    for at, segment in enumerate(segments[:-1]):
+        if segment == SESSION_SEGMENT:
+            yield unquote(segments[at + 1])
 
 
 def _forwarded(raw_query: str, subject: str) -> str:
     """The query without the parameters that are the gateway's; the rest keeps its spelling.
 
-    Only one parameter names the model, the one that was looked at: of several the provider might
-    take another one.
+    Of what a connection can be for, each is named by one parameter, the one that was looked at: of
+    several the provider might take another one.
     """
-    kept: list[str] = []
-    has_subject = False
-    for pair in raw_query.split("&"):
-        raw_name, _, value = pair.partition("=")
+    kept: list[tuple[str, str | None]] = []
+    seen: set[str] = set()
+    for raw_name, value in _pairs(raw_query):
         name = unquote_plus(raw_name)
         is_ours = name.startswith("rs_") or name in KEY_PARAMETERS or name == "provider"
-        if name == subject and not has_subject:
-            has_subject = True
-            kept.append(f"{name}={value}")
-        elif pair and not is_ours and name not in _MODEL_NAMES:
-            kept.append(pair)
-    return "&".join(kept)
+        is_second = name in seen or (name in _MODEL_NAMES and name != subject)
+        if name in _SUBJECTS and not is_second:
+            seen.add(name)
+            kept.append((name, value))
+        elif not is_ours and name not in _SUBJECTS:
+            kept.append((raw_name, value))
+    return _joined(kept)
+
+
+def _readdressed(query: str, subject: str, new_subject: str) -> str:
+    """The query for another provider of the family than the one whose path the client used."""
+    return _joined(
+        (new_subject if name == subject else name, value)
+        for name, value in _pairs(query)
+        if name not in _AZURE_PARAMETERS
+    )
+
+
+def _pairs(query: str) -> list[tuple[str, str | None]]:
+    """Names and values as they are spelled; no value where there is no ``=``."""
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return [(name, value if equals else None) for name, equals, value in pairs]
+
+
+def _joined(pairs: Iterable[tuple[str, str | None]]) -> str:
+    return "&".join(name if value is None else f"{name}={value}" for name, value in pairs)

@@ -14,6 +14,7 @@ from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.models import ModelTable
+from gateway.opening import Gate
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
@@ -228,16 +229,29 @@ class Gateway:
     ) -> Session:
         party = Party(grant.account_id, target.session_id, target.provider)
         provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table).model or "")
+        meter = provider.meter(mapped(target, self._table).model)
         leg.upgrade(upgrade)
         credit = self._balances.open(grant, wants_balances=wants_events(request.path) is True)
+        table, account_id = self._table, grant.account_id
+
+        def call(model: str) -> str | None:
+            if model and model == meter.model:  # the server's own name for what it runs already
+                return model
+            if not table.allows(account_id, model):
+                return None
+            return table.called(model, provider=target.provider)
+
+        gate, is_held = None, not table.allows(account_id, "")
+        if target.model is None or is_held:
+            has_opened = target.model is not None
+            gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,
             provider=provider,
             recorder=Recorder(party, meter, self._usage, credit),
             credit=credit,
-            may_use=lambda model: self._table.allows(grant.account_id, model),
+            gate=gate,
             on_ended=self._ended,
             now=self._loop.time(),
         )

@@ -7,7 +7,8 @@ The life of a session is a table (``TRANSITIONS``)::
 The client is accepted first and the provider dialled while the client may already talk. When the
 client is gone, by its will or ours, the session *drains*: its client is cut out, whatever it had
 asked for is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
-response cost. When the provider leg is gone, the session has ended.
+response cost, and no longer than something may still come. When the provider leg is gone, the
+session has ended.
 
 A session lives on its account's credit (``gateway.credit``). Once nothing is left, what is being
 said is finished, then the client is told and the session drains. While it is not known whether
@@ -27,6 +28,7 @@ from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import DRAIN_S, HOLD_S, SESSION_S_MAX
+from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
@@ -38,7 +40,6 @@ GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 PROVIDER_FAILED: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
-NO_CREDIT: Final = "insufficient_quota"  # OpenAI's code; its SDKs and users know it
 
 
 class State(Enum):
@@ -78,19 +79,19 @@ class Session:
         provider: Provider,
         recorder: Recorder,
         credit: SessionCredit,
-        may_use: Callable[[str], bool],
+        gate: Gate | None,
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
         """``client`` has just been upgraded; ``now`` is the event loop's time.
 
-        ``may_use`` says of a model that only the client's first message names whether the account
-        may use it. ``credit`` tells the session of changes until it has ended.
+        ``gate`` is what the client's messages pass where its first one names the model. ``credit``
+        tells the session of changes until it has ended.
         """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
         self._adapter = provider
-        self._may_use = may_use
+        self._gate = gate
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
@@ -137,7 +138,11 @@ class Session:
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
         client.sink = to_provider = ToProvider(
-            self.recorder, provider, on_setup=self._check_model, on_end=self.client_ended
+            self.recorder,
+            provider,
+            gate=self._gate,
+            on_refused=self._refuse_model,
+            on_end=self.client_ended,
         )
         self._log.info("provider connected")
         if waiting is not None:
@@ -180,7 +185,7 @@ class Session:
         verdict, is_busy = self._credit.verdict, bool(self.recorder.in_flight)
         self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
         if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
-            self._cut_off(client)
+            self._cut_off()
         elif verdict is Verdict.HOLD and not is_busy and self._held_since is None:
             self._held_since = asyncio.get_running_loop().time()
             client.hold()
@@ -232,13 +237,11 @@ class Session:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _check_model(self, model: str) -> bool:
-        """The client's first message named its model: whether it may go on to the provider."""
-        if self._may_use(model):
-            return True
+    def _refuse_model(self, model: str) -> None:
+        """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
-        self.close_client(POLICY, "model_not_allowed")
-        return False
+        message = f"This account may not use the model {model[:80]!r}."
+        self._turn_away("model_not_allowed", message)
 
     def _metered(self) -> None:
         """Something was metered and forwarded, or a gap was waited for."""
@@ -266,17 +269,24 @@ class Session:
         if self._owes_balance:
             self._wait_for_gap(is_waiting=True)
 
-    def _cut_off(self, client: Leg) -> None:
+    def _cut_off(self) -> None:
         """Nothing is left: tell the client, then drain what the provider still says."""
         self._log.info("credit used up", credits_left=self._credit.balance.credits)
         self.was_cut_off = True
-        self._client_gone()
-        event = self._adapter.failure_event(
-            code=NO_CREDIT, message="The account's credits are used up."
-        )
+        self._turn_away("insufficient_quota", "The account's credits are used up.")
+
+    def _turn_away(self, code: str, message: str) -> None:
+        """End the session against the client's will, and say why in its provider's words."""
+        client = self._client
+        if client is not None:
+            self._client_gone()
+            self._tell(client, code, message)
+            client.close(POLICY, code)
+
+    def _tell(self, client: Leg, code: str, message: str) -> None:
+        event = self._adapter.failure_event(code=code, message=message)
         if event is not None:
             client.send_event(event)
-        client.close(POLICY, NO_CREDIT)
 
     def _client_gone(self) -> None:
         """Cut the client out, then drain the provider."""
@@ -297,35 +307,39 @@ class Session:
         self._drain(self._provider)
 
     def _drain(self, provider: ProviderLeg) -> None:
-        provider.sink = ToMeter(self.recorder, on_idle=self._drained, on_end=self.provider_ended)
+        provider.sink = ToMeter(
+            self.recorder,
+            on_begun=lambda: self._cancel(provider),
+            on_idle=provider.close,
+            on_end=self.provider_ended,
+        )
         provider.feeder = None
         provider.resume_reading()
         self._draining_since = asyncio.get_running_loop().time()
         provider.end_message()
-        cancels = self.recorder.cancel_events()
-        for cancel in cancels:
-            provider.send_event(cancel)
-        if not cancels and not self.recorder.in_flight:
+        has_asked = self._gate is None or self._gate.has_passed
+        if has_asked and self.recorder.drain_s:
+            self._cancel(provider)
+        else:
             provider.close()
+
+    def _cancel(self, provider: ProviderLeg) -> None:
+        for cancel in self.recorder.cancel_events():
+            provider.send_event(cancel)
 
     def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
         if age_s > DRAIN_S:
             self._log.warning("drain timed out", in_flight=len(self.recorder.in_flight))
             provider.abort()
-
-    def _drained(self) -> None:
-        """No response is in flight any more: nothing is left to wait for."""
-        if self._provider is not None:
-            self._provider.close()
+        elif age_s > self.recorder.drain_s:
+            provider.close()
 
     def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
         """Tell the client in its provider's words, then close."""
         client, self._client = self._client, None
         if client is not None:
             client.sink, client.feeder = Nobody(), None
-            event = self._adapter.failure_event(code=code, message=message)
-            if event is not None:
-                client.send_event(event)
+            self._tell(client, code, message)
             client.close(close_code, message)
 
     def _finish(self) -> None:

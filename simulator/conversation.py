@@ -14,11 +14,15 @@ IMAGE_TOKENS: Final = 85  # a small picture
 
 @dataclass(slots=True)
 class Item:
-    """An item of the conversation; ``audio`` is what the user spoke in it."""
+    """An item of the conversation; ``audio`` is what the user spoke in it.
+
+    ``is_answered``: an answer to it has begun.
+    """
 
     body: Event
     tokens: Tokens
     audio: bytes = b""
+    is_answered: bool = False
 
     @property
     def id(self) -> str:
@@ -48,6 +52,16 @@ class Conversation:
         """The newest thing that the user said or wrote."""
         users = (i for i in reversed(self.items.values()) if i.body.get("role") == "user")
         return next(users, None)
+
+    def take_questions(self) -> list[Item]:
+        """What the user said and wrote since the last answer began, else the newest of it once
+        more. From now on it is answered.
+        """
+        users = [item for item in self.items.values() if item.body.get("role") == "user"]
+        found = [item for item in users if not item.is_answered] or users[-1:]
+        for item in found:
+            item.is_answered = True
+        return found
 
     def has_tool_output(self) -> bool:
         """Whether the newest item is the output of a tool."""

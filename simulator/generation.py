@@ -129,14 +129,13 @@ def pieces(audio: bytes, audio_format: str, sizes_ms: Iterator[int]) -> Iterator
 
 
 def chosen_tool(names: Iterable[str], choice: Any, conversation: Conversation) -> str | None:
-    """The tool to call: named or demanded by ``choice``, or by the user's text."""
+    """The tool to call: named or demanded by ``choice``, or by what the user now asks for."""
     known = list(names)
+    said = json.dumps([item.body for item in conversation.take_questions()])
     if not known or choice == "none" or conversation.has_tool_output():
         return None
     if isinstance(choice, dict):
         return str(choice.get("name") or known[0])
     if choice == "required":
         return known[0]
-    last = conversation.last_user()
-    said = json.dumps(last.body) if last is not None else ""
     return next((name for name in known if name in said), None)

@@ -24,6 +24,7 @@ _ENDS: Final = tuple(
         (r"/live/sessions$", ("gpt-live", "live")),
         (r"/openai/v1/realtime$", ("azure", "ga")),
         (r"/openai/realtime$", ("azure", "beta")),
+        (r"/voice-live/realtime$", ("azure", "beta")),
         (r"/realtime$", ("openai", "ga")),
     )
 )
@@ -82,7 +83,7 @@ def route(target: str) -> Route | None:
     asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
     _check_provider(provider, asked)
     if provider == "azure" and dialect == "beta":
-        for name in ("api-version", "deployment"):
+        for name in ("api-version", "model" if segments[-2] == "voice-live" else "deployment"):
             if not values.get(name):
                 raise ValueError(f"{name}: found nothing, expected a value")
     if provider in ("openai", "azure") and "dialect" in asked:

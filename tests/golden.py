@@ -17,6 +17,7 @@ from websockets.frames import Opcode
 from gateway.frames import FrameScanner
 from gateway.metering import Found, Meter, Metered, Unreadable
 from gateway.providers.gemini_meter import GeminiMeter
+from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import Kind, Usage
 
@@ -48,13 +49,15 @@ class Script:
 
     name: str
     shape: str  # ga, beta, live, gemini; xai: a table of fields; odd: no SDK would take it
-    model: str  # that the client asks for
+    model: str | None  # that the client asks for; None: its first message says (GPT-Live)
     steps: tuple[Step, ...]
     expected: tuple[Found, ...] = ()
 
     def meter(self) -> Meter:
         """A meter for the session."""
-        return GeminiMeter(model="") if self.is_gemini else OpenAIMeter(model=self.model)
+        if self.is_gemini:
+            return GeminiMeter(model="")
+        return LiveMeter() if self.model is None else OpenAIMeter(model=self.model)
 
     @property
     def is_gemini(self) -> bool:

@@ -4,6 +4,8 @@ from typing import Any
 
 from golden import Event, Script, Step, charge, strange
 
+from shared.wire import Kind
+
 MODEL = "gemini-3.1-flash-live"
 AUDIO = "UklGRiQAAABXQVZF" * 40
 QUOTE = '{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":7}}'
@@ -108,7 +110,8 @@ COUNTS = [
     one("cached",
         {"promptTokenCount": 100, "cachedContentTokenCount": 64, "responseTokenCount": 10,
          "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 64}]},
-        charge("turn_1", MODEL, (100, 10, 110), into=(0, 0, 0, 64))),
+        charge("turn_1", MODEL, (100, 10, 110), into=(0, 0, 0, 64),
+               raw={"cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 64}]})),
     one("details short of the count",
         {"promptTokenCount": 500, "responseTokenCount": 10,
          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 460}]},
@@ -121,14 +124,41 @@ COUNTS = [
                                  {"modality": "DOCUMENT", "tokenCount": 340}]},
         charge("turn_1", MODEL, (900, 10, 910), into=(2, 0, 558, 0),
                raw={"promptTokensDetails": [{"modality": "DOCUMENT", "tokenCount": 340}]})),
+    one("a picture as the answer",
+        {"promptTokenCount": 20, "responseTokenCount": 1300,
+         "responseTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290},
+                                   {"modality": "TEXT", "tokenCount": 10}]},
+        charge("turn_1", MODEL, (20, 1300, 1320), out=(10, 0, 0),
+               raw={"responseTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]})),
+    one("a total of nothing", {"totalTokenCount": 0}, charge("turn_1", MODEL)),
     one("service tier and the future", {**USAGE, "serviceTier": "priority", "smellTokenCount": 4},
         charge("turn_1", MODEL, (1185, 51, 1236), into=(1000, 160, 0, 0), out=(0, 51, 0),
                raw={"serviceTier": "priority", "smellTokenCount": 4})),
     one("empty", {}),
     *(one(f"usage {wrong!r}", wrong, strange("turn_1", MODEL, wrong), shape="odd")
       for wrong in (0, "", [], False, 7, "many", {"promptTokenCount": -1},
-                    {"promptTokensDetails": {}},
+                    {"promptTokensDetails": {}}, {"totalTokenCount": 120},
+                    {"total_token_count": 120, "cachedContentTokenCount": 0},
                     {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9_000_000}] * 2})),
+]  # fmt: skip
+
+ASK = Step({"clientContent": {"turnComplete": True}}, is_client=True)
+INTERRUPTED = content(interrupted=True)
+SILENT = [
+    gemini("silent turns that were asked for and cost the same", ASK, complete(SECOND), ASK,
+           complete(SECOND), expected=(charge("turn_1", MODEL, (1251, 63, 1314)), SECOND_CHARGE)),
+    gemini("silent turns that were interrupted and cost the same", INTERRUPTED, complete(SECOND),
+           INTERRUPTED, complete(SECOND),
+           expected=(charge("turn_1", MODEL, (1251, 63, 1314)), SECOND_CHARGE)),
+    gemini("silent turns, each generated", GENERATED, complete(SECOND), GENERATED,
+           complete(SECOND), expected=(charge("turn_1", MODEL, (1251, 63, 1314)), SECOND_CHARGE)),
+    gemini("the end of a silent turn, repeated", ASK, INTERRUPTED, complete(USAGE), complete(USAGE),
+           usage_alone(USAGE), expected=(FIRST_CHARGE,)),
+    gemini("asked for, and never answered", ASK,
+           expected=(charge("turn_1", MODEL, kind=Kind.ESTIMATE),)),
+    gemini("over, and never reported", *TURN, complete(),
+           expected=(charge("turn_1", MODEL, kind=Kind.ESTIMATE),)),
+    Script("Gemini, asked for before it was refused", "gemini", "", (SETUP, ASK), ()),
 ]  # fmt: skip
 
 TURNS = [
@@ -200,4 +230,4 @@ OTHERS = [
            expected=(FIRST_CHARGE,), shape="odd"),
 ]  # fmt: skip
 
-SCRIPTS = NAMES + COUNTS + TURNS + OTHERS
+SCRIPTS = NAMES + COUNTS + SILENT + TURNS + OTHERS

@@ -19,7 +19,13 @@ USAGE: Event = {
     },
     "output_token_details": {"text_tokens": 34, "audio_tokens": 144},
 }  # fmt: skip
-SPLITS: dict[str, Any] = {"into": (20, 32, 0, 16), "out": (34, 144, 0)}
+# The split of cached input is kept raw.
+CACHED = {
+    "input_token_details": {
+        "cached_tokens_details": USAGE["input_token_details"]["cached_tokens_details"]
+    }
+}
+SPLITS: dict[str, Any] = {"into": (20, 32, 0, 16), "out": (34, 144, 0), "raw": CACHED}
 ZEROS: Event = {
     "total_tokens": 0, "input_tokens": 0, "output_tokens": 0,
     "input_token_details": {"text_tokens": 0, "audio_tokens": 0, "cached_tokens": 0},
@@ -137,8 +143,8 @@ PARTIAL = [
         "fields of the future",
         {**USAGE, "cost_usd": 0.5, "output_token_details": {"text_tokens": 34, "audio_tokens": 144,
                                                            "video_tokens": 3, "odour_tokens": 0}},
-        charge("resp_1", GA, (52, 178, 230), **SPLITS,
-               raw={"cost_usd": 0.5, "output_token_details": {"video_tokens": 3}}),
+        charge("resp_1", GA, (52, 178, 230), **SPLITS
+               | {"raw": {"cost_usd": 0.5, "output_token_details": {"video_tokens": 3}, **CACHED}}),
     ),
     partial(
         "images",
@@ -147,7 +153,8 @@ PARTIAL = [
                                  "cached_tokens": 40,
                                  "cached_tokens_details": {"image_tokens": 40}},
          "output_token_details": {"text_tokens": 10}},
-        charge("resp_1", GA, (80, 10, 90), into=(5, 10, 65, 40), out=(10, 0, 0)),
+        charge("resp_1", GA, (80, 10, 90), into=(5, 10, 65, 40), out=(10, 0, 0),
+               raw={"input_token_details": {"cached_tokens_details": {"image_tokens": 40}}}),
     ),
     *(
         partial(f"usage {wrong!r}", wrong, strange("resp_1", GA, wrong), shape="odd")
@@ -206,6 +213,21 @@ TRANSCRIPTIONS = [
        transcribed({"type": "duration", "seconds": 3, "channels": 2}),
        expected=(charge("item_u", WHISPER, kind=Kind.TRANSCRIPTION, ms=3000,
                         raw={"channels": 2}),)),
+    ga("seconds without a type", session(), transcribed({"seconds": 3}),
+       transcribed({"type": "tokens", "seconds": 0.25, "total_tokens": None}, number=2),
+       expected=(charge("item_u", WHISPER, kind=Kind.TRANSCRIPTION, ms=3000),
+                 charge("item_u", WHISPER, kind=Kind.TRANSCRIPTION, ms=250)), shape="odd"),
+    ga("a duration and tokens", session(),
+       transcribed({**TOKENS, "type": "duration", "seconds": 3}),
+       transcribed({**TOKENS, "seconds": 3}, number=2),
+       expected=(charge("item_u", WHISPER, kind=Kind.TRANSCRIPTION, ms=3000,
+                        raw={name: value for name, value in TOKENS.items() if name != "type"}),
+                 charge("item_u", WHISPER, (38, 10, 48), into=(10, 28, 0, 0),
+                        kind=Kind.TRANSCRIPTION, raw={"seconds": 3})), shape="odd"),
+    *(ga(f"a transcription that counts {unknown}", session(), transcribed(unknown),
+         expected=(strange("item_u", WHISPER, unknown),), shape="odd")
+      for unknown in ({"type": "duration"}, {"type": "duration", "duration": 3}, {"minutes": 1},
+                      {"type": "duration", "seconds": "3"}, {"seconds": None}, {"type": "tokens"})),
     ga("no transcription usage", session(), transcribed(...), transcribed(None, number=2),
        transcribed({}, number=3), shape="odd"),
     ga("endless seconds", session(), transcribed({"type": "duration", "seconds": 10**400}),
@@ -241,7 +263,8 @@ AZURE = [
          LIMITS),
         (charge("item_u", "azure-speech", kind=Kind.TRANSCRIPTION, ms=4000),
          charge("resp_1", "gpt-4o-mini-realtime-preview", (103, 108, 211), into=(83, 20, 0, 64),
-                out=(18, 70, 20))),
+                out=(18, 70, 20),
+                raw={"input_token_details": {"cached_tokens_details": {"text_tokens": 64}}})),
     ),
 ]  # fmt: skip
 
@@ -296,7 +319,7 @@ def delegated(kind: str, response: Any) -> Step:
 
 GPT_LIVE = [
     Script(
-        "GPT-Live", "live", "",
+        "GPT-Live", "live", None,
         (server("session.started", session=RESOURCE),
          seconds(1.5), seconds(1.5), seconds(4.2504, context_window={"usage_ratio": 0.1}),
          seconds(4.1),
@@ -320,8 +343,9 @@ GPT_LIVE = [
          charge("6000 ms", LIVE, kind=Kind.DURATION, ms=1750)),
     ),
     Script(
-        "GPT-Live, closed without usage", "odd", LIVE,
-        (seconds(2), server("session.closed"), server("session.closed", usage={"seconds": True})),
+        "GPT-Live, closed without usage", "odd", None,
+        (server("session.started", session=RESOURCE), seconds(2),
+         server("session.closed"), server("session.closed", usage={"seconds": True})),
         (charge("2000 ms", LIVE, kind=Kind.DURATION, ms=2000),
          strange("event_session.closed_1", LIVE, {"seconds": True})),
     ),

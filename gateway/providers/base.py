@@ -9,6 +9,7 @@ from typing import Protocol
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Target:
 
     ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
     what the client asked for: empty where it is for something else (a call), None where its first
-    message will say (Gemini's setup).
+    message will say (Gemini's setup, GPT-Live's ``session.start``).
     """
 
     provider: str
@@ -34,14 +35,18 @@ class Provider(Protocol):
     def name(self) -> str:
         """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
 
+    @property
+    def opening(self) -> Opening:
+        """How a client's first message names the model, where the request does not."""
+
     def url(self, target: Target) -> str:
         """Where to connect."""
 
     def headers(self, client_headers: Headers) -> dict[str, str]:
         """The request headers for the provider: its key, never the client's."""
 
-    def meter(self, model: str) -> Meter:
-        """A meter for one session."""
+    def meter(self, model: str | None) -> Meter:
+        """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """What tells a client in its provider's words that the session failed; None when the

@@ -3,6 +3,7 @@
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import RESOURCE_PATH, Opening
 from gateway.providers.base import Target, joined
 from gateway.providers.gemini_meter import GeminiMeter
 
@@ -11,6 +12,7 @@ class Gemini:
     """The adapter for Gemini Live. ``base_url`` is ``ws(s)://HOST``."""
 
     name = "gemini"
+    opening = Opening("setup", RESOURCE_PATH)
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url
@@ -24,9 +26,9 @@ class Gemini:
         """See ``Provider``."""
         return {"x-goog-api-key": self._api_key}
 
-    def meter(self, model: str) -> Meter:
+    def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
-        return GeminiMeter(model=model)
+        return GeminiMeter(model=model or "")
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
         """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""

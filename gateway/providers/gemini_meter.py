@@ -21,9 +21,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from websockets.utils import apply_mask
-
 from gateway.frames import Frame
+from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
@@ -33,22 +32,25 @@ from gateway.metering import (
     as_json,
     audio_estimate,
     check_total,
-    clean_text,
     read_count,
-    read_map,
     read_object,
     unknown_parts,
 )
+from gateway.providers.gemini_client import GeminiClient
 from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 # What makes a message worth parsing. A name may be spelled with an escape.
 _NEEDLES: Final = (
     b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
-    b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"', rb"\u",
+    b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
+    b'"interrupted"', b'"generationComplete"', b'"generation_complete"', rb"\u",
 )  # fmt: skip
 _USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
 # The model has begun to answer. Vertex AI sends empty transcriptions, which begin nothing.
 _BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"|"outputTranscription"\s*:\s*\{[^{}]*"text"')
+# What comes before the end of a turn even when the model said nothing in it.
+_ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
+_INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
 _INLINE: Final = b'"inlineData"'
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
 _DATA_BYTES_MAX: Final = 256  # how far behind inlineData its data is looked for
@@ -57,15 +59,13 @@ _DATA_BYTES_MAX: Final = 256  # how far behind inlineData its data is looked for
 _AUDIO_BYTES_PER_S: Final = 64_000
 _TOKENS_PER_S: Final = 25
 
-_DETAILS: Final = (
-    "promptTokensDetails", "cacheTokensDetails", "responseTokensDetails",
-    "candidatesTokensDetails", "toolUsePromptTokensDetails",
-)  # fmt: skip
+_DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
+_DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset(
         {"promptTokenCount", "cachedContentTokenCount", "responseTokenCount",
          "candidatesTokenCount", "toolUsePromptTokenCount", "thoughtsTokenCount",
-         "totalTokenCount", *_DETAILS}
+         "totalTokenCount", *_DETAILS_IN, *_DETAILS_OUT}
     )
 }  # fmt: skip
 _MODALITIES: Final = {
@@ -80,29 +80,40 @@ class GeminiMeter:
     """The meter of one session. The model is the one of the setup that the server accepted."""
 
     __slots__ = (
-        "_audio_bytes_in", "_audio_bytes_out", "_client_fragments", "_completed", "_fragments",
-        "_has_begun", "_is_in_progress", "_last_usage", "_owes_usage", "_snapshot", "_turns",
-        "answers", "model", "requested_model",
+        "_audio_bytes_out", "_client", "_completed", "_fragments", "_has_begun", "_has_moved",
+        "_is_in_progress", "_is_paid", "_is_set_up", "_last_usage", "_owes_usage", "_snapshot",
+        "_turns", "answers", "model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
-        self._fragments, self._client_fragments = Fragments(), Fragments()
-        self.requested_model: str | None = None
+        self._fragments = Fragments()
+        self._client = GeminiClient()
         self._snapshot: Any = None  # the newest usage that is not charged yet
         self._last_usage: Any = None  # the one that was charged last
         self._completed: dict[str, Any] | None = None  # the message that ended the last turn
         self._has_begun = False  # the model has said something since
+        self._has_moved = False  # something since tells that the next end is not that one again
+        self._is_set_up = False
         self._is_in_progress = False
+        self._is_paid = False  # a report was charged when the turn began
         self._owes_usage = False
         self._turns = 0
-        self._audio_bytes_in = self._audio_bytes_out = 0
+        self._audio_bytes_out = 0
         self.answers = 0
         self.model = model
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """See ``Meter``: the turn that the model has begun."""
-        return frozenset({self._turn_id()} if self._has_begun or self._is_in_progress else ())
+        """See ``Meter``: the turn that was asked for, has begun, or has not reported its usage."""
+        is_due = self._has_begun or self._is_in_progress or self._owes_usage or self._client.asked
+        return frozenset({self._turn_id()} if is_due else ())
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: what may have been speech is given time to be answered."""
+        if self.in_flight:
+            return DRAIN_S
+        return ANSWER_S if self._client.may_follow else 0.0
 
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""
@@ -119,30 +130,30 @@ class GeminiMeter:
         if not self._has_begun and _BEGINS.search(text) is not None:
             # A report that came between the turns is a record of its own.
             between = None if self._snapshot is None else self._commit()
-            self._has_begun = True
+            self._begin(is_paid=between is not None)
             return between
         return None
 
     def observe_client(self, frame: Frame) -> None:
-        """See ``Meter``: the first message is the setup, which names the model."""
-        self._audio_bytes_in += len(frame.raw)
-        if self.requested_model is not None:
-            return
-        payload = _unmasked(frame)
-        message = self._client_fragments.add(payload)
-        if message is not None:
-            self.requested_model = _model_of(message)
+        """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
+        if self._client.observe(frame, is_answering=self._has_begun):
+            self._has_moved = True
 
     def cancel_events(self) -> list[bytes]:
-        """See ``Meter``: Gemini cannot be told."""
-        return []
+        """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.
+
+        The answer is ``interrupted``, then ``turnComplete`` with the usage so far. Where nothing is
+        generated there is none.
+        """
+        return [_INTERRUPT]
 
     def give_up(self) -> list[Found]:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
             return [self._commit()]
-        if self.in_flight:
-            self._has_begun = self._is_in_progress = False
+        if self.in_flight and (self._is_set_up or self._has_begun):
+            self._has_begun = self._is_in_progress = self._owes_usage = False
+            self._client.begun()
             return [Metered(self._turn_id(), self.model, self._estimate(), kind=Kind.ESTIMATE)]
         return []
 
@@ -180,28 +191,40 @@ class GeminiMeter:
         if event is None or self._is_repeated(event):
             return None
         if "setupComplete" in event or "setup_complete" in event:
-            self.model = self.requested_model or self.model
+            self.model, self._is_set_up = self._client.model or self.model, True
         content = _field(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
-        if _begins(event, content):
-            self._has_begun = True
+        if not self._has_begun and _begins(event, content):
+            self._begin()
+        if any(content.get(name) is True for name in _ENDINGS):
+            self._has_moved = True
         usage = _field(event, "usageMetadata", "usage_metadata")
-        found = self._take(usage) if usage is not None and usage != {} else None
+        is_over = _field(content, "turnComplete", "turn_complete") is True
+        found = None
+        if usage is not None and usage != {}:
+            found = self._take(usage, is_another=is_over and self._has_moved)
         status = str(_field(content, "interactionStatus", "interaction_status")).upper()
-        if _field(content, "turnComplete", "turn_complete") is True:
+        if is_over:
             self._completed = event if usage else None
-            return self._turn_complete(is_part=status == "IN_PROGRESS") or found
+            is_part = status == "IN_PROGRESS"
+            return self._turn_complete(is_part=is_part, is_told=usage is not None) or found
         if status in _IS_OVER and self._is_in_progress:
             return self._interaction_complete() or found
         return found
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
         """Whether ``event`` is, once more, the message with usage that ended the last turn."""
-        return not self._has_begun and self._completed is not None and event == self._completed
+        return not self._has_moved and self._completed is not None and event == self._completed
 
-    def _take(self, usage: Any) -> Found | None:
-        """A snapshot arrived."""
-        if self._has_begun or self._snapshot is not None:
+    def _begin(self, *, is_paid: bool = False) -> None:
+        """The model says the first thing of a turn."""
+        self._has_begun = self._has_moved = True
+        self._is_paid = is_paid
+        self._client.begun()
+
+    def _take(self, usage: Any, *, is_another: bool) -> Found | None:
+        """A snapshot arrived; ``is_another``: it is known not to be the last one once more."""
+        if self._has_begun or self._snapshot is not None or is_another:
             self._snapshot = usage
         elif self._owes_usage:
             self._snapshot = usage
@@ -210,25 +233,31 @@ class GeminiMeter:
             self._snapshot = usage
         return None
 
-    def _turn_complete(self, *, is_part: bool) -> Found | None:
-        # Without a beginning there was no turn: the message is repeated.
-        self._owes_usage = self._owes_usage or (self._has_begun and not is_part)
-        self._has_begun, self._is_in_progress = False, is_part
-        self._audio_bytes_out = 0
-        self.answers += 1
+    def _turn_complete(self, *, is_part: bool, is_told: bool) -> Found | None:
+        # What neither began nor was asked for was no turn: the message is repeated.
+        is_turn = self._has_begun or self._client.asked > 0
+        if is_turn and not (is_part or is_told or self._is_paid):
+            self._owes_usage = True
+        self._end(is_in_progress=is_part)
         return None if self._snapshot is None else self._commit()
 
     def _interaction_complete(self) -> Found | None:
-        self._has_begun = self._is_in_progress = False
-        self.answers += 1
+        self._end(is_in_progress=False)
         return None if self._snapshot is None else self._commit()
+
+    def _end(self, *, is_in_progress: bool) -> None:
+        self._client.ended(was_begun=self._has_begun)
+        self._has_begun = self._has_moved = self._is_paid = False
+        self._is_in_progress = is_in_progress
+        if not self._owes_usage:
+            self._audio_bytes_out = 0
 
     def _commit(self) -> Found:
         usage, self._snapshot = self._snapshot, None
         self._last_usage, self._owes_usage, self._has_begun = usage, False, False
         name = self._turn_id()
         self._turns += 1
-        self._audio_bytes_in = self._audio_bytes_out = 0
+        self._client.bytes_in = self._audio_bytes_out = 0
         try:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
@@ -241,7 +270,7 @@ class GeminiMeter:
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio; text counts nothing."""
         return audio_estimate(
-            self._audio_bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+            self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
             self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )
 
@@ -251,7 +280,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
     Names may be spelled in either case, as protobuf's JSON allows. Input is the prompt and what
     tools put into it, output the answer and the thoughts. The reported total leaves thoughts out,
-    so it is not used. Zero counts are absent.
+    so it is not used, and cannot be charged where it stands alone. Zero counts are absent.
     """
     usage = _camel_case(usage)
     prompt = read_count(usage, "promptTokenCount") or 0
@@ -260,15 +289,18 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     if answer is None:  # Vertex AI
         answer = read_count(usage, "candidatesTokenCount") or 0
     thoughts = read_count(usage, "thoughtsTokenCount") or 0
-    read_count(usage, "totalTokenCount")  # not used, and still no place for nonsense
-    into = _by_modality(usage, "promptTokensDetails", "toolUsePromptTokensDetails")
+    total = prompt + tool + answer + thoughts
+    reported = read_count(usage, "totalTokenCount")
+    if reported and not total:
+        raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
+    into = _by_modality(usage, *_DETAILS_IN)
     is_vertex = usage.get("responseTokensDetails") is None
-    out = _by_modality(usage, "candidatesTokensDetails" if is_vertex else "responseTokensDetails")
+    out = _by_modality(usage, _DETAILS_OUT[is_vertex])
     return check_total(
         Usage(
             input_tokens=prompt + tool,
             output_tokens=answer + thoughts,
-            total_tokens=prompt + tool + answer + thoughts,
+            total_tokens=total,
             input_text_tokens=into["text"],
             input_audio_tokens=into["audio"],
             input_image_tokens=into["image"],
@@ -304,12 +336,16 @@ def _kind_of(detail: Mapping[str, Any]) -> str | None:
 
 
 def _unknown(usage: Mapping[str, Any]) -> str:
-    """JSON text of the parts that are not known here, among them unknown modalities."""
+    """JSON text of the parts that have no column: other fields, the modalities among them."""
+    kinds_by_name = {
+        **dict.fromkeys(_DETAILS_IN, ("text", "audio", "image")),
+        **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
+    }
     strange = {
         name: rest
-        for name in _DETAILS
+        for name, kinds in kinds_by_name.items()
         if isinstance(details := usage.get(name), list)
-        and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) is None])
+        and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) not in kinds])
     }
     return unknown_parts({**usage, **strange}, {"": _KNOWN[""] - strange.keys()})
 
@@ -333,22 +369,3 @@ def _begins(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
 def _camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
     """``fields`` with names in the server's own spelling."""
     return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}
-
-
-def _unmasked(frame: Frame) -> Frame:
-    """A client's frame with a payload that can be read."""
-    mask = frame.raw[frame.start - 4 : frame.start]
-    return Frame(frame.opcode, frame.is_final, 0, apply_mask(frame.raw[frame.start :], mask))
-
-
-def _model_of(message: bytes) -> str:
-    """The model that a setup message asks for; empty when it is none.
-
-    Without the path before it (``models/``, on Vertex AI ``publishers/google/models/``).
-    """
-    try:
-        event = read_object(message)
-        setup = read_map(event or {}, "setup")
-    except (ValueError, UnreadableUsageError):
-        return ""
-    return clean_text(setup.get("model")).rpartition("models/")[2]

@@ -10,21 +10,27 @@ from typing import Final
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
+from gateway.opening import PLAIN_NAME, Opening
 from gateway.providers.base import Target, joined
+from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 
-# What else an ``error`` event of ours can be than a server's failure, in OpenAI's words.
-_ERROR_TYPE_BY_CODE: Final = {"insufficient_quota": "insufficient_quota"}
+# What a failure is, in OpenAI's words, when it is not the server's.
+_TYPES: Final = {
+    "insufficient_quota": "insufficient_quota",
+    "model_not_allowed": "invalid_request_error",
+}
 
 
 class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
+    opening = Opening("session", PLAIN_NAME)  # GPT-Live's session.start, and session.update
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url
@@ -43,13 +49,13 @@ class OpenAIFamily:
         }
         return {**self._key_header(), **forwarded}
 
-    def meter(self, model: str) -> Meter:
+    def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
-        return OpenAIMeter(model=model)
+        return LiveMeter() if model is None else OpenAIMeter(model=model)
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """See ``Provider``: an ``error`` event."""
-        kind = _ERROR_TYPE_BY_CODE.get(code, "server_error")
+        kind = _TYPES.get(code, "server_error")
         error = {"type": kind, "code": code, "message": message, "param": None}
         event = {"type": "error", "event_id": f"event_rts_{code}", "error": error}
         return json.dumps(event, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""The meter of the OpenAI family: OpenAI, Azure OpenAI, xAI, and GPT-Live sessions. Pure.
+"""The meter of the OpenAI family: OpenAI, Azure OpenAI, xAI. Pure.
 
 Messages start with ``{"type":"…"``: the type is read from the first bytes in constant time. One
 that does not start so is searched for the names that matter (or a ``\\u`` escape, by which a name
@@ -10,11 +10,12 @@ Where usage stands, by the SDK's types and by recordings:
   ``{}``); of every status, absent, null, empty, zero or partial.
 * ``conversation.item.input_audio_transcription.completed``: ``usage`` of another model, in tokens
   or in seconds; before, between or after the events of the response.
-* ``session.usage.updated``, ``session.closed`` (GPT-Live): seconds, cumulative; and what other
-  models did for the session, in tokens: ``response.event`` and ``decision.event``.
 
-What is counted once is counted once by its own id: a response by the response's, a transcription or
-decision by its event's.
+What is counted once is counted once by its own id: a response by the response's, a transcription by
+its event's.
+
+In flight is what was begun and not reported: responses, and, while transcriptions are on, what was
+said and committed and is not transcribed yet.
 """
 
 import json
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
+from gateway.limits import DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
@@ -32,13 +34,16 @@ from gateway.metering import (
     UnreadableUsageError,
     as_json,
     audio_estimate,
-    check_total,
     clean_text,
-    read_count,
-    read_map,
-    read_milliseconds,
     read_object,
     unknown_parts,
+)
+from gateway.providers.openai_usage import (
+    KNOWN_SECONDS,
+    KNOWN_TOKENS,
+    is_by_duration,
+    read_transcription,
+    read_usage,
 )
 from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
@@ -47,7 +52,8 @@ _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
 _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
 _BINARY: Final = int(Opcode.BINARY)
 
-_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+_TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
+_TRANSCRIBED: Final = f"{_TRANSCRIPTION}.completed"
 # Events that carry usage: one that cannot be parsed is quarantined. Quoted inside a text its name
 # would stand between escaped quotes.
 _METERED_TYPES: Final = frozenset(
@@ -60,6 +66,7 @@ _IS_METERED: Final = re.compile(
 _IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
 _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.created", b"session.created", b"session.started", b"session.updated",
+    b"input_audio_buffer.committed", f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
 }  # fmt: skip
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
@@ -69,16 +76,10 @@ _AUDIO_TYPES: Final = frozenset(
         b"session.output_audio.delta",
     }
 )  # fmt: skip
-# The error that answers a cancel when no response is in progress.
+# The error that answers a cancel when no response is in progress. Some sessions (transcriptions)
+# know no cancel: any error that names ours answers it as well.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
-
-# How a response ends that a GPT-Live session delegated; an incomplete one costs tokens too.
-_DELEGATED_ENDS: Final = frozenset(
-    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
-)
-
-# What is in flight while a GPT-Live session lasts.
-_LIVE_SESSION: Final = "session"
+CANCEL_ID: Final = "event_rts_cancel"
 
 # PCM16 at 24 kHz in base64 is 64,000 bytes a second; user audio is one token per 100 ms, assistant
 # audio one per 50 ms (developers.openai.com/api/docs/guides/realtime-costs).
@@ -86,31 +87,14 @@ _AUDIO_BYTES_PER_S: Final = 64_000
 _INPUT_TOKENS_PER_S: Final = 10
 _OUTPUT_TOKENS_PER_S: Final = 20
 
-# The Responses API, which delegated responses come from, spells the details with one more s.
-_INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
-_OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
-_KNOWN: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset(
-        {"type", "total_tokens", "input_tokens", "output_tokens", *_INPUT_DETAILS, *_OUTPUT_DETAILS}
-    ),
-    **dict.fromkeys(
-        _INPUT_DETAILS,
-        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens",
-                   "cached_tokens_details"}),
-    ),
-    **dict.fromkeys(
-        _OUTPUT_DETAILS, frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"})
-    ),
-}  # fmt: skip
-_KNOWN_DURATION: Final = {"": frozenset({"type", "seconds"})}
-
 
 class OpenAIMeter:
     """The meter of one session. ``model`` is what the client asked for."""
 
     __slots__ = (
-        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight", "_live_ms",
-        "_quarantined", "_seen", "_transcription_model", "answers", "model", "requested_model",
+        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight",
+        "_is_transcribing", "_quarantined", "_seen", "_transcribed",
+        "_transcription_model", "_untranscribed", "answers", "model",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -118,16 +102,21 @@ class OpenAIMeter:
         self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
         self._audio_bytes_in = self._audio_bytes_out = 0
-        self._live_ms = 0
+        self._is_transcribing = False
         self._transcription_model = ""
+        self._transcribed, self._untranscribed = Seen(), Seen()  # items of the user
         self.answers = 0
         self.model = model
-        self.requested_model: str | None = model
 
     @property
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``."""
-        return frozenset(self._in_flight)
+        return frozenset((*self._in_flight, *self._untranscribed))
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: a cancel is answered in any case."""
+        return DRAIN_S
 
     def observe(self, frame: Frame) -> Found | None:
         """See ``Meter``."""
@@ -152,24 +141,23 @@ class OpenAIMeter:
 
         A response is named, because one outside the conversation is cancelled only by its name.
         Without a response the provider answers with an error, after everything that the client
-        had asked for before. A GPT-Live session is asked for its final seconds.
+        had asked for before.
         """
-        if _LIVE_SESSION in self._in_flight:
-            return [_compact({"type": "session.close"})]
+        cancel = {"type": "response.cancel", "event_id": CANCEL_ID}
         named = [
-            {"type": "response.cancel", "response_id": response_id}
+            {**cancel, "response_id": response_id}
             for response_id in sorted(self._in_flight)
             if response_id
         ]
-        return [_compact(cancel) for cancel in named or [{"type": "response.cancel"}]]
+        return [compact(event) for event in named or [cancel]]
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
-        # Of a GPT-Live session everything that it reported has been recorded.
-        given_up, self._in_flight = sorted(self._in_flight - {_LIVE_SESSION}), set()
+        given_up, self._in_flight = sorted(self._in_flight), set()
+        self._untranscribed = Seen()
         estimates: list[Found] = []
         for response_id in given_up:
-            if not self._seen.is_repeated(_key(Kind.RESPONSE, response_id)):
+            if not self._seen.is_repeated(seen_key(Kind.RESPONSE, response_id)):
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
@@ -198,28 +186,21 @@ class OpenAIMeter:
             case "response.done":
                 return self._read_done(event)
             case "response.created":
-                self._in_flight.add(_id_of(event.get("response")))
+                self._in_flight.add(id_of(event.get("response")))
                 self._audio_bytes_out = 0
-            case "session.started":
-                self._read_session(event.get("session"))
-                self._in_flight.add(_LIVE_SESSION)
             case (
                 "session.created" | "session.updated"
                 | "transcription_session.created" | "transcription_session.updated"
             ):  # fmt: skip
                 self._read_session(event.get("session"))
+            case "input_audio_buffer.committed":
+                self._read_committed(clean_text(event.get("item_id")))
             case "conversation.item.input_audio_transcription.completed":
                 return self._read_transcription(event)
-            case "session.usage.updated" | "session.closed":
-                return self._read_duration(event)
-            case "response.event":
-                return self._read_delegated(event.get("event"))
-            case "decision.event":
-                return self._read_decision(event)
+            case "conversation.item.input_audio_transcription.failed":
+                self._end_transcription(clean_text(event.get("item_id")))
             case "error":
-                error = event.get("error")
-                code = error.get("code") if isinstance(error, dict) else None
-                self.answers += code == _NOTHING_TO_CANCEL
+                self.answers += answers_cancel(event)
         return None
 
     def _read_session(self, session: object) -> None:
@@ -227,18 +208,32 @@ class OpenAIMeter:
         if not isinstance(session, dict):
             return
         self.model = clean_text(session.get("model")) or self.model
-        transcription = session.get("input_audio_transcription")  # beta: flat
-        for name in ("audio", "input", "transcription"):  # GA: nested
-            session = session.get(name) if isinstance(session, dict) else None
-        found = session if isinstance(session, dict) else transcription
+        audio = session.get("audio")
+        nested = audio.get("input") if isinstance(audio, dict) else None
+        if isinstance(nested, dict) and "transcription" in nested:  # GA
+            self._read_transcriber(nested["transcription"])
+        elif "input_audio_transcription" in session:  # beta
+            self._read_transcriber(session["input_audio_transcription"])
+
+    def _read_transcriber(self, found: object) -> None:
+        self._is_transcribing = isinstance(found, dict)
         if isinstance(found, dict):
             named = clean_text(found.get("model"))
             self._transcription_model = named or self._transcription_model
 
+    def _read_committed(self, item_id: str) -> None:
+        """The user has said something. xAI transcribes it before that."""
+        if self._is_transcribing and item_id not in self._transcribed:
+            self._untranscribed.add(item_id)
+
+    def _end_transcription(self, item_id: str) -> None:
+        self._untranscribed.discard(item_id)
+        self._transcribed.add(item_id)
+
     def _read_done(self, event: Mapping[str, Any]) -> Found | None:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
         response = event.get("response")
-        response_id = _id_of(response) or clean_text(event.get("response_id"))
+        response_id = id_of(response) or clean_text(event.get("response_id"))
         self._in_flight.discard(response_id)
         self.answers += 1
         usage = response.get("usage") if isinstance(response, dict) else None
@@ -250,36 +245,18 @@ class OpenAIMeter:
             response_id, usage, name=response_id or clean_text(event.get("event_id"))
         )
 
-    def _read_delegated(self, inner: object) -> Found | None:
-        """A response that a GPT-Live session had another model make."""
-        if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
-            return None
-        response = inner.get("response")
-        holder = response if isinstance(response, dict) else inner
-        model = clean_text(holder.get("model"))
-        return self._charge(_id_of(response), holder.get("usage"), model=model)
-
-    def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
-        """A decision that a GPT-Live session had another model take; it has no id of its own."""
-        inner = event.get("event")
-        decision = inner.get("decision") if isinstance(inner, dict) else None
-        if not isinstance(decision, dict):
-            return None
-        model = clean_text(decision.get("model"))
-        return self._charge(clean_text(event.get("event_id")), decision.get("usage"), model=model)
-
     def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
         """Several may come for one item (xAI), so each event counts by its own id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
-        is_duration = isinstance(usage, dict) and usage.get("type") == "duration"
+        self._end_transcription(item_id)
         return self._charge(
             item_id,
             usage,
             name=clean_text(event.get("event_id")) or item_id,
             model=self._transcription_model,
             kind=Kind.TRANSCRIPTION,
-            read=_read_seconds if is_duration else read_usage,
-            known=_KNOWN_DURATION if is_duration else _KNOWN,
+            read=read_transcription,
+            known=KNOWN_SECONDS if is_by_duration(usage) else KNOWN_TOKENS,
         )
 
     def _charge(
@@ -290,8 +267,8 @@ class OpenAIMeter:
         name: str = "",
         model: str = "",
         kind: Kind = Kind.RESPONSE,
-        read: Callable[[Mapping[str, Any]], Usage] | None = None,
-        known: Mapping[str, frozenset[str]] = _KNOWN,
+        read: Callable[[Mapping[str, Any]], Usage] = read_usage,
+        known: Mapping[str, frozenset[str]] = KNOWN_TOKENS,
     ) -> Found | None:
         """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
 
@@ -299,12 +276,12 @@ class OpenAIMeter:
         """
         if _is_nothing(usage):
             return None
-        key, model = _key(kind, name or response_id), model or self.model
+        key, model = seen_key(kind, name or response_id), model or self.model
         try:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usage: found a {found}, expected an object")
-            counts = (read or read_usage)(usage)
+            counts = read(usage)
         except UnreadableUsageError as exc:
             if key in self._seen or self._quarantined.is_repeated(key):
                 return None
@@ -312,29 +289,6 @@ class OpenAIMeter:
         if self._seen.is_repeated(key):
             return None
         return Metered(response_id, model, counts, kind=kind, raw=unknown_parts(usage, known))
-
-    def _read_duration(self, event: Mapping[str, Any]) -> Found | None:
-        """GPT-Live reports the seconds so far; what is new since the last report is a row."""
-        if event.get("type") == "session.closed":
-            self._in_flight.discard(_LIVE_SESSION)
-            self.answers += 1
-        try:
-            usage = read_map(event, "usage")
-            if not usage:
-                return None
-            total_ms = read_milliseconds(usage, "seconds")
-        except UnreadableUsageError as exc:
-            name = clean_text(event.get("event_id"))
-            if self._quarantined.is_repeated(_key(Kind.DURATION, name)):
-                return None
-            return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
-        new_ms = total_ms - self._live_ms
-        if new_ms <= 0:
-            return None
-        self._live_ms = total_ms
-        raw = unknown_parts(usage, _KNOWN_DURATION)
-        counts = Usage(billed_ms=new_ms)
-        return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)
 
     def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
         """A broken message is only worth keeping when it says that it carries usage."""
@@ -352,68 +306,28 @@ class OpenAIMeter:
         )
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """A usage object in tokens. Raises ``UnreadableUsageError``.
-
-    Every field is optional in the SDK's types; what is absent counts as zero. Input plus output is
-    charged; only where one of them is absent the reported total fills in.
-    """
-    reported = read_count(usage, "total_tokens")
-    tokens_in, tokens_out = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
-    if reported is not None and tokens_in is None and tokens_out is not None:
-        tokens_in = _rest(reported, tokens_out)
-    if reported is not None and tokens_out is None and tokens_in is not None:
-        tokens_out = _rest(reported, tokens_in)
-    if tokens_in is None and tokens_out is None:
-        total = reported or 0
-    else:
-        total = (tokens_in or 0) + (tokens_out or 0)
-    into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
-    return check_total(
-        Usage(
-            input_tokens=tokens_in or 0,
-            output_tokens=tokens_out or 0,
-            total_tokens=total,
-            input_text_tokens=read_count(into, "text_tokens") or 0,
-            input_audio_tokens=read_count(into, "audio_tokens") or 0,
-            input_image_tokens=read_count(into, "image_tokens") or 0,
-            input_cached_tokens=read_count(into, "cached_tokens") or 0,
-            output_text_tokens=read_count(out, "text_tokens") or 0,
-            output_audio_tokens=read_count(out, "audio_tokens") or 0,
-            output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
-        )
-    )
-
-
-def _read_details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    """The details under the first of ``names`` that there are any under."""
-    found = [details for name in names if (details := read_map(usage, name))]
-    return found[0] if found else {}
-
-
-def _read_seconds(usage: Mapping[str, Any]) -> Usage:
-    return Usage(billed_ms=read_milliseconds(usage, "seconds"))
-
-
 def _is_nothing(usage: object) -> bool:
     """Absent, null or empty: nothing was used. Any other value means something."""
     return usage is None or usage == {}
 
 
-def _key(kind: Kind, name: str) -> str:
+def seen_key(kind: Kind, name: str) -> str:
     """What is counted once. Kinds have names of their own; what has none has no key either."""
     return f"{kind}:{name}" if name else ""
 
 
-def _compact(event: Mapping[str, Any]) -> bytes:
+def answers_cancel(event: Mapping[str, Any]) -> bool:
+    """Whether an error answers a cancel of ours; GPT-Live names the client's event otherwise."""
+    error = event.get("error")
+    if not isinstance(error, dict):
+        return False
+    named = (error.get("event_id"), error.get("client_event_id"), event.get("client_event_id"))
+    return error.get("code") == _NOTHING_TO_CANCEL or CANCEL_ID in named
+
+
+def compact(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def _rest(total: int, part: int) -> int:
-    if total < part:
-        raise UnreadableUsageError(f"total_tokens {total} is less than its part {part}")
-    return total - part
-
-
-def _id_of(response: object) -> str:
+def id_of(response: object) -> str:
     return clean_text(response.get("id")) if isinstance(response, dict) else ""

@@ -71,4 +71,17 @@ async def http_options(where: Where) -> Outcome:
     return await hold(genai.Client(api_key=where.key, http_options=options), where.model)
 
 
-CLIENTS = {"google-genai http_options": (http_options, "gemini-live")}
+async def ephemeral(where: Where) -> Outcome:
+    """With a key that looks ephemeral, by which the SDK asks for the Constrained path."""
+    tls = ssl.create_default_context(cafile=where.ca)
+    options = types.HttpOptions(
+        base_url=f"https://{where.tls}", api_version="v1alpha", async_client_args={"ssl": tls}
+    )
+    client = genai.Client(api_key=f"auth_tokens/{where.key}", http_options=options)
+    return await hold(client, where.model)
+
+
+CLIENTS = {
+    "google-genai http_options": (http_options, "gemini-live"),
+    "google-genai ephemeral key": (ephemeral, "gemini-live"),
+}

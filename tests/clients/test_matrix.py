@@ -18,7 +18,9 @@ CLIENTS: dict[str, tuple[Client, str]] = {
 }
 LIVE = "openai-python live"  # GPT-Live delegates instead of calling a tool
 # openai's sync client calls websockets in a way that websockets 17.1 and later discourage.
+# google-genai calls its support of ephemeral keys experimental.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:The SDK's ephemeral token support"),
     pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager"),
     pytest.mark.timeout(300),  # the first test waits for all conversations
 ]

@@ -215,6 +215,7 @@ async def test_twenty_sessions_overshoot_by_a_response_each_at_most(
         *(talk_until_cut_off(urls(cluster)[n % GATEWAYS], key, account) for n in range(SESSIONS))
     )
     if is_restarted:
+
         def is_nearly_empty() -> bool:
             return left(cluster, account) < opening // 10
 

@@ -81,7 +81,8 @@ async def test_nothing_under_way_ends_at_once() -> None:
     async def script(provider: ServerConnection) -> None:
         await provider.send("hello")
         async for text in provider:
-            assert json.loads(text) == {"type": "response.cancel"}
+            cancel = {"type": "response.cancel", "event_id": "event_rts_cancel"}
+            assert json.loads(text) == cancel
             error = {"type": "error", "error": {"code": "response_cancel_not_active"}}
             await provider.send(json.dumps(error))
         closed.set()

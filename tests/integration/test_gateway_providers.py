@@ -49,6 +49,8 @@ ADDRESSES = [
      ("Authorization", "Bearer xai-key")),
     ("/v1/live/sessions", "/v1/live/sessions", ("Authorization", "Bearer sk-the-provider-key")),
     (f"//{GEMINI}?key=KEY", GEMINI, ("x-goog-api-key", "gemini-key")),
+    (f"{GEMINI}Constrained?access_token=auth_tokens/KEY", GEMINI,
+     ("x-goog-api-key", "gemini-key")),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Turns of the simulated Gemini Live: the SDK's own types, recorded order, and usage."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -169,6 +170,37 @@ async def test_a_tool_call_is_part_of_one_turn(provider: Cluster) -> None:
     assert line["charge"]["input_tokens"] == (
         usage["promptTokenCount"] + usage["toolUsePromptTokenCount"]
     )
+
+
+async def test_a_tool_is_called_for_all_that_was_asked(provider: Cluster) -> None:
+    """A question whose turn another message completes, as some frameworks do; and only once."""
+    first = content("What is the weather?")
+    first["clientContent"]["turnComplete"] = False
+    async with session(provider, {**TEXT, "tools": [WEATHER]}) as socket:
+        await send(socket, first, content("."))
+        while "toolCall" not in (message := await receive(socket)):
+            pass
+        await send(socket, answer(message["toolCall"]["functionCalls"][0]))
+        await turn(socket)
+        await send(socket, content("."))
+        assert "toolCall" not in parts(await turn(socket))
+
+
+async def test_content_interrupts_and_need_not_be_answered(provider: Cluster) -> None:
+    """Content that is not complete cuts the answer; what it cost is reported, and nothing follows
+    until more is asked for.
+    """
+    more = {"clientContent": {"turnComplete": False}}
+    async with session(provider, pace="1", reply_ms="8000", tag="stopped") as socket:
+        await send(socket, content("hello"), more)
+        messages = await turn(socket)
+        assert parts(messages)[-2:] == ["interrupted", "turnComplete"]
+        assert messages[-1]["usageMetadata"]["promptTokenCount"] > 0
+        await send(socket, more)  # nothing is generated: nothing is answered
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.5)
+    (line,) = logged(provider, "stopped")
+    assert line["status"] == "cancelled"
 
 
 async def test_vertex_reports_a_tool_call_by_itself(provider: Cluster) -> None:

@@ -4,15 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from websockets.utils import apply_mask
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
 from gateway.providers.gemini_meter import GeminiMeter
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.providers.openai_live_meter import LiveMeter
+from gateway.providers.openai_meter import CANCEL_ID, OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
-DETAILED = {
+DETAILED: dict[str, Any] = {
     "total_tokens": 230,
     "input_tokens": 52,
     "output_tokens": 178,
@@ -45,7 +47,10 @@ def meter() -> OpenAIMeter:
 
 
 def test_keeps_the_split_of_text_audio_and_cached() -> None:
-    """Every count that the provider reports is kept; cached input is a subset, never added."""
+    """Every count that the provider reports is kept; cached input is a subset, never added.
+
+    What the cached input consists of has no column and stays raw.
+    """
     found = meter().observe(done(DETAILED))
     assert found == Metered(
         "resp_1",
@@ -60,6 +65,15 @@ def test_keeps_the_split_of_text_audio_and_cached() -> None:
             output_text_tokens=34,
             output_audio_tokens=144,
             output_thought_tokens=3,
+        ),
+        raw=json.dumps(
+            {
+                "input_token_details": {
+                    "cached_tokens_details": DETAILED["input_token_details"][
+                        "cached_tokens_details"
+                    ]
+                }
+            }
         ),
     )
 
@@ -213,3 +227,125 @@ def test_a_report_between_two_gemini_turns_is_a_record_of_its_own() -> None:
     ]  # fmt: skip
     found = [x for m in messages if isinstance(x := watch.observe(say(**m)), Metered)]
     assert [x.usage.total_tokens for x in found] == [120, 240, 330]
+
+
+def said(event: object) -> Frame:
+    """A text message of a client as one frame."""
+    mask, payload = b"\x01\x02\x03\x04", json.dumps(event).encode()
+    return Frame(1, True, 6, b"\x81\x80" + mask + apply_mask(payload, mask))
+
+
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+COMMITTED = {"type": "input_audio_buffer.committed", "item_id": "item_1"}
+COMPLETED = {"type": f"{TRANSCRIPTION}.completed", "item_id": "item_1", "transcript": "Hello."}
+WHISPER = {"model": "whisper-1"}
+SESSIONS = [
+    # what the server said of the session -> whether speech is transcribed
+    ([{"audio": {"input": {"transcription": WHISPER}}}], True),
+    ([{"input_audio_transcription": WHISPER}], True),
+    ([{"input_audio_transcription": WHISPER}, {"model": "m"}], True),
+    ([{"audio": {"input": {"transcription": WHISPER}}},
+      {"audio": {"input": {"transcription": None}}}], False),
+    ([{"input_audio_transcription": None}], False),
+    ([{"audio": {"input": None}}, {"audio": []}, {}, None, []], False),
+    ([], False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sessions", "is_awaited"), SESSIONS)
+def test_speech_that_is_to_be_transcribed_is_in_flight(
+    sessions: list[object], is_awaited: bool
+) -> None:
+    """From its commit to its transcript, as long as the session transcribes."""
+    watch = meter()
+    for session in sessions:
+        watch.observe(text({"type": "session.updated", "session": session}))
+    assert watch.in_flight == frozenset(), "what is not committed is owed nothing"
+    watch.observe(text(COMMITTED))
+    assert watch.in_flight == ({"item_1"} if is_awaited else set())
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_a_transcript_that_came_or_failed_is_awaited_no_more(end: str) -> None:
+    """With or without usage, after the commit or, as with xAI, before it."""
+    for order in ([COMMITTED, COMPLETED], [COMPLETED, COMMITTED]):
+        watch = meter()
+        watch.observe(text({"type": "session.created", "session": {
+            "input_audio_transcription": WHISPER}}))  # fmt: skip
+        for event in order:
+            kind = event["type"].replace("completed", end)
+            watch.observe(text({**event, "type": kind}))
+        assert watch.in_flight == frozenset()
+
+
+def test_speech_is_neither_cancelled_nor_estimated() -> None:
+    """Only responses can be: nobody knows what a transcript that never came would have cost."""
+    watch = meter()
+    watch.observe(text({"type": "session.created", "session": {
+        "input_audio_transcription": WHISPER}}))  # fmt: skip
+    watch.observe(text(COMMITTED))
+    assert [json.loads(event) for event in watch.cancel_events()] == [
+        {"type": "response.cancel", "event_id": CANCEL_ID}
+    ]
+    assert watch.give_up() == []
+    assert watch.in_flight == frozenset()
+
+
+ANSWERS = [
+    ({"code": "response_cancel_not_active"}, True),
+    ({"code": "invalid_value", "event_id": CANCEL_ID}, True),  # a session that knows no cancel
+    ({"code": "invalid_value", "event_id": "event_of_the_client"}, False),
+    ({"code": "invalid_value", "event_id": None}, False),
+    (None, False),
+]
+
+
+@pytest.mark.parametrize(("error", "is_answer"), ANSWERS)
+def test_an_error_that_names_the_cancel_answers_it(error: object, is_answer: bool) -> None:
+    """Others may still answer what the client did before it left."""
+    watch = meter()
+    watch.observe(text({"type": "error", "error": error}))
+    assert watch.answers == is_answer
+
+
+START = {"type": "session.start", "session": {"model": "gpt-live-1"}}
+
+
+def test_a_live_session_is_in_flight_from_its_start_on() -> None:
+    """A client that leaves before the server has answered its start has begun a session."""
+    watch = LiveMeter()
+    assert (watch.drain_s, watch.cancel_events()) == (0, [])
+    watch.observe_client(said({"type": "session.input_audio.append", "audio": "AAAA"}))
+    assert (watch.drain_s, watch.cancel_events()) == (0, [])
+    watch.observe_client(said(START))
+    assert watch.model == "gpt-live-1"
+    assert len(watch.in_flight) == 1
+    assert watch.drain_s > 0
+    (close,) = watch.cancel_events()
+    assert json.loads(close) == {"type": "session.close", "event_id": CANCEL_ID}
+    watch.observe(text({"type": "session.started", "session": {"model": "gpt-live-1-2026-10-01"}}))
+    watch.observe(text({"type": "session.closed", "usage": {"seconds": 1}}))
+    assert watch.model == "gpt-live-1-2026-10-01"
+    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
+
+
+@pytest.mark.parametrize("place", ["event", "error"])
+def test_a_live_session_that_could_not_start_is_not_in_flight(place: str) -> None:
+    """Its close is answered with an error, whichever object names it."""
+    watch = LiveMeter()
+    watch.observe_client(said(START))
+    named = {"client_event_id": CANCEL_ID}
+    error: dict[str, Any] = {"type": "error", "error": {"code": "invalid_value"}}
+    watch.observe(text({**error, **named} if place == "event" else {**error, "error": named}))
+    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
+
+
+def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
+    """Whatever the cuts and spaces."""
+    payload = json.dumps(START, indent=2).encode()
+    watch = LiveMeter()
+    for at, piece in enumerate((payload[:5], b"", payload[5:])):
+        opcode, mask = (0 if at else 1), b"\x09\x08\x07\x06"
+        head = bytes([opcode, 0x80]) + mask
+        watch.observe_client(Frame(opcode, at == 2, 6, head + apply_mask(piece, mask)))
+    assert watch.model == "gpt-live-1"

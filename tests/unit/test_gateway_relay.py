@@ -154,7 +154,7 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
     leg: Any = NotingLeg(happened)
     sender = NotingSender(happened)
     spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
-    sink = ToProvider(spy, leg, on_setup=lambda _model: True, on_end=lambda _ended: None)
+    sink = ToProvider(spy, leg, gate=None, on_refused=lambda _: None, on_end=lambda _: None)
     sink.take([done("one")])
     assert happened == [("observed", "one"), ("written", "one")]
 
@@ -162,6 +162,8 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
 def test_without_a_client_a_response_is_metered_and_ends_there() -> None:
     """The response in flight when the client left is charged."""
     happened: Happened = []
-    sink = ToMeter(recorder(happened), on_idle=lambda: None, on_end=lambda _ended: None)
+    sink = ToMeter(
+        recorder(happened), on_begun=lambda: None, on_idle=lambda: None, on_end=lambda _: None
+    )
     sink.take([done("one")])
     assert happened == [("noted", "one")]

@@ -17,7 +17,11 @@ KEY = "rslive_v1_" + "0123456789abcdef" * 3
 
 EVERYTHING = ("openai", "azure", "xai", "gemini")
 TABLE = ModelTable(
-    {"acme": ModelRoute("xai", "grok voice/1"), "ours": ModelRoute("azure", "ours")},
+    {
+        "acme": ModelRoute("xai", "grok voice/1"),
+        "ours": ModelRoute("azure", "ours"),
+        "renamed": ModelRoute("azure", "dep-1"),
+    },
     {"*": ("gpt-*", "acme"), "rich": ("*",), "poor": ()},
 )
 GEMINI = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
@@ -52,16 +56,41 @@ ROUTES = [
     ),
     ("/?rs_key=k&rs_sessid=s&model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=m#part", ("openai", "/realtime", "m", "model=m")),
-    ("/v1/live/sessions", ("openai", "/live/sessions", "gpt-live", "")),
+    # GPT-Live's first message names the model, whatever the URL says.
+    ("/v1/live/sessions", ("openai", "/live/sessions", None, "")),
     (
         "/v1/live/sessions?model=gpt-realtime",
-        ("openai", "/live/sessions", "gpt-live", "model=gpt-realtime"),
+        ("openai", "/live/sessions", None, "model=gpt-realtime"),
     ),
     ("/openai/v1/realtime?model=d", ("azure", "/openai/v1/realtime", "d", "model=d")),
     (
         "/t/x/openai/realtime?api-version=v&deployment=d",
         ("azure", "/openai/realtime", "d", "api-version=v&deployment=d"),
     ),
+    (
+        "/voice-live/realtime?api-version=v&model=gpt-4o",
+        ("azure", "/voice-live/realtime", "gpt-4o", "api-version=v&model=gpt-4o"),
+    ),
+    # On the path of another provider of the family its own names are used.
+    (
+        "/openai/realtime?api-version=v&deployment=acme&x=1",
+        ("xai", "/realtime", "acme", "model=acme&x=1"),
+    ),
+    (
+        "/openai/realtime?api-version=v&deployment=d&provider=openai",
+        ("openai", "/realtime", "d", "model=d"),
+    ),
+    ("/openai/v1/realtime?model=acme", ("xai", "/realtime", "acme", "model=acme")),
+    ("/voice-live/realtime?api-version=v&model=acme", ("xai", "/realtime", "acme", "model=acme")),
+    (
+        "/openai/realtime?api-version=v&deployment=ours",
+        ("azure", "/openai/realtime", "ours", "api-version=v&deployment=ours"),
+    ),
+    (
+        "/v1/realtime?model=m&intent=transcription",
+        ("openai", "/realtime", "m", "model=m&intent=transcription"),
+    ),
+    ("/s/call-17/v1/realtime?model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=d&provider=azure", ("azure", "/openai/v1/realtime", "d", "model=d")),
     ("/v1/realtime?model=ours", ("azure", "/openai/v1/realtime", "ours", "model=ours")),
     ("/v1/realtime?model=grok-voice", ("xai", "/realtime", "grok-voice", "model=grok-voice")),
@@ -78,7 +107,7 @@ ROUTES = [
     ),
     (
         GEMINI.format("v1alpha") + "Constrained?access_token=t",
-        ("gemini", GEMINI.format("v1alpha") + "Constrained", None, ""),
+        ("gemini", GEMINI.format("v1alpha"), None, ""),
     ),
     ("/?rs_key=k&rs_api=GEMINI", ("gemini", GEMINI.format("v1beta"), None, "")),
 ]
@@ -102,6 +131,8 @@ ONE_MODEL = [
     ("/openai/v1/realtime?model=a&deployment=b", "a", "model=a"),
     ("/openai/realtime?model=b&deployment=a&x=1", "a", "deployment=a&x=1"),
     ("/v1/realtime?call_id=c&model=a", "", "call_id=c&model=a"),
+    ("/v1/realtime?call_id=&call_id=c&model=a", "a", "call_id=&model=a"),
+    ("/v1/realtime?intent=a&%69ntent=b&model=a", "a", "intent=a&model=a"),
 ]
 
 
@@ -117,6 +148,13 @@ MAPPED = [
     ("/v1/realtime?x=1&model=acme&y", "grok voice/1", "x=1&model=grok%20voice%2F1&y"),
     ("/v1/realtime?model=ours", "ours", "model=ours"),
     ("/v1/realtime?model=other", "other", "model=other"),
+    ("/openai/realtime?deployment=acme&api-version=v", "grok voice/1", "model=grok%20voice%2F1"),
+    (
+        "/openai/realtime?deployment=renamed&api-version=v",
+        "dep-1",
+        "deployment=dep-1&api-version=v",
+    ),
+    ("/v1/realtime?model=renamed&deployment=x", "dep-1", "model=dep-1"),
 ]
 
 
@@ -209,6 +247,15 @@ REFUSED = [
     (f"/v1/realtime?model={'m' * 257}", 400, "bad_request"),
     (f"/v1/realtime?model=m&rs_sessid={'s' * 129}", 400, "bad_request"),
     ("/v1/realtime?model=m&rs_sessid=a%0ab", 400, "bad_request"),
+    (f"/s/{'s' * 129}/v1/realtime?model=m", 400, "bad_request"),
+    ("/s/a%0ab/v1/realtime?model=m", 400, "bad_request"),
+    ("/s/a/v1/realtime?model=m&rs_sessid=b", 400, "session_conflict"),
+    ("/s/a/s/b/v1/realtime?model=m", 400, "session_conflict"),
+    ("/v1/realtime?model=m&rs_sessid=a&rs_sessid=b", 400, "session_conflict"),
+    ("/voice-live/realtime?api-version=v", 400, "missing_model"),
+    # Some servers take the first for two parameters, and would see another model.
+    ("/v1/realtime?model=gpt-realtime;model=grok", 400, "bad_request"),
+    ("/v1/realtime?x=1;y=2&model=m", 400, "bad_request"),
 ]
 
 
@@ -228,16 +275,48 @@ def test_a_provider_without_a_key_is_not_there() -> None:
     assert "openai, xai" in found.message
 
 
-def test_the_client_may_name_its_session() -> None:
-    """The parameter wins over the header; without either the gateway makes an id of its own."""
+SESSIONS = [
+    ("/realtime?model=m&rs_sessid=a", {}, "a"),
+    ("/realtime?model=m", {"x-rs-session": "a"}, "a"),
+    ("/realtime?model=m&rs_sessid=", {"x-rs-session": "a"}, "a"),
+    ("/s/a/v1/realtime?model=m&rs_sessid=a", {"x-rs-session": "a"}, "a"),
+    ("/s/a/realtime?model=m", {}, "a"),
+    ("/t/acme//s/a//v1/realtime?model=m", {}, "a"),
+    ("/s/a%2Fb%20/v1/realtime?model=m", {}, None),
+    ("/s/a%2Fb/v1/realtime?model=m", {}, "a/b"),
+    ("/s/v1/v1/realtime?model=m", {}, "v1"),
+    ("/s/a/openai/v1/realtime?model=m", {}, "a"),
+    ("/s/a/openai/realtime?deployment=m", {}, "a"),
+    ("/s/a/voice-live/realtime?model=m", {}, "a"),
+    ("/s/a/v1/live/sessions", {}, "a"),
+    (f"/s/a{GEMINI.format('v1beta')}", {}, "a"),
+]
+
+
+@pytest.mark.parametrize(("target", "headers", "expected"), SESSIONS)
+def test_the_client_may_name_its_session(
+    target: str, headers: dict[str, str], expected: str | None
+) -> None:
+    """In the query, in a header or in the path before the provider's own; in all of them alike."""
+    found = understood(target, headers=Headers(headers))
+    assert (found.session_id if isinstance(found, Target) else None) == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "/t/acme/v1", "/s/v1", "/t/s/v1", "/s"])
+def test_a_session_without_a_name_gets_one(prefix: str) -> None:
+    """Another one each time; the version of the API is no name."""
+    found = [understood(f"{prefix}/realtime?model=m") for _ in range(2)]
+    names = {one.session_id for one in found if isinstance(one, Target)}
+    assert len(names) == 2
+    assert all(name.startswith("sess_") for name in names)
+
+
+def test_header_and_query_must_not_name_two_sessions() -> None:
+    """The charge would stand under a name that the client does not expect."""
     headers = Headers({"x-rs-session": "from-header"})
-    both = understood("/realtime?model=m&rs_sessid=from-query", headers=headers)
-    one = understood("/realtime?model=m", headers=headers)
-    none = [understood("/realtime?model=m") for _ in range(2)]
-    assert isinstance(both, Target)
-    assert isinstance(one, Target)
-    assert (both.session_id, one.session_id) == ("from-query", "from-header")
-    assert len({found.session_id for found in none if isinstance(found, Target)}) == 2
+    found = understood("/realtime?model=m&rs_sessid=from-query", headers=headers)
+    assert isinstance(found, Refusal)
+    assert (found.status, found.code) == (400, "session_conflict")
 
 
 KEY_PLACES = [
@@ -265,6 +344,9 @@ def test_the_authorization_header_comes_first() -> None:
     headers = Headers({"Authorization": "Bearer first", "api-key": "second"})
     assert find_key(headers, [("rs_key", "third")]) == "first"
     assert find_key(Headers(), []) is None
+    ephemeral = Headers({"Authorization": f"Token auth_tokens/{KEY}"})
+    assert find_key(ephemeral, []) == KEY
+    assert find_key(Headers(), [("access_token", f"auth_tokens/{KEY}")]) == KEY
 
 
 @pytest.mark.parametrize("key", ["", "sk-proj", KEY[:-1], KEY + "0", KEY.upper(), KEY + "\n"])

@@ -23,6 +23,7 @@ ROUTES = [
     ("/openai/v1/realtime?model=dep", "azure", "ga", "dep"),
     ("/t/openai/realtime?api-version=a&deployment=dep", "azure", "beta", "dep"),
     ("/openai/realtime?api-version=a&deployment=dep&dialect=ga", "azure", "ga", "dep"),
+    ("/t/voice-live/realtime?api-version=a&model=gpt-4o", "azure", "beta", "gpt-4o"),
     ("/xai/v1/realtime?model=grok-voice-1", "xai", "xai", "grok-voice-1"),
     ("/xai/realtime", "xai", "xai", "grok-voice-latest"),
     (f"/{GEMINI}?key=k", "gemini", "developer", ""),

@@ -1,0 +1,169 @@
+"""The client's first message where it names the model, and the gate that it must pass. Pure.
+
+Gemini's ``setup`` and GPT-Live's ``session.start`` name the model that a URL names elsewhere. Until
+one was looked at, and as long as an account is held to certain models, nothing of a message goes on
+before its last fragment is here: a provider never sees the half of what it must not see. What is
+held is bounded by the longest message that there may be (``MESSAGE_BYTES_MAX``).
+
+A message is read strictly. One that names its model twice, or in a way that two readers could
+understand differently, names none that may be used by an account that is held to certain models;
+for others it goes on as it is, and the provider judges it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+from websockets.utils import apply_mask
+
+from gateway.frames import Frame, FrameScanner
+from gateway.metering import read_object
+from shared.wire import ID_CHARS_MAX
+
+# ``models/m``; on Vertex AI ``publishers/p/models/m``, with ``projects/…/locations/…/`` before it.
+RESOURCE_PATH: Final = re.compile(
+    r"(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/)?models/(?=[^/]+$)"
+)
+PLAIN_NAME: Final = re.compile("")
+_UNCLEAR: Final = ""
+_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where a first message names its model: in the object ``holder``, behind ``prefix``."""
+
+    holder: str
+    prefix: re.Pattern[str]
+
+    def model_of(self, message: bytes) -> str | None:
+        """The model that ``message`` asks for.
+
+        None when it asks for none; empty when it is not clear for which.
+        """
+        if not self._may_be_in(message):
+            return None
+        try:
+            event = read_object(message, pairs_hook=_without_repetition)
+        except ValueError:
+            return _UNCLEAR
+        if event is None or self.holder not in event:
+            return None
+        holder = event[self.holder]
+        if not isinstance(holder, dict) or "model" not in holder:
+            return None
+        return self._name(holder["model"])
+
+    def renamed(self, message: bytes, name: str) -> bytes:
+        """``message``, of which ``model_of`` knows the model, with another one: ``name``."""
+        event: dict[str, Any] = json.loads(message)
+        holder = event[self.holder]
+        model = holder["model"]
+        holder["model"] = model.removesuffix(without(self.prefix, model)) + name
+        return json.dumps(event).encode()
+
+    def _may_be_in(self, message: bytes) -> bool:
+        """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
+        not parsed; an escape may spell a name, but raw audio (xAI) that holds one is no text.
+        """
+        if re.search(rb"%b(?![.\w])" % self.holder.encode(), message) is not None:
+            return True
+        return b"\\" in message and _OBJECT.match(message) is not None and _is_text(message)
+
+    def _name(self, model: object) -> str:
+        name = without(self.prefix, model)
+        is_clear = 0 < len(name) <= ID_CHARS_MAX and name.isprintable()
+        return name if is_clear and "/" not in name else _UNCLEAR
+
+
+class Gate:
+    """Lets a client's frames through when their messages may go on to the provider.
+
+    ``call`` answers what the provider calls a model that the client names, and None when the
+    account may not use it. ``is_held``: the account may not use every model, so later messages that
+    name one (OpenAI's ``session.update``) are looked at, too. ``has_opened``: the URL named one.
+    """
+
+    __slots__ = ("_call", "_frames", "_has_opened", "_is_held", "_opening", "has_passed", "refused")
+
+    def __init__(
+        self,
+        opening: Opening,
+        *,
+        call: Callable[[str], str | None],
+        is_held: bool,
+        has_opened: bool = False,
+    ) -> None:
+        self._opening = opening
+        self._call = call
+        self._is_held = is_held
+        self._frames: list[Frame] = []
+        self._has_opened = has_opened
+        self.has_passed = has_opened  # something may have been asked for
+        self.refused: str | None = None  # the model that the account may not use
+
+    def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """Those that may go on; once ``refused`` is set nothing may any more."""
+        if self._has_opened and not self._is_held:
+            return frames
+        passed: list[Frame] = []
+        for frame in frames:
+            self._frames.append(frame)
+            if frame.is_final and self.refused is None:
+                whole, self._frames = self._frames, []
+                passed += self._judge(whole)
+        return passed
+
+    def _judge(self, whole: list[Frame]) -> Sequence[Frame]:
+        message = b"".join(unmasked(frame) for frame in whole)
+        model = self._opening.model_of(message)
+        if model is None and self._has_opened:
+            return whole
+        called = self._call(model or _UNCLEAR)
+        if called is None:
+            self.refused = model or _UNCLEAR
+            return ()
+        self.has_passed = True
+        if not model:
+            return whole
+        self._has_opened = True
+        return whole if called == model else _framed(self._opening.renamed(message, called))
+
+
+def without(prefix: re.Pattern[str], model: object) -> str:
+    """A model's name without what stands before it; empty when it is no text."""
+    if not isinstance(model, str):
+        return ""
+    found = prefix.match(model)
+    return model if found is None else model[found.end() :]
+
+
+def _is_text(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def unmasked(frame: Frame) -> bytes:
+    """The payload of a client's frame."""
+    return apply_mask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
+
+
+def _framed(message: bytes) -> Sequence[Frame]:
+    """A text message as a client sends it."""
+    data = WireFrame(Opcode.TEXT, message).serialize(mask=True)
+    return FrameScanner(expects_mask=True, message_bytes_max=len(message)).feed(data)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: of equal ones readers take the first or the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found

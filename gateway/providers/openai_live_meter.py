@@ -1,0 +1,154 @@
+"""The meter of a GPT-Live session: seconds, and what other models did for it. Pure.
+
+Where usage stands, by the SDK's types:
+
+* ``session.usage.updated``, ``session.closed``: seconds, cumulative.
+* ``response.event``, ``decision.event``: what other models did for the session, in tokens.
+
+The session is in flight from the client's ``session.start``, which names the model, to
+``session.closed``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.frames import Frame
+from gateway.limits import DRAIN_S
+from gateway.metering import (
+    Found,
+    Fragments,
+    Metered,
+    Unreadable,
+    UnreadableUsageError,
+    as_json,
+    clean_text,
+    read_map,
+    read_milliseconds,
+    read_object,
+    unknown_parts,
+)
+from gateway.opening import unmasked
+from gateway.providers.openai_meter import (
+    CANCEL_ID,
+    OpenAIMeter,
+    answers_cancel,
+    compact,
+    id_of,
+    seen_key,
+)
+from gateway.providers.openai_usage import KNOWN_SECONDS
+from shared.wire import Kind, Usage
+
+# How a response ends that the session delegated; an incomplete one costs tokens too.
+_DELEGATED_ENDS: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
+)
+
+# What is in flight while the session lasts.
+_SESSION: Final = "session"
+
+
+class LiveMeter(OpenAIMeter):
+    """The meter of one session."""
+
+    __slots__ = ("_client_fragments", "_is_begun", "_total_ms")
+
+    def __init__(self) -> None:
+        super().__init__(model="")
+        self._client_fragments = Fragments()
+        self._is_begun = False
+        self._total_ms = 0
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
+        return DRAIN_S if self._in_flight else 0.0
+
+    def observe_client(self, frame: Frame) -> None:
+        """See ``Meter``: its ``session.start`` names the model."""
+        super().observe_client(frame)
+        if not self._is_begun:
+            message = self._client_fragments.add(Frame(*frame[:2], 0, unmasked(frame)))
+            if message is not None:
+                self._read_start(message)
+
+    def cancel_events(self) -> list[bytes]:
+        """See ``Meter``: a session that was begun is asked for its final seconds."""
+        return (
+            [compact({"type": "session.close", "event_id": CANCEL_ID})] if self._in_flight else []
+        )
+
+    def give_up(self) -> list[Found]:
+        """See ``Meter``: everything that was reported has been recorded."""
+        self._in_flight = set()
+        return []
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _read_start(self, message: bytes) -> None:
+        """The client's messages up to its ``session.start``; others are refused before it."""
+        try:
+            event = read_object(message) or {}
+        except ValueError:
+            return
+        if event.get("type") == "session.start":
+            self._is_begun = True
+            self._in_flight.add(_SESSION)
+            self._read_session(event.get("session"))  # so far as the client knows
+
+    def _read_event(self, event: Mapping[str, Any]) -> Found | None:
+        match event.get("type"):
+            case "session.started":
+                self._in_flight.add(_SESSION)
+                self._read_session(event.get("session"))
+                return None
+            case "session.usage.updated" | "session.closed":
+                return self._read_duration(event)
+            case "response.event":
+                return self._read_delegated(event.get("event"))
+            case "decision.event":
+                return self._read_decision(event)
+            case "error" if answers_cancel(event):
+                self._in_flight.discard(_SESSION)  # it never began
+        return super()._read_event(event)
+
+    def _read_delegated(self, inner: object) -> Found | None:
+        """A response that the session had another model make."""
+        if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
+            return None
+        response = inner.get("response")
+        holder = response if isinstance(response, dict) else inner
+        model = clean_text(holder.get("model"))
+        return self._charge(id_of(response), holder.get("usage"), model=model)
+
+    def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
+        """A decision that the session had another model take; it has no id of its own."""
+        inner = event.get("event")
+        decision = inner.get("decision") if isinstance(inner, dict) else None
+        if not isinstance(decision, dict):
+            return None
+        model = clean_text(decision.get("model"))
+        return self._charge(clean_text(event.get("event_id")), decision.get("usage"), model=model)
+
+    def _read_duration(self, event: Mapping[str, Any]) -> Found | None:
+        """The seconds so far; what is new since the last report is a row."""
+        if event.get("type") == "session.closed":
+            self._in_flight.discard(_SESSION)
+            self.answers += 1
+        try:
+            usage = read_map(event, "usage")
+            if not usage:
+                return None
+            total_ms = read_milliseconds(usage, "seconds")
+        except UnreadableUsageError as exc:
+            name = clean_text(event.get("event_id"))
+            if self._quarantined.is_repeated(seen_key(Kind.DURATION, name)):
+                return None
+            return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
+        new_ms = total_ms - self._total_ms
+        if new_ms <= 0:
+            return None
+        self._total_ms = total_ms
+        raw = unknown_parts(usage, KNOWN_SECONDS)
+        counts = Usage(billed_ms=new_ms)
+        return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)

@@ -1,0 +1,98 @@
+"""How the usage objects of the OpenAI family are read: in tokens, or in seconds. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.metering import (
+    UnreadableUsageError,
+    check_total,
+    read_count,
+    read_map,
+    read_milliseconds,
+)
+from shared.wire import Usage
+
+# The Responses API, which delegated responses come from, spells the details with one more s.
+_INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
+_OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
+_TOKENS: Final = ("total_tokens", "input_tokens", "output_tokens")
+# What is known here; the split of cached input (cached_tokens_details) has no column and stays raw.
+KNOWN_TOKENS: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset({"type", *_TOKENS, *_INPUT_DETAILS, *_OUTPUT_DETAILS}),
+    **dict.fromkeys(
+        _INPUT_DETAILS,
+        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens"}),
+    ),
+    **dict.fromkeys(
+        _OUTPUT_DETAILS, frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"})
+    ),
+}
+KNOWN_SECONDS: Final = {"": frozenset({"type", "seconds"})}
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """A usage object in tokens. Raises ``UnreadableUsageError``.
+
+    Every field is optional in the SDK's types; what is absent counts as zero. Input plus output is
+    charged; only where one of them is absent the reported total fills in.
+    """
+    reported = read_count(usage, "total_tokens")
+    tokens_in, tokens_out = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
+    if reported is not None and tokens_in is None and tokens_out is not None:
+        tokens_in = _rest(reported, tokens_out)
+    if reported is not None and tokens_out is None and tokens_in is not None:
+        tokens_out = _rest(reported, tokens_in)
+    if tokens_in is None and tokens_out is None:
+        total = reported or 0
+    else:
+        total = (tokens_in or 0) + (tokens_out or 0)
+    into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
+    return check_total(
+        Usage(
+            input_tokens=tokens_in or 0,
+            output_tokens=tokens_out or 0,
+            total_tokens=total,
+            input_text_tokens=read_count(into, "text_tokens") or 0,
+            input_audio_tokens=read_count(into, "audio_tokens") or 0,
+            input_image_tokens=read_count(into, "image_tokens") or 0,
+            input_cached_tokens=read_count(into, "cached_tokens") or 0,
+            output_text_tokens=read_count(out, "text_tokens") or 0,
+            output_audio_tokens=read_count(out, "audio_tokens") or 0,
+            output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
+        )
+    )
+
+
+def is_by_duration(usage: object) -> bool:
+    """Whether a transcription's usage is in seconds, by its ``type`` or, where it says nothing of
+    tokens, by what it counts.
+    """
+    if not isinstance(usage, dict):
+        return False
+    return usage.get("type") == "duration" or (
+        "seconds" in usage and all(usage.get(name) is None for name in _TOKENS)
+    )
+
+
+def read_transcription(usage: Mapping[str, Any]) -> Usage:
+    """A transcription's usage, in seconds or in tokens. Raises ``UnreadableUsageError``.
+
+    One that counts neither is not taken for nothing: the caller's words were heard.
+    """
+    if is_by_duration(usage):
+        return Usage(billed_ms=read_milliseconds(usage, "seconds"))
+    if all(usage.get(name) is None for name in _TOKENS):
+        raise UnreadableUsageError("found neither tokens nor seconds")
+    return read_usage(usage)
+
+
+def _read_details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    """The details under the first of ``names`` that there are any under."""
+    found = [details for name in names if (details := read_map(usage, name))]
+    return found[0] if found else {}
+
+
+def _rest(total: int, part: int) -> int:
+    if total < part:
+        raise UnreadableUsageError(f"total_tokens {total} is less than its part {part}")
+    return total - part

@@ -1,0 +1,191 @@
+"""The gate that a client's first message must pass: which model it names, and what goes on."""
+
+import json
+from typing import Any
+
+import pytest
+from golden import Step, framed
+
+from gateway.frames import Frame, FrameScanner
+from gateway.opening import PLAIN_NAME, RESOURCE_PATH, Gate, Opening, unmasked
+
+SETUP = Opening("setup", RESOURCE_PATH)
+START = Opening("session", PLAIN_NAME)
+
+
+def setup(model: object) -> bytes:
+    """A setup that names ``model``."""
+    return json.dumps({"setup": {"model": model, "generation_config": {"top_p": 0.9}}}).encode()
+
+
+NAMED: list[tuple[Opening, bytes, str | None]] = [
+    (SETUP, setup("models/good"), "good"),
+    (SETUP, setup("good"), "good"),
+    (SETUP, setup("publishers/google/models/good"), "good"),
+    (SETUP, setup("projects/p/locations/l/publishers/google/models/good"), "good"),
+    (SETUP, b'\xef\xbb\xbf {"s\\u0065tup": {"mod\\u0065l": "models/good"}}', "good"),
+    (START, b'{"type":"session.start","session":{"model":"good"}}', "good"),
+    # Nothing that names a model.
+    (SETUP, b'{"setup":{}}', None),
+    (SETUP, b'{"setup":[]}', None),
+    (SETUP, b'{"realtimeInput":{"text":"\\"setup\\""}}', None),
+    (SETUP, b"junk", None),
+    (SETUP, b'["setup"]', None),
+    (START, b'{"type":"session.input_audio.append"}', None),
+    (START, b'{"type":"session.update","session":{"instructions":"session"}}', None),
+    (START, b'{"type":"session.update","s\\u0065ssion":{"model":"good"}}', "good"),
+    # Audio is not parsed, neither in JSON nor raw.
+    (START, b'{"type":"session.input_audio.append","audio":"{{{', None),
+    (START, b'{"\\u0073\xff\xfe', None),
+    (START, b"\\\x00{", None),
+    # Several readers may find several models.
+    (SETUP, b'{"setup":{"model":"a"},"setup":{"model":"b"}}', ""),
+    (SETUP, b'{"setup":{"model":"a","model":"b"}}', ""),
+    (SETUP, b'{"setup":{"model":"a","mod\\u0065l":"b"}}', ""),
+    (SETUP, b'{"setup":{"model":"a"},"s\\u0065tup":{}}', ""),
+    (SETUP, b'{"setup":{"model":"a"}', ""),
+    (SETUP, b"{'setup':{'model':'a'}}", ""),
+    (SETUP, b"{setup:{model:'a'}}", ""),
+    (SETUP, b'\xff{"setup":{"model":"a"}}', ""),
+    (SETUP, b'{"setup":' * 100_000, ""),
+    (SETUP, setup("models/forbidden/models/good"), ""),
+    (SETUP, setup("x/models/good"), ""),
+    (SETUP, setup("models/good/"), ""),
+    (SETUP, setup("/good"), ""),
+    (SETUP, setup("tunedModels/good"), ""),
+    (SETUP, setup("models/"), ""),
+    (SETUP, setup(""), ""),
+    (SETUP, setup("good\n"), ""),
+    (SETUP, setup("g" * 257), ""),
+    (SETUP, setup(["good"]), ""),
+    (SETUP, setup(None), ""),
+    (START, b'{"session":{"model":"models/good"}}', ""),
+]
+
+
+@pytest.mark.parametrize(("opening", "message", "model"), NAMED)
+def test_names_one_model_or_none(opening: Opening, message: bytes, model: str | None) -> None:
+    """None: it asks for none. Empty: two readers might understand it differently."""
+    assert opening.model_of(message) == model
+
+
+RENAMED = [
+    ("models/good", "models/better"),
+    ("good", "better"),
+    ("publishers/google/models/good", "publishers/google/models/better"),
+]
+
+
+@pytest.mark.parametrize(("model", "expected"), RENAMED)
+def test_renaming_changes_the_name_alone(model: str, expected: str) -> None:
+    """The path before it and every other field stay as they were."""
+    message = SETUP.renamed(setup(model), "better")
+    assert json.loads(message) == json.loads(setup(expected))
+
+
+# --- the gate -------------------------------------------------------------------------------------
+
+GOOD, BAD = setup("models/good"), setup("models/bad")
+SPEECH = b'{"realtimeInput":{"audio":{"data":"UklG"}}}'
+
+
+def call(model: str) -> str | None:
+    """An account that may use ``good``, and ``ours``, which the provider calls ``theirs``."""
+    return {"good": "good", "ours": "theirs"}.get(model)
+
+
+def anything(model: str) -> str | None:
+    """An account that may use everything."""
+    return {"ours": "theirs"}.get(model, model)
+
+
+def frames(message: bytes, *cuts: int) -> list[Frame]:
+    """A client's message, cut into fragments."""
+    stream = framed(message, Step(is_client=True), cuts)
+    return [f for f in FrameScanner(expects_mask=True).feed(stream) if not f.is_control]
+
+
+def held() -> Gate:
+    """The gate of an account that may not use every model."""
+    return Gate(SETUP, call=call, is_held=True)
+
+
+def test_nothing_of_a_message_goes_on_before_it_was_looked_at() -> None:
+    """A provider never sees the beginning of a setup that is refused at its end."""
+    gate = held()
+    first, second, third = frames(GOOD, 12, 30)
+    assert [list(gate.take([one])) for one in (first, second)] == [[], []]
+    assert not gate.has_passed
+    assert list(gate.take([third])) == [first, second, third]
+    assert gate.has_passed
+
+
+REFUSED: list[tuple[str, list[bytes]]] = [
+    ("another model", [BAD]),
+    ("a model named twice", [b'{"setup":{"model":"bad","model":"good"}}']),
+    ("two setups in one", [b'{"setup":{"model":"bad"},"setup":{"model":"good"}}']),
+    ("an odd path", [setup("models/bad/models/good")]),
+    ("no setup at all", [SPEECH, GOOD]),
+    ("a second setup", [GOOD, SPEECH, BAD]),
+    ("a second setup beside something else", [GOOD, b'{"realtimeInput":{},' + BAD[1:]]),
+    ("a second setup that is unclear", [GOOD, b'{"setup":{"model":"good","model":"bad"}}']),
+]
+
+
+@pytest.mark.parametrize(("what", "messages"), REFUSED)
+@pytest.mark.parametrize("cuts", [(), (3,), (10, 20)])
+def test_an_account_is_held_to_its_models(
+    what: str, messages: list[bytes], cuts: tuple[int, ...]
+) -> None:
+    """Whole or in fragments, first or later: nothing of what is refused passes, nor anything
+    behind it.
+    """
+    gate = held()
+    passed: list[bytes] = []
+    for message in [*messages, SPEECH]:
+        passed += [unmasked(frame) for frame in gate.take(frames(message, *cuts))]
+    assert gate.refused is not None, what
+    assert b"".join(passed) == b"".join(m for m in messages[:-1] if messages[0] == GOOD)
+
+
+def test_an_account_is_held_to_its_models_after_the_door() -> None:
+    """The URL named a model: messages pass as they came until one names another that is not its."""
+    gate = Gate(START, call=call, is_held=True, has_opened=True)
+    assert gate.has_passed
+    sent = [
+        b'{"type":"input_audio_buffer.append","audio":"UklG"}',
+        b'{"type":"session.update","session":{"voice":"marin"}}',
+        b'{"type":"session.update","session":{"model":"good"}}',
+    ]
+    passed = [frame for message in sent for frame in gate.take(frames(message, 9))]
+    assert b"".join(map(unmasked, passed)) == b"".join(sent)
+    assert list(gate.take(frames(b'{"session":{"model":"bad"},"type":"session.update"}', 30))) == []
+    assert gate.refused == "bad"
+
+
+def test_what_is_no_setup_passes_after_one() -> None:
+    """Frames go on as they came, and a message that quotes a setup is none."""
+    gate = held()
+    quote = json.dumps({"realtimeInput": {"text": BAD.decode()}}).encode()
+    sent = [frame for message in (GOOD, SPEECH, quote, GOOD) for frame in frames(message, 9)]
+    assert list(gate.take(sent)) == sent
+    assert gate.refused is None
+
+
+def test_the_provider_judges_what_an_account_without_limits_says() -> None:
+    """Unclear or no setup at all: it goes on as it came."""
+    gate = Gate(SETUP, call=anything, is_held=False)
+    odd: list[Any] = [SPEECH, b'{"setup":{"model":"a","model":"b"}}', b"junk", BAD, GOOD]
+    sent = [frame for message in odd for frame in frames(message, 5)]
+    assert list(gate.take(sent)) == sent
+    assert gate.refused is None
+
+
+@pytest.mark.parametrize("rule", [call, anything])
+def test_a_renamed_model_goes_on_under_its_other_name(rule: Any) -> None:
+    """The message is written anew, masked as a client's must be."""
+    gate = Gate(SETUP, call=rule, is_held=rule is call)
+    (frame,) = gate.take(frames(setup("models/ours"), 7))
+    assert json.loads(unmasked(frame)) == json.loads(setup("models/theirs"))
+    assert frame.raw[1] & 0x80
+    assert list(gate.take(frames(SPEECH))) != []
