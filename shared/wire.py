@@ -94,7 +94,8 @@ class Usage:
 
     ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
     is part of the input, thoughts are part of the output; none is ever added on top. ``billed_ms``
-    is what is billed by duration: milliseconds, never summed as tokens.
+    is what is billed by duration: milliseconds, never summed as tokens. ``input_cached_*_tokens``
+    say which modality was cached, where the provider says so.
     """
 
     input_tokens: int = 0
@@ -108,6 +109,9 @@ class Usage:
     output_audio_tokens: int = 0
     output_thought_tokens: int = 0
     billed_ms: int = 0
+    input_cached_text_tokens: int = 0
+    input_cached_audio_tokens: int = 0
+    input_cached_image_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
