@@ -17,6 +17,7 @@ from accountd import audit, models, queries, rejected
 from accountd.accounts import Accounts
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import Ledger
+from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
 from shared.wire import (
@@ -51,13 +52,20 @@ class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
     def __init__(
-        self, accounts: Accounts, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+        self,
+        accounts: Accounts,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        pricing: Pricing,
+        *,
+        epoch: int,
     ) -> None:
         self._ledger = ledger
         self._epoch = epoch
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {},
             "sync": self._sync,
+            "rates": pricing.answer,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
             "account.topup": accounts.topup,
