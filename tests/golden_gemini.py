@@ -108,7 +108,7 @@ COUNTS = [
     one("cached",
         {"promptTokenCount": 100, "cachedContentTokenCount": 64, "responseTokenCount": 10,
          "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 64}]},
-        charge("turn_1", MODEL, (100, 10, 110), into=(0, 0, 0, 64))),
+        charge("turn_1", MODEL, (100, 10, 110), into=(0, 0, 0, 64), cached=(64, 0, 0))),
     one("details short of the count",
         {"promptTokenCount": 500, "responseTokenCount": 10,
          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 460}]},

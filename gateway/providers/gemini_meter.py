@@ -263,6 +263,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     read_count(usage, "totalTokenCount")  # not used, and still no place for nonsense
     into = _by_modality(usage, "promptTokensDetails", "toolUsePromptTokensDetails")
     is_vertex = usage.get("responseTokensDetails") is None
+    cached = _by_modality(usage, "cacheTokensDetails")
     out = _by_modality(usage, "candidatesTokensDetails" if is_vertex else "responseTokensDetails")
     return check_total(
         Usage(
@@ -276,6 +277,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_text_tokens=out["text"],
             output_audio_tokens=out["audio"],
             output_thought_tokens=thoughts,
+            input_cached_text_tokens=cached["text"],
+            input_cached_audio_tokens=cached["audio"],
+            input_cached_image_tokens=cached["image"],
         )
     )
 

@@ -369,6 +369,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     else:
         total = (tokens_in or 0) + (tokens_out or 0)
     into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
+    cached = read_map(into, "cached_tokens_details")
     return check_total(
         Usage(
             input_tokens=tokens_in or 0,
@@ -381,6 +382,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_text_tokens=read_count(out, "text_tokens") or 0,
             output_audio_tokens=read_count(out, "audio_tokens") or 0,
             output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
+            input_cached_text_tokens=read_count(cached, "text_tokens") or 0,
+            input_cached_audio_tokens=read_count(cached, "audio_tokens") or 0,
+            input_cached_image_tokens=read_count(cached, "image_tokens") or 0,
         )
     )
 

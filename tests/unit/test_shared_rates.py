@@ -192,6 +192,7 @@ BAD_ENTRIES = [
     ("[[rates]]\nprovider = 'opnai'", "found 'opnai', expected one of azure, gemini, openai, xai"),
     ("[[rates]]\n[[rates]]\nmodel = 'm'", "entry 2: never counts, because entry 1 matches all"),
     ("[[rates]]\nmodel = 'm'\n[[rates]]\nprovider = 'xai'\nmodel = 'm'", "entry 2: never counts"),
+    ("[[rates]]\nprovider = 'xai'\n" * 2, "entry 2: never counts, because entry 1 matches all"),
 ]  # fmt: skip
 
 
