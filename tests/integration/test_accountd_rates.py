@@ -1,13 +1,17 @@
 """A real accountd and its rate card: charged by it, told about it, changed in the middle."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
+from talk import talk
 
 from accountd.client import call
 from shared import transport
@@ -182,6 +186,34 @@ def test_a_new_card_counts_from_the_signal_on(running: Cluster) -> None:
     (row,) = running.usage_rows("later")
     assert (row["credits"], row["rate_card"]) == (300, "2026-12")
     assert running.audit()["ok"]
+
+
+async def test_a_session_costs_what_the_provider_reported(running: Cluster) -> None:
+    """Through a real gateway: every row is the price of its responses in the provider's log."""
+    running.start_simulator()
+    running.start_gateway()
+    key = running.create_account("talker", topup=7)
+    async with talk(running.url, key) as client:
+        await client.respond_times(7)
+    rows = await asyncio.to_thread(
+        eventually, lambda: len(r := running.usage_rows("talker")) == 2 and r
+    )
+    sent = {entry["response_id"]: entry["usage"] for entry in running.usage_sent()}
+    for row in rows:
+        exact = sum(fee(sent[name]) for name in row["response_ids"])
+        assert row["credits"] == floor(exact + Fraction(1, 2))
+        assert row["credits"] != row["total_tokens"]
+    assert sum(row["input_cached_text_tokens"] for row in rows) > 0
+    assert running.audit()["ok"]
+
+
+def fee(usage: dict[str, Any]) -> Fraction:
+    """A usage of OpenAI by the first entry of the card, which does not tell text from the rest."""
+    into = usage["input_token_details"]
+    audio = into["audio_tokens"] - into["cached_tokens_details"]["audio_tokens"]
+    plain = usage["input_tokens"] - into["cached_tokens"] - audio
+    micro = 500_000 * plain + 2_500_000 * audio + 100_000 * into["cached_tokens"]
+    return Fraction(micro + 4_000_000 * usage["output_tokens"], 1_000_000)
 
 
 def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
