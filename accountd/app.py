@@ -27,6 +27,7 @@ from accountd.database import Trouble
 from accountd.events import Announcer
 from accountd.ingest import Decision
 from accountd.ledger import Ledger
+from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
@@ -53,22 +54,30 @@ class Daemon:
     """The poll loop and what it owns."""
 
     def __init__(
-        self, config: AccountdConfig, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+        self,
+        config: AccountdConfig,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        pricing: Pricing,
+        *,
+        epoch: int,
     ) -> None:
         self._ledger = ledger
+        self._pricing = pricing
         self._accounts = Accounts()
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
         self._events = self._bind(zmq.XPUB, config.events_endpoint)
         self._announcer = Announcer(self._events, epoch=epoch, read_balances=ledger.balances)
-        self._rpc = Rpc(self._accounts, ledger, quarantine, self._announcer, epoch=epoch)
+        self._rpc = Rpc(self._accounts, ledger, quarantine, pricing, self._announcer, epoch=epoch)
         self._group: list[list[bytes]] = []
         self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
         self._last_used_at = time.monotonic()
         self._trouble: Trouble | None = None
         self.is_stopping = False
+        self.must_reload = False
         self._epoch = epoch
         self._applied = self._duplicates = self._conflicts = self._estimates = 0
         self._rejected: dict[str, float] = {}
@@ -134,6 +143,7 @@ class Daemon:
             self._heartbeat_at = time.monotonic()
             if wakeup in self._poll(wakeup):
                 os.read(wakeup, 64)
+            self._reload()
             self._apply()
             self._announcer.repeat(now=time.monotonic())
             self._serve()
@@ -166,6 +176,11 @@ class Daemon:
             wait_s = min(wait_s, repeat_s)
         # Rounded up: a wait of 0.4 ms must not become a spin of zeros.
         return {source for source, _ in poller.poll(math.ceil(wait_s * 1000))}
+
+    def _reload(self) -> None:
+        if self.must_reload:
+            self.must_reload = False  # first: a signal that comes now must count
+            self._pricing.reload()
 
     # --- usage ------------------------------------------------------------------------------------
 
@@ -266,13 +281,15 @@ def _run(config: AccountdConfig) -> ExitCode:
     path = config.database.path
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
-        ledger = Ledger(connection, charge_estimates=config.charge_estimates)
-        quarantine = Quarantine(connection, charge_estimates=config.charge_estimates)
+        pricing = Pricing(config.rate_card, config.rates)
+        ledger = Ledger(connection, pricing, charge_estimates=config.charge_estimates)
+        quarantine = Quarantine(connection, pricing, charge_estimates=config.charge_estimates)
         # Before a socket opens: whatever is announced carries this boot's number.
         epoch = ledger.begin_epoch(now_ns=time.time_ns())
-        daemon = Daemon(config, ledger, quarantine, epoch=epoch)
-        _stop_on_signal(daemon)
+        daemon = Daemon(config, ledger, quarantine, pricing, epoch=epoch)
+        _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)
+        log.info("rate card", version=config.rates.version, entries=len(config.rates.entries))
         print(  # noqa: T201 - for scripts
             f"ready accountd db={path} usage={config.usage_endpoint} rpc={config.rpc_endpoint}"
             f" events={config.events_endpoint}" + (f" ops={ops.address}" if ops else ""),
@@ -301,10 +318,14 @@ def _signals() -> Iterator[int]:
         os.close(writer)
 
 
-def _stop_on_signal(daemon: Daemon) -> None:
+def _listen_to_signals(daemon: Daemon) -> None:
     def stop(_number: int, _frame: object) -> None:
         daemon.is_stopping = True
 
+    def reload(_number: int, _frame: object) -> None:
+        daemon.must_reload = True
+
+    signal.signal(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deduction:
-    """What a charge takes from each bucket, in tokens; both are never negative."""
+    """X both are never negative."""
 
     topup: int
     tokens: int
 
 
 def cascade(*, topup: int, used: int) -> Deduction:
-    """Split a charge of ``used`` tokens over an account whose top-up bucket holds ``topup``.
+    """Split a charge of ``used`` credits over an account whose top-up bucket holds ``topup``.
 
     The subscription's balance does not matter: it takes the remainder and may go below zero.
     A top-up bucket at or below zero pays nothing.

@@ -45,6 +45,10 @@ def cli() -> None:
     default="no",
     help="yes: usage that a provider never reported is charged by its estimate; no: recorded only.",
 )
+@setting(
+    "ACCOUNTD_RATE_CARD",
+    help="What usage costs, a TOML file; SIGHUP reads it anew. Absent: one credit for each token.",
+)
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from accountd.pricing import read_rate_card
 from shared import config
 from shared.config import Address, Checker
+from shared.rates import DEFAULT_RATES, Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class AccountdConfig:
     rpc_endpoint: str
     events_endpoint: str
     charge_estimates: bool
+    rate_card: Path | None
+    rates: Rates  # what the rate card says at the start
     ops_listen: Address | None
     log_level: str
     log_as_json: bool
@@ -41,6 +45,8 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         charge_estimates=(
             checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
         ),
+        rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
+        rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
@@ -55,6 +61,10 @@ def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
     loaded = _database(checker)
     checker.finish()
     return loaded
+
+
+def _rates(text: str) -> Rates:
+    return read_rate_card(Path(text))
 
 
 def _database(checker: Checker) -> DatabaseConfig:

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from accountd.cascade import Deduction, cascade
+from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import (
     EndOfProducer,
     Envelope,
@@ -167,7 +168,7 @@ class RecentDigests:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The two buckets of an account, in tokens."""
+    """The two buckets of an account, in credits."""
 
     topup: int
     tokens: int
@@ -175,7 +176,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A usage row to write, and what it takes from its account.
+    """A usage row to write, and what it takes from its account by the prices of ``rate_card``.
 
     ``producer`` and ``sequence`` are None for a conflict that an operator had charged: the numbers
     belong to the message that came first.
@@ -186,6 +187,7 @@ class Charge:
     batch: UsageBatch
     deduction: Deduction
     digest: int | None
+    rate_card: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,19 +289,20 @@ def decide(
     state: State,
     recent: RecentDigests,
     now: str,
+    rates: Rates = DEFAULT_RATES,
     charge_estimates: bool = False,
 ) -> Decision:
     """Decide about a group of messages (frames each), in the order of arrival.
 
-    ``now`` is the stored form of the time. ``recent`` is only read. Estimates become rows that take
-    nothing, unless ``charge_estimates``.
+    ``now`` is the stored form of the time. ``recent`` is only read. ``rates`` say what usage costs.
+    Estimates become rows that take nothing, unless ``charge_estimates``.
     """
     decision = Decision(now)
     envelopes = _open(messages, decision)
     windows = _load_windows(state, envelopes)
     fresh = _new_ones(envelopes, windows, recent, state, decision)
     batches = _sort_out(fresh, windows, decision)
-    _charge_all(batches, state, decision, charge_estimates=charge_estimates)
+    _charge_all(batches, state, decision, rates=rates, charge_estimates=charge_estimates)
     for producer, window in windows.items():
         decision.watermarks[producer] = window.applied_through
         if window.is_changed:
@@ -310,9 +313,14 @@ def decide(
 
 
 def decide_retry(
-    rejection: Rejection, *, state: QuarantineState, charge_estimates: bool = False
+    rejection: Rejection,
+    *,
+    state: QuarantineState,
+    rates: Rates = DEFAULT_RATES,
+    charge_estimates: bool = False,
 ) -> tuple[Charge, Balance] | Refusal | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
+    It costs what it costs now.
 
     A conflict is charged under no number, because the first message has it. Conflicts and doubtful
     responses come from copied or damaged spools, which other messages may have come from as well.
@@ -331,24 +339,25 @@ def decide_retry(
         if doubled:
             return AlreadyCharged(doubled, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
-    settled = settle(usage, balance, charge_estimates=charge_estimates)
+    settled = settle(usage, balance, rates=rates, charge_estimates=charge_estimates)
     if isinstance(settled, Refusal):
         return settled
     deduction, left = settled
     if rejection.reason == RejectReason.CONFLICT:
-        return Charge(None, None, usage, deduction, None), left
+        return Charge(None, None, usage, deduction, None, rates.version), left
     digest = digest_of(rejection.payload)
-    return Charge(rejection.producer, rejection.sequence, usage, deduction, digest), left
+    charge = Charge(rejection.producer, rejection.sequence, usage, deduction, digest, rates.version)
+    return charge, left
 
 
 def settle(
-    batch: UsageBatch, balance: Balance | None, *, charge_estimates: bool
+    batch: UsageBatch, balance: Balance | None, *, rates: Rates, charge_estimates: bool
 ) -> tuple[Deduction, Balance] | Refusal:
     """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
     if balance is None:
         return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
     is_free = batch.kind == Kind.ESTIMATE and not charge_estimates
-    deduction = cascade(topup=balance.topup, used=0 if is_free else batch.usage.total_tokens)
+    deduction = cascade(topup=balance.topup, used=0 if is_free else rates.credits(batch))
     if balance.tokens - deduction.tokens < BALANCE_MIN:
         detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
         return Refusal(RejectReason.OUT_OF_RANGE, detail)
@@ -501,12 +510,15 @@ def _charge_all(
     state: State,
     decision: Decision,
     *,
+    rates: Rates,
     charge_estimates: bool,
 ) -> None:
     balances = dict(state.balances({batch.account_id for _, batch in batches}))
     for envelope, batch in batches:
         account = batch.account_id
-        settled = settle(batch, balances.get(account), charge_estimates=charge_estimates)
+        settled = settle(
+            batch, balances.get(account), rates=rates, charge_estimates=charge_estimates
+        )
         if isinstance(settled, Refusal):
             _reject(envelope, settled.reason, settled.detail, decision)
             continue
@@ -515,7 +527,7 @@ def _charge_all(
             balances[account] = decision.balances[account] = left
         digest = decision.digests[envelope.producer, envelope.sequence]
         decision.charges.append(
-            Charge(envelope.producer, envelope.sequence, batch, deduction, digest)
+            Charge(envelope.producer, envelope.sequence, batch, deduction, digest, rates.version)
         )
 
 

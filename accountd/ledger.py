@@ -23,11 +23,12 @@ from accountd.ingest import (
     decide,
 )
 from accountd.models import RejectedUsage, UsageMetric, insert_sql, iso_of_ms
+from accountd.pricing import Pricing
 from shared.wire import USAGE_FIELDS, Kind, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 
-_INSERT_USAGE, _ = insert_sql(UsageMetric)
+_INSERT_USAGE, _ = insert_sql(UsageMetric, ignored=("id", "credits"))
 _INSERT_REJECTED, _ = insert_sql(RejectedUsage)
 _UPSERT_PRODUCER: Final = """
     INSERT INTO producers (producer, applied_through, ended_at, first_seen_at, last_seen_at)
@@ -52,10 +53,16 @@ _EPOCH_STEP_MAX: Final = 1_000_000
 
 
 class Ledger:
-    """The writer of usage. ``connection`` is the daemon's only writing connection."""
+    """The writer of usage. ``connection`` is the daemon's only writing connection.
 
-    def __init__(self, connection: Any, *, charge_estimates: bool = False) -> None:
+    What a group costs is what ``pricing`` says when it is applied.
+    """
+
+    def __init__(
+        self, connection: Any, pricing: Pricing | None = None, *, charge_estimates: bool = False
+    ) -> None:
         self._connection = connection
+        self._pricing = pricing or Pricing()
         self._charge_estimates = charge_estimates
         self._recent = RecentDigests()
 
@@ -85,6 +92,7 @@ class Ledger:
                 state=Stored(self._connection),
                 recent=self._recent,
                 now=now,
+                rates=self._pricing.rates,
                 charge_estimates=self._charge_estimates,
             )
             write(self._connection, decision)
@@ -240,6 +248,7 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "topup_deducted": charge.deduction.topup,
         "token_deducted": charge.deduction.tokens,
         "digest": charge.digest,
+        "rate_card": charge.rate_card,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
 

@@ -93,6 +93,11 @@ class UsageMetric(Table):
     topup_deducted = IntegerField(default=0)
     token_deducted = IntegerField(default=0)
     digest = IntegerField(null=True)
+    credits = IntegerField()  # the sum of both deductions, kept by the database itself
+    rate_card = TextField(default="")
+    input_cached_text_tokens = IntegerField(default=0)
+    input_cached_audio_tokens = IntegerField(default=0)
+    input_cached_image_tokens = IntegerField(default=0)
 
     class Meta:
         table_name = "usage_metrics"

@@ -53,7 +53,7 @@ def usage(params: Params) -> Json:
     is_estimate = UsageMetric.kind == Kind.ESTIMATE
     takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
     charged = UsageMetric.select().where(mine & ~(is_estimate & takes_nothing))
-    summed = ("topup_deducted", "token_deducted", *USAGE_FIELDS)
+    summed = ("topup_deducted", "token_deducted", "credits", *USAGE_FIELDS)
     is_response = UsageMetric.kind.in_((Kind.RESPONSE, Kind.ESTIMATE))
     totals: Any = (
         charged.select(
@@ -92,6 +92,8 @@ def _usage_json(row: UsageMetric) -> Json:
         "raw_usage": json.loads(row.raw_usage),
         "topup_deducted": row.topup_deducted,
         "token_deducted": row.token_deducted,
+        "credits": row.credits,
+        "rate_card": row.rate_card,
         "producer": bytes(row.producer).hex() if row.producer else None,
         "sequence": row.sequence,
     }

@@ -13,6 +13,7 @@ from accountd.accounts import Json
 from accountd.ingest import AlreadyCharged, Charge, Refusal, Rejection, decide_retry
 from accountd.ledger import Stored, insert_usage, transaction, write_balances
 from accountd.models import RejectedUsage
+from accountd.pricing import Pricing
 from accountd.requests import Params, RequestError, now_iso
 from shared.wire import ID_CHARS_MAX
 
@@ -59,8 +60,11 @@ def show_rejected(params: Params) -> Json:
 class Quarantine:
     """Settles what could not be applied when it came. ``connection`` is the writer's."""
 
-    def __init__(self, connection: Any, *, charge_estimates: bool = False) -> None:
+    def __init__(
+        self, connection: Any, pricing: Pricing, *, charge_estimates: bool = False
+    ) -> None:
         self._connection = connection
+        self._pricing = pricing
         self._charge_estimates = charge_estimates
 
     def retry(self, params: Params) -> Json:
@@ -110,7 +114,10 @@ class Quarantine:
             return settled
         rejection = Rejection(*self._connection.execute(_READ, (row_id,)).fetchone())
         decided = decide_retry(
-            rejection, state=Stored(self._connection), charge_estimates=self._charge_estimates
+            rejection,
+            state=Stored(self._connection),
+            rates=self._pricing.rates,
+            charge_estimates=self._charge_estimates,
         )
         if isinstance(decided, AlreadyCharged):
             return _left(row_id, "already_charged", decided.detail)

@@ -18,6 +18,7 @@ from accountd.accounts import Accounts
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.events import Announcer, applied_of
 from accountd.ledger import Ledger
+from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
 from shared.announcements import encode_balance
@@ -59,6 +60,7 @@ class Rpc:
         accounts: Accounts,
         ledger: Ledger,
         quarantine: Quarantine,
+        pricing: Pricing,
         announcer: Announcer,
         *,
         epoch: int,
@@ -70,6 +72,7 @@ class Rpc:
             "ping": lambda _params: {},
             "sync": self._sync,
             "balances": self._balances,
+            "rates": pricing.answer,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
             "account.topup": accounts.topup,

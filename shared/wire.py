@@ -89,7 +89,8 @@ class Usage:
 
     ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
     is part of the input, thoughts are part of the output; none is ever added on top. ``billed_ms``
-    is what is billed by duration: milliseconds, never summed as tokens.
+    is what is billed by duration: milliseconds, never summed as tokens. ``input_cached_*_tokens``
+    say which modality was cached, where the provider says so.
     """
 
     input_tokens: int = 0
@@ -103,6 +104,9 @@ class Usage:
     output_audio_tokens: int = 0
     output_thought_tokens: int = 0
     billed_ms: int = 0
+    input_cached_text_tokens: int = 0
+    input_cached_audio_tokens: int = 0
+    input_cached_image_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
@@ -278,14 +282,14 @@ def _usage(body: Mapping[str, Any], responses: int) -> Usage:
     if not isinstance(counts, dict):
         raise WireError(RejectReason.BAD_FIELD, f"usage: found {_shown(counts)}, expected a map")
     tokens_max = responses * TOKENS_PER_RESPONSE_MAX
-    values = {n: _count(counts, n, tokens_max) for n in USAGE_FIELDS}
-    if values["total_tokens"] < values["input_tokens"] + values["output_tokens"]:
+    usage = Usage(**{n: _count(counts, n, tokens_max) for n in USAGE_FIELDS if n in counts})
+    if usage.total_tokens < usage.input_tokens + usage.output_tokens:
         raise WireError(RejectReason.ABSURD_COUNT, "total_tokens is less than input plus output")
-    return Usage(**values)
+    return usage
 
 
 def _count(counts: Mapping[str, Any], name: str, tokens_max: int) -> int:
-    value = counts.get(name, 0)
+    value = counts[name]
     # bool is a subclass of int: True would be charged as one token.
     if type(value) is not int or not 0 <= value <= tokens_max:
         raise WireError(

@@ -82,14 +82,15 @@ def charge(
     *,
     into: tuple[int, int, int, int] = (0, 0, 0, 0),
     out: tuple[int, int, int] = (0, 0, 0),
+    cached: tuple[int, int, int] = (0, 0, 0),
     kind: Kind = Kind.RESPONSE,
     ms: int = 0,
     raw: Any = None,
 ) -> Metered:
     """A charge: ``tokens`` are input, output and total; ``into`` are text, audio, image and cached
-    input; ``out`` are text, audio and thoughts.
+    input; ``out`` are text, audio and thoughts; ``cached`` are text, audio and image.
     """
-    usage = Usage(*tokens, *into, *out, billed_ms=ms)
+    usage = Usage(*tokens, *into, *out, ms, *cached)
     return Metered(response_id, model, usage, kind=kind, raw=json.dumps(raw) if raw else "")
 
 

@@ -19,13 +19,7 @@ USAGE: Event = {
     },
     "output_token_details": {"text_tokens": 34, "audio_tokens": 144},
 }  # fmt: skip
-# The split of cached input is kept raw.
-CACHED = {
-    "input_token_details": {
-        "cached_tokens_details": USAGE["input_token_details"]["cached_tokens_details"]
-    }
-}
-SPLITS: dict[str, Any] = {"into": (20, 32, 0, 16), "out": (34, 144, 0), "raw": CACHED}
+SPLITS: dict[str, Any] = {"into": (20, 32, 0, 16), "out": (34, 144, 0), "cached": (16, 0, 0)}
 ZEROS: Event = {
     "total_tokens": 0, "input_tokens": 0, "output_tokens": 0,
     "input_token_details": {"text_tokens": 0, "audio_tokens": 0, "cached_tokens": 0},
@@ -144,7 +138,7 @@ PARTIAL = [
         {**USAGE, "cost_usd": 0.5, "output_token_details": {"text_tokens": 34, "audio_tokens": 144,
                                                            "video_tokens": 3, "odour_tokens": 0}},
         charge("resp_1", GA, (52, 178, 230), **SPLITS
-               | {"raw": {"cost_usd": 0.5, "output_token_details": {"video_tokens": 3}, **CACHED}}),
+               | {"raw": {"cost_usd": 0.5, "output_token_details": {"video_tokens": 3}}}),
     ),
     partial(
         "images",
@@ -154,7 +148,7 @@ PARTIAL = [
                                  "cached_tokens_details": {"image_tokens": 40}},
          "output_token_details": {"text_tokens": 10}},
         charge("resp_1", GA, (80, 10, 90), into=(5, 10, 65, 40), out=(10, 0, 0),
-               raw={"input_token_details": {"cached_tokens_details": {"image_tokens": 40}}}),
+               cached=(0, 0, 40)),
     ),
     *(
         partial(f"usage {wrong!r}", wrong, strange("resp_1", GA, wrong), shape="odd")
@@ -263,8 +257,7 @@ AZURE = [
          LIMITS),
         (charge("item_u", "azure-speech", kind=Kind.TRANSCRIPTION, ms=4000),
          charge("resp_1", "gpt-4o-mini-realtime-preview", (103, 108, 211), into=(83, 20, 0, 64),
-                out=(18, 70, 20),
-                raw={"input_token_details": {"cached_tokens_details": {"text_tokens": 64}}})),
+                out=(18, 70, 20), cached=(64, 0, 0))),
     ),
 ]  # fmt: skip
 

@@ -49,7 +49,6 @@ _COUNTS = frozenset(
      "candidatesTokenCount", "toolUsePromptTokenCount", "thoughtsTokenCount", "totalTokenCount",
      "cachedContentTokenCount", "tokenCount"}
 )  # fmt: skip
-_NOT_READ = frozenset({"cached_tokens_details", "cacheTokensDetails"})
 NONSENSE: list[Any] = [
     1.5, 7.0, -1, -(10**30), 10**8, 10**18, 10**400, "12", "", True, False, [], [3], {},
     float("nan"), float("inf"), -float("inf"),
@@ -165,7 +164,7 @@ def with_nonsense(steps: Sequence[Step], rng: random.Random) -> list[Step]:
 def _counts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where counts stand."""
     for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(inner, dict | list) and name not in _NOT_READ:
+        if isinstance(inner, dict | list):
             yield from _counts(inner, (*path, name))
         elif name in _COUNTS and type(inner) is int:
             yield (*path, name)

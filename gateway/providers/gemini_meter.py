@@ -60,12 +60,13 @@ _AUDIO_BYTES_PER_S: Final = 64_000
 _TOKENS_PER_S: Final = 25
 
 _DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
+_DETAILS_CACHED: Final = "cacheTokensDetails"
 _DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset(
         {"promptTokenCount", "cachedContentTokenCount", "responseTokenCount",
          "candidatesTokenCount", "toolUsePromptTokenCount", "thoughtsTokenCount",
-         "totalTokenCount", *_DETAILS_IN, *_DETAILS_OUT}
+         "totalTokenCount", _DETAILS_CACHED, *_DETAILS_IN, *_DETAILS_OUT}
     )
 }  # fmt: skip
 _MODALITIES: Final = {
@@ -295,6 +296,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
     into = _by_modality(usage, *_DETAILS_IN)
     is_vertex = usage.get("responseTokensDetails") is None
+    cached = _by_modality(usage, _DETAILS_CACHED)
     out = _by_modality(usage, _DETAILS_OUT[is_vertex])
     return check_total(
         Usage(
@@ -308,6 +310,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_text_tokens=out["text"],
             output_audio_tokens=out["audio"],
             output_thought_tokens=thoughts,
+            input_cached_text_tokens=cached["text"],
+            input_cached_audio_tokens=cached["audio"],
+            input_cached_image_tokens=cached["image"],
         )
     )
 
@@ -338,7 +343,7 @@ def _kind_of(detail: Mapping[str, Any]) -> str | None:
 def _unknown(usage: Mapping[str, Any]) -> str:
     """JSON text of the parts that have no column: other fields, the modalities among them."""
     kinds_by_name = {
-        **dict.fromkeys(_DETAILS_IN, ("text", "audio", "image")),
+        **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
         **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
     }
     strange = {

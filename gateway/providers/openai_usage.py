@@ -16,12 +16,12 @@ from shared.wire import Usage
 _INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
 _OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
 _TOKENS: Final = ("total_tokens", "input_tokens", "output_tokens")
-# What is known here; the split of cached input (cached_tokens_details) has no column and stays raw.
+_CACHED: Final = "cached_tokens_details"  # inside the input's details
 KNOWN_TOKENS: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset({"type", *_TOKENS, *_INPUT_DETAILS, *_OUTPUT_DETAILS}),
     **dict.fromkeys(
         _INPUT_DETAILS,
-        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens"}),
+        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens", _CACHED}),
     ),
     **dict.fromkeys(
         _OUTPUT_DETAILS, frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"})
@@ -47,6 +47,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     else:
         total = (tokens_in or 0) + (tokens_out or 0)
     into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
+    cached = read_map(into, _CACHED)
     return check_total(
         Usage(
             input_tokens=tokens_in or 0,
@@ -59,6 +60,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             output_text_tokens=read_count(out, "text_tokens") or 0,
             output_audio_tokens=read_count(out, "audio_tokens") or 0,
             output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
+            input_cached_text_tokens=read_count(cached, "text_tokens") or 0,
+            input_cached_audio_tokens=read_count(cached, "audio_tokens") or 0,
+            input_cached_image_tokens=read_count(cached, "image_tokens") or 0,
         )
     )
 

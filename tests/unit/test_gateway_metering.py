@@ -23,7 +23,7 @@ DETAILED: dict[str, Any] = {
         "audio_tokens": 32,
         "image_tokens": 0,
         "cached_tokens": 16,
-        "cached_tokens_details": {"text_tokens": 16, "audio_tokens": 0, "image_tokens": 0},
+        "cached_tokens_details": {"text_tokens": 10, "audio_tokens": 5, "image_tokens": 1},
     },
     "output_token_details": {"text_tokens": 34, "audio_tokens": 144, "reasoning_tokens": 3},
 }
@@ -46,6 +46,33 @@ def meter() -> OpenAIMeter:
     return OpenAIMeter(model="gpt-realtime")
 
 
+def test_keeps_which_modality_gemini_had_cached() -> None:
+    """Video counts as images; a modality alone is zero; what is not known is kept beside it."""
+    watch = GeminiMeter(model="gemini-live")
+    usage = {
+        "promptTokenCount": 30,
+        "cachedContentTokenCount": 22,
+        "cacheTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 4},
+            {"modality": "AUDIO", "tokenCount": 7},
+            {"modality": "VIDEO", "tokenCount": 8},
+            {"modality": "IMAGE"},
+            {"modality": "SMELL", "tokenCount": 3},
+        ],
+    }
+    found = watch.observe(text({"serverContent": {"turnComplete": True}, "usageMetadata": usage}))
+    assert isinstance(found, Metered)
+    assert found.usage == Usage(
+        input_tokens=30,
+        total_tokens=30,
+        input_cached_tokens=22,
+        input_cached_text_tokens=4,
+        input_cached_audio_tokens=7,
+        input_cached_image_tokens=8,
+    )
+    assert "SMELL" in found.raw
+
+
 def test_keeps_the_split_of_text_audio_and_cached() -> None:
     """Every count that the provider reports is kept; cached input is a subset, never added.
 
@@ -65,6 +92,9 @@ def test_keeps_the_split_of_text_audio_and_cached() -> None:
             output_text_tokens=34,
             output_audio_tokens=144,
             output_thought_tokens=3,
+            input_cached_text_tokens=10,
+            input_cached_audio_tokens=5,
+            input_cached_image_tokens=1,
         ),
         raw=json.dumps(
             {

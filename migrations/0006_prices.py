@@ -1,0 +1,21 @@
+"""What a usage row cost, by which rate card, and which modality was cached.
+
+Rows from before have no card: they cost what they took. ``credits`` is computed when it is read, so
+that it can never say anything else than the two deductions.
+"""
+
+from typing import Any
+
+COLUMNS = (
+    "credits INTEGER GENERATED ALWAYS AS (topup_deducted + token_deducted) VIRTUAL",
+    "rate_card TEXT NOT NULL DEFAULT ''",
+    "input_cached_text_tokens INTEGER NOT NULL DEFAULT 0 CHECK (input_cached_text_tokens >= 0)",
+    "input_cached_audio_tokens INTEGER NOT NULL DEFAULT 0 CHECK (input_cached_audio_tokens >= 0)",
+    "input_cached_image_tokens INTEGER NOT NULL DEFAULT 0 CHECK (input_cached_image_tokens >= 0)",
+)
+
+
+def up(migrator: Any, db: Any) -> None:
+    """Add the columns."""
+    for column in COLUMNS:
+        db.execute_sql(f"ALTER TABLE usage_metrics ADD COLUMN {column}")

@@ -1,0 +1,321 @@
+"""A real accountd and its rate card: charged by it, told about it, changed in the middle."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from harness import Cluster, Daemon, cluster_folder, eventually
+from talk import talk
+
+from accountd.client import call
+from shared import transport
+from shared.rates import CARD_BYTES_MAX, read_rates
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+CARD = """
+version = "2026-11"
+[[rates]]
+provider = "openai"
+model = "gpt-realtime*"
+input = 500_000
+audio_input = 2_500_000
+cached_input = 100_000
+output = 4_000_000
+[[rates]]
+provider = "openai"
+model = "whisper*"
+transcription_second = 1_500_000
+"""
+BAD_CARDS = [
+    # the file; what the line says
+    (CARD.replace("audio_input", "audio_inptu"), "entry 1: unknown key 'audio_inptu', did you"),
+    (CARD.replace("500_000\naudio", "-1\naudio"), "entry 1: input: found -1, expected micro-"),
+    (CARD.replace("_second", "_minute"), "entry 2: unknown key 'transcription_minute', did"),
+    (CARD.replace("100_000", "0.1"), "entry 1: cached_input: found 0.1, expected micro-credits"),
+    (CARD.replace("whisper*", "gpt-realtime*"), "entry 2: never counts, because entry 1 matches"),
+    (CARD.replace("openai", "opnai"), "entry 1: provider: found 'opnai', expected one of azure,"),
+    (CARD.replace("version", "version = '1'\nversion"), "not TOML: Cannot overwrite a value"),
+    (CARD.replace('"2026-11"', "11"), "version: found 11, expected text of 1 to 64 printable"),
+    (CARD.replace('version = "2026-11"', "audio"), "not TOML: "),
+    (CARD + "#" * CARD_BYTES_MAX, f"found more than {CARD_BYTES_MAX} bytes"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def prepared() -> Iterator[Cluster]:
+    """A migrated database of which nothing runs, and the setting for a card that is there."""
+    with cluster_folder() as cluster:
+        cluster.env["ACCOUNTD_RATE_CARD"] = str(cluster.folder / "rates.toml")
+        card_of(cluster).write_text(CARD)
+        yield cluster
+
+
+@pytest.fixture
+def running(prepared: Cluster) -> Cluster:
+    """accountd with the card, and one account: 1,000 tokens and 100 top-up credits."""
+    prepared.start_accountd()
+    prepared.create_account("acct", tokens=1_000, topup=100)
+    return prepared
+
+
+def card_of(cluster: Cluster) -> Path:
+    """The file."""
+    return Path(cluster.env["ACCOUNTD_RATE_CARD"])
+
+
+def daemon_of(cluster: Cluster) -> Daemon:
+    """The one that runs."""
+    assert cluster.accountd is not None
+    return cluster.accountd
+
+
+def batch(model: str = "gpt-realtime", kind: str = "response", **counts: int) -> UsageBatch:
+    """One response of the account."""
+    usage = Usage(**counts)
+    return UsageBatch("acct", "s", "openai", model, kind, 1, ("r",), usage, 1_790_000_000_000)
+
+
+def send(
+    cluster: Cluster, *batches: UsageBatch, first: int = 1, producer: bytes = b"p" * 16
+) -> None:
+    """Push batches as a gateway does, and wait until they have rows."""
+    before = len(cluster.usage_rows("acct"))
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        transport.configure(push)
+        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+        for sequence, sent in enumerate(batches, start=first):
+            push.send_multipart(encode_envelope(producer, sequence, encode_usage(sent)))
+        eventually(lambda: len(cluster.usage_rows("acct")) == before + len(batches))
+
+
+def reload(cluster: Cluster, content: str, event: str) -> str:
+    """Write the card, send SIGHUP, and return the line in the log that answers it."""
+    daemon = daemon_of(cluster)
+    seen = daemon.log.read_text().count(event)
+    card_of(cluster).write_text(content)
+    daemon.process.send_signal(signal.SIGHUP)
+    eventually(lambda: daemon.log.read_text().count(event) > seen)
+    return [line for line in daemon.log.read_text().splitlines() if event in line][-1]
+
+
+def charges(cluster: Cluster) -> list[tuple[int, str]]:
+    """Credits and card of every row, oldest first."""
+    return [(r["credits"], r["rate_card"]) for r in reversed(cluster.usage_rows("acct"))]
+
+
+def test_a_row_has_its_tokens_its_credits_and_its_card(running: Cluster) -> None:
+    """Each is priced as what it is and rounded once; the top-up pays first; the audit holds."""
+    send(
+        running,
+        batch(input_tokens=9, total_tokens=9),  # 4.5
+        batch(
+            input_tokens=40, output_tokens=10, total_tokens=50, input_text_tokens=10,
+            input_audio_tokens=20, input_cached_tokens=5, input_cached_audio_tokens=5,
+        ),  # 20 x 0.5, 15 x 2.5, 5 x 0.1, 10 x 4
+        batch("whisper-1", "transcription", billed_ms=10_333),  # 15.4995
+        batch("gpt-4o-mini", input_tokens=3, output_tokens=2, total_tokens=5),
+        batch(input_tokens=7, total_tokens=7, kind="estimate"),
+    )  # fmt: skip
+    assert charges(running) == [(n, "2026-11") for n in (5, 88, 15, 5, 0)]
+    rows = running.usage_rows("acct")
+    assert all(r["credits"] == r["topup_deducted"] + r["token_deducted"] for r in rows)
+    assert [r["total_tokens"] for r in rows] == [7, 5, 0, 50, 9]
+    assert rows[3]["input_cached_audio_tokens"] == 5
+    found = running.accountctl("usage", "acct")["totals"]
+    assert (found["credits"], found["topup_deducted"], found["token_deducted"]) == (113, 100, 13)
+    shown = running.accountctl("account", "show", "acct")
+    assert (shown["topup_remaining"], shown["token_remaining"]) == (0, 987)
+    assert running.audit()["ok"]
+    assert daemon_of(running).complaints() == []
+
+
+def test_without_a_card_a_token_is_a_credit(prepared: Cluster) -> None:
+    """The original rule, by the name that it has on rows; there is nothing to reload."""
+    del prepared.env["ACCOUNTD_RATE_CARD"]
+    prepared.start_accountd()
+    prepared.create_account("acct", topup=5)
+    send(prepared, batch(input_tokens=9, output_tokens=1, total_tokens=12, input_cached_tokens=9))
+    assert charges(prepared) == [(12, "default")]
+    assert ask(prepared) == {"version": "default", "text": ""}
+    daemon_of(prepared).process.send_signal(signal.SIGHUP)
+    eventually(lambda: "no rate card to reload" in daemon_of(prepared).log.read_text())
+    assert daemon_of(prepared).stop() == 0
+
+
+def ask(cluster: Cluster) -> Any:
+    """What accountd tells gateways."""
+    return call(cluster.env["ACCOUNTD_RPC_ENDPOINT"], "rates", {})
+
+
+def test_gateways_are_told_the_very_card(running: Cluster) -> None:
+    """Its text makes the same prices there, also when it is as large as it may be."""
+    answer = ask(running)
+    assert answer == {"version": "2026-11", "text": CARD}
+    assert read_rates(answer["text"].encode()).entries == read_rates(CARD.encode()).entries
+    large = CARD.replace("2026-11", "2026-12")
+    large += "#" * (CARD_BYTES_MAX - len(large))
+    reload(running, large, "rate card loaded")
+    assert ask(running) == {"version": "2026-12", "text": large}
+
+
+def test_a_new_card_counts_from_the_signal_on(running: Cluster) -> None:
+    """What was charged stays as it is; the quarantine is charged by what is in force then."""
+    nobody = batch(input_tokens=100, total_tokens=100)
+    orphan = UsageBatch("later", *[getattr(nobody, n) for n in nobody.__slots__[1:]])
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        transport.configure(push)
+        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+        push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(orphan)))
+        eventually(lambda: running.audit()["rejected"] == 1)
+    send(running, batch(input_tokens=100, total_tokens=100))
+    dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
+    line = reload(running, dearer, "rate card loaded")
+    assert "version=2026-12" in line
+    assert "entries=2" in line
+    send(running, batch(input_tokens=100, total_tokens=100), first=2)
+    assert charges(running) == [(50, "2026-11"), (300, "2026-12")]
+    running.create_account("later")
+    (rejected,) = running.accountctl("rejected", "list")["rejected"]
+    running.accountctl("rejected", "retry", str(rejected["id"]))
+    (row,) = running.usage_rows("later")
+    assert (row["credits"], row["rate_card"]) == (300, "2026-12")
+    assert running.audit()["ok"]
+
+
+async def test_a_session_costs_what_the_provider_reported(running: Cluster) -> None:
+    """Through a real gateway: every row is the price of its responses in the provider's log."""
+    running.start_simulator()
+    running.start_gateway()
+    key = running.create_account("talker", topup=7)
+    async with talk(running.url, key) as client:
+        await client.respond_times(7)
+    rows = await asyncio.to_thread(
+        eventually, lambda: len(r := running.usage_rows("talker")) == 2 and r
+    )
+    sent = {entry["response_id"]: entry["usage"] for entry in running.usage_sent()}
+    for row in rows:
+        exact = sum(fee(sent[name]) for name in row["response_ids"])
+        assert row["credits"] == floor(exact + Fraction(1, 2))
+        assert row["credits"] != row["total_tokens"]
+    assert sum(row["input_cached_text_tokens"] for row in rows) > 0
+    assert running.audit()["ok"]
+
+
+def fee(usage: dict[str, Any]) -> Fraction:
+    """A usage of OpenAI by the first entry of the card, which does not tell text from the rest."""
+    into = usage["input_token_details"]
+    audio = into["audio_tokens"] - into["cached_tokens_details"]["audio_tokens"]
+    plain = usage["input_tokens"] - into["cached_tokens"] - audio
+    micro = 500_000 * plain + 2_500_000 * audio + 100_000 * into["cached_tokens"]
+    return Fraction(micro + 4_000_000 * usage["output_tokens"], 1_000_000)
+
+
+def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
+    """Every row is priced by the card that it names, the old one first, and none is lost."""
+    dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
+    burst, price_by_card = 900, {"2026-11": 50, "2026-12": 300}
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        transport.configure(push)
+        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+        one = encode_usage(batch(input_tokens=100, total_tokens=100))
+        for sequence in range(1, burst + 1):
+            push.send_multipart(encode_envelope(b"p" * 16, sequence, one))
+            if sequence == burst // 3:
+                eventually(lambda: running.usage_rows("acct"))
+                card_of(running).write_text(dearer)
+                daemon_of(running).process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(running.usage_rows("acct")) == burst)
+    found = charges(running)
+    assert all(charged == price_by_card[card] for charged, card in found)
+    cards = [card for _, card in found]
+    assert cards == sorted(cards)
+    assert set(cards) == set(price_by_card)
+    assert running.audit()["ok"]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_CARDS)
+def test_a_bad_card_is_refused_at_the_start(prepared: Cluster, content: str, message: str) -> None:
+    """One clear line that names the file, 78, and nothing is opened."""
+    card_of(prepared).write_text(content)
+    done = prepared.run("accountd", "serve")
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert f"ACCOUNTD_RATE_CARD: found '{card_of(prepared)}', " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    assert not (prepared.folder / "run").exists()
+
+
+def test_all_mistakes_of_a_start_are_one_line(prepared: Cluster) -> None:
+    """Those of the card stand beside those of other settings."""
+    card_of(prepared).write_text("[[rates]]\ninput = -1\n[[rates]]\nprovider = 'nobody'\n")
+    done = prepared.run("accountd", "serve", LOG_LEVEL="loud")
+    assert done.returncode == 78
+    for place in ("version: found nothing", "entry 1: input", "entry 2: provider", "LOG_LEVEL"):
+        assert place in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.toml", "No such file"), (".", "Is a dir")])
+def test_a_card_that_cannot_be_read(prepared: Cluster, name: str, message: str) -> None:
+    """The line says why."""
+    path = prepared.folder / name
+    done = prepared.run("accountd", "serve", ACCOUNTD_RATE_CARD=str(path))
+    assert done.returncode == 78
+    assert f"cannot read it: {message}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_bad_card_keeps_the_old_one_in_force(running: Cluster) -> None:
+    """Each is one line in the log that says what is wrong; charging goes on as before."""
+    for content, message in BAD_CARDS:
+        line = reload(running, content, "rate card not reloaded")
+        assert message in line.replace('\\"', '"')
+        assert "charging goes on by version '2026-11'" in line
+    assert len(daemon_of(running).complaints()) == len(BAD_CARDS)
+    card_of(running).unlink()
+    seen = len(daemon_of(running).complaints())
+    daemon_of(running).process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(daemon_of(running).complaints()) == seen + 1)
+    send(running, batch(input_tokens=100, total_tokens=100))
+    assert charges(running) == [(50, "2026-11")]
+    assert ask(running) == {"version": "2026-11", "text": CARD}
+
+
+def test_other_prices_need_another_version(running: Cluster) -> None:
+    """A row's version says what it was charged by; comments may change under it."""
+    other = CARD.replace("input = 500_000", "input = 3_000_000")
+    line = reload(running, other, "rate card not reloaded")
+    assert "version: found '2026-11', which is in force with other entries" in line
+    send(running, batch(input_tokens=100, total_tokens=100))
+    reload(running, CARD + "# as agreed\n", "rate card loaded")
+    send(running, batch(input_tokens=100, total_tokens=100), first=2)
+    assert charges(running) == [(50, "2026-11"), (50, "2026-11")]
+    assert ask(running)["text"].endswith("# as agreed\n")
+
+
+def test_what_a_balance_cannot_hold_is_rejected(running: Cluster) -> None:
+    """The dearest row that there can be fits; a thousand of them would not, and none is cut."""
+    dear = 'version = "dear"\n[[rates]]\ninput = 1_000_000_000_000\n'
+    reload(running, dear, "rate card loaded")
+    tokens = 10_000_000_000
+    row = UsageBatch(
+        "acct", "s", "openai", "m", "response", 1_000, ("r",), Usage(tokens, 0, tokens), 0
+    )
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        transport.configure(push)
+        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+        for sequence in range(1, 1_001):
+            push.send_multipart(encode_envelope(b"p" * 16, sequence, encode_usage(row)))
+        rejected = eventually(lambda: running.audit()["rejected_by_reason"])
+        eventually(lambda: (a := running.audit())["usage_rows"] + a["rejected"] == 1_000)
+    assert list(rejected) == ["out_of_range"]
+    found = running.accountctl("account", "show", "acct")
+    assert -(2**63) <= found["token_remaining"] < -(2**63) + 10**16
+    assert running.usage_rows("acct")[0]["credits"] == 10**16

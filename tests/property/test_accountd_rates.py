@@ -1,0 +1,92 @@
+"""The ledger under cards that change: a real encrypted database against the rules written out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from math import floor
+from operator import mul
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accountd import database
+from accountd.accounts import Accounts
+from accountd.audit import audit
+from accountd.ledger import Ledger
+from accountd.pricing import Pricing
+from accountd.requests import Params
+from shared.rates import PRICE_MAX, Rates, read_rates
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+NOW = "2026-11-23T12:00:00.000Z"
+PRODUCER = b"p" * 16
+_BALANCE = "SELECT topup_remaining, token_remaining FROM accounts"
+_ROWS = (
+    "SELECT total_tokens, credits, topup_deducted, token_deducted, rate_card"
+    " FROM usage_metrics ORDER BY id"
+)
+
+prices = st.integers(0, 3_000_000) | st.integers(0, PRICE_MAX)
+counts = st.integers(0, 20)
+steps = st.one_of(
+    st.tuples(st.just("response"), counts, counts, counts),
+    st.tuples(st.just("estimate"), counts, counts, counts),
+    st.tuples(st.just("card"), prices, prices, prices),
+    st.tuples(st.just("topup"), st.integers(1, 100)),
+)
+
+
+@contextmanager
+def opened_ledger(pricing: Pricing) -> Iterator[tuple[Any, Ledger]]:
+    """A real encrypted file with one account: 50 tokens and 30 top-up credits."""
+    with (
+        TemporaryDirectory() as folder,
+        database.open_for_migrating(Path(folder) / "a.db", "ab" * 32) as opened,
+    ):
+        opened.runner.up()
+        Accounts().create(Params({"email": "a", "id": "a", "tokens": 50, "topup": 30}))
+        yield opened.database, Ledger(opened.database.connection(), pricing)
+
+
+def card_of(number: int, of_each: list[int]) -> Rates:
+    """A card whose three prices are for plain input, audio and output."""
+    names = ("input", "audio_input", "output")
+    lines = [f"{name} = {price}" for name, price in zip(names, of_each, strict=True)]
+    return read_rates("\n".join([f'version = "v{number}"', "[[rates]]", *lines]).encode())
+
+
+def message(kind: str, sequence: int, of_each: list[int]) -> list[bytes]:
+    """A response with so many tokens of plain input, audio and output."""
+    plain, audio, out = of_each
+    usage = Usage(plain + audio, out, plain + audio + out, input_audio_tokens=audio)
+    batch = UsageBatch("a", "s", "openai", "m", kind, 1, (f"r{sequence}",), usage, 0)
+    return encode_envelope(PRODUCER, sequence, encode_usage(batch))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(steps, max_size=12))
+def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> None:
+    """After each step the credits are exact, the top-up has paid first, and the audit adds up."""
+    pricing, price_of_each = Pricing(), [10**6] * 3
+    topup, tokens, expected = 30, 50, []
+    with opened_ledger(pricing) as (opened, ledger):
+        for number, (what, *numbers) in enumerate(taken, start=1):
+            if what == "card":
+                pricing.rates, price_of_each = card_of(number, numbers), numbers
+            elif what == "topup":
+                Accounts().topup(Params({"account_id": "a", "amount": numbers[0]}))
+                topup += numbers[0]
+            else:
+                ledger.apply([message(what, number, numbers)], now=NOW)
+                exact = Fraction(sum(map(mul, numbers, price_of_each)), 10**6)
+                charged = 0 if what == "estimate" else floor(exact + Fraction(1, 2))
+                first = min(charged, topup)
+                topup, tokens = topup - first, tokens - (charged - first)
+                version = pricing.rates.version
+                expected.append((sum(numbers), charged, first, charged - first, version))
+            assert opened.execute_sql(_BALANCE).fetchall() == [(topup, tokens)]
+            assert not audit(Params({}))["drift"]
+        assert opened.execute_sql(_ROWS).fetchall() == expected

@@ -1,0 +1,249 @@
+"""The rate card: what is read, what is refused, and what it makes of a usage."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.providers.catalog import PROVIDER_NAMES
+from shared.rates import (
+    CARD_BYTES_MAX,
+    DEFAULT_RATES,
+    NANO_PER_CREDIT,
+    PRICE_KEYS,
+    PROVIDERS,
+    RateCardError,
+    Rates,
+    read_rates,
+    to_credits,
+)
+from shared.wire import Kind, Usage, UsageBatch
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rates.example.toml"
+VERSION = 'version = "v1"\n'
+
+# Each price is another power of ten, so that the digits of a charge say what was counted as what.
+DECIMAL = """
+    version = "decimal"
+    [[rates]]
+    provider = "openai"
+    model = "split-*"
+    text_input = 1_000_000
+    audio_input = 10_000_000
+    image_input = 100_000_000
+    input = 1_000_000_000
+    text_output = 10_000_000_000
+    audio_output = 100_000_000_000
+    output = 1_000_000_000_000
+    [[rates]]
+    model = "cached"
+    input = 10_000_000
+    text_input = 100_000_000
+    audio_input = 1_000_000_000
+    image_input = 10_000_000_000
+    cached_input = 1_000_000
+    output = 0
+    [[rates]]
+    model = "seconds"
+    input = 0
+    output = 0
+    transcription_second = 1_000
+    session_second = 2_000_000
+    [[rates]]
+    provider = "x*"
+    output = 3_000_000
+"""
+
+
+def batch(model: str, kind: str = Kind.RESPONSE, provider: str = "openai", **counts: int) -> Any:
+    """A row of one response with these counts."""
+    return UsageBatch("a", "s", provider, model, kind, 1, ("r",), Usage(**counts), 0)
+
+
+def tokens(total: int, into: int, out: int, **splits: int) -> dict[str, int]:
+    """The counts of a usage, the splits by the rest of their names."""
+    named = {f"{name}_tokens": count for name, count in splits.items()}
+    return {"total_tokens": total, "input_tokens": into, "output_tokens": out, **named}
+
+
+CHARGES = [
+    # what it is; model; counts; credits, whose digits say how many of each, from the right
+    ("no details", "split-1", tokens(7, 4, 3), 3_004_000),
+    ("one of each",
+     "split-1", tokens(6, 3, 3, input_text=1, input_audio=1, input_image=1, output_text=1,
+                       output_audio=1), 1_110_111),
+    ("a rest", "split-1", tokens(9, 9, 0, input_text=2, input_audio=3), 4_032),
+    ("thoughts", "split-1", tokens(9, 0, 9, output_audio=4, output_thought=5), 5_400_000),
+    ("a total alone", "split-1", tokens(5, 0, 0), 5_000),
+    ("more than its parts",
+     "split-1", tokens(5, 1, 1, input_text=1, output_text=1), 13_001),
+    ("text beyond the input", "split-1", tokens(2, 2, 0, input_text=9, input_audio=9), 2),
+    ("audio beyond the rest", "split-1", tokens(4, 4, 0, input_text=1, input_audio=9), 31),
+    ("audio beyond the output", "split-1", tokens(4, 0, 4, output_text=1, output_audio=9), 310_000),
+    ("cached as said",
+     "cached", tokens(9, 9, 0, input_text=5, input_audio=4, input_cached=3, input_cached_audio=3),
+     1_503),
+    ("cached, nobody says what",
+     "cached", tokens(9, 9, 0, input_text=2, input_audio=3, input_image=1, input_cached=4), 11_034),
+    ("cached, partly said",
+     "cached", tokens(9, 9, 0, input_text=2, input_audio=3, input_image=1, input_cached=5,
+                      input_cached_image=1), 1_035),
+    ("all cached", "cached", tokens(9, 9, 0, input_text=2, input_cached=9), 9),
+    ("cached beyond the input", "cached", tokens(9, 5, 4, input_text=2, input_cached=9), 5),
+    ("cached beyond its modality",
+     "cached", tokens(9, 9, 0, input_text=1, input_cached=4, input_cached_text=4), 54),
+    ("modalities beyond what was cached",
+     "cached", tokens(9, 9, 0, input_text=5, input_audio=4, input_cached=2, input_cached_audio=4),
+     2_502),
+    ("no entry", "other", tokens(9, 5, 4), 9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "model", "counts", "charged"), CHARGES)
+def test_every_token_is_priced_as_what_it_is(
+    what: str, model: str, counts: dict[str, int], charged: int
+) -> None:
+    """Splits that claim too much are cut in the order of the fields; nothing is counted twice."""
+    assert read_rates(DECIMAL.encode()).credits(batch(model, **counts)) == charged, what
+
+
+DURATIONS = [
+    # kind, milliseconds, credits
+    (Kind.DURATION, 1_000, 2),
+    (Kind.DURATION, 250, 1),  # half a credit
+    (Kind.DURATION, 249, 0),
+    (Kind.TRANSCRIPTION, 499_999, 0),  # a nano-credit less than half a credit
+    (Kind.TRANSCRIPTION, 500_000, 1),
+    (Kind.RESPONSE, 10_000, 0),
+    (Kind.ESTIMATE, 10_000, 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "ms", "charged"), DURATIONS)
+def test_seconds_are_priced_to_the_millisecond(kind: Kind, ms: int, charged: int) -> None:
+    """Sessions and transcriptions have prices of their own; rounding is half up, and once."""
+    assert read_rates(DECIMAL.encode()).credits(batch("seconds", kind, billed_ms=ms)) == charged
+
+
+MATCHES = [
+    # provider, model, credits for one output token
+    ("openai", "split-1", 1_000_000),
+    ("azure", "split-1", 1),
+    ("openai", "SPLIT-1", 1),
+    ("openai", "a split-1", 1),
+    ("azure", "cached", 0),
+    ("xai", "cached", 0),  # the first entry that matches
+    ("xai", "grok", 3),
+    ("xai", "", 3),
+    ("gemini", "grok", 1),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "charged"), MATCHES)
+def test_the_first_entry_that_matches_counts(provider: str, model: str, charged: int) -> None:
+    """By provider and model; what none matches costs what the original rule says."""
+    one = batch(model, provider=provider, output_tokens=1, total_tokens=1)
+    assert read_rates(DECIMAL.encode()).credits(one) == charged
+
+
+ROUNDED = [(0, 0), (1, 0), (NANO_PER_CREDIT // 2 - 1, 0), (NANO_PER_CREDIT // 2, 1),
+           (NANO_PER_CREDIT, 1), (NANO_PER_CREDIT * 3 // 2, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("nano", "charged"), ROUNDED)
+def test_credits_are_rounded_half_up(nano: int, charged: int) -> None:
+    """Also where a banker would round down."""
+    assert to_credits(nano) == charged
+
+
+BAD_CARDS = [
+    # content; what the line says
+    (b"", "version: found nothing, expected text of 1 to 64 printable characters"),
+    (b"soup", "not TOML: Expected '=' after a key"),
+    (b"version = 7", "version: found 7, expected text"),
+    (b'version = ""', "version: found '', expected text"),
+    (b'version = "a\\nb"', r"version: found 'a\nb', expected text"),
+    (b'version = "%b"' % (b"v" * 65), "expected text of 1 to 64"),
+    (b'version = "default"', "expected another name: that is the built-in card"),
+    (b'version = "a"\nversion = "b"', "not TOML: Cannot overwrite a value"),
+    (b'vresion = "a"', "unknown key 'vresion', did you mean version?; version: found nothing"),
+    (b"version = \xff", "not UTF-8: byte 10 is 0xff"),
+    (b"x = " + b"[" * 20_000, "nested too deeply"),
+    (VERSION.encode() + b"x = 1" + b"0" * 5_000, "not TOML: Exceeds the limit"),
+    (VERSION.encode() + b"#" * CARD_BYTES_MAX, f"more than {CARD_BYTES_MAX} bytes"),
+]
+BAD_ENTRIES = [
+    # the text after the version; what the line says
+    ("[rates]", "rates: expected entries that begin with [[rates]]"),
+    ("rates = 5", "rates: expected entries"),
+    ("rates = [5]", "rates: expected entries"),
+    ("[[rate]]", "unknown key 'rate', did you mean rates?"),
+    ("[[rates]]\naudio_inptu = 5", "entry 1: unknown key 'audio_inptu', did you mean audio_input?"),
+    ("[[rates]]\nfoo = 5", "entry 1: unknown key 'foo', expected provider, model, input, text_inp"),
+    ("[[rates]]\nsession_minute = 5", "unknown key 'session_minute', did you mean session_second?"),
+    ("[[rates]]\ninput = -1", "entry 1: input: found -1, expected micro-credits, an integer from"),
+    ("[[rates]]\ninput = 0.5", "entry 1: input: found 0.5, expected micro-credits"),
+    ("[[rates]]\ninput = true", "entry 1: input: found True, expected micro-credits"),
+    ("[[rates]]\ninput = '5 credits'", "input: found '5 credits', expected micro-credits"),
+    ("[[rates]]\ninput = 2027-01-31", "input: found datetime.date(2027, 1, 31), expected micro-"),
+    ("[[rates]]\noutput = 1_000_000_000_001", "found 1000000000001, expected micro-credits"),
+    ("[[rates]]\nmodel = 4", "entry 1: model: found 4, expected a pattern"),
+    ("[[rates]]\nmodel = ''", "entry 1: model: found '', expected a pattern"),
+    ("[[rates]]\nprovider = 'opnai'", "found 'opnai', expected one of azure, gemini, openai, xai"),
+    ("[[rates]]\n[[rates]]\nmodel = 'm'", "entry 2: never counts, because entry 1 matches all"),
+    ("[[rates]]\nmodel = 'm'\n[[rates]]\nprovider = 'xai'\nmodel = 'm'", "entry 2: never counts"),
+    ("[[rates]]\nprovider = 'xai'\n" * 2, "entry 2: never counts, because entry 1 matches all"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [*BAD_CARDS, *((f"{VERSION}{e}".encode(), m) for e, m in BAD_ENTRIES)]
+)
+def test_a_bad_card_is_refused_in_one_line(content: bytes, message: str) -> None:
+    """What was found, what was expected, and where."""
+    with pytest.raises(RateCardError) as raised:
+        read_rates(content)
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_all_mistakes_of_a_card_are_reported_together() -> None:
+    """Nobody should have to start a daemon five times."""
+    with pytest.raises(RateCardError) as raised:
+        read_rates(
+            b"[[rates]]\ninput = -1\nmodel = 5\n[[rates]]\nprice = 1\n[[rates]]\noutput = 1.5"
+        )
+    assert str(raised.value).count("found") == 4
+    for place in ("version:", "entry 1: model:", "entry 1: input:", "entry 2: unknown", "entry 3:"):
+        assert place in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b'version = "v"\r\n', b'\xef\xbb\xbfversion = "v"'])
+def test_a_card_may_come_from_any_editor(content: bytes) -> None:
+    """Lines of Windows, a byte order mark; a card without entries is the original rule by name."""
+    card = read_rates(content)
+    assert (card.version, card.entries) == ("v", ())
+    assert read_rates(card.text.encode()).version == "v"
+
+
+def test_a_card_travels_as_its_text() -> None:
+    """Read again elsewhere it has the same prices."""
+    card = read_rates(DECIMAL.encode())
+    again = read_rates(card.text.encode())
+    assert (again.version, again.entries) == (card.version, card.entries)
+    assert DEFAULT_RATES.text == ""
+
+
+def test_the_example_is_a_card_that_names_what_there_is() -> None:
+    """Operators begin with it."""
+    content = EXAMPLE.read_bytes()
+    card = read_rates(content)
+    assert isinstance(card, Rates)
+    assert len(card.entries) == 5
+    unnamed = {name for name in PRICE_KEYS if f"\n{name} = " not in content.decode()}
+    assert unnamed == {"text_input", "text_output"}, "they are the plain input and output there"
+
+
+def test_the_providers_are_those_of_the_gateway() -> None:
+    """A pattern for one that is forgotten here would be refused as a slip of the pen."""
+    assert set(PROVIDERS) == PROVIDER_NAMES
