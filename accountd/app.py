@@ -69,7 +69,12 @@ class Daemon:
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
         self._events = self._bind(zmq.XPUB, config.events_endpoint)
-        self._announcer = Announcer(self._events, epoch=epoch, read_balances=ledger.balances)
+        self._announcer = Announcer(
+            self._events,
+            epoch=epoch,
+            read_balances=ledger.balances,
+            rates=lambda: pricing.rates.version,
+        )
         self._rpc = Rpc(self._accounts, ledger, quarantine, pricing, self._announcer, epoch=epoch)
         self._group: list[list[bytes]] = []
         self._retry_at = 0.0

@@ -44,12 +44,20 @@ class Announcer:
     """Publishes watermarks and balances. ``now`` is any clock in s."""
 
     def __init__(
-        self, socket: "zmq.Socket[Any]", *, epoch: int, read_balances: ReadBalances
+        self,
+        socket: "zmq.Socket[Any]",
+        *,
+        epoch: int,
+        read_balances: ReadBalances,
+        rates: Callable[[], str],
     ) -> None:
-        """``socket`` is an XPUB; ``read_balances`` reads what is committed."""
+        """``socket`` is an XPUB; ``read_balances`` reads what is committed, ``rates`` names the
+        rate card in force.
+        """
         self._socket = socket
         self._epoch = epoch
         self._read_balances = read_balances
+        self._rates = rates
         # producer -> (watermark, when it was heard of), the longest silent first
         self._recent: dict[bytes, tuple[int, float]] = {}
         self._repeat_at = 0.0
@@ -151,7 +159,7 @@ class Announcer:
         self._revision += 1
         return Balance(
             account, self._epoch, self._revision, buckets.topup, buckets.tokens,
-            gateways=max(1, self._listeners.get(account, 0)), applied=applied,
+            gateways=max(1, self._listeners.get(account, 0)), rates=self._rates(), applied=applied,
         )  # fmt: skip
 
     def _publish_balance(

@@ -19,6 +19,7 @@ from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
 from shared.announcements import Balance, decode_balance
 from shared.errors import UnreachableError
+from shared.rates import DEFAULT_RATES, RateCardError, Rates, read_rates
 from shared.wire import (
     EPOCH_MAX,
     SEQUENCE_MAX,
@@ -141,6 +142,21 @@ class Accounts:
             return [decode_balance(frames) for frames in reply.result["balances"]]
         except (TypeError, KeyError, WireError):
             raise UnreachableError("accountd answered nonsense to balances") from None
+
+    async def rates(self) -> Rates:
+        """The rate card that accountd charges by. Raises ``UnreachableError``."""
+        if not self.is_reachable:
+            raise UnreachableError
+        reply = await self._call(Request("rates"), deadline_s=PING_DEADLINE_S)
+        match reply.result:
+            case {"version": str(), "text": ""}:
+                return DEFAULT_RATES
+            case {"version": str(), "text": str(text)}:
+                try:
+                    return read_rates(text.encode())
+                except RateCardError as exc:  # it is newer than this gateway
+                    log.error("rate card unreadable", detail=str(exc))
+        raise UnreachableError("accountd answered nonsense to rates")
 
     def _cached(self, key_hash: str) -> Grant:
         granted_at, grant = self._granted.get(key_hash, (float("-inf"), None))

@@ -13,10 +13,11 @@ import structlog
 from gateway import tasks
 from gateway.accounts import Accounts, Grant
 from gateway.announcements import Announcements
-from gateway.credit import MICRO, Book, Credit, Verdict
+from gateway.credit import Book, Credit, Verdict
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
+from shared.rates import DEFAULT_RATES
 from shared.wire import Kind, UsageBatch
 
 log = structlog.get_logger()
@@ -63,15 +64,15 @@ class SessionCredit:
         return self._credit.balance
 
     def spend(self, single: UsageBatch) -> int:
-        """One response was metered: what it costs, in micro-credits."""
-        micro = self._balances.price(single)
-        self._credit.metered(micro, is_response=single.kind == Kind.RESPONSE)
+        """One response was metered: what it costs, in nano-credits."""
+        nano = self._balances.price(single)
+        self._credit.metered(nano, is_response=single.kind == Kind.RESPONSE)
         self._balances.review(self._credit)
-        return micro
+        return nano
 
-    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
         """So much of what was metered is in the message with this number."""
-        self._balances.numbered(self._credit.account_id, micro, producer, sequence)
+        self._balances.numbered(self._credit.account_id, nano, producer, sequence)
 
     def close(self) -> None:
         """The session has ended."""
@@ -91,12 +92,14 @@ class Balances:
         self._sessions: dict[str, set[SessionCredit]] = {}
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
+        self._rates = DEFAULT_RATES
+        self._wants_rates = asyncio.Event()
+        self._wants_rates.set()
         self._tasks: list[asyncio.Task[None]] = []
-        self.ignored = 0
 
     def start(self) -> None:
-        """Begin to look for balances that were not announced in time."""
-        self._tasks = [tasks.start(self._ask_when_overdue())]
+        """Begin to ask for the rate card, and for balances that were not announced in time."""
+        self._tasks = [tasks.start(self._ask_when_overdue()), tasks.start(self._keep_rates())]
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -128,12 +131,12 @@ class Balances:
     # --- usage ------------------------------------------------------------------------------------
 
     def price(self, single: UsageBatch) -> int:
-        """What accountd will charge for it, in micro-credits, before it rounds."""
-        return 0 if single.kind == Kind.ESTIMATE else single.usage.total_tokens * MICRO
+        """What accountd will charge for it, in nano-credits, before it rounds."""
+        return 0 if single.kind == Kind.ESTIMATE else self._rates.price(single)
 
-    def numbered(self, account_id: str, micro: int, producer: bytes, sequence: int) -> None:
+    def numbered(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""
-        self._book.numbered(account_id, micro, producer, sequence, now=self._loop.time())
+        self._book.numbered(account_id, nano, producer, sequence, now=self._loop.time())
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""
@@ -177,9 +180,10 @@ class Balances:
 
     def _hear(self, balances: Iterable[Balance]) -> None:
         for balance in balances:
+            if balance.rates != self._rates.version:
+                self._wants_rates.set()
             credit = self._book.announced(balance, now=self._loop.time())
             if credit is None:
-                self.ignored += 1
                 continue
             for session in list(self._sessions.get(balance.account_id, ())):
                 if session.wants_balances and session.listener is not None:
@@ -190,6 +194,17 @@ class Balances:
         for session in list(self._sessions.get(account, ())):
             if session.listener is not None:
                 session.listener.credit_changed()
+
+    async def _keep_rates(self) -> None:
+        """Have the card that accountd charges by; until it is known, the last one counts."""
+        while True:
+            await self._wants_rates.wait()
+            self._wants_rates.clear()
+            try:
+                self._rates = await self._accounts.rates()
+            except UnreachableError:
+                self._wants_rates.set()
+            await asyncio.sleep(TICK_S)
 
     async def _ask_when_overdue(self) -> None:
         while True:

@@ -19,7 +19,7 @@ Key = tuple[str, str, str, str, str, bool]
 
 class Sealable(NamedTuple):
     """A batch, the numbers that its responses have in the journal (none without one), and what
-    its responses cost together, in micro-credits.
+    its responses cost together, in nano-credits.
     """
 
     batch: UsageBatch

@@ -7,7 +7,7 @@ that is used up it starts nothing new before it has heard how much is left. All 
 the balance: whatever is late, lost or restarting, an account overshoots by no more than what was
 under way when its credit ended.
 
-Amounts are micro-credits (a millionth of a credit) unless a name says credits. ``now`` is monotonic
+Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` is monotonic
 seconds.
 """
 
@@ -16,8 +16,8 @@ from enum import Enum, auto
 from typing import Final
 
 from shared.announcements import Balance
+from shared.rates import NANO_PER_CREDIT
 
-MICRO: Final = 1_000_000
 # How much of a response's cost goes into the typical one, inverted: the last handful counts.
 _TYPICAL_WEIGHT: Final = 4
 # A balance that was not announced so long after usage was sent is asked for: commits take
@@ -65,7 +65,7 @@ class Credit:
     @property
     def left(self) -> int:
         """The balance less what is not in it yet; at most 0 when nothing is left."""
-        return self.balance.credits * MICRO - self._spent
+        return self.balance.credits * NANO_PER_CREDIT - self._spent
 
     @property
     def verdict(self) -> Verdict:
@@ -92,7 +92,7 @@ class Credit:
     @property
     def _share(self) -> int:
         gateways = max(self.balance.gateways, self._gateways_before)
-        return self.balance.credits * MICRO // gateways
+        return self.balance.credits * NANO_PER_CREDIT // gateways
 
     @property
     def _spent(self) -> int:
@@ -100,30 +100,30 @@ class Credit:
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def metered(self, micro: int, *, is_response: bool) -> None:
+    def metered(self, nano: int, *, is_response: bool) -> None:
         """Something was metered that will be charged."""
-        self._unsent += micro
+        self._unsent += nano
         if is_response:
-            step = (micro - self._typical) // _TYPICAL_WEIGHT
-            self._typical = self._typical + step if self._typical else micro
+            step = (nano - self._typical) // _TYPICAL_WEIGHT
+            self._typical = self._typical + step if self._typical else nano
 
-    def numbered(self, micro: int, producer: bytes, sequence: int, *, now: float) -> None:
+    def numbered(self, nano: int, producer: bytes, sequence: int, *, now: float) -> None:
         """Some of what was metered is in a message."""
-        self._unsent -= micro
-        self._sent += micro
-        self._pending[producer, sequence] = micro
+        self._unsent -= nano
+        self._sent += nano
+        self._pending[producer, sequence] = nano
         if self._waits_since is None:
             self._waits_since = now
 
     def acknowledged(self, producer: bytes, sequence: int) -> None:
         """A message is durable. If no balance told us, it stays spent until the next one."""
         key = (producer, sequence)
-        micro = self._pending.pop(key, 0)
-        self._sent -= micro
+        nano = self._pending.pop(key, 0)
+        self._sent -= nano
         if key in self._doubtful:
             self._doubtful.remove(key)
         else:
-            self._settled += micro
+            self._settled += nano
 
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
@@ -177,12 +177,12 @@ class Book:
         self._tidy(credit)
 
     def numbered(
-        self, account_id: str, micro: int, producer: bytes, sequence: int, *, now: float
+        self, account_id: str, nano: int, producer: bytes, sequence: int, *, now: float
     ) -> None:
         """What was metered is in the message with this number; numbers ascend."""
         credit = self._credits.get(account_id)
         if credit is not None:
-            credit.numbered(micro, producer, sequence, now=now)
+            credit.numbered(nano, producer, sequence, now=now)
             self._numbered.setdefault(producer, deque()).append((sequence, account_id))
 
     def acknowledged(self, producer: bytes, through: int) -> list[Credit]:

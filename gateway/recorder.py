@@ -49,9 +49,9 @@ class Spending(Protocol):
         """Whether every response must be sent at once."""
 
     def spend(self, single: UsageBatch) -> int:
-        """One response was metered: what it costs, in micro-credits."""
+        """One response was metered: what it costs, in nano-credits."""
 
-    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
         """So much of it is in the message with this number."""
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit import MICRO, Book, Verdict
+from gateway.credit import Book, Verdict
 from shared.announcements import Applied, Balance
+from shared.rates import NANO_PER_CREDIT
 
 COST_MAX = 100
 ACTIONS = st.lists(
@@ -44,8 +45,8 @@ class Gateway:
         self.busy[session] = False
         self.sent += 1
         self.waiting[self.sent] = cost
-        self.credit.metered(cost * MICRO, is_response=True)
-        self.book.numbered("a", cost * MICRO, self.producer, self.sent, now=0.0)
+        self.credit.metered(cost * NANO_PER_CREDIT, is_response=True)
+        self.book.numbered("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
 
 
 @dataclass

@@ -91,7 +91,7 @@ def announcer(socket: Recorder, stored: Mapping[str, Buckets]) -> Announcer:
     def read(names: Iterable[str]) -> dict[str, Buckets]:
         return {name: stored[name] for name in names if name in stored}
 
-    return Announcer(recorder, epoch=EPOCH, read_balances=read)
+    return Announcer(recorder, epoch=EPOCH, read_balances=read, rates=lambda: "card")
 
 
 def durable(watermarks: Mapping[bytes, int]) -> Decision:
@@ -104,7 +104,7 @@ def charged(account: str, producer: bytes, window: ProducerWindow, left: Buckets
     batch = UsageBatch(account, "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
     return Decision(
         "now",
-        charges=[Charge(producer, window.applied_through, batch, Deduction(1, 0), 0)],
+        charges=[Charge(producer, window.applied_through, batch, Deduction(1, 0), 0, "card")],
         balances={account: left},
         windows={producer: window},
         watermarks={producer: window.applied_through},
@@ -176,7 +176,7 @@ def test_whoever_begins_to_listen_is_told_at_once(announcer: Announcer, socket: 
     announcer.receive()
     assert announcer.wait_s(now=0) == 0
     announcer.announce_changed()
-    assert socket.take_all() == [Balance("a", EPOCH, 1, 10, 5, gateways=1)]
+    assert socket.take_all() == [Balance("a", EPOCH, 1, 10, 5, gateways=1, rates="card")]
     assert announcer.wait_s(now=0) is None
 
 
@@ -212,7 +212,7 @@ def test_a_charge_announces_what_it_left_before_its_watermark(
     announcer.announce(charged("a", P, ProducerWindow(3, [5, 8]), Buckets(9, 5)), now=0)
     announcer.announce(charged("ab", Q, ProducerWindow(1), Buckets(0, 6)), now=0)
     assert socket.take_all() == [
-        Balance("a", EPOCH, 2, 9, 5, applied={P: Applied(3, frozenset({5, 8}))}),
+        Balance("a", EPOCH, 2, 9, 5, rates="card", applied={P: Applied(3, frozenset({5, 8}))}),
         Watermark(P, EPOCH, 3),
         Watermark(Q, EPOCH, 1),  # nobody listens for the other account
     ]
@@ -229,7 +229,7 @@ def test_what_requests_change_is_announced_to_those_who_listen(
     stored["a"] = stored["ab"] = Buckets(100, 0)
     announcer.changed(["a", "ab", "unknown"])
     announcer.announce_changed()
-    assert socket.take_all() == [Balance("ab", EPOCH, 2, 100, 0)]
+    assert socket.take_all() == [Balance("ab", EPOCH, 2, 100, 0, rates="card")]
 
 
 def test_a_storm_of_subscriptions_is_served_in_turns(

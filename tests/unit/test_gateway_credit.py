@@ -1,7 +1,8 @@
 """What an account may still spend, as one gateway sees it."""
 
-from gateway.credit import MICRO, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
+from gateway.credit import OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
+from shared.rates import NANO_PER_CREDIT
 
 P = b"p" * 16
 NEAR = 10
@@ -32,15 +33,15 @@ def announce(
 
 def spend(made: Book, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0) -> None:
     """A response is metered and sent in a message of its own."""
-    credit.metered(credits_spent * MICRO, is_response=True)
-    made.numbered("a", credits_spent * MICRO, P, sequence, now=now)
+    credit.metered(credits_spent * NANO_PER_CREDIT, is_response=True)
+    made.numbered("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
 
 
 def test_what_is_metered_counts_at_once() -> None:
     """The gateway does not wait for accountd to know that nothing is left."""
     _, credit = book(topup=3, tokens=-1)
     assert credit.verdict is Verdict.GO
-    credit.metered(2 * MICRO - 1, is_response=True)
+    credit.metered(2 * NANO_PER_CREDIT - 1, is_response=True)
     assert (credit.left, credit.verdict) == (1, Verdict.GO)
     credit.metered(1, is_response=False)
     assert (credit.left, credit.verdict) == (0, Verdict.EMPTY)
@@ -52,9 +53,9 @@ def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
     for sequence in (1, 2, 3, 4):
         spend(made, credit, 10, sequence)
     announce(made, 80, revision=1, through=1, ahead=frozenset({3}))
-    assert credit.left == 60 * MICRO
+    assert credit.left == 60 * NANO_PER_CREDIT
     announce(made, 60, revision=2, through=4)
-    assert credit.left == 60 * MICRO
+    assert credit.left == 60 * NANO_PER_CREDIT
 
 
 def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
@@ -62,9 +63,9 @@ def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
     made, credit = book()
     spend(made, credit, 10, 1)
     assert made.acknowledged(P, 1) == [credit]
-    assert credit.left == 90 * MICRO
+    assert credit.left == 90 * NANO_PER_CREDIT
     announce(made, 90, revision=9)
-    assert credit.left == 90 * MICRO
+    assert credit.left == 90 * NANO_PER_CREDIT
 
 
 def test_an_older_balance_changes_nothing() -> None:
@@ -73,10 +74,10 @@ def test_an_older_balance_changes_nothing() -> None:
     assert announce(made, 50, revision=5, epoch=7) is credit
     assert announce(made, 70, revision=4, epoch=7) is None
     assert announce(made, 80, revision=99, epoch=6) is None
-    assert credit.left == 50 * MICRO
+    assert credit.left == 50 * NANO_PER_CREDIT
     made.answered(6)  # an accountd whose clock went back, and that answered a question
     assert announce(made, 80, revision=1, epoch=6) is credit
-    assert credit.left == 80 * MICRO
+    assert credit.left == 80 * NANO_PER_CREDIT
 
 
 def test_balances_of_accounts_without_sessions_are_no_news() -> None:
@@ -92,7 +93,7 @@ def test_an_account_is_remembered_while_anything_is_pending() -> None:
     made, credit = book()
     spend(made, credit, 30, 1)
     made.close(credit)
-    assert made.open("a", topup=100, tokens=0).left == 70 * MICRO
+    assert made.open("a", topup=100, tokens=0).left == 70 * NANO_PER_CREDIT
     made.close(credit)
     announce(made, 70, revision=1, through=1)
     assert len(made) == 0
@@ -129,7 +130,7 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     announce(made, 20, revision=1, epoch=2)  # 30 were applied, which nobody announced
     assert credit.verdict is Verdict.HOLD
     made.acknowledged(P, 1)
-    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * MICRO)
+    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
 
 
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:

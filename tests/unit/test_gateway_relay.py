@@ -79,7 +79,7 @@ class Purse:
         """It costs what it used."""
         return single.usage.total_tokens
 
-    def numbered(self, micro: int, producer: bytes, sequence: int) -> None:
+    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
         """Nobody counts."""
 
 
