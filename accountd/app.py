@@ -22,14 +22,18 @@ import zmq
 
 from accountd import database
 from accountd.accounts import Accounts
+from accountd.changes import Changes
 from accountd.config import AccountdConfig
 from accountd.database import Trouble
 from accountd.events import Announcer
+from accountd.grants import Grants
 from accountd.ingest import Decision
 from accountd.ledger import Ledger
+from accountd.low_credit import LowCredit
 from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
+from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
@@ -53,11 +57,19 @@ class Daemon:
     """The poll loop and what it owns."""
 
     def __init__(
-        self, config: AccountdConfig, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+        self,
+        config: AccountdConfig,
+        ledger: Ledger,
+        accounts: Accounts,
+        rpc: Rpc,
+        low_credit: LowCredit,
+        *,
+        epoch: int,
     ) -> None:
         self._ledger = ledger
-        self._accounts = Accounts()
-        self._rpc = Rpc(self._accounts, ledger, quarantine, epoch=epoch)
+        self._accounts = accounts
+        self._rpc = rpc
+        self._low_credit = low_credit
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -115,6 +127,7 @@ class Daemon:
                     lambda: int(self._trouble is not None),
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
+                *self._low_credit.metrics(),
             ]
         )  # fmt: skip
 
@@ -133,8 +146,10 @@ class Daemon:
             self._announcer.repeat(now=time.monotonic())
             self._serve()
             self._answer_reports()
+            self._low_credit.turn(now=time.monotonic())
             self._write_last_used()
         self._drain()
+        self._low_credit.stop()
 
     def close(self) -> None:
         """Free sockets and threads. Nothing is queued any more."""
@@ -260,10 +275,15 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         ledger = Ledger(connection, charge_estimates=config.charge_estimates)
-        quarantine = Quarantine(connection, charge_estimates=config.charge_estimates)
+        changes = Changes()
+        quarantine = Quarantine(connection, changes, charge_estimates=config.charge_estimates)
+        accounts = Accounts(changes, plans=config.plans)
+        grants = Grants(changes, plans=config.plans)
+        low_credit = LowCredit(connection, Sender(config.webhook) if config.webhook else None)
         # Before a socket opens: whatever is announced carries this boot's number.
         epoch = ledger.begin_epoch(now_ns=time.time_ns())
-        daemon = Daemon(config, ledger, quarantine, epoch=epoch)
+        rpc = Rpc(accounts, grants, ledger, quarantine, epoch=epoch)
+        daemon = Daemon(config, ledger, accounts, rpc, low_credit, epoch=epoch)
         _stop_on_signal(daemon)
         ops = _open_ops(config, daemon)
         print(  # noqa: T201 - for scripts

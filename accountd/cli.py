@@ -6,6 +6,7 @@ import click
 
 from accountd import app, database
 from accountd.config import load, load_database
+from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
 
@@ -44,6 +45,16 @@ def cli() -> None:
     "--charge-estimates",
     default="no",
     help="yes: usage that a provider never reported is charged by its estimate; no: recorded only.",
+)
+@setting(
+    "ACCOUNTD_PLANS",
+    default=DEFAULT_PLANS,
+    help="The plans and the tokens that each one gives: NAME=TOKENS,NAME=TOKENS.",
+)
+@setting(
+    "ACCOUNTD_WEBHOOK_URL",
+    help="Where low-credit warnings are sent, https://HOST/PATH. Its secret:"
+    " ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET.",
 )
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")

@@ -16,6 +16,7 @@ import structlog
 from accountd import audit, models, queries, rejected
 from accountd.accounts import Accounts
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
+from accountd.grants import Grants
 from accountd.ledger import Ledger
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
@@ -38,6 +39,7 @@ _PASSING: Final = {
     Trouble.LOCKED: ("busy", "another program has locked the database; close it"),
 }
 
+_TOO_LARGE: Final = "the answer is too large; use --limit, or --since and --until"
 REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
@@ -51,7 +53,13 @@ class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
     def __init__(
-        self, accounts: Accounts, ledger: Ledger, quarantine: Quarantine, *, epoch: int
+        self,
+        accounts: Accounts,
+        grants: Grants,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        *,
+        epoch: int,
     ) -> None:
         self._ledger = ledger
         self._epoch = epoch
@@ -60,7 +68,10 @@ class Rpc:
             "sync": self._sync,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
-            "account.topup": accounts.topup,
+            "account.topup": grants.topup,
+            "account.renew": grants.renew,
+            "account.adjust": grants.adjust,
+            "account.mark": accounts.set_mark,
             "account.enable": accounts.enable,
             "account.disable": accounts.disable,
             "key.create": accounts.create_key,
@@ -170,5 +181,5 @@ def _answer(answer: Answer, request: Request) -> bytes:
         log.exception("request failed", method=request.method)
         return encode_reply(Reply(error=("internal", f"accountd failed: {type(exc).__name__}")))
     if len(encoded) > REPLY_BYTES_MAX:
-        return encode_reply(Reply(error=("too_large", "the answer is too large; use --limit")))
+        return encode_reply(Reply(error=("too_large", _TOO_LARGE)))
     return encoded
