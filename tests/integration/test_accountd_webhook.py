@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
 
+from accountd.webhook import TRY_FOR_S, Message, Outcome, Sender, Target
 from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
@@ -30,6 +32,7 @@ class Receiver:
 
     status: int = 200
     is_hanging: bool = False
+    refused: str = ""
     url: str = ""
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     freed: threading.Event = field(default_factory=threading.Event)
@@ -65,7 +68,8 @@ def receiving() -> Iterator[Receiver]:
             if receiver.is_hanging:
                 receiver.freed.wait(30)
                 return
-            self.send_response(receiver.status)
+            is_refused = headers["webhook-id"] == receiver.refused
+            self.send_response(400 if is_refused else receiver.status)
             if receiver.status == 302:
                 self.send_header("location", "/elsewhere")
             self.send_header("content-length", "0")
@@ -259,3 +263,34 @@ def test_without_a_webhook_a_crossing_is_logged_and_counted(receiver: Receiver) 
         cluster.start_accountd()
         eventually(lambda: receiver.totals() == [0])
         assert metrics(cluster)["rts_accountd_low_credit_total"] == 0
+
+
+def sending(receiver: Receiver) -> Sender:
+    """A sender of its own."""
+    return Sender(Target(urlsplit(receiver.url), SECRET))
+
+
+def test_a_message_is_given_up_when_its_time_is_over(receiver: Receiver) -> None:
+    """Tried once more, and then no more."""
+    receiver.status = 500
+    sender = sending(receiver)
+    sender.put([Message(7, "msg_old", time.time() - TRY_FOR_S, b"{}")])
+    assert eventually(sender.settled) == [(7, Outcome.GIVEN_UP)]
+    sender.forget(1)
+    sender.close()
+    assert sender.settled() == []
+    assert len(receiver.requests) == 1
+
+
+def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> None:
+    """The next one is tried meanwhile."""
+    receiver.refused = "msg_bad"
+    sender = sending(receiver)
+    sender.put(
+        Message(n, name, time.time(), b"{}") for n, name in ((1, "msg_bad"), (2, "msg_good"))
+    )
+    assert eventually(sender.settled) == [(2, Outcome.SENT)]
+    receiver.refused = ""
+    eventually(lambda: sender.settled() == [(2, Outcome.SENT), (1, Outcome.SENT)])
+    sender.close()
+    assert [name for name, _ in receiver.verified()][:2] == ["msg_bad", "msg_good"]

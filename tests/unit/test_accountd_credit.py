@@ -1,11 +1,14 @@
 """The rules of credit as tables: renewals, crossings, plans, and the form of a webhook."""
 
+from pathlib import Path
+
 import pytest
 
-from accountd.grants import renewed_tokens
+from accountd import database
+from accountd.grants import Grants, renewed_tokens
 from accountd.ingest import Balance, Crossing, crossing
 from accountd.plans import DEFAULT_PLANS, parse_plans
-from accountd.requests import AMOUNT_MAX
+from accountd.requests import AMOUNT_MAX, Params, RequestError
 from accountd.terms import Debt
 from accountd.webhook import (
     RETRY_S_MAX,
@@ -131,3 +134,19 @@ def test_waits_double_up_to_a_bound_and_are_spread() -> None:
     assert longest[-1] == RETRY_S_MAX
     assert backoff_s(40, jitter=0.0) == RETRY_S_MAX / 2
     assert backoff_s(10**9, jitter=0.5) == RETRY_S_MAX * 0.75
+
+
+def test_topups_from_before_are_compared_too(tmp_path: Path) -> None:
+    """The migration says of every earlier top-up what was asked."""
+    with database.open_for_migrating(tmp_path / "a.db", "ab" * 32) as opened:
+        opened.runner.up("0005_digests")
+        opened.database.execute_sql("INSERT INTO accounts (id, email) VALUES ('a', 'a')")
+        opened.database.execute_sql(
+            "INSERT INTO credit_grants (id, account_id, kind, topup_delta, token_delta, created_at)"
+            " VALUES ('order', 'a', 'topup', 500, 0, '2026-01-01T00:00:00.000Z')"
+        )
+        opened.runner.up()
+        again = {"account_id": "a", "grant_id": "order", "amount": 500}
+        assert Grants().topup(Params(again))["applied"] is False
+        with pytest.raises(RequestError, match="grant 'order' exists"):
+            Grants().topup(Params({**again, "amount": 501}))
