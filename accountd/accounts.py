@@ -1,23 +1,23 @@
-"""Accounts, grants and keys: what requests may change. Runs on the daemon's one writing thread.
+"""Accounts and keys: what requests may change. Runs on the daemon's one writing thread.
 
-Every change of a balance here is a row of ``credit_grants``, written in the same transaction.
+Balances are changed by ``grants``; an account begins with its opening grant, written here.
 """
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from peewee import IntegrityError
 
 from accountd import models
+from accountd.changes import Changes
 from accountd.models import Account, ApiKey, CreditGrant, Status
+from accountd.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
 from accountd.requests import AMOUNT_MAX, Params, RequestError, is_past, now_iso
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24
-TOKENS_BY_PLAN: Final[Mapping[str, int]] = {"Free": 1_000, "Pro": 50_000, "Enterprise": 500_000}
 BALANCE_MAX: Final = 2**62  # far from the 64-bit edge, so that sums of two balances fit
 
 Json = dict[str, Any]
@@ -31,6 +31,7 @@ def account_json(account: Account) -> Json:
         "plan_name": account.plan_name,
         "token_remaining": account.token_remaining,
         "topup_remaining": account.topup_remaining,
+        "low_credit_mark": account.low_credit_mark,
         "status": "active" if account.status == Status.ACTIVE else "disabled",
         "created_at": account.created_at,
         "updated_at": account.updated_at,
@@ -64,8 +65,18 @@ def find_account(account_id: str) -> Account:
 class Accounts:
     """The requests that change accounts and keys, and ``authorize``."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, changes: Changes | None = None, *, plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN
+    ) -> None:
+        self._changes = changes or Changes()
+        self._plans = plans
         self._last_used: dict[str, str] = {}
+
+    def take_changed(self) -> list[str]:
+        """Ids of the accounts whose balance, plan or status requests have changed since the last
+        call, each once; everything is committed.
+        """
+        return self._changes.take()
 
     def authorize(self, params: Params) -> Json:
         """May the owner of this key open a session?"""
@@ -105,11 +116,7 @@ class Accounts:
         tokens = params.optional_integer("tokens", -AMOUNT_MAX, AMOUNT_MAX)
         topup = params.optional_integer("topup", 0, AMOUNT_MAX) or 0
         if tokens is None:
-            tokens = TOKENS_BY_PLAN.get(plan)
-        if tokens is None:
-            known = ", ".join(TOKENS_BY_PLAN)
-            message = f"plan_name: found {plan!r}, expected {known}, or give the tokens yourself"
-            raise RequestError("bad_request", message)
+            tokens = tokens_of(plan, self._plans, otherwise="give the tokens yourself")
         account_id = params.optional_text("id") or f"acct_{secrets.token_hex(8)}"
         if account_id.startswith("-"):  # accountctl could never name it
             raise RequestError("bad_request", f"id: found {account_id!r}, expected no leading -")
@@ -127,37 +134,17 @@ class Accounts:
         except IntegrityError:
             message = f"an account with the id {account_id!r} or the email {email!r} exists"
             raise RequestError("already_exists", message) from None
+        self._changes.note(account_id)
         return account_json(account)
 
-    def topup(self, params: Params) -> Json:
-        """Add top-up credits, once per grant id."""
-        account = find_account(params.text("account_id"))
-        amount = params.integer("amount", 1, AMOUNT_MAX)
-        grant_id = params.optional_text("grant_id") or f"topup-{secrets.token_hex(8)}"
-        with models.database.atomic("IMMEDIATE"):
-            known = CreditGrant.get_or_none(CreditGrant.id == grant_id)
-            if known is None:
-                self._grant_topup(account, amount, grant_id)
-            elif (known.kind, known.account_id, known.topup_delta) != ("topup", account.id, amount):
-                message = (
-                    f"grant {grant_id!r} exists: {known.kind} of {known.topup_delta} for account"
-                    f" {known.account_id!r}; use another --id"
-                )
-                raise RequestError("conflict", message)
-        shown = account_json(find_account(account.id))
-        return {**shown, "grant_id": grant_id, "amount": amount, "applied": known is None}
+    def set_mark(self, params: Params) -> Json:
+        """Set the low-credit mark, in tokens of both buckets together; none when it is absent.
 
-    def _grant_topup(self, account: Account, amount: int, grant_id: str) -> None:
-        now = now_iso()
-        if account.topup_remaining + amount > BALANCE_MAX:
-            raise RequestError("bad_request", f"amount: the balance would pass {BALANCE_MAX}")
-        CreditGrant.create(
-            id=grant_id, account_id=account.id, kind="topup", topup_delta=amount, token_delta=0,
-            created_at=now,
-        )  # fmt: skip
-        Account.update(topup_remaining=Account.topup_remaining + amount, updated_at=now).where(
-            Account.id == account.id
-        ).execute()
+        Setting it is no crossing: an account that is below it already is warned of the next one.
+        """
+        account = find_account(params.text("account_id"))
+        mark = params.optional_integer("mark", 0, AMOUNT_MAX)
+        return self._update(account.id, low_credit_mark=mark)
 
     def enable(self, params: Params) -> Json:
         """Let the account open sessions again."""
@@ -169,10 +156,13 @@ class Accounts:
 
     def _set_status(self, params: Params, status: Status) -> Json:
         account = find_account(params.text("account_id"))
-        Account.update(status=int(status), updated_at=now_iso()).where(
-            Account.id == account.id
-        ).execute()
-        return account_json(find_account(account.id))
+        shown = self._update(account.id, status=int(status))
+        self._changes.note(account.id)
+        return shown
+
+    def _update(self, account_id: str, **columns: Any) -> Json:
+        Account.update(updated_at=now_iso(), **columns).where(Account.id == account_id).execute()
+        return account_json(find_account(account_id))
 
     def create_key(self, params: Params) -> Json:
         """A new key; the answer is the only place where it is ever shown."""

@@ -7,22 +7,18 @@ from typing import Any, NoReturn
 
 import click
 
+from accountd import statement_text
 from accountd.client import call
 from accountd.tables import details, table
+from accountd.terms import By, Debt
 from shared import config
 from shared.config import Checker, setting
-from shared.errors import ExitCode
-from shared.wire import Kind
+from shared.errors import ExitCode, RefusedError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 
 ACCOUNT_COLUMNS = ("id", "email", "plan_name", "token_remaining", "topup_remaining", "status")
 KEY_COLUMNS = ("key_indicator", "label", "created_at", "expires_at", "last_used_at", "revoked_at")
-USAGE_COLUMNS = (
-    "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",
-    "output_tokens", "total_tokens", "topup_deducted", "token_deducted",
-)  # fmt: skip
-
 REJECTED_COLUMNS = (
     "id", "received_at", "reason", "account_id", "session_id", "retried_at", "usage_id",
     "dismissed_reason", "detail",
@@ -30,6 +26,23 @@ REJECTED_COLUMNS = (
 INCOMPLETE_COLUMNS = ("producer", "applied_through", "ended_at", "missing_total", "missing")
 DISMISSED_COLUMNS = ("id", "detail")
 RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
+
+
+class Mark(click.ParamType[int | None]):
+    """A number of credits, or none."""
+
+    name = "mark"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Read ``none`` as None, anything else as an integer."""
+        if value == "none":
+            return None
+        return click.INT.convert(value, param, ctx)
+
+
+MARK = Mark()
 
 
 @click.group()
@@ -95,6 +108,45 @@ def topup(endpoint: str, /, as_json: bool, **params: Any) -> None:
     _show(call(endpoint, "account.topup", params), as_json, details)
 
 
+@account.command("renew")
+@click.argument("account_id", metavar="ID")
+@click.option("--plan", "plan_name", help="Change to this plan, too.")
+@click.option(
+    "--debt", type=click.Choice([str(debt) for debt in Debt]), default=str(Debt.KEEP),
+    show_default=True, help="A negative balance: carry it into the new period, or not.",
+)  # fmt: skip
+@click.option("--id", "grant_id", help="Names the grant: repeated with one id it counts once.")
+@_JSON
+@click.pass_obj
+def renew(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Begin a new period: set the subscription tokens to the plan's. Unspent ones are gone."""
+    _show(call(endpoint, "account.renew", params), as_json, details)
+
+
+@account.command("adjust")
+@click.argument("account_id", metavar="ID")
+@click.option("--topup", type=int, help="Add so many top-up credits; negative: take.")
+@click.option("--tokens", type=int, help="Add so many subscription tokens; negative: take.")
+@click.option("--reason", required=True, help="Why; kept with the grant.")
+@click.option("--id", "grant_id", help="Names the grant: repeated with one id it counts once.")
+@_JSON
+@click.pass_obj
+def adjust(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Correct a balance."""
+    _show(call(endpoint, "account.adjust", params), as_json, details)
+
+
+@account.command("mark")
+@click.argument("account_id", metavar="ID")
+@click.argument("mark", metavar="N|none", type=MARK)
+@_JSON
+@click.pass_obj
+def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> None:
+    """Warn when the credits of both buckets together fall to N; none: never."""
+    params = {"account_id": account_id, "mark": mark}
+    _show(call(endpoint, "account.mark", params), as_json, details)
+
+
 @account.command("enable")
 @click.argument("account_id", metavar="ID")
 @_JSON
@@ -152,13 +204,26 @@ def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bo
 
 @cli.command()
 @click.argument("account_id", metavar="ACCOUNT")
+@click.option(
+    "--by", type=click.Choice([str(by) for by in By]), help="A statement: groups in place of rows."
+)
+@click.option("--since", help="ISO date or time, included; UTC without a zone.")
+@click.option("--until", help="ISO date or time, not included; UTC without a zone.")
 @click.option("--limit", type=int, help="At most so many rows (1 to 1000); totals cover all.")
+@click.option("--csv", "as_csv", is_flag=True, help="The rows or groups as CSV.")
 @_JSON
 @click.pass_obj
-def usage(endpoint: str, /, as_json: bool, **params: Any) -> None:
-    """Show what an account has used and what it was charged, newest first."""
+def usage(endpoint: str, /, as_json: bool, as_csv: bool, **params: Any) -> None:
+    """Show what an account has used and what it was charged, newest first; or its statement."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
     found = call(endpoint, "usage", params)
-    _show(found, as_json, _usage_text)
+    if as_csv:
+        click.echo(statement_text.as_csv(found), nl=False)
+    else:
+        _show(found, as_json, statement_text.as_text)
+    if not found["adds_up"]:
+        raise RefusedError("the statement does not add up", hint="run: accountctl audit")
 
 
 @cli.command()
@@ -248,18 +313,6 @@ def _show_settled(
         for result in left:
             click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
     sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)
-
-
-def _usage_text(found: Mapping[str, Any]) -> str:
-    """The kind is shown when it is not a response, its column when there is such a row."""
-    total = {"created_at": "total charged", "kind": "", **found["totals"]}
-    rows = [r | {"kind": "" if r["kind"] == Kind.RESPONSE else r["kind"]} for r in found["rows"]]
-    columns = [c for c in USAGE_COLUMNS if c != "kind" or any(row["kind"] for row in rows)]
-    text = table([*rows, total], columns)
-    estimates = found["estimates"]
-    if not estimates["rows"]:
-        return text
-    return f"{text}\nestimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens"
 
 
 def _rejected_text(found: Mapping[str, Any]) -> str:

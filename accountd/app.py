@@ -22,15 +22,20 @@ import zmq
 
 from accountd import database
 from accountd.accounts import Accounts
+from accountd.changes import Changes
 from accountd.config import AccountdConfig
 from accountd.database import Trouble
 from accountd.events import Announcer
+from accountd.grants import Grants
 from accountd.ingest import Decision
 from accountd.ledger import Ledger
+from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
+from accountd.services import Services
+from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
@@ -53,18 +58,11 @@ LAST_USED_S: Final = 5.0
 class Daemon:
     """The poll loop and what it owns."""
 
-    def __init__(
-        self,
-        config: AccountdConfig,
-        ledger: Ledger,
-        quarantine: Quarantine,
-        pricing: Pricing,
-        *,
-        epoch: int,
-    ) -> None:
-        self._ledger = ledger
-        self._pricing = pricing
-        self._accounts = Accounts()
+    def __init__(self, config: AccountdConfig, services: Services, *, epoch: int) -> None:
+        self._ledger = services.ledger
+        self._accounts = services.accounts
+        self._pricing = services.pricing
+        self._low_credit = services.low_credit
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -72,10 +70,10 @@ class Daemon:
         self._announcer = Announcer(
             self._events,
             epoch=epoch,
-            read_balances=ledger.balances,
-            rates=lambda: pricing.rates.version,
+            read_balances=services.ledger.balances,
+            rates=lambda: services.pricing.rates.version,
         )
-        self._rpc = Rpc(self._accounts, ledger, quarantine, pricing, self._announcer, epoch=epoch)
+        self._rpc = Rpc(services, self._announcer, epoch=epoch)
         self._group: list[list[bytes]] = []
         self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
@@ -134,6 +132,7 @@ class Daemon:
                     lambda: self._announcer.accounts,
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
+                *self._low_credit.metrics(),
             ]
         )  # fmt: skip
 
@@ -153,10 +152,13 @@ class Daemon:
             self._announcer.repeat(now=time.monotonic())
             self._serve()
             self._answer_reports()
+            self._low_credit.turn(now=time.monotonic())
             self._announcer.receive()
+            self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
             self._write_last_used()
         self._drain()
+        self._low_credit.stop()
 
     def close(self) -> None:
         """Free sockets and threads. Nothing is queued any more."""
@@ -287,11 +289,18 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         pricing = Pricing(config.rate_card, config.rates)
-        ledger = Ledger(connection, pricing, charge_estimates=config.charge_estimates)
-        quarantine = Quarantine(connection, pricing, charge_estimates=config.charge_estimates)
+        changes, estimates = Changes(), config.charge_estimates
+        services = Services(
+            ledger=Ledger(connection, pricing, charge_estimates=estimates),
+            accounts=Accounts(changes, plans=config.plans),
+            grants=Grants(changes, plans=config.plans),
+            quarantine=Quarantine(connection, pricing, changes, charge_estimates=estimates),
+            pricing=pricing,
+            low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
+        )
         # Before a socket opens: whatever is announced carries this boot's number.
-        epoch = ledger.begin_epoch(now_ns=time.time_ns())
-        daemon = Daemon(config, ledger, quarantine, pricing, epoch=epoch)
+        epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
+        daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)
         log.info("rate card", version=config.rates.version, entries=len(config.rates.entries))

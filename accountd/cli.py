@@ -6,6 +6,7 @@ import click
 
 from accountd import app, database
 from accountd.config import load, load_database
+from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
 
@@ -48,6 +49,16 @@ def cli() -> None:
 @setting(
     "ACCOUNTD_RATE_CARD",
     help="What usage costs, a TOML file; SIGHUP reads it anew. Absent: one credit for each token.",
+)
+@setting(
+    "ACCOUNTD_PLANS",
+    default=DEFAULT_PLANS,
+    help="The plans and the tokens that each one gives: NAME=TOKENS,NAME=TOKENS.",
+)
+@setting(
+    "ACCOUNTD_WEBHOOK_URL",
+    help="Where low-credit warnings are sent, https://HOST/PATH. Its secret:"
+    " ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET.",
 )
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")

@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from accountd.plans import TokensByPlan, parse_plans
 from accountd.pricing import read_rate_card
+from accountd.webhook import Target, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker
 from shared.rates import DEFAULT_RATES, Rates
+
+_HOW_TO_SIGN: Final = (
+    "set ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET, e.g. to"
+    ' "whsec_$(openssl rand -base64 32)"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class AccountdConfig:
     charge_estimates: bool
     rate_card: Path | None
     rates: Rates  # what the rate card says at the start
+    plans: TokensByPlan
+    webhook: Target | None
     ops_listen: Address | None
     log_level: str
     log_as_json: bool
@@ -47,6 +57,8 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         ),
         rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
+        plans=checker.value("ACCOUNTD_PLANS", parse_plans),
+        webhook=_webhook(checker),
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
@@ -65,6 +77,20 @@ def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
 
 def _rates(text: str) -> Rates:
     return read_rate_card(Path(text))
+
+
+def _webhook(checker: Checker) -> Target | None:
+    url = checker.optional("ACCOUNTD_WEBHOOK_URL", parse_url)
+    if url is None:
+        return None
+    text = checker.secret("ACCOUNTD_WEBHOOK_SECRET", advice=_HOW_TO_SIGN)
+    if not text:
+        return None  # finish() raises
+    try:
+        return Target(url, parse_secret(text))
+    except ValueError as exc:
+        checker.problem(f"ACCOUNTD_WEBHOOK_SECRET: {exc}; {_HOW_TO_SIGN}")
+        return None
 
 
 def _database(checker: Checker) -> DatabaseConfig:

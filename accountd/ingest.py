@@ -168,10 +168,24 @@ class RecentDigests:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The two buckets of an account, in credits."""
+    """The two buckets of an account, in credits, and its low-credit mark where it has one."""
 
     topup: int
     tokens: int
+    mark: int | None = None
+
+    @property
+    def total(self) -> int:
+        """What is left in both buckets."""
+        return self.topup + self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An account fell from above its low-credit mark to it or below; ``left`` is what it has."""
+
+    account_id: str
+    left: Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +267,16 @@ class QuarantineState(State, Protocol):
 class Decision:
     """What to write about a group of messages, and what to report.
 
-    Written in one transaction: ``charges``, ``rejections``, and the changed ``balances`` and
-    ``windows``. After its COMMIT ``digests`` are remembered and ``watermarks`` announced: those of
-    all producers in the group, of one that sent only duplicates too.
+    Written in one transaction: ``charges``, ``rejections``, ``crossings``, and the changed
+    ``balances`` and ``windows``. After its COMMIT ``digests`` are remembered and ``watermarks``
+    announced: those of all producers in the group, of one that sent only duplicates too.
     """
 
     now: str
     charges: list[Charge] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     balances: dict[str, Balance] = field(default_factory=dict)
+    crossings: list[Crossing] = field(default_factory=list)
     windows: dict[bytes, ProducerWindow] = field(default_factory=dict)
     digests: dict[DigestKey, int] = field(default_factory=dict)
     watermarks: dict[bytes, int] = field(default_factory=dict)
@@ -361,8 +376,19 @@ def settle(
     if balance.tokens - deduction.tokens < BALANCE_MIN:
         detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
         return Refusal(RejectReason.OUT_OF_RANGE, detail)
-    left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens)
+    left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens, balance.mark)
     return deduction, left
+
+
+def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:
+    """Whether an account that had ``before`` in both buckets fell to its mark with what is left.
+
+    Every charge and grant asks this, so a crossing is noticed once: below its mark an account has
+    nothing to cross until something lifts it above.
+    """
+    if left.mark is not None and before > left.mark >= left.total:
+        return Crossing(account_id, left)
+    return None
 
 
 def digest_of(payload: bytes) -> int:
@@ -523,8 +549,12 @@ def _charge_all(
             _reject(envelope, settled.reason, settled.detail, decision)
             continue
         deduction, left = settled
-        if left != balances[account]:
+        before = balances[account]
+        if left != before:
             balances[account] = decision.balances[account] = left
+            crossed = crossing(account, before=before.total, left=left)
+            if crossed is not None:
+                decision.crossings.append(crossed)
         digest = decision.digests[envelope.producer, envelope.sequence]
         decision.charges.append(
             Charge(envelope.producer, envelope.sequence, batch, deduction, digest, rates.version)

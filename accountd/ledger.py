@@ -15,6 +15,7 @@ from typing import Any, Final
 from accountd.ingest import (
     Balance,
     Charge,
+    Crossing,
     Decision,
     DigestKey,
     ProducerWindow,
@@ -22,7 +23,7 @@ from accountd.ingest import (
     Rejection,
     decide,
 )
-from accountd.models import RejectedUsage, UsageMetric, insert_sql, iso_of_ms
+from accountd.models import LowCreditWarning, RejectedUsage, UsageMetric, insert_sql, iso_of_ms
 from accountd.pricing import Pricing
 from shared.wire import USAGE_FIELDS, Kind, RejectReason
 
@@ -30,6 +31,7 @@ _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans 
 
 _INSERT_USAGE, _ = insert_sql(UsageMetric, ignored=("id", "credits"))
 _INSERT_REJECTED, _ = insert_sql(RejectedUsage)
+_INSERT_WARNING, _ = insert_sql(LowCreditWarning)
 _UPSERT_PRODUCER: Final = """
     INSERT INTO producers (producer, applied_through, ended_at, first_seen_at, last_seen_at)
     VALUES (?1, ?2, ?3, ?4, ?4)
@@ -50,6 +52,7 @@ _CHARGED_RESPONSES: Final = """
       AND NOT (kind = ? AND topup_deducted = 0 AND token_deducted = 0)
 """
 _EPOCH_STEP_MAX: Final = 1_000_000
+_MESSAGE_ID_BYTES: Final = 16  # random: a number would come again after a restored backup
 
 
 class Ledger:
@@ -158,11 +161,11 @@ class Stored:
             some = wanted[start : start + _PARAMETERS_MAX]
             marks = ",".join("?" * len(some))
             rows = self._connection.execute(
-                "SELECT id, topup_remaining, token_remaining FROM accounts"  # noqa: S608
+                "SELECT id, topup_remaining, token_remaining, low_credit_mark FROM accounts"  # noqa: S608
                 f" WHERE id IN ({marks})",
                 some,
             )
-            found.update({account: Balance(topup, tokens) for account, topup, tokens in rows})
+            found.update({account: Balance(*balance) for account, *balance in rows})
         return found
 
     def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
@@ -208,6 +211,7 @@ def write(connection: Any, decision: Decision) -> None:
     connection.executemany(_INSERT_USAGE, [_usage_row(charge) for charge in decision.charges])
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     write_balances(connection, decision.balances, now=decision.now)
+    write_crossings(connection, decision.crossings, now=decision.now)
     for producer, window in decision.windows.items():
         _write_window(connection, producer, window, now=decision.now)
 
@@ -225,6 +229,11 @@ def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str
         _UPDATE_BALANCE,
         [(left.topup, left.tokens, now, account) for account, left in balances.items()],
     )
+
+
+def write_crossings(connection: Any, crossings: Iterable[Crossing], *, now: str) -> None:
+    """Keep what is to be told, inside the transaction of what caused it."""
+    connection.executemany(_INSERT_WARNING, [_warning_row(c, now) for c in crossings])
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -250,6 +259,19 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "digest": charge.digest,
         "rate_card": charge.rate_card,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
+    }
+
+
+def _warning_row(crossing: Crossing, now: str) -> dict[str, Any]:
+    return {
+        "message_id": f"msg_{secrets.token_hex(_MESSAGE_ID_BYTES)}",
+        "account_id": crossing.account_id,
+        "low_credit_mark": crossing.left.mark,
+        "topup_remaining": crossing.left.topup,
+        "token_remaining": crossing.left.tokens,
+        "created_at": now,
+        "outcome": None,
+        "settled_at": None,
     }
 
 

@@ -41,6 +41,7 @@ class Account(Table):
     token_remaining = IntegerField(default=1000)
     topup_remaining = IntegerField(default=0)
     status = IntegerField(default=Status.ACTIVE)
+    low_credit_mark = IntegerField(null=True)
     created_at = TextField()
     updated_at = TextField()
 
@@ -112,10 +113,28 @@ class CreditGrant(Table):
     topup_delta = IntegerField()
     token_delta = IntegerField()
     reason = TextField(default="")
+    asked = TextField(default="")
     created_at = TextField()
 
     class Meta:
         table_name = "credit_grants"
+
+
+class LowCreditWarning(Table):
+    """An account fell to its low-credit mark; the webhook has yet to tell it until ``outcome``."""
+
+    id = AutoField()
+    message_id = TextField()
+    account_id = TextField()
+    low_credit_mark = IntegerField()
+    topup_remaining = IntegerField()
+    token_remaining = IntegerField()
+    created_at = TextField()
+    outcome = TextField(null=True)
+    settled_at = TextField(null=True)
+
+    class Meta:
+        table_name = "low_credit_warnings"
 
 
 class Producer(Table):

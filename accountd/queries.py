@@ -8,12 +8,17 @@ from typing import Any, Final
 
 from peewee import Case, fn
 
+from accountd import models, statements
 from accountd.accounts import Json, account_json, find_account, key_json
 from accountd.models import Account, ApiKey, UsageMetric
-from accountd.requests import Params
+from accountd.requests import Params, RequestError
+from accountd.statements import Period, period_of
+from accountd.terms import By
 from shared.wire import USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000
+
+_IS_ESTIMATE: Final = UsageMetric.kind == Kind.ESTIMATE
 
 
 def show_account(params: Params) -> Json:
@@ -41,18 +46,36 @@ def list_keys(params: Params) -> Json:
 
 
 def usage(params: Params) -> Json:
-    """The rows of an account, newest first, and totals over *all* that were charged.
+    """What an account used in a period: its statement, and all that was charged, summed.
 
-    An estimate that was not charged is a row, but no part of the totals. The totals count the
-    responses, not what else there are rows for.
+    With ``by`` the charges come in groups, else as rows, newest first. An estimate that was not
+    charged is a row, but no part of the sums. They count the responses, not what else there is.
     """
-    account = find_account(params.text("account_id"))
-    limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
-    mine = UsageMetric.account_id == account.id
+    by, limit = params.optional_choice("by", By), params.optional_integer("limit", 1, ROWS_MAX)
+    if by is not None and limit is not None:
+        raise RequestError("bad_request", "limit: it goes with rows; groups are complete")
+    period = period_of(params)
+    with models.database.atomic():  # one snapshot for all the questions
+        account = find_account(params.text("account_id"))
+        return {
+            "account_id": account.id,
+            **statements.balances(account, period),
+            **(_rows(account, period, limit or ROWS_MAX) if by is None else {}),
+            **(_groups(account, period, by) if by is not None else {}),
+            "estimates": _estimates(account, period),
+        }
+
+
+def _groups(account: Account, period: Period, by: By) -> Json:
+    found = statements.groups(account, by, period)
+    return {"by": str(by), "groups": found, "totals": statements.total_of(found)}
+
+
+def _rows(account: Account, period: Period, limit: int) -> Json:
+    mine = _of(account, period)
     rows = UsageMetric.select().where(mine).order_by(UsageMetric.id.desc()).limit(limit)
-    is_estimate = UsageMetric.kind == Kind.ESTIMATE
     takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
-    charged = UsageMetric.select().where(mine & ~(is_estimate & takes_nothing))
+    charged = UsageMetric.select().where(mine & ~(_IS_ESTIMATE & takes_nothing))
     summed = ("topup_deducted", "token_deducted", "credits", *USAGE_FIELDS)
     is_response = UsageMetric.kind.in_((Kind.RESPONSE, Kind.ESTIMATE))
     totals: Any = (
@@ -63,20 +86,29 @@ def usage(params: Params) -> Json:
         .tuples()
         .get()
     )
+    named = {name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)}
+    return {
+        "rows": [_usage_json(row) for row in rows],
+        "totals": statements.with_credits(named),
+    }
+
+
+def _estimates(account: Account, period: Period) -> Json:
     estimated: Any = (
         UsageMetric.select(fn.COUNT(), fn.SUM(UsageMetric.total_tokens))
-        .where(mine & is_estimate)
+        .where(_of(account, period) & _IS_ESTIMATE)
         .tuples()
         .get()
     )
-    return {
-        "account_id": account.id,
-        "rows": [_usage_json(row) for row in rows],
-        "totals": {
-            name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)
-        },
-        "estimates": {"rows": estimated[0], "total_tokens": estimated[1] or 0},
-    }
+    return {"rows": estimated[0], "total_tokens": estimated[1] or 0}
+
+
+def _of(account: Account, period: Period) -> Any:
+    return (
+        (UsageMetric.account_id == account.id)
+        & (UsageMetric.created_at >= period.low)
+        & (UsageMetric.created_at < period.high)
+    )
 
 
 def _usage_json(row: UsageMetric) -> Json:

@@ -10,8 +10,17 @@ from typing import Any, Final
 import msgpack
 
 from accountd.accounts import Json
-from accountd.ingest import AlreadyCharged, Charge, Refusal, Rejection, decide_retry
-from accountd.ledger import Stored, insert_usage, transaction, write_balances
+from accountd.changes import Changes
+from accountd.ingest import (
+    AlreadyCharged,
+    Balance,
+    Charge,
+    Refusal,
+    Rejection,
+    crossing,
+    decide_retry,
+)
+from accountd.ledger import Stored, insert_usage, transaction, write_balances, write_crossings
 from accountd.models import RejectedUsage
 from accountd.pricing import Pricing
 from accountd.requests import Params, RequestError, now_iso
@@ -61,10 +70,16 @@ class Quarantine:
     """Settles what could not be applied when it came. ``connection`` is the writer's."""
 
     def __init__(
-        self, connection: Any, pricing: Pricing, *, charge_estimates: bool = False
+        self,
+        connection: Any,
+        pricing: Pricing,
+        changes: Changes | None = None,
+        *,
+        charge_estimates: bool = False,
     ) -> None:
         self._connection = connection
         self._pricing = pricing
+        self._changes = changes or Changes()
         self._charge_estimates = charge_estimates
 
     def retry(self, params: Params) -> Json:
@@ -76,6 +91,9 @@ class Quarantine:
         ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
         with transaction(self._connection):
             results = [self._retry(row_id, now_iso()) for row_id in ids]
+        for result in results:
+            if result["outcome"] == "charged":
+                self._changes.note(result["account_id"])
         return {"ok": all(r["outcome"] == "charged" for r in results), "results": results}
 
     def dismiss(self, params: Params) -> Json:
@@ -125,18 +143,22 @@ class Quarantine:
             return _left(row_id, str(decided.reason), decided.detail)
         return self._charge(row_id, *decided, now=now)
 
-    def _charge(self, row_id: int, charge: Charge, left: Any, *, now: str) -> Json:
+    def _charge(self, row_id: int, charge: Charge, left: Balance, *, now: str) -> Json:
         usage_id = insert_usage(self._connection, charge)
-        write_balances(self._connection, {charge.batch.account_id: left}, now=now)
+        account, deduction = charge.batch.account_id, charge.deduction
+        write_balances(self._connection, {account: left}, now=now)
+        before = left.total + deduction.topup + deduction.tokens
+        crossed = crossing(account, before=before, left=left)
+        write_crossings(self._connection, [crossed] if crossed else [], now=now)
         self._connection.execute(_MARK, (now, usage_id, row_id))
         return {
             "id": row_id,
             "outcome": "charged",
             "detail": "",
             "usage_id": usage_id,
-            "account_id": charge.batch.account_id,
-            "topup_deducted": charge.deduction.topup,
-            "token_deducted": charge.deduction.tokens,
+            "account_id": account,
+            "topup_deducted": deduction.topup,
+            "token_deducted": deduction.tokens,
         }
 
 

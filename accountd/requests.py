@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 from accountd.models import iso, parse_time
 
 TEXT_CHARS_MAX: Final = 256
 AMOUNT_MAX: Final = 2**53  # what JSON numbers carry exactly everywhere
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class RequestError(Exception):
@@ -80,6 +84,15 @@ class Params:
         if not isinstance(value, bool):
             raise self._bad(name, "true or false")
         return value
+
+    def optional_choice(self, name: str, choices: type[Choice]) -> Choice | None:
+        """One of ``choices``; None when it is absent."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if value not in list(choices):
+            raise self._bad(name, f"one of {', '.join(choices)}")
+        return choices(value)
 
     def optional_time(self, name: str) -> str | None:
         """A moment in ISO 8601, in the stored form; UTC when it names no zone."""

@@ -14,13 +14,10 @@ from typing import Any, Final
 import structlog
 
 from accountd import audit, models, queries, rejected
-from accountd.accounts import Accounts
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.events import Announcer, applied_of
-from accountd.ledger import Ledger
-from accountd.pricing import Pricing
-from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
+from accountd.services import Services
 from shared.announcements import encode_balance
 from shared.wire import (
     MESSAGE_BYTES_MAX,
@@ -41,6 +38,7 @@ _PASSING: Final = {
     Trouble.LOCKED: ("busy", "another program has locked the database; close it"),
 }
 
+_TOO_LARGE: Final = "the answer is too large; use --limit, or --since and --until"
 REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
@@ -55,17 +53,10 @@ assert SYNC_PRODUCERS_MAX * (PRODUCER_BYTES + 8) < MESSAGE_BYTES_MAX
 class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
-    def __init__(
-        self,
-        accounts: Accounts,
-        ledger: Ledger,
-        quarantine: Quarantine,
-        pricing: Pricing,
-        announcer: Announcer,
-        *,
-        epoch: int,
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
+        accounts, grants = services.accounts, services.grants
+        quarantine, pricing = services.quarantine, services.pricing
+        self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
         self._here: Mapping[str, Answer] = {
@@ -75,7 +66,10 @@ class Rpc:
             "rates": pricing.answer,
             "authorize": accounts.authorize,
             "account.create": accounts.create,
-            "account.topup": accounts.topup,
+            "account.topup": grants.topup,
+            "account.renew": grants.renew,
+            "account.adjust": grants.adjust,
+            "account.mark": accounts.set_mark,
             "account.enable": accounts.enable,
             "account.disable": accounts.disable,
             "key.create": accounts.create_key,
@@ -194,5 +188,5 @@ def _answer(answer: Answer, request: Request) -> bytes:
         log.exception("request failed", method=request.method)
         return encode_reply(Reply(error=("internal", f"accountd failed: {type(exc).__name__}")))
     if len(encoded) > REPLY_BYTES_MAX:
-        return encode_reply(Reply(error=("too_large", "the answer is too large; use --limit")))
+        return encode_reply(Reply(error=("too_large", _TOO_LARGE)))
     return encoded

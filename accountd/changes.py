@@ -1,0 +1,18 @@
+"""Which accounts requests have changed: noted after the COMMIT, taken by the daemon to announce."""
+
+
+class Changes:
+    """Ids of accounts whose balance, plan or status is another one, each once, in their order."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, None] = {}
+
+    def note(self, account_id: str) -> None:
+        """Something of the account was changed and committed."""
+        self._accounts[account_id] = None
+
+    def take(self) -> list[str]:
+        """What was noted since the last call."""
+        taken = list(self._accounts)
+        self._accounts.clear()
+        return taken

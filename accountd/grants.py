@@ -1,0 +1,173 @@
+"""Grants: every change of a balance that is not usage. Runs on the daemon's one writing thread.
+
+A grant is a row of ``credit_grants``, written by the transaction that changes the balance, and
+idempotent by its id: what was *asked* under an id counts once. Asked again the answer is ``applied:
+false``; anything else under that id is a conflict, and nothing changes.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from accountd import models
+from accountd.accounts import BALANCE_MAX, Json, account_json, find_account
+from accountd.changes import Changes
+from accountd.ingest import Balance, crossing
+from accountd.ledger import write_crossings
+from accountd.models import Account, CreditGrant
+from accountd.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
+from accountd.requests import AMOUNT_MAX, Params, RequestError, now_iso
+from accountd.terms import Debt
+
+GRANT_ID_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a grant changes: deltas of both buckets, and the plan unless that is None."""
+
+    topup: int = 0
+    tokens: int = 0
+    reason: str = ""
+    plan_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for a grant. ``terms`` is what is compared when its id comes again."""
+
+    kind: str
+    account_id: str
+    grant_id: str
+    terms: Mapping[str, Any]
+
+    @property
+    def stored(self) -> str:
+        """The terms as the row keeps them."""
+        return json.dumps(self.terms, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def renewed_tokens(*, plan_tokens: int, before: int, debt: Debt) -> int:
+    """What a renewal leaves in the subscription bucket, which held ``before``.
+
+    Unspent tokens do not roll over. A debt is carried into the new period, unless it is forgiven.
+    """
+    return plan_tokens + min(0, before) if debt is Debt.KEEP else plan_tokens
+
+
+class Grants:
+    """The requests that change balances."""
+
+    def __init__(
+        self, changes: Changes | None = None, *, plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN
+    ) -> None:
+        self._changes = changes or Changes()
+        self._plans = plans
+
+    def topup(self, params: Params) -> Json:
+        """Add top-up credits."""
+        amount = params.integer("amount", 1, AMOUNT_MAX)
+        asked = _asked("topup", params, {"amount": amount})
+        return {**self._grant(asked, lambda _account: Change(topup=amount)), "amount": amount}
+
+    def renew(self, params: Params) -> Json:
+        """Begin a new period: the subscription holds the plan's tokens, less a kept debt."""
+        wanted = params.optional_text("plan_name")
+        debt = params.optional_choice("debt", Debt) or Debt.KEEP
+
+        def change(account: Account) -> Change:
+            plan, before = wanted or account.plan_name, account.token_remaining
+            plan_tokens = tokens_of(plan, self._plans, otherwise="add it to ACCOUNTD_PLANS")
+            after = renewed_tokens(plan_tokens=plan_tokens, before=before, debt=debt)
+            reason = f"plan {plan}, debt {debt}"
+            return Change(tokens=after - before, reason=reason, plan_name=plan)
+
+        return self._grant(_asked("renewal", params, {"plan": wanted, "debt": debt}), change)
+
+    def adjust(self, params: Params) -> Json:
+        """Correct either bucket, in either direction; the ``reason`` is kept with the grant."""
+        topup = params.optional_integer("topup", -AMOUNT_MAX, AMOUNT_MAX) or 0
+        tokens = params.optional_integer("tokens", -AMOUNT_MAX, AMOUNT_MAX) or 0
+        reason = params.text("reason")
+        if not topup and not tokens:
+            raise RequestError("bad_request", "expected topup or tokens other than 0")
+        terms = {"topup": topup, "tokens": tokens, "reason": reason}
+        asked = _asked("adjustment", params, terms)
+        return self._grant(asked, lambda _account: Change(topup, tokens, reason))
+
+    def _grant(self, asked: Asked, change: Callable[[Account], Change]) -> Json:
+        """Apply what was asked, unless it is applied; ``change`` is only called for what is new."""
+        with models.database.atomic("IMMEDIATE"):
+            account = find_account(asked.account_id)
+            known = CreditGrant.get_or_none(CreditGrant.id == asked.grant_id)
+            grant = known or _apply(asked, change(account), account)
+            if (grant.kind, grant.account_id, grant.asked) != (
+                asked.kind, asked.account_id, asked.stored,
+            ):  # fmt: skip
+                raise _conflict(grant)
+        if known is None:
+            self._changes.note(asked.account_id)
+        return {
+            **account_json(find_account(asked.account_id)),
+            "grant_id": grant.id,
+            "topup_delta": grant.topup_delta,
+            "token_delta": grant.token_delta,
+            "applied": known is None,
+        }
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _asked(kind: str, params: Params, terms: Mapping[str, Any]) -> Asked:
+    grant_id = params.optional_text("grant_id") or f"{kind}-{secrets.token_hex(GRANT_ID_BYTES)}"
+    return Asked(kind, params.text("account_id"), grant_id, terms)
+
+
+def _apply(asked: Asked, change: Change, account: Account) -> CreditGrant:
+    """Write the grant, the balance, and the warning when it falls to its mark."""
+    before = account.topup_remaining + account.token_remaining
+    left = Balance(
+        account.topup_remaining + change.topup,
+        account.token_remaining + change.tokens,
+        account.low_credit_mark,
+    )
+    _check(account, change, left)
+    now = now_iso()
+    grant = CreditGrant.create(
+        id=asked.grant_id, account_id=account.id, kind=asked.kind, topup_delta=change.topup,
+        token_delta=change.tokens, reason=change.reason, asked=asked.stored, created_at=now,
+    )  # fmt: skip
+    Account.update(
+        topup_remaining=left.topup,
+        token_remaining=left.tokens,
+        plan_name=change.plan_name or account.plan_name,
+        updated_at=now,
+    ).where(Account.id == account.id).execute()
+    crossed = crossing(account.id, before=before, left=left)
+    write_crossings(models.database.connection(), [crossed] if crossed else [], now=now)
+    return grant
+
+
+def _check(account: Account, change: Change, left: Balance) -> None:
+    """Refuse what would leave a balance that cannot be."""
+    if change.topup < 0 and left.topup < 0:
+        message = (
+            f"topup: found {change.topup}, expected at least {-max(account.topup_remaining, 0)}:"
+            f" the top-up bucket holds {account.topup_remaining} and cannot become negative"
+        )
+        raise RequestError("bad_request", message)
+    for name, balance in (("topup", left.topup), ("tokens", left.tokens)):
+        if abs(balance) > BALANCE_MAX:
+            message = f"{name}: the balance would be {balance}, expected at most {BALANCE_MAX}"
+            raise RequestError("bad_request", f"{message} either way")
+
+
+def _conflict(grant: CreditGrant) -> RequestError:
+    return RequestError(
+        "conflict",
+        f"grant {grant.id!r} exists: {grant.kind} {grant.asked} for account {grant.account_id!r};"
+        " use another --id",
+    )

@@ -1,0 +1,120 @@
+"""Tells what fell to its low-credit mark: in the log, as a number, and to the webhook.
+
+``low_credit_warnings`` is the only channel. Whatever crosses a mark (a charge, a retry, a grant)
+writes a row there in its own transaction; after the COMMIT the daemon's loop looks here for new
+ones. So nothing waits on the ingest path, and a killed daemon still sends what it had not sent.
+"""
+
+import json
+import time
+from typing import Any, Final
+
+import structlog
+
+from accountd import database
+from accountd.ledger import transaction
+from accountd.models import iso_of_ms, parse_time
+from accountd.requests import now_iso
+from accountd.webhook import TRY_FOR_S, Message, Sender
+from shared.metrics import Metric
+
+log = structlog.get_logger()
+
+NOTICED_TOGETHER_MAX: Final = 1_000  # of one turn; the others come in the next
+# What the webhook has sent is noted together: a COMMIT of its own for each would slow charges down.
+STORE_S: Final = 1.0
+
+_LAST: Final = "SELECT coalesce(max(id), 0) FROM low_credit_warnings"
+_NEW: Final = """
+    SELECT id, account_id, low_credit_mark, topup_remaining, token_remaining
+    FROM low_credit_warnings WHERE id > ? ORDER BY id LIMIT ?
+"""
+# What is older than the webhook's patience is not sent any more: it was never configured, or down.
+_TO_SEND: Final = """
+    SELECT id, message_id, account_id, low_credit_mark, topup_remaining, token_remaining, created_at
+    FROM low_credit_warnings
+    WHERE id > ? AND outcome IS NULL AND created_at > ? ORDER BY id LIMIT ?
+"""
+_SETTLE: Final = "UPDATE low_credit_warnings SET outcome = ?, settled_at = ? WHERE id = ?"
+
+
+class LowCredit:
+    """Reads new warnings and hands them on. ``connection`` is the daemon's writing connection."""
+
+    def __init__(self, connection: Any, sender: Sender | None = None) -> None:
+        self._connection = connection
+        self._sender = sender
+        (self._noticed,) = connection.execute(_LAST).fetchone()
+        self._handed = 0  # from the beginning: what the process before this one had not sent
+        self._stored_at = 0.0
+        self._crossings = 0
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this boot."""
+        found = [
+            Metric(
+                "rts_accountd_low_credit", "counter",
+                "Accounts that fell to their low-credit mark.", lambda: self._crossings,
+            )
+        ]  # fmt: skip
+        return found if self._sender is None else [*found, *self._sender.metrics()]
+
+    def turn(self, *, now: float) -> None:
+        """Do what there is to do; ``now`` is any clock in s. A database that cannot be written now
+        is tried again in a later turn.
+        """
+        try:
+            self._notice()
+            if self._sender is not None:
+                if now - self._stored_at >= STORE_S:
+                    self._stored_at = now
+                    self._store_outcomes(self._sender)
+                self._hand_over(self._sender)
+        except Exception as exc:
+            if database.passing_trouble(exc) is None:
+                raise
+
+    def stop(self) -> None:
+        """Note what was told. What was not sent waits in the database for the next process."""
+        if self._sender is not None:
+            self._sender.close()
+        self.turn(now=self._stored_at + STORE_S)
+
+    def _notice(self) -> None:
+        rows = self._connection.execute(_NEW, (self._noticed, NOTICED_TOGETHER_MAX)).fetchall()
+        for row_id, account_id, mark, topup, tokens in rows:
+            log.warning(
+                "low credit", account_id=account_id, low_credit_mark=mark, topup_remaining=topup,
+                token_remaining=tokens,
+            )  # fmt: skip
+            self._noticed = row_id
+        self._crossings += len(rows)
+
+    def _store_outcomes(self, sender: Sender) -> None:
+        settled = sender.settled()
+        if settled:
+            rows = [(outcome, now_iso(), row_id) for row_id, outcome in settled]
+            with transaction(self._connection):
+                self._connection.executemany(_SETTLE, rows)
+            sender.forget(len(settled))
+
+    def _hand_over(self, sender: Sender) -> None:
+        if self._handed >= self._noticed or not sender.room:
+            return
+        oldest = iso_of_ms(int((time.time() - TRY_FOR_S) * 1000))
+        rows = self._connection.execute(_TO_SEND, (self._handed, oldest, sender.room)).fetchall()
+        sender.put(_message(row) for row in rows)
+        self._handed = rows[-1][0] if rows else self._noticed
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    row_id, message_id, account_id, mark, topup, tokens, made_at = row
+    data = {
+        "account_id": account_id,
+        "low_credit_mark": mark,
+        "topup_remaining": topup,
+        "token_remaining": tokens,
+    }
+    message = {"type": "account.low_credit", "timestamp": made_at, "data": data}
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    return Message(row_id, message_id, parse_time(made_at).timestamp(), body)

@@ -1,0 +1,22 @@
+"""What the daemon's one writing thread works with: everything that changes the database."""
+
+from dataclasses import dataclass
+
+from accountd.accounts import Accounts
+from accountd.grants import Grants
+from accountd.ledger import Ledger
+from accountd.low_credit import LowCredit
+from accountd.pricing import Pricing
+from accountd.rejected import Quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All of them, on one connection."""
+
+    ledger: Ledger
+    accounts: Accounts
+    grants: Grants
+    quarantine: Quarantine
+    pricing: Pricing
+    low_credit: LowCredit

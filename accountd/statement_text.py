@@ -1,0 +1,67 @@
+"""How usage and statements look: tables for people, CSV for spreadsheets. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from accountd.tables import csv_text, table
+from accountd.terms import BUCKETS, SUMMED
+from shared.wire import Kind
+
+ROW_COLUMNS: Final = (
+    "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",
+    "output_tokens", "total_tokens", "topup_deducted", "token_deducted",
+)  # fmt: skip
+GROUP_COLUMNS: Final = (*SUMMED, "credits")
+GRANT_COLUMNS: Final = ("created_at", "id", "kind", "topup_delta", "token_delta", "reason")
+
+Found = Mapping[str, Any]
+
+
+def as_csv(found: Found) -> str:
+    """The groups, or the rows, with a header and without sums."""
+    if "groups" in found:
+        return csv_text(found["groups"], (found["by"], *GROUP_COLUMNS))
+    return csv_text(found["rows"], ROW_COLUMNS)
+
+
+def as_text(found: Found) -> str:
+    """The statement with its groups, or the rows and what was charged in all."""
+    lines = _statement(found) if "groups" in found else [_rows(found)]
+    estimates = found["estimates"]
+    if estimates["rows"]:
+        lines.append(f"estimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens")
+    return "\n".join(lines)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _statement(found: Found) -> list[str]:
+    by = found["by"]
+    total = {by: "total charged", **found["totals"]}
+    movements = [
+        {"": f"opening {found['since'] or ''}".strip(), **_buckets(found["opening"])},
+        {"": "granted", **_buckets(found["granted"])},
+        {"": "charged", **{k: -v for k, v in _buckets(found["charged"]).items()}},
+        {"": f"closing {found['until'] or ''}".strip(), **_buckets(found["closing"])},
+    ]
+    grants = [table(found["grants"], GRANT_COLUMNS), ""] if found["grants"] else []
+    return [
+        table([*found["groups"], total], (by, *GROUP_COLUMNS)),
+        "",
+        *grants,
+        table(movements, ("", *BUCKETS)),
+    ]
+
+
+def _buckets(amounts: Mapping[str, int]) -> dict[str, int]:
+    """Amounts of the top-up and the subscription bucket, under one name for all of them."""
+    return dict(zip(BUCKETS, amounts.values(), strict=True))
+
+
+def _rows(found: Found) -> str:
+    """The kind is shown when it is not a response, its column when there is such a row."""
+    total = {"created_at": "total charged", "kind": "", **found["totals"]}
+    rows = [r | {"kind": "" if r["kind"] == Kind.RESPONSE else r["kind"]} for r in found["rows"]]
+    columns = [c for c in ROW_COLUMNS if c != "kind" or any(row["kind"] for row in rows)]
+    return table([*rows, total], columns)

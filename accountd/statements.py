@@ -1,0 +1,159 @@
+"""Statements: what an account had, was granted and was charged in a period. Runs on the reader.
+
+A period is ``since <= t < until``, so that periods that meet count everything once. A grant counts
+when it was made, a charge when the gateway *metered* it (``created_at``), whenever it arrived:
+usage that was held up, or charged by a retry, belongs to the time in which it was used. So a
+balance at a moment is what had been granted less what had been used by then. The closing balance is
+counted back from the stored one: that opening + grants - charges = closing is the audit's equation,
+and checked here. Days are UTC.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from accountd import models
+from accountd.accounts import Json
+from accountd.models import Account
+from accountd.requests import Params, RequestError
+from accountd.terms import BUCKETS, SUMMED, By
+from shared.wire import Kind
+
+_KEYS: Final = {
+    By.DAY: "substr(created_at, 1, 10)",
+    By.SESSION: "session_id",
+    By.MODEL: "model",
+    By.KIND: "kind",
+}
+
+Buckets = tuple[int, int]  # top-up, tokens
+
+_BEGINNING, _END = "", "~"  # before and after every stored time
+_MIDNIGHT: Final = "T00:00:00.000Z"
+
+# An estimate that took nothing was not charged. What is no response counts none.
+_GROUPS: Final = f"""
+    SELECT {{key}},
+           coalesce(
+               sum(responses) FILTER (WHERE kind IN ('{Kind.RESPONSE}', '{Kind.ESTIMATE}')), 0
+           ),
+           sum(coalesce(input_tokens, 0)), sum(coalesce(output_tokens, 0)),
+           sum(coalesce(total_tokens, 0)), sum(topup_deducted), sum(token_deducted)
+    FROM usage_metrics
+    WHERE account_id = ? AND created_at >= ? AND created_at < ?
+      AND NOT (kind = '{Kind.ESTIMATE}' AND topup_deducted = 0 AND token_deducted = 0)
+    GROUP BY 1 ORDER BY 1
+"""  # noqa: S608 - constants only
+_GRANTED: Final = """
+    SELECT coalesce(sum(topup_delta), 0), coalesce(sum(token_delta), 0) FROM credit_grants
+    WHERE account_id = ? AND created_at >= ? AND created_at < ?
+"""
+_CHARGED: Final = """
+    SELECT coalesce(sum(topup_deducted), 0), coalesce(sum(token_deducted), 0) FROM usage_metrics
+    WHERE account_id = ? AND created_at >= ? AND created_at < ?
+"""
+_GRANTS: Final = """
+    SELECT id, kind, topup_delta, token_delta, reason, created_at FROM credit_grants
+    WHERE account_id = ? AND created_at >= ? AND created_at < ? ORDER BY created_at, id
+"""
+_GRANT_COLUMNS: Final = ("id", "kind", "topup_delta", "token_delta", "reason", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From ``since``, included, until ``until``, not included; None is open. Stored forms."""
+
+    since: str | None
+    until: str | None
+
+    @property
+    def low(self) -> str:
+        """What no stored time in the period is below."""
+        return _bound(self.since) if self.since else _BEGINNING
+
+    @property
+    def high(self) -> str:
+        """What every stored time in the period is below."""
+        return _bound(self.until) if self.until else _END
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What came into both buckets and what went out."""
+
+    granted: Buckets
+    charged: Buckets
+
+    @property
+    def left(self) -> Buckets:
+        """What that leaves."""
+        return self.granted[0] - self.charged[0], self.granted[1] - self.charged[1]
+
+
+def period_of(params: Params) -> Period:
+    """The period that a request asks for; raises ``RequestError``."""
+    period = Period(params.optional_time("since"), params.optional_time("until"))
+    if period.since and period.until and period.since > period.until:
+        message = f"since: found {period.since}, expected a time before until, {period.until}"
+        raise RequestError("bad_request", message)
+    return period
+
+
+def balances(account: Account, period: Period) -> Json:
+    """Opening balance, every grant, the sums granted and charged, closing balance; do they add up?
+
+    Call it inside one transaction together with what else the answer shows.
+    """
+    low, high = period.low, period.high
+    opening = _moved(account.id, _BEGINNING, low).left
+    within, later = _moved(account.id, low, high), _moved(account.id, high, _END).left
+    closing = (account.topup_remaining - later[0], account.token_remaining - later[1])
+    grants = models.database.execute_sql(_GRANTS, (account.id, low, high)).fetchall()
+    return {
+        "since": period.since,
+        "until": period.until,
+        "opening": dict(zip(BUCKETS, opening, strict=True)),
+        "grants": [dict(zip(_GRANT_COLUMNS, row, strict=True)) for row in grants],
+        "granted": dict(zip(("topup_delta", "token_delta"), within.granted, strict=True)),
+        "charged": dict(zip(("topup_deducted", "token_deducted"), within.charged, strict=True)),
+        "closing": dict(zip(BUCKETS, closing, strict=True)),
+        "adds_up": closing == _added(opening, within.left),
+    }
+
+
+def groups(account: Account, by: By, period: Period) -> list[Json]:
+    """What was charged in the period, by the values of ``by``."""
+    statement = _GROUPS.format(key=_KEYS[by])
+    rows = models.database.execute_sql(statement, (account.id, period.low, period.high))
+    return [with_credits(dict(zip((str(by), *SUMMED), row, strict=True))) for row in rows]
+
+
+def total_of(rows: list[Json]) -> Json:
+    """The sums of groups."""
+    return with_credits({name: sum(row[name] for row in rows) for name in SUMMED})
+
+
+def with_credits(sums: Json) -> Json:
+    """``sums`` and the credits in it: what both buckets paid together."""
+    return {**sums, "credits": sums["topup_deducted"] + sums["token_deducted"]}
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _bound(stored: str) -> str:
+    """A stored time to compare others with. The original system wrote some with a space for the T,
+    which sorts before every T of its day: a bound at midnight is the bare day, before both.
+    """
+    return stored.removesuffix(_MIDNIGHT)
+
+
+def _moved(account_id: str, low: str, high: str) -> Moved:
+    granted, charged = (
+        models.database.execute_sql(statement, (account_id, low, high)).fetchone()
+        for statement in (_GRANTED, _CHARGED)
+    )
+    return Moved(granted, charged)
+
+
+def _added(one: Buckets, other: Buckets) -> Buckets:
+    return one[0] + other[0], one[1] + other[1]

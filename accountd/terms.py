@@ -1,0 +1,30 @@
+"""Words of requests and answers that accountctl and the daemon share. Imports nothing: a command
+that asks a daemon need not load a database.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Debt(StrEnum):
+    """What a renewal does with a subscription that was overdrawn."""
+
+    KEEP = "keep"
+    FORGIVE = "forgive"
+
+
+class By(StrEnum):
+    """What a statement groups charges by."""
+
+    DAY = "day"
+    SESSION = "session"
+    MODEL = "model"
+    KIND = "kind"
+
+
+# What a statement sums.
+SUMMED: Final = (
+    "responses", "input_tokens", "output_tokens", "total_tokens", "topup_deducted",
+    "token_deducted",
+)  # fmt: skip
+BUCKETS: Final = ("topup_remaining", "token_remaining")
