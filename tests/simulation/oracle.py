@@ -210,7 +210,11 @@ class Oracle:
 
     def _may_be_rejected(self, rejection: Rejection, world: "World") -> bool:
         producer = rejection.producer
-        if producer in self.damaged or (producer in self.harmed and _is_lost_row(rejection)):
+        # A damaged seal that is the last record is taken for a torn tail. accountd knows of its
+        # message: then what is unsealed may have been in it, and is doubtful.
+        is_doubtful = rejection.reason == RejectReason.DOUBTFUL
+        is_harm = producer in self.harmed and (is_doubtful or _is_lost_row(rejection))
+        if producer in self.damaged or is_harm:
             return True
         if producer in self.torn or (producer in self.cut and _is_lost_row(rejection)):
             return True
