@@ -152,10 +152,10 @@ SILENT = [
     gemini("silent turns, each generated", GENERATED, complete(SECOND), GENERATED,
            complete(SECOND), expected=(charge("turn_1", MODEL, (1251, 63, 1314)), SECOND_CHARGE)),
     gemini("the end of a silent turn, repeated", ASK, INTERRUPTED, complete(USAGE), complete(USAGE),
-           usage_alone(USAGE), expected=(FIRST_CHARGE,)),
+           expected=(FIRST_CHARGE,)),
     gemini("asked for, and never answered", ASK,
            expected=(charge("turn_1", MODEL, kind=Kind.ESTIMATE),)),
-    gemini("over, and never reported", *TURN, complete(),
+    gemini("over, and never reported", WORDS, GENERATED, complete(),
            expected=(charge("turn_1", MODEL, kind=Kind.ESTIMATE),)),
     Script("Gemini, asked for before it was refused", "gemini", "", (SETUP, ASK), ()),
 ]  # fmt: skip

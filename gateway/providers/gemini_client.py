@@ -34,14 +34,8 @@ class GeminiClient:
     """
 
     __slots__ = (
-        "_fragments",
-        "_is_automatic",
-        "_is_more_left",
-        "asked",
-        "bytes_in",
-        "may_follow",
-        "model",
-    )
+        "_fragments", "_is_automatic", "_is_more_left", "asked", "bytes_in", "may_follow", "model",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._fragments = Fragments()

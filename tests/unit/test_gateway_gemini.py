@@ -52,6 +52,8 @@ WAITS: list[tuple[str, list[Step], float]] = [
     ("content of which more is to come", [SETUP, READY, CONTEXT], 0),
     ("text", [SETUP, READY, TEXT], DRAIN_S),
     ("text in snake_case", [SETUP, READY, client(realtime_input={"text": "hi"})], DRAIN_S),
+    ("text spelled with an escape",
+     [SETUP, READY, Step(raw=b'{"realtimeInput":{"te\\u0078t":"hi"}}', is_client=True)], DRAIN_S),
     ("empty text", [SETUP, READY, client(realtimeInput={"text": ""})], 0),
     ("an activity that goes on", [BY_HAND, READY, client(realtimeInput={"activityStart": {}})], 0),
     ("an activity that is over", [BY_HAND, READY, client(realtimeInput={"activityEnd": {}})],

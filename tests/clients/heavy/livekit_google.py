@@ -10,12 +10,12 @@ from livekit.agents import llm
 from livekit.plugins.google import realtime
 from speech import RATE_HZ, chunks, silence
 
-from clients.heavy.livekit_openai import heard
-from clients.outcome import SAID, Outcome
+from clients.heavy.livekit_openai import get_weather, heard
+from clients.outcome import ANSWER, ASK_TOOL, SAID, Outcome
 
 
 async def main() -> None:
-    """A spoken turn, an interruption by voice."""
+    """A spoken turn, a tool call, an interruption by voice."""
     tls = ssl.create_default_context(cafile=os.environ["CA_FILE"])
     model = realtime.RealtimeModel(
         model=os.environ["MODEL"],
@@ -31,6 +31,8 @@ async def main() -> None:
     session.on("generation_created", generations.put_nowait)
     session.on("error", lambda error: print("error:", error))
 
+    await session.update_tools([get_weather])
+
     def say(pcm: bytes) -> None:
         for piece in chunks(pcm):
             session.push_audio(rtc.AudioFrame(piece, RATE_HZ, 1, len(piece) // 2))
@@ -38,8 +40,20 @@ async def main() -> None:
     say(SAID + silence(1.5))
     outcome.heard = await heard(await generations.get())
 
-    # No tool call: the plugin ends every request with a "." of the user's own, and the simulator
-    # calls the tool that the user's last message names.
+    context = session.chat_ctx.copy()
+    context.add_message(role="user", content=ASK_TOOL)
+    await session.update_chat_ctx(context)
+    async for call in (await session.generate_reply()).function_stream:
+        outcome.tool = call.name
+        context = session.chat_ctx.copy()
+        context.insert(
+            llm.FunctionCallOutput(
+                call_id=call.call_id, name=call.name, output=ANSWER, is_error=False
+            )
+        )
+    await session.update_chat_ctx(context)
+    await heard(await generations.get())
+
     generation = await session.generate_reply()
     story = await heard(generation, on_first=lambda: say(SAID))
     if len(story) < 2 * RATE_HZ * 2:  # the simulator's answer takes two seconds
