@@ -8,7 +8,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,9 @@ class Unreadable:
 
 
 Found = Metered | Unreadable
+
+# Fields that have a place on the row; an object maps to its known fields, a plain value to none.
+Known = Mapping[str, "Known"]
 
 
 class Meter(Protocol):
@@ -223,20 +226,26 @@ def check_total(usage: Usage) -> Usage:
     return usage
 
 
-def unknown_parts(usage: Mapping[str, Any], known: Mapping[str, Iterable[str]]) -> str:
+def unknown_parts(usage: Mapping[str, Any], known: Known) -> str:
     """JSON text of what stands in ``usage`` beside the known fields; empty when there is nothing.
 
-    ``known`` maps the name of each nested object to its known fields, and ``""`` to those of
-    ``usage`` itself. Zeros, nulls and objects of nothing else say nothing and are left out.
+    Zeros, nulls and empty objects say nothing and are left out.
     """
-    found = {n: v for n, v in usage.items() if n not in known[""] and _says_something(v)}
-    for name, fields in known.items():
-        nested = usage.get(name) if name else None
-        if isinstance(nested, dict):
-            rest = {n: v for n, v in nested.items() if n not in set(fields) and _says_something(v)}
-            if rest:
-                found[name] = rest
+    found = _unknown(usage, known)
     return as_json(found)[:RAW_PART_CHARS_MAX] if found else ""
+
+
+def _unknown(values: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = known.get(name)
+        if inner is None:
+            rest = value
+        else:
+            rest = _unknown(value, inner) if inner and isinstance(value, dict) else None
+        if rest:
+            found[name] = rest
+    return found
 
 
 def clean_text(value: object) -> str:

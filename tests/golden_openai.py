@@ -135,10 +135,19 @@ PARTIAL = [
             charge("resp_1", GA, (4, 0, 4))),
     partial(
         "fields of the future",
-        {**USAGE, "cost_usd": 0.5, "output_token_details": {"text_tokens": 34, "audio_tokens": 144,
+        {**USAGE, "cost_usd": 0.5,
+         "input_token_details": {
+             **USAGE["input_token_details"],
+             "cached_tokens_details": {"text_tokens": 16, "video_tokens": 2, "audio_tokens": 0},
+         },
+         "output_token_details": {"text_tokens": 34, "audio_tokens": 144,
                                                            "video_tokens": 3, "odour_tokens": 0}},
         charge("resp_1", GA, (52, 178, 230), **SPLITS
-               | {"raw": {"cost_usd": 0.5, "output_token_details": {"video_tokens": 3}}}),
+               | {"raw": {
+                   "cost_usd": 0.5,
+                   "input_token_details": {"cached_tokens_details": {"video_tokens": 2}},
+                   "output_token_details": {"video_tokens": 3},
+               }}),
     ),
     partial(
         "images",

@@ -26,6 +26,7 @@ from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
+    Known,
     Metered,
     Unreadable,
     UnreadableUsageError,
@@ -62,13 +63,11 @@ _TOKENS_PER_S: Final = 25
 _DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
 _DETAILS_CACHED: Final = "cacheTokensDetails"
 _DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
-_KNOWN: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset(
-        {"promptTokenCount", "cachedContentTokenCount", "responseTokenCount",
-         "candidatesTokenCount", "toolUsePromptTokenCount", "thoughtsTokenCount",
-         "totalTokenCount", _DETAILS_CACHED, *_DETAILS_IN, *_DETAILS_OUT}
-    )
-}  # fmt: skip
+_KNOWN: Final = (
+    "promptTokenCount", "cachedContentTokenCount", "responseTokenCount", "candidatesTokenCount",
+    "toolUsePromptTokenCount", "thoughtsTokenCount", "totalTokenCount", _DETAILS_CACHED,
+    *_DETAILS_IN, *_DETAILS_OUT,
+)  # fmt: skip
 _MODALITIES: Final = {
     "TEXT": "text", "MODALITY_UNSPECIFIED": "text", "AUDIO": "audio", "IMAGE": "image",
     "VIDEO": "image",
@@ -352,7 +351,8 @@ def _unknown(usage: Mapping[str, Any]) -> str:
         if isinstance(details := usage.get(name), list)
         and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) not in kinds])
     }
-    return unknown_parts({**usage, **strange}, {"": _KNOWN[""] - strange.keys()})
+    known: Known = {name: {} for name in _KNOWN if name not in strange}
+    return unknown_parts({**usage, **strange}, known)
 
 
 def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:

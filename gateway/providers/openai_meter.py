@@ -28,6 +28,7 @@ from gateway.limits import DRAIN_S
 from gateway.metering import (
     Found,
     Fragments,
+    Known,
     Metered,
     Seen,
     Unreadable,
@@ -268,7 +269,7 @@ class OpenAIMeter:
         model: str = "",
         kind: Kind = Kind.RESPONSE,
         read: Callable[[Mapping[str, Any]], Usage] = read_usage,
-        known: Mapping[str, frozenset[str]] = KNOWN_TOKENS,
+        known: Known = KNOWN_TOKENS,
     ) -> Found | None:
         """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.metering import (
+    Known,
     UnreadableUsageError,
     check_total,
     read_count,
@@ -17,17 +18,15 @@ _INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
 _OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
 _TOKENS: Final = ("total_tokens", "input_tokens", "output_tokens")
 _CACHED: Final = "cached_tokens_details"  # inside the input's details
-KNOWN_TOKENS: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset({"type", *_TOKENS, *_INPUT_DETAILS, *_OUTPUT_DETAILS}),
-    **dict.fromkeys(
-        _INPUT_DETAILS,
-        frozenset({"text_tokens", "audio_tokens", "image_tokens", "cached_tokens", _CACHED}),
-    ),
-    **dict.fromkeys(
-        _OUTPUT_DETAILS, frozenset({"text_tokens", "audio_tokens", "reasoning_tokens"})
-    ),
+_MODALITIES: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "image_tokens": {}}
+_INPUT: Final[Known] = {**_MODALITIES, "cached_tokens": {}, _CACHED: _MODALITIES}
+_OUTPUT: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "reasoning_tokens": {}}
+KNOWN_TOKENS: Final[Known] = {
+    **{name: {} for name in ("type", *_TOKENS)},
+    **dict.fromkeys(_INPUT_DETAILS, _INPUT),
+    **dict.fromkeys(_OUTPUT_DETAILS, _OUTPUT),
 }
-KNOWN_SECONDS: Final = {"": frozenset({"type", "seconds"})}
+KNOWN_SECONDS: Final[Known] = {"type": {}, "seconds": {}}
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:

@@ -21,6 +21,7 @@ from accountd.audit import audit
 from accountd.changes import Changes
 from accountd.grants import Grants
 from accountd.ledger import Ledger
+from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
 from accountd.requests import Params, RequestError
 from accountd.terms import By
@@ -83,7 +84,7 @@ class World:
         self.accounts = Accounts(changes, plans=PLANS)
         self.grants = Grants(changes, plans=PLANS)
         self.ledger = Ledger(connection)
-        self.quarantine = Quarantine(connection, changes)
+        self.quarantine = Quarantine(connection, Pricing(), changes)
         self.connection = connection
         self.purses = {name: Purse(mark) for name, mark in MARKS.items()}
         self.known: dict[str, tuple[Any, ...]] = {}

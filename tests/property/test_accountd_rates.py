@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from accountd import database
 from accountd.accounts import Accounts
 from accountd.audit import audit
+from accountd.grants import Grants
 from accountd.ledger import Ledger
 from accountd.pricing import Pricing
 from accountd.requests import Params
@@ -77,7 +78,7 @@ def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> N
             if what == "card":
                 pricing.rates, price_of_each = card_of(number, numbers), numbers
             elif what == "topup":
-                Accounts().topup(Params({"account_id": "a", "amount": numbers[0]}))
+                Grants().topup(Params({"account_id": "a", "amount": numbers[0]}))
                 topup += numbers[0]
             else:
                 ledger.apply([message(what, number, numbers)], now=NOW)

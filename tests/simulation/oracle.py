@@ -154,7 +154,9 @@ class Oracle:
         messages = self.history.get(name, set())
         journal = self.journal.get(name)
         if journal in self.harmed and (
-            journal in self.damaged or any(producer == journal for producer, _ in kept.lost)
+            journal in self.damaged
+            or journal in self.cut
+            or any(producer == journal for producer, _ in kept.lost)
         ):
             return True
         if world.is_cloned and name in kept.names:
@@ -186,8 +188,10 @@ class Oracle:
             was_lost = bool(world.restores) and producer in self.ended
             # One power failure took all its messages, and a second one the end that was said for
             # it: what is left looks like a journal whose end was pruned.
-            # So does one that was sent after an fsync had failed, and then lost its power.
-            was_cut = producer in self.cut and (producer in lost or world.plan.sync_errors > 0)
+            # So does one that was sent after an fsync had failed, and then lost its power, and one
+            # whose only readable record was damaged: a tail that is no record looks torn.
+            is_unlike = producer in lost or producer in self.harmed or world.plan.sync_errors > 0
+            was_cut = producer in self.cut and is_unlike
             is_lost_for_good = producer in self.gone and (was_lost or was_cut)
             if producer in self.volatile | self.torn or world.is_cloned or is_lost_for_good:
                 continue
