@@ -47,8 +47,10 @@ _NEEDLES: Final = (
     b'"interrupted"', b'"generationComplete"', b'"generation_complete"', rb"\u",
 )  # fmt: skip
 _USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
-# The model has begun to answer. Vertex AI sends empty transcriptions, which begin nothing.
-_BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"|"outputTranscription"\s*:\s*\{[^{}]*"text"')
+# The model has begun to answer, or may have: Vertex AI sends empty transcriptions, which begin
+# nothing, so those are parsed.
+_BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"')
+_MAY_BEGIN: Final = b'"outputTranscription"'
 # What comes before the end of a turn even when the model said nothing in it.
 _ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
@@ -128,10 +130,9 @@ class GeminiMeter:
         if any(needle in text for needle in _NEEDLES):
             return self._read(message[start:])
         if not self._has_begun and _BEGINS.search(text) is not None:
-            # A report that came between the turns is a record of its own.
-            between = None if self._snapshot is None else self._commit()
-            self._begin(is_paid=between is not None)
-            return between
+            return self._begin_after(has_usage=False)
+        if not self._has_begun and _MAY_BEGIN in text:
+            return self._read(message[start:])
         return None
 
     def observe_client(self, frame: Frame) -> None:
@@ -194,13 +195,13 @@ class GeminiMeter:
             self.model, self._is_set_up = self._client.model or self.model, True
         content = _field(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
+        usage = _field(event, "usageMetadata", "usage_metadata")
+        found = None
         if not self._has_begun and _begins(event, content):
-            self._begin()
+            found = self._begin_after(has_usage=usage is not None)
         if any(content.get(name) is True for name in _ENDINGS):
             self._has_moved = True
-        usage = _field(event, "usageMetadata", "usage_metadata")
         is_over = _field(content, "turnComplete", "turn_complete") is True
-        found = None
         if usage is not None and usage != {}:
             found = self._take(usage, is_another=is_over and self._has_moved)
         status = str(_field(content, "interactionStatus", "interaction_status")).upper()
@@ -221,6 +222,14 @@ class GeminiMeter:
         self._has_begun = self._has_moved = True
         self._is_paid = is_paid
         self._client.begun()
+
+    def _begin_after(self, *, has_usage: bool) -> Found | None:
+        """A turn begins, by a message with or without a usage; a report that came between the turns
+        is a record of its own.
+        """
+        between = None if has_usage or self._snapshot is None else self._commit()
+        self._begin(is_paid=between is not None)
+        return between
 
     def _take(self, usage: Any, *, is_another: bool) -> Found | None:
         """A snapshot arrived; ``is_another``: it is known not to be the last one once more."""
