@@ -31,7 +31,7 @@ _DRIFT: Final = """
     LEFT JOIN (SELECT account_id, sum(topup_delta) AS topup, sum(token_delta) AS token
                FROM credit_grants GROUP BY account_id) g ON g.account_id = a.id
     LEFT JOIN (SELECT account_id, sum(topup_deducted) AS topup, sum(token_deducted) AS token
-               FROM usage_metrics INDEXED BY usage_session_index
+               FROM usage_metrics INDEXED BY idx_usage_account
                GROUP BY account_id) u ON u.account_id = a.id
     WHERE a.topup_remaining <> topup_expected OR a.token_remaining <> token_expected
     ORDER BY a.id
