@@ -20,7 +20,9 @@ INCOMPLETE_MAX: Final = 1_000
 # Usage that is known to be lost, or not to be charged as it should: somebody must settle it.
 UNSETTLED: Final = (RejectReason.LOST, RejectReason.DOUBTFUL, RejectReason.CONFLICT)
 
-# D9: for every account, balance = sum of grants - sum of deductions, in both buckets.
+# D9: for every account, balance = sum of grants - sum of deductions, in both buckets. The rows
+# themselves are read, in the order of an index, and not the index that repeats their deductions: a
+# page that was damaged must not pass unread.
 _DRIFT: Final = """
     SELECT a.id, a.topup_remaining, a.token_remaining,
            coalesce(g.topup, 0) - coalesce(u.topup, 0) AS topup_expected,
@@ -29,7 +31,8 @@ _DRIFT: Final = """
     LEFT JOIN (SELECT account_id, sum(topup_delta) AS topup, sum(token_delta) AS token
                FROM credit_grants GROUP BY account_id) g ON g.account_id = a.id
     LEFT JOIN (SELECT account_id, sum(topup_deducted) AS topup, sum(token_deducted) AS token
-               FROM usage_metrics GROUP BY account_id) u ON u.account_id = a.id
+               FROM usage_metrics INDEXED BY idx_usage_account
+               GROUP BY account_id) u ON u.account_id = a.id
     WHERE a.topup_remaining <> topup_expected OR a.token_remaining <> token_expected
     ORDER BY a.id
 """

@@ -73,7 +73,9 @@ def _groups(account: Account, period: Period, by: By) -> Json:
 
 def _rows(account: Account, period: Period, limit: int) -> Json:
     mine = _of(account, period)
-    rows = UsageMetric.select().where(mine).order_by(UsageMetric.id.desc()).limit(limit)
+    # The ids first, from an index: sorting whole rows of a large account takes seconds.
+    newest = UsageMetric.select(UsageMetric.id).where(mine).order_by(UsageMetric.id.desc())
+    rows = UsageMetric.select().where(UsageMetric.id.in_(newest.limit(limit)))
     takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
     charged = UsageMetric.select().where(mine & ~(_IS_ESTIMATE & takes_nothing))
     summed = ("topup_deducted", "token_deducted", "credits", *USAGE_FIELDS)
@@ -88,7 +90,7 @@ def _rows(account: Account, period: Period, limit: int) -> Json:
     )
     named = {name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)}
     return {
-        "rows": [_usage_json(row) for row in rows],
+        "rows": [_usage_json(row) for row in rows.order_by(UsageMetric.id.desc())],
         "totals": statements.with_credits(named),
     }
 
@@ -104,11 +106,15 @@ def _estimates(account: Account, period: Period) -> Json:
 
 
 def _of(account: Account, period: Period) -> Any:
-    return (
-        (UsageMetric.account_id == account.id)
-        & (UsageMetric.created_at >= period.low)
-        & (UsageMetric.created_at < period.high)
-    )
+    """The account's rows in the period. An open end is no condition: without any, rows are read in
+    the order in which they are stored, which takes a third of the time.
+    """
+    found = UsageMetric.account_id == account.id
+    if period.since:
+        found &= UsageMetric.created_at >= period.low
+    if period.until:
+        found &= UsageMetric.created_at < period.high
+    return found
 
 
 def _usage_json(row: UsageMetric) -> Json:

@@ -180,8 +180,9 @@ class Sender:
 
     @property
     def room(self) -> int:
-        """How many messages may be put in."""
-        return WAITING_MAX - len(self._waiting)
+        """How many messages may be put in. It only grows until the next ``put``."""
+        with self._changed:  # a failed message is out and in again
+            return WAITING_MAX - len(self._waiting)
 
     def put(self, messages: Iterable[Message]) -> None:
         """Take messages to send, at most ``room``."""

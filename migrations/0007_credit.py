@@ -25,7 +25,7 @@ STATEMENTS = (
     ) STRICT
     """,
     # Every column that a statement reads: a million rows of one account without touching the table.
-    # It replaces two indexes that it begins with, so that a charge writes one index less.
+    # It begins with the index that it replaces.
     """
     CREATE INDEX usage_statement_index ON usage_metrics (
         account_id, created_at, topup_deducted, token_deducted, kind, model, session_id, responses,
@@ -33,7 +33,6 @@ STATEMENTS = (
     )
     """,
     "DROP INDEX idx_usage_account_time",
-    "DROP INDEX idx_usage_account",
     "CREATE INDEX credit_grants_time_index ON credit_grants (account_id, created_at)",
     "DROP INDEX credit_grants_account_index",
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,12 @@ import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
 
-from accountd.webhook import TRY_FOR_S, Message, Outcome, Sender, Target
+from accountd import database
+from accountd.ingest import Balance, Crossing
+from accountd.ledger import write_crossings
+from accountd.low_credit import LowCredit
+from accountd.requests import now_iso
+from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target
 from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
@@ -294,3 +300,27 @@ def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> No
     eventually(lambda: sender.settled() == [(2, Outcome.SENT), (1, Outcome.SENT)])
     sender.close()
     assert [name for name, _ in receiver.verified()][:2] == ["msg_bad", "msg_good"]
+
+
+def test_more_warnings_than_fit_into_memory_are_all_sent(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The database is the queue: each is sent once, in its order, while there is room."""
+    count = WAITING_MAX + 200
+    with database.open_for_migrating(tmp_path / "a.db", "ab" * 32) as opened:
+        opened.runner.up()
+        connection = opened.database.connection()
+        connection.execute("INSERT INTO accounts (id, email) VALUES ('a', 'a')")
+        crossings = [Crossing("a", Balance(0, n, count)) for n in range(count)]
+        write_crossings(connection, crossings, now=now_iso())
+        low_credit = LowCredit(connection, sending(receiver))
+
+        def waiting() -> int:
+            low_credit.turn(now=time.monotonic())
+            query = "SELECT count(*) FROM low_credit_warnings WHERE outcome IS NULL"
+            (found,) = connection.execute(query).fetchone()
+            return int(found)
+
+        eventually(lambda: waiting() == 0, seconds=60)
+        low_credit.stop()
+    assert receiver.totals() == list(range(count))

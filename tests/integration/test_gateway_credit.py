@@ -173,17 +173,17 @@ async def test_a_top_up_keeps_live_sessions_alive(cluster: Cluster) -> None:
 
 async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
     """At the start, and after every batch that was applied; others hear the provider alone."""
-    key = cluster.create_account("events", tokens=500)
+    key = cluster.create_account("events", tokens=200)
     async with AsyncExitStack() as stack:
         asking = await stack.enter_async_context(talk(urls(cluster)[0], key, rs_events=1))
         other = await stack.enter_async_context(talk(urls(cluster)[0], key))
         first = await heard(asking.socket, "rts.credit")
-        assert first == {"type": "rts.credit", "topup_remaining": 0, "token_remaining": 500}
+        assert first == {"type": "rts.credit", "topup_remaining": 0, "token_remaining": 200}
         await other.respond()
-        cost = 500 - left_when(lambda: left(cluster, "events"), below=500)
-        while (event := await heard(asking.socket, "rts.credit"))["token_remaining"] == 500:
+        cost = 200 - left_when(lambda: left(cluster, "events"), below=200)
+        while (event := await heard(asking.socket, "rts.credit"))["token_remaining"] == 200:
             pass
-        assert event["token_remaining"] == 500 - cost
+        assert event["token_remaining"] == 200 - cost
         cluster.accountctl("account", "topup", "events", "5")
         await asyncio.sleep(0.5)
         await other.socket.send(json.dumps({"type": "response.create"}))
