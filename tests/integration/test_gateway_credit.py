@@ -17,6 +17,8 @@ from talk import Talk, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
+from accountd.client import call
+
 GATEWAYS, SESSIONS = 3, 20
 COST_MAX = 400  # tokens; no response of the simulator costs that much here
 
@@ -208,7 +210,7 @@ async def test_twenty_sessions_overshoot_by_a_response_each_at_most(
 ) -> None:
     """Twenty sessions of one account on three gateways talk until they are cut off."""
     account = f"bound-{is_restarted}"
-    opening = 20_000
+    opening = 30_000
     key = cluster.create_account(account, tokens=opening)
     tag = f"tag={account}"
     talks = asyncio.gather(
@@ -217,12 +219,14 @@ async def test_twenty_sessions_overshoot_by_a_response_each_at_most(
     if is_restarted:
 
         def is_nearly_empty() -> bool:
-            return left(cluster, account) < opening // 10
+            endpoint = cluster.env["ACCOUNTD_RPC_ENDPOINT"]
+            shown = call(endpoint, "account.show", {"account_id": account})
+            return int(shown["token_remaining"]) < opening // 4
 
         await asyncio.to_thread(eventually, is_nearly_empty)
         assert cluster.accountd is not None
         cluster.accountd.stop(signal.SIGKILL)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.0)
         await asyncio.to_thread(cluster.start_accountd)
     costs = await talks
 

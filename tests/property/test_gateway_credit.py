@@ -17,11 +17,12 @@ from shared.rates import NANO_PER_CREDIT
 COST_MAX = 100
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["talk", "talk", "talk", "commit", "die", "top up"]),
+        st.sampled_from([*["talk"] * 12, "commit", "die", "top up"]),
         st.integers(0, 9),
         st.integers(0, COST_MAX),
     ),
-    max_size=120,
+    min_size=20,
+    max_size=150,
 )
 
 
@@ -91,8 +92,8 @@ class World:
 
 @settings(max_examples=400, deadline=None)
 @given(
-    opening=st.integers(1, 2_000),
-    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    opening=st.integers(1, 1_000),
+    sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4),
     actions=ACTIONS,
 )
 def test_an_account_overshoots_by_one_response_of_each_session_at_most(
