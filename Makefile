@@ -49,6 +49,7 @@ bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.never_block
 	@$(BIN)/python -m bench.metering
+	@$(BIN)/python -m bench.balances
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import zmq.asyncio
 
 from gateway import tasks
 from shared import transport
+from shared.announcements import topic_of
 from shared.wire import WireError
 
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ class Announcements:
     async def _receive(self) -> None:
         while True:
             frames: list[Any] = await self._socket.recv_multipart()
-            listener = self._listeners.get(frames[0])
+            listener = self._listeners.get(topic_of(frames))
             if listener is None:
                 continue  # of a topic that was left a moment ago
             try:

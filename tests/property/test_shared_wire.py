@@ -1,5 +1,6 @@
 """The wire decoder on hostile bytes: only its documented outcomes."""
 
+import contextlib
 from typing import Any
 
 import msgpack
@@ -7,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.announcements import Watermark, decode_watermark, encode_watermark, watermark_topic
+from shared.announcements import (
+    Applied,
+    Balance,
+    Watermark,
+    account_of_topic,
+    balance_topic,
+    decode_balance,
+    decode_watermark,
+    encode_balance,
+    encode_watermark,
+    topic_of,
+    watermark_topic,
+)
 from shared.wire import (
     EPOCH_MAX,
     SEQUENCE_MAX,
@@ -172,3 +185,47 @@ def test_requests_and_replies_survive_the_wire() -> None:
     assert decode_request(encode_request(request)) == request
     for reply in (Reply(result={"a": [1, None]}), Reply(error=("not_found", "no account"))):
         assert decode_reply(encode_reply(reply)) == reply
+
+
+credits_left = st.integers(-(2**63), 2**63 - 1)
+applied = st.builds(
+    Applied, st.integers(0, 2**63 - 1), st.frozensets(st.integers(0, 2**63 - 1), max_size=9)
+)
+balances = st.builds(
+    Balance,
+    account_id=st.text(
+        st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=256
+    ),
+    epoch=st.integers(1, 2**63 - 1),
+    revision=st.integers(1, 2**63 - 1),
+    topup=credits_left,
+    tokens=credits_left,
+    gateways=st.integers(1, 10**6),
+    rates=st.text(st.characters(exclude_categories=["Cs"]), max_size=64),
+    applied=st.dictionaries(st.binary(min_size=16, max_size=16), applied, max_size=3),
+)
+
+
+@given(balances)
+def test_a_balance_survives_the_wire(balance: Balance) -> None:
+    """Under the topic that its account's listeners subscribe to, and no other's."""
+    frames = encode_balance(balance)
+    assert topic_of(frames) == balance_topic(balance.account_id)
+    assert account_of_topic(topic_of(frames)) == balance.account_id
+    assert decode_balance(frames) == balance
+
+
+@given(st.text(min_size=1, max_size=9), st.text(min_size=1, max_size=9))
+def test_no_account_hears_of_another(one: str, other: str) -> None:
+    """A subscription is a prefix: of no two accounts is one topic the beginning of the other."""
+    if one != other and "\0" not in one + other:
+        assert not balance_topic(one).startswith(balance_topic(other))
+
+
+@given(st.lists(st.binary(max_size=60), max_size=3), st.booleans())
+def test_any_frames_are_a_balance_or_refused(frames: list[bytes], has_topic: bool) -> None:
+    """Nothing but ``WireError``, whatever the bytes are."""
+    if has_topic and frames:
+        frames = [balance_topic("a") + frames[0], *frames[1:]]
+    with contextlib.suppress(WireError):
+        decode_balance(frames)
