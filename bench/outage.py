@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,10 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.accounts import Accounts
+from gateway.accounts import Accounts, Grant
+from gateway.announcements import Announcements
+from gateway.balances import Balances, SessionCredit
+from gateway.limits import NEAR_EMPTY_RESPONSES
 from gateway.spool_keeper import Retention, SpoolKeeper
 from gateway.usage import UsageSender
 from shared import logs
@@ -49,19 +53,25 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     accounts = Accounts(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
     accounts.start()
     spool = env.get("GATEWAY_SPOOL_DIR")
+    announcements = Announcements(context, env["ACCOUNTD_EVENTS_ENDPOINT"])
+    balances = Balances(announcements, accounts, near_responses=NEAR_EMPTY_RESPONSES)
     sender = UsageSender(
         context,
         usage_endpoint=env["ACCOUNTD_USAGE_ENDPOINT"],
-        events_endpoint=env["ACCOUNTD_EVENTS_ENDPOINT"],
+        announcements=announcements,
         accounts=accounts,
+        balances=balances,
         keeper=SpoolKeeper(Path(spool), Retention()) if spool else None,
     )
     sender.start()
+    announcements.start()
+    balances.start()
+    credit = balances.open(Grant("acct", "", 10**12, 0), wants_balances=False)
     await asyncio.sleep(0.5)
     gc.collect()
     before = resident_mb()
     for number in range(batches):
-        meter(sender, number)
+        meter(sender, credit, number)
         if number % 100 == 99:
             await asyncio.sleep(0)
     await asyncio.sleep(1)
@@ -75,18 +85,22 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     p99, worst = (late[int(len(late) * share)] * 1000 for share in (0.99, 0.9999))
     print(f"drained {len(sender)} {p99:.1f} {worst:.1f}", flush=True)
     await sender.close(5.0)
+    await balances.stop()
+    await announcements.close()
     await accounts.close()
     context.destroy(linger=0)
 
 
-def meter(sender: UsageSender, number: int) -> None:
-    """One batch as a session makes it: noted response by response, then sealed."""
+def meter(sender: UsageSender, credit: SessionCredit, number: int) -> None:
+    """One batch as a session makes it: noted and spent response by response, then sealed."""
     single = replace(SINGLE, account_id="acct", session_id=f"sess_{number:024d}")
     names = tuple(f"resp_{number:018d}{part}" for part in range(RESPONSES))
-    covers = [sender.note(replace(single, response_ids=(name,))) for name in names]
+    singles = [replace(single, response_ids=(name,)) for name in names]
+    covers = [sender.note(one) for one in singles]
+    cost = sum(credit.spend(one) for one in singles)
     usage = sum((single.usage for _ in names), start=Usage())
     batch = replace(single, responses=RESPONSES, response_ids=names, usage=usage)
-    sender.send(batch, [number for number in covers if number])
+    sender.send(batch, [number for number in covers if number], partial(credit.numbered, cost))
 
 
 def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:

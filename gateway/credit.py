@@ -11,7 +11,8 @@ Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` 
 seconds.
 """
 
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import Final
 
@@ -40,8 +41,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_gateways_before", "_near_responses", "_pending", "_sent", "_settled",
-        "_settles_at", "_typical", "_unsent", "_waits_since", "account_id", "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_gateways_before", "_near_responses", "_pending",
+        "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since", "account_id",
+        "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
@@ -52,12 +54,15 @@ class Credit:
         self._near_responses = near_responses
         self._typical = 0
         self._gateways_before, self._settles_at = 1, 0.0
-        # Metered and not in the balance: in no message yet, in messages (by producer and sequence,
-        # and their sum), and in messages that are durable although no balance said so.
+        # Metered and not in the balance: in no message yet, in messages, and in messages that are
+        # durable although no balance said so.
         self._unsent = self._sent = self._settled = 0
-        self._pending: dict[tuple[bytes, int], int] = {}
-        # Of those, what a boot of accountd that is gone may have applied before the balance.
-        self._doubtful: set[tuple[bytes, int]] = set()
+        # What each message holds, by producer and sequence; sequences ascend.
+        self._pending: dict[bytes, OrderedDict[int, int]] = {}
+        # How much of it, in messages up to these, a boot of accountd that is gone may have applied
+        # before the balance.
+        self._doubtful = 0
+        self._doubtful_through: dict[bytes, int] = {}
         self._waits_since: float | None = None
 
     # --- what it allows ---------------------------------------------------------------------------
@@ -70,8 +75,7 @@ class Credit:
     @property
     def verdict(self) -> Verdict:
         """Whether a session may go on."""
-        doubtful = sum(self._pending[key] for key in self._doubtful)
-        if self.left + doubtful <= 0:
+        if self.left + self._doubtful <= 0:
             return Verdict.EMPTY
         return Verdict.GO if self._share > self._spent else Verdict.HOLD
 
@@ -111,35 +115,56 @@ class Credit:
         """Some of what was metered is in a message."""
         self._unsent -= nano
         self._sent += nano
-        self._pending[producer, sequence] = nano
+        self._pending.setdefault(producer, OrderedDict())[sequence] = nano
         if self._waits_since is None:
             self._waits_since = now
 
-    def acknowledged(self, producer: bytes, sequence: int) -> None:
-        """A message is durable. If no balance told us, it stays spent until the next one."""
-        key = (producer, sequence)
-        nano = self._pending.pop(key, 0)
-        self._sent -= nano
-        if key in self._doubtful:
-            self._doubtful.remove(key)
-        else:
-            self._settled += nano
+    def awaits(self, producer: bytes) -> bool:
+        """Whether messages of the producer are in no balance yet."""
+        return producer in self._pending
+
+    def acknowledged(self, producer: bytes, through: int) -> None:
+        """Messages are durable. What no balance told us stays spent until the next one, except what
+        the last one may have told.
+        """
+        sent, doubtful = self._sent, self._doubtful
+        self._apply(producer, through)
+        self._settled += (sent - self._sent) - (doubtful - self._doubtful)
 
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         if balance.epoch != self.balance.epoch:
             self._gateways_before = self.balance.gateways
             self._settles_at = now + SETTLE_S
-            self._doubtful = set(self._pending)
+            self._doubtful = self._sent
+            self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
         elif now >= self._settles_at:
             self._gateways_before = 1
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
-            for key in [k for k in self._pending if k[0] == producer and k[1] in applied]:
-                self._sent -= self._pending.pop(key)
-                self._doubtful.discard(key)
+            self._apply(producer, applied.through, applied.ahead)
         self._waits_since = now if self._pending else None
+
+    def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> None:
+        """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.
+
+        It costs nothing for what stays: an outage leaves 100,000 of them.
+        """
+        held = self._pending.get(producer)
+        if held is None:
+            return
+        while held and (sequence := next(iter(held))) <= through:
+            self._forget(producer, sequence, held.pop(sequence))
+        for sequence in held.keys() & ahead if ahead else ():
+            self._forget(producer, sequence, held.pop(sequence))
+        if not held:
+            del self._pending[producer]
+
+    def _forget(self, producer: bytes, sequence: int, nano: int) -> None:
+        self._sent -= nano
+        if sequence <= self._doubtful_through.get(producer, 0):
+            self._doubtful -= nano
 
 
 class Book:
@@ -149,7 +174,8 @@ class Book:
         """``near_responses``: near empty is less than so many typical responses, from 0."""
         self._near_responses = near_responses
         self._credits: dict[str, Credit] = {}
-        self._numbered: dict[bytes, deque[tuple[int, str]]] = {}
+        # The credits that have something in messages of a producer.
+        self._waiting: dict[bytes, dict[str, Credit]] = {}
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -159,7 +185,7 @@ class Book:
     @property
     def producers(self) -> list[bytes]:
         """Whose messages are waited for."""
-        return [producer for producer, numbered in self._numbered.items() if numbered]
+        return list(self._waiting)
 
     def open(self, account_id: str, *, topup: int, tokens: int) -> Credit:
         """A session begins; its key was let in with these credits."""
@@ -183,21 +209,17 @@ class Book:
         credit = self._credits.get(account_id)
         if credit is not None:
             credit.numbered(nano, producer, sequence, now=now)
-            self._numbered.setdefault(producer, deque()).append((sequence, account_id))
+            self._waiting.setdefault(producer, {})[account_id] = credit
 
     def acknowledged(self, producer: bytes, through: int) -> list[Credit]:
-        """The producer's messages up to ``through`` are durable; the credits that this changes."""
-        numbered = self._numbered.get(producer)
-        changed: dict[str, Credit] = {}
-        while numbered and numbered[0][0] <= through:
-            sequence, account_id = numbered.popleft()
-            credit = self._credits.get(account_id)
-            if credit is not None:
-                credit.acknowledged(producer, sequence)
-                changed[account_id] = credit
-        for credit in changed.values():
+        """The producer's messages up to ``through`` are durable; the credits that wait for them."""
+        waiting = list(self._waiting.get(producer, {}).values())
+        for credit in waiting:
+            credit.acknowledged(producer, through)
+            if not credit.awaits(producer):
+                self._stop_waiting(producer, credit)
             self._tidy(credit)
-        return list(changed.values())
+        return waiting
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""
@@ -219,6 +241,12 @@ class Book:
     def overdue(self, now: float) -> list[str]:
         """The accounts whose balance should have been announced and was not."""
         return [name for name, credit in self._credits.items() if credit.is_overdue(now)]
+
+    def _stop_waiting(self, producer: bytes, credit: Credit) -> None:
+        waiting = self._waiting[producer]
+        del waiting[credit.account_id]
+        if not waiting:
+            del self._waiting[producer]
 
     def _tidy(self, credit: Credit) -> None:
         if credit.is_idle:
