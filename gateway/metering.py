@@ -261,7 +261,3 @@ def as_json(value: object) -> str:
         return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
     except RecursionError:  # nested to the very limit that parsing still allowed
         return ""
-
-
-def _says_something(value: object) -> bool:
-    return any(value.values()) if isinstance(value, dict) else bool(value)
