@@ -290,7 +290,11 @@ class Leg(asyncio.Protocol):
             else:
                 self._transport.write(data)
         if self._protocol.close_expected() and self._close_timer is None:
-            self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+            self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
+
+    def _close_overdue(self) -> None:
+        """The peer has not answered our close for ``CLOSE_S``."""
+        self.abort()
 
     def _half_close(self) -> None:
         assert self._transport is not None

@@ -45,6 +45,10 @@ ANSWER_S: Final = 3.0
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
 
+# How long a client may take that still talks, or takes what was said before the close: it plays
+# that at the pace of speech, and half a minute of it may lie in the buffers on the way.
+CATCH_UP_S: Final = 30.0
+
 # How long a gateway that was told to stop waits for its sessions: each may finish a response, then
 # drain, then close. What is left is cut off, and charged as far as it is known.
 GATEWAY_DRAIN_S: Final = 2 * DRAIN_S + CLOSE_S
@@ -99,6 +103,7 @@ AUTHORIZATIONS_MAX: Final = 1_000
 
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
+assert CLOSE_S < CATCH_UP_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

@@ -1,6 +1,7 @@
 """Every way in which a session can end, with a provider that does exactly what the test says."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -263,3 +264,42 @@ async def test_a_repeated_header_is_no_reason_to_fail() -> None:
         async with connect(url, additional_headers=headers) as socket_:
             assert await socket_.recv() == "hello"
     assert seen == [["a"]]
+
+
+async def test_who_plays_what_was_said_still_hears_how_it_ended() -> None:
+    """A client that talks, and reads no faster than it plays, comes to the close after a while."""
+    chunks = 160
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.recv()
+        for _ in range(chunks):
+            await provider.send(audio(0.25))
+        await provider.send(json.dumps({"type": "error", "error": {"code": "session_expired"}}))
+        await provider.close(1001, "session is over")
+
+    async with scripted(script) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        host, port = cluster.address.split(":")
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        tcp.connect((host, int(port)))
+        url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
+        socket_ = await connect(url, sock=tcp, max_queue=2, ping_interval=None)
+        speaking = asyncio.create_task(speak(socket_))
+        heard: list[str] = []
+        with pytest.raises(ConnectionClosed):
+            while True:
+                heard.append(json.loads(await socket_.recv())["type"])
+                await asyncio.sleep(0.05)  # it plays: eight seconds, longer than a close may take
+        await speaking
+    assert heard == ["response.output_audio.delta"] * chunks + ["error"]
+    assert (socket_.close_code, socket_.close_reason) == (1001, "session is over")
+
+
+async def speak(client_: ClientConnection) -> None:
+    """Talk until the connection is closed."""
+    append = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 3_200})
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await client_.send(append)
+            await asyncio.sleep(0.05)

@@ -80,6 +80,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"| stalled reader | {limits.STALLED_S:g} s |",
         f"{limits.PING_S:g} s; {limits.IDLE_S:g} s",
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
+        f"comes to our close | {limits.CATCH_UP_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
         f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",
