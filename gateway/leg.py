@@ -273,8 +273,10 @@ class Leg(asyncio.Protocol):
         self._protocol.events_received()
         self._flush()
         if frame.opcode == Opcode.CLOSE:
-            close = self._protocol.close_rcvd or Close(1002, "invalid close frame")
-            self._end(Ended(int(close.code), close.reason))
+            close, is_refused = self._protocol.close_rcvd, False
+            if close is None:
+                close, is_refused = Close(1002, "invalid close frame"), True
+            self._end(Ended(int(close.code), close.reason, is_refused=is_refused))
 
     def _flush(self) -> None:
         """Write what the protocol object has to say, then see whether it waits for the end."""

@@ -172,6 +172,33 @@ async def test_a_provider_that_breaks_off_mid_response_leaves_an_estimate() -> N
     }  # fmt: skip
 
 
+async def test_a_provider_whose_close_is_none_is_explained() -> None:
+    """A code that may not be on the wire is the provider's fault: the client is not blamed for it."""
+    closes = [
+        b"\x88\x02\x03\xed",
+        b"\x88\x02\x03\xe7",
+        b"\x88\x01\x03",
+        b"\x88\x04\x03\xe8\xff\xfe",
+    ]
+    coming = iter(closes)
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.recv()
+        provider.transport.write(next(coming))
+        await provider.wait_closed()
+
+    async with scripted(script) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        for close in closes:
+            async with connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}") as socket_:
+                await socket_.send('{"type":"x"}')
+                event = json.loads(await asyncio.wait_for(socket_.recv(), 10))
+                with pytest.raises(ConnectionClosed):
+                    await socket_.recv()
+            assert event["error"]["code"] == "provider_connection_lost", close
+            assert socket_.close_code == 1011, close
+
+
 def reset(connection: socket.socket) -> None:
     """Close with RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
