@@ -173,7 +173,7 @@ async def test_a_provider_that_breaks_off_mid_response_leaves_an_estimate() -> N
 
 
 async def test_a_provider_whose_close_is_none_is_explained() -> None:
-    """A code that may not be on the wire is the provider's fault: the client is not blamed for it."""
+    """A code that may not be on the wire is the provider's fault, and not its client's."""
     closes = [
         b"\x88\x02\x03\xed",
         b"\x88\x02\x03\xe7",
