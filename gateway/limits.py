@@ -5,6 +5,10 @@ from typing import Final
 # An input_audio_buffer.append may carry 15 MiB (OpenAI's API reference); our cap lets it pass.
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 
+# Fragments of one message. The SDKs send messages whole; this many of the shortest that make sense
+# (256 bytes) are the longest message, and so many that are empty are 15 MB where they are kept.
+FRAGMENTS_MAX: Final = MESSAGE_BYTES_MAX // 256
+
 # The SDKs give an opening handshake 10 s; a request above 16 KiB is not one of theirs.
 HANDSHAKE_S: Final = 10.0
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024

@@ -73,7 +73,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     table = page.split("## Limits")[1].split("##")[0]
     for text in (
-        f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB",
+        f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB, {limits.FRAGMENTS_MAX:,} fragments",
         f"{limits.HANDSHAKE_S:g} s, {limits.HANDSHAKE_BYTES_MAX // 1024} KiB",
         f"| provider dial | {limits.DIAL_S:g} s |",
         f"{limits.WRITE_HIGH_WATER_BYTES // 1024} KiB",
