@@ -133,6 +133,26 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
 
 
+def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
+    """The connection broke for a moment: the next balance does not say what is in it."""
+    made, credit = book()
+    announce(made, 50, revision=1)
+    spend(made, credit, 30, 1)
+    announce(made, 20, revision=3)  # the second one, which named the message, was not heard
+    assert credit.verdict is Verdict.HOLD
+    made.acknowledged(P, 1)
+    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+
+
+def test_what_is_used_up_exactly_is_sent_at_once() -> None:
+    """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
+    made = Book(near_responses=0)
+    credit = made.open("a", topup=90, tokens=0)
+    announce(made, 90, revision=1, gateways=3)
+    credit.metered(30 * NANO_PER_CREDIT, is_response=False)
+    assert (credit.verdict, credit.is_near_empty) == (Verdict.HOLD, True)
+
+
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
     """It counts its listeners from nothing."""
     made, credit = book()
