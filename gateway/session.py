@@ -124,10 +124,8 @@ class Session:
 
     def dialling(self, task: asyncio.Task[None]) -> None:
         """The task that connects to the provider; it is cancelled when the client leaves."""
-        if self.state is State.CONNECTING:
-            self._dialling = task
-        else:
-            task.cancel()
+        assert self.state is State.CONNECTING
+        self._dialling = task
 
     def provider_opened(self, provider: ProviderLeg) -> None:
         """The provider is there: join the legs."""

@@ -5,6 +5,7 @@ accountd and the gateway are the real ones; the provider says what the test need
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -112,6 +113,34 @@ async def test_a_live_session_ends_with_its_credit() -> None:
     assert {(row["kind"], row["total_tokens"], row["billed_ms"]) for row in rows} == {
         ("response", 100, 0), ("duration", 0, 1000),
     }  # fmt: skip
+
+
+async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
+    """accountd cannot say so any more: the key is let in by the cache, and the client is told."""
+    connections = 0
+
+    async def script(provider: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await provider.send(created("resp_1"))
+        await provider.recv()
+        await provider.send(done("resp_1"))
+        await provider.wait_closed()
+
+    async with (
+        scripted(script) as cluster,
+        session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=1) as socket,
+    ):
+        await socket.recv()
+        assert cluster.accountd is not None
+        cluster.accountd.stop(signal.SIGKILL)
+        await socket.send("{}")
+        assert is_cut_off(*await heard_to_the_end(socket))
+        assert socket.request is not None
+        async with connect(f"ws://{cluster.address}{socket.request.path}") as again:
+            assert is_cut_off(*await heard_to_the_end(again))
+        await asyncio.to_thread(cluster.start_accountd)
+    assert connections == 1
 
 
 async def test_gemini_s_sdk_raises_what_its_users_know() -> None:
