@@ -1,8 +1,13 @@
 """What an account may still spend, as one gateway sees it."""
 
+import pytest
+
+from gateway.accounts import PRODUCERS_MAX
+from gateway.balances import ASKED_MAX, questions
 from gateway.credit import OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
+from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
 
 P = b"p" * 16
 NEAR = 10
@@ -187,3 +192,17 @@ def test_only_those_who_wait_are_asked_about() -> None:
     assert made.producers == [P]
     made.acknowledged(P, 1)
     assert made.producers == []
+
+
+@pytest.mark.parametrize(
+    ("letter", "length"), [("a", 20), ("a", ID_CHARS_MAX), ("𝄞", ID_CHARS_MAX)]
+)
+def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
+    """A longer one would cost the connection, and with it every other question."""
+    names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
+    asked = list(questions(names))
+    assert [name for some in asked for name in some] == names
+    for some in asked:
+        assert 0 < len(some) <= ASKED_MAX
+        params = {"accounts": some, "producers": [P] * PRODUCERS_MAX}
+        assert len(encode_request(Request("balances", params))) <= MESSAGE_BYTES_MAX
