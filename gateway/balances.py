@@ -17,7 +17,7 @@ from gateway.credit import Book, Credit, Verdict
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rates import DEFAULT_RATES
+from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
 
 log = structlog.get_logger()
@@ -205,10 +205,15 @@ class Balances:
             await self._wants_rates.wait()
             self._wants_rates.clear()
             try:
-                self._rates = await self._accounts.rates()
+                self._use(await self._accounts.rates())
             except UnreachableError:
                 self._wants_rates.set()
             await asyncio.sleep(TICK_S)
+
+    def _use(self, rates: Rates) -> None:
+        if rates.version != self._rates.version:
+            log.info("rate card", version=rates.version, entries=len(rates.entries))
+        self._rates = rates
 
     async def _ask_when_overdue(self) -> None:
         while True:
