@@ -27,7 +27,7 @@ import structlog
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import DRAIN_S, HOLD_S, SESSION_S_MAX
+from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S, SESSION_S_MAX
 from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
@@ -232,7 +232,8 @@ class Session:
             self._provider.check(now)
         if self._owes_balance:
             self._send_balance()
-        if self._held_since is not None and now - self._held_since > HOLD_S:
+        hold_s = HOLD_SPEAKING_S if self.recorder.being_said else HOLD_S
+        if self._held_since is not None and now - self._held_since > hold_s:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")

@@ -19,8 +19,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from gateway.limits import HOLD_S
+
 USAGE = {"input_tokens": 60, "output_tokens": 40, "total_tokens": 100}
-HEARD_S = 10.0
+HEARD_S = 20.0
 
 
 @asynccontextmanager
@@ -141,6 +143,41 @@ async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
             assert is_cut_off(*await heard_to_the_end(again))
         await asyncio.to_thread(cluster.start_accountd)
     assert connections == 1
+
+
+async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None:
+    """The provider began it with what it had heard; accountd is away for as long."""
+    ports: list[int] = []
+
+    async def script(provider: ServerConnection) -> None:
+        ports.append(provider.local_address[1])
+        await provider.send(created("resp_1"))
+        await provider.recv()
+        await provider.send(done("resp_1"))
+        await provider.send(created("resp_2"))
+        await asyncio.sleep(HOLD_S + 2.0)
+        await provider.send(done("resp_2"))
+        await provider.wait_closed()
+
+    async with (
+        scripted(script) as cluster,
+        session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=150) as socket,
+    ):
+        await socket.recv()
+        provider = f"http://127.0.0.1:{ports[0]}/v1"
+        other = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
+        assert socket.request is not None
+        async with connect(f"ws://{other.field('listen')}{socket.request.path}") as sharing:
+            await sharing.recv()
+            assert cluster.accountd is not None
+            cluster.accountd.stop(signal.SIGKILL)
+            await socket.send("{}")
+            events, closed = await heard_to_the_end(socket)
+        await asyncio.to_thread(cluster.start_accountd)
+    assert [e["response"]["id"] for e in events if e["type"] == "response.done"] == [
+        "resp_1", "resp_2",
+    ]  # fmt: skip
+    assert is_cut_off(events, closed)
 
 
 async def test_gemini_s_sdk_raises_what_its_users_know() -> None:
