@@ -5,7 +5,7 @@ asked for over RPC, so that an account cannot outspend a balance that nobody tel
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import structlog
@@ -17,14 +17,18 @@ from gateway.credit import Book, Credit, Verdict
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rates import DEFAULT_RATES
-from shared.wire import Kind, UsageBatch
+from shared.rates import DEFAULT_RATES, Rates
+from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
 
 log = structlog.get_logger()
 
 TICK_S: Final = 0.5
 # Accounts in one question; accountd answers no more at once.
 ASKED_MAX: Final = 1_000
+# Their names in one question: half of a message, which with one that is too long costs the
+# connection.
+ASKED_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
+_NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
 
 
 class Listener(Protocol):
@@ -203,23 +207,41 @@ class Balances:
             await self._wants_rates.wait()
             self._wants_rates.clear()
             try:
-                self._rates = await self._accounts.rates()
+                self._use(await self._accounts.rates())
             except UnreachableError:
                 self._wants_rates.set()
             await asyncio.sleep(TICK_S)
+
+    def _use(self, rates: Rates) -> None:
+        if rates.version != self._rates.version:
+            log.info("rate card", version=rates.version, entries=len(rates.entries))
+        self._rates = rates
 
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             overdue = self._book.overdue(self._loop.time())
-            for start in range(0, len(overdue), ASKED_MAX):
+            for some in questions(overdue):
                 try:
-                    answer = await self._accounts.balances(
-                        overdue[start : start + ASKED_MAX], self._book.producers
-                    )
+                    answer = await self._accounts.balances(some, self._book.producers)
                 except UnreachableError:
                     break
                 self._hear(answer)
+
+
+def questions(accounts: Iterable[str]) -> Iterator[list[str]]:
+    """``accounts`` as many at a time as may be asked for in one message."""
+    some: list[str] = []
+    room = ASKED_BYTES_MAX
+    for account in accounts:
+        size = len(account.encode()) + _NAME_HEAD_BYTES
+        if len(some) == ASKED_MAX or size > room:
+            yield some
+            some, room = [], ASKED_BYTES_MAX
+        some.append(account)
+        room -= size
+    if some:
+        yield some
 
 
 def _discard(

@@ -59,8 +59,9 @@ class Credit:
         self._unsent = self._sent = self._settled = 0
         # What each message holds, by producer and sequence; sequences ascend.
         self._pending: dict[bytes, OrderedDict[int, int]] = {}
-        # How much of it, in messages up to these, a boot of accountd that is gone may have applied
-        # before the balance.
+        # How much of it, in messages up to these, was pending when the balance came, and may be in
+        # it all the same: what a boot that is gone had applied, or what was applied while we did
+        # not hear, no balance names.
         self._doubtful = 0
         self._doubtful_through: dict[bytes, int] = {}
         self._waits_since: float | None = None
@@ -81,8 +82,8 @@ class Credit:
 
     @property
     def is_near_empty(self) -> bool:
-        """Whether every response must be sent at once: little is left of our share."""
-        return self._share - self._spent < self._near_responses * self._typical
+        """Whether every response must be sent at once: little is left of our share, or nothing."""
+        return self._share - self._spent <= self._near_responses * self._typical
 
     @property
     def is_idle(self) -> bool:
@@ -136,14 +137,14 @@ class Credit:
         if balance.epoch != self.balance.epoch:
             self._gateways_before = self.balance.gateways
             self._settles_at = now + SETTLE_S
-            self._doubtful = self._sent
-            self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
         elif now >= self._settles_at:
             self._gateways_before = 1
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
             self._apply(producer, applied.through, applied.ahead)
+        self._doubtful = self._sent
+        self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
         self._waits_since = now if self._pending else None
 
     def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> None:

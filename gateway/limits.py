@@ -41,6 +41,9 @@ DRAIN_S: Final = 10.0
 # How long a session may be held while accountd does not say whether any credit is left: longer than
 # a restart, and as long as an SDK waits for an answer at least.
 HOLD_S: Final = 10.0
+# And how long while a response is being said, which is delivered whole: longer than any that was
+# seen, and not for ever, should one never end.
+HOLD_SPEAKING_S: Final = 120.0
 
 # How long a provider that may have heard speech has to begin its answer, once the client is gone:
 # Gemini begins within one or two seconds, and says nothing when it heard only noise.
@@ -108,6 +111,7 @@ AUTHORIZATIONS_MAX: Final = 1_000
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert CLOSE_S < CATCH_UP_S
+assert HOLD_S < HOLD_SPEAKING_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

@@ -30,7 +30,7 @@ from gateway.refusals import (
 )
 from gateway.relay import ToClient
 from gateway.routing import mapped, route, split_target, wants_events
-from gateway.session import Session, SessionInfo
+from gateway.session import Session, SessionInfo, State
 from gateway.usage import UsageSender
 from shared.errors import UnreachableError
 from shared.metrics import Metric
@@ -193,13 +193,16 @@ class Gateway:
             self._refuse(leg, unavailable(self.ready().detail))
             return
         session = self._open(leg, request, target, verdict, upgrade)
-        task = asyncio.current_task()
-        assert task is not None
-        session.dialling(task)
         # Made before the client is heard: it may leave with its very first bytes.
         sink = session.provider_sink()
         leg.start_reading()
-        await self._connect(session, request, target, sink)
+        # What was metered here and is not charged yet accountd did not know when it let this in.
+        session.credit_changed()
+        if session.state is State.CONNECTING:
+            task = asyncio.current_task()
+            assert task is not None
+            session.dialling(task)
+            await self._connect(session, request, target, sink)
 
     async def _authorize(self, request: Request) -> Grant | Refusal:
         _, parameters, _ = split_target(request.path)

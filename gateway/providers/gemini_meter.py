@@ -111,6 +111,11 @@ class GeminiMeter:
         return frozenset({self._turn_id()} if is_due else ())
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """See ``Meter``: a turn, until its usage is known."""
+        return self.in_flight
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: what may have been speech is given time to be answered."""
         if self.in_flight:

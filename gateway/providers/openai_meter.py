@@ -116,6 +116,11 @@ class OpenAIMeter:
         return frozenset((*self._in_flight, *self._untranscribed))
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """See ``Meter``."""
+        return frozenset(self._in_flight)
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: a cancel is answered in any case."""
         return DRAIN_S

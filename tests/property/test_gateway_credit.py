@@ -126,6 +126,38 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
     assert world.overshoot <= COST_MAX * sum(sizes)
 
 
+@settings(max_examples=400, deadline=None)
+@given(
+    opening=st.integers(1, 500),
+    actions=st.lists(
+        st.tuples(
+            st.sampled_from(["talk", "commit", "commit unheard", "watermark", "top up"]),
+            st.integers(0, COST_MAX),
+        ),
+        max_size=30,
+    ),
+)
+def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str, int]]) -> None:
+    """Whatever is not heard: a session waits, but it is not ended while anything is left."""
+    gateway = Gateway(b"p" * 16, 1)
+    world = World([gateway], opening)
+    world.announce({})
+    for action, amount in actions:
+        if action == "talk":
+            gateway.finish(0, amount)
+        elif action == "watermark":
+            through = min(gateway.waiting, default=gateway.sent + 1) - 1
+            gateway.book.acknowledged(gateway.producer, through)
+        elif action == "top up":
+            world.left += amount
+            world.announce({})
+        else:
+            applied = world.commit(gateway, 1 + amount % 5)
+            if action == "commit":
+                world.announce(applied)
+        assert gateway.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
+
+
 @given(opening=st.integers(1, 500), costs=st.lists(st.integers(0, COST_MAX), max_size=30))
 def test_no_credit_is_left_over(opening: int, costs: list[int]) -> None:
     """A session on its own is not ended while anything is left."""

@@ -1,8 +1,13 @@
 """What an account may still spend, as one gateway sees it."""
 
+import pytest
+
+from gateway.accounts import PRODUCERS_MAX
+from gateway.balances import ASKED_MAX, questions
 from gateway.credit import OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
+from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
 
 P = b"p" * 16
 NEAR = 10
@@ -133,6 +138,26 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
 
 
+def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
+    """The connection broke for a moment: the next balance does not say what is in it."""
+    made, credit = book()
+    announce(made, 50, revision=1)
+    spend(made, credit, 30, 1)
+    announce(made, 20, revision=3)  # the second one, which named the message, was not heard
+    assert credit.verdict is Verdict.HOLD
+    made.acknowledged(P, 1)
+    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+
+
+def test_what_is_used_up_exactly_is_sent_at_once() -> None:
+    """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
+    made = Book(near_responses=0)
+    credit = made.open("a", topup=90, tokens=0)
+    announce(made, 90, revision=1, gateways=3)
+    credit.metered(30 * NANO_PER_CREDIT, is_response=False)
+    assert (credit.verdict, credit.is_near_empty) == (Verdict.HOLD, True)
+
+
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
     """It counts its listeners from nothing."""
     made, credit = book()
@@ -167,3 +192,17 @@ def test_only_those_who_wait_are_asked_about() -> None:
     assert made.producers == [P]
     made.acknowledged(P, 1)
     assert made.producers == []
+
+
+@pytest.mark.parametrize(
+    ("letter", "length"), [("a", 20), ("a", ID_CHARS_MAX), ("𝄞", ID_CHARS_MAX)]
+)
+def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
+    """A longer one would cost the connection, and with it every other question."""
+    names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
+    asked = list(questions(names))
+    assert [name for some in asked for name in some] == names
+    for some in asked:
+        assert 0 < len(some) <= ASKED_MAX
+        params = {"accounts": some, "producers": [P] * PRODUCERS_MAX}
+        assert len(encode_request(Request("balances", params))) <= MESSAGE_BYTES_MAX
