@@ -67,8 +67,8 @@ class FrameScanner:
     """
 
     __slots__ = (
-        "_expects_mask", "_fragments", "_message_bytes", "_message_bytes_max", "_needed", "_pending",
-        "in_message", "violation",
+        "_expects_mask", "_fragments", "_message_bytes", "_message_bytes_max", "_needed",
+        "_pending", "in_message", "violation",
     )  # fmt: skip
 
     def __init__(self, *, expects_mask: bool, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
@@ -145,6 +145,10 @@ class FrameScanner:
         if self.in_message is not (opcode == _CONTINUATION):
             expected = "expected a continuation frame"
             return Violation(1002, expected if self.in_message else "unexpected continuation frame")
+        return self._check_size(size)
+
+    def _check_size(self, size: int) -> Violation | None:
+        """The bounds of a message, fragments together."""
         if self._message_bytes + size > self._message_bytes_max:
             return Violation(1009, f"message over {self._message_bytes_max} bytes")
         if self._fragments >= FRAGMENTS_MAX:
