@@ -41,9 +41,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_gateways_before", "_is_new_boot", "_near_responses", "_pending",
-        "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since", "account_id",
-        "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_gateways_before", "_is_new_boot", "_near_responses",
+        "_pending", "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since",
+        "account_id", "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
