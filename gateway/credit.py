@@ -41,9 +41,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_gateways_before", "_near_responses", "_pending",
-        "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since", "account_id",
-        "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_gateways_before", "_is_new_boot", "_near_responses",
+        "_pending", "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since",
+        "account_id", "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
@@ -64,6 +64,7 @@ class Credit:
         # not hear, no balance names.
         self._doubtful = 0
         self._doubtful_through: dict[bytes, int] = {}
+        self._is_new_boot = False
         self._waits_since: float | None = None
 
     # --- what it allows ---------------------------------------------------------------------------
@@ -126,15 +127,21 @@ class Credit:
 
     def acknowledged(self, producer: bytes, through: int) -> None:
         """Messages are durable. What no balance told us stays spent until the next one, except what
-        the last one may have told.
+        a new boot's first one told: it answers for what the one before it had applied. Any other
+        may be out of date by now, because we do not hear: what was doubtful stays so.
         """
         sent, doubtful = self._sent, self._doubtful
         self._apply(producer, through)
-        self._settled += (sent - self._sent) - (doubtful - self._doubtful)
+        self._settled += sent - self._sent
+        if self._is_new_boot:
+            self._settled -= doubtful - self._doubtful
+        else:
+            self._doubtful = doubtful
 
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
-        if balance.epoch != self.balance.epoch:
+        self._is_new_boot = balance.epoch != self.balance.epoch
+        if self._is_new_boot:
             self._gateways_before = self.balance.gateways
             self._settles_at = now + SETTLE_S
         elif now >= self._settles_at:

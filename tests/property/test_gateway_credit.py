@@ -17,7 +17,7 @@ from shared.rates import NANO_PER_CREDIT
 COST_MAX = 100
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from([*["talk"] * 12, "commit", "die", "top up"]),
+        st.sampled_from([*["talk"] * 12, "commit", "answer", "die", "top up"]),
         st.integers(0, 9),
         st.integers(0, COST_MAX),
     ),
@@ -117,6 +117,9 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
             applied = world.commit(gateway, amount % 5)
             if action == "commit":
                 world.announce(applied)
+            elif action == "answer":  # to a question, while announcements are not heard
+                through = min(gateway.waiting, default=gateway.sent + 1) - 1
+                gateway.book.acknowledged(gateway.producer, through)
             else:
                 world.restart()
     for gateway in gateways:

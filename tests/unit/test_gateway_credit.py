@@ -146,7 +146,19 @@ def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
     announce(made, 20, revision=3)  # the second one, which named the message, was not heard
     assert credit.verdict is Verdict.HOLD
     made.acknowledged(P, 1)
+    assert credit.verdict is Verdict.HOLD
+    announce(made, 20, revision=4)
     assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+
+
+def test_what_became_durable_unheard_is_not_spent_again() -> None:
+    """accountd answers questions before its announcements are heard: its balance is an old one."""
+    made, credit = book()
+    spend(made, credit, 60, 1)
+    announce(made, 100, revision=1)
+    announce(made, 100, revision=2)  # of another gateway's usage
+    made.acknowledged(P, 1)
+    assert credit.left == 40 * NANO_PER_CREDIT
 
 
 def test_what_is_used_up_exactly_is_sent_at_once() -> None:
