@@ -220,6 +220,8 @@ class Balances:
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            for credit in self._book.settled(self._loop.time()):
+                self.review(credit)
             overdue = self._book.overdue(self._loop.time())
             for some in questions(overdue):
                 try:

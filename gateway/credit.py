@@ -14,6 +14,7 @@ seconds.
 from collections import OrderedDict
 from collections.abc import Collection
 from enum import Enum, auto
+from math import inf
 from typing import Final
 
 from shared.announcements import Balance
@@ -24,9 +25,9 @@ _TYPICAL_WEIGHT: Final = 4
 # A balance that was not announced so long after usage was sent is asked for: commits take
 # milliseconds, and a restart of accountd about a second.
 OVERDUE_S: Final = 1.0
-# Those who serve an account come back to a restarted accountd one by one: until then, all that it
-# had before count.
-SETTLE_S: Final = 2.0
+# Those who serve an account come back to a restarted accountd one by one, and what they had metered
+# with them. So long its balances are too high, and everybody keeps to what was left of its share.
+SETTLE_S: Final = 5.0
 
 
 class Verdict(Enum):
@@ -41,8 +42,8 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_gateways_before", "_is_new_boot", "_near_responses",
-        "_pending", "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since",
+        "_doubtful", "_doubtful_through", "_is_new_boot", "_near_responses", "_pending", "_sent",
+        "_settled", "_settles_at", "_share_kept", "_typical", "_unsent", "_waits_since",
         "account_id", "balance", "sessions",
     )  # fmt: skip
 
@@ -53,7 +54,9 @@ class Credit:
         self.sessions = 0
         self._near_responses = near_responses
         self._typical = 0
-        self._gateways_before, self._settles_at = 1, 0.0
+        # What is left of our share, whatever a balance says, and until when that counts.
+        self._share_kept: float = inf
+        self._settles_at: float | None = None
         # Metered and not in the balance: in no message yet, in messages, and in messages that are
         # durable although no balance said so.
         self._unsent = self._sent = self._settled = 0
@@ -79,12 +82,12 @@ class Credit:
         """Whether a session may go on."""
         if self.left + self._doubtful <= 0:
             return Verdict.EMPTY
-        return Verdict.GO if self._share > self._spent else Verdict.HOLD
+        return Verdict.GO if self._share_left > 0 else Verdict.HOLD
 
     @property
     def is_near_empty(self) -> bool:
         """Whether every response must be sent at once: little is left of our share, or nothing."""
-        return self._share - self._spent <= self._near_responses * self._typical
+        return self._share_left <= self._near_responses * self._typical
 
     @property
     def is_idle(self) -> bool:
@@ -96,9 +99,9 @@ class Credit:
         return self._waits_since is not None and now - self._waits_since > OVERDUE_S
 
     @property
-    def _share(self) -> int:
-        gateways = max(self.balance.gateways, self._gateways_before)
-        return self.balance.credits * NANO_PER_CREDIT // gateways
+    def _share_left(self) -> float:
+        share = self.balance.credits * NANO_PER_CREDIT // self.balance.gateways
+        return min(share - self._spent, self._share_kept)
 
     @property
     def _spent(self) -> int:
@@ -109,6 +112,7 @@ class Credit:
     def metered(self, nano: int, *, is_response: bool) -> None:
         """Something was metered that will be charged."""
         self._unsent += nano
+        self._share_kept -= nano
         if is_response:
             step = (nano - self._typical) // _TYPICAL_WEIGHT
             self._typical = self._typical + step if self._typical else nano
@@ -141,11 +145,9 @@ class Credit:
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
-        if self._is_new_boot:
-            self._gateways_before = self.balance.gateways
+        if self._is_new_boot and self.balance.epoch:
+            self._share_kept = self._share_left
             self._settles_at = now + SETTLE_S
-        elif now >= self._settles_at:
-            self._gateways_before = 1
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
@@ -153,6 +155,13 @@ class Credit:
         self._doubtful = self._sent
         self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
         self._waits_since = now if self._pending else None
+
+    def settle(self, now: float) -> bool:
+        """Whether everybody has come back to a restarted accountd by now, and had not before."""
+        if self._settles_at is None or now < self._settles_at:
+            return False
+        self._settles_at, self._share_kept = None, inf
+        return True
 
     def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> None:
         """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.
@@ -245,6 +254,10 @@ class Book:
         credit.announced(balance, now=now)
         self._tidy(credit)
         return credit
+
+    def settled(self, now: float) -> list[Credit]:
+        """The credits that need no longer keep to what was left of their share."""
+        return [credit for credit in self._credits.values() if credit.settle(now)]
 
     def overdue(self, now: float) -> list[str]:
         """The accounts whose balance should have been announced and was not."""

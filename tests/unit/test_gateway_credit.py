@@ -171,13 +171,26 @@ def test_what_is_used_up_exactly_is_sent_at_once() -> None:
 
 
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
-    """It counts its listeners from nothing."""
+    """Its balances lack what the others had metered: nobody spends more than it might have."""
     made, credit = book()
     announce(made, 90, revision=1, gateways=3)
-    announce(made, 90, revision=1, epoch=2, gateways=1, now=10.0)
-    spend(made, credit, 30, 1)
+    spend(made, credit, 10, 1)
+    announce(made, 80, revision=1, epoch=2, gateways=1, through=1, now=10.0)
+    spend(made, credit, 20, 2)
     assert credit.verdict is Verdict.HOLD
-    announce(made, 90, revision=2, epoch=2, gateways=1, now=10.0 + SETTLE_S)
+    announce(made, 60, revision=2, epoch=2, gateways=2, through=2, now=10.1)
+    assert credit.verdict is Verdict.HOLD
+    assert made.settled(10.0 + SETTLE_S - 0.1) == []
+    assert made.settled(10.0 + SETTLE_S) == [credit]
+    assert (credit.verdict, credit.left) == (Verdict.GO, 60 * NANO_PER_CREDIT)
+    assert made.settled(99.0) == []
+
+
+def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -> None:
+    """What its key was let in with was no share."""
+    made, credit = book(topup=1)
+    announce(made, 90, revision=1)
+    spend(made, credit, 30, 1)
     assert credit.verdict is Verdict.GO
 
 
