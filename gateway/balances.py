@@ -23,6 +23,9 @@ from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
 log = structlog.get_logger()
 
 TICK_S: Final = 0.5
+# Clients that watch their credit are told at most so often: fast for an eye, however many commits a
+# busy account has.
+EVENTS_S: Final = 0.1
 # Accounts in one question; accountd answers no more at once.
 ASKED_MAX: Final = 1_000
 # Their names in one question: half of a message, which with one that is too long costs the
@@ -95,6 +98,7 @@ class Balances:
         self._book = Book(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
+        self._telling: set[str] = set()  # accounts whose watchers are about to be told
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
         self._rates = DEFAULT_RATES
@@ -191,10 +195,20 @@ class Balances:
             credit = self._book.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
-            for session in list(self._watchers.get(balance.account_id, ())):
-                if session.listener is not None:
-                    session.listener.balance_announced()
+            self._tell_watchers_soon(balance.account_id)
             self.review(credit)
+
+    def _tell_watchers_soon(self, account: str) -> None:
+        """One event for all balances of a moment: a busy account has a new one in every commit."""
+        if account in self._watchers and account not in self._telling:
+            self._telling.add(account)
+            self._loop.call_later(EVENTS_S, self._tell_watchers, account)
+
+    def _tell_watchers(self, account: str) -> None:
+        self._telling.discard(account)
+        for session in list(self._watchers.get(account, ())):
+            if session.listener is not None:
+                session.listener.balance_announced()
 
     def _tell(self, account: str) -> None:
         for session in list(self._sessions.get(account, ())):
