@@ -75,6 +75,20 @@ def cli() -> None:
     help="accountd's announcements: ipc://PATH or tcp://127.0.0.1:PORT.",
 )
 @setting(
+    "GATEWAY_PAGE",
+    default="no",
+    help="yes: serve the page at / and the console at /console, on the clients' port.",
+)
+@setting(
+    "GATEWAY_EPHEMERAL_SECRET_FILE",
+    help="A file with the secret that signs ephemeral keys, in the next line the one before;"
+    " SIGHUP reads it anew. Without it there are none.",
+)
+@setting(
+    "GATEWAY_DEMO_KEY_FILE",
+    help="A file with the key of a demo account: the page gets ephemeral keys for it.",
+)
+@setting(
     "GATEWAY_SPOOL_DIR",
     help="A folder on this host's disk where metered usage survives a gateway that is killed.",
 )
