@@ -68,7 +68,7 @@ export class GeminiReader {
     this.#hasStarted = true;
     // Nothing says that the user's words are all there; the answer to them does.
     const heard = this.#hasHeard ? [{ kind: 'user-text', id: this.#user, isFinal: true }] : [];
-    return [...heard, { kind: 'reply-started', id: this.#reply }];
+    return [...heard, { kind: 'response-started' }, { kind: 'reply-started', id: this.#reply }];
   }
 
   #toolCall({ id, name, args }) {

@@ -36,6 +36,12 @@
     connect.call(source, node);
   }
 
+  const { getUserMedia } = MediaDevices.prototype;
+  MediaDevices.prototype.getUserMedia = async function getAndKeep(...rest) {
+    window.recorded.stream = await getUserMedia.apply(this, rest);
+    return window.recorded.stream;
+  };
+
   const { connect } = AudioNode.prototype;
   AudioNode.prototype.connect = function connectAndRecord(to, ...rest) {
     const isOutput = to instanceof AudioDestinationNode && this.numberOfInputs === 0;

@@ -127,6 +127,7 @@ def test_a_spoken_turn(cluster: Cluster, browser: Browser, style: str) -> None:
         page = seen.page
         connect(page, style=style)
         page.click("#talk")
+        eventually(lambda: level(page) > 0.1)
         expect(finished(page, "user")).to_contain_text("peech of")
         expect(finished(page, "reply")).to_contain_text("I heard you")
         expect(page.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))
@@ -138,6 +139,12 @@ def test_a_spoken_turn(cluster: Cluster, browser: Browser, style: str) -> None:
         expect(page.locator("#charges li").first).to_contain_text("top-up")
         expect(page.locator("#bar-topup")).to_have_attribute("aria-valuenow", "0")
     assert cluster.gateways[0].complaints() == []
+
+
+def level(page: Page) -> float:
+    """What the microphone's meter shows, from 0 to 1."""
+    meter = page.locator("#level-microphone")
+    return float(meter.evaluate("meter => meter.style.getPropertyValue('--level')") or 0)
 
 
 def pitch(samples: Samples) -> float:
@@ -239,6 +246,35 @@ def test_a_sample_in_place_of_a_microphone(cluster: Cluster, browser: Browser) -
 
 
 @pytest.mark.parametrize("style", STYLES)
+def test_writing_interrupts_and_is_answered(cluster: Cluster, browser: Browser, style: str) -> None:
+    """A provider takes no second request while it answers: the page waits until it may ask."""
+    demo(cluster, f"written-{style}")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page, style=style, model="sim-reply_ms-8000")
+        write(page, "Tell me something long.")
+        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        write(page, "Something else, please.")
+        expect(finished(page, "reply")).to_contain_text("interrupted")
+        expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
+        assert page.locator('.bubble[data-who="problem"]').count() == 0
+
+
+def test_a_device_is_chosen(cluster: Cluster, browser: Browser) -> None:
+    """The devices have their names once they may be used, and the chosen one is listened to."""
+    demo(cluster, "device")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page)
+        page.click("#talk")
+        expect(page.locator("#talk-label")).to_have_text("Listening")
+        page.select_option("#device", label="Fake Audio Input 2")
+        expect(page.locator("#talk-label")).to_have_text("Listening")
+        label = "recorded.stream.getAudioTracks()[0].label"
+        eventually(lambda: page.evaluate(label) == "Fake Audio Input 2")
+
+
+@pytest.mark.parametrize("style", STYLES)
 def test_a_tool_call_is_shown_and_answered(cluster: Cluster, browser: Browser, style: str) -> None:
     """The page tells the time, and the model goes on."""
     demo(cluster, f"tool-{style}")
@@ -272,6 +308,20 @@ def test_the_gateway_goes_and_comes_back(cluster: Cluster, browser: Browser) -> 
         expect(page.locator("#notice")).to_be_hidden()
         write(page, "Are you there?")
         expect(finished(page, "reply")).to_contain_text("I heard you")
+
+
+def test_a_provider_that_fails_has_its_message(cluster: Cluster, browser: Browser) -> None:
+    """It is tried again, until the user gives up."""
+    demo(cluster, "failing")
+    with watched(browser, cluster.address, expected=FAILURES) as seen:
+        page = seen.page
+        page.fill("#model", "sim-refuse-503")
+        page.click("#connect")
+        expect(page.locator("#notice-title")).to_have_text("The provider failed")
+        expect(page.locator("#notice-countdown")).to_contain_text("trying again")
+        page.click("#connect")
+        expect(page.locator("#status")).to_have_text("Not connected")
+        expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_a_denied_microphone_has_its_message(cluster: Cluster, browser: Browser) -> None:
@@ -381,7 +431,9 @@ def test_the_page_is_accessible(
         connect(page, model="" if PICTURES else "sim-pace-0")
         page.click("#sample")
         finished(page, "reply")
-        for number, text in enumerate(("What time is it? Ask local_time.", "Thank you!", "Bye."), start=1):
+        for number, text in enumerate(
+            ("What time is it? Ask local_time.", "Thank you!", "Bye."), start=1
+        ):
             write(page, text)
             finished(page, "reply", number)
         expect(page.locator("#charges li").first).to_be_visible()

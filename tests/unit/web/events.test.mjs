@@ -147,6 +147,7 @@ test('a Gemini turn: heard, said, played, counted', () => {
   const both = content({ modelTurn: { parts: [SPOKEN] }, outputTranscription: { text: 'Hi' } });
   assert.deepEqual(reader.read(both), [
     { kind: 'user-text', id: 'user-1', isFinal: true },
+    { kind: 'response-started' },
     { kind: 'reply-started', id: 'reply-1' },
     { kind: 'reply-text', id: 'reply-1', delta: 'Hi' },
     { kind: 'audio', id: 'reply-1', samples: SAMPLES },
