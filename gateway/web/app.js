@@ -36,10 +36,7 @@ const call = new Call({
       button.disabled = state.name !== 'open';
     }
     if (state.name !== 'open') bubbles.show(conversation.seal());
-    if (state.name === 'waiting') bubbles.show([conversation.add('divider', state.why.title)]);
-    if (state.name === 'failed') {
-      bubbles.show([conversation.add('problem', `${state.why.title}. ${state.why.detail}`)]);
-    }
+    if (state.why) bubbles.show([conversation.add('divider', state.why.title)]);
     if (state.name === 'idle' || state.name === 'failed') call.stopListening();
     showTalk();
   },

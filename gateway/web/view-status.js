@@ -3,11 +3,11 @@
 import { byId } from './dom.js';
 
 const WORDS = {
-  idle: 'Not connected',
+  idle: 'Offline',
   connecting: 'Connecting…',
   open: 'Connected',
   waiting: 'Reconnecting',
-  failed: 'Not connected',
+  failed: 'Offline',
 };
 
 export class StatusView {

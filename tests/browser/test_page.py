@@ -319,7 +319,7 @@ def test_a_session_that_was_closed_has_its_message(cluster: Cluster, browser: Br
         expect(page.locator("#notice-title")).to_have_text("The gateway asks to try again later")
         expect(page.locator("#notice-countdown")).to_contain_text("trying again")
         page.click("#connect")
-        expect(page.locator("#status")).to_have_text("Not connected")
+        expect(page.locator("#status")).to_have_text("Offline")
         expect(page.locator("#notice")).to_be_hidden()
 
 
@@ -351,7 +351,7 @@ def test_no_credit_has_its_message_before_and_during(cluster: Cluster, browser: 
         connect(page, model="sim-pace-0")
         write(page, "This is more than I can afford.")
         expect(page.locator("#notice-title")).to_have_text("No credits left")
-        expect(page.locator("#status")).to_have_text("Not connected")
+        expect(page.locator("#status")).to_have_text("Offline")
         page.click("#notice-close")
         eventually(lambda: cluster.accountctl("account", "show", "spent")["token_remaining"] <= 0)
         page.click("#connect")
@@ -383,7 +383,7 @@ def test_a_pasted_key_that_is_refused_has_its_message(
         seen.page.fill("#key", key + "x" if state == "unknown" else key)
         seen.page.click("#connect")
         expect(seen.page.locator("#notice-title")).to_have_text(title)
-        expect(seen.page.locator("#status")).to_have_text("Not connected")
+        expect(seen.page.locator("#status")).to_have_text("Offline")
 
 
 # --- for developers, and for everybody ------------------------------------------------------------
@@ -439,6 +439,11 @@ def test_the_page_is_accessible(
         axe(seen)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= size["width"]
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        above, below = (page.locator(x).bounding_box() for x in (".stage", "#inspector"))
+        assert above
+        assert below
+        assert above["y"] + above["height"] <= below["y"]
         if PICTURES:
             page.mouse.move(0, 0)
             page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
