@@ -6,6 +6,8 @@ _TEXT = """
 ready: {url}, and {url_tls} for clients that insist on TLS
 (the addresses, the key, the account and the file with the certificate are in var/cluster.env)
 
+Talk to it in a browser: {page}
+
 Talk to it with the official SDK (pip install "openai[realtime]"):
 
 --------------------------------------------------------------------------------
@@ -55,6 +57,7 @@ def render(values: Mapping[str, str], *, accountctl: str) -> str:
     url = values["GATEWAY_URL"]
     return _TEXT.format(
         url=url,
+        page=base_url(url).removesuffix("v1"),
         base_url=base_url(url),
         url_tls=values["GATEWAY_URL_TLS"],
         base_url_tls=base_url(values["GATEWAY_URL_TLS"]),
