@@ -1,0 +1,191 @@
+// The console: wires the page's controls to questions, and answers to views.
+//
+// It holds at most one signed-in account. What was asked with a key is shown only while that key
+// is signed in, and only if nothing was asked in its place since.
+
+import { Api } from "./console-api.js";
+import * as format from "./console-format.js";
+import * as paging from "./console-paging.js";
+import { keyTrouble, Problem } from "./console-problems.js";
+import { since } from "./console-scale.js";
+import * as views from "./console-views.js";
+
+const PAGE_ROWS = 10;
+const LISTS = {
+  sessions: { path: "sessions", shown: views.sessions },
+  rows: { path: "usage/rows", shown: views.rows },
+};
+const SHOWN = ["balance", "by-day", "by-model", "by-kind", "list", "statement", "keys"];
+const SAVED_MS = 10_000; // by then the browser has taken the file over
+
+const at = (id) => document.getElementById(id);
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+let api = null;
+let pages = paging.FIRST;
+let next = null; // below which row the older page begins
+const asked = new Map(); // topic -> its last question
+const troubles = new Map(); // topic -> what went wrong with it
+
+at("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  signIn(at("key").value.trim());
+});
+at("sign-out").addEventListener("click", () => {
+  signOut();
+  tell("Signed out. The key is forgotten.");
+});
+at("refresh").addEventListener("click", look);
+at("export").addEventListener("click", save);
+at("newer").addEventListener("click", () => turn(paging.newer(pages)));
+at("older").addEventListener("click", () => turn(paging.older(pages, next)));
+for (const input of document.querySelectorAll("input[name=days]")) {
+  input.addEventListener("change", look);
+}
+for (const input of document.querySelectorAll("input[name=list]")) {
+  input.addEventListener("change", () => turn(paging.FIRST));
+}
+// A page that the browser keeps for its Back button must not keep the key.
+addEventListener("pagehide", signOut);
+
+// --- signing in and out ----------------------------------------------------------------------
+
+async function signIn(key) {
+  signOut({ keepsInput: true });
+  const trouble = keyTrouble(key);
+  if (trouble) {
+    refuse(trouble);
+    return;
+  }
+  api = new Api(key);
+  const mine = api;
+  try {
+    const account = await mine.account();
+    if (mine.isClosed) return;
+    at("key").value = "";
+    show({ isSignedIn: true });
+    at("balance").replaceChildren(views.balance(account));
+    at("balance-title").focus();
+    look();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (mine.isClosed) return;
+    signOut({ keepsInput: true });
+    refuse(problem.message);
+  }
+}
+
+// Forget the key and everything that it showed.
+function signOut({ keepsInput = false } = {}) {
+  api?.close();
+  api = null;
+  pages = paging.FIRST;
+  next = null;
+  asked.clear();
+  troubles.clear();
+  for (const id of [...SHOWN, "status", "page", "trouble"]) at(id).replaceChildren();
+  if (!keepsInput) at("key").value = "";
+  at("key").removeAttribute("aria-invalid");
+  at("door-trouble").textContent = "";
+  show({ isSignedIn: false });
+}
+
+function refuse(words) {
+  at("key").setAttribute("aria-invalid", "true");
+  at("door-trouble").textContent = words;
+  at("key").focus();
+}
+
+function tell(words) {
+  at("door-status").textContent = words;
+  at("key").focus();
+}
+
+function show({ isSignedIn }) {
+  at("door").hidden = isSignedIn;
+  at("desk").hidden = !isSignedIn;
+  at("sign-out").hidden = !isSignedIn;
+  at("door-status").textContent = "";
+}
+
+// --- looking ---------------------------------------------------------------------------------
+
+// Ask for everything that is shown.
+function look() {
+  const now = Date.now();
+  const from = periodStart(now);
+  turn(paging.FIRST);
+  ask("desk", (mine) => Promise.all([
+    mine.account(),
+    mine.keys(),
+    ...["day", "model", "kind"].map((by) => mine.statement(by, from)),
+  ]), ([account, keys, byDay, byModel, byKind]) => {
+    at("balance").replaceChildren(views.balance(account));
+    at("keys").replaceChildren(views.keys(keys.keys, now));
+    at("by-day").replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
+    at("by-model").replaceChildren(views.byName("Charged by model", byModel));
+    at("by-kind").replaceChildren(views.byName("Charged by kind", byKind));
+    at("statement").replaceChildren(views.movements(byDay));
+    at("status").textContent = `As of ${format.moment(new Date(now).toISOString())}`;
+  });
+}
+
+// Show another page of the list.
+function turn(to) {
+  const { path, shown } = LISTS[chosen("list")];
+  const asks = (mine) => mine.page(path, { before: paging.cursor(to), limit: PAGE_ROWS });
+  ask("list", asks, (found) => {
+    pages = to;
+    next = found.next;
+    at("list").replaceChildren(shown(found));
+    at("page").textContent = `Page ${paging.number(pages)}`;
+    // Not `disabled`: that would take the focus from under whoever turns pages by keyboard.
+    at("newer").setAttribute("aria-disabled", String(!paging.hasNewer(pages)));
+    at("older").setAttribute("aria-disabled", String(next === null));
+  });
+}
+
+// Save the charges of the period as a file.
+function save() {
+  ask("file", (mine) => mine.csv(periodStart(Date.now())), (file) => {
+    const url = URL.createObjectURL(file);
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = "usage.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), SAVED_MS);
+  });
+}
+
+function periodStart(now) {
+  const days = chosen("days");
+  return since(days === "all" ? null : Number(days), now);
+}
+
+// Ask about a topic and show the answer, unless it is overtaken. A key that is not taken any more
+// signs out; any other failure is told and leaves what is shown, with the time of which it is true.
+async function ask(topic, question, shown) {
+  const mine = api;
+  const turnOf = Symbol(topic);
+  asked.set(topic, turnOf);
+  const isOvertaken = () => mine.isClosed || asked.get(topic) !== turnOf;
+  at("desk").setAttribute("aria-busy", "true");
+  try {
+    const answer = await question(mine);
+    if (isOvertaken()) return;
+    troubles.delete(topic);
+    shown(answer);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (isOvertaken()) return;
+    if (problem.signsOut) {
+      signOut();
+      refuse(problem.message);
+      return;
+    }
+    troubles.set(topic, problem.message);
+  }
+  asked.delete(topic);
+  at("desk").setAttribute("aria-busy", String(asked.size > 0));
+  at("trouble").textContent = [...new Set(troubles.values())].join(" ");
+}
