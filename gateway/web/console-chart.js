@@ -5,9 +5,9 @@ import * as format from "./console-format.js";
 import { named, ticks } from "./console-scale.js";
 
 const HEIGHT = 200;
-const MARGIN = { top: 8, right: 0, bottom: 24, left: 44 };
+const MARGIN = { top: 8, right: 12, bottom: 24, left: 44 };
 const COLUMN_MAX = 36; // few columns stay columns, and do not become blocks
-const NAME_WIDTH = 84; // room for "25 Nov 2026" and some air
+const NAME_WIDTH = 72; // room for "Nov 2026" and some air
 const GAP = 0.3; // of a column's step
 
 // Stacked columns in a box that redraws them when its width changes.
@@ -60,7 +60,7 @@ function columnsIn(width, label, columns) {
       part("topup", index, 0, topup),
       part("tokens", index, topup, topup + tokens))),
     ...names.map((index) => drawing("text", { class: "name", y: HEIGHT - 6, ...anchored(x(index), width) },
-      format.period(columns[index].key))));
+      format.shortPeriod(columns[index].key))));
 }
 
 // A name below its column, inside the picture.

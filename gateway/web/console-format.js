@@ -5,6 +5,7 @@ const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumFract
 const DAY = new Intl.DateTimeFormat("en-GB", {
   day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
 });
+const DAY_OF_YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 const MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric", timeZone: "UTC" });
 const TIME = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit", minute: "2-digit", timeZone: "UTC",
@@ -51,6 +52,16 @@ export function moment(stored) {
 
 // "2026-11-25" as a day, "2026-11" as a month.
 export function period(key) {
-  const found = parseMoment(key.length === 7 ? `${key}-01` : key);
-  return found ? (key.length === 7 ? MONTH : DAY).format(found) : key;
+  return periodIn(DAY, key);
+}
+
+// The same for an axis: its days are near each other, and need no year.
+export function shortPeriod(key) {
+  return periodIn(DAY_OF_YEAR, key);
+}
+
+function periodIn(dayFormat, key) {
+  const isMonth = key.length === "2026-11".length;
+  const found = parseMoment(isMonth ? `${key}-01` : key);
+  return found ? (isMonth ? MONTH : dayFormat).format(found) : key;
 }

@@ -102,7 +102,7 @@ export function rows({ rows: found }) {
 
 export function keys(found, nowMs) {
   return table("Keys of the account", [
-    { head: "Key", cell: (key) => element("span", {}, element("code", {}, key.key_indicator), ` ${key.label ?? ""}`) },
+    { head: "Key", cell: (key) => named(key) },
     { head: "State", cell: (key) => state(key, nowMs) },
     { head: "Last used", cell: (key) => (key.last_used_at ? when(key.last_used_at) : "never") },
     { head: "Created", isMinor: true, cell: (key) => when(key.created_at) },
@@ -140,6 +140,11 @@ function amount(head, name, isMinor = false) {
 function when(stored) {
   const found = format.parseMoment(stored);
   return found ? element("time", { datetime: found.toISOString() }, format.moment(stored)) : format.moment(stored);
+}
+
+function named(key) {
+  const label = element("span", { class: "label" }, key.label ?? "");
+  return element("span", {}, element("code", {}, key.key_indicator), label);
 }
 
 function state(key, nowMs) {
