@@ -84,6 +84,7 @@ def services() -> Iterator[Service]:
             "GATEWAY_TLS_KEY": str(TLS_KEY),
             "GATEWAY_REUSE_PORT": "yes",
             "GATEWAY_OPS_LISTEN": ops,
+            "GATEWAY_PAGE": "yes",
             "GATEWAY_SPOOL_DIR": str(SPOOL),  # what a killed gateway held, the next one adopts
         }
         yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)

@@ -17,6 +17,7 @@ from gateway.announcements import Announcements
 from gateway.balances import Balances
 from gateway.config import OFF, GatewayConfig
 from gateway.limits import GATEWAY_DRAIN_S
+from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
 from gateway.server import Gateway
 from gateway.spool_keeper import SpoolKeeper
@@ -96,6 +97,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         usage=usage,
         providers=open_providers(config.providers),
         table=config.models,
+        pages=Pages.load() if config.serves_page else Pages(),
     )
     parts = [*gateway.metrics(), *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])

@@ -75,6 +75,11 @@ def cli() -> None:
     help="accountd's announcements: ipc://PATH or tcp://127.0.0.1:PORT.",
 )
 @setting(
+    "GATEWAY_PAGE",
+    default="no",
+    help="yes: serve the demo page at / and the console at /console, on the clients' port.",
+)
+@setting(
     "GATEWAY_SPOOL_DIR",
     help="A folder on this host's disk where metered usage survives a gateway that is killed.",
 )

@@ -1,6 +1,7 @@
-"""The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP answer."""
+"""The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -9,19 +10,20 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from gateway.auth import REALTIME_SUBPROTOCOL
+from gateway.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
 from gateway.leg import Leg, Nobody
-from gateway.limits import CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S
-from gateway.refusals import bad_request
+from gateway.limits import CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S, STALLED_S
+from gateway.refusals import Refusal, bad_request
 
 # RFC 8446 section 5.1: what TLS begins with, and no HTTP method does.
 TLS_RECORD: Final = 22
-_HEAD_END: Final = b"\r\n\r\n"
 
 
 class Phase(Enum):
     """How far the opening handshake is."""
 
     REQUEST = auto()  # reading the request's head
+    BODY = auto()  # reading the rest of a request that asks for no WebSocket
     ADMISSION = auto()  # the gateway decides; nothing is read
     UPGRADED = auto()  # frames
     ANSWERED = auto()  # a plain HTTP answer was sent; the connection closes
@@ -31,7 +33,10 @@ class Door(Protocol):
     """Who decides about clients."""
 
     def knock(self, leg: "ClientLeg", request: Request) -> None:
-        """A complete request arrived on ``leg``: upgrade it or answer it, now or later."""
+        """A handshake arrived on ``leg``: upgrade it or answer it, now or later."""
+
+    def serve(self, leg: "ClientLeg", request: HttpRequest) -> None:
+        """A plain HTTP request arrived on ``leg``: answer it, now or later."""
 
     def gone(self, leg: "ClientLeg") -> None:
         """The connection of ``leg`` is closed."""
@@ -45,6 +50,7 @@ class ClientLeg(Leg):
         super().__init__(self._server_protocol, expects_mask=True, sink=Nobody())
         self._door = door
         self._head = bytearray()
+        self._exchange: Exchange | None = None
         self._phase = Phase.REQUEST
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
 
@@ -83,10 +89,13 @@ class ClientLeg(Leg):
         if self._transport is None:
             return
         self._phase = Phase.ANSWERED
+        self._handshake_timer.cancel()
+        if self._exchange is not None and self._exchange.is_head:
+            response = replace(response, body=b"")
         self._transport.write(response.serialize())
         self._half_close()
         self.resume_reading()
-        self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+        self._cut_when_taken(self._loop.time() + STALLED_S)
 
     # --- for the event loop -----------------------------------------------------------------------
 
@@ -101,6 +110,8 @@ class ClientLeg(Leg):
                 self._refuse("this port speaks plain HTTP; use http:// or ws://", "no_tls_here")
             elif self._phase is Phase.REQUEST:
                 self._receive_head()
+            elif self._phase is Phase.BODY:
+                self._receive_rest()
 
     def eof_received(self) -> bool:
         """Called by the event loop; a true answer keeps our direction open."""
@@ -117,13 +128,17 @@ class ClientLeg(Leg):
     # --- helpers ----------------------------------------------------------------------------------
 
     def _receive_head(self) -> None:
-        end = self._head.find(_HEAD_END)
+        end = self._head.find(HEAD_END)
         if end < 0 and len(self._head) <= HANDSHAKE_BYTES_MAX:
             return
         if not 0 <= end <= HANDSHAKE_BYTES_MAX:
             self._refuse(f"request head over {HANDSHAKE_BYTES_MAX} bytes", "headers_too_large")
             return
-        cut = end + len(_HEAD_END)
+        cut = end + len(HEAD_END)
+        if not is_handshake(bytes(self._head[:cut])):
+            self._phase, self._exchange = Phase.BODY, Exchange()
+            self._receive_rest()
+            return
         head, self._head = bytes(self._head[:cut]), self._head[cut:]
         # Only the head: what follows it are frames, which are ours to scan.
         self._server_protocol.receive_data(head)
@@ -138,6 +153,31 @@ class ClientLeg(Leg):
         self._handshake_timer.cancel()
         self.pause_reading()
         self._door.knock(self, request)
+
+    def _receive_rest(self) -> None:
+        """A request with its body, within the deadline of a handshake."""
+        assert self._exchange is not None
+        data, self._head = bytes(self._head), bytearray()
+        found = self._exchange.receive(data)
+        if self._transport is not None and (wanted := self._exchange.data_to_send()):
+            self._transport.write(wanted)
+        if isinstance(found, Refusal):
+            self.answer(found.response())
+        elif found is not None:
+            self._phase = Phase.ADMISSION
+            self._handshake_timer.cancel()
+            self.pause_reading()
+            self._door.serve(self, found)
+
+    def _cut_when_taken(self, deadline: float) -> None:
+        """Cut the connection ``CLOSE_S`` after the answer left, and at ``deadline`` in any case."""
+        transport = self._transport
+        if transport is None:
+            return
+        has_left = not transport.get_write_buffer_size() or self._loop.time() > deadline
+        self._close_timer = self._loop.call_later(
+            CLOSE_S, *((self.abort,) if has_left else (self._cut_when_taken, deadline))
+        )
 
     def _refuse(self, message: str, code: str = "bad_request") -> None:
         self._head.clear()

@@ -38,6 +38,7 @@ class GatewayConfig:
     usage_endpoint: str
     rpc_endpoint: str
     events_endpoint: str
+    serves_page: bool
     spool_dir: Path | None
     retention: Retention
     grant_cache_s: float
@@ -60,6 +61,7 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
+        serves_page=checker.value("GATEWAY_PAGE", config.one_of("yes", "no")) == "yes",
         spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
         retention=Retention(
             seconds=checker.value("GATEWAY_SPOOL_RETENTION_S", config.number(0, 30 * 86_400)),

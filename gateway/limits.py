@@ -9,6 +9,9 @@ MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 HANDSHAKE_S: Final = 10.0
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024
 
+# The body of a plain HTTP request: a session's configuration with its instructions and tools.
+BODY_BYTES_MAX: Final = 64 * 1024
+
 DIAL_S: Final = 10.0
 
 # What a client may say before its provider is there: about 15 s of 24 kHz audio. Past it reading

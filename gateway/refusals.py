@@ -1,13 +1,11 @@
 """Answers before the upgrade: plain HTTP with a JSON body that says what was wrong. Pure."""
 
-import email.utils
-import http
-import json
 from dataclasses import dataclass
 from typing import Final
 
-from websockets.datastructures import Headers
 from websockets.http11 import Response
+
+from gateway.answers import PRIVATE, json_response
 
 RETRY_AFTER_S: Final = 1
 
@@ -17,6 +15,8 @@ _TYPE_BY_STATUS: Final = {
     402: "insufficient_quota",
     403: "permission_error",
     404: "invalid_request_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
     500: "server_error",
     503: "service_unavailable",
 }
@@ -31,19 +31,25 @@ _STATUS_BY_CODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a client is not let in. ``code`` is for programs, ``message`` for people."""
+    """Why a client is not let in. ``code`` is for programs, ``message`` for people.
+
+    ``allowed``: with 405, the methods that the path knows.
+    """
 
     status: int
     code: str
     message: str
+    allowed: str = ""
 
     def response(self) -> Response:
         """The HTTP answer."""
         error = {"type": _TYPE_BY_STATUS[self.status], "code": self.code, "message": self.message}
-        response = json_response(self.status, {"error": error})
+        headers = dict(PRIVATE)
         if self.status == 503:
-            response.headers["Retry-After"] = str(RETRY_AFTER_S)
-        return response
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.allowed:
+            headers["Allow"] = self.allowed
+        return json_response(self.status, {"error": error}, headers)
 
 
 def bad_request(message: str, *, code: str = "bad_request") -> Refusal:
@@ -54,6 +60,12 @@ def bad_request(message: str, *, code: str = "bad_request") -> Refusal:
 def not_found(message: str, *, code: str = "not_found") -> Refusal:
     """404: no such path, provider or model here."""
     return Refusal(404, code, message)
+
+
+def wrong_method(found: str, *, allowed: str) -> Refusal:
+    """405: the path is there for other methods."""
+    message = f"found the method {found[:16]!r}, expected {allowed}"
+    return Refusal(405, "method_not_allowed", message, allowed)
 
 
 def missing_key() -> Refusal:
@@ -89,17 +101,3 @@ def internal_error() -> Refusal:
 def unavailable(message: str) -> Refusal:
     """503: not now, try again."""
     return Refusal(503, "service_unavailable", message)
-
-
-def json_response(status: int, body: object) -> Response:
-    """A complete JSON answer after which the connection closes."""
-    content = json.dumps(body).encode()
-    headers = Headers(
-        {
-            "Date": email.utils.formatdate(usegmt=True),
-            "Connection": "close",
-            "Content-Type": "application/json",
-            "Content-Length": str(len(content)),
-        }
-    )
-    return Response(status, http.HTTPStatus(status).phrase, headers, content)

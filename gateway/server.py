@@ -9,12 +9,15 @@ import structlog
 from websockets.http11 import Request, Response
 
 from gateway.accounts import Accounts, Denial, Grant
+from gateway.answers import json_response
 from gateway.auth import find_key, hash_key
 from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
+from gateway.exchange import HttpRequest
 from gateway.models import ModelTable
 from gateway.opening import Gate
+from gateway.pages import Pages
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
@@ -22,11 +25,11 @@ from gateway.refusals import (
     Refusal,
     bad_request,
     internal_error,
-    json_response,
     missing_key,
     model_not_allowed,
     refused_key,
     unavailable,
+    wrong_method,
 )
 from gateway.relay import ToClient
 from gateway.routing import mapped, route, split_target, wants_events
@@ -41,6 +44,7 @@ log = structlog.get_logger()
 CHECK_S: Final = 1.0
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
+_READING: Final = ("GET", "HEAD")
 
 
 class Gateway:
@@ -54,6 +58,7 @@ class Gateway:
         usage: UsageSender,
         providers: Mapping[str, Provider],
         table: ModelTable,
+        pages: Pages,
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
@@ -62,6 +67,7 @@ class Gateway:
         self._usage = usage
         self._providers = providers
         self._table = table
+        self._pages = pages
         self._tls = ssl.create_default_context()
         self._clients: set[ClientLeg] = set()
         self._sessions: set[Session] = set()
@@ -123,12 +129,8 @@ class Gateway:
 
     def knock(self, leg: ClientLeg, request: Request) -> None:
         """A complete request arrived on ``leg``."""
-        path, _, _ = split_target(request.path)
-        probe = {"/healthz": self.live, "/readyz": self.ready}.get(path)
-        if probe is not None:
-            health = probe()
-            body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
-            leg.answer(json_response(200 if health.is_ok else 503, body))
+        if (probe := self._probe(request.path)) is not None:
+            leg.answer(probe)
             return
         target = route(request.path, request.headers, table=self._table, providers=self._providers)
         for refusal in (target, wants_events(request.path)):
@@ -143,6 +145,16 @@ class Gateway:
         task = self._loop.create_task(self._admit(leg, request, target, upgrade))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._finished(done, leg))
+
+    def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
+        """A plain HTTP request arrived on ``leg``."""
+        plain = self._probe(request.target) or self._pages.answer(request)
+        if plain is None:
+            self._refuse(leg, self._no_page(request))
+        elif request.method in _READING:
+            leg.answer(plain)
+        else:
+            self._refuse(leg, wrong_method(request.method, allowed="GET, HEAD"))
 
     def gone(self, leg: ClientLeg) -> None:
         """The connection of ``leg`` is closed."""
@@ -274,6 +286,26 @@ class Gateway:
             session.provider_unavailable(exc)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _probe(self, target: str) -> Response | None:
+        path, _, _ = split_target(target)
+        probe = {"/healthz": self.live, "/readyz": self.ready}.get(path)
+        if probe is None:
+            return None
+        health = probe()
+        body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
+        return json_response(200 if health.is_ok else 503, body)
+
+    def _no_page(self, request: HttpRequest) -> Refusal:
+        """Why there is nothing under a path: a WebSocket is, or nothing at all."""
+        target = route(
+            request.target, request.headers, table=self._table, providers=self._providers
+        )
+        if isinstance(target, Refusal):
+            return target
+        if request.method not in _READING:
+            return wrong_method(request.method, allowed="GET")
+        return bad_request("not a WebSocket handshake: found no Upgrade: websocket")
 
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)

@@ -1,0 +1,41 @@
+"""Plain HTTP answers. Each is complete, and the connection closes after it. Pure."""
+
+import email.utils
+import http
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+JSON: Final = "application/json"
+# What depends on a key or a balance is nobody's to keep, and is what its type says.
+PRIVATE: Final = MappingProxyType(
+    {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+)
+_NO_HEADERS: Final = MappingProxyType[str, str]({})
+
+
+def response(
+    status: int, content: bytes, media_type: str, headers: Mapping[str, str] = _NO_HEADERS
+) -> Response:
+    """An answer with ``content`` as its body."""
+    described = {"Content-Type": media_type, "Content-Length": str(len(content)), **headers}
+    return _complete(status, content, described)
+
+
+def not_modified(headers: Mapping[str, str]) -> Response:
+    """304: what the client has is still right (RFC 9110 section 15.4.5: no body, no length)."""
+    return _complete(304, b"", headers)
+
+
+def json_response(status: int, body: object, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+    """An answer in JSON."""
+    return response(status, json.dumps(body).encode(), JSON, headers)
+
+
+def _complete(status: int, content: bytes, headers: Mapping[str, str]) -> Response:
+    fields = {"Date": email.utils.formatdate(usegmt=True), "Connection": "close", **headers}
+    return Response(status, http.HTTPStatus(status).phrase, Headers(fields), content)

@@ -1,0 +1,102 @@
+"""A plain HTTP request, from bytes that come in any pieces (h11 reads them). Pure.
+
+A connection carries one request: the answer closes it. That keeps the door simple, and a page is
+loaded once while voice stays for minutes.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+from websockets.datastructures import Headers
+
+from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
+from gateway.refusals import Refusal, bad_request
+
+HEAD_END: Final = b"\r\n\r\n"
+# RFC 6455 section 4.1: a GET whose Upgrade names websocket, among others perhaps, in any case.
+_HANDSHAKE: Final = re.compile(rb"GET .*?\r\nupgrade:[^\r\n]*\bwebsocket\b", re.I | re.S)
+
+
+def is_handshake(head: bytes) -> bool:
+    """Whether a request's head asks for a WebSocket; everything else is plain HTTP."""
+    return head.startswith(b"GET ") and _HANDSHAKE.match(head) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A complete request; ``body`` is empty where there is none."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+
+
+class Exchange:
+    """Reads one request."""
+
+    def __init__(self) -> None:
+        # The whole head is here when the first byte is read: the bound is for chunks' own heads.
+        head_bytes_max = HANDSHAKE_BYTES_MAX + len(HEAD_END)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes_max)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._to_send = b""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the answer's body stays away (RFC 9110 section 9.3.2)."""
+        return self._head is not None and self._head.method == b"HEAD"
+
+    def receive(self, data: bytes) -> HttpRequest | Refusal | None:
+        """The request once it is complete, why it cannot be served, or None: more has to come."""
+        try:
+            self._h11.receive_data(data)
+            return self._read()
+        except h11.RemoteProtocolError as exc:
+            return bad_request(str(exc))
+
+    def data_to_send(self) -> bytes:
+        """What the client waits for before it sends its body (100 Continue)."""
+        data, self._to_send = self._to_send, b""
+        return data
+
+    def _read(self) -> HttpRequest | Refusal | None:
+        while True:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Request):
+                self._head = event
+                if _announced(event) > BODY_BYTES_MAX:
+                    return _too_large()
+                if self._h11.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(
+                        status_code=100, headers=[], reason=b"Continue"
+                    )
+                    self._to_send = self._h11.send(go_on) or b""
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > BODY_BYTES_MAX:
+                    return _too_large()
+            elif isinstance(event, h11.EndOfMessage):
+                return self._whole()
+            else:
+                return None
+
+    def _whole(self) -> HttpRequest:
+        assert self._head is not None
+        pairs = [
+            (name.decode("ascii"), value.decode("latin-1")) for name, value in self._head.headers
+        ]
+        method, target = self._head.method.decode("ascii"), self._head.target.decode("ascii")
+        return HttpRequest(method, target, Headers(pairs), bytes(self._body))
+
+
+def _announced(head: h11.Request) -> int:
+    """The body's length as its head says it; h11 has checked that it is one number."""
+    return int(dict(head.headers).get(b"content-length", b"0"))
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "body_too_large", f"expected a body of at most {BODY_BYTES_MAX} bytes")

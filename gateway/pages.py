@@ -1,0 +1,111 @@
+"""The page, the console and what they load: the files of ``gateway/web/``, read once at start.
+
+A request is looked up in a table of whole paths and never becomes the path of a file, so nothing
+but these files can be asked for. ``index.html`` is ``/``, ``console.html`` is ``/console``, and
+everything else is under ``/web/``.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+from typing import Final
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+from gateway import answers
+from gateway.exchange import HttpRequest
+from gateway.routing import split_target
+
+FOLDER: Final = "web"
+_PATH_BY_DOCUMENT: Final = {"index.html": "/", "console.html": "/console"}
+# What is served; a file with another ending is not.
+MEDIA_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".wav": "audio/wav",
+}
+# Nothing from anywhere else, no inline code, and nobody frames the page. 'self' includes the
+# WebSocket of the same host and port (CSP3 section 6.7.2.8).
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS: Final = MappingProxyType(
+    {
+        "Content-Security-Policy": POLICY,
+        "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        # Asked for anew each time and answered with 304: an upgrade of the gateway shows at once.
+        "Cache-Control": "no-cache",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A file as it is served."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+    def answer(self, headers: Headers) -> Response:
+        """The file, or 304 when the browser has it already."""
+        about = {**_HEADERS, "ETag": self.etag}
+        known = [tag.strip() for tag in headers.get("If-None-Match", "").split(",")]
+        if self.etag in known:
+            return answers.not_modified(about)
+        return answers.response(200, self.content, self.media_type, about)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The table. An empty one serves nothing."""
+
+    by_path: Mapping[str, Page] = field(default_factory=dict)
+
+    def answer(self, request: HttpRequest) -> Response | None:
+        """What ``request`` asks for; None when it is no file of ours."""
+        path, _, _ = split_target(request.target)
+        page = self.by_path.get(path)
+        return None if page is None else page.answer(request.headers)
+
+    @classmethod
+    def load(cls) -> "Pages":
+        """Read the files that came with the program."""
+        found = _files(resources.files("gateway") / FOLDER, "")
+        return cls({_PATH_BY_DOCUMENT.get(name, f"/web/{name}"): page for name, page in found})
+
+
+def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Page]]:
+    """(name below ``web/``, page) of every file that has one of the known endings."""
+    for entry in folder.iterdir():
+        ending = "." + entry.name.rpartition(".")[2]
+        if entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/")
+        elif ending in MEDIA_TYPES:
+            content = entry.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            yield f"{prefix}{entry.name}", Page(content, MEDIA_TYPES[ending], etag)

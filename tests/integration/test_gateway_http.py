@@ -1,0 +1,167 @@
+"""Plain HTTP on the port of the clients: the page's files, and what is asked for wrongly."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+import pytest
+from harness import Cluster, running_cluster
+
+from gateway.limits import BODY_BYTES_MAX
+from gateway.pages import POLICY
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def error(self) -> str:
+        """The code of an error of ours."""
+        code = json.loads(self.body)["error"]["code"]
+        assert isinstance(code, str)
+        return code
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A gateway that serves the page."""
+    with running_cluster(gateways=0) as running:
+        running.start_gateway(GATEWAY_PAGE="yes")
+        yield running
+
+
+def ask(cluster: Cluster, method: str, path: str, **options: Any) -> Answer:
+    """One request."""
+    host, port = cluster.address.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        connection.request(method, path, **options)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def send(cluster: Cluster, raw: bytes) -> bytes:
+    """Everything that comes back for some bytes."""
+    host, port = cluster.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(raw)
+        answer = b""
+        while data := client.recv(65_536):
+            answer += data
+    return answer
+
+
+@pytest.mark.parametrize("path", ["/", "/console", "//", "/?lang=en"])
+def test_a_page_comes_with_its_policy(cluster: Cluster, path: str) -> None:
+    """Nothing but the gateway's own files may run in it."""
+    answer = ask(cluster, "GET", path)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert answer.body.startswith(b"<!doctype html>")
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "microphone=(self)" in answer.headers["Permissions-Policy"]
+
+
+def test_what_a_browser_has_is_not_sent_again(cluster: Cluster) -> None:
+    """Its ETag is asked about, and the answer is 304 without a body."""
+    first = ask(cluster, "GET", "/")
+    again = ask(cluster, "GET", "/", headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
+    changed = ask(cluster, "GET", "/", headers={"If-None-Match": '"other"'})
+    assert (again.status, again.body) == (304, b"")
+    assert (changed.status, changed.body) == (200, first.body)
+
+
+def test_head_answers_as_get_without_the_body(cluster: Cluster) -> None:
+    """So do the probes."""
+    for path in ("/", "/healthz"):
+        get, head = ask(cluster, "GET", path), ask(cluster, "HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Content-Length"] == str(len(get.body))
+
+
+WRONG = [
+    ("GET", "/web/../server.py", 404, "not_found"),
+    ("GET", "/web/%2e%2e/server.py", 404, "not_found"),
+    ("GET", "/index.html", 404, "not_found"),
+    ("GET", "/web/", 404, "not_found"),
+    ("GET", "/nothing", 404, "not_found"),
+    ("DELETE", "/nothing", 404, "not_found"),
+    ("POST", "/", 405, "method_not_allowed"),
+    ("PUT", "/healthz", 405, "method_not_allowed"),
+    ("POST", "/v1/realtime?model=gpt-realtime", 405, "method_not_allowed"),
+    ("GET", "/v1/realtime?model=gpt-realtime", 400, "bad_request"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status", "code"), WRONG)
+def test_requests_for_what_there_is_not(
+    cluster: Cluster, method: str, path: str, status: int, code: str
+) -> None:
+    """Each has its status and an error in the project's shape; 405 names the methods."""
+    answer = ask(cluster, method, path)
+    assert (answer.status, answer.error) == (status, code)
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+RAW = [
+    (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", b"bad_request"),
+    (b"GET / with spaces HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 400 ", b"bad_request"),
+    (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 ", b"<!doctype html>"),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n",
+        b"HTTP/1.1 413 ", b"body_too_large",
+    ),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"%x\r\n%b\r\n" % (BODY_BYTES_MAX + 1, b"a" * (BODY_BYTES_MAX + 1)),
+        b"HTTP/1.1 413 ", b"body_too_large",
+    ),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 400 ", b"bad_request",
+    ),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 405 ", b"method_not_allowed",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "begin", "within"), RAW)
+def test_bytes_as_they_come(cluster: Cluster, raw: bytes, begin: bytes, within: bytes) -> None:
+    """Old, broken and oversized requests get an answer, and the connection closes."""
+    answer = send(cluster, raw)
+    assert answer.startswith(begin)
+    assert within in answer
+
+
+def test_a_body_that_never_ends_is_not_waited_for(cluster: Cluster) -> None:
+    """A request has as long as a handshake."""
+    assert send(cluster, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na") == b""
+
+
+def test_a_gateway_serves_no_page_unless_it_is_told_to(cluster: Cluster) -> None:
+    """It is off by default."""
+    plain = cluster.start_gateway()
+    host, port = plain.field("listen").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+def test_nothing_was_worth_a_complaint(cluster: Cluster) -> None:
+    """What clients do wrong is their affair."""
+    assert [line for gateway in cluster.gateways for line in gateway.complaints()] == []
