@@ -30,17 +30,17 @@ Buckets = tuple[int, int]  # top-up, tokens
 _BEGINNING, _END = "", "~"  # before and after every stored time
 _MIDNIGHT: Final = "T00:00:00.000Z"
 
-# An estimate that took nothing was not charged.
-IS_CHARGED: Final = f"NOT (kind = '{Kind.ESTIMATE}' AND topup_deducted = 0 AND token_deducted = 0)"
-# The columns ``SUMMED``. What is no response counts none.
-SUMS: Final = f"""
-    coalesce(sum(responses) FILTER (WHERE kind IN ('{Kind.RESPONSE}', '{Kind.ESTIMATE}')), 0),
-    sum(coalesce(input_tokens, 0)), sum(coalesce(output_tokens, 0)),
-    sum(coalesce(total_tokens, 0)), sum(topup_deducted), sum(token_deducted)
-"""
+# An estimate that took nothing was not charged. What is no response counts none.
 _GROUPS: Final = f"""
-    SELECT {{key}}, {SUMS} FROM usage_metrics
-    WHERE account_id = ? AND created_at >= ? AND created_at < ? AND {IS_CHARGED}
+    SELECT {{key}},
+           coalesce(
+               sum(responses) FILTER (WHERE kind IN ('{Kind.RESPONSE}', '{Kind.ESTIMATE}')), 0
+           ),
+           sum(coalesce(input_tokens, 0)), sum(coalesce(output_tokens, 0)),
+           sum(coalesce(total_tokens, 0)), sum(topup_deducted), sum(token_deducted)
+    FROM usage_metrics
+    WHERE account_id = ? AND created_at >= ? AND created_at < ?
+      AND NOT (kind = '{Kind.ESTIMATE}' AND topup_deducted = 0 AND token_deducted = 0)
     GROUP BY 1 ORDER BY 1
 """  # noqa: S608 - constants only
 _GRANTED: Final = """
