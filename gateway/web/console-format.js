@@ -1,27 +1,27 @@
 // How the console writes numbers and moments. Pure. Moments are UTC, as statements are.
 
-const WHOLE = new Intl.NumberFormat("en-US");
-const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
-const DAY = new Intl.DateTimeFormat("en-GB", {
-  day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
+const WHOLE = new Intl.NumberFormat('en-US');
+const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 });
+const DAY = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC',
 });
-const DAY_OF_YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric", timeZone: "UTC" });
-const TIME = new Intl.DateTimeFormat("en-GB", {
-  hour: "2-digit", minute: "2-digit", timeZone: "UTC",
+const DAY_OF_YEAR = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
+const MONTH = new Intl.DateTimeFormat('en-GB', { month: 'short', year: 'numeric', timeZone: 'UTC' });
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit', minute: '2-digit', timeZone: 'UTC',
 });
-const MINUS = "\u2212";
+const MINUS = '\u2212';
 
-export const NONE = "\u2013";
+export const NONE = '\u2013';
 
 // All digits, grouped; the sign is a real minus.
 export function whole(number) {
-  return WHOLE.format(number).replace("-", MINUS);
+  return WHOLE.format(number).replace('-', MINUS);
 }
 
 // At most one decimal and a letter: 1.2K, 3M.
 export function short(number) {
-  return SHORT.format(number).replace("-", MINUS);
+  return SHORT.format(number).replace('-', MINUS);
 }
 
 // A change: it has a sign unless it is zero.
@@ -38,8 +38,8 @@ export function counted(number, one, many) {
 // without a zone; both are UTC.
 export function parseMoment(stored) {
   if (!stored) return null;
-  const joined = stored.trim().replace(" ", "T");
-  const hasZone = /(?:Z|[+-]\d\d:?\d\d)$/i.test(joined) || !joined.includes("T");
+  const joined = stored.trim().replace(' ', 'T');
+  const hasZone = /(?:Z|[+-]\d\d:?\d\d)$/i.test(joined) || !joined.includes('T');
   const moment = new Date(hasZone ? joined : `${joined}Z`);
   return Number.isNaN(moment.getTime()) ? null : moment;
 }
@@ -61,7 +61,7 @@ export function shortPeriod(key) {
 }
 
 function periodIn(dayFormat, key) {
-  const isMonth = key.length === "2026-11".length;
+  const isMonth = key.length === '2026-11'.length;
   const found = parseMoment(isMonth ? `${key}-01` : key);
   return found ? (isMonth ? MONTH : dayFormat).format(found) : key;
 }

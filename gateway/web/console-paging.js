@@ -23,6 +23,19 @@ export function older(pages, next) {
   return next === null ? pages : { trail: [...pages.trail, next] };
 }
 
+// The groups of a statement below a cursor, {found, next}. They come with the newest charge first,
+// and by name where that is the same.
+export function pageOf(groups, cursor, limit) {
+  const begin = cursor === null ? 0 : groups.findIndex((group) => isBelow(group, cursor));
+  const found = begin < 0 ? [] : groups.slice(begin, begin + limit);
+  const hasMore = found.length > 0 && begin + limit < groups.length;
+  return { found, next: hasMore ? found.at(-1) : null };
+}
+
+function isBelow(group, { last_at: lastAt, session }) {
+  return group.last_at < lastAt || (group.last_at === lastAt && group.session > session);
+}
+
 export function newer(pages) {
   return hasNewer(pages) ? { trail: pages.trail.slice(0, -1) } : pages;
 }

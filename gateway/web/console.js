@@ -3,19 +3,32 @@
 // It holds at most one signed-in account. What was asked with a key is shown only while that key
 // is signed in, and only if nothing was asked in its place since.
 
-import { Api } from "./console-api.js";
-import * as format from "./console-format.js";
-import * as paging from "./console-paging.js";
-import { keyTrouble, Problem } from "./console-problems.js";
-import { since } from "./console-scale.js";
-import * as views from "./console-views.js";
+import { Api } from './console-api.js';
+import * as format from './console-format.js';
+import * as paging from './console-paging.js';
+import { keyTrouble, noticeOf, Problem } from './console-problems.js';
+import { since } from './console-scale.js';
+import * as views from './console-views.js';
 
 const PAGE_ROWS = 10;
+// Each reads a page, {found, next}, of the period from a cursor on.
 const LISTS = {
-  sessions: { path: "sessions", shown: views.sessions },
-  rows: { path: "usage/rows", shown: views.rows },
+  sessions: {
+    async read(mine, from, cursor) {
+      const statement = await mine.statement('session', from);
+      return paging.pageOf(statement.groups, cursor, PAGE_ROWS);
+    },
+    shown: views.sessions,
+  },
+  rows: {
+    async read(mine, from, cursor) {
+      const { rows, next_before: next } = await mine.rows(from, cursor, PAGE_ROWS);
+      return { found: rows, next };
+    },
+    shown: views.rows,
+  },
 };
-const SHOWN = ["balance", "by-day", "by-model", "by-kind", "list", "statement", "keys"];
+const SHOWN = ['balance', 'by-day', 'by-model', 'by-kind', 'list', 'statement', 'keys'];
 const SAVED_MS = 10_000; // by then the browser has taken the file over
 
 const at = (id) => document.getElementById(id);
@@ -23,30 +36,30 @@ const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).v
 
 let api = null;
 let pages = paging.FIRST;
-let next = null; // below which row the older page begins
+let next = null; // the cursor of the older page
 const asked = new Map(); // topic -> its last question
 const troubles = new Map(); // topic -> what went wrong with it
 
-at("sign-in").addEventListener("submit", (event) => {
+at('sign-in').addEventListener('submit', (event) => {
   event.preventDefault();
-  signIn(at("key").value.trim());
+  signIn(at('key').value.trim());
 });
-at("sign-out").addEventListener("click", () => {
+at('sign-out').addEventListener('click', () => {
   signOut();
-  tell("Signed out. The key is forgotten.");
+  tell('Signed out. The key is forgotten.');
 });
-at("refresh").addEventListener("click", look);
-at("export").addEventListener("click", save);
-at("newer").addEventListener("click", () => turn(paging.newer(pages)));
-at("older").addEventListener("click", () => turn(paging.older(pages, next)));
-for (const input of document.querySelectorAll("input[name=days]")) {
-  input.addEventListener("change", look);
+at('refresh').addEventListener('click', look);
+at('export').addEventListener('click', save);
+at('newer').addEventListener('click', () => turn(paging.newer(pages)));
+at('older').addEventListener('click', () => turn(paging.older(pages, next)));
+for (const input of document.querySelectorAll('input[name=days]')) {
+  input.addEventListener('change', look);
 }
-for (const input of document.querySelectorAll("input[name=list]")) {
-  input.addEventListener("change", () => turn(paging.FIRST));
+for (const input of document.querySelectorAll('input[name=list]')) {
+  input.addEventListener('change', () => turn(paging.FIRST));
 }
 // A page that the browser keeps for its Back button must not keep the key.
-addEventListener("pagehide", signOut);
+addEventListener('pagehide', signOut);
 
 // --- signing in and out ----------------------------------------------------------------------
 
@@ -62,10 +75,10 @@ async function signIn(key) {
   try {
     const account = await mine.account();
     if (mine.isClosed) return;
-    at("key").value = "";
+    at('key').value = '';
     show({ isSignedIn: true });
-    at("balance").replaceChildren(views.balance(account));
-    at("balance-title").focus();
+    showBalance(account);
+    at('balance-title').focus();
     look();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -83,29 +96,29 @@ function signOut({ keepsInput = false } = {}) {
   next = null;
   asked.clear();
   troubles.clear();
-  for (const id of [...SHOWN, "status", "page", "trouble"]) at(id).replaceChildren();
-  if (!keepsInput) at("key").value = "";
-  at("key").removeAttribute("aria-invalid");
-  at("door-trouble").textContent = "";
+  for (const id of [...SHOWN, 'status', 'page', 'notice', 'trouble']) at(id).replaceChildren();
+  if (!keepsInput) at('key').value = '';
+  at('key').removeAttribute('aria-invalid');
+  at('door-trouble').textContent = '';
   show({ isSignedIn: false });
 }
 
 function refuse(words) {
-  at("key").setAttribute("aria-invalid", "true");
-  at("door-trouble").textContent = words;
-  at("key").focus();
+  at('key').setAttribute('aria-invalid', 'true');
+  at('door-trouble').textContent = words;
+  at('key').focus();
 }
 
 function tell(words) {
-  at("door-status").textContent = words;
-  at("key").focus();
+  at('door-status').textContent = words;
+  at('key').focus();
 }
 
 function show({ isSignedIn }) {
-  at("door").hidden = isSignedIn;
-  at("desk").hidden = !isSignedIn;
-  at("sign-out").hidden = !isSignedIn;
-  at("door-status").textContent = "";
+  at('door').hidden = isSignedIn;
+  at('desk').hidden = !isSignedIn;
+  at('sign-out').hidden = !isSignedIn;
+  at('door-status').textContent = '';
 }
 
 // --- looking ---------------------------------------------------------------------------------
@@ -115,51 +128,56 @@ function look() {
   const now = Date.now();
   const from = periodStart(now);
   turn(paging.FIRST);
-  ask("desk", (mine) => Promise.all([
+  ask('desk', (mine) => Promise.all([
     mine.account(),
     mine.keys(),
-    ...["day", "model", "kind"].map((by) => mine.statement(by, from)),
+    ...['day', 'model', 'kind'].map((by) => mine.statement(by, from)),
   ]), ([account, keys, byDay, byModel, byKind]) => {
-    at("balance").replaceChildren(views.balance(account));
-    at("keys").replaceChildren(views.keys(keys.keys, now));
-    at("by-day").replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
-    at("by-model").replaceChildren(views.byName("Charged by model", byModel));
-    at("by-kind").replaceChildren(views.byName("Charged by kind", byKind));
-    at("statement").replaceChildren(views.movements(byDay));
-    at("status").textContent = `As of ${format.moment(new Date(now).toISOString())}`;
+    showBalance(account);
+    at('keys').replaceChildren(views.keys(keys.keys, now));
+    at('by-day').replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
+    at('by-model').replaceChildren(views.byName('Charged by model', byModel));
+    at('by-kind').replaceChildren(views.byName('Charged by kind', byKind));
+    at('statement').replaceChildren(views.movements(byDay));
+    at('status').textContent = `As of ${format.moment(new Date(now).toISOString())}`;
   });
+}
+
+function showBalance(account) {
+  at('balance').replaceChildren(views.balance(account));
+  at('notice').textContent = noticeOf(account);
 }
 
 // Show another page of the list.
 function turn(to) {
-  const { path, shown } = LISTS[chosen("list")];
-  const asks = (mine) => mine.page(path, { before: paging.cursor(to), limit: PAGE_ROWS });
-  ask("list", asks, (found) => {
+  const { read, shown } = LISTS[chosen('list')];
+  const from = periodStart(Date.now());
+  ask('list', (mine) => read(mine, from, paging.cursor(to)), (page) => {
     pages = to;
-    next = found.next;
-    at("list").replaceChildren(shown(found));
-    at("page").textContent = `Page ${paging.number(pages)}`;
+    next = page.next;
+    at('list').replaceChildren(shown(page.found));
+    at('page').textContent = `Page ${paging.number(pages)}`;
     // Not `disabled`: that would take the focus from under whoever turns pages by keyboard.
-    at("newer").setAttribute("aria-disabled", String(!paging.hasNewer(pages)));
-    at("older").setAttribute("aria-disabled", String(next === null));
+    at('newer').setAttribute('aria-disabled', String(!paging.hasNewer(pages)));
+    at('older').setAttribute('aria-disabled', String(next === null));
   });
 }
 
 // Save the charges of the period as a file.
 function save() {
-  ask("file", (mine) => mine.csv(periodStart(Date.now())), (file) => {
+  ask('file', (mine) => mine.csv(periodStart(Date.now())), (file) => {
     const url = URL.createObjectURL(file);
-    const link = document.createElement("a");
+    const link = document.createElement('a');
     link.href = url;
-    link.download = "usage.csv";
+    link.download = 'usage.csv';
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), SAVED_MS);
   });
 }
 
 function periodStart(now) {
-  const days = chosen("days");
-  return since(days === "all" ? null : Number(days), now);
+  const days = chosen('days');
+  return since(days === 'all' ? null : Number(days), now);
 }
 
 // Ask about a topic and show the answer, unless it is overtaken. A key that is not taken any more
@@ -169,7 +187,7 @@ async function ask(topic, question, shown) {
   const turnOf = Symbol(topic);
   asked.set(topic, turnOf);
   const isOvertaken = () => mine.isClosed || asked.get(topic) !== turnOf;
-  at("desk").setAttribute("aria-busy", "true");
+  at('desk').setAttribute('aria-busy', 'true');
   try {
     const answer = await question(mine);
     if (isOvertaken()) return;
@@ -186,6 +204,6 @@ async function ask(topic, question, shown) {
     troubles.set(topic, problem.message);
   }
   asked.delete(topic);
-  at("desk").setAttribute("aria-busy", String(asked.size > 0));
-  at("trouble").textContent = [...new Set(troubles.values())].join(" ");
+  at('desk').setAttribute('aria-busy', String(asked.size > 0));
+  at('trouble').textContent = [...new Set(troubles.values())].join(' ');
 }
