@@ -124,6 +124,7 @@ const PROBLEMS = [
   [401, 'expired_api_key', true, /expired/],
   [503, 'service_unavailable', false, /away/],
   [503, undefined, false, /away/],
+  [400, 'too_many_rows', false, /shorter period/],
   [429, undefined, false, /too many/i],
   [500, 'internal_error', false, /could not answer/],
   [418, undefined, false, /http_418/],
