@@ -12,7 +12,7 @@ const GAP = 0.3; // of a column's step
 
 // Stacked columns in a box that redraws them when its width changes.
 export function columnChart(label, columns) {
-  const box = element('div', { class: 'chart' });
+  const box = element('div', { class: 'plot' });
   new ResizeObserver(() => {
     box.replaceChildren(columnsIn(box.clientWidth, label, columns));
   }).observe(box);

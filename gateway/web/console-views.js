@@ -11,7 +11,7 @@ const NAMED_KIND = {
 
 export function balance(account) {
   const { topup_remaining: topup, token_remaining: tokens } = account;
-  const bucket = (name, amount, note) => element('div', { class: `bucket ${name}` },
+  const bucket = (name, amount, note) => element('div', { class: `purse ${name}` },
     element('dt', {}, note),
     element('dd', { class: amount < 0 ? 'negative' : null, 'data-bucket': name }, format.whole(amount)));
   return element('div', { class: 'balance' },
@@ -20,7 +20,7 @@ export function balance(account) {
     element('dl', {},
       bucket('topup', topup, 'Top-up, spent first'),
       bucket('tokens', tokens, tokens < 0 ? 'Subscription, overdrawn' : 'Subscription')),
-    element('p', { class: 'note' },
+    element('p', { class: 'hint' },
       `${account.email} \u00b7 plan ${account.plan_name} \u00b7 `,
       element('span', { class: `state ${account.status}` }, account.status)));
 }
@@ -110,7 +110,7 @@ export function keys(found, nowMs) {
 // --- helpers ---------------------------------------------------------------------------------
 
 function note(words) {
-  return element('p', { class: 'note' }, words);
+  return element('p', { class: 'hint' }, words);
 }
 
 function figure(count, one, many) {
