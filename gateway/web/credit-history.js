@@ -1,0 +1,70 @@
+// What the account has had left, since the page was opened. Pure. Credits are whole numbers.
+
+// Points that the chart keeps: of more, the oldest go.
+const POINTS_MAX = 600;
+
+export class CreditHistory {
+  #points = [];
+  #fullTopup = 0;
+  #fullTokens = 0;
+  #waiting = 0;
+
+  // { at, topup, tokens }, oldest first; `at` in milliseconds of any clock that only goes on.
+  get points() {
+    return this.#points;
+  }
+
+  // Responses that were heard of and not charged yet, as far as the page knows.
+  get waiting() {
+    return this.#waiting;
+  }
+
+  // A response has cost something; it will be charged with its batch.
+  used() {
+    this.#waiting += 1;
+  }
+
+  // The gateway told what is left. Returns { topup, tokens, total, responses }: what was taken since
+  // it told the last time (less than 0: added), and for how many responses. Null: nothing changed.
+  take(at, { topup, tokens }) {
+    const before = this.#points.at(-1);
+    this.#fullTopup = Math.max(this.#fullTopup, topup);
+    this.#fullTokens = Math.max(this.#fullTokens, tokens);
+    if (before?.topup === topup && before.tokens === tokens) return null;
+    this.#points.push({ at, topup, tokens });
+    if (this.#points.length > POINTS_MAX) this.#points.shift();
+    if (before === undefined) return null;
+    const change = { topup: before.topup - topup, tokens: before.tokens - tokens };
+    const total = change.topup + change.tokens;
+    const responses = total > 0 ? this.#waiting : 0;
+    if (total > 0) this.#waiting = 0;
+    return { ...change, total, responses };
+  }
+
+  // How full each bar is, from 0 to 1: of the most that it held since the page was opened.
+  get bars() {
+    const { topup = 0, tokens = 0 } = this.#points.at(-1) ?? {};
+    return { topup: share(topup, this.#fullTopup), tokens: share(tokens, this.#fullTokens) };
+  }
+}
+
+function share(value, full) {
+  return full > 0 ? Math.max(0, Math.min(1, value / full)) : 0;
+}
+
+// The SVG path of a falling staircase in a box of `width` by `height`, over all points up to `now`.
+// The box's foot is the lowest sum and its top the highest: a fall of a few credits is to be seen.
+export function chartPath(points, now, width, height) {
+  if (points.length === 0) return '';
+  const sums = points.map(({ topup, tokens }) => topup + tokens);
+  const [low, high] = [Math.min(...sums), Math.max(...sums)];
+  const start = points[0].at;
+  const x = (at) => round(((at - start) / Math.max(1, now - start)) * width);
+  const y = (sum) => round(high === low ? height / 2 : ((high - sum) / (high - low)) * height);
+  const steps = sums.slice(1).map((sum, n) => `H${x(points[n + 1].at)}V${y(sum)}`);
+  return `M0 ${y(sums[0])}${steps.join('')}H${round(width)}`;
+}
+
+function round(value) {
+  return Math.round(value * 10) / 10;
+}

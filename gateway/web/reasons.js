@@ -1,0 +1,137 @@
+// Why something ended or was refused, in plain words. Pure.
+//
+// A reason is { title, detail, canRetry }: `canRetry` says whether trying again by itself makes
+// sense.
+
+const NO_CREDIT = {
+  title: 'No credits left',
+  detail: 'The account has used up its top-up and its subscription. Add credits, then connect again.',
+  canRetry: false,
+};
+const EXPIRED = {
+  title: 'The key has expired',
+  detail: 'An ephemeral key only starts sessions for a short time. Get a new one.',
+  canRetry: false,
+};
+
+// By the code of a refusal, or of the error event before a close.
+const BY_CODE = {
+  insufficient_credits: NO_CREDIT,
+  insufficient_quota: NO_CREDIT,
+  expired_api_key: EXPIRED,
+  invalid_api_key: {
+    title: 'The key is not accepted',
+    detail: 'It is unknown, altered, revoked or not a key of this gateway.',
+    canRetry: false,
+  },
+  account_disabled: {
+    title: 'The account is disabled',
+    detail: 'Ask whoever runs this gateway.',
+    canRetry: false,
+  },
+  model_not_allowed: {
+    title: 'The model is not allowed',
+    detail: 'This key or account may not use it. Choose another model.',
+    canRetry: false,
+  },
+  session_expired: {
+    title: 'The session was as long as it may be',
+    detail: 'The provider ends sessions after a fixed time. A new one begins.',
+    canRetry: true,
+  },
+};
+
+const BUSY = {
+  title: 'The gateway asks to try again later',
+  detail: 'It is full, or it waits for its accounts. Nothing is wrong with your key.',
+  canRetry: true,
+};
+
+const BY_STATUS = {
+  400: { title: 'The request was not understood', detail: '', canRetry: false },
+  401: BY_CODE.invalid_api_key,
+  402: NO_CREDIT,
+  403: { title: 'Not allowed', detail: '', canRetry: false },
+  404: { title: 'There is no such provider or page here', detail: '', canRetry: false },
+  429: {
+    title: 'Too many requests',
+    detail: 'A limit was reached. It is tried again a little later.',
+    canRetry: true,
+  },
+  503: { ...BUSY, title: 'The gateway is not ready' },
+};
+
+// RFC 6455 section 7.4.1 and IANA's registry.
+const BY_CLOSE = {
+  1000: { title: 'The session has ended', detail: '', canRetry: false },
+  1001: {
+    title: 'The gateway goes away',
+    detail: 'It is being restarted or replaced. Another one takes over.',
+    canRetry: true,
+  },
+  1006: {
+    title: 'The connection was lost',
+    detail: 'The network or the gateway went away without a word.',
+    canRetry: true,
+  },
+  1007: { title: 'The provider did not understand', detail: '', canRetry: false },
+  1008: { title: 'The session was ended by a rule', detail: '', canRetry: false },
+  1009: { title: 'A message was too big', detail: '', canRetry: false },
+  1011: { title: 'The provider failed', detail: 'It ended the session. It is tried again.', canRetry: true },
+  1012: { title: 'The gateway restarts', detail: '', canRetry: true },
+  1013: BUSY,
+};
+
+const UNREACHABLE = {
+  title: 'The gateway cannot be reached',
+  detail: 'It does not answer at this address. Perhaps it is being restarted.',
+  canRetry: true,
+};
+
+// A session that had begun was closed. `code` and `reason` are the close frame's; `lastError` is the
+// code of the error event before it, or null.
+export function whyClosed({ code, reason, lastError }) {
+  const known = BY_CODE[reason] ?? (code === 1008 || code === 1001 ? BY_CODE[lastError] : undefined);
+  const found = known ?? BY_CLOSE[code] ?? { title: 'The session was closed', detail: '', canRetry: false };
+  const said = reason && !known ? `“${reason}”` : '';
+  return { ...found, detail: [found.detail, said].filter(Boolean).join(' '), code };
+}
+
+// A request was refused with an HTTP status and, where it is known, the gateway's code and message.
+// `status` null: there was no answer at all.
+export function whyRefused({ status, code = null, message = '' }) {
+  if (status === null) return { ...UNREACHABLE, code: null };
+  const unknown = { title: 'The session was refused', detail: '', canRetry: status >= 500 };
+  const found = BY_CODE[code] ?? BY_STATUS[status] ?? unknown;
+  return { ...found, detail: found.detail || message, code: status };
+}
+
+// The microphone could not be opened; `name` is that of the DOMException.
+export function whyNoMicrophone(name, isSecure) {
+  if (!isSecure) {
+    return {
+      title: 'The microphone needs a secure page',
+      detail: 'Browsers allow it on https:// and on localhost only. Open the page there, or send a'
+        + ' sample.',
+    };
+  }
+  const found = {
+    NotAllowedError: {
+      title: 'The microphone is blocked',
+      detail: 'Allow it in the browser’s site settings, then try again. You can also send a sample.',
+    },
+    NotFoundError: {
+      title: 'No microphone was found',
+      detail: 'Connect one, or send a sample.',
+    },
+    NotReadableError: {
+      title: 'The microphone is in use',
+      detail: 'Another program holds it. Close that, or choose another device.',
+    },
+    OverconstrainedError: {
+      title: 'That microphone is gone',
+      detail: 'Choose another device.',
+    },
+  }[name];
+  return found ?? { title: 'The microphone does not work', detail: `The browser says: ${name}.` };
+}
