@@ -1,8 +1,8 @@
 // Charts as inline SVG. Colours come from classes; a table beside each says the same in words.
 
-import { drawing, element } from './console-dom.js';
 import * as format from './console-format.js';
 import { named, ticks } from './console-scale.js';
+import { element, svgElement } from './dom.js';
 
 const HEIGHT = 200;
 const MARGIN = { top: 8, right: 12, bottom: 24, left: 44 };
@@ -12,7 +12,7 @@ const GAP = 0.3; // of a column's step
 
 // Stacked columns in a box that redraws them when its width changes.
 export function columnChart(label, columns) {
-  const box = element('div', { class: 'plot' });
+  const box = element('div', { className: 'plot' });
   new ResizeObserver(() => {
     box.replaceChildren(columnsIn(box.clientWidth, label, columns));
   }).observe(box);
@@ -22,20 +22,20 @@ export function columnChart(label, columns) {
 // Two amounts as one bar, `top` being its full width. Decoration: the numbers stand beside it.
 export function bar(topup, tokens, top) {
   const share = (amount) => (top > 0 ? Math.max(0, amount) / top * 100 : 0);
-  return drawing('svg', {
+  return svgElement('svg', {
     class: 'share', viewBox: '0 0 100 6', preserveAspectRatio: 'none', 'aria-hidden': 'true',
   },
-  drawing('rect', { class: 'track', width: 100, height: 6 }),
-  drawing('rect', { class: 'topup', width: share(topup), height: 6 }),
-  drawing('rect', { class: 'tokens', x: share(topup), width: share(tokens), height: 6 }));
+  svgElement('rect', { class: 'track', width: 100, height: 6 }),
+  svgElement('rect', { class: 'topup', width: share(topup), height: 6 }),
+  svgElement('rect', { class: 'tokens', x: share(topup), width: share(tokens), height: 6 }));
 }
 
 // What the colours mean.
 export function legend() {
   const entry = (name, text) => element('li', {},
-    drawing('svg', { class: 'swatch', viewBox: '0 0 1 1', 'aria-hidden': 'true' },
-      drawing('rect', { class: name, width: 1, height: 1 })), text);
-  return element('ul', { class: 'legend' }, entry('topup', 'Top-up'), entry('tokens', 'Subscription'));
+    svgElement('svg', { class: 'swatch', viewBox: '0 0 1 1', 'aria-hidden': 'true' },
+      svgElement('rect', { class: name, width: 1, height: 1 })), text);
+  return element('ul', { className: 'legend' }, entry('topup', 'Top-up'), entry('tokens', 'Subscription'));
 }
 
 function columnsIn(width, label, columns) {
@@ -46,20 +46,20 @@ function columnsIn(width, label, columns) {
   const thick = Math.max(1, Math.min(COLUMN_MAX, step * (1 - GAP)));
   const y = (amount) => MARGIN.top + plot * (1 - amount / top);
   const x = (index) => MARGIN.left + step * (index + 0.5);
-  const part = (name, index, from, to) => drawing('rect', {
+  const part = (name, index, from, to) => svgElement('rect', {
     class: name, x: x(index) - thick / 2, y: y(to), width: thick, height: y(from) - y(to),
   });
   const names = named(columns.length, Math.max(1, Math.floor((step * columns.length) / NAME_WIDTH)));
-  return drawing('svg', { class: 'columns', viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: 'img', 'aria-label': label },
-    ...marks.map((mark) => drawing('g', { class: 'tick' },
-      drawing('line', { x1: MARGIN.left, x2: width, y1: y(mark), y2: y(mark) }),
-      drawing('text', { x: MARGIN.left - 8, y: y(mark), 'text-anchor': 'end', 'dominant-baseline': 'middle' }, format.short(mark)))),
-    ...columns.map(({ key, topup, tokens }, index) => drawing('g', { class: 'column' },
-      drawing('title', {}, `${format.period(key)}: ${format.counted(topup + tokens, 'credit', 'credits')}`),
-      drawing('rect', { class: 'reach', x: x(index) - step / 2, y: MARGIN.top, width: step, height: plot }),
+  return svgElement('svg', { class: 'columns', viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: 'img', 'aria-label': label },
+    ...marks.map((mark) => svgElement('g', { class: 'tick' },
+      svgElement('line', { x1: MARGIN.left, x2: width, y1: y(mark), y2: y(mark) }),
+      svgElement('text', { x: MARGIN.left - 8, y: y(mark), 'text-anchor': 'end', 'dominant-baseline': 'middle' }, format.short(mark)))),
+    ...columns.map(({ key, topup, tokens }, index) => svgElement('g', { class: 'column' },
+      svgElement('title', {}, `${format.period(key)}: ${format.counted(topup + tokens, 'credit', 'credits')}`),
+      svgElement('rect', { class: 'reach', x: x(index) - step / 2, y: MARGIN.top, width: step, height: plot }),
       part('topup', index, 0, topup),
       part('tokens', index, topup, topup + tokens))),
-    ...names.map((index) => drawing('text', { class: 'name', y: HEIGHT - 6, ...anchored(x(index), width) },
+    ...names.map((index) => svgElement('text', { class: 'name', y: HEIGHT - 6, ...anchored(x(index), width) },
       format.shortPeriod(columns[index].key))));
 }
 

@@ -1,9 +1,10 @@
 // What the console shows of each answer: answers in, elements out.
 
 import { bar, columnChart, legend } from './console-chart.js';
-import { element, table } from './console-dom.js';
 import * as format from './console-format.js';
 import { columns as columnsOf, dayOf } from './console-scale.js';
+import { table } from './console-table.js';
+import { element } from './dom.js';
 
 const NAMED_KIND = {
   response: 'Responses', transcription: 'Transcription', estimate: 'Estimates', duration: 'Duration',
@@ -11,18 +12,18 @@ const NAMED_KIND = {
 
 export function balance(account) {
   const { topup_remaining: topup, token_remaining: tokens } = account;
-  const bucket = (name, amount, note) => element('div', { class: `purse ${name}` },
+  const bucket = (name, amount, note) => element('div', { className: `purse ${name}` },
     element('dt', {}, note),
-    element('dd', { class: amount < 0 ? 'negative' : null, 'data-bucket': name }, format.whole(amount)));
-  return element('div', { class: 'balance' },
-    element('p', { class: topup + tokens > 0 ? 'sum' : 'sum negative', 'data-sum': '' }, format.whole(topup + tokens)),
+    element('dd', { className: amount < 0 ? 'negative' : '', dataset: { bucket: name } }, format.whole(amount)));
+  return element('div', { className: 'balance' },
+    element('p', { className: topup + tokens > 0 ? 'sum' : 'sum negative', dataset: { sum: '' } }, format.whole(topup + tokens)),
     bar(topup, tokens, Math.max(0, topup) + Math.max(0, tokens)),
     element('dl', {},
       bucket('topup', topup, 'Top-up, spent first'),
       bucket('tokens', tokens, tokens < 0 ? 'Subscription, overdrawn' : 'Subscription')),
-    element('p', { class: 'hint' },
+    element('p', { className: 'hint' },
       `${account.email} \u00b7 plan ${account.plan_name} \u00b7 `,
-      element('span', { class: `state ${account.status}` }, account.status)));
+      element('span', { className: `state ${account.status}` }, account.status)));
 }
 
 // `first` is the day with which the period begins, or null.
@@ -37,7 +38,7 @@ export function byDay(statement, first, nowMs) {
   ];
   const label = `Credits charged, ${format.period(columns[0].key)} to ${format.period(columns.at(-1).key)}`;
   return element('div', {},
-    element('ul', { class: 'figures' }, ...used),
+    element('ul', { className: 'figures' }, ...used),
     legend(),
     columnChart(label, columns),
     element('details', {},
@@ -78,7 +79,7 @@ export function movements(statement) {
 export function sessions(found) {
   if (!found.length) return note('No sessions in this period.');
   return table('Recent sessions', [
-    { head: 'Session', cell: (row) => element('span', { class: 'id' }, row.session) },
+    { head: 'Session', cell: (row) => element('span', { className: 'id' }, row.session) },
     { head: 'Last charge', cell: (row) => when(row.last_at) },
     amount('Responses', 'responses', true),
     amount('Tokens', 'total_tokens', true),
@@ -89,7 +90,7 @@ export function sessions(found) {
 export function rows(found) {
   if (!found.length) return note('No charges in this period.');
   return table('Recent charges', [
-    { head: 'Session', cell: (row) => element('span', { class: 'id' }, row.session_id) },
+    { head: 'Session', cell: (row) => element('span', { className: 'id' }, row.session_id) },
     { head: 'Time', cell: (row) => when(row.created_at) },
     { head: 'Model', isMinor: true, cell: (row) => row.model || format.NONE },
     { head: 'Kind', isMinor: true, cell: (row) => row.kind },
@@ -110,7 +111,7 @@ export function keys(found, nowMs) {
 // --- helpers ---------------------------------------------------------------------------------
 
 function note(words) {
-  return element('p', { class: 'hint' }, words);
+  return element('p', { className: 'hint' }, words);
 }
 
 function figure(count, one, many) {
@@ -137,20 +138,20 @@ function amount(head, name, isMinor = false) {
 
 function when(stored) {
   const found = format.parseMoment(stored);
-  return found ? element('time', { datetime: found.toISOString() }, format.moment(stored)) : format.moment(stored);
+  return found ? element('time', { dateTime: found.toISOString() }, format.moment(stored)) : format.moment(stored);
 }
 
 function named(key) {
-  const label = element('span', { class: 'label' }, key.label ?? '');
+  const label = element('span', { className: 'label' }, key.label ?? '');
   return element('span', {}, element('code', {}, key.key_indicator), label);
 }
 
 function state(key, nowMs) {
   const expires = format.parseMoment(key.expires_at);
-  if (key.revoked_at) return element('span', { class: 'state disabled' }, 'revoked');
+  if (key.revoked_at) return element('span', { className: 'state disabled' }, 'revoked');
   if (key.expires_at && !(expires && expires.getTime() > nowMs)) {
-    return element('span', { class: 'state disabled' }, 'expired');
+    return element('span', { className: 'state disabled' }, 'expired');
   }
   const until = expires ? `until ${format.moment(key.expires_at)}` : 'active';
-  return element('span', { class: 'state active' }, until);
+  return element('span', { className: 'state active' }, until);
 }

@@ -9,6 +9,7 @@ import * as paging from './console-paging.js';
 import { keyTrouble, noticeOf, Problem } from './console-problems.js';
 import { since } from './console-scale.js';
 import * as views from './console-views.js';
+import { byId } from './dom.js';
 
 const PAGE_ROWS = 10;
 // Each reads a page, {found, next}, of the period from a cursor on.
@@ -31,7 +32,6 @@ const LISTS = {
 const SHOWN = ['balance', 'by-day', 'by-model', 'by-kind', 'list', 'statement', 'keys'];
 const SAVED_MS = 10_000; // by then the browser has taken the file over
 
-const at = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
 let api = null;
@@ -40,18 +40,18 @@ let next = null; // the cursor of the older page
 const asked = new Map(); // topic -> its last question
 const troubles = new Map(); // topic -> what went wrong with it
 
-at('sign-in').addEventListener('submit', (event) => {
+byId('sign-in').addEventListener('submit', (event) => {
   event.preventDefault();
-  signIn(at('key').value.trim());
+  signIn(byId('key').value.trim());
 });
-at('sign-out').addEventListener('click', () => {
+byId('sign-out').addEventListener('click', () => {
   signOut();
   tell('Signed out. The key is forgotten.');
 });
-at('refresh').addEventListener('click', look);
-at('export').addEventListener('click', save);
-at('newer').addEventListener('click', () => turn(paging.newer(pages)));
-at('older').addEventListener('click', () => turn(paging.older(pages, next)));
+byId('refresh').addEventListener('click', look);
+byId('export').addEventListener('click', save);
+byId('newer').addEventListener('click', () => turn(paging.newer(pages)));
+byId('older').addEventListener('click', () => turn(paging.older(pages, next)));
 for (const input of document.querySelectorAll('input[name=days]')) {
   input.addEventListener('change', look);
 }
@@ -75,10 +75,10 @@ async function signIn(key) {
   try {
     const account = await mine.account();
     if (mine.isClosed) return;
-    at('key').value = '';
+    byId('key').value = '';
     show({ isSignedIn: true });
     showBalance(account);
-    at('balance-title').focus();
+    byId('balance-title').focus();
     look();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -96,29 +96,29 @@ function signOut({ keepsInput = false } = {}) {
   next = null;
   asked.clear();
   troubles.clear();
-  for (const id of [...SHOWN, 'status', 'page', 'notice', 'trouble']) at(id).replaceChildren();
-  if (!keepsInput) at('key').value = '';
-  at('key').removeAttribute('aria-invalid');
-  at('door-trouble').textContent = '';
+  for (const id of [...SHOWN, 'status', 'page', 'notice', 'trouble']) byId(id).replaceChildren();
+  if (!keepsInput) byId('key').value = '';
+  byId('key').removeAttribute('aria-invalid');
+  byId('door-trouble').textContent = '';
   show({ isSignedIn: false });
 }
 
 function refuse(words) {
-  at('key').setAttribute('aria-invalid', 'true');
-  at('door-trouble').textContent = words;
-  at('key').focus();
+  byId('key').setAttribute('aria-invalid', 'true');
+  byId('door-trouble').textContent = words;
+  byId('key').focus();
 }
 
 function tell(words) {
-  at('door-status').textContent = words;
-  at('key').focus();
+  byId('door-status').textContent = words;
+  byId('key').focus();
 }
 
 function show({ isSignedIn }) {
-  at('door').hidden = isSignedIn;
-  at('desk').hidden = !isSignedIn;
-  at('sign-out').hidden = !isSignedIn;
-  at('door-status').textContent = '';
+  byId('door').hidden = isSignedIn;
+  byId('desk').hidden = !isSignedIn;
+  byId('sign-out').hidden = !isSignedIn;
+  byId('door-status').textContent = '';
 }
 
 // --- looking ---------------------------------------------------------------------------------
@@ -134,18 +134,18 @@ function look() {
     ...['day', 'model', 'kind'].map((by) => mine.statement(by, from)),
   ]), ([account, keys, byDay, byModel, byKind]) => {
     showBalance(account);
-    at('keys').replaceChildren(views.keys(keys.keys, now));
-    at('by-day').replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
-    at('by-model').replaceChildren(views.byName('Charged by model', byModel));
-    at('by-kind').replaceChildren(views.byName('Charged by kind', byKind));
-    at('statement').replaceChildren(views.movements(byDay));
-    at('status').textContent = `As of ${format.moment(new Date(now).toISOString())}`;
+    byId('keys').replaceChildren(views.keys(keys.keys, now));
+    byId('by-day').replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
+    byId('by-model').replaceChildren(views.byName('Charged by model', byModel));
+    byId('by-kind').replaceChildren(views.byName('Charged by kind', byKind));
+    byId('statement').replaceChildren(views.movements(byDay));
+    byId('status').textContent = `As of ${format.moment(new Date(now).toISOString())}`;
   });
 }
 
 function showBalance(account) {
-  at('balance').replaceChildren(views.balance(account));
-  at('notice').textContent = noticeOf(account);
+  byId('balance').replaceChildren(views.balance(account));
+  byId('notice').textContent = noticeOf(account);
 }
 
 // Show another page of the list.
@@ -155,11 +155,11 @@ function turn(to) {
   ask('list', (mine) => read(mine, from, paging.cursor(to)), (page) => {
     pages = to;
     next = page.next;
-    at('list').replaceChildren(shown(page.found));
-    at('page').textContent = `Page ${paging.number(pages)}`;
+    byId('list').replaceChildren(shown(page.found));
+    byId('page').textContent = `Page ${paging.number(pages)}`;
     // Not `disabled`: that would take the focus from under whoever turns pages by keyboard.
-    at('newer').setAttribute('aria-disabled', String(!paging.hasNewer(pages)));
-    at('older').setAttribute('aria-disabled', String(next === null));
+    byId('newer').setAttribute('aria-disabled', String(!paging.hasNewer(pages)));
+    byId('older').setAttribute('aria-disabled', String(next === null));
   });
 }
 
@@ -187,7 +187,7 @@ async function ask(topic, question, shown) {
   const turnOf = Symbol(topic);
   asked.set(topic, turnOf);
   const isOvertaken = () => mine.isClosed || asked.get(topic) !== turnOf;
-  at('desk').setAttribute('aria-busy', 'true');
+  byId('desk').setAttribute('aria-busy', 'true');
   try {
     const answer = await question(mine);
     if (isOvertaken()) return;
@@ -204,6 +204,6 @@ async function ask(topic, question, shown) {
     troubles.set(topic, problem.message);
   }
   asked.delete(topic);
-  at('desk').setAttribute('aria-busy', String(asked.size > 0));
-  at('trouble').textContent = [...new Set(troubles.values())].join(' ');
+  byId('desk').setAttribute('aria-busy', String(asked.size > 0));
+  byId('trouble').textContent = [...new Set(troubles.values())].join(' ');
 }

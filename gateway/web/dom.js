@@ -19,10 +19,11 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-// A new SVG element with these attributes.
-export function svgElement(name, attributes = {}) {
+// A new SVG element with these attributes; `children` are nodes or text.
+export function svgElement(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
+  made.append(...children);
   return made;
 }
 
