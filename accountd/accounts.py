@@ -62,6 +62,16 @@ def find_account(account_id: str) -> Account:
     return account
 
 
+def live_key(key_hash: str) -> ApiKey:
+    """The key with this hash, or ``RequestError`` when it is unknown, revoked or expired."""
+    key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
+    if key is None or key.revoked_at is not None:
+        raise RequestError("invalid_api_key", "the API key is unknown or was revoked")
+    if is_past(key.expires_at, datetime.now(UTC)):
+        raise RequestError("expired_api_key", f"the API key expired at {key.expires_at}")
+    return key
+
+
 class Accounts:
     """The requests that change accounts and keys, and ``authorize``."""
 
@@ -81,11 +91,7 @@ class Accounts:
     def authorize(self, params: Params) -> Json:
         """May the owner of this key open a session?"""
         key_hash = params.text("key_hash")
-        key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
-        if key is None or key.revoked_at is not None:
-            raise RequestError("invalid_api_key", "the API key is unknown or was revoked")
-        if is_past(key.expires_at, datetime.now(UTC)):
-            raise RequestError("expired_api_key", f"the API key expired at {key.expires_at}")
+        key = live_key(key_hash)
         account = find_account(key.account_id)
         if account.status != Status.ACTIVE:
             raise RequestError("account_disabled", "the account is disabled")

@@ -72,7 +72,7 @@ def _groups(account: Account, period: Period, by: By) -> Json:
 
 
 def _rows(account: Account, period: Period, limit: int) -> Json:
-    mine = _of(account, period)
+    mine = in_period(account, period)
     # The ids first, from an index: sorting whole rows of a large account takes seconds.
     newest = UsageMetric.select(UsageMetric.id).where(mine).order_by(UsageMetric.id.desc())
     rows = UsageMetric.select().where(UsageMetric.id.in_(newest.limit(limit)))
@@ -98,14 +98,14 @@ def _rows(account: Account, period: Period, limit: int) -> Json:
 def _estimates(account: Account, period: Period) -> Json:
     estimated: Any = (
         UsageMetric.select(fn.COUNT(), fn.SUM(UsageMetric.total_tokens))
-        .where(_of(account, period) & _IS_ESTIMATE)
+        .where(in_period(account, period) & _IS_ESTIMATE)
         .tuples()
         .get()
     )
     return {"rows": estimated[0], "total_tokens": estimated[1] or 0}
 
 
-def _of(account: Account, period: Period) -> Any:
+def in_period(account: Account, period: Period) -> Any:
     """The account's rows in the period. An open end is no condition: without any, rows are read in
     the order in which they are stored, which takes a third of the time.
     """

@@ -8,6 +8,7 @@ counted back from the stored one: that opening + grants - charges = closing is t
 and checked here. Days are UTC.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,7 @@ _MIDNIGHT: Final = "T00:00:00.000Z"
 
 # An estimate that took nothing was not charged. What is no response counts none.
 _GROUPS: Final = f"""
-    SELECT {{key}},
+    SELECT {{key}}, max(created_at),
            coalesce(
                sum(responses) FILTER (WHERE kind IN ('{Kind.RESPONSE}', '{Kind.ESTIMATE}')), 0
            ),
@@ -41,7 +42,7 @@ _GROUPS: Final = f"""
     FROM usage_metrics
     WHERE account_id = ? AND created_at >= ? AND created_at < ?
       AND NOT (kind = '{Kind.ESTIMATE}' AND topup_deducted = 0 AND token_deducted = 0)
-    GROUP BY 1 ORDER BY 1
+    GROUP BY 1 ORDER BY {{order}}
 """  # noqa: S608 - constants only
 _GRANTED: Final = """
     SELECT coalesce(sum(topup_delta), 0), coalesce(sum(token_delta), 0) FROM credit_grants
@@ -122,9 +123,20 @@ def balances(account: Account, period: Period) -> Json:
 
 def groups(account: Account, by: By, period: Period) -> list[Json]:
     """What was charged in the period, by the values of ``by``."""
-    statement = _GROUPS.format(key=_KEYS[by])
-    rows = models.database.execute_sql(statement, (account.id, period.low, period.high))
-    return [with_credits(dict(zip((str(by), *SUMMED), row, strict=True))) for row in rows]
+    found = _grouped(account, _KEYS[by], period, order="1")
+    return [with_credits({str(by): key, **sums}) for key, _, sums in found]
+
+
+def newest_groups(account: Account, by: By, period: Period, *, limit: int) -> list[Json]:
+    """The groups that were charged last, at most ``limit``, with the time of it."""
+    found = _grouped(account, _KEYS[by], period, order=f"2 DESC, 1 LIMIT {limit:d}")
+    return [with_credits({str(by): key, "last_at": last, **sums}) for key, last, sums in found]
+
+
+def totals(account: Account, period: Period) -> Json:
+    """The sums over all that was charged in the period."""
+    found = _grouped(account, "account_id", period, order="1")
+    return total_of([sums for _, _, sums in found])
 
 
 def total_of(rows: list[Json]) -> Json:
@@ -145,6 +157,16 @@ def _bound(stored: str) -> str:
     which sorts before every T of its day: a bound at midnight is the bare day, before both.
     """
     return stored.removesuffix(_MIDNIGHT)
+
+
+def _grouped(
+    account: Account, key: str, period: Period, *, order: str
+) -> Iterator[tuple[str, str, Json]]:
+    """(value of ``key``, time of the newest charge, sums) of every group."""
+    statement = _GROUPS.format(key=key, order=order)
+    rows = models.database.execute_sql(statement, (account.id, period.low, period.high))
+    for value, last, *sums in rows:
+        yield value, last, dict(zip(SUMMED, sums, strict=True))
 
 
 def _moved(account_id: str, low: str, high: str) -> Moved:

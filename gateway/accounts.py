@@ -158,6 +158,17 @@ class Accounts:
                     log.error("rate card unreadable", detail=str(exc))
         raise UnreachableError("accountd answered nonsense to rates")
 
+    async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:
+        """The answer to a report of the console. Raises ``UnreachableError``."""
+        if not self.is_reachable:
+            raise UnreachableError
+        reply = await self._call(Request(method, dict(params)))
+        if reply.error is not None:
+            return Denial(*reply.error)
+        if not isinstance(reply.result, Mapping):
+            raise UnreachableError(f"accountd answered nonsense to {method}")
+        return reply.result
+
     def _cached(self, key_hash: str) -> Grant:
         granted_at, grant = self._granted.get(key_hash, (float("-inf"), None))
         if grant is None or self._loop.time() - granted_at >= self._grant_cache_s:

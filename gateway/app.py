@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,13 +13,18 @@ import zmq.asyncio
 
 from gateway import certificate, tasks
 from gateway.accounts import Accounts
+from gateway.admission import Admission
 from gateway.announcements import Announcements
+from gateway.api import Api
 from gateway.balances import Balances
 from gateway.config import OFF, GatewayConfig
+from gateway.console import Console
 from gateway.limits import GATEWAY_DRAIN_S
+from gateway.minting import Minting
 from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
 from gateway.server import Gateway
+from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
 from gateway.tls import TlsConnection
 from gateway.usage import UsageSender
@@ -47,7 +52,7 @@ class Doors:
     keeper: certificate.Keeper | None
 
     async def serve(self, gateway: Gateway) -> list[asyncio.Server]:
-        """Let clients in. SIGHUP reads the certificate anew, for those that come after it."""
+        """Let clients in."""
         loop = asyncio.get_running_loop()
         servers = []
         if self.plain is not None:
@@ -55,7 +60,6 @@ class Doors:
                 await loop.create_server(gateway.make_leg, sock=self.plain, backlog=BACKLOG)
             )
         if self.tls is not None and (keeper := self.keeper) is not None:
-            loop.add_signal_handler(signal.SIGHUP, keeper.reload)
             servers.append(
                 await loop.create_server(
                     lambda: TlsConnection(gateway.make_leg(), keeper.context),
@@ -73,6 +77,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    signing = Signing(config.ephemeral_secrets) if config.ephemeral_secrets else None
     doors = _open_doors(config)
     keeper = _open_spool(config)
     context = zmq.asyncio.Context()
@@ -91,16 +96,22 @@ async def run(config: GatewayConfig) -> ExitCode:
     usage.start()
     announcements.start()
     balances.start()
+    admission = Admission(accounts, signing)
+    minting = Minting(admission, config.models, signing=signing, demo_key=config.demo_key)
+    console = Console(accounts).by_path() if config.serves_page else {}
     gateway = Gateway(
         accounts=accounts,
+        admission=admission,
         balances=balances,
         usage=usage,
         providers=open_providers(config.providers),
         table=config.models,
         pages=Pages.load() if config.serves_page else Pages(),
+        api=Api(console | minting.by_path(), by_ending=minting.by_ending()),
     )
-    parts = [*gateway.metrics(), *balances.metrics(), *usage.metrics()]
+    parts = [*gateway.metrics(), *minting.metrics(), *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
+    _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
     servers = await doors.serve(gateway)
     _announce(doors, ops)
     await stop.wait()
@@ -124,6 +135,19 @@ async def run(config: GatewayConfig) -> ExitCode:
     log.info("stopped")
     _ignore_signals(loop)
     return ExitCode.NOT_NOW if unsettled or tasks.have_failed() else ExitCode.DONE
+
+
+def _reload_on_hangup(
+    loop: asyncio.AbstractEventLoop, reloads: Sequence[Callable[[], None]]
+) -> None:
+    """SIGHUP reads the certificate and the secrets anew, for those that come after it."""
+
+    def reload() -> None:
+        for each in reloads:
+            each()
+
+    if reloads:
+        loop.add_signal_handler(signal.SIGHUP, reload)
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

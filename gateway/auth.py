@@ -49,6 +49,15 @@ def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[
         yield from (value for parameter, value in query if parameter == name)
 
 
+def is_same_origin(headers: Headers) -> bool:
+    """Whether a page of this very gateway asks (Fetch: ``Origin``, and ``Sec-Fetch-Site`` where a
+    browser sends it). A program can pretend to be one; a page of another origin cannot.
+    """
+    site, host = headers.get_all("Sec-Fetch-Site"), headers.get_all("Host")
+    origins = [origin.partition("://")[2] for origin in headers.get_all("Origin")]
+    return len(host) == 1 and origins == host and site in ([], ["same-origin"])
+
+
 def hash_key(key: str) -> str | None:
     """The SHA-256 of a key in hex, or None when ``key`` cannot be one of ours."""
     if _KEY.fullmatch(key) is None:

@@ -77,7 +77,16 @@ def cli() -> None:
 @setting(
     "GATEWAY_PAGE",
     default="no",
-    help="yes: serve the demo page at / and the console at /console, on the clients' port.",
+    help="yes: serve the page at / and the console at /console, on the clients' port.",
+)
+@setting(
+    "GATEWAY_EPHEMERAL_SECRET_FILE",
+    help="A file with the secret that signs ephemeral keys, in the next line the one before;"
+    " SIGHUP reads it anew. Without it there are none.",
+)
+@setting(
+    "GATEWAY_DEMO_KEY_FILE",
+    help="A file with the key of a demo account: the page gets ephemeral keys for it.",
 )
 @setting(
     "GATEWAY_SPOOL_DIR",

@@ -39,6 +39,8 @@ class GatewayConfig:
     rpc_endpoint: str
     events_endpoint: str
     serves_page: bool
+    ephemeral_secrets: Path | None
+    demo_key: Path | None
     spool_dir: Path | None
     retention: Retention
     grant_cache_s: float
@@ -62,6 +64,8 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
         serves_page=checker.value("GATEWAY_PAGE", config.one_of("yes", "no")) == "yes",
+        ephemeral_secrets=checker.optional("GATEWAY_EPHEMERAL_SECRET_FILE", Path),
+        demo_key=checker.optional("GATEWAY_DEMO_KEY_FILE", Path),
         spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
         retention=Retention(
             seconds=checker.value("GATEWAY_SPOOL_RETENTION_S", config.number(0, 30 * 86_400)),
@@ -74,6 +78,8 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
     )
+    if loaded.demo_key and not loaded.ephemeral_secrets:
+        checker.problem("GATEWAY_DEMO_KEY_FILE is set without GATEWAY_EPHEMERAL_SECRET_FILE")
     checker.finish()
     return loaded
 

@@ -100,6 +100,12 @@ GRANTS_MAX: Final = 10_000
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
+# Requests of consoles and for ephemeral keys at once: a person clicks, and sessions come first.
+API_REQUESTS_MAX: Final = 16
+# Rows of one CSV file, about 3 MB; a year of a busy account comes month by month.
+CSV_ROWS_MAX: Final = 20_000
+
+assert API_REQUESTS_MAX < AUTHORIZATIONS_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX

@@ -74,8 +74,8 @@ class Page:
     def answer(self, headers: Headers) -> Response:
         """The file, or 304 when the browser has it already."""
         about = {**_HEADERS, "ETag": self.etag}
-        known = [tag.strip() for tag in headers.get("If-None-Match", "").split(",")]
-        if self.etag in known:
+        known = ",".join(headers.get_all("If-None-Match")).split(",")
+        if self.etag in (tag.strip() for tag in known):
             return answers.not_modified(about)
         return answers.response(200, self.content, self.media_type, about)
 

@@ -93,6 +93,22 @@ def model_not_allowed(model: str) -> Refusal:
     return Refusal(403, "model_not_allowed", f"this account may not use the model {model[:80]!r}")
 
 
+def origin_not_allowed() -> Refusal:
+    """403: a key that is bound to an origin was shown from another one."""
+    return Refusal(403, "origin_not_allowed", "the key may not be used from this origin")
+
+
+def cross_origin() -> Refusal:
+    """403: what the gateway's own page may ask for, another one may not."""
+    return Refusal(403, "cross_origin", "only a page of this gateway may ask for this")
+
+
+def no_ephemeral_keys() -> Refusal:
+    """404: there is no secret to sign them with."""
+    message = "this gateway makes no ephemeral keys; it has no GATEWAY_EPHEMERAL_SECRET_FILE"
+    return not_found(message, code="no_ephemeral_keys")
+
+
 def internal_error() -> Refusal:
     """500: a bug of ours; no detail."""
     return Refusal(500, "internal_error", "the gateway failed")

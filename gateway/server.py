@@ -2,15 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
 
 import structlog
 from websockets.http11 import Request, Response
 
-from gateway.accounts import Accounts, Denial, Grant
+from gateway.accounts import Accounts
+from gateway.admission import Admission, Admitted
 from gateway.answers import json_response
-from gateway.auth import find_key, hash_key
+from gateway.api import Api, Endpoint
 from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
@@ -25,9 +26,7 @@ from gateway.refusals import (
     Refusal,
     bad_request,
     internal_error,
-    missing_key,
     model_not_allowed,
-    refused_key,
     unavailable,
     wrong_method,
 )
@@ -35,7 +34,6 @@ from gateway.relay import ToClient
 from gateway.routing import mapped, route, split_target, wants_events
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
-from shared.errors import UnreachableError
 from shared.metrics import Metric
 from shared.ops import Health
 
@@ -54,20 +52,24 @@ class Gateway:
         self,
         *,
         accounts: Accounts,
+        admission: Admission,
         balances: Balances,
         usage: UsageSender,
         providers: Mapping[str, Provider],
         table: ModelTable,
         pages: Pages,
+        api: Api,
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
+        self._admission = admission
         self._balances = balances
         self._usage = usage
         self._providers = providers
         self._table = table
         self._pages = pages
+        self._api = api
         self._tls = ssl.create_default_context()
         self._clients: set[ClientLeg] = set()
         self._sessions: set[Session] = set()
@@ -142,12 +144,17 @@ class Gateway:
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
             return
-        task = self._loop.create_task(self._admit(leg, request, target, upgrade))
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._finished(done, leg))
+        self._start(self._admit(leg, request, target, upgrade), leg)
 
     def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``leg``."""
+        endpoint = self._api.find(request.target)
+        if endpoint is not None and request.method != endpoint.method:
+            self._refuse(leg, wrong_method(request.method, allowed=endpoint.method))
+            return
+        if endpoint is not None:
+            self._start(self._answer(leg, endpoint, request), leg)
+            return
         plain = self._probe(request.target) or self._pages.answer(request)
         if plain is None:
             self._refuse(leg, self._no_page(request))
@@ -189,7 +196,8 @@ class Gateway:
     async def _admit(
         self, leg: ClientLeg, request: Request, target: Target, upgrade: Response
     ) -> None:
-        verdict = await self._authorize(request)
+        _, parameters, _ = split_target(request.path)
+        verdict = await self._admission.admit(request.headers, parameters)
         # The world may have changed during the wait: the client may have left, the gateway may
         # have begun to drain.
         if not leg.is_waiting:
@@ -198,7 +206,7 @@ class Gateway:
             self._refuse(leg, verdict)
             return
         model = target.model
-        if model is not None and not self._table.allows(verdict.account_id, model):
+        if model is not None and not self._may_use(verdict, model):
             self._refuse(leg, model_not_allowed(model))
             return
         if self.is_draining or self._usage.trouble:
@@ -213,47 +221,29 @@ class Gateway:
         leg.start_reading()
         await self._connect(session, request, target, sink)
 
-    async def _authorize(self, request: Request) -> Grant | Refusal:
-        _, parameters, _ = split_target(request.path)
-        key = find_key(request.headers, parameters)
-        if key is None:
-            return missing_key()
-        key_hash = hash_key(key)
-        if key_hash is None:
-            return refused_key(
-                "invalid_api_key", "the API key is malformed; expected rslive_v1_ and 48 hex digits"
-            )
-        try:
-            verdict = await self._accounts.authorize(key_hash)
-        except UnreachableError:
-            return unavailable("accountd cannot be reached; try again")
-        return (
-            refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
-        )
-
     def _open(
         self,
         leg: ClientLeg,
         request: Request,
         target: Target,
-        grant: Grant,
+        admitted: Admitted,
         upgrade: Response,
     ) -> Session:
+        grant = admitted.grant
         party = Party(grant.account_id, target.session_id, target.provider)
         provider = self._providers[target.provider]
         meter = provider.meter(mapped(target, self._table).model)
         leg.upgrade(upgrade)
         credit = self._balances.open(grant, wants_balances=wants_events(request.path) is True)
-        table, account_id = self._table, grant.account_id
 
         def call(model: str) -> str | None:
             if model and model == meter.model:  # the server's own name for what it runs already
                 return model
-            if not table.allows(account_id, model):
+            if not self._may_use(admitted, model):
                 return None
-            return table.called(model, provider=target.provider)
+            return self._table.called(model, provider=target.provider)
 
-        gate, is_held = None, not table.allows(account_id, "")
+        gate, is_held = None, not self._may_use(admitted, "")
         if target.model is None or is_held:
             has_opened = target.model is not None
             gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
@@ -286,6 +276,24 @@ class Gateway:
             session.provider_unavailable(exc)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    async def _answer(self, leg: ClientLeg, endpoint: Endpoint, request: HttpRequest) -> None:
+        found = await self._api.answer(endpoint, request)
+        if isinstance(found, Refusal):
+            self._refuse(leg, found)
+        else:
+            leg.answer(found)
+
+    def _may_use(self, admitted: Admitted, model: str) -> bool:
+        """Whether a client may use ``model``; empty: any, whatever it is called."""
+        allowed = self._table.allows(admitted.grant.account_id, model)
+        return allowed and admitted.model in (None, model)
+
+    def _start(self, work: Coroutine[Any, Any, None], leg: ClientLeg) -> None:
+        """Do something for a client that waits for its answer."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._finished(done, leg))
 
     def _probe(self, target: str) -> Response | None:
         path, _, _ = split_target(target)

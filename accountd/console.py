@@ -1,0 +1,120 @@
+"""What a key's owner may see of the own account: reports for the console. They only read.
+
+Every request names the hash of a key, and is answered about that key's account and no other. An
+account that is disabled or has no credit may look; a key that is unknown, revoked or expired may
+not. The answers have bounds, because a gateway reads them beside the voice: what does not fit says
+so, and a shorter period or the next page has it.
+"""
+
+from typing import Final
+
+from accountd import models, statements
+from accountd.accounts import Json, account_json, find_account, key_json, live_key
+from accountd.models import Account, ApiKey, UsageMetric
+from accountd.queries import in_period
+from accountd.requests import Params
+from accountd.statements import period_of
+from accountd.terms import By
+from shared.wire import USAGE_FIELDS
+
+# A page of rows: about 100 kB, a millisecond of a gateway's time.
+ROWS_MAX: Final = 200
+ROWS_DEFAULT: Final = 50
+# More than the days of a year, and than models or kinds there are; sessions are the newest ones.
+GROUPS_MAX: Final = 400
+GRANTS_MAX: Final = 100
+KEYS_MAX: Final = 200
+ROW_IDS_MAX: Final = 2**63 - 1
+
+_ACCOUNT: Final = (
+    "id", "email", "plan_name", "token_remaining", "topup_remaining", "status",
+)  # fmt: skip
+_KEY: Final = (
+    "key_indicator", "label", "created_at", "last_used_at", "expires_at", "revoked_at",
+)  # fmt: skip
+_ROW: Final = (
+    "id", "created_at", "session_id", "provider", "model", "kind", "responses",
+    "topup_deducted", "token_deducted", "credits", *USAGE_FIELDS,
+)  # fmt: skip
+
+
+def account(params: Params) -> Json:
+    """The account as it stands."""
+    shown = account_json(_owner(params))
+    return {name: shown[name] for name in _ACCOUNT}
+
+
+def keys(params: Params) -> Json:
+    """The account's keys, newest first; neither keys nor hashes. ``is_own``: the one that asks."""
+    owner = _owner(params)
+    rows = (
+        ApiKey.select()
+        .where(ApiKey.account_id == owner.id)
+        .order_by(ApiKey.created_at.desc())
+        .limit(KEYS_MAX)
+    )
+    own = params.text("key_hash")
+    return {"keys": [{**_shown(row), "is_own": row.key_hash == own} for row in rows]}
+
+
+def usage(params: Params) -> Json:
+    """The statement of a period, with what was charged in groups.
+
+    Of more than ``GROUPS_MAX`` groups it has those with the newest charges, and ``has_more`` says
+    so; the totals are of all.
+    """
+    by, period = params.optional_choice("by", By) or By.DAY, period_of(params)
+    with models.database.atomic():  # one snapshot for all the questions
+        owner = _owner(params)
+        balances = statements.balances(owner, period)
+        newest = statements.newest_groups(owner, by, period, limit=GROUPS_MAX + 1)
+        return {
+            **balances,
+            "grants": balances["grants"][-GRANTS_MAX:],
+            "by": str(by),
+            "groups": newest[:GROUPS_MAX],
+            "has_more": len(newest) > GROUPS_MAX,
+            "totals": statements.totals(owner, period),
+        }
+
+
+def rows(params: Params) -> Json:
+    """The rows of a period, newest first, from below the id ``before`` on.
+
+    ``next_before`` asks for the rows after these; it is None when there are none.
+    """
+    limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_DEFAULT
+    before = params.optional_integer("before", 1, ROW_IDS_MAX)
+    period = period_of(params)
+    with models.database.atomic():
+        wanted = in_period(_owner(params), period)
+        if before is not None:
+            wanted &= UsageMetric.id < before
+        # The ids first, from an index, as in ``queries``.
+        newest = UsageMetric.select(UsageMetric.id).where(wanted)
+        newest = newest.order_by(UsageMetric.id.desc()).limit(limit + 1)
+        found = list(
+            UsageMetric.select().where(UsageMetric.id.in_(newest)).order_by(UsageMetric.id.desc())
+        )
+    shown = found[:limit]
+    has_more = len(found) > limit
+    return {
+        "columns": list(_ROW),
+        "rows": [_row_json(row) for row in shown],
+        "next_before": shown[-1].id if has_more else None,
+    }
+
+
+def _owner(params: Params) -> Account:
+    return find_account(live_key(params.text("key_hash")).account_id)
+
+
+def _shown(key: ApiKey) -> Json:
+    shown = key_json(key)
+    return {name: shown[name] for name in _KEY}
+
+
+def _row_json(row: UsageMetric) -> Json:
+    """The original system's rows have no numbers where ours have 0."""
+    shown = {name: getattr(row, name) for name in _ROW}
+    return {name: 0 if value is None else value for name, value in shown.items()}

@@ -1,0 +1,93 @@
+"""Who may open a session, and who may ask for an ephemeral key: by the key that a client shows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from websockets.datastructures import Headers
+
+from gateway import ephemeral
+from gateway.accounts import Accounts, Denial, Grant
+from gateway.auth import find_key, hash_key
+from gateway.ephemeral import Claims
+from gateway.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
+from gateway.signing import Signing
+from shared.errors import UnreachableError
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The right to open a session; ``model`` is the only one that it may use, None: any."""
+
+    grant: Grant
+    model: str | None = None
+
+
+class Admission:
+    """Checks keys. Only their hashes go to accountd."""
+
+    def __init__(self, accounts: Accounts, signing: Signing | None) -> None:
+        """``signing`` is None where there are no ephemeral keys."""
+        self._accounts = accounts
+        self._signing = signing
+
+    async def admit(
+        self, headers: Headers, parameters: Sequence[tuple[str, str]]
+    ) -> Admitted | Refusal:
+        """May this client open a session?"""
+        key = find_key(headers, parameters)
+        if key is None:
+            return missing_key()
+        if ephemeral.is_ephemeral(key):
+            return await self._admit_ephemeral(key, headers)
+        key_hash = hash_of(key)
+        if isinstance(key_hash, Refusal):
+            return key_hash
+        grant = await self.authorize(key_hash)
+        return grant if isinstance(grant, Refusal) else Admitted(grant)
+
+    async def authorize(self, key_hash: str) -> Grant | Refusal:
+        """What accountd says about a key."""
+        try:
+            verdict = await self._accounts.authorize(key_hash)
+        except UnreachableError:
+            return unavailable("accountd cannot be reached; try again")
+        return (
+            refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
+        )
+
+    async def _admit_ephemeral(self, key: str, headers: Headers) -> Admitted | Refusal:
+        claims = self._claims_of(key, headers)
+        if isinstance(claims, Refusal):
+            return claims
+        grant = await self.authorize(claims.key_hash)
+        if isinstance(grant, Refusal):
+            return grant
+        if grant.account_id != claims.account_id:  # a key never changes hands; a database may
+            return refused_key("invalid_api_key", "the ephemeral key is of another account")
+        return Admitted(grant, claims.model)
+
+    def _claims_of(self, key: str, headers: Headers) -> Claims | Refusal:
+        if self._signing is None:
+            return refused_key("invalid_api_key", "this gateway has no ephemeral keys")
+        claims = ephemeral.read(key, self._signing.secrets, now=time.time())
+        if isinstance(claims, Refusal) or claims.origin in (None, *headers.get_all("Origin")):
+            return claims
+        return origin_not_allowed()
+
+
+def own_key_hash(headers: Headers) -> str | Refusal:
+    """The hash of an account's own key, which a header has to carry."""
+    key = find_key(headers, ())
+    if key is None:
+        return missing_key()
+    if ephemeral.is_ephemeral(key):
+        return refused_key("invalid_api_key", "an ephemeral key opens sessions and nothing else")
+    return hash_of(key)
+
+
+def hash_of(key: str) -> str | Refusal:
+    """What travels to accountd in the place of a key."""
+    return hash_key(key) or refused_key(
+        "invalid_api_key", "the API key is malformed; expected rslive_v1_ and 48 hex digits"
+    )

@@ -1,0 +1,119 @@
+"""``POST /v1/realtime/client_secrets``: what is asked for, and the answer, as OpenAI's. Pure.
+
+Everything in the body is optional. Of the session only its ``type`` and ``model`` have a meaning
+here: the key opens sessions with that model only. The rest is answered as it came; a client sends
+its own ``session.update``. ``rs_origin`` is ours: a browser shows the key from that origin only.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from gateway.ephemeral import LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN
+from gateway.refusals import Refusal, bad_request
+from shared.wire import ID_CHARS_MAX
+
+_OBJECT_BY_TYPE: Final = {
+    "realtime": "realtime.session",
+    "transcription": "realtime.transcription_session",
+}
+# RFC 6454 section 6.2, as browsers write it.
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:.]+\](:\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A key that somebody asks for."""
+
+    lifetime_s: int
+    session: Mapping[str, Any]
+    model: str | None = None
+    origin: str | None = None
+
+
+def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Refusal:
+    """What a request's body asks for; an empty one asks for the defaults."""
+    try:
+        asked = _object(_parsed(body or b"{}"), "body")
+        session = _object(asked.get("session"), "session")
+        return Wish(
+            _lifetime(_object(asked.get("expires_after"), "expires_after"), lifetime_s_max),
+            {**session, "type": _type(session)},
+            _model(session),
+            _origin(asked),
+        )
+    except (ValueError, RecursionError) as exc:
+        return bad_request(str(exc))
+
+
+def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mapping[str, Any]:
+    """The answer, as the SDKs expect it; ``expires_at`` in Unix seconds."""
+    described = {"id": session_id, "object": _OBJECT_BY_TYPE[wish.session["type"]]}
+    return {"value": value, "expires_at": expires_at, "session": {**wish.session, **described}}
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
+    except UnicodeDecodeError:
+        raise ValueError("body: expected JSON in UTF-8") from None
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"body: expected JSON, but {exc}") from None
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: expected an object")
+    return value
+
+
+def _lifetime(expires_after: Mapping[str, Any], most: int) -> int:
+    anchor = expires_after.get("anchor", "created_at")
+    seconds = expires_after.get("seconds", min(LIFETIME_S_DEFAULT, most))
+    if anchor != "created_at":
+        raise ValueError("expires_after.anchor: expected created_at")
+    if type(seconds) is not int or not LIFETIME_S_MIN <= seconds <= most:
+        expected = f"expected an integer from {LIFETIME_S_MIN} to {most}"
+        raise ValueError(f"expires_after.seconds: found {str(seconds)[:32]!r}, {expected}")
+    return seconds
+
+
+def _type(session: Mapping[str, Any]) -> str:
+    found = session.get("type", "realtime")
+    if not isinstance(found, str) or found not in _OBJECT_BY_TYPE:
+        raise ValueError(f"session.type: expected one of {', '.join(_OBJECT_BY_TYPE)}")
+    return found
+
+
+def _model(session: Mapping[str, Any]) -> str | None:
+    model = session.get("model")
+    if model is None:
+        return None
+    if not isinstance(model, str) or not 0 < len(model) <= ID_CHARS_MAX or not model.isprintable():
+        raise ValueError(f"session.model: expected 1 to {ID_CHARS_MAX} printable characters")
+    return model
+
+
+def _origin(asked: Mapping[str, Any]) -> str | None:
+    origin = asked.get("rs_origin")
+    if origin is None:
+        return None
+    if not isinstance(origin, str) or len(origin) > ID_CHARS_MAX or not _ORIGIN.fullmatch(origin):
+        raise ValueError("rs_origin: expected an origin like https://app.example.org")
+    return origin
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse_number(text)
+    return number
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"body: found {text[:32]}, expected numbers that JSON can carry")

@@ -1,0 +1,115 @@
+"""Makes ephemeral keys: for who shows an account's own key, and for the demo's page."""
+
+import asyncio
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+from websockets.http11 import Response
+
+from gateway import client_secrets, ephemeral
+from gateway.admission import Admission, hash_of, own_key_hash
+from gateway.answers import PRIVATE, json_response
+from gateway.api import Endpoint
+from gateway.auth import is_same_origin
+from gateway.client_secrets import Wish
+from gateway.ephemeral import LIFETIME_S_DEFAULT, Claims
+from gateway.exchange import HttpRequest
+from gateway.models import ModelTable
+from gateway.refusals import (
+    Refusal,
+    cross_origin,
+    model_not_allowed,
+    no_ephemeral_keys,
+    unavailable,
+)
+from gateway.routing import REALTIME
+from gateway.signing import Signing
+from shared.metrics import Metric
+
+log = structlog.get_logger()
+
+CLIENT_SECRETS: Final = f"{REALTIME}/client_secrets"
+DEMO: Final = "/demo/client_secrets"
+DEMO_LIFETIME_S_MAX: Final = LIFETIME_S_DEFAULT
+
+
+class Minting:
+    """The endpoints that make ephemeral keys."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        table: ModelTable,
+        *,
+        signing: Signing | None,
+        demo_key: Path | None,
+    ) -> None:
+        """``demo_key`` names the file with the key that the demo's ephemeral keys stand for."""
+        self._admission = admission
+        self._table = table
+        self._signing = signing
+        self._demo_key = demo_key
+        self._made = 0
+
+    def by_path(self) -> dict[str, Endpoint]:
+        """The demo's endpoint, where there is a demo."""
+        return {} if self._demo_key is None else {DEMO: Endpoint("POST", self._for_demo)}
+
+    def by_ending(self) -> dict[str, Endpoint]:
+        """OpenAI's own path."""
+        return {CLIENT_SECRETS: Endpoint("POST", self._for_owner)}
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_ephemeral_keys", "counter", "Ephemeral keys made.",
+                lambda: self._made,
+            ),
+        ]  # fmt: skip
+
+    async def _for_owner(self, request: HttpRequest) -> Response | Refusal:
+        key_hash = own_key_hash(request.headers)
+        if isinstance(key_hash, Refusal):
+            return key_hash
+        return await self._make(key_hash, client_secrets.read_wish(request.body))
+
+    async def _for_demo(self, request: HttpRequest) -> Response | Refusal:
+        """For the gateway's own page, which has no key, and for no other page."""
+        if not is_same_origin(request.headers):
+            return cross_origin()
+        assert self._demo_key is not None
+        try:  # now, and not at start: the demo's account may be made once the gateways are there
+            key = await asyncio.to_thread(self._demo_key.read_text)
+        except (OSError, UnicodeDecodeError):
+            return unavailable("the demo has no key yet; try again")
+        key_hash = hash_of(key.strip())
+        if isinstance(key_hash, Refusal):
+            return key_hash
+        wish = client_secrets.read_wish(request.body, lifetime_s_max=DEMO_LIFETIME_S_MAX)
+        return await self._make(key_hash, wish)
+
+    async def _make(self, key_hash: str, wish: Wish | Refusal) -> Response | Refusal:
+        if self._signing is None:
+            return no_ephemeral_keys()
+        if isinstance(wish, Refusal):
+            return wish
+        grant = await self._admission.authorize(key_hash)
+        if isinstance(grant, Refusal):
+            return grant
+        if wish.model is not None and not self._table.allows(grant.account_id, wish.model):
+            return model_not_allowed(wish.model)
+        expires_at = int(time.time()) + wish.lifetime_s
+        claims = Claims(grant.account_id, key_hash, expires_at, wish.model, wish.origin)
+        self._made += 1
+        log.info("ephemeral key made", account=grant.account_id, lifetime_s=wish.lifetime_s)
+        shown = client_secrets.answer(
+            wish,
+            value=ephemeral.mint(claims, self._signing.secrets[0]),
+            expires_at=expires_at,
+            session_id=f"sess_{secrets.token_hex(12)}",
+        )
+        return json_response(200, shown, PRIVATE)

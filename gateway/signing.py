@@ -1,0 +1,44 @@
+"""The secrets that sign ephemeral keys: a file, checked at start and read anew on SIGHUP."""
+
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.ephemeral import read_secrets
+from shared.errors import ConfigError
+
+log = structlog.get_logger()
+
+NAME: Final = "GATEWAY_EPHEMERAL_SECRET_FILE"
+
+
+class Signing:
+    """The secrets for the next ephemeral key."""
+
+    def __init__(self, path: Path) -> None:
+        """Read them; raises ``ConfigError``."""
+        self._path = path
+        self.secrets = _load(path)
+
+    def reload(self) -> None:
+        """Use what the file holds now; when that cannot be used, go on with what there is."""
+        try:
+            self.secrets = _load(self._path)
+        except ConfigError as exc:
+            log.error("ephemeral secrets not reloaded", reason=str(exc))
+            return
+        log.info("ephemeral secrets reloaded", secrets=len(self.secrets))
+
+
+def _load(path: Path) -> tuple[bytes, ...]:
+    try:
+        return read_secrets(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigError(f"{NAME}: cannot read {path}: {reason}") from exc
+    except ValueError as exc:
+        raise ConfigError(
+            f"{NAME}: {path}: {exc}",
+            hint="python3 -c 'import secrets; print(secrets.token_hex(32))' makes one",
+        ) from exc

@@ -1,0 +1,117 @@
+"""What may be asked for with an ephemeral key, and what is answered."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.realtime import ClientSecretCreateResponse
+from websockets.datastructures import Headers
+
+from gateway.auth import is_same_origin
+from gateway.client_secrets import Wish, answer, read_wish
+from gateway.refusals import Refusal
+
+WISHES: list[tuple[Any, Wish]] = [
+    ({}, Wish(600, {"type": "realtime"})),
+    ({"session": None, "expires_after": None}, Wish(600, {"type": "realtime"})),
+    ({"expires_after": {"seconds": 10}}, Wish(10, {"type": "realtime"})),
+    (
+        {"expires_after": {"anchor": "created_at", "seconds": 7200}},
+        Wish(7200, {"type": "realtime"}),
+    ),
+    (
+        {"session": {"type": "realtime", "model": "gpt-realtime", "audio": {"x": [1.5]}}},
+        Wish(
+            600, {"type": "realtime", "model": "gpt-realtime", "audio": {"x": [1.5]}},
+            model="gpt-realtime",
+        ),
+    ),
+    ({"session": {"type": "transcription"}}, Wish(600, {"type": "transcription"})),
+    (
+        {"rs_origin": "https://app.example.org:8443", "anything": "else"},
+        Wish(600, {"type": "realtime"}, origin="https://app.example.org:8443"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "wish"), WISHES)
+def test_what_is_asked_for_is_read(body: Any, wish: Wish) -> None:
+    """Everything is optional."""
+    assert read_wish(json.dumps(body).encode()) == wish
+
+
+def test_an_empty_body_asks_for_the_defaults() -> None:
+    """As curl without --data sends it."""
+    assert read_wish(b"") == Wish(600, {"type": "realtime"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]", b"nothing", b"\xff", b"[" * 60_000, b'{"session": []}', b'{"session": {"type": 1}}',
+        b'{"session": {"type": "live"}}', b'{"session": {"model": ""}}',
+        b'{"session": {"model": "a\\nb"}}', b'{"session": {"model": 5}}',
+        b'{"session": {"speed": NaN}}', b'{"session": {"speed": 1e999}}',
+        b'{"expires_after": 600}', b'{"expires_after": {"anchor": "now"}}',
+        b'{"expires_after": {"seconds": 9}}', b'{"expires_after": {"seconds": 7201}}',
+        b'{"expires_after": {"seconds": 60.0}}', b'{"expires_after": {"seconds": true}}',
+        b'{"expires_after": {"seconds": "60"}}', b'{"expires_after": {"seconds": ' + b"9" * 9_000 + b"}}",
+        b'{"rs_origin": "app.example.org"}', b'{"rs_origin": "https://a.org/path"}',
+        b'{"rs_origin": 1}', b'{"rs_origin": "null"}',
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(body: bytes) -> None:
+    """400 with what was expected, whatever the body is."""
+    found = read_wish(body)
+    assert isinstance(found, Refusal)
+    assert (found.status, found.code) == (400, "bad_request")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    """Nothing raises."""
+    assert isinstance(read_wish(body), Wish | Refusal)
+
+
+def test_the_demo_gives_less_time() -> None:
+    """And asks for no more by default."""
+    assert isinstance(
+        read_wish(b'{"expires_after": {"seconds": 601}}', lifetime_s_max=600), Refusal
+    )
+    short = read_wish(b"", lifetime_s_max=60)
+    assert isinstance(short, Wish)
+    assert short.lifetime_s == 60
+
+
+@pytest.mark.parametrize("kind", ["realtime", "transcription"])
+def test_the_answer_is_of_the_sdk_s_type(kind: str) -> None:
+    """The official type takes it, with what the session was asked to be."""
+    wish = read_wish(json.dumps({"session": {"type": kind, "id": "theirs"}}).encode())
+    assert isinstance(wish, Wish)
+    shown = answer(wish, value="ek_x", expires_at=1_800_000_000, session_id="sess_1")
+    parsed = ClientSecretCreateResponse.model_validate(shown, strict=True)
+    assert (parsed.value, parsed.expires_at) == ("ek_x", 1_800_000_000)
+    assert (parsed.session.type, parsed.session.id) == (kind, "sess_1")
+
+
+ORIGINS = [
+    ({"Host": "a.org:8080", "Origin": "http://a.org:8080"}, True),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "same-origin"}, True),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "cross-site"}, False),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "none"}, False),
+    ({"Host": "a.org:8080", "Origin": "http://a.org:8081"}, False),
+    ({"Host": "a.org", "Origin": "null"}, False),
+    ({"Host": "a.org", "Sec-Fetch-Site": "same-origin"}, False),
+    ({"Origin": "http://"}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "is_own"), ORIGINS)
+def test_only_a_page_of_this_gateway_is_of_the_same_origin(
+    headers: dict[str, str], is_own: bool
+) -> None:
+    """What says nothing is no page."""
+    assert is_same_origin(Headers(headers)) is is_own
