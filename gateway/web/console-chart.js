@@ -14,6 +14,7 @@ const GAP = 0.3; // of a column's step
 export function columnChart(label, columns) {
   const box = element('div', { className: 'plot' });
   new ResizeObserver(() => {
+    if (box.clientWidth === 0) return; // it was just taken off the page
     box.replaceChildren(columnsIn(box.clientWidth, label, columns));
   }).observe(box);
   return box;

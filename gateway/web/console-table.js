@@ -11,7 +11,7 @@ export function table(caption, columns, rows, foot = []) {
     index ? { className: classOf(column) } : { scope: 'row' },
     column.cell(row),
   )));
-  const box = { role: 'region', 'aria-label': caption };
+  const box = { role: 'group', 'aria-label': caption };
   return element('div', { className: 'scroll', tabIndex: 0, attributes: box },
     element('table', {},
       element('caption', { className: 'unseen' }, caption),

@@ -70,7 +70,7 @@ export function movements(statement) {
     ['Closing', closing.topup_remaining, closing.token_remaining, format.whole],
   ];
   return table('Statement of the period', [
-    { head: '', cell: (line) => line[0] },
+    { head: 'Entry', cell: (line) => line[0] },
     { head: 'Top-up', isNumber: true, cell: (line) => line[3](line[1]) },
     { head: 'Subscription', isNumber: true, cell: (line) => line[3](line[2]) },
   ], lines);

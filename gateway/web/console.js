@@ -63,7 +63,7 @@ addEventListener('pagehide', signOut);
 
 // --- signing in and out ----------------------------------------------------------------------
 
-async function signIn(key) {
+function signIn(key) {
   signOut({ keepsInput: true });
   const trouble = keyTrouble(key);
   if (trouble) {
@@ -71,21 +71,16 @@ async function signIn(key) {
     return;
   }
   api = new Api(key);
-  const mine = api;
-  try {
-    const account = await mine.account();
-    if (mine.isClosed) return;
+  ask('door', (mine) => mine.account(), (account) => {
     byId('key').value = '';
     show({ isSignedIn: true });
     showBalance(account);
     byId('balance-title').focus();
     look();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    if (mine.isClosed) return;
+  }, (problem) => {
     signOut({ keepsInput: true });
     refuse(problem.message);
-  }
+  });
 }
 
 // Forget the key and everything that it showed.
@@ -96,8 +91,9 @@ function signOut({ keepsInput = false } = {}) {
   next = null;
   asked.clear();
   troubles.clear();
-  for (const id of [...SHOWN, 'status', 'page', 'notice', 'trouble']) byId(id).replaceChildren();
+  for (const id of [...SHOWN, 'status', 'page', 'notice']) byId(id).replaceChildren();
   if (!keepsInput) byId('key').value = '';
+  showProgress();
   byId('key').removeAttribute('aria-invalid');
   byId('door-trouble').textContent = '';
   show({ isSignedIn: false });
@@ -180,14 +176,13 @@ function periodStart(now) {
   return since(days === 'all' ? null : Number(days), now);
 }
 
-// Ask about a topic and show the answer, unless it is overtaken. A key that is not taken any more
-// signs out; any other failure is told and leaves what is shown, with the time of which it is true.
-async function ask(topic, question, shown) {
+// Ask about a topic and show the answer, unless it is overtaken.
+async function ask(topic, question, shown, failed = (problem) => fail(topic, problem)) {
   const mine = api;
   const turnOf = Symbol(topic);
   asked.set(topic, turnOf);
   const isOvertaken = () => mine.isClosed || asked.get(topic) !== turnOf;
-  byId('desk').setAttribute('aria-busy', 'true');
+  showProgress();
   try {
     const answer = await question(mine);
     if (isOvertaken()) return;
@@ -196,14 +191,24 @@ async function ask(topic, question, shown) {
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (isOvertaken()) return;
-    if (problem.signsOut) {
-      signOut();
-      refuse(problem.message);
-      return;
-    }
-    troubles.set(topic, problem.message);
+    failed(problem);
   }
   asked.delete(topic);
-  byId('desk').setAttribute('aria-busy', String(asked.size > 0));
+  showProgress();
+}
+
+// A key that is not taken any more signs out. Any other failure is told and leaves what is shown,
+// with the time as of which it is true.
+function fail(topic, problem) {
+  if (problem.signsOut) {
+    signOut();
+    refuse(problem.message);
+  } else {
+    troubles.set(topic, problem.message);
+  }
+}
+
+function showProgress() {
+  byId('main').setAttribute('aria-busy', String(asked.size > 0));
   byId('trouble').textContent = [...new Set(troubles.values())].join(' ');
 }

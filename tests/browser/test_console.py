@@ -26,6 +26,7 @@ from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = "/usr/bin/chromium"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
+AWAY_MS = 10_000  # above the gateway's deadline for accountd, 5 s
 SESSIONS = 24  # three pages
 DAYS = 27
 PRODUCER = b"c" * 16
@@ -186,7 +187,7 @@ def test_the_numbers_are_those_of_accountctl(browser: Browser, account: Account)
             assert number(page.locator(f"[data-bucket={bucket}]").text_content()) == shown[name]
         for days in (30, 7):
             page.get_by_label(f"{days} days").check()
-            expect(page.locator("#desk")).to_have_attribute("aria-busy", "false")
+            expect(page.get_by_role("main")).to_have_attribute("aria-busy", "false")
             since = (datetime.now(UTC) - timedelta(days=days - 1)).strftime("%Y-%m-%d")
             for by in ("day", "model", "kind"):
                 told = account.usage("--by", by, "--since", since)
@@ -225,7 +226,7 @@ def test_pages_of_sessions_and_of_charges(browser: Browser, account: Account) ->
         sign_in(page, account.key)
         for name, expected in lists.items():
             page.get_by_label(name, exact=True).check()
-            expect(page.get_by_role("region", name=f"Recent {name.lower()}")).to_be_visible()
+            expect(page.get_by_role("group", name=f"Recent {name.lower()}")).to_be_visible()
             pages = list(turned(page, "Older"))
             assert [row["Session"] for found in pages for row in found] == expected
             assert list(turned(page, "Newer")) == pages[::-1]
@@ -398,11 +399,12 @@ def test_accountd_goes_away_and_comes_back(browser: Browser, account: Account) -
         account.cluster.accountd.stop()
         eventually(lambda: "accountd unreachable" in account.cluster.gateways[0].log.read_text())
         page.get_by_role("button", name="Refresh").click()
-        expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("away")
+        alert = page.get_by_role("alert").filter(visible=True)
+        expect(alert).to_contain_text("away", timeout=AWAY_MS)
         expect(page.locator("[data-sum]")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
         offer(page, account.key)
-        expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("away")
+        expect(alert).to_contain_text("away", timeout=AWAY_MS)
         account.cluster.start_accountd()
 
         def is_open() -> bool:
