@@ -1,7 +1,7 @@
 // The conversation as a list of entries, made of the page's events. Pure.
 //
-// An entry is { id, who, text, isFinal, note }: who is user, reply, tool, problem or divider. `take`
-// and the others return the entry that they made or changed, or null.
+// An entry is { id, who, text, isFinal, note, ending, latency }: `who` is user, reply, tool, problem or
+// divider, `latency` in milliseconds or null.
 
 const ENDINGS = {
   cancelled: 'interrupted',
@@ -12,6 +12,7 @@ const ENDINGS = {
 export class Conversation {
   #entries = new Map();
   #made = 0;
+  #sealed = 0; // sessions that are over: each names its items as it likes
 
   get entries() {
     return [...this.#entries.values()];
@@ -41,7 +42,7 @@ export class Conversation {
     }
   }
 
-  // What the page itself adds: `who` is user, problem or divider.
+  // What the page itself adds, as one entry: `who` is user, problem or divider.
   add(who, text) {
     this.#made += 1;
     return this.#change(this.#entry(`page-${this.#made}`, who), { text, isFinal: true });
@@ -64,8 +65,6 @@ export class Conversation {
     this.#sealed += 1;
     return open;
   }
-
-  #sealed = 0;
 
   #text(who, { id, delta, text, isFinal = false }) {
     const entry = this.#entry(id, who);

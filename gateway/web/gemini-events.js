@@ -7,6 +7,7 @@ export class GeminiReader {
   #model;
   #turn = 1;
   #hasStarted = false;
+  #wasInterrupted = false;
 
   constructor(model) {
     this.#model = model;
@@ -43,8 +44,6 @@ export class GeminiReader {
     for (const part of modelTurn?.parts ?? []) events.push(...this.#part(part));
     return events;
   }
-
-  #wasInterrupted = false;
 
   #part({ text, thought, inlineData }) {
     if (inlineData?.mimeType?.startsWith('audio/')) {

@@ -1,34 +1,14 @@
 """Plain HTTP on the port of the clients: the page's files, and what is asked for wrongly."""
 
-import http.client
-import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.message import Message
-from typing import Any
 
 import pytest
 from harness import Cluster, running_cluster
+from http_client import ask
 
 from gateway.limits import BODY_BYTES_MAX
 from gateway.pages import POLICY
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def error(self) -> str:
-        """The code of an error of ours."""
-        code = json.loads(self.body)["error"]["code"]
-        assert isinstance(code, str)
-        return code
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +17,6 @@ def cluster() -> Iterator[Cluster]:
     with running_cluster(gateways=0) as running:
         running.start_gateway(GATEWAY_PAGE="yes")
         yield running
-
-
-def ask(cluster: Cluster, method: str, path: str, **options: Any) -> Answer:
-    """One request."""
-    host, port = cluster.address.split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
-    try:
-        connection.request(method, path, **options)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        connection.close()
 
 
 def send(cluster: Cluster, raw: bytes) -> bytes:
@@ -65,7 +33,7 @@ def send(cluster: Cluster, raw: bytes) -> bytes:
 @pytest.mark.parametrize("path", ["/", "/console", "//", "/?lang=en"])
 def test_a_page_comes_with_its_policy(cluster: Cluster, path: str) -> None:
     """Nothing but the gateway's own files may run in it."""
-    answer = ask(cluster, "GET", path)
+    answer = ask(cluster.address, "GET", path)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert answer.body.startswith(b"<!doctype html>")
     assert answer.headers["Content-Security-Policy"] == POLICY
@@ -76,9 +44,11 @@ def test_a_page_comes_with_its_policy(cluster: Cluster, path: str) -> None:
 
 def test_what_a_browser_has_is_not_sent_again(cluster: Cluster) -> None:
     """Its ETag is asked about, and the answer is 304 without a body."""
-    first = ask(cluster, "GET", "/")
-    again = ask(cluster, "GET", "/", headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
-    changed = ask(cluster, "GET", "/", headers={"If-None-Match": '"other"'})
+    first = ask(cluster.address, "GET", "/")
+    again = ask(
+        cluster.address, "GET", "/", headers={"If-None-Match": f'"other", {first.headers["ETag"]}'}
+    )
+    changed = ask(cluster.address, "GET", "/", headers={"If-None-Match": '"other"'})
     assert (again.status, again.body) == (304, b"")
     assert (changed.status, changed.body) == (200, first.body)
 
@@ -86,7 +56,7 @@ def test_what_a_browser_has_is_not_sent_again(cluster: Cluster) -> None:
 def test_head_answers_as_get_without_the_body(cluster: Cluster) -> None:
     """So do the probes."""
     for path in ("/", "/healthz"):
-        get, head = ask(cluster, "GET", path), ask(cluster, "HEAD", path)
+        get, head = ask(cluster.address, "GET", path), ask(cluster.address, "HEAD", path)
         assert (head.status, head.body) == (200, b"")
         assert head.headers["Content-Length"] == str(len(get.body))
 
@@ -110,7 +80,7 @@ def test_requests_for_what_there_is_not(
     cluster: Cluster, method: str, path: str, status: int, code: str
 ) -> None:
     """Each has its status and an error in the project's shape; 405 names the methods."""
-    answer = ask(cluster, method, path)
+    answer = ask(cluster.address, method, path)
     assert (answer.status, answer.error) == (status, code)
     assert ("Allow" in answer.headers) == (status == 405)
 
@@ -155,11 +125,8 @@ def test_a_body_that_never_ends_is_not_waited_for(cluster: Cluster) -> None:
 def test_a_gateway_serves_no_page_unless_it_is_told_to(cluster: Cluster) -> None:
     """It is off by default."""
     plain = cluster.start_gateway()
-    host, port = plain.field("listen").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
-    connection.request("GET", "/")
-    assert connection.getresponse().status == 404
-    connection.close()
+    for path in ("/", "/console", "/api/account"):
+        assert ask(plain.field("listen"), "GET", path).status == 404
 
 
 def test_nothing_was_worth_a_complaint(cluster: Cluster) -> None:

@@ -1,0 +1,110 @@
+"""A real Chromium with a microphone that plays a file, and pages that are watched."""
+
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from speech import RATE_HZ, silence, tone
+
+CHROMIUM = Path("/usr/bin/chromium")
+HERE = Path(__file__).parent
+WAIT_MS = 15_000
+DESKTOP = {"width": 1280, "height": 900}
+# What the microphone hears once it is opened, in seconds.
+QUIET_S, SPEECH_S = 0.4, 1.0
+
+
+def utterance() -> bytes:
+    """What is said into the fake microphone, as 24 kHz PCM."""
+    return silence(QUIET_S) + tone(SPEECH_S) + silence(30.0)
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Browser]:
+    """A browser whose microphone says ``utterance`` once, each time it is opened."""
+    if not CHROMIUM.exists():
+        pytest.fail(f"found no {CHROMIUM}; on Debian: apt-get install chromium (.ci/run does)")
+    speech = folder / "speech.wav"
+    with wave.open(str(speech), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(utterance())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",  # containers run as root
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={speech}%noloop",
+            ],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what must not happen on it. ``complaints`` are console errors, exceptions,
+    violations of the policy and requests to anywhere else.
+    """
+
+    page: Page
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+    # Failures that the test itself brings about, by a part of their text.
+    expected: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Begin to watch."""
+        self.page.on("console", lambda said: said.type == "error" and self._note(said.text))
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+        self.page.on("request", lambda request: self._check(request.url))
+        self.page.on("websocket", lambda socket: self._check(socket.url))
+
+    def _check(self, url: str) -> None:
+        own = (self.origin, self.origin.replace("http", "ws", 1), "data:", "blob:")
+        if not url.startswith(own):
+            self._note(f"request to {url}")
+
+    def _note(self, text: str) -> None:
+        if not any(part in text for part in self.expected):
+            self.complaints.append(text)
+
+
+@contextmanager
+def watched(
+    browser: Browser,
+    address: str,
+    *,
+    path: str = "/",
+    may_listen: bool = True,
+    size: dict[str, int] | None = None,
+    scheme: str = "light",
+    expected: tuple[str, ...] = (),
+) -> Iterator[Watched]:
+    """A page of the gateway at ``address`` in a context of its own; it must end unblemished."""
+    origin = f"http://{address}"
+    context = browser.new_context(
+        viewport=size or DESKTOP,
+        color_scheme=scheme,  # type: ignore[arg-type]
+        reduced_motion="reduce",
+    )
+    try:
+        context.set_default_timeout(WAIT_MS)
+        # What is not granted here is denied.
+        context.grant_permissions(["microphone"] if may_listen else [], origin=origin)
+        context.add_init_script(path=HERE / "recorder.js")
+        page = context.new_page()
+        seen = Watched(page, origin, expected=expected)
+        page.goto(origin + path)
+        yield seen
+        assert seen.complaints == []
+    finally:
+        context.close()

@@ -1,0 +1,20 @@
+"""A gateway that also serves the recorder's worklet: a page's policy lets no other address do so."""
+
+import hashlib
+from pathlib import Path
+
+from gateway import cli, pages
+
+NAME = "recorder-worklet.js"
+_load = pages.Pages.load
+
+
+def _with_recorder() -> pages.Pages:
+    content = (Path(__file__).parent / NAME).read_bytes()
+    etag = f'"{hashlib.sha256(content).hexdigest()}"'
+    page = pages.Page(content, pages.MEDIA_TYPES[".js"], etag)
+    return pages.Pages({**_load().by_path, f"/web/{NAME}": page})
+
+
+pages.Pages.load = staticmethod(_with_recorder)  # type: ignore[method-assign,assignment]
+cli.main()

@@ -1,0 +1,252 @@
+"""Ephemeral keys with real processes, the official SDK, and what a browser does."""
+
+import asyncio
+import json
+import signal
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Cluster, cluster_folder, eventually
+from http_client import Answer, ask
+from openai import AsyncOpenAI
+from openai.types.realtime import ClientSecretCreateResponse
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
+
+from deploy import certificate
+from gateway.ephemeral import Claims, mint
+
+PATH = "/v1/realtime/client_secrets"
+SECRET, LATER = "s" * 64, "t" * 64
+MODEL = "gpt-realtime"
+ORIGIN = "https://app.example.org"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two replicas with one secret, the first with TLS and the demo; one account each way."""
+    with cluster_folder() as running:
+        (running.folder / "ephemeral.secret").write_text(SECRET)
+        cert, key = running.folder / "cert.pem", running.folder / "key.pem"
+        certificate.make(cert, key)
+        running.env["GATEWAY_EPHEMERAL_SECRET_FILE"] = str(running.folder / "ephemeral.secret")
+        running.env["GATEWAY_DEMO_KEY_FILE"] = str(running.folder / "demo.key")
+        running.start_accountd()
+        running.start_simulator("--pace", "0")
+        running.start_gateway(
+            GATEWAY_TLS_CERT=str(cert), GATEWAY_TLS_KEY=str(key), GATEWAY_TLS_LISTEN="127.0.0.1:0"
+        )
+        running.start_gateway()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(cluster: Cluster) -> str:
+    """An account's own key."""
+    return cluster.create_account("owner")
+
+
+def make(cluster: Cluster, key: str, **body: Any) -> Answer:
+    """Ask for an ephemeral key."""
+    return ask(cluster.address, "POST", PATH, key=key, body=json.dumps(body))
+
+
+def browse(address: str, key: str, *, model: str = MODEL, origin: str | None = None) -> str:
+    """Open a session as a browser does; the type of the first event."""
+    offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{key}")]
+    shown = None if origin is None else Origin(origin)
+    url = f"ws://{address}/v1/realtime?model={model}"
+    with connect(url, subprotocols=offered, origin=shown) as socket:
+        assert socket.subprotocol == "realtime"
+        kind = json.loads(socket.recv(timeout=10))["type"]
+        assert isinstance(kind, str)
+        return kind
+
+
+def refused(address: str, key: str, **options: Any) -> tuple[int, str]:
+    """Status and code of the refusal."""
+    with pytest.raises(InvalidStatus) as caught:
+        browse(address, key, **options)
+    response = caught.value.response
+    return response.status_code, json.loads(response.body or b"")["error"]["code"]
+
+
+async def test_the_sdk_makes_a_key_and_talks_with_it(cluster: Cluster, key: str) -> None:
+    """A server makes it, a client opens a session with it, and the account is charged."""
+    base = f"http://{cluster.address}/v1"
+    async with AsyncOpenAI(api_key=key, base_url=base) as server:
+        secret = await server.realtime.client_secrets.create(
+            expires_after={"anchor": "created_at", "seconds": 60},
+            session={"type": "realtime", "model": MODEL, "instructions": "Be brief."},
+        )
+    ClientSecretCreateResponse.model_validate(secret.model_dump(), strict=True)
+    assert secret.value.startswith("ek_")
+    assert 55 <= secret.expires_at - time.time() <= 60
+    assert secret.session.type == "realtime"
+    assert (secret.session.model, secret.session.instructions) == (MODEL, "Be brief.")
+    async with (
+        AsyncOpenAI(api_key=secret.value, base_url=base) as client,
+        client.realtime.connect(
+            model=MODEL, extra_headers={"x-rs-session": "ephemeral"}
+        ) as connection,
+        asyncio.timeout(20),
+    ):
+        await connection.response.create()
+        async for event in connection:
+            if event.type == "response.done":
+                break
+    rows = await asyncio.to_thread(lambda: eventually(lambda: cluster.usage_rows("owner")))
+    assert "ephemeral" in {row["session_id"] for row in rows}
+
+
+def test_any_replica_takes_a_key_and_it_opens_several_sessions(cluster: Cluster, key: str) -> None:
+    """Nobody remembers keys."""
+    secret = make(cluster, key).json["value"]
+    for gateway in cluster.gateways:
+        assert browse(gateway.field("listen"), secret) == "session.created"
+
+
+@pytest.mark.parametrize("prefix", ["", "/t/acme", "/openai"])
+def test_the_endpoint_may_have_any_prefix(cluster: Cluster, key: str, prefix: str) -> None:
+    """As the routes of the sessions; nobody may keep the answer."""
+    answer = ask(cluster.address, "POST", prefix + PATH, key=key)
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_endpoint_is_there_over_tls(cluster: Cluster, key: str) -> None:
+    """On the other port."""
+    trusting = ssl.create_default_context(cafile=str(cluster.folder / "cert.pem"))
+    tls = cluster.gateways[0].field("tls").replace("127.0.0.1", "localhost")
+    answer = ask(tls, "POST", PATH, key=key, tls=trusting, body=b"{}")
+    assert answer.json["value"].startswith("ek_")
+
+
+def test_a_key_may_be_bound_to_a_model(cluster: Cluster, key: str) -> None:
+    """Another one is refused, whoever connects."""
+    secret = make(cluster, key, session={"type": "realtime", "model": MODEL}).json["value"]
+    assert browse(cluster.address, secret) == "session.created"
+    assert refused(cluster.address, secret, model="gpt-4o") == (403, "model_not_allowed")
+
+
+def test_a_key_may_be_bound_to_an_origin(cluster: Cluster, key: str) -> None:
+    """A page from elsewhere, and a program without any, are refused."""
+    secret = make(cluster, key, rs_origin=ORIGIN).json["value"]
+    assert browse(cluster.address, secret, origin=ORIGIN) == "session.created"
+    for origin in ("https://evil.example.org", None):
+        assert refused(cluster.address, secret, origin=origin) == (403, "origin_not_allowed")
+
+
+def test_keys_that_are_not_valid_open_nothing(cluster: Cluster, key: str) -> None:
+    """Altered, foreign, of another account, or too old."""
+    secret = make(cluster, key).json["value"]
+    known = Claims("owner", "0" * 64, int(time.time()) + 60)
+    old = Claims("owner", "0" * 64, int(time.time()) - 1)
+    for bad, code in (
+        (secret[:-2] + ("AA" if secret[-2:] != "AA" else "BB"), "invalid_api_key"),
+        ("ek_0123456789abcdef", "invalid_api_key"),
+        (mint(known, LATER.encode()), "invalid_api_key"),
+        (mint(known, SECRET.encode()), "invalid_api_key"),
+        (mint(old, SECRET.encode()), "expired_api_key"),
+    ):
+        assert refused(cluster.address, bad) == (401, code)
+
+
+def test_a_session_stands_on_the_key_behind_it(cluster: Cluster) -> None:
+    """Revoked, disabled or without credit, that one opens nothing, and neither do its own."""
+    poor = cluster.create_account("poor", tokens=5)
+    secret = make(cluster, poor).json["value"]
+    cluster.accountctl("account", "adjust", "poor", "--tokens", "-5", "--reason", "test")
+    assert refused(cluster.address, secret) == (402, "insufficient_credits")
+    assert make(cluster, poor).status == 402
+    cluster.accountctl("account", "topup", "poor", "10")
+    cluster.accountctl("account", "disable", "poor")
+    assert refused(cluster.address, secret) == (403, "account_disabled")
+    cluster.accountctl("account", "enable", "poor")
+    cluster.accountctl("key", "revoke", f"{poor[:5]}…{poor[-5:]}", "--account", "poor")
+    assert refused(cluster.address, secret) == (401, "invalid_api_key")
+    assert make(cluster, poor).status == 401
+
+
+def test_an_ephemeral_key_makes_no_other(cluster: Cluster, key: str) -> None:
+    """It opens sessions and nothing else; neither does nobody's key."""
+    secret = make(cluster, key).json["value"]
+    assert (make(cluster, secret).status, make(cluster, secret).error) == (401, "invalid_api_key")
+    assert make(cluster, "").status == 401
+    assert make(cluster, "rslive_v1_" + "0" * 48).status == 401
+
+
+def test_what_makes_no_sense_is_refused(cluster: Cluster, key: str) -> None:
+    """A lifetime outside of the bounds, and a body that is not JSON."""
+    assert make(cluster, key, expires_after={"seconds": 7_201}).error == "bad_request"
+    assert ask(cluster.address, "POST", PATH, key=key, body=b"{").error == "bad_request"
+    assert ask(cluster.address, "GET", PATH, key=key).status == 405
+
+
+def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None:
+    """Once its account is there: for ten minutes at most, and to no other page."""
+    own = {"Origin": f"http://{cluster.address}", "Sec-Fetch-Site": "same-origin"}
+
+    def demo(**headers: str) -> Answer:
+        return ask(cluster.address, "POST", "/demo/client_secrets", headers=headers)
+
+    assert demo(**own).status == 503
+    (cluster.folder / "demo.key").write_text(cluster.create_account("demo") + "\n")
+    answer = demo(**own)
+    assert browse(cluster.address, answer.json["value"]) == "session.created"
+    assert answer.json["expires_at"] - time.time() <= 600
+    for headers in ({}, {**own, "Origin": ORIGIN}, {**own, "Sec-Fetch-Site": "cross-site"}):
+        assert (demo(**headers).status, demo(**headers).error) == (403, "cross_origin")
+
+
+def test_secrets_rotate_without_a_restart(cluster: Cluster, key: str) -> None:
+    """SIGHUP: the new one signs, the old one's keys are valid until its line is gone."""
+    gateway = cluster.gateways[0]
+    path = cluster.folder / "ephemeral.secret"
+
+    def reload(text: str, event: str) -> None:
+        path.write_text(text)
+        before = gateway.log.read_text().count(event)
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: gateway.log.read_text().count(event) > before)
+
+    old = make(cluster, key).json["value"]
+    reload(f"{LATER}\n{SECRET}\n", "ephemeral secrets reloaded")
+    new = make(cluster, key).json["value"]
+    assert [browse(cluster.address, secret) for secret in (old, new)] == ["session.created"] * 2
+    reload("short\n", "ephemeral secrets not reloaded")
+    assert browse(cluster.address, new) == "session.created"
+    reload(f"{LATER}\n", "ephemeral secrets reloaded")
+    assert refused(cluster.address, old) == (401, "invalid_api_key")
+    assert browse(cluster.address, new) == "session.created"
+    assert all(SECRET not in g.log.read_text() for g in cluster.gateways)
+    assert all(old not in g.log.read_text() for g in cluster.gateways)
+
+
+def test_a_gateway_without_a_secret_has_no_ephemeral_keys(cluster: Cluster, key: str) -> None:
+    """It says so; their keys are invalid there, and there is no demo."""
+    secret = make(cluster, key).json["value"]
+    plain = cluster.start_gateway(GATEWAY_EPHEMERAL_SECRET_FILE="", GATEWAY_DEMO_KEY_FILE="")
+    address = plain.field("listen")
+    answer = ask(address, "POST", PATH, key=key)
+    assert (answer.status, answer.error) == (404, "no_ephemeral_keys")
+    assert refused(address, secret) == (401, "invalid_api_key")
+    assert ask(address, "POST", "/demo/client_secrets").status == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"), [("short", "secret 1 has 5 characters"), ("", "0 secrets")]
+)
+def test_a_secret_that_cannot_be_used_ends_the_start(
+    cluster: Cluster, text: str, complaint: str
+) -> None:
+    """The line says what was found, and not the secret."""
+    path = cluster.folder / "bad.secret"
+    path.write_text(text)
+    done = cluster.run("rts-gateway", "serve", GATEWAY_EPHEMERAL_SECRET_FILE=str(path))
+    assert done.returncode == 78
+    assert complaint in done.stderr
