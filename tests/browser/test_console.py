@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from talk import talk
 
+from browser.chromium import chromium, watched
 from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = "/usr/bin/chromium"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
 AWAY_MS = 10_000  # above the gateway's deadline for accountd, 5 s
 SESSIONS = 24  # three pages
@@ -32,6 +32,7 @@ DAYS = 27
 PRODUCER = b"c" * 16
 MODELS = (("gpt-realtime", "response", 1.0), ("gemini-live-2.5-flash", "response", 0.5),
           ("gpt-4o-transcribe", "transcription", 0.15))  # fmt: skip
+HEIGHT = 1_000  # of the pictures
 UNKNOWN_KEY = "rslive_v1_" + "0a" * 24
 
 
@@ -62,6 +63,7 @@ def account() -> Iterator[Account]:
         cluster.start_gateway(GATEWAY_PAGE="yes")
         used = Account(cluster, cluster.create_account("acct", tokens=400_000, topup=150_000))
         sent = report(cluster)
+        cluster.accountctl("account", "topup", "acct", "90000", "--id", "later")
         # In a thread: Playwright keeps an event loop in this one.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, speak(used)).result()
@@ -98,49 +100,30 @@ def report(cluster: Cluster) -> int:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    assert Path(CHROMIUM).exists(), f"found no {CHROMIUM}: apt-get install chromium"
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as running:
         yield running
-        running.close()
-
-
-@dataclass
-class Seen:
-    """What a page did that it must not do."""
-
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def console(
-    browser: Browser, account: Account, *, refusals: str = "", **look: Any
+    browser: Browser, account: Account, *, refused: tuple[int, ...] = (), **look: Any
 ) -> Iterator[Page]:
-    """The console, open at its door. It may not complain, but of answers with the status
-    ``refusals`` (a pattern), nor ask anybody else, nor have the key anywhere at the end.
+    """The console, open at its door. It may not complain, but of answers with a status among
+    ``refused``, nor have a key anywhere at the end.
     """
-    origin = f"http://{account.cluster.address}"
-    context = browser.new_context(**look)
-    context.set_default_timeout(10_000)
-    page, seen = context.new_page(), Seen()
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("console", lambda message: seen.complaints.append(message.text))
-    page.on("request", lambda request: seen.requests.append(request.url))
-    page.goto(f"{origin}/console")
-    yield page
-    expected = re.compile(f"Failed to load resource: .*({refusals})") if refusals else None
-    assert [text for text in seen.complaints if not (expected and expected.match(text))] == []
-    ours = (f"{origin}/", f"blob:{origin}/", "data:")
-    assert [url for url in seen.requests if not url.startswith(ours)] == []
-    kept = page.evaluate(
-        "[document.documentElement.outerHTML, location.href,"
-        " JSON.stringify({...localStorage, ...sessionStorage}), document.cookie]"
-    )
-    assert not any("rslive_v1_0" in text or account.key in text for text in [*kept, *seen.requests])
-    context.close()
+    expected = tuple(f"responded with a status of {status}" for status in refused)
+    address = account.cluster.address
+    with watched(browser, address, path="/console", expected=expected, **look) as seen:
+        page, asked = seen.page, list[str]()
+        page.on("request", lambda request: asked.append(request.url))
+        yield page
+        kept = page.evaluate(
+            """[document.documentElement.outerHTML, location.href, document.cookie,
+                JSON.stringify({...localStorage, ...sessionStorage})]"""
+        )
+        assert not any(k in text for text in [*kept, *asked] for k in (account.key, UNKNOWN_KEY))
 
 
 def sign_in(page: Page, key: str) -> None:
@@ -292,7 +275,7 @@ def test_keys_that_do_not_open(browser: Browser, account: Account) -> None:
     revoked = ctl("key", "create", account.id, "--label", "revoked")
     ctl("key", "revoke", revoked["key_hash"])
     past = ctl("key", "create", account.id, "--label", "past", "--expires", "2020-01-01T00:00:00Z")
-    with console(browser, account, refusals="401") as page:
+    with console(browser, account, refused=(401,)) as page:
         for key, words in (
             ("", "Paste the API key"),
             ("sk-something", "does not look like a key"),
@@ -310,7 +293,7 @@ def test_keys_that_do_not_open(browser: Browser, account: Account) -> None:
 def test_a_key_that_is_revoked_signs_out(browser: Browser, account: Account) -> None:
     """With the next question: nothing stays on the screen."""
     made = account.cluster.accountctl("key", "create", account.id, "--label", "short")
-    with console(browser, account, refusals="401") as page:
+    with console(browser, account, refused=(401,)) as page:
         sign_in(page, made["key"])
         account.cluster.accountctl("key", "revoke", made["key_hash"])
         page.get_by_role("button", name="Refresh").click()
@@ -329,7 +312,7 @@ def test_signing_out_and_reloading_forget_the_key(browser: Browser, account: Acc
         page.reload()
         assert_forgotten(page)
         sign_in(page, account.key)
-        page.goto("about:blank")
+        page.goto(f"http://{account.cluster.address}/healthz")
         page.go_back()
         assert_forgotten(page)
 
@@ -351,8 +334,8 @@ def test_accessible_in_every_look(
     browser: Browser, account: Account, width: int, scheme: str
 ) -> None:
     """axe-core finds nothing at the door and at the desk, and nothing is wider than the screen."""
-    look = {"viewport": {"width": width, "height": 1_000}, "color_scheme": scheme}
-    with console(browser, account, **look) as page:
+    size = {"width": width, "height": HEIGHT}
+    with console(browser, account, size=size, scheme=scheme) as page:
         offer(page, "wrong")
         assert_accessible(page)
         sign_in(page, account.key)
@@ -393,7 +376,7 @@ def test_what_comes_after_signing_out_is_not_shown(browser: Browser, account: Ac
 
 def test_accountd_goes_away_and_comes_back(browser: Browser, account: Account) -> None:
     """What is shown stays, with its time; the door waits; afterwards everything works."""
-    with console(browser, account, refusals="503") as page:
+    with console(browser, account, refused=(503,)) as page:
         sign_in(page, account.key)
         assert account.cluster.accountd is not None
         account.cluster.accountd.stop()
