@@ -17,6 +17,7 @@ _TYPE_BY_STATUS: Final = {
     404: "invalid_request_error",
     405: "invalid_request_error",
     413: "invalid_request_error",
+    426: "invalid_request_error",
     500: "server_error",
     503: "service_unavailable",
 }
@@ -47,6 +48,8 @@ class Refusal:
         headers = dict(PRIVATE)
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status == 426:  # RFC 9110 section 15.5.22 wants to be told to what
+            headers["Upgrade"] = "websocket"
         if self.allowed:
             headers["Allow"] = self.allowed
         return json_response(self.status, {"error": error}, headers)
@@ -66,6 +69,11 @@ def wrong_method(found: str, *, allowed: str) -> Refusal:
     """405: the path is there for other methods."""
     message = f"found the method {found[:16]!r}, expected {allowed}"
     return Refusal(405, "method_not_allowed", message, allowed)
+
+
+def upgrade_required() -> Refusal:
+    """426: there is a session to be had, with a WebSocket."""
+    return Refusal(426, "upgrade_required", "expected a WebSocket handshake: Upgrade: websocket")
 
 
 def missing_key() -> Refusal:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
+from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from gateway.accounts import Accounts
@@ -28,6 +29,7 @@ from gateway.refusals import (
     internal_error,
     model_not_allowed,
     unavailable,
+    upgrade_required,
     wrong_method,
 )
 from gateway.relay import ToClient
@@ -157,7 +159,7 @@ class Gateway:
             return
         plain = self._probe(request.target) or self._pages.answer(request)
         if plain is None:
-            self._refuse(leg, self._no_page(request))
+            self._start(self._explain(leg, request), leg)
         elif request.method in _READING:
             leg.answer(plain)
         else:
@@ -196,21 +198,12 @@ class Gateway:
     async def _admit(
         self, leg: ClientLeg, request: Request, target: Target, upgrade: Response
     ) -> None:
-        _, parameters, _ = split_target(request.path)
-        verdict = await self._admission.admit(request.headers, parameters)
-        # The world may have changed during the wait: the client may have left, the gateway may
-        # have begun to drain.
+        verdict = await self._judge(request.path, request.headers, target)
+        # The client may have left during the wait.
         if not leg.is_waiting:
             return
         if isinstance(verdict, Refusal):
             self._refuse(leg, verdict)
-            return
-        model = target.model
-        if model is not None and not self._may_use(verdict, model):
-            self._refuse(leg, model_not_allowed(model))
-            return
-        if self.is_draining or self._usage.trouble:
-            self._refuse(leg, unavailable(self.ready().detail))
             return
         session = self._open(leg, request, target, verdict, upgrade)
         task = asyncio.current_task()
@@ -220,6 +213,32 @@ class Gateway:
         sink = session.provider_sink()
         leg.start_reading()
         await self._connect(session, request, target, sink)
+
+    async def _judge(self, path: str, headers: Headers, target: Target) -> Admitted | Refusal:
+        """Whether a session may be opened now."""
+        _, parameters, _ = split_target(path)
+        verdict = await self._admission.admit(headers, parameters)
+        if isinstance(verdict, Refusal):
+            return verdict
+        model = target.model
+        if model is not None and not self._may_use(verdict, model):
+            return model_not_allowed(model)
+        if self.is_draining or self._usage.trouble:  # perhaps since the wait
+            return unavailable(self.ready().detail)
+        return verdict
+
+    async def _explain(self, leg: ClientLeg, request: HttpRequest) -> None:
+        """Why there is nothing to read under a path.
+
+        Where a WebSocket is, it is why this one would be refused, and 426 if it would not: browsers
+        do not show a page how an upgrade was refused, so the page asks like this.
+        """
+        refusal = self._no_page(request)
+        if isinstance(refusal, Target):
+            verdict = await self._judge(request.target, request.headers, refusal)
+            refusal = verdict if isinstance(verdict, Refusal) else upgrade_required()
+        if leg.is_waiting:
+            self._refuse(leg, refusal)
 
     def _open(
         self,
@@ -304,16 +323,14 @@ class Gateway:
         body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
         return json_response(200 if health.is_ok else 503, body)
 
-    def _no_page(self, request: HttpRequest) -> Refusal:
-        """Why there is nothing under a path: a WebSocket is, or nothing at all."""
+    def _no_page(self, request: HttpRequest) -> Target | Refusal:
+        """What can be had with a WebSocket under a path, or why nothing can."""
         target = route(
             request.target, request.headers, table=self._table, providers=self._providers
         )
-        if isinstance(target, Refusal):
-            return target
-        if request.method not in _READING:
+        if isinstance(target, Target) and request.method not in _READING:
             return wrong_method(request.method, allowed="GET")
-        return bad_request("not a WebSocket handshake: found no Upgrade: websocket")
+        return target
 
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)

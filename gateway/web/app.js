@@ -4,7 +4,7 @@ import { Conversation } from './conversation.js';
 import { DIALECTS, PUSH } from './dialects.js';
 import { byId, element } from './dom.js';
 import { Microphone } from './microphone.js';
-import { whyNoMicrophone } from './reasons.js';
+import { NOT_SECURE, whyNoMicrophone, whyNoSound } from './reasons.js';
 import { ConversationView } from './view-conversation.js';
 import { CreditsView } from './view-credits.js';
 import { InspectorView } from './view-inspector.js';
@@ -165,7 +165,12 @@ byId('write').addEventListener('submit', (event) => {
 // --- connecting and settings ----------------------------------------------------------------------
 
 async function start() {
-  await call.connect(chosen());
+  try {
+    await call.connect(chosen());
+  } catch (error) {
+    status.notice(whyNoSound(error.message));
+    throw error;
+  }
 }
 
 connect.addEventListener('click', () => {
@@ -195,6 +200,9 @@ async function showDevices() {
 }
 
 navigator.mediaDevices?.addEventListener('devicechange', showDevices);
-if (!window.isSecureContext) status.notice(whyNoMicrophone('', false));
+if (!window.isSecureContext) {
+  status.notice(NOT_SECURE);
+  connect.disabled = true;
+}
 showDevices();
 showTalk();

@@ -49,11 +49,15 @@ export class Call {
     await this.#microphone.start(dialect.rateHz);
     this.#settings = settings;
     this.#dialect = dialect;
+    // One that was left may still have something to say.
+    const ifCurrent = (act) => (told) => {
+      if (this.#session === session) act(told);
+    };
     const session = new Session({ ...settings, dialect }, {
-      stateChanged: (state) => this.#session === session && this.#stateChanged(state),
-      opened: () => this.#opened(),
-      received: (message) => this.#received(message),
-      sent: (message) => this.#listener.messagePassed('sent', message),
+      stateChanged: ifCurrent((state) => this.#stateChanged(state)),
+      opened: ifCurrent(() => this.#opened()),
+      received: ifCurrent((message) => this.#received(message)),
+      sent: ifCurrent((message) => this.#listener.messagePassed('sent', message)),
     });
     this.#session = session;
     await session.run();

@@ -106,15 +106,21 @@ export function whyRefused({ status, code = null, message = '' }) {
   return { ...found, detail: found.detail || message, code: status };
 }
 
+// Browsers give sound to secure pages alone (Secure Contexts; getUserMedia and AudioWorklet).
+export const NOT_SECURE = {
+  title: 'This page needs a secure address',
+  detail: 'Browsers give microphone and sound to pages on https:// and on localhost only. Open this'
+    + ' page there.',
+};
+
+// The sound could not be started; `message` is the browser's.
+export function whyNoSound(message) {
+  return { title: 'The sound could not be started', detail: `The browser says: ${message}` };
+}
+
 // The microphone could not be opened; `name` is that of the DOMException.
 export function whyNoMicrophone(name, isSecure) {
-  if (!isSecure) {
-    return {
-      title: 'The microphone needs a secure page',
-      detail: 'Browsers allow it on https:// and on localhost only. Open the page there, or send a'
-        + ' sample.',
-    };
-  }
+  if (!isSecure) return NOT_SECURE;
   const found = {
     NotAllowedError: {
       title: 'The microphone is blocked',

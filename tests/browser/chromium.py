@@ -40,6 +40,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
             args=[
                 "--no-sandbox",  # containers run as root
                 "--use-fake-device-for-media-stream",
+                "--host-resolver-rules=MAP voice.test 127.0.0.1",  # a name that is not secure
                 f"--use-file-for-fake-audio-capture={speech}%noloop",
             ],
         )

@@ -1,4 +1,4 @@
-"""A gateway that also serves the recorder's worklet: a page's policy lets no other address do so."""
+"""A gateway that serves the recorder's worklet too: a page's policy lets no other address."""
 
 import hashlib
 from pathlib import Path

@@ -71,7 +71,7 @@ WRONG = [
     ("POST", "/", 405, "method_not_allowed"),
     ("PUT", "/healthz", 405, "method_not_allowed"),
     ("POST", "/v1/realtime?model=gpt-realtime", 405, "method_not_allowed"),
-    ("GET", "/v1/realtime?model=gpt-realtime", 400, "bad_request"),
+    ("GET", "/v1/realtime?model=gpt-realtime", 401, "invalid_api_key"),
 ]
 
 

@@ -90,7 +90,7 @@ for (const [refusal, title, canRetry] of REFUSALS) {
 
 test('a microphone that is denied, and a page that may not ask', () => {
   assert.equal(whyNoMicrophone('NotAllowedError', true).title, 'The microphone is blocked');
-  assert.equal(whyNoMicrophone('NotAllowedError', false).title, 'The microphone needs a secure page');
+  assert.equal(whyNoMicrophone('NotAllowedError', false).title, 'This page needs a secure address');
   assert.match(whyNoMicrophone('OddError', true).detail, /OddError/);
 });
 
