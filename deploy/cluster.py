@@ -40,6 +40,7 @@ from deploy.snippet import render
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = VAR / "secrets"
 DB_KEY, ENV_FILE = SECRETS / "db.key", VAR / "cluster.env"
+EPHEMERAL_SECRET, DEMO_KEY = SECRETS / "ephemeral.secret", SECRETS / "demo.key"
 TLS = VAR / "tls"
 TLS_CERT, TLS_KEY = TLS / "cert.pem", TLS / "key.pem"
 COMPOSE_CERT = Path("deploy/tls/cert.pem")
@@ -49,6 +50,17 @@ PORT = port_setting("RTS_PORT", 8080)
 TLS_PORT = port_setting("RTS_TLS_PORT", 8443)
 SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
 OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # and the next ones
+
+# In the service `key`: as it makes the other secrets.
+_KEEP = """
+import os, pathlib, sys
+key = pathlib.Path("/gateway/demo.key")
+new = key.with_suffix(".new")
+new.touch(0o400)
+os.chown(new, 10001, 10001)
+new.write_text(sys.stdin.read())
+new.rename(key)
+"""
 
 Accountctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -85,6 +97,8 @@ def services() -> Iterator[Service]:
             "GATEWAY_REUSE_PORT": "yes",
             "GATEWAY_OPS_LISTEN": ops,
             "GATEWAY_PAGE": "yes",
+            "GATEWAY_EPHEMERAL_SECRET_FILE": str(EPHEMERAL_SECRET),
+            "GATEWAY_DEMO_KEY_FILE": str(DEMO_KEY),
             "GATEWAY_SPOOL_DIR": str(SPOOL),  # what a killed gateway held, the next one adopts
         }
         yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)
@@ -100,9 +114,13 @@ def start_processes() -> None:
     check_ports()
     for folder in (VAR, RUN, LOG, SPOOL, SECRETS, TLS):
         folder.mkdir(mode=0o700, exist_ok=True)
-    if not DB_KEY.exists():
-        write_private(DB_KEY, secrets.token_hex(32))
-        say(f"made a random database key: {DB_KEY}")
+    for secret, purpose in (
+        (DB_KEY, "database key"),
+        (EPHEMERAL_SECRET, "secret for ephemeral keys"),
+    ):
+        if not secret.exists():
+            write_private(secret, secrets.token_hex(32))
+            say(f"made a random {purpose}: {secret}")
     is_renewal = TLS_CERT.exists()
     if ensure(TLS_CERT, TLS_KEY):
         say(f"made a self-signed certificate for localhost: {TLS_CERT}")
@@ -163,6 +181,11 @@ def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+def keep_demo_key_process(key: str) -> None:
+    """Give the gateways the key of the demo's account."""
+    write_private(DEMO_KEY, key)
+
+
 # --- containers -----------------------------------------------------------------------------------
 
 
@@ -208,6 +231,14 @@ def accountctl_container(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run accountctl in accountd's container."""
     command = ["docker", "compose", "exec", "-T", "accountd", "accountctl", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def keep_demo_key_container(key: str) -> None:
+    """Give the gateways the key of the demo's account; only root may write where they look."""
+    command = ["docker", "compose", "run", "--rm", "-T", "--no-deps", "key", "python", "-c", _KEEP]
+    done = subprocess.run(command, input=key, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"the demo's key cannot be stored: {done.stderr.strip()}")
 
 
 # --- the demo account -----------------------------------------------------------------------------
@@ -283,6 +314,7 @@ def up() -> None:
             accountctl_container if in_containers else accountctl_process,
             COMPOSE_CERT if in_containers else TLS_CERT,
         )
+        (keep_demo_key_container if in_containers else keep_demo_key_process)(values["API_KEY"])
     except ClusterError as exc:
         click.echo(f"make up: {exc}", err=True)
         sys.exit(1)

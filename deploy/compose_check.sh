@@ -11,12 +11,19 @@ key=$(ctl key create "$account" --label check --json | sed -E 's/.*"key": "([^"]
 # The client runs in the image, on the cluster's network, and goes through haproxy, without and with
 # TLS; the second trusts nothing but the certificate that the cluster has made.
 docker compose exec -T -e KEY="$key" -e CERT="$(cat deploy/tls/cert.pem)" gateway python - <<'PY'
-import asyncio, json, os, ssl
+import asyncio, json, os, ssl, urllib.request
 from websockets.asyncio.client import connect
+
+def ephemeral():
+    """An ephemeral key through haproxy: whichever gateway makes it, any takes it."""
+    uri = "http://haproxy:8080/v1/realtime/client_secrets"
+    headers = {"Authorization": f"Bearer {os.environ['KEY']}"}
+    with urllib.request.urlopen(urllib.request.Request(uri, b"{}", headers)) as answer:
+        return json.load(answer)["value"]
 
 async def talk(base, **options):
     uri = f"{base}/v1/realtime?model=gpt-realtime&pace=0"
-    headers = {"Authorization": f"Bearer {os.environ['KEY']}"}
+    headers = {"Authorization": f"Bearer {ephemeral()}"}
     async with connect(uri, additional_headers=headers, max_size=None, **options) as socket:
         await socket.send(json.dumps({"type": "response.create"}))
         while (event := json.loads(await socket.recv()))["type"] != "response.done":
@@ -38,6 +45,10 @@ ctl usage "$account"
 ctl account show "$account"
 ctl audit
 docker compose ps
+
+with_page=$(docker compose exec -T gateway python -c \
+    "import urllib.request as u; print(u.urlopen('http://haproxy:8080/').read().decode())")
+grep -qi "<!doctype html>" <<<"$with_page" || { echo "found no page at /" >&2; exit 1; }
 
 # The image holds nothing of the machine that built it, and the spool is the gateways' own.
 found=$(docker compose exec -T -u 0 gateway find / -xdev -not -path '/proc/*' \

@@ -30,6 +30,8 @@ def every_provider(*, pace: float) -> Iterator[Cluster]:
         host = f"http://{simulator.field('listen')}"
         cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
         certificate.make(cert, key)
+        secret = cluster.folder / "ephemeral.secret"
+        secret.write_text("s" * 64)
         cluster.start_gateway(
             AZURE_OPENAI_API_KEY="azure-provider-key",
             AZURE_OPENAI_ENDPOINT=host,
@@ -40,6 +42,7 @@ def every_provider(*, pace: float) -> Iterator[Cluster]:
             GATEWAY_TLS_CERT=str(cert),
             GATEWAY_TLS_KEY=str(key),
             GATEWAY_TLS_LISTEN="127.0.0.1:0",
+            GATEWAY_EPHEMERAL_SECRET_FILE=str(secret),
         )
         yield cluster
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients import genai_python, openai_python, plain_websockets, programs
+from clients import ephemeral, genai_python, openai_python, plain_websockets, programs
 from clients.matrix import Client, Matrix
 from clients.outcome import TOOL
 from clients.surroundings import every_provider
@@ -15,6 +15,7 @@ CLIENTS: dict[str, tuple[Client, str]] = {
     **genai_python.CLIENTS,
     **plain_websockets.CLIENTS,
     **programs.CLIENTS,
+    **ephemeral.CLIENTS,
 }
 LIVE = "openai-python live"  # GPT-Live delegates instead of calling a tool
 # openai's sync client calls websockets in a way that websockets 17.1 and later discourage.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from harness import eventually
+from http_client import ask
 
 from deploy.certificate import make
 from deploy.ports import check_free
@@ -122,9 +123,17 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
     assert set(before) == {"accountd", "simulator", "gateway-1", "gateway-2"}
     env_file = clone.folder / "var" / "cluster.env"
     assert env_file.stat().st_mode & 0o077 == 0
-    assert (clone.folder / "var" / "secrets" / "db.key").stat().st_mode & 0o077 == 0
+    for secret in ("db.key", "ephemeral.secret", "demo.key"):
+        assert (clone.folder / "var" / "secrets" / secret).stat().st_mode & 0o077 == 0
     values = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
     assert values["GATEWAY_URL"] == f"ws://127.0.0.1:{clone.env['RTS_PORT']}"
+
+    address = f"127.0.0.1:{clone.env['RTS_PORT']}"
+    assert b"<!doctype html>" in ask(address, "GET", "/").body
+    assert ask(address, "GET", "/api/account", key=values["API_KEY"]).json["id"] == "demo"
+    own = {"Origin": f"http://{address}"}
+    demo = ask(address, "POST", "/demo/client_secrets", headers=own)
+    assert demo.json["value"].startswith("ek_")
 
     talk = subprocess.run(
         [sys.executable, "-c", snippet_of(first.stdout)],
