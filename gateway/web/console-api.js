@@ -17,10 +17,6 @@ export class Api {
     this.#fetch = fetch;
   }
 
-  get isClosed() {
-    return this.#key === null;
-  }
-
   account() {
     return this.#json('/api/account');
   }

@@ -181,7 +181,7 @@ async function ask(topic, question, shown, failed = (problem) => fail(topic, pro
   const mine = api;
   const turnOf = Symbol(topic);
   asked.set(topic, turnOf);
-  const isOvertaken = () => mine.isClosed || asked.get(topic) !== turnOf;
+  const isOvertaken = () => asked.get(topic) !== turnOf; // signing out overtakes everything
   showProgress();
   try {
     const answer = await question(mine);

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from talk import talk
 
 from browser.chromium import chromium, watched
@@ -201,6 +201,31 @@ def test_the_chart_has_a_column_for_every_day(browser: Browser, account: Account
         assert charged == account.usage()["totals"]["credits"]
 
 
+def test_the_last_choice_is_shown(browser: Browser, account: Account) -> None:
+    """An answer that comes late does not take the place of what was asked after it."""
+    by_day, held = "**/api/usage?by=day*", list[Route]()
+
+    def hold_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    with console(browser, account) as page:
+        sign_in(page, account.key)
+        columns = page.locator("svg.columns .column")
+        page.route(by_day, hold_first)
+        with page.expect_request(by_day):
+            page.get_by_label("7 days").check()
+        page.get_by_label("90 days").check()
+        expect(columns).to_have_count(90)
+        with page.expect_response(by_day) as late:
+            held[0].continue_()
+        late.value.finished()
+        page.evaluate("fetch('/healthz').then((answer) => answer.text())")  # comes after it
+        expect(columns).to_have_count(90)
+
+
 def test_pages_of_sessions_and_of_charges(browser: Browser, account: Account) -> None:
     """Down to the oldest and back: every session and every charge once, newest first."""
     charges = [row["session_id"] for row in account.usage()["rows"]]
@@ -312,7 +337,8 @@ def test_signing_out_and_reloading_forget_the_key(browser: Browser, account: Acc
         page.reload()
         assert_forgotten(page)
         sign_in(page, account.key)
-        page.goto("data:text/html,elsewhere")
+        page.get_by_role("link", name="realtime-switch").click()
+        expect(page).to_have_title("realtime-switch")
         page.go_back()
         assert_forgotten(page)
 
