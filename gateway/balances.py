@@ -90,6 +90,7 @@ class Balances:
         self._accounts = accounts
         self._book = Book(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
+        self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
         self._rates = DEFAULT_RATES
@@ -112,6 +113,8 @@ class Balances:
         self._announcements.listen(balance_topic(account), self._announced)
         session = SessionCredit(self, credit, wants_balances=wants_balances)
         self._sessions.setdefault(account, set()).add(session)
+        if wants_balances:
+            self._watchers.setdefault(account, set()).add(session)
         return session
 
     def metrics(self) -> list[Metric]:
@@ -166,10 +169,9 @@ class Balances:
         account = credit.account_id
         session.listener = None
         self._book.close(credit)
-        sessions = self._sessions[account]
-        sessions.discard(session)
-        if not sessions:
-            del self._sessions[account]
+        _discard(self._watchers, account, session)
+        _discard(self._sessions, account, session)
+        if account not in self._sessions:
             self._told.pop(account, None)
             self._announcements.stop_listening(balance_topic(account))
 
@@ -185,8 +187,8 @@ class Balances:
             credit = self._book.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
-            for session in list(self._sessions.get(balance.account_id, ())):
-                if session.wants_balances and session.listener is not None:
+            for session in list(self._watchers.get(balance.account_id, ())):
+                if session.listener is not None:
                     session.listener.balance_announced()
             self.review(credit)
 
@@ -218,3 +220,12 @@ class Balances:
                 except UnreachableError:
                     break
                 self._hear(answer)
+
+
+def _discard(
+    sessions_by_account: dict[str, set[SessionCredit]], account: str, session: SessionCredit
+) -> None:
+    sessions = sessions_by_account.get(account, set())
+    sessions.discard(session)
+    if not sessions:
+        sessions_by_account.pop(account, None)

@@ -75,6 +75,8 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
     for text in (
         f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB",
         f"{limits.HANDSHAKE_S:g} s, {limits.HANDSHAKE_BYTES_MAX // 1024} KiB",
+        f"a body of {limits.BODY_BYTES_MAX // 1024} KiB",
+        f"| {limits.API_REQUESTS_MAX}; 200; {limits.CSV_ROWS_MAX:,} |",
         f"| provider dial | {limits.DIAL_S:g} s |",
         f"{limits.WRITE_HIGH_WATER_BYTES // 1024} KiB",
         f"| stalled reader | {limits.STALLED_S:g} s |",

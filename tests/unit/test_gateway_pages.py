@@ -1,0 +1,25 @@
+"""The table of the page's files."""
+
+from pathlib import Path
+
+from gateway.pages import MEDIA_TYPES, POLICY, Pages
+
+WEB = Path(__file__).resolve().parents[2] / "gateway" / "web"
+
+
+def test_every_file_of_the_folder_is_served_and_nothing_else() -> None:
+    """A file whose ending is not known would be missing from the page."""
+    files = [path for path in WEB.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= set(MEDIA_TYPES)
+    served = Pages.load().by_path
+    assert len(served) == len(files)
+    assert {"/", "/console"} <= set(served)
+    assert all(p in ("/", "/console") or p.startswith("/web/") for p in served)
+    assert sorted(page.content for page in served.values()) == sorted(p.read_bytes() for p in files)
+
+
+def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+    """Each kind of content is named, and all of it is the gateway's own."""
+    rules = dict(rule.split(" ", 1) for rule in POLICY.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert not any(word in POLICY for word in ("unsafe", "*", "http"))
