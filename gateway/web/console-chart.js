@@ -50,18 +50,23 @@ function columnsIn(width, label, columns) {
   const part = (name, index, from, to) => svgElement('rect', {
     class: name, x: x(index) - thick / 2, y: y(to), width: thick, height: y(from) - y(to),
   });
-  const names = named(columns.length, Math.max(1, Math.floor((step * columns.length) / NAME_WIDTH)));
-  return svgElement('svg', { class: 'columns', viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: 'img', 'aria-label': label },
-    ...marks.map((mark) => svgElement('g', { class: 'tick' },
-      svgElement('line', { x1: MARGIN.left, x2: width, y1: y(mark), y2: y(mark) }),
-      svgElement('text', { x: MARGIN.left - 8, y: y(mark), 'text-anchor': 'end', 'dominant-baseline': 'middle' }, format.short(mark)))),
-    ...columns.map(({ key, topup, tokens }, index) => svgElement('g', { class: 'column' },
-      svgElement('title', {}, `${format.period(key)}: ${format.counted(topup + tokens, 'credit', 'credits')}`),
-      svgElement('rect', { class: 'reach', x: x(index) - step / 2, y: MARGIN.top, width: step, height: plot }),
-      part('topup', index, 0, topup),
-      part('tokens', index, topup, topup + tokens))),
-    ...names.map((index) => svgElement('text', { class: 'name', y: HEIGHT - 6, ...anchored(x(index), width) },
-      format.shortPeriod(columns[index].key))));
+  const names = named(columns.length, Math.max(1, Math.floor(step * columns.length / NAME_WIDTH)));
+  return svgElement('svg', {
+    class: 'columns', viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: 'img', 'aria-label': label,
+  },
+  ...marks.map((mark) => svgElement('g', { class: 'tick' },
+    svgElement('line', { x1: MARGIN.left, x2: width, y1: y(mark), y2: y(mark) }),
+    svgElement('text', {
+      x: MARGIN.left - 8, y: y(mark), 'text-anchor': 'end', 'dominant-baseline': 'middle',
+    }, format.short(mark)))),
+  ...columns.map(({ key, topup, tokens }, index) => svgElement('g', { class: 'column' },
+    svgElement('title', {}, `${format.period(key)}: ${format.counted(topup + tokens, 'credit', 'credits')}`),
+    svgElement('rect', { class: 'reach', x: x(index) - step / 2, y: MARGIN.top, width: step, height: plot }),
+    part('topup', index, 0, topup),
+    part('tokens', index, topup, topup + tokens))),
+  ...names.map((index) => svgElement('text', {
+    class: 'name', y: HEIGHT - 6, ...anchored(x(index), width),
+  }, format.shortPeriod(columns[index].key))));
 }
 
 // A name below its column, inside the picture.

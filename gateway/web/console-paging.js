@@ -23,13 +23,14 @@ export function older(pages, next) {
   return next === null ? pages : { trail: [...pages.trail, next] };
 }
 
-// The groups of a statement below a cursor, {found, next}. They come with the newest charge first,
-// and by name where that is the same.
-export function pageOf(groups, cursor, limit) {
+// The groups of a statement by session below a cursor, {found, next, isCut}. They come with the
+// newest charge first, and by name where that is the same. A statement has the newest only: `isCut`
+// says that older ones follow the last page.
+export function pageOf({ groups, has_more: hasOlder }, cursor, limit) {
   const begin = cursor === null ? 0 : groups.findIndex((group) => isBelow(group, cursor));
   const found = begin < 0 ? [] : groups.slice(begin, begin + limit);
   const hasMore = found.length > 0 && begin + limit < groups.length;
-  return { found, next: hasMore ? found.at(-1) : null };
+  return { found, next: hasMore ? found.at(-1) : null, isCut: !hasMore && hasOlder };
 }
 
 function isBelow(group, { last_at: lastAt, session }) {

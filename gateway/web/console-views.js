@@ -28,7 +28,7 @@ export function balance(account) {
 
 // `first` is the day with which the period begins, or null.
 export function byDay(statement, first, nowMs) {
-  const { groups, totals } = statement;
+  const { groups, totals, has_more: isCut } = statement;
   if (!groups.length) return note('Nothing was charged in this period.');
   const columns = columnsOf(groups, first, dayOf(nowMs));
   const used = [
@@ -39,6 +39,7 @@ export function byDay(statement, first, nowMs) {
   const label = `Credits charged, ${format.period(columns[0].key)} to ${format.period(columns.at(-1).key)}`;
   return element('div', {},
     element('ul', { className: 'figures' }, ...used),
+    ...(isCut ? [note(`The newest ${groups.length} days are shown; the sums are of all.`)] : []),
     legend(),
     columnChart(label, columns),
     element('details', {},

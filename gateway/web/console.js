@@ -12,19 +12,19 @@ import * as views from './console-views.js';
 import { byId } from './dom.js';
 
 const PAGE_ROWS = 10;
-// Each reads a page, {found, next}, of the period from a cursor on.
+// Each reads a page, {found, next, isCut}, of the period from a cursor on.
 const LISTS = {
   sessions: {
     async read(mine, from, cursor) {
       const statement = await mine.statement('session', from);
-      return paging.pageOf(statement.groups, cursor, PAGE_ROWS);
+      return paging.pageOf(statement, cursor, PAGE_ROWS);
     },
     shown: views.sessions,
   },
   rows: {
     async read(mine, from, cursor) {
       const { rows, next_before: next } = await mine.rows(from, cursor, PAGE_ROWS);
-      return { found: rows, next };
+      return { found: rows, next, isCut: false };
     },
     shown: views.rows,
   },
@@ -91,7 +91,7 @@ function signOut({ keepsInput = false } = {}) {
   next = null;
   asked.clear();
   troubles.clear();
-  for (const id of [...SHOWN, 'status', 'page', 'notice']) byId(id).replaceChildren();
+  for (const id of [...SHOWN, 'status', 'page', 'cut', 'notice']) byId(id).replaceChildren();
   if (!keepsInput) byId('key').value = '';
   showProgress();
   byId('key').removeAttribute('aria-invalid');
@@ -153,6 +153,7 @@ function turn(to) {
     next = page.next;
     byId('list').replaceChildren(shown(page.found));
     byId('page').textContent = `Page ${paging.number(pages)}`;
+    byId('cut').textContent = page.isCut ? 'For older sessions choose a shorter period.' : '';
     // Not `disabled`: that would take the focus from under whoever turns pages by keyboard.
     byId('newer').setAttribute('aria-disabled', String(!paging.hasNewer(pages)));
     byId('older').setAttribute('aria-disabled', String(next === null));

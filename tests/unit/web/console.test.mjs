@@ -92,14 +92,17 @@ test('pages lead down by cursors and back the same way', () => {
 test('a page of groups begins below its cursor, whatever came above it meanwhile', () => {
   const group = (session, minute) => ({ session, last_at: `2026-11-25T09:0${minute}:00.000Z` });
   const groups = [group('d', 4), group('b', 3), group('c', 3), group('a', 1)];
-  const first = paging.pageOf(groups, null, 2);
+  const first = paging.pageOf({ groups, has_more: true }, null, 2);
   assert.deepEqual(first.found.map(({ session }) => session), ['d', 'b']);
   const later = [group('e', 5), ...groups];
-  const second = paging.pageOf(later, first.next, 2);
+  const second = paging.pageOf({ groups: later, has_more: true }, first.next, 2);
   assert.deepEqual(second.found.map(({ session }) => session), ['c', 'a']);
   assert.equal(second.next, null);
-  assert.deepEqual(paging.pageOf([], null, 2), { found: [], next: null });
-  assert.deepEqual(paging.pageOf(groups.slice(0, 2), first.next, 2), { found: [], next: null });
+  assert.deepEqual([first.isCut, second.isCut], [false, true]);
+  const empty = { found: [], next: null, isCut: false };
+  assert.deepEqual(paging.pageOf({ groups: [], has_more: false }, null, 2), empty);
+  const gone = { groups: groups.slice(0, 2), has_more: false };
+  assert.deepEqual(paging.pageOf(gone, first.next, 2), empty);
 });
 
 test('what an account may not do is said before it tries', () => {
