@@ -20,7 +20,7 @@ export class Call {
   #read = null;
   #isReady = false;
   #isReplying = false;
-  #owesReply = false; // a tool was answered: the model goes on once its response is done
+  #whenDone = []; // messages that a provider takes only once its response is over
   #pushedAt = null;
   #spokeAt = null; // the end of what the user said last, until it is answered
   #items = new Set(); // that this session can be told of
@@ -125,7 +125,9 @@ export class Call {
     if (!this.#isReady) return false;
     this.interrupt();
     this.#spokeAt = performance.now();
-    return this.#send(this.#dialect.text(text));
+    if (!this.#isReplying) return this.#send(this.#dialect.text(text));
+    this.#whenDone = this.#dialect.text(text);
+    return true;
   }
 
   // Silence now: the reply that is being made is cancelled, and what was heard of it is told.
@@ -141,7 +143,8 @@ export class Call {
   // --- the session ------------------------------------------------------------------------------
 
   #stateChanged(state) {
-    this.#isReady = this.#isReplying = this.#owesReply = false;
+    this.#isReady = this.#isReplying = false;
+    this.#whenDone = [];
     this.#pushedAt = null;
     this.#listener.stateChanged(state);
   }
@@ -170,7 +173,7 @@ export class Call {
       case 'speech-started':
         this.#speaker.cut();
         break;
-      case 'reply-started':
+      case 'response-started':
         this.#isReplying = true;
         break;
       case 'audio':
@@ -183,8 +186,7 @@ export class Call {
       case 'reply-done':
         this.#isReplying = false;
         this.#speaker.flush();
-        if (this.#owesReply) this.#send(this.#dialect.resume());
-        this.#owesReply = false;
+        this.#send(this.#whenDone.splice(0));
         break;
       case 'error':
         this.#session.noteError(event.code);
@@ -195,7 +197,7 @@ export class Call {
 
   #answerTool(call) {
     const output = toolAnswer(call.name, new Date());
-    this.#owesReply = true;
+    this.#whenDone = this.#dialect.resume();
     this.#send(this.#dialect.toolOutput(call, output));
     // After the call itself has been shown.
     queueMicrotask(() => this.#listener.toolAnswered(call.id, output));

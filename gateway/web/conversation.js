@@ -1,7 +1,7 @@
 // The conversation as a list of entries, made of the page's events. Pure.
 //
-// An entry is { id, who, text, isFinal, note, ending, latency }: `who` is user, reply, tool, problem or
-// divider, `latency` in milliseconds or null.
+// An entry is { id, who, text, isFinal, ending, latency, answer, note }: `who` is user, reply, tool,
+// problem or divider, `latency` in milliseconds or null, `answer` a tool's, `note` what it cost.
 
 const ENDINGS = {
   cancelled: 'interrupted',
@@ -50,7 +50,7 @@ export class Conversation {
 
   // The answer of a tool that was called.
   answer(id, text) {
-    return this.#known(id, { note: text });
+    return this.#known(id, { answer: text });
   }
 
   // The latency of a reply, in milliseconds.
@@ -75,7 +75,8 @@ export class Conversation {
   #entry(id, who) {
     const key = this.#key(id);
     if (!this.#entries.has(key)) {
-      const made = { id: key, who, text: '', isFinal: false, note: '', ending: '', latency: null };
+      const made = { id: key, who, text: '', isFinal: false };
+      Object.assign(made, { ending: '', latency: null, answer: '', note: '' });
       this.#entries.set(key, made);
     }
     return this.#entries.get(key);

@@ -6,6 +6,7 @@ import { credit } from './openai-events.js';
 export class GeminiReader {
   #model;
   #turn = 1;
+  #hasHeard = false;
   #hasStarted = false;
   #wasInterrupted = false;
 
@@ -26,6 +27,10 @@ export class GeminiReader {
     return events;
   }
 
+  get #user() {
+    return `user-${this.#turn}`;
+  }
+
   get #reply() {
     return `reply-${this.#turn}`;
   }
@@ -33,8 +38,8 @@ export class GeminiReader {
   #content({ modelTurn, inputTranscription, outputTranscription, interrupted }) {
     const events = [];
     if (inputTranscription?.text) {
-      const id = `user-${this.#turn}`;
-      events.push({ kind: 'user-text', id, delta: inputTranscription.text });
+      this.#hasHeard = true;
+      events.push({ kind: 'user-text', id: this.#user, delta: inputTranscription.text });
     }
     if (interrupted) {
       this.#wasInterrupted = true;
@@ -61,7 +66,9 @@ export class GeminiReader {
   #start() {
     if (this.#hasStarted) return [];
     this.#hasStarted = true;
-    return [{ kind: 'reply-started', id: this.#reply }];
+    // Nothing says that the user's words are all there; the answer to them does.
+    const heard = this.#hasHeard ? [{ kind: 'user-text', id: this.#user, isFinal: true }] : [];
+    return [...heard, { kind: 'response-started' }, { kind: 'reply-started', id: this.#reply }];
   }
 
   #toolCall({ id, name, args }) {
@@ -81,7 +88,7 @@ export class GeminiReader {
     const status = this.#wasInterrupted ? 'cancelled' : 'completed';
     const done = { kind: 'reply-done', ids: [this.#reply], status, reason: null };
     this.#turn += 1;
-    this.#hasStarted = this.#wasInterrupted = false;
+    this.#hasHeard = this.#hasStarted = this.#wasInterrupted = false;
     return done;
   }
 }

@@ -5,7 +5,8 @@
 //   ready { model }                          the session can be used
 //   speech-started, speech-stopped           of the user, as the server hears it
 //   user-text { id, delta | text, isFinal }  what the user said; neither: said, not yet known what
-//   reply-started { id }                     a reply, or a part of it, begins
+//   response-started                         the model begins to answer, whatever with
+//   reply-started { id }                     what it says or writes begins
 //   reply-text { id, delta | text, isFinal } what the model says or writes
 //   audio { id, samples }                    16-bit, 24 kHz
 //   reply-done { ids, status, reason }       completed, cancelled, incomplete or failed
@@ -38,6 +39,7 @@ const READERS = {
   [`${TRANSCRIPTION}.failed`]: ({ item_id: id }) => [
     { kind: 'user-text', id, text: '(not understood)', isFinal: true },
   ],
+  'response.created': () => [{ kind: 'response-started' }],
   'response.output_item.added': ({ item }) =>
     item.type === 'message' ? [{ kind: 'reply-started', id: item.id }] : [],
   'response.output_item.done': ({ item }) =>

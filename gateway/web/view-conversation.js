@@ -29,7 +29,8 @@ export class ConversationView {
     const bubble = this.#shown.get(entry.id) ?? this.#make(entry);
     bubble.text.textContent = entry.text || WAITING;
     bubble.note.textContent = [
-      entry.ending, entry.latency === null ? '' : `first sound after ${entry.latency} ms`, entry.note,
+      entry.ending, entry.answer,
+      entry.latency === null ? '' : `first sound after ${entry.latency} ms`, entry.note,
     ].filter(Boolean).join(' · ');
     bubble.item.classList.toggle('is-live', !entry.isFinal);
     if (entry.isFinal && !bubble.isAnnounced && entry.text) {

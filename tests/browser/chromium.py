@@ -1,13 +1,13 @@
 """A real Chromium with a microphone that plays a file, and pages that are watched."""
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from speech import RATE_HZ, silence, tone
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -85,7 +85,7 @@ def watched(
     address: str,
     *,
     path: str = "/",
-    may_listen: bool = True,
+    allows: Sequence[str] = ("microphone",),
     size: dict[str, int] | None = None,
     scheme: str = "light",
     expected: tuple[str, ...] = (),
@@ -99,13 +99,14 @@ def watched(
     )
     try:
         context.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
         # What is not granted here is denied.
-        context.grant_permissions(["microphone"] if may_listen else [], origin=origin)
+        context.grant_permissions(allows, origin=origin)
         context.add_init_script(path=HERE / "recorder.js")
         page = context.new_page()
         seen = Watched(page, origin, expected=expected)
         page.goto(origin + path)
         yield seen
-        assert seen.complaints == []
+        assert not seen.complaints, seen.complaints
     finally:
         context.close()

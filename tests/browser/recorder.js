@@ -1,6 +1,7 @@
 // Runs before the page's own code: keeps what goes to the loudspeakers and what the microphone
 // hears, with the audio clock's frames. The gateway of the tests serves the recorder's worklet.
 (() => {
+  if (!window.isSecureContext) return; // there is no sound to record
   const tracks = {};
   window.recorded = {
     // One piece of audio after the other: { samples, startsAt }, in milliseconds of the page's clock.
@@ -34,6 +35,12 @@
     };
     connect.call(source, node);
   }
+
+  const { getUserMedia } = MediaDevices.prototype;
+  MediaDevices.prototype.getUserMedia = async function getAndKeep(...rest) {
+    window.recorded.stream = await getUserMedia.apply(this, rest);
+    return window.recorded.stream;
+  };
 
   const { connect } = AudioNode.prototype;
   AudioNode.prototype.connect = function connectAndRecord(to, ...rest) {

@@ -127,6 +127,7 @@ def test_a_spoken_turn(cluster: Cluster, browser: Browser, style: str) -> None:
         page = seen.page
         connect(page, style=style)
         page.click("#talk")
+        eventually(lambda: level(page) > 0.1)
         expect(finished(page, "user")).to_contain_text("peech of")
         expect(finished(page, "reply")).to_contain_text("I heard you")
         expect(page.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))
@@ -138,6 +139,12 @@ def test_a_spoken_turn(cluster: Cluster, browser: Browser, style: str) -> None:
         expect(page.locator("#charges li").first).to_contain_text("top-up")
         expect(page.locator("#bar-topup")).to_have_attribute("aria-valuenow", "0")
     assert cluster.gateways[0].complaints() == []
+
+
+def level(page: Page) -> float:
+    """What the microphone's meter shows, from 0 to 1."""
+    meter = page.locator("#level-microphone")
+    return float(meter.evaluate("meter => meter.style.getPropertyValue('--level')") or 0)
 
 
 def pitch(samples: Samples) -> float:
@@ -225,7 +232,7 @@ def test_push_to_talk_with_the_keyboard(cluster: Cluster, browser: Browser, styl
 def test_a_sample_in_place_of_a_microphone(cluster: Cluster, browser: Browser) -> None:
     """Nothing is asked of the user, and what comes back is heard whole."""
     demo(cluster, "sample")
-    with watched(browser, cluster.address, may_listen=False) as seen:
+    with watched(browser, cluster.address, allows=()) as seen:
         page = seen.page
         connect(page)
         page.click("#sample")
@@ -236,6 +243,35 @@ def test_a_sample_in_place_of_a_microphone(cluster: Cluster, browser: Browser) -
         finished(page, "reply", 1)
         page.click("#hush")
         eventually(lambda: not any(track(page, "speaker")[0][-RATE_HZ // 10 :]))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_writing_interrupts_and_is_answered(cluster: Cluster, browser: Browser, style: str) -> None:
+    """A provider takes no second request while it answers: the page waits until it may ask."""
+    demo(cluster, f"written-{style}")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page, style=style, model="sim-reply_ms-8000")
+        write(page, "Tell me something long.")
+        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        write(page, "Something else, please.")
+        expect(finished(page, "reply")).to_contain_text("interrupted")
+        expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
+        assert page.locator('.bubble[data-who="problem"]').count() == 0
+
+
+def test_a_device_is_chosen(cluster: Cluster, browser: Browser) -> None:
+    """The devices have their names once they may be used, and the chosen one is listened to."""
+    demo(cluster, "device")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page)
+        page.click("#talk")
+        expect(page.locator("#talk-label")).to_have_text("Listening")
+        page.select_option("#device", label="Fake Audio Input 2")
+        expect(page.locator("#talk-label")).to_have_text("Listening")
+        label = "recorded.stream.getAudioTracks()[0].label"
+        eventually(lambda: page.evaluate(label) == "Fake Audio Input 2")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -274,10 +310,24 @@ def test_the_gateway_goes_and_comes_back(cluster: Cluster, browser: Browser) -> 
         expect(finished(page, "reply")).to_contain_text("I heard you")
 
 
+def test_a_provider_that_fails_has_its_message(cluster: Cluster, browser: Browser) -> None:
+    """It is tried again, until the user gives up."""
+    demo(cluster, "failing")
+    with watched(browser, cluster.address, expected=FAILURES) as seen:
+        page = seen.page
+        page.fill("#model", "sim-refuse-503")
+        page.click("#connect")
+        expect(page.locator("#notice-title")).to_have_text("The provider failed")
+        expect(page.locator("#notice-countdown")).to_contain_text("trying again")
+        page.click("#connect")
+        expect(page.locator("#status")).to_have_text("Not connected")
+        expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_a_denied_microphone_has_its_message(cluster: Cluster, browser: Browser) -> None:
     """And the sample still works."""
     demo(cluster, "denied")
-    with watched(browser, cluster.address, may_listen=False) as seen:
+    with watched(browser, cluster.address, allows=()) as seen:
         connect(seen.page)
         seen.page.click("#talk")
         expect(seen.page.locator("#notice")).to_contain_text("The microphone is blocked")
@@ -288,7 +338,8 @@ def test_a_page_that_is_not_secure_says_so(cluster: Cluster, browser: Browser) -
     """Browsers give it no sound: there is nothing to connect."""
     address = cluster.address.replace("127.0.0.1", "voice.test")
     # The browser says that it ignores a header that only secure pages can have.
-    with watched(browser, address, expected=("Cross-Origin-Opener-Policy",)) as seen:
+    expected = ("Cross-Origin-Opener-Policy",)
+    with watched(browser, address, allows=(), expected=expected) as seen:
         expect(seen.page.locator("#notice")).to_contain_text("This page needs a secure address")
         expect(seen.page.locator("#connect")).to_be_disabled()
 
@@ -342,9 +393,9 @@ def test_a_pasted_key_that_is_refused_has_its_message(
 def test_the_inspector_filters_pauses_and_copies(cluster: Cluster, browser: Browser) -> None:
     """What it shows is what it copies."""
     demo(cluster, "inspected")
-    with watched(browser, cluster.address) as seen:
+    allows = ("clipboard-read", "clipboard-write")
+    with watched(browser, cluster.address, allows=allows) as seen:
         page = seen.page
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.click("#inspector > summary")
         connect(page, model="sim-pace-0")
         write(page, "Hello.")
@@ -373,14 +424,16 @@ def test_the_page_is_accessible(
 ) -> None:
     """axe-core finds nothing, before and in a conversation; nothing is wider than the screen."""
     name = f"{size['width']}-{scheme}"
-    demo(cluster, f"look-{name}", tokens=50_000, topup=400)
+    demo(cluster, f"look-{name}", tokens=2_000, topup=250)
     with watched(browser, cluster.address, size=size, scheme=scheme) as seen:
         page = seen.page
         axe(seen)
-        connect(page, model="sim-pace-0")
+        connect(page, model="" if PICTURES else "sim-pace-0")
         page.click("#sample")
         finished(page, "reply")
-        for number, text in enumerate(("What time is it? Ask local_time.", "Thank you!"), start=1):
+        for number, text in enumerate(
+            ("What time is it? Ask local_time.", "Thank you!", "Bye."), start=1
+        ):
             write(page, text)
             finished(page, "reply", number)
         expect(page.locator("#charges li").first).to_be_visible()
@@ -388,6 +441,9 @@ def test_the_page_is_accessible(
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= size["width"]
         if PICTURES:
+            page.mouse.move(0, 0)
+            page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+            page.wait_for_timeout(1_500)  # the chart is drawn once a second
             page.screenshot(path=Path(PICTURES) / f"page-{name}.png")
 
 

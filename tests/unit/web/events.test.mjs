@@ -146,6 +146,8 @@ test('a Gemini turn: heard, said, played, counted', () => {
   // The newest models send both in one message.
   const both = content({ modelTurn: { parts: [SPOKEN] }, outputTranscription: { text: 'Hi' } });
   assert.deepEqual(reader.read(both), [
+    { kind: 'user-text', id: 'user-1', isFinal: true },
+    { kind: 'response-started' },
     { kind: 'reply-started', id: 'reply-1' },
     { kind: 'reply-text', id: 'reply-1', delta: 'Hi' },
     { kind: 'audio', id: 'reply-1', samples: SAMPLES },

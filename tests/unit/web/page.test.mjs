@@ -21,7 +21,7 @@ test('a transcript grows, is replaced and ends', () => {
   talk.take({ kind: 'reply-done', ids: ['r'], status: 'cancelled' });
   assert.deepEqual(entry, {
     id: '0/r', who: 'reply', text: 'I heard you.', isFinal: true, note: '1,234 tokens',
-    ending: 'interrupted', latency: null,
+    ending: 'interrupted', latency: null, answer: '',
   });
 });
 
