@@ -59,7 +59,7 @@ for (const input of document.querySelectorAll('input[name=list]')) {
   input.addEventListener('change', () => turn(paging.FIRST));
 }
 // A page that the browser keeps for its Back button must not keep the key.
-addEventListener('pagehide', signOut);
+addEventListener('pagehide', () => signOut());
 
 // --- signing in and out ----------------------------------------------------------------------
 
@@ -121,6 +121,7 @@ function show({ isSignedIn }) {
 
 // Ask for everything that is shown.
 function look() {
+  troubles.clear();
   const now = Date.now();
   const from = periodStart(now);
   turn(paging.FIRST);
@@ -182,12 +183,12 @@ async function ask(topic, question, shown, failed = (problem) => fail(topic, pro
   const mine = api;
   const turnOf = Symbol(topic);
   asked.set(topic, turnOf);
+  troubles.delete(topic);
   const isOvertaken = () => asked.get(topic) !== turnOf; // signing out overtakes everything
   showProgress();
   try {
     const answer = await question(mine);
     if (isOvertaken()) return;
-    troubles.delete(topic);
     shown(answer);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
