@@ -4,17 +4,23 @@
   if (!window.isSecureContext) return; // there is no sound to record
   const tracks = {};
   window.recorded = {
-    // One piece of audio after the other: { samples, startsAt }, in milliseconds of the page's clock.
+    // All that was recorded: 16-bit samples as base64, and when they began, in milliseconds of the
+    // page's clock.
     track(name) {
-      const { rate, pieces, offset } = tracks[name] ?? { pieces: [] };
-      if (pieces.length === 0) return { samples: [], startsAt: 0, rate: rate ?? 0 };
-      const samples = pieces.flatMap((piece) => Array.from(piece.samples));
-      return { samples, rate, startsAt: offset + (pieces[0].frame * 1000) / rate };
-    },
-    forget() {
-      for (const track of Object.values(tracks)) track.pieces = [];
+      const { rate = 1, pieces = [], offset = 0 } = tracks[name] ?? {};
+      const startsAt = offset + ((pieces[0]?.frame ?? 0) * 1000) / rate;
+      return { pcm: base64(pieces.map(({ samples }) => samples)), rate, startsAt };
     },
   };
+
+  function base64(pieces) {
+    let text = '';
+    for (const piece of pieces) {
+      const samples = Int16Array.from(piece, (x) => Math.round(Math.min(x, 0.99999) * 0x8000));
+      text += String.fromCharCode(...new Uint8Array(samples.buffer));
+    }
+    return btoa(text);
+  }
 
   const addModule = Worklet.prototype.addModule;
   Worklet.prototype.addModule = async function add(...rest) {

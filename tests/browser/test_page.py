@@ -1,6 +1,7 @@
 """The page in a real Chromium: a spoken turn, an interruption, the money, and what goes wrong."""
 
 import array
+import base64
 import json
 import os
 import re
@@ -88,11 +89,10 @@ def finished(page: Page, who: str, number: int = 0) -> Any:
     return bubble
 
 
-def track(page: Page, name: str) -> tuple[Samples, float]:
-    """(16-bit samples, when they began in ms) of what was heard; its rate is the worklet's."""
+def track(page: Page, name: str) -> tuple[Samples, float, int]:
+    """(samples, when they began in ms, their rate in Hz) of what was heard."""
     found = page.evaluate("name => recorded.track(name)", name)
-    samples = array.array("h", (round(min(x, 0.99999) * 0x8000) for x in found["samples"]))
-    return samples, found["startsAt"]
+    return array.array("h", base64.b64decode(found["pcm"])), found["startsAt"], found["rate"]
 
 
 def sent_by_simulator(cluster: Cluster) -> Samples:
@@ -108,7 +108,7 @@ def first_sound(samples: Samples) -> int:
 
 def heard_whole(page: Page, sent: Samples) -> bool:
     """Whether exactly these samples left the speakers, without a gap."""
-    heard, _ = track(page, "speaker")
+    heard, _, _ = track(page, "speaker")
     if not any(heard):
         return False
     start = first_sound(heard) - first_sound(sent)
@@ -184,9 +184,8 @@ def test_speaking_interrupts_at_once(cluster: Cluster, browser: Browser, style: 
         page.click("#talk")
         expect(page.locator('.bubble[data-who="reply"]').first).to_contain_text("interrupted")
         page.wait_for_timeout(300)  # what was to come by then, and must not
-        heard, heard_from = track(page, "speaker")
-        said, said_from = track(page, "microphone")
-        rate = page.evaluate("recorded.track('microphone').rate")
+        heard, heard_from, _ = track(page, "speaker")
+        said, said_from, rate = track(page, "microphone")
         spoke_at = said_from + first_sound(said) * 1000 / rate
         played = [at for at, x in enumerate(heard) if x]
         # What comes later is the answer to what was said.
@@ -310,14 +309,14 @@ def test_the_gateway_goes_and_comes_back(cluster: Cluster, browser: Browser) -> 
         expect(finished(page, "reply")).to_contain_text("I heard you")
 
 
-def test_a_provider_that_fails_has_its_message(cluster: Cluster, browser: Browser) -> None:
+def test_a_session_that_was_closed_has_its_message(cluster: Cluster, browser: Browser) -> None:
     """It is tried again, until the user gives up."""
     demo(cluster, "failing")
     with watched(browser, cluster.address, expected=FAILURES) as seen:
         page = seen.page
         page.fill("#model", "sim-refuse-503")
         page.click("#connect")
-        expect(page.locator("#notice-title")).to_have_text("The provider failed")
+        expect(page.locator("#notice-title")).to_have_text("The gateway asks to try again later")
         expect(page.locator("#notice-countdown")).to_contain_text("trying again")
         page.click("#connect")
         expect(page.locator("#status")).to_have_text("Not connected")
