@@ -1,0 +1,75 @@
+// Questions to the gateway with the key of one account.
+//
+// The key lives in a private field of this object and nowhere else: no storage, URL or attribute.
+// `close` forgets it and ends what is still being asked.
+
+import { Problem, problemOf } from './console-problems.js';
+
+const DEADLINE_MS = 15_000; // above the gateway's own deadline for accountd, 5 s
+
+export class Api {
+  #key;
+  #fetch;
+  #closing = new AbortController();
+
+  constructor(key, { fetch = globalThis.fetch.bind(globalThis) } = {}) {
+    this.#key = key;
+    this.#fetch = fetch;
+  }
+
+  account() {
+    return this.#json('/api/account');
+  }
+
+  keys() {
+    return this.#json('/api/keys');
+  }
+
+  // The statement of a period; `by` is day, model, kind or session.
+  statement(by, since) {
+    return this.#json('/api/usage', { by, since });
+  }
+
+  // The charges of a period, newest first, from below the row `before` on.
+  rows(since, before, limit) {
+    return this.#json('/api/usage/rows', { since, before, limit });
+  }
+
+  // The charges of the period as a file.
+  async csv(since) {
+    return (await this.#ask('/api/usage.csv', { since })).blob();
+  }
+
+  close() {
+    this.#key = null;
+    this.#closing.abort();
+  }
+
+  async #json(path, parameters) {
+    const answer = await this.#ask(path, parameters);
+    return answer.json().catch(() => {
+      throw new Problem('gateway_away');
+    });
+  }
+
+  async #ask(path, parameters = {}) {
+    const answer = await this.#fetch(target(path, parameters), {
+      headers: { Authorization: `Bearer ${this.#key}` },
+      cache: 'no-store',
+      credentials: 'omit',
+      redirect: 'error',
+      referrerPolicy: 'no-referrer',
+      signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(DEADLINE_MS)]),
+    }).catch(() => {
+      throw new Problem('gateway_away');
+    });
+    if (!answer.ok) throw problemOf(answer.status, await answer.json().catch(() => null));
+    return answer;
+  }
+}
+
+// A path with the parameters that have a value.
+export function target(path, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
