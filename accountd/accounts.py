@@ -144,7 +144,7 @@ class Accounts:
         return account_json(account)
 
     def set_mark(self, params: Params) -> Json:
-        """Set the low-credit mark, in tokens of both buckets together; none when it is absent.
+        """Set the low-credit mark, in credits of both buckets together; none when it is absent.
 
         Setting it is no crossing: an account that is below it already is warned of the next one.
         """

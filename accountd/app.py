@@ -187,7 +187,10 @@ class Daemon:
     def _reload(self) -> None:
         if self.must_reload:
             self.must_reload = False  # first: a signal that comes now must count
+            before = self._pricing.rates
             self._pricing.reload()
+            if self._pricing.rates is not before:
+                self._announcer.rates_changed()
 
     # --- usage ------------------------------------------------------------------------------------
 

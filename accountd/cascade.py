@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deduction:
-    """X both are never negative."""
+    """What a charge takes from each bucket, in credits; both are never negative."""
 
     topup: int
     tokens: int

@@ -107,6 +107,10 @@ class Announcer:
         """Balances of these accounts were changed by requests."""
         self._changed.update(dict.fromkeys(accounts))
 
+    def rates_changed(self) -> None:
+        """There is another rate card: gateways count by it once a balance has named it."""
+        self._changed.update(dict.fromkeys(self._listeners))
+
     def receive(self) -> None:
         """Read who subscribes and who is gone."""
         with contextlib.suppress(zmq.Again):

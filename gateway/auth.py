@@ -17,7 +17,7 @@ KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 # Answered to a client that offers it. The subprotocol with the key is never echoed.
 REALTIME_SUBPROTOCOL: Final = "realtime"
 # In this order: the providers' own names, then the original system's.
-KEY_PARAMETERS: Final = ("key", "access_token", "rs_key")
+KEY_PARAMETERS: Final = ("key", "access_token", "api-key", "rs_key")
 KEY_HEADERS: Final = ("api-key", "x-goog-api-key")
 # With it Google's SDKs take a key for an ephemeral one, and ask for the Constrained path.
 _EPHEMERAL: Final = "auth_tokens/"

@@ -5,7 +5,7 @@ asked for over RPC, so that an account cannot outspend a balance that nobody tel
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import structlog
@@ -17,14 +17,21 @@ from gateway.credit import Book, Credit, Verdict
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rates import DEFAULT_RATES
-from shared.wire import Kind, UsageBatch
+from shared.rates import DEFAULT_RATES, Rates
+from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
 
 log = structlog.get_logger()
 
 TICK_S: Final = 0.5
+# Clients that watch their credit are told at most so often: fast for an eye, however many commits a
+# busy account has.
+EVENTS_S: Final = 0.1
 # Accounts in one question; accountd answers no more at once.
 ASKED_MAX: Final = 1_000
+# Their names in one question: half of a message, which with one that is too long costs the
+# connection.
+ASKED_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
+_NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
 
 
 class Listener(Protocol):
@@ -91,6 +98,7 @@ class Balances:
         self._book = Book(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
+        self._telling: set[str] = set()  # accounts whose watchers are about to be told
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
         self._rates = DEFAULT_RATES
@@ -187,10 +195,20 @@ class Balances:
             credit = self._book.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
-            for session in list(self._watchers.get(balance.account_id, ())):
-                if session.listener is not None:
-                    session.listener.balance_announced()
+            self._tell_watchers_soon(balance.account_id)
             self.review(credit)
+
+    def _tell_watchers_soon(self, account: str) -> None:
+        """One event for all balances of a moment: a busy account has a new one in every commit."""
+        if account in self._watchers and account not in self._telling:
+            self._telling.add(account)
+            self._loop.call_later(EVENTS_S, self._tell_watchers, account)
+
+    def _tell_watchers(self, account: str) -> None:
+        self._telling.discard(account)
+        for session in list(self._watchers.get(account, ())):
+            if session.listener is not None:
+                session.listener.balance_announced()
 
     def _tell(self, account: str) -> None:
         for session in list(self._sessions.get(account, ())):
@@ -203,23 +221,43 @@ class Balances:
             await self._wants_rates.wait()
             self._wants_rates.clear()
             try:
-                self._rates = await self._accounts.rates()
+                self._use(await self._accounts.rates())
             except UnreachableError:
                 self._wants_rates.set()
             await asyncio.sleep(TICK_S)
 
+    def _use(self, rates: Rates) -> None:
+        if rates.version != self._rates.version:
+            log.info("rate card", version=rates.version, entries=len(rates.entries))
+        self._rates = rates
+
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            for credit in self._book.settled(self._loop.time()):
+                self.review(credit)
             overdue = self._book.overdue(self._loop.time())
-            for start in range(0, len(overdue), ASKED_MAX):
+            for some in questions(overdue):
                 try:
-                    answer = await self._accounts.balances(
-                        overdue[start : start + ASKED_MAX], self._book.producers
-                    )
+                    answer = await self._accounts.balances(some, self._book.producers)
                 except UnreachableError:
                     break
                 self._hear(answer)
+
+
+def questions(accounts: Iterable[str]) -> Iterator[list[str]]:
+    """``accounts`` as many at a time as may be asked for in one message."""
+    some: list[str] = []
+    room = ASKED_BYTES_MAX
+    for account in accounts:
+        size = len(account.encode()) + _NAME_HEAD_BYTES
+        if len(some) == ASKED_MAX or size > room:
+            yield some
+            some, room = [], ASKED_BYTES_MAX
+        some.append(account)
+        room -= size
+    if some:
+        yield some
 
 
 def _discard(

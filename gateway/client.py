@@ -1,5 +1,6 @@
 """The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum, auto
@@ -12,7 +13,7 @@ from websockets.typing import Subprotocol
 from gateway.auth import REALTIME_SUBPROTOCOL
 from gateway.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
 from gateway.leg import Leg, Nobody
-from gateway.limits import CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S, STALLED_S
+from gateway.limits import CATCH_UP_S, CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S, STALLED_S
 from gateway.refusals import Refusal, bad_request
 
 # RFC 8446 section 5.1: what TLS begins with, and no HTTP method does.
@@ -53,6 +54,8 @@ class ClientLeg(Leg):
         self._exchange: Exchange | None = None
         self._phase = Phase.REQUEST
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
+        self._catches_up_by: float | None = None  # when it must have come to our close
+        self._unsent: float = math.inf  # what it had not taken when that was last looked at
 
     @property
     def is_waiting(self) -> bool:
@@ -126,6 +129,22 @@ class ClientLeg(Leg):
         self._door.gone(self)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _close_overdue(self) -> None:
+        """A client that still talks, or takes, plays what was said before our close.
+
+        Closing on what it says would reset the connection, and cost it the rest.
+        """
+        now = self._loop.time()
+        if self._catches_up_by is None:
+            self._catches_up_by = now + CATCH_UP_S - CLOSE_S
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        is_taking, self._unsent = 0 < unsent < self._unsent, unsent
+        is_alive = is_taking or now - self._heard_at < CLOSE_S
+        if is_alive and now < self._catches_up_by:
+            self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
+        else:
+            self.abort()
 
     def _receive_head(self) -> None:
         end = self._head.find(HEAD_END)

@@ -14,6 +14,7 @@ seconds.
 from collections import OrderedDict
 from collections.abc import Collection
 from enum import Enum, auto
+from math import inf
 from typing import Final
 
 from shared.announcements import Balance
@@ -24,9 +25,9 @@ _TYPICAL_WEIGHT: Final = 4
 # A balance that was not announced so long after usage was sent is asked for: commits take
 # milliseconds, and a restart of accountd about a second.
 OVERDUE_S: Final = 1.0
-# Those who serve an account come back to a restarted accountd one by one: until then, all that it
-# had before count.
-SETTLE_S: Final = 2.0
+# Those who serve an account come back to a restarted accountd one by one, and what they had metered
+# with them. So long its balances are too high, and everybody keeps to what was left of its share.
+SETTLE_S: Final = 5.0
 
 
 class Verdict(Enum):
@@ -41,9 +42,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_gateways_before", "_near_responses", "_pending",
-        "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since", "account_id",
-        "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_is_new_boot", "_near_responses", "_pending", "_sent",
+        "_settled", "_settles_at", "_share_kept", "_typical", "_unsent", "_waits_since",
+        "account_id", "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
@@ -53,16 +54,20 @@ class Credit:
         self.sessions = 0
         self._near_responses = near_responses
         self._typical = 0
-        self._gateways_before, self._settles_at = 1, 0.0
+        # What is left of our share, whatever a balance says, and until when that counts.
+        self._share_kept: float = inf
+        self._settles_at: float | None = None
         # Metered and not in the balance: in no message yet, in messages, and in messages that are
         # durable although no balance said so.
         self._unsent = self._sent = self._settled = 0
         # What each message holds, by producer and sequence; sequences ascend.
         self._pending: dict[bytes, OrderedDict[int, int]] = {}
-        # How much of it, in messages up to these, a boot of accountd that is gone may have applied
-        # before the balance.
+        # How much of it, in messages up to these, was pending when the balance came, and may be in
+        # it all the same: what a boot that is gone had applied, or what was applied while we did
+        # not hear, no balance names.
         self._doubtful = 0
         self._doubtful_through: dict[bytes, int] = {}
+        self._is_new_boot = False
         self._waits_since: float | None = None
 
     # --- what it allows ---------------------------------------------------------------------------
@@ -77,12 +82,12 @@ class Credit:
         """Whether a session may go on."""
         if self.left + self._doubtful <= 0:
             return Verdict.EMPTY
-        return Verdict.GO if self._share > self._spent else Verdict.HOLD
+        return Verdict.GO if self._share_left > 0 else Verdict.HOLD
 
     @property
     def is_near_empty(self) -> bool:
-        """Whether every response must be sent at once: little is left of our share."""
-        return self._share - self._spent < self._near_responses * self._typical
+        """Whether every response must be sent at once: little is left of our share, or nothing."""
+        return self._share_left <= self._near_responses * self._typical
 
     @property
     def is_idle(self) -> bool:
@@ -94,9 +99,9 @@ class Credit:
         return self._waits_since is not None and now - self._waits_since > OVERDUE_S
 
     @property
-    def _share(self) -> int:
-        gateways = max(self.balance.gateways, self._gateways_before)
-        return self.balance.credits * NANO_PER_CREDIT // gateways
+    def _share_left(self) -> float:
+        share = self.balance.credits * NANO_PER_CREDIT // self.balance.gateways
+        return min(share - self._spent, self._share_kept)
 
     @property
     def _spent(self) -> int:
@@ -107,6 +112,7 @@ class Credit:
     def metered(self, nano: int, *, is_response: bool) -> None:
         """Something was metered that will be charged."""
         self._unsent += nano
+        self._share_kept -= nano
         if is_response:
             step = (nano - self._typical) // _TYPICAL_WEIGHT
             self._typical = self._typical + step if self._typical else nano
@@ -125,26 +131,37 @@ class Credit:
 
     def acknowledged(self, producer: bytes, through: int) -> None:
         """Messages are durable. What no balance told us stays spent until the next one, except what
-        the last one may have told.
+        a new boot's first one told: it answers for what the one before it had applied. Any other
+        may be out of date by now, because we do not hear: what was doubtful stays so.
         """
         sent, doubtful = self._sent, self._doubtful
         self._apply(producer, through)
-        self._settled += (sent - self._sent) - (doubtful - self._doubtful)
+        self._settled += sent - self._sent
+        if self._is_new_boot:
+            self._settled -= doubtful - self._doubtful
+        else:
+            self._doubtful = doubtful
 
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
-        if balance.epoch != self.balance.epoch:
-            self._gateways_before = self.balance.gateways
+        self._is_new_boot = balance.epoch != self.balance.epoch
+        if self._is_new_boot and self.balance.epoch:
+            self._share_kept = self._share_left
             self._settles_at = now + SETTLE_S
-            self._doubtful = self._sent
-            self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
-        elif now >= self._settles_at:
-            self._gateways_before = 1
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
             self._apply(producer, applied.through, applied.ahead)
+        self._doubtful = self._sent
+        self._doubtful_through = {p: next(reversed(held)) for p, held in self._pending.items()}
         self._waits_since = now if self._pending else None
+
+    def settle(self, now: float) -> bool:
+        """Whether everybody has come back to a restarted accountd by now, and had not before."""
+        if self._settles_at is None or now < self._settles_at:
+            return False
+        self._settles_at, self._share_kept = None, inf
+        return True
 
     def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> None:
         """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.
@@ -237,6 +254,10 @@ class Book:
         credit.announced(balance, now=now)
         self._tidy(credit)
         return credit
+
+    def settled(self, now: float) -> list[Credit]:
+        """The credits that need no longer keep to what was left of their share."""
+        return [credit for credit in self._credits.values() if credit.settle(now)]
 
     def overdue(self, now: float) -> list[str]:
         """The accounts whose balance should have been announced and was not."""

@@ -9,7 +9,7 @@ of ``websockets``, against which the tests hold this module.
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gateway.limits import MESSAGE_BYTES_MAX
+from gateway.limits import FRAGMENTS_MAX, MESSAGE_BYTES_MAX
 
 _HEADER_BYTES_MIN: Final = 2
 _CONTROL_BYTES_MAX: Final = 125  # RFC 6455 section 5.5
@@ -67,14 +67,14 @@ class FrameScanner:
     """
 
     __slots__ = (
-        "_expects_mask", "_message_bytes", "_message_bytes_max", "_needed", "_pending",
-        "in_message", "violation",
+        "_expects_mask", "_fragments", "_message_bytes", "_message_bytes_max", "_needed",
+        "_pending", "in_message", "violation",
     )  # fmt: skip
 
     def __init__(self, *, expects_mask: bool, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._expects_mask = expects_mask
         self._message_bytes_max = message_bytes_max
-        self._message_bytes = 0
+        self._message_bytes = self._fragments = 0
         self._pending = bytearray()
         self._needed = 0
         self.in_message = False
@@ -127,6 +127,7 @@ class FrameScanner:
         if opcode < _CLOSE:
             self.in_message = not is_final
             self._message_bytes = 0 if is_final else self._message_bytes + size
+            self._fragments = 0 if is_final else self._fragments + 1
         whole = not position and self._needed == end
         return Frame(
             opcode, is_final, start, data if whole else data[position : position + self._needed]
@@ -144,8 +145,14 @@ class FrameScanner:
         if self.in_message is not (opcode == _CONTINUATION):
             expected = "expected a continuation frame"
             return Violation(1002, expected if self.in_message else "unexpected continuation frame")
+        return self._check_size(size)
+
+    def _check_size(self, size: int) -> Violation | None:
+        """The bounds of a message, fragments together."""
         if self._message_bytes + size > self._message_bytes_max:
             return Violation(1009, f"message over {self._message_bytes_max} bytes")
+        if self._fragments >= FRAGMENTS_MAX:
+            return Violation(1009, f"message in more than {FRAGMENTS_MAX} fragments")
         return None
 
     def _check_control(self, first: int, size: int) -> Violation | None:

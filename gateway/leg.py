@@ -273,8 +273,10 @@ class Leg(asyncio.Protocol):
         self._protocol.events_received()
         self._flush()
         if frame.opcode == Opcode.CLOSE:
-            close = self._protocol.close_rcvd or Close(1002, "invalid close frame")
-            self._end(Ended(int(close.code), close.reason))
+            close, is_refused = self._protocol.close_rcvd, False
+            if close is None:
+                close, is_refused = Close(1002, "invalid close frame"), True
+            self._end(Ended(int(close.code), close.reason, is_refused=is_refused))
 
     def _flush(self) -> None:
         """Write what the protocol object has to say, then see whether it waits for the end."""
@@ -290,7 +292,11 @@ class Leg(asyncio.Protocol):
             else:
                 self._transport.write(data)
         if self._protocol.close_expected() and self._close_timer is None:
-            self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+            self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
+
+    def _close_overdue(self) -> None:
+        """The peer has not answered our close for ``CLOSE_S``."""
+        self.abort()
 
     def _half_close(self) -> None:
         assert self._transport is not None

@@ -5,6 +5,10 @@ from typing import Final
 # An input_audio_buffer.append may carry 15 MiB (OpenAI's API reference); our cap lets it pass.
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 
+# Fragments of one message. The SDKs send messages whole; this many of the shortest that make sense
+# (256 bytes) are the longest message, and so many that are empty are 15 MB where they are kept.
+FRAGMENTS_MAX: Final = MESSAGE_BYTES_MAX // 256
+
 # The SDKs give an opening handshake 10 s; a request above 16 KiB is not one of theirs.
 HANDSHAKE_S: Final = 10.0
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024
@@ -40,6 +44,9 @@ DRAIN_S: Final = 10.0
 # How long a session may be held while accountd does not say whether any credit is left: longer than
 # a restart, and as long as an SDK waits for an answer at least.
 HOLD_S: Final = 10.0
+# And how long while a response is being said, which is delivered whole: longer than any that was
+# seen, and not for ever, should one never end.
+HOLD_SPEAKING_S: Final = 120.0
 
 # How long a provider that may have heard speech has to begin its answer, once the client is gone:
 # Gemini begins within one or two seconds, and says nothing when it heard only noise.
@@ -47,6 +54,10 @@ ANSWER_S: Final = 3.0
 
 # How long a peer may take to answer a close frame.
 CLOSE_S: Final = 5.0
+
+# How long a client may take that still talks, or takes what was said before the close: it plays
+# that at the pace of speech, and half a minute of it may lie in the buffers on the way.
+CATCH_UP_S: Final = 30.0
 
 # How long a gateway that was told to stop waits for its sessions: each may finish a response, then
 # drain, then close. What is left is cut off, and charged as far as it is known.
@@ -108,6 +119,8 @@ CSV_ROWS_MAX: Final = 20_000
 assert API_REQUESTS_MAX < AUTHORIZATIONS_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
+assert CLOSE_S < CATCH_UP_S
+assert HOLD_S < HOLD_SPEAKING_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S < SESSION_S_MAX
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

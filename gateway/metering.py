@@ -71,6 +71,12 @@ class Meter(Protocol):
         arrived."""
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """The ids of responses that were begun and have not ended: what a client still hears when
+        its credit ends. Never what lasts as long as the session, nor a transcription.
+        """
+
+    @property
     def drain_s(self) -> float:
         """How long, in seconds, what may still be reported is worth waiting for when the client is
         gone, at most ``DRAIN_S``; 0 when nothing is to come.
@@ -261,7 +267,3 @@ def as_json(value: object) -> str:
         return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
     except RecursionError:  # nested to the very limit that parsing still allowed
         return ""
-
-
-def _says_something(value: object) -> bool:
-    return any(value.values()) if isinstance(value, dict) else bool(value)

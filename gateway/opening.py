@@ -35,28 +35,33 @@ _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; a
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where a first message names its model: in the object ``holder``, behind ``prefix``."""
+    """Where a first message names its model: in the object ``holder``, behind ``prefix``.
+
+    ``delegates`` are the paths in there of the objects that name models to work for that one.
+    """
 
     holder: str
     prefix: re.Pattern[str]
+    delegates: tuple[tuple[str, ...], ...] = ()
 
     def model_of(self, message: bytes) -> str | None:
         """The model that ``message`` asks for.
 
         None when it asks for none; empty when it is not clear for which.
         """
-        if not self._may_be_in(message):
-            return None
         try:
-            event = read_object(message, pairs_hook=_without_repetition)
+            return self._named_in(self._holder_in(message))
         except ValueError:
             return _UNCLEAR
-        if event is None or self.holder not in event:
-            return None
-        holder = event[self.holder]
-        if not isinstance(holder, dict) or "model" not in holder:
-            return None
-        return self._name(holder["model"])
+
+    def delegates_of(self, message: bytes) -> list[str]:
+        """The models that are to work for the session, in a message that is clear.
+
+        Empty names stand for what no model is called. Their tokens are charged like the session's.
+        """
+        holder = self._holder_in(message)
+        found = (self._named_in(_inside(holder, path)) for path in self.delegates)
+        return [name for name in found if name is not None]
 
     def renamed(self, message: bytes, name: str) -> bytes:
         """``message``, of which ``model_of`` knows the model, with another one: ``name``."""
@@ -65,6 +70,17 @@ class Opening:
         model = holder["model"]
         holder["model"] = model.removesuffix(without(self.prefix, model)) + name
         return json.dumps(event).encode()
+
+    def _holder_in(self, message: bytes) -> object:
+        """What stands under ``holder``; None when nothing does. Raises ``ValueError``."""
+        if not self._may_be_in(message):
+            return None
+        return (read_object(message, pairs_hook=_without_repetition) or {}).get(self.holder)
+
+    def _named_in(self, holder: object) -> str | None:
+        if not isinstance(holder, dict) or "model" not in holder:
+            return None
+        return self._name(holder["model"])
 
     def _may_be_in(self, message: bytes) -> bool:
         """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
@@ -121,17 +137,22 @@ class Gate:
     def _judge(self, whole: list[Frame]) -> Sequence[Frame]:
         message = b"".join(unmasked(frame) for frame in whole)
         model = self._opening.model_of(message)
-        if model is None and self._has_opened:
-            return whole
-        called = self._call(model or _UNCLEAR)
-        if called is None:
-            self.refused = model or _UNCLEAR
+        is_later = model is None and self._has_opened
+        names = [] if is_later else [model or _UNCLEAR]
+        if self._is_held and model != _UNCLEAR:
+            names += self._opening.delegates_of(message)
+        called = [self._call(name) for name in names]
+        if None in called:
+            self.refused = names[called.index(None)]
             return ()
+        if is_later:
+            return whole
         self.has_passed = True
         if not model:
             return whole
         self._has_opened = True
-        return whole if called == model else _framed(self._opening.renamed(message, called))
+        name = called[0] or model
+        return whole if name == model else _framed(self._opening.renamed(message, name))
 
 
 def without(prefix: re.Pattern[str], model: object) -> str:
@@ -140,6 +161,12 @@ def without(prefix: re.Pattern[str], model: object) -> str:
         return ""
     found = prefix.match(model)
     return model if found is None else model[found.end() :]
+
+
+def _inside(value: object, path: tuple[str, ...]) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _is_text(message: bytes) -> bool:

@@ -83,6 +83,11 @@ class Recorder:
         return self._meter.in_flight
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """The ids of responses that the client is hearing."""
+        return self._meter.being_said
+
+    @property
     def drain_s(self) -> float:
         """How long what may still be reported is worth waiting for when the client is gone."""
         return self._meter.drain_s

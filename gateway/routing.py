@@ -227,18 +227,20 @@ def _forwarded(raw_query: str, subject: str) -> str:
     """The query without the parameters that are the gateway's; the rest keeps its spelling.
 
     Of what a connection can be for, each is named by one parameter, the one that was looked at: of
-    several the provider might take another one.
+    several the provider might take another one. To some a name in another case is the same.
     """
     kept: list[tuple[str, str | None]] = []
     seen: set[str] = set()
     for raw_name, value in _pairs(raw_query):
-        name = unquote_plus(raw_name)
+        spelled = unquote_plus(raw_name)
+        name = spelled.lower()
         is_ours = name.startswith("rs_") or name in KEY_PARAMETERS or name == "provider"
         is_second = name in seen or (name in _MODEL_NAMES and name != subject)
-        if name in _SUBJECTS and not is_second:
-            seen.add(name)
-            kept.append((name, value))
-        elif not is_ours and name not in _SUBJECTS:
+        if name in _SUBJECTS:
+            if name == spelled and not is_second:
+                seen.add(name)
+                kept.append((name, value))
+        elif not is_ours:
             kept.append((raw_name, value))
     return _joined(kept)
 

@@ -34,7 +34,7 @@ from gateway.refusals import (
 )
 from gateway.relay import ToClient
 from gateway.routing import mapped, route, split_target, wants_events
-from gateway.session import Session, SessionInfo
+from gateway.session import Session, SessionInfo, State
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 from shared.ops import Health
@@ -206,13 +206,16 @@ class Gateway:
             self._refuse(leg, verdict)
             return
         session = self._open(leg, request, target, verdict, upgrade)
-        task = asyncio.current_task()
-        assert task is not None
-        session.dialling(task)
         # Made before the client is heard: it may leave with its very first bytes.
         sink = session.provider_sink()
         leg.start_reading()
-        await self._connect(session, request, target, sink)
+        # What was metered here and is not charged yet accountd did not know when it let this in.
+        session.credit_changed()
+        if session.state is State.CONNECTING:
+            task = asyncio.current_task()
+            assert task is not None
+            session.dialling(task)
+            await self._connect(session, request, target, sink)
 
     async def _judge(self, path: str, headers: Headers, target: Target) -> Admitted | Refusal:
         """Whether a session may be opened now."""

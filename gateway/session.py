@@ -11,8 +11,8 @@ response cost, and no longer than something may still come. When the provider le
 session has ended.
 
 A session lives on its account's credit (``gateway.credit``). Once nothing is left, what is being
-said is finished, then the client is told and the session drains. While it is not known whether
-anything is left, the client is held: nothing is taken from it.
+said by then is finished, then the client is told and the session drains. While it is not known
+whether anything is left, the client is held: nothing is taken from it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ import structlog
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import DRAIN_S, HOLD_S, SESSION_S_MAX
+from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S, SESSION_S_MAX
 from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
@@ -95,6 +95,8 @@ class Session:
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
+        # What the credit allowed last, and what was being said when it began to allow that.
+        self._allowed, self._finishing = Verdict.GO, frozenset[str]()
         self._held_since: float | None = None
         self._owes_balance = credit.wants_balances
         self._sink: ToClient | None = None
@@ -122,10 +124,8 @@ class Session:
 
     def dialling(self, task: asyncio.Task[None]) -> None:
         """The task that connects to the provider; it is cancelled when the client leaves."""
-        if self.state is State.CONNECTING:
-            self._dialling = task
-        else:
-            task.cancel()
+        assert self.state is State.CONNECTING
+        self._dialling = task
 
     def provider_opened(self, provider: ProviderLeg) -> None:
         """The provider is there: join the legs."""
@@ -182,7 +182,11 @@ class Session:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        verdict, is_busy = self._credit.verdict, bool(self.recorder.in_flight)
+        verdict, being_said = self._credit.verdict, self.recorder.being_said
+        if verdict is not self._allowed:
+            self._allowed, self._finishing = verdict, being_said
+        # What begins later is not waited for: responses that overlap would never end.
+        is_busy = bool(self._finishing & being_said)
         self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
         if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
             self._cut_off()
@@ -228,7 +232,8 @@ class Session:
             self._provider.check(now)
         if self._owes_balance:
             self._send_balance()
-        if self._held_since is not None and now - self._held_since > HOLD_S:
+        hold_s = HOLD_SPEAKING_S if self.recorder.being_said else HOLD_S
+        if self._held_since is not None and now - self._held_since > hold_s:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")

@@ -293,7 +293,10 @@ XAI = [
          done(inner, response_id="resp_1", usage_=GROK_USAGE, previous_item_id=None)),
         (GROK_CHARGE,),
     )
-    for what, inner in [("an empty usage inside", {}), ("none inside", ...), ("null inside", None)]
+    for what, inner in [
+        ("an empty usage inside", {}), ("none inside", ...), ("null inside", None),
+        ("zeros inside", ZEROS), ("nulls inside", dict.fromkeys(ZEROS)),
+    ]
 ]  # fmt: skip
 for _script in XAI:
     for _step in _script.steps:

@@ -111,6 +111,11 @@ class GeminiMeter:
         return frozenset({self._turn_id()} if is_due else ())
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """See ``Meter``: a turn, until its usage is known."""
+        return self.in_flight
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: what may have been speech is given time to be answered."""
         if self.in_flight:
@@ -294,16 +299,16 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     usage = _camel_case(usage)
     prompt = read_count(usage, "promptTokenCount") or 0
     tool = read_count(usage, "toolUsePromptTokenCount") or 0
-    answer = read_count(usage, "responseTokenCount")
-    if answer is None:  # Vertex AI
-        answer = read_count(usage, "candidatesTokenCount") or 0
+    # Vertex AI has other names for the answer.
+    answer = read_count(usage, "responseTokenCount") or read_count(usage, "candidatesTokenCount")
+    answer = answer or 0
     thoughts = read_count(usage, "thoughtsTokenCount") or 0
     total = prompt + tool + answer + thoughts
     reported = read_count(usage, "totalTokenCount")
     if reported and not total:
         raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
     into = _by_modality(usage, *_DETAILS_IN)
-    is_vertex = usage.get("responseTokensDetails") is None
+    is_vertex = not usage.get("responseTokensDetails")
     cached = _by_modality(usage, _DETAILS_CACHED)
     out = _by_modality(usage, _DETAILS_OUT[is_vertex])
     return check_total(

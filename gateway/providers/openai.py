@@ -30,7 +30,10 @@ class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
-    opening = Opening("session", PLAIN_NAME)  # GPT-Live's session.start, and session.update
+    # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
+    opening = Opening(
+        "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
+    )
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url

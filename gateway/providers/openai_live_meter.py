@@ -60,6 +60,11 @@ class LiveMeter(OpenAIMeter):
         self._total_ms = 0
 
     @property
+    def being_said(self) -> frozenset[str]:
+        """See ``Meter``: a session is one long answer, and no part of it has an end of its own."""
+        return frozenset()
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
         return DRAIN_S if self._in_flight else 0.0

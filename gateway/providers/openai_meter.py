@@ -42,6 +42,7 @@ from gateway.metering import (
 from gateway.providers.openai_usage import (
     KNOWN_SECONDS,
     KNOWN_TOKENS,
+    counts_nothing,
     is_by_duration,
     read_transcription,
     read_usage,
@@ -113,6 +114,11 @@ class OpenAIMeter:
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``."""
         return frozenset((*self._in_flight, *self._untranscribed))
+
+    @property
+    def being_said(self) -> frozenset[str]:
+        """See ``Meter``."""
+        return frozenset(self._in_flight)
 
     @property
     def drain_s(self) -> float:
@@ -238,8 +244,9 @@ class OpenAIMeter:
         self._in_flight.discard(response_id)
         self.answers += 1
         usage = response.get("usage") if isinstance(response, dict) else None
-        if _is_nothing(usage):  # xAI: {} inside, the real one at the top level
-            usage = event.get("usage")
+        other = event.get("usage")
+        if counts_nothing(usage) and not _is_nothing(other):
+            usage = other  # xAI: {} inside, the real one at the top level
         if not _is_nothing(usage):
             self._audio_bytes_in = self._audio_bytes_out = 0
         return self._charge(

@@ -66,6 +66,13 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
+def counts_nothing(usage: object) -> bool:
+    """Whether ``usage`` is absent, or an object that counts no token."""
+    return usage is None or (
+        isinstance(usage, dict) and not any(usage.get(name) for name in _TOKENS)
+    )
+
+
 def is_by_duration(usage: object) -> bool:
     """Whether a transcription's usage is in seconds, by its ``type`` or, where it says nothing of
     tokens, by what it counts.

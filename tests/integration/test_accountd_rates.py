@@ -12,6 +12,7 @@ import pytest
 import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
 from talk import talk
+from websockets.exceptions import ConnectionClosed
 
 from accountd.client import call
 from shared import transport
@@ -214,6 +215,27 @@ def fee(usage: dict[str, Any]) -> Fraction:
     plain = usage["input_tokens"] - into["cached_tokens"] - audio
     micro = 500_000 * plain + 2_500_000 * audio + 100_000 * into["cached_tokens"]
     return Fraction(micro + 4_000_000 * usage["output_tokens"], 1_000_000)
+
+
+async def test_live_sessions_are_held_to_a_new_card_at_once(running: Cluster) -> None:
+    """Not only from the next charge on: by then a batch of responses may have cost too much."""
+    running.start_simulator()
+    gateway = running.start_gateway()
+    key = running.create_account("talker", tokens=50_000)
+    dearer = CARD.replace("output = 4_000_000", "output = 90_000_000_000").replace("-11", "-12")
+    async with talk(running.url, key) as client:
+        await asyncio.to_thread(eventually, lambda: "version=2026-11" in gateway.log.read_text())
+        await asyncio.to_thread(reload, running, dearer, "rate card loaded")
+        await asyncio.to_thread(eventually, lambda: "version=2026-12" in gateway.log.read_text())
+        await client.respond()
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.socket.send("{}")
+            while True:
+                await client.socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.reason == "insufficient_quota"
+    (row,) = await asyncio.to_thread(eventually, lambda: running.usage_rows("talker"))
+    assert (row["responses"], row["rate_card"]) == (1, "2026-12")
 
 
 def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:

@@ -154,9 +154,21 @@ async def test_with_debt_the_door_stays_shut_until_the_sum_is_positive(cluster: 
 # --- a balance for all ---------------------------------------------------------------------------
 
 
-async def test_a_top_up_keeps_live_sessions_alive(cluster: Cluster) -> None:
-    """It is known to every gateway within a second."""
-    key = cluster.create_account("topped", tokens=1_000)
+CHANGES: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
+    # request -> top-up credits and tokens of an account that had 1,000 tokens
+    ("topup", {"amount": 77}, (77, 1_000)),
+    ("renew", {"plan_name": "Pro"}, (0, 50_000)),
+    ("adjust", {"tokens": -77, "reason": "a test"}, (0, 923)),
+]
+
+
+@pytest.mark.parametrize(("request_", "params", "expected"), CHANGES, ids=[x[0] for x in CHANGES])
+async def test_a_change_of_balance_reaches_live_sessions_within_a_second(
+    cluster: Cluster, request_: str, params: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    """On every gateway, whoever made it."""
+    account = f"changed-{request_}"
+    key = cluster.create_account(account, tokens=1_000)
     async with AsyncExitStack() as stack:
         sockets = []
         for url in urls(cluster):
@@ -166,11 +178,27 @@ async def test_a_top_up_keeps_live_sessions_alive(cluster: Cluster) -> None:
             await heard(socket, "session.created")
             sockets.append(socket)
         began = time.monotonic()
-        cluster.accountctl("account", "topup", "topped", "77")
+        endpoint = cluster.env["ACCOUNTD_RPC_ENDPOINT"]
+        call(endpoint, f"account.{request_}", {"account_id": account, **params})
         for socket in sockets:
-            while (await heard(socket, "rts.credit"))["topup_remaining"] != 77:
+            while buckets(await heard(socket, "rts.credit")) != expected:
                 pass
-        assert time.monotonic() - began < 1.0 + 0.5  # accountctl itself starts a Python
+        assert time.monotonic() - began < 1.0
+
+
+async def test_an_adjustment_to_nothing_ends_live_sessions(cluster: Cluster) -> None:
+    """Within a second, as if they had used it up."""
+    key = cluster.create_account("taken", tokens=1_000)
+    async with connect(f"{urls(cluster)[1]}?model=gpt-realtime&rs_key={key}") as socket:
+        await heard(socket, "session.created")
+        began = time.monotonic()
+        params = {"account_id": "taken", "tokens": -1_000, "reason": "a test"}
+        call(cluster.env["ACCOUNTD_RPC_ENDPOINT"], "account.adjust", params)
+        events, closed = await ended(socket)
+        assert time.monotonic() - began < 1.0
+    assert events[-1]["error"]["code"] == "insufficient_quota"
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == 1008
 
 
 async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
@@ -275,6 +303,11 @@ async def heard(socket: Any, name: str) -> dict[str, Any]:
         if event["type"] == name:
             assert isinstance(event, dict)
             return event
+
+
+def buckets(event: dict[str, Any]) -> tuple[int, int]:
+    """The top-up credits and the tokens of an ``rts.credit`` event."""
+    return event["topup_remaining"], event["token_remaining"]
 
 
 def left_when(read: Any, *, below: int) -> int:

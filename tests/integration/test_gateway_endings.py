@@ -1,6 +1,7 @@
 """Every way in which a session can end, with a provider that does exactly what the test says."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -171,6 +172,33 @@ async def test_a_provider_that_breaks_off_mid_response_leaves_an_estimate() -> N
     }  # fmt: skip
 
 
+async def test_a_provider_whose_close_is_none_is_explained() -> None:
+    """A code that may not be on the wire is the provider's fault, and not its client's."""
+    closes = [
+        b"\x88\x02\x03\xed",
+        b"\x88\x02\x03\xe7",
+        b"\x88\x01\x03",
+        b"\x88\x04\x03\xe8\xff\xfe",
+    ]
+    coming = iter(closes)
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.recv()
+        provider.transport.write(next(coming))
+        await provider.wait_closed()
+
+    async with scripted(script) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        for close in closes:
+            async with connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}") as socket_:
+                await socket_.send('{"type":"x"}')
+                event = json.loads(await asyncio.wait_for(socket_.recv(), 10))
+                with pytest.raises(ConnectionClosed):
+                    await socket_.recv()
+            assert event["error"]["code"] == "provider_connection_lost", close
+            assert socket_.close_code == 1011, close
+
+
 def reset(connection: socket.socket) -> None:
     """Close with RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -263,3 +291,42 @@ async def test_a_repeated_header_is_no_reason_to_fail() -> None:
         async with connect(url, additional_headers=headers) as socket_:
             assert await socket_.recv() == "hello"
     assert seen == [["a"]]
+
+
+async def test_who_plays_what_was_said_still_hears_how_it_ended() -> None:
+    """A client that talks, and reads no faster than it plays, comes to the close after a while."""
+    chunks = 160
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.recv()
+        for _ in range(chunks):
+            await provider.send(audio(0.25))
+        await provider.send(json.dumps({"type": "error", "error": {"code": "session_expired"}}))
+        await provider.close(1001, "session is over")
+
+    async with scripted(script) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        host, port = cluster.address.split(":")
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        tcp.connect((host, int(port)))
+        url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
+        socket_ = await connect(url, sock=tcp, max_queue=2, ping_interval=None)
+        speaking = asyncio.create_task(speak(socket_))
+        heard: list[str] = []
+        with pytest.raises(ConnectionClosed):
+            while True:
+                heard.append(json.loads(await socket_.recv())["type"])
+                await asyncio.sleep(0.05)  # it plays: eight seconds, longer than a close may take
+        await speaking
+    assert heard == ["response.output_audio.delta"] * chunks + ["error"]
+    assert (socket_.close_code, socket_.close_reason) == (1001, "session is over")
+
+
+async def speak(client_: ClientConnection) -> None:
+    """Talk until the connection is closed."""
+    append = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 3_200})
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await client_.send(append)
+            await asyncio.sleep(0.05)

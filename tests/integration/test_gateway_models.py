@@ -40,6 +40,11 @@ def start(model: str) -> Event:
     return {"type": "session.start", "session": {"model": model}}
 
 
+def delegating(model: str) -> Event:
+    """What has another model work for the session."""
+    return {"delegation": {"type": "responses", "responses": {"model": model}}}
+
+
 def raw(message: Event) -> bytes:
     """A message's text."""
     return json.dumps(message).encode()
@@ -76,6 +81,10 @@ REFUSED: list[tuple[str, str, list[bytes], int]] = [
     ("a second live model", LIVE, [raw(start("live-good")), raw(start("live-bad"))], 1),
     ("two live models", LIVE,
      [b'{"type":"session.start","session":{"model":"live-bad","model":"live-good"}}'], 0),
+    ("a model to delegate to", LIVE,
+     [raw({"type": "session.start", "session": {"model": "live-good", **delegating("bad")}})], 0),
+    ("a model to delegate to from now on", LIVE,
+     [raw(start("live-good")), raw({"type": "session.update", "session": delegating("bad")})], 1),
 ]  # fmt: skip
 
 

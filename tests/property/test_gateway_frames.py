@@ -9,6 +9,7 @@ from websockets.frames import Opcode as ReferenceOpcode
 from websockets.protocol import CLIENT, OPEN, SERVER, Protocol
 
 from gateway.frames import Frame, FrameScanner, Violation
+from gateway.limits import FRAGMENTS_MAX
 
 MESSAGE_MAX = 70_000  # two lengths of the length field lie below it, one above
 
@@ -100,6 +101,21 @@ def test_fragments_count_together_against_the_limit() -> None:
     assert scanner.feed(second) == []
     assert scanner.violation is not None
     assert scanner.violation.close_code == 1009
+
+
+def test_fragments_are_counted_as_well_as_weighed() -> None:
+    """Empty ones weigh nothing, and whoever waits for the last one would keep them without end."""
+    scanner = FrameScanner(expects_mask=False)
+    fragment = b"\x00\x00"
+    assert len(scanner.feed(b"\x01\x00" + fragment * (FRAGMENTS_MAX - 1))) == FRAGMENTS_MAX
+    assert scanner.violation is None
+    scanner.feed(fragment)
+    assert scanner.violation is not None
+    assert scanner.violation.close_code == 1009
+    fresh = FrameScanner(expects_mask=False)
+    short = b"\x01\x00" + fragment * (FRAGMENTS_MAX - 2) + b"\x80\x00"
+    assert len(fresh.feed(short * 2)) == 2 * FRAGMENTS_MAX
+    assert fresh.violation is None
 
 
 @given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=5), st.booleans())

@@ -232,6 +232,21 @@ def test_what_requests_change_is_announced_to_those_who_listen(
     assert socket.take_all() == [Balance("ab", EPOCH, 2, 100, 0, rates="card")]
 
 
+def test_another_rate_card_is_told_to_all_who_listen(
+    announcer: Announcer, socket: Recorder
+) -> None:
+    """With their balances, as everything about accounts."""
+    socket.subscribe("a", "ab")
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    announcer.rates_changed()
+    announcer.announce_changed()
+    assert [b.account_id for b in socket.take_all() if isinstance(b, Balance)] == ["a", "ab"]
+    announcer.announce_changed()
+    assert socket.take_all() == []
+
+
 def test_a_storm_of_subscriptions_is_served_in_turns(
     announcer: Announcer, socket: Recorder, stored: dict[str, Buckets]
 ) -> None:

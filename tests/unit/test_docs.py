@@ -73,7 +73,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     table = page.split("## Limits")[1].split("##")[0]
     for text in (
-        f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB",
+        f"{limits.MESSAGE_BYTES_MAX // 2**20} MiB, {limits.FRAGMENTS_MAX:,} fragments",
         f"{limits.HANDSHAKE_S:g} s, {limits.HANDSHAKE_BYTES_MAX // 1024} KiB",
         f"a body of {limits.BODY_BYTES_MAX // 1024} KiB",
         f"| {limits.API_REQUESTS_MAX}; 200; {limits.CSV_ROWS_MAX:,} |",
@@ -82,6 +82,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"| stalled reader | {limits.STALLED_S:g} s |",
         f"{limits.PING_S:g} s; {limits.IDLE_S:g} s",
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
+        f"comes to our close | {limits.CATCH_UP_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
         f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",

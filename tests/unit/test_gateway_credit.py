@@ -1,8 +1,13 @@
 """What an account may still spend, as one gateway sees it."""
 
+import pytest
+
+from gateway.accounts import PRODUCERS_MAX
+from gateway.balances import ASKED_MAX, questions
 from gateway.credit import OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
+from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
 
 P = b"p" * 16
 NEAR = 10
@@ -133,14 +138,59 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
 
 
+def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
+    """The connection broke for a moment: the next balance does not say what is in it."""
+    made, credit = book()
+    announce(made, 50, revision=1)
+    spend(made, credit, 30, 1)
+    announce(made, 20, revision=3)  # the second one, which named the message, was not heard
+    assert credit.verdict is Verdict.HOLD
+    made.acknowledged(P, 1)
+    assert credit.verdict is Verdict.HOLD
+    announce(made, 20, revision=4)
+    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+
+
+def test_what_became_durable_unheard_is_not_spent_again() -> None:
+    """accountd answers questions before its announcements are heard: its balance is an old one."""
+    made, credit = book()
+    spend(made, credit, 60, 1)
+    announce(made, 100, revision=1)
+    announce(made, 100, revision=2)  # of another gateway's usage
+    made.acknowledged(P, 1)
+    assert credit.left == 40 * NANO_PER_CREDIT
+
+
+def test_what_is_used_up_exactly_is_sent_at_once() -> None:
+    """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
+    made = Book(near_responses=0)
+    credit = made.open("a", topup=90, tokens=0)
+    announce(made, 90, revision=1, gateways=3)
+    credit.metered(30 * NANO_PER_CREDIT, is_response=False)
+    assert (credit.verdict, credit.is_near_empty) == (Verdict.HOLD, True)
+
+
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
-    """It counts its listeners from nothing."""
+    """Its balances lack what the others had metered: nobody spends more than it might have."""
     made, credit = book()
     announce(made, 90, revision=1, gateways=3)
-    announce(made, 90, revision=1, epoch=2, gateways=1, now=10.0)
-    spend(made, credit, 30, 1)
+    spend(made, credit, 10, 1)
+    announce(made, 80, revision=1, epoch=2, gateways=1, through=1, now=10.0)
+    spend(made, credit, 20, 2)
     assert credit.verdict is Verdict.HOLD
-    announce(made, 90, revision=2, epoch=2, gateways=1, now=10.0 + SETTLE_S)
+    announce(made, 60, revision=2, epoch=2, gateways=2, through=2, now=10.1)
+    assert credit.verdict is Verdict.HOLD
+    assert made.settled(10.0 + SETTLE_S - 0.1) == []
+    assert made.settled(10.0 + SETTLE_S) == [credit]
+    assert (credit.verdict, credit.left) == (Verdict.GO, 60 * NANO_PER_CREDIT)
+    assert made.settled(99.0) == []
+
+
+def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -> None:
+    """What its key was let in with was no share."""
+    made, credit = book(topup=1)
+    announce(made, 90, revision=1)
+    spend(made, credit, 30, 1)
     assert credit.verdict is Verdict.GO
 
 
@@ -167,3 +217,17 @@ def test_only_those_who_wait_are_asked_about() -> None:
     assert made.producers == [P]
     made.acknowledged(P, 1)
     assert made.producers == []
+
+
+@pytest.mark.parametrize(
+    ("letter", "length"), [("a", 20), ("a", ID_CHARS_MAX), ("𝄞", ID_CHARS_MAX)]
+)
+def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
+    """A longer one would cost the connection, and with it every other question."""
+    names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
+    asked = list(questions(names))
+    assert [name for some in asked for name in some] == names
+    for some in asked:
+        assert 0 < len(some) <= ASKED_MAX
+        params = {"accounts": some, "producers": [P] * PRODUCERS_MAX}
+        assert len(encode_request(Request("balances", params))) <= MESSAGE_BYTES_MAX

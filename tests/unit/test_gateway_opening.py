@@ -8,9 +8,11 @@ from golden import Step, framed
 
 from gateway.frames import Frame, FrameScanner
 from gateway.opening import PLAIN_NAME, RESOURCE_PATH, Gate, Opening, unmasked
+from gateway.providers.openai import OpenAI
 
 SETUP = Opening("setup", RESOURCE_PATH)
 START = Opening("session", PLAIN_NAME)
+GPT_LIVE = OpenAI.opening
 
 
 def setup(model: object) -> bytes:
@@ -67,6 +69,26 @@ NAMED: list[tuple[Opening, bytes, str | None]] = [
 def test_names_one_model_or_none(opening: Opening, message: bytes, model: str | None) -> None:
     """None: it asks for none. Empty: two readers might understand it differently."""
     assert opening.model_of(message) == model
+
+
+DELEGATED: list[tuple[Any, list[str]]] = [
+    ({"type": "responses", "responses": {"model": "thinker"}}, ["thinker"]),
+    ({"type": "decisions", "decisions": {"model": "judge"}}, ["judge"]),
+    ({"decisions": {"model": "judge"}, "responses": {"model": "thinker"}}, ["thinker", "judge"]),
+    ({"type": "responses", "responses": {"model": None}}, [""]),
+    ({"type": "responses", "responses": {"instructions": "Be brief."}}, []),
+    ({"type": "responses", "responses": "thinker"}, []),
+    ({"type": "client"}, []),
+    (None, []),
+]
+
+
+@pytest.mark.parametrize(("delegation", "models"), DELEGATED)
+def test_names_the_models_that_work_for_the_session(delegation: Any, models: list[str]) -> None:
+    """Wherever a session says whom it delegates to; empty: a name that nothing can have."""
+    message = json.dumps({"type": "session.update", "session": {"delegation": delegation}})
+    assert GPT_LIVE.model_of(message.encode()) is None
+    assert GPT_LIVE.delegates_of(message.encode()) == models
 
 
 RENAMED = [
@@ -161,6 +183,25 @@ def test_an_account_is_held_to_its_models_after_the_door() -> None:
     assert b"".join(map(unmasked, passed)) == b"".join(sent)
     assert list(gate.take(frames(b'{"session":{"model":"bad"},"type":"session.update"}', 30))) == []
     assert gate.refused == "bad"
+
+
+@pytest.mark.parametrize("backend", ["responses", "decisions"])
+def test_an_account_is_held_to_its_models_where_a_session_delegates(backend: str) -> None:
+    """Work for a session costs that model's tokens: it must be the account's, first and later."""
+
+    def naming(delegate: str, **session: str) -> bytes:
+        return json.dumps(
+            {"session": {**session, "delegation": {backend: {"model": delegate}}}}
+        ).encode()
+
+    first = Gate(GPT_LIVE, call=call, is_held=True)
+    assert list(first.take(frames(naming("bad", model="good"), 9))) == []
+    assert first.refused == "bad"
+    later = Gate(GPT_LIVE, call=call, is_held=True)
+    allowed = frames(naming("good", model="good"), 9)
+    assert list(later.take(allowed)) == allowed
+    assert list(later.take(frames(naming("bad"), 9))) == []
+    assert later.refused == "bad"
 
 
 def test_what_is_no_setup_passes_after_one() -> None:

@@ -130,6 +130,9 @@ ONE_MODEL = [
     ("/v1/realtime?deployment=b&model=a", "a", "model=a"),
     ("/openai/v1/realtime?model=a&deployment=b", "a", "model=a"),
     ("/openai/realtime?model=b&deployment=a&x=1", "a", "deployment=a&x=1"),
+    # To some servers (Azure) names in either case are the same.
+    ("/openai/realtime?Deployment=b&deployment=a&MODEL=c&X=1", "a", "deployment=a&X=1"),
+    ("/v1/realtime?mod%45l=b&model=a&Call_ID=rtc_1&Key=k&API-Key=k&RS_x=1", "a", "model=a"),
     ("/v1/realtime?call_id=c&model=a", "", "call_id=c&model=a"),
     ("/v1/realtime?call_id=&call_id=c&model=a", "a", "call_id=&model=a"),
     ("/v1/realtime?intent=a&%69ntent=b&model=a", "a", "intent=a&model=a"),
@@ -327,6 +330,7 @@ KEY_PLACES = [
     ({"Sec-WebSocket-Protocol": f"realtime, openai-insecure-api-key.{KEY}"}, ""),
     ({}, f"?key={KEY}"),
     ({}, f"?access_token={KEY}"),
+    ({}, f"?api-key={KEY}"),
     ({}, f"?rs_key={KEY}"),
     ({"Authorization": "Basic dTpw", "api-key": ""}, f"?rs_key={KEY}"),
 ]
