@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -148,11 +149,14 @@ def level(page: Page) -> float:
 
 
 def pitch(samples: Samples) -> float:
-    """The frequency of the tone in the middle of what was said, in Hz."""
+    """The frequency of the tone in the middle of what was said, in Hz.
+
+    By its usual period: on a busy machine Chromium's pretended microphone leaves gaps.
+    """
     start = first_sound(samples) + RATE_HZ // 4
     middle = samples[start : start + RATE_HZ // 2]
-    crossings = sum(a < 0 <= b for a, b in pairwise(middle))
-    return crossings * RATE_HZ / len(middle)
+    rises = [at for at, (a, b) in enumerate(pairwise(middle)) if a < 0 <= b]
+    return RATE_HZ / statistics.median(b - a for a, b in pairwise(rises))
 
 
 def balances_agree(page: Page, cluster: Cluster, account: str) -> None:
