@@ -35,8 +35,12 @@ const call = new Call({
     for (const button of [sample, talk, hush, byId('write-send')]) {
       button.disabled = state.name !== 'open';
     }
-    if (state.name !== 'open') bubbles.show(conversation.seal());
-    if (state.why) bubbles.show([conversation.add('divider', state.why.title)]);
+    if (state.name !== 'open') {
+      talk.classList.remove('is-held'); // a button that cannot be pressed is not let go either
+      bubbles.show(conversation.seal());
+    }
+    // Of many attempts the first one says why.
+    if (state.why && !(state.attempt > 1)) bubbles.show([conversation.add('divider', state.why.title)]);
     if (state.name === 'idle' || state.name === 'failed') call.stopListening();
     showTalk();
   },
@@ -102,7 +106,7 @@ async function listen() {
   }
   status.hideNotice();
   await showDevices();
-  return true;
+  return call.isListening;
 }
 
 async function toggleMicrophone() {

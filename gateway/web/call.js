@@ -20,10 +20,13 @@ export class Call {
   #read = null;
   #isReady = false;
   #isReplying = false;
-  #whenDone = []; // messages that a provider takes only once its response is over
+  // What a provider takes only once its response is over: what was written, or to go on at all.
+  #texts = [];
+  #isToResume = false;
   #pushedAt = null;
   #spokeAt = null; // the end of what the user said last, until it is answered
-  #items = new Set(); // that this session can be told of
+  #sessions = 0; // so far: each names its items as it likes
+  #items = new Map(); // what is heard of this session -> its name there
   isMuted = false;
 
   // `listener` has eventHappened(event), stateChanged(state), levelChanged(whose, level),
@@ -106,9 +109,9 @@ export class Call {
     const lasted = performance.now() - this.#pushedAt;
     this.#pushedAt = null;
     this.#spokeAt = performance.now();
-    if (lasted < TURN_MS_MIN) return false;
-    this.#send(this.#dialect.endTurn());
-    return true;
+    const isTurn = lasted >= TURN_MS_MIN;
+    this.#send(isTurn ? this.#dialect.endTurn() : this.#dialect.dropTurn());
+    return isTurn;
   }
 
   // Speaks in the user's place.
@@ -126,7 +129,7 @@ export class Call {
     this.interrupt();
     this.#spokeAt = performance.now();
     if (!this.#isReplying) return this.#send(this.#dialect.text(text));
-    this.#whenDone = this.#dialect.text(text);
+    this.#texts.push(text);
     return true;
   }
 
@@ -144,13 +147,15 @@ export class Call {
 
   #stateChanged(state) {
     this.#isReady = this.#isReplying = false;
-    this.#whenDone = [];
+    this.#texts = [];
+    this.#isToResume = false;
     this.#pushedAt = null;
     this.#listener.stateChanged(state);
   }
 
   #opened() {
     const { mode, model } = this.#settings;
+    this.#sessions += 1;
     this.#items.clear();
     this.#read = this.#dialect.makeReader(model);
     this.#send(this.#dialect.opening(mode, model));
@@ -177,8 +182,7 @@ export class Call {
         this.#isReplying = true;
         break;
       case 'audio':
-        this.#items.add(event.id);
-        this.#speaker.push(event.id, event.samples);
+        this.#play(event);
         break;
       case 'tool-call':
         this.#answerTool(event);
@@ -186,7 +190,7 @@ export class Call {
       case 'reply-done':
         this.#isReplying = false;
         this.#speaker.flush();
-        this.#send(this.#whenDone.splice(0));
+        this.#goOn();
         break;
       case 'error':
         this.#session.noteError(event.code);
@@ -195,9 +199,23 @@ export class Call {
     }
   }
 
+  #play({ id, samples }) {
+    const item = `${this.#sessions}/${id}`;
+    this.#items.set(item, id);
+    this.#speaker.push(item, samples);
+  }
+
+  // Asks for what had to wait.
+  #goOn() {
+    if (this.#texts.length > 0) this.#send(this.#dialect.text(...this.#texts));
+    else if (this.#isToResume) this.#send(this.#dialect.resume());
+    this.#texts = [];
+    this.#isToResume = false;
+  }
+
   #answerTool(call) {
     const output = toolAnswer(call.name, new Date());
-    this.#whenDone = this.#dialect.resume();
+    this.#isToResume = true;
     this.#send(this.#dialect.toolOutput(call, output));
     // After the call itself has been shown.
     queueMicrotask(() => this.#listener.toolAnswered(call.id, output));
@@ -223,11 +241,12 @@ export class Call {
   }
 
   #played({ kind, item, level, playedMs }) {
+    const id = this.#items.get(item);
     if (kind === 'level') this.#listener.levelChanged('speaker', level);
-    if (kind === 'started' && this.#spokeAt !== null) {
-      this.#listener.answered(item, Math.round(performance.now() - this.#spokeAt));
+    if (kind === 'started' && id !== undefined && this.#spokeAt !== null) {
+      this.#listener.answered(id, Math.round(performance.now() - this.#spokeAt));
       this.#spokeAt = null;
     }
-    if (kind === 'cut' && this.#items.has(item)) this.#send(this.#dialect.truncate(item, playedMs));
+    if (kind === 'cut' && id !== undefined) this.#send(this.#dialect.truncate(id, playedMs));
   }
 }

@@ -37,7 +37,7 @@ export class Api {
 
   // The charges of the period as a file.
   async csv(since) {
-    return (await this.#ask('/api/usage.csv', { since })).blob();
+    return whole((await this.#ask('/api/usage.csv', { since })).blob());
   }
 
   close() {
@@ -46,10 +46,7 @@ export class Api {
   }
 
   async #json(path, parameters) {
-    const answer = await this.#ask(path, parameters);
-    return answer.json().catch(() => {
-      throw new Problem('gateway_away');
-    });
+    return whole((await this.#ask(path, parameters)).json());
   }
 
   async #ask(path, parameters = {}) {
@@ -66,6 +63,13 @@ export class Api {
     if (!answer.ok) throw problemOf(answer.status, await answer.json().catch(() => null));
     return answer;
   }
+}
+
+// A body that is read; one that breaks off is a problem.
+function whole(body) {
+  return body.catch(() => {
+    throw new Problem('gateway_away');
+  });
 }
 
 // A path with the parameters that have a value.

@@ -40,15 +40,16 @@ const FAMILY = {
   audio: (samples) => [{ type: 'input_audio_buffer.append', audio: encodePcm(samples) }],
   beginTurn: () => [{ type: 'input_audio_buffer.clear' }],
   endTurn: () => [{ type: 'input_audio_buffer.commit' }, { type: 'response.create' }],
+  dropTurn: () => [{ type: 'input_audio_buffer.clear' }],
   cancel: () => [{ type: 'response.cancel' }],
   truncate: (id, playedMs) => [{
     type: 'conversation.item.truncate', item_id: id, content_index: 0, audio_end_ms: playedMs,
   }],
-  text: (text) => [
-    {
+  text: (...texts) => [
+    ...texts.map((text) => ({
       type: 'conversation.item.create',
       item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
-    },
+    })),
     { type: 'response.create' },
   ],
   toolOutput: ({ callId }, output) => [{
@@ -122,12 +123,15 @@ const GEMINI = {
   }],
   beginTurn: () => [{ realtimeInput: { activityStart: {} } }],
   endTurn: () => [{ realtimeInput: { activityEnd: {} } }],
+  // It cannot be taken back, but one that stayed open would be in the way of the next.
+  dropTurn: () => [{ realtimeInput: { activityEnd: {} } }],
   // It cannot be cancelled, but a content that completes no turn interrupts it.
   cancel: () => [{ clientContent: { turnComplete: false } }],
   truncate: () => [],
-  text: (text) => [
-    { clientContent: { turns: [{ role: 'user', parts: [{ text }] }], turnComplete: true } },
-  ],
+  text: (...texts) => {
+    const turns = texts.map((text) => ({ role: 'user', parts: [{ text }] }));
+    return [{ clientContent: { turns, turnComplete: true } }];
+  },
   toolOutput: ({ callId, name }, output) => [
     { toolResponse: { functionResponses: [{ id: callId, name, response: output }] } },
   ],

@@ -9,6 +9,7 @@ export class EventLog {
   #entries = [];
   #count = 0;
   #pausedAt = null;
+  #frozen = null; // what is shown while it is paused
 
   // Notes a message: `direction` is sent or received, `at` milliseconds since the page was opened.
   add(direction, at, message) {
@@ -33,24 +34,25 @@ export class EventLog {
   // Shows what there is, and nothing new.
   pause() {
     this.#pausedAt = this.#count;
+    this.#frozen = [...this.#entries];
   }
 
   resume() {
-    this.#pausedAt = null;
+    this.#pausedAt = this.#frozen = null;
   }
 
   clear() {
     this.#entries = [];
+    if (this.isPaused) this.#frozen = [];
   }
 
   // The messages that are shown, oldest first: those whose type or direction holds every word of
   // `filter`; a word after a minus must not be there.
   shown(filter = '') {
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const last = this.#pausedAt ?? Infinity;
-    return this.#entries.filter(({ number, direction, type }) => {
+    return (this.#frozen ?? this.#entries).filter(({ direction, type }) => {
       const text = `${direction} ${type}`.toLowerCase();
-      return number <= last && words.every((word) => fits(text, word));
+      return words.every((word) => fits(text, word));
     });
   }
 

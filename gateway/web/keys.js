@@ -2,6 +2,7 @@
 // lives long: it asks the demo for an ephemeral one, or the user pastes one.
 
 const DEMO = '/demo/client_secrets';
+const PREFIX = 'ek_';
 const ANSWER_MS = 10_000;
 
 // The gateway refused a request: `status` null when there was no answer.
@@ -13,9 +14,11 @@ export class Refused extends Error {
   }
 }
 
-// The key for the next session: the pasted one, or one of the demo. Throws `Refused`.
+// The key for the next session: the pasted one, if it is ephemeral, or one of the demo. Throws
+// `Refused`.
 export async function keyFor(pastedKey) {
-  if (pastedKey) return pastedKey;
+  if (pastedKey.startsWith(PREFIX)) return pastedKey;
+  if (pastedKey) throw new Refused({ status: null, code: 'not_ephemeral' });
   const response = await ask(DEMO, { method: 'POST' });
   if (!response.ok) {
     const refusal = await refusalOf(response);

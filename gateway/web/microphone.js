@@ -9,6 +9,7 @@ export class Microphone {
   #node = null;
   #stream = null;
   #source = null;
+  #opening = null; // the latest question for a device
   #sample = null;
   #rateHz = null;
   #listener;
@@ -46,13 +47,21 @@ export class Microphone {
     this.#source?.connect(this.#node);
   }
 
-  // Listens to a device ('' is the browser's choice); throws the browser's DOMException.
+  // Listens to a device ('' is the browser's choice); throws the browser's DOMException. One that
+  // is given after `close`, or after another one was asked for, is not listened to.
   async open(deviceId) {
     this.close();
     if (!navigator.mediaDevices) throw new DOMException('no secure page', 'SecurityError');
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
     if (deviceId) audio.deviceId = { exact: deviceId };
-    this.#stream = await navigator.mediaDevices.getUserMedia({ audio });
+    const opening = Symbol(deviceId);
+    this.#opening = opening;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    if (this.#opening !== opening) {
+      stopTracks(stream);
+      return;
+    }
+    this.#stream = stream;
     this.#stream.getAudioTracks()[0].onended = () => {
       this.close();
       this.#listener({ ended: true });
@@ -63,9 +72,9 @@ export class Microphone {
 
   // Listens no more.
   close() {
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    if (this.#stream) stopTracks(this.#stream);
     this.#source?.disconnect();
-    this.#stream = this.#source = null;
+    this.#stream = this.#source = this.#opening = null;
   }
 
   // Plays the sample into the worklet, in the microphone's place, and waits until it is over.
@@ -93,4 +102,8 @@ export class Microphone {
       .filter(({ kind, deviceId }) => kind === 'audioinput' && deviceId !== '')
       .map(({ deviceId: id, label }, n) => ({ id, label: label || `Microphone ${n + 1}` }));
   }
+}
+
+function stopTracks(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }

@@ -13,6 +13,7 @@ export class PlaybackQueue {
   #queued = 0; // samples
   #playedBy = new Map();
   #current = null;
+  #last = null; // item that was pushed
   #cut = null;
   #isHolding = true;
   #prebuffer;
@@ -29,6 +30,7 @@ export class PlaybackQueue {
   // A piece of an item. What still comes of an item that was cut is not wanted any more.
   push(item, samples) {
     if (item === this.#cut || samples.length === 0) return;
+    this.#last = item;
     this.#pieces.push({ item, samples });
     this.#queued += samples.length;
   }
@@ -66,11 +68,11 @@ export class PlaybackQueue {
   }
 
   // Silence at once. Returns { item, played } of what was being heard, `played` in samples; null
-  // when everything had been heard.
+  // when everything that came had been heard.
   cut() {
+    this.#cut = this.#last;
     if (this.#pieces.length === 0) return null;
     const { item } = this.#pieces[0];
-    this.#cut = this.#pieces.at(-1).item;
     this.#pieces = [];
     this.#offset = this.#queued = 0;
     this.#isHolding = true;

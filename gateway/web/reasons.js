@@ -24,6 +24,11 @@ const BY_CODE = {
     detail: 'It is unknown, altered, revoked or not a key of this gateway.',
     canRetry: false,
   },
+  not_ephemeral: {
+    title: 'This is not an ephemeral key',
+    detail: 'One begins with ek_. Keep the account’s own key out of pages.',
+    canRetry: false,
+  },
   account_disabled: {
     title: 'The account is disabled',
     detail: 'Ask whoever runs this gateway.',
@@ -98,10 +103,10 @@ export function whyClosed({ code, reason, lastError }) {
 }
 
 // A request was refused with an HTTP status and, where it is known, the gateway's code and message.
-// `status` null: there was no answer at all.
+// `status` null: there was no answer at all, or the page itself refused.
 export function whyRefused({ status, code = null, message = '' }) {
-  if (status === null) return { ...UNREACHABLE, code: null };
-  const unknown = { title: 'The session was refused', detail: '', canRetry: status >= 500 };
+  const unknown = status === null ? UNREACHABLE
+    : { title: 'The session was refused', detail: '', canRetry: status >= 500 };
   const found = BY_CODE[code] ?? BY_STATUS[status] ?? unknown;
   return { ...found, detail: found.detail || message, code: status };
 }

@@ -16,6 +16,7 @@ export class Session {
   #socket = null;
   #wake = null;
   #isStopped = false;
+  #openedAt = null;
   #lastError = null;
 
   // `pastedKey` is an ephemeral key, or '' to ask the demo for one. `listener` has stateChanged,
@@ -32,14 +33,14 @@ export class Session {
     let attempt = 0;
     while (!this.#isStopped) {
       this.#tell({ name: 'connecting', attempt });
-      const began = performance.now();
       const why = await this.#connectOnce();
       if (this.#isStopped) break;
       if (!why.canRetry) {
         this.#tell({ name: 'failed', why });
         return;
       }
-      attempt = performance.now() - began > GOOD_AFTER_MS ? 1 : attempt + 1;
+      const lastedMs = this.#openedAt === null ? 0 : performance.now() - this.#openedAt;
+      attempt = lastedMs > GOOD_AFTER_MS ? 1 : attempt + 1;
       const waitMs = delayMs(attempt, Math.random());
       this.#tell({ name: 'waiting', why, attempt, waitMs });
       await this.#sleep(waitMs);
@@ -79,7 +80,7 @@ export class Session {
   }
 
   async #connectOnce() {
-    this.#lastError = null;
+    this.#openedAt = this.#lastError = null;
     try {
       const key = await keyFor(this.#pastedKey);
       return this.#isStopped ? null : await this.#live(key);
@@ -96,9 +97,8 @@ export class Session {
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     const decoder = new TextDecoder();
-    let hasOpened = false;
     socket.onopen = () => {
-      hasOpened = true;
+      this.#openedAt = performance.now();
       this.#listener.opened();
     };
     socket.onmessage = ({ data }) => {
@@ -107,7 +107,7 @@ export class Session {
     };
     const closed = await closeOf(socket);
     this.#socket = null;
-    if (hasOpened) return whyClosed({ ...closed, lastError: this.#lastError });
+    if (this.#openedAt !== null) return whyClosed({ ...closed, lastError: this.#lastError });
     return whyRefused(await askWhyRefused(url, key));
   }
 

@@ -31,6 +31,24 @@ STYLES = ("openai", "beta", "gemini")
 BARGE_IN_MS = 150
 PHONE = {"width": 360, "height": 740}
 # What a browser logs itself when a socket or a request fails, as some tests make them.
+# Both are there before the provider can say that it has stopped.
+WRITE_AT_ONCE = """texts => {
+  for (const text of texts) {
+    document.getElementById('write-text').value = text;
+    document.getElementById('write').requestSubmit();
+  }
+}"""
+# The browser takes its time to ask the user.
+HOLD_MICROPHONE = """() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.late = {};
+  const isGiven = new Promise((resolve) => { late.give = resolve; });
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await isGiven;
+    late.stream = await open(wanted);
+    return late.stream;
+  };
+}"""
 FAILURES = ("WebSocket connection to", "Failed to load resource")
 
 
@@ -263,6 +281,57 @@ def test_writing_interrupts_and_is_answered(cluster: Cluster, browser: Browser, 
         assert page.locator('.bubble[data-who="problem"]').count() == 0
 
 
+def test_a_new_session_is_heard_whatever_its_items_are_called(
+    cluster: Cluster, browser: Browser
+) -> None:
+    """Gemini's replies are counted in each session: the first one of this session was cut."""
+    demo(cluster, "again")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page, style="gemini", model="sim-reply_ms-8000")
+        write(page, "Tell me something long.")
+        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        page.click("#connect")
+        expect(page.locator("#status")).to_have_text("Offline")
+        connect(page, style="gemini", model="sim-pace-0")
+        write(page, "Something short.")
+        expect(finished(page, "reply", 1)).to_contain_text("first sound after")
+
+
+def test_all_that_was_written_during_a_reply_is_asked(cluster: Cluster, browser: Browser) -> None:
+    """What is shown as said was sent."""
+    demo(cluster, "twice")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        told: list[dict[str, Any]] = []
+        page.on("websocket", lambda socket: socket.on("framesent", lambda x: told.append(read(x))))
+        connect(page, model="sim-reply_ms-8000")
+        write(page, "Tell me something long.")
+        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        texts = ["First this.", "Then that."]
+        page.evaluate(WRITE_AT_ONCE, texts)
+        expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
+        sent = [x["item"] for x in told if x["type"] == "conversation.item.create"]
+        assert [item["content"][0]["text"] for item in sent][1:] == texts
+        assert page.locator('.bubble[data-who="problem"]').count() == 0
+
+
+def test_a_microphone_that_comes_too_late_is_let_go(cluster: Cluster, browser: Browser) -> None:
+    """Who hangs up while the browser asks for the permission is not listened to."""
+    demo(cluster, "late")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        page.evaluate(HOLD_MICROPHONE)
+        connect(page)
+        page.click("#talk")
+        page.click("#connect")
+        expect(page.locator("#status")).to_have_text("Offline")
+        page.evaluate("late.give()")
+        state = "late.stream?.getAudioTracks()[0].readyState"
+        eventually(lambda: page.evaluate(state) is not None)
+        eventually(lambda: page.evaluate(state) == "ended")
+
+
 def test_a_device_is_chosen(cluster: Cluster, browser: Browser) -> None:
     """The devices have their names once they may be used, and the chosen one is listened to."""
     demo(cluster, "device")
@@ -365,6 +434,7 @@ def test_no_credit_has_its_message_before_and_during(cluster: Cluster, browser: 
 KEYS = [
     ("expired", "The key has expired"),
     ("unknown", "The key is not accepted"),
+    ("not ephemeral", "This is not an ephemeral key"),
     ("disabled", "The account is disabled"),
     ("other model", "The model is not allowed"),
 ]
@@ -376,7 +446,8 @@ def test_a_pasted_key_that_is_refused_has_its_message(
 ) -> None:
     """The browser shows the page nothing of a refused upgrade; the page finds out."""
     account = f"refused-{state.replace(' ', '-')}"
-    key_hash = hash_key(cluster.create_account(account))
+    own = cluster.create_account(account)
+    key_hash = hash_key(own)
     assert key_hash is not None
     expires_at = int(time.time()) + (-5 if state == "expired" else 60)
     model = "gpt-other" if state == "other model" else None
@@ -384,7 +455,8 @@ def test_a_pasted_key_that_is_refused_has_its_message(
     if state == "disabled":
         cluster.accountctl("account", "disable", account)
     with watched(browser, cluster.address, expected=FAILURES) as seen:
-        seen.page.fill("#key", key + "x" if state == "unknown" else key)
+        pasted = {"unknown": key + "x", "not ephemeral": own}.get(state, key)
+        seen.page.fill("#key", pasted)
         seen.page.click("#connect")
         expect(seen.page.locator("#notice-title")).to_have_text(title)
         expect(seen.page.locator("#status")).to_have_text("Offline")

@@ -168,4 +168,7 @@ test('a gateway that cannot be reached, or breaks off, is a problem with words',
   await assert.rejects(new Api(KEY, { fetch: broken }).account(), { code: 'gateway_away' });
   const cut = () => Promise.resolve(new Response('{"id": '));
   await assert.rejects(new Api(KEY, { fetch: cut }).account(), { code: 'gateway_away' });
+  const torn = () => new ReadableStream({ start: (body) => body.error(new TypeError('torn')) });
+  const half = () => Promise.resolve(new Response(torn()));
+  await assert.rejects(new Api(KEY, { fetch: half }).csv(), { code: 'gateway_away' });
 });

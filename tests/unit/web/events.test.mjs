@@ -202,6 +202,21 @@ test('audio goes at the rate that it is called', () => {
     { data: AUDIO, mimeType: `audio/pcm;rate=${DIALECTS.gemini.rateHz}` });
 });
 
+test('what was written meanwhile is asked for once', () => {
+  for (const style of ['openai', 'beta']) {
+    const types = DIALECTS[style].text('one', 'two').map(({ type }) => type);
+    assert.deepEqual(types,
+      ['conversation.item.create', 'conversation.item.create', 'response.create']);
+  }
+  const [{ clientContent }] = DIALECTS.gemini.text('one', 'two');
+  assert.deepEqual(clientContent.turns.map(({ parts }) => parts[0].text), ['one', 'two']);
+});
+
+test('a turn that was too short is closed, too', () => {
+  assert.deepEqual(DIALECTS.openai.dropTurn(), [{ type: 'input_audio_buffer.clear' }]);
+  assert.deepEqual(DIALECTS.gemini.dropTurn(), [{ realtimeInput: { activityEnd: {} } }]);
+});
+
 for (const [mode, isAutomatic] of [[OPEN, true], [PUSH, false]]) {
   test(`who says that a turn has ended, ${mode}`, () => {
     const [openai] = DIALECTS.openai.opening(mode, 'm');

@@ -70,6 +70,7 @@ test('an unknown reason of a close is shown as it is', () => {
 
 const REFUSALS = [
   [{ status: 401, code: 'expired_api_key' }, 'The key has expired', false],
+  [{ status: null, code: 'not_ephemeral' }, 'This is not an ephemeral key', false],
   [{ status: 401, code: 'invalid_api_key' }, 'The key is not accepted', false],
   [{ status: 402, code: 'insufficient_credits' }, 'No credits left', false],
   [{ status: 403, code: 'account_disabled' }, 'The account is disabled', false],
@@ -130,6 +131,18 @@ test('a pause shows what there was, and loses nothing', () => {
   log.resume();
   assert.equal(log.missed, 0);
   assert.equal(log.shown().length, 2);
+});
+
+test('a pause keeps what it shows, however much comes meanwhile', () => {
+  const log = new EventLog();
+  log.add('sent', 0, { type: 'a' });
+  log.pause();
+  for (let n = 0; n < MESSAGES_MAX; n += 1) log.add('sent', 0, { type: 'b' });
+  assert.deepEqual(log.shown().map(({ type }) => type), ['a']);
+  log.clear();
+  assert.equal(log.shown().length, 0);
+  log.resume();
+  assert.equal(log.shown().length, 0);
 });
 
 test('audio is kept by its length, and old messages go', () => {

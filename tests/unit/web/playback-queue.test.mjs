@@ -83,6 +83,15 @@ test('what still comes of a reply that was cut is dropped; the next reply is hea
   assert.equal(pull(queue, 1).heard[0], 1);
 });
 
+test('what still comes of a reply that ran dry before it was cut is dropped, too', () => {
+  const queue = new PlaybackQueue(RATE);
+  queue.push('a', ramp(1, PREBUFFER));
+  pull(queue, 20);
+  assert.equal(queue.cut(), null);
+  queue.push('a', ramp(1, 10_000));
+  assert.equal(queue.queued, 0);
+});
+
 test('a cut counts the item that is heard, not the one that waits', () => {
   const queue = new PlaybackQueue(RATE);
   queue.push('a', ramp(1, PREBUFFER));
