@@ -19,7 +19,6 @@ from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
 from shared.announcements import Balance, decode_balance
 from shared.errors import UnreachableError
-from shared.rates import DEFAULT_RATES, RateCardError, Rates, read_rates
 from shared.wire import (
     EPOCH_MAX,
     SEQUENCE_MAX,
@@ -143,19 +142,16 @@ class Accounts:
         except (TypeError, KeyError, WireError):
             raise UnreachableError("accountd answered nonsense to balances") from None
 
-    async def rates(self) -> Rates:
-        """The rate card that accountd charges by. Raises ``UnreachableError``."""
+    async def rate_card(self) -> tuple[str, str]:
+        """The card that accountd charges by: its version and its TOML, which is empty for the
+        built-in card. Raises ``UnreachableError``.
+        """
         if not self.is_reachable:
             raise UnreachableError
         reply = await self._call(Request("rates"), deadline_s=PING_DEADLINE_S)
         match reply.result:
-            case {"version": str(), "text": ""}:
-                return DEFAULT_RATES
-            case {"version": str(), "text": str(text)}:
-                try:
-                    return read_rates(text.encode())
-                except RateCardError as exc:  # it is newer than this gateway
-                    log.error("rate card unreadable", detail=str(exc))
+            case {"version": str(version), "text": str(text)}:
+                return version, text
         raise UnreachableError("accountd answered nonsense to rates")
 
     async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:

@@ -17,7 +17,7 @@ from gateway.credit import Book, Credit, Verdict
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rates import DEFAULT_RATES, Rates
+from shared.rates import DEFAULT_RATES, RateCardError, read_rates
 from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
 
 log = structlog.get_logger()
@@ -102,6 +102,7 @@ class Balances:
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
         self._rates = DEFAULT_RATES
+        self._offered = DEFAULT_RATES.version  # what accountd charges by
         self._wants_rates = asyncio.Event()
         self._wants_rates.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -190,7 +191,7 @@ class Balances:
 
     def _hear(self, balances: Iterable[Balance]) -> None:
         for balance in balances:
-            if balance.rates != self._rates.version:
+            if balance.rates != self._offered:
                 self._wants_rates.set()
             credit = self._book.announced(balance, now=self._loop.time())
             if credit is None:
@@ -206,14 +207,12 @@ class Balances:
 
     def _tell_watchers(self, account: str) -> None:
         self._telling.discard(account)
-        for session in list(self._watchers.get(account, ())):
-            if session.listener is not None:
-                session.listener.balance_announced()
+        for listener in _listeners(self._watchers, account):
+            listener.balance_announced()
 
     def _tell(self, account: str) -> None:
-        for session in list(self._sessions.get(account, ())):
-            if session.listener is not None:
-                session.listener.credit_changed()
+        for listener in _listeners(self._sessions, account):
+            listener.credit_changed()
 
     async def _keep_rates(self) -> None:
         """Have the card that accountd charges by; until it is known, the last one counts."""
@@ -221,15 +220,22 @@ class Balances:
             await self._wants_rates.wait()
             self._wants_rates.clear()
             try:
-                self._use(await self._accounts.rates())
+                self._use(*await self._accounts.rate_card())
             except UnreachableError:
                 self._wants_rates.set()
             await asyncio.sleep(TICK_S)
 
-    def _use(self, rates: Rates) -> None:
-        if rates.version != self._rates.version:
-            log.info("rate card", version=rates.version, entries=len(rates.entries))
-        self._rates = rates
+    def _use(self, version: str, text: str) -> None:
+        if version == self._offered:
+            return
+        self._offered = version
+        try:
+            self._rates = read_rates(text.encode()) if text else DEFAULT_RATES
+        except RateCardError as exc:
+            hint = f"this gateway is older than accountd; it estimates by {self._rates.version!r}"
+            log.error("rate card unreadable", version=version, detail=str(exc), hint=hint)
+        else:
+            log.info("rate card", version=version, entries=len(self._rates.entries))
 
     async def _ask_when_overdue(self) -> None:
         while True:
@@ -258,6 +264,12 @@ def questions(accounts: Iterable[str]) -> Iterator[list[str]]:
         room -= size
     if some:
         yield some
+
+
+def _listeners(sessions_by_account: dict[str, set[SessionCredit]], account: str) -> list[Listener]:
+    """Those who are there now: telling one may end another."""
+    sessions = sessions_by_account.get(account, ())
+    return [session.listener for session in sessions if session.listener is not None]
 
 
 def _discard(

@@ -94,6 +94,11 @@ class Credit:
         """Whether nobody needs it any more."""
         return not (self.sessions or self._unsent or self._pending)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether time alone may change something: a balance is due, or everybody is to settle."""
+        return self._waits_since is not None or self._settles_at is not None
+
     def is_overdue(self, now: float) -> bool:
         """Whether a balance should have been announced and was not."""
         return self._waits_since is not None and now - self._waits_since > OVERDUE_S
@@ -129,18 +134,22 @@ class Credit:
         """Whether messages of the producer are in no balance yet."""
         return producer in self._pending
 
-    def acknowledged(self, producer: bytes, through: int) -> None:
-        """Messages are durable. What no balance told us stays spent until the next one, except what
-        a new boot's first one told: it answers for what the one before it had applied. Any other
-        may be out of date by now, because we do not hear: what was doubtful stays so.
+    def acknowledged(self, producer: bytes, through: int) -> bool:
+        """Messages are durable; whether any of ours are among them.
+
+        What no balance told us stays spent until the next one, except what a new boot's first one
+        told: it answers for what the one before it had applied. Any other may be out of date by
+        now, because we do not hear: what was doubtful stays so.
         """
         sent, doubtful = self._sent, self._doubtful
-        self._apply(producer, through)
+        if not self._apply(producer, through):
+            return False
         self._settled += sent - self._sent
         if self._is_new_boot:
             self._settled -= doubtful - self._doubtful
         else:
             self._doubtful = doubtful
+        return True
 
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
@@ -163,20 +172,22 @@ class Credit:
         self._settles_at, self._share_kept = None, inf
         return True
 
-    def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> None:
+    def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> bool:
         """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.
 
-        It costs nothing for what stays: an outage leaves 100,000 of them.
+        Whether there were any. It costs nothing for what stays: an outage leaves 100,000 of them.
         """
         held = self._pending.get(producer)
         if held is None:
-            return
+            return False
+        before = len(held)
         while held and (sequence := next(iter(held))) <= through:
             self._forget(producer, sequence, held.pop(sequence))
         for sequence in held.keys() & ahead if ahead else ():
             self._forget(producer, sequence, held.pop(sequence))
         if not held:
             del self._pending[producer]
+        return len(held) < before
 
     def _forget(self, producer: bytes, sequence: int, nano: int) -> None:
         self._sent -= nano
@@ -193,6 +204,8 @@ class Book:
         self._credits: dict[str, Credit] = {}
         # The credits that have something in messages of a producer.
         self._waiting: dict[bytes, dict[str, Credit]] = {}
+        # Those that time alone may change: the others are not looked at again and again.
+        self._timed: dict[str, Credit] = {}
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -227,16 +240,16 @@ class Book:
         if credit is not None:
             credit.numbered(nano, producer, sequence, now=now)
             self._waiting.setdefault(producer, {})[account_id] = credit
+            self._timed[account_id] = credit
 
     def acknowledged(self, producer: bytes, through: int) -> list[Credit]:
-        """The producer's messages up to ``through`` are durable; the credits that wait for them."""
-        waiting = list(self._waiting.get(producer, {}).values())
-        for credit in waiting:
-            credit.acknowledged(producer, through)
-            if not credit.awaits(producer):
-                self._stop_waiting(producer, credit)
+        """The producer's messages up to ``through`` are durable; the credits that this changes."""
+        waiting = self._waiting.get(producer, {}).values()
+        changed = [credit for credit in waiting if credit.acknowledged(producer, through)]
+        for credit in changed:
+            self._look_at(producer, credit)
             self._tidy(credit)
-        return waiting
+        return changed
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""
@@ -252,23 +265,31 @@ class Book:
         if known.epoch == balance.epoch and known.revision >= balance.revision:
             return None
         credit.announced(balance, now=now)
+        for producer in balance.applied:
+            self._look_at(producer, credit)
+        if credit.is_waiting:
+            self._timed[credit.account_id] = credit
         self._tidy(credit)
         return credit
 
     def settled(self, now: float) -> list[Credit]:
         """The credits that need no longer keep to what was left of their share."""
-        return [credit for credit in self._credits.values() if credit.settle(now)]
+        return [credit for credit in self._timed.values() if credit.settle(now)]
 
     def overdue(self, now: float) -> list[str]:
         """The accounts whose balance should have been announced and was not."""
-        return [name for name, credit in self._credits.items() if credit.is_overdue(now)]
+        self._timed = {name: credit for name, credit in self._timed.items() if credit.is_waiting}
+        return [name for name, credit in self._timed.items() if credit.is_overdue(now)]
 
-    def _stop_waiting(self, producer: bytes, credit: Credit) -> None:
-        waiting = self._waiting[producer]
-        del waiting[credit.account_id]
-        if not waiting:
-            del self._waiting[producer]
+    def _look_at(self, producer: bytes, credit: Credit) -> None:
+        """Note when a credit waits no longer for messages of the producer."""
+        waiting = self._waiting.get(producer)
+        if waiting is not None and not credit.awaits(producer):
+            waiting.pop(credit.account_id, None)
+            if not waiting:
+                del self._waiting[producer]
 
     def _tidy(self, credit: Credit) -> None:
         if credit.is_idle:
             self._credits.pop(credit.account_id, None)
+            self._timed.pop(credit.account_id, None)

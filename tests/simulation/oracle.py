@@ -154,9 +154,7 @@ class Oracle:
         messages = self.history.get(name, set())
         journal = self.journal.get(name)
         if journal in self.harmed and (
-            journal in self.damaged
-            or journal in self.cut
-            or any(producer == journal for producer, _ in kept.lost)
+            journal in self.damaged or any(producer == journal for producer, _ in kept.lost)
         ):
             return True
         if world.is_cloned and name in kept.names:
