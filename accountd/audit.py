@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from accountd import models
 from accountd.accounts import Json
-from accountd.ingest import missing_sequences
 from accountd.models import Account, UsageMetric
 from accountd.requests import Params
+from accountd.windows import missing_sequences
 from shared.wire import Kind, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import zmq
 
-from accountd.ingest import Balance as Buckets
+from accountd.charging import Balance as Buckets
 from accountd.ingest import Decision
 from shared.announcements import (
     AHEAD_MAX,

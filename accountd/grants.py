@@ -14,7 +14,7 @@ from typing import Any, Final
 from accountd import models
 from accountd.accounts import BALANCE_MAX, Json, account_json, find_account
 from accountd.changes import Changes
-from accountd.ingest import Balance, crossing
+from accountd.charging import Balance, crossing
 from accountd.ledger import write_crossings
 from accountd.models import Account, CreditGrant
 from accountd.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of

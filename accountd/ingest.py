@@ -1,8 +1,7 @@
 """What becomes of usage messages: the decisions behind exactly once. Pure.
 
-A producer numbers its messages 1, 2, 3… Everything up to the *watermark* (``applied_through``) has
-been applied, and so have the few sequences in ``ahead`` of it. Any other sequence is new, in
-whatever order it comes: a gap holds the watermark back, not the money.
+A producer numbers its messages 1, 2, 3…; ``windows`` knows which of them are new, ``digests`` which
+are repeated with other content, and ``charging`` what a new one costs.
 
 ``decide`` takes a group of messages and the committed state, and returns everything to write and
 everything to report. ``ledger`` writes it in one transaction; the simulation of the protocol drives
@@ -10,14 +9,14 @@ the same function with a database in memory. After the COMMIT, and only then, th
 the group's digests: ``recent.remember(decision.digests)``.
 """
 
-import hashlib
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import Final, Protocol
 
-from accountd.cascade import Deduction, cascade
+from accountd.cascade import Deduction
+from accountd.charging import Balance, Crossing, Refusal, crossing, settle
+from accountd.digests import DigestKey, RecentDigests, digest_of
+from accountd.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import (
     EndOfProducer,
@@ -35,157 +34,7 @@ from shared.wire import (
 
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
-BALANCE_MIN: Final = -(2**63)  # SQLite's integers
-# Twice a gateway's outbox: what is sent again after an outage costs no query. About 45 MB.
-RECENT_DIGESTS_MAX: Final = 200_000
-
-# (producer, sequence) has the digest of what was applied; with a digest as its third part it stands
-# for a conflicting payload that has been quarantined.
-DigestKey = tuple[bytes, int] | tuple[bytes, int, int]
-_DIGEST_BYTES: Final = 8  # SQLite's integers
 _NAMES_SHOWN_MAX: Final = 10
-
-
-class Verdict(Enum):
-    """Whether a sequence is new."""
-
-    APPLY = auto()
-    DUPLICATE = auto()
-
-
-class ProducerWindow:
-    """What has been applied of one producer, and how that changed since it was loaded.
-
-    ``ended_at`` is the sequence of its end marker, None while there was none.
-    """
-
-    __slots__ = (
-        "_loaded_ahead", "_loaded_ended_at", "_loaded_through", "ahead", "applied_through",
-        "ended_at",
-    )  # fmt: skip
-
-    def __init__(
-        self, applied_through: int = 0, ahead: Iterable[int] = (), ended_at: int | None = None
-    ) -> None:
-        self.applied_through = self._loaded_through = applied_through
-        self.ahead = set(ahead)
-        self._loaded_ahead = frozenset(self.ahead)
-        self.ended_at = self._loaded_ended_at = ended_at
-        assert all(sequence > applied_through + 1 for sequence in self.ahead)
-
-    def judge(self, sequence: int) -> Verdict:
-        """Whether ``sequence`` (from 1) is new; a new one counts as applied from here on."""
-        assert sequence >= 1
-        if sequence <= self.applied_through or sequence in self.ahead:
-            return Verdict.DUPLICATE
-        self.ahead.add(sequence)
-        while self.applied_through + 1 in self.ahead:
-            self.applied_through += 1
-            self.ahead.remove(self.applied_through)
-        return Verdict.APPLY
-
-    def end(self, sequence: int) -> None:
-        """Note an end marker. Of several the lowest counts, in whatever order they come: what is
-        beyond it is odd, and the audit says so.
-        """
-        self.ended_at = sequence if self.ended_at is None else min(self.ended_at, sequence)
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything was applied since the window was loaded."""
-        return (
-            self.applied_through != self._loaded_through
-            or self.ahead != self._loaded_ahead
-            or self.ended_at != self._loaded_ended_at
-        )
-
-    @property
-    def is_overrun(self) -> bool:
-        """Whether anything beyond the end was applied: somebody goes on under an ended name."""
-        return self.ended_at is not None and (
-            max(self.ahead, default=self.applied_through) > self.ended_at
-        )
-
-    @property
-    def newly_ahead(self) -> set[int]:
-        """Sequences to note as applied beyond the watermark."""
-        return self.ahead - self._loaded_ahead
-
-    @property
-    def no_longer_ahead(self) -> frozenset[int]:
-        """Sequences that the watermark has reached."""
-        return self._loaded_ahead - self.ahead
-
-    def missing(self, at_most: int) -> list[int]:
-        """The lowest sequences that hold the watermark back or are short of the end."""
-        return missing_sequences(self.applied_through, sorted(self.ahead), self.ended_at, at_most)
-
-
-def missing_sequences(
-    applied_through: int, ahead: Iterable[int], ended_at: int | None, at_most: int
-) -> list[int]:
-    """The lowest ``at_most`` sequences that did not come; ``ahead`` ascends and may be long."""
-    found: list[int] = []
-    expected = applied_through + 1
-    for sequence in ahead:
-        found.extend(range(expected, min(sequence, expected + at_most - len(found))))
-        if len(found) == at_most:
-            return found
-        expected = sequence + 1
-    if ended_at is not None:
-        found.extend(range(expected, min(ended_at + 1, expected + at_most - len(found))))
-    return found
-
-
-class RecentDigests:
-    """A bounded memory of what was seen under each sequence, oldest out first.
-
-    It lives as long as the process and spares ``decide`` the question to the database.
-    """
-
-    def __init__(self, entries_max: int = RECENT_DIGESTS_MAX) -> None:
-        self._entries_max = entries_max
-        self._digests: dict[DigestKey, int] = {}
-        self._order: deque[DigestKey] = deque()
-
-    def __len__(self) -> int:
-        """How many digests are remembered."""
-        return len(self._digests)
-
-    def get(self, key: DigestKey) -> int | None:
-        """The digest under ``key``, or None when it was never seen or is forgotten."""
-        return self._digests.get(key)
-
-    def remember(self, digests: Mapping[DigestKey, int]) -> None:
-        """Take what a committed group has seen."""
-        for key, digest in digests.items():
-            if key not in self._digests:
-                self._order.append(key)
-            self._digests[key] = digest
-        while len(self._order) > self._entries_max:
-            del self._digests[self._order.popleft()]
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """The two buckets of an account, in credits, and its low-credit mark where it has one."""
-
-    topup: int
-    tokens: int
-    mark: int | None = None
-
-    @property
-    def total(self) -> int:
-        """What is left in both buckets."""
-        return self.topup + self.tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """An account fell from above its low-credit mark to it or below; ``left`` is what it has."""
-
-    account_id: str
-    left: Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +64,6 @@ class Rejection:
     payload: bytes
     received_at: str
     digest: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a batch cannot be charged."""
-
-    reason: RejectReason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,41 +204,6 @@ def decide_retry(
     digest = digest_of(rejection.payload)
     charge = Charge(rejection.producer, rejection.sequence, usage, deduction, digest, rates.version)
     return charge, left
-
-
-def settle(
-    batch: UsageBatch, balance: Balance | None, *, rates: Rates, charge_estimates: bool
-) -> tuple[Deduction, Balance] | Refusal:
-    """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
-    if balance is None:
-        return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
-    is_free = batch.kind == Kind.ESTIMATE and not charge_estimates
-    deduction = cascade(topup=balance.topup, used=0 if is_free else rates.credits(batch))
-    if balance.tokens - deduction.tokens < BALANCE_MIN:
-        detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
-        return Refusal(RejectReason.OUT_OF_RANGE, detail)
-    left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens, balance.mark)
-    return deduction, left
-
-
-def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:
-    """Whether an account that had ``before`` in both buckets fell to its mark with what is left.
-
-    Every charge and grant asks this, so a crossing is noticed once: below its mark an account has
-    nothing to cross until something lifts it above.
-    """
-    if left.mark is not None and before > left.mark >= left.total:
-        return Crossing(account_id, left)
-    return None
-
-
-def digest_of(payload: bytes) -> int:
-    """A payload's digest, the same in every process: it is stored beside what was applied.
-
-    64 bits, for 1 µs. Python's ``hash`` costs 0.1 µs, and after a restart it is another one.
-    """
-    digest = hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 # --- helpers -------------------------------------------------------------------------------------

@@ -12,19 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from accountd.ingest import (
-    Balance,
-    Charge,
-    Crossing,
-    Decision,
-    DigestKey,
-    ProducerWindow,
-    RecentDigests,
-    Rejection,
-    decide,
-)
+from accountd.charging import Balance, Crossing
+from accountd.digests import DigestKey, RecentDigests
+from accountd.ingest import Charge, Decision, Rejection, decide
 from accountd.models import LowCreditWarning, RejectedUsage, UsageMetric, insert_sql, iso_of_ms
 from accountd.pricing import Pricing
+from accountd.windows import ProducerWindow
 from shared.wire import USAGE_FIELDS, Kind, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow

@@ -11,15 +11,8 @@ import msgpack
 
 from accountd.accounts import Json
 from accountd.changes import Changes
-from accountd.ingest import (
-    AlreadyCharged,
-    Balance,
-    Charge,
-    Refusal,
-    Rejection,
-    crossing,
-    decide_retry,
-)
+from accountd.charging import Balance, Refusal, crossing
+from accountd.ingest import AlreadyCharged, Charge, Rejection, decide_retry
 from accountd.ledger import Stored, insert_usage, transaction, write_balances, write_crossings
 from accountd.models import RejectedUsage
 from accountd.pricing import Pricing

@@ -20,7 +20,7 @@ import zmq
 from harness import Cluster, cluster_folder, eventually
 
 from accountd import database
-from accountd.ingest import Balance, Crossing
+from accountd.charging import Balance, Crossing
 from accountd.ledger import write_crossings
 from accountd.low_credit import LowCredit
 from accountd.requests import now_iso

@@ -15,9 +15,9 @@ from accountd import database
 from accountd.accounts import Accounts
 from accountd.audit import audit
 from accountd.cascade import cascade
-from accountd.ingest import ProducerWindow, Verdict
 from accountd.ledger import Ledger
 from accountd.requests import Params
+from accountd.windows import ProducerWindow, Verdict
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 
 NOW = "2026-11-23T12:00:00.000Z"

@@ -7,16 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from accountd.ingest import (
-    Balance,
-    Charge,
-    Decision,
-    DigestKey,
-    ProducerWindow,
-    RecentDigests,
-    Rejection,
-    decide,
-)
+from accountd.charging import Balance
+from accountd.digests import DigestKey, RecentDigests
+from accountd.ingest import Charge, Decision, Rejection, decide
+from accountd.windows import ProducerWindow
 from shared.wire import RejectReason
 
 from .clock import Process

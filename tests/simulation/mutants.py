@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from accountd.ingest import ProducerWindow, RecentDigests, Verdict
+from accountd.digests import RecentDigests
+from accountd.windows import ProducerWindow, Verdict
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool

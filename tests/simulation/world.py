@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from unittest import mock
 
-from accountd.ingest import Balance
+from accountd.charging import Balance
 from gateway import outbox, spool
 from gateway.journal import SealedRecord, read_records
 from shared.wire import UsageBatch, decode_usage

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from accountd import database
+from accountd.charging import Balance, Crossing, crossing
 from accountd.grants import Grants, renewed_tokens
-from accountd.ingest import Balance, Crossing, crossing
 from accountd.plans import DEFAULT_PLANS, parse_plans
 from accountd.requests import AMOUNT_MAX, Params, RequestError
 from accountd.terms import Debt

@@ -8,9 +8,10 @@ import pytest
 import zmq
 
 from accountd.cascade import Deduction
+from accountd.charging import Balance as Buckets
 from accountd.events import PER_TURN_MAX, RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
-from accountd.ingest import Balance as Buckets
-from accountd.ingest import Charge, Decision, ProducerWindow
+from accountd.ingest import Charge, Decision
+from accountd.windows import ProducerWindow
 from shared.announcements import (
     Applied,
     Balance,

@@ -8,22 +8,10 @@ import msgpack
 import pytest
 
 from accountd.cascade import Deduction
-from accountd.ingest import (
-    BALANCE_MIN,
-    AlreadyCharged,
-    Balance,
-    Charge,
-    Decision,
-    DigestKey,
-    ProducerWindow,
-    RecentDigests,
-    Refusal,
-    Rejection,
-    Verdict,
-    decide,
-    decide_retry,
-    digest_of,
-)
+from accountd.charging import BALANCE_MIN, Balance, Refusal
+from accountd.digests import DigestKey, RecentDigests, digest_of
+from accountd.ingest import AlreadyCharged, Charge, Decision, Rejection, decide, decide_retry
+from accountd.windows import ProducerWindow, Verdict
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,

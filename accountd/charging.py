@@ -1,0 +1,70 @@
+"""What a batch of usage costs its account, and what that leaves. Pure.
+
+Charges of new usage, retries from the quarantine and grants all come here, so that a balance and a
+crossing of its low-credit mark mean the same wherever they arise.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from accountd.cascade import Deduction, cascade
+from shared.rates import Rates
+from shared.wire import Kind, RejectReason, UsageBatch
+
+BALANCE_MIN: Final = -(2**63)  # SQLite's integers
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The two buckets of an account, in credits, and its low-credit mark where it has one."""
+
+    topup: int
+    tokens: int
+    mark: int | None = None
+
+    @property
+    def total(self) -> int:
+        """What is left in both buckets."""
+        return self.topup + self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An account fell from above its low-credit mark to it or below; ``left`` is what it has."""
+
+    account_id: str
+    left: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a batch cannot be charged."""
+
+    reason: RejectReason
+    detail: str
+
+
+def settle(
+    batch: UsageBatch, balance: Balance | None, *, rates: Rates, charge_estimates: bool
+) -> tuple[Deduction, Balance] | Refusal:
+    """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
+    if balance is None:
+        return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
+    is_free = batch.kind == Kind.ESTIMATE and not charge_estimates
+    deduction = cascade(topup=balance.topup, used=0 if is_free else rates.credits(batch))
+    if balance.tokens - deduction.tokens < BALANCE_MIN:
+        detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
+        return Refusal(RejectReason.OUT_OF_RANGE, detail)
+    left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens, balance.mark)
+    return deduction, left
+
+
+def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:
+    """Whether an account that had ``before`` in both buckets fell to its mark with what is left.
+
+    Every charge and grant asks this, so a crossing is noticed once: below its mark an account has
+    nothing to cross until something lifts it above.
+    """
+    if left.mark is not None and before > left.mark >= left.total:
+        return Crossing(account_id, left)
+    return None
