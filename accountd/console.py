@@ -11,7 +11,7 @@ from typing import Final
 from accountd import models, statements
 from accountd.accounts import Json, account_json, find_account, key_json, live_key
 from accountd.models import Account, ApiKey, UsageMetric
-from accountd.queries import in_period
+from accountd.queries import in_period, newest_keys, newest_rows
 from accountd.requests import Params
 from accountd.statements import period_of
 from accountd.terms import By
@@ -47,14 +47,9 @@ def account(params: Params) -> Json:
 def keys(params: Params) -> Json:
     """The account's keys, newest first; neither keys nor hashes. ``is_own``: the one that asks."""
     owner = _owner(params)
-    rows = (
-        ApiKey.select()
-        .where(ApiKey.account_id == owner.id)
-        .order_by(ApiKey.created_at.desc())
-        .limit(KEYS_MAX)
-    )
     own = params.text("key_hash")
-    return {"keys": [{**_shown(row), "is_own": row.key_hash == own} for row in rows]}
+    newest = newest_keys(owner, limit=KEYS_MAX)
+    return {"keys": [{**_shown(key), "is_own": key.key_hash == own} for key in newest]}
 
 
 def usage(params: Params) -> Json:
@@ -90,12 +85,7 @@ def rows(params: Params) -> Json:
         wanted = in_period(_owner(params), period)
         if before is not None:
             wanted &= UsageMetric.id < before
-        # The ids first, from an index, as in ``queries``.
-        newest = UsageMetric.select(UsageMetric.id).where(wanted)
-        newest = newest.order_by(UsageMetric.id.desc()).limit(limit + 1)
-        found = list(
-            UsageMetric.select().where(UsageMetric.id.in_(newest)).order_by(UsageMetric.id.desc())
-        )
+        found = list(newest_rows(wanted, limit=limit + 1))
     shown = found[:limit]
     has_more = len(found) > limit
     return {

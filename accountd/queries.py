@@ -4,6 +4,7 @@ Each report sees one consistent snapshot and never holds the writer up (WAL).
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from peewee import Case, fn
@@ -36,13 +37,7 @@ def list_accounts(params: Params) -> Json:
 def list_keys(params: Params) -> Json:
     """The keys of an account, newest first."""
     account = find_account(params.text("account_id"))
-    rows = (
-        ApiKey.select()
-        .where(ApiKey.account_id == account.id)
-        .order_by(ApiKey.created_at.desc())
-        .limit(ROWS_MAX)
-    )
-    return {"keys": [key_json(row) for row in rows]}
+    return {"keys": [key_json(key) for key in newest_keys(account, limit=ROWS_MAX)]}
 
 
 def usage(params: Params) -> Json:
@@ -73,9 +68,6 @@ def _groups(account: Account, period: Period, by: By) -> Json:
 
 def _rows(account: Account, period: Period, limit: int) -> Json:
     mine = in_period(account, period)
-    # The ids first, from an index: sorting whole rows of a large account takes seconds.
-    newest = UsageMetric.select(UsageMetric.id).where(mine).order_by(UsageMetric.id.desc())
-    rows = UsageMetric.select().where(UsageMetric.id.in_(newest.limit(limit)))
     takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
     charged = UsageMetric.select().where(mine & ~(_IS_ESTIMATE & takes_nothing))
     summed = ("topup_deducted", "token_deducted", "credits", *USAGE_FIELDS)
@@ -90,7 +82,7 @@ def _rows(account: Account, period: Period, limit: int) -> Json:
     )
     named = {name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)}
     return {
-        "rows": [_usage_json(row) for row in rows.order_by(UsageMetric.id.desc())],
+        "rows": [_usage_json(row) for row in newest_rows(mine, limit=limit)],
         "totals": statements.with_credits(named),
     }
 
@@ -103,6 +95,24 @@ def _estimates(account: Account, period: Period) -> Json:
         .get()
     )
     return {"rows": estimated[0], "total_tokens": estimated[1] or 0}
+
+
+def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:
+    """The account's keys, newest first."""
+    keys = ApiKey.select().where(ApiKey.account_id == account.id)
+    found: Iterable[ApiKey] = keys.order_by(ApiKey.created_at.desc()).limit(limit)
+    return found
+
+
+def newest_rows(wanted: Any, *, limit: int) -> Iterable[UsageMetric]:
+    """The usage rows for which ``wanted`` is true, newest first.
+
+    The ids come first, from an index: sorting whole rows of a large account takes seconds.
+    """
+    ids = UsageMetric.select(UsageMetric.id).where(wanted).order_by(UsageMetric.id.desc())
+    rows = UsageMetric.select().where(UsageMetric.id.in_(ids.limit(limit)))
+    found: Iterable[UsageMetric] = rows.order_by(UsageMetric.id.desc())
+    return found
 
 
 def in_period(account: Account, period: Period) -> Any:

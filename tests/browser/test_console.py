@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 from harness import Cluster, cluster_folder, eventually
 from playwright.sync_api import Browser, Page, Route, expect
+from pushing import pushing
 from talk import talk
 
 from browser.chromium import chromium, watched
-from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
@@ -82,9 +81,7 @@ def report(cluster: Cluster) -> int:
     made = random.Random(6)
     begin = datetime.now(UTC) - timedelta(days=DAYS)
     number = 0
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
-        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(cluster) as push:
         for index in range(SESSIONS):
             at = begin + timedelta(days=DAYS * index / SESSIONS)
             for model, kind, share in MODELS:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
+from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.client import call
-from shared import transport
 from shared.wire import (
     Request,
     Usage,
@@ -61,10 +61,8 @@ def running_on(cluster: Cluster) -> Iterator[Gateway]:
     cluster.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"
     cluster.start_accountd()
     cluster.create_account("acct", tokens=0)
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
+    with pushing(cluster) as push:
         push.setsockopt(zmq.LINGER, 0)
-        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
         yield Gateway(cluster, push)
 
 

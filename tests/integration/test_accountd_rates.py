@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
+from pushing import pushing
 from talk import talk
 from websockets.exceptions import ConnectionClosed
 
 from accountd.client import call
-from shared import transport
 from shared.rates import CARD_BYTES_MAX, read_rates
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
@@ -87,9 +86,7 @@ def send(
 ) -> None:
     """Push batches as a gateway does, and wait until they have rows."""
     before = len(cluster.usage_rows("acct"))
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
-        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(cluster) as push:
         for sequence, sent in enumerate(batches, start=first):
             push.send_multipart(encode_envelope(producer, sequence, encode_usage(sent)))
         eventually(lambda: len(cluster.usage_rows("acct")) == before + len(batches))
@@ -169,9 +166,7 @@ def test_a_new_card_counts_from_the_signal_on(running: Cluster) -> None:
     """What was charged stays as it is; the quarantine is charged by what is in force then."""
     nobody = batch(input_tokens=100, total_tokens=100)
     orphan = UsageBatch("later", *[getattr(nobody, n) for n in nobody.__slots__[1:]])
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
-        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(running) as push:
         push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(orphan)))
         eventually(lambda: running.audit()["rejected"] == 1)
     send(running, batch(input_tokens=100, total_tokens=100))
@@ -242,9 +237,7 @@ def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
     """Every row is priced by the card that it names, the old one first, and none is lost."""
     dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
     burst, price_by_card = 900, {"2026-11": 50, "2026-12": 300}
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
-        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(running) as push:
         one = encode_usage(batch(input_tokens=100, total_tokens=100))
         for sequence in range(1, burst + 1):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, one))
@@ -330,9 +323,7 @@ def test_what_a_balance_cannot_hold_is_rejected(running: Cluster) -> None:
     row = UsageBatch(
         "acct", "s", "openai", "m", "response", 1_000, ("r",), Usage(tokens, 0, tokens), 0
     )
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        transport.configure(push)
-        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(running) as push:
         for sequence in range(1, 1_001):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, encode_usage(row)))
         rejected = eventually(lambda: running.audit()["rejected_by_reason"])

@@ -9,9 +9,9 @@ import msgpack
 import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
+from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from shared import transport
 from shared.wire import (
     EndOfProducer,
     InvalidUsage,
@@ -38,9 +38,7 @@ def running() -> Iterator[Cluster]:
 @pytest.fixture
 def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """A gateway's usage socket."""
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        transport.configure(socket)
-        socket.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(running) as socket:
         yield socket
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import zmq
 from harness import Cluster, cluster_folder, eventually
+from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 PRODUCER = b"p" * 16
@@ -32,14 +31,11 @@ def used() -> Iterator[Cluster]:
     """accountd where ``acct`` has used something on two days."""
     with (
         cluster_folder() as cluster,
-        zmq.Context() as context,
-        context.socket(zmq.PUSH) as push,
+        pushing(cluster) as push,
     ):
         cluster.start_accountd()
         cluster.create_account("acct", tokens=1_000, topup=100)
         cluster.accountctl("account", "topup", "acct", "20", "--id", "late")
-        transport.configure(push)
-        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
         for number, (session, model, kind, tokens, days) in enumerate(USED, start=1):
             batch = UsageBatch(
                 "acct", session, "openai", model, kind, 1, (f"r{number}",),

@@ -11,21 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import zmq
 from harness import Cluster, cluster_folder, eventually
+from opened import empty_database
+from pushing import pushing
 
-from accountd import database
 from accountd.charging import Balance, Crossing
 from accountd.ledger import write_crossings
 from accountd.low_credit import LowCredit
 from accountd.requests import now_iso
 from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target
-from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -122,9 +121,7 @@ def running(receiver: Receiver) -> Iterator[Cluster]:
 @pytest.fixture
 def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """A gateway's usage socket."""
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        transport.configure(socket)
-        socket.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(running) as socket:
         yield socket
 
 
@@ -302,14 +299,11 @@ def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> No
     assert [name for name, _ in receiver.verified()][:2] == ["msg_bad", "msg_good"]
 
 
-def test_more_warnings_than_fit_into_memory_are_all_sent(
-    receiver: Receiver, tmp_path: Path
-) -> None:
+def test_more_warnings_than_fit_into_memory_are_all_sent(receiver: Receiver) -> None:
     """The database is the queue: each is sent once, in its order, while there is room."""
     count = WAITING_MAX + 200
-    with database.open_for_migrating(tmp_path / "a.db", "ab" * 32) as opened:
-        opened.runner.up()
-        connection = opened.database.connection()
+    with empty_database() as opened:
+        connection = opened.connection()
         connection.execute("INSERT INTO accounts (id, email) VALUES ('a', 'a')")
         crossings = [Crossing("a", Balance(0, n, count)) for n in range(count)]
         write_crossings(connection, crossings, now=now_iso())

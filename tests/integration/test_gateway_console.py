@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import zmq
 from harness import Cluster, cluster_folder, eventually
 from http_client import Answer, ask
+from pushing import pushing
 
 from gateway.ephemeral import Claims, mint
-from shared import transport
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 PRODUCER = b"p" * 16
@@ -38,16 +37,13 @@ def cluster() -> Iterator[Cluster]:
     """Three accounts that have used something, and a gateway with the console."""
     with (
         cluster_folder() as running,
-        zmq.Context() as context,
-        context.socket(zmq.PUSH) as push,
+        pushing(running) as push,
     ):
         (running.folder / "ephemeral.secret").write_text(SECRET)
         running.start_accountd()
         running.start_simulator()
         for account in ("acct", "other", "busy"):
             running.env[f"KEY_{account}"] = running.create_account(account, tokens=1000, topup=100)
-        transport.configure(push)
-        push.connect(running.env["ACCOUNTD_USAGE_ENDPOINT"])
         for number, (account, session, model, kind, tokens, days) in enumerate(USED, start=1):
             batch = UsageBatch(
                 account, session, "openai", model, kind, 1, (f"r{number}",),

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened import empty_database
 
-from accountd import database, queries
+from accountd import queries
 from accountd.accounts import Accounts
 from accountd.audit import audit
 from accountd.changes import Changes
@@ -27,7 +26,6 @@ from accountd.requests import Params, RequestError
 from accountd.terms import By
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
 
-KEY = "ab" * 32
 PRODUCER = b"p" * 16
 PLANS = {"Free": 50, "Pro": 200}
 MARKS = {"a": 60, "b": 0, "c": None}
@@ -193,12 +191,8 @@ class World:
 @contextmanager
 def world() -> Iterator[World]:
     """A real encrypted file at the newest schema."""
-    with (
-        TemporaryDirectory() as folder,
-        database.open_for_migrating(Path(folder) / "a.db", KEY) as opened,
-    ):
-        opened.runner.up()
-        yield World(opened.database.connection())
+    with empty_database() as opened:
+        yield World(opened.connection())
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,16 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened import empty_database
 
-from accountd import database
 from accountd.accounts import Accounts
 from accountd.audit import audit
 from accountd.cascade import cascade
@@ -21,7 +17,6 @@ from accountd.windows import ProducerWindow, Verdict
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 
 NOW = "2026-11-23T12:00:00.000Z"
-KEY = "ab" * 32
 PRODUCERS = [bytes([n]) * 16 for n in range(3)]
 
 
@@ -80,17 +75,6 @@ def test_a_window_knows_what_changed_since_it_was_loaded(
         second.judge(sequence)
     assert (stored - second.no_longer_ahead) | second.newly_ahead == second.ahead
     assert second.is_changed == bool(set(after) - set(before))
-
-
-@contextmanager
-def empty_database() -> Iterator[Any]:
-    """A real encrypted file at the newest schema."""
-    with (
-        TemporaryDirectory() as folder,
-        database.open_for_migrating(Path(folder) / "a.db", KEY) as opened,
-    ):
-        opened.runner.up()
-        yield opened.database
 
 
 usages = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2_000), st.integers(0, 2_000))

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from fractions import Fraction
 from math import floor
 from operator import mul
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened import empty_database
 
-from accountd import database
 from accountd.accounts import Accounts
 from accountd.audit import audit
 from accountd.grants import Grants
@@ -43,13 +41,9 @@ steps = st.one_of(
 @contextmanager
 def opened_ledger(pricing: Pricing) -> Iterator[tuple[Any, Ledger]]:
     """A real encrypted file with one account: 50 tokens and 30 top-up credits."""
-    with (
-        TemporaryDirectory() as folder,
-        database.open_for_migrating(Path(folder) / "a.db", "ab" * 32) as opened,
-    ):
-        opened.runner.up()
+    with empty_database() as opened:
         Accounts().create(Params({"email": "a", "id": "a", "tokens": 50, "topup": 30}))
-        yield opened.database, Ledger(opened.database.connection(), pricing)
+        yield opened, Ledger(opened.connection(), pricing)
 
 
 def card_of(number: int, of_each: list[int]) -> Rates:

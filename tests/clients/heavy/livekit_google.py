@@ -10,8 +10,8 @@ from livekit.agents import llm
 from livekit.plugins.google import realtime
 from speech import RATE_HZ, chunks, silence
 
-from clients.heavy.livekit_openai import get_weather, heard
-from clients.outcome import ANSWER, ASK_TOOL, SAID, Outcome
+from clients.heavy.livekit_openai import get_weather, heard, tool_called
+from clients.outcome import SAID, Outcome
 
 
 async def main() -> None:
@@ -40,18 +40,7 @@ async def main() -> None:
     say(SAID + silence(1.5))
     outcome.heard = await heard(await generations.get())
 
-    context = session.chat_ctx.copy()
-    context.add_message(role="user", content=ASK_TOOL)
-    await session.update_chat_ctx(context)
-    async for call in (await session.generate_reply()).function_stream:
-        outcome.tool = call.name
-        context = session.chat_ctx.copy()
-        context.insert(
-            llm.FunctionCallOutput(
-                call_id=call.call_id, name=call.name, output=ANSWER, is_error=False
-            )
-        )
-    await session.update_chat_ctx(context)
+    outcome.tool = await tool_called(session)
     await heard(await generations.get())
 
     generation = await session.generate_reply()

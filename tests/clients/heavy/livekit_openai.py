@@ -30,29 +30,37 @@ async def hold(model: llm.RealtimeModel) -> Outcome:
     session.commit_audio()
     outcome.heard = await heard(await session.generate_reply())
 
-    context = session.chat_ctx.copy()
-    context.add_message(role="user", content=ASK_TOOL)
-    await session.update_chat_ctx(context)
-    async for call in (await session.generate_reply()).function_stream:
-        outcome.tool = call.name
-        context = session.chat_ctx.copy()
-        context.insert(
-            llm.FunctionCallOutput(
-                call_id=call.call_id, name=call.name, output=ANSWER, is_error=False
-            )
-        )
-    await session.update_chat_ctx(context)
+    outcome.tool = await tool_called(session)
     await heard(await session.generate_reply())
 
-    context = session.chat_ctx.copy()
-    context.add_message(role="user", content=ASK_STORY)
-    await session.update_chat_ctx(context)
+    await ask(session, ASK_STORY)
     generation = await session.generate_reply()
     story = await heard(generation, on_first=session.interrupt)
     if len(story) < 2 * RATE_HZ * 2:  # the simulator's story takes two seconds
         outcome.interrupted = "cut"
     await session.aclose()
     return outcome
+
+
+async def ask(session: llm.RealtimeSession, text: str) -> None:
+    """Say something in writing."""
+    context = session.chat_ctx.copy()
+    context.add_message(role="user", content=text)
+    await session.update_chat_ctx(context)
+
+
+async def tool_called(session: llm.RealtimeSession) -> str:
+    """Ask for what needs a tool, and answer its call; the tool's name."""
+    await ask(session, ASK_TOOL)
+    name, context = "", session.chat_ctx.copy()
+    async for call in (await session.generate_reply()).function_stream:
+        name = call.name
+        context = session.chat_ctx.copy()
+        context.insert(
+            llm.FunctionCallOutput(call_id=call.call_id, name=name, output=ANSWER, is_error=False)
+        )
+    await session.update_chat_ctx(context)
+    return name
 
 
 async def heard(generation: llm.GenerationCreatedEvent, on_first=lambda: None) -> bytes:

@@ -1,0 +1,18 @@
+"""A gateway's usage socket for tests that send what gateways send."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import zmq
+from harness import Cluster
+
+from shared import transport
+
+
+@contextmanager
+def pushing(cluster: Cluster) -> Iterator["zmq.Socket[bytes]"]:
+    """It is connected to the cluster's accountd; what is still queued at the end is sent."""
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        transport.configure(push)
+        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+        yield push
