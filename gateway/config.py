@@ -11,6 +11,7 @@ from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
 from gateway.spool_keeper import Retention
 from shared import config
 from shared.config import Address, Checker
+from shared.errors import cause_of
 
 OFF: Final = "off"
 DEFAULT_TLS_LISTEN: Final = Address("127.0.0.1", 8443)
@@ -106,8 +107,7 @@ def _models(text: str) -> ModelTable:
     try:
         content = Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise ValueError(f"cannot read it: {reason}") from None
+        raise ValueError(f"cannot read it: {cause_of(exc)}") from None
     return read_table(content, providers=PROVIDER_NAMES)
 
 

@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 
 from gateway.frames import Frame, FrameScanner, Opcode
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from shared.errors import cause_of
 
 NO_STATUS: Final = 1005  # RFC 6455 section 7.4.1: never on the wire
 ABNORMAL: Final = 1006
@@ -323,4 +324,4 @@ def _fitting(reason: str) -> str:
 
 
 def _loss_reason(exc: Exception | None) -> str:
-    return "connection closed without a close frame" if exc is None else type(exc).__name__
+    return "connection closed without a close frame" if exc is None else cause_of(exc)

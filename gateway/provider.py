@@ -13,7 +13,7 @@ from websockets.uri import parse_uri
 from gateway.leg import Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from gateway.tls import TlsConnection
-from shared.errors import PeerError
+from shared.errors import PeerError, cause_of
 
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -73,7 +73,7 @@ class ProviderLeg(Leg):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
-        cause = f": {type(exc).__name__}" if exc else ""
+        cause = f": {cause_of(exc)}" if exc else ""
         broken = f"the connection broke during the handshake{cause}"
         self._fail_opening(ProviderUnavailableError(broken, close_code=TRY_AGAIN_LATER))
 
@@ -133,7 +133,7 @@ async def dial(
         silent = f"no answer within {DIAL_S:g} s"
         raise ProviderUnavailableError(silent, close_code=TRY_AGAIN_LATER) from None
     except (OSError, InvalidURI, InvalidHandshake) as exc:
-        raise ProviderUnavailableError(f"cannot connect: {type(exc).__name__}") from exc
+        raise ProviderUnavailableError(f"cannot connect: {cause_of(exc)}") from exc
     finally:
         if leg is not None and not _has_opened(leg):
             leg.opened.cancel()

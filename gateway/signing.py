@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from gateway.ephemeral import read_secrets
-from shared.errors import ConfigError
+from shared.errors import ConfigError, cause_of
 
 log = structlog.get_logger()
 
@@ -35,8 +35,7 @@ def _load(path: Path) -> tuple[bytes, ...]:
     try:
         return read_secrets(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise ConfigError(f"{NAME}: cannot read {path}: {reason}") from exc
+        raise ConfigError(f"{NAME}: cannot read {path}: {cause_of(exc)}") from exc
     except ValueError as exc:
         raise ConfigError(
             f"{NAME}: {path}: {exc}",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from shared.errors import ConfigError, OperatorError
+from shared.errors import ConfigError, OperatorError, cause_of
 
 T = TypeVar("T")
 
@@ -146,8 +146,7 @@ def read_secret(name: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise ConfigError(f"{name}_FILE: cannot read {path}: {reason}") from exc
+        raise ConfigError(f"{name}_FILE: cannot read {path}: {cause_of(exc)}") from exc
 
 
 # --- parsers: text in, value out, ValueError("expected …") ---------------------------------------

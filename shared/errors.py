@@ -23,6 +23,11 @@ class ExitCode(IntEnum):
     UNUSABLE = 78  # EX_CONFIG: configuration or database cannot be used
 
 
+def cause_of(exc: BaseException) -> str:
+    """What happened, in the operating system's words where it has some, else the error's name."""
+    return getattr(exc, "strerror", None) or type(exc).__name__
+
+
 class RealtimeSwitchError(Exception):
     """realtime-switch failed."""
 

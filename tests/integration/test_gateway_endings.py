@@ -199,10 +199,21 @@ async def test_a_provider_whose_close_is_none_is_explained() -> None:
             assert socket_.close_code == 1011, close
 
 
-def reset(connection: socket.socket) -> None:
-    """Close with RST."""
+def reset_when_closed(connection: socket.socket) -> None:
+    """Let the close of a connection be a RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
+
+
+async def test_a_client_that_resets_its_connection_is_no_complaint() -> None:
+    """Networks break: that is worth a line that says so in plain words, and not a warning."""
+    with running_cluster() as cluster:
+        socket_ = await client(cluster)
+        reset_when_closed(socket_.transport.get_extra_info("socket"))
+        socket_.transport.abort()
+        log = cluster.gateways[0].log
+        await asyncio.to_thread(eventually, lambda: "client left" in log.read_text())
+        assert 'code=1006 reason="Connection reset by peer"' in log.read_text()
+        assert cluster.gateways[0].complaints() == []
 
 
 HANDSHAKES: list[tuple[str, bytes, bool, int]] = [
@@ -231,8 +242,7 @@ async def test_a_provider_that_fails_the_handshake_is_explained(
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         if is_reset:
-            reset_later = writer.transport.get_extra_info("socket")
-            reset_later.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(writer.transport.get_extra_info("socket"))
         writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
