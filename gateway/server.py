@@ -45,6 +45,8 @@ CHECK_S: Final = 1.0
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 _READING: Final = ("GET", "HEAD")
+# What may ask why there is no session: a page does with a POST, with which browsers name its origin.
+_ASKING: Final = (*_READING, "POST")
 
 
 class Gateway:
@@ -331,8 +333,8 @@ class Gateway:
         target = route(
             request.target, request.headers, table=self._table, providers=self._providers
         )
-        if isinstance(target, Target) and request.method not in _READING:
-            return wrong_method(request.method, allowed="GET")
+        if isinstance(target, Target) and request.method not in _ASKING:
+            return wrong_method(request.method, allowed="GET, HEAD, POST")
         return target
 
     def _ended(self, session: Session) -> None:

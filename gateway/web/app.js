@@ -61,6 +61,7 @@ const call = new Call({
   toolAnswered(id, output) {
     bubbles.show(conversation.answer(id, `answered by this page: ${JSON.stringify(output)}`));
   },
+  silenced: (isSilent) => status.silence(isSilent),
   microphoneLost() {
     status.notice(whyNoMicrophone('OverconstrainedError', window.isSecureContext));
     showTalk();
@@ -137,7 +138,7 @@ talk.addEventListener('click', () => {
   if (!isPushMode()) toggleMicrophone();
 });
 talk.addEventListener('pointerdown', (event) => {
-  if (!isPushMode()) return;
+  if (!isPushMode() || event.button !== 0) return;
   talk.setPointerCapture(event.pointerId);
   push();
 });
@@ -178,7 +179,10 @@ connect.addEventListener('click', () => {
   if (connect.dataset.isOn === 'true') call.hangUp();
   else start();
 });
-byId('retry').addEventListener('click', () => call.retryNow());
+byId('retry').addEventListener('click', () => {
+  if (status.isSilent) start();
+  else call.retryNow();
+});
 byId('notice-close').addEventListener('click', () => status.hideNotice());
 
 settings.addEventListener('submit', (event) => event.preventDefault());

@@ -2,6 +2,8 @@
 // reply is cut, and what the provider is told of it; it knows no page.
 import { DIALECTS, OPEN, PUSH, toolAnswer } from './dialects.js';
 import { Microphone } from './microphone.js';
+import { Outbox } from './outbox.js';
+import { Replies } from './replies.js';
 import { Session } from './session.js';
 import { Speaker } from './speaker.js';
 
@@ -15,14 +17,15 @@ export class Call {
   #speaker = new Speaker((happened) => this.#played(happened));
   #microphone = new Microphone((chunk) => this.#heard(chunk));
   #session = null;
+  #outbox = null;
   #settings = null;
   #dialect = null;
   #read = null;
   #isReady = false;
-  #isReplying = false;
-  // What a provider takes only once its response is over: what was written, or to go on at all.
+  #replies = new Replies();
+  // What a provider takes only once its response is over: what was written, or to respond at all.
   #texts = [];
-  #isToResume = false;
+  #isToRespond = false;
   #pushedAt = null;
   #spokeAt = null; // the end of what the user said last, until it is answered
   #sessions = 0; // so far: each names its items as it likes
@@ -30,8 +33,8 @@ export class Call {
   isMuted = false;
 
   // `listener` has eventHappened(event), stateChanged(state), levelChanged(whose, level),
-  // messagePassed(direction, message), answered(id, milliseconds), toolAnswered(id, output) and
-  // microphoneLost().
+  // messagePassed(direction, message), answered(id, milliseconds), toolAnswered(id, output),
+  // silenced(isSilent) while something is due that does not come, and microphoneLost().
   constructor(listener) {
     this.#listener = listener;
   }
@@ -46,7 +49,12 @@ export class Call {
 
   // Connects with { style, model, mode, pastedKey }; one that runs already is ended.
   async connect(settings) {
-    this.hangUp();
+    // What becomes of the old one is nothing to tell.
+    const old = this.#session;
+    this.#session = null;
+    old?.stop();
+    this.#speaker.cut();
+    this.#reset();
     const dialect = DIALECTS[settings.style];
     await this.#speaker.start();
     await this.#microphone.start(dialect.rateHz);
@@ -61,6 +69,8 @@ export class Call {
       opened: ifCurrent(() => this.#opened()),
       received: ifCurrent((message) => this.#received(message)),
       sent: ifCurrent((message) => this.#listener.messagePassed('sent', message)),
+      silenced: ifCurrent((isSilent) => this.#silenced(isSilent)),
+      isAnswerDue: () => this.#isServerBusy || this.#spokeAt !== null,
     });
     this.#session = session;
     await session.run();
@@ -111,6 +121,7 @@ export class Call {
     this.#spokeAt = performance.now();
     const isTurn = lasted >= TURN_MS_MIN;
     this.#send(isTurn ? this.#dialect.endTurn() : this.#dialect.dropTurn());
+    if (isTurn) this.#askForResponse();
     return isTurn;
   }
 
@@ -128,33 +139,52 @@ export class Call {
     if (!this.#isReady) return false;
     this.interrupt();
     this.#spokeAt = performance.now();
-    if (!this.#isReplying) return this.#send(this.#dialect.text(text));
     this.#texts.push(text);
+    if (!this.#replies.isBusy) this.#goOn();
     return true;
   }
 
   // Silence now: the reply that is being made is cancelled, and what was heard of it is told.
   interrupt() {
-    this.#speaker.cut();
-    if (this.#isReplying) this.#send(this.#dialect.cancel());
+    if (this.#replies.cut()) this.#send(this.#dialect.cancel());
+    this.#tellCut();
   }
 
   #send(messages) {
-    return this.#session?.send(messages) ?? false;
+    this.#outbox.push(messages);
   }
 
   // --- the session ------------------------------------------------------------------------------
 
+  // Whether the server has begun something, or was asked for it.
+  get #isServerBusy() {
+    return !this.#isReady || this.#replies.isBusy;
+  }
+
   #stateChanged(state) {
-    this.#isReady = this.#isReplying = false;
-    this.#texts = [];
-    this.#isToResume = false;
-    this.#pushedAt = null;
+    this.#reset();
+    this.#listener.silenced(false);
     this.#listener.stateChanged(state);
+  }
+
+  #reset() {
+    this.#isReady = false;
+    this.#replies = new Replies();
+    this.#outbox?.close();
+    this.#texts = [];
+    this.#isToRespond = false;
+    this.#pushedAt = this.#spokeAt = null;
+  }
+
+  // What was loud was perhaps no speech: then nobody waits for an answer.
+  #silenced(isSilent) {
+    this.#listener.silenced(isSilent && this.#isServerBusy);
   }
 
   #opened() {
     const { mode, model } = this.#settings;
+    const session = this.#session;
+    this.#outbox = new Outbox((messages) => session.send(messages));
     this.#sessions += 1;
     this.#items.clear();
     this.#read = this.#dialect.makeReader(model);
@@ -176,47 +206,76 @@ export class Call {
         this.#listener.stateChanged({ name: 'open', model: event.model });
         break;
       case 'speech-started':
-        this.#speaker.cut();
+        // The server has cancelled the reply itself.
+        this.#replies.cut();
+        this.#tellCut();
         break;
       case 'response-started':
-        this.#isReplying = true;
+        this.#replies.started(event.response);
         break;
       case 'audio':
         this.#play(event);
+        break;
+      case 'audio-done':
+        this.#speaker.flush();
         break;
       case 'tool-call':
         this.#answerTool(event);
         break;
       case 'reply-done':
-        this.#isReplying = false;
+        this.#replies.done();
         this.#speaker.flush();
         this.#goOn();
         break;
       case 'error':
         this.#session.noteError(event.code);
+        if (this.#replies.failed()) this.#goOn();
         break;
       default:
     }
   }
 
-  #play({ id, samples }) {
+  #play({ id, response, samples }) {
     const item = `${this.#sessions}/${id}`;
+    const isNew = !this.#items.has(item);
     this.#items.set(item, id);
-    this.#speaker.push(item, samples);
+    if (this.#replies.wants(response)) this.#speaker.push(item, samples);
+    // It was on its way when its response was cut, and nothing of it was heard.
+    else if (isNew) this.#send(this.#dialect.truncate(id, 0));
+  }
+
+  // Silence, and the provider hears what was played of everything that is cut, before it hears what
+  // is sent from now on.
+  #tellCut() {
+    const told = this.#speaker.cut().then((unfinished) => unfinished
+      .filter(({ item }) => this.#items.has(item)) // not of the session before
+      .flatMap(({ item, playedMs }) => this.#dialect.truncate(this.#items.get(item), playedMs)));
+    this.#outbox.hold(told);
   }
 
   // Asks for what had to wait.
   #goOn() {
-    if (this.#texts.length > 0) this.#send(this.#dialect.text(...this.#texts));
-    else if (this.#isToResume) this.#send(this.#dialect.resume());
+    const texts = this.#texts;
     this.#texts = [];
-    this.#isToResume = false;
+    if (texts.length > 0) this.#ask(this.#dialect.text(...texts));
+    else if (this.#isToRespond) this.#ask(this.#dialect.respond());
+  }
+
+  #ask(messages) {
+    this.#isToRespond = false;
+    this.#replies.asked();
+    this.#send(messages);
+  }
+
+  #askForResponse() {
+    this.#isToRespond = true;
+    if (!this.#replies.isBusy) this.#goOn();
   }
 
   #answerTool(call) {
     const output = toolAnswer(call.name, new Date());
-    this.#isToResume = true;
     this.#send(this.#dialect.toolOutput(call, output));
+    if (!this.#dialect.goesOnAlone) this.#askForResponse();
     // After the call itself has been shown.
     queueMicrotask(() => this.#listener.toolAnswered(call.id, output));
   }
@@ -240,13 +299,12 @@ export class Call {
     this.#send(this.#dialect.audio(pcm));
   }
 
-  #played({ kind, item, level, playedMs }) {
+  #played({ kind, item, level }) {
     const id = this.#items.get(item);
     if (kind === 'level') this.#listener.levelChanged('speaker', level);
     if (kind === 'started' && id !== undefined && this.#spokeAt !== null) {
       this.#listener.answered(id, Math.round(performance.now() - this.#spokeAt));
       this.#spokeAt = null;
     }
-    if (kind === 'cut' && id !== undefined) this.#send(this.#dialect.truncate(id, playedMs));
   }
 }

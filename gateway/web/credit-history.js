@@ -7,25 +7,29 @@ export class CreditHistory {
   #points = [];
   #fullTopup = 0;
   #fullTokens = 0;
-  #waiting = 0;
+  #here = { responses: 0, tokens: 0 };
 
   // { at, topup, tokens }, oldest first; `at` in milliseconds of any clock that only goes on.
   get points() {
     return this.#points;
   }
 
-  // Responses that were heard of and not charged yet, as far as the page knows.
-  get waiting() {
-    return this.#waiting;
+  // { responses, tokens } that this page used since the balance fell last. What falls is the balance
+  // of the account, whoever uses it: so much may be in the next fall, and not all of it must be.
+  get here() {
+    return this.#here;
   }
 
-  // A response has cost something; it will be charged with its batch.
-  used() {
-    this.#waiting += 1;
+  // A response here has used so many tokens.
+  used(tokens) {
+    this.#here = {
+      responses: this.#here.responses + 1, tokens: this.#here.tokens + tokens,
+    };
   }
 
-  // The gateway told what is left. Returns { topup, tokens, total, responses }: what was taken since
-  // it told the last time (less than 0: added), and for how many responses. Null: nothing changed.
+  // The gateway told what is left. Returns { topup, tokens, total, here }: what was taken from the
+  // account since it told the last time (less than 0: added), and what was used here until then.
+  // Null: nothing changed.
   take(at, { topup, tokens }) {
     const before = this.#points.at(-1);
     this.#fullTopup = Math.max(this.#fullTopup, topup);
@@ -36,9 +40,9 @@ export class CreditHistory {
     if (before === undefined) return null;
     const change = { topup: before.topup - topup, tokens: before.tokens - tokens };
     const total = change.topup + change.tokens;
-    const responses = total > 0 ? this.#waiting : 0;
-    if (total > 0) this.#waiting = 0;
-    return { ...change, total, responses };
+    const here = this.#here;
+    if (total > 0) this.#here = { responses: 0, tokens: 0 };
+    return { ...change, total, here };
   }
 
   // How full each bar is, from 0 to 1: of the most that it held since the page was opened.

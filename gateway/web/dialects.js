@@ -32,6 +32,7 @@ function turnDetection(mode) {
 const FAMILY = {
   rateHz: 24_000,
   canRetune: true,
+  goesOnAlone: false,
   protocols: (key) => ['realtime', `openai-insecure-api-key.${key}`],
   makeReader: () => readOpenAi,
   opening(mode) {
@@ -39,7 +40,7 @@ const FAMILY = {
   },
   audio: (samples) => [{ type: 'input_audio_buffer.append', audio: encodePcm(samples) }],
   beginTurn: () => [{ type: 'input_audio_buffer.clear' }],
-  endTurn: () => [{ type: 'input_audio_buffer.commit' }, { type: 'response.create' }],
+  endTurn: () => [{ type: 'input_audio_buffer.commit' }],
   dropTurn: () => [{ type: 'input_audio_buffer.clear' }],
   cancel: () => [{ type: 'response.cancel' }],
   truncate: (id, playedMs) => [{
@@ -56,7 +57,7 @@ const FAMILY = {
     type: 'conversation.item.create',
     item: { type: 'function_call_output', call_id: callId, output: JSON.stringify(output) },
   }],
-  resume: () => [{ type: 'response.create' }],
+  respond: () => [{ type: 'response.create' }],
 };
 
 const OPENAI = {
@@ -101,6 +102,7 @@ const GEMINI = {
   model: 'gemini-live',
   rateHz: 16_000,
   canRetune: false, // a second setup ends the session
+  goesOnAlone: true, // once its tools have answered
   path: (_model, key) => `${GEMINI_PATH}?key=${encodeURIComponent(key)}`,
   protocols: () => [],
   makeReader(model) {
@@ -135,7 +137,7 @@ const GEMINI = {
   toolOutput: ({ callId, name }, output) => [
     { toolResponse: { functionResponses: [{ id: callId, name, response: output }] } },
   ],
-  resume: () => [],
+  respond: () => [],
 };
 
 export const DIALECTS = { openai: OPENAI, beta: BETA, gemini: GEMINI };

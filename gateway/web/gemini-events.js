@@ -35,7 +35,8 @@ export class GeminiReader {
     return `reply-${this.#turn}`;
   }
 
-  #content({ modelTurn, inputTranscription, outputTranscription, interrupted }) {
+  #content(said) {
+    const { modelTurn, inputTranscription, outputTranscription, interrupted } = said;
     const events = [];
     if (inputTranscription?.text) {
       this.#hasHeard = true;
@@ -47,13 +48,14 @@ export class GeminiReader {
     }
     if (outputTranscription?.text) events.push(...this.#say(outputTranscription.text));
     for (const part of modelTurn?.parts ?? []) events.push(...this.#part(part));
+    if (said.generationComplete) events.push({ kind: 'audio-done' });
     return events;
   }
 
   #part({ text, thought, inlineData }) {
     if (inlineData?.mimeType?.startsWith('audio/')) {
       const samples = decodePcm(inlineData.data);
-      return [...this.#start(), { kind: 'audio', id: this.#reply, samples }];
+      return [...this.#start(), { kind: 'audio', id: this.#reply, response: this.#turn, samples }];
     }
     // What the model thinks is not what it says.
     return text && !thought ? this.#say(text) : [];
@@ -68,7 +70,10 @@ export class GeminiReader {
     this.#hasStarted = true;
     // Nothing says that the user's words are all there; the answer to them does.
     const heard = this.#hasHeard ? [{ kind: 'user-text', id: this.#user, isFinal: true }] : [];
-    return [...heard, { kind: 'response-started' }, { kind: 'reply-started', id: this.#reply }];
+    return [
+      ...heard, { kind: 'response-started', response: this.#turn },
+      { kind: 'reply-started', id: this.#reply },
+    ];
   }
 
   #toolCall({ id, name, args }) {

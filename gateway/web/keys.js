@@ -4,6 +4,8 @@
 const DEMO = '/demo/client_secrets';
 const PREFIX = 'ek_';
 const ANSWER_MS = 10_000;
+// A gateway that is well answers its probe within milliseconds.
+const PROBE_MS = 5_000;
 
 // The gateway refused a request: `status` null when there was no answer.
 export class Refused extends Error {
@@ -32,12 +34,15 @@ export async function keyFor(pastedKey) {
 }
 
 // Why a WebSocket was refused: a browser does not show it, so the same URL is asked without the
-// upgrade, with the same key; and whether the gateway is ready where that says nothing.
+// upgrade, with the same key; and whether the gateway is ready where that says nothing. With a POST:
+// a key may be bound to an origin, and a browser does not name the page's own with a GET.
 export async function askWhyRefused(url, key) {
-  const plain = url.replace(/^ws/, 'http');
-  for (const [address, headers] of [[plain, { Authorization: `Bearer ${key}` }], ['/readyz', {}]]) {
+  const plain = [url.replace(/^ws/, 'http'), {
+    method: 'POST', headers: { Authorization: `Bearer ${key}` },
+  }];
+  for (const [address, options] of [plain, ['/readyz', {}]]) {
     try {
-      const response = await ask(address, { headers });
+      const response = await ask(address, options);
       if (!response.ok && response.status !== 426) return await refusalOf(response);
     } catch (error) {
       if (error instanceof Refused) return error;
@@ -47,9 +52,14 @@ export async function askWhyRefused(url, key) {
   return { status: null };
 }
 
-async function ask(address, options) {
+// Whether a gateway answers at all.
+export async function isGatewayAlive() {
+  return ask('/healthz', { cache: 'no-store' }, PROBE_MS).then(() => true, () => false);
+}
+
+async function ask(address, options, deadlineMs = ANSWER_MS) {
   try {
-    return await fetch(address, { ...options, signal: AbortSignal.timeout(ANSWER_MS) });
+    return await fetch(address, { ...options, signal: AbortSignal.timeout(deadlineMs) });
   } catch {
     throw new Refused({ status: null });
   }

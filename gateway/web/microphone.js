@@ -27,6 +27,10 @@ export class Microphone {
     return this.#sample !== null;
   }
 
+  get #input() {
+    return this.#sample ?? this.#source;
+  }
+
   // Prepares chunks of this rate. Browsers want a click before.
   async start(rateHz) {
     if (this.#context === null) {
@@ -35,7 +39,7 @@ export class Microphone {
     }
     await this.#context.resume();
     if (rateHz === this.#rateHz) return;
-    this.#node?.disconnect();
+    this.#retire();
     this.#rateHz = rateHz;
     this.#node = new AudioWorkletNode(this.#context, 'capture', {
       numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit',
@@ -44,7 +48,16 @@ export class Microphone {
     this.#node.port.onmessage = ({ data }) => this.#listener(data);
     // A node that leads nowhere is not run; what it puts out is silence.
     this.#node.connect(this.#context.destination);
-    this.#source?.connect(this.#node);
+    this.#input?.connect(this.#node);
+  }
+
+  // Ends the worklet of another rate. One that is only let go of runs for ever.
+  #retire() {
+    if (this.#node === null) return;
+    this.#input?.disconnect();
+    this.#node.port.onmessage = null;
+    this.#node.port.postMessage({ stop: true });
+    this.#node.disconnect();
   }
 
   // Listens to a device ('' is the browser's choice); throws the browser's DOMException. One that

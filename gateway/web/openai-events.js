@@ -5,10 +5,11 @@
 //   ready { model }                          the session can be used
 //   speech-started, speech-stopped           of the user, as the server hears it
 //   user-text { id, delta | text, isFinal }  what the user said; neither: said, not yet known what
-//   response-started                         the model begins to answer, whatever with
+//   response-started { response }            the model begins to answer, whatever with
 //   reply-started { id }                     what it says or writes begins
 //   reply-text { id, delta | text, isFinal } what the model says or writes
-//   audio { id, samples }                    16-bit, 24 kHz
+//   audio { id, response, samples }          16-bit, 24 kHz
+//   audio-done                               no more of what it says now
 //   reply-done { ids, status, reason }       completed, cancelled, incomplete or failed
 //   usage { id, input, output, total }       what the provider charges for; id may be null
 //   tool-call { id, callId, name, arguments }
@@ -39,13 +40,15 @@ const READERS = {
   [`${TRANSCRIPTION}.failed`]: ({ item_id: id }) => [
     { kind: 'user-text', id, text: '(not understood)', isFinal: true },
   ],
-  'response.created': () => [{ kind: 'response-started' }],
+  'response.created': ({ response }) => [{ kind: 'response-started', response: response.id }],
   'response.output_item.added': ({ item }) =>
     item.type === 'message' ? [{ kind: 'reply-started', id: item.id }] : [],
   'response.output_item.done': ({ item }) =>
     item.type === 'function_call' ? [toolCall(item)] : [],
   'response.output_audio.delta': audio,
   'response.audio.delta': audio,
+  'response.output_audio.done': () => [{ kind: 'audio-done' }],
+  'response.audio.done': () => [{ kind: 'audio-done' }],
   'response.output_audio_transcript.delta': textDelta,
   'response.audio_transcript.delta': textDelta,
   'response.output_text.delta': textDelta,
@@ -74,8 +77,8 @@ export function credit({ topup_remaining: topup, token_remaining: tokens }) {
   return [{ kind: 'credit', topup, tokens }];
 }
 
-function audio({ item_id: id, delta }) {
-  return [{ kind: 'audio', id, samples: decodePcm(delta) }];
+function audio({ item_id: id, response_id: response, delta }) {
+  return [{ kind: 'audio', id, response, samples: decodePcm(delta) }];
 }
 
 function textDelta({ item_id: id, delta }) {

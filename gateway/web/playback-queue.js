@@ -8,13 +8,10 @@
 export const PREBUFFER_MS = 60;
 
 export class PlaybackQueue {
-  #pieces = []; // { item, samples }
+  #items = []; // { item, played, queued, isWhole }, in samples: those that were not heard to the end
+  #pieces = []; // { entry, samples }
   #offset = 0; // into the first piece
   #queued = 0; // samples
-  #playedBy = new Map();
-  #current = null;
-  #last = null; // item that was pushed
-  #cut = null;
   #isHolding = true;
   #prebuffer;
 
@@ -27,21 +24,31 @@ export class PlaybackQueue {
     return this.#queued;
   }
 
-  // A piece of an item. What still comes of an item that was cut is not wanted any more.
-  push(item, samples) {
-    if (item === this.#cut || samples.length === 0) return;
-    this.#last = item;
-    this.#pieces.push({ item, samples });
-    this.#queued += samples.length;
+  // What was not heard to the end, as [{ item, played }]: `played` in samples, 0 of what waits. An
+  // item of which more may come belongs to it, also when all that came was heard.
+  get unfinished() {
+    return this.#items.map(({ item, played }) => ({ item, played }));
   }
 
-  // No more is coming for now: do not wait for the prebuffer.
+  // A piece of an item.
+  push(item, samples) {
+    if (samples.length === 0) return;
+    const entry = this.#items.find((known) => known.item === item) ?? this.#add(item);
+    entry.queued += samples.length;
+    this.#queued += samples.length;
+    this.#pieces.push({ entry, samples });
+  }
+
+  // Nothing more comes of these items: do not wait for the prebuffer. Returns what has ended.
   flush() {
     if (this.#queued > 0) this.#isHolding = false;
+    for (const entry of this.#items) entry.isWhole = true;
+    return this.#finish();
   }
 
   // Fills `output`, with silence where there is nothing; returns what began and what ended, as
-  // [{ kind: 'started', item, at }] and { kind: 'drained' }. `at` is the sample in `output`.
+  // [{ kind: 'started' | 'finished', item }] and { kind: 'drained' }. A start has its sample in
+  // `output`, as `at`.
   pull(output) {
     output.fill(0);
     if (this.#isHolding && this.#queued < this.#prebuffer) return [];
@@ -49,17 +56,14 @@ export class PlaybackQueue {
     const happened = [];
     let filled = 0;
     while (filled < output.length && this.#pieces.length > 0) {
-      const { item, samples } = this.#pieces[0];
-      if (item !== this.#current) {
-        this.#current = item;
-        this.#playedBy.set(item, 0);
-        happened.push({ kind: 'started', item, at: filled });
-      }
+      const { entry, samples } = this.#pieces[0];
+      if (entry.played === 0) happened.push({ kind: 'started', item: entry.item, at: filled });
       const count = Math.min(output.length - filled, samples.length - this.#offset);
       output.set(samples.subarray(this.#offset, this.#offset + count), filled);
       filled += count;
-      this.#advance(item, count, samples.length);
+      this.#advance(entry, count, samples.length);
     }
+    happened.push(...this.#finish());
     if (filled < output.length) {
       this.#isHolding = true;
       if (filled > 0) happened.push({ kind: 'drained' });
@@ -67,25 +71,37 @@ export class PlaybackQueue {
     return happened;
   }
 
-  // Silence at once. Returns { item, played } of what was being heard, `played` in samples; null
-  // when everything that came had been heard.
+  // Silence at once. Returns what was `unfinished`.
   cut() {
-    this.#cut = this.#last;
-    if (this.#pieces.length === 0) return null;
-    const { item } = this.#pieces[0];
+    const cut = this.unfinished;
+    this.#items = [];
     this.#pieces = [];
     this.#offset = this.#queued = 0;
     this.#isHolding = true;
-    return { item, played: this.#playedBy.get(item) ?? 0 };
+    return cut;
   }
 
-  #advance(item, count, length) {
+  #add(item) {
+    const entry = { item, played: 0, queued: 0, isWhole: false };
+    this.#items.push(entry);
+    return entry;
+  }
+
+  #advance(entry, count, length) {
     this.#queued -= count;
     this.#offset += count;
-    this.#playedBy.set(item, this.#playedBy.get(item) + count);
+    entry.queued -= count;
+    entry.played += count;
     if (this.#offset === length) {
       this.#pieces.shift();
       this.#offset = 0;
     }
+  }
+
+  #finish() {
+    const isOver = ({ isWhole, queued }) => isWhole && queued === 0;
+    const finished = this.#items.filter(isOver);
+    if (finished.length > 0) this.#items = this.#items.filter((entry) => !isOver(entry));
+    return finished.map(({ item }) => ({ kind: 'finished', item }));
   }
 }

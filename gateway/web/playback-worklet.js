@@ -1,5 +1,7 @@
 // Plays the queue on the audio thread. Messages in: { push: { item, samples } }, { flush: true },
-// { cut: true }. Out: what the queue says happened, { kind: 'cut', item, playedMs } and the level.
+// { cut: number }. Out: what the queue says happened, { kind: 'cut', number, unfinished } and
+// { kind: 'level', level, unfinished }: [{ item, playedMs }], rounded down, as a provider takes no
+// end behind the end.
 import { PlaybackQueue } from './playback-queue.js';
 import { peak } from './resample.js';
 
@@ -16,11 +18,12 @@ class Playback extends AudioWorkletProcessor {
   }
 
   process(_inputs, [[output]]) {
-    for (const happened of this.#queue.pull(output)) this.port.postMessage(happened);
+    this.#tell(this.#queue.pull(output));
     this.#level = Math.max(this.#level, peak(output));
     this.#silentFor += output.length;
     if (this.#silentFor >= (sampleRate * LEVEL_EVERY_MS) / 1000) {
-      this.port.postMessage({ kind: 'level', level: this.#level });
+      const unfinished = inMilliseconds(this.#queue.unfinished);
+      this.port.postMessage({ kind: 'level', level: this.#level, unfinished });
       this.#silentFor = this.#level = 0;
     }
     return true;
@@ -28,13 +31,21 @@ class Playback extends AudioWorkletProcessor {
 
   #take({ push, flush, cut }) {
     if (push) this.#queue.push(push.item, push.samples);
-    if (flush) this.#queue.flush();
-    if (!cut) return;
-    const found = this.#queue.cut();
-    if (found === null) return;
-    const playedMs = Math.round((found.played * 1000) / sampleRate);
-    this.port.postMessage({ kind: 'cut', item: found.item, playedMs });
+    if (flush) this.#tell(this.#queue.flush());
+    if (cut === undefined) return;
+    const unfinished = inMilliseconds(this.#queue.cut());
+    this.port.postMessage({ kind: 'cut', number: cut, unfinished });
   }
+
+  #tell(happened) {
+    for (const one of happened) this.port.postMessage(one);
+  }
+}
+
+function inMilliseconds(unfinished) {
+  return unfinished.map(({ item, played }) => (
+    { item, playedMs: Math.floor((played * 1000) / sampleRate) }
+  ));
 }
 
 registerProcessor('playback', Playback);

@@ -39,6 +39,11 @@ const BY_CODE = {
     detail: 'This key or account may not use it. Choose another model.',
     canRetry: false,
   },
+  origin_not_allowed: {
+    title: 'The key is for another page',
+    detail: 'It is bound to the address of the page that it was made for. Get one for this page.',
+    canRetry: false,
+  },
   session_expired: {
     title: 'The session was as long as it may be',
     detail: 'The provider ends sessions after a fixed time. A new one begins.',
@@ -91,6 +96,20 @@ const UNREACHABLE = {
   title: 'The gateway cannot be reached',
   detail: 'It does not answer at this address. Perhaps it is being restarted.',
   canRetry: true,
+};
+
+// A session that had begun and in which nothing came any more, while something was due.
+export const HUNG = {
+  title: 'The gateway does not answer',
+  detail: 'Nothing came from it for a while, and it does not answer when it is asked.',
+  canRetry: true,
+  code: null,
+};
+// The same, but it answers when it is asked.
+export const STILL_WAITING = {
+  title: 'No answer yet',
+  detail: 'The gateway is there, but nothing comes: perhaps the provider takes its time. You can go'
+    + ' on waiting, or connect again.',
 };
 
 // A session that had begun was closed. `code` and `reason` are the close frame's; `lastError` is the

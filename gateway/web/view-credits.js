@@ -1,16 +1,16 @@
-// The money: two bars that fall, what waits to be charged, what was charged, and a chart.
+// The money: two bars that fall, every change of the account's balance, what was used here, a chart.
 import { chartPath, CreditHistory } from './credit-history.js';
 import { byId, element, grouped, svgElement } from './dom.js';
 
 const WIDTH = 300;
 const HEIGHT = 72;
-const CHARGES_MAX = 6;
+const CHANGES_MAX = 6;
 const REDRAW_MS = 1_000;
 
 export class CreditsView {
   #history = new CreditHistory();
-  #charges = byId('charges');
-  #waiting = byId('credit-waiting');
+  #changes = byId('changes');
+  #here = byId('used-here');
   #line = svgElement('path', { class: 'chart-line' });
   #area = svgElement('path', { class: 'chart-area' });
 
@@ -27,41 +27,41 @@ export class CreditsView {
   }
 
   #used({ input, output, total }) {
-    this.#history.used();
+    this.#history.used(total);
     byId('last-usage').textContent =
       `${grouped(total)} tokens (${grouped(input)} in, ${grouped(output)} out)`;
-    this.#showWaiting();
+    this.#showHere();
   }
 
   #told(credit) {
-    const charge = this.#history.take(performance.now(), credit);
+    const change = this.#history.take(performance.now(), credit);
     const { bars } = this.#history;
     showBar('topup', credit.topup, bars.topup);
     showBar('tokens', credit.tokens, bars.tokens);
     byId('credit-total').textContent = grouped(credit.topup + credit.tokens);
-    if (charge !== null) this.#addCharge(charge);
-    this.#showWaiting();
+    if (change !== null) this.#addChange(change);
+    this.#showHere();
     this.#draw();
   }
 
-  #addCharge({ topup, tokens, total, responses }) {
+  #addChange({ topup, tokens, total, here }) {
     const parts = [
       topup ? `top-up ${signed(-topup)}` : '', tokens ? `subscription ${signed(-tokens)}` : '',
     ].filter(Boolean).join(', ');
     const what = total < 0 ? 'Credits added'
-      : responses > 0 ? `Batch of ${responses} charged` : 'Batch charged';
+      : here.responses > 0 ? `Charged, after ${counted(here.responses)} here` : 'Charged to the account';
     const line = element('li', {},
       element('span', {}, what), element('span', { className: 'number' }, parts));
-    this.#charges.prepend(line);
-    while (this.#charges.children.length > CHARGES_MAX) this.#charges.lastElementChild.remove();
-    byId('charges-empty').hidden = true;
+    this.#changes.prepend(line);
+    while (this.#changes.children.length > CHANGES_MAX) this.#changes.lastElementChild.remove();
+    byId('changes-empty').hidden = true;
   }
 
-  #showWaiting() {
-    const { waiting } = this.#history;
-    this.#waiting.textContent = waiting === 0 ? 'Everything is charged'
-      : `${waiting} ${waiting === 1 ? 'usage waits' : 'usages wait'} for the next batch`;
-    this.#waiting.classList.toggle('is-waiting', waiting > 0);
+  #showHere() {
+    const { responses, tokens } = this.#history.here;
+    this.#here.textContent = responses === 0 ? 'Nothing used here since the balance changed'
+      : `Used here since the balance changed: ${grouped(tokens)} tokens in ${counted(responses)}`;
+    this.#here.classList.toggle('is-waiting', responses > 0);
   }
 
   #draw() {
@@ -88,4 +88,8 @@ function showBar(name, value, share) {
 
 function signed(value) {
   return `${value > 0 ? '+' : '−'}${grouped(Math.abs(value))}`;
+}
+
+function counted(usages) {
+  return usages === 1 ? '1 usage' : `${usages} usages`;
 }

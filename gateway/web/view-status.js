@@ -1,6 +1,7 @@
 // What the connection is doing, in words: a short one in the header, and a notice where there is
 // something to know or to do.
 import { byId } from './dom.js';
+import { STILL_WAITING } from './reasons.js';
 
 const WORDS = {
   idle: 'Offline',
@@ -18,6 +19,12 @@ export class StatusView {
   #countdown = byId('notice-countdown');
   #retry = byId('retry');
   #timer = null;
+  #isSilent = false;
+
+  // Whether the notice is that nothing comes: the button then connects again.
+  get isSilent() {
+    return this.#isSilent;
+  }
 
   // A state of the session.
   show(state) {
@@ -40,6 +47,16 @@ export class StatusView {
 
   hideNotice() {
     this.#notice.hidden = true;
+  }
+
+  // Something is due that does not come, or it has come.
+  silence(isSilent) {
+    if (isSilent === this.#isSilent) return;
+    this.#isSilent = isSilent;
+    this.#retry.hidden = !isSilent;
+    this.#retry.textContent = isSilent ? 'Connect again' : 'Try now';
+    if (isSilent) this.notice(STILL_WAITING);
+    else this.hideNotice();
   }
 
   #wait({ why, attempt, waitMs }) {

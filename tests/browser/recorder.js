@@ -4,13 +4,13 @@
   if (!window.isSecureContext) return; // there is no sound to record
   const tracks = {};
   window.recorded = {
-    // All that was recorded: 16-bit samples as base64, and when they began, in milliseconds of the
-    // page's clock.
+    // All that was recorded: 16-bit samples as base64, and the frame of the first.
     track(name) {
-      const { rate = 1, pieces = [], offset = 0 } = tracks[name] ?? {};
-      const startsAt = offset + ((pieces[0]?.frame ?? 0) * 1000) / rate;
-      return { pcm: base64(pieces.map(({ samples }) => samples)), rate, startsAt };
+      const { rate = 1, pieces = [] } = tracks[name] ?? {};
+      return { pcm: base64(pieces.map(({ samples }) => samples)), rate, frame: pieces[0]?.frame ?? 0 };
     },
+    // The worklets of the page that run beside what is recorded as `name`.
+    runningBeside: (name) => tracks[name]?.pieces.at(-1)?.running ?? [],
   };
 
   function base64(pieces) {
@@ -24,31 +24,31 @@
 
   const addModule = Worklet.prototype.addModule;
   Worklet.prototype.addModule = async function add(...rest) {
-    await addModule.apply(this, rest);
     await addModule.call(this, '/web/recorder-worklet.js');
-  };
-
-  function record(name, source) {
-    const { context } = source;
-    const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
-    const track = { rate: context.sampleRate, pieces: [], offset: Infinity };
-    tracks[name] = track;
-    node.port.onmessage = ({ data }) => {
-      // The message comes late by an unknown time: the earliest is the nearest to the truth.
-      const heard = ((data.frame + data.samples.length) * 1000) / context.sampleRate;
-      track.offset = Math.min(track.offset, performance.now() - heard);
-      track.pieces.push(data);
-    };
-    connect.call(source, node);
-  }
-
-  const { getUserMedia } = MediaDevices.prototype;
-  MediaDevices.prototype.getUserMedia = async function getAndKeep(...rest) {
-    window.recorded.stream = await getUserMedia.apply(this, rest);
-    return window.recorded.stream;
+    await addModule.apply(this, rest);
   };
 
   const { connect } = AudioNode.prototype;
+  function record(name, source) {
+    const { context } = source;
+    const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
+    const track = { context, rate: context.sampleRate, pieces: [] };
+    tracks[name] = track;
+    node.port.onmessage = ({ data }) => track.pieces.push(data);
+    connect.call(source, node);
+  }
+
+  // The microphone is recorded in the loudspeaker's context, too: one clock tells what came when.
+  const { getUserMedia } = MediaDevices.prototype;
+  MediaDevices.prototype.getUserMedia = async function getAndKeep(...rest) {
+    const stream = await getUserMedia.apply(this, rest);
+    window.recorded.stream = stream;
+    if (tracks.speaker) {
+      record('voice', new MediaStreamAudioSourceNode(tracks.speaker.context, { mediaStream: stream }));
+    }
+    return stream;
+  };
+
   AudioNode.prototype.connect = function connectAndRecord(to, ...rest) {
     const isOutput = to instanceof AudioDestinationNode && this.numberOfInputs === 0;
     if (isOutput) record('speaker', this);

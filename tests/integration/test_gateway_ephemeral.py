@@ -141,6 +141,21 @@ def test_a_key_may_be_bound_to_an_origin(cluster: Cluster, key: str) -> None:
         assert refused(cluster.address, secret, origin=origin) == (403, "origin_not_allowed")
 
 
+def test_a_page_hears_why_its_origin_is_refused(cluster: Cluster, key: str) -> None:
+    """It asks with a POST, with which browsers name the origin, and is answered as the handshake."""
+    secret = make(cluster, key, rs_origin=ORIGIN, session={"model": MODEL}).json["value"]
+
+    def asked(origin: str, model: str = MODEL) -> tuple[int, str]:
+        path = f"/v1/realtime?model={model}"
+        headers = {"Origin": origin}
+        answer = ask(cluster.address, "POST", path, key=secret, headers=headers)
+        return answer.status, answer.error
+
+    assert asked(ORIGIN) == (426, "upgrade_required")
+    assert asked(ORIGIN, "gpt-other") == (403, "model_not_allowed")
+    assert asked("https://evil.example.org") == (403, "origin_not_allowed")
+
+
 def test_keys_that_are_not_valid_open_nothing(cluster: Cluster, key: str) -> None:
     """Altered, foreign, of another account, or too old."""
     secret = make(cluster, key).json["value"]

@@ -70,7 +70,8 @@ WRONG = [
     ("DELETE", "/nothing", 404, "not_found"),
     ("POST", "/", 405, "method_not_allowed"),
     ("PUT", "/healthz", 405, "method_not_allowed"),
-    ("POST", "/v1/realtime?model=gpt-realtime", 405, "method_not_allowed"),
+    ("PUT", "/v1/realtime?model=gpt-realtime", 405, "method_not_allowed"),
+    ("POST", "/v1/realtime?model=gpt-realtime", 401, "invalid_api_key"),
     ("GET", "/v1/realtime?model=gpt-realtime", 401, "invalid_api_key"),
 ]
 

@@ -19,10 +19,17 @@ test('samples survive base64, little-endian', () => {
 
 for (const type of ['response.output_audio.delta', 'response.audio.delta']) {
   test(`${type} is audio`, () => {
-    assert.deepEqual(readOpenAi({ type, ...ITEM, delta: AUDIO }),
-      [{ kind: 'audio', id: 'item_1', samples: SAMPLES }]);
+    assert.deepEqual(readOpenAi({ type, ...ITEM, response_id: 'resp_1', delta: AUDIO }),
+      [{ kind: 'audio', id: 'item_1', response: 'resp_1', samples: SAMPLES }]);
+    assert.deepEqual(readOpenAi({ type: type.replace('delta', 'done'), ...ITEM }),
+      [{ kind: 'audio-done' }]);
   });
 }
+
+test('a response that begins has its name', () => {
+  assert.deepEqual(readOpenAi({ type: 'response.created', response: { id: 'resp_1' } }),
+    [{ kind: 'response-started', response: 'resp_1' }]);
+});
 
 for (const name of ['output_audio_transcript', 'audio_transcript']) {
   test(`response.${name} is what the model says`, () => {
@@ -147,12 +154,12 @@ test('a Gemini turn: heard, said, played, counted', () => {
   const both = content({ modelTurn: { parts: [SPOKEN] }, outputTranscription: { text: 'Hi' } });
   assert.deepEqual(reader.read(both), [
     { kind: 'user-text', id: 'user-1', isFinal: true },
-    { kind: 'response-started' },
+    { kind: 'response-started', response: 1 },
     { kind: 'reply-started', id: 'reply-1' },
     { kind: 'reply-text', id: 'reply-1', delta: 'Hi' },
-    { kind: 'audio', id: 'reply-1', samples: SAMPLES },
+    { kind: 'audio', id: 'reply-1', response: 1, samples: SAMPLES },
   ]);
-  assert.deepEqual(reader.read(content({ generationComplete: true })), []);
+  assert.deepEqual(reader.read(content({ generationComplete: true })), [{ kind: 'audio-done' }]);
   const usageMetadata = { promptTokenCount: 100, responseTokenCount: 20, thoughtsTokenCount: 5 };
   assert.deepEqual(reader.read(content({ turnComplete: true }, { usageMetadata })), [
     { kind: 'usage', id: 'reply-1', input: 100, output: 25, total: 125 },
@@ -165,7 +172,12 @@ test('a Gemini turn that is interrupted silences the page and ends as cancelled'
   const reader = new GeminiReader('m');
   reader.read(content({ modelTurn: { parts: [SPOKEN] } }));
   assert.deepEqual(reader.read(content({ interrupted: true })), [{ kind: 'speech-started' }]);
+  // What was on its way is of the same response, and the next one has another name.
+  const late = reader.read(content({ modelTurn: { parts: [SPOKEN] } }));
+  assert.deepEqual(late.map(({ response }) => response), [1]);
   assert.equal(reader.read(content({ turnComplete: true }))[0].status, 'cancelled');
+  const [next] = reader.read(content({ modelTurn: { parts: [SPOKEN] } }));
+  assert.deepEqual(next, { kind: 'response-started', response: 2 });
 });
 
 test("Vertex's names and its empty transcriptions", () => {
@@ -210,6 +222,13 @@ test('what was written meanwhile is asked for once', () => {
   }
   const [{ clientContent }] = DIALECTS.gemini.text('one', 'two');
   assert.deepEqual(clientContent.turns.map(({ parts }) => parts[0].text), ['one', 'two']);
+});
+
+test('who has spoken asks for a response, where that is not understood', () => {
+  const types = [...DIALECTS.openai.endTurn(), ...DIALECTS.openai.respond()].map(({ type }) => type);
+  assert.deepEqual(types, ['input_audio_buffer.commit', 'response.create']);
+  assert.deepEqual([...DIALECTS.gemini.endTurn(), ...DIALECTS.gemini.respond()],
+    [{ realtimeInput: { activityEnd: {} } }]);
 });
 
 test('a turn that was too short is closed, too', () => {

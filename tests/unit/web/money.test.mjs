@@ -1,18 +1,25 @@
-// Credits: what was charged, what waits, the bars and the chart.
+// Credits: what was taken from the account, what was used here, the bars and the chart.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { chartPath, CreditHistory } from '../../../gateway/web/credit-history.js';
 
-test('a batch takes from both buckets, and is of the responses before it', () => {
+test('a charge takes from both buckets, after what was used here', () => {
   const history = new CreditHistory();
   assert.equal(history.take(0, { topup: 100, tokens: 1_000 }), null);
-  for (let n = 0; n < 5; n += 1) history.used();
-  assert.equal(history.waiting, 5);
+  for (let n = 0; n < 5; n += 1) history.used(30);
+  assert.deepEqual(history.here, { responses: 5, tokens: 150 });
   assert.deepEqual(history.take(1, { topup: 0, tokens: 950 }),
-    { topup: 100, tokens: 50, total: 150, responses: 5 });
-  assert.equal(history.waiting, 0);
+    { topup: 100, tokens: 50, total: 150, here: { responses: 5, tokens: 150 } });
+  assert.deepEqual(history.here, { responses: 0, tokens: 0 });
   assert.deepEqual(history.bars, { topup: 0, tokens: 0.95 });
+});
+
+test('what others of the account use is told, too, and not as used here', () => {
+  const history = new CreditHistory();
+  history.take(0, { topup: 0, tokens: 1_000 });
+  assert.deepEqual(history.take(1, { topup: 0, tokens: 900 }),
+    { topup: 0, tokens: 100, total: 100, here: { responses: 0, tokens: 0 } });
 });
 
 test('what is told twice is no change', () => {
@@ -22,12 +29,12 @@ test('what is told twice is no change', () => {
   assert.equal(history.points.length, 1);
 });
 
-test('a top-up is no charge: what waits goes on waiting, and the bar is full again', () => {
+test('a top-up is no charge: what was used here stays, and the bar is full again', () => {
   const history = new CreditHistory();
   history.take(0, { topup: 10, tokens: 0 });
-  history.used();
-  assert.equal(history.take(1, { topup: 60, tokens: 0 }).responses, 0);
-  assert.equal(history.waiting, 1);
+  history.used(7);
+  assert.equal(history.take(1, { topup: 60, tokens: 0 }).total, -50);
+  assert.deepEqual(history.here, { responses: 1, tokens: 7 });
   assert.deepEqual(history.bars, { topup: 1, tokens: 0 });
 });
 

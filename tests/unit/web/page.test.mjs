@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { delayMs, MOST_MS } from '../../../gateway/web/backoff.js';
+import { Backoff, delayMs, GOOD_AFTER_MS, MOST_MS } from '../../../gateway/web/backoff.js';
 import { Conversation } from '../../../gateway/web/conversation.js';
 import { EventLog, MESSAGES_MAX, typeOf } from '../../../gateway/web/event-log.js';
 import { whyClosed, whyNoMicrophone, whyRefused } from '../../../gateway/web/reasons.js';
@@ -75,6 +75,7 @@ const REFUSALS = [
   [{ status: 402, code: 'insufficient_credits' }, 'No credits left', false],
   [{ status: 403, code: 'account_disabled' }, 'The account is disabled', false],
   [{ status: 403, code: 'model_not_allowed' }, 'The model is not allowed', false],
+  [{ status: 403, code: 'origin_not_allowed' }, 'The key is for another page', false],
   [{ status: 404 }, 'There is no such provider or page here', false],
   [{ status: 429 }, 'Too many requests', true],
   [{ status: 502 }, 'The session was refused', true],
@@ -100,6 +101,13 @@ test('waits double up to a bound, and are spread', () => {
     [1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
   assert.deepEqual([delayMs(1, 0), delayMs(1, 1)], [750, 1_250]);
   assert.ok(delayMs(50, 1) <= MOST_MS * 1.25);
+});
+
+test('a session that was good makes the next loss a first one', () => {
+  const backoff = new Backoff();
+  const lost = (lastedMs) => [backoff.lost(lastedMs, 0.5), backoff.attempt];
+  assert.deepEqual([0, 0, GOOD_AFTER_MS].map(lost), [[1_000, 1], [2_000, 2], [4_000, 3]]);
+  assert.deepEqual([GOOD_AFTER_MS + 1, 0].map(lost), [[1_000, 1], [2_000, 2]]);
 });
 
 test('messages are called by their type, or by their fields', () => {

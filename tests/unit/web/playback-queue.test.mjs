@@ -61,51 +61,56 @@ test('the first sound of each item is told, with its place', () => {
     { kind: 'started', item: 'b', at: PREBUFFER % BLOCK },
     { kind: 'drained' },
   ]);
+  assert.deepEqual(queue.flush(),
+    [{ kind: 'finished', item: 'a' }, { kind: 'finished', item: 'b' }]);
+});
+
+test('an item of which nothing more comes has ended with its last sample', () => {
+  const queue = new PlaybackQueue(RATE);
+  queue.push('a', ramp(1, BLOCK));
+  assert.deepEqual(queue.flush(), []);
+  queue.push('b', ramp(1, BLOCK));
+  assert.deepEqual(pull(queue, 1).happened,
+    [{ kind: 'started', item: 'a', at: 0 }, { kind: 'finished', item: 'a' }]);
+  assert.deepEqual(queue.unfinished, [{ item: 'b', played: 0 }]);
 });
 
 test('a cut is silence at once, and says how much was heard', () => {
   const queue = new PlaybackQueue(RATE);
   queue.push('a', ramp(1, 10_000));
   pull(queue, 4);
-  assert.deepEqual(queue.cut(), { item: 'a', played: 4 * BLOCK });
+  assert.deepEqual(queue.cut(), [{ item: 'a', played: 4 * BLOCK }]);
   assert.equal(queue.queued, 0);
   assert.ok(pull(queue, 4).heard.every((x) => x === 0));
-});
-
-test('what still comes of a reply that was cut is dropped; the next reply is heard', () => {
-  const queue = new PlaybackQueue(RATE);
-  queue.push('a', ramp(1, 10_000));
-  pull(queue, 1);
-  queue.cut();
-  queue.push('a', ramp(1, 10_000));
-  assert.equal(queue.queued, 0);
+  assert.deepEqual(queue.cut(), []);
   queue.push('b', ramp(1, PREBUFFER));
   assert.equal(pull(queue, 1).heard[0], 1);
 });
 
-test('what still comes of a reply that ran dry before it was cut is dropped, too', () => {
-  const queue = new PlaybackQueue(RATE);
-  queue.push('a', ramp(1, PREBUFFER));
-  pull(queue, 20);
-  assert.equal(queue.cut(), null);
-  queue.push('a', ramp(1, 10_000));
-  assert.equal(queue.queued, 0);
-});
-
-test('a cut counts the item that is heard, not the one that waits', () => {
+test('a cut names everything that waits, of which nothing was heard', () => {
   const queue = new PlaybackQueue(RATE);
   queue.push('a', ramp(1, PREBUFFER));
   pull(queue, 2);
-  queue.push('b', ramp(1, 10_000));
-  assert.deepEqual(queue.cut(), { item: 'a', played: 2 * BLOCK });
+  for (const item of ['b', 'c']) queue.push(item, ramp(1, 10_000));
+  assert.deepEqual(queue.cut(), [
+    { item: 'a', played: 2 * BLOCK }, { item: 'b', played: 0 }, { item: 'c', played: 0 },
+  ]);
 });
 
-test('a cut when everything was heard is none', () => {
+test('a cut before the prebuffer is full names what nobody heard', () => {
   const queue = new PlaybackQueue(RATE);
-  assert.equal(queue.cut(), null);
+  queue.push('a', ramp(1, 10));
+  pull(queue, 2);
+  assert.deepEqual(queue.cut(), [{ item: 'a', played: 0 }]);
+});
+
+test('what ran dry is cut while more of it may come, and not when it was heard whole', () => {
+  const queue = new PlaybackQueue(RATE);
   queue.push('a', ramp(1, PREBUFFER));
   pull(queue, 20);
-  assert.equal(queue.cut(), null);
+  assert.deepEqual(queue.unfinished, [{ item: 'a', played: PREBUFFER }]);
+  queue.flush();
+  assert.deepEqual(queue.cut(), []);
 });
 
 test('after it ran dry it gathers again', () => {

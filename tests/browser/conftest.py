@@ -1,0 +1,38 @@
+"""A gateway with the page, and a browser to look at it."""
+
+from collections.abc import Iterator
+
+import pytest
+from harness import Cluster, cluster_folder
+from playwright.sync_api import Browser
+
+from browser.chromium import HERE, chromium
+from browser.on_page import SECRET
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A gateway with the page and the demo, and the simulator as every provider."""
+    with cluster_folder() as running:
+        (running.folder / "ephemeral.secret").write_text(SECRET)
+        running.start_accountd()
+        simulator = running.start_simulator()
+        host = f"http://{simulator.field('listen')}"
+        running.env |= {
+            "GATEWAY_PAGE": "yes",
+            "GATEWAY_EPHEMERAL_SECRET_FILE": str(running.folder / "ephemeral.secret"),
+            "GATEWAY_DEMO_KEY_FILE": str(running.folder / "demo.key"),
+            "AZURE_OPENAI_API_KEY": "azure-provider-key",
+            "AZURE_OPENAI_ENDPOINT": host,
+            "GEMINI_API_KEY": "gemini-provider-key",
+            "GEMINI_BASE_URL": host,
+        }
+        running.start_gateway(script=HERE / "recording_gateway.py")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(cluster: Cluster) -> Iterator[Browser]:
+    """One browser for all."""
+    with chromium(cluster.folder) as running:
+        yield running

@@ -1,0 +1,155 @@
+"""Push to talk in a real Chromium: the button is let go, however finger or key leave it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from harness import Cluster
+from playwright.sync_api import Browser, Page, expect
+
+from browser.chromium import SPEECH_S, watched
+from browser.on_page import FAILURES, connect, demo, finished, sent_on
+
+PUSHED_MS = 1_000 * SPEECH_S
+
+
+def connect_to_push(page: Page, style: str = "openai") -> None:
+    """Connect and choose to push."""
+    connect(page, style=style, model="sim-pace-0")
+    page.check("input[value=push]")
+    expect(page.locator("#talk-label")).to_have_text("Hold to talk")
+    expect(page.locator("#status")).to_have_text("Connected")
+
+
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    """Where something is."""
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.mark.parametrize("style", ["openai", "gemini"])
+def test_push_to_talk_with_the_keyboard(cluster: Cluster, browser: Browser, style: str) -> None:
+    """Held, the button sends; released, the turn ends; it is chosen while connected."""
+    demo(cluster, f"push-{style}")
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        connect(page, style=style, model="sim-pace-0")
+        page.check("input[value=push]")
+        expect(page.locator("#talk-label")).to_have_text("Hold to talk")
+        expect(page.locator("#status")).to_have_text("Connected")
+        page.focus("#talk")
+        page.keyboard.down(" ")
+        page.wait_for_timeout(1_000 * SPEECH_S)
+        assert page.locator(".bubble").count() == 0
+        page.keyboard.up(" ")
+        expect(finished(page, "reply")).to_contain_text("I heard you")
+
+
+# --- how it is let go -----------------------------------------------------------------------------
+
+
+def leave_with_the_mouse(page: Page, meanwhile: Callable[[], None]) -> None:
+    """Press, and let go elsewhere."""
+    page.mouse.move(*middle(page, "#talk"))
+    page.mouse.down()
+    meanwhile()
+    page.mouse.move(*middle(page, "#write-text"))
+    page.mouse.up()
+
+
+def have_the_touch_cancelled(page: Page, meanwhile: Callable[[], None]) -> None:
+    """Touch, and have the browser take the finger away: a call, a gesture of the system."""
+    touch = page.context.new_cdp_session(page)
+    x, y = middle(page, "#talk")
+    touch.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    )
+    meanwhile()
+    touch.send("Input.dispatchTouchEvent", {"type": "touchCancel", "touchPoints": []})
+
+
+def move_the_focus(page: Page, meanwhile: Callable[[], None]) -> None:
+    """Hold the space bar, and be somewhere else before it is let go."""
+    page.focus("#talk")
+    page.keyboard.down(" ")
+    meanwhile()
+    page.focus("#write-text")
+
+
+def repeat_the_key(page: Page, meanwhile: Callable[[], None]) -> None:
+    """Hold it as keyboards do, which press again and again."""
+    page.focus("#talk")
+    page.keyboard.down(" ")
+    meanwhile()
+    for _ in range(5):
+        page.keyboard.down(" ")
+    page.keyboard.up(" ")
+
+
+WAYS = [leave_with_the_mouse, have_the_touch_cancelled, move_the_focus, repeat_the_key]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_button_is_let_go(
+    cluster: Cluster, browser: Browser, way: Callable[[Page, Callable[[], None]], None]
+) -> None:
+    """One turn begins and ends, and nothing that is said afterwards is sent."""
+    demo(cluster, way.__name__.replace("_", "-"))
+    with watched(browser, cluster.address) as seen:
+        page = seen.page
+        told = sent_on(page)
+        connect_to_push(page)
+
+        def speak() -> None:
+            expect(page.locator("#talk")).to_have_class("talk is-held")
+            page.wait_for_timeout(PUSHED_MS)
+
+        way(page, speak)
+        expect(page.locator("#talk")).to_have_class("talk")
+        expect(finished(page, "reply")).to_contain_text("I heard you")
+        assert kinds(told) == ["clear", "append", "commit"]
+        assert told[-1]["type"] == "response.create"
+
+
+def test_another_button_of_the_mouse_does_not_talk(cluster: Cluster, browser: Browser) -> None:
+    """It opens a menu, and its release may never be told."""
+    demo(cluster, "menu")
+    with watched(browser, cluster.address) as seen:
+        told = sent_on(seen.page)
+        connect_to_push(seen.page)
+        seen.page.click("#talk", button="right")
+        seen.page.wait_for_timeout(300)
+        assert kinds(told) == []
+
+
+def test_a_session_that_is_lost_lets_the_button_go(cluster: Cluster, browser: Browser) -> None:
+    """What is held when a session ends is not held in the next one."""
+    demo(cluster, "held")
+    with watched(browser, cluster.address, expected=FAILURES) as seen:
+        page = seen.page
+        connect_to_push(page)
+        page.focus("#talk")
+        page.keyboard.down(" ")
+        expect(page.locator("#talk")).to_have_class("talk is-held")
+        page.evaluate("document.getElementById('connect').click()")
+        expect(page.locator("#talk")).to_have_class("talk")
+        told = sent_on(page)
+        page.evaluate("document.getElementById('connect').click()")
+        expect(page.locator("#status")).to_have_text("Connected")
+        page.wait_for_timeout(300)
+        assert kinds(told) == []
+        page.keyboard.up(" ")
+        page.focus("#talk")
+        page.keyboard.down(" ")
+        page.wait_for_timeout(300)
+        assert kinds(told) == ["clear", "append"]
+        page.keyboard.up(" ")
+
+
+def kinds(told: list[dict[str, Any]]) -> list[str]:
+    """What was done with the buffer; many appends in a row are one."""
+    done = [x["type"].split(".")[1] for x in told if x["type"].startswith("input_audio_buffer.")]
+    return [
+        kind for at, kind in enumerate(done) if kind != "append" or done[at - 1 : at] != ["append"]
+    ]
