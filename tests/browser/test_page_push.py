@@ -21,6 +21,27 @@ def connect_to_push(page: Page, style: str = "openai") -> None:
     expect(page.locator("#status")).to_have_text("Connected")
 
 
+class Finger:
+    """One that touches the screen."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._devtools = page.context.new_cdp_session(page)
+
+    def down(self, selector: str) -> None:
+        """Touch something."""
+        x, y = middle(self._page, selector)
+        self._dispatch("touchStart", [{"x": x, "y": y}])
+
+    def up(self, kind: str = "touchEnd") -> None:
+        """Let go, or be taken away."""
+        self._dispatch(kind, [])
+
+    def _dispatch(self, kind: str, points: list[dict[str, float]]) -> None:
+        event = {"type": kind, "touchPoints": points}
+        self._devtools.send("Input.dispatchTouchEvent", event)
+
+
 def middle(page: Page, selector: str) -> tuple[float, float]:
     """Where something is."""
     box = page.locator(selector).bounding_box()
@@ -60,13 +81,10 @@ def leave_with_the_mouse(page: Page, meanwhile: Callable[[], None]) -> None:
 
 def have_the_touch_cancelled(page: Page, meanwhile: Callable[[], None]) -> None:
     """Touch, and have the browser take the finger away: a call, a gesture of the system."""
-    touch = page.context.new_cdp_session(page)
-    x, y = middle(page, "#talk")
-    touch.send(
-        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
-    )
+    touch = Finger(page)
+    touch.down("#talk")
     meanwhile()
-    touch.send("Input.dispatchTouchEvent", {"type": "touchCancel", "touchPoints": []})
+    touch.up("touchCancel")
 
 
 def move_the_focus(page: Page, meanwhile: Callable[[], None]) -> None:
@@ -118,8 +136,9 @@ def test_another_button_of_the_mouse_does_not_talk(cluster: Cluster, browser: Br
     with watched(browser, cluster.address) as seen:
         told = sent_on(seen.page)
         connect_to_push(seen.page)
-        seen.page.click("#talk", button="right")
-        seen.page.wait_for_timeout(300)
+        seen.page.mouse.move(*middle(seen.page, "#talk"))
+        seen.page.mouse.down(button="right")
+        seen.page.wait_for_timeout(PUSHED_MS)
         assert kinds(told) == []
 
 
@@ -129,8 +148,8 @@ def test_a_session_that_is_lost_lets_the_button_go(cluster: Cluster, browser: Br
     with watched(browser, cluster.address, expected=FAILURES) as seen:
         page = seen.page
         connect_to_push(page)
-        page.focus("#talk")
-        page.keyboard.down(" ")
+        touch = Finger(page)
+        touch.down("#talk")  # a touch gives no focus that could be lost
         expect(page.locator("#talk")).to_have_class("talk is-held")
         page.evaluate("document.getElementById('connect').click()")
         expect(page.locator("#talk")).to_have_class("talk")
@@ -139,12 +158,11 @@ def test_a_session_that_is_lost_lets_the_button_go(cluster: Cluster, browser: Br
         expect(page.locator("#status")).to_have_text("Connected")
         page.wait_for_timeout(300)
         assert kinds(told) == []
-        page.keyboard.up(" ")
-        page.focus("#talk")
-        page.keyboard.down(" ")
+        touch.up()
+        touch.down("#talk")
         page.wait_for_timeout(300)
         assert kinds(told) == ["clear", "append"]
-        page.keyboard.up(" ")
+        touch.up()
 
 
 def kinds(told: list[dict[str, Any]]) -> list[str]:

@@ -142,7 +142,7 @@ def test_a_key_may_be_bound_to_an_origin(cluster: Cluster, key: str) -> None:
 
 
 def test_a_page_hears_why_its_origin_is_refused(cluster: Cluster, key: str) -> None:
-    """It asks with a POST, with which browsers name the origin, and is answered as the handshake."""
+    """It asks with a POST, with which browsers name it, and is answered as the handshake is."""
     secret = make(cluster, key, rs_origin=ORIGIN, session={"model": MODEL}).json["value"]
 
     def asked(origin: str, model: str = MODEL) -> tuple[int, str]:
