@@ -45,7 +45,7 @@ CHECK_S: Final = 1.0
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 _READING: Final = ("GET", "HEAD")
-# What may ask why there is no session: a page does with a POST, with which browsers name its origin.
+# What may ask why there is no session: a page does with a POST, which names its origin.
 _ASKING: Final = (*_READING, "POST")
 
 
