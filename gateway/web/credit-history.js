@@ -7,23 +7,23 @@ export class CreditHistory {
   #points = [];
   #fullTopup = 0;
   #fullTokens = 0;
-  #here = { responses: 0, tokens: 0 };
+  #here = { usages: 0, tokens: 0 };
 
   // { at, topup, tokens }, oldest first; `at` in milliseconds of any clock that only goes on.
   get points() {
     return this.#points;
   }
 
-  // { responses, tokens } that this page used since the balance fell last. What falls is the balance
+  // { usages, tokens } that this page used since the balance fell last. What falls is the balance
   // of the account, whoever uses it: so much may be in the next fall, and not all of it must be.
   get here() {
     return this.#here;
   }
 
-  // A response here has used so many tokens.
+  // Something here has used so many tokens.
   used(tokens) {
     this.#here = {
-      responses: this.#here.responses + 1, tokens: this.#here.tokens + tokens,
+      usages: this.#here.usages + 1, tokens: this.#here.tokens + tokens,
     };
   }
 
@@ -41,7 +41,7 @@ export class CreditHistory {
     const change = { topup: before.topup - topup, tokens: before.tokens - tokens };
     const total = change.topup + change.tokens;
     const here = this.#here;
-    if (total > 0) this.#here = { responses: 0, tokens: 0 };
+    if (total > 0) this.#here = { usages: 0, tokens: 0 };
     return { ...change, total, here };
   }
 

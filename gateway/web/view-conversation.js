@@ -12,6 +12,15 @@ export class ConversationView {
   #empty = byId('bubbles-empty');
   #announcer = byId('announcer');
   #shown = new Map();
+  #isFollowing = true;
+
+  constructor() {
+    this.#list.addEventListener('scroll', () => {
+      this.#isFollowing = this.#isAtEnd();
+    });
+    // A notice above it takes of its height: what is newest stays in sight.
+    new ResizeObserver(() => this.#follow()).observe(this.#list);
+  }
 
   // Shows entries that are new or have changed.
   show(entries) {
@@ -24,7 +33,6 @@ export class ConversationView {
   }
 
   #show(entry) {
-    const isFollowing = this.#isAtEnd();
     this.#empty.hidden = true;
     const bubble = this.#shown.get(entry.id) ?? this.#make(entry);
     bubble.text.textContent = entry.text || WAITING;
@@ -37,7 +45,11 @@ export class ConversationView {
       bubble.isAnnounced = true;
       if (entry.who !== 'divider') this.announce(`${NAMES[entry.who]}: ${entry.text}`);
     }
-    if (isFollowing) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.#isFollowing) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
   #make({ id, who }) {

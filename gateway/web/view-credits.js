@@ -49,7 +49,7 @@ export class CreditsView {
       topup ? `top-up ${signed(-topup)}` : '', tokens ? `subscription ${signed(-tokens)}` : '',
     ].filter(Boolean).join(', ');
     const what = total < 0 ? 'Credits added'
-      : here.responses > 0 ? `Charged, after ${counted(here.responses)} here` : 'Charged to the account';
+      : here.usages > 0 ? `Taken, after ${counted(here.usages)} here` : 'Taken from the account';
     const line = element('li', {},
       element('span', {}, what), element('span', { className: 'number' }, parts));
     this.#changes.prepend(line);
@@ -58,10 +58,10 @@ export class CreditsView {
   }
 
   #showHere() {
-    const { responses, tokens } = this.#history.here;
-    this.#here.textContent = responses === 0 ? 'Nothing used here since the balance changed'
-      : `Used here since the balance changed: ${grouped(tokens)} tokens in ${counted(responses)}`;
-    this.#here.classList.toggle('is-waiting', responses > 0);
+    const { usages, tokens } = this.#history.here;
+    this.#here.textContent = usages === 0 ? 'Nothing used here since the balance changed'
+      : `Used here since the balance changed: ${grouped(tokens)} tokens in ${counted(usages)}`;
+    this.#here.classList.toggle('is-waiting', usages > 0);
   }
 
   #draw() {

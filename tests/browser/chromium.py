@@ -14,6 +14,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 HERE = Path(__file__).parent
 WAIT_MS = 15_000
 DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
 # What the microphone hears once it is opened, in seconds.
 QUIET_S, SPEECH_S = 0.4, 1.0
 

@@ -12,7 +12,7 @@ from harness import Cluster, eventually
 from playwright.sync_api import Browser, Page, expect
 from speech import RATE_HZ
 
-from browser.chromium import DESKTOP, HERE, Watched, watched
+from browser.chromium import DESKTOP, HERE, PHONE, Watched, watched
 from browser.on_page import (
     STYLES,
     Samples,
@@ -28,7 +28,6 @@ from browser.on_page import (
 
 AXE = HERE.parent / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
-PHONE = {"width": 360, "height": 740}
 # The browser takes its time to ask the user.
 HOLD_MICROPHONE = """() => {
   const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -168,7 +167,7 @@ def test_what_others_use_is_not_called_ours(cluster: Cluster, browser: Browser) 
         expect(other.page.locator("#used-here")).to_contain_text("tokens in 1 usage")
         other.page.click("#connect")
         change = seen.page.locator("#changes li").first
-        expect(change).to_contain_text("Charged to the account")
+        expect(change).to_contain_text("Taken from the account")
         expect(change).to_contain_text("subscription")
         expect(seen.page.locator("#used-here")).to_have_text(
             "Nothing used here since the balance changed"
@@ -176,7 +175,7 @@ def test_what_others_use_is_not_called_ours(cluster: Cluster, browser: Browser) 
         write(seen.page, "Hello.")
         finished(seen.page, "reply")
         seen.page.check("input[value=gemini]")  # a session that ends hands over what it used
-        expect(change).to_contain_text("Charged, after 1 usage here")
+        expect(change).to_contain_text("Taken, after 1 usage here")
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -8,7 +8,7 @@ import pytest
 from harness import Cluster, eventually
 from playwright.sync_api import Browser, expect
 
-from browser.chromium import HERE, watched
+from browser.chromium import HERE, PHONE, watched
 from browser.on_page import FAILURES, SECRET, connect, demo, finished, write
 from gateway.auth import hash_key
 from gateway.ephemeral import Claims, mint
@@ -92,12 +92,14 @@ def test_who_hangs_up_is_not_held_by_a_gateway_that_hangs(
 def test_a_provider_that_says_nothing_is_named(cluster: Cluster, browser: Browser) -> None:
     """The gateway answers when it is asked: the session stays, and the user decides."""
     demo(cluster, "silent")
-    with watched(browser, cluster.address, expected=FAILURES) as seen:
+    with watched(browser, cluster.address, size=PHONE, expected=FAILURES) as seen:
         page = seen.page
         connect(page, model="sim-stall-reply")
         write(page, "Tell me something.")
         expect(page.locator("#notice-title")).to_have_text("No answer yet", timeout=HANGING_MS)
         expect(page.locator("#status")).to_have_text("Connected")
+        # The notice takes of the conversation's height, and not the end of it.
+        expect(page.locator(".bubble-text").last).to_be_in_viewport()
         page.fill("#model", "sim-pace-0")
         page.click("#retry")
         expect(page.locator("#notice")).to_be_hidden()

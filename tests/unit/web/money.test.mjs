@@ -8,10 +8,10 @@ test('a charge takes from both buckets, after what was used here', () => {
   const history = new CreditHistory();
   assert.equal(history.take(0, { topup: 100, tokens: 1_000 }), null);
   for (let n = 0; n < 5; n += 1) history.used(30);
-  assert.deepEqual(history.here, { responses: 5, tokens: 150 });
+  assert.deepEqual(history.here, { usages: 5, tokens: 150 });
   assert.deepEqual(history.take(1, { topup: 0, tokens: 950 }),
-    { topup: 100, tokens: 50, total: 150, here: { responses: 5, tokens: 150 } });
-  assert.deepEqual(history.here, { responses: 0, tokens: 0 });
+    { topup: 100, tokens: 50, total: 150, here: { usages: 5, tokens: 150 } });
+  assert.deepEqual(history.here, { usages: 0, tokens: 0 });
   assert.deepEqual(history.bars, { topup: 0, tokens: 0.95 });
 });
 
@@ -19,7 +19,7 @@ test('what others of the account use is told, too, and not as used here', () => 
   const history = new CreditHistory();
   history.take(0, { topup: 0, tokens: 1_000 });
   assert.deepEqual(history.take(1, { topup: 0, tokens: 900 }),
-    { topup: 0, tokens: 100, total: 100, here: { responses: 0, tokens: 0 } });
+    { topup: 0, tokens: 100, total: 100, here: { usages: 0, tokens: 0 } });
 });
 
 test('what is told twice is no change', () => {
@@ -34,7 +34,7 @@ test('a top-up is no charge: what was used here stays, and the bar is full again
   history.take(0, { topup: 10, tokens: 0 });
   history.used(7);
   assert.equal(history.take(1, { topup: 60, tokens: 0 }).total, -50);
-  assert.deepEqual(history.here, { responses: 1, tokens: 7 });
+  assert.deepEqual(history.here, { usages: 1, tokens: 7 });
   assert.deepEqual(history.bars, { topup: 1, tokens: 0 });
 });
 
