@@ -7,9 +7,11 @@ the database: the daemon puts messages in, and takes out what became of them.
 
 import base64
 import binascii
+import contextlib
 import hmac
 import http.client
 import random
+import socket
 import ssl
 import threading
 import time
@@ -128,12 +130,19 @@ def post(target: Target, message: Message, *, now: float) -> str:
     }
     path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
     connection = _connection(target.url)
+    # The connection's own timeout is for each read: a receiver that drips would have for ever.
+    deadline = threading.Timer(TIMEOUT_S, _cut, (connection,))
+    deadline.daemon = True
+    deadline.start()
+    began = time.monotonic()
     try:
         connection.request("POST", path, message.body, headers)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        return f"{type(exc).__name__}: {exc}"
+        is_late = time.monotonic() - began >= TIMEOUT_S
+        return f"no answer within {TIMEOUT_S:g} s" if is_late else f"{type(exc).__name__}: {exc}"
     finally:
+        deadline.cancel()
         connection.close()
     return "" if 200 <= status < 300 else f"answered {status}"  # a redirect is not followed
 
@@ -258,3 +267,9 @@ def _connection(url: SplitResult) -> http.client.HTTPConnection:
         context = ssl.create_default_context()
         return http.client.HTTPSConnection(host, url.port, timeout=TIMEOUT_S, context=context)
     return http.client.HTTPConnection(host, url.port, timeout=TIMEOUT_S)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,9 @@
 """Who may open a session, and who may ask for an ephemeral key: by the key that a client shows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from websockets.datastructures import Headers
 
@@ -17,10 +18,14 @@ from shared.errors import UnreachableError
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The right to open a session; ``model`` is the only one that it may use, None: any."""
+    """The right to open a session.
+
+    ``model`` is the only one that it may use, None: any; ``configuration`` how the session begins.
+    """
 
     grant: Grant
     model: str | None = None
+    configuration: Mapping[str, Any] | None = None
 
 
 class Admission:
@@ -65,7 +70,7 @@ class Admission:
             return grant
         if grant.account_id != claims.account_id:  # a key never changes hands; a database may
             return refused_key("invalid_api_key", "the ephemeral key is of another account")
-        return Admitted(grant, claims.model)
+        return Admitted(grant, claims.model, claims.configuration)
 
     def _claims_of(self, key: str, headers: Headers) -> Claims | Refusal:
         if self._signing is None:

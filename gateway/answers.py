@@ -1,14 +1,17 @@
-"""Plain HTTP answers. Each is complete, and the connection closes after it. Pure."""
+"""Plain HTTP answers. The connection closes after each. Pure."""
 
 import email.utils
 import http
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
+
+from shared.errors import RealtimeSwitchError
 
 JSON: Final = "application/json"
 # What depends on a key or a balance is nobody's to keep, and is what its type says.
@@ -16,6 +19,30 @@ PRIVATE: Final = MappingProxyType(
     {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 )
 _NO_HEADERS: Final = MappingProxyType[str, str]({})
+
+
+class BrokenOffError(RealtimeSwitchError):
+    """The rest of an answer cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer of any length, made piece by piece as the client takes it.
+
+    ``pieces`` raises ``BrokenOffError`` where it has to end too early; the client sees that.
+    """
+
+    headers: Mapping[str, str]
+    pieces: AsyncGenerator[bytes, None]
+
+
+def download(
+    pieces: AsyncGenerator[bytes, None],
+    media_type: str,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> Download:
+    """An answer with all that ``pieces`` gives as its body."""
+    return Download(_general({"Content-Type": media_type, **headers}), pieces)
 
 
 def response(
@@ -37,5 +64,8 @@ def json_response(status: int, body: object, headers: Mapping[str, str] = _NO_HE
 
 
 def _complete(status: int, content: bytes, headers: Mapping[str, str]) -> Response:
-    fields = {"Date": email.utils.formatdate(usegmt=True), "Connection": "close", **headers}
-    return Response(status, http.HTTPStatus(status).phrase, Headers(fields), content)
+    return Response(status, http.HTTPStatus(status).phrase, Headers(_general(headers)), content)
+
+
+def _general(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {"Date": email.utils.formatdate(usegmt=True), "Connection": "close", **headers}

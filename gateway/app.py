@@ -27,6 +27,7 @@ from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
 from gateway.tls import TlsConnection
+from gateway.turns import Turns
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
@@ -97,8 +98,16 @@ async def run(config: GatewayConfig) -> ExitCode:
     announcements.start()
     balances.start()
     admission = Admission(accounts, signing)
-    minting = Minting(admission, config.models, signing=signing, demo_key=config.demo_key)
-    console = Console(accounts).by_path() if config.serves_page else {}
+    turns = Turns()
+    minting = Minting(
+        admission,
+        config.models,
+        turns,
+        signing=signing,
+        demo_key=config.demo_key,
+        demo_hosts=config.demo_hosts,
+    )
+    console = Console(accounts, turns).by_path() if config.serves_page else {}
     gateway = Gateway(
         accounts=accounts,
         admission=admission,

@@ -5,9 +5,11 @@ hash leaves the gateway, and neither key nor hash is ever logged or passed to a 
 """
 
 import hashlib
+import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 
@@ -56,6 +58,23 @@ def is_same_origin(headers: Headers) -> bool:
     site, host = headers.get_all("Sec-Fetch-Site"), headers.get_all("Host")
     origins = [origin.partition("://")[2] for origin in headers.get_all("Origin")]
     return len(host) == 1 and origins == host and site in ([], ["same-origin"])
+
+
+def is_own_host(host: str, names: Collection[str]) -> bool:
+    """Whether ``host``, a request's ``Host``, is this computer, an address or one of ``names``.
+
+    Any name can be made to lead here by who owns it (DNS rebinding), and then a page of that owner
+    is of the same origin as ours.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost") or name in names
+    return True
 
 
 def hash_key(key: str) -> str | None:

@@ -89,6 +89,11 @@ def cli() -> None:
     help="A file with the key of a demo account: the page gets ephemeral keys for it.",
 )
 @setting(
+    "GATEWAY_DEMO_HOSTS",
+    help="Names under which the demo's page may be opened, with commas between them, beside"
+    " localhost and addresses.",
+)
+@setting(
     "GATEWAY_SPOOL_DIR",
     help="A folder on this host's disk where metered usage survives a gateway that is killed.",
 )

@@ -1,6 +1,9 @@
 """The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
 
+import asyncio
+import contextlib
 import math
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum, auto
@@ -10,10 +13,19 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from gateway.answers import Download
 from gateway.auth import REALTIME_SUBPROTOCOL
 from gateway.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
 from gateway.leg import Leg, Nobody
-from gateway.limits import CATCH_UP_S, CLOSE_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_S, STALLED_S
+from gateway.limits import (
+    CATCH_UP_S,
+    CLOSE_S,
+    DOWNLOAD_HIGH_WATER_BYTES,
+    HANDSHAKE_BYTES_MAX,
+    HANDSHAKE_S,
+    STALLED_S,
+    UNSENT_BYTES_MAX,
+)
 from gateway.refusals import Refusal, bad_request
 
 # RFC 8446 section 5.1: what TLS begins with, and no HTTP method does.
@@ -56,11 +68,18 @@ class ClientLeg(Leg):
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
         self._catches_up_by: float | None = None  # when it must have come to our close
         self._unsent: float = math.inf  # what it had not taken when that was last looked at
+        self._room = asyncio.Event()  # for more of an answer; or nobody is there to take it
+        self._room.set()
 
     @property
     def is_waiting(self) -> bool:
         """Whether the client still waits for its answer."""
         return self._phase is Phase.ADMISSION and self._transport is not None
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether the client has a session, or waits for one."""
+        return self._phase is Phase.UPGRADED or (self.is_waiting and self._exchange is None)
 
     def accept(self, request: Request) -> Response:
         """The answer that would upgrade ``request``; its status is not 101 if it cannot be."""
@@ -84,21 +103,38 @@ class ClientLeg(Leg):
             super().data_received(rest)
 
     def answer(self, response: Response) -> None:
-        """Send a plain HTTP answer and close.
-
-        What the client still sends is read and dropped for a while: closing on unread bytes would
-        reset the connection, and the client might never see the answer.
-        """
+        """Send a plain HTTP answer and close."""
         if self._transport is None:
             return
-        self._phase = Phase.ANSWERED
-        self._handshake_timer.cancel()
+        self._begin_answer()
         if self._exchange is not None and self._exchange.is_head:
             response = replace(response, body=b"")
         self._transport.write(response.serialize())
-        self._half_close()
-        self.resume_reading()
-        self._cut_when_taken(self._loop.time() + STALLED_S)
+        self._end_answer()
+
+    async def download(self, download: Download) -> None:
+        """Send an answer piece by piece, no faster than the client takes it, and close.
+
+        Where that cannot go on to the end, the connection is cut, so that the client sees it.
+        Raises what ``download.pieces`` raises.
+        """
+        assert self._exchange is not None
+        async with contextlib.aclosing(download.pieces) as pieces:
+            if self._transport is None:
+                return
+            self._begin_answer()
+            self._transport.set_write_buffer_limits(high=DOWNLOAD_HIGH_WATER_BYTES)
+            try:
+                self._send_part(self._exchange.begin(download.headers))
+                async for piece in pieces:
+                    self._send_part(self._exchange.piece(piece))
+                    if not await self._has_room():
+                        return
+                self._send_part(self._exchange.end())
+            except BaseException:
+                self.abort()
+                raise
+            self._end_answer()
 
     # --- for the event loop -----------------------------------------------------------------------
 
@@ -122,10 +158,21 @@ class ClientLeg(Leg):
             return super().eof_received()
         return self._phase is Phase.ADMISSION
 
+    def pause_writing(self) -> None:
+        """Called by the event loop when the client does not keep up."""
+        self._room.clear()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Called by the event loop when the client has caught up."""
+        super().resume_writing()
+        self._room.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         self._handshake_timer.cancel()
         super().connection_lost(exc)
+        self._room.set()
         self._door.gone(self)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -188,14 +235,51 @@ class ClientLeg(Leg):
             self.pause_reading()
             self._door.serve(self, found)
 
-    def _cut_when_taken(self, deadline: float) -> None:
-        """Cut the connection ``CLOSE_S`` after the answer left, and at ``deadline`` in any case."""
-        transport = self._transport
-        if transport is None:
+    def _begin_answer(self) -> None:
+        self._phase = Phase.ANSWERED
+        self._handshake_timer.cancel()
+        assert self._transport is not None
+        # What the kernel holds unsent beside our own buffer: by default megabytes, and then neither
+        # is bounded nor is it seen for minutes that a slow client takes anything.
+        connection = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+
+    def _send_part(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def _has_room(self) -> bool:
+        """Wait until the client has taken enough; false when it is gone."""
+        await self._room.wait()
+        self._heard_at = self._loop.time()  # what takes bytes is there
+        return self._transport is not None
+
+    def _end_answer(self) -> None:
+        """Close our direction.
+
+        What the client still sends is read and dropped for a while: closing on unread bytes would
+        reset the connection, and the client might never see the answer.
+        """
+        if self._transport is None:
             return
-        has_left = not transport.get_write_buffer_size() or self._loop.time() > deadline
+        self._half_close()
+        self.resume_reading()
+        self._heard_at = self._loop.time()
+        self._cut_when_taken()
+
+    def _cut_when_taken(self) -> None:
+        """Cut the connection ``CLOSE_S`` after the answer left, or when nothing of it was taken for
+        ``STALLED_S``.
+        """
+        if self._transport is None:
+            return
+        now, unsent = self._loop.time(), self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._heard_at = now
+        self._unsent = unsent
+        is_over = not unsent or now - self._heard_at > STALLED_S
         self._close_timer = self._loop.call_later(
-            CLOSE_S, *((self.abort,) if has_left else (self._cut_when_taken, deadline))
+            CLOSE_S, self.abort if is_over else self._cut_when_taken
         )
 
     def _refuse(self, message: str, code: str = "bad_request") -> None:

@@ -1,14 +1,14 @@
 """``POST /v1/realtime/client_secrets``: what is asked for, and the answer, as OpenAI's. Pure.
 
-Everything in the body is optional. Of the session only its ``type`` and ``model`` have a meaning
-here: the key opens sessions with that model only. The rest is answered as it came; a client sends
-its own ``session.update``. ``rs_origin`` is ours: a browser shows the key from that origin only.
+Everything in the body is optional. The key opens sessions with the ``model`` of ``session`` only,
+and they begin as the rest of it says; a client may change that with its own ``session.update``, as
+with OpenAI. ``rs_origin`` is ours: a browser shows the key from that origin only.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -20,6 +20,8 @@ _OBJECT_BY_TYPE: Final = {
     "realtime": "realtime.session",
     "transcription": "realtime.transcription_session",
 }
+# A tool's parameters are nested a few times; what writes JSON stumbles at a thousand.
+_LEVELS_MAX: Final = 64
 # RFC 6454 section 6.2, as browsers write it.
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:.]+\](:\d{1,5})?")
 
@@ -33,6 +35,12 @@ class Wish:
     model: str | None = None
     origin: str | None = None
 
+    @property
+    def configuration(self) -> Mapping[str, Any] | None:
+        """How its sessions begin; None: as the provider has them begin."""
+        rest = {name: value for name, value in self.session.items() if name != "model"}
+        return rest if rest.keys() - {"type"} else None
+
 
 def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Refusal:
     """What a request's body asks for; an empty one asks for the defaults."""
@@ -45,7 +53,7 @@ def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Re
             _model(session),
             _origin(asked),
         )
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         return bad_request(str(exc))
 
 
@@ -57,11 +65,29 @@ def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mappi
 
 def _parsed(body: bytes) -> object:
     try:
-        return json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
+        parsed = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
     except UnicodeDecodeError:
         raise ValueError("body: expected JSON in UTF-8") from None
     except json.JSONDecodeError as exc:
         raise ValueError(f"body: expected JSON, but {exc}") from None
+    except RecursionError:
+        parsed = None
+    if parsed is None or _is_deeper(parsed, _LEVELS_MAX):
+        raise ValueError(f"body: expected at most {_LEVELS_MAX} levels of objects and lists")
+    return parsed
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    here = [value]
+    for _ in range(levels):
+        here = [inner for outer in here for inner in _inside(outer)]
+    return bool(here)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _object(value: object, name: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class GatewayConfig:
     serves_page: bool
     ephemeral_secrets: Path | None
     demo_key: Path | None
+    demo_hosts: frozenset[str]
     spool_dir: Path | None
     retention: Retention
     grant_cache_s: float
@@ -67,6 +68,7 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         serves_page=checker.value("GATEWAY_PAGE", config.one_of("yes", "no")) == "yes",
         ephemeral_secrets=checker.optional("GATEWAY_EPHEMERAL_SECRET_FILE", Path),
         demo_key=checker.optional("GATEWAY_DEMO_KEY_FILE", Path),
+        demo_hosts=checker.optional("GATEWAY_DEMO_HOSTS", config.host_names) or frozenset(),
         spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
         retention=Retention(
             seconds=checker.value("GATEWAY_SPOOL_RETENTION_S", config.number(0, 30 * 86_400)),

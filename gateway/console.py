@@ -4,35 +4,44 @@ accountd answers about the account of that key and no other, and checks the key 
 here changes anything.
 """
 
+import asyncio
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from websockets.http11 import Response
 
 from gateway.accounts import Accounts, Denial
 from gateway.admission import own_key_hash
-from gateway.answers import PRIVATE, json_response, response
+from gateway.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.api import Answer, Endpoint
 from gateway.exchange import HttpRequest
-from gateway.limits import CSV_ROWS_MAX
+from gateway.limits import DOWNLOAD_PAUSE_S, DOWNLOAD_TRIES_MAX
 from gateway.refusals import Refusal, bad_request, refused_key
 from gateway.routing import split_target
+from gateway.turns import Turns
+from shared.errors import UnreachableError
 
 _CSV: Final = "text/csv; charset=utf-8"
 _CSV_PAGE_ROWS: Final = 200  # as many as accountd gives at once
 _NUMBERS: Final = ("limit", "before")
 _PERIOD: Final = ("since", "until")
-# A spreadsheet takes what begins so for a formula; a session's name is its client's to choose.
-_FORMULA: Final = ("=", "+", "-", "@")
+# A spreadsheet takes what begins so for a formula; a session's name is its client's to choose. The
+# second row is what East Asian input methods write for the first.
+_FORMULA: Final = (
+    "=", "+", "-", "@", "\t", "\r", "\n",
+    "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH HYPHEN-MINUS}",
+    "\N{FULLWIDTH COMMERCIAL AT}",
+)  # fmt: skip
 
 
 class Console:
     """The endpoints under ``/api``."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, turns: Turns) -> None:
         self._accounts = accounts
+        self._turns = turns
 
     def by_path(self) -> dict[str, Endpoint]:
         """What is behind which path."""
@@ -54,35 +63,53 @@ class Console:
 
         return answer
 
-    async def _csv(self, request: HttpRequest) -> Response | Refusal:
-        """All rows of a period, page by page: no report is long, and sessions go on in between."""
+    async def _csv(self, request: HttpRequest) -> Download | Refusal:
+        """All rows of a period, page by page as the client takes them."""
         asked = _asked(request, _PERIOD)
         if isinstance(asked, Refusal):
             return asked
         asked["limit"] = _CSV_PAGE_ROWS
-        text = io.StringIO()
-        count = 0
-        while True:
-            found = await self._ask("console.rows", request, asked)
-            if isinstance(found, Refusal):
-                return found
-            writer = csv.DictWriter(text, found["columns"])
-            if not count:
-                writer.writeheader()
-            writer.writerows(_plain(row) for row in found["rows"])
-            count += len(found["rows"])
-            if found["next_before"] is None:
-                break
-            if count >= CSV_ROWS_MAX:
-                expected = (
-                    f"expected at most {CSV_ROWS_MAX}; name a shorter period, since and until"
-                )
-                return bad_request(
-                    f"found more than {count} rows, {expected}", code="too_many_rows"
-                )
-            asked["before"] = found["next_before"]
+        first = await self._ask("console.rows", request, asked)
+        if isinstance(first, Refusal):
+            return first
         headers = {**PRIVATE, "Content-Disposition": 'attachment; filename="usage.csv"'}
-        return response(200, text.getvalue().encode(), _CSV, headers)
+        text = _csv_text(first, has_header=True)
+        return download(self._pages(request, asked, text, first["next_before"]), _CSV, headers)
+
+    async def _pages(
+        self, request: HttpRequest, asked: Mapping[str, Any], text: bytes, before: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        """``text``, then the rows from below the id ``before`` on.
+
+        What waits for the client is the text of one page; its rows take ten times as much.
+        """
+        yield text
+        while before is not None:
+            page = await self._next_page(request, {**asked, "before": before})
+            text, before = _csv_text(page), page["next_before"]
+            del page
+            yield text
+
+    async def _next_page(self, request: HttpRequest, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Go on with a file that was begun, also while accountd restarts.
+
+        Raises ``BrokenOffError``.
+        """
+        trouble = ""
+        for number in range(DOWNLOAD_TRIES_MAX):
+            if number:
+                await asyncio.sleep(DOWNLOAD_PAUSE_S * 2 ** (number - 1))
+            try:
+                found = await self._ask("console.rows", request, asked)
+            except UnreachableError as exc:
+                trouble = str(exc)
+            else:
+                if not isinstance(found, Refusal):
+                    return found
+                trouble = found.message
+                if found.status not in (429, 503):
+                    break
+        raise BrokenOffError(trouble)
 
     async def _ask(
         self, method: str, request: HttpRequest, asked: Mapping[str, Any] | Refusal
@@ -92,7 +119,8 @@ class Console:
             return key_hash
         if isinstance(asked, Refusal):
             return asked
-        found = await self._accounts.report(method, {**asked, "key_hash": key_hash})
+        parameters = {**asked, "key_hash": key_hash}
+        found = await self._turns.take(key_hash, lambda: self._accounts.report(method, parameters))
         return _refused(found) if isinstance(found, Denial) else found
 
 
@@ -116,6 +144,15 @@ def _refused(denial: Denial) -> Refusal:
     if denial.code in ("bad_request", "too_large"):
         return bad_request(denial.message)
     return refused_key(denial.code, denial.message)
+
+
+def _csv_text(page: Mapping[str, Any], *, has_header: bool = False) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, page["columns"])
+    if has_header:
+        writer.writeheader()
+    writer.writerows(_plain(row) for row in page["rows"])
+    return text.getvalue().encode()
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

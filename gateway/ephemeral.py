@@ -1,9 +1,9 @@
 """Ephemeral keys: what a browser may hold instead of an account's key. Pure.
 
-``ek_`` and base64url of a payload and its HMAC-SHA256. The payload says for whom the key stands
-and until when, so any replica that knows the secret can check one without asking anybody. It limits
-the *start* of a session only; a session then is authorized as the key that it stands for, so that
-one which was revoked or has no credit opens none.
+``ek_`` and base64url of a packed payload and its HMAC-SHA256. The payload says for whom the key
+stands and until when, so any replica that knows the secret can check one without asking anybody. It
+limits the *start* of a session only; a session then is authorized as the key that it stands for, so
+that one which was revoked or has no credit opens none.
 
 A payload can be read by who holds it. The hash in it opens nothing: a client shows keys, and what
 takes hashes is private to the gateway and accountd.
@@ -14,10 +14,12 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from gateway.limits import HANDSHAKE_BYTES_MAX
 from gateway.refusals import Refusal, refused_key
 
 PREFIX: Final = "ek_"
@@ -30,8 +32,9 @@ SECRET_CHARS_MIN: Final = 32
 SECRET_CHARS_MAX: Final = 1_024
 # The one that signs, and the one before it, whose keys are still out for up to two hours.
 SECRETS_MAX: Final = 2
-# A hash, an account, a model and an origin at their longest, four bytes to three characters.
-TOKEN_CHARS_MAX: Final = 8_192
+# Half of what a handshake may be. A hash, an account, a model and an origin at their longest always
+# fit, and instructions of some thousand words.
+TOKEN_CHARS_MAX: Final = HANDSHAKE_BYTES_MAX // 2
 
 _VERSION: Final = 1
 _MAC_BYTES: Final = hashlib.sha256().digest_size
@@ -41,13 +44,17 @@ _CONTEXT: Final = b"realtime-switch ephemeral key\0"
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an ephemeral key says. ``expires_at`` in Unix seconds; None binds to nothing."""
+    """What an ephemeral key says. ``expires_at`` in Unix seconds; None binds to nothing.
+
+    ``configuration`` is how its sessions begin, as OpenAI's ``session`` objects say it.
+    """
 
     account_id: str
     key_hash: str
     expires_at: int
     model: str | None = None
     origin: str | None = None
+    configuration: Mapping[str, Any] | None = None
 
 
 def read_secrets(text: str) -> tuple[bytes, ...]:
@@ -69,8 +76,8 @@ def is_ephemeral(key: str) -> bool:
 
 def mint(claims: Claims, secret: bytes) -> str:
     """The key that says ``claims``."""
-    fields = (claims.account_id, claims.key_hash, claims.expires_at, claims.model, claims.origin)
-    payload = json.dumps([_VERSION, *fields], separators=(",", ":")).encode()
+    fields = [getattr(claims, name) for name in Claims.__slots__]
+    payload = zlib.compress(json.dumps([_VERSION, *fields], separators=(",", ":")).encode(), 9)
     return PREFIX + _encoded(payload + _mac(payload, secret))
 
 
@@ -82,7 +89,7 @@ def read(key: str, secrets: Sequence[bytes], *, now: float) -> Claims | Refusal:
     payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
     if not any(hmac.compare_digest(mac, _mac(payload, secret)) for secret in secrets):
         return refused_key("invalid_api_key", "the ephemeral key is not one of this gateway's")
-    version, *fields = json.loads(payload)  # ours, as the signature says
+    version, *fields = json.loads(zlib.decompress(payload))  # ours, as the signature says
     if version != _VERSION:
         return refused_key("invalid_api_key", "the ephemeral key is of another version")
     claims = Claims(*fields)

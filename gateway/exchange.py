@@ -1,10 +1,11 @@
-"""A plain HTTP request, from bytes that come in any pieces (h11 reads them). Pure.
+"""A plain HTTP exchange: its bytes come and go in any pieces (h11 knows the format). Pure.
 
 A connection carries one request: the answer closes it. That keeps the door simple, and a page is
 loaded once while voice stays for minutes.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,7 +36,7 @@ class HttpRequest:
 
 
 class Exchange:
-    """Reads one request."""
+    """Reads one request, and frames an answer whose length is not known."""
 
     def __init__(self) -> None:
         # The whole head is here when the first byte is read: the bound is for chunks' own heads.
@@ -62,6 +63,24 @@ class Exchange:
         """What the client waits for before it sends its body (100 Continue)."""
         data, self._to_send = self._to_send, b""
         return data
+
+    def begin(self, headers: Mapping[str, str]) -> bytes:
+        """The head of the answer 200. Its body is sent in chunks, so that one that breaks off is
+        not taken for whole (RFC 9112 section 8); a client of HTTP/1.0 knows none.
+        """
+        pairs = list(headers.items())
+        return self._framed(h11.Response(status_code=200, headers=pairs, reason=b"OK"))
+
+    def piece(self, data: bytes) -> bytes:
+        """A part of the body; not empty."""
+        return self._framed(h11.Data(data=data))
+
+    def end(self) -> bytes:
+        """What says that the body is whole."""
+        return self._framed(h11.EndOfMessage())
+
+    def _framed(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> bytes:
+        return self._h11.send(event) or b""
 
     def _read(self) -> HttpRequest | Refusal | None:
         while True:

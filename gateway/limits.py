@@ -111,12 +111,33 @@ GRANTS_MAX: Final = 10_000
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
-# Requests of consoles and for ephemeral keys at once: a person clicks, and sessions come first.
-API_REQUESTS_MAX: Final = 16
-# Rows of one CSV file, about 3 MB; a year of a busy account comes month by month.
-CSV_ROWS_MAX: Final = 20_000
+# Questions of consoles and for ephemeral keys under way at accountd, in all and with one key:
+# sessions come first, and a key that asks a lot leaves room for the others.
+TURNS: Final = 16
+TURNS_EACH: Final = 4
+# And with those that wait for their turn, a few milliseconds each: a server may want keys for a
+# hundred browsers at once.
+ASKING_MAX: Final = 1_000
+ASKING_EACH_MAX: Final = 100
 
-assert API_REQUESTS_MAX < AUTHORIZATIONS_MAX
+# Unsent bytes of a plain HTTP answer before more of it is made: about one page of a CSV file. A
+# client that does not take three quarters of that within STALLED_S is cut off.
+DOWNLOAD_HIGH_WATER_BYTES: Final = 64 * 1024
+# And what the kernel holds of it before it takes more.
+UNSENT_BYTES_MAX: Final = 16 * 1024
+# Tries to go on with a file that was begun, with pauses that double from the second number on: a
+# restart of accountd takes about a second.
+DOWNLOAD_TRIES_MAX: Final = 6
+DOWNLOAD_PAUSE_S: Final = 0.25
+
+# Keys that one gateway makes for the demo's page: for a room full of people at once, and then as
+# many as pages ask for that lose their connection. Whoever wants more than that is a program.
+DEMO_KEYS_BURST: Final = 60
+DEMO_KEY_S: Final = 1.0
+
+assert TURNS_EACH < TURNS < ASKING_EACH_MAX < ASKING_MAX
+assert TURNS < AUTHORIZATIONS_MAX
+assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert CLOSE_S < CATCH_UP_S

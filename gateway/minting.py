@@ -1,6 +1,7 @@
 """Makes ephemeral keys: for who shows an account's own key, and for the demo's page."""
 
 import asyncio
+import math
 import secrets
 import time
 from pathlib import Path
@@ -13,20 +14,26 @@ from gateway import client_secrets, ephemeral
 from gateway.admission import Admission, hash_of, own_key_hash
 from gateway.answers import PRIVATE, json_response
 from gateway.api import Endpoint
-from gateway.auth import is_same_origin
+from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import Wish
-from gateway.ephemeral import LIFETIME_S_DEFAULT, Claims
+from gateway.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
 from gateway.exchange import HttpRequest
+from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST
 from gateway.models import ModelTable
+from gateway.pace import Pace
 from gateway.refusals import (
     Refusal,
+    bad_request,
     cross_origin,
     model_not_allowed,
     no_ephemeral_keys,
+    too_many_requests,
     unavailable,
+    unknown_host,
 )
 from gateway.routing import REALTIME
 from gateway.signing import Signing
+from gateway.turns import Turns
 from shared.metrics import Metric
 
 log = structlog.get_logger()
@@ -43,15 +50,22 @@ class Minting:
         self,
         admission: Admission,
         table: ModelTable,
+        turns: Turns,
         *,
         signing: Signing | None,
         demo_key: Path | None,
+        demo_hosts: frozenset[str],
     ) -> None:
-        """``demo_key`` names the file with the key that the demo's ephemeral keys stand for."""
+        """``demo_key`` names the file with the key that the demo's ephemeral keys stand for,
+        ``demo_hosts`` the names of the gateway beside localhost and addresses.
+        """
         self._admission = admission
         self._table = table
+        self._turns = turns
         self._signing = signing
         self._demo_key = demo_key
+        self._demo_hosts = demo_hosts
+        self._demo_pace = Pace(burst=DEMO_KEYS_BURST, seconds=DEMO_KEY_S)
         self._made = 0
 
     def by_path(self) -> dict[str, Endpoint]:
@@ -81,6 +95,12 @@ class Minting:
         """For the gateway's own page, which has no key, and for no other page."""
         if not is_same_origin(request.headers):
             return cross_origin()
+        if not is_own_host(host := request.headers["Host"], self._demo_hosts):
+            return unknown_host(host)
+        if wait_s := self._demo_pace.take(time.monotonic()):
+            return too_many_requests(
+                "the demo gave out too many keys; try again", retry_after_s=math.ceil(wait_s)
+            )
         assert self._demo_key is not None
         try:  # now, and not at start: the demo's account may be made once the gateways are there
             key = await asyncio.to_thread(self._demo_key.read_text)
@@ -97,19 +117,33 @@ class Minting:
             return no_ephemeral_keys()
         if isinstance(wish, Refusal):
             return wish
-        grant = await self._admission.authorize(key_hash)
+        grant = await self._turns.take(key_hash, lambda: self._admission.authorize(key_hash))
         if isinstance(grant, Refusal):
             return grant
         if wish.model is not None and not self._table.allows(grant.account_id, wish.model):
             return model_not_allowed(wish.model)
         expires_at = int(time.time()) + wish.lifetime_s
-        claims = Claims(grant.account_id, key_hash, expires_at, wish.model, wish.origin)
+        claims = Claims(
+            grant.account_id, key_hash, expires_at, wish.model, wish.origin, wish.configuration
+        )
+        key = ephemeral.mint(claims, self._signing.secrets[0])
+        if len(key) > TOKEN_CHARS_MAX:
+            return _too_long(len(key))
         self._made += 1
         log.info("ephemeral key made", account=grant.account_id, lifetime_s=wish.lifetime_s)
         shown = client_secrets.answer(
             wish,
-            value=ephemeral.mint(claims, self._signing.secrets[0]),
+            value=key,
             expires_at=expires_at,
             session_id=f"sess_{secrets.token_hex(12)}",
         )
         return json_response(200, shown, PRIVATE)
+
+
+def _too_long(chars: int) -> Refusal:
+    """The key goes into a header of the handshake."""
+    return bad_request(
+        f"session: found so much that the key has {chars} characters, expected at most"
+        f" {TOKEN_CHARS_MAX}; leave the longest part to a session.update",
+        code="session_too_large",
+    )

@@ -152,7 +152,7 @@ class Gate:
             return whole
         self._has_opened = True
         name = called[0] or model
-        return whole if name == model else _framed(self._opening.renamed(message, name))
+        return whole if name == model else framed(self._opening.renamed(message, name))
 
 
 def without(prefix: re.Pattern[str], model: object) -> str:
@@ -182,7 +182,7 @@ def unmasked(frame: Frame) -> bytes:
     return apply_mask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
 
 
-def _framed(message: bytes) -> Sequence[Frame]:
+def framed(message: bytes) -> Sequence[Frame]:
     """A text message as a client sends it."""
     data = WireFrame(Opcode.TEXT, message).serialize(mask=True)
     return FrameScanner(expects_mask=True, message_bytes_max=len(message)).feed(data)

@@ -18,6 +18,7 @@ _TYPE_BY_STATUS: Final = {
     405: "invalid_request_error",
     413: "invalid_request_error",
     426: "invalid_request_error",
+    429: "rate_limit_error",
     500: "server_error",
     503: "service_unavailable",
 }
@@ -34,20 +35,21 @@ _STATUS_BY_CODE: Final = {
 class Refusal:
     """Why a client is not let in. ``code`` is for programs, ``message`` for people.
 
-    ``allowed``: with 405, the methods that the path knows.
+    ``allowed``: with 405, the methods that the path knows. ``retry_after_s``: with 429 and 503.
     """
 
     status: int
     code: str
     message: str
     allowed: str = ""
+    retry_after_s: int = RETRY_AFTER_S
 
     def response(self) -> Response:
         """The HTTP answer."""
         error = {"type": _TYPE_BY_STATUS[self.status], "code": self.code, "message": self.message}
         headers = dict(PRIVATE)
-        if self.status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status in (429, 503):
+            headers["Retry-After"] = str(self.retry_after_s)
         if self.status == 426:  # RFC 9110 section 15.5.22 wants to be told to what
             headers["Upgrade"] = "websocket"
         if self.allowed:
@@ -111,10 +113,25 @@ def cross_origin() -> Refusal:
     return Refusal(403, "cross_origin", "only a page of this gateway may ask for this")
 
 
+def unknown_host(host: str) -> Refusal:
+    """403: the page is under a name that nobody said is its own."""
+    return Refusal(
+        403,
+        "unknown_host",
+        f"found the host {host[:80]!r}, expected localhost, an address, or a name in"
+        " GATEWAY_DEMO_HOSTS",
+    )
+
+
 def no_ephemeral_keys() -> Refusal:
     """404: there is no secret to sign them with."""
     message = "this gateway makes no ephemeral keys; it has no GATEWAY_EPHEMERAL_SECRET_FILE"
     return not_found(message, code="no_ephemeral_keys")
+
+
+def too_many_requests(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> Refusal:
+    """429: more than this client's share."""
+    return Refusal(429, "rate_limit_exceeded", message, retry_after_s=retry_after_s)
 
 
 def internal_error() -> Refusal:

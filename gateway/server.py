@@ -1,8 +1,7 @@
 """The gateway: lets clients in or says why not, and keeps every session until it has ended."""
 
 import asyncio
-import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
@@ -11,18 +10,16 @@ from websockets.http11 import Request, Response
 
 from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
-from gateway.answers import json_response
+from gateway.answers import BrokenOffError, Download, json_response
 from gateway.api import Api, Endpoint
 from gateway.balances import Balances
-from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.exchange import HttpRequest
+from gateway.limits import CLOSE_S
 from gateway.models import ModelTable
-from gateway.opening import Gate
+from gateway.opener import Opener
 from gateway.pages import Pages
-from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
-from gateway.recorder import Recorder
 from gateway.refusals import (
     Refusal,
     bad_request,
@@ -32,9 +29,8 @@ from gateway.refusals import (
     upgrade_required,
     wrong_method,
 )
-from gateway.relay import ToClient
-from gateway.routing import mapped, route, split_target, wants_events
-from gateway.session import Session, SessionInfo, State
+from gateway.routing import route, split_target, wants_events
+from gateway.session import Session, State
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 from shared.ops import Health
@@ -68,13 +64,12 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
         self._admission = admission
-        self._balances = balances
+        self._opener = Opener(balances=balances, usage=usage, providers=providers, table=table)
         self._usage = usage
         self._providers = providers
         self._table = table
         self._pages = pages
         self._api = api
-        self._tls = ssl.create_default_context()
         self._clients: set[ClientLeg] = set()
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,13 +174,13 @@ class Gateway:
         self.is_draining = True
         for session in list(self._sessions):
             session.leave(self._loop.time())
-        try:
-            async with asyncio.timeout(deadline_s):
-                while self._sessions or self._tasks or self._clients:
-                    self._departure.clear()
-                    await self._departure.wait()
-        except TimeoutError:
+        deadline = self._loop.time() + deadline_s
+        if not await self._come_to_be(lambda: not self._has_voice, deadline):
             log.error("sessions cut off", sessions=len(self._sessions))
+        # What else is asked for is short, or can be asked for again.
+        deadline = min(deadline, self._loop.time() + CLOSE_S)
+        if not await self._come_to_be(lambda: not self._clients, deadline):
+            log.info("answers cut off", answers=len(self._clients))
         for session in list(self._sessions):
             session.abandon()
         for leg in list(self._clients):
@@ -194,6 +189,21 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._ticker.cancel()
+
+    @property
+    def _has_voice(self) -> bool:
+        return bool(self._sessions) or any(leg.is_voice for leg in self._clients)
+
+    async def _come_to_be(self, is_so: Callable[[], bool], deadline: float) -> bool:
+        """Wait for departures until ``is_so``; false when it is not by ``deadline``."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not is_so():
+                    self._departure.clear()
+                    await self._departure.wait()
+        except TimeoutError:
+            return False
+        return True
 
     # --- admission --------------------------------------------------------------------------------
 
@@ -207,7 +217,10 @@ class Gateway:
         if isinstance(verdict, Refusal):
             self._refuse(leg, verdict)
             return
-        session = self._open(leg, request, target, verdict, upgrade)
+        session = self._opener.open(
+            leg, request.path, target, verdict, upgrade, on_ended=self._ended
+        )
+        self._sessions.add(session)
         # Made before the client is heard: it may leave with its very first bytes.
         sink = session.provider_sink()
         leg.start_reading()
@@ -217,7 +230,7 @@ class Gateway:
             task = asyncio.current_task()
             assert task is not None
             session.dialling(task)
-            await self._connect(session, request, target, sink)
+            await self._opener.connect(session, request.headers, target, sink)
 
     async def _judge(self, path: str, headers: Headers, target: Target) -> Admitted | Refusal:
         """Whether a session may be opened now."""
@@ -226,7 +239,7 @@ class Gateway:
         if isinstance(verdict, Refusal):
             return verdict
         model = target.model
-        if model is not None and not self._may_use(verdict, model):
+        if model is not None and not self._opener.may_use(verdict, model):
             return model_not_allowed(model)
         if self.is_draining or self._usage.trouble:  # perhaps since the wait
             return unavailable(self.ready().detail)
@@ -245,73 +258,19 @@ class Gateway:
         if leg.is_waiting:
             self._refuse(leg, refusal)
 
-    def _open(
-        self,
-        leg: ClientLeg,
-        request: Request,
-        target: Target,
-        admitted: Admitted,
-        upgrade: Response,
-    ) -> Session:
-        grant = admitted.grant
-        party = Party(grant.account_id, target.session_id, target.provider)
-        provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table).model)
-        leg.upgrade(upgrade)
-        credit = self._balances.open(grant, wants_balances=wants_events(request.path) is True)
-
-        def call(model: str) -> str | None:
-            if model and model == meter.model:  # the server's own name for what it runs already
-                return model
-            if not self._may_use(admitted, model):
-                return None
-            return self._table.called(model, provider=target.provider)
-
-        gate, is_held = None, not self._may_use(admitted, "")
-        if target.model is None or is_held:
-            has_opened = target.model is not None
-            gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
-        session = Session(
-            SessionInfo(target.session_id, grant.account_id, target.provider),
-            client=leg,
-            provider=provider,
-            recorder=Recorder(party, meter, self._usage, credit),
-            credit=credit,
-            gate=gate,
-            on_ended=self._ended,
-            now=self._loop.time(),
-        )
-        self._sessions.add(session)
-        return session
-
-    async def _connect(
-        self, session: Session, request: Request, target: Target, sink: ToClient
-    ) -> None:
-        provider = self._providers[target.provider]
-        try:
-            await dial(
-                provider.url(mapped(target, self._table)),
-                provider.headers(request.headers),
-                sink=sink,
-                on_open=session.provider_opened,
-                tls=self._tls,
-            )
-        except ProviderUnavailableError as exc:
-            session.provider_unavailable(exc)
-
     # --- helpers ----------------------------------------------------------------------------------
 
     async def _answer(self, leg: ClientLeg, endpoint: Endpoint, request: HttpRequest) -> None:
         found = await self._api.answer(endpoint, request)
         if isinstance(found, Refusal):
             self._refuse(leg, found)
+        elif isinstance(found, Download):
+            try:
+                await leg.download(found)
+            except BrokenOffError as exc:
+                log.warning("download broken off", reason=str(exc))
         else:
             leg.answer(found)
-
-    def _may_use(self, admitted: Admitted, model: str) -> bool:
-        """Whether a client may use ``model``; empty: any, whatever it is called."""
-        allowed = self._table.allows(admitted.grant.account_id, model)
-        return allowed and admitted.model in (None, model)
 
     def _start(self, work: Coroutine[Any, Any, None], leg: ClientLeg) -> None:
         """Do something for a client that waits for its answer."""

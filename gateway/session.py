@@ -17,7 +17,7 @@ whether anything is left, the client is held: nothing is taken from it.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -26,6 +26,7 @@ import structlog
 
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
+from gateway.frames import Frame
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S, SESSION_S_MAX
 from gateway.opening import Gate
@@ -80,12 +81,14 @@ class Session:
         recorder: Recorder,
         credit: SessionCredit,
         gate: Gate | None,
+        preface: Sequence[Frame],
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
         """``client`` has just been upgraded; ``now`` is the event loop's time.
 
-        ``gate`` is what the client's messages pass where its first one names the model. ``credit``
+        ``gate`` is what the client's messages pass where its first one names the model; ``preface``
+        is what goes to the provider in the client's name before all that it says itself. ``credit``
         tells the session of changes until it has ended.
         """
         self._client: Leg | None = client
@@ -109,6 +112,7 @@ class Session:
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
         self._log = log.bind(session=info.session_id, account=info.account_id)
         self.state = State.CONNECTING
+        self._waiting.take(preface)
         client.sink = self._waiting
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 

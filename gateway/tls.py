@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from gateway.client import TLS_RECORD
 from gateway.limits import HANDSHAKE_S
@@ -152,6 +152,10 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     def is_closing(self) -> bool:
         """Whether nothing can be written any more."""
         return self._tcp is None or self._tcp.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """About the connection underneath."""
+        return default if self._tcp is None else self._tcp.get_extra_info(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """TCP's own: encrypted bytes wait there and nowhere else."""

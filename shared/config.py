@@ -7,6 +7,7 @@ opens. A secret is read from its variable or, with ``_FILE`` appended to the nam
 
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 # Linux: sun_path holds 108 bytes with its terminating zero (unix(7)).
 IPC_PATH_BYTES_MAX: Final = 107
+_HOST_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 DEFAULT_RUN_DIR: Final = "var/run"
 DEFAULT_USAGE_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/usage.sock"
 DEFAULT_RPC_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/rpc.sock"
@@ -186,6 +188,14 @@ def websocket_url(text: str) -> str:
     except ValueError:
         raise ValueError("expected a port from 0 to 65535") from None
     return parts._replace(scheme=scheme, path=parts.path.rstrip("/")).geturl()
+
+
+def host_names(text: str) -> frozenset[str]:
+    """Names of hosts with commas between them, without ports; in lower case."""
+    names = [name.strip().lower() for name in text.split(",")]
+    if not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("expected names of hosts without ports, like demo.example.org,example.org")
+    return frozenset(names)
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

@@ -3,8 +3,9 @@
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from websockets.datastructures import Headers
 
@@ -47,6 +48,11 @@ class Provider(Protocol):
 
     def meter(self, model: str | None) -> Meter:
         """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
+
+    def configuring(self, configuration: Mapping[str, Any]) -> bytes | None:
+        """The message that gives a session its configuration, which is in OpenAI's words; None when
+        the provider has others.
+        """
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """What tells a client in its provider's words that the session failed; None when the

@@ -1,5 +1,8 @@
 """Gemini Live: where it is and how a key is shown. Sources: the ``google-genai`` SDK."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
@@ -29,6 +32,10 @@ class Gemini:
     def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
         return GeminiMeter(model=model or "")
+
+    def configuring(self, configuration: Mapping[str, Any]) -> bytes | None:  # noqa: ARG002
+        """See ``Provider``: its client's own ``setup`` has to come first."""
+        return None
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
         """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""

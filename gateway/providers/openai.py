@@ -5,7 +5,8 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 """
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from websockets.datastructures import Headers
 
@@ -55,6 +56,11 @@ class OpenAIFamily:
     def meter(self, model: str | None) -> Meter:
         """See ``Provider``."""
         return LiveMeter() if model is None else OpenAIMeter(model=model)
+
+    def configuring(self, configuration: Mapping[str, Any]) -> bytes | None:
+        """See ``Provider``: ``session.update``."""
+        event = {"type": "session.update", "session": dict(configuration)}
+        return json.dumps(event, separators=(",", ":")).encode()
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
         """See ``Provider``: an ``error`` event."""

@@ -33,10 +33,15 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     """A usage object in tokens. Raises ``UnreadableUsageError``.
 
     Every field is optional in the SDK's types; what is absent counts as zero. Input plus output is
-    charged; only where one of them is absent the reported total fills in.
+    charged; only where one of them is absent the reported total fills in, or where that is absent,
+    too, what the details say.
     """
     reported = read_count(usage, "total_tokens")
     tokens_in, tokens_out = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
+    into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
+    if reported is None:
+        tokens_in = _by_modality(into) if tokens_in is None else tokens_in
+        tokens_out = _by_modality(out) if tokens_out is None else tokens_out
     if reported is not None and tokens_in is None and tokens_out is not None:
         tokens_in = _rest(reported, tokens_out)
     if reported is not None and tokens_out is None and tokens_in is not None:
@@ -45,7 +50,6 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         total = reported or 0
     else:
         total = (tokens_in or 0) + (tokens_out or 0)
-    into, out = _read_details(usage, _INPUT_DETAILS), _read_details(usage, _OUTPUT_DETAILS)
     cached = read_map(into, _CACHED)
     return check_total(
         Usage(
@@ -91,15 +95,22 @@ def read_transcription(usage: Mapping[str, Any]) -> Usage:
     """
     if is_by_duration(usage):
         return Usage(billed_ms=read_milliseconds(usage, "seconds"))
-    if all(usage.get(name) is None for name in _TOKENS):
+    found = read_usage(usage)
+    if not found.total_tokens and all(usage.get(name) is None for name in _TOKENS):
         raise UnreadableUsageError("found neither tokens nor seconds")
-    return read_usage(usage)
+    return found
 
 
 def _read_details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     """The details under the first of ``names`` that there are any under."""
     found = [details for name in names if (details := read_map(usage, name))]
     return found[0] if found else {}
+
+
+def _by_modality(details: Mapping[str, Any]) -> int | None:
+    """The sum of the details; cached and reasoning tokens are among them already."""
+    counts = [count for name in _MODALITIES if (count := read_count(details, name)) is not None]
+    return sum(counts) if counts else None
 
 
 def _rest(total: int, part: int) -> int:

@@ -6,6 +6,7 @@
 import { Problem, problemOf } from './console-problems.js';
 
 const DEADLINE_MS = 15_000; // above the gateway's own deadline for accountd, 5 s
+const SILENCE_MS = 30_000; // within a file, which waits for a restart of accountd
 
 export class Api {
   #key;
@@ -35,9 +36,18 @@ export class Api {
     return this.#json('/api/usage/rows', { since, before, limit });
   }
 
-  // The charges of the period as a file.
-  async csv(since) {
-    return whole((await this.#ask('/api/usage.csv', { since })).blob());
+  // The charges of the period as a file, however long it is; `onProgress` hears of its bytes so far.
+  async csv(since, onProgress) {
+    const silence = new Silence(SILENCE_MS);
+    try {
+      const { body } = await this.#ask('/api/usage.csv', { since }, silence.signal);
+      return await whole(read(body, (size) => {
+        silence.restart();
+        onProgress(size);
+      }));
+    } finally {
+      silence.end();
+    }
   }
 
   close() {
@@ -49,19 +59,58 @@ export class Api {
     return whole((await this.#ask(path, parameters)).json());
   }
 
-  async #ask(path, parameters = {}) {
+  async #ask(path, parameters = {}, tooLong = AbortSignal.timeout(DEADLINE_MS)) {
     const answer = await this.#fetch(target(path, parameters), {
       headers: { Authorization: `Bearer ${this.#key}` },
       cache: 'no-store',
       credentials: 'omit',
       redirect: 'error',
       referrerPolicy: 'no-referrer',
-      signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(DEADLINE_MS)]),
+      signal: AbortSignal.any([this.#closing.signal, tooLong]),
     }).catch(() => {
       throw new Problem('gateway_away');
     });
     if (!answer.ok) throw problemOf(answer.status, await answer.json().catch(() => null));
     return answer;
+  }
+}
+
+// A signal that comes when nothing restarted it for so long.
+class Silence {
+  #controller = new AbortController();
+  #timer;
+  #ms;
+
+  constructor(ms) {
+    this.#ms = ms;
+    this.restart();
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  restart() {
+    this.end();
+    this.#timer = setTimeout(() => this.#controller.abort(), this.#ms);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
+  }
+}
+
+// All of a body, telling how much there is after each piece.
+async function read(body, onProgress) {
+  const reader = body.getReader();
+  const pieces = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return new Blob(pieces, { type: 'text/csv' });
+    pieces.push(value);
+    size += value.length;
+    onProgress(size);
   }
 }
 

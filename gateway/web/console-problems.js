@@ -10,7 +10,6 @@ const WORDS = {
   expired_api_key: 'This key has expired. Ask your operator for a new one.',
   gateway_away: 'The gateway cannot be reached. Check your connection and try again.',
   service_unavailable: 'The accounts service is away for the moment. Your credits are safe; try again shortly.',
-  too_many_rows: 'These are too many charges for one file. Choose a shorter period.',
   too_many_requests: 'Too many requests. Wait a moment and try again.',
 };
 

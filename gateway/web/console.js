@@ -161,9 +161,14 @@ function turn(to) {
   });
 }
 
-// Save the charges of the period as a file.
-function save() {
-  ask('file', (mine) => mine.csv(periodStart(Date.now())), (file) => {
+// Save the charges of the period as a file, which may take a while; meanwhile there is one only.
+async function save() {
+  if (asked.has('file')) return;
+  const told = (size) => {
+    byId('saved').textContent = size ? `Saving: ${format.short(size)}B so far` : '';
+  };
+  byId('export').setAttribute('aria-disabled', 'true');
+  await ask('file', (mine) => mine.csv(periodStart(Date.now()), told), (file) => {
     const url = URL.createObjectURL(file);
     const link = document.createElement('a');
     link.href = url;
@@ -171,6 +176,8 @@ function save() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), SAVED_MS);
   });
+  told(0);
+  byId('export').setAttribute('aria-disabled', 'false');
 }
 
 function periodStart(now) {

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,7 +24,7 @@ from accountd.charging import Balance, Crossing
 from accountd.ledger import write_crossings
 from accountd.low_credit import LowCredit
 from accountd.requests import now_iso
-from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target
+from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target, post
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -37,6 +37,7 @@ class Receiver:
 
     status: int = 200
     is_hanging: bool = False
+    is_dripping: bool = False
     refused: str = ""
     url: str = ""
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -73,6 +74,9 @@ def receiving() -> Iterator[Receiver]:
             if receiver.is_hanging:
                 receiver.freed.wait(30)
                 return
+            with suppress(OSError):
+                while receiver.is_dripping and not receiver.freed.wait(0.05):
+                    self.wfile.write(b"H")
             is_refused = headers["webhook-id"] == receiver.refused
             self.send_response(400 if is_refused else receiver.status)
             if receiver.status == 302:
@@ -283,6 +287,17 @@ def test_a_message_is_given_up_when_its_time_is_over(receiver: Receiver) -> None
     sender.close()
     assert sender.settled() == []
     assert len(receiver.requests) == 1
+
+
+def test_a_receiver_that_drips_has_as_long_as_one_that_hangs(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of an attempt is that of all of it."""
+    monkeypatch.setattr("accountd.webhook.TIMEOUT_S", 0.5)
+    receiver.is_dripping = True
+    target = Target(urlsplit(receiver.url), SECRET)
+    message = Message(1, "msg_1", time.time(), b"{}")
+    assert post(target, message, now=time.time()) == "no answer within 0.5 s"
 
 
 def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> None:

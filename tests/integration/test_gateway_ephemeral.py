@@ -12,13 +12,14 @@ import pytest
 from harness import Cluster, cluster_folder, eventually
 from http_client import Answer, ask
 from openai import AsyncOpenAI
-from openai.types.realtime import ClientSecretCreateResponse
+from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateRequest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from deploy import certificate
 from gateway.ephemeral import Claims, mint
+from gateway.limits import DEMO_KEYS_BURST
 
 PATH = "/v1/realtime/client_secrets"
 SECRET, LATER = "s" * 64, "t" * 64
@@ -101,6 +102,60 @@ async def test_the_sdk_makes_a_key_and_talks_with_it(cluster: Cluster, key: str)
                 break
     rows = await asyncio.to_thread(lambda: eventually(lambda: cluster.usage_rows("owner")))
     assert "ephemeral" in {row["session_id"] for row in rows}
+
+
+async def test_a_session_begins_as_the_key_was_made(cluster: Cluster, key: str) -> None:
+    """What the server asked for is set before the first word of the client, as with OpenAI."""
+    base = f"http://{cluster.address}/v1"
+    async with AsyncOpenAI(api_key=key, base_url=base) as server:
+        secret = await server.realtime.client_secrets.create(
+            session={"type": "realtime", "model": MODEL, "instructions": "Be brief. " * 100},
+        )
+    async with (
+        AsyncOpenAI(api_key=secret.value, base_url=base) as client,
+        client.realtime.connect(model=MODEL) as connection,
+        asyncio.timeout(20),
+    ):
+        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+        updated = []
+        async for event in connection:
+            if event.type == "session.updated":
+                updated.append(event.session)
+            if len(updated) == 2:
+                break
+    assert all(isinstance(session, RealtimeSessionCreateRequest) for session in updated)
+    assert [session.instructions for session in updated] == ["Be brief. " * 100] * 2
+    assert updated[1].output_modalities == ["text"]
+
+
+def test_other_providers_know_no_such_beginning(cluster: Cluster, key: str) -> None:
+    """Gemini's and GPT-Live's clients begin with a message of their own, which stays the first."""
+    secret = make(cluster, key, session={"instructions": "Be brief."}).json["value"]
+    assert cluster.simulator is not None
+    simulated = f"http://{cluster.simulator.field('listen')}"
+    address = cluster.start_gateway(GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=simulated).field(
+        "listen"
+    )
+    for path, first, answered in (
+        ("ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+         {"setup": {"model": "models/gemini-live"}}, "setupComplete"),
+        ("v1/live/sessions", {"type": "session.start", "session": {"model": "gpt-live-1"}}, "type"),
+    ):  # fmt: skip
+        with connect(f"ws://{address}/{path}?access_token={secret}") as socket:
+            socket.send(json.dumps(first))
+            assert answered in (answer := json.loads(socket.recv(timeout=10)))
+            assert answer.get("type") != "error"
+
+
+def test_a_key_has_a_length(cluster: Cluster, key: str) -> None:
+    """It travels in a header: what does not fit is refused, and it says what to do."""
+    words = "".join(f"{number} " for number in range(10_000))
+    answer = make(cluster, key, session={"instructions": words})
+    assert (answer.status, answer.error) == (400, "session_too_large")
+    assert "session.update" in answer.json["error"]["message"]
+    secret = make(cluster, key, session={"instructions": words[:9_000]}).json["value"]
+    assert len(secret) > 4_000
+    assert browse(cluster.address, secret) == "session.created"
 
 
 def test_any_replica_takes_a_key_and_it_opens_several_sessions(cluster: Cluster, key: str) -> None:
@@ -216,6 +271,27 @@ def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None
     assert answer.json["expires_at"] - time.time() <= 600
     for headers in ({}, {**own, "Origin": ORIGIN}, {**own, "Sec-Fetch-Site": "cross-site"}):
         assert (demo(**headers).status, demo(**headers).error) == (403, "cross_origin")
+    rebound = {"Host": "evil.example.org", "Origin": "http://evil.example.org"}
+    assert (demo(**rebound).status, demo(**rebound).error) == (403, "unknown_host")
+    named = cluster.start_gateway(GATEWAY_DEMO_HOSTS="demo.example.org, other.example.org")
+    theirs = {"Host": "demo.example.org", "Origin": "https://demo.example.org"}
+    path = "/demo/client_secrets"
+    assert ask(named.field("listen"), "POST", path, headers=theirs).status == 200
+
+
+def test_the_demo_gives_keys_at_a_pace(cluster: Cluster) -> None:
+    """A burst of them; then it says when there is the next one, and no other endpoint minds."""
+    (cluster.folder / "demo.key").write_text(cluster.create_account("paced"))
+    gateway = cluster.start_gateway()
+    address, path = gateway.field("listen"), "/demo/client_secrets"
+    own = {"Origin": f"http://{address}"}
+    given = 0
+    while (answer := ask(address, "POST", path, headers=own)).status == 200:
+        given += 1
+    assert given >= DEMO_KEYS_BURST
+    assert (answer.status, answer.error) == (429, "rate_limit_exceeded")
+    assert answer.headers["Retry-After"] == "1"
+    assert ask(address, "POST", PATH, key=cluster.create_account("unpaced")).status == 200
 
 
 def test_secrets_rotate_without_a_restart(cluster: Cluster, key: str) -> None:

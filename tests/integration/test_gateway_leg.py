@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from harness import eventually
+from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from gateway.answers import response
+from gateway.client import ClientLeg
+from gateway.exchange import HttpRequest
 from gateway.frames import Frame
 from gateway.leg import ABNORMAL, Ended, Leg
 from gateway.limits import IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
@@ -195,6 +199,46 @@ async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.Monkey
     assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
     await until(lambda: pair.leg._transport is None)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
+
+
+class Nowhere:
+    """A door that nobody comes through."""
+
+    def knock(self, leg: ClientLeg, request: Request) -> None:
+        """Nobody asks for a session."""
+
+    def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
+        """Nobody asks for anything else."""
+
+    def gone(self, leg: ClientLeg) -> None:
+        """Nobody counts."""
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_an_answer_has_as_long_as_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """A slow client gets a long answer whole; one that takes nothing for a while is cut off."""
+    monkeypatch.setattr("gateway.client.CLOSE_S", 0.05)
+    monkeypatch.setattr("gateway.client.STALLED_S", 0.4)
+    loop, content = asyncio.get_running_loop(), bytes(2_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    peer.setblocking(False)
+    leg = ClientLeg(Nowhere())
+    with peer:
+        await loop.create_connection(lambda: leg, sock=ours)
+        leg.answer(response(200, content, "text/plain"))
+        taken, began = 0, loop.time()
+        while reads and (piece := await asyncio.wait_for(loop.sock_recv(peer, 2**20), SECONDS)):
+            taken += len(piece)
+            if loop.time() - began < 3 * 0.4:  # slower than the bound, but never still
+                await asyncio.sleep(0.05)
+        await until(lambda: leg._transport is None)
+    assert (taken > len(content)) is reads
 
 
 def test_a_deadline_that_passes_is_reported() -> None:

@@ -21,6 +21,10 @@ claims = st.builds(
     expires_at=st.integers(NOW + 1, NOW + 10**9),
     model=st.none() | names,
     origin=st.none() | names,
+    configuration=st.none()
+    | st.dictionaries(
+        st.text(max_size=9), st.text(max_size=50) | st.lists(st.integers()), max_size=3
+    ),
 )
 CLAIMS = Claims("acct", "ab" * 32, NOW + 600, "gpt-realtime", "https://app.example.org")
 KEY = mint(CLAIMS, SECRET)
@@ -72,6 +76,7 @@ def test_a_key_cut_or_grown_is_refused(length: int, more: str) -> None:
         ("model", None),
         ("model", "gpt-other"),
         ("origin", None),
+        ("configuration", {"instructions": "Say anything."}),
         ("origin", "https://evil.example.org"),
     ],
 )

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from openai.types.realtime import ClientSecretCreateResponse
 from websockets.datastructures import Headers
 
-from gateway.auth import is_same_origin
+from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import Wish, answer, read_wish
+from gateway.pace import Pace
 from gateway.refusals import Refusal
 
 WISHES: list[tuple[Any, Wish]] = [
@@ -42,6 +43,27 @@ def test_what_is_asked_for_is_read(body: Any, wish: Wish) -> None:
     assert read_wish(json.dumps(body).encode()) == wish
 
 
+def test_nesting_as_deep_as_tools_need_it_is_read() -> None:
+    """And no deeper: see the refusals."""
+    body = b'{"session": {"tools": %b%b}}' % (b"[" * 62, b"]" * 62)
+    assert isinstance(read_wish(body), Wish)
+
+
+@pytest.mark.parametrize(
+    ("session", "configuration"),
+    [
+        ({}, None),
+        ({"type": "transcription", "model": "gpt-realtime"}, None),
+        ({"voice": "marin", "model": "gpt-realtime"}, {"type": "realtime", "voice": "marin"}),
+    ],
+)
+def test_a_session_begins_as_was_asked_for(session: Any, configuration: Any) -> None:
+    """Where nothing but type and model was, it begins as any other."""
+    wish = read_wish(json.dumps({"session": session}).encode())
+    assert isinstance(wish, Wish)
+    assert wish.configuration == configuration
+
+
 def test_an_empty_body_asks_for_the_defaults() -> None:
     """As curl without --data sends it."""
     assert read_wish(b"") == Wish(600, {"type": "realtime"})
@@ -50,7 +72,9 @@ def test_an_empty_body_asks_for_the_defaults() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"[]", b"nothing", b"\xff", b"[" * 60_000, b'{"session": []}', b'{"session": {"type": 1}}',
+        b"[]", b"nothing", b"\xff", b"[" * 60_000,
+        b'{"session": {"tools": %b%b}}' % (b"[" * 63, b"]" * 63),
+        b'{"session": []}', b'{"session": {"type": 1}}',
         b'{"session": {"type": "live"}}', b'{"session": {"model": ""}}',
         b'{"session": {"model": "a\\nb"}}', b'{"session": {"model": 5}}',
         b'{"session": {"speed": NaN}}', b'{"session": {"speed": 1e999}}',
@@ -116,3 +140,45 @@ def test_only_a_page_of_this_gateway_is_of_the_same_origin(
 ) -> None:
     """What says nothing is no page."""
     assert is_same_origin(Headers(headers)) is is_own
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        ("localhost", True), ("LOCALHOST:8080", True), ("demo.localhost", True),
+        ("127.0.0.1:8443", True), ("[::1]:8080", True), ("192.0.2.7", True),
+        ("demo.example.org", True), ("Demo.Example.org:443", True),
+        ("evil.example.org", False), ("demo.example.org.evil", False), ("127.0.0.1.evil", False),
+        ("localhost.evil", False), ("", False), ("[::1", False), ("a@localhost.evil", False),
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_here_is_not_ours_for_that(host: str, is_own: bool) -> None:
+    """Only those are that nobody else can give to this computer, or that the operator named."""
+    assert is_own_host(host, frozenset({"demo.example.org"})) is is_own
+
+
+@given(st.lists(st.floats(0, 10), max_size=60))
+def test_a_pace_is_kept(pauses: list[float]) -> None:
+    """In no span of time are more taken than the burst and one for every second of it."""
+    pace, now, taken = Pace(burst=5, seconds=1.0), 100.0, list[float]()
+    for pause in pauses:
+        now += pause
+        wait_s = pace.take(now)
+        if not wait_s:
+            taken.append(now)
+        else:
+            assert 0 < wait_s <= 1
+            assert Pace(burst=5, seconds=1.0).take(now) == 0
+    for first, begin in enumerate(taken):
+        for last, end in enumerate(taken[first:], start=first):
+            assert last - first + 1 <= 5 + (end - begin) + 1e-6
+
+
+def test_a_pace_says_when_it_has_one_again() -> None:
+    """Nothing is taken meanwhile; then one is."""
+    pace = Pace(burst=2, seconds=4.0)
+    assert [pace.take(0.0) for _ in range(3)] == [0, 0, 4.0]
+    assert pace.take(3.0) == 1.0
+    assert pace.take(4.0) == 0
+    assert pace.take(4.0) == 4.0
+    assert [pace.take(100.0) for _ in range(3)] == [0, 0, 4.0]

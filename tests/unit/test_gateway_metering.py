@@ -109,6 +109,17 @@ CHARGES = [
     ({"input_tokens": 3, "output_tokens": None}, (3, 0, 3)),
     ({"input_tokens": 3, "input_token_details": None}, (3, 0, 3)),
     ({"unknown_unit": 9}, (0, 0, 0)),
+    (
+        {
+            "input_token_details": {"text_tokens": 2, "audio_tokens": 3, "cached_tokens": 4},
+            "output_token_details": {"text_tokens": 5, "audio_tokens": 6, "reasoning_tokens": 1},
+        },
+        (5, 11, 16),
+    ),
+    ({"input_tokens": 9, "output_token_details": {"audio_tokens": 6}}, (9, 6, 15)),
+    ({"output_tokens": 4, "input_token_details": {"audio_tokens": 6}}, (6, 4, 10)),
+    ({"total_tokens": 7, "input_token_details": {"audio_tokens": 6}}, (0, 0, 7)),
+    ({"output_token_details": {"reasoning_tokens": 6}}, (0, 0, 0)),
 ]
 
 

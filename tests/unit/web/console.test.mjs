@@ -127,7 +127,7 @@ const PROBLEMS = [
   [401, 'expired_api_key', true, /expired/],
   [503, 'service_unavailable', false, /away/],
   [503, undefined, false, /away/],
-  [400, 'too_many_rows', false, /shorter period/],
+  [429, 'rate_limit_exceeded', false, /too many/i],
   [429, undefined, false, /too many/i],
   [500, 'internal_error', false, /could not answer/],
   [418, undefined, false, /http_418/],
@@ -170,5 +170,39 @@ test('a gateway that cannot be reached, or breaks off, is a problem with words',
   await assert.rejects(new Api(KEY, { fetch: cut }).account(), { code: 'gateway_away' });
   const torn = () => new ReadableStream({ start: (body) => body.error(new TypeError('torn')) });
   const half = () => Promise.resolve(new Response(torn()));
-  await assert.rejects(new Api(KEY, { fetch: half }).csv(), { code: 'gateway_away' });
+  await assert.rejects(new Api(KEY, { fetch: half }).csv(null, () => {}), { code: 'gateway_away' });
+});
+
+test('a file tells how much of it is there', async () => {
+  const pieces = ['a,b\r\n', '1,2\r\n3,4\r\n'];
+  const body = new ReadableStream({
+    pull: (out) => (pieces.length ? out.enqueue(new TextEncoder().encode(pieces.shift())) : out.close()),
+  });
+  const told = [];
+  const api = new Api(KEY, { fetch: async () => new Response(body) });
+  const file = await api.csv(null, (size) => told.push(size));
+  assert.equal(await file.text(), 'a,b\r\n1,2\r\n3,4\r\n');
+  assert.deepEqual(told, [5, 15]);
+});
+
+test('a file that goes on is waited for, one that falls silent is not', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  let out;
+  const fetch = async (_, { signal }) => {
+    const body = new ReadableStream({ start: (controller) => { out = controller; } });
+    signal.addEventListener('abort', () => out.error(signal.reason));
+    return new Response(body);
+  };
+  const told = [];
+  const saved = new Api(KEY, { fetch }).csv(null, (size) => told.push(size));
+  const failed = assert.rejects(saved, { code: 'gateway_away' });
+  for (const size of [1, 2, 3]) {
+    await new Promise(setImmediate);
+    out.enqueue(new Uint8Array(1));
+    while (told.length < size) await new Promise(setImmediate);
+    context.mock.timers.tick(20_000);
+  }
+  assert.deepEqual(told, [1, 2, 3]);
+  context.mock.timers.tick(10_001);
+  await failed;
 });

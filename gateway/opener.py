@@ -1,0 +1,115 @@
+"""Makes a session of a client that was let in: with its provider, its meter and its credit."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+from gateway.admission import Admitted
+from gateway.balances import Balances
+from gateway.batching import Party
+from gateway.client import ClientLeg
+from gateway.frames import Frame
+from gateway.models import ModelTable
+from gateway.opening import Gate, framed
+from gateway.provider import ProviderUnavailableError, dial
+from gateway.providers.base import Provider, Target
+from gateway.recorder import Recorder
+from gateway.relay import ToClient
+from gateway.routing import mapped, wants_events
+from gateway.session import Session, SessionInfo
+from gateway.usage import UsageSender
+
+
+class Opener:
+    """Opens sessions. ``providers`` by name: those that there is a key for."""
+
+    def __init__(
+        self,
+        *,
+        balances: Balances,
+        usage: UsageSender,
+        providers: Mapping[str, Provider],
+        table: ModelTable,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._balances = balances
+        self._usage = usage
+        self._providers = providers
+        self._table = table
+        self._tls = ssl.create_default_context()
+
+    def may_use(self, admitted: Admitted, model: str) -> bool:
+        """Whether a client may use ``model``; empty: any, whatever it is called."""
+        allowed = self._table.allows(admitted.grant.account_id, model)
+        return allowed and admitted.model in (None, model)
+
+    def open(
+        self,
+        leg: ClientLeg,
+        path: str,
+        target: Target,
+        admitted: Admitted,
+        upgrade: Response,
+        *,
+        on_ended: Callable[[Session], None],
+    ) -> Session:
+        """Upgrade ``leg`` and join it to a session, whose provider is still to be connected."""
+        grant = admitted.grant
+        provider = self._providers[target.provider]
+        meter = provider.meter(mapped(target, self._table).model)
+        leg.upgrade(upgrade)
+        credit = self._balances.open(grant, wants_balances=wants_events(path) is True)
+
+        def call(model: str) -> str | None:
+            if model and model == meter.model:  # the server's own name for what it runs already
+                return model
+            if not self.may_use(admitted, model):
+                return None
+            return self._table.called(model, provider=target.provider)
+
+        gate, is_held = None, not self.may_use(admitted, "")
+        if target.model is None or is_held:
+            has_opened = target.model is not None
+            gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
+        party = Party(grant.account_id, target.session_id, target.provider)
+        return Session(
+            SessionInfo(target.session_id, grant.account_id, target.provider),
+            client=leg,
+            provider=provider,
+            recorder=Recorder(party, meter, self._usage, credit),
+            credit=credit,
+            gate=gate,
+            preface=_preface(provider, target, admitted),
+            on_ended=on_ended,
+            now=self._loop.time(),
+        )
+
+    async def connect(
+        self, session: Session, client_headers: Headers, target: Target, sink: ToClient
+    ) -> None:
+        """Connect the provider, or tell the session that it cannot be reached."""
+        provider = self._providers[target.provider]
+        try:
+            await dial(
+                provider.url(mapped(target, self._table)),
+                provider.headers(client_headers),
+                sink=sink,
+                on_open=session.provider_opened,
+                tls=self._tls,
+            )
+        except ProviderUnavailableError as exc:
+            session.provider_unavailable(exc)
+
+
+def _preface(provider: Provider, target: Target, admitted: Admitted) -> Sequence[Frame]:
+    """What a session begins with for who opened it with a key that says so.
+
+    Where the client's first message names the model (``target.model`` is None), that comes first.
+    """
+    if admitted.configuration is None or target.model is None:
+        return ()
+    message = provider.configuring(admitted.configuration)
+    return () if message is None else framed(message)

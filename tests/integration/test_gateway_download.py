@@ -1,0 +1,198 @@
+"""A long file of charges: as fast as it is taken, whole or visibly not, and nobody waits for it."""
+
+import csv
+import http.client
+import io
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+
+import pytest
+from harness import Cluster, cluster_folder, eventually
+from http_client import ask
+from pushing import pushing
+
+from gateway.limits import ASKING_EACH_MAX
+from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+
+ROWS = 30_000
+PATH = "/api/usage.csv"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """An account with more charges than sockets buffer, and two with none."""
+    with cluster_folder() as running, pushing(running) as push:
+        running.start_accountd()
+        running.start_simulator()
+        for account in ("busy", "eager", "calm"):
+            running.env[f"KEY_{account}"] = running.create_account(account, tokens=10**9)
+        for number in range(1, ROWS + 1):
+            session = f"{number:06}-{'long' * 50}"
+            batch = UsageBatch(
+                "busy", session, "openai", "gpt-realtime", "response", 1, (f"r{number}",),
+                Usage(5, 5, 10), 1_790_251_200_000 + number,
+            )  # fmt: skip
+            push.send_multipart(encode_envelope(b"p" * 16, number, encode_usage(batch)))
+        left = 10**9 - ROWS * 10
+        eventually(
+            lambda: running.accountctl("account", "show", "busy")["token_remaining"] == left,
+            seconds=60,
+        )
+        running.start_gateway(GATEWAY_PAGE="yes")
+        yield running
+
+
+class Reader:
+    """A download of the busy account's file that is taken when the test says so."""
+
+    def __init__(self, cluster: Cluster, version: str = "1.1") -> None:
+        host, port = cluster.address.split(":")
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(30)
+        self.socket.connect((host, int(port)))
+        self.socket.sendall(
+            f"GET {PATH} HTTP/{version}\r\nHost: {cluster.address}\r\n"
+            f"Authorization: Bearer {cluster.env['KEY_busy']}\r\n\r\n".encode()
+        )
+        self.response = http.client.HTTPResponse(self.socket)
+        self.response.begin()
+
+    def __enter__(self) -> "Reader":
+        if self.response.status != HTTPStatus.OK:
+            self.__exit__()
+            raise AssertionError(f"found {self.response.status}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.response.close()
+        self.socket.close()
+
+
+def rows(body: bytes) -> list[str]:
+    """The numbers of the charges in a file."""
+    return [row["session_id"][:6] for row in csv.DictReader(io.StringIO(body.decode()))]
+
+
+def await_accountd(cluster: Cluster) -> None:
+    """Wait until the gateway has found it again."""
+    key = cluster.env["KEY_calm"]
+    eventually(lambda: ask(cluster.address, "GET", "/api/account", key=key).status == HTTPStatus.OK)
+
+
+def test_a_file_has_every_charge_once(cluster: Cluster) -> None:
+    """However many there are, newest first, in chunks of which the last says that it is."""
+    with Reader(cluster) as reader:
+        assert reader.response.headers["Transfer-Encoding"] == "chunked"
+        assert rows(reader.response.read()) == [f"{n:06}" for n in range(ROWS, 0, -1)]
+
+
+def test_an_old_client_gets_it_without_chunks(cluster: Cluster) -> None:
+    """HTTP/1.0 knows none: the end of the connection is the end of the file."""
+    with Reader(cluster, "1.0") as reader:
+        assert "Transfer-Encoding" not in reader.response.headers
+        assert len(rows(reader.response.read())) == ROWS
+
+
+def test_what_is_not_taken_is_not_made(cluster: Cluster) -> None:
+    """A client that reads nothing holds a little of the file only; accountd is not asked for more.
+
+    When accountd then is gone for good, the file breaks off, and the client sees that.
+    """
+    assert cluster.accountd is not None
+    with Reader(cluster) as reader:
+        time.sleep(1)  # all the time that making it takes
+        cluster.accountd.stop(signal.SIGKILL)
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            reader.response.read()
+    cluster.start_accountd()
+    whole = ROWS * 280
+    assert 0 < len(broken.value.partial) < whole / 2
+    log = cluster.gateways[0].log
+    eventually(lambda: "download broken off" in log.read_text())
+    await_accountd(cluster)
+
+
+def test_a_restart_of_accountd_is_waited_for(cluster: Cluster) -> None:
+    """The file goes on where it was."""
+    assert cluster.accountd is not None
+    with Reader(cluster) as reader:
+        begun = reader.response.read(100_000)
+        cluster.accountd.stop(signal.SIGKILL)
+        cluster.start_accountd()
+        assert len(rows(begun + reader.response.read())) == ROWS
+
+
+def test_a_key_that_is_revoked_reads_no_further(cluster: Cluster) -> None:
+    """It is checked for each page."""
+    key = cluster.accountctl("key", "create", "busy", "--label", "short")
+    held, cluster.env["KEY_busy"] = cluster.env["KEY_busy"], key["key"]
+    with Reader(cluster) as reader:
+        cluster.env["KEY_busy"] = held
+        begun = reader.response.read(1_000)
+        cluster.accountctl("key", "revoke", key["key_hash"])
+        with pytest.raises(http.client.IncompleteRead):
+            begun += reader.response.read()
+
+
+def test_a_client_that_leaves_ends_it(cluster: Cluster) -> None:
+    """With a reset in the middle; nobody complains."""
+    with Reader(cluster) as reader:
+        reader.response.read(1_000)
+        reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ask(cluster.address, "GET", "/healthz").status == HTTPStatus.OK
+
+
+def test_one_account_leaves_room_for_the_others(cluster: Cluster) -> None:
+    """Of a flood with one key the most are answered in turn and the rest refused with 429;
+
+    another key's question is answered long before the flood is.
+    """
+    assert cluster.accountd is not None
+    done: list[tuple[str, int]] = []
+
+    def look(account: str) -> None:
+        answer = ask(cluster.address, "GET", "/api/account", key=cluster.env[f"KEY_{account}"])
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            assert answer.error == "rate_limit_exceeded"
+            assert answer.headers["Retry-After"] == "1"
+        done.append((account, answer.status))
+
+    extra = 25
+    with ThreadPoolExecutor(ASKING_EACH_MAX + extra + 1) as pool:
+        cluster.accountd.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(ASKING_EACH_MAX + extra):
+                pool.submit(look, "eager")
+            eventually(lambda: len(done) == extra, seconds=4)
+            calm = pool.submit(look, "calm")
+            time.sleep(0.2)  # it is at the gateway
+        finally:
+            cluster.accountd.process.send_signal(signal.SIGCONT)
+        calm.result()
+        before = len(done)
+    assert done[:extra] == [("eager", 429)] * extra
+    assert sorted(done[extra:]) == [("calm", 200)] + [("eager", 200)] * ASKING_EACH_MAX
+    assert before < extra + ASKING_EACH_MAX / 2
+
+
+def test_a_gateway_that_stops_waits_briefly_for_files(cluster: Cluster) -> None:
+    """And not at all for connections that ask for nothing; neither is a complaint."""
+    gateway = cluster.start_gateway(GATEWAY_PAGE="yes")
+    host, port = gateway.field("listen").split(":")
+    cluster.gateways.insert(0, cluster.gateways.pop())
+    with Reader(cluster), socket.create_connection((host, int(port))):
+        began = time.monotonic()
+        assert gateway.stop() == 0
+        took = time.monotonic() - began
+    cluster.gateways.remove(gateway)
+    assert took < 15, "a session would have had 25 s"
+    log = gateway.log.read_text()
+    assert "answers cut off" in log
+    assert "sessions cut off" not in log
+    assert gateway.complaints() == []
