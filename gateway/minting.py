@@ -4,6 +4,7 @@ import asyncio
 import math
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +111,8 @@ class Minting:
         if isinstance(key_hash, Refusal):
             return key_hash
         wish = client_secrets.read_wish(request.body, lifetime_s_max=DEMO_LIFETIME_S_MAX)
+        if isinstance(wish, Wish):  # for that page, and no other that gets hold of the key
+            wish = replace(wish, origin=request.headers["Origin"])
         return await self._make(key_hash, wish)
 
     async def _make(self, key_hash: str, wish: Wish | Refusal) -> Response | Refusal:

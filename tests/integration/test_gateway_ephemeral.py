@@ -267,7 +267,10 @@ def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None
     assert demo(**own).status == 503
     (cluster.folder / "demo.key").write_text(cluster.create_account("demo") + "\n")
     answer = demo(**own)
-    assert browse(cluster.address, answer.json["value"]) == "session.created"
+    secret = answer.json["value"]
+    assert browse(cluster.address, secret, origin=own["Origin"]) == "session.created"
+    for elsewhere in (ORIGIN, None):
+        assert refused(cluster.address, secret, origin=elsewhere) == (403, "origin_not_allowed")
     assert answer.json["expires_at"] - time.time() <= 600
     for headers in ({}, {**own, "Origin": ORIGIN}, {**own, "Sec-Fetch-Site": "cross-site"}):
         assert (demo(**headers).status, demo(**headers).error) == (403, "cross_origin")
