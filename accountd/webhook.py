@@ -5,13 +5,11 @@ verify it. Every message is sent at least once, always under the same id. The th
 the database: the daemon puts messages in, and takes out what became of them.
 """
 
+import asyncio
 import base64
 import binascii
-import contextlib
 import hmac
-import http.client
 import random
-import socket
 import ssl
 import threading
 import time
@@ -22,6 +20,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+import h11
 import structlog
 
 from shared.metrics import Metric
@@ -37,6 +36,7 @@ TRY_FOR_S: Final = 24 * 3600.0
 # More accounts than fall to their marks between two attempts; the others wait in the database.
 WAITING_MAX: Final = 1_000
 CLOSE_S: Final = 1.0
+_READ_BYTES: Final = 65_536
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64  # Standard Webhooks, "Signature scheme"
 assert RETRY_S_MIN < RETRY_S_MAX < TRY_FOR_S
@@ -122,28 +122,23 @@ def post(target: Target, message: Message, *, now: float) -> str:
         target.secret, message_id=message.message_id, timestamp=timestamp, body=message.body
     )
     headers = {
+        "host": target.url.netloc,
         "content-type": "application/json",
+        "content-length": str(len(message.body)),
+        "connection": "close",
         "user-agent": "realtime-switch",
         "webhook-id": message.message_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature,
     }
     path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
-    connection = _connection(target.url)
-    # The connection's own timeout is for each read: a receiver that drips would have for ever.
-    deadline = threading.Timer(TIMEOUT_S, _cut, (connection,))
-    deadline.daemon = True
-    deadline.start()
-    began = time.monotonic()
     try:
-        connection.request("POST", path, message.body, headers)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException, ValueError) as exc:
-        is_late = time.monotonic() - began >= TIMEOUT_S
-        return f"no answer within {TIMEOUT_S:g} s" if is_late else f"{type(exc).__name__}: {exc}"
-    finally:
-        deadline.cancel()
-        connection.close()
+        head = h11.Request(method="POST", target=path, headers=list(headers.items()))
+        status = asyncio.run(_exchange(target.url, head, message.body))
+    except TimeoutError:
+        return f"no answer within {TIMEOUT_S:g} s"
+    except (OSError, h11.ProtocolError, ValueError) as exc:
+        return f"{type(exc).__name__}: {exc}"
     return "" if 200 <= status < 300 else f"answered {status}"  # a redirect is not followed
 
 
@@ -260,16 +255,25 @@ class Sender:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _connection(url: SplitResult) -> http.client.HTTPConnection:
-    host = url.hostname
-    assert host is not None
-    if url.scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, url.port, timeout=TIMEOUT_S, context=context)
-    return http.client.HTTPConnection(host, url.port, timeout=TIMEOUT_S)
+async def _exchange(url: SplitResult, head: h11.Request, body: bytes) -> int:
+    """The status of the answer, within ``TIMEOUT_S`` in all: a receiver that drips has no more.
 
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with contextlib.suppress(OSError):
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+    Raises ``TimeoutError``, ``OSError``, ``h11.ProtocolError``, ``ValueError``.
+    """
+    is_secure = url.scheme == "https"
+    context = ssl.create_default_context() if is_secure else None
+    connection = h11.Connection(h11.CLIENT)
+    asked = (head, h11.Data(data=body), h11.EndOfMessage())
+    async with asyncio.timeout(TIMEOUT_S):
+        port = url.port or (443 if is_secure else 80)
+        reader, writer = await asyncio.open_connection(url.hostname, port, ssl=context)
+        try:
+            writer.write(b"".join(connection.send(event) or b"" for event in asked))
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await reader.read(_READ_BYTES))
+                elif isinstance(event, h11.Response):
+                    return event.status_code
+        finally:
+            writer.transport.abort()

@@ -9,12 +9,13 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 
 # rslive_v1_ and 24 random bytes in hex, as the original system made them.
 _KEY: Final = re.compile(r"rslive_v1_[0-9a-f]{48}")
+# RFC 9110 section 7.2: a name, or an IPv6 address in brackets, and perhaps a port.
+_HOST: Final = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d*)?")
 KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 # Answered to a client that offers it. The subprotocol with the key is never echoed.
 REALTIME_SUBPROTOCOL: Final = "realtime"
@@ -66,10 +67,10 @@ def is_own_host(host: str, names: Collection[str]) -> bool:
     Any name can be made to lead here by who owns it (DNS rebinding), and then a page of that owner
     is of the same origin as ours.
     """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
         return False
+    name = found[1].strip("[]").removesuffix(".")
     try:
         ipaddress.ip_address(name)
     except ValueError:

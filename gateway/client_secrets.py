@@ -37,9 +37,9 @@ class Wish:
 
     @property
     def configuration(self) -> Mapping[str, Any] | None:
-        """How its sessions begin; None: as the provider has them begin."""
+        """How its sessions begin, at least their type; None: as the provider has them begin."""
         rest = {name: value for name, value in self.session.items() if name != "model"}
-        return rest if rest.keys() - {"type"} else None
+        return None if rest == {"type": "realtime"} else rest
 
 
 def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Refusal:
@@ -66,7 +66,8 @@ def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mappi
 def _parsed(body: bytes) -> object:
     try:
         parsed = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
-    except UnicodeDecodeError:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeError:  # also of half a surrogate pair, which JSON can spell
         raise ValueError("body: expected JSON in UTF-8") from None
     except json.JSONDecodeError as exc:
         raise ValueError(f"body: expected JSON, but {exc}") from None

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.limits import HANDSHAKE_BYTES_MAX
+from websockets.http11 import MAX_LINE_LENGTH
+
 from gateway.refusals import Refusal, refused_key
 
 PREFIX: Final = "ek_"
@@ -32,14 +33,16 @@ SECRET_CHARS_MIN: Final = 32
 SECRET_CHARS_MAX: Final = 1_024
 # The one that signs, and the one before it, whose keys are still out for up to two hours.
 SECRETS_MAX: Final = 2
-# Half of what a handshake may be. A hash, an account, a model and an origin at their longest always
-# fit, and instructions of some thousand words.
-TOKEN_CHARS_MAX: Final = HANDSHAKE_BYTES_MAX // 2
+# A key travels in a header, a subprotocol or a query, with a path, a model and a session's name
+# beside it: 8,192 bytes are the longest line of a handshake here, and in many proxies. A hash, an
+# account, a model and an origin at their longest always fit, and instructions of a thousand words.
+TOKEN_CHARS_MAX: Final = 6_144
+assert TOKEN_CHARS_MAX + 2_048 <= MAX_LINE_LENGTH
 
-_VERSION: Final = 1
 _MAC_BYTES: Final = hashlib.sha256().digest_size
-# The secret signs nothing else, and would not by accident.
-_CONTEXT: Final = b"realtime-switch ephemeral key\0"
+# The secret signs nothing else, and would not by accident. The number is that of the payload's
+# form: a key of another form is not one of ours.
+_CONTEXT: Final = b"realtime-switch ephemeral key 2\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def is_ephemeral(key: str) -> bool:
 def mint(claims: Claims, secret: bytes) -> str:
     """The key that says ``claims``."""
     fields = [getattr(claims, name) for name in Claims.__slots__]
-    payload = zlib.compress(json.dumps([_VERSION, *fields], separators=(",", ":")).encode(), 9)
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    payload = zlib.compress(text.encode(errors="surrogatepass"), 9)  # as json reads it again
     return PREFIX + _encoded(payload + _mac(payload, secret))
 
 
@@ -89,10 +93,7 @@ def read(key: str, secrets: Sequence[bytes], *, now: float) -> Claims | Refusal:
     payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
     if not any(hmac.compare_digest(mac, _mac(payload, secret)) for secret in secrets):
         return refused_key("invalid_api_key", "the ephemeral key is not one of this gateway's")
-    version, *fields = json.loads(zlib.decompress(payload))  # ours, as the signature says
-    if version != _VERSION:
-        return refused_key("invalid_api_key", "the ephemeral key is of another version")
-    claims = Claims(*fields)
+    claims = Claims(*json.loads(zlib.decompress(payload)))  # ours, as the signature says
     if claims.expires_at <= now:
         return refused_key("expired_api_key", "the ephemeral key has expired; get a new one")
     return claims

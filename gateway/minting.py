@@ -22,6 +22,7 @@ from gateway.exchange import HttpRequest
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST
 from gateway.models import ModelTable
 from gateway.pace import Pace
+from gateway.providers.base import REALTIME
 from gateway.refusals import (
     Refusal,
     bad_request,
@@ -32,7 +33,6 @@ from gateway.refusals import (
     unavailable,
     unknown_host,
 )
-from gateway.routing import REALTIME
 from gateway.signing import Signing
 from gateway.turns import Turns
 from shared.metrics import Metric

@@ -17,6 +17,7 @@ from gateway.opening import Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
+from gateway.refusals import Refusal, model_not_allowed, not_configurable
 from gateway.relay import ToClient
 from gateway.routing import mapped, wants_events
 from gateway.session import Session, SessionInfo
@@ -40,6 +41,15 @@ class Opener:
         self._providers = providers
         self._table = table
         self._tls = ssl.create_default_context()
+
+    def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
+        """Why a client that was let in may not have what it asks for."""
+        if target.model is not None and not self.may_use(admitted, target.model):
+            return model_not_allowed(target.model)
+        found = self._providers[target.provider].session_type(target)
+        if admitted.configuration is not None and admitted.configuration["type"] != found:
+            return not_configurable(admitted.configuration["type"])
+        return None
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
         """Whether a client may use ``model``; empty: any, whatever it is called."""
@@ -82,7 +92,7 @@ class Opener:
             recorder=Recorder(party, meter, self._usage, credit),
             credit=credit,
             gate=gate,
-            preface=_preface(provider, target, admitted),
+            preface=_preface(provider, admitted),
             on_ended=on_ended,
             now=self._loop.time(),
         )
@@ -104,12 +114,8 @@ class Opener:
             session.provider_unavailable(exc)
 
 
-def _preface(provider: Provider, target: Target, admitted: Admitted) -> Sequence[Frame]:
-    """What a session begins with for who opened it with a key that says so.
-
-    Where the client's first message names the model (``target.model`` is None), that comes first.
-    """
-    if admitted.configuration is None or target.model is None:
-        return ()
-    message = provider.configuring(admitted.configuration)
-    return () if message is None else framed(message)
+def _preface(provider: Provider, admitted: Admitted) -> Sequence[Frame]:
+    """What a session begins with for who opened it with a key that says so."""
+    configuration = admitted.configuration or {}
+    says_more = configuration.keys() - {"type"}
+    return framed(provider.configuring(configuration)) if says_more else ()

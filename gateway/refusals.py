@@ -103,6 +103,16 @@ def model_not_allowed(model: str) -> Refusal:
     return Refusal(403, "model_not_allowed", f"this account may not use the model {model[:80]!r}")
 
 
+def not_configurable(kind: str) -> Refusal:
+    """400: a key says how its sessions begin, and nothing that this URL opens begins so."""
+    return Refusal(
+        400,
+        "not_configurable",
+        f"the ephemeral key configures a {kind} session, which this URL does not open; expected"
+        " …/v1/realtime with ?model=… or ?intent=transcription, or a key without configuration",
+    )
+
+
 def origin_not_allowed() -> Refusal:
     """403: a key that is bound to an origin was shown from another one."""
     return Refusal(403, "origin_not_allowed", "the key may not be used from this origin")

@@ -2,22 +2,29 @@
 
 ========================  =================================================================
 client's frames go to     ``Waiting`` until the provider is open, then ``ToProvider``
-provider's frames go to   ``ToClient``, and once the client is gone ``ToMeter``
+provider's frames go to   ``Configuring`` first where a key says how the session begins, then
+                          ``ToClient``, and once the client is gone ``ToMeter``
 ========================  =================================================================
 
 ``ToMeter`` has no client. A frame that the provider sends after its client has left is metered and
 ends there: no reference leads further.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from gateway.frames import Frame
 from gateway.leg import Ended, Leg
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.opening import Gate
+from gateway.providers.base import CONFIGURATION_ID
 from gateway.recorder import Recorder
 
 OnEnd = Callable[[Ended], None]
+
+_CONFIGURED: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:transcription_)?session\.updated"')
+_REFUSED: Final = CONFIGURATION_ID.encode()
 
 
 class Waiting:
@@ -102,6 +109,30 @@ class ToClient:
         self._client.write(frames)
         if has_metered or self.is_waiting:
             self._on_metered()
+
+
+class Configuring:
+    """Stands before ``ToClient`` until the provider has taken what the session is to begin with.
+
+    ``on_answered`` is told whether it has: by the first ``session.updated``, or by an error that
+    names our message. The client hears both.
+    """
+
+    __slots__ = ("_on_answered", "_sink", "end")
+
+    def __init__(self, sink: ToClient, on_answered: Callable[[bool], None]) -> None:
+        self._sink = sink
+        self._on_answered = on_answered
+        self.end = sink.end
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Hand them on, then look at them."""
+        self._sink.take(frames)
+        for frame in frames:
+            is_refused = _REFUSED in frame.raw
+            if is_refused or _CONFIGURED.match(frame.raw, frame.start):
+                self._on_answered(not is_refused)
+                return
 
 
 class ToMeter:

@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 
 from gateway.auth import KEY_PARAMETERS
 from gateway.models import ModelTable
-from gateway.providers.base import Target
+from gateway.providers.base import AZURE_GA, REALTIME, Target
 from gateway.refusals import Refusal, bad_request, not_found
 from shared.wire import ID_CHARS_MAX
 
@@ -32,12 +32,10 @@ _MODEL_NAMES: Final = ("model", "deployment")
 _SUBJECTS: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS)
 _DEFAULT_MODEL: Final = "gpt-realtime"
 
-REALTIME: Final = "/realtime"
 LIVE: Final = "/live/sessions"
-_AZURE_GA: Final = "/openai/v1/realtime"
 _AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
 _AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
-AZURE_PATHS: Final = (_AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
+AZURE_PATHS: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
 # What Azure's paths alone know.
 _AZURE_PARAMETERS: Final = ("api-version",)
 _GEMINI: Final = re.compile(
@@ -188,7 +186,7 @@ def _resolve(
         return not_found(message, code="provider_not_found")
     if provider == target.provider:
         return target
-    path = _AZURE_GA if provider == "azure" else REALTIME
+    path = AZURE_GA if provider == "azure" else REALTIME
     query = _readdressed(target.query, _subject_of(target.path), _subject_of(path))
     return replace(target, provider=provider, path=path, query=query)
 

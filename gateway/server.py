@@ -24,7 +24,6 @@ from gateway.refusals import (
     Refusal,
     bad_request,
     internal_error,
-    model_not_allowed,
     unavailable,
     upgrade_required,
     wrong_method,
@@ -238,9 +237,8 @@ class Gateway:
         verdict = await self._admission.admit(headers, parameters)
         if isinstance(verdict, Refusal):
             return verdict
-        model = target.model
-        if model is not None and not self._opener.may_use(verdict, model):
-            return model_not_allowed(model)
+        if (refusal := self._opener.refusal(verdict, target)) is not None:
+            return refusal
         if self.is_draining or self._usage.trouble:  # perhaps since the wait
             return unavailable(self.ready().detail)
         return verdict

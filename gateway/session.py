@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 import structlog
@@ -33,7 +34,7 @@ from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
-from gateway.relay import ToClient, ToMeter, ToProvider, Waiting
+from gateway.relay import Configuring, ToClient, ToMeter, ToProvider, Waiting
 
 log = structlog.get_logger()
 
@@ -110,6 +111,7 @@ class Session:
         self._leave_by: float | None = None
         self._draining_since: float | None = None
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
+        self._has_preface = bool(preface)
         self._log = log.bind(session=info.session_id, account=info.account_id)
         self.state = State.CONNECTING
         self._waiting.take(preface)
@@ -141,6 +143,8 @@ class Session:
         client, self._provider, self._dialling = self._client, provider, None
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
+        if self._has_preface and self._sink is not None:
+            provider.sink = Configuring(self._sink, partial(self._configured, provider))
         client.sink = to_provider = ToProvider(
             self.recorder,
             provider,
@@ -251,6 +255,17 @@ class Session:
         self._log.info("model not allowed", model=model)
         message = f"This account may not use the model {model[:80]!r}."
         self._turn_away("model_not_allowed", message)
+
+    def _configured(self, provider: ProviderLeg, is_taken: bool) -> None:
+        """The provider has taken what the session was to begin with, or refused it."""
+        if self._client is None:
+            return
+        assert self._sink is not None
+        provider.sink = self._sink
+        if not is_taken:
+            self._log.warning("configuration refused")
+            message = "The provider refused the session's configuration, which the key brought."
+            self._turn_away("configuration_refused", message)
 
     def _metered(self) -> None:
         """Something was metered and forwarded, or a gap was waited for."""

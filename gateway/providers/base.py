@@ -5,12 +5,18 @@ A provider is a row in ``gateway.providers.catalog`` and, where it differs, a cl
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.opening import Opening
+
+# Paths that adapters and routes both know; they may have any prefix.
+REALTIME: Final = "/realtime"
+AZURE_GA: Final = "/openai/v1/realtime"
+# The event_id of the message that is not the client's.
+CONFIGURATION_ID: Final = "event_rts_configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,14 @@ class Provider(Protocol):
     def meter(self, model: str | None) -> Meter:
         """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
 
-    def configuring(self, configuration: Mapping[str, Any]) -> bytes | None:
-        """The message that gives a session its configuration, which is in OpenAI's words; None when
-        the provider has others.
+    def session_type(self, target: Target) -> str | None:
+        """The ``type`` of the session object (OpenAI's GA form) that a session on ``target`` can be
+        configured with; None where it takes another form, or none.
+        """
+
+    def configuring(self, configuration: Mapping[str, Any]) -> bytes:
+        """The message that gives a session a configuration of its ``session_type``. An error that
+        answers it names ``CONFIGURATION_ID``.
         """
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:

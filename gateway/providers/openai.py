@@ -7,12 +7,19 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.opening import PLAIN_NAME, Opening
-from gateway.providers.base import Target, joined
+from gateway.providers.base import (
+    AZURE_GA,
+    CONFIGURATION_ID,
+    REALTIME,
+    Target,
+    joined,
+)
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 
@@ -24,6 +31,7 @@ FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 _TYPES: Final = {
     "insufficient_quota": "insufficient_quota",
     "model_not_allowed": "invalid_request_error",
+    "configuration_refused": "invalid_request_error",
 }
 
 
@@ -31,6 +39,7 @@ class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
+    ga_paths = (REALTIME,)
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
     opening = Opening(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
@@ -57,9 +66,24 @@ class OpenAIFamily:
         """See ``Provider``."""
         return LiveMeter() if model is None else OpenAIMeter(model=model)
 
-    def configuring(self, configuration: Mapping[str, Any]) -> bytes | None:
+    def session_type(self, target: Target) -> str | None:
+        """See ``Provider``. The paths that speak the beta's names take flat objects, a call was
+        configured when it was made, and GPT-Live's client begins by itself.
+        """
+        if target.path not in self.ga_paths or target.model is None:
+            return None
+        subjects = dict(parse_qsl(target.query))
+        if subjects.get("intent") == "transcription":
+            return "transcription"
+        return "realtime" if target.model else None
+
+    def configuring(self, configuration: Mapping[str, Any]) -> bytes:
         """See ``Provider``: ``session.update``."""
-        event = {"type": "session.update", "session": dict(configuration)}
+        event = {
+            "type": "session.update",
+            "event_id": CONFIGURATION_ID,
+            "session": dict(configuration),
+        }
         return json.dumps(event, separators=(",", ":")).encode()
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
@@ -87,6 +111,7 @@ class Azure(OpenAIFamily):
     """Azure OpenAI: ``base_url`` is the resource's endpoint."""
 
     name = "azure"
+    ga_paths = (AZURE_GA,)
 
     def _key_header(self) -> dict[str, str]:
         return {"api-key": self._api_key}

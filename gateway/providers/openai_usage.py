@@ -71,10 +71,13 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def counts_nothing(usage: object) -> bool:
-    """Whether ``usage`` is absent, or an object that counts no token."""
-    return usage is None or (
-        isinstance(usage, dict) and not any(usage.get(name) for name in _TOKENS)
-    )
+    """Whether ``usage`` is absent, or an object that counts no token, not even in its details."""
+    if not isinstance(usage, dict):
+        return usage is None
+    try:
+        return not read_usage(usage).total_tokens
+    except UnreadableUsageError:
+        return False
 
 
 def is_by_duration(usage: object) -> bool:

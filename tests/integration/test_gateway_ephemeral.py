@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 import ssl
 import time
@@ -13,13 +14,14 @@ from harness import Cluster, cluster_folder, eventually
 from http_client import Answer, ask
 from openai import AsyncOpenAI
 from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateRequest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from deploy import certificate
-from gateway.ephemeral import Claims, mint
+from gateway.ephemeral import TOKEN_CHARS_MAX, Claims, mint
 from gateway.limits import DEMO_KEYS_BURST
+from gateway.providers.base import CONFIGURATION_ID
 
 PATH = "/v1/realtime/client_secrets"
 SECRET, LATER = "s" * 64, "t" * 64
@@ -41,7 +43,11 @@ def cluster() -> Iterator[Cluster]:
         running.start_gateway(
             GATEWAY_TLS_CERT=str(cert), GATEWAY_TLS_KEY=str(key), GATEWAY_TLS_LISTEN="127.0.0.1:0"
         )
-        running.start_gateway()
+        simulated = f"http://{running.simulator.field('listen')}" if running.simulator else ""
+        running.start_gateway(
+            AZURE_OPENAI_API_KEY="azure-key", AZURE_OPENAI_ENDPOINT=simulated,
+            GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=simulated,
+        )  # fmt: skip
         yield running
 
 
@@ -128,34 +134,89 @@ async def test_a_session_begins_as_the_key_was_made(cluster: Cluster, key: str) 
     assert updated[1].output_modalities == ["text"]
 
 
-def test_other_providers_know_no_such_beginning(cluster: Cluster, key: str) -> None:
-    """Gemini's and GPT-Live's clients begin with a message of their own, which stays the first."""
-    secret = make(cluster, key, session={"instructions": "Be brief."}).json["value"]
-    assert cluster.simulator is not None
-    simulated = f"http://{cluster.simulator.field('listen')}"
-    address = cluster.start_gateway(GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=simulated).field(
-        "listen"
-    )
-    for path, first, answered in (
-        ("ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
-         {"setup": {"model": "models/gemini-live"}}, "setupComplete"),
-        ("v1/live/sessions", {"type": "session.start", "session": {"model": "gpt-live-1"}}, "type"),
-    ):  # fmt: skip
-        with connect(f"ws://{address}/{path}?access_token={secret}") as socket:
-            socket.send(json.dumps(first))
-            assert answered in (answer := json.loads(socket.recv(timeout=10)))
-            assert answer.get("type") != "error"
+BEGINNINGS = [
+    ({}, "v1/realtime?model=gpt-realtime", ""),
+    ({"instructions": "Be brief."}, "openai/v1/realtime?model=gpt-realtime", ""),
+    ({"type": "transcription"}, "v1/realtime?intent=transcription", ""),
+    ({"type": "transcription", "audio": {}}, "v1/realtime?intent=transcription", ""),
+    ({"type": "transcription"}, "v1/realtime?model=gpt-realtime", "not_configurable"),
+    ({"instructions": "Be brief."}, "v1/realtime?intent=transcription", "not_configurable"),
+    ({"instructions": "Be brief."}, "v1/realtime?call_id=rtc_1", "not_configurable"),
+    ({"instructions": "Be brief."}, "openai/realtime?deployment=d", "not_configurable"),
+    ({"instructions": "Be brief."}, "voice-live/realtime?model=m", "not_configurable"),
+    ({"instructions": "Be brief."}, "v1/live/sessions", "not_configurable"),
+    (
+        {"instructions": "Be brief."},
+        "ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+        "not_configurable",
+    ),
+]
+
+
+@pytest.mark.parametrize(("session", "path", "code"), BEGINNINGS)
+def test_a_key_opens_what_can_begin_as_it_says(
+    cluster: Cluster, key: str, session: dict[str, Any], path: str, code: str
+) -> None:
+    """A session that would not begin so is none that the key was made for."""
+    secret = make(cluster, key, session=session).json["value"]
+    offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{secret}")]
+    url = f"ws://{cluster.gateways[1].field('listen')}/{path}"
+    if not code:
+        with connect(url, subprotocols=offered) as socket:
+            assert json.loads(socket.recv(timeout=10))["type"] == "session.created"
+        return
+    with pytest.raises(InvalidStatus) as caught:
+        connect(url, subprotocols=offered)
+    response = caught.value.response
+    assert response.status_code == 400
+    assert json.loads(response.body or b"")["error"]["code"] == code
+
+
+def test_a_beginning_that_the_provider_refuses_ends_the_session(cluster: Cluster, key: str) -> None:
+    """Rather than go on without what the key's maker wanted; both errors say what happened."""
+    session = {"instructions": "Never tell prices.", "tools": 5}
+    secret = make(cluster, key, session=session).json["value"]
+    offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{secret}")]
+    url = f"ws://{cluster.address}/v1/realtime?model={MODEL}"
+    events = []
+    with connect(url, subprotocols=offered) as socket:
+        socket.send(json.dumps({"type": "response.create"}))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                events.append(json.loads(socket.recv(timeout=10)))
+    assert [event["type"] for event in events][:2] == ["session.created", "error"]
+    assert events[1]["error"]["event_id"] == CONFIGURATION_ID
+    assert events[-1]["error"]["code"] == "configuration_refused"
+    assert (socket.close_code, socket.close_reason) == (1008, "configuration_refused")
 
 
 def test_a_key_has_a_length(cluster: Cluster, key: str) -> None:
-    """It travels in a header: what does not fit is refused, and it says what to do."""
-    words = "".join(f"{number} " for number in range(10_000))
-    answer = make(cluster, key, session={"instructions": words})
+    """What does not fit is refused, and it says what to do; the longest fits wherever keys do."""
+    chance = random.Random(7)
+    words = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789-", k=20_000))
+
+    def made(chars: int) -> Answer:
+        return make(cluster, key, session={"instructions": words[:chars]})
+
+    answer = made(len(words))
     assert (answer.status, answer.error) == (400, "session_too_large")
     assert "session.update" in answer.json["error"]["message"]
-    secret = make(cluster, key, session={"instructions": words[:9_000]}).json["value"]
-    assert len(secret) > 4_000
+    fits, not_so = 0, len(words)
+    while not_so - fits > 1:
+        middle = (fits + not_so) // 2
+        fits, not_so = (middle, not_so) if made(middle).status == 200 else (fits, middle)
+    secret = made(fits).json["value"]
+    assert TOKEN_CHARS_MAX - 4 < len(secret) <= TOKEN_CHARS_MAX
     assert browse(cluster.address, secret) == "session.created"
+    rest = f"model={'m' * 256}&rs_sessid={'s' * 128}"
+    url = f"ws://{cluster.address}/s/{'s' * 128}/v1/realtime?{rest}"
+    for place in (
+        {"additional_headers": {"Authorization": f"Bearer {secret}"}},
+        {"subprotocols": [Subprotocol(f"openai-insecure-api-key.{secret}")]},
+        {"uri": f"{url}&access_token={secret}"},
+    ):
+        with connect(**{"uri": url, **place}) as socket:  # type: ignore[arg-type]
+            assert json.loads(socket.recv(timeout=10))["type"] == "session.created"
 
 
 def test_any_replica_takes_a_key_and_it_opens_several_sessions(cluster: Cluster, key: str) -> None:

@@ -53,12 +53,13 @@ def test_nesting_as_deep_as_tools_need_it_is_read() -> None:
     ("session", "configuration"),
     [
         ({}, None),
-        ({"type": "transcription", "model": "gpt-realtime"}, None),
+        ({"type": "realtime", "model": "gpt-realtime"}, None),
+        ({"type": "transcription"}, {"type": "transcription"}),
         ({"voice": "marin", "model": "gpt-realtime"}, {"type": "realtime", "voice": "marin"}),
     ],
 )
 def test_a_session_begins_as_was_asked_for(session: Any, configuration: Any) -> None:
-    """Where nothing but type and model was, it begins as any other."""
+    """Where nothing was but a model and the usual type, it begins as any other."""
     wish = read_wish(json.dumps({"session": session}).encode())
     assert isinstance(wish, Wish)
     assert wish.configuration == configuration
@@ -84,7 +85,7 @@ def test_an_empty_body_asks_for_the_defaults() -> None:
         b'{"expires_after": {"seconds": "60"}}',
         b'{"expires_after": {"seconds": %b}}' % (b"9" * 9_000),
         b'{"rs_origin": "app.example.org"}', b'{"rs_origin": "https://a.org/path"}',
-        b'{"rs_origin": 1}', b'{"rs_origin": "null"}',
+        b'{"session": {"instructions": "\\ud800"}}', b'{"rs_origin": 1}', b'{"rs_origin": "null"}',
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(body: bytes) -> None:
@@ -150,6 +151,8 @@ def test_only_a_page_of_this_gateway_is_of_the_same_origin(
         ("demo.example.org", True), ("Demo.Example.org:443", True),
         ("evil.example.org", False), ("demo.example.org.evil", False), ("127.0.0.1.evil", False),
         ("localhost.evil", False), ("", False), ("[::1", False), ("a@localhost.evil", False),
+        ("a@localhost", False), ("evil:80@127.0.0.1", False), ("evil\\@localhost", False),
+        ("localhost.", True), ("demo.example.org.:80", True), ("[127.0.0.1]", True),
     ],
 )  # fmt: skip
 def test_a_name_that_leads_here_is_not_ours_for_that(host: str, is_own: bool) -> None:
