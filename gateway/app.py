@@ -27,7 +27,6 @@ from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
 from gateway.tls import TlsConnection
-from gateway.turns import Turns
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
@@ -98,16 +97,15 @@ async def run(config: GatewayConfig) -> ExitCode:
     announcements.start()
     balances.start()
     admission = Admission(accounts, signing)
-    turns = Turns()
     minting = Minting(
         admission,
         config.models,
-        turns,
         signing=signing,
         demo_key=config.demo_key,
         demo_hosts=config.demo_hosts,
     )
-    console = Console(accounts, turns).by_path() if config.serves_page else {}
+    console = Console(accounts)
+    paths = console.by_path() if config.serves_page else {}
     gateway = Gateway(
         accounts=accounts,
         admission=admission,
@@ -116,9 +114,10 @@ async def run(config: GatewayConfig) -> ExitCode:
         providers=open_providers(config.providers),
         table=config.models,
         pages=Pages.load() if config.serves_page else Pages(),
-        api=Api(console | minting.by_path(), by_ending=minting.by_ending()),
+        api=Api(paths | minting.by_path(), by_ending=minting.by_ending()),
     )
-    parts = [*gateway.metrics(), *minting.metrics(), *balances.metrics(), *usage.metrics()]
+    answering = [*gateway.metrics(), *minting.metrics(), *console.metrics()]
+    parts = [*answering, *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
     servers = await doors.serve(gateway)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum, auto
@@ -68,8 +69,8 @@ class ClientLeg(Leg):
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
         self._catches_up_by: float | None = None  # when it must have come to our close
         self._unsent: float = math.inf  # what it had not taken when that was last looked at
-        self._room = asyncio.Event()  # for more of an answer; or nobody is there to take it
-        self._room.set()
+        self._room: asyncio.Event | None = None  # for more of a file; or nobody is there for it
+        self._has_all = False  # all of the answer was written
 
     @property
     def is_waiting(self) -> bool:
@@ -115,26 +116,44 @@ class ClientLeg(Leg):
     async def download(self, download: Download) -> None:
         """Send an answer piece by piece, no faster than the client takes it, and close.
 
-        Where that cannot go on to the end, the connection is cut, so that the client sees it.
-        Raises what ``download.pieces`` raises.
+        Where that cannot go on to the end, whatever the reason, the connection is reset: its mere
+        end would be the file's end to a client of HTTP/1.0. Raises what ``download.pieces`` raises.
         """
         assert self._exchange is not None
+        self._room = asyncio.Event()
+        self._room.set()
         async with contextlib.aclosing(download.pieces) as pieces:
             if self._transport is None:
                 return
             self._begin_answer()
             self._transport.set_write_buffer_limits(high=DOWNLOAD_HIGH_WATER_BYTES)
+            self._reset_when_cut(True)
             try:
                 self._send_part(self._exchange.begin(download.headers))
                 async for piece in pieces:
                     self._send_part(self._exchange.piece(piece))
-                    if not await self._has_room():
+                    await self._room.wait()
+                    self._heard_at = self._loop.time()  # what takes bytes is there
+                    if self._is_gone:
                         return
                 self._send_part(self._exchange.end())
             except BaseException:
                 self.abort()
                 raise
             self._end_answer()
+
+    def abort(self) -> None:
+        """Cut the connection now; an answer that was not taken whole must not seem to be."""
+        if self._phase is Phase.ANSWERED and not self._is_taken:
+            self._reset_when_cut(True)
+        super().abort()
+
+    def check(self, now: float) -> None:
+        """Called every second."""
+        if self._phase is Phase.ANSWERED:
+            self._check_answer(now)
+        else:
+            super().check(now)
 
     # --- for the event loop -----------------------------------------------------------------------
 
@@ -160,19 +179,22 @@ class ClientLeg(Leg):
 
     def pause_writing(self) -> None:
         """Called by the event loop when the client does not keep up."""
-        self._room.clear()
+        if self._room is not None:
+            self._room.clear()
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """Called by the event loop when the client has caught up."""
         super().resume_writing()
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         self._handshake_timer.cancel()
         super().connection_lost(exc)
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
         self._door.gone(self)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -235,6 +257,16 @@ class ClientLeg(Leg):
             self.pause_reading()
             self._door.serve(self, found)
 
+    @property
+    def _is_gone(self) -> bool:
+        return self._transport is None
+
+    @property
+    def _is_taken(self) -> bool:
+        """Whether the client was sent all of its answer."""
+        is_sent = self._transport is None or not self._transport.get_write_buffer_size()
+        return self._has_all and is_sent
+
     def _begin_answer(self) -> None:
         self._phase = Phase.ANSWERED
         self._handshake_timer.cancel()
@@ -248,12 +280,6 @@ class ClientLeg(Leg):
         if self._transport is not None:
             self._transport.write(data)
 
-    async def _has_room(self) -> bool:
-        """Wait until the client has taken enough; false when it is gone."""
-        await self._room.wait()
-        self._heard_at = self._loop.time()  # what takes bytes is there
-        return self._transport is not None
-
     def _end_answer(self) -> None:
         """Close our direction.
 
@@ -262,25 +288,34 @@ class ClientLeg(Leg):
         """
         if self._transport is None:
             return
+        self._has_all = True
+        self._reset_when_cut(False)
         self._half_close()
         self.resume_reading()
         self._heard_at = self._loop.time()
-        self._cut_when_taken()
+        self._check_answer(self._heard_at)
 
-    def _cut_when_taken(self) -> None:
-        """Cut the connection ``CLOSE_S`` after the answer left, or when nothing of it was taken for
-        ``STALLED_S``.
+    def _check_answer(self, now: float) -> None:
+        """Cut the connection ``CLOSE_S`` after all of the answer left, or when nothing of it was
+        taken for ``STALLED_S``.
         """
         if self._transport is None:
             return
-        now, unsent = self._loop.time(), self._transport.get_write_buffer_size()
-        if unsent < self._unsent:
-            self._heard_at = now
+        unsent, before = self._transport.get_write_buffer_size(), self._unsent
         self._unsent = unsent
-        is_over = not unsent or now - self._heard_at > STALLED_S
-        self._close_timer = self._loop.call_later(
-            CLOSE_S, self.abort if is_over else self._cut_when_taken
-        )
+        if not unsent or unsent < before:
+            self._heard_at = now
+        if now - self._heard_at > STALLED_S:
+            self.abort()
+        elif self._is_taken and self._close_timer is None:
+            self._close_timer = self._loop.call_later(CLOSE_S, self.abort)
+
+    def _reset_when_cut(self, is_so: bool) -> None:
+        """Whether ``abort`` is to reset the connection, or to end it like any other."""
+        if self._transport is not None:
+            connection = self._transport.get_extra_info("socket")
+            linger = struct.pack("ii", is_so, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     def _refuse(self, message: str, code: str = "bad_request") -> None:
         self._head.clear()

@@ -5,8 +5,10 @@ here changes anything.
 """
 
 import asyncio
+import contextlib
 import csv
 import io
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
@@ -17,11 +19,25 @@ from gateway.admission import own_key_hash
 from gateway.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.api import Answer, Endpoint
 from gateway.exchange import HttpRequest
-from gateway.limits import DOWNLOAD_PAUSE_S, DOWNLOAD_TRIES_MAX
-from gateway.refusals import Refusal, bad_request, refused_key
+from gateway.limits import (
+    DOWNLOAD_PAUSE_S,
+    DOWNLOAD_TRIES_MAX,
+    DOWNLOADS,
+    DOWNLOADS_EACH,
+    REPORTS,
+    REPORTS_EACH,
+)
+from gateway.refusals import (
+    Refusal,
+    bad_request,
+    refused_key,
+    too_many_requests,
+    unavailable,
+)
 from gateway.routing import split_target
 from gateway.turns import Turns
 from shared.errors import UnreachableError
+from shared.metrics import Metric
 
 _CSV: Final = "text/csv; charset=utf-8"
 _CSV_PAGE_ROWS: Final = 200  # as many as accountd gives at once
@@ -39,9 +55,10 @@ _FORMULA: Final = (
 class Console:
     """The endpoints under ``/api``."""
 
-    def __init__(self, accounts: Accounts, turns: Turns) -> None:
+    def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._turns = turns
+        self._turns = Turns(at_once=REPORTS, each=REPORTS_EACH)
+        self._downloads = Counter[str]()  # by key
 
     def by_path(self) -> dict[str, Endpoint]:
         """What is behind which path."""
@@ -53,6 +70,19 @@ class Console:
             "/api/usage.csv": self._csv,
         }
         return {path: Endpoint("GET", answer) for path, answer in answers.items()}
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_reports_waiting", "gauge",
+                "Questions of consoles that were not answered yet.", lambda: self._turns.length,
+            ),
+            Metric(
+                "rts_gateway_downloads", "gauge", "CSV files that are being sent.",
+                self._downloads.total,
+            ),
+        ]  # fmt: skip
 
     def _report(self, method: str, *names: str) -> Answer:
         """An endpoint that passes the parameters ``names`` on to a report of accountd."""
@@ -73,8 +103,29 @@ class Console:
         if isinstance(first, Refusal):
             return first
         headers = {**PRIVATE, "Content-Disposition": 'attachment; filename="usage.csv"'}
+        key_hash = own_key_hash(request.headers)
+        assert isinstance(key_hash, str)  # it has just been shown to accountd
+        if self._downloads[key_hash] >= DOWNLOADS_EACH:
+            return too_many_requests(f"{DOWNLOADS_EACH} files are being sent with this key already")
+        if self._downloads.total() >= DOWNLOADS:
+            return unavailable(f"{DOWNLOADS} files are being sent already; try again")
         text = _csv_text(first, has_header=True)
-        return download(self._pages(request, asked, text, first["next_before"]), _CSV, headers)
+        pages = self._pages(request, asked, text, first["next_before"])
+        return download(self._counted(key_hash, pages), _CSV, headers)
+
+    async def _counted(
+        self, key_hash: str, pages: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """``pages``, counted from the first on, which is asked for at once."""
+        self._downloads[key_hash] += 1
+        try:
+            async with contextlib.aclosing(pages):
+                async for text in pages:
+                    yield text
+        finally:
+            self._downloads[key_hash] -= 1
+            if not self._downloads[key_hash]:
+                del self._downloads[key_hash]
 
     async def _pages(
         self, request: HttpRequest, asked: Mapping[str, Any], text: bytes, before: int | None

@@ -111,17 +111,22 @@ GRANTS_MAX: Final = 10_000
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
-# Questions of consoles and for ephemeral keys under way at accountd, in all and with one key:
-# sessions come first, and a key that asks a lot leaves room for the others.
-TURNS: Final = 16
-TURNS_EACH: Final = 4
-# And with those that wait for their turn, a few milliseconds each: a server may want keys for a
-# hundred browsers at once.
+# Questions under way at accountd, in all and with one key: sessions come first, and who asks a lot
+# leaves room for the others. For ephemeral keys they are as short as a session's own; reports of
+# consoles are read there one after the other.
+MINTS: Final = 16
+MINTS_EACH: Final = 4
+REPORTS: Final = 4
+REPORTS_EACH: Final = 2
+# Of each kind with those that wait for their turn, a few milliseconds mostly: a server may want
+# keys for a hundred browsers at once.
 ASKING_MAX: Final = 1_000
 ASKING_EACH_MAX: Final = 100
 
-# Unsent bytes of a plain HTTP answer before more of it is made: about one page of a CSV file. A
-# client that does not take three quarters of that within STALLED_S is cut off.
+# CSV files under way, in all and with one key; each holds about 200 KB.
+DOWNLOADS: Final = 64
+DOWNLOADS_EACH: Final = 4
+# Unsent bytes of a file before more of it is made: about a page.
 DOWNLOAD_HIGH_WATER_BYTES: Final = 64 * 1024
 # And what the kernel holds of it before it takes more.
 UNSENT_BYTES_MAX: Final = 16 * 1024
@@ -135,8 +140,10 @@ DOWNLOAD_PAUSE_S: Final = 0.25
 DEMO_KEYS_BURST: Final = 60
 DEMO_KEY_S: Final = 1.0
 
-assert TURNS_EACH < TURNS < ASKING_EACH_MAX < ASKING_MAX
-assert TURNS < AUTHORIZATIONS_MAX
+assert MINTS_EACH < MINTS < ASKING_EACH_MAX < ASKING_MAX
+assert REPORTS_EACH < REPORTS < ASKING_EACH_MAX
+assert MINTS + REPORTS < AUTHORIZATIONS_MAX
+assert DOWNLOADS_EACH < DOWNLOADS
 assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S

@@ -19,7 +19,7 @@ from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import Wish
 from gateway.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
 from gateway.exchange import HttpRequest
-from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST
+from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
 from gateway.models import ModelTable
 from gateway.pace import Pace
 from gateway.providers.base import REALTIME
@@ -51,7 +51,6 @@ class Minting:
         self,
         admission: Admission,
         table: ModelTable,
-        turns: Turns,
         *,
         signing: Signing | None,
         demo_key: Path | None,
@@ -62,7 +61,7 @@ class Minting:
         """
         self._admission = admission
         self._table = table
-        self._turns = turns
+        self._turns = Turns(at_once=MINTS, each=MINTS_EACH)
         self._signing = signing
         self._demo_key = demo_key
         self._demo_hosts = demo_hosts
@@ -83,6 +82,11 @@ class Minting:
             Metric(
                 "rts_gateway_ephemeral_keys", "counter", "Ephemeral keys made.",
                 lambda: self._made,
+            ),
+            Metric(
+                "rts_gateway_mints_waiting", "gauge",
+                "Requests for ephemeral keys that were not answered yet.",
+                lambda: self._turns.length,
             ),
         ]  # fmt: skip
 

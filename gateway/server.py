@@ -173,6 +173,9 @@ class Gateway:
         self.is_draining = True
         for session in list(self._sessions):
             session.leave(self._loop.time())
+        for leg in list(self._clients):
+            if leg.is_waiting and not leg.is_voice:
+                self._refuse(leg, unavailable("draining"))
         deadline = self._loop.time() + deadline_s
         if not await self._come_to_be(lambda: not self._has_voice, deadline):
             log.error("sessions cut off", sessions=len(self._sessions))
@@ -260,6 +263,8 @@ class Gateway:
 
     async def _answer(self, leg: ClientLeg, endpoint: Endpoint, request: HttpRequest) -> None:
         found = await self._api.answer(endpoint, request)
+        if not leg.is_waiting:
+            return
         if isinstance(found, Refusal):
             self._refuse(leg, found)
         elif isinstance(found, Download):

@@ -93,6 +93,7 @@ function signOut({ keepsInput = false } = {}) {
   troubles.clear();
   for (const id of [...SHOWN, 'status', 'page', 'cut', 'notice']) byId(id).replaceChildren();
   if (!keepsInput) byId('key').value = '';
+  showSaving(null);
   showProgress();
   byId('key').removeAttribute('aria-invalid');
   byId('door-trouble').textContent = '';
@@ -164,10 +165,11 @@ function turn(to) {
 // Save the charges of the period as a file, which may take a while; meanwhile there is one only.
 async function save() {
   if (asked.has('file')) return;
+  const own = api;
   const told = (size) => {
-    byId('saved').textContent = size ? `Saving: ${format.short(size)}B so far` : '';
+    if (api === own) showSaving(size);
   };
-  byId('export').setAttribute('aria-disabled', 'true');
+  showSaving(0);
   await ask('file', (mine) => mine.csv(periodStart(Date.now()), told), (file) => {
     const url = URL.createObjectURL(file);
     const link = document.createElement('a');
@@ -176,8 +178,13 @@ async function save() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), SAVED_MS);
   });
-  told(0);
-  byId('export').setAttribute('aria-disabled', 'false');
+  told(null);
+}
+
+// How much of the file is there, in bytes; null: none is being saved.
+function showSaving(size) {
+  byId('saved').textContent = size ? `Saving: ${format.short(size)}B so far` : '';
+  byId('export').setAttribute('aria-disabled', String(size !== null));
 }
 
 function periodStart(now) {

@@ -1,5 +1,6 @@
 """A long file of charges: as fast as it is taken, whole or visibly not, and nobody waits for it."""
 
+import contextlib
 import csv
 import http.client
 import io
@@ -12,14 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
+from harness import Cluster, Daemon, cluster_folder, eventually
 from http_client import ask
 from pushing import pushing
 
-from gateway.limits import ASKING_EACH_MAX
+from gateway.limits import ASKING_EACH_MAX, DOWNLOADS_EACH
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 ROWS = 30_000
+BROKEN_OFF = (http.client.IncompleteRead, ConnectionResetError)
 PATH = "/api/usage.csv"
 
 
@@ -108,11 +110,12 @@ def test_what_is_not_taken_is_not_made(cluster: Cluster) -> None:
     with Reader(cluster) as reader:
         time.sleep(1)  # all the time that making it takes
         cluster.accountd.stop(signal.SIGKILL)
-        with pytest.raises(http.client.IncompleteRead) as broken:
-            reader.response.read()
+        taken = 0
+        with pytest.raises(BROKEN_OFF):
+            while piece := reader.response.read(10_000):
+                taken += len(piece)
     cluster.start_accountd()
-    whole = ROWS * 280
-    assert 0 < len(broken.value.partial) < whole / 2
+    assert 0 < taken < ROWS * 280 / 10
     log = cluster.gateways[0].log
     eventually(lambda: "download broken off" in log.read_text())
     await_accountd(cluster)
@@ -128,16 +131,44 @@ def test_a_restart_of_accountd_is_waited_for(cluster: Cluster) -> None:
         assert len(rows(begun + reader.response.read())) == ROWS
 
 
-def test_a_key_that_is_revoked_reads_no_further(cluster: Cluster) -> None:
-    """It is checked for each page."""
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_key_that_is_revoked_reads_no_further(cluster: Cluster, version: str) -> None:
+    """It is checked for each page; what was read does not seem to be all, in HTTP/1.0 either."""
     key = cluster.accountctl("key", "create", "busy", "--label", "short")
     held, cluster.env["KEY_busy"] = cluster.env["KEY_busy"], key["key"]
-    with Reader(cluster) as reader:
+    with Reader(cluster, version) as reader:
         cluster.env["KEY_busy"] = held
-        begun = reader.response.read(1_000)
+        reader.response.read(1_000)
         cluster.accountctl("key", "revoke", key["key_hash"])
-        with pytest.raises(http.client.IncompleteRead):
-            begun += reader.response.read()
+        with pytest.raises(BROKEN_OFF):
+            reader.response.read()
+
+
+def downloads(gateway: Daemon) -> float:
+    """How many files a gateway is sending, as it says itself."""
+    metrics = ask(gateway.field("ops"), "GET", "/metrics").body.decode()
+    return float(metrics.split("\nrts_gateway_downloads ")[1].split()[0])
+
+
+def test_one_key_reads_so_many_files_at_once(cluster: Cluster) -> None:
+    """The next one is told to come back, other keys are not; a client that leaves makes room."""
+    gateway = cluster.start_gateway(GATEWAY_PAGE="yes", GATEWAY_OPS_LISTEN="127.0.0.1:0")
+    cluster.gateways.insert(0, cluster.gateways.pop())
+    address = gateway.field("listen")
+
+    def status(account: str) -> int:
+        return ask(address, "GET", PATH, key=cluster.env[f"KEY_{account}"]).status
+
+    with contextlib.ExitStack() as readers:
+        for _ in range(DOWNLOADS_EACH):
+            readers.enter_context(Reader(cluster))
+        assert downloads(gateway) == DOWNLOADS_EACH
+        assert (status("busy"), status("calm")) == (429, 200)
+        assert downloads(gateway) == DOWNLOADS_EACH
+    eventually(lambda: downloads(gateway) == 0)
+    assert status("busy") == HTTPStatus.OK
+    cluster.gateways.remove(gateway)
+    assert gateway.stop() == 0
 
 
 def test_a_client_that_leaves_ends_it(cluster: Cluster) -> None:
@@ -186,10 +217,26 @@ def test_a_gateway_that_stops_waits_briefly_for_files(cluster: Cluster) -> None:
     gateway = cluster.start_gateway(GATEWAY_PAGE="yes")
     host, port = gateway.field("listen").split(":")
     cluster.gateways.insert(0, cluster.gateways.pop())
-    with Reader(cluster), socket.create_connection((host, int(port))):
+    assert cluster.accountd is not None
+    with Reader(cluster, "1.0") as reader, socket.create_connection((host, int(port))):
         began = time.monotonic()
+        cluster.accountd.process.send_signal(signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor() as pool:
+                key = cluster.env["KEY_calm"]
+                waiting = pool.submit(ask, f"{host}:{port}", "GET", "/api/account", key=key)
+                time.sleep(0.2)  # it waits for accountd
+                gateway.process.send_signal(signal.SIGTERM)
+                assert (waiting.result().status, waiting.result().error) == (
+                    503, "service_unavailable",
+                )  # fmt: skip
+        finally:
+            cluster.accountd.process.send_signal(signal.SIGCONT)
+        assert time.monotonic() - began < 4, "it was told before accountd's silence was noticed"
         assert gateway.stop() == 0
         took = time.monotonic() - began
+        with pytest.raises(ConnectionResetError):
+            reader.response.read()
     cluster.gateways.remove(gateway)
     assert took < 15, "a session would have had 25 s"
     log = gateway.log.read_text()

@@ -235,9 +235,10 @@ async def test_an_answer_has_as_long_as_it_is_taken(
         taken, began = 0, loop.time()
         while reads and (piece := await asyncio.wait_for(loop.sock_recv(peer, 2**20), SECONDS)):
             taken += len(piece)
+            leg.check(loop.time())
             if loop.time() - began < 3 * 0.4:  # slower than the bound, but never still
                 await asyncio.sleep(0.05)
-        await until(lambda: leg._transport is None)
+        await until(lambda: leg.check(loop.time()) or leg._transport is None)
     assert (taken > len(content)) is reads
 
 

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import ASKING_EACH_MAX, ASKING_MAX, TURNS, TURNS_EACH
+from gateway.limits import ASKING_EACH_MAX, ASKING_MAX
 from gateway.refusals import Refusal
 from gateway.turns import Turns
+
+TURNS, TURNS_EACH = 16, 4
 
 
 class Accountd:
     """Answers when it is told to, one question after the other."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = Turns(at_once=TURNS, each=TURNS_EACH)
         self.asked: list[str] = []  # the holders of the questions that are or were under way
         self.answered = 0
         self._may_answer = asyncio.Semaphore(0)
@@ -108,7 +110,7 @@ async def test_too_many_are_told_to_come_back() -> None:
 
 async def test_a_question_that_fails_gives_its_turn_back() -> None:
     """Whatever it fails with."""
-    turns = Turns()
+    turns = Turns(at_once=TURNS, each=TURNS_EACH)
 
     async def fail() -> None:
         raise OSError
