@@ -46,6 +46,28 @@ def meter() -> OpenAIMeter:
     return OpenAIMeter(model="gpt-realtime")
 
 
+@pytest.mark.parametrize(
+    ("inner", "outer", "charged"),
+    [
+        ({"input_token_details": {"audio_tokens": 12}}, {"total_tokens": 0}, 12),
+        ({"input_token_details": {"audio_tokens": 12}}, {"num_x": 1}, 12),
+        ({"input_token_details": {"audio_tokens": 0}}, {"input_tokens": 7}, 7),
+        ({"total_tokens": 0}, {"output_token_details": {"text_tokens": 5}}, 5),
+        ({}, {"input_tokens": 7}, 7),
+        (None, {"input_tokens": 7}, 7),
+        ({"input_tokens": 3}, {"input_tokens": 7}, 3),
+    ],
+)
+def test_of_two_usages_the_one_that_counts_is_charged(
+    inner: object, outer: object, charged: int
+) -> None:
+    """In the response, and beside it (xAI); what only the details count is counted."""
+    response = {"id": "resp_1", "status": "completed", "usage": inner}
+    found = meter().observe(text({"type": "response.done", "response": response, "usage": outer}))
+    assert isinstance(found, Metered)
+    assert found.usage.total_tokens == charged
+
+
 def test_keeps_which_modality_gemini_had_cached() -> None:
     """Video counts as images; a modality alone is zero; what is not known is kept beside it."""
     watch = GeminiMeter(model="gemini-live")
