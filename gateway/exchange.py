@@ -11,6 +11,7 @@ from typing import Final
 
 import h11
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
 
 from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
 from gateway.refusals import Refusal, bad_request
@@ -58,6 +59,8 @@ class Exchange:
             return self._read()
         except h11.RemoteProtocolError as exc:
             return bad_request(str(exc))
+        except InvalidHeader:  # h11 lets more through than websockets, which says what it found
+            return bad_request("found a header with a control character")
 
     def data_to_send(self) -> bytes:
         """What the client waits for before it sends its body (100 Continue)."""

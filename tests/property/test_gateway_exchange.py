@@ -40,6 +40,16 @@ def test_any_bytes_are_a_request_a_refusal_or_not_enough(tail: bytes, has_begin:
     assert isinstance(found, HttpRequest | Refusal | None)
 
 
+@pytest.mark.parametrize("character", [b"\x01", b"\x1f", b"\x7f"])
+def test_a_control_character_in_a_header_is_refused(character: bytes) -> None:
+    """RFC 9110 section 5.5 leaves it to us; the answer repeats nothing of it."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret%b\r\n\r\n" % character
+    found = Exchange().receive(head)
+    assert isinstance(found, Refusal)
+    assert (found.status, found.code) == (400, "bad_request")
+    assert "secret" not in found.message
+
+
 @pytest.mark.parametrize(
     ("length", "is_read"), [(BODY_BYTES_MAX, True), (BODY_BYTES_MAX + 1, False), (10**18, False)]
 )
