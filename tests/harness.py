@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,18 +24,24 @@ T = TypeVar("T")
 START_S = 30.0
 STOP_S = 45.0  # a gateway may drain for 25 s and hand over for 5
 SETTLE_S = 20.0
+ASK_S = 20.0
 BIN = Path(sys.executable).parent
 _FINE = re.compile(r"timestamp=\S+ level=(debug|info) ")
 
 
 def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
-    """The first true answer of ``check``; its last answer is shown when time runs out."""
+    """The first true answer of ``check``; its last answer is shown when time runs out.
+
+    The last one is asked for after that: a process that was not given the CPU has not failed.
+    """
     deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        if time.monotonic() > deadline:
+    while True:
+        is_last = time.monotonic() > deadline
+        if answer := check():
+            return answer
+        if is_last:
             raise AssertionError(f"not within {seconds} s; last answer: {answer!r}")
         time.sleep(0.02)
-    return answer
 
 
 @dataclass
@@ -84,6 +91,12 @@ class Daemon:
             self.process.send_signal(number)
         return self.process.wait(STOP_S)
 
+    def metrics(self) -> dict[str, float]:
+        """The numbers on its ops port."""
+        with urllib.request.urlopen(f"http://{self.field('ops')}/metrics", timeout=ASK_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return {n: float(v) for n, v in (x.split() for x in lines if not x.startswith("#"))}
+
     def complaints(self) -> list[str]:
         """Log lines that are worse than INFO, and everything that is no log line: tracebacks."""
         return [x for x in self.log.read_text().splitlines() if not _FINE.match(x)]
@@ -109,10 +122,10 @@ class Cluster:
         """The first gateway's realtime URL, without a query."""
         return f"ws://{self.address}/v1/realtime"
 
-    def start_accountd(self, *options: str) -> Daemon:
+    def start_accountd(self, *options: str, script: Path | None = None) -> Daemon:
         """Start accountd on the cluster's database."""
         self.accountd = Daemon.start(
-            "accountd", "serve", *options, env=self.env, folder=self.folder
+            "accountd", "serve", *options, env=self.env, folder=self.folder, script=script
         )
         return self.accountd
 
@@ -166,7 +179,16 @@ class Cluster:
         return rows
 
     def usage_sent(self) -> list[dict[str, Any]]:
-        """What the simulator's log says that it sent."""
+        """What the simulator's log says that it sent.
+
+        A line is written when its event has left, and by then a client may have heard it. The
+        simulator does one thing after the other: once it has answered a probe, the lines of
+        everything that was heard before are there.
+        """
+        if self.simulator is not None and self.simulator.process.poll() is None:
+            urllib.request.urlopen(
+                f"http://{self.simulator.field('listen')}/healthz", timeout=ASK_S
+            ).close()
         path = self.folder / "usage.jsonl"
         return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
+from harness import ASK_S
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -36,14 +38,18 @@ def ask(
     *,
     key: str = "",
     tls: ssl.SSLContext | None = None,
+    seconds: float = 10,
     **options: Any,
 ) -> Answer:
-    """Send one request to HOST:PORT; ``key`` as Bearer, other options as http.client has them."""
+    """Send one request to HOST:PORT; ``key`` as Bearer, other options as http.client has them.
+
+    ``seconds`` is how long a connection may be silent.
+    """
     host, port = address.split(":")
     connection = (
-        http.client.HTTPConnection(host, int(port), timeout=10)
+        http.client.HTTPConnection(host, int(port), timeout=seconds)
         if tls is None
-        else http.client.HTTPSConnection(host, int(port), timeout=10, context=tls)
+        else http.client.HTTPSConnection(host, int(port), timeout=seconds, context=tls)
     )
     headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
@@ -52,3 +58,9 @@ def ask(
         return Answer(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def readiness(address: str) -> tuple[int, str]:
+    """What /readyz of a daemon at HOST:PORT says: its status, and in a few words why."""
+    answer = ask(address, "GET", "/readyz", seconds=ASK_S)
+    return answer.status, answer.json.get("detail", "")

@@ -1,16 +1,14 @@
 """A disk that fails or is full under a running accountd; strace and a small tmpfs play the disk."""
 
 import itertools
-import json
 import os
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import http_client
 import pytest
 import zmq
 from harness import Cluster, Daemon, cluster_folder, eventually
@@ -97,12 +95,7 @@ def injected(daemon: Daemon, fault: str) -> Iterator[None]:
 
 def readiness(daemon: Daemon) -> tuple[int, str]:
     """Status and detail of ``/readyz``."""
-    try:
-        with urllib.request.urlopen(f"http://{daemon.field('ops')}/readyz", timeout=5) as answer:
-            return answer.status, json.load(answer).get("detail", "")
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return exc.code, json.load(exc).get("detail", "")
+    return http_client.readiness(daemon.field("ops"))
 
 
 def assert_charged_once(cluster: Cluster, batches: int) -> None:
@@ -242,15 +235,10 @@ def test_the_numbers_are_on_the_ops_port() -> None:
     with cluster_folder() as cluster, running_on(cluster) as gateway:
         gateway.send(b"p" * 16, 1, 3)
         gateway.send(b"p" * 16, 1, 3)
-        url = f"http://{daemon_of(cluster).field('ops')}/metrics"
-
-        def numbers() -> str:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return str(answer.read().decode())
-
-        eventually(lambda: "rts_accountd_duplicates_total 3.0" in numbers())
-        assert "rts_accountd_batches_applied_total 3.0" in numbers()
-        assert "rts_accountd_waiting 0.0" in numbers()
+        numbers = daemon_of(cluster).metrics
+        eventually(lambda: numbers()["rts_accountd_duplicates_total"] == 3)
+        assert numbers()["rts_accountd_batches_applied_total"] == 3
+        assert numbers()["rts_accountd_waiting"] == 0
 
 
 @pytest.fixture
