@@ -4,6 +4,7 @@ While accountd is away, whoever was let in less than ``grant_cache_s`` ago is le
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -204,13 +205,12 @@ class Accounts:
     async def _ping(self) -> None:
         was_reachable = False
         while True:
-            try:
+            with contextlib.suppress(UnreachableError):
                 await self._call(Request("ping"), deadline_s=PING_DEADLINE_S)
-            except UnreachableError:
-                if was_reachable:
-                    log.warning("accountd unreachable", endpoint=self._endpoint)
             if self.is_reachable and not was_reachable:
                 log.info("accountd reachable", endpoint=self._endpoint)
+            elif was_reachable and not self.is_reachable:
+                log.warning("accountd unreachable", endpoint=self._endpoint)
             was_reachable = self.is_reachable
             await asyncio.sleep(PING_S)
 

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import zmq
@@ -13,7 +14,7 @@ from harness import eventually
 from shared import transport
 from shared.announcements import Watermark, encode_watermark
 from shared.errors import AlreadyRunningError
-from shared.wire import Envelope, Reply, decode_envelope, decode_request, encode_reply
+from shared.wire import Envelope, Reply, Request, decode_envelope, decode_request, encode_reply
 
 POLL_MS = 20
 GRANT = {
@@ -37,7 +38,8 @@ class Arrival:
 class FakeAccountd:
     """Lets everybody in, takes usage, and announces only what the test announces.
 
-    ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``.
+    ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``. Requests
+    of the method that it ``holds`` are answered when it holds it no longer; ``held`` are they.
     """
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
@@ -51,6 +53,9 @@ class FakeAccountd:
         self.epoch = 10
         self.applied_through = 0
         self.is_mute = True
+        self.holds = ""
+        self.held: list[Request] = []
+        self._answers_held: list[Callable[[], object]] = []
 
     def begin(self) -> None:
         """Open the sockets for usage and requests."""
@@ -92,6 +97,8 @@ class FakeAccountd:
                     self.arrivals.append(Arrival(decode_envelope(frames), time.monotonic()))
                 else:
                     self._answer(socket, frames)
+            while self._answers_held and not self.holds:
+                self._answers_held.pop(0)()
         usage.close(linger=0)
         requests.close(linger=0)
 
@@ -104,7 +111,12 @@ class FakeAccountd:
                 return
             count = len(request.params["producers"])
             result = {"epoch": self.epoch, "applied_through": [self.applied_through] * count}
-        socket.send_multipart([*frames[:-1], encode_reply(Reply(result=result))])
+        answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(Reply(result=result))])
+        if request.method == self.holds:
+            self.held.append(request)
+            self._answers_held.append(answer)
+        else:
+            answer()
 
     def _bind(self, kind: int, name: str) -> Any:
         socket = self._context.socket(kind)

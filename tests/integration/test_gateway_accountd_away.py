@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Cluster, Daemon, eventually, running_cluster
+import waiting_gateway
+from fake_accountd import fake_accountd
+from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -59,11 +63,27 @@ def test_without_a_grant_in_memory_it_is_503_with_retry_after(fresh: Cluster) ->
     assert json.loads(response.body or b"")["error"]["code"] == "service_unavailable"
     assert int(response.headers["Retry-After"]) > 0
     eventually(lambda: probe(gateway, "/readyz") == 503)
+    eventually(gateway.complaints)
     assert probe(gateway, "/healthz") == 200
     fresh.start_accountd()
     eventually(lambda: probe(gateway, "/readyz") == 200)
     with session(gateway, key) as client:
         turn(client)
+    (line,) = gateway.complaints()
+    assert "accountd unreachable" in line
+
+
+def test_an_accountd_that_is_slow_is_no_complaint() -> None:
+    """It may be busy with a commit. It is away when it has answered nothing for as long as a
+    question waits: here for minutes.
+    """
+    with cluster_folder() as cluster, fake_accountd(cluster.env) as accountd:
+        waiting = Path(waiting_gateway.__file__)
+        gateway = cluster.start_gateway(script=waiting, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+        accountd.holds = "ping"
+        eventually(lambda: len(accountd.held) == 2)  # the first one was waited for in vain
+        assert gateway.complaints() == []
+        gateway.stop(signal.SIGKILL)  # nobody acknowledges its end: it would take seconds
 
 
 def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
