@@ -1,9 +1,15 @@
-"""Fixtures that several test files share."""
+"""What several test files share: fixtures, and how long an example may take."""
 
 from collections.abc import Iterator
 
 import pytest
 from harness import Cluster, running_cluster
+from hypothesis import settings
+
+# No stopwatch: the machine's speed decides nothing about an example. Without a deadline hypothesis
+# also gives the making of examples 30 s where it would give them one.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def world() -> Iterator[World]:
         yield World(opened.connection())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(steps, max_size=25))
 def test_any_history_of_usage_and_grants_is_the_rules(history: list[tuple[Any, ...]]) -> None:
     """After every step: the equation, the order of the buckets, no negative top-up, one warning."""
@@ -211,7 +211,7 @@ def statement(name: str, since: str | None, until: str | None, by: str | None) -
     return queries.usage(Params(params))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(steps, max_size=25), st.lists(moments, max_size=3), st.data())
 def test_statements_of_any_periods_add_up(
     history: list[tuple[Any, ...]], cuts: list[int], data: st.DataObject

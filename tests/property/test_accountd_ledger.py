@@ -118,7 +118,7 @@ def apply_in_groups(messages: list[list[bytes]], cuts: list[int]) -> list[Any]:
     return [rows, balances]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(usages, max_size=12), st.lists(st.integers(0, 12), max_size=5), st.data())
 def test_any_grouping_gives_the_same_balances(
     sent: list[tuple[str, int, int]], cuts: list[int], data: st.DataObject
@@ -181,7 +181,7 @@ def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrivals, st.lists(st.integers(0, 30), max_size=5), st.booleans())
 def test_the_ledger_is_the_rules_written_out(
     sent: list[tuple[bytes, int, str]], cuts: list[int], is_slow: bool

@@ -61,7 +61,7 @@ def message(kind: str, sequence: int, of_each: list[int]) -> list[bytes]:
     return encode_envelope(PRODUCER, sequence, encode_usage(batch))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(steps, max_size=12))
 def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> None:
     """After each step the credits are exact, the top-up has paid first, and the audit adds up."""

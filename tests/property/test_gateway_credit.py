@@ -136,7 +136,7 @@ class World:
         return sum(sum(gateway.waiting.values()) for gateway in self.gateways) - self.left
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     opening=st.integers(1, 500),
     sizes=st.lists(st.integers(1, 2), min_size=1, max_size=4),
@@ -162,7 +162,7 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
     assert world.overshoot <= COST_MAX * sum(sizes)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     opening=st.integers(1, 500),
     actions=st.lists(

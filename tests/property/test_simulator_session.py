@@ -198,7 +198,7 @@ def test_any_value_in_any_place_is_survived(event: Event, path: Path) -> None:
         assert_survived(talk(first, with_value(event, path, value), *AFTERWARDS))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=4))
 def test_damage_adds_up_to_nothing(damages: list[tuple[tuple[Event, Path], Any]]) -> None:
     """Several damaged events in one session."""
