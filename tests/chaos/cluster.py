@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tests.chaos.clients import Door
 from tests.harness import Cluster, Daemon
+from tests.ports import free_ports
 
 HERE = Path(__file__).parent
 LAGGING_ACCOUNTD = HERE / "lagging_accountd.py"
@@ -105,12 +105,3 @@ def gateway_places(cluster: Cluster, count: int, *, script: Path | None = None) 
 def doors(gateways: Sequence[Place]) -> list[Door]:
     """Where clients may knock: also at gateways that are down."""
     return [Door(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process) for g in gateways]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports

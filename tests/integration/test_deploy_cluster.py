@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from harness import eventually
 from http_client import ask
+from ports import free_ports
 
 from deploy.certificate import make
 from deploy.ports import check_free
@@ -52,21 +53,6 @@ class Clone:
     def log(self, service: str) -> str:
         """What a service has written so far."""
         return (self.folder / "var" / "log" / f"{service}.log").read_text()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, next to each other."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return list(range(first, first + count))
 
 
 @pytest.fixture
@@ -207,11 +193,11 @@ def test_a_taken_port_is_one_clear_line(
 
 def test_a_port_that_was_just_left_is_free() -> None:
     """Connections of the last cluster in TIME_WAIT do not keep the next one away."""
+    (port,) = free_ports(1)
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 0))
+        server.bind(("127.0.0.1", port))
         server.listen()
-        port = int(server.getsockname()[1])
         with pytest.raises(ClusterError):
             check_free(port, variable="RTS_PORT")
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -225,7 +211,7 @@ def test_a_port_that_was_just_left_is_free() -> None:
 PROBED = """
 import sys
 from deploy import process
-process.READY_S = 2.0
+process.READY_S = float(sys.argv[3])
 for folder in (process.RUN, process.LOG):
     folder.mkdir(parents=True)
 service = process.Service("other", (sys.executable, "-uc", sys.argv[2]), sys.argv[1])
@@ -237,20 +223,22 @@ finally:
     process.stop("other")
 """
 PROGRAMS = [
-    ("print('no luck')", "other ended; the end of var/log/other.log:\n    no luck"),
-    ("import time; print('busy'); time.sleep(60)", "other did not become ready; the end of"),
-    ("import time; print('ready now'); time.sleep(60)", None),
+    # What is run, how many seconds it is waited for, and what is said about it.
+    ("print('no luck')", 30, "other ended; the end of var/log/other.log:\n    no luck"),
+    ("import time; print('busy'); time.sleep(60)", 2, "other did not become ready; the end of"),
+    ("import time; print('ready now'); time.sleep(60)", 30, None),
 ]
 
 
-@pytest.mark.parametrize(("program", "complaint"), PROGRAMS)
+@pytest.mark.parametrize(("program", "ready_s", "complaint"), PROGRAMS)
 def test_a_service_is_ready_when_it_says_so(
-    clone: Clone, program: str, complaint: str | None
+    clone: Clone, program: str, ready_s: int, complaint: str | None
 ) -> None:
     """A probe that another cluster answers proves nothing, nor does an old line in the log."""
     with answering() as url:
         done = subprocess.run(
-            [sys.executable, "-c", PROBED, url, program], cwd=clone.folder, env=clone.env,
+            [sys.executable, "-c", PROBED, url, program, str(ready_s)],
+            cwd=clone.folder, env=clone.env,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == (1 if complaint else 0), done.stderr

@@ -1,0 +1,34 @@
+"""Ports for programs that are told theirs, and keep them while they are down."""
+
+import random
+import socket
+from pathlib import Path
+
+LOWEST = 10_000  # below are the ports of well-known programs
+HIGHEST = 65_000  # what RTS_PORT may be
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, next to each other.
+
+    None of them is one that the kernel chooses for others: such a port, free when it is looked at,
+    may be anybody's before the program binds it.
+    """
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    low, high = (int(port) for port in given)
+    firsts = [*range(LOWEST, low - count + 1), *range(high + 1, HIGHEST - count + 2)]
+    while True:
+        first = random.choice(firsts)
+        ports = list(range(first, first + count))
+        if all(is_free(port) for port in ports):
+            return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether a port can be bound now."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
