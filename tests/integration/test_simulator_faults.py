@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
+from harness import STOP_S, Cluster, cluster_folder, eventually
+from promises import within
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 Event = dict[str, Any]
 CREATE = {"type": "response.create"}
 SLOW = {"pace": "1", "reply_ms": "20000"}
+DIAL_MS = 60_000
+assert DIAL_MS > STOP_S * 1000
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +175,9 @@ async def test_a_slow_dial_does_not_keep_the_simulator() -> None:
     with cluster_folder() as cluster:
         simulator = cluster.start_simulator()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3), session(cluster, dial_ms="60000"):
+            async with asyncio.timeout(0.3), session(cluster, dial_ms=str(DIAL_MS)):
                 pass
-        before = time.monotonic()
-        assert await asyncio.to_thread(simulator.stop) == 0
-        assert time.monotonic() - before < 5
+        assert await asyncio.to_thread(simulator.stop) == 0, f"waited for less than {STOP_S} s"
         assert simulator.complaints() == []
 
 
@@ -186,10 +187,8 @@ async def test_it_closes_in_the_middle(provider: Cluster, code: int) -> None:
     query = {"close": str(code), "close_after_ms": "300", **SLOW}
     async with session(provider, **query) as socket:
         response_id = await created(socket)
-        before = time.monotonic()
-        with pytest.raises(ConnectionClosed):
+        with within(2, provider.simulator), pytest.raises(ConnectionClosed):
             await until(socket, "response.done")
-        assert time.monotonic() - before < 2
     assert socket.close_code == code
     await asyncio.to_thread(abandoned, provider, response_id)
 
