@@ -35,6 +35,7 @@ BAR_MS: Final = 2.0
 WAITED_MAX: Final = 0.02  # the share of the time for which the gateway may wait for a core
 DIRECT_S: Final = 10.0
 CHARGED_S: Final = 30.0
+ECHOED_S: Final = 10.0
 MODEL: Final = "model=gpt-realtime"
 
 
@@ -45,8 +46,15 @@ class Phase:
     name: str
     is_stopped: bool = False
     trips: list[tuple[float, float]] = field(default_factory=list)
+    began: float = 0.0
     seconds: float = 0.0
     waited_s: float = 0.0  # the gateway, for a core
+
+    @property
+    def answered_within(self) -> int:
+        """Round trips that ended before the phase did."""
+        ended = self.began + self.seconds
+        return sum(1 for sent_at, taken in self.trips if sent_at + taken < ended)
 
     def quantile_ms(self, share: float) -> float:
         """A quantile of all round trips, in milliseconds."""
@@ -85,6 +93,7 @@ class Recorder:
 
     def begin(self, phase: Phase, now: float) -> None:
         """From ``now`` on."""
+        phase.began = now
         self._starts.append(now)
         self.phases.append(phase)
 
@@ -111,7 +120,14 @@ async def talk_through(
         accountd.send_signal(signal.SIGCONT)
     for voice in voices:
         voice.fall_silent()
-    await asyncio.sleep(0.5)
+    await heard_out(voices)
+
+
+async def heard_out(voices: list[Voice]) -> None:
+    """Wait for the last echoes; what is then still missing is missing."""
+    deadline = time.monotonic() + ECHOED_S
+    while any(voice.unanswered for voice in voices) and time.monotonic() < deadline:  # noqa: ASYNC110 - the voices count, nobody tells
+        await asyncio.sleep(0.1)
 
 
 async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: int) -> int:

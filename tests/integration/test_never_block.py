@@ -8,7 +8,6 @@ from bench.never_block import Phase, Recorder, charged_tokens, talk_through
 from bench.voice import connect, provide
 
 SESSIONS, STOPPED_S = 20, 5.0
-FRAMES_A_SECOND = 50
 
 
 async def test_voice_goes_on_while_accountd_is_stopped() -> None:
@@ -29,7 +28,8 @@ async def test_voice_goes_on_while_accountd_is_stopped() -> None:
         phase = Phase("accountd stopped", is_stopped=True)
         await talk_through(voices, recorder, [phase], cluster, STOPPED_S)
         assert all(voice.is_open for voice in voices)
-        assert len(phase.trips) > 0.5 * SESSIONS * STOPPED_S * FRAMES_A_SECOND
+        assert len(phase.trips) > SESSIONS * STOPPED_S, "the voices mean to talk meanwhile"
+        assert phase.answered_within > 0.5 * len(phase.trips), "and to be heard meanwhile"
         for voice in voices:
             assert voice.unanswered == 0
             voice.leave()
