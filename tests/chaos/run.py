@@ -34,6 +34,7 @@ class Plan:
     seed: int
     kills: int = 100
     restores: int = 0  # of an older copy of the database, at random moments
+    responses: int = 0  # that clients have heard by the end, however slow the machine is
     gateways: int = 3
     clients: int = 40
     accounts: int = 60
@@ -175,7 +176,11 @@ class Run:
     async def _torment(self, crowd: Crowd) -> None:
         said = 0
         plan = self._plan
-        while self.kills < plan.kills or self.restores < plan.restores:
+        while (
+            self.kills < plan.kills
+            or self.restores < plan.restores
+            or len(crowd.received) < plan.responses
+        ):
             await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.fault_pause_s))
             targets = [self._accountd, *(self._gateways if self._plan.kills_gateways else [])]
             up = [place for place in targets if place.is_up]

@@ -8,7 +8,9 @@ import pytest
 from tests.chaos.oracle import Row, Sent, judge
 from tests.chaos.run import Plan, chaos
 
-SHORT = Plan(seed=0, kills=10, clients=20, accounts=15, fault_pause_s=0.9, group=2)
+SHORT = Plan(
+    seed=0, kills=10, clients=20, accounts=15, fault_pause_s=0.9, group=2, responses=101
+)  # fmt: skip
 # Only accountd is killed, and it lags more than ever: loss is certain.
 UNDER_LAG = replace(SHORT, kills=4, kills_gateways=False, accountd_pause_s=0.25)
 
