@@ -6,15 +6,16 @@ import json
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import waiting_accountd
 import zmq
 from harness import Cluster, cluster_folder, eventually
 from opened import empty_database
@@ -27,6 +28,7 @@ from accountd.requests import now_iso
 from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target, post
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
+WAITING = Path(waiting_accountd.__file__)
 SECRET = b"0123456789abcdef0123456789abcdef"
 PRODUCER = b"p" * 16
 
@@ -72,7 +74,7 @@ def receiving() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.requests.append((self.path, headers, body))
             if receiver.is_hanging:
-                receiver.freed.wait(30)
+                receiver.freed.wait()
                 return
             with suppress(OSError):
                 while receiver.is_dripping and not receiver.freed.wait(0.05):
@@ -150,10 +152,7 @@ def adjust(cluster: Cluster, tokens: int) -> None:
 def metrics(cluster: Cluster) -> dict[str, float]:
     """The numbers of the running accountd."""
     assert cluster.accountd is not None
-    url = f"http://{cluster.accountd.field('ops')}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return {n: float(v) for n, v in (x.split() for x in lines if not x.startswith("#"))}
+    return cluster.accountd.metrics()
 
 
 def test_a_warning_arrives_once_the_receiver_takes_it(
@@ -237,17 +236,19 @@ def test_a_killed_accountd_sends_after_its_restart(running: Cluster, receiver: R
 def test_a_receiver_that_hangs_holds_nothing_up(
     running: Cluster, push: "zmq.Socket[bytes]", receiver: Receiver
 ) -> None:
-    """Usage is applied and requests are answered meanwhile, and accountd stops at once."""
+    """Usage is applied and requests are answered meanwhile, and accountd stops at once, although
+    it would wait for the receiver far longer than this test for anything.
+    """
+    assert running.accountd is not None
+    assert running.accountd.stop() == 0
+    running.start_accountd(script=WAITING)
     receiver.is_hanging = True
     adjust(running, -700)
     eventually(lambda: receiver.requests)
-    before = time.monotonic()
     for sequence in range(1, 101):
         push.send_multipart(message(sequence, 2))
     eventually(lambda: left(running) == 100)
-    assert running.accountd is not None
     assert running.accountd.stop() == 0
-    assert time.monotonic() - before < 10, "shorter than the receiver is waited for"
     receiver.is_hanging = False
     running.start_accountd()
     eventually(lambda: metrics(running)["rts_accountd_webhook_sent_total"] == 1)

@@ -4,6 +4,8 @@ accountd and the gateway are the real ones; the provider says what the test need
 """
 
 import asyncio
+import contextlib
+import itertools
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -67,11 +69,13 @@ async def test_responses_that_overlap_do_not_keep_a_session_alive() -> None:
 
     async def script(provider: ServerConnection) -> None:
         await provider.send(created("resp_0"))
-        for n in range(40):  # outside the conversation, responses may overlap
+        for n in itertools.count():  # outside the conversation, responses may overlap
             await provider.send(created(f"resp_{n + 1}"))
             await provider.send(done(f"resp_{n}"))
-            await asyncio.sleep(0.05)
-        await provider.wait_closed()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await provider.recv()  # it is asked to stop
+                    return
 
     async with (
         scripted(script) as cluster,
@@ -80,9 +84,7 @@ async def test_responses_that_overlap_do_not_keep_a_session_alive() -> None:
         events, closed = await heard_to_the_end(socket)
     assert is_cut_off(events, closed)
     ended = [e["response"]["id"] for e in events if e["type"] == "response.done"]
-    # On a busy machine a few may have come in one piece.
     assert ended[:2] == ["resp_0", "resp_1"]
-    assert len(ended) < 20
 
 
 async def test_a_live_session_ends_with_its_credit() -> None:
@@ -129,7 +131,7 @@ async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
         await provider.send(created("resp_1"))
         await provider.recv()
         await provider.send(done("resp_1"))
-        await provider.wait_closed()
+        await provider.recv()  # it is asked to stop
 
     async with (
         scripted(script) as cluster,

@@ -16,7 +16,7 @@ from gateway.client import ClientLeg
 from gateway.exchange import HttpRequest
 from gateway.frames import Frame
 from gateway.leg import ABNORMAL, Ended, Leg
-from gateway.limits import IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
 
 SECONDS = 10
 
@@ -201,6 +201,23 @@ async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.Monkey
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
+class Clock:
+    """A loop's time that goes on when the test says so."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        """For the loop."""
+        return self.now
+
+    async def go_on(self, seconds: float) -> None:
+        """So much time passes, and what is due then is done."""
+        self.now += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
 class Nowhere:
     """A door that nobody comes through."""
 
@@ -219,9 +236,9 @@ async def test_an_answer_has_as_long_as_it_is_taken(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
     """A slow client gets a long answer whole; one that takes nothing for a while is cut off."""
-    monkeypatch.setattr("gateway.client.CLOSE_S", 0.05)
-    monkeypatch.setattr("gateway.client.STALLED_S", 0.4)
     loop, content = asyncio.get_running_loop(), bytes(2_000_000)
+    clock = Clock(loop.time())
+    monkeypatch.setattr(loop, "time", clock.time)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = socket.socket()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -232,13 +249,20 @@ async def test_an_answer_has_as_long_as_it_is_taken(
     with peer:
         await loop.create_connection(lambda: leg, sock=ours)
         leg.answer(response(200, content, "text/plain"))
-        taken, began = 0, loop.time()
-        while reads and (piece := await asyncio.wait_for(loop.sock_recv(peer, 2**20), SECONDS)):
-            taken += len(piece)
-            leg.check(loop.time())
-            if loop.time() - began < 3 * 0.4:  # slower than the bound, but never still
-                await asyncio.sleep(0.05)
-        await until(lambda: leg.check(loop.time()) or leg._transport is None)
+        taken, began = 0, clock.now
+        while leg._transport is not None:
+            unsent = leg._transport.get_write_buffer_size()
+            if reads and unsent:  # some of it is taken in every step
+                while leg._transport.get_write_buffer_size() == unsent:
+                    taken += len(await loop.sock_recv(peer, 2**20))
+                    await asyncio.sleep(0)
+            await clock.go_on(CLOSE_S)
+            leg.check(clock.now)
+            assert reads or clock.now - began < STALLED_S + 3 * CLOSE_S, "it is cut off"
+        if reads:
+            assert clock.now - began > 3 * STALLED_S, "slower than the bound, but never still"
+            while piece := await loop.sock_recv(peer, 2**20):
+                taken += len(piece)
     assert (taken > len(content)) is reads
 
 

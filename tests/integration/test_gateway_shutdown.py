@@ -145,7 +145,7 @@ def test_all_mistakes_are_reported_together() -> None:
 async def test_a_draining_gateway_takes_nobody(fresh: Cluster) -> None:
     """After SIGTERM newcomers, and the load balancer, hear 503 while the last response plays."""
     key = fresh.create_account("late")
-    query = f"?model=gpt-realtime&reply_ms=4000&rs_key={key}"
+    query = f"?model=gpt-realtime&reply_ms=20000&rs_key={key}"
     async with connect(fresh.url + query, max_size=None) as socket:
         await speak(socket)
         fresh.gateways[0].process.send_signal(signal.SIGTERM)

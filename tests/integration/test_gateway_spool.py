@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import small_segments_gateway
 from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
+from http_client import readiness
+from promises import within
 from talk import charged_ids, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -48,9 +47,9 @@ async def metered(cluster: Cluster, account: str, count: int) -> list[str]:
     return sorted(received)
 
 
-def charge(cluster: Cluster, account: str, received: list[str], *, seconds: float = 20.0) -> None:
+def charge(cluster: Cluster, account: str, received: list[str]) -> None:
     """Wait until exactly these responses are charged, and every producer has ended."""
-    eventually(lambda: charged_ids(cluster, account) == received, seconds=seconds)
+    eventually(lambda: charged_ids(cluster, account) == received)
     audit = eventually(lambda: (a := cluster.audit())["producers"]["open"] == 0 and a)
     assert audit["ok"]
 
@@ -89,8 +88,10 @@ async def test_a_neighbour_adopts_without_a_restart(fresh: Cluster) -> None:
     """A gateway that lives on takes over what the killed one left, within seconds."""
     fresh.start_gateway()
     received = await metered(fresh, "acct", 3)
-    charge(fresh, "acct", received, seconds=ADOPTED_S)
-    assert "spool adopted" in fresh.gateways[0].log.read_text()
+    (neighbour,) = fresh.gateways
+    with within(ADOPTED_S, neighbour):
+        eventually(lambda: "spool adopted" in neighbour.log.read_text())
+    charge(fresh, "acct", received)
 
 
 # --- what is kept of what is durable --------------------------------------------------------------
@@ -191,16 +192,6 @@ def fill(folder: Path) -> Path:
         while True:
             file.write(bytes(4096))
     return ballast
-
-
-def readiness(address: str) -> tuple[int, str]:
-    """(status, reason) of a gateway's /readyz."""
-    try:
-        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
-            return answer.status, json.load(answer)["detail"]
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, json.load(refused)["detail"]
 
 
 async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(

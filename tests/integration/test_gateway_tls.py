@@ -229,7 +229,7 @@ def test_tls_to_the_plain_port_ends_at_once(secure: Cluster, pem: Pem) -> None:
     """The client learns it from OpenSSL, and not from its own timeout."""
     host, port = secure.address.split(":")
     with (
-        socket.create_connection((host, int(port)), timeout=5) as raw,
+        socket.create_connection((host, int(port)), timeout=20) as raw,
         pytest.raises(ssl.SSLError, match=r"(?i)wrong.version|record"),
     ):
         pem.trusting().wrap_socket(raw, server_hostname="localhost")

@@ -1,11 +1,8 @@
 """What a gateway makes of every watermark that accountd could announce, or fail to."""
 
 import asyncio
-import json
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,15 +11,18 @@ import pytest
 import small_outbox_gateway
 from fake_accountd import FakeAccountd, fake_accountd
 from harness import Cluster, cluster_folder, eventually
+from http_client import readiness
 from talk import Talk, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.limits import RESEND_JITTER, RESEND_S
 from shared.wire import UsageBatch, decode_usage
 
 KEY = "rslive_v1_" + "0" * 48
 BATCH = 5  # responses
 QUIET_S = 1.5  # longer than the first resend takes
+FIRST_S, SECOND_S = ((1 - RESEND_JITTER) * RESEND_S, (1 - RESEND_JITTER) * 2 * RESEND_S)
 SMALL_OUTBOX = Path(small_outbox_gateway.__file__)
 PATIENT = Path(patient_gateway.__file__)  # what it sends again at once is not overdue
 
@@ -31,6 +31,7 @@ PATIENT = Path(patient_gateway.__file__)  # what it sends again at once is not o
 def cluster() -> Iterator[Cluster]:
     """A simulator; accountd is a fake."""
     with cluster_folder() as made:
+        made.env["GATEWAY_OPS_LISTEN"] = "127.0.0.1:0"
         made.start_simulator()
         yield made
         for gateway in made.gateways:  # nobody acknowledges their end: it would take seconds
@@ -44,31 +45,38 @@ def accountd(cluster: Cluster) -> Iterator[FakeAccountd]:
         yield fake
 
 
-async def meter(cluster: Cluster, responses: int = BATCH) -> None:
-    """A session of so many responses, through the first gateway."""
+async def meter(cluster: Cluster, responses: int = BATCH) -> float:
+    """A session of so many responses, through the first gateway; when the last was asked for."""
     async with talk(cluster.url, KEY) as client:
-        await client.respond_times(responses)
+        await client.respond_times(responses - 1)
+        asked_at = time.monotonic()
+        await client.respond()
+    return asked_at
 
 
-async def sent_once(cluster: Cluster, accountd: FakeAccountd, script: Path | None = None) -> None:
-    """The first message of a new gateway is in flight."""
+async def sent_once(cluster: Cluster, accountd: FakeAccountd, script: Path | None = None) -> float:
+    """The first message of a new gateway is in flight; a moment before it was sent."""
     cluster.start_gateway(script=script)
-    await meter(cluster)
+    asked_at = await meter(cluster)
     eventually(lambda: accountd.arrived(1))
+    return asked_at
 
 
-def sent_again(accountd: FakeAccountd, *, within: float) -> None:
+def sent_again(accountd: FakeAccountd) -> None:
     """Wait until the first message comes once more."""
     before = len(accountd.arrived(1))
-    eventually(lambda: len(accountd.arrived(1)) > before, seconds=within)
+    eventually(lambda: len(accountd.arrived(1)) > before)
 
 
-def not_sent_again(accountd: FakeAccountd) -> None:
-    """The first message is durable: it stays away."""
-    time.sleep(0.1)  # what is on its way arrives
-    before, quiet_from = len(accountd.arrived(1)), time.monotonic()
+def not_sent_again(cluster: Cluster, accountd: FakeAccountd) -> None:
+    """The gateway has heard that everything is durable; what it has sent by then is all."""
+    gateway = cluster.gateways[0]
+    eventually(lambda: gateway.metrics()["rts_gateway_outbox_batches"] == 0)
+    sent = gateway.metrics()["rts_gateway_messages_sent_total"]
+    eventually(lambda: len(accountd.arrivals) == sent)
+    quiet_from = time.monotonic()
     while time.monotonic() - quiet_from < QUIET_S:
-        assert len(accountd.arrived(1)) == before
+        assert len(accountd.arrivals) == sent
         time.sleep(0.05)
 
 
@@ -81,15 +89,16 @@ async def test_a_lost_watermark_costs_resends_until_the_next(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
     """Resends come after one second, then two, and end with the watermark; sync is asked for."""
-    await sent_once(cluster, accountd)
+    # From a moment before the first was sent: none is noted before it came, but perhaps long after.
+    began = await sent_once(cluster, accountd)
     asked = len(accountd.questions)
     eventually(lambda: len(accountd.arrived(1)) >= 3)
-    first, second, third = accountd.arrived(1)[:3]
-    assert second - first > 0.7  # 1 s, give or take a quarter
-    assert third - second > 1.4  # twice that
+    _, second, third = accountd.arrived(1)[:3]
+    assert second - began > FIRST_S
+    assert third - began > FIRST_S + SECOND_S
     assert len(accountd.questions) > asked, "PUB was silent: sync is the way out"
     accountd.announce(1)
-    not_sent_again(accountd)
+    not_sent_again(cluster, accountd)
     assert cluster.gateways[0].complaints() == []
 
 
@@ -101,7 +110,7 @@ async def test_an_answer_to_sync_is_as_good_as_an_announcement(
     asked = len(accountd.questions)
     accountd.is_mute, accountd.applied_through = False, 1
     eventually(lambda: len(accountd.questions) > asked)
-    not_sent_again(accountd)
+    not_sent_again(cluster, accountd)
     accountd.applied_through = 2  # its end marker
     assert await asyncio.to_thread(cluster.gateways[0].stop) == 0
 
@@ -113,7 +122,7 @@ async def test_a_doubled_watermark_changes_nothing(
     await sent_once(cluster, accountd)
     for _ in range(3):
         accountd.announce(1)
-    not_sent_again(accountd)
+    not_sent_again(cluster, accountd)
     assert cluster.gateways[0].complaints() == []
 
 
@@ -136,11 +145,11 @@ async def test_a_watermark_that_cannot_be_is_a_log_line(
     for _ in range(3):
         announce(accountd)
     eventually(lambda: log_lines(cluster, "watermark ignored"))
-    sent_again(accountd, within=3)
+    sent_again(accountd)
     (line,) = log_lines(cluster, "watermark ignored")
     assert f"reason={reason}" in line
     accountd.announce(1)
-    not_sent_again(accountd)
+    not_sent_again(cluster, accountd)
 
 
 async def test_a_new_boot_that_knows_less_is_refilled_at_once(
@@ -149,10 +158,10 @@ async def test_a_new_boot_that_knows_less_is_refilled_at_once(
     """A restored backup: what was durable once is sent again from the journal, and alarmed."""
     await sent_once(cluster, accountd, PATIENT)
     accountd.announce(1)
-    not_sent_again(accountd)
+    not_sent_again(cluster, accountd)
     (before,) = {a.envelope.payload for a in accountd.arrivals if a.sequence == 1}
     accountd.announce(0, epoch=11)
-    sent_again(accountd, within=20)
+    sent_again(accountd)
     assert accountd.arrivals[-1].envelope.payload == before
     (line,) = log_lines(cluster, "accountd lost what was durable")
     assert "level=error" in line
@@ -165,7 +174,7 @@ async def test_a_new_connection_is_a_reason_to_send_again(
     await sent_once(cluster, accountd, PATIENT)
     accountd.end()
     accountd.begin()
-    sent_again(accountd, within=20)
+    sent_again(accountd)
 
 
 async def sent_away(client: Talk) -> int | None:
@@ -174,16 +183,6 @@ async def sent_away(client: Talk) -> int | None:
         while True:
             await client.socket.recv()
     return client.socket.close_code
-
-
-def readiness(address: str) -> tuple[int, str]:
-    """(status, reason) of a gateway's /readyz."""
-    try:
-        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
-            return answer.status, json.load(answer)["detail"]
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, json.load(refused)["detail"]
 
 
 async def test_a_full_outbox_takes_no_more_sessions_and_drops_nothing(
