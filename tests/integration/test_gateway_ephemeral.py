@@ -209,8 +209,8 @@ def test_a_key_has_a_length(cluster: Cluster, key: str) -> None:
     secret = made(fits).json["value"]
     assert TOKEN_CHARS_MAX - 4 < len(secret) <= TOKEN_CHARS_MAX
     assert browse(cluster.address, secret) == "session.created"
-    rest = f"model={'m' * 256}&rs_sessid={'s' * 128}"
-    url = f"ws://{cluster.address}/s/{'s' * 128}/v1/realtime?{rest}"
+    rest = f"model={'m' * 256}&rs_sessid={'n' * 128}"
+    url = f"ws://{cluster.address}/s/{'n' * 128}/v1/realtime?{rest}"
     for place in (
         {"additional_headers": {"Authorization": f"Bearer {secret}"}},
         {"subprotocols": [Subprotocol(f"openai-insecure-api-key.{secret}")]},
