@@ -4,8 +4,12 @@ accountd announces balances; what this gateway has metered and accountd has not 
 off. Other gateways spend from the same balance, and what they have metered is not known here. So
 each may spend its *share*, the balance divided by the gateways that serve the account, and once
 that is used up it starts nothing new before it has heard how much is left. All shares together are
-the balance: whatever is late, lost or restarting, an account overshoots by no more than what was
-under way when its credit ended.
+the balance: whatever is lost or restarting, an account overshoots by no more than what was under
+way when its credit ended.
+
+An announcement gives us a new share for what we have spent, while others may still hold, or have
+spent and not sent, their shares of the balance before. So for ``LATE_S`` everybody keeps to what
+was left of the old one.
 
 Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` is monotonic
 seconds.
@@ -30,6 +34,11 @@ OVERDUE_S: Final = 1.0
 SETTLE_S: Final = 5.0
 
 
+# So long after it was metered everybody has heard of usage: it takes milliseconds, and seldom a
+# second on a busy machine. While accountd is away shares are not renewed at all.
+LATE_S: Final = 1.0
+
+
 class Verdict(Enum):
     """What the credit allows."""
 
@@ -42,9 +51,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_is_new_boot", "_near_responses", "_pending", "_sent",
-        "_settled", "_settles_at", "_share_kept", "_typical", "_unsent", "_waits_since",
-        "account_id", "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_is_new_boot", "_kept_lately", "_kept_longer",
+        "_near_responses", "_pending", "_sent", "_settled", "_settles_at", "_share_kept",
+        "_turned_at", "_typical", "_unsent", "_waits_since", "account_id", "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
@@ -57,6 +66,10 @@ class Credit:
         # What is left of our share, whatever a balance says, and until when that counts.
         self._share_kept: float = inf
         self._settles_at: float | None = None
+        # What was left of our share by the balances that others may still go by: those of the last
+        # LATE_S at least, and of so long before it. When the first became the second.
+        self._kept_lately = self._kept_longer = inf
+        self._turned_at = -inf
         # Metered and not in the balance: in no message yet, in messages, and in messages that are
         # durable although no balance said so.
         self._unsent = self._sent = self._settled = 0
@@ -97,7 +110,8 @@ class Credit:
     @property
     def is_waiting(self) -> bool:
         """Whether time alone may change something: a balance is due, or everybody is to settle."""
-        return self._waits_since is not None or self._settles_at is not None
+        has_kept = min(self._kept_lately, self._kept_longer) < inf
+        return self._waits_since is not None or self._settles_at is not None or has_kept
 
     def is_overdue(self, now: float) -> bool:
         """Whether a balance should have been announced and was not."""
@@ -106,7 +120,8 @@ class Credit:
     @property
     def _share_left(self) -> float:
         share = self.balance.credits * NANO_PER_CREDIT // self.balance.gateways
-        return min(share - self._spent, self._share_kept)
+        kept = min(self._share_kept, self._kept_lately, self._kept_longer)
+        return min(share - self._spent, kept)
 
     @property
     def _spent(self) -> int:
@@ -118,6 +133,8 @@ class Credit:
         """Something was metered that will be charged."""
         self._unsent += nano
         self._share_kept -= nano
+        self._kept_lately -= nano
+        self._kept_longer -= nano
         if is_response:
             step = (nano - self._typical) // _TYPICAL_WEIGHT
             self._typical = self._typical + step if self._typical else nano
@@ -157,6 +174,7 @@ class Credit:
         if self._is_new_boot and self.balance.epoch:
             self._share_kept = self._share_left
             self._settles_at = now + SETTLE_S
+        self._keep(balance, now)
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
@@ -166,11 +184,41 @@ class Credit:
         self._waits_since = now if self._pending else None
 
     def settle(self, now: float) -> bool:
-        """Whether everybody has come back to a restarted accountd by now, and had not before."""
+        """Whether time alone has given us more of our share: everybody has come back to a restarted
+        accountd by now, or has heard the balances that we know, and had not before.
+        """
+        has_turned = self._turn(now)
         if self._settles_at is None or now < self._settles_at:
-            return False
+            return has_turned
         self._settles_at, self._share_kept = None, inf
         return True
+
+    def _keep(self, balance: Balance, now: float) -> None:
+        """Keep to what is left of our share by the balance that ``balance`` takes the place of.
+
+        Nobody else shares with us who is alone, nor what our key was let in with. What is given
+        beside we may spend: who does not know of it spends less.
+        """
+        before = self.balance
+        if before.epoch == 0 or max(before.gateways, balance.gateways) == 1:
+            return
+        self._turn(now)
+        self._kept_lately = min(self._kept_lately, self._share_left)
+        if balance.credits > before.credits:
+            more = (balance.credits - before.credits) * NANO_PER_CREDIT // balance.gateways
+            self._kept_lately += more
+            self._kept_longer += more
+
+    def _turn(self, now: float) -> bool:
+        """Forget what was kept long enough; whether there was anything."""
+        if now - self._turned_at < LATE_S:
+            return False
+        kept = self._kept_longer
+        is_over = now - self._turned_at >= 2 * LATE_S
+        self._kept_longer = inf if is_over else self._kept_lately
+        self._kept_lately = inf
+        self._turned_at = now
+        return kept < self._kept_longer
 
     def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> bool:
         """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.accounts import PRODUCERS_MAX
 from gateway.balances import ASKED_MAX, questions
-from gateway.credit import OVERDUE_S, SETTLE_S, Book, Credit, Verdict
+from gateway.credit import LATE_S, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
@@ -105,15 +105,43 @@ def test_an_account_is_remembered_while_anything_is_pending() -> None:
 
 
 def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
-    """Three gateways: a third of the balance each, until accountd has said what is left."""
+    """Three gateways: a third of the balance each, until all must have heard what is left."""
     made, credit = book()
     announce(made, 90, revision=1, gateways=3)
     spend(made, credit, 29, 1)
     assert credit.verdict is Verdict.GO
     spend(made, credit, 1, 2)
     assert credit.verdict is Verdict.HOLD
-    announce(made, 60, revision=2, gateways=3, through=2)
+    announce(made, 60, revision=2, gateways=3, through=2, now=10.0)
+    assert credit.verdict is Verdict.HOLD
+    assert made.settled(10.0 + LATE_S) == []
+    assert made.settled(10.0 + 2 * LATE_S) == [credit]
     assert credit.verdict is Verdict.GO
+    assert made.settled(99.0) == []
+    assert not credit.is_waiting
+
+
+def test_what_is_given_is_shared_at_once() -> None:
+    """Who does not know of it yet spends less, not more."""
+    made, credit = book()
+    announce(made, 90, revision=1, gateways=3)
+    spend(made, credit, 30, 1)
+    announce(made, 60, revision=2, gateways=3, through=1, now=10.0)
+    assert credit.verdict is Verdict.HOLD
+    announce(made, 120, revision=3, gateways=3, now=10.1)
+    assert credit.verdict is Verdict.GO
+    spend(made, credit, 20, 2)
+    assert credit.verdict is Verdict.HOLD
+
+
+def test_who_is_alone_keeps_to_nothing() -> None:
+    """The balance is the share: there is nobody who could hear of it later."""
+    made, credit = book()
+    announce(made, 90, revision=1)
+    spend(made, credit, 80, 1)
+    announce(made, 10, revision=2, through=1)
+    assert credit.verdict is Verdict.GO
+    assert not credit.is_waiting
 
 
 def test_near_empty_is_so_many_typical_responses() -> None:
