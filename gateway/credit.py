@@ -8,14 +8,14 @@ the balance: whatever is lost or restarting, an account overshoots by no more th
 way when its credit ended.
 
 An announcement gives us a new share for what we have spent, while others may still hold, or have
-spent and not sent, their shares of the balance before. So for ``LATE_S`` everybody keeps to what
-was left of the old one.
+spent and not sent, their shares of the balance before. So for ``LATE_S``, and for ``SETTLE_S``
+after a restart of accountd, everybody also keeps to what was left of the old one.
 
 Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` is monotonic
 seconds.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Collection
 from enum import Enum, auto
 from math import inf
@@ -32,8 +32,6 @@ OVERDUE_S: Final = 1.0
 # Those who serve an account come back to a restarted accountd one by one, and what they had metered
 # with them. So long its balances are too high, and everybody keeps to what was left of its share.
 SETTLE_S: Final = 5.0
-
-
 # So long after it was metered everybody has heard of usage: it takes milliseconds, and seldom a
 # second on a busy machine. While accountd is away shares are not renewed at all.
 LATE_S: Final = 1.0
@@ -51,9 +49,9 @@ class Credit:
     """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
 
     __slots__ = (
-        "_doubtful", "_doubtful_through", "_is_new_boot", "_kept_lately", "_kept_longer",
-        "_near_responses", "_pending", "_sent", "_settled", "_settles_at", "_share_kept",
-        "_turned_at", "_typical", "_unsent", "_waits_since", "account_id", "balance", "sessions",
+        "_doubtful", "_doubtful_through", "_is_new_boot", "_kept", "_metered", "_near_responses",
+        "_pending", "_sent", "_settled", "_settles_at", "_typical", "_unsent", "_waits_since",
+        "account_id", "balance", "sessions",
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
@@ -63,13 +61,11 @@ class Credit:
         self.sessions = 0
         self._near_responses = near_responses
         self._typical = 0
-        # What is left of our share, whatever a balance says, and until when that counts.
-        self._share_kept: float = inf
-        self._settles_at: float | None = None
-        # What was left of our share by the balances that others may still go by: those of the last
-        # LATE_S at least, and of so long before it. When the first became the second.
-        self._kept_lately = self._kept_longer = inf
-        self._turned_at = -inf
+        # Until when a share counts that others may still go by, and what we may have metered by it
+        # at most: both ascend, so the first is the least. And what we metered, less what was given.
+        self._kept: deque[tuple[float, int]] = deque()
+        self._metered = 0
+        self._settles_at = -inf
         # Metered and not in the balance: in no message yet, in messages, and in messages that are
         # durable although no balance said so.
         self._unsent = self._sent = self._settled = 0
@@ -109,19 +105,22 @@ class Credit:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether time alone may change something: a balance is due, or everybody is to settle."""
-        has_kept = min(self._kept_lately, self._kept_longer) < inf
-        return self._waits_since is not None or self._settles_at is not None or has_kept
+        """Whether time alone may change something: a balance is due, or an old share counts."""
+        return self._waits_since is not None or bool(self._kept)
 
     def is_overdue(self, now: float) -> bool:
         """Whether a balance should have been announced and was not."""
         return self._waits_since is not None and now - self._waits_since > OVERDUE_S
 
     @property
-    def _share_left(self) -> float:
-        share = self.balance.credits * NANO_PER_CREDIT // self.balance.gateways
-        kept = min(self._share_kept, self._kept_lately, self._kept_longer)
-        return min(share - self._spent, kept)
+    def _share_left(self) -> int:
+        new = self._new_share_left
+        return min(new, self._kept[0][1] - self._metered) if self._kept else new
+
+    @property
+    def _new_share_left(self) -> int:
+        """Of our share by the newest balance alone."""
+        return self.balance.credits * NANO_PER_CREDIT // self.balance.gateways - self._spent
 
     @property
     def _spent(self) -> int:
@@ -132,9 +131,7 @@ class Credit:
     def metered(self, nano: int, *, is_response: bool) -> None:
         """Something was metered that will be charged."""
         self._unsent += nano
-        self._share_kept -= nano
-        self._kept_lately -= nano
-        self._kept_longer -= nano
+        self._metered += nano
         if is_response:
             step = (nano - self._typical) // _TYPICAL_WEIGHT
             self._typical = self._typical + step if self._typical else nano
@@ -171,10 +168,8 @@ class Credit:
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
-        if self._is_new_boot and self.balance.epoch:
-            self._share_kept = self._share_left
-            self._settles_at = now + SETTLE_S
-        self._keep(balance, now)
+        if self.balance.epoch:  # what our key was let in with was no share
+            self._keep_before(balance, now)
         self.balance = balance
         self._settled = 0
         for producer, applied in balance.applied.items():
@@ -184,41 +179,35 @@ class Credit:
         self._waits_since = now if self._pending else None
 
     def settle(self, now: float) -> bool:
-        """Whether time alone has given us more of our share: everybody has come back to a restarted
-        accountd by now, or has heard the balances that we know, and had not before.
+        """Whether time alone allows something: everybody has heard by now what we have heard, or is
+        back at a restarted accountd.
         """
-        has_turned = self._turn(now)
-        if self._settles_at is None or now < self._settles_at:
-            return has_turned
-        self._settles_at, self._share_kept = None, inf
-        return True
-
-    def _keep(self, balance: Balance, now: float) -> None:
-        """Keep to what is left of our share by the balance that ``balance`` takes the place of.
-
-        Nobody else shares with us who is alone, nor what our key was let in with. What is given
-        beside we may spend: who does not know of it spends less.
-        """
-        before = self.balance
-        if before.epoch == 0 or max(before.gateways, balance.gateways) == 1:
-            return
-        self._turn(now)
-        self._kept_lately = min(self._kept_lately, self._share_left)
-        if balance.credits > before.credits:
-            more = (balance.credits - before.credits) * NANO_PER_CREDIT // balance.gateways
-            self._kept_lately += more
-            self._kept_longer += more
-
-    def _turn(self, now: float) -> bool:
-        """Forget what was kept long enough; whether there was anything."""
-        if now - self._turned_at < LATE_S:
+        if not self._kept or now < self._kept[0][0]:
             return False
-        kept = self._kept_longer
-        is_over = now - self._turned_at >= 2 * LATE_S
-        self._kept_longer = inf if is_over else self._kept_lately
-        self._kept_lately = inf
-        self._turned_at = now
-        return kept < self._kept_longer
+        before = self.verdict
+        while self._kept and self._kept[0][0] <= now:
+            self._kept.popleft()
+        return self.verdict is not before
+
+    def _keep_before(self, balance: Balance, now: float) -> None:
+        """Keep to what is left of our share, although ``balance`` says how much that is anew.
+
+        What is given counts at once: who does not know of it spends less. While everybody is to
+        settle it does not, because it is not known by how many it is to be shared.
+        """
+        if self._is_new_boot:
+            left, self._settles_at = self._share_left, now + SETTLE_S
+        elif max(self.balance.gateways, balance.gateways) > 1:
+            left = self._new_share_left
+        else:
+            return
+        until, most = max(now + LATE_S, self._settles_at), self._metered + left
+        while self._kept and self._kept[-1][1] >= most:
+            self._kept.pop()
+        self._kept.append((until, most))
+        given = balance.credits - self.balance.credits
+        if given > 0 and now >= self._settles_at:
+            self._metered -= given * NANO_PER_CREDIT // balance.gateways
 
     def _apply(self, producer: bytes, through: int, ahead: Collection[int] = ()) -> bool:
         """Messages of the producer, up to ``through`` and those in ``ahead``, are pending no more.
@@ -321,7 +310,7 @@ class Book:
         return credit
 
     def settled(self, now: float) -> list[Credit]:
-        """The credits that need no longer keep to what was left of their share."""
+        """The credits that time alone has freed; to be asked at least twice a second."""
         return [credit for credit in self._timed.values() if credit.settle(now)]
 
     def overdue(self, now: float) -> list[str]:

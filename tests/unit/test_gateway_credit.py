@@ -114,8 +114,8 @@ def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
     assert credit.verdict is Verdict.HOLD
     announce(made, 60, revision=2, gateways=3, through=2, now=10.0)
     assert credit.verdict is Verdict.HOLD
-    assert made.settled(10.0 + LATE_S) == []
-    assert made.settled(10.0 + 2 * LATE_S) == [credit]
+    assert made.settled(10.0 + LATE_S - 0.1) == []
+    assert made.settled(10.0 + LATE_S) == [credit]
     assert credit.verdict is Verdict.GO
     assert made.settled(99.0) == []
     assert not credit.is_waiting
@@ -132,6 +132,20 @@ def test_what_is_given_is_shared_at_once() -> None:
     assert credit.verdict is Verdict.GO
     spend(made, credit, 20, 2)
     assert credit.verdict is Verdict.HOLD
+
+
+def test_a_share_is_renewed_while_announcements_go_on() -> None:
+    """However often there is a balance: each counts for a while, and no longer."""
+    made, credit = book()
+    left, now = 900, 10.0
+    announce(made, left, revision=1, gateways=3, now=now)
+    for number in range(1, 41):
+        now += LATE_S / 5
+        made.settled(now)
+        assert credit.verdict is Verdict.GO, f"{left} are left"
+        spend(made, credit, 10, number)
+        left -= 15  # another gateway spends, too
+        announce(made, left, revision=1 + number, gateways=3, through=number, now=now)
 
 
 def test_who_is_alone_keeps_to_nothing() -> None:
