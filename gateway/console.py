@@ -5,7 +5,6 @@ here changes anything.
 """
 
 import asyncio
-import contextlib
 import csv
 import io
 from collections import Counter
@@ -110,36 +109,34 @@ class Console:
         if self._downloads.total() >= DOWNLOADS:
             return unavailable(f"{DOWNLOADS} files are being sent already; try again")
         text = _csv_text(first, has_header=True)
-        pages = self._pages(request, asked, text, first["next_before"])
-        return download(self._counted(key_hash, pages), _CSV, headers)
+        before = first["next_before"]
+        return download(self._pages(key_hash, request, asked, text, before), _CSV, headers)
 
-    async def _counted(
-        self, key_hash: str, pages: AsyncGenerator[bytes, None]
+    async def _pages(
+        self,
+        key_hash: str,
+        request: HttpRequest,
+        asked: Mapping[str, Any],
+        text: bytes,
+        before: int | None,
     ) -> AsyncGenerator[bytes, None]:
-        """``pages``, counted from the first on, which is asked for at once."""
+        """``text``, then the rows from below the id ``before`` on; counted from the first piece,
+        which is asked for at once.
+
+        What waits for the client is the text of one page; its rows take ten times as much.
+        """
         self._downloads[key_hash] += 1
         try:
-            async with contextlib.aclosing(pages):
-                async for text in pages:
-                    yield text
+            yield text
+            while before is not None:
+                page = await self._next_page(request, {**asked, "before": before})
+                text, before = _csv_text(page), page["next_before"]
+                del page
+                yield text
         finally:
             self._downloads[key_hash] -= 1
             if not self._downloads[key_hash]:
                 del self._downloads[key_hash]
-
-    async def _pages(
-        self, request: HttpRequest, asked: Mapping[str, Any], text: bytes, before: int | None
-    ) -> AsyncGenerator[bytes, None]:
-        """``text``, then the rows from below the id ``before`` on.
-
-        What waits for the client is the text of one page; its rows take ten times as much.
-        """
-        yield text
-        while before is not None:
-            page = await self._next_page(request, {**asked, "before": before})
-            text, before = _csv_text(page), page["next_before"]
-            del page
-            yield text
 
     async def _next_page(self, request: HttpRequest, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Go on with a file that was begun, also while accountd restarts.

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -46,9 +47,9 @@ class Opener:
         """Why a client that was let in may not have what it asks for."""
         if target.model is not None and not self.may_use(admitted, target.model):
             return model_not_allowed(target.model)
-        found = self._providers[target.provider].session_type(target)
-        if admitted.configuration is not None and admitted.configuration["type"] != found:
-            return not_configurable(admitted.configuration["type"])
+        configuration = admitted.configuration
+        if configuration is not None and self._configuring(target, configuration) is None:
+            return not_configurable(configuration["type"])
         return None
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
@@ -92,7 +93,7 @@ class Opener:
             recorder=Recorder(party, meter, self._usage, credit),
             credit=credit,
             gate=gate,
-            preface=_preface(provider, admitted),
+            preface=self._preface(target, admitted),
             on_ended=on_ended,
             now=self._loop.time(),
         )
@@ -113,9 +114,13 @@ class Opener:
         except ProviderUnavailableError as exc:
             session.provider_unavailable(exc)
 
+    def _preface(self, target: Target, admitted: Admitted) -> Sequence[Frame]:
+        """What a session begins with for who opened it with a key that says so."""
+        if admitted.configuration is None:
+            return ()
+        message = self._configuring(target, admitted.configuration)
+        assert message is not None, "it was no reason for a refusal"
+        return framed(message)
 
-def _preface(provider: Provider, admitted: Admitted) -> Sequence[Frame]:
-    """What a session begins with for who opened it with a key that says so."""
-    configuration = admitted.configuration or {}
-    says_more = configuration.keys() - {"type"}
-    return framed(provider.configuring(configuration)) if says_more else ()
+    def _configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
+        return self._providers[target.provider].configuring(target, configuration)

@@ -55,13 +55,9 @@ class Provider(Protocol):
     def meter(self, model: str | None) -> Meter:
         """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
 
-    def session_type(self, target: Target) -> str | None:
-        """The ``type`` of the session object (OpenAI's GA form) that a session on ``target`` can be
-        configured with; None where it takes another form, or none.
-        """
-
-    def configuring(self, configuration: Mapping[str, Any]) -> bytes:
-        """The message that gives a session a configuration of its ``session_type``. An error that
+    def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
+        """The message by which a session on ``target`` begins with ``configuration``, a session
+        object in OpenAI's GA form with its ``type``; None where none begins so. An error that
         answers it names ``CONFIGURATION_ID``.
         """
 

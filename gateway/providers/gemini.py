@@ -33,13 +33,13 @@ class Gemini:
         """See ``Provider``."""
         return GeminiMeter(model=model or "")
 
-    def session_type(self, target: Target) -> str | None:  # noqa: ARG002
+    def configuring(
+        self,
+        target: Target,  # noqa: ARG002
+        configuration: Mapping[str, Any],  # noqa: ARG002
+    ) -> bytes | None:
         """See ``Provider``: its client's own ``setup`` has to come first."""
         return None
-
-    def configuring(self, configuration: Mapping[str, Any]) -> bytes:
-        """Never asked for: there is no ``session_type``."""
-        raise NotImplementedError
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
         """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""

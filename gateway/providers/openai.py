@@ -13,13 +13,7 @@ from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.opening import PLAIN_NAME, Opening
-from gateway.providers.base import (
-    AZURE_GA,
-    CONFIGURATION_ID,
-    REALTIME,
-    Target,
-    joined,
-)
+from gateway.providers.base import AZURE_GA, CONFIGURATION_ID, REALTIME, Target, joined
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 
@@ -66,19 +60,15 @@ class OpenAIFamily:
         """See ``Provider``."""
         return LiveMeter() if model is None else OpenAIMeter(model=model)
 
-    def session_type(self, target: Target) -> str | None:
-        """See ``Provider``. The paths that speak the beta's names take flat objects, a call was
-        configured when it was made, and GPT-Live's client begins by itself.
+    def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
+        """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat
+        objects, a call was configured when it was made, and GPT-Live's client begins by itself.
         """
-        if target.path not in self.ga_paths or target.model is None:
+        begins = "realtime" if target.model else None
+        if dict(parse_qsl(target.query)).get("intent") == "transcription":
+            begins = "transcription"
+        if target.path not in self.ga_paths or configuration["type"] != begins:
             return None
-        subjects = dict(parse_qsl(target.query))
-        if subjects.get("intent") == "transcription":
-            return "transcription"
-        return "realtime" if target.model else None
-
-    def configuring(self, configuration: Mapping[str, Any]) -> bytes:
-        """See ``Provider``: ``session.update``."""
         event = {
             "type": "session.update",
             "event_id": CONFIGURATION_ID,

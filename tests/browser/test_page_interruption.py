@@ -7,7 +7,7 @@ from itertools import takewhile
 
 import pytest
 from harness import Cluster, eventually
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from speech import RATE_HZ
 
 from browser.chromium import watched
@@ -52,6 +52,13 @@ WRITE_AND_HUSH = """() => {
 SLOWLY, AT_ONCE = "sim-reply_ms-8000", "sim-reply_ms-8000,pace-0"
 
 
+def hear_something_long(page: Page, *, style: str = "openai", model: str) -> None:
+    """Connect and ask; when this returns the reply is being played."""
+    connect(page, style=style, model=model)
+    write(page, "Tell me something long.")
+    expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+
+
 @pytest.mark.parametrize("style", ["openai", "gemini"])
 def test_speaking_interrupts_at_once(cluster: Cluster, browser: Browser, style: str) -> None:
     """From the first sound at the microphone to silence it takes less than 150 ms of audio time;
@@ -61,9 +68,7 @@ def test_speaking_interrupts_at_once(cluster: Cluster, browser: Browser, style: 
     with watched(browser, cluster.address) as seen:
         page = seen.page
         told = sent_on(page)
-        connect(page, style=style, model=SLOWLY)
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        hear_something_long(page, style=style, model=SLOWLY)
         page.click("#talk")
         expect(page.locator('.bubble[data-who="reply"]').first).to_contain_text("interrupted")
         page.wait_for_timeout(300)  # what was to come by then, and must not
@@ -94,11 +99,8 @@ def test_what_is_sent_after_a_cut_follows_it(cluster: Cluster, browser: Browser)
     """A provider that is asked first would answer somebody who has heard everything."""
     demo(cluster, "ordered")
     with watched(browser, cluster.address) as seen:
-        page = seen.page
-        told = sent_on(page)
-        connect(page, model=AT_ONCE)
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        page, told = seen.page, sent_on(seen.page)
+        hear_something_long(page, model=AT_ONCE)
         page.evaluate(LATE_CUT, 200)
         write(page, "Something else, please.")
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
@@ -117,11 +119,8 @@ def test_an_audio_thread_that_does_not_answer_is_not_waited_for(
     """What it told last is told, and the conversation goes on."""
     demo(cluster, "deaf")
     with watched(browser, cluster.address) as seen:
-        page = seen.page
-        told = sent_on(page)
-        connect(page, model=AT_ONCE)
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        page, told = seen.page, sent_on(seen.page)
+        hear_something_long(page, model=AT_ONCE)
         page.evaluate(LATE_CUT, None)
         eventually(lambda: len(sounds(track(page, "speaker")[0])) > RATE_HZ // 2)
         write(page, "Something else, please.")
@@ -161,9 +160,7 @@ def test_writing_interrupts_and_is_answered(cluster: Cluster, browser: Browser, 
     demo(cluster, f"written-{style}")
     with watched(browser, cluster.address) as seen:
         page = seen.page
-        connect(page, style=style, model="sim-reply_ms-8000")
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        hear_something_long(page, style=style, model="sim-reply_ms-8000")
         write(page, "Something else, please.")
         expect(finished(page, "reply")).to_contain_text("interrupted")
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
@@ -177,9 +174,7 @@ def test_a_new_session_is_heard_whatever_its_items_are_called(
     demo(cluster, "again")
     with watched(browser, cluster.address) as seen:
         page = seen.page
-        connect(page, style="gemini", model="sim-reply_ms-8000")
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        hear_something_long(page, style="gemini", model="sim-reply_ms-8000")
         page.click("#connect")
         expect(page.locator("#status")).to_have_text("Offline")
         connect(page, style="gemini", model="sim-pace-0")
@@ -193,9 +188,7 @@ def test_all_that_was_written_during_a_reply_is_asked(cluster: Cluster, browser:
     with watched(browser, cluster.address) as seen:
         page = seen.page
         told = sent_on(page)
-        connect(page, model="sim-reply_ms-8000")
-        write(page, "Tell me something long.")
-        expect(page.locator("#latency")).to_have_text(re.compile("ms"))
+        hear_something_long(page, model="sim-reply_ms-8000")
         texts = ["First this.", "Then that."]
         page.evaluate(WRITE_AT_ONCE, texts)
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")

@@ -137,6 +137,18 @@ class World:
                 one.book.settled(self.now)
 
     @property
+    def sessions(self) -> int:
+        """Of all gateways."""
+        return sum(gateway.sessions for gateway in self.gateways)
+
+    def fall_silent(self) -> None:
+        """What was begun ends, as dear as it can be."""
+        for gateway in self.gateways:
+            for session in range(gateway.sessions):
+                if gateway.busy[session]:
+                    gateway.finish(session, COST_MAX)
+
+    @property
     def overshoot(self) -> int:
         """By how much more was metered than there was."""
         return sum(sum(gateway.waiting.values()) for gateway in self.gateways) - self.left
@@ -196,11 +208,8 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
             gateway.talk(who % gateway.sessions, amount)
         else:
             world.act(action, gateway, amount)
-    for gateway in gateways:
-        for session in range(gateway.sessions):
-            if gateway.busy[session]:
-                gateway.finish(session, COST_MAX)
-    assert world.overshoot <= COST_MAX * sum(sizes)
+    world.fall_silent()
+    assert world.overshoot <= COST_MAX * world.sessions
 
 
 @settings(max_examples=400)
@@ -228,11 +237,8 @@ def test_what_some_hear_late_changes_nothing(seed: int) -> None:
         for other in gateways:
             if other is not late:
                 world.hear(other)
-    for gateway in gateways:
-        for session in range(gateway.sessions):
-            if gateway.busy[session]:
-                gateway.finish(session, COST_MAX)
-    assert world.overshoot <= COST_MAX * sum(sizes)
+    world.fall_silent()
+    assert world.overshoot <= COST_MAX * world.sessions
 
 
 @settings(max_examples=400)
