@@ -164,7 +164,7 @@ def test_one_key_reads_so_many_files_at_once(cluster: Cluster) -> None:
     with contextlib.ExitStack() as readers:
         for _ in range(DOWNLOADS_EACH):
             readers.enter_context(Reader(cluster))
-        assert downloads(gateway) == DOWNLOADS_EACH
+        eventually(lambda: downloads(gateway) == DOWNLOADS_EACH)
         assert (status("busy"), status("calm")) == (429, 200)
         assert downloads(gateway) == DOWNLOADS_EACH
     eventually(lambda: downloads(gateway) == 0)
