@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import patient_gateway
@@ -62,9 +63,11 @@ async def sent_once(cluster: Cluster, accountd: FakeAccountd, script: Path | Non
     return asked_at
 
 
-def sent_again(accountd: FakeAccountd) -> None:
-    """Wait until the first message comes once more."""
+@contextmanager
+def sent_again(accountd: FakeAccountd) -> Iterator[None]:
+    """What is done within makes the first message come once more; wait until it has come."""
     before = len(accountd.arrived(1))
+    yield
     eventually(lambda: len(accountd.arrived(1)) > before)
 
 
@@ -145,7 +148,8 @@ async def test_a_watermark_that_cannot_be_is_a_log_line(
     for _ in range(3):
         announce(accountd)
     eventually(lambda: log_lines(cluster, "watermark ignored"))
-    sent_again(accountd)
+    with sent_again(accountd):
+        pass  # it is overdue by and by
     (line,) = log_lines(cluster, "watermark ignored")
     assert f"reason={reason}" in line
     accountd.announce(1)
@@ -160,8 +164,8 @@ async def test_a_new_boot_that_knows_less_is_refilled_at_once(
     accountd.announce(1)
     not_sent_again(cluster, accountd)
     (before,) = {a.envelope.payload for a in accountd.arrivals if a.sequence == 1}
-    accountd.announce(0, epoch=11)
-    sent_again(accountd)
+    with sent_again(accountd):
+        accountd.announce(0, epoch=11)
     assert accountd.arrivals[-1].envelope.payload == before
     (line,) = log_lines(cluster, "accountd lost what was durable")
     assert "level=error" in line
@@ -172,9 +176,9 @@ async def test_a_new_connection_is_a_reason_to_send_again(
 ) -> None:
     """What was under way may be gone with the old one; the outbox's timer is minutes away."""
     await sent_once(cluster, accountd, PATIENT)
-    accountd.end()
-    accountd.begin()
-    sent_again(accountd)
+    with sent_again(accountd):
+        accountd.end()
+        accountd.begin()
 
 
 async def sent_away(client: Talk) -> int | None:
