@@ -47,8 +47,8 @@ export class PlaybackQueue {
   }
 
   // Fills `output`, with silence where there is nothing; returns what began and what ended, as
-  // [{ kind: 'started' | 'finished', item }] and { kind: 'drained' }. A start has its sample in
-  // `output`, as `at`.
+  // [{ kind: 'started' | 'finished', item }] and { kind: 'drained' }. A start and running dry have
+  // their sample in `output`, as `at`.
   pull(output) {
     output.fill(0);
     if (this.#isHolding && this.#queued < this.#prebuffer) return [];
@@ -66,7 +66,7 @@ export class PlaybackQueue {
     happened.push(...this.#finish());
     if (filled < output.length) {
       this.#isHolding = true;
-      if (filled > 0) happened.push({ kind: 'drained' });
+      happened.push({ kind: 'drained', at: filled });
     }
     return happened;
   }

@@ -1,9 +1,20 @@
-// Comes before the page's own worklets: counts those that run, and posts everything that it hears,
-// with the frame at which it begins.
+// Comes before the page's own worklets: counts those that run, notes when they ran dry, and posts
+// everything that it hears, with the frame at which it begins.
 const running = new Map(); // processor -> what it is registered as
+const dry = []; // frames
 
 const register = globalThis.registerProcessor;
 globalThis.registerProcessor = (name, Processor) => register(name, class extends Processor {
+  constructor(...rest) {
+    super(...rest);
+    const { port } = this;
+    const post = port.postMessage.bind(port);
+    port.postMessage = (message, ...more) => {
+      if (message.kind === 'drained') dry.push(currentFrame + message.at);
+      post(message, ...more);
+    };
+  }
+
   process(...rest) {
     const goesOn = super.process(...rest);
     if (goesOn) running.set(this, name);
@@ -16,7 +27,8 @@ register('recorder', class extends AudioWorkletProcessor {
   process([channels]) {
     if (channels.length > 0) {
       const samples = channels[0].slice();
-      this.port.postMessage({ frame: currentFrame, samples, running: [...running.values()] });
+      const message = { frame: currentFrame, samples, running: [...running.values()], dry: [...dry] };
+      this.port.postMessage(message);
     }
     return true;
   }

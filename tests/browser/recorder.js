@@ -4,10 +4,13 @@
   if (!window.isSecureContext) return; // there is no sound to record
   const tracks = {};
   window.recorded = {
-    // All that was recorded: 16-bit samples as base64, and the frame of the first.
+    // All that was recorded: 16-bit samples as base64, the frame of the first, the samples of one
+    // piece, and where what is heard beside it ran dry, as frames.
     track(name) {
       const { rate = 1, pieces = [] } = tracks[name] ?? {};
-      return { pcm: base64(pieces.map(({ samples }) => samples)), rate, frame: pieces[0]?.frame ?? 0 };
+      const { frame = 0, samples } = pieces[0] ?? {};
+      const pcm = base64(pieces.map((piece) => piece.samples));
+      return { pcm, rate, frame, quantum: samples?.length ?? 1, dry: pieces.at(-1)?.dry ?? [] };
     },
     // The worklets of the page that run beside what is recorded as `name`.
     runningBeside: (name) => tracks[name]?.pieces.at(-1)?.running ?? [],

@@ -20,7 +20,7 @@ from browser.on_page import (
     demo,
     finished,
     first_sound,
-    heard_whole,
+    hear_whole,
     sent_by_simulator,
     track,
     write,
@@ -59,7 +59,7 @@ def test_a_spoken_turn(cluster: Cluster, browser: Browser, style: str) -> None:
         expect(page.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))
         expect(page.locator("#last-usage")).to_contain_text("tokens")
         sent = sent_by_simulator(cluster)
-        eventually(lambda: heard_whole(page, sent))
+        hear_whole(page, sent)
         assert pitch(sent) == pytest.approx(220, rel=0.02)
         balances_agree(page, cluster, account)
         expect(page.locator("#changes li").first).to_contain_text("top-up")
@@ -106,7 +106,7 @@ def test_a_sample_in_place_of_a_microphone(cluster: Cluster, browser: Browser) -
         page.click("#sample")
         expect(finished(page, "reply")).to_contain_text("I heard you")
         sent = sent_by_simulator(cluster)
-        eventually(lambda: heard_whole(page, sent))
+        hear_whole(page, sent)
         page.click("#sample")
         finished(page, "reply", 1)
         page.click("#hush")
