@@ -164,22 +164,26 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_collected(pair: Pair) 
 
 async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
     """After the deadline a stalled peer is lost, however much it sends."""
+    loop = asyncio.get_running_loop()
+    before = loop.time()
     pair.fill(WRITE_HIGH_WATER_BYTES)
-    now = asyncio.get_running_loop().time()
-    pair.leg.check(now + STALLED_S - 1)
+    pair.leg.check(before + STALLED_S - 1)
     assert pair.sink.endings == []
-    pair.leg.check(now + STALLED_S + 1)
+    pair.leg.check(loop.time() + STALLED_S + 1)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> None:
     """A pong keeps a quiet peer; without any byte it is gone after the deadline."""
-    now = asyncio.get_running_loop().time()
-    pair.leg.check(now + PING_S + 1)
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    await pair.send(masked(0x81, b"last words"))
+    await until(lambda: pair.sink.frames)
+    pair.leg.check(loop.time() + PING_S + 1)
     assert await pair.receive(2) == b"\x89\x00"
-    pair.leg.check(now + IDLE_S - 1)
+    pair.leg.check(before + IDLE_S - 1)
     assert pair.sink.endings == []
-    pair.leg.check(now + IDLE_S + 1)
+    pair.leg.check(loop.time() + IDLE_S + 1)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
