@@ -24,6 +24,12 @@ def free_ports(count: int) -> list[int]:
             return ports
 
 
+def listeners(port: int) -> int:
+    """How many sockets listen on a port of 127.0.0.1: the kernel's own table."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(1 for line in lines if line[1] == f"0100007F:{port:04X}" and line[3] == "0A")
+
+
 def is_free(port: int) -> bool:
     """Whether a port can be bound now."""
     with socket.socket() as probe:

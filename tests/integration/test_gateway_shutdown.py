@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Cluster, cluster_folder, eventually, running_cluster
+from ports import listeners
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -196,8 +197,10 @@ async def test_gateways_on_one_port_leave_it_to_the_others(fresh: Cluster) -> No
     second = fresh.start_gateway(GATEWAY_REUSE_PORT="yes", GATEWAY_LISTEN=address)
     key = fresh.create_account("shared")
     url = f"ws://{address}/v1/realtime?model=gpt-realtime&pace=0&rs_key={key}"
+    port = int(address.rpartition(":")[2])
+    assert listeners(port) == 2
     first.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(eventually, lambda: "draining" in first.log.read_text())
+    await asyncio.to_thread(eventually, lambda: listeners(port) == 1)
     for _ in range(10):
         async with connect(url, max_size=None) as socket:
             await socket.recv()

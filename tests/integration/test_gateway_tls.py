@@ -16,6 +16,7 @@ import pytest
 from certificates import Pem
 from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from openai import AsyncOpenAI
+from ports import listeners
 from speech import tone
 from talk import charged_ids, talk
 from websockets.asyncio.client import ClientConnection, connect
@@ -432,9 +433,10 @@ async def test_gateways_share_both_ports(own: tuple[Cluster, Pem]) -> None:
     first = cluster.start_gateway(**pem.settings, GATEWAY_REUSE_PORT="yes")
     shared = {**pem.settings, "GATEWAY_TLS_LISTEN": first.field("tls"), "GATEWAY_REUSE_PORT": "yes"}
     second = cluster.start_gateway(**shared, GATEWAY_LISTEN=first.field("listen"))
+    port = int(first.field("tls").rpartition(":")[2])
+    assert listeners(port) == 2
     first.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(eventually, lambda: "draining" in first.log.read_text())
-    port = first.field("tls").rpartition(":")[2]
+    await asyncio.to_thread(eventually, lambda: listeners(port) == 1)
     for _ in range(10):
         url = f"wss://localhost:{port}/v1/realtime{QUERY}{account}"
         async with connect(url, ssl=pem.trusting()) as client:
