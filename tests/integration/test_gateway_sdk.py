@@ -116,7 +116,7 @@ async def test_server_vad_starts_the_response(cluster: Cluster) -> None:
 async def test_a_cancelled_response_is_charged(cluster: Cluster) -> None:
     """What was generated before the cancel is billed by the provider, so it is charged."""
     key = cluster.create_account("cancel")
-    async with connect(cluster, key, pace="2.5", reply_ms="5000") as connection:
+    async with connect(cluster, key, pace="2.5", reply_ms="60000") as connection:
         await connection.session.update(session=MANUAL)
         await connection.response.create()
         await until(connection, "response.output_audio.delta")

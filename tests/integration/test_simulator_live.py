@@ -85,14 +85,14 @@ async def test_barge_in_and_16_khz(provider: Cluster) -> None:
     """Speech cuts the reply; the session's rate is that of both directions."""
     audio = {"format": {"type": "audio/pcm", "rate": 16_000}}
     start = {**START, "session": {"model": "gpt-live-1", "audio": audio}}
-    pcm = tone(4.0 * 16 / 24)
+    pcm = tone(20.0 * 16 / 24)
     async with session(provider, PATH, pace="2") as socket:
         await send(socket, start, *say(pcm + silence(0.6)))
         events = await until(socket, "session.output_audio.delta")
         assert len(base64.b64decode(events[-1]["delta"])) == pytest.approx(0.2 * 32_000, abs=4)
         await send(socket, *say(tone(0.6) + silence(0.6)))
         second = await until(socket, "session.input_transcript.delta")
-    assert len([e for e in second if e["type"] == "session.output_audio.delta"]) < 15
+    assert len([e for e in second if e["type"] == "session.output_audio.delta"]) < 75
 
 
 MISTAKES: list[Event] = [

@@ -232,7 +232,7 @@ async def test_a_tool_call_and_its_answer(provider: Cluster) -> None:
 
 async def test_cancel_and_barge_in_are_billed(provider: Cluster) -> None:
     """A response that is cut reports what was generated, and why it was cut."""
-    async with session(provider, pace="2", reply_ms="8000") as socket:
+    async with session(provider, pace="2", reply_ms="60000") as socket:
         await send(socket, {"type": "response.create"})
         await until(socket, "response.output_audio.delta")
         await send(socket, {"type": "response.cancel"})
@@ -245,7 +245,7 @@ async def test_cancel_and_barge_in_are_billed(provider: Cluster) -> None:
     for response, reason in ((cancelled, "client_cancelled"), (cut, "turn_detected")):
         assert response["status"] == "cancelled"
         assert response["status_details"]["reason"] == reason
-        assert 0 < response["usage"]["output_token_details"]["audio_tokens"] < 160
+        assert 0 < response["usage"]["output_token_details"]["audio_tokens"] < 1200
     assert "input_audio_buffer.speech_started" in types(events)
 
 
