@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from harness import Cluster, cluster_folder
 from websockets.asyncio.server import ServerConnection, serve
@@ -11,19 +12,24 @@ Script = Callable[[ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(script: Script, **settings: str) -> AsyncIterator[Cluster]:
+async def scripted(
+    script: Script, *, gateway: Path | None = None, **settings: str
+) -> AsyncIterator[Cluster]:
     """A cluster whose providers run ``script`` for every connection.
 
-    ``settings`` are the gateway's.
+    ``settings`` are the gateway's; ``gateway`` is a Python file that runs in its place.
     """
     async with serve(script, "127.0.0.1", 0, max_size=None, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
-        async with beside(f"http://127.0.0.1:{port}", **settings) as cluster:
+        address = f"http://127.0.0.1:{port}"
+        async with beside(address, gateway=gateway, **settings) as cluster:
             yield cluster
 
 
 @asynccontextmanager
-async def beside(provider: str, **settings: str) -> AsyncIterator[Cluster]:
+async def beside(
+    provider: str, *, gateway: Path | None = None, **settings: str
+) -> AsyncIterator[Cluster]:
     """accountd and a gateway that has keys for all providers, all of them at one address.
 
     They are started without stopping the test's own event loop.
@@ -45,7 +51,7 @@ async def beside(provider: str, **settings: str) -> AsyncIterator[Cluster]:
         if models is not None:
             (cluster.folder / "models.toml").write_text(models)
             settings["GATEWAY_MODELS_FILE"] = str(cluster.folder / "models.toml")
-        await asyncio.to_thread(cluster.start_gateway, **providers, **settings)
+        await asyncio.to_thread(cluster.start_gateway, script=gateway, **providers, **settings)
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
