@@ -4,18 +4,29 @@ import array
 import base64
 import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from harness import Cluster, eventually
 from playwright.sync_api import Page, expect
 
+T = TypeVar("T")
 Samples = Sequence[int]  # 16-bit
 
 SECRET = "s" * 64
 STYLES = ("openai", "beta", "gemini")
 # What a browser logs itself when a socket or a request fails, as some tests make them.
 FAILURES = ("WebSocket connection to", "Failed to load resource")
+
+
+# Keeps every text of an element from now on: what is shown for a moment only can be missed.
+KEEP_TEXTS = """selector => {
+  const element = document.querySelector(selector);
+  const texts = [];
+  (window.texts ??= {})[selector] = texts;
+  const keep = () => { texts.push(element.textContent); };
+  new MutationObserver(keep).observe(element, { childList: true, subtree: true });
+}"""
 
 
 def demo(cluster: Cluster, account: str, *, tokens: int = 10**6, topup: int = 0) -> str:
@@ -53,6 +64,29 @@ def sent_on(page: Page) -> list[dict[str, Any]]:
         "websocket", lambda socket: socket.on("framesent", lambda x: told.append(json.loads(x)))
     )
     return told
+
+
+def hear_of(page: Page, check: Callable[[], T]) -> T:
+    """The first true answer of ``check``, while what the page sends is heard."""
+
+    def look() -> T:
+        page.evaluate("0")  # nothing is told of the page but while something is asked of it
+        return check()
+
+    return eventually(look)
+
+
+def keep_texts(page: Page, selector: str) -> None:
+    """Keep every text that an element has from now on."""
+    page.evaluate(KEEP_TEXTS, selector)
+
+
+def expect_said(page: Page, selector: str, text: str) -> None:
+    """Wait until the element has said ``text``, though perhaps for a moment, since it is kept."""
+    page.wait_for_function(
+        "([selector, text]) => texts[selector].some((said) => said.includes(text))",
+        arg=[selector, text],
+    )
 
 
 def track(page: Page, name: str) -> tuple[Samples, int, int]:

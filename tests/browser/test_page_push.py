@@ -7,10 +7,11 @@ import pytest
 from harness import Cluster
 from playwright.sync_api import Browser, Page, expect
 
-from browser.chromium import SPEECH_S, watched
-from browser.on_page import FAILURES, connect, demo, finished, sent_on
+from browser.chromium import QUIET_S, SPEECH_S, watched
+from browser.on_page import FAILURES, connect, demo, finished, hear_of, sent_on
 
 PUSHED_MS = 1_000 * SPEECH_S
+PIECES_MIN = int((QUIET_S + SPEECH_S / 2) * 1_000 / 20)  # of 20 ms: there is speech in so many
 
 
 def connect_to_push(page: Page, style: str = "openai") -> None:
@@ -19,6 +20,18 @@ def connect_to_push(page: Page, style: str = "openai") -> None:
     page.check("input[value=push]")
     expect(page.locator("#talk-label")).to_have_text("Hold to talk")
     expect(page.locator("#status")).to_have_text("Connected")
+
+
+def speak(page: Page, told: list[dict[str, Any]]) -> None:
+    """Hold what is pushed while something is said, and until enough of it was sent."""
+    page.wait_for_timeout(PUSHED_MS)
+    hear_of(page, lambda: sum(map(is_audio, told)) >= PIECES_MIN)
+
+
+def is_audio(message: dict[str, Any]) -> bool:
+    """Whether a message brings what the microphone hears."""
+    is_gemini = "audio" in message.get("realtimeInput", {})
+    return is_gemini or message.get("type") == "input_audio_buffer.append"
 
 
 class Finger:
@@ -55,13 +68,11 @@ def test_push_to_talk_with_the_keyboard(cluster: Cluster, browser: Browser, styl
     demo(cluster, f"push-{style}")
     with watched(browser, cluster.address) as seen:
         page = seen.page
-        connect(page, style=style, model="sim-pace-0")
-        page.check("input[value=push]")
-        expect(page.locator("#talk-label")).to_have_text("Hold to talk")
-        expect(page.locator("#status")).to_have_text("Connected")
+        told = sent_on(page)
+        connect_to_push(page, style)
         page.focus("#talk")
         page.keyboard.down(" ")
-        page.wait_for_timeout(1_000 * SPEECH_S)
+        speak(page, told)
         assert page.locator(".bubble").count() == 0
         page.keyboard.up(" ")
         expect(finished(page, "reply")).to_contain_text("I heard you")
@@ -119,11 +130,11 @@ def test_the_button_is_let_go(
         told = sent_on(page)
         connect_to_push(page)
 
-        def speak() -> None:
+        def speak_on() -> None:
             expect(page.locator("#talk")).to_have_class("talk is-held")
-            page.wait_for_timeout(PUSHED_MS)
+            speak(page, told)
 
-        way(page, speak)
+        way(page, speak_on)
         expect(page.locator("#talk")).to_have_class("talk")
         expect(finished(page, "reply")).to_contain_text("I heard you")
         assert kinds(told) == ["clear", "append", "commit"]
@@ -160,7 +171,7 @@ def test_a_session_that_is_lost_lets_the_button_go(cluster: Cluster, browser: Br
         assert kinds(told) == []
         touch.up()
         touch.down("#talk")
-        page.wait_for_timeout(300)
+        hear_of(page, lambda: any(map(is_audio, told)))
         assert kinds(told) == ["clear", "append"]
         touch.up()
 
