@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from harness import Cluster, cluster_folder
 from playwright.sync_api import Browser
+from ports import free_ports
 
 from browser.chromium import HERE, chromium
 from browser.on_page import SECRET
@@ -27,7 +28,11 @@ def cluster() -> Iterator[Cluster]:
             "GEMINI_API_KEY": "gemini-provider-key",
             "GEMINI_BASE_URL": host,
         }
-        running.start_gateway(script=HERE / "recording_gateway.py")
+        # A test starts it anew at its address, which nobody else may take meanwhile.
+        (port,) = free_ports(1)
+        running.start_gateway(
+            script=HERE / "recording_gateway.py", GATEWAY_LISTEN=f"127.0.0.1:{port}"
+        )
         yield running
 
 
