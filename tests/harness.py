@@ -29,6 +29,13 @@ BIN = Path(sys.executable).parent
 _FINE = re.compile(r"timestamp=\S+ level=(debug|info) ")
 
 
+def json_lines(path: Path) -> list[Any]:
+    """The whole lines of a log that may be growing; the last one may be half written."""
+    return [
+        json.loads(line) for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"
+    ]
+
+
 def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
     """The first true answer of ``check``; its last answer is shown when time runs out.
 
@@ -190,7 +197,7 @@ class Cluster:
                 f"http://{self.simulator.field('listen')}/healthz", timeout=ASK_S
             ).close()
         path = self.folder / "usage.jsonl"
-        return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+        return json_lines(path) if path.exists() else []
 
     def audit(self) -> dict[str, Any]:
         """What ``accountctl audit`` found; its exit code must agree."""

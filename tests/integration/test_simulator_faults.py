@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from harness import STOP_S, Cluster, cluster_folder, eventually
+from harness import STOP_S, Cluster, cluster_folder, eventually, json_lines
 from promises import within
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -69,7 +69,7 @@ def abandoned(provider: Cluster, response_id: str) -> Event:
     path = provider.folder / "abandoned.jsonl"
 
     def find() -> Event | None:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = json_lines(path)
         return next((line for line in lines if line["response_id"] == response_id), None)
 
     found = eventually(find)
