@@ -1,6 +1,7 @@
 """Faults in every dialect: endings, repetitions, spelling, frames, quotes; by query and path."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ async def talk(
     """A session up to the end of its reply, or its close; the messages and the close code."""
     asked = {**dialect.query, **query}
     async with session(provider, dialect.path, BEARER, **asked) as socket:
-        await send(socket, *dialect.setup, *(messages or dialect.ask))
+        with contextlib.suppress(ConnectionClosed):  # what it said before it closed is read below
+            await send(socket, *dialect.setup, *(messages or dialect.ask))
         return await until_end(socket, dialect.is_end), socket.close_code
 
 

@@ -127,7 +127,7 @@ async def test_faults(provider: Cluster) -> None:
         await send(socket, start, {"type": "session.close"})
         assert (await until(socket, "session.closed"))[-1]["usage"]["seconds"] == 10**12
     assert [line["charge"] for line in logged(provider, "absurd")] == [None]
-    async with session(provider, PATH, expire_ms="200") as socket:
+    async with session(provider, PATH, expire_ms="2000") as socket:
         await send(socket, START)
         assert (await until(socket, "session.closed"))[-1]["reason"] == "expired"
     async with session(provider, PATH, close="1011") as socket:
