@@ -197,7 +197,7 @@ async def live(where: Where) -> Outcome:
         await hear("response.event")
         outcome.tool = "delegated"
 
-        story = tone(2.0)
+        story = tone(8.0)
         await say(story + silence(1.0))
         await hear("session.output_audio.delta")
         await say(SAID)
