@@ -17,6 +17,7 @@ from certificates import Pem
 from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from openai import AsyncOpenAI
 from ports import listeners
+from promises import within
 from speech import tone
 from talk import charged_ids, talk
 from websockets.asyncio.client import ClientConnection, connect
@@ -27,6 +28,7 @@ UPGRADE = (
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 QUERY = "?model=gpt-realtime&pace=0&rs_key="
+AT_ONCE_S = 5.0  # half of the time for which a provider is dialled
 MANUAL = {
     "type": "realtime",
     "output_modalities": ["audio"],
@@ -176,7 +178,7 @@ async def test_a_provider_over_wss(secure: Cluster, pem: Pem, key: str, is_trust
         if is_trusted:
             await client.respond_times(3)
         else:
-            async with asyncio.timeout(5):
+            with within(AT_ONCE_S, front, secure.gateways[0]):
                 event = json.loads(await client.socket.recv())
             assert event["error"]["code"] == "provider_unavailable"
     assert await asyncio.to_thread(front.stop) == 0
