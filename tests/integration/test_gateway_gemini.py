@@ -49,7 +49,7 @@ async def row(cluster: Cluster) -> Event:
 LEAVING: list[tuple[str, list[Event], bool]] = [
     ("before the first word of a written turn", [content("hello")], False),
     ("before the first word of a text", [{"realtimeInput": {"text": "hello"}}], False),
-    ("right after speaking", speech(tone(0.5) + silence(0.6)), False),
+    ("right after speaking", speech(tone(8.0) + silence(0.6)), False),
     ("in the middle of an answer", [content("hello")], True),
 ]
 
