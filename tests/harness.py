@@ -44,6 +44,11 @@ def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
         time.sleep(0.02)
 
 
+def lines_of(path: Path) -> list[str]:
+    """The whole lines of a file that somebody may be writing: the last one may be half there."""
+    return path.read_bytes().rpartition(b"\n")[0].decode().splitlines()
+
+
 @dataclass
 class Daemon:
     """A running program that printed its ``ready`` line."""
@@ -77,7 +82,7 @@ class Daemon:
         def ready() -> str:
             if process.poll() is not None:
                 raise AssertionError(f"{name} exited {process.returncode}: {log.read_text()}")
-            return next((x for x in out.read_text().splitlines() if x.startswith("ready")), "")
+            return next((x for x in lines_of(out) if x.startswith("ready")), "")
 
         return cls(process, log, eventually(ready, seconds=START_S))
 
@@ -99,7 +104,7 @@ class Daemon:
 
     def complaints(self) -> list[str]:
         """Log lines that are worse than INFO, and everything that is no log line: tracebacks."""
-        return [x for x in self.log.read_text().splitlines() if not _FINE.match(x)]
+        return [x for x in lines_of(self.log) if not _FINE.match(x)]
 
 
 @dataclass
@@ -190,7 +195,7 @@ class Cluster:
                 f"http://{self.simulator.field('listen')}/healthz", timeout=ASK_S
             ).close()
         path = self.folder / "usage.jsonl"
-        return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(x) for x in lines_of(path)] if path.exists() else []
 
     def audit(self) -> dict[str, Any]:
         """What ``accountctl audit`` found; its exit code must agree."""
