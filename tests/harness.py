@@ -29,13 +29,6 @@ BIN = Path(sys.executable).parent
 _FINE = re.compile(r"timestamp=\S+ level=(debug|info) ")
 
 
-def json_lines(path: Path) -> list[Any]:
-    """The whole lines of a log that may be growing; the last one may be half written."""
-    return [
-        json.loads(line) for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"
-    ]
-
-
 def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
     """The first true answer of ``check``; its last answer is shown when time runs out.
 
@@ -49,6 +42,16 @@ def eventually(check: Callable[[], T], *, seconds: float = SETTLE_S) -> T:
         if is_last:
             raise AssertionError(f"not within {seconds} s; last answer: {answer!r}")
         time.sleep(0.02)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The whole lines of a file that somebody may be writing: the last one may be half there."""
+    return path.read_bytes().rpartition(b"\n")[0].decode().splitlines()
+
+
+def json_lines(path: Path) -> list[Any]:
+    """The values in a log of JSON lines that may be growing."""
+    return [json.loads(line) for line in lines_of(path)]
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Daemon:
         def ready() -> str:
             if process.poll() is not None:
                 raise AssertionError(f"{name} exited {process.returncode}: {log.read_text()}")
-            return next((x for x in out.read_text().splitlines() if x.startswith("ready")), "")
+            return next((x for x in lines_of(out) if x.startswith("ready")), "")
 
         return cls(process, log, eventually(ready, seconds=START_S))
 
@@ -106,7 +109,7 @@ class Daemon:
 
     def complaints(self) -> list[str]:
         """Log lines that are worse than INFO, and everything that is no log line: tracebacks."""
-        return [x for x in self.log.read_text().splitlines() if not _FINE.match(x)]
+        return [x for x in lines_of(self.log) if not _FINE.match(x)]
 
 
 @dataclass

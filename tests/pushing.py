@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import zmq
-from harness import Cluster
+from harness import SETTLE_S, Cluster
 
 from shared import transport
 
@@ -14,5 +14,6 @@ def pushing(cluster: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """It is connected to the cluster's accountd; what is still queued at the end is sent."""
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         transport.configure(push)
+        push.setsockopt(zmq.LINGER, int(SETTLE_S * 1000))
         push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
         yield push

@@ -245,6 +245,8 @@ def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
                 eventually(lambda: running.usage_rows("acct"))
                 card_of(running).write_text(dearer)
                 daemon_of(running).process.send_signal(signal.SIGHUP)
+            if sequence == 2 * burst // 3:  # what is sent from here on comes after the signal
+                eventually(lambda: "rate card loaded" in daemon_of(running).log.read_text())
         eventually(lambda: len(running.usage_rows("acct")) == burst)
     found = charges(running)
     assert all(charged == price_by_card[card] for charged, card in found)

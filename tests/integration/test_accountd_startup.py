@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 from harness import Cluster, cluster_folder, eventually
+from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 from websockets.sync.client import connect
 
@@ -241,9 +241,7 @@ def ask_for_audit(cluster: Cluster) -> None:
 def send_usage(cluster: Cluster) -> None:
     """A batch, on the writer."""
     batch = UsageBatch("acct", "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
-    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
-        push.setsockopt(zmq.LINGER, 1_000)
-        push.connect(cluster.env["ACCOUNTD_USAGE_ENDPOINT"])
+    with pushing(cluster) as push:
         push.send_multipart(encode_envelope(os.urandom(16), 1, encode_usage(batch)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from harness import Cluster, cluster_folder, eventually
+from harness import ASK_S, Cluster, cluster_folder, eventually
 from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
@@ -140,18 +140,18 @@ def quarantine(cluster: Cluster) -> list[Any]:
     return rows
 
 
-def test_sigterm_commits_what_has_arrived(running: Cluster, push: "zmq.Socket[bytes]") -> None:
+def test_sigterm_commits_what_has_arrived(running: Cluster) -> None:
     """Right after a burst the daemon is told to stop: it exits 0 and nothing it got is lost."""
     burst = 3_000
-    for sequence in range(1, burst + 1):
-        push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(batch(1))))
+    with pushing(running) as push:  # at the end everything has left
+        for sequence in range(1, burst + 1):
+            push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(batch(1))))
     assert running.accountd is not None
     eventually(lambda: total(running) > 0)
     running.accountd.process.send_signal(signal.SIGTERM)
     assert running.accountd.stop() == 0
     running.start_accountd()
-    # What had not left this socket when the daemon stopped reaches the next one.
-    eventually(lambda: total(running) == burst)
+    assert total(running) == burst
     assert running.audit()["ok"]
 
 
@@ -167,15 +167,19 @@ def test_huge_charges_are_exact(running: Cluster, push: "zmq.Socket[bytes]") -> 
     assert shown["token_remaining"] == lowest - 3 * 10_000_000_000
 
 
-def ask(cluster: Cluster, *frames: bytes) -> Reply | None:
-    """The answer to raw request frames, or None when there is none within a second."""
+def ask(cluster: Cluster, *requests: tuple[bytes, ...]) -> tuple[bytes, Reply]:
+    """The first answer to raw requests that were sent one after the other: its id, and what it is.
+
+    They are answered in their order.
+    """
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(cluster.env["ACCOUNTD_RPC_ENDPOINT"])
-        socket.send_multipart(list(frames))
-        if not socket.poll(1_000):
-            return None
-        return decode_reply(socket.recv_multipart()[-1])
+        for frames in requests:
+            socket.send_multipart(list(frames))
+        assert socket.poll(int(ASK_S * 1000)), "no answer"
+        request_id, reply = socket.recv_multipart()
+        return request_id, decode_reply(reply)
 
 
 BAD_REQUESTS = [
@@ -194,11 +198,10 @@ BAD_REQUESTS = [
 def test_bad_requests_are_answered_and_harm_nobody(running: Cluster) -> None:
     """Each mistake has its code, and the daemon goes on."""
     for frames, code in BAD_REQUESTS:
-        reply = ask(running, *frames)
-        assert reply is not None
+        _, reply = ask(running, frames)
         assert reply.error is not None
         assert reply.error[0] == code, frames
-    assert ask(running, b"only one frame") is None
-    assert ask(running, b"id", encode_request(Request("ping"))) == Reply(result={})
+    ping = (b"id", encode_request(Request("ping")))
+    assert ask(running, (b"only one frame",), ping) == (b"id", Reply(result={}))
     assert running.accountd is not None
     assert running.accountd.stop() == 0

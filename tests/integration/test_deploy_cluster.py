@@ -127,12 +127,14 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
     )  # fmt: skip
     assert talk.returncode == 0, talk.stderr
     assert "tokens" in talk.stdout
-    usage = subprocess.run(
-        [str(VENV / "bin" / "accountctl"), "usage", values["ACCOUNT_ID"]],
-        cwd=clone.folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert usage.returncode == 0
-    assert f" {talk.stdout.split()[-2]} " in usage.stdout
+
+    def usage() -> str:
+        command = [str(VENV / "bin" / "accountctl"), "usage", values["ACCOUNT_ID"]]
+        return subprocess.run(
+            command, cwd=clone.folder, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    eventually(lambda: f" {talk.stdout.split()[-2]} " in usage())
 
     assert values["GATEWAY_URL_TLS"] == f"wss://localhost:{clone.env['RTS_TLS_PORT']}"
     assert (clone.folder / "var" / "tls" / "key.pem").stat().st_mode & 0o077 == 0

@@ -212,7 +212,8 @@ async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
             pass
         assert event["token_remaining"] == 200 - cost
         cluster.accountctl("account", "topup", "events", "5")
-        await asyncio.sleep(0.5)
+        while buckets(await heard(asking.socket, "rts.credit")) != (5, 200 - cost):
+            pass
         await other.socket.send(json.dumps({"type": "response.create"}))
         events = []
         while (event := json.loads(await other.socket.recv()))["type"] != "response.done":
