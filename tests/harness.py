@@ -108,8 +108,13 @@ class Daemon:
         return {n: float(v) for n, v in (x.split() for x in lines if not x.startswith("#"))}
 
     def complaints(self) -> list[str]:
-        """Log lines that are worse than INFO, and everything that is no log line: tracebacks."""
-        return [x for x in lines_of(self.log) if not _FINE.match(x)]
+        """Log lines that are worse than INFO, and everything that is no log line: tracebacks.
+
+        Of one that has ended also half a line: nobody will write the rest.
+        """
+        has_ended = self.process.poll() is not None
+        lines = self.log.read_text().splitlines() if has_ended else lines_of(self.log)
+        return [x for x in lines if not _FINE.match(x)]
 
 
 @dataclass
