@@ -180,9 +180,12 @@ async def test_the_peers_end_does_not_stop_us(pair: Pair) -> None:
     say_goodbye(pair.peer)
     await until(lambda: pair.leg.events == ["made", "eof"])
     pair.connection.write(b"answer" * 50_000)
-    heard = 0
-    while heard < 300_000:
-        heard += len(await asyncio.to_thread(pair.peer.recv, 65_536))
+    heard = b""
+    while len(heard) < 300_000:
+        piece = await asyncio.to_thread(pair.peer.recv, 65_536)
+        assert piece, "the answer was cut short"
+        heard += piece
+    assert heard == b"answer" * 50_000
     pair.connection.close()
     await until(lambda: pair.leg.events[-1] == "lost")
 
