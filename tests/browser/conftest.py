@@ -7,8 +7,8 @@ from harness import Cluster, cluster_folder
 from playwright.sync_api import Browser
 from ports import free_ports
 
-from browser.chromium import HERE, chromium
-from browser.on_page import SECRET
+from browser.chromium import chromium
+from browser.on_page import SECRET, start_gateway
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,7 @@ def cluster() -> Iterator[Cluster]:
         }
         # A test starts it anew at its address, which nobody else may take meanwhile.
         (port,) = free_ports(1)
-        running.start_gateway(
-            script=HERE / "recording_gateway.py", GATEWAY_LISTEN=f"127.0.0.1:{port}"
-        )
+        start_gateway(running, f"127.0.0.1:{port}")
         yield running
 
 

@@ -5,10 +5,12 @@ import base64
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harness import Cluster, eventually
 from playwright.sync_api import Page, expect
+
+from browser.chromium import HERE
 
 T = TypeVar("T")
 Samples = Sequence[int]  # 16-bit
@@ -27,6 +29,11 @@ KEEP_TEXTS = """selector => {
   const keep = () => { texts.push(element.textContent); };
   new MutationObserver(keep).observe(element, { childList: true, subtree: true });
 }"""
+
+
+def start_gateway(cluster: Cluster, address: str) -> None:
+    """The page's gateway, which serves the recorder beside it."""
+    cluster.start_gateway(script=HERE / "recording_gateway.py", GATEWAY_LISTEN=address)
 
 
 def demo(cluster: Cluster, account: str, *, tokens: int = 10**6, topup: int = 0) -> str:
@@ -89,12 +96,26 @@ def expect_said(page: Page, selector: str, text: str) -> None:
     )
 
 
-def track(page: Page, name: str) -> tuple[Samples, int, int]:
-    """(samples, the frame of the first, their rate in Hz) of what was heard: ``speaker``, the
-    ``microphone`` as the page hears it, and as ``voice`` by the clock of the speaker.
+class Track(NamedTuple):
+    """What was heard; ``frame`` is that of the first sample. ``ran_dry`` are the indices at which
+    the page had nothing to play any more, ``quantum`` the samples that it plays at once.
+    """
+
+    samples: Samples
+    frame: int
+    rate_hz: int
+    quantum: int
+    ran_dry: Sequence[int]
+
+
+def track(page: Page, name: str) -> Track:
+    """What was heard of the ``speaker``, the ``microphone`` as the page hears it, and as ``voice``
+    by the clock of the speaker.
     """
     found = page.evaluate("name => recorded.track(name)", name)
-    return array.array("h", base64.b64decode(found["pcm"])), found["frame"], found["rate"]
+    samples = array.array("h", base64.b64decode(found["pcm"]))
+    ran_dry = [frame - found["frame"] for frame in found["dry"]]
+    return Track(samples, found["frame"], found["rate"], found["quantum"], ran_dry)
 
 
 def sent_by_simulator(cluster: Cluster) -> Samples:
@@ -133,12 +154,10 @@ def hear_whole(page: Page, sent: Samples) -> None:
 
 def _missing(page: Page, sent: Samples) -> list[str]:
     """What is wrong with what was heard; nothing when it is what was sent."""
-    found = page.evaluate("recorded.track('speaker')")
-    recorded = array.array("h", base64.b64decode(found["pcm"]))
-    ran_dry = [frame - found["frame"] for frame in found["dry"]]
-    if not any(recorded):
+    recorded = track(page, "speaker")
+    if not any(recorded.samples):
         return ["only silence"]
-    heard = _without_waiting(recorded, ran_dry, found["quantum"])
+    heard = _without_waiting(recorded)
     start = first_sound(heard) - first_sound(sent)
     heard = heard[start : start + len(sent)]
     if heard == sent:
@@ -147,19 +166,20 @@ def _missing(page: Page, sent: Samples) -> list[str]:
     return [
         f"{len(heard)} of {len(sent)} samples",
         f"the first that differs is {same}",
-        f"it began at {start} of {len(recorded)} and ran dry at {ran_dry}",
+        f"it began at {start} of {len(recorded.samples)} and ran dry at {recorded.ran_dry}",
         f"{page.locator('.bubble').count()} bubbles",
     ]
 
 
-def _without_waiting(recorded: Samples, ran_dry: Sequence[int], quantum: int) -> Samples:
+def _without_waiting(recorded: Track) -> Samples:
     """What was recorded, without the silence from where it ran dry to where it went on."""
+    samples, _, _, quantum, ran_dry = recorded
     heard = array.array("h")
     begin = 0
     for end in ran_dry:
-        heard.extend(recorded[begin:end])
+        heard.extend(samples[begin:end])
         begin = -(-end // quantum) * quantum  # it goes on with a whole quantum
-        while begin < len(recorded) and not any(recorded[begin : begin + quantum]):
+        while begin < len(samples) and not any(samples[begin : begin + quantum]):
             begin += quantum
-    heard.extend(recorded[begin:])
+    heard.extend(samples[begin:])
     return heard

@@ -116,7 +116,7 @@ def test_a_sample_in_place_of_a_microphone(cluster: Cluster, browser: Browser) -
         page.click("#sample")
         finished(page, "reply", 1)
         page.click("#hush")
-        eventually(lambda: not any(track(page, "speaker")[0][-RATE_HZ // 10 :]))
+        eventually(lambda: not any(track(page, "speaker").samples[-RATE_HZ // 10 :]))
 
 
 def test_a_microphone_that_comes_too_late_is_let_go(cluster: Cluster, browser: Browser) -> None:

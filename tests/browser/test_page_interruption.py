@@ -54,7 +54,7 @@ WRITE_AND_HUSH = """() => {
 SLOWLY, AT_ONCE = "sim-reply_ms-8000", "sim-reply_ms-8000,pace-0"
 
 
-def hear_something_long(page: Page, *, style: str = "openai", model: str) -> None:
+def hear_something_long(page: Page, *, style: str = "openai", model: str = SLOWLY) -> None:
     """Connect and ask; when this returns the reply is being played."""
     connect(page, style=style, model=model)
     write(page, "Tell me something long.")
@@ -70,15 +70,15 @@ def test_speaking_interrupts_at_once(cluster: Cluster, browser: Browser, style: 
     with watched(browser, cluster.address) as seen:
         page = seen.page
         told = sent_on(page)
-        hear_something_long(page, style=style, model=SLOWLY)
+        hear_something_long(page, style=style)
         page.click("#talk")
         expect(page.locator('.bubble[data-who="reply"]').first).to_contain_text("interrupted")
         page.wait_for_timeout(300)  # what was to come by then, and must not
-        said, said_from, rate = track(page, "voice")
-        heard, heard_from, _ = track(page, "speaker")
-        assert rate == RATE_HZ
-        at, played = end_of_the_first(heard, sent_by_simulator(cluster))
-        silent_after = (heard_from + at - said_from - first_sound(said)) * 1000 / RATE_HZ
+        said, heard = track(page, "voice"), track(page, "speaker")
+        assert said.rate_hz == RATE_HZ
+        at, played = end_of_the_first(heard.samples, sent_by_simulator(cluster))
+        frames = heard.frame + at - said.frame - first_sound(said.samples)
+        silent_after = frames * 1000 / RATE_HZ
         print(f"{style}: silent {silent_after:.0f} ms after the first sound at the microphone")
         assert -20 < silent_after < BARGE_IN_MS
         if style == "openai":
@@ -131,7 +131,7 @@ def test_an_audio_thread_that_does_not_answer_is_not_waited_for(
         page, told = seen.page, sent_on(seen.page)
         hear_something_long(page, model=AT_ONCE)
         page.evaluate(LATE_CUT, None)
-        eventually(lambda: len(sounds(track(page, "speaker")[0])) > RATE_HZ // 2)
+        eventually(lambda: len(sounds(track(page, "speaker").samples)) > RATE_HZ // 2)
         write(page, "Something else, please.")
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
         (truncation,) = truncations(told)
@@ -156,7 +156,7 @@ def test_a_reply_that_is_not_wanted_is_never_heard(
         page.evaluate(WRITE_AND_HUSH)
         finished(page, "reply")
         page.wait_for_timeout(300)  # what was to come by then, and must not
-        assert not any(track(page, "speaker")[0])
+        assert not any(track(page, "speaker").samples)
         if style != "gemini":
             (truncation,) = hear_of(page, lambda: truncations(told))
             assert truncation["audio_end_ms"] == 0
@@ -170,7 +170,7 @@ def test_writing_interrupts_and_is_answered(cluster: Cluster, browser: Browser, 
     demo(cluster, f"written-{style}")
     with watched(browser, cluster.address) as seen:
         page = seen.page
-        hear_something_long(page, style=style, model="sim-reply_ms-8000")
+        hear_something_long(page, style=style)
         write(page, "Something else, please.")
         expect(finished(page, "reply")).to_contain_text("interrupted")
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")
@@ -184,7 +184,7 @@ def test_a_new_session_is_heard_whatever_its_items_are_called(
     demo(cluster, "again")
     with watched(browser, cluster.address) as seen:
         page = seen.page
-        hear_something_long(page, style="gemini", model="sim-reply_ms-8000")
+        hear_something_long(page, style="gemini")
         page.click("#connect")
         expect(page.locator("#status")).to_have_text("Offline")
         connect(page, style="gemini", model="sim-pace-0")
@@ -198,7 +198,7 @@ def test_all_that_was_written_during_a_reply_is_asked(cluster: Cluster, browser:
     with watched(browser, cluster.address) as seen:
         page = seen.page
         told = sent_on(page)
-        hear_something_long(page, model="sim-reply_ms-8000")
+        hear_something_long(page)
         texts = ["First this.", "Then that."]
         page.evaluate(WRITE_AT_ONCE, texts)
         expect(page.locator('.bubble[data-who="reply"]').nth(1)).to_contain_text("I heard")

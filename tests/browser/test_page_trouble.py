@@ -8,7 +8,7 @@ import pytest
 from harness import Cluster, eventually
 from playwright.sync_api import Browser, expect
 
-from browser.chromium import HERE, PHONE, watched
+from browser.chromium import PHONE, watched
 from browser.on_page import (
     FAILURES,
     SECRET,
@@ -17,6 +17,7 @@ from browser.on_page import (
     expect_said,
     finished,
     keep_texts,
+    start_gateway,
     write,
 )
 from gateway.auth import hash_key
@@ -45,7 +46,7 @@ def test_the_gateway_goes_and_comes_back(cluster: Cluster, browser: Browser) -> 
         connect(page, model="sim-pace-0")
         cluster.gateways.pop(0).stop(signal.SIGKILL)
         expect(page.locator("#notice-title")).to_have_text("The gateway cannot be reached")
-        cluster.start_gateway(script=HERE / "recording_gateway.py", GATEWAY_LISTEN=address)
+        start_gateway(cluster, address)
         expect(page.locator("#status")).to_have_text("Connected", timeout=TRIED_AGAIN_MS)
         expect(page.locator("#notice")).to_be_hidden()
         write(page, "Are you there?")
@@ -66,7 +67,7 @@ def test_who_does_not_want_to_wait_says_so(cluster: Cluster, browser: Browser) -
         page.click("#retry")
         expect(page.locator("#notice-title")).to_have_text("The gateway cannot be reached")
         expect(page.locator("#notice-countdown")).to_contain_text("Attempt 2: trying again in")
-        cluster.start_gateway(script=HERE / "recording_gateway.py", GATEWAY_LISTEN=address)
+        start_gateway(cluster, address)
         page.click("#retry")
         expect(page.locator("#status")).to_have_text("Connected")
         expect(page.locator("#notice")).to_be_hidden()
