@@ -40,7 +40,7 @@ from shared import transport
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
 from shared.ops import Health, OpsServer
-from shared.wire import Kind, RejectReason
+from shared.wire import ESTIMATES, RejectReason
 
 log = structlog.get_logger()
 
@@ -222,7 +222,7 @@ class Daemon:
         self._applied += decision.applied
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
-        self._estimates += sum(c.batch.kind == Kind.ESTIMATE for c in decision.charges)
+        self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
         for reason, count in decision.rejected.items():
             self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
 

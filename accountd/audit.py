@@ -11,7 +11,7 @@ from accountd.accounts import Json
 from accountd.models import Account, UsageMetric
 from accountd.requests import Params
 from accountd.windows import missing_sequences
-from shared.wire import Kind, RejectReason
+from shared.wire import ESTIMATES, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts
 # Incomplete producers that are shown, the latest first. Each is a gateway to look after: nobody
@@ -76,7 +76,7 @@ def audit(_params: Params) -> Json:
         counts = {
             "accounts": Account.select().count(),
             "usage_rows": UsageMetric.select().count(),
-            "estimates": UsageMetric.select().where(UsageMetric.kind == Kind.ESTIMATE).count(),
+            "estimates": UsageMetric.select().where(UsageMetric.kind.in_(ESTIMATES)).count(),
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
         }

@@ -9,7 +9,7 @@ from typing import Final
 
 from accountd.cascade import Deduction, cascade
 from shared.rates import Rates
-from shared.wire import Kind, RejectReason, UsageBatch
+from shared.wire import ESTIMATES, RejectReason, UsageBatch
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 
@@ -50,7 +50,7 @@ def settle(
     """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
     if balance is None:
         return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
-    is_free = batch.kind == Kind.ESTIMATE and not charge_estimates
+    is_free = batch.kind in ESTIMATES and not charge_estimates
     deduction = cascade(topup=balance.topup, used=0 if is_free else rates.credits(batch))
     if balance.tokens - deduction.tokens < BALANCE_MIN:
         detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"

@@ -15,10 +15,17 @@ from typing import Any, Final
 from accountd.charging import Balance, Crossing
 from accountd.digests import DigestKey, RecentDigests
 from accountd.ingest import Charge, Decision, Rejection, decide
-from accountd.models import LowCreditWarning, RejectedUsage, UsageMetric, insert_sql, iso_of_ms
+from accountd.models import (
+    LowCreditWarning,
+    RejectedUsage,
+    UsageMetric,
+    in_sql,
+    insert_sql,
+    iso_of_ms,
+)
 from accountd.pricing import Pricing
 from accountd.windows import ProducerWindow
-from shared.wire import USAGE_FIELDS, Kind, RejectReason
+from shared.wire import ESTIMATES, USAGE_FIELDS, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 
@@ -39,11 +46,11 @@ _NEXT_EPOCH: Final = """
     RETURNING epoch
 """
 # An estimate that took nothing charged nobody.
-_CHARGED_RESPONSES: Final = """
+_CHARGED_RESPONSES: Final = f"""
     SELECT response_ids FROM usage_metrics
     WHERE account_id = ? AND session_id = ?
-      AND NOT (kind = ? AND topup_deducted = 0 AND token_deducted = 0)
-"""
+      AND NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)
+"""  # noqa: S608 - constants only
 _EPOCH_STEP_MAX: Final = 1_000_000
 _MESSAGE_ID_BYTES: Final = 16  # random: a number would come again after a restored backup
 
@@ -174,7 +181,7 @@ class Stored:
 
     def charged_responses(self, account_id: str, session_id: str) -> set[str]:
         """The ids of all responses of a session that were charged."""
-        rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id, Kind.ESTIMATE))
+        rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id))
         return {name for (names,) in rows for name in json.loads(names)}
 
     def _read_digests(

@@ -2,6 +2,7 @@
 this module only names their columns.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import IntEnum
 
@@ -99,6 +100,10 @@ class UsageMetric(Table):
     input_cached_text_tokens = IntegerField(default=0)
     input_cached_audio_tokens = IntegerField(default=0)
     input_cached_image_tokens = IntegerField(default=0)
+    input_cache_write_tokens = IntegerField(default=0)
+    web_searches = IntegerField(default=0)
+    grounding_queries = IntegerField(default=0)
+    tool_calls = IntegerField(default=0)
 
     class Meta:
         table_name = "usage_metrics"
@@ -189,6 +194,11 @@ def insert_sql(model: type[Table], *, ignored: tuple[str, ...] = ("id",)) -> tup
     names = [f.column_name for f in model._meta.sorted_fields if f.column_name not in ignored]
     columns, values = ", ".join(names), ", ".join(f":{name}" for name in names)
     return f"INSERT INTO {model._meta.table_name} ({columns}) VALUES ({values})", names  # noqa: S608
+
+
+def in_sql(values: Iterable[str]) -> str:
+    """Constants of ours as the right side of an ``IN``."""
+    return "({})".format(", ".join(f"'{value}'" for value in sorted(values)))
 
 
 def iso(moment: datetime) -> str:

@@ -15,11 +15,11 @@ from accountd.models import Account, ApiKey, UsageMetric
 from accountd.requests import Params, RequestError
 from accountd.statements import Period, period_of
 from accountd.terms import By
-from shared.wire import USAGE_FIELDS, Kind
+from shared.wire import ESTIMATES, USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000
 
-_IS_ESTIMATE: Final = UsageMetric.kind == Kind.ESTIMATE
+_IS_ESTIMATE: Final = UsageMetric.kind.in_(ESTIMATES)
 
 
 def show_account(params: Params) -> Json:

@@ -14,10 +14,10 @@ from typing import Final
 
 from accountd import models
 from accountd.accounts import Json
-from accountd.models import Account
+from accountd.models import Account, in_sql
 from accountd.requests import Params, RequestError
 from accountd.terms import BUCKETS, SUMMED, By
-from shared.wire import Kind
+from shared.wire import ESTIMATES, Kind
 
 _KEYS: Final = {
     By.DAY: "substr(created_at, 1, 10)",
@@ -41,7 +41,7 @@ _GROUPS: Final = f"""
            sum(coalesce(total_tokens, 0)), sum(topup_deducted), sum(token_deducted)
     FROM usage_metrics
     WHERE account_id = ? AND created_at >= ? AND created_at < ?
-      AND NOT (kind = '{Kind.ESTIMATE}' AND topup_deducted = 0 AND token_deducted = 0)
+      AND NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)
     GROUP BY 1 ORDER BY {{order}}
 """  # noqa: S608 - constants only
 _GRANTED: Final = """

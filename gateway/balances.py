@@ -18,7 +18,7 @@ from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
 from shared.rates import DEFAULT_RATES, RateCardError, read_rates
-from shared.wire import MESSAGE_BYTES_MAX, Kind, UsageBatch
+from shared.wire import ESTIMATES, MESSAGE_BYTES_MAX, Kind, UsageBatch
 
 log = structlog.get_logger()
 
@@ -144,7 +144,7 @@ class Balances:
 
     def price(self, single: UsageBatch) -> int:
         """What accountd will charge for it, in nano-credits, before it rounds."""
-        return 0 if single.kind == Kind.ESTIMATE else self._rates.price(single)
+        return 0 if single.kind in ESTIMATES else self._rates.price(single)
 
     def numbered(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""

@@ -14,7 +14,15 @@ from gateway.batching import Single, merge
 from gateway.outbox import Heard, Outbox
 from gateway.spool import Spool
 from shared.announcements import Watermark
-from shared.wire import EndOfProducer, Kind, UsageBatch, WireError, decode_usage, encode_usage
+from shared.wire import (
+    ESTIMATES,
+    EndOfProducer,
+    Kind,
+    UsageBatch,
+    WireError,
+    decode_usage,
+    encode_usage,
+)
 
 END = encode_usage(EndOfProducer())
 # Is told the producer and the sequence of a message once it has its number.
@@ -173,6 +181,6 @@ def _doubtful(payload: bytes) -> bytes:
         single = decode_usage(payload)
     except WireError:  # of another version of ours
         single = None
-    if not isinstance(single, UsageBatch) or single.kind == Kind.ESTIMATE:
+    if not isinstance(single, UsageBatch) or single.kind in ESTIMATES:
         return payload  # an estimate takes nothing, however often it comes
     return encode_usage(replace(single, kind=Kind.DOUBTFUL))

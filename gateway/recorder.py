@@ -15,7 +15,7 @@ from gateway.batching import Batcher, Party, Sealable, Single
 from gateway.frames import Frame
 from gateway.metering import Found, Meter, Unreadable
 from gateway.producer import Numbered, ignore_number
-from shared.wire import InvalidUsage, Kind, UsageBatch, UsageMessage
+from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
 
@@ -139,7 +139,7 @@ class Recorder:
         if isinstance(found, Unreadable):
             self._quarantine(found)
             return
-        if found.kind == Kind.ESTIMATE:
+        if found.kind in ESTIMATES:
             self.estimates += 1
             log.warning(
                 "usage estimated",

@@ -64,14 +64,18 @@ class Kind(StrEnum):
     TRANSCRIPTION = "transcription"  # of the caller's speech: priced as another model
     DURATION = "duration"  # a session that is billed by its length, not by tokens
     ESTIMATE = "estimate"  # the provider never reported it; counted from the audio relayed
+    ESTIMATED_TRANSCRIPTION = "estimated_transcription"  # the same, of a transcription
+    ESTIMATED_DURATION = "estimated_duration"  # the same, of a session that is billed by its length
     DOUBTFUL = "doubtful"  # a response that a damaged spool may have sent before; quarantined
     INVALID = "invalid"  # ``InvalidUsage``
     LOST = "lost"  # ``LostBatch``
     END = "end"  # ``EndOfProducer``
 
 
+# What no provider reported: charged only where an option or a rule says so.
+ESTIMATES: Final = frozenset({Kind.ESTIMATE, Kind.ESTIMATED_TRANSCRIPTION, Kind.ESTIMATED_DURATION})
 BATCH_KINDS: Final = frozenset(
-    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE, Kind.DOUBTFUL}
+    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, *ESTIMATES, Kind.DOUBTFUL}
 )
 
 
@@ -90,7 +94,9 @@ class Usage:
     ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
     is part of the input, thoughts are part of the output; none is ever added on top. ``billed_ms``
     is what is billed by duration: milliseconds, never summed as tokens. ``input_cached_*_tokens``
-    say which modality was cached, where the provider says so.
+    say which modality was cached, where the provider says so. ``input_cache_write_tokens`` are the
+    part of the input that was written to a cache. ``web_searches``, ``grounding_queries`` and
+    ``tool_calls`` count what is billed by the piece; they are no tokens and part of nothing.
     """
 
     input_tokens: int = 0
@@ -107,6 +113,10 @@ class Usage:
     input_cached_text_tokens: int = 0
     input_cached_audio_tokens: int = 0
     input_cached_image_tokens: int = 0
+    input_cache_write_tokens: int = 0
+    web_searches: int = 0
+    grounding_queries: int = 0
+    tool_calls: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
