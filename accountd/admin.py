@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from accountd import statement_text
 from accountd.client import call
+from accountd.pricing import read_rate_card
 from accountd.tables import details, table
 from accountd.terms import By, Debt
 from shared import config
@@ -17,6 +19,8 @@ from shared.errors import ExitCode, RefusedError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 ACCOUNT_COLUMNS = ("id", "email", "plan_name", "token_remaining", "topup_remaining", "status")
 KEY_COLUMNS = ("key_indicator", "label", "created_at", "expires_at", "last_used_at", "revoked_at")
 REJECTED_COLUMNS = (
@@ -24,6 +28,8 @@ REJECTED_COLUMNS = (
     "dismissed_reason", "detail",
 )  # fmt: skip
 INCOMPLETE_COLUMNS = ("producer", "applied_through", "ended_at", "missing_total", "missing")
+UNPRICED_COLUMNS = ("provider", "model", "kind", "unit", "amount", "rows", "last")
+NAMED_COLUMNS = ("provider", "model", "unit", "costs")
 DISMISSED_COLUMNS = ("id", "detail")
 RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
 
@@ -237,6 +243,27 @@ def audit(endpoint: str, as_json: bool) -> None:
 
 
 @cli.group()
+def rates() -> None:
+    """The rate card: what usage costs."""
+
+
+@rates.command("check")
+@click.argument("card", required=False, type=_FILE)
+@click.option("--since", help="Past usage from this ISO date or time on; all of it when absent.")
+@_JSON
+@click.pass_obj
+def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bool) -> None:
+    """Look for usage without a price by CARD, or by the card in force; exit 1 when there is any.
+
+    Also lists units of known models that no entry names: they cost nothing, or one credit a token.
+    """
+    text = None if card is None else read_rate_card(card).text
+    found = call(endpoint, "rates.check", {"text": text, "since": since})
+    _show(found, as_json, _rates_text)
+    sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
+
+
+@cli.group()
 def rejected() -> None:
     """Usage that could not be applied: kept whole, charged once it can be, or dismissed."""
 
@@ -321,6 +348,20 @@ def _rejected_text(found: Mapping[str, Any]) -> str:
     if read is not None:
         flat |= {f"  {k}": json.dumps(v, ensure_ascii=False) for k, v in read.items()}
     return f"{details(flat)}\npayload  {found['payload']}"
+
+
+def _rates_text(found: Mapping[str, Any]) -> str:
+    lines = [f"rate card {found['version']}"]
+    if found["past"]:
+        lines += ["used and not priced:", table(found["past"], UNPRICED_COLUMNS)]
+    else:
+        lines.append("every unit of past usage has a price")
+    if found["known"]:
+        lines += [
+            "units of known models that no entry names:",
+            table(found["known"], NAMED_COLUMNS),
+        ]
+    return "\n".join(lines)
 
 
 def _audit_text(found: Mapping[str, Any]) -> str:

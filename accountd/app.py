@@ -35,6 +35,7 @@ from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
+from accountd.unpriced import UnpricedUsage
 from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode
@@ -84,6 +85,7 @@ class Daemon:
         self._epoch = epoch
         self._applied = self._duplicates = self._conflicts = self._estimates = 0
         self._rejected: dict[str, float] = {}
+        self._unpriced = UnpricedUsage()
 
     def live(self) -> Health:
         """Whether the loop turns."""
@@ -132,6 +134,7 @@ class Daemon:
                     lambda: self._announcer.accounts,
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
+                *self._unpriced.metrics(),
                 *self._low_credit.metrics(),
             ]
         )  # fmt: skip
@@ -191,6 +194,7 @@ class Daemon:
             self._pricing.reload()
             if self._pricing.rates is not before:
                 self._announcer.rates_changed()
+                self._unpriced.forget()
 
     # --- usage ------------------------------------------------------------------------------------
 
@@ -223,6 +227,7 @@ class Daemon:
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
         self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
+        self._unpriced.count(decision.charges, rate_card=self._pricing.rates.version)
         for reason, count in decision.rejected.items():
             self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
 

@@ -39,7 +39,8 @@ _NAMES_SHOWN_MAX: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A usage row to write, and what it takes from its account by the prices of ``rate_card``.
+    """A usage row to write, and what it takes from its account by the prices of ``rate_card``;
+    ``unpriced`` are the units that the card has no price for.
 
     ``producer`` and ``sequence`` are None for a conflict that an operator had charged: the numbers
     belong to the message that came first.
@@ -51,6 +52,7 @@ class Charge:
     deduction: Deduction
     digest: int | None
     rate_card: str
+    unpriced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +201,12 @@ def decide_retry(
     if isinstance(settled, Refusal):
         return settled
     deduction, left = settled
+    card, unpriced = rates.version, rates.unpriced(usage)
     if rejection.reason == RejectReason.CONFLICT:
-        return Charge(None, None, usage, deduction, None, rates.version), left
+        return Charge(None, None, usage, deduction, None, card, unpriced), left
     digest = digest_of(rejection.payload)
-    charge = Charge(rejection.producer, rejection.sequence, usage, deduction, digest, rates.version)
-    return charge, left
+    numbers = rejection.producer, rejection.sequence
+    return Charge(*numbers, usage, deduction, digest, card, unpriced), left
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -363,7 +366,15 @@ def _charge_all(
                 decision.crossings.append(crossed)
         digest = decision.digests[envelope.producer, envelope.sequence]
         decision.charges.append(
-            Charge(envelope.producer, envelope.sequence, batch, deduction, digest, rates.version)
+            Charge(
+                envelope.producer,
+                envelope.sequence,
+                batch,
+                deduction,
+                digest,
+                rates.version,
+                rates.unpriced(batch),
+            )
         )
 
 

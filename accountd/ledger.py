@@ -258,6 +258,7 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "token_deducted": charge.deduction.tokens,
         "digest": charge.digest,
         "rate_card": charge.rate_card,
+        "unpriced": ",".join(charge.unpriced),
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
 

@@ -104,6 +104,7 @@ class UsageMetric(Table):
     web_searches = IntegerField(default=0)
     grounding_queries = IntegerField(default=0)
     tool_calls = IntegerField(default=0)
+    unpriced = TextField(default="")
 
     class Meta:
         table_name = "usage_metrics"

@@ -58,6 +58,7 @@ def usage(params: Params) -> Json:
             **(_rows(account, period, limit or ROWS_MAX) if by is None else {}),
             **(_groups(account, period, by) if by is not None else {}),
             "estimates": _estimates(account, period),
+            "unpriced": _unpriced(account, period),
         }
 
 
@@ -95,6 +96,20 @@ def _estimates(account: Account, period: Period) -> Json:
         .get()
     )
     return {"rows": estimated[0], "total_tokens": estimated[1] or 0}
+
+
+def _unpriced(account: Account, period: Period) -> list[Json]:
+    """What was used without a price, by model: the partial index finds these few rows."""
+    columns = (UsageMetric.provider, UsageMetric.model, UsageMetric.unpriced)
+    found: Any = (
+        UsageMetric.select(*columns, fn.COUNT())
+        .where(in_period(account, period) & (UsageMetric.unpriced != ""))
+        .group_by(*columns)
+        .order_by(*columns)
+        .tuples()
+    )
+    names = ("provider", "model", "units", "rows")
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:
@@ -142,6 +157,7 @@ def _usage_json(row: UsageMetric) -> Json:
         "token_deducted": row.token_deducted,
         "credits": row.credits,
         "rate_card": row.rate_card,
+        "unpriced": row.unpriced,
         "producer": bytes(row.producer).hex() if row.producer else None,
         "sequence": row.sequence,
     }

@@ -40,6 +40,15 @@ class Params:
         """Like ``text``; None when it is absent."""
         return None if self._values.get(name) is None else self.text(name)
 
+    def optional_document(self, name: str, *, bytes_max: int) -> str | None:
+        """Any text of at most ``bytes_max`` bytes; None when it is absent."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str) or len(value.encode(errors="replace")) > bytes_max:
+            raise self._bad(name, f"text of at most {bytes_max} bytes")
+        return value
+
     def integer(self, name: str, low: int, high: int) -> int:
         """An integer between two bounds, both included."""
         value = self._values.get(name)

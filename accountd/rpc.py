@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from accountd import audit, console, models, queries, rejected
+from accountd import audit, console, models, queries, rate_check, rejected
 from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.events import Announcer, applied_of
 from accountd.requests import Params, RequestError
@@ -83,6 +83,7 @@ class Rpc:
             "key.list": queries.list_keys,
             "usage": queries.usage,
             "audit": audit.audit,
+            "rates.check": rate_check.checking(lambda: pricing.rates),
             "console.account": console.account,
             "console.keys": console.keys,
             "console.usage": console.usage,

@@ -30,6 +30,11 @@ def as_text(found: Found) -> str:
     estimates = found["estimates"]
     if estimates["rows"]:
         lines.append(f"estimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens")
+    lines += [
+        f"unpriced: {one['units']} of {one['provider']} {one['model']}, {one['rows']:,} rows"
+        " cost nothing for it; name its price in the rate card (accountctl rates check)"
+        for one in found["unpriced"]
+    ]
     return "\n".join(lines)
 
 

@@ -5,23 +5,28 @@ TOML file::
 
     version = "2026-11"          # stands on every usage row: 1 to 64 printable characters
 
-    [[rates]]                    # the first entry that matches counts
+    [[rates]]
     provider = "openai"          # shell patterns (fnmatch, case matters); absent: "*"
     model = "gpt-realtime*"
     input = 600_000              # prices are integers, in micro-credits (1,000,000 are one credit)
-    output = 2_400_000           # for each token, or for each second
+    output = 2_400_000           # for each token, second or piece
 
-``PRICE_KEYS`` names all prices. What an entry does not name costs what ``_rate`` says, and what no
-entry matches costs what the original rule says: one credit for every token (``ORIGINAL``).
+``UNITS`` names all prices, and for each the more general prices that stand in for it. Every unit is
+looked up by itself: the first entry that matches provider and model and names the unit's price, or
+one that stands in for it, counts. An entry that names neither says nothing about that unit, and the
+next one that matches is asked. What no entry names costs, for a token, what the original rule says:
+one credit (``TOKEN_UNITS``). Any other unit is then *unpriced*: it costs nothing, and its row says
+so (``Rates.unpriced``). A price of 0 is a price.
 
 A price can fall on everything that a provider reports, and on nothing twice: *input* and *output*
-are parts of the total, the modalities parts of these, cached tokens a part of the input. Parts that
-claim more than their whole are cut, in the order of the fields, so that no amount is ever negative.
-What is in no part costs ``input`` or ``output`` plainly: thoughts, a modality that is not known,
-and, as ``input``, what of the total is neither input nor output.
+are parts of the total, the modalities parts of these, cached tokens and cache writes parts of the
+input. Parts that claim more than their whole are cut, in the order of the fields, so that no amount
+is ever negative. What is in no part costs ``input`` or ``output`` plainly: thoughts, a modality
+that is not known, and, as ``input``, what of the total is neither input nor output.
 
-A cached token costs ``cached_input`` in place of its modality's price. Which modality was cached
-the provider mostly says; where it does not, text is taken first, then audio, images, the rest.
+A cached token costs its cached price in place of its modality's. Which modality was cached the
+provider mostly says; where it does not, text is taken first, then audio, images, the rest. Cache
+writes are taken in the same order, from what was not cached.
 """
 
 import tomllib
@@ -51,9 +56,9 @@ MICRO_PER_CREDIT: Final = 1_000_000
 NANO_PER_MICRO: Final = 1_000
 NANO_PER_CREDIT: Final = MICRO_PER_CREDIT * NANO_PER_MICRO
 PRICE_MAX: Final = 10**12  # a million credits for one token
-# So that the dearest row of the longest batch still fits into SQLite's integers, twice over: by its
-# tokens and by its milliseconds.
-assert 2 * RESPONSES_PER_BATCH_MAX * TOKENS_PER_RESPONSE_MAX * PRICE_MAX < 2**63 * MICRO_PER_CREDIT
+# So that the dearest row of the longest batch still fits into SQLite's integers: by its tokens, its
+# milliseconds, and each of the three that are billed by the piece.
+assert 5 * RESPONSES_PER_BATCH_MAX * TOKENS_PER_RESPONSE_MAX * PRICE_MAX < 2**63 * MICRO_PER_CREDIT
 
 CARD_BYTES_MAX: Final = 32 * 1024  # it travels to gateways in one message
 assert CARD_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX
@@ -63,10 +68,36 @@ ORIGINAL_VERSION: Final = "default"
 _FOUND_MAX: Final = 1_024
 _SHOWN_CHARS_MAX: Final = 60
 
-PRICE_KEYS: Final = (
-    "input", "text_input", "audio_input", "image_input", "cached_input",
-    "output", "text_output", "audio_output", "transcription_second", "session_second",
-)  # fmt: skip
+# Every unit, and the prices that count for it, the most particular one first.
+UNITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "input": ("input",),
+    "text_input": ("text_input", "input"),
+    "audio_input": ("audio_input", "input"),
+    "image_input": ("image_input", "input"),
+    "cached_input": ("cached_input", "input"),
+    "cached_text_input": ("cached_text_input", "cached_input", "text_input", "input"),
+    "cached_audio_input": ("cached_audio_input", "cached_input", "audio_input", "input"),
+    "cached_image_input": ("cached_image_input", "cached_input", "image_input", "input"),
+    "cache_write_input": ("cache_write_input",),  # else what the token costs as input
+    "output": ("output",),
+    "text_output": ("text_output", "output"),
+    "audio_output": ("audio_output", "output"),
+    "transcription_second": ("transcription_second",),
+    "session_second": ("session_second",),
+    "web_search": ("web_search",),
+    "grounding_query": ("grounding_query",),
+    "tool_call": ("tool_call",),
+}
+PRICE_KEYS: Final = tuple(UNITS)
+# Units that the original rule prices: one credit each.
+TOKEN_UNITS: Final = frozenset(name for name in UNITS if name.endswith(("input", "output")))
+# What is billed by the piece, and the field that counts it.
+COUNT_BY_PIECE: Final = {
+    "web_search": "web_searches",
+    "grounding_query": "grounding_queries",
+    "tool_call": "tool_calls",
+}
+_MODALITIES: Final = ("text", "audio", "image")
 _PATTERN_KEYS: Final = ("provider", "model")
 
 
@@ -75,29 +106,48 @@ class RateCardError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """The prices of the models that two patterns match, in micro-credits, every default filled in.
-
-    ``inputs`` are for text, audio, images and the rest, ``outputs`` for text, audio and the rest.
-    ``discounts`` are what each of ``inputs`` costs less when it was cached (negative: more); empty
-    where that makes no difference.
-    """
+class Entry:
+    """An entry of the card: two patterns, and the prices that it names, in micro-credits."""
 
     provider: str
     model: str
-    inputs: tuple[int, ...]
-    discounts: tuple[int, ...]
-    outputs: tuple[int, ...]
-    transcription_second: int
-    session_second: int
+    prices: Mapping[str, int]
 
     def matches(self, provider: str, model: str) -> bool:
         """Whether this entry is about ``model`` of ``provider``."""
         return fnmatchcase(provider, self.provider) and fnmatchcase(model, self.model)
 
-    def hides(self, later: "Rate") -> bool:
-        """Whether ``later`` can never count, because this entry matches whatever it matches."""
+    def covers(self, later: "Entry") -> bool:
+        """Whether this entry matches whatever ``later`` matches."""
         return self.provider in ("*", later.provider) and self.model in ("*", later.model)
+
+    def price(self, unit: str) -> int | None:
+        """What ``unit`` costs by this entry; None when it does not say."""
+        return next((self.prices[key] for key in UNITS[unit] if key in self.prices), None)
+
+    @property
+    def units(self) -> frozenset[str]:
+        """The units that this entry has a price for."""
+        return frozenset(unit for unit in UNITS if self.price(unit) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The prices of one model, in micro-credits, looked up in all entries that match it.
+
+    ``inputs`` are for text, audio, images and the rest, ``outputs`` for text, audio and the rest.
+    ``discounts`` are what each of ``inputs`` costs less when it was cached (negative: more),
+    ``write_discounts`` when it was written to a cache; empty where that makes no difference. None
+    is a unit that no entry prices.
+    """
+
+    inputs: tuple[int, ...]
+    discounts: tuple[int, ...]
+    write_discounts: tuple[int, ...]
+    outputs: tuple[int, ...]
+    transcription_second: int | None
+    session_second: int | None
+    pieces: Mapping[str, int | None]
 
     def price(self, usage: Usage, kind: str) -> int:
         """What ``usage`` costs, in nano-credits: exact, and not rounded."""
@@ -115,19 +165,34 @@ class Rate:
         )
         if self.discounts and usage.input_cached_tokens:
             micro -= sum(map(mul, _cached(inputs, usage), self.discounts))
-        return micro * NANO_PER_MICRO + usage.billed_ms * self._second(kind)
+        if self.write_discounts and usage.input_cache_write_tokens:
+            micro -= sum(map(mul, _written(inputs, usage), self.write_discounts))
+        micro += sum(count * (self.pieces[name] or 0) for name, count in _pieces(usage))
+        return micro * NANO_PER_MICRO + usage.billed_ms * (self._second(kind) or 0)
 
-    def _second(self, kind: str) -> int:
+    def unpriced(self, usage: Usage, kind: str) -> tuple[str, ...]:
+        """The units in ``usage`` that no entry prices, by the names of their prices."""
+        found = [name for name, _ in _pieces(usage) if self.pieces[name] is None]
+        if usage.billed_ms and self._second(kind) is None:
+            found.append(second_unit(kind))
+        return tuple(found)
+
+    def _second(self, kind: str) -> int | None:
         """The price of a second, where something is billed by its length."""
-        if kind == Kind.TRANSCRIPTION:
-            return self.transcription_second
-        return self.session_second if kind == Kind.DURATION else 0
+        is_transcription = second_unit(kind) == "transcription_second"
+        return self.transcription_second if is_transcription else self.session_second
+
+
+def second_unit(kind: str) -> str:
+    """The price that a second of this kind has: only a transcription's is its own."""
+    is_transcription = kind in (Kind.TRANSCRIPTION, Kind.ESTIMATED_TRANSCRIPTION)
+    return "transcription_second" if is_transcription else "session_second"
 
 
 class Rates:
     """A rate card in use. ``text`` is its TOML, empty for the built-in card."""
 
-    def __init__(self, version: str, entries: Iterable[Rate] = (), *, text: str = "") -> None:
+    def __init__(self, version: str, entries: Iterable[Entry] = (), *, text: str = "") -> None:
         self.version = version
         self.entries = tuple(entries)
         self.text = text
@@ -142,8 +207,17 @@ class Rates:
         """What ``batch`` costs, in nano-credits: exact, and not rounded."""
         return self._find(batch.provider, batch.model).price(batch.usage, batch.kind)
 
+    def unpriced(self, batch: UsageBatch) -> tuple[str, ...]:
+        """The units in ``batch`` that nobody priced: it costs nothing for them."""
+        return self._find(batch.provider, batch.model).unpriced(batch.usage, batch.kind)
+
+    def names(self, provider: str, model: str, unit: str) -> bool:
+        """Whether an entry that matches the model has a price for ``unit``."""
+        matching = (entry for entry in self.entries if entry.matches(provider, model))
+        return any(entry.price(unit) is not None for entry in matching)
+
     def _search(self, provider: str, model: str) -> Rate:
-        return next((rate for rate in self.entries if rate.matches(provider, model)), ORIGINAL)
+        return _rate([entry for entry in self.entries if entry.matches(provider, model)])
 
 
 def to_credits(nano: int) -> int:
@@ -173,32 +247,43 @@ def read_rates(content: bytes) -> Rates:
     for number, entry in enumerate(entries, start=1):
         problems += [f"entry {number}: {problem}" for problem in _wrong_entry(entry)]
     if not problems:
-        rates = [_rate(entry) for entry in entries]
-        problems += _hidden(rates)
+        read = [_entry(entry) for entry in entries]
+        problems += _hidden(read)
     if problems:
         raise RateCardError("; ".join(problems))
-    return Rates(found["version"], rates, text=text)
+    return Rates(found["version"], read, text=text)
 
 
 # --- prices --------------------------------------------------------------------------------------
 
 
-def _rate(entry: Mapping[str, Any]) -> Rate:
-    """An entry with its defaults: a modality costs what its direction costs, which is one credit; a
-    cached token costs what it would cost uncached; a second costs nothing.
-    """
-    into, out = (entry.get(name, MICRO_PER_CREDIT) for name in ("input", "output"))
-    text, audio, image = (entry.get(f"{name}_input", into) for name in ("text", "audio", "image"))
-    cached = entry.get("cached_input")
-    inputs = (text, audio, image, into)
+def _entry(found: Mapping[str, Any]) -> Entry:
+    prices = {name: found[name] for name in PRICE_KEYS if name in found}
+    return Entry(found.get("provider", "*"), found.get("model", "*"), prices)
+
+
+def _rate(entries: Sequence[Entry]) -> Rate:
+    """The prices by those ``entries``, all of which match."""
+
+    def named(unit: str) -> int | None:
+        return next((p for entry in entries if (p := entry.price(unit)) is not None), None)
+
+    def token(unit: str) -> int:
+        price = named(unit)
+        return MICRO_PER_CREDIT if price is None else price
+
+    inputs = (*(token(f"{name}_input") for name in _MODALITIES), token("input"))
+    cached = (*(token(f"cached_{name}_input") for name in _MODALITIES), token("cached_input"))
+    discounts = tuple(map(sub, inputs, cached))
+    write = named("cache_write_input")
     return Rate(
-        provider=entry.get("provider", "*"),
-        model=entry.get("model", "*"),
         inputs=inputs,
-        discounts=() if cached is None else tuple(price - cached for price in inputs),
-        outputs=(entry.get("text_output", out), entry.get("audio_output", out), out),
-        transcription_second=entry.get("transcription_second", 0),
-        session_second=entry.get("session_second", 0),
+        discounts=discounts if any(discounts) else (),
+        write_discounts=() if write is None else tuple(price - write for price in inputs),
+        outputs=(token("text_output"), token("audio_output"), token("output")),
+        transcription_second=named("transcription_second"),
+        session_second=named("session_second"),
+        pieces={name: named(name) for name in COUNT_BY_PIECE},
     )
 
 
@@ -229,7 +314,21 @@ def _cached(inputs: Sequence[int], usage: Usage) -> list[int]:
     return list(map(add, named, more))
 
 
-ORIGINAL: Final = _rate({})
+def _written(inputs: Sequence[int], usage: Usage) -> list[int]:
+    """How much of each input was written to a cache: of what was not read from one, in order."""
+    uncached = map(sub, inputs, _cached(inputs, usage))
+    return _parts(usage.input_cache_write_tokens, *uncached)[: len(inputs)]
+
+
+def _pieces(usage: Usage) -> list[tuple[str, int]]:
+    """What ``usage`` has of that is billed by the piece, by the names of the prices."""
+    if not (usage.web_searches or usage.grounding_queries or usage.tool_calls):
+        return _NO_PIECES
+    counts = ((name, getattr(usage, field)) for name, field in COUNT_BY_PIECE.items())
+    return [(name, count) for name, count in counts if count]
+
+
+_NO_PIECES: Final[list[tuple[str, int]]] = []
 DEFAULT_RATES: Final = Rates(ORIGINAL_VERSION)
 """The card where there is none: a row costs exactly its total tokens."""
 
@@ -275,13 +374,15 @@ def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _hidden(rates: list[Rate]) -> Iterator[str]:
+def _hidden(entries: list[Entry]) -> Iterator[str]:
     """An entry that never counts is one that its author believes to count."""
-    for number, rate in enumerate(rates, start=1):
-        for earlier, other in enumerate(rates[: number - 1], start=1):
-            if other.hides(rate):
-                yield f"entry {number}: never counts, because entry {earlier} matches all of it"
-                break
+    for number, entry in enumerate(entries, start=1):
+        before = enumerate(entries[: number - 1], start=1)
+        covering = {earlier: other.units for earlier, other in before if other.covers(entry)}
+        if covering and entry.units <= frozenset().union(*covering.values()):
+            named = " and ".join(f"entry {earlier}" for earlier in covering)
+            matches = "matches" if len(covering) == 1 else "match"
+            yield f"entry {number}: never counts, because {named} {matches} all of it"
 
 
 def _is_line(value: object, chars_max: int) -> bool:

@@ -1,6 +1,7 @@
 """A real accountd and its rate card: charged by it, told about it, changed in the middle."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from accountd.client import call
 from shared.rates import CARD_BYTES_MAX, read_rates
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
 
 CARD = """
 version = "2026-11"
@@ -334,3 +335,45 @@ def test_what_a_balance_cannot_hold_is_rejected(running: Cluster) -> None:
     found = running.accountctl("account", "show", "acct")
     assert -(2**63) <= found["token_remaining"] < -(2**63) + 10**16
     assert running.usage_rows("acct")[0]["credits"] == 10**16
+
+
+UNPRICED = """
+version = "2026-11"
+[[rates]]
+model = "gpt-realtime*"
+input = 1_000_000
+"""
+
+
+def test_usage_without_a_price_is_marked_counted_and_told(prepared: Cluster) -> None:
+    """On the row, in the metrics, once in the log, by accountctl usage and by rates check."""
+    card_of(prepared).write_text(UNPRICED)
+    accountd = prepared.start_accountd()
+    prepared.create_account("acct", topup=5)
+    minutes = batch(kind=Kind.TRANSCRIPTION, billed_ms=45_000)
+    send(prepared, minutes, minutes)
+    rows = prepared.usage_rows("acct")
+    assert [(row["credits"], row["unpriced"]) for row in rows] == [(0, "transcription_second")] * 2
+    assert accountd.log.read_text().count("usage has no price") == 1
+    told = prepared.run("accountctl", "usage", "acct").stdout
+    assert "unpriced: transcription_second of openai gpt-realtime, 2 rows" in told
+    checked = prepared.run("accountctl", "rates", "check", "--json")
+    (past,) = json.loads(checked.stdout)["past"]
+    assert (checked.returncode, past["unit"], past["amount"], past["rows"]) == (
+        1, "transcription_second", 90, 2,
+    )  # fmt: skip
+
+
+def test_a_card_can_be_checked_before_it_is_used(running: Cluster, tmp_path: Path) -> None:
+    """Against past usage: the card in force names what the other one forgets."""
+    send(running, batch(kind=Kind.DURATION, billed_ms=1_500))
+    better = tmp_path / "better.toml"
+    better.write_text(CARD + "[[rates]]\nsession_second = 0\n")
+    assert running.run("accountctl", "rates", "check").returncode == 1
+    checked = running.run("accountctl", "rates", "check", str(better))
+    assert checked.returncode == 0, checked.stderr
+    assert "every unit of past usage has a price" in checked.stdout
+    better.write_text("version = 5")
+    refused = running.run("accountctl", "rates", "check", str(better))
+    assert refused.returncode == 78
+    assert "version: found 5" in refused.stderr

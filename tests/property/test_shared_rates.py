@@ -12,6 +12,7 @@ from shared.rates import (
     NANO_PER_CREDIT,
     PRICE_KEYS,
     PRICE_MAX,
+    Entry,
     RateCardError,
     Rates,
     read_rates,
@@ -28,7 +29,15 @@ from shared.wire import (
 
 Card = dict[str, int]
 
-KINDS = [Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE]
+KINDS = [
+    Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, Kind.ESTIMATE, Kind.ESTIMATED_TRANSCRIPTION,
+    Kind.ESTIMATED_DURATION,
+]  # fmt: skip
+PIECES = {
+    "web_search": "web_searches",
+    "grounding_query": "grounding_queries",
+    "tool_call": "tool_calls",
+}
 kinds = st.sampled_from(KINDS)
 cards = st.dictionaries(st.sampled_from(PRICE_KEYS), st.integers(0, PRICE_MAX))
 few = st.integers(0, 12)
@@ -45,7 +54,7 @@ def odd_usages(draw: st.DrawFn, counts: st.SearchStrategy[int] = few) -> Usage:
 
 @st.composite
 def sound_usages(draw: st.DrawFn) -> Usage:
-    """Parts that are parts, and cached tokens whose modality is named."""
+    """Parts that are parts, cached tokens of a named modality; only text is written to a cache."""
     text, audio, image, rest = (draw(few) for _ in range(4))
     out_text, out_audio, thoughts = (draw(few) for _ in range(3))
     cached = [draw(st.integers(0, most)) for most in (text, audio, image)]
@@ -53,6 +62,7 @@ def sound_usages(draw: st.DrawFn) -> Usage:
     return Usage(
         tokens_in, tokens_out, tokens_in + tokens_out + draw(few), text, audio, image, sum(cached),
         out_text, out_audio, thoughts, draw(few), *cached,
+        draw(st.integers(0, text - cached[0])), draw(few), draw(few), draw(few),
     )  # fmt: skip
 
 
@@ -94,16 +104,24 @@ def fee(prices: Card, usage: Usage, kind: str) -> Fraction:
     for place in range(len(ins)):
         is_cached[place] = is_cached[place] or sum(is_cached) < usage.input_cached_tokens
 
+    left = usage.input_cache_write_tokens
+    is_written = [False] * len(ins)
+    for place in [n for n, cached in enumerate(is_cached) if not cached][:left]:
+        is_written[place] = True
+
     def price(name: str) -> int:
         plain = name.rpartition("_")[2]
         return prices.get(name, prices.get(plain, 1_000_000))
 
+    def token_price(name: str, is_cached: bool, is_written: bool) -> int:
+        if is_cached:
+            return prices.get(f"cached_{name}", prices.get("cached_input", price(name)))
+        return prices.get("cache_write_input", price(name)) if is_written else price(name)
+
     micro = Fraction(sum(price(name) for name in [*outs, *["input"] * every.count("input")]))
-    for name, cached in zip(ins, is_cached, strict=True):
-        micro += prices.get("cached_input", price(name)) if cached else price(name)
-    unit = {Kind.TRANSCRIPTION: "transcription_second", Kind.DURATION: "session_second"}.get(
-        Kind(kind), ""
-    )
+    micro += sum(map(token_price, ins, is_cached, is_written))
+    micro += sum(getattr(usage, field) * prices.get(name, 0) for name, field in PIECES.items())
+    unit = "transcription_second" if "transcription" in kind else "session_second"
     return (micro + Fraction(usage.billed_ms, 1000) * prices.get(unit, 0)) / 1_000_000
 
 
@@ -114,6 +132,33 @@ def test_the_default_card_is_the_original_rule(usage: Usage, kind: str) -> None:
     assert isinstance(sent, UsageBatch)
     assert DEFAULT_RATES.credits(sent) == usage.total_tokens
     assert card_of({}).credits(sent) == usage.total_tokens
+
+
+@given(cards, odd_usages(), kinds)
+def test_a_unit_is_priced_or_named(prices: Card, usage: Usage, kind: str) -> None:
+    """Nothing that was reported is silently worth nothing, and nothing that is priced is named."""
+    counts = {name: getattr(usage, field) for name, field in PIECES.items()}
+    second = "transcription_second" if "transcription" in kind else "session_second"
+    counts[second] = usage.billed_ms
+    expected = {name for name, count in counts.items() if count and name not in prices}
+    assert set(card_of(prices).unpriced(batch(usage, kind))) == expected
+
+
+@given(cards, cards, odd_usages(), kinds)
+def test_what_the_first_entry_does_not_say_the_next_one_does(
+    first: Card, second: Card, usage: Usage, kind: str
+) -> None:
+    """Two entries cost what one costs that takes from the second what the first leaves open."""
+    merged = Entry("*", "*", first)
+    said = {name: price for name in PRICE_KEYS if (price := merged.price(name)) is not None}
+    other = Entry("*", "*", second)
+    for name in PRICE_KEYS:
+        if name not in said and (price := other.price(name)) is not None:
+            said[name] = price
+    lines = ["[[rates]]\nprovider = 'openai'", *(f"{n} = {p}" for n, p in first.items())]
+    lines += ["[[rates]]\nmodel = 'm*'", *(f"{n} = {p}" for n, p in second.items())]
+    two = read_rates("\n".join(['version = "v"', *lines]).encode())
+    assert two.price(batch(usage, kind)) == card_of(said).price(batch(usage, kind))
 
 
 @given(cards, odd_usages() | sound_usages(), kinds)

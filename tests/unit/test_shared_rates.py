@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.providers.catalog import PROVIDER_NAMES
+from shared.billed_units import BILLED_MODELS, BilledModel
 from shared.rates import (
     CARD_BYTES_MAX,
     DEFAULT_RATES,
@@ -114,8 +115,8 @@ DURATIONS = [
     (Kind.DURATION, 249, 0),
     (Kind.TRANSCRIPTION, 499_999, 0),  # a nano-credit less than half a credit
     (Kind.TRANSCRIPTION, 500_000, 1),
-    (Kind.RESPONSE, 10_000, 0),
-    (Kind.ESTIMATE, 10_000, 0),
+    (Kind.ESTIMATED_TRANSCRIPTION, 500_000, 1),
+    (Kind.ESTIMATED_DURATION, 1_000, 2),
 ]
 
 
@@ -144,6 +145,58 @@ def test_the_first_entry_that_matches_counts(provider: str, model: str, charged:
     """By provider and model; what none matches costs what the original rule says."""
     one = batch(model, provider=provider, output_tokens=1, total_tokens=1)
     assert read_rates(DECIMAL.encode()).credits(one) == charged
+
+
+FALLS = """
+    version = "falls"
+    [[rates]]
+    model = "fast-*"
+    input = 4_000_000
+    audio_input = 32_000_000
+    cached_input = 400_000
+    cached_audio_input = 600_000
+    cache_write_input = 5_000_000
+    web_search = 10_000_000_000
+    [[rates]]
+    model = "*-whisper"
+    transcription_second = 1_000_000
+    [[rates]]
+    provider = "openai"
+    output = 16_000_000
+    session_second = 0
+    tool_call = 2_000_000
+"""
+FALLEN = [
+    # model; kind; counts; credits; what nobody prices
+    ("fast-1", Kind.RESPONSE, tokens(2, 1, 1), 20, ()),
+    ("fast-1", Kind.RESPONSE, tokens(10, 10, 0, input_audio=10, input_cached=10,
+                                     input_cached_audio=10), 6, ()),
+    ("fast-1", Kind.RESPONSE, tokens(10, 10, 0, input_text=10, input_cached=10), 4, ()),
+    ("fast-1", Kind.RESPONSE, tokens(10, 10, 0, input_cache_write=4), 44, ()),
+    ("fast-1", Kind.RESPONSE, tokens(10, 10, 0, input_cached=9, input_cache_write=4), 9, ()),
+    ("fast-1", Kind.RESPONSE, {"web_searches": 3}, 30_000, ()),
+    ("fast-1", Kind.RESPONSE, {"tool_calls": 3, "grounding_queries": 2}, 6, ("grounding_query",)),
+    ("fast-whisper", Kind.TRANSCRIPTION, {"billed_ms": 60_000}, 60, ()),
+    ("fast-1", Kind.TRANSCRIPTION, {"billed_ms": 60_000}, 0, ("transcription_second",)),
+    ("fast-1", Kind.DURATION, {"billed_ms": 60_000}, 0, ()),  # free on purpose
+    ("slow", Kind.RESPONSE, tokens(2, 1, 1), 17, ()),  # the original rule for the input
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "kind", "counts", "charged", "unpriced"), FALLEN)
+def test_a_unit_that_an_entry_does_not_price_falls_to_the_next(
+    model: str, kind: Kind, counts: dict[str, int], charged: int, unpriced: tuple[str, ...]
+) -> None:
+    """And what no entry prices is named, unless it is a token."""
+    card, one = read_rates(FALLS.encode()), batch(model, kind, **counts)
+    assert (card.credits(one), card.unpriced(one)) == (charged, unpriced)
+
+
+def test_the_built_in_card_prices_tokens_alone() -> None:
+    """Seconds and pieces are not free there: they are named."""
+    one = batch("m", total_tokens=5, input_tokens=5, web_searches=1, billed_ms=1)
+    assert DEFAULT_RATES.credits(one) == 5
+    assert DEFAULT_RATES.unpriced(one) == ("web_search", "session_second")
 
 
 ROUNDED = [(0, 0), (1, 0), (NANO_PER_CREDIT // 2 - 1, 0), (NANO_PER_CREDIT // 2, 1),
@@ -239,9 +292,36 @@ def test_the_example_is_a_card_that_names_what_there_is() -> None:
     content = EXAMPLE.read_bytes()
     card = read_rates(content)
     assert isinstance(card, Rates)
-    assert len(card.entries) == 5
     unnamed = {name for name in PRICE_KEYS if f"\n{name} = " not in content.decode()}
     assert unnamed == {"text_input", "text_output"}, "they are the plain input and output there"
+
+
+@pytest.mark.parametrize("one", BILLED_MODELS, ids=lambda one: f"{one.provider}-{one.model}")
+def test_the_example_prices_every_unit_of_every_known_model(one: BilledModel) -> None:
+    """By an entry of the model's own, not by the last one, which prices everything else."""
+    card = read_rates(EXAMPLE.read_bytes())
+    own = Rates("own", card.entries[:-1])
+    particular = {"web_search"} if one.model == "gpt-5.6" else set()
+    assert [unit for unit in one.units if not card.names(one.provider, one.model, unit)] == []
+    assert {u for u in one.units if not own.names(one.provider, one.model, u)} == particular
+
+
+@pytest.mark.parametrize("model", ["gpt-realtime-whisper", "gpt-live-transcribe", "whisper-1"])
+def test_a_minute_of_transcription_is_not_free_in_the_example(model: str) -> None:
+    """Whatever entry of a model that speaks matches its name as well."""
+    card = read_rates(EXAMPLE.read_bytes())
+    assert card.credits(batch(model, Kind.TRANSCRIPTION, billed_ms=60_000)) >= 60 * 25
+
+
+MINI = tokens(2_000_000, 2_000_000, 0, input_text=1_000_000, input_audio=1_000_000,
+              input_cached=2_000_000, input_cached_text=1_000_000,
+              input_cached_audio=1_000_000)  # fmt: skip
+
+
+def test_each_modality_has_a_price_for_what_was_cached() -> None:
+    """The list price of a million cached text and audio tokens of the mini model: 0.06 + 0.30 $."""
+    card = read_rates(EXAMPLE.read_bytes())
+    assert card.credits(batch("gpt-realtime-2.1-mini", **MINI)) == (60_000 + 300_000) // 4
 
 
 def test_the_providers_are_those_of_the_gateway() -> None:

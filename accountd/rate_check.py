@@ -1,0 +1,90 @@
+"""What a rate card would leave without a price: of past usage, and of models that are known.
+
+Runs on the reader thread: it reads every usage row once.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from peewee import fn
+
+from accountd.accounts import Json
+from accountd.models import UsageMetric
+from accountd.requests import Params, RequestError
+from shared.billed_units import BILLED_MODELS
+from shared.rates import (
+    CARD_BYTES_MAX,
+    COUNT_BY_PIECE,
+    TOKEN_UNITS,
+    RateCardError,
+    Rates,
+    read_rates,
+)
+from shared.wire import USAGE_FIELDS, Usage, UsageBatch
+
+_GROUP: Final = (UsageMetric.provider, UsageMetric.model, UsageMetric.kind)
+# The fields of a usage that are no tokens: what a card may leave without a price.
+_COUNTED: Final = ("billed_ms", "web_searches", "grounding_queries", "tool_calls")
+
+
+def checking(rates_in_force: Callable[[], Rates]) -> Callable[[Params], Json]:
+    """The report: ``text`` is the TOML of the card to check, the card in force when absent."""
+
+    def check(params: Params) -> Json:
+        rates = _card(params) or rates_in_force()
+        past = past_usage(rates, since=params.optional_time("since"))
+        known = known_models(rates)
+        return {"version": rates.version, "ok": not past, "past": past, "known": known}
+
+    return check
+
+
+def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
+    """What usage rows hold that ``rates`` has no price for, by provider, model and unit."""
+    sums = [fn.SUM(getattr(UsageMetric, name)) for name in _COUNTED]
+    rows: Any = UsageMetric.select(*_GROUP, fn.COUNT(), fn.MAX(UsageMetric.created_at), *sums)
+    if since is not None:
+        rows = rows.where(UsageMetric.created_at >= since)
+    found: list[Json] = []
+    for provider, model, kind, count, last, *amounts in rows.group_by(*_GROUP).tuples():
+        counts = {name: total or 0 for name, total in zip(_COUNTED, amounts, strict=True)}
+        one = {"provider": provider, "model": model, "kind": kind, "rows": count, "last": last}
+        usage = Usage(**counts)
+        units = rates.unpriced(UsageBatch("", "", provider, model, kind, 1, (), usage, 0))
+        found += [{**one, "unit": unit, "amount": _amount(unit, counts)} for unit in units]
+    return sorted(found, key=lambda one: (one["provider"], one["model"], one["unit"]))
+
+
+def known_models(rates: Rates) -> list[Json]:
+    """Units that known models bill for and that no entry of ``rates`` names.
+
+    A token costs one credit then, which may be meant; anything else costs nothing.
+    """
+    return [
+        {"provider": one.provider, "model": one.model, "unit": unit, "costs": _otherwise(unit)}
+        for one in BILLED_MODELS
+        for unit in one.units
+        if not rates.names(one.provider, one.model, unit)
+    ]
+
+
+def _otherwise(unit: str) -> str:
+    return "1 credit" if unit in TOKEN_UNITS else "nothing"
+
+
+def _amount(unit: str, counts: Mapping[str, int]) -> float:
+    """How much of the unit: pieces, or seconds."""
+    return counts[COUNT_BY_PIECE[unit]] if unit in COUNT_BY_PIECE else counts["billed_ms"] / 1000
+
+
+def _card(params: Params) -> Rates | None:
+    text = params.optional_document("text", bytes_max=CARD_BYTES_MAX)
+    if text is None:
+        return None
+    try:
+        return read_rates(text.encode())
+    except RateCardError as exc:
+        raise RequestError("bad_request", f"rate card: {exc}") from None
+
+
+assert set(_COUNTED) <= set(USAGE_FIELDS)
