@@ -15,7 +15,8 @@ from accountd.tables import details, table
 from accountd.terms import By, Debt
 from shared import config
 from shared.config import Checker, setting
-from shared.errors import ExitCode, RefusedError
+from shared.errors import ConfigError, ExitCode, RefusedError
+from shared.rates import RateCardError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 
@@ -257,7 +258,10 @@ def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bo
 
     Also lists units of known models that no entry names: they cost nothing, or one credit a token.
     """
-    text = None if card is None else read_rate_card(card).text
+    try:
+        text = None if card is None else read_rate_card(card).text
+    except RateCardError as exc:
+        raise ConfigError(f"{card}: {exc}", hint="mend the card, then check again") from None
     found = call(endpoint, "rates.check", {"text": text, "since": since})
     _show(found, as_json, _rates_text)
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
