@@ -24,10 +24,10 @@ from accountd import database
 from accountd.accounts import Accounts
 from accountd.changes import Changes
 from accountd.config import AccountdConfig
+from accountd.counts import Counts
 from accountd.database import Trouble
 from accountd.events import Announcer
 from accountd.grants import Grants
-from accountd.ingest import Decision
 from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
@@ -35,13 +35,12 @@ from accountd.rejected import Quarantine
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
-from accountd.unpriced import UnpricedUsage
+from accountd.wal import Wal
 from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
 from shared.ops import Health, OpsServer
-from shared.wire import ESTIMATES, RejectReason
 
 log = structlog.get_logger()
 
@@ -64,6 +63,7 @@ class Daemon:
         self._accounts = services.accounts
         self._pricing = services.pricing
         self._low_credit = services.low_credit
+        self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -83,9 +83,7 @@ class Daemon:
         self.is_stopping = False
         self.must_reload = False
         self._epoch = epoch
-        self._applied = self._duplicates = self._conflicts = self._estimates = 0
-        self._rejected: dict[str, float] = {}
-        self._unpriced = UnpricedUsage()
+        self._counts = Counts()
 
     def live(self) -> Health:
         """Whether the loop turns."""
@@ -102,27 +100,7 @@ class Daemon:
         """The numbers of this boot, for ``/metrics``."""
         return Metrics(
             [
-                Metric(
-                    "rts_accountd_batches_applied", "counter",
-                    "Usage batches charged or recorded.", lambda: self._applied,
-                ),
-                Metric(
-                    "rts_accountd_duplicates", "counter",
-                    "Messages that had been applied before.", lambda: self._duplicates,
-                ),
-                Metric(
-                    "rts_accountd_conflicts", "counter",
-                    "Messages whose number was used before for other content.",
-                    lambda: self._conflicts,
-                ),
-                Metric(
-                    "rts_accountd_estimates", "counter",
-                    "Batches that the provider never reported.", lambda: self._estimates,
-                ),
-                Metric(
-                    "rts_accountd_rejected", "counter", "Messages put into quarantine.",
-                    lambda: dict(self._rejected), label="reason",
-                ),
+                *self._counts.metrics(),
                 Metric(
                     "rts_accountd_waiting", "gauge",
                     "1 while usage cannot be written (disk full, database locked).",
@@ -134,7 +112,7 @@ class Daemon:
                     lambda: self._announcer.accounts,
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
-                *self._unpriced.metrics(),
+                *self._wal.metrics(),
                 *self._low_credit.metrics(),
             ]
         )  # fmt: skip
@@ -156,6 +134,7 @@ class Daemon:
             self._serve()
             self._answer_reports()
             self._low_credit.turn(now=time.monotonic())
+            self._wal.turn(now=time.monotonic())
             self._announcer.receive()
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
@@ -194,7 +173,7 @@ class Daemon:
             self._pricing.reload()
             if self._pricing.rates is not before:
                 self._announcer.rates_changed()
-                self._unpriced.forget()
+                self._counts.rates_changed()
 
     # --- usage ------------------------------------------------------------------------------------
 
@@ -219,17 +198,8 @@ class Daemon:
             self._trouble = None
         self._group = []
         self._announcer.announce(decision, now=time.monotonic())
-        self._count(decision)
-        _report(decision)
-
-    def _count(self, decision: Decision) -> None:
-        self._applied += decision.applied
-        self._duplicates += decision.duplicates
-        self._conflicts += decision.conflicts
-        self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
-        self._unpriced.count(decision.charges, rate_card=self._pricing.rates.version)
-        for reason, count in decision.rejected.items():
-            self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
+        self._wal.used(now=time.monotonic())
+        self._counts.count(decision, rate_card=self._pricing.rates.version)
 
     def _wait_for(self, trouble: Trouble) -> None:
         self._retry_at = time.monotonic() + RETRY_S
@@ -305,6 +275,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             quarantine=Quarantine(connection, pricing, changes, charge_estimates=estimates),
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
+            wal=Wal(connection, path),
         )
         # Before a socket opens: whatever is announced carries this boot's number.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
@@ -369,30 +340,3 @@ def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:
     except zmq.Again:
         pass
     return messages
-
-
-def _report(decision: Decision) -> None:
-    log.debug("usage applied", applied=decision.applied, duplicates=decision.duplicates)
-    rejected = decision.rejected
-    conflicts = rejected.pop(RejectReason.CONFLICT, 0)
-    if conflicts:
-        log.error(
-            "usage conflicts",
-            conflicts=conflicts,
-            hint="two gateways use one producer id: is a machine or a spool a copy?"
-            " see accountctl rejected list",
-        )
-    if decision.overrun:
-        log.error(
-            "usage beyond an end",
-            producers=len(decision.overrun),
-            producer=decision.overrun[0].hex(),
-            hint="somebody goes on under the id of a gateway that ended: is a machine or a spool a"
-            " copy? see accountctl audit",
-        )
-    if rejected:
-        log.warning(
-            "usage rejected",
-            hint="accountctl rejected list shows them",
-            **{str(reason): count for reason, count in rejected.items()},
-        )

@@ -8,6 +8,7 @@ from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
+from accountd.wal import Wal
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,4 @@ class Services:
     quarantine: Quarantine
     pricing: Pricing
     low_credit: LowCredit
+    wal: Wal

@@ -1,0 +1,90 @@
+"""What became of usage since the start: numbers for ``/metrics``, and lines in the log."""
+
+from collections.abc import Iterable
+
+import structlog
+
+from accountd.ingest import Decision
+from accountd.unpriced import UnpricedUsage
+from shared.metrics import Metric
+from shared.wire import ESTIMATES, RejectReason
+
+log = structlog.get_logger()
+
+
+class Counts:
+    """Counts decisions that were committed."""
+
+    def __init__(self) -> None:
+        self._applied = self._duplicates = self._conflicts = self._estimates = 0
+        self._rejected: dict[str, float] = {}
+        self._unpriced = UnpricedUsage()
+
+    def count(self, decision: Decision, *, rate_card: str) -> None:
+        """Count and tell what was decided by the card of this version."""
+        self._applied += decision.applied
+        self._duplicates += decision.duplicates
+        self._conflicts += decision.conflicts
+        self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
+        self._unpriced.count(decision.charges, rate_card=rate_card)
+        for reason, count in decision.rejected.items():
+            self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
+        _report(decision)
+
+    def rates_changed(self) -> None:
+        """Another card is in force: what it does not price is told again."""
+        self._unpriced.forget()
+
+    def metrics(self) -> Iterable[Metric]:
+        """The numbers of this boot."""
+        return [
+            Metric(
+                "rts_accountd_batches_applied", "counter",
+                "Usage batches charged or recorded.", lambda: self._applied,
+            ),
+            Metric(
+                "rts_accountd_duplicates", "counter",
+                "Messages that had been applied before.", lambda: self._duplicates,
+            ),
+            Metric(
+                "rts_accountd_conflicts", "counter",
+                "Messages whose number was used before for other content.",
+                lambda: self._conflicts,
+            ),
+            Metric(
+                "rts_accountd_estimates", "counter",
+                "Batches that the provider never reported.", lambda: self._estimates,
+            ),
+            Metric(
+                "rts_accountd_rejected", "counter", "Messages put into quarantine.",
+                lambda: dict(self._rejected), label="reason",
+            ),
+            *self._unpriced.metrics(),
+        ]  # fmt: skip
+
+
+def _report(decision: Decision) -> None:
+    log.debug("usage applied", applied=decision.applied, duplicates=decision.duplicates)
+    rejected = decision.rejected
+    conflicts = rejected.pop(RejectReason.CONFLICT, 0)
+    if conflicts:
+        log.error(
+            "usage conflicts",
+            conflicts=conflicts,
+            hint="two gateways use one producer id: is a machine or a spool a copy?"
+            " see accountctl rejected list",
+        )
+    if decision.overrun:
+        log.error(
+            "usage beyond an end",
+            producers=len(decision.overrun),
+            producer=decision.overrun[0].hex(),
+            hint="somebody goes on under the id of a gateway that ended: is a machine or a spool a"
+            " copy? see accountctl audit",
+        )
+    if rejected:
+        log.warning(
+            "usage rejected",
+            hint="accountctl rejected list shows them",
+            **{str(reason): count for reason, count in rejected.items()},
+        )
