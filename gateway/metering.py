@@ -8,9 +8,9 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
@@ -49,6 +49,8 @@ class Unreadable:
 
 
 Found = Metered | Unreadable
+# Nearly every frame holds nothing to charge: one value for all of them.
+NOTHING: Final[Sequence[Found]] = ()
 
 # Fields that have a place on the row; an object maps to its known fields, a plain value to none.
 Known = Mapping[str, "Known"]
@@ -82,7 +84,7 @@ class Meter(Protocol):
         gone, at most ``DRAIN_S``; 0 when nothing is to come.
         """
 
-    def observe(self, frame: Frame) -> Found | None:
+    def observe(self, frame: Frame) -> Sequence[Found]:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
 
     def observe_client(self, frame: Frame) -> None:
@@ -97,6 +99,11 @@ class Meter(Protocol):
         """The session is over: what was reported and not charged yet, and estimates for the
         responses whose usage will never come.
         """
+
+
+def found_in(*found: Found | None) -> Sequence[Found]:
+    """What of ``found`` is something."""
+    return tuple(one for one in found if one is not None) or NOTHING
 
 
 class UnreadableUsageError(Exception):

@@ -70,7 +70,7 @@ class Opener:
         """Upgrade ``leg`` and join it to a session, whose provider is still to be connected."""
         grant = admitted.grant
         provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table).model)
+        meter = provider.meter(mapped(target, self._table))
         leg.upgrade(upgrade)
         credit = self._balances.open(grant, wants_balances=wants_events(path) is True)
 

@@ -108,8 +108,7 @@ class Recorder:
         """
         has_found = False
         for frame in frames:
-            found = self._meter.observe(frame)
-            if found is not None:
+            for found in self._meter.observe(frame):
                 self._record(found)
                 has_found = True
         return has_found

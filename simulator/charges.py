@@ -28,7 +28,10 @@ def charge(into: int, out: int, *, billed_ms: int = 0) -> Charge:
 def for_response(usage: Event | None) -> Charge | None:
     """For a response of the OpenAI family, or a transcription billed by tokens."""
     counts = [(usage or {}).get(name) or 0 for name in ("input_tokens", "output_tokens")]
-    return charge(*counts) if _are_sane(usage, counts) else None
+    if not _are_sane(usage, counts):
+        return None
+    billable = (usage or {}).get("billable_audio_seconds") or 0  # xAI's, beside the tokens
+    return charge(*counts, billed_ms=round(billable * 1000))
 
 
 def for_transcription(usage: Event) -> Charge | None:

@@ -57,7 +57,9 @@ class Script:
         """A meter for the session."""
         if self.is_gemini:
             return GeminiMeter(model="")
-        return LiveMeter() if self.model is None else OpenAIMeter(model=self.model)
+        if self.model is None:
+            return LiveMeter()
+        return OpenAIMeter(model=self.model, bills_seconds=self.shape == "xai")
 
     @property
     def is_gemini(self) -> bool:
@@ -85,12 +87,15 @@ def charge(
     cached: tuple[int, int, int] = (0, 0, 0),
     kind: Kind = Kind.RESPONSE,
     ms: int = 0,
+    written: int = 0,
+    searches: int = 0,
     raw: Any = None,
 ) -> Metered:
     """A charge: ``tokens`` are input, output and total; ``into`` are text, audio, image and cached
-    input; ``out`` are text, audio and thoughts; ``cached`` are text, audio and image.
+    input; ``out`` are text, audio and thoughts; ``cached`` are text, audio and image,
+    ``written`` cache writes.
     """
-    usage = Usage(*tokens, *into, *out, ms, *cached)
+    usage = Usage(*tokens, *into, *out, ms, *cached, written, searches)
     return Metered(response_id, model, usage, kind=kind, raw=json.dumps(raw) if raw else "")
 
 
@@ -122,8 +127,8 @@ def play(
                 continue
             if step.is_client:
                 meter.observe_client(frame)
-            elif (one := meter.observe(frame)) is not None:
-                found.append(one)
+            else:
+                found += meter.observe(frame)
     assert scanners[True].violation is scanners[False].violation is None
     return found + (meter.give_up() if give_up else [])
 

@@ -279,9 +279,10 @@ GROK_USAGE: Event = {
 }  # fmt: skip
 GROK_CHARGE = charge(
     "resp_1", GROK, (156, 185, 341), into=(10, 146, 0, 0), out=(15, 150, 0),
-    raw={"output_audio_seconds": 3.38, "billable_audio_seconds": 5,
+    raw={"output_audio_seconds": 3.38,
          "output_token_details": {"grok_tokens": 20}},
 )  # fmt: skip
+GROK_SECONDS = charge("resp_1", GROK, kind=Kind.DURATION, ms=5_000)
 XAI = [
     Script(
         f"xAI, {what}", "xai", GROK,
@@ -291,7 +292,7 @@ XAI = [
          Step(raw=b"\x7b\x00\xff\x00" * 200, is_binary=True),
          done(inner, response_id="resp_1", usage_=GROK_USAGE, previous_item_id=None),
          done(inner, response_id="resp_1", usage_=GROK_USAGE, previous_item_id=None)),
-        (GROK_CHARGE,),
+        (GROK_CHARGE, GROK_SECONDS),
     )
     for what, inner in [
         ("an empty usage inside", {}), ("none inside", ...), ("null inside", None),
@@ -342,7 +343,7 @@ GPT_LIVE = [
         (charge("1500 ms", LIVE, kind=Kind.DURATION, ms=1500),
          charge("4250 ms", LIVE, kind=Kind.DURATION, ms=2750),
          *(charge(name, model, (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
-                  raw={"input_tokens_details": {"cache_write_tokens": 64}})
+                  written=64)
            for name, model in [("resp_completed", "gpt-6"), ("resp_incomplete", "gpt-6"),
                                ("event_decision.event_1", "gpt-6-mini")]),
          charge("6000 ms", LIVE, kind=Kind.DURATION, ms=1750)),

@@ -14,6 +14,7 @@ from gateway.opening import Opening
 
 # Paths that adapters and routes both know; they may have any prefix.
 REALTIME: Final = "/realtime"
+TRANSLATIONS: Final = "/realtime/translations"
 AZURE_GA: Final = "/openai/v1/realtime"
 # The event_id of the message that is not the client's.
 CONFIGURATION_ID: Final = "event_rts_configuration"
@@ -52,8 +53,8 @@ class Provider(Protocol):
     def headers(self, client_headers: Headers) -> dict[str, str]:
         """The request headers for the provider: its key, never the client's."""
 
-    def meter(self, model: str | None) -> Meter:
-        """A meter for one session. ``model`` is as in ``Target``, in the provider's words."""
+    def meter(self, target: Target) -> Meter:
+        """A meter for one session, with the model in the provider's words."""
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """The message by which a session on ``target`` begins with ``configuration``, a session

@@ -29,9 +29,9 @@ class Gemini:
         """See ``Provider``."""
         return {"x-goog-api-key": self._api_key}
 
-    def meter(self, model: str | None) -> Meter:
+    def meter(self, target: Target) -> Meter:
         """See ``Provider``."""
-        return GeminiMeter(model=model or "")
+        return GeminiMeter(model=target.model or "")
 
     def configuring(
         self,

@@ -18,12 +18,13 @@ Sources: ``google.genai.types.UsageMetadata``, and recordings in which every usa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering import (
+    NOTHING,
     Found,
     Fragments,
     Known,
@@ -122,23 +123,10 @@ class GeminiMeter:
             return DRAIN_S
         return ANSWER_S if self._client.may_follow else 0.0
 
-    def observe(self, frame: Frame) -> Found | None:
+    def observe(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``."""
-        if frame.is_final and not frame.continues:
-            message, start = frame.raw, frame.start
-        else:
-            joined, start = self._fragments.add(frame), 0
-            if joined is None:
-                return None
-            message = joined
-        text = self._without_audio(message, start)
-        if any(needle in text for needle in _NEEDLES):
-            return self._read(message[start:])
-        if not self._has_begun and _BEGINS.search(text) is not None:
-            return self._begin_after(has_usage=False)
-        if not self._has_begun and _MAY_BEGIN in text:
-            return self._read(message[start:])
-        return None
+        found = self._find(frame)
+        return NOTHING if found is None else (found,)
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
@@ -164,6 +152,23 @@ class GeminiMeter:
         return []
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _find(self, frame: Frame) -> Found | None:
+        if frame.is_final and not frame.continues:
+            message, start = frame.raw, frame.start
+        else:
+            joined, start = self._fragments.add(frame), 0
+            if joined is None:
+                return None
+            message = joined
+        text = self._without_audio(message, start)
+        if any(needle in text for needle in _NEEDLES):
+            return self._read(message[start:])
+        if not self._has_begun and _BEGINS.search(text) is not None:
+            return self._begin_after(has_usage=False)
+        if not self._has_begun and _MAY_BEGIN in text:
+            return self._read(message[start:])
+        return None
 
     def _turn_id(self) -> str:
         return f"turn_{self._turns + 1}"

@@ -13,9 +13,17 @@ from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.opening import PLAIN_NAME, Opening
-from gateway.providers.base import AZURE_GA, CONFIGURATION_ID, REALTIME, Target, joined
+from gateway.providers.base import (
+    AZURE_GA,
+    CONFIGURATION_ID,
+    REALTIME,
+    TRANSLATIONS,
+    Target,
+    joined,
+)
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
+from gateway.providers.openai_translation_meter import TranslationMeter
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
@@ -34,6 +42,7 @@ class OpenAIFamily:
 
     name = "openai"
     ga_paths = (REALTIME,)
+    bills_seconds = False
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
     opening = Opening(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
@@ -56,9 +65,13 @@ class OpenAIFamily:
         }
         return {**self._key_header(), **forwarded}
 
-    def meter(self, model: str | None) -> Meter:
+    def meter(self, target: Target) -> Meter:
         """See ``Provider``."""
-        return LiveMeter() if model is None else OpenAIMeter(model=model)
+        if target.model is None:
+            return LiveMeter()
+        if target.path == TRANSLATIONS:
+            return TranslationMeter(model=target.model)
+        return OpenAIMeter(model=target.model, bills_seconds=self.bills_seconds)
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat
@@ -95,6 +108,7 @@ class XAI(OpenAIFamily):
     """xAI Grok voice: ``base_url`` ends in ``/v1``."""
 
     name = "xai"
+    bills_seconds = True
 
 
 class Azure(OpenAIFamily):

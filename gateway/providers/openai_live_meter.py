@@ -9,12 +9,13 @@ The session is in flight from the client's ``session.start``, which names the mo
 ``session.closed``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
 from gateway.limits import DRAIN_S
 from gateway.metering import (
+    NOTHING,
     Found,
     Fragments,
     Metered,
@@ -22,6 +23,7 @@ from gateway.metering import (
     UnreadableUsageError,
     as_json,
     clean_text,
+    found_in,
     read_map,
     read_milliseconds,
     read_object,
@@ -36,8 +38,9 @@ from gateway.providers.openai_meter import (
     id_of,
     seen_key,
 )
+from gateway.providers.openai_transcripts import PCM_BYTES_PER_S
 from gateway.providers.openai_usage import KNOWN_SECONDS
-from shared.wire import Kind, Usage
+from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.
 _DELEGATED_ENDS: Final = frozenset(
@@ -84,9 +87,17 @@ class LiveMeter(OpenAIMeter):
         )
 
     def give_up(self) -> list[Found]:
-        """See ``Meter``: everything that was reported has been recorded."""
-        self._in_flight = set()
-        return []
+        """See ``Meter``: a session that was not closed lasted as long as its audio, which flows all
+        the time in both directions, since its seconds were reported last.
+        """
+        is_open, self._in_flight = _SESSION in self._in_flight, set()
+        relayed = max(self._audio_bytes_in, self._audio_bytes_out)
+        ms = min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
+        self._audio_bytes_in = self._audio_bytes_out = 0
+        if not is_open or not ms:
+            return []
+        name, kind = f"after {self._total_ms} ms", Kind.ESTIMATED_DURATION
+        return [Metered(name, self.model, Usage(billed_ms=ms), kind=kind)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -101,18 +112,18 @@ class LiveMeter(OpenAIMeter):
             self._in_flight.add(_SESSION)
             self._read_session(event.get("session"))  # so far as the client knows
 
-    def _read_event(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
         match event.get("type"):
             case "session.started":
                 self._in_flight.add(_SESSION)
                 self._read_session(event.get("session"))
-                return None
+                return NOTHING
             case "session.usage.updated" | "session.closed":
-                return self._read_duration(event)
+                return found_in(self._read_duration(event))
             case "response.event":
-                return self._read_delegated(event.get("event"))
+                return found_in(self._read_delegated(event.get("event")))
             case "decision.event":
-                return self._read_decision(event)
+                return found_in(self._read_decision(event))
             case "error" if answers_cancel(event):
                 self._in_flight.discard(_SESSION)  # it never began
         return super()._read_event(event)
@@ -124,7 +135,8 @@ class LiveMeter(OpenAIMeter):
         response = inner.get("response")
         holder = response if isinstance(response, dict) else inner
         model = clean_text(holder.get("model"))
-        return self._charge(id_of(response), holder.get("usage"), model=model)
+        usage = holder.get("usage")
+        return self._charge(id_of(response), usage, model=model, holder=holder)
 
     def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
         """A decision that the session had another model take; it has no id of its own."""
@@ -154,6 +166,7 @@ class LiveMeter(OpenAIMeter):
         if new_ms <= 0:
             return None
         self._total_ms = total_ms
+        self._audio_bytes_in = self._audio_bytes_out = 0
         raw = unknown_parts(usage, KNOWN_SECONDS)
         counts = Usage(billed_ms=new_ms)
         return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)

@@ -15,17 +15,21 @@ What is counted once is counted once by its own id: a response by the response's
 its event's.
 
 In flight is what was begun and not reported: responses, and, while transcriptions are on, what was
-said and committed and is not transcribed yet.
+said and is not transcribed yet (``openai_transcripts``).
+
+xAI bills the seconds of audio beside the tokens, which stand in the same usage: each is a row of
+its own kind, and the rate card chooses. Its price includes transcriptions.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
 from gateway.limits import DRAIN_S
 from gateway.metering import (
+    NOTHING,
     Found,
     Fragments,
     Known,
@@ -36,18 +40,23 @@ from gateway.metering import (
     as_json,
     audio_estimate,
     clean_text,
+    found_in,
     read_object,
     unknown_parts,
 )
+from gateway.providers.openai_transcripts import PCM_BYTES_PER_S, Transcripts
 from gateway.providers.openai_usage import (
     KNOWN_SECONDS,
     KNOWN_TOKENS,
+    KNOWN_XAI,
     counts_nothing,
     is_by_duration,
+    read_billable_ms,
+    read_pieces,
     read_transcription,
     read_usage,
 )
-from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
+from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
@@ -68,9 +77,11 @@ _IS_METERED: Final = re.compile(
 _IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
 _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.created", b"session.created", b"session.started", b"session.updated",
-    b"input_audio_buffer.committed", f"{_TRANSCRIPTION}.failed".encode(),
+    b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
+    f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
 }  # fmt: skip
+_WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
     {
@@ -82,38 +93,38 @@ _AUDIO_TYPES: Final = frozenset(
 # know no cancel: any error that names ours answers it as well.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
 CANCEL_ID: Final = "event_rts_cancel"
+COMMIT_ID: Final = "event_rts_commit"
 
-# PCM16 at 24 kHz in base64 is 64,000 bytes a second; user audio is one token per 100 ms, assistant
-# audio one per 50 ms (developers.openai.com/api/docs/guides/realtime-costs).
-_AUDIO_BYTES_PER_S: Final = 64_000
+# User audio is one token per 100 ms, assistant audio one per 50 ms
+# (developers.openai.com/api/docs/guides/realtime-costs).
 _INPUT_TOKENS_PER_S: Final = 10
 _OUTPUT_TOKENS_PER_S: Final = 20
 
 
 class OpenAIMeter:
-    """The meter of one session. ``model`` is what the client asked for."""
+    """The meter of one session. ``model`` is what the client asked for; ``bills_seconds`` says that
+    the provider bills the seconds of audio, transcriptions included (xAI).
+    """
 
     __slots__ = (
-        "_audio_bytes_in", "_audio_bytes_out", "_fragments", "_in_flight",
-        "_is_transcribing", "_quarantined", "_seen", "_transcribed",
-        "_transcription_model", "_untranscribed", "answers", "model",
+        "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
+        "_quarantined", "_seen", "_transcripts", "answers", "model",
     )  # fmt: skip
 
-    def __init__(self, *, model: str) -> None:
+    def __init__(self, *, model: str, bills_seconds: bool = False) -> None:
+        self._bills_seconds = bills_seconds
         self._fragments = Fragments()
         self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
         self._audio_bytes_in = self._audio_bytes_out = 0
-        self._is_transcribing = False
-        self._transcription_model = ""
-        self._transcribed, self._untranscribed = Seen(), Seen()  # items of the user
+        self._transcripts = Transcripts(is_billed=not bills_seconds)
         self.answers = 0
         self.model = model
 
     @property
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``."""
-        return frozenset((*self._in_flight, *self._untranscribed))
+        return frozenset((*self._in_flight, *self._transcripts.in_flight))
 
     @property
     def being_said(self) -> frozenset[str]:
@@ -125,30 +136,33 @@ class OpenAIMeter:
         """See ``Meter``: a cancel is answered in any case."""
         return DRAIN_S
 
-    def observe(self, frame: Frame) -> Found | None:
+    def observe(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
             if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
                 self._audio_bytes_out += len(frame.raw) * 4 // 3  # xAI's audio, as if in base64
-                return None
+                return NOTHING
             if self._is_irrelevant(frame.raw, frame.start):
-                return None
+                return NOTHING
             return self._read(frame.raw[frame.start :])
         message = self._fragments.add(frame)
         if message is None or self._is_irrelevant(message, 0):
-            return None
+            return NOTHING
         return self._read(message)
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: only how much was said is of interest."""
         self._audio_bytes_in += len(frame.raw)
+        if self._transcripts.is_on:
+            self._transcripts.listen(frame)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.
 
         A response is named, because one outside the conversation is cancelled only by its name.
         Without a response the provider answers with an error, after everything that the client
-        had asked for before.
+        had asked for before. Audio whose words were delivered is committed: its transcription is
+        reported only then.
         """
         cancel = {"type": "response.cancel", "event_id": CANCEL_ID}
         named = [
@@ -156,13 +170,14 @@ class OpenAIMeter:
             for response_id in sorted(self._in_flight)
             if response_id
         ]
-        return [compact(event) for event in named or [cancel]]
+        commit = {"type": "input_audio_buffer.commit", "event_id": COMMIT_ID}
+        commits = [commit] if self._transcripts.is_uncommitted else []
+        return [compact(event) for event in [*commits, *(named or [cancel])]]
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
         given_up, self._in_flight = sorted(self._in_flight), set()
-        self._untranscribed = Seen()
-        estimates: list[Found] = []
+        estimates: list[Found] = [*self._transcripts.give_up()]
         for response_id in given_up:
             if not self._seen.is_repeated(seen_key(Kind.RESPONSE, response_id)):
                 estimates.append(
@@ -178,17 +193,19 @@ class OpenAIMeter:
         if found is not None:
             if found[1] in _AUDIO_TYPES:
                 self._audio_bytes_out += len(data) - start
+            if found[1] == _WORDS:
+                self._transcripts.delivered()
             return found[1] not in _WATCHED_TYPES
         return not any(needle in data for needle in _NEEDLES)
 
-    def _read(self, message: bytes) -> Found | None:
+    def _read(self, message: bytes) -> Sequence[Found]:
         try:
             event = read_object(message)
         except ValueError as exc:
-            return self._unparsable(message, str(exc))
-        return None if event is None else self._read_event(event)
+            return found_in(self._unparsable(message, str(exc)))
+        return NOTHING if event is None else self._read_event(event)
 
-    def _read_event(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
         match event.get("type"):
             case "response.done":
                 return self._read_done(event)
@@ -201,14 +218,16 @@ class OpenAIMeter:
             ):  # fmt: skip
                 self._read_session(event.get("session"))
             case "input_audio_buffer.committed":
-                self._read_committed(clean_text(event.get("item_id")))
+                self._transcripts.committed(clean_text(event.get("item_id")))
+            case "input_audio_buffer.cleared":
+                return found_in(self._transcripts.cleared())
             case "conversation.item.input_audio_transcription.completed":
-                return self._read_transcription(event)
+                return found_in(self._read_transcription(event))
             case "conversation.item.input_audio_transcription.failed":
-                self._end_transcription(clean_text(event.get("item_id")))
+                self._transcripts.ended(clean_text(event.get("item_id")))
             case "error":
                 self.answers += answers_cancel(event)
-        return None
+        return NOTHING
 
     def _read_session(self, session: object) -> None:
         """The server names the model that it really runs, and the one that transcribes."""
@@ -218,26 +237,12 @@ class OpenAIMeter:
         audio = session.get("audio")
         nested = audio.get("input") if isinstance(audio, dict) else None
         if isinstance(nested, dict) and "transcription" in nested:  # GA
-            self._read_transcriber(nested["transcription"])
+            self._transcripts.configure(nested, nested["transcription"])
         elif "input_audio_transcription" in session:  # beta
-            self._read_transcriber(session["input_audio_transcription"])
+            spoken = {"format": session.get("input_audio_format")}
+            self._transcripts.configure(spoken, session["input_audio_transcription"])
 
-    def _read_transcriber(self, found: object) -> None:
-        self._is_transcribing = isinstance(found, dict)
-        if isinstance(found, dict):
-            named = clean_text(found.get("model"))
-            self._transcription_model = named or self._transcription_model
-
-    def _read_committed(self, item_id: str) -> None:
-        """The user has said something. xAI transcribes it before that."""
-        if self._is_transcribing and item_id not in self._transcribed:
-            self._untranscribed.add(item_id)
-
-    def _end_transcription(self, item_id: str) -> None:
-        self._untranscribed.discard(item_id)
-        self._transcribed.add(item_id)
-
-    def _read_done(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_done(self, event: Mapping[str, Any]) -> Sequence[Found]:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
         response = event.get("response")
         response_id = id_of(response) or clean_text(event.get("response_id"))
@@ -247,21 +252,45 @@ class OpenAIMeter:
         other = event.get("usage")
         if counts_nothing(usage) and not _is_nothing(other):
             usage = other  # xAI: {} inside, the real one at the top level
+        name = response_id or clean_text(event.get("event_id"))
+        known = KNOWN_XAI if self._bills_seconds else KNOWN_TOKENS
+        found = self._charge(response_id, usage, name=name, known=known, holder=response)
+        seconds = None
+        if self._bills_seconds and not isinstance(found, Unreadable):  # else it is kept whole
+            seconds = self._read_seconds(response_id, name, usage)
         if not _is_nothing(usage):
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return self._charge(
-            response_id, usage, name=response_id or clean_text(event.get("event_id"))
-        )
+        return found_in(found, seconds)
+
+    def _read_seconds(self, response_id: str, name: str, usage: Any) -> Found | None:
+        """The seconds of audio that a response is billed by; where they are not told, those that
+        were relayed since the last one.
+        """
+        if _is_nothing(usage) or self._seen.is_repeated(seen_key(Kind.DURATION, name)):
+            return None
+        kind = Kind.DURATION
+        try:
+            ms = read_billable_ms(usage)
+        except UnreadableUsageError as exc:
+            return Unreadable(response_id or name, self.model, str(exc), as_json(usage))
+        if ms is None:
+            kind = Kind.ESTIMATED_DURATION
+            relayed = self._audio_bytes_in + self._audio_bytes_out
+            ms = min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
+        counts = Usage(billed_ms=ms)
+        return Metered(response_id, self.model, counts, kind=kind) if ms else None
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
         """Several may come for one item (xAI), so each event counts by its own id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
-        self._end_transcription(item_id)
+        heard = self._transcripts.ended(item_id)
+        if _is_nothing(usage):
+            return self._transcripts.unreported(item_id, heard)
         return self._charge(
             item_id,
             usage,
             name=clean_text(event.get("event_id")) or item_id,
-            model=self._transcription_model,
+            model=heard.model,
             kind=Kind.TRANSCRIPTION,
             read=read_transcription,
             known=KNOWN_SECONDS if is_by_duration(usage) else KNOWN_TOKENS,
@@ -277,9 +306,11 @@ class OpenAIMeter:
         kind: Kind = Kind.RESPONSE,
         read: Callable[[Mapping[str, Any]], Usage] = read_usage,
         known: Known = KNOWN_TOKENS,
+        holder: object = None,
     ) -> Found | None:
         """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
 
+        ``holder`` is the object that ``usage`` stands in, where it tells of tools as well.
         One that cannot be read does not stand in the way of one that can and comes later.
         """
         if _is_nothing(usage):
@@ -289,7 +320,7 @@ class OpenAIMeter:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usage: found a {found}, expected an object")
-            counts = read(usage)
+            counts = read(usage) + read_pieces(holder, counts_calls=self._bills_seconds)
         except UnreadableUsageError as exc:
             if key in self._seen or self._quarantined.is_repeated(key):
                 return None
@@ -309,8 +340,8 @@ class OpenAIMeter:
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio, taken for PCM16 at 24 kHz; text counts nothing."""
         return audio_estimate(
-            self._audio_bytes_in * _INPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S,
-            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+            self._audio_bytes_in * _INPUT_TOKENS_PER_S // PCM_BYTES_PER_S,
+            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // PCM_BYTES_PER_S,
         )
 
 

@@ -19,13 +19,23 @@ _OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
 _TOKENS: Final = ("total_tokens", "input_tokens", "output_tokens")
 _CACHED: Final = "cached_tokens_details"  # inside the input's details
 _MODALITIES: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "image_tokens": {}}
-_INPUT: Final[Known] = {**_MODALITIES, "cached_tokens": {}, _CACHED: _MODALITIES}
+_INPUT: Final[Known] = {
+    **_MODALITIES, "cached_tokens": {}, _CACHED: _MODALITIES, "cache_write_tokens": {},
+}  # fmt: skip
 _OUTPUT: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "reasoning_tokens": {}}
 KNOWN_TOKENS: Final[Known] = {
     **{name: {} for name in ("type", *_TOKENS)},
     **dict.fromkeys(_INPUT_DETAILS, _INPUT),
     **dict.fromkeys(_OUTPUT_DETAILS, _OUTPUT),
 }
+# xAI: the audio that is billed.
+_BILLABLE: Final = "billable_audio_seconds"
+_WEB_SEARCH: Final = "web_search"
+_REQUESTS: Final = "num_requests"
+_SEARCH_CALLS: Final = ("web_search_call", "x_search_call")
+_TOOL_CALLS: Final = ("file_search_call", "code_interpreter_call", "mcp_call")
+NO_PIECES: Final = Usage()
+KNOWN_XAI: Final[Known] = {**KNOWN_TOKENS, _BILLABLE: {}}
 KNOWN_SECONDS: Final[Known] = {"type": {}, "seconds": {}}
 
 
@@ -66,8 +76,42 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
             input_cached_text_tokens=read_count(cached, "text_tokens") or 0,
             input_cached_audio_tokens=read_count(cached, "audio_tokens") or 0,
             input_cached_image_tokens=read_count(cached, "image_tokens") or 0,
+            input_cache_write_tokens=read_count(into, "cache_write_tokens") or 0,
         )
     )
+
+
+def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
+    """What a response tells of tools that the provider ran. Raises ``UnreadableUsageError``.
+
+    ``tool_usage`` beside ``usage`` counts requests by tool (``{"web_search": {"num_requests":
+    3}}``). Where it is absent and the provider bills calls by the piece (``counts_calls``: xAI),
+    they are the calls among the output; the client's own functions are none of them.
+    """
+    if not isinstance(holder, dict):
+        return NO_PIECES
+    told = read_map(holder, "tool_usage")
+    if told:
+        searches = read_count(read_map(told, _WEB_SEARCH), _REQUESTS) or 0
+        others = [name for name in told if name != _WEB_SEARCH]
+        calls = sum(read_count(read_map(told, name), _REQUESTS) or 0 for name in others)
+        return Usage(web_searches=searches, tool_calls=calls)
+    output = holder.get("output")
+    if not counts_calls or not isinstance(output, list):
+        return NO_PIECES
+    kinds = [str(item.get("type")) for item in output if isinstance(item, dict)]
+    searches = sum(kind in _SEARCH_CALLS for kind in kinds)
+    return Usage(web_searches=searches, tool_calls=sum(kind in _TOOL_CALLS for kind in kinds))
+
+
+def read_billable_ms(usage: Any) -> int | None:
+    """The seconds of audio that xAI bills, in milliseconds; None when it does not say.
+
+    Raises ``UnreadableUsageError``.
+    """
+    if not isinstance(usage, dict) or usage.get(_BILLABLE) is None:
+        return None
+    return read_milliseconds(usage, _BILLABLE)
 
 
 def counts_nothing(usage: object) -> bool:

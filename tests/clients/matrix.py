@@ -100,6 +100,10 @@ def logged(sent: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for entry in sent:
         kind = KIND_BY_LOGGED.get(entry["kind"], entry["kind"])
-        counts.update({(kind, unit): entry["charge"][unit] for unit in UNITS})
+        charge = entry["charge"]
+        counts.update({(kind, unit): charge[unit] for unit in UNITS[:-1]})
+        # Seconds of audio beside the tokens of a response (xAI) are a row of their own kind.
+        second_kind = "duration" if kind == "response" else kind
+        counts.update({(second_kind, UNITS[-1]): charge[UNITS[-1]]})
     assert counts["response", "total_tokens"] > 0
     return +counts

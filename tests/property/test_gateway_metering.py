@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from observing import the_one
 from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode
 
@@ -29,7 +30,7 @@ def feed(message: bytes, cuts: list[int] | None = None) -> list[Metered | Unread
     )
     meter = OpenAIMeter(model="gpt-realtime")
     frames = FrameScanner(expects_mask=False).feed(stream)
-    return [found for frame in frames if (found := meter.observe(frame)) is not None]
+    return [found for frame in frames if (found := the_one(meter.observe(frame))) is not None]
 
 
 @st.composite

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from observing import the_one
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
@@ -63,7 +64,9 @@ def test_of_two_usages_the_one_that_counts_is_charged(
 ) -> None:
     """In the response, and beside it (xAI); what only the details count is counted."""
     response = {"id": "resp_1", "status": "completed", "usage": inner}
-    found = meter().observe(text({"type": "response.done", "response": response, "usage": outer}))
+    found = the_one(
+        meter().observe(text({"type": "response.done", "response": response, "usage": outer}))
+    )
     assert isinstance(found, Metered)
     assert found.usage.total_tokens == charged
 
@@ -82,7 +85,9 @@ def test_keeps_which_modality_gemini_had_cached() -> None:
             {"modality": "SMELL", "tokenCount": 3},
         ],
     }
-    found = watch.observe(text({"serverContent": {"turnComplete": True}, "usageMetadata": usage}))
+    found = the_one(
+        watch.observe(text({"serverContent": {"turnComplete": True}, "usageMetadata": usage}))
+    )
     assert isinstance(found, Metered)
     assert found.usage == Usage(
         input_tokens=30,
@@ -97,7 +102,7 @@ def test_keeps_which_modality_gemini_had_cached() -> None:
 
 def test_keeps_the_split_of_text_audio_and_cached() -> None:
     """Every count that the provider reports is kept; cached input is a subset, never added."""
-    found = meter().observe(done(DETAILED))
+    found = the_one(meter().observe(done(DETAILED)))
     assert found == Metered(
         "resp_1",
         "gpt-realtime",
@@ -150,7 +155,7 @@ def test_partial_usage_counts_what_is_there(
     usage: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
     """All fields are optional: an absent one is zero, or the rest of the total."""
-    found = meter().observe(done(usage))
+    found = the_one(meter().observe(done(usage)))
     assert isinstance(found, Metered)
     counts = found.usage
     assert (counts.input_tokens, counts.output_tokens, counts.total_tokens) == expected
@@ -161,14 +166,14 @@ def test_no_usage_is_no_charge(usage: Any) -> None:
     """A response without usage ends the flight but is not metered."""
     watch = meter()
     watch.observe(text({"type": "response.created", "response": {"id": "resp_1"}}))
-    assert watch.observe(done(usage)) is None
+    assert the_one(watch.observe(done(usage))) is None
     assert watch.in_flight == frozenset()
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete", "new"])
 def test_every_status_is_charged(status: str) -> None:
     """A cancelled or incomplete response is billed for what was generated."""
-    found = meter().observe(done({"input_tokens": 1, "output_tokens": 2}, status=status))
+    found = the_one(meter().observe(done({"input_tokens": 1, "output_tokens": 2}, status=status)))
     assert isinstance(found, Metered)
     assert found.usage.total_tokens == 3
 
@@ -193,7 +198,7 @@ ABSURD = [
 @pytest.mark.parametrize("usage", ABSURD)
 def test_absurd_usage_goes_to_quarantine_whole(usage: Any) -> None:
     """Nothing is clamped or guessed: what the provider wrote is kept for a person to look at."""
-    found = meter().observe(done(usage))
+    found = the_one(meter().observe(done(usage)))
     assert isinstance(found, Unreadable)
     assert found.response_id == "resp_1"
     assert json.loads(found.raw) == usage
@@ -202,7 +207,7 @@ def test_absurd_usage_goes_to_quarantine_whole(usage: Any) -> None:
 
 def test_a_broken_response_done_goes_to_quarantine() -> None:
     """An event that says it carries usage and is no JSON is not silently lost."""
-    found = meter().observe(text(b'{"type":"response.done","response":{"id":'))
+    found = the_one(meter().observe(text(b'{"type":"response.done","response":{"id":')))
     assert isinstance(found, Unreadable)
     assert found.raw.startswith('{"type":"response.done"')
 
@@ -211,9 +216,9 @@ def test_a_repeated_response_is_counted_once() -> None:
     """The provider may send an event twice; the response was made once."""
     watch = meter()
     usage = {"input_tokens": 1, "output_tokens": 1}
-    assert isinstance(watch.observe(done(usage)), Metered)
-    assert watch.observe(done(usage)) is None
-    assert isinstance(watch.observe(done(usage, response_id="resp_2")), Metered)
+    assert isinstance(the_one(watch.observe(done(usage))), Metered)
+    assert the_one(watch.observe(done(usage))) is None
+    assert isinstance(the_one(watch.observe(done(usage, response_id="resp_2"))), Metered)
 
 
 def test_remembered_response_ids_are_bounded() -> None:
@@ -228,7 +233,7 @@ def test_the_server_names_the_billed_model() -> None:
     """What session.created and session.updated say is billed, not what the client asked for."""
     watch = meter()
     watch.observe(text({"type": "session.created", "session": {"model": "gpt-realtime-2025"}}))
-    found = watch.observe(done({"total_tokens": 1}))
+    found = the_one(watch.observe(done({"total_tokens": 1})))
     assert isinstance(found, Metered)
     assert found.model == "gpt-realtime-2025"
 
@@ -245,16 +250,16 @@ def test_in_flight_responses_are_known() -> None:
 def test_audio_is_not_parsed() -> None:
     """The type is read from the first bytes: a delta with broken JSON behind it is passed over."""
     delta = b'{"type":"response.output_audio.delta","delta":"response.done' + b"A" * 16_000
-    assert meter().observe(text(delta)) is None
+    assert the_one(meter().observe(text(delta))) is None
 
 
 def test_fragments_are_joined_and_pings_do_not_count() -> None:
     """A response.done in three fragments is read when its last one is here."""
     whole = done({"total_tokens": 9}).raw[2:]
     watch = meter()
-    assert watch.observe(Frame(1, False, 2, b"\x01\x00" + whole[:9])) is None
-    assert watch.observe(Frame(0, False, 2, b"\x00\x00" + whole[9:40])) is None
-    found = watch.observe(Frame(0, True, 2, b"\x80\x00" + whole[40:]))
+    assert the_one(watch.observe(Frame(1, False, 2, b"\x01\x00" + whole[:9]))) is None
+    assert the_one(watch.observe(Frame(0, False, 2, b"\x00\x00" + whole[9:40]))) is None
+    found = the_one(watch.observe(Frame(0, True, 2, b"\x80\x00" + whole[40:])))
     assert isinstance(found, Metered)
     assert found.usage.total_tokens == 9
 
@@ -276,7 +281,7 @@ def test_a_report_between_two_gemini_turns_is_a_record_of_its_own() -> None:
         turn, {**end, "usageMetadata": usage(100)}, {"usageMetadata": usage(220)},
         turn, {**end, "usageMetadata": usage(310)},
     ]  # fmt: skip
-    found = [x for m in messages if isinstance(x := watch.observe(say(**m)), Metered)]
+    found = [x for m in messages if isinstance(x := the_one(watch.observe(say(**m))), Metered)]
     assert [x.usage.total_tokens for x in found] == [120, 240, 330]
 
 

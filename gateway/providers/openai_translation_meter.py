@@ -1,0 +1,64 @@
+"""The meter of a translation session (``/v1/realtime/translations``). Pure.
+
+A translation is billed by the seconds of audio that go in, and no event reports them: neither
+``session.closed`` nor any delta carries a usage (the SDK's ``types/realtime`` translation events).
+So the length of the audio that was relayed is what there is: a marked estimate for every minute of
+it, and for the rest at the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gateway.frames import Frame
+from gateway.metering import NOTHING, Found, Metered
+from gateway.providers.openai_meter import CANCEL_ID, OpenAIMeter, compact
+from gateway.providers.openai_transcripts import Transcripts
+from shared.wire import Kind, Usage
+
+# A gateway that is killed loses at most so much of what it had not metered yet.
+ROW_MS: Final = 60_000
+
+
+class TranslationMeter(OpenAIMeter):
+    """The meter of one session."""
+
+    def __init__(self, *, model: str) -> None:
+        super().__init__(model=model)
+        self._audio = Transcripts(is_billed=True)
+        self._audio.is_on = True
+        self._rows = 0
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: nothing will be reported, so nothing is waited for."""
+        return 0.0
+
+    def observe(self, frame: Frame) -> Sequence[Found]:
+        """See ``Meter``: what there is to charge was said by the client."""
+        super().observe(frame)
+        return (self._row(),) if self._audio.heard_ms >= ROW_MS else NOTHING
+
+    def observe_client(self, frame: Frame) -> None:
+        """See ``Meter``."""
+        self._audio.listen(frame)
+
+    def cancel_events(self) -> list[bytes]:
+        """See ``Meter``: the session is asked to close."""
+        return [compact({"type": "session.close", "event_id": CANCEL_ID})]
+
+    def give_up(self) -> list[Found]:
+        """See ``Meter``."""
+        return [self._row()] if self._audio.heard_ms else []
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
+        if event.get("type") in ("session.created", "session.updated"):
+            self._read_session(event.get("session"))
+        return NOTHING
+
+    def _row(self) -> Metered:
+        self._rows += 1
+        ms = self._audio.take_ms()
+        kind = Kind.ESTIMATED_DURATION
+        return Metered(f"minute {self._rows}", self.model, Usage(billed_ms=ms), kind=kind)

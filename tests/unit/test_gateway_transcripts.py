@@ -1,0 +1,228 @@
+"""What is owed for transcriptions, and to which transcriber."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+
+from gateway.frames import Frame, FrameScanner
+from gateway.metering import Metered, Unreadable
+from gateway.providers.openai_meter import COMMIT_ID, OpenAIMeter
+from gateway.providers.openai_translation_meter import ROW_MS, TranslationMeter
+from shared.wire import Kind, Usage
+
+SECOND = base64.b64encode(bytes(48_000)).decode()
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+
+
+def frame(event: dict[str, Any], *, mask: bool) -> Frame:
+    """One message as the gateway sees it."""
+    wire = WireFrame(Opcode.TEXT, json.dumps(event).encode()).serialize(mask=mask)
+    (found,) = FrameScanner(expects_mask=mask).feed(wire)
+    return found
+
+
+def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreadable]:
+    """What the meter finds in an event of the provider's."""
+    return list(meter.observe(frame({"type": kind, **fields}, mask=False)))
+
+
+def say(meter: OpenAIMeter, seconds: int, kind: str = "input_audio_buffer.append") -> None:
+    """The client sends so many seconds of audio, a second in each message."""
+    for _ in range(seconds):
+        meter.observe_client(frame({"type": kind, "audio": SECOND}, mask=True))
+
+
+def configure(meter: OpenAIMeter, model: str, **audio_input: Any) -> None:
+    """The server says who transcribes."""
+    spoken = {"transcription": {"model": model}, **audio_input}
+    hear(meter, "session.updated", session={"model": "gpt-realtime", "audio": {"input": spoken}})
+
+
+def session(model: str = "gpt-live-transcribe", *, is_xai: bool = False) -> OpenAIMeter:
+    """A session that is transcribed."""
+    meter = OpenAIMeter(model="gpt-realtime", bills_seconds=is_xai)
+    configure(meter, model)
+    return meter
+
+
+def estimates(found: list[Any]) -> list[tuple[str, int]]:
+    """Model and whole seconds of the estimates of transcriptions."""
+    assert all(one.kind == Kind.ESTIMATED_TRANSCRIPTION for one in found)
+    return [(one.model, round(one.usage.billed_ms / 1000)) for one in found]
+
+
+def test_words_that_are_never_committed_are_owed() -> None:
+    """A client of a streaming transcriber that only listens has heard what it said, in words."""
+    meter = session()
+    say(meter, 7)
+    assert not meter.in_flight, "no word was delivered: nothing is owed"
+    hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good morning")
+    assert meter.in_flight
+    assert estimates(meter.give_up()) == [("gpt-live-transcribe", 7)]
+
+
+def test_what_is_uncommitted_is_committed_when_the_client_is_gone() -> None:
+    """The provider reports only then; the cancel goes along, as always."""
+    meter = session()
+    say(meter, 3)
+    hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good")
+    commit, cancel = map(json.loads, meter.cancel_events())
+    assert (commit["type"], commit["event_id"]) == ("input_audio_buffer.commit", COMMIT_ID)
+    assert cancel["type"] == "response.cancel"
+    hear(meter, "input_audio_buffer.committed", item_id="item_T1")
+    assert meter.in_flight == {"item_T1"}
+    (found,) = hear(
+        meter, f"{TRANSCRIPTION}.completed", item_id="item_T1", event_id="e1",
+        usage={"type": "duration", "seconds": 3},
+    )  # fmt: skip
+    assert isinstance(found, Metered)
+    assert (found.kind, found.usage.billed_ms) == (Kind.TRANSCRIPTION, 3_000)
+    assert not meter.in_flight
+    assert meter.give_up() == []
+
+
+def test_words_of_audio_that_the_client_clears_are_owed() -> None:
+    """Clearing throws away the audio, not what was heard of it."""
+    meter = session()
+    say(meter, 5)
+    hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good")
+    found = hear(meter, "input_audio_buffer.cleared")
+    assert estimates(found) == [("gpt-live-transcribe", 5)]
+    say(meter, 2)
+    assert hear(meter, "input_audio_buffer.cleared") == [], "nobody heard it"
+    assert meter.give_up() == []
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {}}])
+def test_a_transcription_without_usage_is_estimated(usage: dict[str, Any]) -> None:
+    """By the audio of its item, once, whoever repeats its end."""
+    meter = session("azure-speech")
+    say(meter, 4)
+    hear(meter, "input_audio_buffer.committed", item_id="item_U1")
+    say(meter, 9)
+    done = {"item_id": "item_U1", "transcript": "hello", **usage}
+    assert estimates(hear(meter, f"{TRANSCRIPTION}.completed", **done)) == [("azure-speech", 4)]
+    assert hear(meter, f"{TRANSCRIPTION}.completed", **done) == []
+
+
+def test_a_price_that_holds_transcriptions_has_no_estimates_beside_it() -> None:
+    """xAI bills the minutes of audio; what it transcribes of them is part of that."""
+    meter = session("grok-transcribe", is_xai=True)
+    say(meter, 4)
+    hear(meter, f"{TRANSCRIPTION}.completed", item_id="item_1", transcript="hello")
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    assert not meter.in_flight
+    assert meter.give_up() == []
+
+
+def test_the_transcriber_at_the_commit_is_billed() -> None:
+    """A session.update in between changes nothing for what was said before."""
+    meter = session("whisper-1")
+    say(meter, 1)
+    hear(meter, "input_audio_buffer.committed", item_id="item_V1")
+    configure(meter, "gpt-4o-transcribe")
+    hear(meter, "input_audio_buffer.committed", item_id="item_V2")
+    models = [
+        found.model
+        for item in ("item_V1", "item_V2")
+        for found in hear(
+            meter, f"{TRANSCRIPTION}.completed", item_id=item, event_id=f"event_{item}",
+            usage={"type": "duration", "seconds": 1},
+        )
+    ]  # fmt: skip
+    assert models == ["whisper-1", "gpt-4o-transcribe"]
+
+
+FORMATS = [
+    # format; how many bytes a second of it has
+    ({"type": "audio/pcm", "rate": 24_000}, 48_000),
+    ({"type": "audio/pcm", "rate": 16_000}, 32_000),
+    ({"type": "audio/pcmu"}, 8_000),
+    ({"type": "audio/pcma"}, 8_000),
+]
+
+
+@pytest.mark.parametrize(("spoken", "bytes_per_s"), FORMATS)
+def test_audio_is_measured_by_its_format(spoken: dict[str, Any], bytes_per_s: int) -> None:
+    """To a twentieth: names and quotes around it are not known exactly."""
+    meter = OpenAIMeter(model="gpt-realtime")
+    configure(meter, "whisper-1", format=spoken)
+    chunk = base64.b64encode(bytes(bytes_per_s // 10)).decode()
+    for _ in range(100):
+        event = {"type": "input_audio_buffer.append", "audio": chunk}
+        meter.observe_client(frame(event, mask=True))
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    (found,) = meter.give_up()
+    assert isinstance(found, Metered)
+    assert found.usage.billed_ms == pytest.approx(10_000, rel=0.05)
+
+
+def test_what_is_no_audio_is_not_measured() -> None:
+    """A long prompt is not a minute of speech."""
+    meter = session("whisper-1")
+    event = {"type": "session.update", "session": {"instructions": "Be kind. " * 9_000}}
+    meter.observe_client(frame(event, mask=True))
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    assert meter.give_up() == []
+
+
+def test_a_translation_is_metered_by_what_was_said() -> None:
+    """A row for each minute of audio, and one for the rest: no event reports any usage."""
+    meter = TranslationMeter(model="gpt-realtime-translate")
+    rows: list[Any] = []
+    for _ in range(3):
+        say(meter, 45, "session.input_audio_buffer.append")
+        rows += hear(meter, "session.output_transcript.delta", delta="bon")
+    rows += meter.give_up()
+    assert {row.kind for row in rows} == {Kind.ESTIMATED_DURATION}
+    assert len({row.response_id for row in rows}) == len(rows) == 2
+    assert all(row.usage.billed_ms >= ROW_MS for row in rows[:-1])
+    assert sum(row.usage.billed_ms for row in rows) == pytest.approx(135_000, rel=0.01)
+    assert meter.give_up() == []
+
+
+TOOLS = [
+    # beside the usage; searches and calls where the provider bills calls, and elsewhere
+    ({"tool_usage": {"web_search": {"num_requests": 3}}}, (3, 0), (3, 0)),
+    ({"tool_usage": {"file_search": {"num_requests": 2}}}, (0, 2), (0, 2)),
+    ({"output": [{"type": "web_search_call"}, {"type": "mcp_call"}, {"type": "function_call"}]},
+     (1, 1), (0, 0)),
+    ({"output": [{"type": "message"}]}, (0, 0), (0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("beside", "by_call", "elsewhere"), TOOLS)
+def test_tools_are_counted_by_the_piece(
+    beside: dict[str, Any], by_call: tuple[int, int], elsewhere: tuple[int, int]
+) -> None:
+    """As they are reported, or by the calls in the output where each of them is billed."""
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    for is_xai, expected in ((True, by_call), (False, elsewhere)):
+        meter = OpenAIMeter(model="m", bills_seconds=is_xai)
+        found = hear(meter, "response.done", response={"id": "r", "usage": usage, **beside})
+        assert isinstance(found[0], Metered)
+        counts: Usage = found[0].usage
+        assert (counts.web_searches, counts.tool_calls, counts.total_tokens) == (*expected, 2)
+
+
+def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
+    """By the audio relayed since the last response; told ones are a row of their own kind."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
+    say(meter, 6)
+    _, estimate = hear(meter, "response.done", response={"id": "r1", "usage": {}}, usage=usage)
+    assert isinstance(estimate, Metered)
+    assert estimate.kind == Kind.ESTIMATED_DURATION
+    assert estimate.usage.billed_ms == pytest.approx(6_000, rel=0.05)
+    told = {**usage, "billable_audio_seconds": 3600}
+    tokens, seconds = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
+    assert isinstance(tokens, Metered)
+    assert isinstance(seconds, Metered)
+    assert (seconds.kind, seconds.usage) == (Kind.DURATION, Usage(billed_ms=3_600_000))
+    assert (tokens.usage.billed_ms, tokens.usage.total_tokens) == (0, 2)
+    again = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
+    assert again == []
