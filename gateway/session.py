@@ -5,10 +5,8 @@ The life of a session is a table (``TRANSITIONS``)::
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
 The client is accepted first and the provider dialled while the client may already talk. When the
-client is gone, by its will or ours, the session *drains*: its client is cut out, whatever it had
-asked for is cancelled, and the provider leg lives at most ``DRAIN_S`` longer to report what that
-response cost, and no longer than something may still come. When the provider leg is gone, the
-session has ended.
+client is gone, by its will or ours, the session *drains* (``gateway.drain``): its client is cut out
+and the provider is heard out. When the provider leg is gone, the session has ended.
 
 A session lives on its account's credit (``gateway.credit``). Once nothing is left, what is being
 said by then is finished, then the client is told and the session drains. While it is not known
@@ -25,16 +23,19 @@ from typing import Final
 
 import structlog
 
+from gateway import lifetime
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
+from gateway.drain import Drain
 from gateway.frames import Frame
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
-from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S, SESSION_S_MAX
+from gateway.lifetime import Due
+from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S
 from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
-from gateway.relay import Configuring, ToClient, ToMeter, ToProvider, Waiting
+from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()
 
@@ -102,16 +103,17 @@ class Session:
         # What the credit allowed last, and what was being said when it began to allow that.
         self._allowed, self._finishing = Verdict.GO, frozenset[str]()
         self._held_since: float | None = None
-        self._owes_balance = credit.wants_balances
+        self._owes_balance = self._owes_warning = credit.wants_balances
         self._sink: ToClient | None = None
         self.was_cut_off = False
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
         self._opened_at = now
         self._leave_by: float | None = None
-        self._draining_since: float | None = None
+        self._drain: Drain | None = None
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
         self._has_preface = bool(preface)
+        self._info = info
         self._log = log.bind(session=info.session_id, account=info.account_id)
         self.state = State.CONNECTING
         self._waiting.take(preface)
@@ -234,8 +236,8 @@ class Session:
     def check(self, now: float) -> None:
         """Called every second: whatever has a deadline."""
         self.recorder.send_due(now)
-        if self._provider is not None and self._draining_since is not None:
-            self._check_drain(self._provider, now - self._draining_since)
+        if self._provider is not None and self._drain is not None:
+            self._drain.check(now)
         if self._provider is not None:
             self._provider.check(now)
         if self._owes_balance:
@@ -245,10 +247,20 @@ class Session:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.close_client(GOING_AWAY, "gateway is draining")
-        elif now - self._opened_at > SESSION_S_MAX:
-            self.close_client(GOING_AWAY, "session is too old")
+        else:
+            self._check_lifetime(now - self._opened_at)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _check_lifetime(self, age_s: float) -> None:
+        """End a session that is as old as its provider allows; say so before it is."""
+        provider, model = self._info.provider, self.recorder.model
+        due = lifetime.due(provider, model, age_s, is_speaking=bool(self.recorder.being_said))
+        if due is Due.END:
+            self.close_client(GOING_AWAY, "session is too old")
+        elif due is Due.WARNING and self._owes_warning and self._client is not None:
+            event = lifetime.ending_event(provider, model, age_s)
+            self._owes_warning = not self._client.send_event(event)
 
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
@@ -328,35 +340,11 @@ class Session:
             self._finish()
             return
         self._move(State.DRAINING)
-        self._drain(self._provider)
-
-    def _drain(self, provider: ProviderLeg) -> None:
-        provider.sink = ToMeter(
-            self.recorder,
-            on_begun=lambda: self._cancel(provider),
-            on_idle=provider.close,
-            on_end=self.provider_ended,
+        now = asyncio.get_running_loop().time()
+        self._drain = Drain(
+            self._provider, self.recorder, on_end=self.provider_ended, log=self._log, now=now
         )
-        provider.feeder = None
-        provider.resume_reading()
-        self._draining_since = asyncio.get_running_loop().time()
-        provider.end_message()
-        has_asked = self._gate is None or self._gate.has_passed
-        if has_asked and self.recorder.drain_s:
-            self._cancel(provider)
-        else:
-            provider.close()
-
-    def _cancel(self, provider: ProviderLeg) -> None:
-        for cancel in self.recorder.cancel_events():
-            provider.send_event(cancel)
-
-    def _check_drain(self, provider: ProviderLeg, age_s: float) -> None:
-        if age_s > DRAIN_S:
-            self._log.warning("drain timed out", in_flight=len(self.recorder.in_flight))
-            provider.abort()
-        elif age_s > self.recorder.drain_s:
-            provider.close()
+        self._drain.begin(has_asked=self._gate is None or self._gate.has_passed)
 
     def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
         """Tell the client in its provider's words, then close."""

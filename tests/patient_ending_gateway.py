@@ -3,10 +3,10 @@
 A provider that is let go within seconds all the same was not let go because the time was over.
 """
 
-from gateway import cli, session
+from gateway import cli, drain
 from gateway.providers import gemini_meter
 
 if __name__ == "__main__":
     gemini_meter.ANSWER_S = 300.0  # type: ignore[misc]
-    gemini_meter.DRAIN_S = session.DRAIN_S = 600.0  # type: ignore[misc]
+    gemini_meter.DRAIN_S = drain.DRAIN_S = 600.0  # type: ignore[misc]
     cli.main()

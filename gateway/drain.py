@@ -1,0 +1,64 @@
+"""What becomes of a provider's leg when its client is gone.
+
+Whatever the client had asked for is cancelled, and the leg lives at most ``DRAIN_S`` longer to
+report what that response cost, and no longer than something may still come.
+"""
+
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.leg import Ended
+from gateway.limits import DRAIN_S
+from gateway.provider import ProviderLeg
+from gateway.recorder import Recorder
+from gateway.relay import ToMeter
+
+
+class Drain:
+    """Hears a provider out."""
+
+    def __init__(
+        self,
+        provider: ProviderLeg,
+        recorder: Recorder,
+        *,
+        on_end: Callable[[Ended], None],
+        log: FilteringBoundLogger,
+        now: float,
+    ) -> None:
+        """``on_end`` is called when the provider is gone."""
+        self._provider = provider
+        self._recorder = recorder
+        self._on_end = on_end
+        self._log = log
+        self._since = now
+
+    def begin(self, *, has_asked: bool) -> None:
+        """Cut the client out; ``has_asked``: the provider has seen a message of its."""
+        provider = self._provider
+        provider.sink = ToMeter(
+            self._recorder, on_begun=self._cancel, on_idle=provider.close, on_end=self._on_end
+        )
+        provider.feeder = None
+        provider.resume_reading()
+        provider.end_message()
+        if has_asked and self._recorder.drain_s:
+            self._cancel()
+        else:
+            provider.close()
+
+    def check(self, now: float) -> None:
+        """Called every second: not longer than something may come."""
+        age_s = now - self._since
+        if age_s > DRAIN_S:
+            in_flight = len(self._recorder.in_flight)
+            waited_for = "usage" if in_flight else "answer to the cancel"
+            self._log.warning("drain timed out", in_flight=in_flight, waited_for=waited_for)
+            self._provider.abort()
+        elif age_s > self._recorder.drain_s:
+            self._provider.close()
+
+    def _cancel(self) -> None:
+        for cancel in self._recorder.cancel_events():
+            self._provider.send_event(cancel)
