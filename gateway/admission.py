@@ -51,6 +51,17 @@ class Admission:
         grant = await self.authorize(key_hash)
         return grant if isinstance(grant, Refusal) else Admitted(grant)
 
+    def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
+        """The only model that the shown key opens sessions with; None where it is any, or unclear.
+
+        Nothing is granted by it: the key is judged when the session is asked for.
+        """
+        key = find_key(headers, parameters)
+        if key is None or not ephemeral.is_ephemeral(key):
+            return None
+        claims = self._claims_of(key, headers)
+        return None if isinstance(claims, Refusal) else claims.model
+
     async def authorize(self, key_hash: str) -> Grant | Refusal:
         """What accountd says about a key."""
         try:

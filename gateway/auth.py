@@ -16,7 +16,8 @@ from websockets.datastructures import Headers
 _KEY: Final = re.compile(r"rslive_v1_[0-9a-f]{48}")
 # RFC 9110 section 7.2: a name, or an IPv6 address in brackets, and perhaps a port.
 _HOST: Final = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d*)?")
-KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
+# OpenAI's name for it, and xAI's.
+KEY_SUBPROTOCOLS: Final = ("openai-insecure-api-key.", "xai-client-secret.")
 # Answered to a client that offers it. The subprotocol with the key is never echoed.
 REALTIME_SUBPROTOCOL: Final = "realtime"
 # In this order: the providers' own names, then the original system's.
@@ -46,8 +47,9 @@ def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[
     for name in KEY_HEADERS:
         yield from (value.strip() for value in headers.get_all(name))
     for protocol in offered_subprotocols(headers):
-        if protocol.startswith(KEY_SUBPROTOCOL):
-            yield protocol.removeprefix(KEY_SUBPROTOCOL)
+        for beginning in KEY_SUBPROTOCOLS:
+            if protocol.startswith(beginning):
+                yield protocol.removeprefix(beginning)
     for name in KEY_PARAMETERS:
         yield from (value for parameter, value in query if parameter == name)
 

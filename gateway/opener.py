@@ -14,7 +14,7 @@ from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.frames import Frame
 from gateway.models import ModelTable
-from gateway.opening import Gate, framed
+from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
@@ -45,8 +45,9 @@ class Opener:
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
         """Why a client that was let in may not have what it asks for."""
-        if target.model is not None and not self.may_use(admitted, target.model):
-            return model_not_allowed(target.model)
+        is_checked_later = target.model is None or (not target.model and target.is_transcription)
+        if not is_checked_later and not self.may_use(admitted, target.model or ""):
+            return model_not_allowed(target.model or "")
         configuration = admitted.configuration
         if configuration is not None and self._configuring(target, configuration) is None:
             return not_configurable(configuration["type"])
@@ -84,7 +85,8 @@ class Opener:
         gate, is_held = None, not self.may_use(admitted, "")
         if target.model is None or is_held:
             has_opened = target.model is not None
-            gate = Gate(provider.opening, call=call, is_held=is_held, has_opened=has_opened)
+            opening = TRANSCRIPTION if target.is_transcription else provider.opening
+            gate = Gate(opening, call=call, is_held=is_held, has_opened=has_opened)
         party = Party(grant.account_id, target.session_id, target.provider)
         return Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),

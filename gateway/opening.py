@@ -96,6 +96,13 @@ class Opening:
         return name if is_clear and "/" not in name else _UNCLEAR
 
 
+# Whom a transcription session (``?intent=transcription``) names in place of a model: its
+# transcriber, in GA's words or the beta's.
+TRANSCRIPTION: Final = Opening(
+    "session", PLAIN_NAME, (("audio", "input", "transcription"), ("input_audio_transcription",))
+)
+
+
 class Gate:
     """Lets a client's frames through when their messages may go on to the provider.
 

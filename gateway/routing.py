@@ -1,15 +1,18 @@
 """What a request asks for: which provider, which model, which session. Pure.
 
-Any path prefix and repeated slashes are tolerated, because SDKs build URLs in many ways. The
-provider is the one of ``?provider=``, else the one that the model table names, else the one whose
-path it is, else the one whose model it is. The session's name may stand in the query, in a header
-or in the path (``/s/NAME/v1/realtime``); two names that differ are refused.
+Any path prefix and repeated slashes are tolerated, because SDKs build URLs in many ways, but no
+segment of the providers' own paths (``_OWN_SEGMENTS``) may stand in it: a path that only ends like
+one of ours is another path, perhaps another provider's, and is refused. The provider is the one of
+``?provider=``, else the one that the model table names, else the one whose path it is, else the one
+whose model it is. The session's name may stand in the query, in a header or in the path
+(``/s/NAME/v1/realtime``); two names that differ are refused.
 """
 
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
@@ -17,7 +20,7 @@ from websockets.datastructures import Headers
 
 from gateway.auth import KEY_PARAMETERS
 from gateway.models import ModelTable
-from gateway.providers.base import AZURE_GA, REALTIME, Target
+from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Target
 from gateway.refusals import Refusal, bad_request, not_found
 from shared.wire import ID_CHARS_MAX
 
@@ -31,16 +34,37 @@ _OTHER_SUBJECTS: Final = ("call_id", "intent")
 _MODEL_NAMES: Final = ("model", "deployment")
 _SUBJECTS: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS)
 _DEFAULT_MODEL: Final = "gpt-realtime"
+MISSING_MODEL: Final = "missing_model"  # of a refusal: the URL should have named one
 
 LIVE: Final = "/live/sessions"
 _AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
 _AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
-AZURE_PATHS: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
+_AZURE_VOICE_AGENT: Final = "/voice-agent/realtime"
+AZURE_PATHS: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE, _AZURE_VOICE_AGENT)
+_AZURE_WITH_MODEL: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
+# By which a Voice Live session names an agent, which brings its model, in place of a model.
+_AGENT_PARAMETERS: Final = ("agent-name", "agent-id")
+# Segments that providers' own paths begin with or consist of: no prefix has them.
+_OWN_SEGMENTS: Final = frozenset(
+    {
+        "openai",
+        "voice-live",
+        "voice-agent",
+        "agents",
+        "endpoint",
+        "protocols",
+        "voice",
+        "realtime",
+        "live",
+        "ws",
+    }
+)
+_XAI_SEGMENT: Final = "xai"  # the last one of a prefix: /xai/v1/realtime
 # What Azure's paths alone know.
 _AZURE_PARAMETERS: Final = ("api-version",)
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
-    r"\.GenerativeService\.BidiGenerateContent(?=(Constrained)?$)"
+    r"\.GenerativeService\.BidiGenerateContent(?:Constrained)?$"
 )
 _GEMINI_DEFAULT: Final = (
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -49,19 +73,29 @@ _PROVIDER_BY_MODEL: Final = (("grok-", "xai"),)
 # Providers whose events a client of ``/v1/realtime`` understands.
 _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 _EXPECTED: Final = (
-    "expected /v1/realtime?model=…, /openai/v1/realtime?model=…, /voice-live/realtime?model=…,"
-    " /v1/live/sessions or"
-    " /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    "expected /v1/realtime?model=…, /v1/realtime/translations?model=…, /xai/v1/realtime,"
+    " /openai/v1/realtime?model=…, /voice-live/realtime?model=…, /voice-agent/realtime,"
+    " /agents/NAME/endpoint/protocols/voice/live/sessions, /v1/live/sessions or"
+    " /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent,"
+    " after any prefix without the names of these"
 )
+
+
+class _Subject(Enum):
+    """Where a path's sessions get their model from."""
+
+    URL = auto()  # the URL must name one, or something else that the connection is for
+    PROVIDER = auto()  # the URL may name one, or the provider has its own
+    MESSAGE = auto()  # the client's first message does
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """What a path says: the provider, its own path, and whether the URL must name a subject."""
+    """What a path says: the provider, its own path, and what names the model."""
 
     provider: str
     path: str
-    needs_subject: bool = True
+    subject: _Subject = _Subject.URL
 
 
 def split_target(target: str) -> tuple[str, list[tuple[str, str]], str]:
@@ -79,19 +113,20 @@ def route(
     if ";" in raw_query:  # to some servers it separates, too: they would see other parameters
         return bad_request("found ; in the query, expected parameters separated by &, or %3B")
     values = dict(reversed(parameters))  # of a repeated parameter the first counts
-    found = _route_of(path, values)
+    found = _both_subjects(values) or _route_of(path, values)
     if isinstance(found, Refusal):
         return found
     subject = _subject_of(found.path)
     query = _forwarded(raw_query, subject)
     has_subject = any(values.get(name) for name in (subject, *_OTHER_SUBJECTS))
-    if path == "/" and found.needs_subject and not has_subject:
+    needs_subject = found.subject is _Subject.URL
+    if path == "/" and needs_subject and not has_subject:
         # The original system knew one model and no parameter for it.
         values["model"] = _DEFAULT_MODEL
         query = f"{query}&model={_DEFAULT_MODEL}".lstrip("&")
-    elif found.needs_subject and not has_subject:
+    elif needs_subject and not has_subject:
         expected = f"expected {found.path}?{subject}=…"
-        return bad_request(f"found no {subject}; {expected}", code="missing_model")
+        return bad_request(f"found no {subject}; {expected}", code=MISSING_MODEL)
     session_id = _session_id(path, parameters, headers, own_path=found.path)
     if isinstance(session_id, Refusal):
         return session_id
@@ -100,7 +135,7 @@ def route(
     if len(model) > ID_CHARS_MAX:
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
     # Where the first message names the model, the URL's would only get round the check.
-    asked = model if found.needs_subject else None
+    asked = None if found.subject is _Subject.MESSAGE else model
     wanted = Target(found.provider, asked, session_id, found.path, query)
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
@@ -127,24 +162,97 @@ def mapped(target: Target, table: ModelTable) -> Target:
     return replace(target, model=known.model, query=_joined(pairs))
 
 
+def with_model(target: str, model: str) -> str:
+    """A request target that names no model, naming one."""
+    path, separator, query = target.partition("#")[0].partition("?")
+    return f"{path}?{query}{'&' if separator and query else ''}model={quote(model, safe='')}"
+
+
 # --- helpers -------------------------------------------------------------------------------------
 
 
 def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
-    gemini = _GEMINI.search(path)
-    if gemini is not None:
-        # Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one.
-        return _Route("gemini", gemini[0], needs_subject=False)
     if path == "/" and any(name.startswith("rs_") for name in values):
         return _original(values)
-    for azure in AZURE_PATHS:
-        if path.endswith(azure):
-            return _Route("azure", azure)
-    if path.endswith(LIVE):
-        return _Route("openai", LIVE, needs_subject=False)
-    if path.endswith(REALTIME):
-        return _Route("openai", REALTIME)
+    # What follows an ``s`` is a session's name, as long as a path of somebody's is left.
+    for may_lack_name in (False, True):
+        for pattern, make in _OWN_PATHS:
+            found = pattern.search(path)
+            if found and _is_prefix(path[: found.start()], may_lack_name=may_lack_name):
+                return make(found, values)
     return not_found(f"found path {path[:200]!r}, {_EXPECTED}")
+
+
+def _gemini_route(found: re.Match[str], _values: dict[str, str]) -> _Route:
+    """Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one."""
+    return _Route("gemini", found[0].removesuffix("Constrained"), _Subject.MESSAGE)
+
+
+def _plain_route(found: re.Match[str], values: dict[str, str]) -> _Route:
+    """``/realtime`` is OpenAI's; after ``/xai``, and with ``?provider=xai``, it is xAI's, which has
+    a model of its own for who names none.
+    """
+    prefix = found.string[: found.start()].removesuffix("/v1")
+    wanted = values.get("provider", "").lower()
+    if prefix.endswith(f"/{_XAI_SEGMENT}") and wanted in ("", _XAI_SEGMENT):
+        return _Route("xai", REALTIME, _Subject.PROVIDER)
+    subject = _Subject.PROVIDER if wanted == _XAI_SEGMENT else _Subject.URL
+    return _Route("openai", REALTIME, subject)
+
+
+def _azure_route(found: re.Match[str], values: dict[str, str]) -> _Route:
+    return _Route("azure", found[0], _azure_subject(found[0], values))
+
+
+def _not_offered(found: re.Match[str], _values: dict[str, str]) -> Refusal:
+    """GPT-Live's other sockets: a second one to a running session reports the seconds of that
+    session once more, and a fork has no beginning of its own, so neither can be charged rightly.
+    """
+    message = f"{found[0][:200]} is not offered: what it uses cannot be charged once; {_EXPECTED}"
+    return not_found(message, code="not_offered")
+
+
+def _both_subjects(values: dict[str, str]) -> Refusal | None:
+    """A model and an intent: the providers refuse both together."""
+    named = next((name for name in _MODEL_NAMES if values.get(name)), None)
+    if named is None or not values.get("intent") or values.get("call_id"):
+        return None
+    return bad_request(f"found {named} and intent, expected one of them", code="model_and_intent")
+
+
+def _azure_subject(path: str, values: dict[str, str]) -> _Subject:
+    """Agents bring their model; a Voice Live session may name one in place of a model."""
+    names_agent = any(values.get(name) for name in _AGENT_PARAMETERS)
+    if path not in _AZURE_WITH_MODEL or (path == _AZURE_VOICE_LIVE and names_agent):
+        return _Subject.PROVIDER
+    return _Subject.URL
+
+
+def _is_prefix(prefix: str, *, may_lack_name: bool) -> bool:
+    """Whether ``prefix`` holds nothing that belongs to a provider's path. A session may be called
+    anything.
+    """
+    segments = iter(prefix.split("/"))
+    for segment in segments:
+        if segment in _OWN_SEGMENTS:
+            return False
+        if segment == SESSION_SEGMENT and next(segments, None) is None:
+            return may_lack_name
+    return True
+
+
+# The providers' own paths, the most particular ones first.
+_OWN_PATHS: Final[
+    tuple[tuple[re.Pattern[str], Callable[[re.Match[str], dict[str, str]], _Route | Refusal]], ...]
+] = (
+    (_GEMINI, _gemini_route),
+    (re.compile(r"/agents/[^/]+/endpoint/protocols/voice/live/sessions$"), _azure_route),
+    (re.compile("|".join(f"(?:{path}$)" for path in AZURE_PATHS)), _azure_route),
+    (re.compile(r"/live/sessions/[^/]+/(?:attach|fork)$|/live(?:/rtc_[^/]+)?$"), _not_offered),
+    (re.compile(f"{LIVE}$"), lambda _found, _values: _Route("openai", LIVE, _Subject.MESSAGE)),
+    (re.compile(f"{TRANSLATIONS}$"), lambda _found, _values: _Route("openai", TRANSLATIONS)),
+    (re.compile(f"{REALTIME}$"), _plain_route),
+)
 
 
 def _original(values: dict[str, str]) -> _Route | Refusal:
@@ -154,7 +262,7 @@ def _original(values: dict[str, str]) -> _Route | Refusal:
         case "OPENAI":
             return _Route("openai", REALTIME)
         case "GEMINI":
-            return _Route("gemini", _GEMINI_DEFAULT, needs_subject=False)
+            return _Route("gemini", _GEMINI_DEFAULT, _Subject.MESSAGE)
     expected = "expected OPENAI or GEMINI"
     return not_found(f"found rs_api={api[:32]!r}, {expected}", code="provider_not_found")
 
@@ -167,7 +275,7 @@ def _resolve(
     known = table.route_by_model.get(model)
     by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if model.startswith(prefix)), "")
     # A model's name only decides where the path leaves it open.
-    by_name = by_model if target.path == REALTIME else ""
+    by_name = by_model if target.path == REALTIME and target.provider == "openai" else ""
     if known is not None and wanted and wanted.lower() != known.provider:
         message = (
             f"found provider={wanted[:32]!r}, but the model {model[:80]!r} is {known.provider}'s"
@@ -178,7 +286,7 @@ def _resolve(
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"
         return not_found(message, code="provider_not_found")
-    if target.path == LIVE and provider != target.provider:
+    if target.path in (LIVE, TRANSLATIONS) and provider != target.provider:
         return not_found(f"{provider} has no such sessions", code="provider_not_found")
     is_family = provider in _OPENAI_FAMILY
     if is_family is not (target.provider in _OPENAI_FAMILY):

@@ -28,7 +28,7 @@ from gateway.refusals import (
     upgrade_required,
     wrong_method,
 )
-from gateway.routing import route, split_target, wants_events
+from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
 from gateway.session import Session, State
 from gateway.usage import UsageSender
 from shared.metrics import Metric
@@ -101,8 +101,8 @@ class Gateway:
                 lambda: len(self._sessions),
             ),
             Metric(
-                "rts_gateway_responses", "counter", "Metered responses of ended sessions.",
-                lambda: self._responses,
+                "rts_gateway_responses", "counter", "Metered responses, as they happen.",
+                lambda: self._responses + self._so_far("responses"),
             ),
             Metric(
                 "rts_gateway_tokens", "counter", "Metered tokens of ended sessions.",
@@ -110,7 +110,8 @@ class Gateway:
             ),
             Metric(
                 "rts_gateway_estimates", "counter",
-                "Responses whose usage the provider never reported.", lambda: self._estimates,
+                "Responses whose usage the provider never reported.",
+                lambda: self._estimates + self._so_far("estimates"),
             ),
             Metric(
                 "rts_gateway_sessions_cut_off", "counter",
@@ -132,7 +133,7 @@ class Gateway:
         if (probe := self._probe(request.path)) is not None:
             leg.answer(probe)
             return
-        target = route(request.path, request.headers, table=self._table, providers=self._providers)
+        target = self._route(request.path, request.headers)
         for refusal in (target, wants_events(request.path)):
             if isinstance(refusal, Refusal):
                 self._refuse(leg, refusal)
@@ -234,6 +235,17 @@ class Gateway:
             session.dialling(task)
             await self._opener.connect(session, request.headers, target, sink)
 
+    def _route(self, path: str, headers: Headers) -> Target | Refusal:
+        """What is asked for; a key that is bound to a model names it where the URL does not."""
+        found = route(path, headers, table=self._table, providers=self._providers)
+        if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
+            return found
+        model = self._admission.bound_model(headers, split_target(path)[1])
+        if model is None:
+            return found
+        target = with_model(path, model)
+        return route(target, headers, table=self._table, providers=self._providers)
+
     async def _judge(self, path: str, headers: Headers, target: Target) -> Admitted | Refusal:
         """Whether a session may be opened now."""
         _, parameters, _ = split_target(path)
@@ -292,12 +304,14 @@ class Gateway:
 
     def _no_page(self, request: HttpRequest) -> Target | Refusal:
         """What can be had with a WebSocket under a path, or why nothing can."""
-        target = route(
-            request.target, request.headers, table=self._table, providers=self._providers
-        )
+        target = self._route(request.target, request.headers)
         if isinstance(target, Target) and request.method not in _ASKING:
             return wrong_method(request.method, allowed="GET, HEAD, POST")
         return target
+
+    def _so_far(self, name: str) -> int:
+        """What live sessions have counted. Called from the thread that answers probes."""
+        return sum(getattr(session.recorder, name) for session in list(self._sessions))
 
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)

@@ -22,6 +22,7 @@ _ENDS: Final = tuple(
             ("gemini", "vertex"),
         ),
         (r"/live/sessions$", ("gpt-live", "live")),
+        (r"/realtime/translations$", ("openai", "translation")),
         (r"/openai/v1/realtime$", ("azure", "ga")),
         (r"/openai/realtime$", ("azure", "beta")),
         (r"/voice-live/realtime$", ("azure", "beta")),
@@ -86,7 +87,7 @@ def route(target: str) -> Route | None:
         for name in ("api-version", "model" if segments[-2] == "voice-live" else "deployment"):
             if not values.get(name):
                 raise ValueError(f"{name}: found nothing, expected a value")
-    if provider in ("openai", "azure") and "dialect" in asked:
+    if dialect != "translation" and provider in ("openai", "azure") and "dialect" in asked:
         dialect = asked["dialect"]
         if dialect not in DIALECTS:
             raise ValueError(f"dialect: found {dialect!r}, expected {' or '.join(DIALECTS)}")

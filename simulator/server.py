@@ -34,6 +34,7 @@ from simulator.openai_events import Event, make_id
 from simulator.outside import Outside
 from simulator.routing import Route, route, with_model
 from simulator.session import Session
+from simulator.translation_session import TranslationSession, expires_at
 from simulator.wire import Wire
 from simulator.xai import XaiDialect
 
@@ -174,6 +175,13 @@ class Provider:
         configure = partial(self._configure, to, wire)
         if to.provider == "gpt-live":
             return LiveSession(configure=configure, outside=outside, session_id=session_id)
+        if to.dialect == "translation":
+            return TranslationSession(
+                model=to.model,
+                outside=outside,
+                session_id=session_id,
+                expires_at=expires_at(time.time()),
+            )
         if to.provider == "gemini":
             return GeminiSession(
                 configure=configure,

@@ -6,6 +6,7 @@ A provider is a row in ``gateway.providers.catalog`` and, where it differs, a cl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
@@ -34,6 +35,11 @@ class Target:
     session_id: str
     path: str
     query: str
+
+    @property
+    def is_transcription(self) -> bool:
+        """Whether the session only transcribes: it has a transcriber in place of a model."""
+        return dict(parse_qsl(self.query)).get("intent") == "transcription"
 
 
 class Provider(Protocol):

@@ -7,7 +7,6 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 import json
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
@@ -78,7 +77,7 @@ class OpenAIFamily:
         objects, a call was configured when it was made, and GPT-Live's client begins by itself.
         """
         begins = "realtime" if target.model else None
-        if dict(parse_qsl(target.query)).get("intent") == "transcription":
+        if target.is_transcription:
             begins = "transcription"
         if target.path not in self.ga_paths or configuration["type"] != begins:
             return None

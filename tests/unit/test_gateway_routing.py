@@ -86,10 +86,32 @@ ROUTES = [
         "/openai/realtime?api-version=v&deployment=ours",
         ("azure", "/openai/realtime", "ours", "api-version=v&deployment=ours"),
     ),
+    ("/v1/realtime/translations?model=m", ("openai", "/realtime/translations", "m", "model=m")),
     (
-        "/v1/realtime?model=m&intent=transcription",
-        ("openai", "/realtime", "m", "model=m&intent=transcription"),
+        "/t/acme/v1/realtime/translations?model=m",
+        ("openai", "/realtime/translations", "m", "model=m"),
     ),
+    # xAI has a model of its own for who names none.
+    ("/xai/v1/realtime", ("xai", "/realtime", "", "")),
+    ("/t/acme/xai/v1/realtime?model=m", ("xai", "/realtime", "m", "model=m")),
+    ("/v1/realtime?provider=xai", ("xai", "/realtime", "", "")),
+    ("/xai/v1/realtime?model=m&provider=openai", ("openai", "/realtime", "m", "model=m")),
+    # An agent brings its model.
+    (
+        "/voice-live/realtime?api-version=v&agent-name=helper&project-name=shop",
+        ("azure", "/voice-live/realtime", "", "api-version=v&agent-name=helper&project-name=shop"),
+    ),
+    (
+        "/voice-live/realtime?api-version=v&agent-id=a&agent-project-name=shop",
+        ("azure", "/voice-live/realtime", "", "api-version=v&agent-id=a&agent-project-name=shop"),
+    ),
+    ("/voice-agent/realtime?model=x", ("azure", "/voice-agent/realtime", "x", "model=x")),
+    (
+        "/agents/helper/endpoint/protocols/voice/live/sessions?api-version=v",
+        ("azure", "/agents/helper/endpoint/protocols/voice/live/sessions", "", "api-version=v"),
+    ),
+    # A session may be called as it likes.
+    ("/s/openai/v1/realtime?model=m", ("openai", "/realtime", "m", "model=m")),
     ("/s/call-17/v1/realtime?model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=d&provider=azure", ("azure", "/openai/v1/realtime", "d", "model=d")),
     ("/v1/realtime?model=ours", ("azure", "/openai/v1/realtime", "ours", "model=ours")),
@@ -135,7 +157,7 @@ ONE_MODEL = [
     ("/v1/realtime?mod%45l=b&model=a&Call_ID=rtc_1&Key=k&API-Key=k&RS_x=1", "a", "model=a"),
     ("/v1/realtime?call_id=c&model=a", "", "call_id=c&model=a"),
     ("/v1/realtime?call_id=&call_id=c&model=a", "a", "call_id=&model=a"),
-    ("/v1/realtime?intent=a&%69ntent=b&model=a", "a", "intent=a&model=a"),
+    ("/v1/realtime?intent=a&%69ntent=b", "", "intent=a"),
 ]
 
 
@@ -235,6 +257,26 @@ def test_a_bad_model_table_says_what_is_wrong(text: str, message: str) -> None:
 REFUSED = [
     ("/", 404, "not_found"),
     ("/v1/chat", 404, "not_found"),
+    # What only ends like a path of ours is another one.
+    ("/speech/openai/v2/realtime?model=m", 404, "not_found"),
+    ("/openai/deployments/d/realtime?model=m", 404, "not_found"),
+    ("/voice-live/v1/realtime?model=m", 404, "not_found"),
+    ("/voice-agent/v1/realtime?model=m", 404, "not_found"),
+    ("/agents/helper/realtime?model=m", 404, "not_found"),
+    ("/agents/helper/live/sessions", 404, "not_found"),
+    ("/voice/live/sessions", 404, "not_found"),
+    ("/v1/realtime/realtime?model=m", 404, "not_found"),
+    ("/ws/v1/realtime?model=m", 404, "not_found"),
+    ("/v1/translations?model=m", 404, "not_found"),
+    ("/v1/realtime/calls?model=m", 404, "not_found"),
+    ("/v1/live/sessions/sess_L1/attach", 404, "not_offered"),
+    ("/v1/live/sessions/sess_L1/fork", 404, "not_offered"),
+    ("/v1/live?model=gpt-live-1", 404, "not_offered"),
+    ("/v1/live/rtc_L1", 404, "not_offered"),
+    ("/v1/realtime/translations", 400, "missing_model"),
+    ("/v1/realtime/translations?model=m&provider=xai", 404, "provider_not_found"),
+    ("/v1/realtime?model=m&intent=transcription", 400, "model_and_intent"),
+    ("/openai/v1/realtime?model=m&intent=transcription", 400, "model_and_intent"),
     ("/realtimes?model=m", 404, "not_found"),
     ("/v1/realtime?model=m&provider=acme", 404, "provider_not_found"),
     ("/?rs_key=k&rs_api=ACME", 404, "provider_not_found"),
