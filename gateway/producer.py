@@ -15,7 +15,6 @@ from gateway.outbox import Heard, Outbox
 from gateway.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import (
-    ESTIMATES,
     EndOfProducer,
     Kind,
     UsageBatch,
@@ -181,6 +180,6 @@ def _doubtful(payload: bytes) -> bytes:
         single = decode_usage(payload)
     except WireError:  # of another version of ours
         single = None
-    if not isinstance(single, UsageBatch) or single.kind in ESTIMATES:
-        return payload  # an estimate takes nothing, however often it comes
-    return encode_usage(replace(single, kind=Kind.DOUBTFUL))
+    if not isinstance(single, UsageBatch) or single.kind == Kind.DOUBTFUL:
+        return payload
+    return encode_usage(replace(single, kind=Kind.DOUBTFUL, doubtful_kind=single.kind))

@@ -133,6 +133,7 @@ class UsageBatch:
     One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
     (Unix time, milliseconds) at the last response. ``raw`` holds, as JSON texts, the parts of the
     providers' usage objects that the gateway does not know: other units, fields of the future.
+    ``doubtful_kind`` is the kind that a DOUBTFUL one had: a retry is priced as that.
     """
 
     account_id: str
@@ -145,6 +146,7 @@ class UsageBatch:
     usage: Usage
     metered_at_ms: int
     raw: tuple[str, ...] = ()
+    doubtful_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +250,9 @@ def encode_usage(message: UsageMessage) -> bytes:
         body[f.name] = getattr(message, f.name)
     if isinstance(message, UsageBatch):
         body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(message.usage, n))}
-        if not message.raw:
-            del body["raw"]
+        for name in ("raw", "doubtful_kind"):
+            if not body[name]:
+                del body[name]
     else:
         body["kind"] = _KIND_BY_TYPE[type(message)]
     packed = msgpack.packb(body)
@@ -284,7 +287,18 @@ def decode_usage(payload: bytes) -> UsageMessage:
         usage=_usage(body, responses),
         metered_at_ms=integer_field(body, "metered_at_ms", 0, EPOCH_MS_MAX),
         raw=_texts(body, "raw", chars_max=RAW_PART_CHARS_MAX) if "raw" in body else (),
+        doubtful_kind=_doubtful_kind(body, kind),
     )
+
+
+def _doubtful_kind(body: Mapping[str, Any], kind: str) -> str:
+    """What a doubtful batch was; of a gateway from before this was said it is a response."""
+    if "doubtful_kind" not in body:
+        return ""
+    found = text_field(body, "doubtful_kind")
+    if kind != Kind.DOUBTFUL or found not in BATCH_KINDS - {Kind.DOUBTFUL}:
+        raise WireError(RejectReason.BAD_FIELD, "doubtful_kind: found one that is unknown here")
+    return found
 
 
 def _usage(body: Mapping[str, Any], responses: int) -> Usage:

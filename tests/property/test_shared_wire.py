@@ -1,5 +1,6 @@
 """The wire decoder on hostile bytes: only its documented outcomes."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -47,11 +48,12 @@ PRODUCER = bytes(range(16))
 texts = st.text(max_size=20)
 counts = st.integers(0, 1000)
 usages = st.builds(lambda i, o, *splits: Usage(i, o, i + o, *splits), counts, counts, *[counts] * 7)
-batches = st.builds(
+certain = st.builds(
     UsageBatch,
     texts, texts, texts, texts, st.sampled_from(["response", "estimate"]), st.integers(1, 5),
     st.lists(texts, max_size=5).map(tuple), usages, st.integers(0, 2**42),
 )  # fmt: skip
+batches = certain | certain.map(lambda b: replace(b, kind="doubtful", doubtful_kind=b.kind))
 values = st.recursive(
     st.none()
     | st.booleans()

@@ -11,7 +11,7 @@ from gateway.outbox import Outbox
 from gateway.producer import END, Producer
 from gateway.spool import Spool
 from shared.announcements import Watermark
-from shared.wire import Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
+from shared.wire import ESTIMATES, Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
 
 NAME = b"p" * 16
 
@@ -111,11 +111,25 @@ def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
         producer.note(response("two"), now=0.0)
     store.files[2] = store.files[2][:-1]  # the seal of the first
     *doubtful, end = adopted(store, applied_through=1)
-    whole = replace(decode_usage(response("one")), kind=Kind.DOUBTFUL)
+    whole = replace(decode_usage(response("one")), kind=Kind.DOUBTFUL, doubtful_kind=Kind.RESPONSE)
     assert [decode_usage(payload) for payload in doubtful] == [
         whole, replace(whole, response_ids=("two",))
     ]  # fmt: skip
     assert end == END
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSCRIPTION, Kind.DURATION, *sorted(ESTIMATES)])
+def test_what_is_doubtful_says_what_it_was(kind: Kind) -> None:
+    """Estimates too: one that is charged must not be charged twice."""
+    store = MemoryStore()
+    single = replace(decode_usage(response("two")), kind=kind)
+    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+        producer = started(store)
+        seal(producer, "one")
+        producer.note(encode_usage(single), now=0.0)
+    store.files[2] = store.files[2][:-1]  # the seal of the first
+    *_, found, _ = adopted(store, applied_through=1)
+    assert decode_usage(found) == replace(single, kind=Kind.DOUBTFUL, doubtful_kind=kind)
 
 
 def test_an_end_waits_for_the_disk_with_its_messages() -> None:
