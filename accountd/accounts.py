@@ -32,6 +32,7 @@ def account_json(account: Account) -> Json:
         "token_remaining": account.token_remaining,
         "topup_remaining": account.topup_remaining,
         "low_credit_mark": account.low_credit_mark,
+        "estimates_charged_since": account.estimates_charged_since,
         "status": "active" if account.status == Status.ACTIVE else "disabled",
         "created_at": account.created_at,
         "updated_at": account.updated_at,
@@ -151,6 +152,13 @@ class Accounts:
         account = find_account(params.text("account_id"))
         mark = params.optional_integer("mark", 0, AMOUNT_MAX)
         return self._update(account.id, low_credit_mark=mark)
+
+    def reset_estimates(self, params: Params) -> Json:
+        """Forgive an account its estimates: they are not charged, and counted from now on."""
+        account = find_account(params.text("account_id"))
+        return self._update(
+            account.id, estimates_charged_since=None, estimates_forgiven_at=now_iso()
+        )
 
     def enable(self, params: Params) -> Json:
         """Let the account open sessions again."""

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from accountd import statement_text
+from accountd import admin_text, statement_text
 from accountd.client import call
 from accountd.pricing import read_rate_card
 from accountd.tables import details, table
@@ -28,9 +28,6 @@ REJECTED_COLUMNS = (
     "id", "received_at", "reason", "account_id", "session_id", "retried_at", "usage_id",
     "dismissed_reason", "detail",
 )  # fmt: skip
-INCOMPLETE_COLUMNS = ("producer", "applied_through", "ended_at", "missing_total", "missing")
-UNPRICED_COLUMNS = ("provider", "model", "kind", "unit", "amount", "rows", "last")
-NAMED_COLUMNS = ("provider", "model", "unit", "costs")
 DISMISSED_COLUMNS = ("id", "detail")
 RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
 
@@ -154,6 +151,18 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
     _show(call(endpoint, "account.mark", params), as_json, details)
 
 
+@account.command("estimates")
+@click.argument("account_id", metavar="ID")
+@click.option("--reset", is_flag=True, required=True, help="Forgive them.")
+@_JSON
+@click.pass_obj
+def reset_estimates(endpoint: str, account_id: str, reset: bool, as_json: bool) -> None:
+    """Charge no estimates of an account any more, and count those that are let off anew."""
+    assert reset
+    params = {"account_id": account_id}
+    _show(call(endpoint, "account.reset_estimates", params), as_json, details)
+
+
 @account.command("enable")
 @click.argument("account_id", metavar="ID")
 @_JSON
@@ -239,7 +248,7 @@ def usage(endpoint: str, /, as_json: bool, as_csv: bool, **params: Any) -> None:
 def audit(endpoint: str, as_json: bool) -> None:
     """Prove every balance and every producer; exit 1 when anything is off."""
     found = call(endpoint, "audit", {})
-    _show(found, as_json, _audit_text)
+    _show(found, as_json, admin_text.audit_text)
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
 
 
@@ -263,7 +272,7 @@ def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bo
     except RateCardError as exc:
         raise ConfigError(f"{card}: {exc}", hint="mend the card, then check again") from None
     found = call(endpoint, "rates.check", {"text": text, "since": since})
-    _show(found, as_json, _rates_text)
+    _show(found, as_json, admin_text.rates_text)
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
 
 
@@ -289,7 +298,7 @@ def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json:
 @click.pass_obj
 def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
     """Show one message: what can be read of it, and its bytes in hex."""
-    _show(call(endpoint, "rejected.show", {"id": rejected_id}), as_json, _rejected_text)
+    _show(call(endpoint, "rejected.show", {"id": rejected_id}), as_json, admin_text.rejected_text)
 
 
 @rejected.command("retry")
@@ -344,48 +353,3 @@ def _show_settled(
         for result in left:
             click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
     sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)
-
-
-def _rejected_text(found: Mapping[str, Any]) -> str:
-    flat = {name: value for name, value in found.items() if name not in ("fields", "payload")}
-    read = found["fields"]
-    if read is not None:
-        flat |= {f"  {k}": json.dumps(v, ensure_ascii=False) for k, v in read.items()}
-    return f"{details(flat)}\npayload  {found['payload']}"
-
-
-def _rates_text(found: Mapping[str, Any]) -> str:
-    lines = [f"rate card {found['version']}"]
-    if found["past"]:
-        lines += ["used and not priced:", table(found["past"], UNPRICED_COLUMNS)]
-    else:
-        lines.append("every unit of past usage has a price")
-    if found["known"]:
-        lines += [
-            "units of known models that no entry names:",
-            table(found["known"], NAMED_COLUMNS),
-        ]
-    return "\n".join(lines)
-
-
-def _audit_text(found: Mapping[str, Any]) -> str:
-    producers, waiting = found["producers"], found["rejected_by_reason"]
-    lines = [
-        "OK: every balance equals its grants minus its deductions"
-        if found["ok"]
-        else "NOT OK: see below",
-        f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,}"
-        f" (estimates {found['estimates']:,})",
-        f"producers {producers['total']:,}: complete {producers['complete']:,},"
-        f" open {producers['open']:,}, incomplete {producers['incomplete_total']:,}",
-        f"rejected {found['rejected']:,}"
-        + "".join(f", {reason} {count:,}" for reason, count in sorted(waiting.items())),
-    ]
-    if found["unsettled"]:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
-        lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
-    if found["drift"]:
-        lines.append(table(found["drift"], tuple(found["drift"][0])))
-    if producers["incomplete"]:
-        lines.append(table(producers["incomplete"], INCOMPLETE_COLUMNS))
-    return "\n".join(lines)

@@ -267,12 +267,12 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         pricing = Pricing(config.rate_card, config.rates)
-        changes, estimates = Changes(), config.charge_estimates
+        changes, estimates = Changes(), config.estimates
         services = Services(
-            ledger=Ledger(connection, pricing, charge_estimates=estimates),
+            ledger=Ledger(connection, pricing, estimates=estimates),
             accounts=Accounts(changes, plans=config.plans),
             grants=Grants(changes, plans=config.plans),
-            quarantine=Quarantine(connection, pricing, changes, charge_estimates=estimates),
+            quarantine=Quarantine(connection, pricing, changes, estimates=estimates),
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
             wal=Wal(connection, path),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from accountd.cascade import Deduction, cascade
+from accountd.estimates import Waiver
 from shared.rates import Rates
-from shared.wire import ESTIMATES, RejectReason, UsageBatch
+from shared.wire import RejectReason, UsageBatch
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 
@@ -44,19 +45,29 @@ class Refusal:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a batch takes, what that leaves, and the credits that an estimate was let off."""
+
+    deduction: Deduction
+    left: Balance
+    waived: int
+
+
 def settle(
-    batch: UsageBatch, balance: Balance | None, *, rates: Rates, charge_estimates: bool
-) -> tuple[Deduction, Balance] | Refusal:
-    """What ``batch`` takes from its account's ``balance`` and what that leaves, or why not."""
+    batch: UsageBatch, balance: Balance | None, *, rates: Rates, waiver: Waiver
+) -> Settled | Refusal:
+    """What ``batch`` takes from its account's ``balance``, or why it cannot."""
     if balance is None:
         return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
-    is_free = batch.kind in ESTIMATES and not charge_estimates
-    deduction = cascade(topup=balance.topup, used=0 if is_free else rates.credits(batch))
+    cost = rates.credits(batch)
+    waived = cost if waiver.waives(batch, cost) else 0
+    deduction = cascade(topup=balance.topup, used=cost - waived)
     if balance.tokens - deduction.tokens < BALANCE_MIN:
         detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
         return Refusal(RejectReason.OUT_OF_RANGE, detail)
     left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens, balance.mark)
-    return deduction, left
+    return Settled(deduction, left, waived)
 
 
 def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:

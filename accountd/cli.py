@@ -6,6 +6,7 @@ import click
 
 from accountd import app, database
 from accountd.config import load, load_database
+from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
@@ -45,6 +46,13 @@ def cli() -> None:
     "--charge-estimates",
     default="no",
     help="yes: usage that a provider never reported is charged by its estimate; no: recorded only.",
+)
+@setting(
+    "ACCOUNTD_ESTIMATES_UNCHARGED_MAX",
+    "--estimates-uncharged-max",
+    default=str(UNCHARGED_DEFAULT),
+    help="So many estimated responses of an account are not charged in an hour; what goes beyond"
+    " is, from then on.",
 )
 @setting(
     "ACCOUNTD_RATE_CARD",

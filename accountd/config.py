@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from accountd.estimates import UNCHARGED_MAX, EstimateTerms
 from accountd.plans import TokensByPlan, parse_plans
 from accountd.pricing import read_rate_card
 from accountd.webhook import Target, parse_secret, parse_url
@@ -34,7 +35,7 @@ class AccountdConfig:
     usage_endpoint: str
     rpc_endpoint: str
     events_endpoint: str
-    charge_estimates: bool
+    estimates: EstimateTerms
     rate_card: Path | None
     rates: Rates  # what the rate card says at the start
     plans: TokensByPlan
@@ -52,9 +53,7 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
-        charge_estimates=(
-            checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
-        ),
+        estimates=_estimates(checker),
         rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         plans=checker.value("ACCOUNTD_PLANS", parse_plans),
@@ -77,6 +76,12 @@ def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
 
 def _rates(text: str) -> Rates:
     return read_rate_card(Path(text))
+
+
+def _estimates(checker: Checker) -> EstimateTerms:
+    are_charged = checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
+    bound = config.integer(0, UNCHARGED_MAX)
+    return EstimateTerms(are_charged, checker.value("ACCOUNTD_ESTIMATES_UNCHARGED_MAX", bound))
 
 
 def _webhook(checker: Checker) -> Target | None:

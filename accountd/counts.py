@@ -18,6 +18,7 @@ class Counts:
     def __init__(self) -> None:
         self._applied = self._duplicates = self._conflicts = self._estimates = 0
         self._rejected: dict[str, float] = {}
+        self._estimates_begun = 0
         self._unpriced = UnpricedUsage()
 
     def count(self, decision: Decision, *, rate_card: str) -> None:
@@ -26,6 +27,7 @@ class Counts:
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
         self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
+        self._estimates_begun += len(decision.estimates_begun)
         self._unpriced.count(decision.charges, rate_card=rate_card)
         for reason, count in decision.rejected.items():
             self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
@@ -56,6 +58,11 @@ class Counts:
                 "Batches that the provider never reported.", lambda: self._estimates,
             ),
             Metric(
+                "rts_accountd_estimates_begun", "counter",
+                "Accounts whose estimates began to be charged: they had passed the bound.",
+                lambda: self._estimates_begun,
+            ),
+            Metric(
                 "rts_accountd_rejected", "counter", "Messages put into quarantine.",
                 lambda: dict(self._rejected), label="reason",
             ),
@@ -81,6 +88,13 @@ def _report(decision: Decision) -> None:
             producer=decision.overrun[0].hex(),
             hint="somebody goes on under the id of a gateway that ended: is a machine or a spool a"
             " copy? see accountctl audit",
+        )
+    for account_id in decision.estimates_begun:
+        log.warning(
+            "estimates are charged from now on",
+            account_id=account_id,
+            hint="the account had more unreported responses in an hour than it is let off; is it"
+            f" the provider? accountctl account estimates {account_id} --reset forgives it",
         )
     if rejected:
         log.warning(

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from accountd.cascade import Deduction
-from accountd.charging import Balance, Crossing, Refusal, crossing, settle
+from accountd.charging import Balance, Crossing, Refusal, Settled, crossing, settle
 from accountd.digests import DigestKey, RecentDigests, digest_of
+from accountd.estimates import EstimatesSeen, EstimateTerms, waiver_of
 from accountd.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import (
@@ -35,12 +36,14 @@ from shared.wire import (
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
 _NAMES_SHOWN_MAX: Final = 10
+_LENIENT: Final = EstimateTerms()
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
     """A usage row to write, and what it takes from its account by the prices of ``rate_card``;
-    ``unpriced`` are the units that the card has no price for.
+    ``unpriced`` are the units that the card has no price for, ``waived`` the credits that an
+    estimate was let off.
 
     ``producer`` and ``sequence`` are None for a conflict that an operator had charged: the numbers
     belong to the message that came first.
@@ -53,6 +56,7 @@ class Charge:
     digest: int | None
     rate_card: str
     unpriced: tuple[str, ...] = ()
+    waived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class State(Protocol):
         None is a row from before digests were kept. A sequence that left no row is not in it.
         """
 
+    def estimates(self, after_ms_by_account: Mapping[str, int]) -> dict[str, EstimatesSeen]:
+        """What is known of those accounts' estimates: when they began to be charged, and which were
+        let off and metered after that Unix time.
+        """
+
 
 class QuarantineState(State, Protocol):
     """What a retry asks beside it."""
@@ -110,9 +119,10 @@ class QuarantineState(State, Protocol):
 class Decision:
     """What to write about a group of messages, and what to report.
 
-    Written in one transaction: ``charges``, ``rejections``, ``crossings``, and the changed
-    ``balances`` and ``windows``. After its COMMIT ``digests`` are remembered and ``watermarks``
-    announced: those of all producers in the group, of one that sent only duplicates too.
+    Written in one transaction: ``charges``, ``rejections``, ``crossings``, the changed ``balances``
+    and ``windows``, and that the estimates of ``estimates_begun`` are charged from now on. After
+    its COMMIT ``digests`` are remembered and ``watermarks`` announced: those of all producers in
+    the group, of one that sent only duplicates too.
     """
 
     now: str
@@ -120,6 +130,7 @@ class Decision:
     rejections: list[Rejection] = field(default_factory=list)
     balances: dict[str, Balance] = field(default_factory=dict)
     crossings: list[Crossing] = field(default_factory=list)
+    estimates_begun: list[str] = field(default_factory=list)  # accounts
     windows: dict[bytes, ProducerWindow] = field(default_factory=dict)
     digests: dict[DigestKey, int] = field(default_factory=dict)
     watermarks: dict[bytes, int] = field(default_factory=dict)
@@ -148,19 +159,19 @@ def decide(
     recent: RecentDigests,
     now: str,
     rates: Rates = DEFAULT_RATES,
-    charge_estimates: bool = False,
+    estimates: EstimateTerms = _LENIENT,
 ) -> Decision:
     """Decide about a group of messages (frames each), in the order of arrival.
 
     ``now`` is the stored form of the time. ``recent`` is only read. ``rates`` say what usage costs.
-    Estimates become rows that take nothing, unless ``charge_estimates``.
+    ``estimates`` say whether rows of what no provider reported take anything.
     """
     decision = Decision(now)
     envelopes = _open(messages, decision)
     windows = _load_windows(state, envelopes)
     fresh = _new_ones(envelopes, windows, recent, state, decision)
     batches = _sort_out(fresh, windows, decision)
-    _charge_all(batches, state, decision, rates=rates, charge_estimates=charge_estimates)
+    _charge_all(batches, state, decision, rates=rates, estimates=estimates)
     for producer, window in windows.items():
         decision.watermarks[producer] = window.applied_through
         if window.is_changed:
@@ -175,10 +186,10 @@ def decide_retry(
     *,
     state: QuarantineState,
     rates: Rates = DEFAULT_RATES,
-    charge_estimates: bool = False,
+    estimates: EstimateTerms = _LENIENT,
 ) -> tuple[Charge, Balance] | Refusal | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
-    It costs what it costs now.
+    It costs what it costs now; an estimate that passes its account's bound is charged itself.
 
     A conflict is charged under no number, because the first message has it. Conflicts and doubtful
     responses come from copied or damaged spools, which other messages may have come from as well.
@@ -190,23 +201,22 @@ def decide_retry(
     if not isinstance(usage, UsageBatch):
         return Refusal(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
     if usage.kind == Kind.DOUBTFUL:
-        usage = replace(usage, kind=Kind.RESPONSE)
+        usage = replace(usage, kind=usage.doubtful_kind or Kind.RESPONSE, doubtful_kind="")
     if rejection.reason in (RejectReason.CONFLICT, RejectReason.DOUBTFUL):
         charged = state.charged_responses(usage.account_id, usage.session_id)
         doubled = tuple(name for name in usage.response_ids if name in charged)
         if doubled:
             return AlreadyCharged(doubled, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
-    settled = settle(usage, balance, rates=rates, charge_estimates=charge_estimates)
+    waiver = waiver_of([usage], estimates, state.estimates)
+    settled = settle(usage, balance, rates=rates, waiver=waiver)
     if isinstance(settled, Refusal):
         return settled
-    deduction, left = settled
-    card, unpriced = rates.version, rates.unpriced(usage)
     if rejection.reason == RejectReason.CONFLICT:
-        return Charge(None, None, usage, deduction, None, card, unpriced), left
+        return _charge((None, None), usage, settled, None, rates), settled.left
     digest = digest_of(rejection.payload)
     numbers = rejection.producer, rejection.sequence
-    return Charge(*numbers, usage, deduction, digest, card, unpriced), left
+    return _charge(numbers, usage, settled, digest, rates), settled.left
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -346,36 +356,37 @@ def _charge_all(
     decision: Decision,
     *,
     rates: Rates,
-    charge_estimates: bool,
+    estimates: EstimateTerms,
 ) -> None:
     balances = dict(state.balances({batch.account_id for _, batch in batches}))
+    waiver = waiver_of([batch for _, batch in batches], estimates, state.estimates)
     for envelope, batch in batches:
         account = batch.account_id
-        settled = settle(
-            batch, balances.get(account), rates=rates, charge_estimates=charge_estimates
-        )
+        settled = settle(batch, balances.get(account), rates=rates, waiver=waiver)
         if isinstance(settled, Refusal):
             _reject(envelope, settled.reason, settled.detail, decision)
             continue
-        deduction, left = settled
-        before = balances[account]
+        before, left = balances[account], settled.left
         if left != before:
             balances[account] = decision.balances[account] = left
             crossed = crossing(account, before=before.total, left=left)
             if crossed is not None:
                 decision.crossings.append(crossed)
         digest = decision.digests[envelope.producer, envelope.sequence]
-        decision.charges.append(
-            Charge(
-                envelope.producer,
-                envelope.sequence,
-                batch,
-                deduction,
-                digest,
-                rates.version,
-                rates.unpriced(batch),
-            )
-        )
+        numbers = envelope.producer, envelope.sequence
+        decision.charges.append(_charge(numbers, batch, settled, digest, rates))
+    decision.estimates_begun += waiver.begun
+
+
+def _charge(
+    numbers: tuple[bytes | None, int | None],
+    batch: UsageBatch,
+    settled: Settled,
+    digest: int | None,
+    rates: Rates,
+) -> Charge:
+    unpriced, waived = rates.unpriced(batch), settled.waived
+    return Charge(*numbers, batch, settled.deduction, digest, rates.version, unpriced, waived)
 
 
 def _reject(envelope: Envelope, reason: RejectReason, detail: str, decision: Decision) -> None:

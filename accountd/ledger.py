@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from accountd.charging import Balance, Crossing
 from accountd.digests import DigestKey, RecentDigests
+from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
 from accountd.ingest import Charge, Decision, Rejection, decide
 from accountd.models import (
     LowCreditWarning,
@@ -22,6 +23,7 @@ from accountd.models import (
     in_sql,
     insert_sql,
     iso_of_ms,
+    ms_of_iso,
 )
 from accountd.pricing import Pricing
 from accountd.windows import ProducerWindow
@@ -51,6 +53,16 @@ _CHARGED_RESPONSES: Final = f"""
     WHERE account_id = ? AND session_id = ?
       AND NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)
 """  # noqa: S608 - constants only
+_READ_ESTIMATES: Final = (
+    "SELECT estimates_charged_since, estimates_forgiven_at FROM accounts WHERE id = ?"
+)
+_READ_WAIVED: Final = f"""
+    SELECT created_at, responses FROM usage_metrics
+    WHERE account_id = ? AND created_at > ? AND waived > 0 AND kind IN {in_sql(ESTIMATES)}
+"""  # noqa: S608 - constants only
+_BEGIN_ESTIMATES: Final = (
+    "UPDATE accounts SET estimates_charged_since = ?, updated_at = ? WHERE id = ?"
+)
 _EPOCH_STEP_MAX: Final = 1_000_000
 _MESSAGE_ID_BYTES: Final = 16  # random: a number would come again after a restored backup
 
@@ -62,11 +74,15 @@ class Ledger:
     """
 
     def __init__(
-        self, connection: Any, pricing: Pricing | None = None, *, charge_estimates: bool = False
+        self,
+        connection: Any,
+        pricing: Pricing | None = None,
+        *,
+        estimates: EstimateTerms | None = None,
     ) -> None:
         self._connection = connection
         self._pricing = pricing or Pricing()
-        self._charge_estimates = charge_estimates
+        self._estimates = estimates or EstimateTerms()
         self._recent = RecentDigests()
 
     def begin_epoch(self, *, now_ns: int) -> int:
@@ -96,7 +112,7 @@ class Ledger:
                 recent=self._recent,
                 now=now,
                 rates=self._pricing.rates,
-                charge_estimates=self._charge_estimates,
+                estimates=self._estimates,
             )
             write(self._connection, decision)
         self._recent.remember(decision.digests)
@@ -179,6 +195,19 @@ class Stored:
                 self._read_digests(producer, numbers[start : start + _PARAMETERS_MAX], found)
         return found
 
+    def estimates(self, after_ms_by_account: Mapping[str, int]) -> dict[str, EstimatesSeen]:
+        """What is known of those accounts' estimates; what was forgiven counts no more."""
+        found = {}
+        for account, after_ms in after_ms_by_account.items():
+            row = self._connection.execute(_READ_ESTIMATES, (account,)).fetchone()
+            if row is not None:
+                charged_since, forgiven_at = row
+                after = max(iso_of_ms(after_ms), forgiven_at)
+                waived = self._connection.execute(_READ_WAIVED, (account, after))
+                seen = tuple(Waived(ms_of_iso(at), responses) for at, responses in waived)
+                found[account] = EstimatesSeen(charged_since, seen)
+        return found
+
     def charged_responses(self, account_id: str, session_id: str) -> set[str]:
         """The ids of all responses of a session that were charged."""
         rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id))
@@ -212,6 +241,9 @@ def write(connection: Any, decision: Decision) -> None:
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     write_balances(connection, decision.balances, now=decision.now)
     write_crossings(connection, decision.crossings, now=decision.now)
+    connection.executemany(
+        _BEGIN_ESTIMATES, [(decision.now, decision.now, a) for a in decision.estimates_begun]
+    )
     for producer, window in decision.windows.items():
         _write_window(connection, producer, window, now=decision.now)
 
@@ -259,6 +291,7 @@ def _usage_row(charge: Charge) -> dict[str, Any]:
         "digest": charge.digest,
         "rate_card": charge.rate_card,
         "unpriced": ",".join(charge.unpriced),
+        "waived": charge.waived,
         **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
     }
 

@@ -43,6 +43,8 @@ class Account(Table):
     topup_remaining = IntegerField(default=0)
     status = IntegerField(default=Status.ACTIVE)
     low_credit_mark = IntegerField(null=True)
+    estimates_charged_since = TextField(null=True)
+    estimates_forgiven_at = TextField(default="")
     created_at = TextField()
     updated_at = TextField()
 
@@ -105,6 +107,7 @@ class UsageMetric(Table):
     grounding_queries = IntegerField(default=0)
     tool_calls = IntegerField(default=0)
     unpriced = TextField(default="")
+    waived = IntegerField(default=0)
 
     class Meta:
         table_name = "usage_metrics"
@@ -210,6 +213,11 @@ def iso(moment: datetime) -> str:
 def iso_of_ms(epoch_ms: int) -> str:
     """The stored form of a Unix time in milliseconds."""
     return iso(datetime.fromtimestamp(epoch_ms / 1000, UTC))
+
+
+def ms_of_iso(stored: str) -> int:
+    """The Unix time in milliseconds of a stored timestamp."""
+    return round(parse_time(stored).timestamp() * 1000)
 
 
 def parse_time(text: str) -> datetime:

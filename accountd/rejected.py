@@ -12,6 +12,7 @@ import msgpack
 from accountd.accounts import Json
 from accountd.changes import Changes
 from accountd.charging import Balance, Refusal, crossing
+from accountd.estimates import EstimateTerms
 from accountd.ingest import AlreadyCharged, Charge, Rejection, decide_retry
 from accountd.ledger import Stored, insert_usage, transaction, write_balances, write_crossings
 from accountd.models import RejectedUsage
@@ -68,12 +69,12 @@ class Quarantine:
         pricing: Pricing,
         changes: Changes | None = None,
         *,
-        charge_estimates: bool = False,
+        estimates: EstimateTerms | None = None,
     ) -> None:
         self._connection = connection
         self._pricing = pricing
         self._changes = changes or Changes()
-        self._charge_estimates = charge_estimates
+        self._estimates = estimates or EstimateTerms()
 
     def retry(self, params: Params) -> Json:
         """Try the messages ``ids`` again, in their order, in one transaction.
@@ -128,7 +129,7 @@ class Quarantine:
             rejection,
             state=Stored(self._connection),
             rates=self._pricing.rates,
-            charge_estimates=self._charge_estimates,
+            estimates=self._estimates,
         )
         if isinstance(decided, AlreadyCharged):
             return _left(row_id, "already_charged", decided.detail)

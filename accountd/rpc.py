@@ -70,6 +70,7 @@ class Rpc:
             "account.renew": grants.renew,
             "account.adjust": grants.adjust,
             "account.mark": accounts.set_mark,
+            "account.reset_estimates": accounts.reset_estimates,
             "account.enable": accounts.enable,
             "account.disable": accounts.disable,
             "key.create": accounts.create_key,

@@ -29,7 +29,10 @@ def as_text(found: Found) -> str:
     lines = _statement(found) if "groups" in found else [_rows(found)]
     estimates = found["estimates"]
     if estimates["rows"]:
-        lines.append(f"estimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens")
+        lines.append(
+            f"estimates: {estimates['rows']:,} rows, {estimates['total_tokens']:,} tokens,"
+            f" {estimates['waived']:,} credits not charged"
+        )
     lines += [
         f"unpriced: {one['units']} of {one['provider']} {one['model']}, {one['rows']:,} rows"
         " cost nothing for it; name its price in the rate card (accountctl rates check)"

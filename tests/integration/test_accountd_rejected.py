@@ -349,10 +349,10 @@ def test_estimates_do_not_distort_the_totals(running: Cluster, push: "zmq.Socket
     assert [row["kind"] for row in found["rows"]] == ["response", "estimate"]
     assert found["totals"]["total_tokens"] == 7
     assert found["totals"]["responses"] == 1
-    assert found["estimates"] == {"rows": 1, "total_tokens": 500}
+    assert found["estimates"] == {"rows": 1, "total_tokens": 500, "waived": 500}
     assert running.audit()["estimates"] == 1
     text = running.run("accountctl", "usage", "acct").stdout
-    assert "estimates: 1 rows, 500 tokens" in text
+    assert "estimates: 1 rows, 500 tokens, 500 credits not charged" in text
     head, _, response, estimate, *_ = text.splitlines()
     assert "provider" in head
     assert "kind" in head

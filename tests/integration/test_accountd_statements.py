@@ -92,7 +92,7 @@ def test_charges_in_groups(
     assert found["totals"] == {
         name: sum(group[name] for group in found["groups"]) for name in found["totals"]
     }
-    assert found["estimates"] == {"rows": 1, "total_tokens": 99}
+    assert found["estimates"] == {"rows": 1, "total_tokens": 99, "waived": 99}
     assert [grant["id"] for grant in found["grants"]] == ["opening-acct", "late"]
     assert found["closing"] == {"topup_remaining": 0, "token_remaining": 978}
 

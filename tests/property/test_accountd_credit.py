@@ -32,10 +32,12 @@ MARKS = {"a": 60, "b": 0, "c": None}
 OPENING = 40  # tokens, and as many top-up credits
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 names = st.sampled_from(sorted(MARKS))
 ids = st.sampled_from(["one", "two", "three", "four", "five", "six"])
-moments = st.integers(-3 * DAY_MS, 3 * DAY_MS).map(lambda offset: NOW_MS + offset)
+offsets = st.integers(-3 * DAY_MS, 3 * DAY_MS) | st.integers(-HOUR_MS, HOUR_MS)
+moments = offsets.map(lambda offset: NOW_MS + offset)
 kinds = st.sampled_from([Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.ESTIMATE, Kind.DOUBTFUL])
 steps = st.one_of(
     st.tuples(st.just("use"), names, kinds, st.integers(0, 120), moments),
@@ -58,6 +60,8 @@ class Purse:
     tokens: int = OPENING
     plan: str = "Free"
     crossings: list[tuple[int, int]] = field(default_factory=list)
+    let_off: list[int] = field(default_factory=list)  # when estimates were not charged
+    pays_estimates: bool = False
 
     def change(self, topup: int, tokens: int) -> None:
         """Move both buckets and notice the mark."""
@@ -72,6 +76,15 @@ class Purse:
         """The top-up pays first, down to zero, and the subscription what is left."""
         from_topup = used if used <= self.topup else self.topup
         self.change(-from_topup, from_topup - used)
+
+    def estimate(self, used: int, at_ms: int) -> None:
+        """Three in an hour are free, and none any more once there was a fourth."""
+        recent = [at for at in self.let_off if 0 <= at_ms - at < HOUR_MS]
+        self.pays_estimates |= used > 0 and len(recent) == 3
+        if self.pays_estimates:
+            self.charge(used)
+        elif used:
+            self.let_off.append(at_ms)
 
 
 class World:
@@ -96,7 +109,7 @@ class World:
         self.accounts.take_changed()
 
     def use(self, name: str, kind: Kind, tokens: int, at_ms: int) -> None:
-        """Usage that arrives; an estimate takes nothing, what is doubtful waits for a retry."""
+        """Usage that arrives; few estimates take nothing, what is doubtful waits for a retry."""
         self.sent += 1
         batch = UsageBatch(
             name, f"s{tokens % 3}", "openai", f"m{tokens % 2}", kind, 1, (f"r{self.sent}",),
@@ -106,7 +119,9 @@ class World:
         self.ledger.apply([message, message], now="2026-11-25T00:00:00.000Z")
         if kind is Kind.DOUBTFUL:
             self.doubtful.append((name, tokens))
-        elif kind is not Kind.ESTIMATE:
+        elif kind is Kind.ESTIMATE:
+            self.purses[name].estimate(tokens, at_ms)
+        else:
             self.purses[name].charge(tokens)
 
     def topup(self, name: str, grant_id: str, amount: int) -> None:

@@ -11,6 +11,7 @@ from opened import empty_database
 from accountd.accounts import Accounts
 from accountd.audit import audit
 from accountd.cascade import cascade
+from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.ledger import Ledger
 from accountd.requests import Params
 from accountd.windows import ProducerWindow, Verdict
@@ -174,7 +175,11 @@ def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
         p: next(n for n in range(10) if (p, n + 1) not in first) for p in {p for p, _ in first}
     }
     return {
-        "charged": names.count("one") + 2 * names.count("two"),
+        "charged": (
+            names.count("one")
+            + 2 * names.count("two")
+            + 50 * max(0, names.count("estimate") - UNCHARGED_DEFAULT)
+        ),
         "rows": sum(name in ("one", "two", "estimate") for name in names),
         "rejected": rejected,
         "producers": {p: (n, ends.get(p)) for p, n in through.items()},

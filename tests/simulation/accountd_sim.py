@@ -3,12 +3,13 @@
 The shell around ``ingest.decide`` in the order of ``accountd.app`` and ``accountd.ledger``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.charging import Balance
 from accountd.digests import DigestKey, RecentDigests
+from accountd.estimates import EstimatesSeen, Waived
 from accountd.ingest import Charge, Decision, Rejection, decide
 from accountd.windows import ProducerWindow
 from shared.wire import RejectReason
@@ -38,12 +39,14 @@ class Database:
     rejections: list[Rejection] = field(default_factory=list)
     has_digests: bool = True
     applied: dict[tuple[bytes, int], dict[DigestKey, int | None]] = field(default_factory=dict)
+    estimates_charged: set[str] = field(default_factory=set)
 
     def copy(self) -> "Database":
         """A backup."""
         return Database(
             dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:],
             self.has_digests, {sequence: dict(known) for sequence, known in self.applied.items()},
+            set(self.estimates_charged),
         )  # fmt: skip
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
@@ -60,12 +63,25 @@ class Database:
             return dict.fromkeys(sequences)
         return {k: d for sequence in sequences for k, d in self.applied.get(sequence, {}).items()}
 
+    def estimates(self, after_ms_by_account: Mapping[str, int]) -> dict[str, EstimatesSeen]:
+        """See ``State``."""
+        return {
+            account: EstimatesSeen(NOW if account in self.estimates_charged else None, tuple(
+                Waived(row.batch.metered_at_ms, row.batch.responses)
+                for row in self.rows
+                if row.waived and row.batch.account_id == account
+                and row.batch.metered_at_ms > after_ms
+            ))
+            for account, after_ms in after_ms_by_account.items()
+        }  # fmt: skip
+
     def commit(self, decision: Decision) -> None:
         """Everything or, when the process is killed before, nothing."""
         self.rows += decision.charges
         self.rejections += decision.rejections
         self._keep_digests(decision)
         self.accounts.update(decision.balances)
+        self.estimates_charged.update(decision.estimates_begun)
         for producer, window in decision.windows.items():
             ahead = frozenset(window.ahead)
             self.stored[producer] = (window.applied_through, ahead, window.ended_at)

@@ -12,7 +12,7 @@ from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool
 from shared.announcements import Watermark
-from shared.wire import Usage, encode_usage
+from shared.wire import Kind, Usage, encode_usage
 
 from .clock import Process
 from .disk import Folder, SimStore
@@ -27,6 +27,7 @@ PRUNE_S = 0.7
 RETRY_S = 0.05
 QUESTION_S = 2.0  # the deadline of a question
 CLOSE_S = 10.0
+ESTIMATED_EVERY = 7  # responses of so many tokens, or a multiple, are never reported
 
 
 class Session:
@@ -70,7 +71,8 @@ class Gateway(Process):
 
     def meter(self, session: Session, name: str, tokens: int) -> None:
         """The provider reported a response: it is noted, forwarded, batched."""
-        metered = Metered(name, "m", Usage(tokens, 0, tokens))
+        kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
+        metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
         single = session.party.single(metered, wall_ms=int(self.clock.wall * 1000))
         self.step()
         number = self._note(encode_usage(single))

@@ -1,108 +1,23 @@
 """The decisions about usage messages, as tables; the state is a dictionary."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
 import msgpack
 import pytest
+from memory_ledger import END, NOW, Memory, P, Q, sent, usage
 
 from accountd.cascade import Deduction
 from accountd.charging import BALANCE_MIN, Balance, Refusal
-from accountd.digests import DigestKey, RecentDigests, digest_of
-from accountd.ingest import AlreadyCharged, Charge, Decision, Rejection, decide, decide_retry
+from accountd.digests import RecentDigests, digest_of
+from accountd.estimates import EstimateTerms
+from accountd.ingest import AlreadyCharged, Charge, Rejection, decide_retry
 from accountd.windows import ProducerWindow, Verdict
 from shared.wire import (
-    EndOfProducer,
     InvalidUsage,
     Kind,
     RejectReason,
-    Usage,
-    UsageBatch,
-    encode_envelope,
     encode_usage,
 )
 
-NOW = "2026-11-24T12:00:00.000Z"
-P, Q = b"p" * 16, b"q" * 16
-END = encode_usage(EndOfProducer())
 DIGEST_OF_USAGE = 3351228868243206096
-
-
-def usage(tokens: int = 10, **changes: Any) -> bytes:
-    """A payload of one response of the account ``a``."""
-    fields: dict[str, Any] = {
-        "account_id": "a", "session_id": "s", "provider": "openai", "model": "m",
-        "kind": "response", "responses": 1, "response_ids": ("r",),
-        "usage": Usage(tokens, 0, tokens), "metered_at_ms": 0,
-    }  # fmt: skip
-    return encode_usage(UsageBatch(**{**fields, **changes}))
-
-
-@dataclass
-class Memory:
-    """A database in memory: what was decided is written, and remembered, at once."""
-
-    accounts: dict[str, Balance] = field(default_factory=lambda: {"a": Balance(100, 1_000)})
-    stored: dict[bytes, tuple[int, set[int], int | None]] = field(default_factory=dict)
-    recent: RecentDigests = field(default_factory=RecentDigests)
-    kept: dict[DigestKey, int | None] = field(default_factory=dict)
-    charged: set[str] = field(default_factory=set)
-    questions: list[set[tuple[bytes, int]]] = field(default_factory=list)
-
-    def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
-        """Windows of their own."""
-        return {p: ProducerWindow(*self.stored[p]) for p in producers if p in self.stored}
-
-    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
-        """Balances of known accounts."""
-        return {a: self.accounts[a] for a in accounts if a in self.accounts}
-
-    def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
-        """Digests of the rows of those sequences; who asked for what is noted."""
-        wanted = set(sequences)
-        self.questions.append(wanted)
-        return {key: digest for key, digest in self.kept.items() if key[:2] in wanted}
-
-    def charged_responses(self, account_id: str, session_id: str) -> set[str]:
-        """Whatever the session is."""
-        return self.charged
-
-    def restart(self) -> None:
-        """The process is a new one."""
-        self.recent = RecentDigests()
-        self.questions.clear()
-
-    def decide(self, *messages: list[bytes], charge_estimates: bool = False) -> Decision:
-        """What is decided about a group, written nowhere."""
-        return decide(
-            messages, state=self, recent=self.recent, now=NOW, charge_estimates=charge_estimates
-        )
-
-    def apply(self, *messages: list[bytes], **options: bool) -> Decision:
-        """Decide, write, remember."""
-        decision = self.decide(*messages, **options)
-        self.accounts.update(decision.balances)
-        for producer, window in decision.windows.items():
-            self.stored[producer] = (window.applied_through, window.ahead, window.ended_at)
-        self._keep(decision)
-        self.recent.remember(decision.digests)
-        return decision
-
-    def _keep(self, decision: Decision) -> None:
-        for row in (*decision.charges, *decision.rejections):
-            assert row.producer is not None
-            assert row.sequence is not None
-            assert row.digest is not None
-            is_conflict = isinstance(row, Rejection) and row.reason == RejectReason.CONFLICT
-            sequence = (row.producer, row.sequence)
-            self.kept[(*sequence, row.digest) if is_conflict else sequence] = row.digest
-
-
-def sent(*sequences: int, producer: bytes = P, payload: bytes | None = None) -> list[list[bytes]]:
-    """Messages of one producer; each sequence has its own content unless ``payload`` is given."""
-    return [encode_envelope(producer, n, payload or usage(n)) for n in sequences]
-
 
 ORDERS = [
     # sent, applied, duplicates, watermark, ahead
@@ -389,7 +304,8 @@ def test_an_end_marker_is_a_message_like_any_other(
 def test_estimates_are_charged_only_on_request(is_charged: bool, left: int) -> None:
     """Recorded and numbered in any case."""
     memory = Memory()
-    decision = memory.apply(*sent(1, payload=usage(kind="estimate")), charge_estimates=is_charged)
+    terms = EstimateTerms(are_charged=is_charged)
+    decision = memory.apply(*sent(1, payload=usage(kind="estimate")), estimates=terms)
     (charge,) = decision.charges
     assert charge.batch.kind == "estimate"
     assert charge.deduction == Deduction(100 - left, 0)

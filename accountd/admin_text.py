@@ -1,0 +1,59 @@
+"""How the longer answers of ``accountctl`` look. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from accountd.tables import details, table
+
+INCOMPLETE_COLUMNS: Final = ("producer", "applied_through", "ended_at", "missing_total", "missing")
+UNPRICED_COLUMNS: Final = ("provider", "model", "kind", "unit", "amount", "rows", "last")
+NAMED_COLUMNS: Final = ("provider", "model", "unit", "costs")
+
+
+def rejected_text(found: Mapping[str, Any]) -> str:
+    """One message in quarantine."""
+    flat = {name: value for name, value in found.items() if name not in ("fields", "payload")}
+    read = found["fields"]
+    if read is not None:
+        flat |= {f"  {k}": json.dumps(v, ensure_ascii=False) for k, v in read.items()}
+    return f"{details(flat)}\npayload  {found['payload']}"
+
+
+def rates_text(found: Mapping[str, Any]) -> str:
+    """What a rate card leaves without a price."""
+    lines = [f"rate card {found['version']}"]
+    if found["past"]:
+        lines += ["used and not priced:", table(found["past"], UNPRICED_COLUMNS)]
+    else:
+        lines.append("every unit of past usage has a price")
+    if found["known"]:
+        lines += [
+            "units of known models that no entry names:",
+            table(found["known"], NAMED_COLUMNS),
+        ]
+    return "\n".join(lines)
+
+
+def audit_text(found: Mapping[str, Any]) -> str:
+    """Whether the books are in order, and what is not."""
+    producers, waiting = found["producers"], found["rejected_by_reason"]
+    lines = [
+        "OK: every balance equals its grants minus its deductions"
+        if found["ok"]
+        else "NOT OK: see below",
+        f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,}"
+        f" (estimates {found['estimates']:,})",
+        f"producers {producers['total']:,}: complete {producers['complete']:,},"
+        f" open {producers['open']:,}, incomplete {producers['incomplete_total']:,}",
+        f"rejected {found['rejected']:,}"
+        + "".join(f", {reason} {count:,}" for reason, count in sorted(waiting.items())),
+    ]
+    if found["unsettled"]:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
+        lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
+    if found["drift"]:
+        lines.append(table(found["drift"], tuple(found["drift"][0])))
+    if producers["incomplete"]:
+        lines.append(table(producers["incomplete"], INCOMPLETE_COLUMNS))
+    return "\n".join(lines)
