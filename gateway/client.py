@@ -98,7 +98,7 @@ class ClientLeg(Leg):
 
     def start_reading(self) -> None:
         """Take frames: the sink is in place."""
-        self.resume_reading()
+        self._stop_or_go_on(is_stopped=False)
         rest, self._head = bytes(self._head), bytearray()
         if rest:
             super().data_received(rest)
@@ -239,7 +239,7 @@ class ClientLeg(Leg):
         assert isinstance(request, Request)
         self._phase = Phase.ADMISSION
         self._handshake_timer.cancel()
-        self.pause_reading()
+        self._stop_or_go_on(is_stopped=True)
         self._door.knock(self, request)
 
     def _receive_rest(self) -> None:
@@ -254,7 +254,7 @@ class ClientLeg(Leg):
         elif found is not None:
             self._phase = Phase.ADMISSION
             self._handshake_timer.cancel()
-            self.pause_reading()
+            self._stop_or_go_on(is_stopped=True)
             self._door.serve(self, found)
 
     @property
@@ -291,7 +291,7 @@ class ClientLeg(Leg):
         self._has_all = True
         self._reset_when_cut(False)
         self._half_close()
-        self.resume_reading()
+        self._stop_or_go_on(is_stopped=False)
         self._heard_at = self._loop.time()
         self._check_answer(self._heard_at)
 

@@ -80,6 +80,11 @@ class FrameScanner:
         self.in_message = False
         self.violation: Violation | None = None
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much is here of a frame that is not whole."""
+        return len(self._pending)
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that ``data`` completes, in order; look at ``violation`` afterwards."""
         if self.violation is not None:

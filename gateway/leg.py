@@ -6,6 +6,10 @@ writes is whole frames, so control frames always fall on a frame boundary.
 
 Who gets a leg's frames is decided by its sink alone. When the other side is gone the sink is
 exchanged for one that does not know it: nothing can reach a peer that nobody refers to.
+
+While the sink is not to get anything a leg reads on, so that its peer's pings are answered: data
+frames are *parked*, up to ``PARKED_BYTES_MAX``, and only past that TCP holds the rest back. A close
+is parked behind them.
 """
 
 import asyncio
@@ -20,8 +24,9 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway.frames import Frame, FrameScanner, Opcode
+from gateway.frames import Frame, FrameScanner, Opcode, Violation
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from gateway.parking import Parking
 from shared.errors import cause_of
 
 NO_STATUS: Final = 1005  # RFC 6455 section 7.4.1: never on the wire
@@ -79,6 +84,10 @@ class Leg(asyncio.Protocol):
         self._has_ended = False
         self._is_reading_paused = False
         self._is_held = False
+        self._is_stopped = False  # nothing is read, whatever may be taken
+        self._is_reading = True  # as the transport was told last
+        self._parked = Parking()
+        self._is_parking = self._is_releasing = False
         self._is_mid_message = False
         self._heard_at = self._pinged_at = self._loop.time()
         self.sink: Sink = sink
@@ -145,32 +154,30 @@ class Leg(asyncio.Protocol):
         return self._is_mid_message
 
     def pause_reading(self) -> None:
-        """Stop taking bytes from the peer, because the other leg cannot keep up."""
+        """Give the sink nothing more, because the other leg cannot keep up."""
         if self._transport is not None and not self._transport.is_closing():
-            was_taking, self._is_reading_paused = self._is_taking, True
-            self._take_or_not(was_taking)
+            self._is_reading_paused = self._is_parking = True
 
     def resume_reading(self) -> None:
         """The other leg has caught up."""
-        was_taking, self._is_reading_paused = self._is_taking, False
-        self._take_or_not(was_taking)
+        self._is_reading_paused = False
+        self._release()
 
     def hold(self) -> None:
-        """Stop taking bytes from the peer until ``let_go``, whatever the other leg can take."""
+        """Give the sink nothing more until ``let_go``, whatever the other leg can take."""
         if self._transport is not None and not self._transport.is_closing():
-            was_taking, self._is_held = self._is_taking, True
-            self._take_or_not(was_taking)
+            self._is_held = self._is_parking = True
 
     def let_go(self) -> None:
         """The reason for ``hold`` is gone."""
-        was_taking, self._is_held = self._is_taking, False
-        self._take_or_not(was_taking)
+        self._is_held = False
+        self._release()
 
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
         if self._stalled_since is not None and now - self._stalled_since > STALLED_S:
             self._lose(f"took nothing for {STALLED_S:g} s")
-        elif not self._is_taking:
+        elif not self._is_reading:
             self._heard_at = now  # it is we who are not listening
         elif now - self._heard_at > IDLE_S:
             self._lose(f"silent for {IDLE_S:g} s")
@@ -197,6 +204,7 @@ class Leg(asyncio.Protocol):
         The leg ends here, not in ``connection_lost``: in between, the other leg may receive frames,
         and this one can write no more.
         """
+        self._settle()
         self._protocol.receive_eof()
         self._flush()
         self._end(Ended(ABNORMAL, _loss_reason(None)))
@@ -204,6 +212,7 @@ class Leg(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop, once, whatever ended the connection."""
+        self._settle()
         self._protocol.receive_eof()
         self._transport = None
         if self._close_timer is not None:
@@ -233,23 +242,70 @@ class Leg(asyncio.Protocol):
     def _is_taking(self) -> bool:
         return not (self._is_reading_paused or self._is_held)
 
-    def _take_or_not(self, was_taking: bool) -> None:
-        """Tell the transport when bytes are to be taken and were not, or the other way round."""
+    def _stop_or_go_on(self, *, is_stopped: bool) -> None:
+        """Read nothing at all, or go on."""
+        self._is_stopped = is_stopped
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        """Tell the transport whether bytes are wanted, when that has changed."""
         if self._transport is None or self._transport.is_closing():
             return
-        if was_taking and not self._is_taking:
-            self._transport.pause_reading()
-        elif self._is_taking and not was_taking:
+        has_room = self._parked.has_room(self._scanner.pending_bytes)
+        is_reading = not self._is_stopped and (self._is_taking or has_room)
+        if is_reading and not self._is_reading:
             self._transport.resume_reading()
+        elif self._is_reading and not is_reading:
+            self._transport.pause_reading()
+        self._is_reading = is_reading
+
+    def _release(self) -> None:
+        """Hand over what was parked, for as long as it is taken."""
+        if self._is_releasing:
+            return
+        self._is_releasing = True
+        try:
+            while self._parked and self._is_taking:
+                self._hand_over(self._parked.take())
+        finally:
+            self._is_releasing = False
+        self._is_parking = bool(self._parked) or not self._is_taking
+        self._read_or_not()
+
+    def _settle(self) -> None:
+        """The connection is over: what was parked came before that.
+
+        Of a peer that is held nothing but its close counts any more.
+        """
+        while self._parked:
+            frame = self._parked.take()
+            if frame.is_control or not self._is_held:
+                self._hand_over(frame)
+
+    def _hand_over(self, frame: Frame) -> None:
+        if self._has_ended:
+            return
+        if frame.is_control:
+            self._receive_control(frame)
+        else:
+            self.sink.take((frame,))
 
     def _receive_frames(self, data: bytes) -> None:
+        if self._parked.has_close:
+            return
         frames = self._scanner.feed(data)
-        if any(frame.is_control for frame in frames):
+        if self._is_parking or any(frame.is_control for frame in frames):
             self._receive_mixed(frames)
+            self._read_or_not()
         elif frames and not self._has_ended:
             self.sink.take(frames)
         violation = self._scanner.violation
-        if violation is not None and not self._has_ended:
+        if violation is not None and not self._parked.has_close:
+            self._refuse_frames(violation)
+
+    def _refuse_frames(self, violation: Violation) -> None:
+        self._settle()
+        if not self._has_ended:
             self._protocol.fail(violation.close_code, violation.reason)
             self._flush()
             self._end(Ended(violation.close_code, violation.reason, is_refused=True))
@@ -257,15 +313,21 @@ class Leg(asyncio.Protocol):
     def _receive_mixed(self, frames: Sequence[Frame]) -> None:
         data_frames: list[Frame] = []
         for frame in frames:
-            if self._has_ended:
+            if self._has_ended or self._parked.has_close:
                 return
             if not frame.is_control:
-                data_frames.append(frame)
+                if self._is_parking:
+                    self._parked.add(frame)
+                else:
+                    data_frames.append(frame)
                 continue
             if data_frames:
                 self.sink.take(data_frames)
                 data_frames = []
-            self._receive_control(frame)
+            if self._parked and frame.opcode == Opcode.CLOSE:
+                self._parked.add(frame)
+            else:
+                self._receive_control(frame)
         if data_frames and not self._has_ended:
             self.sink.take(data_frames)
 
@@ -307,6 +369,7 @@ class Leg(asyncio.Protocol):
             self._transport.close()
 
     def _lose(self, reason: str) -> None:
+        self._settle()
         self._end(Ended(ABNORMAL, reason))
         self.abort()
 

@@ -26,6 +26,12 @@ PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
 # provider's audio, and small enough that 10,000 stalled sessions fit into memory.
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 
+# What of a peer's frames is kept while nobody may take them, so that its pings are heard: 16 s of
+# 24 kHz audio in base64. A client of ``websockets`` pings after 20 s and gives up 20 s later, which
+# is longer than STALLED_S from the last byte that is read. And what a frame costs beside its bytes.
+PARKED_BYTES_MAX: Final = 1024 * 1024
+PARKED_FRAME_BYTES: Final = 200
+
 # A peer that takes nothing for this long is gone: a live one reads at least at the pace of speech.
 STALLED_S: Final = 30.0
 
@@ -141,6 +147,7 @@ assert REPORTS_EACH < REPORTS < ASKING_EACH_MAX
 assert MINTS + REPORTS < AUTHORIZATIONS_MAX
 assert DOWNLOADS_EACH < DOWNLOADS
 assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
+assert WRITE_HIGH_WATER_BYTES < PARKED_BYTES_MAX < MESSAGE_BYTES_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert CLOSE_S < CATCH_UP_S

@@ -44,10 +44,11 @@ class Waiting:
             self._client.pause_reading()
 
     def release(self, to: "ToProvider") -> None:
-        """Hand everything over."""
-        self._client.resume_reading()
-        to.take(self._frames)
-        self._frames = []
+        """Hand everything over; then what was said later, if the provider has not had its fill."""
+        frames, self._frames = self._frames, []
+        to.take(frames)
+        if not to.is_full:
+            self._client.resume_reading()
 
 
 class ToProvider:
@@ -73,6 +74,11 @@ class ToProvider:
         self._gate = gate
         self._on_refused = on_refused
         self.end = on_end
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the provider does not take what is sent."""
+        return self._provider.is_write_paused
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Write them on. The meter sees what the provider will see."""

@@ -1,0 +1,207 @@
+"""Pings are answered while what a peer says must wait."""
+
+import asyncio
+import json
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from fake_provider import beside
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from gateway.frames import Frame
+from gateway.leg import ABNORMAL, Ended, Leg
+from gateway.limits import PARKED_BYTES_MAX
+
+SECONDS = 10
+PONG = b"\x8a\x00"
+
+
+@dataclass
+class Held:
+    """A leg whose peer is held, what it was given, and the peer."""
+
+    leg: Leg
+    peer: socket.socket
+    frames: list[bytes] = field(default_factory=list)
+    endings: list[Ended] = field(default_factory=list)
+    holds_after: int = -1
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """See ``Sink``."""
+        self.frames += [frame.raw for frame in frames]
+        if len(self.frames) == self.holds_after:
+            self.leg.pause_reading()
+
+    def end(self, ended: Ended) -> None:
+        """See ``Sink``."""
+        self.endings.append(ended)
+
+    async def send(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        await asyncio.get_running_loop().sock_sendall(self.peer, data)
+
+    async def ping(self) -> bytes:
+        """What answers a ping of the peer, once all before it was read."""
+        await self.send(masked(0x89))
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(loop.sock_recv(self.peer, 2), SECONDS)
+
+    async def until(self, check: Callable[[], object]) -> None:
+        """Let the loop turn until ``check`` is true."""
+        async with asyncio.timeout(SECONDS):
+            while not check():  # noqa: ASYNC110 - a leg has no event of its own to await
+                await asyncio.sleep(0)
+
+
+def masked(first: int, payload: bytes = b"") -> bytes:
+    """A short client frame with a zero mask."""
+    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Held]:
+    """A server's leg after the upgrade, over real TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    peer.setblocking(False)
+    nobody = Held.__new__(Held)
+    leg = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=nobody)
+    leg.sink = found = Held(leg, peer)
+    await asyncio.get_running_loop().create_connection(lambda: leg, sock=ours)
+    leg.hold()
+    yield found
+    peer.close()
+    leg.abort()
+    await found.until(lambda: leg._transport is None)
+
+
+async def test_a_held_peer_hears_pongs_and_its_frames_wait_in_order(held: Held) -> None:
+    """A fragmented message with a ping inside goes on whole, once it may."""
+    frames = [masked(0x01, b"one"), masked(0x00, b"two"), masked(0x80, b"three"), masked(0x81)]
+    for frame in frames:
+        await held.send(frame)
+        assert await held.ping() == PONG
+    assert held.frames == []
+    held.leg.let_go()
+    assert held.frames == frames
+    await held.send(masked(0x81, b"more"))
+    assert await held.ping() == PONG
+    assert held.frames == [*frames, masked(0x81, b"more")]
+
+
+async def test_a_close_comes_after_what_was_said_before_it(held: Held) -> None:
+    """And what follows a close does not count."""
+    await held.send(masked(0x81, b"last words"))
+    assert await held.ping() == PONG
+    await held.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
+    await held.until(lambda: held.leg._parked.has_close)
+    assert (held.frames, held.endings) == ([], [])
+    held.leg.let_go()
+    assert (held.frames, held.endings) == ([masked(0x81, b"last words")], [Ended(1000, "bye")])
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_a_lost_peer_was_heard_before_unless_it_was_held(held: Held, is_held: bool) -> None:
+    """Usage that has arrived counts; what a held client asked for is not passed on any more."""
+    held.leg.pause_reading()
+    if not is_held:
+        held.leg.let_go()
+    await held.send(masked(0x81, b"usage"))
+    assert await held.ping() == PONG
+    held.peer.shutdown(socket.SHUT_WR)
+    await held.until(lambda: held.endings)
+    assert held.frames == ([] if is_held else [masked(0x81, b"usage")])
+    assert [ended.code for ended in held.endings] == [ABNORMAL]
+
+
+async def test_what_is_parked_is_bounded(held: Held) -> None:
+    """Past the bound TCP holds the rest back; all of it arrives later, and is read in order."""
+    piece = b"\x82\xfe" + (60_000).to_bytes(2, "big") + b"\0\0\0\0" + bytes(60_000)
+    sending = asyncio.create_task(held.send(piece * 400))
+    await held.until(lambda: not held.leg._is_reading)
+    assert len(held.leg._parked) * 60_000 < PARKED_BYTES_MAX + 2**20
+    held.leg.let_go()
+    await held.until(lambda: len(held.frames) == 400)
+    await sending
+    assert set(held.frames) == {piece}
+
+
+async def test_tiny_frames_are_bounded_too(held: Held) -> None:
+    """A frame without a payload costs more than its bytes."""
+    sending = asyncio.create_task(held.send(masked(0x82) * 200_000))
+    await held.until(lambda: not held.leg._is_reading)
+    assert len(held.leg._parked) < 60_000
+    held.leg.let_go()
+    await held.until(lambda: len(held.frames) == 200_000)
+    await sending
+
+
+async def test_who_is_held_again_while_it_is_let_go_keeps_the_rest(held: Held) -> None:
+    """The other leg is full after the first of three frames."""
+    frames = [masked(0x81, b"%d" % n) for n in range(3)]
+    await held.send(b"".join(frames))
+    assert await held.ping() == PONG
+    held.holds_after = 1
+    held.leg.let_go()
+    assert held.frames == frames[:1]
+    held.leg.resume_reading()
+    assert held.frames == frames
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_frame_arrives_once_and_in_order(held: Held, seed: int) -> None:
+    """However it is cut, and whenever the peer is held, paused and let go."""
+    chance = random.Random(seed)
+    sent = [masked(0x82, b"%d" % n) for n in range(200)]
+    data = b"".join(f + (masked(0x8A) if chance.random() < 0.2 else b"") for f in sent)
+    actions = (held.leg.hold, held.leg.let_go, held.leg.pause_reading, held.leg.resume_reading)
+    while data:
+        size = chance.randrange(1, 60)
+        await held.send(data[:size])
+        data = data[size:]
+        chance.choice(actions)()
+        if chance.random() < 0.5:
+            await asyncio.sleep(0)
+    held.leg.let_go()
+    held.leg.resume_reading()
+    await held.until(lambda: len(held.frames) == len(sent))
+    assert held.frames == sent
+
+
+async def test_a_client_that_pings_every_second_survives_a_provider_that_is_slow() -> None:
+    """It says more than fits before its provider is there, and is answered all the time."""
+    may_open, received = asyncio.Event(), asyncio.Event()
+    heard: list[object] = []
+
+    async def wait(_: ServerConnection, __: Request) -> Response | None:
+        await may_open.wait()
+        return None
+
+    async def script(provider: ServerConnection) -> None:
+        async for message in provider:
+            heard.append(json.loads(message).get("n"))
+            if len(heard) == len(said):
+                received.set()
+
+    said = [json.dumps({"type": "x", "n": n, "audio": "A" * 20_000}) for n in range(80)]
+    async with serve(script, "127.0.0.1", 0, process_request=wait, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with beside(f"http://127.0.0.1:{port}") as cluster:
+            key = await asyncio.to_thread(cluster.create_account, "acct")
+            url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
+            async with connect(url, ping_interval=1, ping_timeout=2) as client:
+                for text in said:
+                    await client.send(text)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.wait_closed(), 6)
+                may_open.set()
+                await asyncio.wait_for(received.wait(), SECONDS)
+    assert heard[: len(said)] == list(range(len(said)))
