@@ -1,5 +1,6 @@
 """Prices against the rules written out token by token, in fractions."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from shared.rates import (
     DEFAULT_RATES,
     NANO_PER_CREDIT,
+    NANO_PER_MICRO,
     PRICE_KEYS,
     PRICE_MAX,
     Entry,
@@ -142,6 +144,27 @@ def test_a_unit_is_priced_or_named(prices: Card, usage: Usage, kind: str) -> Non
     counts[second] = usage.billed_ms
     expected = {name for name, count in counts.items() if count and name not in prices}
     assert set(card_of(prices).unpriced(batch(usage, kind))) == expected
+
+
+FIELDS = {**PIECES, "transcription_second": "billed_ms", "session_second": "billed_ms"}
+
+
+@given(cards, odd_usages(), kinds)
+def test_what_is_unpriced_is_not_charged_and_everything_else_is(
+    prices: Card, usage: Usage, kind: str
+) -> None:
+    """Without its unpriced units a row costs the same; without any other, less by its price."""
+    card, one = card_of(prices), batch(usage, kind)
+    unpriced = card.unpriced(one)
+    bare = replace(usage, **{FIELDS[unit]: 0 for unit in unpriced})
+    assert card.price(batch(bare, kind)) == card.price(one)
+    assert card.unpriced(batch(bare, kind)) == ()
+    second = "transcription_second" if "transcription" in kind else "session_second"
+    for unit in {*PIECES, second} - set(unpriced):
+        count = getattr(usage, FIELDS[unit])
+        each = NANO_PER_MICRO if unit in PIECES else 1  # a millisecond of a second's price
+        without = card.price(batch(replace(usage, **{FIELDS[unit]: 0}), kind))
+        assert card.price(one) - without == count * prices.get(unit, 0) * each
 
 
 @given(cards, cards, odd_usages(), kinds)

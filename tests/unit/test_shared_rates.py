@@ -318,6 +318,41 @@ MINI = tokens(2_000_000, 2_000_000, 0, input_text=1_000_000, input_audio=1_000_0
               input_cached_audio=1_000_000)  # fmt: skip
 
 
+GPT_5 = tokens(3_200, 3_000, 200, input_cache_write=2_048)
+CREDITS_PER_DOLLAR = 250_000  # of the example: a credit is a text token that gpt-realtime reads
+LISTED = [
+    # what is billed; provider, model, kind, counts; dollars by the list
+    ("a minute of a streaming transcriber", "openai", "gpt-realtime-whisper", Kind.TRANSCRIPTION,
+     {"billed_ms": 60_000}, 0.017),
+    ("an hour with xAI", "xai", "grok-voice-latest", Kind.DURATION, {"billed_ms": 3_600_000}, 3.0),
+    ("its tokens", "xai", "grok-voice-latest", Kind.RESPONSE, tokens(341, 200, 141), 0),
+    ("its tools", "xai", "grok-voice-latest", Kind.RESPONSE, {"tool_calls": 2}, 0.01),
+    ("a minute of translation", "azure", "gpt-realtime-translate", Kind.ESTIMATED_DURATION,
+     {"billed_ms": 60_000}, 0.034),
+    ("cache writes and searches", "openai", "gpt-5.6", Kind.RESPONSE, GPT_5 | {"web_searches": 3},
+     (952 * 5 + 2_048 * 6.25 + 200 * 40) / 1e6 + 3 * 0.01),
+    ("grounding", "gemini", "gemini-3.8-live", Kind.RESPONSE, {"grounding_queries": 1_000}, 14),
+    ("cached text, audio and images", "openai", "gpt-realtime-2", Kind.RESPONSE,
+     tokens(3_000_000, 3_000_000, 0, input_text=1_000_000, input_audio=1_000_000,
+            input_image=1_000_000, input_cached=3_000_000, input_cached_text=1_000_000,
+            input_cached_audio=1_000_000, input_cached_image=1_000_000), 0.4 + 0.4 + 0.5),
+    ("a second of Gemini's transcriber", "gemini", "gemini-3.5-transcribe-live",
+     Kind.ESTIMATED_TRANSCRIPTION, {"billed_ms": 40_000}, 1_000 * 3 / 1e6),
+    ("the same in tokens", "gemini", "gemini-3.5-transcribe-live", Kind.RESPONSE,
+     tokens(1_000, 1_000, 0, input_audio=1_000), 1_000 * 3 / 1e6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "provider", "model", "kind", "counts", "dollars"), LISTED)
+def test_the_example_charges_what_the_provider_bills(
+    what: str, provider: str, model: str, kind: Kind, counts: dict[str, int], dollars: float
+) -> None:
+    """Units that are no tokens, and tokens at prices of their own."""
+    card, one = read_rates(EXAMPLE.read_bytes()), batch(model, kind, provider, **counts)
+    assert card.credits(one) == pytest.approx(dollars * CREDITS_PER_DOLLAR, abs=1), what
+    assert card.unpriced(one) == ()
+
+
 def test_each_modality_has_a_price_for_what_was_cached() -> None:
     """The list price of a million cached text and audio tokens of the mini model: 0.06 + 0.30 $."""
     card = read_rates(EXAMPLE.read_bytes())
