@@ -115,6 +115,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         table=config.models,
         pages=Pages.load() if config.serves_page else Pages(),
         api=Api(paths | minting.by_path(), by_ending=minting.by_ending()),
+        drain_close_code=config.drain_close_code,
     )
     answering = [*gateway.metrics(), *minting.metrics(), *console.metrics()]
     parts = [*answering, *balances.metrics(), *usage.metrics()]

@@ -117,6 +117,11 @@ def cli() -> None:
     default=str(limits.NEAR_EMPTY_RESPONSES),
     help="Usage is sent at once while an account has credit for fewer typical responses than this.",
 )
+@setting(
+    "GATEWAY_DRAIN_CLOSE_CODE",
+    default="1001",
+    help="How sessions are closed when the gateway stops: 1001 (going away) or 1012 (restart).",
+)
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
 def serve(**settings: str | None) -> None:

@@ -47,6 +47,7 @@ class GatewayConfig:
     retention: Retention
     grant_cache_s: float
     near_empty_responses: int
+    drain_close_code: int
     log_level: str
     log_as_json: bool
 
@@ -77,6 +78,9 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         grant_cache_s=checker.value("GATEWAY_GRANT_CACHE_S", config.number(0, GRANT_CACHE_S_MAX)),
         near_empty_responses=checker.value(
             "GATEWAY_NEAR_EMPTY_RESPONSES", config.integer(0, 1_000_000)
+        ),
+        drain_close_code=int(
+            checker.value("GATEWAY_DRAIN_CLOSE_CODE", config.one_of("1001", "1012"))
         ),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",

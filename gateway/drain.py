@@ -9,10 +9,15 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from gateway.leg import Ended
-from gateway.limits import DRAIN_S
+from gateway.limits import DEPARTURES_PER_S, DRAIN_S
 from gateway.provider import ProviderLeg
 from gateway.recorder import Recorder
 from gateway.relay import ToMeter
+
+
+def departure_gap_s(sessions: int) -> float:
+    """The time between two sessions that a gateway sends away when it is told to stop."""
+    return min(1 / DEPARTURES_PER_S, DRAIN_S / max(sessions, 1))
 
 
 class Drain:

@@ -65,6 +65,10 @@ CATCH_UP_S: Final = 30.0
 # drain, then close. What is left is cut off, and charged as far as it is known.
 GATEWAY_DRAIN_S: Final = 2 * DRAIN_S + CLOSE_S
 
+# Sessions without a response are sent away at this rate, and faster where that would exceed
+# DRAIN_S: they all connect again at once, and thousands in one second are too much for the others.
+DEPARTURES_PER_S: Final = 200
+
 # Usage is sent after so many responses, or so long after the first unsent one.
 BATCH_RESPONSES: Final = 5
 BATCH_S: Final = 30.0

@@ -14,8 +14,9 @@ from gateway.answers import BrokenOffError, Download, json_response
 from gateway.api import Api, Endpoint
 from gateway.balances import Balances
 from gateway.client import ClientLeg
+from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
-from gateway.limits import CLOSE_S
+from gateway.limits import CLOSE_S, DRAIN_S
 from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.pages import Pages
@@ -58,6 +59,7 @@ class Gateway:
         table: ModelTable,
         pages: Pages,
         api: Api,
+        drain_close_code: int,
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
@@ -69,6 +71,7 @@ class Gateway:
         self._table = table
         self._pages = pages
         self._api = api
+        self._drain_close_code = drain_close_code
         self._clients: set[ClientLeg] = set()
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -170,10 +173,16 @@ class Gateway:
     # --- shutting down ----------------------------------------------------------------------------
 
     async def drain(self, deadline_s: float) -> None:
-        """Let responses in flight finish, send clients away with 1001, wait for every session."""
+        """Let responses in flight finish, send clients away, wait for every session.
+
+        Quiet ones leave one after the other, so that they do not all come back in the same second.
+        """
         self.is_draining = True
-        for session in list(self._sessions):
-            session.leave(self._loop.time())
+        now, gap_s = self._loop.time(), departure_gap_s(len(self._sessions))
+        for number, session in enumerate(list(self._sessions)):
+            self._loop.call_at(
+                now + number * gap_s, session.leave, now + DRAIN_S, self._drain_close_code
+            )
         for leg in list(self._clients):
             if leg.is_waiting and not leg.is_voice:
                 self._refuse(leg, unavailable("draining"))

@@ -30,7 +30,7 @@ from gateway.drain import Drain
 from gateway.frames import Frame
 from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.lifetime import Due
-from gateway.limits import DRAIN_S, HOLD_S, HOLD_SPEAKING_S
+from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.base import Provider
@@ -43,6 +43,7 @@ GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 PROVIDER_FAILED: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
+RESTARTING: Final = "gateway draining: it restarts, connect again"
 
 
 class State(Enum):
@@ -110,6 +111,7 @@ class Session:
         self._dialling: asyncio.Task[None] | None = None
         self._opened_at = now
         self._leave_by: float | None = None
+        self._leave_code = GOING_AWAY
         self._drain: Drain | None = None
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
         self._has_preface = bool(preface)
@@ -212,10 +214,10 @@ class Session:
         self._owes_balance = True
         self._send_balance()
 
-    def leave(self, now: float) -> None:
-        """The gateway is going away: let a response in flight finish, at most ``DRAIN_S``."""
-        self._leave_by = now + DRAIN_S
-        self.check(now)
+    def leave(self, leave_by: float, close_code: int) -> None:
+        """The gateway is going away: let a response finish, until ``leave_by`` at most."""
+        self._leave_by, self._leave_code = leave_by, close_code
+        self.check(asyncio.get_running_loop().time())
 
     def close_client(self, code: int, reason: str) -> None:
         """End the session from our side."""
@@ -246,7 +248,7 @@ class Session:
         if self._held_since is not None and now - self._held_since > hold_s:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
-            self.close_client(GOING_AWAY, "gateway is draining")
+            self.close_client(self._leave_code, RESTARTING)
         else:
             self._check_lifetime(now - self._opened_at)
 

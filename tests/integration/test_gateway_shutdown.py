@@ -52,6 +52,21 @@ async def test_sigterm_lets_the_response_finish(fresh: Cluster) -> None:
     assert fresh.gateways[0].complaints() == []
 
 
+async def test_a_restart_may_be_called_one(fresh: Cluster) -> None:
+    """Every quiet session hears the code that was chosen, and a reason that says restart."""
+    gateway = fresh.start_gateway(GATEWAY_DRAIN_CLOSE_CODE="1012")
+    key = fresh.create_account("many")
+    url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&rs_key={key}"
+    sockets = [await connect(url) for _ in range(60)]
+    gateway.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(socket.wait_closed() for socket in sockets))
+    assert {(s.close_code, s.close_reason) for s in sockets} == {
+        (1012, "gateway draining: it restarts, connect again")
+    }
+    assert await asyncio.to_thread(gateway.stop) == 0
+
+
 async def test_usage_metered_while_accountd_is_away_is_charged(fresh: Cluster) -> None:
     """A live session does not notice that accountd is gone; its usage waits for it."""
     assert fresh.accountd is not None

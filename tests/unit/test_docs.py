@@ -90,6 +90,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"comes to our close | {limits.CATCH_UP_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
+        f"| {limits.DEPARTURES_PER_S} leave a second, and all within {limits.DRAIN_S:g} s",
         f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",
         f"{limits.IN_FLIGHT_MAX:,} batches |",
         f"after {limits.RESEND_S:g} s, doubling up to {limits.RESEND_S_MAX:g} s",
