@@ -52,6 +52,18 @@ class Frame(NamedTuple):
         return self.opcode == _CONTINUATION
 
 
+def spoken(opcode: int, message: bytes) -> Frame:
+    """A final frame as a server sends it (RFC 6455 section 5.2): unmasked."""
+    size = len(message)
+    if size < 126:
+        head = bytes((0x80 | opcode, size))
+    elif size < 65_536:
+        head = bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+    return Frame(int(opcode), True, len(head), head + message)
+
+
 class Violation(NamedTuple):
     """The peer broke RFC 6455; ``close_code`` is what to fail the connection with."""
 

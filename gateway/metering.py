@@ -10,7 +10,7 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
@@ -52,6 +52,14 @@ Found = Metered | Unreadable
 # Nearly every frame holds nothing to charge: one value for all of them.
 NOTHING: Final[Sequence[Found]] = ()
 
+
+class Withheld(NamedTuple):
+    """An error that a client does not hear: its code, and what the client hears instead."""
+
+    code: str
+    message: bytes
+
+
 # Fields that have a place on the row; an object maps to its known fields, a plain value to none.
 Known = Mapping[str, "Known"]
 
@@ -61,6 +69,11 @@ class Meter(Protocol):
 
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
+
+    withheld: Withheld | None
+    """What the client is to hear in place of the message that ``observe`` saw last; None nearly
+    always: that message as it came.
+    """
 
     answers: int
     """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where

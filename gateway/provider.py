@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidURI
@@ -16,18 +17,82 @@ from gateway.tls import TlsConnection
 from shared.errors import PeerError, cause_of
 
 _HEAD_END: Final = b"\r\n\r\n"
+_PORTS: Final = {"http": 80, "https": 443}
 
 
-# Refusals that may pass: too many requests, and a provider that is busy or being restarted.
-_PASSING_STATUS: Final = ("429", "502", "503", "504")
 TRY_AGAIN_LATER: Final = 1013
+POLICY: Final = 1008
+FAILED: Final = 1011
+_OK_TO_FOLLOW: Final = (301, 302, 303, 307, 308)
 
 
 class ProviderUnavailableError(PeerError):
-    """The provider could not be reached or refused the connection."""
+    """The provider could not be reached or refused the connection.
 
-    def __init__(self, message: str = "", *, close_code: int = 1011) -> None:
-        super().__init__(message, code="provider_unavailable", close_code=close_code)
+    ``told`` is what the client hears, ``hint`` what the operator has to do. The close code says
+    whether trying again may help: SDKs that reconnect do so on 1011 and 1013, and never on 1008.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        close_code: int = FAILED,
+        code: str = "provider_unavailable",
+        told: str = "The provider could not be reached.",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, code=code, close_code=close_code)
+        self.told = told
+        self.hint = hint
+
+
+class ProviderRedirectsError(ProviderUnavailableError):
+    """The provider says that it is elsewhere. The location may hold the key: it is not told."""
+
+    def __init__(self, status: int, location: str) -> None:
+        super().__init__(
+            f"redirects: {status}",
+            close_code=POLICY,
+            code="provider_refused",
+            told="The provider is not at the address that the gateway knows.",
+            hint="only a redirect to the same origin is followed, once: mend the base URL",
+        )
+        self.location = location
+
+
+class _Refusal(NamedTuple):
+    """What a status of the provider means: for the client, and for the operator."""
+
+    close_code: int
+    code: str
+    told: str
+    hint: str
+
+
+_KEY_REFUSED: Final = _Refusal(
+    POLICY, "provider_refused", "The provider refuses the gateway's credentials.",
+    "look at the provider's key and what it may use",
+)  # fmt: skip
+_REFUSED: Final = _Refusal(
+    POLICY, "provider_refused", "The provider does not accept this request.",
+    "look at the model, the path and the query that the client sent",
+)  # fmt: skip
+_PASSING: Final = _Refusal(
+    TRY_AGAIN_LATER, "provider_unavailable", "The provider cannot serve this now.",
+    "it may pass: the provider is busy, restarting, or at a rate limit",
+)  # fmt: skip
+_BY_STATUS: Final = {
+    401: _KEY_REFUSED,
+    403: _KEY_REFUSED,
+    404: _Refusal(
+        POLICY, "model_not_found", "The provider does not know this model.",
+        "look at the model's name, the deployment and the base URL",
+    ),
+    408: _PASSING,
+    425: _PASSING,
+    429: _PASSING,
+}  # fmt: skip
 
 
 class ProviderLeg(Leg):
@@ -112,7 +177,27 @@ async def dial(
     on_open: Callable[[ProviderLeg], None],
     tls: ssl.SSLContext,
 ) -> ProviderLeg:
-    """Connect within ``DIAL_S``; raises ``ProviderUnavailableError``, whose text names no key."""
+    """Connect within ``DIAL_S``; raises ``ProviderUnavailableError``, whose text names no key.
+
+    A redirect is followed once, to the same origin only: the key goes to nobody else.
+    """
+    try:
+        return await _dial_once(url, headers, sink=sink, on_open=on_open, tls=tls)
+    except ProviderRedirectsError as exc:
+        there = _same_origin(url, exc.location)
+        if there is None:
+            raise
+    return await _dial_once(there, headers, sink=sink, on_open=on_open, tls=tls)
+
+
+async def _dial_once(
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    sink: Sink,
+    on_open: Callable[[ProviderLeg], None],
+    tls: ssl.SSLContext,
+) -> ProviderLeg:
     leg: ProviderLeg | None = None
     transport: asyncio.Transport | None = None
 
@@ -149,6 +234,40 @@ def _has_opened(leg: ProviderLeg) -> bool:
 def _refused(head: bytes) -> ProviderUnavailableError:
     """By the status line alone; the body might quote a part of the provider key."""
     words = head.split(b"\r\n", 1)[0].split()
-    code = words[1].decode(errors="replace")[:3] if len(words) > 1 else "no status"
-    close_code = TRY_AGAIN_LATER if code in _PASSING_STATUS else 1011
-    return ProviderUnavailableError(f"refused the connection: {code}", close_code=close_code)
+    text = words[1].decode(errors="replace")[:3] if len(words) > 1 else ""
+    status = int(text) if text.isdecimal() and text.isascii() else 0
+    if status in _OK_TO_FOLLOW:
+        return ProviderRedirectsError(status, _location_in(head))
+    if 400 <= status < 500:
+        meaning = _BY_STATUS.get(status, _REFUSED)
+    elif 500 <= status < 600:
+        meaning = _PASSING
+    else:
+        return ProviderUnavailableError(f"refused the connection: {text or 'no status'}")
+    return ProviderUnavailableError(
+        f"refused the connection: {status}",
+        close_code=meaning.close_code,
+        code=meaning.code,
+        told=meaning.told,
+        hint=meaning.hint,
+    )
+
+
+def _location_in(head: bytes) -> str:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"location":
+            return value.strip().decode("latin-1")
+    return ""
+
+
+def _same_origin(url: str, location: str) -> str | None:
+    """Where ``location`` leads from ``url``, when that is the same scheme, host and port."""
+    web = url.replace("ws", "http", 1)
+    try:
+        parts = urlsplit(urljoin(web, location))
+        before = urlsplit(web)
+        origins = [(x.scheme, x.hostname, x.port or _PORTS.get(x.scheme)) for x in (parts, before)]
+    except ValueError:
+        return None
+    return parts.geturl().replace("http", "ws", 1) if origins[0] == origins[1] else None

@@ -12,8 +12,8 @@ from typing import Protocol
 import structlog
 
 from gateway.batching import Batcher, Party, Sealable, Single
-from gateway.frames import Frame
-from gateway.metering import Found, Meter, Unreadable
+from gateway.frames import Frame, Opcode, spoken
+from gateway.metering import Found, Meter, Unreadable, Withheld
 from gateway.producer import Numbered, ignore_number
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
@@ -59,7 +59,8 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_meter", "_party", "_sender", "_spending", "estimates", "responses", "tokens",
+        "_batcher", "_instead", "_meter", "_party", "_sender", "_spending", "account_errors",
+        "estimates", "responses", "tokens",
     )  # fmt: skip
 
     def __init__(self, party: Party, meter: Meter, sender: Sender, spending: Spending) -> None:
@@ -71,6 +72,14 @@ class Recorder:
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
+        # The provider's errors about our account, and what is said in place of each.
+        self.account_errors = 0
+        self._instead: list[tuple[Frame, Frame]] = []
+
+    @property
+    def provider(self) -> str:
+        """Who answers."""
+        return self._party.provider
 
     @property
     def model(self) -> str:
@@ -102,16 +111,30 @@ class Recorder:
         return self._meter.answers
 
     def observe(self, frames: Sequence[Frame]) -> bool:
-        """Meter data frames of the provider. Call it before they are forwarded.
+        """Meter data frames of the provider. Call it before they are forwarded, and forward what
+        ``heard`` makes of them.
 
         Whether anything was metered.
         """
         has_found = False
+        meter = self._meter
         for frame in frames:
-            for found in self._meter.observe(frame):
+            for found in meter.observe(frame):
                 self._record(found)
                 has_found = True
+            if meter.withheld is not None:
+                withheld, meter.withheld = meter.withheld, None
+                self._withhold(frame, withheld)
         return has_found
+
+    def heard(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """Those of the observed ``frames`` that the client is to hear: the provider's errors about
+        our own account are not for it.
+        """
+        if not self._instead:
+            return frames
+        instead, self._instead = self._instead, []
+        return [next((to for of, to in instead if of is frame), frame) for frame in frames]
 
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
@@ -133,6 +156,20 @@ class Recorder:
         self.flush()
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _withhold(self, frame: Frame, withheld: Withheld) -> None:
+        """Only the last fragment of a message that came in several is ours to change."""
+        self.account_errors += 1
+        log.error(
+            "provider refuses our account",
+            session=self._party.session_id,
+            provider=self._party.provider,
+            code=withheld.code[:64],
+            hint="look at the provider's key, quota and billing; clients hear that it failed",
+        )
+        message = b"" if frame.continues else withheld.message
+        opcode = Opcode.CONTINUATION if frame.continues else Opcode.TEXT
+        self._instead.append((frame, spoken(opcode, message)))
 
     def _record(self, found: Found) -> None:
         if isinstance(found, Unreadable):

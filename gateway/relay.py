@@ -112,7 +112,7 @@ class ToClient:
     def take(self, frames: Sequence[Frame]) -> None:
         """Metered first: what the client has heard is charged, even if the write fails."""
         has_metered = self._recorder.observe(frames)
-        self._client.write(frames)
+        self._client.write(self._recorder.heard(frames))
         if has_metered or self.is_waiting:
             self._on_metered()
 

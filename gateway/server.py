@@ -78,6 +78,7 @@ class Gateway:
         self._departure = asyncio.Event()  # a client, a session or a task is gone
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
+        self._account_errors: dict[str, float] = {}
         self._responses = self._tokens = self._estimates = self._cut_off = 0
 
     # --- health -----------------------------------------------------------------------------------
@@ -115,6 +116,11 @@ class Gateway:
                 "rts_gateway_estimates", "counter",
                 "Responses whose usage the provider never reported.",
                 lambda: self._estimates + self._so_far("estimates"),
+            ),
+            Metric(
+                "rts_gateway_provider_account_errors", "counter",
+                "Errors of providers about our own account, which clients do not hear.",
+                self._account_errors_by_provider, label="provider",
             ),
             Metric(
                 "rts_gateway_sessions_cut_off", "counter",
@@ -318,6 +324,14 @@ class Gateway:
             return wrong_method(request.method, allowed="GET, HEAD, POST")
         return target
 
+    def _account_errors_by_provider(self) -> dict[str, float]:
+        counts = dict(self._account_errors)
+        for session in list(self._sessions):
+            if session.recorder.account_errors:
+                name = session.recorder.provider
+                counts[name] = counts.get(name, 0) + session.recorder.account_errors
+        return counts
+
     def _so_far(self, name: str) -> int:
         """What live sessions have counted. Called from the thread that answers probes."""
         return sum(getattr(session.recorder, name) for session in list(self._sessions))
@@ -328,6 +342,11 @@ class Gateway:
         self._tokens += session.recorder.tokens
         self._estimates += session.recorder.estimates
         self._cut_off += session.was_cut_off
+        if session.recorder.account_errors:
+            name = session.recorder.provider
+            self._account_errors[name] = (
+                self._account_errors.get(name, 0) + session.recorder.account_errors
+            )
         self._departure.set()
 
     def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:

@@ -33,6 +33,7 @@ from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
+from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
 from gateway.relay import Configuring, ToClient, ToProvider, Waiting
@@ -164,10 +165,8 @@ class Session:
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
         if self.state is State.CONNECTING:
-            self._log.error("provider unavailable", reason=str(failure))
-            self._fail_client(
-                failure.code, "The provider could not be reached.", failure.close_code
-            )
+            self._log.error("provider unavailable", reason=str(failure), hint=failure.hint)
+            self._fail_client(failure.code, failure.told, failure.close_code)
             self._finish()
 
     def client_ended(self, ended: Ended) -> None:
@@ -184,7 +183,7 @@ class Session:
                 self._fail_client("provider_connection_lost", "The provider's connection broke.")
             else:
                 client.sink = Nobody()
-                client.close(ended.code, ended.reason)
+                client.close(*self._told(ended))
         self._finish()
 
     def credit_changed(self) -> None:
@@ -263,6 +262,18 @@ class Session:
         elif due is Due.WARNING and self._owes_warning and self._client is not None:
             event = lifetime.ending_event(provider, model, age_s)
             self._owes_warning = not self._client.send_event(event)
+
+    def _told(self, ended: Ended) -> tuple[int, str]:
+        """The provider's close as the client hears it: what is about our account is not for it."""
+        if not is_about_account(ended.reason):
+            return ended.code, ended.reason
+        self.recorder.account_errors += 1
+        self._log.error(
+            "provider refuses our account",
+            code=ended.code,
+            hint="look at the provider's key, quota and billing; clients hear that it failed",
+        )
+        return TRY_AGAIN_LATER, NEUTRAL_CODE
 
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""

@@ -31,6 +31,7 @@ from gateway.metering import (
     Metered,
     Unreadable,
     UnreadableUsageError,
+    Withheld,
     as_json,
     audio_estimate,
     check_total,
@@ -85,7 +86,7 @@ class GeminiMeter:
     __slots__ = (
         "_audio_bytes_out", "_client", "_completed", "_fragments", "_has_begun", "_has_moved",
         "_is_in_progress", "_is_paid", "_is_set_up", "_last_usage", "_owes_usage", "_snapshot",
-        "_turns", "answers", "model",
+        "_turns", "answers", "model", "withheld",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -104,6 +105,7 @@ class GeminiMeter:
         self._audio_bytes_out = 0
         self.answers = 0
         self.model = model
+        self.withheld: Withheld | None = None  # its errors are closes
 
     @property
     def in_flight(self) -> frozenset[str]:

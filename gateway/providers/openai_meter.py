@@ -37,6 +37,7 @@ from gateway.metering import (
     Seen,
     Unreadable,
     UnreadableUsageError,
+    Withheld,
     as_json,
     audio_estimate,
     clean_text,
@@ -44,6 +45,7 @@ from gateway.metering import (
     read_object,
     unknown_parts,
 )
+from gateway.providers.account_errors import withheld
 from gateway.providers.openai_transcripts import PCM_BYTES_PER_S, Transcripts
 from gateway.providers.openai_usage import (
     KNOWN_SECONDS,
@@ -82,6 +84,7 @@ _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
 }  # fmt: skip
 _WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
+_MAY_FAIL: Final = ("error", "response.done")
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
     {
@@ -108,7 +111,7 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_quarantined", "_seen", "_transcripts", "answers", "model",
+        "_quarantined", "_seen", "_transcripts", "answers", "model", "withheld",
     )  # fmt: skip
 
     def __init__(self, *, model: str, bills_seconds: bool = False) -> None:
@@ -120,6 +123,7 @@ class OpenAIMeter:
         self._transcripts = Transcripts(is_billed=not bills_seconds)
         self.answers = 0
         self.model = model
+        self.withheld: Withheld | None = None
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -203,7 +207,11 @@ class OpenAIMeter:
             event = read_object(message)
         except ValueError as exc:
             return found_in(self._unparsable(message, str(exc)))
-        return NOTHING if event is None else self._read_event(event)
+        if event is None:
+            return NOTHING
+        if event.get("type") in _MAY_FAIL:
+            self.withheld = withheld(event)
+        return self._read_event(event)
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
         match event.get("type"):

@@ -218,26 +218,42 @@ async def test_a_client_that_resets_its_connection_is_no_complaint() -> None:
         assert cluster.gateways[0].complaints() == []
 
 
-HANDSHAKES: list[tuple[str, bytes, bool, int]] = [
-    ("closed at once", b"", False, 1013),
-    ("reset at once", b"", True, 1013),
-    ("half an answer", b"HTTP/1.1 101 Switching", False, 1013),
-    ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n", False, 1011),
-    ("refused", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", False, 1011),
-    ("too many", b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", False, 1013),
-    ("busy", b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", False, 1013),
+def refused(status: str, *headers: str) -> bytes:
+    """A provider's answer in place of the upgrade; its body quotes our key."""
+    body = "sk-abcd****wxyz"
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", body]
+    return "\r\n".join(lines).encode()
+
+
+UNAVAILABLE, REFUSED = "provider_unavailable", "provider_refused"
+HANDSHAKES: list[tuple[str, bytes, bool, int, str]] = [
+    ("closed at once", b"", False, 1013, UNAVAILABLE),
+    ("reset at once", b"", True, 1013, UNAVAILABLE),
+    ("half an answer", b"HTTP/1.1 101 Switching", False, 1013, UNAVAILABLE),
+    ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n", False, 1011, UNAVAILABLE),
+    ("our key", refused("401 Unauthorized"), False, 1008, REFUSED),
+    ("our rights", refused("403 Forbidden"), False, 1008, REFUSED),
+    ("no such model", refused("404 Not Found"), False, 1008, "model_not_found"),
+    ("bad request", refused("400 Bad Request"), False, 1008, REFUSED),
+    ("elsewhere", refused("302 Found", "Location: https://elsewhere.example/?api-key=k"), False,
+     1008, REFUSED),
+    ("nowhere", refused("302 Found"), False, 1008, REFUSED),
+    ("timeout", refused("408 Request Timeout"), False, 1013, UNAVAILABLE),
+    ("too many", refused("429 Too Many Requests"), False, 1013, UNAVAILABLE),
+    ("broken", refused("500 Internal Server Error"), False, 1013, UNAVAILABLE),
+    ("busy", refused("503 Service Unavailable"), False, 1013, UNAVAILABLE),
     ("wrong accept", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-     b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", False, 1011),
+     b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", False, 1011, UNAVAILABLE),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "answer", "is_reset", "close_code"), HANDSHAKES)
+@pytest.mark.parametrize(("what", "answer", "is_reset", "close_code", "code"), HANDSHAKES)
 async def test_a_provider_that_fails_the_handshake_is_explained(
-    what: str, answer: bytes, is_reset: bool, close_code: int
+    what: str, answer: bytes, is_reset: bool, close_code: int, code: str
 ) -> None:
     """However it fails, the client hears an error event and a close code, never silence.
 
-    1013 says that trying again may help, 1011 that it will not.
+    SDKs that reconnect do so on 1013 and 1011, and never on 1008, which says that it is for good.
     """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -255,9 +271,11 @@ async def test_a_provider_that_fails_the_handshake_is_explained(
         with pytest.raises(ConnectionClosed):
             await socket_.recv()
         log = cluster.gateways[0].log.read_text()
-    assert event["error"]["code"] == "provider_unavailable", what
+    assert event["error"]["code"] == code, what
     assert socket_.close_code == close_code
     assert "provider unavailable" in log
+    assert "sk-" not in log + json.dumps(event)
+    assert "elsewhere.example" not in log + json.dumps(event)
     assert "Traceback" not in log
 
 

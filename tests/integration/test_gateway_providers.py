@@ -1,16 +1,18 @@
 """Each provider is addressed as it wants to be, and its endings reach the client as they are."""
 
 import asyncio
+import http
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_provider import scripted
+from fake_provider import beside, scripted
 from harness import Cluster, eventually
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Request, Response
 
 Event = dict[str, Any]
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -158,7 +160,6 @@ CLOSES = [
     (1008, "model not found"),
     (1009, "too big for it"),
     (1011, "Deadline expired"),
-    (3000, "invalid_api_key"),
     (4000, "beta_api_shape_disabled"),
 ]  # fmt: skip
 
@@ -181,6 +182,82 @@ async def test_errors_and_closes_of_the_provider_pass_through(path: str) -> None
                 with pytest.raises(ConnectionClosed):
                     await socket.recv()
                 assert (socket.close_code, socket.close_reason) == (code, reason)
+
+
+OURS = [
+    # what the provider sends, and its close; what the client hears of the close
+    ('{"type":"error","error":{"type":"invalid_request_error","code":"invalid_api_key",'
+     '"message":"Incorrect API key provided: sk-abcd****wxyz"}}',
+     (3000, "invalid_request_error.invalid_api_key")),
+    ('{"type":"response.done","response":{"id":"resp_1","status":"failed","usage":'
+     '{"total_tokens":9,"input_tokens":9,"output_tokens":0},"status_details":{"type":"failed",'
+     '"error":{"type":"insufficient_quota","code":"insufficient_quota"}}}}',
+     (1011, "You exceeded your current quota, please check your plan and billing details.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "close"), OURS)
+async def test_errors_about_our_account_are_the_operators(
+    event: str, close: tuple[int, str]
+) -> None:
+    """The client hears of a provider that fails and may come back; usage is charged as always."""
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send(event)
+        await provider.close(*close)
+
+    async with scripted(script) as cluster:
+        key = await key_of(cluster)
+        async with connect(f"ws://{cluster.address}/v1/realtime?model=m&key={key}") as socket:
+            heard = json.loads(await socket.recv())
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+        daemon = cluster.gateways[0]
+        failed = heard.get("error") or heard["response"]["status_details"]["error"]
+        assert failed["code"] == "provider_unavailable"
+        assert "sk-" not in json.dumps(heard)
+        assert (socket.close_code, socket.close_reason) == (1013, "provider_unavailable")
+        log = daemon.log.read_text()
+        assert log.count("provider refuses our account") == 2
+        assert "sk-" not in log
+
+
+async def test_a_redirect_to_the_same_origin_is_followed_once() -> None:
+    """Azure sends a client to another path; who sends it in circles is refused."""
+    seen: list[str] = []
+
+    async def answer(connection: ServerConnection, request: Request) -> Response | None:
+        seen.append(request.path)
+        if "circle" not in request.path and len(seen) > 1:
+            return None
+        response = connection.respond(http.HTTPStatus.FOUND, "")
+        response.headers["Location"] = f"/moved{request.path}"
+        return response
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send('{"type":"session.created","session":{}}')
+        await provider.wait_closed()
+
+    serving = serve(script, "127.0.0.1", 0, process_request=answer, compression=None)
+    async with serving as server:
+        port = server.sockets[0].getsockname()[1]
+        async with beside(f"http://127.0.0.1:{port}") as cluster:
+            await follow(cluster, seen)
+
+
+async def follow(cluster: Cluster, seen: list[str]) -> None:
+    """A session that was moved, and one that is moved again and again."""
+    key = await key_of(cluster)
+    where = f"ws://{cluster.address}/v1/realtime?key={key}&model="
+    async with connect(where + "m") as socket:
+        assert "session.created" in str(await socket.recv())
+    assert [path.split("?")[0] for path in seen] == ["/v1/realtime", "/moved/v1/realtime"]
+    async with connect(where + "circle") as socket:
+        error = json.loads(await socket.recv())
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+    assert (error["error"]["code"], socket.close_code) == ("provider_refused", 1008)
+    assert len(seen) == 4
 
 
 LOSSES: list[tuple[str, Callable[[str], str], list[str]]] = [

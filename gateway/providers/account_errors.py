@@ -1,0 +1,82 @@
+"""The provider's errors about *our* account: its key, quota, billing and rate limits. Pure.
+
+A tenant must not hear them as they are. A fragment of our key or our organisation's name stands in
+their text, and their codes are what clients take for the state of their own credit
+(``insufficient_quota`` ends a session for good in livekit and others). The tenant hears of a
+provider that fails and may come back; the operator hears what it is.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.metering import Withheld
+
+# Codes and types of OpenAI's errors, which Azure and xAI share.
+_ACCOUNT_CODES: Final = frozenset(
+    {
+        "invalid_api_key", "incorrect_api_key", "authentication_error", "permission_error",
+        "insufficient_quota", "quota_exceeded", "credit_balance_exhausted",
+        "billing_hard_limit_reached", "billing_not_active", "account_deactivated",
+        "access_terminated", "organization_not_found", "organization_suspended",
+        "project_not_found", "invalid_organization", "rate_limit_exceeded", "rate_limit_error",
+    }
+)  # fmt: skip
+# What names our account in an error whose code is not known: fragments of keys, organisations.
+_NAMES_US: Final = re.compile(r"\b(?:sk|xai|org|proj)-[\w*.…-]{4,}")
+# Reasons of closes: OpenAI's name an error, Gemini's are sentences.
+_CLOSE_WORDS: Final = re.compile(
+    r"api[ _]key|quota|billing|credential|unauthenticated|permission[ _]denied|consumer"
+    r"|account_deactivated|organization|project",
+    re.IGNORECASE,
+)
+NEUTRAL_CODE: Final = "provider_unavailable"
+NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
+
+
+def withheld(event: Mapping[str, Any]) -> Withheld | None:
+    """What to say in place of ``event``, an ``error`` or a ``response.done``; None: as it is.
+
+    A failed response keeps everything but the details of its failure.
+    """
+    if event.get("type") == "error":
+        error = event.get("error")
+        code = _account_code(error)
+        return Withheld(code, _text({**event, "error": _neutral(error)})) if code else None
+    response = event.get("response")
+    details = response.get("status_details") if isinstance(response, dict) else None
+    if not isinstance(response, dict) or not isinstance(details, dict):
+        return None
+    code = _account_code(details.get("error"))
+    if not code:
+        return None
+    told = {**details, "error": _neutral(details["error"])}
+    return Withheld(code, _text({**event, "response": {**response, "status_details": told}}))
+
+
+def is_about_account(reason: str) -> bool:
+    """Whether a close's reason is about our account."""
+    return _CLOSE_WORDS.search(reason) is not None or _NAMES_US.search(reason) is not None
+
+
+def _account_code(error: object) -> str:
+    """The code of an error about our account; empty when it is none."""
+    if not isinstance(error, dict):
+        return ""
+    code, kind = str(error.get("code") or ""), str(error.get("type") or "")
+    if code in _ACCOUNT_CODES or kind in _ACCOUNT_CODES:
+        return code or kind
+    names_us = _NAMES_US.search(str(error.get("message"))) is not None
+    # An error about what the client sent may quote what looks like a name of ours.
+    is_clients = kind == "invalid_request_error" and error.get("param") is not None
+    return (code or kind or "error") if names_us and not is_clients else ""
+
+
+def _neutral(error: Any) -> dict[str, Any]:
+    neutral = {"type": "server_error", "code": NEUTRAL_CODE, "message": NEUTRAL_MESSAGE}
+    return {**{name: None for name in error if name in ("param", "event_id")}, **neutral}
+
+
+def _text(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()

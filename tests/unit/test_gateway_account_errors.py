@@ -1,0 +1,82 @@
+"""Errors of a provider about our own account, and what a tenant hears of them."""
+
+from typing import Any
+
+import pytest
+
+from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account, withheld
+
+OURS = [
+    {"type": "invalid_request_error", "code": "invalid_api_key",
+     "message": "Incorrect API key provided: sk-abcd****wxyz", "param": None},
+    {"type": "insufficient_quota", "code": "insufficient_quota", "message": "You exceeded it."},
+    {"type": "insufficient_quota", "code": None, "message": "You exceeded it."},
+    {"type": "server_error", "code": "odd", "message": "No access for org-Abcd1234 any more."},
+    {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "org-Abcd1234: 3/3"},
+]  # fmt: skip
+THEIRS: list[Any] = [
+    {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid value: 'x'."},
+    {"type": "invalid_request_error", "code": "invalid_value", "param": "session.prompt.id",
+     "message": "Invalid value: 'proj-abcdef'."},
+    {"type": "invalid_request_error", "code": "response_cancel_not_active", "message": "Nothing."},
+    {"type": "server_error", "code": None, "message": "The server had an error."},
+    None, "insufficient_quota", {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", OURS)
+def test_what_is_about_our_account_is_told_as_a_failing_provider(error: dict[str, Any]) -> None:
+    """No code that a client takes for its own, no fragment of a key, no organisation."""
+    event = {"type": "error", "event_id": "event_1", "error": error}
+    found = withheld(event)
+    assert found is not None
+    assert NEUTRAL_CODE.encode() in found.message
+    assert b'"event_id":"event_1"' in found.message
+    for word in (b"sk-", b"org-", b"quota", b"key", b"exceeded"):
+        assert word not in found.message
+
+
+@pytest.mark.parametrize("error", THEIRS)
+def test_what_the_client_did_is_told_as_it_is(error: Any) -> None:
+    """Its own mistakes are its own, whatever they quote."""
+    assert withheld({"type": "error", "error": error}) is None
+    failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
+    assert withheld({"type": "response.done", "response": failed}) is None
+
+
+@pytest.mark.parametrize("error", OURS)
+def test_a_failed_response_keeps_all_but_the_reason(error: dict[str, Any]) -> None:
+    """Its id and its usage are the client's affair."""
+    response = {"id": "resp_1", "status": "failed", "usage": {"total_tokens": 3},
+                "status_details": {"type": "failed", "error": error}}  # fmt: skip
+    found = withheld({"type": "response.done", "response": response})
+    assert found is not None
+    assert b'"usage":{"total_tokens":3}' in found.message
+    assert b"resp_1" in found.message
+    assert b"org-" not in found.message
+
+
+@pytest.mark.parametrize("details", [None, "unimplemented", {}, {"error": None}, 5])
+def test_any_response_may_end(details: Any) -> None:
+    """xAI's details are a text."""
+    response = {"id": "resp_1", "status": "completed", "status_details": details}
+    assert withheld({"type": "response.done", "response": response}) is None
+    assert withheld({"type": "response.done", "response": None}) is None
+
+
+REASONS = [
+    ("You exceeded your current quota, please check your plan and billing details.", True),
+    ("API key not valid. Please pass a valid API key.", True),
+    ("invalid_request_error.invalid_api_key", True),
+    ("Deadline expired", False),
+    ("models/gemini-x is not found for API version v1beta", False),
+    ("Your session hit the maximum duration of 60 minutes.", False),
+    ("Operation is not implemented, or supported, or enabled", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("reason", "is_ours"), REASONS)
+def test_a_close_may_be_about_our_account(reason: str, is_ours: bool) -> None:
+    """Gemini has no error events: it closes with a sentence."""
+    assert is_about_account(reason) is is_ours
