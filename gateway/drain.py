@@ -55,14 +55,21 @@ class Drain:
 
     def check(self, now: float) -> None:
         """Called every second: not longer than something may come."""
+        if not self._provider.is_open:
+            return  # it was heard out, and has its own deadline to answer the close
         age_s = now - self._since
         if age_s > DRAIN_S:
             in_flight = len(self._recorder.in_flight)
-            waited_for = "usage" if in_flight else "answer to the cancel"
-            self._log.warning("drain timed out", in_flight=in_flight, waited_for=waited_for)
+            self._log.warning("drain timed out", in_flight=in_flight, waited_for=self._waited_for)
             self._provider.abort()
         elif age_s > self._recorder.drain_s:
             self._provider.close()
+
+    @property
+    def _waited_for(self) -> str:
+        if self._recorder.being_said:
+            return "the usage of a response"
+        return "a transcript" if self._recorder.in_flight else "an answer to the cancel"
 
     def _cancel(self) -> None:
         for cancel in self._recorder.cancel_events():

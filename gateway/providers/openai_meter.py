@@ -82,6 +82,7 @@ _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
     f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
+    b"response.cancel",
 }  # fmt: skip
 _WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
 _MAY_FAIL: Final = ("error", "response.done")
@@ -235,6 +236,9 @@ class OpenAIMeter:
                 self._transcripts.ended(clean_text(event.get("item_id")))
             case "error":
                 self.answers += answers_cancel(event)
+            case "response.cancel":
+                # No provider says that: it is our own, from one that echoes and answers nothing.
+                self.answers += event.get("event_id") == CANCEL_ID
         return NOTHING
 
     def _read_session(self, session: object) -> None:

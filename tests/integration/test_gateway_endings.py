@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from gateway.limits import CLOSE_S
+from gateway.limits import CLOSE_S, DRAIN_S
 
 Event = dict[str, Any]
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
@@ -97,6 +97,24 @@ async def test_nothing_under_way_ends_at_once() -> None:
         await socket_.close()
         await asyncio.wait_for(closed.wait(), 10)
         assert asyncio.get_running_loop().time() - began < CLOSE_S, "it waits for no deadline"
+
+
+async def test_an_upstream_that_echoes_is_let_go_at_once() -> None:
+    """Our cancel comes back: nothing will ever answer it, and nothing is waited for."""
+
+    async def script(provider: ServerConnection) -> None:
+        async for message in provider:
+            await provider.send(message)
+
+    async with scripted(script) as cluster:
+        async with await client(cluster) as socket_:
+            await socket_.send('{"type":"response.create"}')
+            assert await socket_.recv() == '{"type":"response.create"}'
+        log = cluster.gateways[0].log
+        await asyncio.to_thread(
+            eventually, lambda: "session ended" in log.read_text(), seconds=DRAIN_S / 2
+        )
+        assert cluster.gateways[0].complaints() == []
 
 
 async def test_an_open_fragment_does_not_keep_a_response_from_being_cancelled() -> None:

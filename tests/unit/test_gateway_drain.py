@@ -1,9 +1,17 @@
 """How sessions are sent away by a gateway that stops, and how a provider is heard out."""
 
-import pytest
+from typing import Any, cast
 
-from gateway.drain import departure_gap_s
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from gateway.drain import Drain, departure_gap_s
 from gateway.limits import DRAIN_S
+from gateway.provider import ProviderLeg
+from gateway.recorder import Recorder
+
+NEVER_S = 1_000.0
 
 DEPARTURES = [
     # sessions, seconds until the last one leaves
@@ -19,6 +27,63 @@ DEPARTURES = [
 def test_departures_are_spread(sessions: int, expected: float) -> None:
     """A few leave at once, and thousands over all the time that there is."""
     assert sessions * departure_gap_s(sessions) == pytest.approx(expected)
+
+
+class Waited:
+    """A recorder of which only what is to come is known."""
+
+    drain_s = DRAIN_S
+
+    def __init__(self, in_flight: set[str], being_said: set[str]) -> None:
+        self.in_flight, self.being_said = in_flight, being_said
+
+
+class Cut:
+    """A provider that says nothing, and notes when it is cut off."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.is_open, self.is_cut = is_open, False
+
+    def abort(self) -> None:
+        """See ``Leg``."""
+        self.is_cut = True
+
+
+def drained(provider: Cut, recorder: Waited, log: Any) -> Drain:
+    """A drain that began at 0 s."""
+    return Drain(
+        cast("ProviderLeg", provider), cast("Recorder", recorder),
+        on_end=lambda _: None, log=log, now=0.0,
+    )  # fmt: skip
+
+
+WAITED_FOR = [
+    # in flight, being said, what the log says
+    ({"resp_1"}, {"resp_1"}, "the usage of a response"),
+    ({"item_1"}, set(), "a transcript"),
+    (set(), set(), "an answer to the cancel"),
+]
+
+
+@pytest.mark.parametrize(("in_flight", "being_said", "expected"), WAITED_FOR)
+def test_a_drain_that_times_out_says_for_what(
+    in_flight: set[str], being_said: set[str], expected: str
+) -> None:
+    """A count of zero is no reason by itself."""
+    provider = Cut()
+    with capture_logs() as lines:
+        drain = drained(provider, Waited(in_flight, being_said), structlog.get_logger())
+        drain.check(NEVER_S)
+    assert provider.is_cut
+    assert [line["waited_for"] for line in lines] == [expected]
+
+
+def test_a_provider_that_was_heard_out_is_not_late() -> None:
+    """It has been told goodbye, and has its own deadline to answer that."""
+    provider = Cut(is_open=False)
+    with capture_logs() as lines:
+        drained(provider, Waited(set(), set()), structlog.get_logger()).check(NEVER_S)
+    assert (provider.is_cut, lines) == (False, [])
 
 
 def test_nobody_leaves_where_nobody_is() -> None:
