@@ -365,6 +365,22 @@ def test_usage_without_a_price_is_marked_counted_and_told(prepared: Cluster) -> 
     )  # fmt: skip
 
 
+def test_a_check_can_begin_at_a_time(running: Cluster) -> None:
+    """What was used before does not count, nor do models that are merely known."""
+    send(running, batch(kind=Kind.DURATION, billed_ms=1_500))
+    (row,) = running.usage_rows("acct")
+    at = row["created_at"]
+    for since, status in ((at, 1), ("2100-01-01", 0)):
+        checked = running.run("accountctl", "rates", "check", "--since", since, "--json")
+        found = json.loads(checked.stdout)
+        assert (checked.returncode, len(found["past"])) == (status, status)
+        named = {(k["provider"], k["model"], k["unit"]): k["costs"] for k in found["known"]}
+        assert named["xai", "grok-voice-latest", "session_second"] == "nothing"
+        assert ("openai", "gpt-realtime", "text_input") not in named
+    refused = running.run("accountctl", "rates", "check", "--since", "soon")
+    assert "since: found 'soon', expected a date and time" in refused.stderr
+
+
 def test_a_card_can_be_checked_before_it_is_used(running: Cluster, tmp_path: Path) -> None:
     """Against past usage: the card in force names what the other one forgets."""
     send(running, batch(kind=Kind.DURATION, billed_ms=1_500))
