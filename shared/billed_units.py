@@ -40,6 +40,7 @@ BILLED_MODELS: Final = (
     BilledModel("openai", "gpt-5.6", _DELEGATED),
     BilledModel("azure", "gpt-realtime", _SPEECH),
     BilledModel("azure", "whisper-1", ("transcription_second",)),
+    BilledModel("azure", "azure-speech", ("transcription_second",)),
     BilledModel("xai", "grok-voice-latest", ("session_second", "tool_call", "web_search")),
     BilledModel("xai", "grok-voice-think-fast-1.0", ("session_second", "tool_call", "web_search")),
     BilledModel("gemini", "gemini-3.8-live", (*_SPEECH, "grounding_query")),
