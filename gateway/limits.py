@@ -2,8 +2,9 @@
 
 from typing import Final
 
-# An input_audio_buffer.append may carry 15 MiB (OpenAI's API reference); our cap lets it pass.
-MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+# An input_audio_buffer.append may carry 15 MiB of audio (OpenAI's API reference): 20 MiB in base64,
+# and room for what stands around it.
+MESSAGE_BYTES_MAX: Final = 21 * 1024 * 1024
 
 # Fragments of one message. The SDKs send messages whole; this many of the shortest that make sense
 # (256 bytes) are the longest message, and so many that are empty are 15 MB where they are kept.

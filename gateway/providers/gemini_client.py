@@ -23,6 +23,11 @@ _ASKS: Final = re.compile(rb'"(?:client_?[cC]ontent|tool_?[rR]esponse|text|activ
 _ESCAPE: Final = b"\\"
 _AUDIO: Final = b"audio"  # the name, or in the mime type
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
+_RATE: Final = re.compile(rb"audio/pcm;\s*rate=(\d{4,6})")
+_RATE_HZ: Final = 16_000  # where the mime type says nothing
+_RATE_MIN: Final = 4_000
+_RATE_MAX: Final = 192_000
+_LOOK_MAX: Final = 20
 _ZEROS: Final = b"A="  # what zeros are in base64
 
 
@@ -34,7 +39,8 @@ class GeminiClient:
     """
 
     __slots__ = (
-        "_fragments", "_is_automatic", "_is_more_left", "asked", "bytes_in", "may_follow", "model",
+        "_fragments", "_is_automatic", "_is_more_left", "_looked", "asked", "bytes_in",
+        "may_follow", "model", "rate_hz",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -43,6 +49,8 @@ class GeminiClient:
         self._is_more_left = False
         self.model: str | None = None
         self.bytes_in = 0
+        self.rate_hz = _RATE_HZ
+        self._looked = 0  # messages that were searched for the rate
         self.asked = 0
         self.may_follow = False
 
@@ -59,6 +67,8 @@ class GeminiClient:
             message = self._fragments.add(frame._replace(start=0, raw=payload))
         if message is None:
             return False
+        if self._looked < _LOOK_MAX:
+            self._look_for_rate(message)
         if self.model is None or _ESCAPE in message or _ASKS.search(message) is not None:
             return self._read(message, is_answering=is_answering)
         self._listen(message)
@@ -79,6 +89,13 @@ class GeminiClient:
         self.may_follow, self._is_more_left = self._is_more_left, False
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _look_for_rate(self, message: bytes) -> None:
+        """Audio says its rate in its mime type, in every message alike."""
+        self._looked += 1
+        found = _RATE.search(message)
+        if found is not None and _RATE_MIN <= int(found[1]) <= _RATE_MAX:
+            self.rate_hz, self._looked = int(found[1]), _LOOK_MAX
 
     def _read(self, message: bytes, *, is_answering: bool) -> bool:
         try:

@@ -27,26 +27,26 @@ from gateway.metering import (
     NOTHING,
     Found,
     Fragments,
-    Known,
     Metered,
     Unreadable,
     UnreadableUsageError,
     Withheld,
     as_json,
     audio_estimate,
-    check_total,
-    read_count,
+    found_in,
     read_object,
-    unknown_parts,
 )
 from gateway.providers.gemini_client import GeminiClient
-from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from gateway.providers.gemini_usage import Queries, camel_case, read_usage, unknown_usage
+from gateway.providers.gemini_words import Words
+from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 # What makes a message worth parsing. A name may be spelled with an escape.
 _NEEDLES: Final = (
     b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
     b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
-    b'"interrupted"', b'"generationComplete"', b'"generation_complete"', rb"\u",
+    b'"interrupted"', b'"generationComplete"', b'"generation_complete"',
+    b'"webSearchQueries"', b'"web_search_queries"', rb"\u",
 )  # fmt: skip
 _USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
 # The model has begun to answer, or may have: Vertex AI sends empty transcriptions, which begin
@@ -55,6 +55,9 @@ _BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"')
 _MAY_BEGIN: Final = b'"outputTranscription"'
 # What comes before the end of a turn even when the model said nothing in it.
 _ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
+# Models that only transcribe, by their names, and the words that they deliver.
+_TRANSCRIBES: Final = "transcribe"
+_HEARD: Final = b'"inputTranscription"'
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
 _INLINE: Final = b'"inlineData"'
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
@@ -64,29 +67,31 @@ _DATA_BYTES_MAX: Final = 256  # how far behind inlineData its data is looked for
 _AUDIO_BYTES_PER_S: Final = 64_000
 _TOKENS_PER_S: Final = 25
 
-_DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
-_DETAILS_CACHED: Final = "cacheTokensDetails"
-_DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
-_KNOWN: Final = (
-    "promptTokenCount", "cachedContentTokenCount", "responseTokenCount", "candidatesTokenCount",
-    "toolUsePromptTokenCount", "thoughtsTokenCount", "totalTokenCount", _DETAILS_CACHED,
-    *_DETAILS_IN, *_DETAILS_OUT,
-)  # fmt: skip
-_MODALITIES: Final = {
-    "TEXT": "text", "MODALITY_UNSPECIFIED": "text", "AUDIO": "audio", "IMAGE": "image",
-    "VIDEO": "image",
-}  # fmt: skip
 _IS_OVER: Final = ("IDLE", "REQUIRES_ACTION")  # interactionStatus; the second one is an old name
-_UNDERSCORE: Final = re.compile("_([a-z])")
 
 
 class GeminiMeter:
     """The meter of one session. The model is the one of the setup that the server accepted."""
 
     __slots__ = (
-        "_audio_bytes_out", "_client", "_completed", "_fragments", "_has_begun", "_has_moved",
-        "_is_in_progress", "_is_paid", "_is_set_up", "_last_usage", "_owes_usage", "_snapshot",
-        "_turns", "answers", "model", "withheld",
+        "_audio_bytes_out",
+        "_client",
+        "_completed",
+        "_fragments",
+        "_has_begun",
+        "_has_moved",
+        "_is_in_progress",
+        "_is_paid",
+        "_is_set_up",
+        "_last_usage",
+        "_owes_usage",
+        "_queries",
+        "_snapshot",
+        "_turns",
+        "_words",
+        "answers",
+        "model",
+        "withheld",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -101,6 +106,8 @@ class GeminiMeter:
         self._is_in_progress = False
         self._is_paid = False  # a report was charged when the turn began
         self._owes_usage = False
+        self._queries = Queries()
+        self._words = Words()
         self._turns = 0
         self._audio_bytes_out = 0
         self.answers = 0
@@ -128,12 +135,16 @@ class GeminiMeter:
     def observe(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``."""
         found = self._find(frame)
+        if self._words.is_due:
+            return found_in(found, self._words.take(self.model))
         return NOTHING if found is None else (found,)
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
         if self._client.observe(frame, is_answering=self._has_begun):
             self._has_moved = True
+        if self._words.is_on:
+            self._words.listen(frame, rate_hz=self._client.rate_hz)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.
@@ -147,13 +158,20 @@ class GeminiMeter:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
             return [self._commit()]
+        return [*self._give_up_turn(), *found_in(self._words.take(self.model))]
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _give_up_turn(self) -> list[Found]:
+        name, queries = self._turn_id(), self._queries.take()
+        found: list[Found] = []
+        if queries.grounding_queries:  # reported, though the turn never was
+            found.append(Metered(f"{name} queries", self.model, queries))
         if self.in_flight and (self._is_set_up or self._has_begun):
             self._has_begun = self._is_in_progress = self._owes_usage = False
             self._client.begun()
-            return [Metered(self._turn_id(), self.model, self._estimate(), kind=Kind.ESTIMATE)]
-        return []
-
-    # --- helpers ----------------------------------------------------------------------------------
+            found.append(Metered(name, self.model, self._estimate(), kind=Kind.ESTIMATE))
+        return found
 
     def _find(self, frame: Frame) -> Found | None:
         if frame.is_final and not frame.continues:
@@ -164,6 +182,8 @@ class GeminiMeter:
                 return None
             message = joined
         text = self._without_audio(message, start)
+        if self._words.is_on and _HEARD in text:
+            self._words.delivered()
         if any(needle in text for needle in _NEEDLES):
             return self._read(message[start:])
         if not self._has_begun and _BEGINS.search(text) is not None:
@@ -205,12 +225,14 @@ class GeminiMeter:
             return None
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
+            self._words.is_on = _TRANSCRIBES in self.model
         content = _field(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
         usage = _field(event, "usageMetadata", "usage_metadata")
         found = None
         if not self._has_begun and _begins(event, content):
             found = self._begin_after(has_usage=usage is not None)
+        self._queries.read(content)
         if any(content.get(name) is True for name in _ENDINGS):
             self._has_moved = True
         is_over = _field(content, "turnComplete", "turn_complete") is True
@@ -233,6 +255,8 @@ class GeminiMeter:
         """The model says the first thing of a turn."""
         self._has_begun = self._has_moved = True
         self._is_paid = is_paid
+        if not self._is_in_progress:
+            self._queries.begin_turn()
         self._client.begun()
 
     def _begin_after(self, *, has_usage: bool) -> Found | None:
@@ -276,6 +300,7 @@ class GeminiMeter:
     def _commit(self) -> Found:
         usage, self._snapshot = self._snapshot, None
         self._last_usage, self._owes_usage, self._has_begun = usage, False, False
+        self._words.is_on = False  # what is reported is not estimated
         name = self._turn_id()
         self._turns += 1
         self._client.bytes_in = self._audio_bytes_out = 0
@@ -283,10 +308,10 @@ class GeminiMeter:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usageMetadata: found a {found}, expected an object")
-            counts = read_usage(usage)
+            counts = read_usage(usage) + self._queries.take()
         except UnreadableUsageError as exc:
             return Unreadable(name, self.model, str(exc), as_json(usage))
-        return Metered(name, self.model, counts, raw=_unknown(_camel_case(usage)))
+        return Metered(name, self.model, counts, raw=unknown_usage(camel_case(usage)))
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio; text counts nothing."""
@@ -294,86 +319,6 @@ class GeminiMeter:
             self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
             self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )
-
-
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """A ``usageMetadata`` object. Raises ``UnreadableUsageError``.
-
-    Names may be spelled in either case, as protobuf's JSON allows. Input is the prompt and what
-    tools put into it, output the answer and the thoughts. The reported total leaves thoughts out,
-    so it is not used, and cannot be charged where it stands alone. Zero counts are absent.
-    """
-    usage = _camel_case(usage)
-    prompt = read_count(usage, "promptTokenCount") or 0
-    tool = read_count(usage, "toolUsePromptTokenCount") or 0
-    # Vertex AI has other names for the answer.
-    answer = read_count(usage, "responseTokenCount") or read_count(usage, "candidatesTokenCount")
-    answer = answer or 0
-    thoughts = read_count(usage, "thoughtsTokenCount") or 0
-    total = prompt + tool + answer + thoughts
-    reported = read_count(usage, "totalTokenCount")
-    if reported and not total:
-        raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
-    into = _by_modality(usage, *_DETAILS_IN)
-    is_vertex = not usage.get("responseTokensDetails")
-    cached = _by_modality(usage, _DETAILS_CACHED)
-    out = _by_modality(usage, _DETAILS_OUT[is_vertex])
-    return check_total(
-        Usage(
-            input_tokens=prompt + tool,
-            output_tokens=answer + thoughts,
-            total_tokens=total,
-            input_text_tokens=into["text"],
-            input_audio_tokens=into["audio"],
-            input_image_tokens=into["image"],
-            input_cached_tokens=read_count(usage, "cachedContentTokenCount") or 0,
-            output_text_tokens=out["text"],
-            output_audio_tokens=out["audio"],
-            output_thought_tokens=thoughts,
-            input_cached_text_tokens=cached["text"],
-            input_cached_audio_tokens=cached["audio"],
-            input_cached_image_tokens=cached["image"],
-        )
-    )
-
-
-def _by_modality(usage: Mapping[str, Any], *names: str) -> dict[str, int]:
-    """The split of a count; ``{"modality": "AUDIO"}`` alone is zero."""
-    counts = {"text": 0, "audio": 0, "image": 0}
-    for name in names:
-        details = usage.get(name)
-        if details is None:
-            continue
-        if not isinstance(details, list) or not all(isinstance(d, dict) for d in details):
-            raise UnreadableUsageError(f"{name}: expected a list of objects")
-        for detail in map(_camel_case, details):
-            count = read_count(detail, "tokenCount") or 0
-            kind = _kind_of(detail)
-            if kind is not None:
-                counts[kind] += count
-    if max(counts.values()) > TOKENS_PER_RESPONSE_MAX:
-        raise UnreadableUsageError(f"{names[0]}: more than {TOKENS_PER_RESPONSE_MAX} tokens")
-    return counts
-
-
-def _kind_of(detail: Mapping[str, Any]) -> str | None:
-    return _MODALITIES.get(str(detail.get("modality")).upper())
-
-
-def _unknown(usage: Mapping[str, Any]) -> str:
-    """JSON text of the parts that have no column: other fields, the modalities among them."""
-    kinds_by_name = {
-        **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
-        **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
-    }
-    strange = {
-        name: rest
-        for name, kinds in kinds_by_name.items()
-        if isinstance(details := usage.get(name), list)
-        and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) not in kinds])
-    }
-    known: Known = {name: {} for name in _KNOWN if name not in strange}
-    return unknown_parts({**usage, **strange}, known)
 
 
 def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
@@ -390,8 +335,3 @@ def _begins(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
         or _field(event, "toolCall", "tool_call") is not None
         or (isinstance(spoken, dict) and "text" in spoken)
     )
-
-
-def _camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` with names in the server's own spelling."""
-    return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}

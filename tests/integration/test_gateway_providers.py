@@ -288,3 +288,27 @@ async def test_a_lost_provider_is_told_in_its_own_words(
                     events.append(json.loads(await socket.recv()))
     assert [event["error"]["code"] for event in events] == codes, provider_name
     assert socket.close_code == 1011
+
+
+async def test_fifteen_mebibytes_of_audio_are_one_message() -> None:
+    """As many as an append may carry, in base64; a message beyond the bound closes with 1009."""
+    sizes: list[int] = []
+
+    async def script(provider: ServerConnection) -> None:
+        async for message in provider:
+            sizes.append(len(message))
+            await provider.send("heard")
+
+    audio = "A" * (15 * 2**20 * 4 // 3)
+    append = json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+    async with scripted(script) as cluster:
+        key = await key_of(cluster)
+        where = f"ws://{cluster.address}/v1/realtime?model=m&key={key}"
+        async with connect(where, compression=None) as socket:
+            await socket.send(append)
+            assert await asyncio.wait_for(socket.recv(), 60) == "heard"
+            with pytest.raises(ConnectionClosed):
+                await socket.send(append + "A" * 2**20)
+                await socket.recv()
+    assert sizes == [len(append)]
+    assert socket.close_code == 1009

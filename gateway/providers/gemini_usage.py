@@ -1,0 +1,162 @@
+"""How Gemini's usage objects are read, and what beside them is billed by the piece. Pure.
+
+Names may be spelled in either case, as protobuf's JSON allows.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from gateway.metering import (
+    Known,
+    UnreadableUsageError,
+    check_total,
+    read_count,
+    unknown_parts,
+)
+from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
+
+_DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
+_DETAILS_CACHED: Final = "cacheTokensDetails"
+_DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
+_KNOWN: Final = (
+    "promptTokenCount", "cachedContentTokenCount", "responseTokenCount", "candidatesTokenCount",
+    "toolUsePromptTokenCount", "thoughtsTokenCount", "totalTokenCount", _DETAILS_CACHED,
+    *_DETAILS_IN, *_DETAILS_OUT,
+)  # fmt: skip
+_MODALITIES: Final = {
+    "TEXT": "text", "MODALITY_UNSPECIFIED": "text", "AUDIO": "audio", "IMAGE": "image",
+    "VIDEO": "image",
+}  # fmt: skip
+_UNDERSCORE: Final = re.compile("_([a-z])")
+_QUERIES: Final = ("webSearchQueries", "web_search_queries")
+_GROUNDING: Final = ("groundingMetadata", "grounding_metadata")
+_QUERIES_MAX: Final = 1_000  # in one turn
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """A ``usageMetadata`` object. Raises ``UnreadableUsageError``.
+
+    Names may be spelled in either case, as protobuf's JSON allows. Input is the prompt and what
+    tools put into it, output the answer and the thoughts. The reported total leaves thoughts out,
+    so it is not used, and cannot be charged where it stands alone. Zero counts are absent.
+    """
+    usage = camel_case(usage)
+    prompt = read_count(usage, "promptTokenCount") or 0
+    tool = read_count(usage, "toolUsePromptTokenCount") or 0
+    # Vertex AI has other names for the answer.
+    answer = read_count(usage, "responseTokenCount") or read_count(usage, "candidatesTokenCount")
+    answer = answer or 0
+    thoughts = read_count(usage, "thoughtsTokenCount") or 0
+    total = prompt + tool + answer + thoughts
+    reported = read_count(usage, "totalTokenCount")
+    if reported and not total:
+        raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
+    into = _by_modality(usage, *_DETAILS_IN)
+    is_vertex = not usage.get("responseTokensDetails")
+    cached = _by_modality(usage, _DETAILS_CACHED)
+    out = _by_modality(usage, _DETAILS_OUT[is_vertex])
+    return check_total(
+        Usage(
+            input_tokens=prompt + tool,
+            output_tokens=answer + thoughts,
+            total_tokens=total,
+            input_text_tokens=into["text"],
+            input_audio_tokens=into["audio"],
+            input_image_tokens=into["image"],
+            input_cached_tokens=read_count(usage, "cachedContentTokenCount") or 0,
+            output_text_tokens=out["text"],
+            output_audio_tokens=out["audio"],
+            output_thought_tokens=thoughts,
+            input_cached_text_tokens=cached["text"],
+            input_cached_audio_tokens=cached["audio"],
+            input_cached_image_tokens=cached["image"],
+        )
+    )
+
+
+def _by_modality(usage: Mapping[str, Any], *names: str) -> dict[str, int]:
+    """The split of a count; ``{"modality": "AUDIO"}`` alone is zero."""
+    counts = {"text": 0, "audio": 0, "image": 0}
+    for name in names:
+        details = usage.get(name)
+        if details is None:
+            continue
+        if not isinstance(details, list) or not all(isinstance(d, dict) for d in details):
+            raise UnreadableUsageError(f"{name}: expected a list of objects")
+        for detail in map(camel_case, details):
+            count = read_count(detail, "tokenCount") or 0
+            kind = _kind_of(detail)
+            if kind is not None:
+                counts[kind] += count
+    if max(counts.values()) > TOKENS_PER_RESPONSE_MAX:
+        raise UnreadableUsageError(f"{names[0]}: more than {TOKENS_PER_RESPONSE_MAX} tokens")
+    return counts
+
+
+def _kind_of(detail: Mapping[str, Any]) -> str | None:
+    return _MODALITIES.get(str(detail.get("modality")).upper())
+
+
+def unknown_usage(usage: Mapping[str, Any]) -> str:
+    """JSON text of the parts that have no column: other fields, the modalities among them."""
+    kinds_by_name = {
+        **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
+        **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
+    }
+    strange = {
+        name: rest
+        for name, kinds in kinds_by_name.items()
+        if isinstance(details := usage.get(name), list)
+        and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) not in kinds])
+    }
+    known: Known = {name: {} for name in _KNOWN if name not in strange}
+    return unknown_parts({**usage, **strange}, known)
+
+
+def camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` with names in the server's own spelling."""
+    return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}
+
+
+class Queries:
+    """The web searches by which the model's answers were grounded.
+
+    They are billed by unique query and turn, and repeated on later messages of the turn, also after
+    its end.
+    """
+
+    __slots__ = ("_counted", "_new")
+
+    def __init__(self) -> None:
+        self._new: set[str] = set()
+        self._counted: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._new)
+
+    def read(self, content: Mapping[str, Any]) -> None:
+        """A message's ``serverContent``."""
+        for query in _queries_in(content):
+            if query not in self._counted and len(self._new) < _QUERIES_MAX:
+                self._new.add(query)
+
+    def take(self) -> Usage:
+        """Those that were not charged yet."""
+        taken = Usage(grounding_queries=len(self._new))
+        self._counted |= self._new
+        self._new = set()
+        return taken
+
+    def begin_turn(self) -> None:
+        """A query counts once more."""
+        self._counted = set()
+
+
+def _queries_in(content: Mapping[str, Any]) -> Iterator[str]:
+    for name in _GROUNDING:
+        metadata = content.get(name)
+        if isinstance(metadata, dict):
+            found = [metadata.get(spelled) for spelled in _QUERIES]
+            lists = [queries for queries in found if isinstance(queries, list)]
+            yield from (query for queries in lists for query in queries if isinstance(query, str))

@@ -1,0 +1,58 @@
+"""What a Gemini model that only transcribes is owed: the audio that it turned into words. Pure.
+
+Such a session has no turns and reports no usage; it is billed by its audio. So the length of the
+audio is what there is, once words of it were delivered: a marked estimate for every minute, and for
+the rest at the end. The tokens of the same audio stand beside the seconds, for a card that prices
+those (25 a second, ai.google.dev).
+"""
+
+from typing import Final
+
+from gateway.frames import Frame
+from gateway.metering import Metered
+from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+
+ROW_MS: Final = 60_000
+_TOKENS_PER_S: Final = 25
+_AUDIO_MESSAGE_BYTES_MIN: Final = 200
+_ENVELOPE_BYTES: Final = 80  # names and quotes around the audio of a message
+
+
+class Words:
+    """The audio of one session. Nothing is counted unless it ``is_on``."""
+
+    __slots__ = ("_has_delivered", "_ms", "_rows", "is_on")
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self._ms = 0.0
+        self._has_delivered = False
+        self._rows = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a minute of audio is owed."""
+        return self._has_delivered and self._ms >= ROW_MS and self.is_on
+
+    def listen(self, frame: Frame, *, rate_hz: int) -> None:
+        """A message of the client's: PCM16 in base64, 4 characters for 3 bytes."""
+        if len(frame.raw) >= _AUDIO_MESSAGE_BYTES_MIN:
+            self._ms += (len(frame.raw) - _ENVELOPE_BYTES) * 375 / rate_hz
+
+    def delivered(self) -> None:
+        """Words arrived."""
+        self._has_delivered = True
+
+    def take(self, model: str) -> Metered | None:
+        """What is owed, and begin again; None when nothing is."""
+        ms = min(int(self._ms), TOKENS_PER_RESPONSE_MAX)
+        if not (self.is_on and self._has_delivered and ms):
+            return None
+        self._ms = 0.0
+        self._rows += 1
+        tokens = ms * _TOKENS_PER_S // 1000
+        usage = Usage(
+            input_tokens=tokens, total_tokens=tokens, input_audio_tokens=tokens, billed_ms=ms
+        )
+        kind = Kind.ESTIMATED_TRANSCRIPTION
+        return Metered(f"minute {self._rows}", model, usage, kind=kind)

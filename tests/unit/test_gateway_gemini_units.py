@@ -1,0 +1,138 @@
+"""What Gemini bills beside tokens, and what it never reports."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+
+from gateway.frames import Frame, FrameScanner
+from gateway.metering import Metered, Unreadable
+from gateway.providers.gemini_meter import GeminiMeter
+from shared.wire import Kind
+
+WHISPERER = "models/gemini-3.5-transcribe-live"
+HELLO = {"modelTurn": {"parts": [{"text": "hello"}]}}
+USAGE = {"promptTokenCount": 7, "responseTokenCount": 2, "totalTokenCount": 9}
+
+
+def frame(event: dict[str, Any], *, mask: bool) -> Frame:
+    """One message as the gateway sees it; the server's are binary and pretty."""
+    data = json.dumps(event, indent=None if mask else 2).encode()
+    wire = WireFrame(Opcode.TEXT if mask else Opcode.BINARY, data).serialize(mask=mask)
+    (found,) = FrameScanner(expects_mask=mask).feed(wire)
+    return found
+
+
+def hear(meter: GeminiMeter, **event: Any) -> list[Metered | Unreadable]:
+    """What the meter finds in a message of the server's."""
+    return list(meter.observe(frame(event, mask=False)))
+
+
+def session(model: str = "models/gemini-3.8-live") -> GeminiMeter:
+    """A session that was set up."""
+    meter = GeminiMeter(model="")
+    meter.observe_client(frame({"setup": {"model": model}}, mask=True))
+    assert hear(meter, setupComplete={}) == []
+    return meter
+
+
+def say(meter: GeminiMeter, seconds: int, mime: str = "audio/pcm;rate=16000") -> None:
+    """The client sends so many seconds of audio, a tenth of one in each message."""
+    rate = int(mime.partition("=")[2] or 16_000)
+    data = base64.b64encode(bytes(rate * 2 // 10)).decode()
+    for _ in range(seconds * 10):
+        audio = {"data": data, "mimeType": mime}
+        meter.observe_client(frame({"realtimeInput": {"audio": audio}}, mask=True))
+
+
+def grounded(*queries: str) -> dict[str, Any]:
+    """Content that was looked up."""
+    return {"groundingMetadata": {"webSearchQueries": list(queries)}}
+
+
+def counted(found: list[Any]) -> list[tuple[int, int]]:
+    """Tokens and queries of each row."""
+    return [(one.usage.total_tokens, one.usage.grounding_queries) for one in found]
+
+
+def test_queries_are_counted_once_a_turn() -> None:
+    """However often they are repeated: in one message, on later ones, and after the turn's end."""
+    meter = session()
+    rows: list[Any] = []
+    rows += hear(meter, serverContent={**HELLO, **grounded("a", "b", "a")})
+    rows += hear(meter, serverContent=grounded("b"))
+    rows += hear(
+        meter, serverContent={"turnComplete": True, **grounded("a", "c")}, usageMetadata=USAGE
+    )
+    rows += hear(meter, serverContent=grounded("a", "b"))
+    rows += hear(meter, serverContent=HELLO)
+    rows += hear(meter, serverContent={"turnComplete": True, **grounded("a")}, usageMetadata=USAGE)
+    assert counted(rows + meter.give_up()) == [(9, 3), (9, 1)]
+
+
+def test_queries_of_a_turn_that_is_never_reported_are_charged() -> None:
+    """They were reported; its tokens are estimated beside them."""
+    meter = session()
+    hear(meter, serverContent={**HELLO, **grounded("a", "b")})
+    queries, estimate = meter.give_up()
+    assert isinstance(queries, Metered)
+    assert isinstance(estimate, Metered)
+    assert (queries.kind, queries.usage.grounding_queries) == (Kind.RESPONSE, 2)
+    assert (estimate.kind, estimate.usage.grounding_queries) == (Kind.ESTIMATE, 0)
+
+
+@pytest.mark.parametrize("odd", [None, 5, [], {"webSearchQueries": "a"}, {"webSearchQueries": [1]}])
+def test_odd_grounding_is_no_query(odd: Any) -> None:
+    """Nor does it stand in the way of the turn."""
+    meter = session()
+    content = {**HELLO, "groundingMetadata": odd, "turnComplete": True}
+    assert counted(hear(meter, serverContent=content, usageMetadata=USAGE)) == [(9, 0)]
+
+
+def test_a_model_that_only_transcribes_is_estimated_by_its_audio() -> None:
+    """A row for each minute, and one for the rest, trailing audio included."""
+    meter = session(WHISPERER)
+    rows: list[Any] = []
+    for _ in range(3):
+        say(meter, 35)
+        rows += hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
+    say(meter, 5)
+    rows += meter.give_up()
+    assert {row.kind for row in rows} == {Kind.ESTIMATED_TRANSCRIPTION}
+    assert {row.model for row in rows} == {"gemini-3.5-transcribe-live"}
+    assert len({row.response_id for row in rows}) == len(rows) == 2
+    ms = sum(row.usage.billed_ms for row in rows)
+    assert ms == pytest.approx(110_000, rel=0.02)
+    assert sum(row.usage.total_tokens for row in rows) == pytest.approx(ms * 25 / 1000, rel=0.01)
+    assert meter.give_up() == []
+
+
+@pytest.mark.parametrize("mime", ["audio/pcm", "audio/pcm;rate=8000", "audio/pcm;rate=48000"])
+def test_the_mime_type_says_how_long_audio_is(mime: str) -> None:
+    """16 kHz where it does not."""
+    meter = session(WHISPERER)
+    say(meter, 20, mime)
+    hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
+    (row,) = meter.give_up()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
+
+
+def test_what_nobody_heard_and_what_is_reported_is_not_estimated() -> None:
+    """Words are owed, audio is not; a usage says all that there is."""
+    silent = session(WHISPERER)
+    say(silent, 20)
+    assert silent.give_up() == []
+    told = session(WHISPERER)
+    say(told, 20)
+    hear(told, serverContent={"inputTranscription": {"text": "good morning"}})
+    found = hear(told, serverContent={"turnComplete": True}, usageMetadata=USAGE)
+    assert counted(found + told.give_up()) == [(9, 0)]
+    other = session()
+    say(other, 20)
+    hear(other, serverContent={"inputTranscription": {"text": "good morning"}})
+    kinds = [one.kind for one in other.give_up() if isinstance(one, Metered)]
+    assert Kind.ESTIMATED_TRANSCRIPTION not in kinds
