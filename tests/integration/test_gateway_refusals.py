@@ -134,7 +134,7 @@ FRAMES = [
     (masked(0x83), 1002, "bad opcode"),
     (masked(0xC1), 1002, "reserved bit"),
     (masked(0x80), 1002, "continuation of nothing"),
-    (b"\x81\xff" + (17 * 1024 * 1024).to_bytes(8, "big"), 1009, "message over the limit"),
+    (b"\x81\xff" + (22 * 1024 * 1024).to_bytes(8, "big"), 1009, "message over the limit"),
 ]
 
 
