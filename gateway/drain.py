@@ -1,7 +1,8 @@
 """What becomes of a provider's leg when its client is gone.
 
-Whatever the client had asked for is cancelled, and the leg lives at most ``DRAIN_S`` longer to
-report what that response cost, and no longer than something may still come.
+Whatever the client had asked for is cancelled, and the leg lives on to report what that response
+cost: no longer than something may still come, and at most ``LATE_ANSWER_S``. From ``DRAIN_S`` on it
+is *late*: it may be ended at any time, where something else needs its place.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from gateway.leg import Ended
-from gateway.limits import DEPARTURES_PER_S, DRAIN_S
+from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.provider import ProviderLeg
 from gateway.recorder import Recorder
 from gateway.relay import ToMeter
@@ -37,7 +38,9 @@ class Drain:
         self._recorder = recorder
         self._on_end = on_end
         self._log = log
-        self._since = now
+        self.since = now
+        self.is_late = False
+        self._is_hurried = False
 
     def begin(self, *, has_asked: bool) -> None:
         """Cut the client out; ``has_asked``: the provider has seen a message of its."""
@@ -53,16 +56,21 @@ class Drain:
         else:
             provider.close()
 
+    def hurry(self) -> None:
+        """The gateway stops: nobody waits for what is late."""
+        self._is_hurried = True
+
     def check(self, now: float) -> None:
         """Called every second: not longer than something may come."""
         if not self._provider.is_open:
             return  # it was heard out, and has its own deadline to answer the close
-        age_s = now - self._since
-        if age_s > DRAIN_S:
+        age_s = now - self.since
+        self.is_late = age_s > DRAIN_S
+        if age_s > (DRAIN_S if self._is_hurried else LATE_ANSWER_S):
             in_flight = len(self._recorder.in_flight)
             self._log.warning("drain timed out", in_flight=in_flight, waited_for=self._waited_for)
             self._provider.abort()
-        elif age_s > self._recorder.drain_s:
+        elif age_s > self._recorder.drain_s and self._recorder.drain_s < DRAIN_S:
             self._provider.close()
 
     @property

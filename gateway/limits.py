@@ -44,6 +44,12 @@ IDLE_S: Final = 120.0
 # How long a provider leg may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
+# And how long at most, while it is known that something is to come or our cancel was not answered:
+# providers were seen to report a cancelled response after most of a minute. Nobody waits for it; so
+# many such legs are kept, the oldest go first, and a gateway that stops keeps none.
+LATE_ANSWER_S: Final = 60.0
+LATE_DRAINS_MAX: Final = 500
+
 # How long a session may be held while accountd does not say whether any credit is left: longer than
 # a restart, and as long as an SDK waits for an answer at least.
 HOLD_S: Final = 10.0
@@ -157,6 +163,7 @@ assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert CLOSE_S < CATCH_UP_S
 assert HOLD_S < HOLD_SPEAKING_S
+assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
 assert RESEND_S < RESEND_S_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -16,7 +17,7 @@ from gateway.balances import Balances
 from gateway.client import ClientLeg
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
-from gateway.limits import CLOSE_S, DRAIN_S
+from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.pages import Pages
@@ -184,11 +185,13 @@ class Gateway:
         Quiet ones leave one after the other, so that they do not all come back in the same second.
         """
         self.is_draining = True
-        now, gap_s = self._loop.time(), departure_gap_s(len(self._sessions))
-        for number, session in enumerate(list(self._sessions)):
-            self._loop.call_at(
-                now + number * gap_s, session.leave, now + DRAIN_S, self._drain_close_code
-            )
+        now, code = self._loop.time(), self._drain_close_code
+        talking = [session for session in self._sessions if session.drain is None]
+        for session in self._sessions - set(talking):
+            session.leave(now, code)
+        gap_s = departure_gap_s(len(talking))
+        for number, session in enumerate(talking):
+            self._loop.call_at(now + number * gap_s, session.leave, now + DRAIN_S, code)
         for leg in list(self._clients):
             if leg.is_waiting and not leg.is_voice:
                 self._refuse(leg, unavailable("draining"))
@@ -360,8 +363,17 @@ class Gateway:
             leg.check(now)
         for session in list(self._sessions):
             session.check(now)
+        self._end_latest()
         if self._usage.is_full:
             self._send_everybody_away()
+
+    def _end_latest(self) -> None:
+        """Keep no more than ``LATE_DRAINS_MAX`` providers that are heard for their late answers."""
+        late = [
+            (s.drain.since, s) for s in self._sessions if s.drain is not None and s.drain.is_late
+        ]
+        for _, session in sorted(late, key=itemgetter(0))[: max(0, len(late) - LATE_DRAINS_MAX)]:
+            session.abandon()
 
     def _send_everybody_away(self) -> None:
         """Rather than lose usage: what more sessions meter would have nowhere to wait."""

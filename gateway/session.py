@@ -113,7 +113,7 @@ class Session:
         self._opened_at = now
         self._leave_by: float | None = None
         self._leave_code = GOING_AWAY
-        self._drain: Drain | None = None
+        self.drain: Drain | None = None
         self._waiting: Waiting | None = Waiting(client, self.client_ended)
         self._has_preface = bool(preface)
         self._info = info
@@ -216,6 +216,8 @@ class Session:
     def leave(self, leave_by: float, close_code: int) -> None:
         """The gateway is going away: let a response finish, until ``leave_by`` at most."""
         self._leave_by, self._leave_code = leave_by, close_code
+        if self.drain is not None:
+            self.drain.hurry()
         self.check(asyncio.get_running_loop().time())
 
     def close_client(self, code: int, reason: str) -> None:
@@ -237,8 +239,8 @@ class Session:
     def check(self, now: float) -> None:
         """Called every second: whatever has a deadline."""
         self.recorder.send_due(now)
-        if self._provider is not None and self._drain is not None:
-            self._drain.check(now)
+        if self._provider is not None and self.drain is not None:
+            self.drain.check(now)
         if self._provider is not None:
             self._provider.check(now)
         if self._owes_balance:
@@ -354,10 +356,12 @@ class Session:
             return
         self._move(State.DRAINING)
         now = asyncio.get_running_loop().time()
-        self._drain = Drain(
+        self.drain = Drain(
             self._provider, self.recorder, on_end=self.provider_ended, log=self._log, now=now
         )
-        self._drain.begin(has_asked=self._gate is None or self._gate.has_passed)
+        if self._leave_by is not None:
+            self.drain.hurry()
+        self.drain.begin(has_asked=self._gate is None or self._gate.has_passed)
 
     def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
         """Tell the client in its provider's words, then close."""

@@ -9,4 +9,5 @@ from gateway.providers import gemini_meter
 if __name__ == "__main__":
     gemini_meter.ANSWER_S = 300.0  # type: ignore[misc]
     gemini_meter.DRAIN_S = drain.DRAIN_S = 600.0  # type: ignore[misc]
+    drain.LATE_ANSWER_S = 600.0  # type: ignore[misc]
     cli.main()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import hasty_gateway
 import patient_ending_gateway
 import pytest
 from fake_provider import beside, scripted
@@ -18,6 +19,7 @@ from websockets.asyncio.server import ServerConnection
 
 from gateway.limits import ANSWER_S
 
+HASTY = Path(hasty_gateway.__file__)  # it hears no answer that is late
 PATIENT = Path(patient_ending_gateway.__file__)  # what it lets go soon was not due to be let go
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 INTERRUPTION = {"clientContent": {"turnComplete": False}}
@@ -193,7 +195,7 @@ async def test_what_is_never_reported_is_estimated() -> None:
         async for _ in provider:
             pass
 
-    async with scripted(script) as cluster:
+    async with scripted(script, gateway=HASTY) as cluster:
         async with joined(cluster) as socket:
             await send(socket, content("hello"))
             socket.transport.abort()

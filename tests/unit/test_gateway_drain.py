@@ -7,7 +7,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from gateway.drain import Drain, departure_gap_s
-from gateway.limits import DRAIN_S
+from gateway.limits import DRAIN_S, LATE_ANSWER_S
 from gateway.provider import ProviderLeg
 from gateway.recorder import Recorder
 
@@ -89,3 +89,27 @@ def test_a_provider_that_was_heard_out_is_not_late() -> None:
 def test_nobody_leaves_where_nobody_is() -> None:
     """There is no gap to divide by."""
     assert departure_gap_s(0) > 0
+
+
+PATIENCE = [
+    # age, the gateway stops, whether the provider is cut off
+    (DRAIN_S + 1, False, False),
+    (LATE_ANSWER_S - 1, False, False),
+    (LATE_ANSWER_S + 1, False, True),
+    (DRAIN_S - 1, True, False),
+    (DRAIN_S + 1, True, True),
+]
+
+
+@pytest.mark.parametrize(("age_s", "is_stopping", "expected"), PATIENCE)
+def test_a_late_answer_is_waited_for_unless_the_gateway_stops(
+    age_s: float, is_stopping: bool, expected: bool
+) -> None:
+    """Nobody needs the connection, and it costs an estimate to end it."""
+    provider = Cut()
+    drain = drained(provider, Waited({"resp_1"}, {"resp_1"}), structlog.get_logger())
+    if is_stopping:
+        drain.hurry()
+    drain.check(age_s)
+    assert provider.is_cut is expected
+    assert drain.is_late is (age_s > DRAIN_S)
