@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from accountd import admin_text, statement_text
+from accountd import admin_text, export, statement_text
 from accountd.client import call
 from accountd.pricing import read_rate_card
 from accountd.tables import details, table
@@ -98,7 +98,7 @@ def show_account(endpoint: str, account_id: str, as_json: bool) -> None:
 def list_accounts(endpoint: str, limit: int | None, as_json: bool) -> None:
     """List accounts, oldest first."""
     found = call(endpoint, "account.list", {"limit": limit})
-    _show(found, as_json, lambda x: _rows(x["accounts"], ACCOUNT_COLUMNS, x["total"]))
+    _show_list(found, as_json, "accounts", ACCOUNT_COLUMNS)
 
 
 @account.command("topup", context_settings={"ignore_unknown_options": True})
@@ -204,7 +204,7 @@ def create_key(endpoint: str, /, as_json: bool, **params: Any) -> None:
 def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
     """List the keys of an account, newest first."""
     found = call(endpoint, "key.list", {"account_id": account_id})
-    _show(found, as_json, lambda x: table(x["keys"], KEY_COLUMNS))
+    _show_list(found, as_json, "keys", KEY_COLUMNS)
 
 
 @key.command("revoke")
@@ -225,19 +225,42 @@ def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bo
 )
 @click.option("--since", help="ISO date or time, included; UTC without a zone.")
 @click.option("--until", help="ISO date or time, not included; UTC without a zone.")
-@click.option("--limit", type=int, help="At most so many rows (1 to 1000); totals cover all.")
+@click.option(
+    "--limit", type=int,
+    help="At most so many rows (1 to 1000): the table shows 1000 when absent, programs get all.",
+)  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="The rows or groups as CSV.")
+@click.option("--json-lines", "as_lines", is_flag=True, help="The rows, one JSON object a line.")
 @_JSON
 @click.pass_obj
-def usage(endpoint: str, /, as_json: bool, as_csv: bool, **params: Any) -> None:
+def usage(
+    endpoint: str, /, as_json: bool, as_csv: bool, as_lines: bool, limit: int | None, **params: Any
+) -> None:
     """Show what an account has used and what it was charged, newest first; or its statement."""
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other")
-    found = call(endpoint, "usage", params)
-    if as_csv:
-        click.echo(statement_text.as_csv(found), nl=False)
+    if as_json + as_csv + as_lines > 1:
+        raise click.UsageError("--json and --csv exclude each other, and --json-lines both")
+    if as_lines and params["by"]:
+        raise click.UsageError("--json-lines goes with rows; a statement is --json or --csv")
+    found = call(endpoint, "usage", {**params, "limit": limit})
+    if "groups" in found:
+        if as_csv:
+            click.echo(statement_text.as_csv(found), nl=False)
+        else:
+            _show(found, as_json, statement_text.as_text)
     else:
-        _show(found, as_json, statement_text.as_text)
+        is_export = (as_json or as_csv or as_lines) and limit is None
+        _tell_cut(0 if is_export else found["rows_total"] - len(found["rows"]), "rows")
+        rows = export.rows(endpoint, params, found) if is_export else found["rows"]
+        if as_csv:
+            export.write_csv(rows, sys.stdout)
+        elif as_lines:
+            export.write_json_lines(rows, sys.stdout)
+        elif as_json:
+            rest = {k: v for k, v in found.items() if k not in ("rows", "next_before")}
+            is_cut = not is_export and found["next_before"] is not None
+            export.write_json(rows, {**rest, "truncated": is_cut}, sys.stdout)
+        else:
+            click.echo(statement_text.as_text(found))
     if not found["adds_up"]:
         raise RefusedError("the statement does not add up", hint="run: accountctl audit")
 
@@ -289,7 +312,7 @@ def rejected() -> None:
 def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json: bool) -> None:
     """List what is in quarantine, newest first."""
     found = call(endpoint, "rejected.list", {"limit": limit, "all": with_retried})
-    _show(found, as_json, lambda x: _rows(x["rejected"], REJECTED_COLUMNS, x["total"]))
+    _show_list(found, as_json, "rejected", REJECTED_COLUMNS)
 
 
 @rejected.command("show")
@@ -332,6 +355,18 @@ def main() -> None:
 
 def _show(found: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else as_text(found))
+
+
+def _tell_cut(missing: int, what: str) -> None:
+    """No list is cut silently: on stderr, whatever stdout is for."""
+    if missing > 0:
+        hint = "see --limit" if what != "rows" else "--csv, --json-lines and --json have all"
+        click.echo(f"accountctl: {missing:,} more {what} are not shown; {hint}", err=True)
+
+
+def _show_list(found: Any, as_json: bool, name: str, columns: tuple[str, ...]) -> None:
+    _tell_cut(found["total"] - len(found[name]), name)
+    _show(found, as_json, lambda x: _rows(x[name], columns, x["total"]))
 
 
 def _rows(rows: list[Mapping[str, Any]], columns: tuple[str, ...], total: int) -> str:

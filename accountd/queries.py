@@ -18,6 +18,7 @@ from accountd.terms import By
 from shared.wire import ESTIMATES, USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000
+ROW_IDS_MAX: Final = 2**63 - 1
 
 _IS_ESTIMATE: Final = UsageMetric.kind.in_(ESTIMATES)
 # As text: a partial index serves a question that names the kinds as it does, and no parameters.
@@ -42,7 +43,11 @@ def list_accounts(params: Params) -> Json:
 def list_keys(params: Params) -> Json:
     """The keys of an account, newest first."""
     account = find_account(params.text("account_id"))
-    return {"keys": [key_json(key) for key in newest_keys(account, limit=ROWS_MAX)]}
+    total = ApiKey.select().where(ApiKey.account_id == account.id).count()
+    return {
+        "keys": [key_json(key) for key in newest_keys(account, limit=ROWS_MAX)],
+        "total": total,
+    }
 
 
 def usage(params: Params) -> Json:
@@ -67,6 +72,24 @@ def usage(params: Params) -> Json:
         }
 
 
+def usage_rows(params: Params) -> Json:
+    """The rows of a period, newest first, from below the id ``before`` on, at most ``limit``."""
+    limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
+    before = params.integer("before", 1, ROW_IDS_MAX)
+    mine = in_period(find_account(params.text("account_id")), period_of(params))
+    return _page(mine & (UsageMetric.id < before), limit)
+
+
+def _page(wanted: Any, limit: int) -> Json:
+    """``next_before`` asks for the rows after these; it is None when there are none."""
+    found = list(newest_rows(wanted, limit=limit + 1))
+    shown = found[:limit]
+    return {
+        "rows": [_usage_json(row) for row in shown],
+        "next_before": shown[-1].id if len(found) > limit else None,
+    }
+
+
 def _groups(account: Account, period: Period, by: By) -> Json:
     found = statements.groups(account, by, period)
     return {"by": str(by), "groups": found, "totals": statements.total_of(found)}
@@ -88,7 +111,8 @@ def _rows(account: Account, period: Period, limit: int) -> Json:
     )
     named = {name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)}
     return {
-        "rows": [_usage_json(row) for row in newest_rows(mine, limit=limit)],
+        **_page(mine, limit),
+        "rows_total": UsageMetric.select().where(mine).count(),
         "totals": statements.with_credits(named),
     }
 

@@ -83,6 +83,7 @@ class Rpc:
             "account.list": queries.list_accounts,
             "key.list": queries.list_keys,
             "usage": queries.usage,
+            "usage.rows": queries.usage_rows,
             "audit": audit.audit,
             "rates.check": rate_check.checking(lambda: pricing.rates),
             "console.account": console.account,

@@ -1,5 +1,7 @@
 """A real accountd fed through a real PUSH socket, as a gateway would or should never."""
 
+import csv
+import json
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -205,3 +207,31 @@ def test_bad_requests_are_answered_and_harm_nobody(running: Cluster) -> None:
     assert ask(running, (b"only one frame",), ping) == (b"id", Reply(result={}))
     assert running.accountd is not None
     assert running.accountd.stop() == 0
+
+
+def test_every_row_is_exported_and_what_is_cut_is_said(running: Cluster) -> None:
+    """2,500 rows: the table shows some and says so, programs get all, in three forms."""
+    running.create_account("busy")
+    total = 2_500
+    with pushing(running) as push:
+        for sequence in range(1, total + 1):
+            usage = Usage(sequence, 0, sequence)
+            row = UsageBatch("busy", "s", "openai", "m", "response", 1, (f"r{sequence}",), usage, 0)
+            push.send_multipart(encode_envelope(b"e" * 16, sequence, encode_usage(row)))
+        eventually(
+            lambda: running.accountctl("usage", "busy", "--limit", "1")["rows_total"] == total
+        )
+    found = running.accountctl("usage", "busy")
+    counts = [row["total_tokens"] for row in found["rows"]]
+    assert counts == list(range(total, 0, -1))
+    assert (found["rows_total"], found["truncated"]) == (total, False)
+    lines = running.run("accountctl", "usage", "busy", "--json-lines")
+    assert [json.loads(line) for line in lines.stdout.splitlines()] == found["rows"]
+    text = running.run("accountctl", "usage", "busy", "--csv")
+    assert [int(r["total_tokens"]) for r in csv.DictReader(text.stdout.splitlines())] == counts
+    assert (lines.stderr, text.stderr) == ("", "")
+    shown = running.run("accountctl", "usage", "busy")
+    assert "1,500 more rows are not shown" in shown.stderr
+    cut = running.run("accountctl", "usage", "busy", "--limit", "7", "--json")
+    assert (len(json.loads(cut.stdout)["rows"]), json.loads(cut.stdout)["truncated"]) == (7, True)
+    assert "2,493 more rows are not shown" in cut.stderr

@@ -1,0 +1,74 @@
+"""Every usage row of an account, read page by page from the daemon and written as it comes.
+
+A page is one bounded report. Rows come newest first, each page from below the last row of the one
+before: what is charged meanwhile is newer than the first page, and not part of the export.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TextIO
+
+from accountd.client import call
+from accountd.statement_text import ROW_COLUMNS
+
+PAGE_ROWS: Final = 1_000
+Row = Mapping[str, Any]
+
+
+def rows(endpoint: str, params: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[Row]:
+    """All rows, beginning with those of ``first``, the answer to ``usage`` for ``params``."""
+    page, total, done = first, first["rows_total"], 0
+    with _Progress(total) as progress:
+        while True:
+            yield from page["rows"]
+            done += len(page["rows"])
+            progress.show(done)
+            if page["next_before"] is None:
+                return
+            asked = {**params, "before": page["next_before"], "limit": PAGE_ROWS}
+            page = call(endpoint, "usage.rows", asked)
+
+
+def write_csv(found: Iterable[Row], out: TextIO) -> None:
+    """With a header; numbers as they are (RFC 4180)."""
+    writer = csv.DictWriter(out, ROW_COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(found)
+
+
+def write_json_lines(found: Iterable[Row], out: TextIO) -> None:
+    """One row a line."""
+    for row in found:
+        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_json(found: Iterable[Row], rest: Mapping[str, Any], out: TextIO) -> None:
+    """One document: ``rest`` and, last, its ``rows``, which are never all in memory."""
+    head = json.dumps(rest, ensure_ascii=False)
+    out.write(head[:-1] + ', "rows": [')
+    for number, row in enumerate(found):
+        out.write((", " if number else "") + json.dumps(row, ensure_ascii=False))
+    out.write("]}\n")
+
+
+class _Progress:
+    """A line on a terminal that says how far it is, and is gone at the end."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._is_shown = sys.stderr.isatty() and total > PAGE_ROWS
+
+    def show(self, done: int) -> None:
+        """So many rows were written."""
+        if self._is_shown:
+            sys.stderr.write(f"\r{done:,} of {self._total:,} rows")
+            sys.stderr.flush()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
