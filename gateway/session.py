@@ -238,7 +238,10 @@ class Session:
 
     def check(self, now: float) -> None:
         """Called every second: whatever has a deadline."""
-        self.recorder.send_due(now)
+        if self._credit.wants_balances:
+            self.recorder.flush()  # somebody watches: what was metered is charged within a second
+        else:
+            self.recorder.send_due(now)
         if self._provider is not None and self.drain is not None:
             self.drain.check(now)
         if self._provider is not None:

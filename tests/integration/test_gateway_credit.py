@@ -221,6 +221,20 @@ async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
         assert "rts.credit" not in events
 
 
+async def test_who_watches_sees_the_credits_move_with_each_response(cluster: Cluster) -> None:
+    """One response is charged while the session goes on; who does not watch sends batches."""
+    watched, unwatched = cluster.create_account("watched"), cluster.create_account("unwatched")
+    url = urls(cluster)[0]
+    async with talk(url, watched, rs_events=1) as seen, talk(url, unwatched) as other:
+        await other.respond_times(1)
+        await seen.respond_times(1)
+        rows = await asyncio.to_thread(eventually, lambda: cluster.usage_rows("watched"))
+        assert [row["responses"] for row in rows] == [1]
+        shown = await asyncio.to_thread(cluster.accountctl, "account", "show", "watched")
+        assert shown["token_remaining"] == 10**9 - rows[0]["total_tokens"]
+        assert await asyncio.to_thread(cluster.usage_rows, "unwatched") == []
+
+
 async def test_rs_events_is_0_or_1(cluster: Cluster) -> None:
     """Anything else is a mistake that is named."""
     key = cluster.create_account("odd")
