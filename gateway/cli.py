@@ -7,6 +7,7 @@ import uvloop
 
 from gateway import app, limits
 from gateway.config import load
+from gateway.descriptors import raise_limit
 from shared import config, logs
 from shared.config import setting
 
@@ -128,6 +129,7 @@ def serve(**settings: str | None) -> None:
     """Serve until SIGTERM, then let responses finish and hand over all usage."""
     loaded = load(settings)
     logs.configure(service="gateway", level=loaded.log_level, as_json=loaded.log_as_json)
+    raise_limit()
     sys.exit(uvloop.run(app.run(loaded)))
 
 

@@ -29,6 +29,7 @@ class Metered:
     """One thing to charge, with the model that it was made by.
 
     ``raw`` is JSON text of the parts of the provider's usage object that are not known here.
+    ``is_local``: the id is ours, and begins again on every connection.
     """
 
     response_id: str
@@ -36,6 +37,7 @@ class Metered:
     usage: Usage
     kind: Kind = Kind.RESPONSE
     raw: str = ""
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ The recorder joins the pure meter and batcher of a session with the process's us
 neither leg, so it goes on when the client is gone.
 """
 
+import secrets
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -59,8 +61,8 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_instead", "_meter", "_party", "_sender", "_spending", "account_errors",
-        "estimates", "responses", "tokens",
+        "_batcher", "_connection", "_instead", "_meter", "_party", "_sender", "_spending",
+        "account_errors", "estimates", "responses", "tokens",
     )  # fmt: skip
 
     def __init__(self, party: Party, meter: Meter, sender: Sender, spending: Spending) -> None:
@@ -69,6 +71,7 @@ class Recorder:
         self._batcher = Batcher()
         self._sender = sender
         self._spending = spending
+        self._connection = secrets.token_hex(4)
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
@@ -187,6 +190,8 @@ class Recorder:
         else:
             self.responses += found.kind == Kind.RESPONSE
             self.tokens += found.usage.total_tokens
+        if found.is_local:  # a session of the same name may be charged for an id of the same name
+            found = replace(found, response_id=f"{found.response_id} {self._connection}")
         single = self._party.single(found, wall_ms=_wall_ms())
         number = self._sender.note(single)
         cost = self._spending.spend(single)

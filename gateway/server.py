@@ -15,6 +15,7 @@ from gateway.answers import BrokenOffError, Download, json_response
 from gateway.api import Api, Endpoint
 from gateway.balances import Balances
 from gateway.client import ClientLeg
+from gateway.descriptors import is_room_for_session
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
@@ -79,6 +80,7 @@ class Gateway:
         self._departure = asyncio.Event()  # a client, a session or a task is gone
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
+        self._is_full_told = False
         self._account_errors: dict[str, float] = {}
         self._responses = self._tokens = self._estimates = self._cut_off = 0
 
@@ -149,6 +151,10 @@ class Gateway:
                 self._refuse(leg, refusal)
                 return
         assert isinstance(target, Target)
+        if not is_room_for_session(connections=len(self._clients) + len(self._sessions)):
+            self._say_full()
+            self._refuse(leg, unavailable("the gateway has no room for more sessions; try again"))
+            return
         upgrade = leg.accept(request)
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
@@ -351,6 +357,15 @@ class Gateway:
                 self._account_errors.get(name, 0) + session.recorder.account_errors
             )
         self._departure.set()
+
+    def _say_full(self) -> None:
+        if not self._is_full_told:
+            self._is_full_told = True
+            log.error(
+                "no file descriptors left for sessions",
+                sessions=len(self._sessions),
+                hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
+            )
 
     def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:
         log.info("client refused", status=refusal.status, code=refusal.code)

@@ -166,11 +166,13 @@ class GeminiMeter:
         name, queries = self._turn_id(), self._queries.take()
         found: list[Found] = []
         if queries.grounding_queries:  # reported, though the turn never was
-            found.append(Metered(f"{name} queries", self.model, queries))
+            found.append(Metered(f"{name} queries", self.model, queries, is_local=True))
         if self.in_flight and (self._is_set_up or self._has_begun):
             self._has_begun = self._is_in_progress = self._owes_usage = False
             self._client.begun()
-            found.append(Metered(name, self.model, self._estimate(), kind=Kind.ESTIMATE))
+            found.append(
+                Metered(name, self.model, self._estimate(), kind=Kind.ESTIMATE, is_local=True)
+            )
         return found
 
     def _find(self, frame: Frame) -> Found | None:
@@ -311,7 +313,9 @@ class GeminiMeter:
             counts = read_usage(usage) + self._queries.take()
         except UnreadableUsageError as exc:
             return Unreadable(name, self.model, str(exc), as_json(usage))
-        return Metered(name, self.model, counts, raw=unknown_usage(camel_case(usage)))
+        return Metered(
+            name, self.model, counts, is_local=True, raw=unknown_usage(camel_case(usage))
+        )
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio; text counts nothing."""

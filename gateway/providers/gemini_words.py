@@ -55,4 +55,4 @@ class Words:
             input_tokens=tokens, total_tokens=tokens, input_audio_tokens=tokens, billed_ms=ms
         )
         kind = Kind.ESTIMATED_TRANSCRIPTION
-        return Metered(f"minute {self._rows}", model, usage, kind=kind)
+        return Metered(f"minute {self._rows}", model, usage, kind=kind, is_local=True)

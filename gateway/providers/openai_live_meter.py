@@ -97,7 +97,7 @@ class LiveMeter(OpenAIMeter):
         if not is_open or not ms:
             return []
         name, kind = f"after {self._total_ms} ms", Kind.ESTIMATED_DURATION
-        return [Metered(name, self.model, Usage(billed_ms=ms), kind=kind)]
+        return [Metered(name, self.model, Usage(billed_ms=ms), kind=kind, is_local=True)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -169,4 +169,6 @@ class LiveMeter(OpenAIMeter):
         self._audio_bytes_in = self._audio_bytes_out = 0
         raw = unknown_parts(usage, KNOWN_SECONDS)
         counts = Usage(billed_ms=new_ms)
-        return Metered(f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw)
+        return Metered(
+            f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw, is_local=True
+        )

@@ -176,4 +176,4 @@ class Transcripts:
         self._estimates += 1
         usage = Usage(billed_ms=heard.ms)
         kind = Kind.ESTIMATED_TRANSCRIPTION
-        return Metered(f"{name} {self._estimates}", heard.model, usage, kind=kind)
+        return Metered(f"{name} {self._estimates}", heard.model, usage, kind=kind, is_local=True)

@@ -61,4 +61,6 @@ class TranslationMeter(OpenAIMeter):
         self._rows += 1
         ms = self._audio.take_ms()
         kind = Kind.ESTIMATED_DURATION
-        return Metered(f"minute {self._rows}", self.model, Usage(billed_ms=ms), kind=kind)
+        return Metered(
+            f"minute {self._rows}", self.model, Usage(billed_ms=ms), kind=kind, is_local=True
+        )

@@ -200,5 +200,6 @@ async def test_what_is_never_reported_is_estimated() -> None:
             await send(socket, content("hello"))
             socket.transport.abort()
         found = await row(cluster)
-    assert (found["kind"], found["response_ids"]) == ("estimate", ["turn_1"])
+    assert found["kind"] == "estimate"
+    assert found["response_ids"][0].startswith("turn_1 ")
     assert (found["topup_deducted"], found["token_deducted"]) == (0, 0)

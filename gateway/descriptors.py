@@ -1,0 +1,25 @@
+"""File descriptors: as many as the system allows, and no session without the two that it needs.
+
+A client that is let in without a descriptor left for its provider's connection is dead from the
+start, and one that cannot be accepted at all hears nothing. So new sessions are refused while there
+are still enough to say so.
+"""
+
+import resource
+from typing import Final
+
+# Listeners, the spool, ZeroMQ, DNS look-ups, and clients that are being refused.
+RESERVE: Final = 64
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to the hard one; what it is then."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def is_room_for_session(*, connections: int) -> bool:
+    """Whether one more session may be opened beside so many connections, its client's included."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft == resource.RLIM_INFINITY or connections + 1 <= soft - RESERVE
