@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from gateway.dialing import open_socket
 from gateway.leg import Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from gateway.tls import TlsConnection
@@ -209,8 +210,9 @@ async def _dial_once(
     try:
         uri = parse_uri(url)
         async with asyncio.timeout(DIAL_S):
+            connection = await open_socket(uri.host, uri.port)
             connect = asyncio.get_running_loop().create_connection
-            transport, _ = await connect(make, uri.host, uri.port)
+            transport, _ = await connect(make, sock=connection)
             assert leg is not None
             await leg.opened
             return leg
