@@ -180,12 +180,15 @@ class Recorder:
             return
         if found.kind in ESTIMATES:
             self.estimates += 1
-            log.warning(
+            # A response that is never reported is a fault; what a provider never reports is not.
+            told = log.warning if found.kind == Kind.ESTIMATE else log.info
+            told(
                 "usage estimated",
                 session=self._party.session_id,
                 account=self._party.account_id,
                 response=found.response_id,
                 tokens=found.usage.total_tokens,
+                ms=found.usage.billed_ms,
             )
         else:
             self.responses += found.kind == Kind.RESPONSE
