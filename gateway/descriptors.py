@@ -19,7 +19,7 @@ def raise_limit() -> int:
     return hard
 
 
-def is_room_for_session(*, connections: int) -> bool:
-    """Whether one more session may be opened beside so many connections, its client's included."""
+def is_room_for_session(*, sessions: int) -> bool:
+    """Whether one more session may be opened beside so many, each with two connections."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft == resource.RLIM_INFINITY or connections + 1 <= soft - RESERVE
+    return soft == resource.RLIM_INFINITY or 2 * (sessions + 1) <= soft - RESERVE

@@ -272,4 +272,5 @@ def _same_origin(url: str, location: str) -> str | None:
         origins = [(x.scheme, x.hostname, x.port or _PORTS.get(x.scheme)) for x in (parts, before)]
     except ValueError:
         return None
-    return parts.geturl().replace("http", "ws", 1) if origins[0] == origins[1] else None
+    there = parts._replace(fragment="").geturl().replace("http", "ws", 1)
+    return there if origins[0] == origins[1] else None

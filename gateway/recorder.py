@@ -4,12 +4,13 @@ The recorder joins the pure meter and batcher of a session with the process's us
 neither leg, so it goes on when the client is gone.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -20,6 +21,10 @@ from gateway.producer import Numbered, ignore_number
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
+
+# How far into a message in fragments its type is looked for, and the types that may hold an error.
+_HEAD_BYTES: Final = 96
+_MAY_FAIL: Final = re.compile(rb"error|response\.done|\.failed|\\u")
 
 
 class Sender(Protocol):
@@ -61,7 +66,7 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_connection", "_instead", "_meter", "_party", "_sender", "_spending",
+        "_batcher", "_connection", "_held", "_instead", "_meter", "_party", "_sender", "_spending",
         "account_errors", "estimates", "responses", "tokens",
     )  # fmt: skip
 
@@ -77,7 +82,8 @@ class Recorder:
         self.estimates = 0
         # The provider's errors about our account, and what is said in place of each.
         self.account_errors = 0
-        self._instead: list[tuple[Frame, Frame]] = []
+        self._instead: list[tuple[Frame, Sequence[Frame]]] = []
+        self._held: list[Frame] = []
 
     @property
     def provider(self) -> str:
@@ -122,6 +128,8 @@ class Recorder:
         has_found = False
         meter = self._meter
         for frame in frames:
+            if not frame.is_final or self._held:
+                self._hold(frame)
             for found in meter.observe(frame):
                 self._record(found)
                 has_found = True
@@ -137,7 +145,10 @@ class Recorder:
         if not self._instead:
             return frames
         instead, self._instead = self._instead, []
-        return [next((to for of, to in instead if of is frame), frame) for frame in frames]
+        found: list[Frame] = []
+        for frame in frames:
+            found += next((to for of, to in instead if of is frame), (frame,))
+        return found
 
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
@@ -161,7 +172,7 @@ class Recorder:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _withhold(self, frame: Frame, withheld: Withheld) -> None:
-        """Only the last fragment of a message that came in several is ours to change."""
+        """Another message in place of the one that ends with ``frame``."""
         self.account_errors += 1
         log.error(
             "provider refuses our account",
@@ -170,9 +181,21 @@ class Recorder:
             code=withheld.code[:64],
             hint="look at the provider's key, quota and billing; clients hear that it failed",
         )
-        message = b"" if frame.continues else withheld.message
-        opcode = Opcode.CONTINUATION if frame.continues else Opcode.TEXT
-        self._instead.append((frame, spoken(opcode, message)))
+        self._instead = [(of, to) for of, to in self._instead if of is not frame]
+        self._instead.append((frame, (spoken(Opcode.TEXT, withheld.message),)))
+
+    def _hold(self, frame: Frame) -> None:
+        """Fragments of what may be an error about our account wait for the last one."""
+        if not frame.continues:
+            head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
+            is_held = len(head) < _HEAD_BYTES or _MAY_FAIL.search(head) is not None
+            self._held = [frame] if is_held and not frame.is_final else []
+        elif self._held:
+            self._held.append(frame)
+        if not self._held:
+            return
+        whole, self._held = (self._held, []) if frame.is_final else ([], self._held)
+        self._instead.append((frame, whole))
 
     def _record(self, found: Found) -> None:
         if isinstance(found, Unreadable):

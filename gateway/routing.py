@@ -57,6 +57,7 @@ _OWN_SEGMENTS: Final = frozenset(
         "realtime",
         "live",
         "ws",
+        "xai",
     }
 )
 _XAI_SEGMENT: Final = "xai"  # the last one of a prefix: /xai/v1/realtime
@@ -178,7 +179,12 @@ def _route_of(path: str, values: dict[str, str]) -> _Route | Refusal:
     for may_lack_name in (False, True):
         for pattern, make in _OWN_PATHS:
             found = pattern.search(path)
-            if found and _is_prefix(path[: found.start()], may_lack_name=may_lack_name):
+            if found is None:
+                continue
+            prefix = path[: found.start()]
+            if make is _plain_route:
+                prefix = prefix.removesuffix("/v1").removesuffix(f"/{_XAI_SEGMENT}")
+            if _is_prefix(prefix, may_lack_name=may_lack_name):
                 return make(found, values)
     return not_found(f"found path {path[:200]!r}, {_EXPECTED}")
 
@@ -234,7 +240,7 @@ def _is_prefix(prefix: str, *, may_lack_name: bool) -> bool:
     """
     segments = iter(prefix.split("/"))
     for segment in segments:
-        if segment in _OWN_SEGMENTS:
+        if unquote(segment).lower() in _OWN_SEGMENTS:  # to some servers both spell the same
             return False
         if segment == SESSION_SEGMENT and next(segments, None) is None:
             return may_lack_name

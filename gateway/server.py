@@ -81,6 +81,7 @@ class Gateway:
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
         self._is_full_told = False
+        self._admitting = 0
         self._account_errors: dict[str, float] = {}
         self._responses = self._tokens = self._estimates = self._cut_off = 0
 
@@ -151,7 +152,7 @@ class Gateway:
                 self._refuse(leg, refusal)
                 return
         assert isinstance(target, Target)
-        if not is_room_for_session(connections=len(self._clients) + len(self._sessions)):
+        if not is_room_for_session(sessions=len(self._sessions) + self._admitting):
             self._say_full()
             self._refuse(leg, unavailable("the gateway has no room for more sessions; try again"))
             return
@@ -159,6 +160,8 @@ class Gateway:
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
             return
+        self._is_full_told = False
+        self._admitting += 1
         self._start(self._admit(leg, request, target, upgrade), leg)
 
     def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
@@ -237,7 +240,10 @@ class Gateway:
     async def _admit(
         self, leg: ClientLeg, request: Request, target: Target, upgrade: Response
     ) -> None:
-        verdict = await self._judge(request.path, request.headers, target)
+        try:
+            verdict = await self._judge(request.path, request.headers, target)
+        finally:
+            self._admitting -= 1
         # The client may have left during the wait.
         if not leg.is_waiting:
             return

@@ -24,7 +24,10 @@ _ACCOUNT_CODES: Final = frozenset(
     }
 )  # fmt: skip
 # What names our account in an error whose code is not known: fragments of keys, organisations.
-_NAMES_US: Final = re.compile(r"\b(?:sk|xai|org|proj)-[\w*.…-]{4,}")
+_NAMES_US: Final = re.compile(
+    r"\b(?:sk|xai|org|proj)-[\w*.…-]{4,}|\b(?:api|subscription)[ _]key\b|\bin organization \S",
+    re.IGNORECASE,
+)
 # Reasons of closes: OpenAI's name an error, Gemini's are sentences.
 _CLOSE_WORDS: Final = re.compile(
     r"api[ _]key|quota|billing|credential|unauthenticated|permission[ _]denied|consumer"
@@ -36,11 +39,12 @@ NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
 
 def withheld(event: Mapping[str, Any]) -> Withheld | None:
-    """What to say in place of ``event``, an ``error`` or a ``response.done``; None: as it is.
+    """What to say in place of ``event``: an ``error``, a transcription that failed, or a
+    ``response.done``; None: as it is.
 
     A failed response keeps everything but the details of its failure.
     """
-    if event.get("type") == "error":
+    if event.get("type") != "response.done":  # an error, or a transcription that failed
         error = event.get("error")
         code = _account_code(error)
         return Withheld(code, _text({**event, "error": _neutral(error)})) if code else None

@@ -85,7 +85,7 @@ _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.cancel",
 }  # fmt: skip
 _WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
-_MAY_FAIL: Final = ("error", "response.done")
+_MAY_FAIL: Final = ("error", "response.done", f"{_TRANSCRIPTION}.failed")
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
     {

@@ -222,6 +222,27 @@ async def test_errors_about_our_account_are_the_operators(
         assert "sk-" not in log
 
 
+async def test_an_error_about_our_account_is_held_until_it_is_whole() -> None:
+    """Fragments of our key stand in fragments of the message; other fragments pass as they come."""
+    event, _ = OURS[0]
+    other = '{"type":"response.output_audio.delta","delta":"' + "A" * 300 + '"}'
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.send([event[:30], event[30:120], event[120:]])
+        await provider.send([other[:200], other[200:]])
+        await provider.send(["{}", " "])
+        await provider.wait_closed()
+
+    async with scripted(script) as cluster:
+        key = await key_of(cluster)
+        async with connect(f"ws://{cluster.address}/v1/realtime?model=m&key={key}") as socket:
+            pieces = [piece async for piece in socket.recv_streaming()]
+            assert json.loads("".join(map(str, pieces)))["error"]["code"] == "provider_unavailable"
+            pieces = [piece async for piece in socket.recv_streaming()]
+            assert pieces[:2] == [other[:200], other[200:]]
+            assert await socket.recv() == "{} "
+
+
 async def test_a_redirect_to_the_same_origin_is_followed_once() -> None:
     """Azure sends a client to another path; who sends it in circles is refused."""
     seen: list[str] = []
@@ -231,7 +252,7 @@ async def test_a_redirect_to_the_same_origin_is_followed_once() -> None:
         if "circle" not in request.path and len(seen) > 1:
             return None
         response = connection.respond(http.HTTPStatus.FOUND, "")
-        response.headers["Location"] = f"/moved{request.path}"
+        response.headers["Location"] = f"/moved{request.path}#here"
         return response
 
     async def script(provider: ServerConnection) -> None:

@@ -12,6 +12,8 @@ OURS = [
     {"type": "insufficient_quota", "code": "insufficient_quota", "message": "You exceeded it."},
     {"type": "insufficient_quota", "code": None, "message": "You exceeded it."},
     {"type": "server_error", "code": "odd", "message": "No access for org-Abcd1234 any more."},
+    {"type": None, "code": None, "message": "Incorrect API key provided: abcd...wxyz"},
+    {"type": None, "code": None, "message": "No access in organization acme."},
     {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "org-Abcd1234: 3/3"},
 ]  # fmt: skip
 THEIRS: list[Any] = [
@@ -51,6 +53,10 @@ def test_a_failed_response_keeps_all_but_the_reason(error: dict[str, Any]) -> No
                 "status_details": {"type": "failed", "error": error}}  # fmt: skip
     found = withheld({"type": "response.done", "response": response})
     assert found is not None
+    kind = "conversation.item.input_audio_transcription.failed"
+    failed = withheld({"type": kind, "item_id": "item_1", "error": error})
+    assert failed is not None
+    assert b"item_1" in failed.message
     assert b'"usage":{"total_tokens":3}' in found.message
     assert b"resp_1" in found.message
     assert b"org-" not in found.message
