@@ -46,6 +46,8 @@ def withheld(event: Mapping[str, Any]) -> Withheld | None:
     """
     if event.get("type") != "response.done":  # an error, or a transcription that failed
         error = event.get("error")
+        if isinstance(error, str):  # no code, a text alone
+            error = {"message": error}
         code = _account_code(error)
         return Withheld(code, _text({**event, "error": _neutral(error)})) if code else None
     response = event.get("response")

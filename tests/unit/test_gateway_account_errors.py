@@ -38,6 +38,13 @@ def test_what_is_about_our_account_is_told_as_a_failing_provider(error: dict[str
         assert word not in found.message
 
 
+def test_an_error_that_is_a_text_alone_is_read_too() -> None:
+    """It may name our key as well as any other."""
+    found = withheld({"type": "error", "error": "Incorrect API key provided: xai-abcdefgh"})
+    assert found is not None
+    assert b"xai-" not in found.message
+
+
 @pytest.mark.parametrize("error", THEIRS)
 def test_what_the_client_did_is_told_as_it_is(error: Any) -> None:
     """Its own mistakes are its own, whatever they quote."""
