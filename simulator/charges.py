@@ -25,13 +25,14 @@ def charge(into: int, out: int, *, billed_ms: int = 0) -> Charge:
     }
 
 
-def for_response(usage: Event | None) -> Charge | None:
+def for_response(usage: Event | None, *, already_ms: int = 0) -> Charge | None:
     """For a response of the OpenAI family, or a transcription billed by tokens."""
     counts = [(usage or {}).get(name) or 0 for name in ("input_tokens", "output_tokens")]
     if not _are_sane(usage, counts):
         return None
-    billable = (usage or {}).get("billable_audio_seconds") or 0  # xAI's, beside the tokens
-    return charge(*counts, billed_ms=round(billable * 1000))
+    # xAI's, beside the tokens: a running total, of which ``already_ms`` are charged.
+    billable = (usage or {}).get("billable_audio_seconds") or 0
+    return charge(*counts, billed_ms=max(0, round(billable * 1000) - already_ms))
 
 
 def for_transcription(usage: Event) -> Charge | None:

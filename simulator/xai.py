@@ -42,6 +42,7 @@ class XaiDialect(Dialect):
         self._speech_from_ms = 0
         self._announced: set[str] = set()
         self._held: list[Event] = []
+        self._spoken_by_id: dict[str, float] = {}  # seconds of each response, in their order
 
     def greeting(self, conversation: Conversation) -> list[Event]:
         """The conversation, what was said in it before, and the first ping."""
@@ -68,7 +69,7 @@ class XaiDialect(Dialect):
             return []
         event.pop("obfuscation", None)
         if kind in ("response.created", "response.done"):
-            return [_response(event)]
+            return [self._response(event)]
         if kind in ("session.created", "session.updated"):
             out = event["session"]["audio"]["output"]
             self._is_binary = out.get("transport") == "binary"
@@ -87,6 +88,25 @@ class XaiDialect(Dialect):
             held, self._held = self._held, []
             return [event, *held]
         return [event]
+
+    def _response(self, event: Event) -> Event:
+        """The usage moves to the top level; the status has no details."""
+        body = copy.copy(event["response"])
+        has_usage = "usage" in body
+        counted = body.get("usage")
+        body["usage"] = {}
+        if event["type"] == "response.created":
+            return {**event, "response": body}
+        body["status_details"] = "unimplemented"
+        told = {**event, "response": body, "response_id": body["id"]}
+        if has_usage:
+            told["usage"] = self._counted(body["id"], counted) if counted else counted
+        return {**told, "previous_item_id": None}
+
+    def _counted(self, response_id: str, counted: Event) -> Event:
+        seconds = counted["output_token_details"]["audio_tokens"] / _AUDIO_TOKENS_PER_S
+        self._spoken_by_id[response_id] = seconds
+        return _usage(counted, seconds, sum(self._spoken_by_id.values()))
 
     def _heard(self, event: Event) -> list[Event | bytes]:
         """Speech: its item is there as soon as it begins, its transcripts before it is over."""
@@ -128,24 +148,9 @@ def _transcripts(item_id: str, duration_ms: int) -> list[Event]:
     ]
 
 
-def _response(event: Event) -> Event:
-    """The usage moves to the top level; the status has no details."""
-    body = copy.copy(event["response"])
-    has_usage = "usage" in body
-    counted = body.get("usage")
-    body["usage"] = {}
-    if event["type"] == "response.created":
-        return {**event, "response": body}
-    body["status_details"] = "unimplemented"
-    told = {**event, "response": body, "response_id": body["id"]}
-    if has_usage:
-        told["usage"] = _usage(counted) if counted else counted
-    return {**told, "previous_item_id": None}
-
-
-def _usage(counted: Event) -> Event:
+def _usage(counted: Event, seconds: float, total_s: float) -> Event:
+    """The seconds of this response, and the running total that is billed, in whole ones."""
     into, out = counted["input_token_details"], counted["output_token_details"]
-    seconds = out["audio_tokens"] / _AUDIO_TOKENS_PER_S
     return {
         "input_tokens": counted["input_tokens"],
         "input_token_details": _details(into),
@@ -153,7 +158,7 @@ def _usage(counted: Event) -> Event:
         "output_token_details": _details(out),
         "total_tokens": counted["total_tokens"],
         "output_audio_seconds": seconds,
-        "billable_audio_seconds": -int(-seconds // 1),
+        "billable_audio_seconds": -int(-total_s // 1),
     }
 
 

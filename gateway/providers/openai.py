@@ -7,6 +7,7 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
@@ -27,6 +28,8 @@ from gateway.providers.openai_translation_meter import TranslationMeter
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
+
+_RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from another connection
 
 # What a failure is, in OpenAI's words, when it is not the server's.
 _TYPES: Final = {
@@ -70,7 +73,11 @@ class OpenAIFamily:
             return LiveMeter()
         if target.path == TRANSLATIONS:
             return TranslationMeter(model=target.model)
-        return OpenAIMeter(model=target.model, bills_seconds=self.bills_seconds)
+        return OpenAIMeter(
+            model=target.model,
+            bills_seconds=self.bills_seconds,
+            is_resumed=_RESUMED in dict(parse_qsl(target.query)),
+        )
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat

@@ -18,7 +18,9 @@ In flight is what was begun and not reported: responses, and, while transcriptio
 said and is not transcribed yet (``openai_transcripts``).
 
 xAI bills the seconds of audio beside the tokens, which stand in the same usage: each is a row of
-its own kind, and the rate card chooses. Its price includes transcriptions.
+its own kind, and the rate card chooses. Its price includes transcriptions. The tokens are those of
+the response, the seconds a running total of the conversation, by recordings (turns of 0.7, 0.7 and
+0.9 s report 1, 2 and 3): what is new of them is charged.
 """
 
 import json
@@ -112,11 +114,17 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_quarantined", "_seen", "_transcripts", "answers", "model", "withheld",
+        "_is_resumed", "_quarantined", "_seen", "_told_ms", "_transcripts", "answers", "model",
+        "withheld",
     )  # fmt: skip
 
-    def __init__(self, *, model: str, bills_seconds: bool = False) -> None:
+    def __init__(
+        self, *, model: str, bills_seconds: bool = False, is_resumed: bool = False
+    ) -> None:
+        """``is_resumed``: the conversation began on another connection."""
         self._bills_seconds = bills_seconds
+        self._is_resumed = is_resumed
+        self._told_ms: int | None = None  # the highest total of seconds so far
         self._fragments = Fragments()
         self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
@@ -188,6 +196,8 @@ class OpenAIMeter:
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
+                if self._bills_seconds and (seconds := self._estimate_seconds(response_id)):
+                    estimates.append(seconds)
             self._audio_bytes_in = self._audio_bytes_out = 0
         return estimates
 
@@ -275,22 +285,33 @@ class OpenAIMeter:
         return found_in(found, seconds)
 
     def _read_seconds(self, response_id: str, name: str, usage: Any) -> Found | None:
-        """The seconds of audio that a response is billed by; where they are not told, those that
-        were relayed since the last one.
+        """What is new of the seconds of audio; where they were never told, those that were relayed
+        since the last response. One that does not tell them is part of the next total.
         """
         if _is_nothing(usage) or self._seen.is_repeated(seen_key(Kind.DURATION, name)):
             return None
-        kind = Kind.DURATION
         try:
-            ms = read_billable_ms(usage)
+            total_ms = read_billable_ms(usage)
         except UnreadableUsageError as exc:
             return Unreadable(response_id or name, self.model, str(exc), as_json(usage))
-        if ms is None:
-            kind = Kind.ESTIMATED_DURATION
-            relayed = self._audio_bytes_in + self._audio_bytes_out
-            ms = min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
-        counts = Usage(billed_ms=ms)
-        return Metered(response_id, self.model, counts, kind=kind) if ms else None
+        if total_ms is None:
+            return self._estimate_seconds(response_id) if self._told_ms is None else None
+        new_ms = max(0, total_ms - (self._told_ms or 0))
+        if self._told_ms is None and self._is_resumed:
+            new_ms = min(new_ms, self._relayed_ms())  # the rest was charged on that connection
+        self._told_ms = max(total_ms, self._told_ms or 0)
+        counts = Usage(billed_ms=new_ms)
+        return Metered(response_id, self.model, counts, kind=Kind.DURATION) if new_ms else None
+
+    def _estimate_seconds(self, response_id: str) -> Metered | None:
+        ms = self._relayed_ms()
+        kind = Kind.ESTIMATED_DURATION
+        return Metered(response_id, self.model, Usage(billed_ms=ms), kind=kind) if ms else None
+
+    def _relayed_ms(self) -> int:
+        """The audio in both directions since the last response that was reported."""
+        relayed = self._audio_bytes_in + self._audio_bytes_out
+        return min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
         """Several may come for one item (xAI), so each event counts by its own id."""

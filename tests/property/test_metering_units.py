@@ -58,7 +58,7 @@ def expected(reports: list[Report]) -> Counter[str]:
 @st.composite
 def responses(draw: st.DrawFn, *, is_xai: bool) -> list[Report]:
     """Responses of a session, with tools and seconds, each end repeated now and then."""
-    reports = []
+    reports, total_s = [], 0
     for number in range(draw(st.integers(0, 6))):
         into, out, searches, calls = draw(few), draw(few), draw(few), draw(few)
         usage: Event = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
@@ -73,7 +73,8 @@ def responses(draw: st.DrawFn, *, is_xai: bool) -> list[Report]:
         if is_xai:
             seconds = draw(st.integers(0, 3_600))
             done = {**done, "response": {**response, "usage": {}}}
-            done["usage"] = {**usage, "billable_audio_seconds": seconds}
+            total_s += seconds  # a running total of the conversation
+            done["usage"] = {**usage, "billable_audio_seconds": total_s}
             units["billed_ms"] = seconds * 1000
         times = draw(st.integers(1, 2))
         created = {"type": "response.created", "response": {"id": f"resp_{number}"}}

@@ -209,6 +209,59 @@ def test_tools_are_counted_by_the_piece(
         assert (counts.web_searches, counts.tool_calls, counts.total_tokens) == (*expected, 2)
 
 
+TOTALS = [
+    # the totals that responses tell (None: not told), and the seconds that each is charged
+    ([1, 2, 3], [1, 1, 1]),
+    ([2, 4, 2, 5], [2, 2, 0, 1]),
+    ([3, None, 5], [3, 0, 2]),
+    ([0, 7, 7], [0, 7, 0]),
+]
+
+
+def xai_done(number: int, total: int | None) -> dict[str, Any]:
+    """A response of xAI's that ended."""
+    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
+    if total is not None:
+        usage["billable_audio_seconds"] = total
+    return {"response": {"id": f"r{number}", "usage": {}}, "usage": usage}
+
+
+@pytest.mark.parametrize(("totals", "charged"), TOTALS)
+def test_xai_tells_a_running_total(totals: list[int | None], charged: list[int]) -> None:
+    """What is new of it is charged: three turns of a second are three seconds, not six."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    found = [hear(meter, "response.done", **xai_done(n, total)) for n, total in enumerate(totals)]
+    seconds = [
+        sum(one.usage.billed_ms for one in rows if isinstance(one, Metered)) // 1000
+        for rows in found
+    ]
+    assert seconds == charged
+
+
+def test_a_resumed_conversation_is_not_charged_from_its_beginning() -> None:
+    """Its total goes on from another connection: no more than was relayed on this one is new."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, is_resumed=True)
+    say(meter, 2)
+    _, first = hear(meter, "response.done", **xai_done(1, 600))
+    _, second = hear(meter, "response.done", **xai_done(2, 603))
+    assert isinstance(first, Metered)
+    assert isinstance(second, Metered)
+    assert first.usage.billed_ms == pytest.approx(2_000, rel=0.05)
+    assert second.usage.billed_ms == 3_000
+
+
+def test_a_response_of_xai_that_is_cut_is_estimated_in_seconds_too() -> None:
+    """Its card may price nothing else."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    hear(meter, "response.created", response={"id": "r1"})
+    say(meter, 6)
+    tokens, seconds = meter.give_up()
+    assert isinstance(tokens, Metered)
+    assert isinstance(seconds, Metered)
+    assert (tokens.kind, seconds.kind) == (Kind.ESTIMATE, Kind.ESTIMATED_DURATION)
+    assert seconds.usage.billed_ms == pytest.approx(6_000, rel=0.05)
+
+
 def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
     """By the audio relayed since the last response; told ones are a row of their own kind."""
     meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
