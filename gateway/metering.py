@@ -213,11 +213,16 @@ def read_count(counts: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def read_milliseconds(values: Mapping[str, Any], name: str) -> int:
-    """The seconds ``name`` in milliseconds, rounded half up. Raises ``UnreadableUsageError``."""
+def read_milliseconds(
+    values: Mapping[str, Any], name: str, *, most_s: float = TOKENS_PER_RESPONSE_MAX / 1000
+) -> int:
+    """The seconds ``name``, at most ``most_s``, in milliseconds, rounded half up.
+
+    Raises ``UnreadableUsageError``.
+    """
     value = values.get(name)
     # Compared before it is multiplied: an integer of 400 digits does not fit into a float.
-    if type(value) in (int, float) and 0 <= (value or 0) <= TOKENS_PER_RESPONSE_MAX / 1000:
+    if type(value) in (int, float) and 0 <= (value or 0) <= most_s:
         return int((value or 0) * 1000 + 0.5)
     raise UnreadableUsageError(f"{name}: found {as_json(value)[:64]}, expected seconds")
 

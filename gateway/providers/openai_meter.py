@@ -299,6 +299,9 @@ class OpenAIMeter:
         new_ms = max(0, total_ms - (self._told_ms or 0))
         if self._told_ms is None and self._is_resumed:
             new_ms = min(new_ms, self._relayed_ms())  # the rest was charged on that connection
+        if new_ms > TOKENS_PER_RESPONSE_MAX:  # more than a row may hold: no response is so long
+            detail = f"found {new_ms} ms of audio since the last response"
+            return Unreadable(response_id or name, self.model, detail, as_json(usage))
         self._told_ms = max(total_ms, self._told_ms or 0)
         counts = Usage(billed_ms=new_ms)
         return Metered(response_id, self.model, counts, kind=Kind.DURATION) if new_ms else None

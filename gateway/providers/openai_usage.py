@@ -30,6 +30,8 @@ KNOWN_TOKENS: Final[Known] = {
 }
 # xAI: the audio that is billed.
 _BILLABLE: Final = "billable_audio_seconds"
+# A conversation is resumed for as long as the provider keeps it: ten days of talk.
+_TOTAL_S_MAX: Final = 864_000
 _WEB_SEARCH: Final = "web_search"
 _REQUESTS: Final = "num_requests"
 _SEARCH_CALLS: Final = ("web_search_call", "x_search_call")
@@ -111,7 +113,7 @@ def read_billable_ms(usage: Any) -> int | None:
     """
     if not isinstance(usage, dict) or usage.get(_BILLABLE) is None:
         return None
-    return read_milliseconds(usage, _BILLABLE)
+    return read_milliseconds(usage, _BILLABLE, most_s=_TOTAL_S_MAX)
 
 
 def counts_nothing(usage: object) -> bool:
