@@ -22,6 +22,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document,
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+_CUT_HINTS = {
+    "rows": "--csv, --json-lines and --json have all",
+    "keys": "the newest are shown",
+}
 ACCOUNT_COLUMNS = ("id", "email", "plan_name", "token_remaining", "topup_remaining", "status")
 KEY_COLUMNS = ("key_indicator", "label", "created_at", "expires_at", "last_used_at", "revoked_at")
 REJECTED_COLUMNS = (
@@ -360,7 +364,7 @@ def _show(found: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
 def _tell_cut(missing: int, what: str) -> None:
     """No list is cut silently: on stderr, whatever stdout is for."""
     if missing > 0:
-        hint = "see --limit" if what != "rows" else "--csv, --json-lines and --json have all"
+        hint = _CUT_HINTS.get(what, "see --limit")
         click.echo(f"accountctl: {missing:,} more {what} are not shown; {hint}", err=True)
 
 

@@ -12,11 +12,10 @@ from typing import Final
 RESERVE: Final = 64
 
 
-def raise_limit() -> int:
-    """Raise the soft limit to the hard one; what it is then."""
+def raise_limit() -> None:
+    """Raise the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def is_room_for_session(*, sessions: int) -> bool:

@@ -31,6 +31,10 @@ from shared.errors import cause_of
 
 NO_STATUS: Final = 1005  # RFC 6455 section 7.4.1: never on the wire
 ABNORMAL: Final = 1006
+GOING_AWAY: Final = 1001
+POLICY: Final = 1008  # no SDK dials again on it
+FAILED: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
 
 

@@ -12,7 +12,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from gateway.dialing import open_socket
-from gateway.leg import Leg, Nobody, Sink
+from gateway.leg import FAILED, POLICY, TRY_AGAIN_LATER, Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from gateway.tls import TlsConnection
 from shared.errors import PeerError, cause_of
@@ -21,9 +21,6 @@ _HEAD_END: Final = b"\r\n\r\n"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-TRY_AGAIN_LATER: Final = 1013
-POLICY: Final = 1008
-FAILED: Final = 1011
 _OK_TO_FOLLOW: Final = (301, 302, 303, 307, 308)
 
 

@@ -150,6 +150,19 @@ class Recorder:
             found += next((to for of, to in instead if of is frame), (frame,))
         return found
 
+    def account_refused(self, code: str) -> None:
+        """The provider refuses our own account: an error that the operator hears of, and nobody
+        else. ``code`` is the error's, or that of the close.
+        """
+        self.account_errors += 1
+        log.error(
+            "provider refuses our account",
+            session=self._party.session_id,
+            provider=self._party.provider,
+            code=code[:64],
+            hint="look at the provider's key, quota and billing; clients hear that it failed",
+        )
+
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
         for frame in frames:
@@ -173,14 +186,7 @@ class Recorder:
 
     def _withhold(self, frame: Frame, withheld: Withheld) -> None:
         """Another message in place of the one that ends with ``frame``."""
-        self.account_errors += 1
-        log.error(
-            "provider refuses our account",
-            session=self._party.session_id,
-            provider=self._party.provider,
-            code=withheld.code[:64],
-            hint="look at the provider's key, quota and billing; clients hear that it failed",
-        )
+        self.account_refused(withheld.code)
         self._instead = [(of, to) for of, to in self._instead if of is not frame]
         self._instead.append((frame, (spoken(Opcode.TEXT, withheld.message),)))
 
@@ -188,7 +194,8 @@ class Recorder:
         """Fragments of what may be an error about our account wait for the last one."""
         if not frame.continues:
             head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
-            is_held = len(head) < _HEAD_BYTES or _MAY_FAIL.search(head) is not None
+            is_open = len(head) < _HEAD_BYTES or b'"type"' not in head
+            is_held = is_open or _MAY_FAIL.search(head) is not None
             self._held = [frame] if is_held and not frame.is_final else []
         elif self._held:
             self._held.append(frame)

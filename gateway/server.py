@@ -18,6 +18,7 @@ from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_session
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
+from gateway.leg import TRY_AGAIN_LATER
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.models import ModelTable
 from gateway.opener import Opener
@@ -41,7 +42,6 @@ log = structlog.get_logger()
 
 CHECK_S: Final = 1.0
 INTERNAL_ERROR: Final = 1011
-TRY_AGAIN_LATER: Final = 1013
 _READING: Final = ("GET", "HEAD")
 # What may ask why there is no session: a page does with a POST, which names its origin.
 _ASKING: Final = (*_READING, "POST")

@@ -28,7 +28,7 @@ from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.drain import Drain
 from gateway.frames import Frame
-from gateway.leg import ABNORMAL, Ended, Leg, Nobody
+from gateway.leg import ABNORMAL, FAILED, GOING_AWAY, POLICY, TRY_AGAIN_LATER, Ended, Leg, Nobody
 from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.opening import Gate
@@ -40,10 +40,6 @@ from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()
 
-GOING_AWAY: Final = 1001
-POLICY: Final = 1008
-PROVIDER_FAILED: Final = 1011
-TRY_AGAIN_LATER: Final = 1013
 RESTARTING: Final = "gateway draining: it restarts, connect again"
 
 
@@ -272,12 +268,7 @@ class Session:
         """The provider's close as the client hears it: what is about our account is not for it."""
         if not is_about_account(ended.reason):
             return ended.code, ended.reason
-        self.recorder.account_errors += 1
-        self._log.error(
-            "provider refuses our account",
-            code=ended.code,
-            hint="look at the provider's key, quota and billing; clients hear that it failed",
-        )
+        self.recorder.account_refused(str(ended.code))
         return TRY_AGAIN_LATER, NEUTRAL_CODE
 
     def _refuse_model(self, model: str) -> None:
@@ -366,7 +357,7 @@ class Session:
             self.drain.hurry()
         self.drain.begin(has_asked=self._gate is None or self._gate.has_passed)
 
-    def _fail_client(self, code: str, message: str, close_code: int = PROVIDER_FAILED) -> None:
+    def _fail_client(self, code: str, message: str, close_code: int = FAILED) -> None:
         """Tell the client in its provider's words, then close."""
         client, self._client = self._client, None
         if client is not None:

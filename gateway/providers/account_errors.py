@@ -13,14 +13,16 @@ from typing import Any, Final
 
 from gateway.metering import Withheld
 
-# Codes and types of OpenAI's errors, which Azure and xAI share.
+# Codes and types of OpenAI's errors, which xAI shares, of Azure's, and of HTTP; without the marks
+# between their words, which differ.
 _ACCOUNT_CODES: Final = frozenset(
     {
-        "invalid_api_key", "incorrect_api_key", "authentication_error", "permission_error",
-        "insufficient_quota", "quota_exceeded", "credit_balance_exhausted",
-        "billing_hard_limit_reached", "billing_not_active", "account_deactivated",
-        "access_terminated", "organization_not_found", "organization_suspended",
-        "project_not_found", "invalid_organization", "rate_limit_exceeded", "rate_limit_error",
+        "invalidapikey", "incorrectapikey", "authenticationerror", "permissionerror",
+        "insufficientquota", "quotaexceeded", "creditbalanceexhausted", "billinghardlimitreached",
+        "billingnotactive", "accountdeactivated", "accessterminated", "organizationnotfound",
+        "organizationsuspended", "projectnotfound", "invalidorganization", "ratelimitexceeded",
+        "ratelimiterror", "ratelimitreached", "toomanyrequests", "accessdenied", "unauthorized",
+        "401", "403", "429",
     }
 )  # fmt: skip
 # What names our account in an error whose code is not known: fragments of keys, organisations.
@@ -34,6 +36,9 @@ _CLOSE_WORDS: Final = re.compile(
     r"|account_deactivated|organization|project",
     re.IGNORECASE,
 )
+_MARKS: Final = re.compile(r"[\W_]")
+# What of an event stays when its error is replaced.
+_KEPT: Final = ("type", "event_id", "item_id", "content_index", "client_event_id")
 NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
@@ -45,11 +50,14 @@ def withheld(event: Mapping[str, Any]) -> Withheld | None:
     A failed response keeps everything but the details of its failure.
     """
     if event.get("type") != "response.done":  # an error, or a transcription that failed
-        error = event.get("error")
+        error = event.get("error", event)  # where nothing is inside, it stands at the top
         if isinstance(error, str):  # no code, a text alone
             error = {"message": error}
         code = _account_code(error)
-        return Withheld(code, _text({**event, "error": _neutral(error)})) if code else None
+        if not code:
+            return None
+        kept = {name: event[name] for name in _KEPT if name in event}
+        return Withheld(code, _text({**kept, "error": _neutral(error)}))
     response = event.get("response")
     details = response.get("status_details") if isinstance(response, dict) else None
     if not isinstance(response, dict) or not isinstance(details, dict):
@@ -71,7 +79,7 @@ def _account_code(error: object) -> str:
     if not isinstance(error, dict):
         return ""
     code, kind = str(error.get("code") or ""), str(error.get("type") or "")
-    if code in _ACCOUNT_CODES or kind in _ACCOUNT_CODES:
+    if any(_MARKS.sub("", name).lower() in _ACCOUNT_CODES for name in (code, kind)):
         return code or kind
     names_us = _NAMES_US.search(str(error.get("message"))) is not None
     # An error about what the client sent may quote what looks like a name of ours.

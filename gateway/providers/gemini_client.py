@@ -27,7 +27,6 @@ _RATE: Final = re.compile(rb"audio/pcm;\s*rate=(\d{4,6})")
 _RATE_HZ: Final = 16_000  # where the mime type says nothing
 _RATE_MIN: Final = 4_000
 _RATE_MAX: Final = 192_000
-_LOOK_MAX: Final = 20
 _ZEROS: Final = b"A="  # what zeros are in base64
 
 
@@ -35,12 +34,13 @@ class GeminiClient:
     """Watches the client of one session.
 
     ``model`` is the one that its setup asks for. ``asked`` counts the answers that are certain to
-    come, ``may_follow`` says that another one may.
+    come, ``may_follow`` says that another one may. ``rate_hz`` is the rate of the audio in the last
+    message, where somebody ``wants_rate``.
     """
 
     __slots__ = (
-        "_fragments", "_is_automatic", "_is_more_left", "_looked", "asked", "bytes_in",
-        "may_follow", "model", "rate_hz",
+        "_fragments", "_is_automatic", "_is_more_left", "asked", "bytes_in", "may_follow",
+        "model", "rate_hz", "wants_rate",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class GeminiClient:
         self.model: str | None = None
         self.bytes_in = 0
         self.rate_hz = _RATE_HZ
-        self._looked = 0  # messages that were searched for the rate
+        self.wants_rate = False
         self.asked = 0
         self.may_follow = False
 
@@ -67,8 +67,8 @@ class GeminiClient:
             message = self._fragments.add(frame._replace(start=0, raw=payload))
         if message is None:
             return False
-        if self._looked < _LOOK_MAX:
-            self._look_for_rate(message)
+        if self.wants_rate:
+            self._read_rate(message)
         if self.model is None or _ESCAPE in message or _ASKS.search(message) is not None:
             return self._read(message, is_answering=is_answering)
         self._listen(message)
@@ -90,12 +90,11 @@ class GeminiClient:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _look_for_rate(self, message: bytes) -> None:
-        """Audio says its rate in its mime type, in every message alike."""
-        self._looked += 1
+    def _read_rate(self, message: bytes) -> None:
+        """Each message says it for its own audio, in the mime type."""
         found = _RATE.search(message)
-        if found is not None and _RATE_MIN <= int(found[1]) <= _RATE_MAX:
-            self.rate_hz, self._looked = int(found[1]), _LOOK_MAX
+        rate_hz = _RATE_HZ if found is None else int(found[1])
+        self.rate_hz = rate_hz if _RATE_MIN <= rate_hz <= _RATE_MAX else _RATE_HZ
 
     def _read(self, message: bytes, *, is_answering: bool) -> bool:
         try:

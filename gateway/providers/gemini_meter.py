@@ -57,7 +57,7 @@ _MAY_BEGIN: Final = b'"outputTranscription"'
 _ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
 # Models that only transcribe, by their names, and the words that they deliver.
 _TRANSCRIBES: Final = "transcribe"
-_HEARD: Final = b'"inputTranscription"'
+_HEARD: Final = re.compile(rb'"input_?[tT]ranscription"\s*:\s*\{[^}]*"text"')
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
 _INLINE: Final = b'"inlineData"'
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
@@ -184,7 +184,7 @@ class GeminiMeter:
                 return None
             message = joined
         text = self._without_audio(message, start)
-        if self._words.is_on and _HEARD in text:
+        if self._words.is_on and _HEARD.search(text) is not None:
             self._words.delivered()
         if any(needle in text for needle in _NEEDLES):
             return self._read(message[start:])
@@ -227,7 +227,7 @@ class GeminiMeter:
             return None
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
-            self._words.is_on = _TRANSCRIBES in self.model
+            self._words.is_on = self._client.wants_rate = _TRANSCRIBES in self.model
         content = _field(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
         usage = _field(event, "usageMetadata", "usage_metadata")

@@ -132,9 +132,6 @@ class Queries:
         self._new: set[str] = set()
         self._counted: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._new)
-
     def read(self, content: Mapping[str, Any]) -> None:
         """A message's ``serverContent``."""
         for query in _queries_in(content):

@@ -38,9 +38,8 @@ from gateway.providers.openai_meter import (
     id_of,
     seen_key,
 )
-from gateway.providers.openai_transcripts import PCM_BYTES_PER_S
 from gateway.providers.openai_usage import KNOWN_SECONDS
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from shared.wire import Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.
 _DELEGATED_ENDS: Final = frozenset(
@@ -92,7 +91,7 @@ class LiveMeter(OpenAIMeter):
         """
         is_open, self._in_flight = _SESSION in self._in_flight, set()
         relayed = max(self._audio_bytes_in, self._audio_bytes_out)
-        ms = min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
+        ms = self._transcripts.audio.length_ms(relayed)
         self._audio_bytes_in = self._audio_bytes_out = 0
         if not is_open or not ms:
             return []

@@ -48,7 +48,7 @@ from gateway.metering import (
     unknown_parts,
 )
 from gateway.providers.account_errors import withheld
-from gateway.providers.openai_transcripts import PCM_BYTES_PER_S, Transcripts
+from gateway.providers.openai_transcripts import Transcripts
 from gateway.providers.openai_usage import (
     KNOWN_SECONDS,
     KNOWN_TOKENS,
@@ -59,6 +59,7 @@ from gateway.providers.openai_usage import (
     read_pieces,
     read_transcription,
     read_usage,
+    tells_tools,
 )
 from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
@@ -211,6 +212,8 @@ class OpenAIMeter:
             if found[1] == _WORDS:
                 self._transcripts.delivered()
             return found[1] not in _WATCHED_TYPES
+        if _WORDS in data:
+            self._transcripts.delivered()
         return not any(needle in data for needle in _NEEDLES)
 
     def _read(self, message: bytes) -> Sequence[Found]:
@@ -237,7 +240,7 @@ class OpenAIMeter:
             ):  # fmt: skip
                 self._read_session(event.get("session"))
             case "input_audio_buffer.committed":
-                self._transcripts.committed(clean_text(event.get("item_id")))
+                return found_in(self._transcripts.committed(clean_text(event.get("item_id"))))
             case "input_audio_buffer.cleared":
                 return found_in(self._transcripts.cleared())
             case "conversation.item.input_audio_transcription.completed":
@@ -258,11 +261,15 @@ class OpenAIMeter:
         self.model = clean_text(session.get("model")) or self.model
         audio = session.get("audio")
         nested = audio.get("input") if isinstance(audio, dict) else None
+        if isinstance(audio, dict):
+            self._transcripts.audio.set_format(audio.get("format"))  # GPT-Live, both directions
+        if isinstance(nested, dict):
+            self._transcripts.audio.set_format(nested.get("format"))
         if isinstance(nested, dict) and "transcription" in nested:  # GA
-            self._transcripts.configure(nested, nested["transcription"])
+            self._transcripts.configure(nested["transcription"])
         elif "input_audio_transcription" in session:  # beta
-            spoken = {"format": session.get("input_audio_format")}
-            self._transcripts.configure(spoken, session["input_audio_transcription"])
+            self._transcripts.audio.set_format(session.get("input_audio_format"))
+            self._transcripts.configure(session["input_audio_transcription"])
 
     def _read_done(self, event: Mapping[str, Any]) -> Sequence[Found]:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
@@ -314,7 +321,7 @@ class OpenAIMeter:
     def _relayed_ms(self) -> int:
         """The audio in both directions since the last response that was reported."""
         relayed = self._audio_bytes_in + self._audio_bytes_out
-        return min(relayed * 1000 // PCM_BYTES_PER_S, TOKENS_PER_RESPONSE_MAX)
+        return self._transcripts.audio.length_ms(relayed)
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
         """Several may come for one item (xAI), so each event counts by its own id."""
@@ -350,7 +357,9 @@ class OpenAIMeter:
         One that cannot be read does not stand in the way of one that can and comes later.
         """
         if _is_nothing(usage):
-            return None
+            if not tells_tools(holder):
+                return None
+            usage = {}
         key, model = seen_key(kind, name or response_id), model or self.model
         try:
             if not isinstance(usage, dict):
@@ -374,10 +383,11 @@ class OpenAIMeter:
         return Unreadable("", self.model, f"not JSON: {detail}", raw)
 
     def _estimate(self) -> Usage:
-        """Tokens by the length of the audio, taken for PCM16 at 24 kHz; text counts nothing."""
+        """Tokens by the length of the audio, both directions in one format; text counts nothing."""
+        bytes_per_s = self._transcripts.audio.bytes_per_s
         return audio_estimate(
-            self._audio_bytes_in * _INPUT_TOKENS_PER_S // PCM_BYTES_PER_S,
-            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // PCM_BYTES_PER_S,
+            self._audio_bytes_in * _INPUT_TOKENS_PER_S // bytes_per_s,
+            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // bytes_per_s,
         )
 
 

@@ -9,35 +9,14 @@ The transcriber that is billed is the one that was in force at the commit: a lat
 ``session.update`` changes nothing for what was said before.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from websockets.utils import apply_mask
-
-from gateway.frames import Frame, Opcode
+from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, clean_text
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
-
-# Shorter messages hold no audio worth counting (20 ms of G.711 are 214 characters), and of longer
-# ones so much is not audio: names, quotes, an event id.
-_AUDIO_MESSAGE_BYTES_MIN: Final = 200
-_ENVELOPE_BYTES: Final = 60
-_HEAD_BYTES: Final = 128  # how far into a message its type is looked for
-_TEXT: Final = int(Opcode.TEXT)
-_APPEND: Final = b"input_audio_buffer.append"
-_TYPE: Final = b'"type"'
-
-# Bytes of base64 for a second of audio, by the type of its format: 16 bits at 24 kHz, 8 at 8 kHz.
-PCM_BYTES_PER_S: Final = 64_000
-_G711_BYTES_PER_S: Final = 32_000 // 3
-_BYTES_PER_S: Final = {
-    "audio/pcmu": _G711_BYTES_PER_S, "audio/pcma": _G711_BYTES_PER_S,
-    "g711_ulaw": _G711_BYTES_PER_S, "g711_alaw": _G711_BYTES_PER_S,
-}  # fmt: skip
-
-_RATE_MIN: Final = 4_000  # samples a second: below and above no audio that speaks
-_RATE_MAX: Final = 192_000
+from gateway.providers.openai_audio import ClientAudio
+from shared.wire import Kind, Usage
 
 UNCOMMITTED: Final = "uncommitted audio"
 
@@ -53,13 +32,13 @@ class Transcripts:
     """The transcriptions of one session. Without ``is_billed`` nothing is estimated."""
 
     __slots__ = (
-        "_bytes", "_bytes_per_s", "_committed", "_estimates", "_has_delivered", "_is_billed",
-        "_reported", "is_on", "model",
+        "_committed", "_estimates", "_has_delivered", "_is_billed", "_reported", "audio", "is_on",
+        "model",
     )  # fmt: skip
 
     def __init__(self, *, is_billed: bool) -> None:
         self._is_billed = is_billed
-        self._bytes, self._bytes_per_s = 0, PCM_BYTES_PER_S
+        self.audio = ClientAudio()  # since the last commit
         self._has_delivered = False
         self._committed: dict[str, Heard] = {}
         self._reported: dict[str, None] = {}
@@ -77,48 +56,37 @@ class Transcripts:
     @property
     def is_uncommitted(self) -> bool:
         """Whether words were delivered of audio that was not committed: they are owed."""
-        return self._is_billed and self._has_delivered and self._bytes > 0
+        return self._is_billed and self._has_delivered and self.audio.ms > 0
 
-    def configure(self, audio_input: Mapping[str, Any], transcription: object) -> None:
-        """The session's ``audio.input`` (or what the beta has for it) and its transcription."""
-        self._set_format(audio_input.get("format"))
+    def configure(self, transcription: object) -> None:
+        """What the session says of its transcription; None: there is none."""
         self.is_on = isinstance(transcription, dict)
         if isinstance(transcription, dict):
             self.model = clean_text(transcription.get("model")) or self.model
 
     def listen(self, frame: Frame) -> None:
         """Count the audio in a frame of the client's."""
-        if not self.is_on or len(frame.raw) < _AUDIO_MESSAGE_BYTES_MIN:
-            return
-        if frame.opcode == _TEXT:
-            start = frame.start
-            head = apply_mask(frame.raw[start : start + _HEAD_BYTES], frame.raw[start - 4 : start])
-            if _TYPE in head and _APPEND not in head:
-                return
-            self._bytes += len(frame.raw) - _ENVELOPE_BYTES
-        else:  # a later fragment, or xAI's binary audio
-            self._bytes += len(frame.raw)
-
-    @property
-    def heard_ms(self) -> int:
-        """The audio since the last commit, in milliseconds."""
-        return self._ms()
-
-    def take_ms(self) -> int:
-        """``heard_ms``, and begin again."""
-        return self._take().ms
+        if self.is_on:
+            self.audio.listen(frame)
 
     def delivered(self) -> None:
         """Words arrived."""
         self._has_delivered = True
 
-    def committed(self, item_id: str) -> None:
-        """What was heard since the last commit is an item; xAI transcribes it before that."""
+    def committed(self, item_id: str) -> Metered | None:
+        """What was heard since the last commit is an item; xAI transcribes it before that.
+
+        Of too many items that wait, the oldest is given up.
+        """
         heard = self._take()
-        if self.is_on and item_id not in self._reported:
-            if len(self._committed) >= RESPONSE_IDS_MAX:
-                del self._committed[next(iter(self._committed))]
-            self._committed[item_id] = heard
+        if not self.is_on or item_id in self._reported:
+            return None
+        given_up = None
+        if item_id not in self._committed and len(self._committed) >= RESPONSE_IDS_MAX:
+            name = next(iter(self._committed))
+            given_up = self._estimate(name, self._committed.pop(name))
+        self._committed[item_id] = heard
+        return given_up
 
     def cleared(self) -> Metered | None:
         """The client threw away what was heard; the words that were delivered are owed."""
@@ -133,7 +101,7 @@ class Transcripts:
         heard = self._committed.pop(item_id, None)
         if heard is None:
             is_repeated = item_id in self._reported
-            heard = Heard(self.model, 0 if is_repeated else self._ms())
+            heard = Heard(self.model, 0 if is_repeated else self.audio.ms)
         self._reported[item_id] = None
         if len(self._reported) > RESPONSE_IDS_MAX:
             del self._reported[next(iter(self._reported))]
@@ -152,23 +120,9 @@ class Transcripts:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _set_format(self, found: object) -> None:
-        if isinstance(found, dict):
-            rate = found.get("rate")
-            pcm = PCM_BYTES_PER_S
-            if isinstance(rate, int) and _RATE_MIN <= rate <= _RATE_MAX:
-                pcm = rate * 8 // 3  # 16 bits, in base64 4 characters for 3 bytes
-            self._bytes_per_s = _BYTES_PER_S.get(str(found.get("type")), pcm)
-        elif isinstance(found, str):
-            self._bytes_per_s = _BYTES_PER_S.get(found, PCM_BYTES_PER_S)
-
-    def _ms(self) -> int:
-        return min(self._bytes * 1000 // self._bytes_per_s, TOKENS_PER_RESPONSE_MAX)
-
     def _take(self) -> Heard:
-        heard = Heard(self.model, self._ms())
-        self._bytes, self._has_delivered = 0, False
-        return heard
+        self._has_delivered = False
+        return Heard(self.model, self.audio.take())
 
     def _estimate(self, name: str, heard: Heard) -> Metered | None:
         if not self._is_billed or not heard.ms:

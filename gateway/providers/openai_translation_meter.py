@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from gateway.frames import Frame
 from gateway.metering import NOTHING, Found, Metered
+from gateway.providers.openai_audio import ClientAudio
 from gateway.providers.openai_meter import CANCEL_ID, OpenAIMeter, compact
-from gateway.providers.openai_transcripts import Transcripts
 from shared.wire import Kind, Usage
 
 # A gateway that is killed loses at most so much of what it had not metered yet.
@@ -24,8 +24,7 @@ class TranslationMeter(OpenAIMeter):
 
     def __init__(self, *, model: str) -> None:
         super().__init__(model=model)
-        self._audio = Transcripts(is_billed=True)
-        self._audio.is_on = True
+        self._audio = ClientAudio()
         self._rows = 0
 
     @property
@@ -36,7 +35,7 @@ class TranslationMeter(OpenAIMeter):
     def observe(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``: what there is to charge was said by the client."""
         super().observe(frame)
-        return (self._row(),) if self._audio.heard_ms >= ROW_MS else NOTHING
+        return (self._row(),) if self._audio.ms >= ROW_MS else NOTHING
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``."""
@@ -48,18 +47,19 @@ class TranslationMeter(OpenAIMeter):
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
-        return [self._row()] if self._audio.heard_ms else []
+        return [self._row()] if self._audio.ms else []
 
     # --- helpers ----------------------------------------------------------------------------------
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
         if event.get("type") in ("session.created", "session.updated"):
             self._read_session(event.get("session"))
+            self._audio.bytes_per_s = self._transcripts.audio.bytes_per_s
         return NOTHING
 
     def _row(self) -> Metered:
         self._rows += 1
-        ms = self._audio.take_ms()
+        ms = self._audio.take()
         kind = Kind.ESTIMATED_DURATION
         return Metered(
             f"minute {self._rows}", self.model, Usage(billed_ms=ms), kind=kind, is_local=True

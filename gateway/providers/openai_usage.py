@@ -83,6 +83,11 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
+def tells_tools(holder: object) -> bool:
+    """Whether a response counts the tools that the provider ran, with or without a usage."""
+    return isinstance(holder, dict) and bool(holder.get("tool_usage"))
+
+
 def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
     """What a response tells of tools that the provider ran. Raises ``UnreadableUsageError``.
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from harness import eventually
+from legs import masked, until, upgraded
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -75,32 +76,12 @@ def audio(size: int = 60_000) -> Frame:
     return Frame(2, True, 4, b"\x82\x7e" + size.to_bytes(2, "big") + bytes(size))
 
 
-def masked(first: int, payload: bytes = b"") -> bytes:
-    """A short client frame with a zero mask."""
-    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
-
-
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
-    """A server's leg after the upgrade, over real TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    peer.setblocking(False)
+    """A leg, its sink, and its peer."""
     sink = Recorded()
-    leg = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=sink)
-    await asyncio.get_running_loop().create_connection(lambda: leg, sock=ours)
-    yield Pair(leg, sink, peer)
-    peer.close()
-    leg.abort()
-    await until(lambda: leg._transport is None)
-
-
-async def until(check: Callable[[], object]) -> None:
-    """Let the loop turn until ``check`` is true."""
-    async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a leg has no event of its own to await
-            await asyncio.sleep(0.005)
+    async with upgraded(sink) as (leg, peer):
+        yield Pair(leg, sink, peer)
 
 
 async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:

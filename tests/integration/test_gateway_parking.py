@@ -4,19 +4,18 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from fake_provider import beside
+from legs import masked, until, upgraded
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
 
 from gateway.frames import Frame
-from gateway.leg import ABNORMAL, Ended, Leg
+from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import PARKED_BYTES_MAX
 
 SECONDS = 10
@@ -53,34 +52,14 @@ class Held:
         loop = asyncio.get_running_loop()
         return await asyncio.wait_for(loop.sock_recv(self.peer, 2), SECONDS)
 
-    async def until(self, check: Callable[[], object]) -> None:
-        """Let the loop turn until ``check`` is true."""
-        async with asyncio.timeout(SECONDS):
-            while not check():  # noqa: ASYNC110 - a leg has no event of its own to await
-                await asyncio.sleep(0)
-
-
-def masked(first: int, payload: bytes = b"") -> bytes:
-    """A short client frame with a zero mask."""
-    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
-
 
 @pytest.fixture
 async def held() -> AsyncIterator[Held]:
-    """A server's leg after the upgrade, over real TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    peer.setblocking(False)
-    nobody = Held.__new__(Held)
-    leg = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=nobody)
-    leg.sink = found = Held(leg, peer)
-    await asyncio.get_running_loop().create_connection(lambda: leg, sock=ours)
-    leg.hold()
-    yield found
-    peer.close()
-    leg.abort()
-    await found.until(lambda: leg._transport is None)
+    """A leg whose peer is held."""
+    async with upgraded(Nobody()) as (leg, peer):
+        leg.sink = found = Held(leg, peer)
+        leg.hold()
+        yield found
 
 
 async def test_a_held_peer_hears_pongs_and_its_frames_wait_in_order(held: Held) -> None:
@@ -102,7 +81,7 @@ async def test_a_close_comes_after_what_was_said_before_it(held: Held) -> None:
     await held.send(masked(0x81, b"last words"))
     assert await held.ping() == PONG
     await held.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
-    await held.until(lambda: held.leg._parked.has_close)
+    await until(lambda: held.leg._parked.has_close)
     assert (held.frames, held.endings) == ([], [])
     held.leg.let_go()
     assert (held.frames, held.endings) == ([masked(0x81, b"last words")], [Ended(1000, "bye")])
@@ -117,7 +96,7 @@ async def test_a_lost_peer_was_heard_before_unless_it_was_held(held: Held, is_he
     await held.send(masked(0x81, b"usage"))
     assert await held.ping() == PONG
     held.peer.shutdown(socket.SHUT_WR)
-    await held.until(lambda: held.endings)
+    await until(lambda: held.endings)
     assert held.frames == ([] if is_held else [masked(0x81, b"usage")])
     assert [ended.code for ended in held.endings] == [ABNORMAL]
 
@@ -126,10 +105,10 @@ async def test_what_is_parked_is_bounded(held: Held) -> None:
     """Past the bound TCP holds the rest back; all of it arrives later, and is read in order."""
     piece = b"\x82\xfe" + (60_000).to_bytes(2, "big") + b"\0\0\0\0" + bytes(60_000)
     sending = asyncio.create_task(held.send(piece * 400))
-    await held.until(lambda: not held.leg._is_reading)
+    await until(lambda: not held.leg._is_reading)
     assert len(held.leg._parked) * 60_000 < PARKED_BYTES_MAX + 2**20
     held.leg.let_go()
-    await held.until(lambda: len(held.frames) == 400)
+    await until(lambda: len(held.frames) == 400)
     await sending
     assert set(held.frames) == {piece}
 
@@ -137,10 +116,10 @@ async def test_what_is_parked_is_bounded(held: Held) -> None:
 async def test_tiny_frames_are_bounded_too(held: Held) -> None:
     """A frame without a payload costs more than its bytes."""
     sending = asyncio.create_task(held.send(masked(0x82) * 200_000))
-    await held.until(lambda: not held.leg._is_reading)
+    await until(lambda: not held.leg._is_reading)
     assert len(held.leg._parked) < 60_000
     held.leg.let_go()
-    await held.until(lambda: len(held.frames) == 200_000)
+    await until(lambda: len(held.frames) == 200_000)
     await sending
 
 
@@ -172,7 +151,7 @@ async def test_every_frame_arrives_once_and_in_order(held: Held, seed: int) -> N
             await asyncio.sleep(0)
     held.leg.let_go()
     held.leg.resume_reading()
-    await held.until(lambda: len(held.frames) == len(sent))
+    await until(lambda: len(held.frames) == len(sent))
     assert held.frames == sent
 
 

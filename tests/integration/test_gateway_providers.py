@@ -229,6 +229,10 @@ async def test_an_error_about_our_account_is_held_until_it_is_whole() -> None:
 
     async def script(provider: ServerConnection) -> None:
         await provider.send([event[:30], event[30:120], event[120:]])
+        late = json.loads(event)
+        late["type"] = late.pop("type")  # behind the error
+        text = json.dumps(late)
+        await provider.send([text[:100], text[100:]])
         await provider.send([other[:200], other[200:]])
         await provider.send(["{}", " "])
         await provider.wait_closed()
@@ -236,8 +240,10 @@ async def test_an_error_about_our_account_is_held_until_it_is_whole() -> None:
     async with scripted(script) as cluster:
         key = await key_of(cluster)
         async with connect(f"ws://{cluster.address}/v1/realtime?model=m&key={key}") as socket:
-            pieces = [piece async for piece in socket.recv_streaming()]
-            assert json.loads("".join(map(str, pieces)))["error"]["code"] == "provider_unavailable"
+            for _ in range(2):
+                pieces = [piece async for piece in socket.recv_streaming()]
+                error = json.loads("".join(map(str, pieces)))["error"]
+                assert error["code"] == "provider_unavailable"
             pieces = [piece async for piece in socket.recv_streaming()]
             assert pieces[:2] == [other[:200], other[200:]]
             assert await socket.recv() == "{} "

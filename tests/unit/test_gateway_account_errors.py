@@ -14,6 +14,8 @@ OURS = [
     {"type": "server_error", "code": "odd", "message": "No access for org-Abcd1234 any more."},
     {"type": None, "code": None, "message": "Incorrect API key provided: abcd...wxyz"},
     {"type": None, "code": None, "message": "No access in organization acme."},
+    {"type": None, "code": "429", "message": "Requests have exceeded the limit of your tier."},
+    {"type": None, "code": "RateLimitReached", "message": "Your tier allows 3."},
     {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "org-Abcd1234: 3/3"},
 ]  # fmt: skip
 THEIRS: list[Any] = [
@@ -36,6 +38,16 @@ def test_what_is_about_our_account_is_told_as_a_failing_provider(error: dict[str
     assert b'"event_id":"event_1"' in found.message
     for word in (b"sk-", b"org-", b"quota", b"key", b"exceeded"):
         assert word not in found.message
+
+
+def test_an_error_at_the_top_is_read_too() -> None:
+    """Nothing of it stays beside what is told instead."""
+    event = {"type": "error", "event_id": "e1", "code": "invalid_api_key", "message": "sk-abcd"}
+    found = withheld(event)
+    assert found is not None
+    assert NEUTRAL_CODE.encode() in found.message
+    assert b"sk-" not in found.message
+    assert b"invalid_api_key" not in found.message
 
 
 def test_an_error_that_is_a_text_alone_is_read_too() -> None:

@@ -121,6 +121,35 @@ def test_the_mime_type_says_how_long_audio_is(mime: str) -> None:
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
 
 
+def test_each_message_says_the_rate_of_its_own_audio() -> None:
+    """Whoever names a high rate first does not talk at that price."""
+    meter = session(WHISPERER)
+    say(meter, 1, "audio/pcm;rate=48000")
+    say(meter, 20)
+    hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
+    (row,) = meter.give_up()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(21_000, rel=0.03)
+
+
+SAID = [
+    ({"inputTranscription": {"text": "good"}}, True),
+    ({"inputTranscription": {"finished": False, "text": "good"}}, True),
+    ({"input_transcription": {"text": "good"}}, True),
+    ({"inputTranscription": {}}, False),
+    ({"inputTranscription": {"finished": True}}, False),
+]
+
+
+@pytest.mark.parametrize(("content", "is_owed"), SAID)
+def test_words_are_what_is_owed(content: dict[str, Any], is_owed: bool) -> None:
+    """In either spelling; an empty transcription holds none."""
+    meter = session(WHISPERER)
+    say(meter, 2)
+    hear(meter, serverContent=content)
+    assert bool(meter.give_up()) is is_owed
+
+
 def test_what_nobody_heard_and_what_is_reported_is_not_estimated() -> None:
     """Words are owed, audio is not; a usage says all that there is."""
     silent = session(WHISPERER)

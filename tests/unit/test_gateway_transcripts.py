@@ -9,7 +9,9 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
+from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
+from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import COMMIT_ID, OpenAIMeter
 from gateway.providers.openai_translation_meter import ROW_MS, TranslationMeter
 from shared.wire import Kind, Usage
@@ -168,6 +170,103 @@ def test_what_is_no_audio_is_not_measured() -> None:
     meter.observe_client(frame(event, mask=True))
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
     assert meter.give_up() == []
+
+
+def fragments(event: dict[str, Any], size: int) -> list[Frame]:
+    """A message of the client's in several frames."""
+    data = json.dumps(event).encode()
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    wire = b"".join(
+        WireFrame(Opcode.CONT if at else Opcode.TEXT, part, fin=at == len(parts) - 1).serialize(
+            mask=True
+        )
+        for at, part in enumerate(parts)
+    )
+    return FrameScanner(expects_mask=True).feed(wire)
+
+
+@pytest.mark.parametrize("size", [100, 4_000])
+def test_later_fragments_are_what_the_first_one_is(size: int) -> None:
+    """An image in pieces is no speech, and speech in pieces is as long as in one."""
+    meter = session("whisper-1")
+    image = {"type": "conversation.item.create", "item": {"image_url": "A" * 90_000}}
+    for piece in fragments(image, size):
+        meter.observe_client(piece)
+    for _ in range(5):
+        for piece in fragments({"type": "input_audio_buffer.append", "audio": SECOND}, size):
+            meter.observe_client(piece)
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    assert estimates(meter.give_up()) == [("whisper-1", 5)]
+
+
+def test_raw_audio_is_as_long_as_it_is_in_base64() -> None:
+    """xAI's transport may be binary."""
+    meter = session("whisper-1")
+    wire = WireFrame(Opcode.BINARY, bytes(480_000)).serialize(mask=True)
+    for piece in FrameScanner(expects_mask=True).feed(wire):
+        meter.observe_client(piece)
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    assert estimates(meter.give_up()) == [("whisper-1", 10)]
+
+
+def test_what_waits_too_long_is_estimated_and_not_forgotten() -> None:
+    """Beyond so many items that nobody transcribed the oldest is given up, not dropped."""
+    meter = session("whisper-1")
+    found: list[Any] = []
+    for number in range(RESPONSE_IDS_MAX + 1):
+        if not number:
+            say(meter, 3)
+        found += hear(meter, "input_audio_buffer.committed", item_id=f"item_{number}")
+    assert estimates(found) == [("whisper-1", 3)]
+    assert len(meter.in_flight) == RESPONSE_IDS_MAX
+
+
+def test_words_are_noticed_wherever_the_type_stands() -> None:
+    """JSON has no order."""
+    meter = session()
+    say(meter, 3)
+    event = {"event_id": "e1", "delta": "good", "type": f"{TRANSCRIPTION}.delta"}
+    meter.observe(frame(event, mask=False))
+    assert estimates(meter.give_up()) == [("gpt-live-transcribe", 3)]
+
+
+def say_on_the_telephone(meter: OpenAIMeter, kind: str) -> None:
+    """Twenty seconds of G.711: eight thousand bytes each."""
+    chunk = base64.b64encode(bytes(8_000)).decode()
+    for _ in range(20):
+        meter.observe_client(frame({"type": kind, "audio": chunk}, mask=True))
+
+
+def test_a_translation_of_telephone_audio_is_metered_by_its_format() -> None:
+    """As the session says it."""
+    meter = TranslationMeter(model="gpt-realtime-translate")
+    spoken = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
+    hear(meter, "session.updated", session=spoken)
+    say_on_the_telephone(meter, "session.input_audio_buffer.append")
+    (row,) = meter.give_up()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.02)
+
+
+def test_a_live_session_of_telephone_audio_that_breaks_is_metered_by_its_format() -> None:
+    """GPT-Live names one format for both directions."""
+    meter = LiveMeter()
+    audio = {"format": {"type": "audio/pcmu", "rate": 8_000}}
+    meter.observe_client(frame({"type": "session.start", "session": {"audio": audio}}, mask=True))
+    say_on_the_telephone(meter, "session.input_audio.append")
+    (row,) = meter.give_up()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
+
+
+def test_tools_are_charged_without_a_usage() -> None:
+    """What was searched is owed whatever became of the answer."""
+    meter = OpenAIMeter(model="m")
+    tools = {"web_search": {"num_requests": 3}}
+    (found,) = hear(meter, "response.done", response={"id": "r1", "tool_usage": tools})
+    assert isinstance(found, Metered)
+    assert found.usage == Usage(web_searches=3)
+    assert hear(meter, "response.done", response={"id": "r2", "usage": None}) == []
 
 
 def test_a_translation_is_metered_by_what_was_said() -> None:
