@@ -1,14 +1,15 @@
 """What else the gateway answers over plain HTTP: paths and methods."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from websockets.http11 import Response
 
 from gateway.answers import Download
 from gateway.exchange import HttpRequest
 from gateway.refusals import Refusal, unavailable
-from gateway.routing import split_target
+from gateway.routing import own_path, split_target
 from shared.errors import UnreachableError
 
 Answer = Callable[[HttpRequest], Awaitable[Response | Download | Refusal]]
@@ -22,27 +23,42 @@ class Endpoint:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An endpoint, and what the path names: its pattern's named groups, as they are spelled."""
+
+    endpoint: Endpoint
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
 class Api:
     """The endpoints of one gateway."""
 
     def __init__(
-        self, by_path: Mapping[str, Endpoint], *, by_ending: Mapping[str, Endpoint]
+        self,
+        by_path: Mapping[str, Endpoint],
+        *,
+        by_pattern: Mapping[re.Pattern[str], Endpoint],
     ) -> None:
-        """``by_ending``: paths that may have any prefix, as the WebSocket routes."""
+        """``by_pattern``: paths that may have any prefix, as the WebSocket routes; each pattern
+        begins with a slash, ends with ``$`` and names its groups.
+        """
         self._by_path = by_path
-        self._by_ending = by_ending
+        self._by_pattern = by_pattern
 
-    def find(self, target: str) -> Endpoint | None:
+    def find(self, target: str) -> Found | None:
         """What is behind a request's target."""
         path, _, _ = split_target(target)
-        endings = (found for ending, found in self._by_ending.items() if path.endswith(ending))
-        return self._by_path.get(path) or next(endings, None)
+        if (endpoint := self._by_path.get(path)) is not None:
+            return Found(endpoint)
+        for pattern, endpoint in self._by_pattern.items():
+            if (found := own_path(pattern, path)) is not None:
+                return Found(endpoint, found.groupdict(default=""))
+        return None
 
-    async def answer(
-        self, endpoint: Endpoint, request: HttpRequest
-    ) -> Response | Download | Refusal:
+    async def answer(self, found: Found, request: HttpRequest) -> Response | Download | Refusal:
         """Serve one request."""
         try:
-            return await endpoint.answer(request)
+            return await found.endpoint.answer(replace(request, named=found.named))
         except UnreachableError:
             return unavailable("accountd cannot be reached; try again")

@@ -114,7 +114,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         providers=open_providers(config.providers),
         table=config.models,
         pages=Pages.load() if config.serves_page else Pages(),
-        api=Api(paths | minting.by_path(), by_ending=minting.by_ending()),
+        api=Api(paths | minting.by_path(), by_pattern=minting.by_pattern()),
         drain_close_code=config.drain_close_code,
     )
     answering = [*gateway.metrics(), *minting.metrics(), *console.metrics()]

@@ -6,7 +6,7 @@ loaded once while voice stays for minutes.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import h11
@@ -28,12 +28,15 @@ def is_handshake(head: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A complete request; ``body`` is empty where there is none."""
+    """A complete request; ``body`` is empty where there is none, ``named`` is what its path names
+    (``gateway.api``).
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchange:

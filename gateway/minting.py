@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import secrets
 import time
 from dataclasses import replace
@@ -22,7 +23,7 @@ from gateway.exchange import HttpRequest
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
 from gateway.models import ModelTable
 from gateway.pace import Pace
-from gateway.providers.base import REALTIME
+from gateway.providers.base import AZURE_GA, REALTIME
 from gateway.refusals import (
     Refusal,
     bad_request,
@@ -39,7 +40,8 @@ from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-CLIENT_SECRETS: Final = f"{REALTIME}/client_secrets"
+# OpenAI's own path, Azure's and xAI's: a key opens sessions with every provider.
+CLIENT_SECRETS: Final = re.compile(f"(?:{AZURE_GA}|(?:/xai(?:/v1)?)?{REALTIME})/client_secrets$")
 DEMO: Final = "/demo/client_secrets"
 DEMO_LIFETIME_S_MAX: Final = LIFETIME_S_DEFAULT
 
@@ -72,8 +74,8 @@ class Minting:
         """The demo's endpoint, where there is a demo."""
         return {} if self._demo_key is None else {DEMO: Endpoint("POST", self._for_demo)}
 
-    def by_ending(self) -> dict[str, Endpoint]:
-        """OpenAI's own path."""
+    def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
+        """The providers' own paths."""
         return {CLIENT_SECRETS: Endpoint("POST", self._for_owner)}
 
     def metrics(self) -> list[Metric]:

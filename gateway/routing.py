@@ -141,6 +141,16 @@ def route(
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
+def own_path(pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
+    """What ``pattern``, a path of ours up to its end, finds in a normalised path: after any prefix,
+    as the WebSocket routes, but in none that belongs to a provider's other path.
+    """
+    found = pattern.search(path)
+    if found is None or not _is_prefix(path[: found.start()], may_lack_name=True):
+        return None
+    return found
+
+
 def wants_events(target: str) -> bool | Refusal:
     """Whether the client asks for the gateway's own events beside the provider's."""
     _, parameters, _ = split_target(target)

@@ -12,7 +12,7 @@ from websockets.http11 import Request, Response
 from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
 from gateway.answers import BrokenOffError, Download, json_response
-from gateway.api import Api, Endpoint
+from gateway.api import Api, Found
 from gateway.balances import Balances
 from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_session
@@ -166,12 +166,12 @@ class Gateway:
 
     def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``leg``."""
-        endpoint = self._api.find(request.target)
-        if endpoint is not None and request.method != endpoint.method:
-            self._refuse(leg, wrong_method(request.method, allowed=endpoint.method))
+        found = self._api.find(request.target)
+        if found is not None and request.method != found.endpoint.method:
+            self._refuse(leg, wrong_method(request.method, allowed=found.endpoint.method))
             return
-        if endpoint is not None:
-            self._start(self._answer(leg, endpoint, request), leg)
+        if found is not None:
+            self._start(self._answer(leg, found, request), leg)
             return
         plain = self._probe(request.target) or self._pages.answer(request)
         if plain is None:
@@ -303,19 +303,19 @@ class Gateway:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    async def _answer(self, leg: ClientLeg, endpoint: Endpoint, request: HttpRequest) -> None:
-        found = await self._api.answer(endpoint, request)
+    async def _answer(self, leg: ClientLeg, found: Found, request: HttpRequest) -> None:
+        answer = await self._api.answer(found, request)
         if not leg.is_waiting:
             return
-        if isinstance(found, Refusal):
-            self._refuse(leg, found)
-        elif isinstance(found, Download):
+        if isinstance(answer, Refusal):
+            self._refuse(leg, answer)
+        elif isinstance(answer, Download):
             try:
-                await leg.download(found)
+                await leg.download(answer)
             except BrokenOffError as exc:
                 log.warning("download broken off", reason=str(exc))
         else:
-            leg.answer(found)
+            leg.answer(answer)
 
     def _start(self, work: Coroutine[Any, Any, None], leg: ClientLeg) -> None:
         """Do something for a client that waits for its answer."""
