@@ -1,14 +1,16 @@
-"""``POST /v1/realtime/client_secrets``: what is asked for, and the answer, as OpenAI's. Pure.
+"""``POST /v1/realtime/client_secrets`` and ``/v1/realtime/translations/client_secrets``: what is
+asked for, and the answer, as OpenAI's. Pure.
 
-Everything in the body is optional. The key opens sessions with the ``model`` of ``session`` only,
-and they begin as the rest of it says; a client may change that with its own ``session.update``, as
-with OpenAI. ``rs_origin`` is ours: a browser shows the key from that origin only.
+Everything in the body is optional, but for a translation's model. The key opens sessions with the
+``model`` of ``session`` only, and they begin as the rest of it says; a client may change that with
+its own ``session.update``, as with OpenAI. ``rs_origin`` is ours: a browser shows the key from that
+origin only.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -20,6 +22,9 @@ _OBJECT_BY_TYPE: Final = {
     "realtime": "realtime.session",
     "transcription": "realtime.transcription_session",
 }
+# The types of session that a path makes keys for; the first where none is named.
+CONVERSATIONS: Final = tuple(_OBJECT_BY_TYPE)
+TRANSLATIONS: Final = ("translation",)
 # A tool's parameters are nested a few times; what writes JSON stumbles at a thousand.
 _LEVELS_MAX: Final = 64
 # RFC 6454 section 6.2, as browsers write it.
@@ -42,15 +47,17 @@ class Wish:
         return None if rest == {"type": "realtime"} else rest
 
 
-def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Refusal:
-    """What a request's body asks for; an empty one asks for the defaults."""
+def read_wish(
+    body: bytes, *, types: Sequence[str] = CONVERSATIONS, lifetime_s_max: int = LIFETIME_S_MAX
+) -> Wish | Refusal:
+    """What a body asks for; an empty one asks for the defaults, of ``types`` for the first."""
     try:
         asked = _object(_parsed(body or b"{}"), "body")
         session = _object(asked.get("session"), "session")
         return Wish(
             _lifetime(_object(asked.get("expires_after"), "expires_after"), lifetime_s_max),
-            {**session, "type": _type(session)},
-            _model(session),
+            {**session, "type": _type(session, types)},
+            _model(session, is_required=types is TRANSLATIONS),
             _origin(asked),
         )
     except ValueError as exc:
@@ -59,7 +66,12 @@ def read_wish(body: bytes, *, lifetime_s_max: int = LIFETIME_S_MAX) -> Wish | Re
 
 def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mapping[str, Any]:
     """The answer, as the SDKs expect it; ``expires_at`` in Unix seconds."""
-    described = {"id": session_id, "object": _OBJECT_BY_TYPE[wish.session["type"]]}
+    described: dict[str, Any] = {"id": session_id}
+    if (kind := wish.session["type"]) in TRANSLATIONS:
+        # The SDK's type has these two always. No session is there yet that could end.
+        described |= {"audio": wish.session.get("audio") or {}, "expires_at": expires_at}
+    else:
+        described["object"] = _OBJECT_BY_TYPE[kind]
     return {"value": value, "expires_at": expires_at, "session": {**wish.session, **described}}
 
 
@@ -110,16 +122,16 @@ def _lifetime(expires_after: Mapping[str, Any], most: int) -> int:
     return seconds
 
 
-def _type(session: Mapping[str, Any]) -> str:
-    found = session.get("type", "realtime")
-    if not isinstance(found, str) or found not in _OBJECT_BY_TYPE:
-        raise ValueError(f"session.type: expected one of {', '.join(_OBJECT_BY_TYPE)}")
+def _type(session: Mapping[str, Any], types: Sequence[str]) -> str:
+    found = session.get("type", types[0])
+    if not isinstance(found, str) or found not in types:
+        raise ValueError(f"session.type: expected {' or '.join(types)}, as the path says")
     return found
 
 
-def _model(session: Mapping[str, Any]) -> str | None:
+def _model(session: Mapping[str, Any], *, is_required: bool) -> str | None:
     model = session.get("model")
-    if model is None:
+    if model is None and not is_required:
         return None
     if not isinstance(model, str) or not 0 < len(model) <= ID_CHARS_MAX or not model.isprintable():
         raise ValueError(f"session.model: expected 1 to {ID_CHARS_MAX} printable characters")

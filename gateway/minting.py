@@ -5,6 +5,7 @@ import math
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from gateway.exchange import HttpRequest
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
 from gateway.models import ModelTable
 from gateway.pace import Pace
-from gateway.providers.base import AZURE_GA, REALTIME
+from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
 from gateway.refusals import (
     Refusal,
     bad_request,
@@ -42,6 +43,8 @@ log = structlog.get_logger()
 
 # OpenAI's own path, Azure's and xAI's: a key opens sessions with every provider.
 CLIENT_SECRETS: Final = re.compile(f"(?:{AZURE_GA}|(?:/xai(?:/v1)?)?{REALTIME})/client_secrets$")
+# It is OpenAI's alone that translates.
+TRANSLATION_SECRETS: Final = re.compile(f"{TRANSLATIONS}/client_secrets$")
 DEMO: Final = "/demo/client_secrets"
 DEMO_LIFETIME_S_MAX: Final = LIFETIME_S_DEFAULT
 
@@ -76,7 +79,10 @@ class Minting:
 
     def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
         """The providers' own paths."""
-        return {CLIENT_SECRETS: Endpoint("POST", self._for_owner)}
+        return {
+            CLIENT_SECRETS: Endpoint("POST", self._for_owner),
+            TRANSLATION_SECRETS: Endpoint("POST", self._for_translating),
+        }
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
@@ -93,10 +99,17 @@ class Minting:
         ]  # fmt: skip
 
     async def _for_owner(self, request: HttpRequest) -> Response | Refusal:
+        return await self._shown(request, client_secrets.CONVERSATIONS)
+
+    async def _for_translating(self, request: HttpRequest) -> Response | Refusal:
+        return await self._shown(request, client_secrets.TRANSLATIONS)
+
+    async def _shown(self, request: HttpRequest, types: Sequence[str]) -> Response | Refusal:
+        """For who shows an account's own key."""
         key_hash = own_key_hash(request.headers)
         if isinstance(key_hash, Refusal):
             return key_hash
-        return await self._make(key_hash, client_secrets.read_wish(request.body))
+        return await self._make(key_hash, client_secrets.read_wish(request.body, types=types))
 
     async def _for_demo(self, request: HttpRequest) -> Response | Refusal:
         """For the gateway's own page, which has no key, and for no other page."""

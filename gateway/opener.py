@@ -122,7 +122,7 @@ class Opener:
             return ()
         message = self._configuring(target, admitted.configuration)
         assert message is not None, "it was no reason for a refusal"
-        return framed(message)
+        return framed(message) if message else ()
 
     def _configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         return self._providers[target.provider].configuring(target, configuration)

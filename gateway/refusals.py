@@ -109,7 +109,8 @@ def not_configurable(kind: str) -> Refusal:
         400,
         "not_configurable",
         f"the ephemeral key configures a {kind} session, which this URL does not open; expected"
-        " …/v1/realtime with ?model=… or ?intent=transcription, or a key without configuration",
+        " …/v1/realtime with ?model=… or ?intent=transcription, …/v1/realtime/translations, as the"
+        " key says, or a key without configuration",
     )
 
 

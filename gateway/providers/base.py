@@ -64,8 +64,8 @@ class Provider(Protocol):
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """The message by which a session on ``target`` begins with ``configuration``, a session
-        object in OpenAI's GA form with its ``type``; None where none begins so. An error that
-        answers it names ``CONFIGURATION_ID``.
+        object in OpenAI's GA form with its ``type``; None where none begins so, empty where it does
+        without a word. An error that answers it names ``CONFIGURATION_ID``.
         """
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:

@@ -43,7 +43,7 @@ class OpenAIFamily:
     """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
-    ga_paths = (REALTIME,)
+    ga_paths: tuple[str, ...] = (REALTIME,)
     bills_seconds = False
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
     opening = Opening(
@@ -81,18 +81,22 @@ class OpenAIFamily:
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat
-        objects, a call was configured when it was made, and GPT-Live's client begins by itself.
+        objects, a call was configured when it was made, and GPT-Live's client begins by itself. A
+        translation's update has no type (SDK ``RealtimeTranslationSessionUpdateRequest``).
         """
         begins = "realtime" if target.model else None
-        if target.is_transcription:
+        if target.path == TRANSLATIONS:
+            begins = "translation"
+        elif target.is_transcription:
             begins = "transcription"
         if target.path not in self.ga_paths or configuration["type"] != begins:
             return None
-        event = {
-            "type": "session.update",
-            "event_id": CONFIGURATION_ID,
-            "session": dict(configuration),
-        }
+        session = dict(configuration)
+        if begins == "translation":
+            del session["type"]
+        if not session:
+            return b""
+        event = {"type": "session.update", "event_id": CONFIGURATION_ID, "session": session}
         return json.dumps(event, separators=(",", ":")).encode()
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
@@ -108,6 +112,8 @@ class OpenAIFamily:
 
 class OpenAI(OpenAIFamily):
     """OpenAI itself: ``base_url`` ends in ``/v1``."""
+
+    ga_paths = (REALTIME, TRANSLATIONS)
 
 
 class XAI(OpenAIFamily):

@@ -15,6 +15,7 @@ from harness import Cluster, cluster_folder, eventually
 from http_client import Answer, ask
 from openai import AsyncOpenAI
 from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateRequest
+from openai.types.realtime import RealtimeTranslationClientSecretCreateResponse as Made
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -27,6 +28,7 @@ from gateway.providers.base import CONFIGURATION_ID
 PATH = "/v1/realtime/client_secrets"
 SECRET, LATER = "s" * 64, "t" * 64
 MODEL = "gpt-realtime"
+TRANSLATOR = "gpt-realtime-translate"
 ORIGIN = "https://app.example.org"
 
 
@@ -112,6 +114,33 @@ async def test_the_sdk_makes_a_key_and_talks_with_it(cluster: Cluster, key: str)
     assert "ephemeral" in {row["session_id"] for row in rows}
 
 
+@pytest.mark.parametrize("languages", [["fr"], []])
+async def test_a_key_for_translations_opens_translations_only(
+    cluster: Cluster, key: str, languages: list[str]
+) -> None:
+    """The SDK makes it, translates with it as it was made, and gets nothing else with it."""
+    asked: Any = {"model": TRANSLATOR}
+    if languages:
+        asked["audio"] = {"output": {"language": languages[0]}}
+    base = f"http://{cluster.address}/v1"
+    async with AsyncOpenAI(api_key=key, base_url=base) as server:
+        secret = await server.realtime.translations.client_secrets.create(session=asked)
+    Made.model_validate(secret.model_dump(), strict=True)
+    assert (secret.session.type, secret.session.model) == ("translation", TRANSLATOR)
+    async with (
+        AsyncOpenAI(api_key=secret.value, base_url=base) as client,
+        client.realtime.translations.connect(model=TRANSLATOR) as connection,
+        asyncio.timeout(20),
+    ):
+        await connection.session.close()
+        events = [event async for event in connection]
+    assert events[-1].type == "session.closed"
+    told = [event.session.audio.output for event in events if event.type == "session.updated"]
+    assert [output and output.language for output in told] == languages
+    assert refused(cluster.address, secret.value, model=TRANSLATOR) == (400, "not_configurable")
+    assert refused(cluster.address, secret.value) == (403, "model_not_allowed")
+
+
 async def test_a_session_begins_as_the_key_was_made(cluster: Cluster, key: str) -> None:
     """What the server asked for is set before the first word of the client, as with OpenAI."""
     base = f"http://{cluster.address}/v1"
@@ -142,6 +171,7 @@ BEGINNINGS = [
     ({"type": "transcription"}, "v1/realtime?intent=transcription", ""),
     ({"type": "transcription", "audio": {}}, "v1/realtime?intent=transcription", ""),
     ({"type": "transcription"}, "v1/realtime?model=gpt-realtime", "not_configurable"),
+    ({"type": "transcription"}, "v1/realtime/translations?model=m", "not_configurable"),
     ({"instructions": "Be brief."}, "v1/realtime?intent=transcription", "not_configurable"),
     ({"instructions": "Be brief."}, "v1/realtime?call_id=rtc_1", "not_configurable"),
     ({"instructions": "Be brief."}, "openai/realtime?deployment=d", "not_configurable"),

@@ -10,7 +10,7 @@ from websockets.http11 import Response
 from gateway.answers import json_response
 from gateway.api import Api, Endpoint
 from gateway.exchange import HttpRequest
-from gateway.minting import CLIENT_SECRETS
+from gateway.minting import CLIENT_SECRETS, TRANSLATION_SECRETS
 
 
 async def tell(request: HttpRequest) -> Response:
@@ -19,8 +19,11 @@ async def tell(request: HttpRequest) -> Response:
 
 
 CALL = re.compile(r"/realtime/calls/(?P<call>[^/]+)/(?P<verb>accept|hangup)$")
-OWN, SECRETS, VERB = (Endpoint("POST", tell) for _ in range(3))
-API = Api({"/demo": OWN}, by_pattern={CLIENT_SECRETS: SECRETS, CALL: VERB})
+OWN, SECRETS, TRANSLATING, VERB = (Endpoint("POST", tell) for _ in range(4))
+API = Api(
+    {"/demo": OWN},
+    by_pattern={CLIENT_SECRETS: SECRETS, TRANSLATION_SECRETS: TRANSLATING, CALL: VERB},
+)
 
 PATHS = [
     ("/demo", OWN),
@@ -34,6 +37,10 @@ PATHS = [
     ("/openai/v1/realtime/client_secrets", SECRETS),
     ("/xai/v1/realtime/client_secrets", SECRETS),
     ("/t/acme/xai/realtime/client_secrets", SECRETS),
+    ("/v1/realtime/translations/client_secrets", TRANSLATING),
+    ("/t/acme/realtime/translations/client_secrets", TRANSLATING),
+    ("/openai/v1/realtime/translations/client_secrets", None),
+    ("/xai/v1/realtime/translations/client_secrets", None),
     ("/openai/realtime/client_secrets", None),
     ("/OpenAI/realtime/client_secrets", None),
     ("/%6fpenai/realtime/client_secrets", None),

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.realtime import ClientSecretCreateResponse
+from openai.types.realtime import (
+    ClientSecretCreateResponse,
+    RealtimeTranslationClientSecretCreateResponse,
+)
 from websockets.datastructures import Headers
 
 from gateway.auth import is_own_host, is_same_origin
-from gateway.client_secrets import Wish, answer, read_wish
+from gateway.client_secrets import TRANSLATIONS, Wish, answer, read_wish
 from gateway.pace import Pace
 from gateway.refusals import Refusal
 
@@ -41,6 +44,22 @@ WISHES: list[tuple[Any, Wish]] = [
 def test_what_is_asked_for_is_read(body: Any, wish: Wish) -> None:
     """Everything is optional."""
     assert read_wish(json.dumps(body).encode()) == wish
+
+
+def test_a_translation_names_its_model() -> None:
+    """Its type is what the path says, as the SDK names none."""
+    session = {"model": "gpt-realtime-translate", "audio": {"output": {"language": "fr"}}}
+    found = read_wish(json.dumps({"session": session}).encode(), types=TRANSLATIONS)
+    assert isinstance(found, Wish)
+    assert found.configuration == {"type": "translation", "audio": session["audio"]}
+    assert found.model == "gpt-realtime-translate"
+    shown = answer(found, value="ek_x", expires_at=1_800_000_000, session_id="sess_1")
+    parsed = RealtimeTranslationClientSecretCreateResponse.model_validate(shown, strict=True)
+    assert (parsed.session.type, parsed.session.model) == ("translation", found.model)
+    for refused in ({}, {"model": "m", "type": "realtime"}):
+        body = json.dumps({"session": refused}).encode()
+        assert isinstance(read_wish(body, types=TRANSLATIONS), Refusal)
+    assert isinstance(read_wish(b'{"session": {"type": "translation", "model": "m"}}'), Refusal)
 
 
 def test_nesting_as_deep_as_tools_need_it_is_read() -> None:
