@@ -34,6 +34,7 @@ from gateway.refusals import (
 )
 from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
 from gateway.session import Session, State
+from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 from shared.ops import Health
@@ -82,8 +83,8 @@ class Gateway:
         self.is_draining = False
         self._is_full_told = False
         self._admitting = 0
-        self._account_errors: dict[str, float] = {}
-        self._responses = self._tokens = self._estimates = self._cut_off = 0
+        self._totals = Totals()
+        self._cut_off = 0
 
     # --- health -----------------------------------------------------------------------------------
 
@@ -109,28 +110,11 @@ class Gateway:
                 lambda: len(self._sessions),
             ),
             Metric(
-                "rts_gateway_responses", "counter", "Metered responses, as they happen.",
-                lambda: self._responses + self._so_far("responses"),
-            ),
-            Metric(
-                "rts_gateway_tokens", "counter", "Metered tokens of ended sessions.",
-                lambda: self._tokens,
-            ),
-            Metric(
-                "rts_gateway_estimates", "counter",
-                "Responses whose usage the provider never reported.",
-                lambda: self._estimates + self._so_far("estimates"),
-            ),
-            Metric(
-                "rts_gateway_provider_account_errors", "counter",
-                "Errors of providers about our own account, which clients do not hear.",
-                self._account_errors_by_provider, label="provider",
-            ),
-            Metric(
                 "rts_gateway_sessions_cut_off", "counter",
                 "Sessions that ended because their account's credits were used up.",
                 lambda: self._cut_off,
             ),
+            *self._totals.metrics(),
         ]  # fmt: skip
 
     # --- for client legs --------------------------------------------------------------------------
@@ -254,6 +238,7 @@ class Gateway:
             leg, request.path, target, verdict, upgrade, on_ended=self._ended
         )
         self._sessions.add(session)
+        self._totals.add(session.recorder)
         # Made before the client is heard: it may leave with its very first bytes.
         sink = session.provider_sink()
         leg.start_reading()
@@ -339,29 +324,10 @@ class Gateway:
             return wrong_method(request.method, allowed="GET, HEAD, POST")
         return target
 
-    def _account_errors_by_provider(self) -> dict[str, float]:
-        counts = dict(self._account_errors)
-        for session in list(self._sessions):
-            if session.recorder.account_errors:
-                name = session.recorder.provider
-                counts[name] = counts.get(name, 0) + session.recorder.account_errors
-        return counts
-
-    def _so_far(self, name: str) -> int:
-        """What live sessions have counted. Called from the thread that answers probes."""
-        return sum(getattr(session.recorder, name) for session in list(self._sessions))
-
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)
-        self._responses += session.recorder.responses
-        self._tokens += session.recorder.tokens
-        self._estimates += session.recorder.estimates
+        self._totals.remove(session.recorder)
         self._cut_off += session.was_cut_off
-        if session.recorder.account_errors:
-            name = session.recorder.provider
-            self._account_errors[name] = (
-                self._account_errors.get(name, 0) + session.recorder.account_errors
-            )
         self._departure.set()
 
     def _say_full(self) -> None:

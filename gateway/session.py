@@ -24,6 +24,7 @@ from typing import Final
 import structlog
 
 from gateway import lifetime
+from gateway.allowance import Allowance
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.drain import Drain
@@ -98,8 +99,7 @@ class Session:
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
-        # What the credit allowed last, and what was being said when it began to allow that.
-        self._allowed, self._finishing = Verdict.GO, frozenset[str]()
+        self._allowance = Allowance()
         self._held_since: float | None = None
         self._owes_balance = self._owes_warning = credit.wants_balances
         self._sink: ToClient | None = None
@@ -189,11 +189,8 @@ class Session:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        verdict, being_said = self._credit.verdict, self.recorder.being_said
-        if verdict is not self._allowed:
-            self._allowed, self._finishing = verdict, being_said
-        # What begins later is not waited for: responses that overlap would never end.
-        is_busy = bool(self._finishing & being_said)
+        verdict = self._credit.verdict
+        is_busy = self._allowance.review(verdict, self.recorder.being_said)
         self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
         if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
             self._cut_off()

@@ -1,0 +1,64 @@
+"""What this process has metered, for ``/metrics``: of what goes on, and of what has ended."""
+
+from collections import Counter
+from typing import Final
+
+from gateway.recorder import Recorder
+from shared.metrics import Metric
+
+_COUNTED: Final = ("responses", "tokens", "estimates")
+
+
+class Totals:
+    """Sums over recorders. The numbers are read from the thread that answers probes."""
+
+    def __init__(self) -> None:
+        self._live: set[Recorder] = set()
+        self._ended: Counter[str] = Counter()
+        self._account_errors: Counter[str] = Counter()  # by provider
+
+    def add(self, recorder: Recorder) -> None:
+        """Something begins that is metered."""
+        self._live.add(recorder)
+
+    def remove(self, recorder: Recorder) -> None:
+        """It has ended; what it has counted stays."""
+        self._live.discard(recorder)
+        for name in _COUNTED:
+            self._ended[name] += getattr(recorder, name)
+        if recorder.account_errors:
+            self._account_errors[recorder.provider] += recorder.account_errors
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_responses", "counter", "Metered responses, as they happen.",
+                lambda: self._so_far("responses"),
+            ),
+            Metric(
+                "rts_gateway_tokens", "counter", "Metered tokens of ended sessions.",
+                lambda: self._ended["tokens"],
+            ),
+            Metric(
+                "rts_gateway_estimates", "counter",
+                "Responses whose usage the provider never reported.",
+                lambda: self._so_far("estimates"),
+            ),
+            Metric(
+                "rts_gateway_provider_account_errors", "counter",
+                "Errors of providers about our own account, which clients do not hear.",
+                self._account_errors_by_provider, label="provider",
+            ),
+        ]  # fmt: skip
+
+    def _so_far(self, name: str) -> int:
+        live: int = sum(getattr(recorder, name) for recorder in list(self._live))
+        return self._ended[name] + live
+
+    def _account_errors_by_provider(self) -> dict[str, float]:
+        counts = Counter(self._account_errors)
+        for recorder in list(self._live):
+            if recorder.account_errors:
+                counts[recorder.provider] += recorder.account_errors
+        return {provider: float(count) for provider, count in counts.items()}
