@@ -206,6 +206,12 @@ TURNS = [
     gemini("parts with usage of their own", *TURN, complete(USAGE, interactionStatus="IN_PROGRESS"),
            *TURN, complete(SECOND, interactionStatus="IDLE"),
            expected=(FIRST_CHARGE, SECOND_CHARGE)),
+    gemini("parts, the first of them by a name that another reader takes for the end", *TURN,
+           complete(USAGE, interactionStatus="REQUIRES_ACTION"), *TURN,
+           complete(SECOND, interactionStatus="IDLE"), expected=(FIRST_CHARGE, SECOND_CHARGE)),
+    gemini("parts with one usage, after what another reader takes for the end", *TURN,
+           complete(interactionStatus="REQUIRES_ACTION"), *TURN,
+           complete(USAGE, interactionStatus="IDLE"), expected=(FIRST_CHARGE,)),
     gemini("idle by itself", *TURN, complete(USAGE, interactionStatus="IN_PROGRESS"),
            content(interactionStatus="IDLE"), expected=(FIRST_CHARGE,)),
 ]  # fmt: skip

@@ -270,6 +270,17 @@ AZURE = [
     ),
 ]  # fmt: skip
 
+AZURE += [
+    Script(
+        "Azure, a translation in the old names", "beta", "gpt-realtime-translate",
+        (created(),
+         server("response.text.delta", response_id="resp_1", item_id="item_1", output_index=0,
+                content_index=0, delta=QUOTE),
+         done(part="text")),
+        (charge("resp_1", "gpt-realtime-translate", (52, 178, 230), **SPLITS),),
+    ),
+]  # fmt: skip
+
 GROK_USAGE: Event = {
     "input_tokens": 156,
     "input_token_details": {"text_tokens": 10, "audio_tokens": 146, "grok_tokens": 0},

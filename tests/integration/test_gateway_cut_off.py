@@ -184,6 +184,53 @@ async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None
     assert is_cut_off(events, closed)
 
 
+async def test_pings_are_answered_while_a_session_is_held_for_credit() -> None:
+    """What its client says meanwhile waits, and goes on in order once accountd has an answer."""
+    ports: list[int] = []
+    heard: list[str | bytes] = []
+    is_held = asyncio.Event()
+    words = [json.dumps({"type": "x", "n": n}) for n in range(3)]
+
+    async def script(provider: ServerConnection) -> None:
+        ports.append(provider.local_address[1])
+        await provider.send(created("resp_1"))
+        await provider.recv()
+        await provider.send(done("resp_1"))
+        await is_held.wait()
+        await provider.send(created("resp_2"))  # while it is being said, the hold may last
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                heard.append(await provider.recv())
+
+    async with (
+        scripted(script, GATEWAY_OPS_LISTEN="127.0.0.1:0") as cluster,
+        session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=150) as socket,
+    ):
+        await socket.recv()
+        provider = f"http://127.0.0.1:{ports[0]}/v1"
+        other = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
+        assert socket.request is not None
+        async with connect(f"ws://{other.field('listen')}{socket.request.path}") as sharing:
+            await sharing.recv()
+            assert cluster.accountd is not None
+            cluster.accountd.stop(signal.SIGKILL)
+            await socket.send("{}")
+            gateway = cluster.gateways[0]
+            await asyncio.to_thread(
+                eventually, lambda: gateway.metrics()["rts_gateway_held_accounts"] == 1
+            )
+            is_held.set()
+            while json.loads(await socket.recv()) != json.loads(created("resp_2")):
+                pass
+            for text in words:
+                await socket.send(text)
+                await asyncio.wait_for(await socket.ping(), HEARD_S)
+            assert heard == [], "the session is not held"
+            await asyncio.to_thread(cluster.start_accountd)
+            await asyncio.to_thread(eventually, lambda: len(heard) >= len(words))
+    assert heard[: len(words)] == words
+
+
 async def test_gemini_s_sdk_raises_what_its_users_know() -> None:
     """The turn is delivered whole, then APIError with 1008 and the reason; nothing else comes."""
     connections = 0

@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from deploy import certificate
+from gateway.auth import hash_key
 from gateway.ephemeral import TOKEN_CHARS_MAX, Claims, mint
 from gateway.limits import DEMO_KEYS_BURST
 from gateway.providers.base import CONFIGURATION_ID
@@ -318,6 +319,29 @@ def test_keys_that_are_not_valid_open_nothing(cluster: Cluster, key: str) -> Non
         (mint(old, SECRET.encode()), "expired_api_key"),
     ):
         assert refused(cluster.address, bad) == (401, code)
+
+
+def test_a_session_outlives_its_key(cluster: Cluster, key: str) -> None:
+    """It limits the start of sessions, as at OpenAI, and not how long they last."""
+    key_hash = hash_key(key)
+    assert key_hash is not None
+    secret = mint(Claims("owner", key_hash, int(time.time()) + 2), SECRET.encode())
+    url = f"ws://{cluster.address}/v1/realtime?model={MODEL}&rs_key={secret}"
+    with connect(url) as socket:
+        assert json.loads(socket.recv(timeout=10))["type"] == "session.created"
+        eventually(lambda: is_refused(url))
+        socket.send(json.dumps({"type": "response.create"}))
+        while json.loads(socket.recv(timeout=10))["type"] != "response.done":
+            pass
+
+
+def is_refused(url: str) -> bool:
+    """Whether no session can begin with the key in the URL."""
+    try:
+        with connect(url):
+            return False
+    except InvalidStatus as exc:
+        return exc.response.status_code == 401
 
 
 def test_a_session_stands_on_the_key_behind_it(cluster: Cluster) -> None:

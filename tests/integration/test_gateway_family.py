@@ -13,11 +13,12 @@ import pytest
 from fake_provider import scripted
 from harness import Cluster, cluster_folder, eventually
 from openai import AsyncAzureOpenAI, AsyncOpenAI
-from simulated import Event, host, logged, say, send, until
+from simulated import CREATE, Event, host, logged, say, send, until
 from speech import silence, tone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from gateway.limits import CLOSE_S, DRAIN_S
 
@@ -170,6 +171,23 @@ async def test_voice_live_speaks_the_old_names(family: Cluster) -> None:
     }
     (query,) = {x["query"] for x in lines}
     assert "api-version=2025-10-01&model=gpt-4o" in query
+
+
+async def test_a_browser_reaches_xai_as_xai_s_page_says(family: Cluster) -> None:
+    """A path without a query and a subprotocol with the key, of which nothing is echoed.
+
+    The model is the one that the provider names.
+    """
+    key = await key_of(family, "page")
+    offered = [Subprotocol(f"xai-client-secret.{key}")]
+    target = f"ws://{family.address}/xai/v1/realtime"
+    async with connect(target, subprotocols=offered, max_size=None) as socket:
+        assert socket.subprotocol is None
+        await send(socket, CREATE)
+        await until(socket, "response.done")
+    rows = await charged(family, "page", 2)
+    assert {(row["provider"], row["model"]) for row in rows} == {("xai", "grok-voice-latest")}
+    assert {row["kind"] for row in rows} == {"response", "duration"}
 
 
 async def test_a_path_may_name_the_session(family: Cluster) -> None:

@@ -47,6 +47,12 @@ ADDRESSES = [
     ("/v1/realtime?model=grok-voice-latest&conversation_id=c",
      "/xai/v1/realtime?model=grok-voice-latest&conversation_id=c",
      ("Authorization", "Bearer xai-key")),
+    ("/xai/v1/realtime", "/xai/v1/realtime", ("Authorization", "Bearer xai-key")),
+    ("/voice-live/realtime?agent-name=helper&project-name=shop",
+     "/voice-live/realtime?agent-name=helper&project-name=shop", ("api-key", "azure-key")),
+    ("/voice-agent/realtime", "/voice-agent/realtime", ("api-key", "azure-key")),
+    ("/agents/helper/endpoint/protocols/voice/live/sessions",
+     "/agents/helper/endpoint/protocols/voice/live/sessions", ("api-key", "azure-key")),
     ("/v1/realtime?model=acme-voice", "/xai/v1/realtime?model=grok-voice-latest",
      ("Authorization", "Bearer xai-key")),
     ("/v1/live/sessions", "/v1/live/sessions", ("Authorization", "Bearer sk-the-provider-key")),
@@ -57,7 +63,10 @@ ADDRESSES = [
 
 
 async def test_each_provider_is_addressed_as_it_wants_to_be() -> None:
-    """Path, query and the right key under the right name; nothing of the client's key."""
+    """Path, query and the right key under the right name; nothing of the client's key.
+
+    No proxy of the environment is asked.
+    """
     seen: list[tuple[str, dict[str, str]]] = []
 
     async def script(provider: ServerConnection) -> None:
@@ -65,7 +74,8 @@ async def test_each_provider_is_addressed_as_it_wants_to_be() -> None:
         seen.append((provider.request.path, dict(provider.request.headers.raw_items())))
         await provider.send("hello")
 
-    async with scripted(script, GATEWAY_MODELS_FILE=MODELS) as cluster:
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    async with scripted(script, GATEWAY_MODELS_FILE=MODELS, **nowhere) as cluster:
         key = await key_of(cluster)
         for asked, _, _ in ADDRESSES:
             url = f"ws://{cluster.address}{asked.replace('KEY', key)}"
@@ -122,6 +132,18 @@ async def test_gemini_turns_are_summed_and_frames_stay_binary() -> None:
     assert row["output_thought_tokens"] == 5
 
 
+# What names another model than the account's, or none that could be held against its list.
+UNNAMED = (
+    "/v1/realtime?model=grok-voice&",
+    "/v1/realtime?model=acme-voice&",
+    "/v1/realtime?call_id=rtc_1&",
+    "/xai/v1/realtime?",
+    "/voice-live/realtime?api-version=2026-06-01-preview&agent-name=helper&project-name=shop&",
+    "/voice-agent/realtime?",
+    "/agents/helper/endpoint/protocols/voice/live/sessions?",
+)
+
+
 async def test_a_model_that_an_account_may_not_use() -> None:
     """403 before the upgrade; for Gemini, whose model stands in its first message, close 1008."""
     got_setup = False
@@ -134,9 +156,9 @@ async def test_a_model_that_an_account_may_not_use() -> None:
 
     async with scripted(script, GATEWAY_MODELS_FILE=MODELS) as cluster:
         key = await key_of(cluster, "picky")
-        for query in ("model=grok-voice", "model=acme-voice", "call_id=rtc_1"):
+        for asked in UNNAMED:
             with pytest.raises(InvalidStatus) as refused:
-                await connect(f"{cluster.url}?{query}&rs_key={key}")
+                await connect(f"ws://{cluster.address}{asked}rs_key={key}")
             assert refused.value.response.status_code == 403
             body = json.loads(refused.value.response.body or b"")
             assert body["error"]["code"] == "model_not_allowed"

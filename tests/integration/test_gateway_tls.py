@@ -242,6 +242,17 @@ OLD = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_who_offers_http_2_is_answered_in_http_1(secure: Cluster, pem: Pem) -> None:
+    """A browser that is let have h2 opens its WebSocket with it (RFC 8441), which is not served."""
+    context = pem.trusting()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", tls_port(secure)), timeout=20) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as client,
+    ):
+        assert client.selected_alpn_protocol() == "http/1.1"
+
+
 @pytest.mark.parametrize("version", OLD)
 def test_old_versions_are_refused_with_an_alert(
     secure: Cluster, pem: Pem, version: ssl.TLSVersion

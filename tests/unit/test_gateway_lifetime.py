@@ -1,14 +1,18 @@
 """How long sessions may last."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from gateway.lifetime import Due, due, ending_event
+from gateway.limits import IDLE_S
 from gateway.providers.catalog import PROVIDER_NAMES
-from gateway.providers.lifetimes import LIFETIMES, lifetime_s
+from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, lifetime_s
 
 HOUR = 3_600.0
+HAPROXY = Path(__file__).resolve().parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
 
 CASES = [
     # provider, model, age, a response is being said, what is due
@@ -46,3 +50,15 @@ def test_the_warning_says_what_is_left() -> None:
         "type": "rts.session_ending",
         "seconds_left": 30,
     }
+
+
+def test_haproxy_cuts_no_session_that_we_would_let_last() -> None:
+    """Neither with a new certificate, for which it is reloaded, nor because nobody speaks."""
+    text = HAPROXY.read_text()
+    found = {
+        name: int(minutes) * 60
+        for name, minutes in re.findall(r"^ +(hard-stop-after|timeout tunnel) (\d+)m$", text, re.M)
+    }
+    longest_s = max(lifetime_s(name, model.rstrip("*")) for name, model, _ in LIFETIMES)
+    assert found["hard-stop-after"] > longest_s + FINISHING_S
+    assert found["timeout tunnel"] > IDLE_S

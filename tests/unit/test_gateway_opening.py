@@ -7,7 +7,14 @@ import pytest
 from golden import Step, framed
 
 from gateway.frames import Frame, FrameScanner
-from gateway.opening import PLAIN_NAME, RESOURCE_PATH, Gate, Opening, unmasked
+from gateway.opening import (
+    PLAIN_NAME,
+    RESOURCE_PATH,
+    TRANSCRIPTION,
+    Gate,
+    Opening,
+    unmasked,
+)
 from gateway.providers.openai import OpenAI
 
 SETUP = Opening("setup", RESOURCE_PATH)
@@ -89,6 +96,23 @@ def test_names_the_models_that_work_for_the_session(delegation: Any, models: lis
     message = json.dumps({"type": "session.update", "session": {"delegation": delegation}})
     assert GPT_LIVE.model_of(message.encode()) is None
     assert GPT_LIVE.delegates_of(message.encode()) == models
+
+
+TRANSCRIBERS: list[tuple[Any, list[str]]] = [
+    ({"type": "transcription", "audio": {"input": {"transcription": {"model": "a"}}}}, ["a"]),
+    ({"input_audio_transcription": {"model": "a"}}, ["a"]),
+    ({"type": "transcription", "audio": {"input": {"transcription": None}}}, []),
+    ({"type": "transcription"}, []),
+]
+
+
+@pytest.mark.parametrize(("session", "models"), TRANSCRIBERS)
+def test_names_the_transcriber_of_a_session_without_a_model(
+    session: Any, models: list[str]
+) -> None:
+    """In GA's words and in the beta's."""
+    message = json.dumps({"type": "session.update", "session": session}).encode()
+    assert TRANSCRIPTION.delegates_of(message) == models
 
 
 RENAMED = [

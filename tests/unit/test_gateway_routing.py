@@ -377,6 +377,7 @@ KEY_PLACES = [
     ({"api-key": KEY}, ""),
     ({"X-Goog-Api-Key": KEY}, ""),
     ({"Sec-WebSocket-Protocol": f"realtime, openai-insecure-api-key.{KEY}"}, ""),
+    ({"Sec-WebSocket-Protocol": f"xai-client-secret.{KEY}"}, ""),
     ({}, f"?key={KEY}"),
     ({}, f"?access_token={KEY}"),
     ({}, f"?api-key={KEY}"),
