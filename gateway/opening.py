@@ -37,12 +37,15 @@ _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; a
 class Opening:
     """Where a first message names its model: in the object ``holder``, behind ``prefix``.
 
-    ``delegates`` are the paths in there of the objects that name models to work for that one.
+    ``delegates`` are the paths in there of the objects that name models to work for that one. Where
+    they work in its place, ``naming`` are the types of the messages that name them: all that a
+    client may say before one is named.
     """
 
     holder: str
     prefix: re.Pattern[str]
     delegates: tuple[tuple[str, ...], ...] = ()
+    naming: frozenset[str] = frozenset()
 
     def model_of(self, message: bytes) -> str | None:
         """The model that ``message`` asks for.
@@ -62,6 +65,30 @@ class Opening:
         holder = self._holder_in(message)
         found = (self._named_in(_inside(holder, path)) for path in self.delegates)
         return [name for name in found if name is not None]
+
+    def has_delegate(self, message: bytes, *, had: bool) -> bool | None:
+        """Whether one is named once ``message``, which is clear, was heard; ``had``: before it.
+
+        None where nothing but naming one may be said, and this is something else.
+        """
+        if had and not self._may_be_in(message):
+            return True
+        try:
+            event = read_object(message, pairs_hook=_without_repetition) or {}
+        except ValueError:  # nothing that names a model, so nobody else has read it
+            event = {}
+        kind = event.get("type")
+        if not isinstance(kind, str) or kind not in self.naming:
+            return True if had else None
+        holders = [_inside(event.get(self.holder), path[:-1]) for path in self.delegates]
+        told = [
+            holder[path[-1]]
+            for holder, path in zip(holders, self.delegates, strict=True)
+            if isinstance(holder, dict) and path[-1] in holder
+        ]
+        if any(self._named_in(delegate) for delegate in told):
+            return True
+        return had and None not in told  # null ends it, and what does not name one leaves it
 
     def renamed(self, message: bytes, name: str) -> bytes:
         """``message``, of which ``model_of`` knows the model, with another one: ``name``."""
@@ -97,9 +124,13 @@ class Opening:
 
 
 # Whom a transcription session (``?intent=transcription``) names in place of a model: its
-# transcriber, in GA's words or the beta's.
+# transcriber, in GA's words or the beta's. The provider has one of its own for audio that comes
+# before one is named.
 TRANSCRIPTION: Final = Opening(
-    "session", PLAIN_NAME, (("audio", "input", "transcription"), ("input_audio_transcription",))
+    "session",
+    PLAIN_NAME,
+    (("audio", "input", "transcription"), ("input_audio_transcription",)),
+    naming=frozenset({"session.update", "transcription_session.update"}),
 )
 
 
@@ -108,10 +139,20 @@ class Gate:
 
     ``call`` answers what the provider calls a model that the client names, and None when the
     account may not use it. ``is_held``: the account may not use every model, so later messages that
-    name one (OpenAI's ``session.update``) are looked at, too. ``has_opened``: the URL named one.
+    name one (OpenAI's ``session.update``) are looked at, too. ``has_opened``: the URL named one, or
+    said that there is none.
     """
 
-    __slots__ = ("_call", "_frames", "_has_opened", "_is_held", "_opening", "has_passed", "refused")
+    __slots__ = (
+        "_call",
+        "_frames",
+        "_has_delegate",
+        "_has_opened",
+        "_is_held",
+        "_opening",
+        "has_passed",
+        "refused",
+    )
 
     def __init__(
         self,
@@ -126,6 +167,7 @@ class Gate:
         self._is_held = is_held
         self._frames: list[Frame] = []
         self._has_opened = has_opened
+        self._has_delegate = not opening.naming  # or needs none
         self.has_passed = has_opened  # something may have been asked for
         self.refused: str | None = None  # the model that the account may not use
 
@@ -148,6 +190,7 @@ class Gate:
         names = [] if is_later else [model or _UNCLEAR]
         if self._is_held and model != _UNCLEAR:
             names += self._opening.delegates_of(message)
+            names += self._missing_from(message)
         called = [self._call(name) for name in names]
         if None in called:
             self.refused = names[called.index(None)]
@@ -160,6 +203,14 @@ class Gate:
         self._has_opened = True
         name = called[0] or model
         return whole if name == model else framed(self._opening.renamed(message, name))
+
+    def _missing_from(self, message: bytes) -> list[str]:
+        """What no model is called, where ``message`` had to name one that works for the session."""
+        if not self._opening.naming:
+            return []
+        has = self._opening.has_delegate(message, had=self._has_delegate)
+        self._has_delegate = bool(has)
+        return [_UNCLEAR] if has is None else []
 
 
 def without(prefix: re.Pattern[str], model: object) -> str:

@@ -271,7 +271,11 @@ class Session:
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
-        message = f"This account may not use the model {model[:80]!r}."
+        message = (
+            f"This account may not use the model {model[:80]!r}."
+            if model
+            else "This account may use certain models only: name one of them first, and clearly."
+        )
         self._turn_away("model_not_allowed", message)
 
     def _configured(self, provider: ProviderLeg, is_taken: bool) -> None:

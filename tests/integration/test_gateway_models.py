@@ -72,6 +72,7 @@ def say(socket: ClientConnection, message: bytes, *cuts: int) -> None:
 
 
 GOOD = raw(setup("models/gemini-good"))
+AUDIO = b'{"type":"input_audio_buffer.append","audio":"UklG"}'
 SPEECH = b'{"realtimeInput":{"audio":{"data":"UklG"}}}'
 # What the gateway itself tells a provider whose client is gone.
 FAREWELLS = (
@@ -98,7 +99,8 @@ REFUSED: list[tuple[str, str, list[bytes], int]] = [
      [raw(start("live-good")), raw({"type": "session.update", "session": delegating("bad")})], 1),
     ("another transcriber", SCRIBE, [raw(transcribing("scribe-bad"))], 0),
     ("a second transcriber", SCRIBE,
-     [raw(transcribing("scribe-good")), raw(transcribing("scribe-bad"))], 1),
+     [raw(transcribing("scribe-good")), AUDIO, raw(transcribing("scribe-bad"))], 2),
+    ("no transcriber", SCRIBE, [AUDIO], 0),
 ]  # fmt: skip
 
 

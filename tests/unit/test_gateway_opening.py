@@ -228,6 +228,50 @@ def test_an_account_is_held_to_its_models_where_a_session_delegates(backend: str
     assert later.refused == "bad"
 
 
+def transcribing(transcription: object, **session: Any) -> bytes:
+    """A transcription session's update."""
+    wanted = {**session, "audio": {"input": {"transcription": transcription}}}
+    return json.dumps({"type": "session.update", "session": wanted}).encode()
+
+
+TRANSCRIBER = transcribing({"model": "good"})
+BETA = b'{"type":"transcription_session.update","session":{"input_audio_transcription":%b}}'
+AUDIO = b'{"type":"input_audio_buffer.append","audio":"UklG"}'
+VAD = b'{"type":"session.update","session":{"audio":{"input":{"turn_detection":null}}}}'
+# What is said, and how many of these messages go on before one is refused.
+TRANSCRIBING: list[tuple[list[bytes], int]] = [
+    ([TRANSCRIBER, AUDIO, AUDIO], 3),
+    ([BETA % b'{"model":"good"}', AUDIO], 2),
+    ([VAD, TRANSCRIBER, AUDIO, VAD, AUDIO], 5),
+    ([TRANSCRIBER, transcribing({"language": "de"}), AUDIO], 3),
+    ([AUDIO], 0),
+    ([b"\x00\xff"], 0),
+    ([b'{"type":"input_audio_buffer.append","audio":"UklG","audio":"UklG"}'], 0),
+    ([b'{"type":["session.update"]}'], 0),
+    ([VAD, AUDIO], 1),
+    ([transcribing({"language": "de"}), AUDIO], 1),
+    ([transcribing(None), AUDIO], 1),
+    ([b'{"type":"input_audio_buffer.append",' + TRANSCRIBER[27:]], 0),
+    ([b'{"session":{},' + AUDIO[1:]], 0),
+    ([transcribing({"model": "bad"}), AUDIO], 0),
+    ([TRANSCRIBER, transcribing({"model": "bad"}), AUDIO], 1),
+    ([TRANSCRIBER, AUDIO, transcribing(None), AUDIO], 3),
+    ([BETA % b'{"model":"good"}', BETA % b"null", AUDIO], 2),
+]
+
+
+@pytest.mark.parametrize(("messages", "passing"), TRANSCRIBING)
+@pytest.mark.parametrize("cuts", [(), (3,)])
+def test_a_transcriber_is_named_before_anything_is_transcribed(
+    messages: list[bytes], passing: int, cuts: tuple[int, ...]
+) -> None:
+    """By an account that may not use every one: the provider has its own where none is named."""
+    gate = Gate(TRANSCRIPTION, call=call, is_held=True, has_opened=True)
+    passed = [frame for message in messages for frame in gate.take(frames(message, *cuts))]
+    assert b"".join(map(unmasked, passed)) == b"".join(messages[:passing])
+    assert (gate.refused is None) is (passing == len(messages))
+
+
 def test_what_is_no_setup_passes_after_one() -> None:
     """Frames go on as they came, and a message that quotes a setup is none."""
     gate = held()
