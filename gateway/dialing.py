@@ -17,6 +17,7 @@ from typing import Any, Final
 STAGGER_S: Final = 0.25
 
 Info = tuple[Any, Any, Any, Any, Any]  # of getaddrinfo
+Attempt = asyncio.Task[socket.socket]
 
 
 async def open_socket(host: str, port: int) -> socket.socket:
@@ -27,30 +28,14 @@ async def open_socket(host: str, port: int) -> socket.socket:
 
 async def race(addresses: Iterable[Info]) -> socket.socket:
     """The socket of the first of ``addresses`` that answers. Raises ``OSError``."""
-    waiting = deque(in_turn(list(addresses)))
-    if not waiting:
-        raise OSError("the name has no address")
-    attempts: list[asyncio.Task[socket.socket]] = []
-    pending: set[asyncio.Task[socket.socket]] = set()
+    attempts: list[Attempt] = []
     try:
-        while waiting or pending:
-            if waiting:
-                task = asyncio.create_task(_connect(waiting.popleft()))
-                attempts.append(task)
-                pending.add(task)
-            timeout = STAGGER_S if waiting else None
-            done, pending = await asyncio.wait(
-                pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                if task.exception() is None:
-                    attempts.remove(task)
-                    return task.result()
-        failure = attempts[0].exception()
-        assert failure is not None
-        raise failure
-    finally:
+        won = await _first(in_turn(list(addresses)), attempts)
+        await _drop(attempt for attempt in attempts if attempt is not won)
+    except BaseException:  # a cancel while the others are dropped, too: nobody takes the first then
         await _drop(attempts)
+        raise
+    return won.result()
 
 
 def in_turn(addresses: Sequence[Info]) -> list[Info]:
@@ -59,6 +44,28 @@ def in_turn(addresses: Sequence[Info]) -> list[Info]:
     others = [info for info in addresses if info[0] != addresses[0][0]]
     pairs = itertools.zip_longest(first, others)
     return [info for pair in pairs for info in pair if info is not None]
+
+
+async def _first(addresses: Sequence[Info], attempts: list[Attempt]) -> Attempt:
+    """The one that is connected first. Those that are begun are noted in ``attempts``."""
+    waiting = deque(addresses)
+    if not waiting:
+        raise OSError("the name has no address")
+    pending: set[Attempt] = set()
+    while waiting or pending:
+        if waiting:
+            attempts.append(asyncio.create_task(_connect(waiting.popleft())))
+            pending.add(attempts[-1])
+        timeout = STAGGER_S if waiting else None
+        done, pending = await asyncio.wait(
+            pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        for attempt in done:
+            if attempt.exception() is None:
+                return attempt
+    failure = attempts[0].exception()
+    assert failure is not None
+    raise failure
 
 
 async def _connect(info: Info) -> socket.socket:
@@ -74,10 +81,14 @@ async def _connect(info: Info) -> socket.socket:
     return connection
 
 
-async def _drop(attempts: Iterable[asyncio.Task[socket.socket]]) -> None:
-    """End those that lost; one may have been connected in the meantime."""
-    for task in attempts:
-        task.cancel()
-    for lost in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(lost, socket.socket):
-            lost.close()
+async def _drop(attempts: Iterable[Attempt]) -> None:
+    """End these; some may be connected, or be so in the meantime."""
+    ended = list(attempts)
+    for attempt in ended:
+        attempt.cancel()
+    try:
+        await asyncio.gather(*ended, return_exceptions=True)
+    finally:  # on a cancel it raises once they have all ended
+        for attempt in ended:
+            if not attempt.cancelled() and attempt.exception() is None:
+                attempt.result().close()

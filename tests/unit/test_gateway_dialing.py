@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import uvloop
 
+from gateway import dialing
 from gateway.dialing import in_turn, open_socket, race
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -82,6 +85,39 @@ def test_a_refusal_goes_on_at_once_and_the_first_one_is_told(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(scenario())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_cancel_at_any_moment_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch, loop: Callable[[], Any], black_hole: Any, answering: Any
+) -> None:
+    """Of one that is given up when it has just won, nobody would close the socket."""
+    monkeypatch.setattr(dialing, "STAGGER_S", 0.0)
+
+    async def given_up_after(steps: int) -> bool:
+        """Whether it had an answer before that."""
+        dialled = asyncio.create_task(race([info(V4, black_hole), info(V4, answering)]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        dialled.cancel()
+        try:
+            (await dialled).close()
+        except asyncio.CancelledError:
+            return False
+        return True
+
+    async def scenario() -> None:
+        steps = 0
+        async with asyncio.timeout(20):
+            while not await given_up_after(steps):
+                steps += 1
+        assert steps > 3
+
+    with warnings.catch_warnings(record=True) as left, asyncio.Runner(loop_factory=loop) as runner:
+        warnings.simplefilter("always", ResourceWarning)
+        runner.run(scenario())
+        gc.collect()
+        assert [str(warning.message) for warning in left] == []
 
 
 def test_the_families_take_turns() -> None:
