@@ -10,6 +10,7 @@ from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
+from shared.descriptors import raise_limit
 
 _DB_PATH = setting(
     "DB_PATH",
@@ -75,6 +76,7 @@ def serve(**settings: str | None) -> None:
     """Serve until SIGTERM; what has arrived by then is committed."""
     loaded = load(settings)
     logs.configure(service="accountd", level=loaded.log_level, as_json=loaded.log_as_json)
+    raise_limit()
     sys.exit(app.run(loaded))
 
 

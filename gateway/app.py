@@ -12,6 +12,7 @@ import structlog
 import zmq.asyncio
 
 from gateway import certificate, tasks
+from gateway.accepting import Listener
 from gateway.accounts import Accounts
 from gateway.admission import Admission
 from gateway.announcements import Announcements
@@ -36,7 +37,6 @@ from shared.transport import LINGER_MS
 
 log = structlog.get_logger()
 
-BACKLOG: Final = 1024
 # How long another thread may keep the event loop from running. Python's 5 ms made every frame that
 # late while the journal of a killed neighbour was read; with this it is 0.7 ms.
 SWITCH_INTERVAL_S: Final = 0.0005
@@ -51,23 +51,18 @@ class Doors:
     tls: socket.socket | None
     keeper: certificate.Keeper | None
 
-    async def serve(self, gateway: Gateway) -> list[asyncio.Server]:
+    def serve(self, gateway: Gateway) -> list[Listener]:
         """Let clients in."""
-        loop = asyncio.get_running_loop()
-        servers = []
+        makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
         if self.plain is not None:
-            servers.append(
-                await loop.create_server(gateway.make_leg, sock=self.plain, backlog=BACKLOG)
-            )
+            makers.append((self.plain, gateway.make_leg))
         if self.tls is not None and (keeper := self.keeper) is not None:
-            servers.append(
-                await loop.create_server(
-                    lambda: TlsConnection(gateway.make_leg(), keeper.context),
-                    sock=self.tls,
-                    backlog=BACKLOG,
-                )
-            )
-        return servers
+            makers.append((self.tls, lambda: TlsConnection(gateway.make_leg(), keeper.context)))
+        listeners = [Listener(to, make, has_place=gateway.has_place) for to, make in makers]
+        for listener in listeners:
+            gateway.on_departure.append(listener.wake)
+            listener.start()
+        return listeners
 
 
 async def run(config: GatewayConfig) -> ExitCode:
@@ -121,16 +116,16 @@ async def run(config: GatewayConfig) -> ExitCode:
     parts = [*answering, *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
-    servers = await doors.serve(gateway)
+    listeners = doors.serve(gateway)
     _announce(doors, ops)
     await stop.wait()
 
     log.info("draining")
     gateway.is_draining = True
     if config.reuse_port:  # a neighbour on the same port takes new clients at once
-        _close(servers)
+        _close(listeners)
     await gateway.drain(GATEWAY_DRAIN_S)
-    _close(servers)
+    _close(listeners)
     unsettled = await usage.close(LINGER_MS / 1000)
     await balances.stop()
     await announcements.close()
@@ -206,9 +201,9 @@ def _listen(name: str, address: Address, *, shares: bool) -> socket.socket:
     return listener
 
 
-def _close(servers: Iterable[asyncio.Server]) -> None:
-    for server in servers:
-        server.close()
+def _close(listeners: Iterable[Listener]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _open_ops(

@@ -7,9 +7,9 @@ import uvloop
 
 from gateway import app, limits
 from gateway.config import load
-from gateway.descriptors import raise_limit
 from shared import config, logs
 from shared.config import setting
+from shared.descriptors import raise_limit
 
 
 @click.group()

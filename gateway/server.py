@@ -15,7 +15,7 @@ from gateway.answers import BrokenOffError, Download, json_response
 from gateway.api import Api, Found
 from gateway.balances import Balances
 from gateway.client import ClientLeg
-from gateway.descriptors import is_room_for_session
+from gateway.descriptors import is_room_for_client, is_room_for_session
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
 from gateway.leg import TRY_AGAIN_LATER
@@ -79,6 +79,7 @@ class Gateway:
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._departure = asyncio.Event()  # a client, a session or a task is gone
+        self.on_departure: list[Callable[[], None]] = []  # called when a client is
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         self.is_draining = False
         self._is_full_told = False
@@ -125,6 +126,10 @@ class Gateway:
         self._clients.add(leg)
         return leg
 
+    def has_place(self) -> bool:
+        """Whether one more client may come in."""
+        return is_room_for_client(clients=len(self._clients))
+
     def knock(self, leg: ClientLeg, request: Request) -> None:
         """A complete request arrived on ``leg``."""
         if (probe := self._probe(request.path)) is not None:
@@ -169,6 +174,8 @@ class Gateway:
         """The connection of ``leg`` is closed."""
         self._clients.discard(leg)
         self._departure.set()
+        for told in self.on_departure:
+            told()
 
     # --- shutting down ----------------------------------------------------------------------------
 

@@ -1,0 +1,9 @@
+"""File descriptors: every program may open as many as the system allows it."""
+
+import resource
+
+
+def raise_limit() -> None:
+    """Raise the soft limit to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
