@@ -141,10 +141,13 @@ class GeminiMeter:
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
+        is_heard = self._words.is_on
         if self._client.observe(frame, is_answering=self._has_begun):
             self._has_moved = True
-        if self._words.is_on:
+        if is_heard:
             self._words.listen(frame, rate_hz=self._client.rate_hz)
+        elif not self._is_set_up:  # audio may follow the setup at once
+            self._expect_words(self._client.model or "")
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.
@@ -227,7 +230,7 @@ class GeminiMeter:
             return None
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
-            self._words.is_on = self._client.wants_rate = _TRANSCRIBES in self.model
+            self._expect_words(self.model)
         content = _field(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
         usage = _field(event, "usageMetadata", "usage_metadata")
@@ -248,6 +251,9 @@ class GeminiMeter:
         if status in _IS_OVER and self._is_in_progress:
             return self._interaction_complete() or found
         return found
+
+    def _expect_words(self, model: str) -> None:
+        self._words.is_on = self._client.wants_rate = _TRANSCRIBES in model
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
         """Whether ``event`` is, once more, the message with usage that ended the last turn."""

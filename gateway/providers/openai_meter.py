@@ -167,8 +167,7 @@ class OpenAIMeter:
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: only how much was said is of interest."""
         self._audio_bytes_in += len(frame.raw)
-        if self._transcripts.is_on:
-            self._transcripts.listen(frame)
+        self._transcripts.listen(frame)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.

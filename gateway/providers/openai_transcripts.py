@@ -65,8 +65,10 @@ class Transcripts:
             self.model = clean_text(transcription.get("model")) or self.model
 
     def listen(self, frame: Frame) -> None:
-        """Count the audio in a frame of the client's."""
-        if self.is_on:
+        """Count the audio in a frame of the client's. It may come before the transcriber is on, and
+        be committed later.
+        """
+        if self._is_billed:
             self.audio.listen(frame)
 
     def delivered(self) -> None:

@@ -110,6 +110,19 @@ def test_a_model_that_only_transcribes_is_estimated_by_its_audio() -> None:
     assert meter.give_up() == []
 
 
+def test_audio_before_the_setup_is_confirmed_is_heard() -> None:
+    """A client need not wait for the answer to its setup; the setup itself is no audio."""
+    meter = GeminiMeter(model="")
+    spoken = {"model": WHISPERER, "systemInstruction": {"parts": [{"text": "Be exact. " * 9_000}]}}
+    meter.observe_client(frame({"setup": spoken}, mask=True))
+    say(meter, 20, "audio/pcm;rate=8000")
+    hear(meter, setupComplete={})
+    hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
+    (row,) = meter.give_up()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
+
+
 @pytest.mark.parametrize("mime", ["audio/pcm", "audio/pcm;rate=8000", "audio/pcm;rate=48000"])
 def test_the_mime_type_says_how_long_audio_is(mime: str) -> None:
     """16 kHz where it does not."""

@@ -87,6 +87,17 @@ def test_what_is_uncommitted_is_committed_when_the_client_is_gone() -> None:
     assert meter.give_up() == []
 
 
+def test_audio_before_the_transcriber_is_confirmed_is_heard() -> None:
+    """Clients send it behind their session.update at once; the server's answer comes later."""
+    meter = OpenAIMeter(model="gpt-realtime")
+    say(meter, 4)
+    configure(meter, "azure-speech")
+    say(meter, 2)
+    hear(meter, "input_audio_buffer.committed", item_id="item_1")
+    done = {"item_id": "item_1", "transcript": "hello"}
+    assert estimates(hear(meter, f"{TRANSCRIPTION}.completed", **done)) == [("azure-speech", 6)]
+
+
 def test_words_of_audio_that_the_client_clears_are_owed() -> None:
     """Clearing throws away the audio, not what was heard of it."""
     meter = session()
