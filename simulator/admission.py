@@ -2,7 +2,7 @@
 
 import http
 import json
-from typing import Final
+from typing import Final, NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -12,6 +12,39 @@ from simulator.routing import Route
 
 # Providers that refuse a bad key before the upgrade; OpenAI accepts, explains and closes.
 _REFUSES_EARLY: Final = ("azure", "xai", "gemini")
+
+
+MOVED: Final = "/moved"  # what was redirected begins with it
+ELSEWHERE: Final = "https://elsewhere.invalid"
+
+
+class Refusal(NamedTuple):
+    """An error event, for those who have some, and the close behind it."""
+
+    code: str
+    close: int
+    reason: str = ""
+    message: str = ""
+
+
+# In the providers' own words, which quote keys.
+_OF_ACCOUNT: Final = {
+    found.code: found
+    for found in (
+        Refusal(
+            "invalid_api_key", 3000, "invalid_request_error.invalid_api_key",
+            "Incorrect API key provided: sk-simul****ator.",
+        ),
+        Refusal(
+            "insufficient_quota", 1011, "You exceeded your current quota.",
+            "You exceeded your current quota, please check your plan and billing details.",
+        ),
+        Refusal(
+            "billing_hard_limit_reached", 1008, "Billing hard limit has been reached.",
+            "Billing hard limit of organization org-simulator has been reached.",
+        ),
+    )
+}  # fmt: skip
 
 
 def key_of(headers: Headers, route: Route) -> str:
@@ -38,15 +71,33 @@ def refusal_before(request: Request, route: Route, expected: str | None) -> Resp
     return None
 
 
-def refusal_after(request: Request, route: Route, expected: str | None) -> tuple[str, int] | None:
-    """The code and close with which OpenAI refuses what it has upgraded; None: serve it."""
+def refusal_after(
+    request: Request, route: Route, expected: str | None, account: str | None
+) -> Refusal | None:
+    """With what a provider refuses what it has upgraded; None: serve it.
+
+    ``account`` is what is wrong with the account of the key, when something is to be.
+    """
+    if account is not None:
+        return _OF_ACCOUNT[account]
     if route.provider not in ("openai", "gpt-live"):
         return None
     if "OpenAI-Beta" in request.headers and route.provider == "openai":
-        return "beta_api_shape_disabled", 4000
+        return Refusal("beta_api_shape_disabled", 4000)
     if not is_known(key_of(request.headers, route), expected):
-        return "invalid_api_key", 3000
+        return _OF_ACCOUNT["invalid_api_key"]
     return None
+
+
+def redirect(request: Request, where: str, key: str) -> Response | None:
+    """Elsewhere, as Azure does it: the key may stand in the location. None: this is the place."""
+    if where == "same" and request.path.startswith(MOVED):
+        return None
+    status = http.HTTPStatus.FOUND
+    response = json_response(status, {})
+    there = f"{MOVED}{request.path}" if where != "away" else f"{ELSEWHERE}/?api-key={key}"
+    response.headers["Location"] = there
+    return response
 
 
 def json_response(status: http.HTTPStatus, body: Event) -> Response:

@@ -5,6 +5,7 @@ output, a tool's answer is input, totals are not to be trusted. A usage with a n
 or beyond reason is charged to nobody (None): it is for people to look at.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from simulator.openai_events import Event
@@ -15,24 +16,35 @@ SECONDS_MAX: Final = 86_400  # of audio, in one session
 Charge = dict[str, int]
 
 
-def charge(into: int, out: int, *, billed_ms: int = 0) -> Charge:
-    """A charge."""
+def charge(into: int, out: int, *, billed_ms: int = 0, **units: int) -> Charge:
+    """A charge; ``units`` are what is billed beside tokens, or at another price than theirs."""
     return {
         "input_tokens": into,
         "output_tokens": out,
         "total_tokens": into + out,
         "billed_ms": billed_ms,
+        **{name: count for name, count in units.items() if count},
     }
 
 
-def for_response(usage: Event | None, *, already_ms: int = 0) -> Charge | None:
-    """For a response of the OpenAI family, or a transcription billed by tokens."""
+def for_response(
+    usage: Event | None, *, already_ms: int = 0, tools: Event | None = None
+) -> Charge | None:
+    """For a response of the OpenAI family, or a transcription billed by tokens. ``tools`` is what
+    stands beside the usage.
+    """
     counts = [(usage or {}).get(name) or 0 for name in ("input_tokens", "output_tokens")]
     if not _are_sane(usage, counts):
         return None
     # xAI's, beside the tokens: a running total, of which ``already_ms`` are charged.
     billable = (usage or {}).get("billable_audio_seconds") or 0
-    return charge(*counts, billed_ms=max(0, round(billable * 1000) - already_ms))
+    details = (usage or {}).get("input_tokens_details") or {}
+    return charge(
+        *counts,
+        billed_ms=max(0, round(billable * 1000) - already_ms),
+        input_cache_write_tokens=details.get("cache_write_tokens") or 0,
+        web_searches=(tools or {}).get("web_search", {}).get("num_requests", 0),
+    )
 
 
 def for_transcription(usage: Event) -> Charge | None:
@@ -42,13 +54,21 @@ def for_transcription(usage: Event) -> Charge | None:
     return for_response(usage)
 
 
-def for_turn(usage: Event | None) -> Charge | None:
-    """For a turn of Gemini, in either spelling."""
+def for_turn(usage: Event | None, *, queries: Iterable[str] = ()) -> Charge | None:
+    """For a turn of Gemini, in either spelling. Of the ``queries`` each counts once."""
     found = usage or {}
     out = "responseTokenCount" if "responseTokenCount" in found else "candidatesTokenCount"
     names = ("promptTokenCount", "toolUsePromptTokenCount", out, "thoughtsTokenCount")
     prompt, tool, answer, thoughts = counts = [found.get(name) or 0 for name in names]
-    return charge(prompt + tool, answer + thoughts) if _are_sane(usage, counts) else None
+    if not _are_sane(usage, counts):
+        return None
+    return charge(prompt + tool, answer + thoughts, grounding_queries=len(set(queries)))
+
+
+def for_words(heard_ms: int) -> Charge:
+    """For audio that Gemini turned into words and never reports: 25 tokens a second."""
+    tokens = heard_ms * 25 // 1000
+    return charge(tokens, 0, billed_ms=heard_ms)
 
 
 def for_seconds(usage: Event | None, *, already_ms: int) -> Charge | None:

@@ -19,7 +19,10 @@ SESSION_MS_MAX: Final = 3_600_000
 FRAGMENTS_MAX: Final = 1_000
 FAULTY: Final = "sim-"
 _USAGES: Final = ("null", "missing", "empty", "zero", "absurd", "strange")
-_REFUSALS: Final = ("401", "402", "403", "404", "429", "503")
+_REFUSALS: Final = (
+    "400", "401", "402", "403", "404", "408", "425", "429", "500", "502", "503", "504",
+)  # fmt: skip
+_ACCOUNT: Final = ("invalid_api_key", "insufficient_quota", "billing_hard_limit_reached")
 # What a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005})
 # Every wish by name, and what it means in a model's name when nothing follows it.
@@ -28,7 +31,8 @@ WISHES: Final[Mapping[str, str]] = {
     "done": "never", "usage": "null", "close": "1011", "close_after_ms": "", "end": "",
     "duplicate": "done", "stall": "reply", "fragment": "3", "spelling": "odd", "quote": "done",
     "transcription": "", "expire_ms": "", "go_away_ms": "", "usage_style": "", "usage_at": "",
-    "served": "", "dialect": "",
+    "served": "", "dialect": "", "transcribed": "missing", "redirect": "same",
+    "account": "insufficient_quota",
 }  # fmt: skip
 
 
@@ -43,7 +47,9 @@ class Faults:
     ``read`` never reads from the client. ``fragments``: frames in a message. ``expire_s``: how long
     an OpenAI session lives; ``go_away_s``: when Gemini says that it is about to end.
     ``usage_style``, ``usage_at``: Gemini's field names and the frames that carry them. ``served``:
-    the model that the server says it is.
+    the model that the server says it is. ``redirect``: where the upgrade is sent to. ``account``:
+    what is wrong with the account whose key was taken, told after the upgrade. ``transcribed``:
+    what stands in place of the usage of a transcription.
     """
 
     dial_s: float = 0.0
@@ -60,6 +66,9 @@ class Faults:
     usage_style: str | None = None
     usage_at: str = "turn"
     served: str | None = None
+    redirect: str | None = None
+    account: str | None = None
+    transcribed: str | None = None
     is_cancel_ignored: bool = False
     is_done_withheld: bool = False
     is_done_doubled: bool = False
@@ -95,6 +104,9 @@ class Faults:
             )
             or "turn",
             served=query.get("served"),
+            redirect=_choice(query, "redirect", "same", "circle", "away"),
+            account=_choice(query, "account", *_ACCOUNT),
+            transcribed=_choice(query, "transcribed", "missing", "null"),
             is_cancel_ignored=_choice(query, "cancel", "ignore") is not None,
             is_done_withheld=_choice(query, "done", "never") is not None,
             is_done_doubled=_choice(query, "duplicate", "done") is not None,

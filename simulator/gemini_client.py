@@ -126,6 +126,7 @@ class Setup:
     hears_text: bool
     speaks_text: bool
     tools: tuple[str, ...]
+    is_grounded: bool
     system: Tokens
     is_thinking: bool
     tokens_max: int | None
@@ -150,6 +151,7 @@ class Setup:
             hears_text="inputAudioTranscription" in body,
             speaks_text="outputAudioTranscription" in body,
             tools=tool_names(body),
+            is_grounded=any("googleSearch" in tool for tool in objects(body, "tools")),
             system=tokens_of(system_of(body)),
             is_thinking=field(thinking, "thinkingBudget", int, 1) != 0,
             tokens_max=field(config, "maxOutputTokens", int, 0) or None,

@@ -23,6 +23,7 @@ from simulator.gemini_client import (
     tokens_of,
     tool_names,
 )
+from simulator.gemini_transcriber import GeminiTranscriber, only_transcribes
 from simulator.gemini_turn import PCM
 from simulator.gemini_turns import GeminiTurns
 from simulator.generation import Pace
@@ -64,6 +65,7 @@ class GeminiSession:
         self._is_active = False  # between activityStart and activityEnd
         self._images = 0
         self._turns: GeminiTurns | None = None
+        self._transcriber: GeminiTranscriber | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._handlers: Mapping[str, Callable[[Event], Awaitable[None]]] = {
             "setup": self._set_up,
@@ -97,6 +99,8 @@ class GeminiSession:
             await asyncio.gather(self._leaving, return_exceptions=True)
         if self._turns is not None:
             await self._turns.close()
+        if self._transcriber is not None:
+            self._transcriber.close()
 
     # --- settings ---------------------------------------------------------------------------------
 
@@ -123,6 +127,8 @@ class GeminiSession:
             outside=self._outside,
             when_over=self._offer_resumption,
         )
+        if only_transcribes(setup.model):
+            self._transcriber = GeminiTranscriber(setup.model, self._outside)
         complete = {"sessionId": self._session_id} if self._is_vertex else {}
         await self._send({"setupComplete": complete})
         await self._offer_resumption()
@@ -166,6 +172,8 @@ class GeminiSession:
     # --- what the user says and writes ------------------------------------------------------------
 
     async def _take_content(self, body: Event) -> None:
+        if self._transcriber is not None:
+            raise GeminiError
         for content in objects(body, "turns"):
             role = "assistant" if field(content, "role", str, "user") == "model" else "user"
             self._add(role, text_of(content), tokens_of(content))
@@ -195,6 +203,9 @@ class GeminiSession:
         return self._resamplers.setdefault(rate, Resampler(rate))
 
     async def _listen(self, pcm: bytes) -> None:
+        if self._transcriber is not None:
+            await self._transcriber.listen(pcm)
+            return
         voice: VoiceSettings | None = self._settings.voice
         if voice is None and not self._is_active:
             return

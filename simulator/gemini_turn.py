@@ -15,6 +15,7 @@ from simulator.openai_events import Event, make_id
 from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
 
 PCM: Final = "audio/pcm"
+_QUERIES: Final = ("What was asked?", "What is known of it?", "What was asked?")
 THOUGHT_TOKENS: Final = 28
 # 62 ms pieces from the older speech models, 200 ms from the others.
 _SMALL_PIECES: Final = "2.5-native-audio", "2.5-flash-native-audio"
@@ -58,6 +59,7 @@ class GeminiTurn(Generation):
         self._send = send
         self._on_audio = on_audio
         self._thoughts = before.thoughts if before is not None else 0
+        self.queries: list[str] = []  # what it searched for, as its last frame says it
         self.calls: list[str] = []
         self.id: str = before.id if before is not None else make_id("turn")
         self.began_at: float = before.began_at if before is not None else time.time()
@@ -89,6 +91,13 @@ class GeminiTurn(Generation):
             is_vertex=self._is_vertex,
             is_spoken=self._setup.is_spoken,
         )
+
+    def grounding(self) -> Event:
+        """What was looked up for the answer: every frame says all of it again, and once more."""
+        if not self._setup.is_grounded or self.calls:
+            return {}
+        self.queries = list(_QUERIES if self.queries else _QUERIES[:2])
+        return {"groundingMetadata": {"webSearchQueries": self.queries}}
 
     async def generate(self) -> None:
         """Send everything up to generationComplete."""
@@ -134,11 +143,12 @@ class GeminiTurn(Generation):
         text = " ".join(said)
         words = {"text": text if is_first else f" {text}"} if said else {}
         if self._setup.speaks_text and words and "gemini-3" in self._setup.model:
-            await self._send(frames.content(modelTurn=turn, outputTranscription=words))
+            said_and_found = {"outputTranscription": words, **self.grounding()}
+            await self._send(frames.content(modelTurn=turn, **said_and_found))
             return
         if words or self._is_vertex:
             await self._transcribe(words)
-        await self._send(frames.content(modelTurn=turn))
+        await self._send(frames.content(modelTurn=turn, **self.grounding()))
 
     async def _transcribe(self, words: Event) -> None:
         if self._setup.speaks_text:
@@ -167,4 +177,5 @@ class GeminiTurn(Generation):
 
     async def _part(self, part: Event) -> None:
         turn = frames.model_turn(part, is_vertex=self._is_vertex)
-        await self._send(frames.content(modelTurn=turn))
+        grounding = {} if "thought" in part else self.grounding()
+        await self._send(frames.content(modelTurn=turn, **grounding))

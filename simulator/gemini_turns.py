@@ -161,6 +161,7 @@ class GeminiTurns:
             await self._send(frames.content(generationComplete=True))
         if self._is_vertex:
             ending["groundingMetadata"] = {}
+        ending |= turn.grounding()
         self._cached_before = int(turn.usage.get("promptTokenCount", 0))
         said = {"id": make_id("content"), "type": "message", "role": "assistant"}
         self._conversation.add(Item(said, turn.cost))
@@ -194,6 +195,6 @@ class GeminiTurns:
                         "model": self._faults.served or self.setup.model,
                         "status": turn.status,
                         "usage": told,
-                        "charge": charges.for_turn(told),
+                        "charge": charges.for_turn(told, queries=turn.queries),
                     }
                 )

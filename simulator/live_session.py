@@ -31,6 +31,12 @@ DELTA_MS: Final = 200
 REPORT_MS: Final = 1_000  # of audio, between two reports of the usage
 NORMAL: Final = 1000
 DELEGATED_TOKENS: Final = 21
+SEARCHES: Final = 3
+_WRITES_CACHE: Final = "gpt-5.6"
+_NO_IMAGES: Final[Event] = {
+    "input_tokens": 0, "output_tokens": 0, "total_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}  # fmt: skip
 _DELEGATED: Final = "Look up what the user asked for and answer in one sentence."
 
 
@@ -243,9 +249,14 @@ class LiveSession:
                 offset_ms=self._audio_ms,
             )
         )
-        counted = _tokens(self._conversation)
+        model = str(config.get("model"))
+        counted = _tokens(self._conversation, is_written=model.startswith(_WRITES_CACHE))
         told = self._faults.reported(counted)
-        response = _response(response_id, str(config.get("model")), told)
+        response = _response(response_id, model, told)
+        if _searches(config):
+            response["tool_usage"] = {
+                "image_gen": _NO_IMAGES, "web_search": {"num_requests": SEARCHES},
+            }  # fmt: skip
         inner = {"type": "response.completed", "sequence_number": 1, "response": response}
         await self._send(event("response.event", event=inner, delegation_id=delegation_id))
         self._outside.log_usage(
@@ -254,7 +265,7 @@ class LiveSession:
                 "response_id": response_id,
                 "model": response["model"],
                 "usage": told,
-                "charge": charges.for_response(told),
+                "charge": charges.for_response(told, tools=response.get("tool_usage")),
             }
         )
 
@@ -294,11 +305,18 @@ def _object(message: Event, name: str) -> Event:
     return found or {}
 
 
-def _tokens(conversation: Conversation) -> Event:
+def _searches(config: Event) -> bool:
+    """Whether the model may search the web."""
+    tools = config.get("tools")
+    return isinstance(tools, list) and {"type": "web_search"} in tools
+
+
+def _tokens(conversation: Conversation, *, is_written: bool) -> Event:
     into = text_tokens(_DELEGATED) + conversation.tokens.total
+    written = into if is_written else 0
     return {
         "input_tokens": into,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": written},
         "output_tokens": DELEGATED_TOKENS,
         "output_tokens_details": {"reasoning_tokens": 9},
         "total_tokens": into + DELEGATED_TOKENS,

@@ -78,6 +78,22 @@ def default_session(session_id: str, model: str) -> Event:
     }
 
 
+def transcription_session(session_id: str) -> Event:
+    """A session that has no model but its transcriber's."""
+    whole = default_session(session_id, "")
+    heard = whole["audio"]["input"]
+    for name in ("create_response", "interrupt_response", "idle_timeout_ms"):
+        del heard["turn_detection"][name]
+    return {
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": session_id,
+        "expires_at": whole["expires_at"],
+        "audio": {"input": heard},
+        "include": None,
+    }
+
+
 def error(message: str, *, code: str, param: str | None, client_event_id: str | None) -> Event:
     """An error that the session survives."""
     details = {

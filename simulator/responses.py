@@ -58,7 +58,7 @@ class Responses:
         self._reply: Reply | None = None
         self._replying: asyncio.Task[None] | None = None
         self.transcriber = Transcriber(
-            faults.transcription,
+            faults,
             emit=emit,
             log_usage=log_usage,
             is_replying=lambda: self._reply is not None,

@@ -21,11 +21,13 @@ _ENDS: Final = tuple(
             r"/google\.cloud\.aiplatform\.\w+\.LlmBidiService/BidiGenerateContent$",
             ("gemini", "vertex"),
         ),
+        (r"/agents/[^/]+/endpoint/protocols/voice/live/sessions$", ("azure", "beta")),
         (r"/live/sessions$", ("gpt-live", "live")),
         (r"/realtime/translations$", ("openai", "translation")),
         (r"/openai/v1/realtime$", ("azure", "ga")),
         (r"/openai/realtime$", ("azure", "beta")),
         (r"/voice-live/realtime$", ("azure", "beta")),
+        (r"/voice-agent/realtime$", ("azure", "beta")),
         (r"/realtime$", ("openai", "ga")),
     )
 )
@@ -33,6 +35,11 @@ _DEFAULT_MODELS: Final[Mapping[str, str]] = {
     "openai": "gpt-realtime",
     "azure": "gpt-realtime",
     "xai": "grok-voice-latest",
+}
+# What Azure's older paths must name, one of these each; an agent, too, brings a model.
+_NAMED: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai/realtime": ("deployment",),
+    "voice-live/realtime": ("model", "agent-name", "agent-id"),
 }
 DIALECTS: Final = ("ga", "beta")
 _OPENAI: Final = ("openai", "azure", "xai")
@@ -43,12 +50,13 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "duplicate": _OPENAI,
     "end": (*_OPENAI, "gemini"),
     "transcription": ("openai", "azure"),
+    "transcribed": ("openai", "azure"),
     "go_away_ms": ("gemini",),
     "usage_style": ("gemini",),
     "usage_at": ("gemini",),
 }
 # What has happened, or not, before a model is named in a message.
-_TOO_LATE: Final = ("refuse", "dial_ms", "expire_ms", "dialect")
+_TOO_LATE: Final = ("refuse", "redirect", "account", "dial_ms", "expire_ms", "dialect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,8 @@ class Route:
     """Where a request goes.
 
     ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: what is spoken there.
-    ``model``: as the URL names it, empty where the client names it later. ``wishes``: the first
-    value of every parameter, and what names in the path and the model ask for.
+    ``model``: as the URL names it, empty where the client names it later, or none. ``wishes``: the
+    first value of every parameter, and what names in the path and the model ask for.
     """
 
     provider: str
@@ -65,6 +73,11 @@ class Route:
     model: str
     query: str
     wishes: Mapping[str, str]
+
+    @property
+    def is_transcription(self) -> bool:
+        """Whether the session only transcribes."""
+        return self.dialect == "ga" and self.wishes.get("intent") == "transcription"
 
 
 def route(target: str) -> Route | None:
@@ -80,13 +93,15 @@ def route(target: str) -> Route | None:
         return None
     provider, dialect = found
     values = {name: value[0] for name, value in parse_qs(query).items()}
-    model = values.get("model") or values.get("deployment") or _DEFAULT_MODELS.get(provider, "")
+    model = values.get("model") or values.get("deployment") or ""
+    if not model and "intent" not in values:
+        model = _DEFAULT_MODELS.get(provider, "")
     asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
     _check_provider(provider, asked)
     if provider == "azure" and dialect == "beta":
-        for name in ("api-version", "model" if segments[-2] == "voice-live" else "deployment"):
-            if not values.get(name):
-                raise ValueError(f"{name}: found nothing, expected a value")
+        for names in (("api-version",), _NAMED.get("/".join(segments[-2:]), ())):
+            if names and not any(values.get(name) for name in names):
+                raise ValueError(f"{names[0]}: found nothing, expected a value")
     if dialect != "translation" and provider in ("openai", "azure") and "dialect" in asked:
         dialect = asked["dialect"]
         if dialect not in DIALECTS:
@@ -113,6 +128,6 @@ def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
 
 def _provider(segments: list[str]) -> tuple[str, str] | None:
     """Provider and dialect by the end of the path; any prefix may come before it."""
-    end = "/".join(segments[-3:])
-    found = next((place for form, place in _ENDS if form.search(f"/{end}")), None)
+    path = "/" + "/".join(segments)
+    found = next((place for form, place in _ENDS if form.search(path)), None)
     return ("xai", "xai") if found == ("openai", "ga") and "xai" in segments else found

@@ -20,7 +20,14 @@ from websockets.typing import Subprotocol
 from shared.config import Address
 from shared.errors import ConfigError
 from simulator import openai_events as events
-from simulator.admission import json_response, refusal_after, refusal_before
+from simulator.admission import (
+    Refusal,
+    json_response,
+    key_of,
+    redirect,
+    refusal_after,
+    refusal_before,
+)
 from simulator.beta import BetaDialect
 from simulator.conversation import Conversation
 from simulator.dialect import Dialect
@@ -48,7 +55,6 @@ GOING_AWAY: Final = 1001
 OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # a slow dial is a fault that may be asked for
 REALTIME: Final = Subprotocol("realtime")
 _DIALECTS: Final = {"ga": Dialect, "beta": BetaDialect, "xai": XaiDialect}
-_CLOSE_REASONS: Final = {"invalid_api_key": "invalid_request_error.invalid_api_key"}
 
 
 class Served(Protocol):
@@ -117,8 +123,16 @@ class Provider:
             return json_response(http.HTTPStatus.BAD_REQUEST, {"error": {"message": str(exc)}})
         if found is None:
             return json_response(http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}})
+        return await self._answer(request, found, faults)
+
+    async def _answer(self, request: Request, found: Route, faults: Faults) -> Response | None:
+        """What is said in place of the upgrade; None: go on."""
         if faults.dial_s and await self._is_stopped_within(faults.dial_s):
             return json_response(http.HTTPStatus.SERVICE_UNAVAILABLE, {"error": {}})
+        if faults.redirect is not None:
+            moved = redirect(request, faults.redirect, key_of(request.headers, found))
+            if moved is not None:
+                return moved
         if faults.refuse is not None:
             status = http.HTTPStatus(faults.refuse)
             return json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
@@ -135,9 +149,9 @@ class Provider:
             wire = Wire(connection, faults, spell=spell, is_binary=True)
         else:
             wire = Wire(connection, faults)
-        refusal = refusal_after(request, to, self._api_key)
+        refusal = refusal_after(request, to, self._api_key, faults.account)
         if refusal is not None:
-            await _say_and_close(wire, *refusal)
+            await _say_and_close(wire, refusal, has_events=to.provider != "gemini")
             return
         session = self._session(to, faults, wire)
         try:
@@ -195,6 +209,7 @@ class Provider:
             self._memory.keep(conversation.id, conversation)
         return Session(
             model=to.model,
+            is_transcription=to.is_transcription,
             pace=pace_of(to.wishes, self._pace),
             faults=faults,
             dialect=_DIALECTS[to.dialect](),
@@ -278,7 +293,9 @@ async def _expire(session: Served, wire: Wire) -> None:
         await wire.hang_up(*await session.expire())
 
 
-async def _say_and_close(wire: Wire, code: str, close: int) -> None:
-    refusal = events.error(f"Refused: {code}.", code=code, param=None, client_event_id=None)
-    await wire.send(refusal)
-    await wire.hang_up(close, _CLOSE_REASONS.get(code, code))
+async def _say_and_close(wire: Wire, refusal: Refusal, *, has_events: bool) -> None:
+    code = refusal.code
+    told = refusal.message or f"Refused: {code}."
+    if has_events:
+        await wire.send(events.error(told, code=code, param=None, client_event_id=None))
+    await wire.hang_up(refusal.close, refusal.reason or code)

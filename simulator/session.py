@@ -31,13 +31,15 @@ class Session:
 
     ``send`` writes an event or raw bytes, ``hang_up`` closes the connection with a code.
     ``log_usage`` notes what was sent, ``log_abandoned`` which response was begun and could not be
-    reported. ``conversation`` is one that goes on.
+    reported. ``conversation`` is one that goes on. One that ``is_transcription`` has no model and
+    makes no response.
     """
 
     def __init__(
         self,
         *,
         model: str,
+        is_transcription: bool = False,
         pace: Pace,
         faults: Faults,
         send: Callable[[Any], Awaitable[None]],
@@ -51,7 +53,12 @@ class Session:
     ) -> None:
         self._send = send
         self._dialect = dialect or Dialect()
-        self._session = events.default_session(session_id, faults.served or model)
+        self._is_transcription = is_transcription
+        self._session = (
+            events.transcription_session(session_id)
+            if is_transcription
+            else events.default_session(session_id, faults.served or model)
+        )
         self._conversation = conversation or Conversation()
         self._buffer = AudioBuffer()
         self._speech_item_id = ""
@@ -194,6 +201,11 @@ class Session:
         return str(self._session["audio"]["input"]["format"]["type"])
 
     @property
+    def _wanted(self) -> Any:
+        """The transcriber that the session asks for."""
+        return self._session["audio"]["input"].get("transcription")
+
+    @property
     def _takes_binary(self) -> bool:
         transport = self._session["audio"]["input"].get("transport")
         return self._dialect.takes_binary_audio and transport == "binary"
@@ -211,6 +223,11 @@ class Session:
 
     async def _listen(self, data: bytes) -> None:
         voice = self._voice
+        if voice is None:
+            self._buffer.append(data, voice, self._input_format)
+            heard_ms = milliseconds(len(self._buffer.audio), self._input_format)
+            await self._responses.transcriber.listen(heard_ms, self._wanted)
+            return
         while heard := self._buffer.append(data, voice, self._input_format):
             data = b""  # what follows the end of speech is still in the buffer's window
             for notice in heard:
@@ -238,7 +255,7 @@ class Session:
             )
         )
         await self._take_speech(self._speech_item_id)
-        if voice is not None and voice.creates_response:
+        if voice is not None and voice.creates_response and not self._is_transcription:
             await self._responses.answer_speech()
 
     async def _commit(self, _message: Event) -> None:
@@ -249,7 +266,7 @@ class Session:
                 f"Error committing input audio buffer: buffer too small. Expected at least"
                 f" {COMMIT_MS_MIN}ms of audio, but buffer only has {duration_ms}ms of audio.",
             )
-        await self._take_speech(None)
+        await self._take_speech(self._responses.transcriber.item_id)
 
     async def _take_speech(self, item_id: str | None) -> None:
         item = spoken_item(self._buffer.take(self._input_format), self._input_format)
@@ -264,16 +281,18 @@ class Session:
         )
         await self._add(item)
         duration_ms = milliseconds(len(item.audio), self._input_format)
-        wanted = self._session["audio"]["input"].get("transcription")
-        await self._responses.transcriber.transcribe(item, duration_ms, wanted)
+        await self._responses.transcriber.transcribe(item, duration_ms, self._wanted)
 
     async def _clear(self, _message: Event) -> None:
+        self._responses.transcriber.drop()
         self._buffer.clear(self._input_format)
         await self._emit(events.event("input_audio_buffer.cleared"))
 
     # --- responses --------------------------------------------------------------------------------
 
     async def _create_response(self, message: Event) -> None:
+        if self._is_transcription:
+            raise ClientError("invalid_value", "A transcription session makes no response.", "type")
         self._responses.create(message.get("response") or {})
 
     async def _cancel_response(self, _message: Event) -> None:

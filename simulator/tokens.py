@@ -9,6 +9,7 @@ from typing import Any, Final
 
 INSTRUCTION_TOKENS: Final = 12
 CACHE_BLOCK: Final = 64  # the provider caches in blocks
+BY_DURATION: Final = ("whisper", "live-transcribe")  # transcribers, by their names
 
 
 def text_tokens(text: str) -> int:
@@ -74,8 +75,8 @@ def usage(history: Tokens, output: Tokens, *, cached_before: int) -> dict[str, A
 
 
 def transcription_usage(model: str, duration_ms: int, transcript: str) -> dict[str, Any]:
-    """The ``usage`` of an input transcription: whisper counts seconds, the others tokens."""
-    if "whisper" in model:
+    """The ``usage`` of an input transcription: some models count seconds, the others tokens."""
+    if any(name in model for name in BY_DURATION):
         return {"type": "duration", "seconds": max(1, round(duration_ms / 1000))}
     audio, out = user_audio_tokens(duration_ms), text_tokens(transcript)
     return {

@@ -57,7 +57,7 @@ def check(events: list[Event]) -> None:
 
 
 async def test_a_spoken_turn_in_the_old_names(provider: Cluster) -> None:
-    """The recorded order; a transcription without usage is in no log."""
+    """The recorded order; a transcription without usage is in the log as what was heard."""
     flat = {"modalities": ["text", "audio"], "input_audio_transcription": {"model": "whisper-1"}}
     async with session(provider, PATH, KEY, **OLD, tag="spoken") as socket:
         await send(socket, {"type": "session.update", "session": flat})
@@ -90,7 +90,9 @@ async def test_a_spoken_turn_in_the_old_names(provider: Cluster) -> None:
     done = events[-2]["response"]
     assert done["usage"]["output_token_details"]["reasoning_tokens"] == 0
     assert done["output"][0]["content"][0]["type"] == "audio"
-    (line,) = logged(provider, "spoken")
+    line, heard = sorted(logged(provider, "spoken"), key=lambda x: x["kind"] != "response")
+    assert (heard["kind"], heard["usage"]) == ("estimated_transcription", None)
+    assert heard["charge"]["billed_ms"] >= 2_000
     assert (line["provider"], line["kind"]) == ("azure", "response")
     assert line["usage"] == done["usage"]
 

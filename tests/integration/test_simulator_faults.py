@@ -194,7 +194,7 @@ async def test_it_closes_in_the_middle(provider: Cluster, code: int) -> None:
 
 
 MISSPELT = [
-    {"cancel": "ignored"}, {"done": "yes"}, {"usage": "huge"}, {"refuse": "500"},
+    {"cancel": "ignored"}, {"done": "yes"}, {"usage": "huge"}, {"refuse": "418"},
     {"dial_ms": "-1"}, {"dial_ms": "99999999"}, {"close": "1005"}, {"close": "2000"},
     {"close": "soon"}, {"close": "1011", "close_after_ms": "x"},
 ]  # fmt: skip

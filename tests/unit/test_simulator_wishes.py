@@ -24,6 +24,15 @@ ROUTES = [
     ("/t/openai/realtime?api-version=a&deployment=dep", "azure", "beta", "dep"),
     ("/openai/realtime?api-version=a&deployment=dep&dialect=ga", "azure", "ga", "dep"),
     ("/t/voice-live/realtime?api-version=a&model=gpt-4o", "azure", "beta", "gpt-4o"),
+    ("/voice-live/realtime?api-version=a&agent-name=n", "azure", "beta", "gpt-realtime"),
+    ("/voice-agent/realtime?api-version=a", "azure", "beta", "gpt-realtime"),
+    (
+        "/t/agents/n/endpoint/protocols/voice/live/sessions?api-version=a",
+        "azure",
+        "beta",
+        "gpt-realtime",
+    ),
+    ("/v1/realtime?intent=transcription", "openai", "ga", ""),
     ("/xai/v1/realtime?model=grok-voice-1", "xai", "xai", "grok-voice-1"),
     ("/xai/realtime", "xai", "xai", "grok-voice-latest"),
     (f"/{GEMINI}?key=k", "gemini", "developer", ""),
@@ -59,6 +68,10 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     (f"/sim-fragment/sim-spelling/{GEMINI}", {"fragments": 3, "is_oddly_spelt": True}),
     ("/sim-usage-null/v1/realtime?usage=zero", {"usage": "zero"}),
     ("/openai/realtime?api-version=a&deployment=sim-refuse", {"refuse": 503}),
+    (
+        "/v1/realtime?model=sim-redirect,account-invalid_api_key,transcribed",
+        {"redirect": "same", "account": "invalid_api_key", "transcribed": "missing"},
+    ),
 ]
 
 
@@ -81,6 +94,8 @@ def test_a_name_that_is_misspelt_is_refused(name: str) -> None:
 NOT_THERE = [
     "/v1/realtime?usage_at=twice", f"{GEMINI}?duplicate=done", "/xai/realtime?transcription=after",
     "/sim-end-failed/live/sessions", "/xai/v1/realtime?dialect=beta",
+    "/xai/v1/realtime?transcribed=null", "/voice-live/realtime?api-version=a",
+    "/voice-agent/realtime", "/openai/realtime?api-version=a&model=m",
 ]  # fmt: skip
 
 
@@ -143,6 +158,16 @@ def test_what_a_turn_costs(usage: Any, expected: Any) -> None:
     """Tools count as input, thoughts as output, the cache not at all."""
     found = charges.for_turn(usage)
     assert found == (None if expected is None else charges.charge(*expected))
+
+
+def test_what_is_billed_beside_tokens_is_in_the_charge() -> None:
+    """Cache writes, searches, and each query once."""
+    usage = {"input_tokens": 9, "input_tokens_details": {"cache_write_tokens": 5}}
+    assert charges.for_response(usage, tools={"web_search": {"num_requests": 3}}) == {
+        **charges.charge(9, 0), "input_cache_write_tokens": 5, "web_searches": 3,
+    }  # fmt: skip
+    turn = charges.for_turn({"promptTokenCount": 9}, queries=["a", "b", "a"])
+    assert turn == {**charges.charge(9, 0), "grounding_queries": 2}
 
 
 def test_seconds_are_charged_once() -> None:
