@@ -28,6 +28,7 @@ from accountd.counts import Counts
 from accountd.database import Trouble
 from accountd.events import Announcer
 from accountd.grants import Grants
+from accountd.handles import Handles
 from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
@@ -63,6 +64,7 @@ class Daemon:
         self._accounts = services.accounts
         self._pricing = services.pricing
         self._low_credit = services.low_credit
+        self._handles = services.handles
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -112,6 +114,7 @@ class Daemon:
                     lambda: self._announcer.accounts,
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
+                *self._handles.metrics(),
                 *self._wal.metrics(),
                 *self._low_credit.metrics(),
             ]
@@ -134,6 +137,7 @@ class Daemon:
             self._serve()
             self._answer_reports()
             self._low_credit.turn(now=time.monotonic())
+            self._handles.turn(now=time.monotonic())
             self._wal.turn(now=time.monotonic())
             self._announcer.receive()
             self._announcer.changed(self._accounts.take_changed())
@@ -272,6 +276,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             ledger=Ledger(connection, pricing, estimates=estimates),
             accounts=Accounts(changes, plans=config.plans),
             grants=Grants(changes, plans=config.plans),
+            handles=Handles(connection, days=config.handles_days),
             quarantine=Quarantine(connection, pricing, changes, estimates=estimates),
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),

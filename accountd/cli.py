@@ -7,6 +7,7 @@ import click
 from accountd import app, database
 from accountd.config import load, load_database
 from accountd.estimates import UNCHARGED_DEFAULT
+from accountd.handles import DAYS_DEFAULT
 from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
@@ -54,6 +55,11 @@ def cli() -> None:
     default=str(UNCHARGED_DEFAULT),
     help="So many estimated responses of an account are not charged in an hour; what goes beyond"
     " is, from then on.",
+)
+@setting(
+    "ACCOUNTD_HANDLES_DAYS",
+    default=str(DAYS_DEFAULT),
+    help="Days after which it is forgotten whose a provider's handle is that nobody used.",
 )
 @setting(
     "ACCOUNTD_RATE_CARD",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from accountd.estimates import UNCHARGED_MAX, EstimateTerms
+from accountd.handles import DAYS_MAX
 from accountd.plans import TokensByPlan, parse_plans
 from accountd.pricing import read_rate_card
 from accountd.webhook import Target, parse_secret, parse_url
@@ -36,6 +37,7 @@ class AccountdConfig:
     rpc_endpoint: str
     events_endpoint: str
     estimates: EstimateTerms
+    handles_days: int
     rate_card: Path | None
     rates: Rates  # what the rate card says at the start
     plans: TokensByPlan
@@ -54,6 +56,7 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
         estimates=_estimates(checker),
+        handles_days=checker.value("ACCOUNTD_HANDLES_DAYS", config.integer(1, DAYS_MAX)),
         rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         plans=checker.value("ACCOUNTD_PLANS", parse_plans),

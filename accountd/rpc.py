@@ -54,7 +54,7 @@ class Rpc:
     """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
 
     def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
-        accounts, grants = services.accounts, services.grants
+        accounts, grants, handles = services.accounts, services.grants, services.handles
         quarantine, pricing = services.quarantine, services.pricing
         self._ledger = services.ledger
         self._announcer = announcer
@@ -65,6 +65,8 @@ class Rpc:
             "balances": self._balances,
             "rates": pricing.answer,
             "authorize": accounts.authorize,
+            "handles.learn": handles.learn,
+            "handles.use": handles.use,
             "account.create": accounts.create,
             "account.topup": grants.topup,
             "account.renew": grants.renew,

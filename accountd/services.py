@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from accountd.accounts import Accounts
 from accountd.grants import Grants
+from accountd.handles import Handles
 from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
@@ -18,6 +19,7 @@ class Services:
     ledger: Ledger
     accounts: Accounts
     grants: Grants
+    handles: Handles
     quarantine: Quarantine
     pricing: Pricing
     low_credit: LowCredit

@@ -22,6 +22,8 @@ import msgpack
 
 VERSION: Final = 1
 PRODUCER_BYTES: Final = 16
+HANDLE_BYTES: Final = 16  # what names a provider's handle: the beginning of its hash
+HANDLES_MAX: Final = 500  # in one request; names of accounts may make it fewer
 SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1
