@@ -155,6 +155,19 @@ class Accounts:
                 return version, text
         raise UnreachableError("accountd answered nonsense to rates")
 
+    async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
+        """See ``gateway.handles.Keeper``."""
+        params = {"names": list(names), "accounts": list(accounts)}
+        await self._ask_handles("handles.learn", params)
+
+    async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
+        """See ``gateway.handles.Keeper``."""
+        params = {"names": [name], "account_id": account_id, "claims": claims}
+        match await self._ask_handles("handles.use", params):
+            case {"is_allowed": bool(is_allowed)}:
+                return is_allowed
+        raise UnreachableError("accountd answered nonsense to handles.use")
+
     async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:
         """The answer to a report of the console. Raises ``UnreachableError``."""
         if not self.is_reachable:
@@ -164,6 +177,14 @@ class Accounts:
             return Denial(*reply.error)
         if not isinstance(reply.result, Mapping):
             raise UnreachableError(f"accountd answered nonsense to {method}")
+        return reply.result
+
+    async def _ask_handles(self, method: str, params: dict[str, Any]) -> object:
+        if not self.is_reachable:
+            raise UnreachableError
+        reply = await self._call(Request(method, params))
+        if reply.error is not None:
+            raise UnreachableError(f"accountd cannot answer {method}: {reply.error[1]}")
         return reply.result
 
     def _cached(self, key_hash: str) -> Grant:

@@ -20,6 +20,7 @@ from gateway.api import Api
 from gateway.balances import Balances
 from gateway.config import OFF, GatewayConfig
 from gateway.console import Console
+from gateway.handles import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.minting import Minting
 from gateway.pages import Pages
@@ -91,6 +92,8 @@ async def run(config: GatewayConfig) -> ExitCode:
     usage.start()
     announcements.start()
     balances.start()
+    handles = Handles(accounts, allows_unknown=config.allows_unknown_handles)
+    handles.start()
     admission = Admission(accounts, signing)
     minting = Minting(
         admission,
@@ -106,13 +109,14 @@ async def run(config: GatewayConfig) -> ExitCode:
         admission=admission,
         balances=balances,
         usage=usage,
+        handles=handles,
         providers=open_providers(config.providers),
         table=config.models,
         pages=Pages.load() if config.serves_page else Pages(),
         api=Api(paths | minting.by_path(), by_pattern=minting.by_pattern()),
         drain_close_code=config.drain_close_code,
     )
-    answering = [*gateway.metrics(), *minting.metrics(), *console.metrics()]
+    answering = [*gateway.metrics(), *handles.metrics(), *minting.metrics(), *console.metrics()]
     parts = [*answering, *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
@@ -127,6 +131,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     await gateway.drain(GATEWAY_DRAIN_S)
     _close(listeners)
     unsettled = await usage.close(LINGER_MS / 1000)
+    await handles.close()
     await balances.stop()
     await announcements.close()
     await accounts.close()

@@ -119,6 +119,12 @@ def cli() -> None:
     help="Usage is sent at once while an account has credit for fewer typical responses than this.",
 )
 @setting(
+    "GATEWAY_UNKNOWN_HANDLES",
+    default="allow",
+    help="allow: a call, conversation or session to resume that no account was given here belongs"
+    " to the first that names it; refuse: nobody may name it.",
+)
+@setting(
     "GATEWAY_DRAIN_CLOSE_CODE",
     default="1001",
     help="How sessions are closed when the gateway stops: 1001 (going away) or 1012 (restart).",

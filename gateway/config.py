@@ -47,6 +47,7 @@ class GatewayConfig:
     retention: Retention
     grant_cache_s: float
     near_empty_responses: int
+    allows_unknown_handles: bool
     drain_close_code: int
     log_level: str
     log_as_json: bool
@@ -79,6 +80,10 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         near_empty_responses=checker.value(
             "GATEWAY_NEAR_EMPTY_RESPONSES", config.integer(0, 1_000_000)
         ),
+        allows_unknown_handles=checker.value(
+            "GATEWAY_UNKNOWN_HANDLES", config.one_of("allow", "refuse")
+        )
+        == "allow",
         drain_close_code=int(
             checker.value("GATEWAY_DRAIN_CLOSE_CODE", config.one_of("1001", "1012"))
         ),

@@ -121,6 +121,11 @@ RESPONSE_IDS_MAX: Final = 4_096
 GRANT_CACHE_S_MAX: Final = 60.0
 GRANTS_MAX: Final = 10_000
 
+# Handles of providers whose owner a gateway remembers, and of those, the ones that accountd is yet
+# to hear of: Gemini gives one with every turn, so this is an hour of a busy gateway, in 15 MB each.
+HANDLES_KNOWN_MAX: Final = 100_000
+HANDLES_WAITING_MAX: Final = 100_000
+
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
@@ -166,5 +171,6 @@ assert HOLD_S < HOLD_SPEAKING_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
 assert RESEND_S < RESEND_S_MAX
+assert HANDLES_WAITING_MAX <= HANDLES_KNOWN_MAX
 assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX
 assert 4 * SEGMENT_BYTES_MAX < SPOOL_RETENTION_BYTES

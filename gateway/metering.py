@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.frames import Frame
+from gateway.handle import Given
 from gateway.limits import RESPONSE_IDS_MAX
 from shared.wire import (
     ID_CHARS_MAX,
@@ -76,6 +77,9 @@ class Meter(Protocol):
     """What the client is to hear in place of the message that ``observe`` saw last; None nearly
     always: that message as it came.
     """
+
+    given: Given | None
+    """The handle that the message which ``observe`` saw last gave; None nearly always."""
 
     answers: int
     """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where

@@ -8,6 +8,9 @@ held is bounded by the longest message that there may be (``MESSAGE_BYTES_MAX``)
 A message is read strictly. One that names its model twice, or in a way that two readers could
 understand differently, names none that may be used by an account that is held to certain models;
 for others it goes on as it is, and the provider judges it.
+
+Gemini's ``setup`` may also name a session to resume, by a handle. Whose that is has to be asked,
+so the message, and what follows it, waits until that is known.
 """
 
 import json
@@ -30,7 +33,21 @@ RESOURCE_PATH: Final = re.compile(
 )
 PLAIN_NAME: Final = re.compile("")
 _UNCLEAR: Final = ""
+_MAY_RESUME: Final = re.compile(rb"esumption|\\u")  # a name may be spelled with an escape
 _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a message asks for: None when it does not, empty when it is not clear for what.
+
+    ``handle`` leads to the session that it resumes. ``delegates`` are the models that are to work
+    for the session, in a message that is clear; their tokens are charged like the session's.
+    """
+
+    model: str | None = None
+    handle: str | None = None
+    delegates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +56,30 @@ class Opening:
 
     ``delegates`` are the paths in there of the objects that name models to work for that one. Where
     they work in its place, ``naming`` are the types of the messages that name them: all that a
-    client may say before one is named.
+    client may say before one is named. ``resumptions`` are the paths of a handle, and ``unknown``
+    is what the provider says of one that it does not know.
     """
 
     holder: str
     prefix: re.Pattern[str]
     delegates: tuple[tuple[str, ...], ...] = ()
     naming: frozenset[str] = frozenset()
+    resumptions: tuple[tuple[str, ...], ...] = ()
+    unknown: str = ""
 
-    def model_of(self, message: bytes) -> str | None:
-        """The model that ``message`` asks for.
-
-        None when it asks for none; empty when it is not clear for which.
-        """
+    def read(self, message: bytes) -> Asked:
+        """What ``message`` asks for."""
         try:
-            return self._named_in(self._holder_in(message))
+            holder = self._holder_in(message)
         except ValueError:
-            return _UNCLEAR
-
-    def delegates_of(self, message: bytes) -> list[str]:
-        """The models that are to work for the session, in a message that is clear.
-
-        Empty names stand for what no model is called. Their tokens are charged like the session's.
-        """
-        holder = self._holder_in(message)
-        found = (self._named_in(_inside(holder, path)) for path in self.delegates)
-        return [name for name in found if name is not None]
+            may_resume = bool(self.resumptions) and _MAY_RESUME.search(message) is not None
+            return Asked(_UNCLEAR, _UNCLEAR if may_resume else None)
+        delegates = (self._named_in(_inside(holder, path)) for path in self.delegates)
+        return Asked(
+            self._named_in(holder),
+            self._handle_in(holder),
+            tuple(name for name in delegates if name is not None),
+        )
 
     def has_delegate(self, message: bytes, *, had: bool) -> bool | None:
         """Whether one is named once ``message``, which is clear, was heard; ``had``: before it.
@@ -91,7 +106,7 @@ class Opening:
         return had and None not in told  # null ends it, and what does not name one leaves it
 
     def renamed(self, message: bytes, name: str) -> bytes:
-        """``message``, of which ``model_of`` knows the model, with another one: ``name``."""
+        """``message``, of which ``read`` finds the model, with another one: ``name``."""
         event: dict[str, Any] = json.loads(message)
         holder = event[self.holder]
         model = holder["model"]
@@ -108,6 +123,13 @@ class Opening:
         if not isinstance(holder, dict) or "model" not in holder:
             return None
         return self._name(holder["model"])
+
+    def _handle_in(self, holder: object) -> str | None:
+        """The handle; an empty one, which some clients send with their first setup, is none."""
+        found = [value for path in self.resumptions if (value := _inside(holder, path))]
+        if not found:
+            return None
+        return found[0] if len(found) == 1 and isinstance(found[0], str) else _UNCLEAR
 
     def _may_be_in(self, message: bytes) -> bool:
         """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
@@ -144,15 +166,9 @@ class Gate:
     """
 
     __slots__ = (
-        "_call",
-        "_frames",
-        "_has_delegate",
-        "_has_opened",
-        "_is_held",
-        "_opening",
-        "has_passed",
-        "refused",
-    )
+        "_behind", "_call", "_frames", "_has_delegate", "_has_opened", "_is_held", "_opening",
+        "_ready", "asks", "has_passed", "refused",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -170,39 +186,67 @@ class Gate:
         self._has_delegate = not opening.naming  # or needs none
         self.has_passed = has_opened  # something may have been asked for
         self.refused: str | None = None  # the model that the account may not use
+        # The handle of which it is to be found out whether the account may use it, the message that
+        # waits for that, and what came after it.
+        self.asks: str | None = None
+        self._ready: Sequence[Frame] = ()
+        self._behind: list[Frame] = []
+
+    @property
+    def unknown(self) -> str:
+        """What the provider says of a handle that it does not know."""
+        return self._opening.unknown
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """Those that may go on; once ``refused`` is set nothing may any more."""
+        """Those that may go on; once ``refused`` is set nothing may any more, and while it ``asks``
+        nothing before ``go_on``.
+        """
+        if self._ready:
+            self._behind += frames
+            return ()
         if self._has_opened and not self._is_held:
             return frames
         passed: list[Frame] = []
-        for frame in frames:
+        for number, frame in enumerate(frames, 1):
             self._frames.append(frame)
             if frame.is_final and self.refused is None:
                 whole, self._frames = self._frames, []
                 passed += self._judge(whole)
+                if self._ready:
+                    self._behind += frames[number:]
+                    break
         return passed
+
+    def go_on(self) -> Sequence[Frame]:
+        """The account may use what it asked for: what waited for that, as far as it may go on."""
+        ready, self._ready, self.asks = self._ready, (), None
+        behind, self._behind = self._behind, []
+        self.has_passed = True
+        return [*ready, *self.take(behind)]
 
     def _judge(self, whole: list[Frame]) -> Sequence[Frame]:
         message = b"".join(unmasked(frame) for frame in whole)
-        model = self._opening.model_of(message)
-        is_later = model is None and self._has_opened
-        names = [] if is_later else [model or _UNCLEAR]
-        if self._is_held and model != _UNCLEAR:
-            names += self._opening.delegates_of(message)
-            names += self._missing_from(message)
+        asked = self._opening.read(message)
+        is_later = asked.model is None and self._has_opened
+        names = [] if is_later else [asked.model or _UNCLEAR]
+        if self._is_held and asked.model != _UNCLEAR:
+            names += [*asked.delegates, *self._missing_from(message)]
         called = [self._call(name) for name in names]
         if None in called:
             self.refused = names[called.index(None)]
             return ()
-        if is_later:
-            return whole
-        self.has_passed = True
-        if not model:
-            return whole
-        self._has_opened = True
-        name = called[0] or model
-        return whole if name == model else framed(self._opening.renamed(message, name))
+        frames: Sequence[Frame] = whole
+        if asked.model:
+            self._has_opened = True
+            name = called[0] or asked.model
+            if name != asked.model:
+                frames = framed(self._opening.renamed(message, name))
+        if asked.handle is not None:
+            self.asks, self._ready = asked.handle, frames
+            return ()
+        if not is_later:
+            self.has_passed = True
+        return frames
 
     def _missing_from(self, message: bytes) -> list[str]:
         """What no model is called, where ``message`` had to name one that works for the session."""

@@ -7,7 +7,7 @@ neither leg, so it goes on when the client is gone.
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ import structlog
 
 from gateway.batching import Batcher, Party, Sealable, Single
 from gateway.frames import Frame, Opcode, spoken
+from gateway.handle import Given
 from gateway.metering import Found, Meter, Unreadable, Withheld
 from gateway.producer import Numbered, ignore_number
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
@@ -66,11 +67,21 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_connection", "_held", "_instead", "_meter", "_party", "_sender", "_spending",
-        "account_errors", "estimates", "responses", "tokens",
+        "_batcher", "_connection", "_held", "_instead", "_meter", "_on_given", "_party", "_sender",
+        "_spending", "account_errors", "estimates", "responses", "tokens",
     )  # fmt: skip
 
-    def __init__(self, party: Party, meter: Meter, sender: Sender, spending: Spending) -> None:
+    def __init__(
+        self,
+        party: Party,
+        meter: Meter,
+        sender: Sender,
+        spending: Spending,
+        *,
+        on_given: Callable[[Given], None] | None = None,
+    ) -> None:
+        """``on_given`` is told of the handles that the provider gives, before the client is."""
+        self._on_given = on_given
         self._party = party
         self._meter = meter
         self._batcher = Batcher()
@@ -136,6 +147,10 @@ class Recorder:
             if meter.withheld is not None:
                 withheld, meter.withheld = meter.withheld, None
                 self._withhold(frame, withheld)
+            if meter.given is not None:
+                given, meter.given = meter.given, None
+                if self._on_given is not None:
+                    self._on_given(given)
         return has_found
 
     def heard(self, frames: Sequence[Frame]) -> Sequence[Frame]:

@@ -55,10 +55,11 @@ class ToProvider:
     """Lets the meter see the client's frames, then forwards them as they came.
 
     Where the client's first message names the model they must pass a ``gate``; ``on_refused`` is
-    called when it lets one not pass, with the model.
+    called when it lets one not pass, with the model, and ``on_asked`` with a handle of which
+    somebody has to find out whether the client may use it: then ``go_on`` is called, or the end.
     """
 
-    __slots__ = ("_gate", "_on_refused", "_provider", "_recorder", "end")
+    __slots__ = ("_gate", "_on_asked", "_on_refused", "_provider", "_recorder", "end")
 
     def __init__(
         self,
@@ -67,12 +68,14 @@ class ToProvider:
         *,
         gate: Gate | None,
         on_refused: Callable[[str], None],
+        on_asked: Callable[[str], None],
         on_end: OnEnd,
     ) -> None:
         self._recorder = recorder
         self._provider = provider
         self._gate = gate
         self._on_refused = on_refused
+        self._on_asked = on_asked
         self.end = on_end
 
     @property
@@ -82,13 +85,24 @@ class ToProvider:
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Write them on. The meter sees what the provider will see."""
-        refused = None
         if self._gate is not None:
-            frames, refused = self._gate.take(frames), self._gate.refused
+            frames = self._gate.take(frames)
+        self._forward(frames)
+
+    def go_on(self) -> None:
+        """The client may use the handle that it asked for."""
+        assert self._gate is not None
+        self._forward(self._gate.go_on())
+
+    def _forward(self, frames: Sequence[Frame]) -> None:
         self._recorder.observe_client(frames)
         self._provider.write(frames)
-        if refused is not None:
-            self._on_refused(refused)
+        if self._gate is None:
+            return
+        if self._gate.refused is not None:
+            self._on_refused(self._gate.refused)
+        elif self._gate.asks is not None:
+            self._on_asked(self._gate.asks)
 
 
 class ToClient:

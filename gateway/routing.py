@@ -20,7 +20,13 @@ from websockets.datastructures import Headers
 
 from gateway.auth import KEY_PARAMETERS
 from gateway.models import ModelTable
-from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Target
+from gateway.providers.base import (
+    AZURE_GA,
+    HANDLE_PARAMETERS,
+    REALTIME,
+    TRANSLATIONS,
+    Target,
+)
 from gateway.refusals import Refusal, bad_request, not_found
 from shared.wire import ID_CHARS_MAX
 
@@ -32,7 +38,8 @@ _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # What else than a model a realtime connection can be for (OpenAI: exactly one of them).
 _OTHER_SUBJECTS: Final = ("call_id", "intent")
 _MODEL_NAMES: Final = ("model", "deployment")
-_SUBJECTS: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS)
+# What a provider must not find twice in a query: it might take another one than was looked at.
+_ONCE: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS, *HANDLE_PARAMETERS)
 _DEFAULT_MODEL: Final = "gpt-realtime"
 MISSING_MODEL: Final = "missing_model"  # of a refusal: the URL should have named one
 
@@ -348,8 +355,9 @@ def _session_segments(prefix: str) -> Iterator[str]:
 def _forwarded(raw_query: str, subject: str) -> str:
     """The query without the parameters that are the gateway's; the rest keeps its spelling.
 
-    Of what a connection can be for, each is named by one parameter, the one that was looked at: of
-    several the provider might take another one. To some a name in another case is the same.
+    Of what a connection can be for, and can go on with, each is named by one parameter, the one
+    that was looked at: of several the provider might take another one. To some a name in another
+    case is the same.
     """
     kept: list[tuple[str, str | None]] = []
     seen: set[str] = set()
@@ -358,7 +366,7 @@ def _forwarded(raw_query: str, subject: str) -> str:
         name = spelled.lower()
         is_ours = name.startswith("rs_") or name in KEY_PARAMETERS or name == "provider"
         is_second = name in seen or (name in _MODEL_NAMES and name != subject)
-        if name in _SUBJECTS:
+        if name in _ONCE:
             if name == spelled and not is_second:
                 seen.add(name)
                 kept.append((name, value))

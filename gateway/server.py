@@ -18,6 +18,7 @@ from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_client, is_room_for_session
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
+from gateway.handles import Handles
 from gateway.leg import TRY_AGAIN_LATER
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.models import ModelTable
@@ -58,6 +59,7 @@ class Gateway:
         admission: Admission,
         balances: Balances,
         usage: UsageSender,
+        handles: Handles,
         providers: Mapping[str, Provider],
         table: ModelTable,
         pages: Pages,
@@ -68,8 +70,11 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
         self._admission = admission
-        self._opener = Opener(balances=balances, usage=usage, providers=providers, table=table)
+        self._opener = Opener(
+            balances=balances, usage=usage, handles=handles, providers=providers, table=table
+        )
         self._usage = usage
+        self._handles = handles
         self._providers = providers
         self._table = table
         self._pages = pages
@@ -276,6 +281,10 @@ class Gateway:
             return verdict
         if (refusal := self._opener.refusal(verdict, target)) is not None:
             return refusal
+        for handle in target.handles:
+            refusal = await self._handles.use(handle, verdict.grant.account_id)
+            if refusal is not None:
+                return refusal
         if self.is_draining or self._usage.trouble:  # perhaps since the wait
             return unavailable(self.ready().detail)
         return verdict

@@ -25,6 +25,7 @@ import structlog
 
 from gateway import lifetime
 from gateway.allowance import Allowance
+from gateway.asking import Ask, Asking
 from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.drain import Drain
@@ -37,10 +38,12 @@ from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.providers.base import Provider
 from gateway.recorder import Recorder
+from gateway.refusals import Refusal
 from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()
 
+NOT_FOUND: Final = 404
 RESTARTING: Final = "gateway draining: it restarts, connect again"
 
 
@@ -82,20 +85,23 @@ class Session:
         recorder: Recorder,
         credit: SessionCredit,
         gate: Gate | None,
+        ask: Ask,
         preface: Sequence[Frame],
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
         """``client`` has just been upgraded; ``now`` is the event loop's time.
 
-        ``gate`` is what the client's messages pass where its first one names the model; ``preface``
-        is what goes to the provider in the client's name before all that it says itself. ``credit``
+        ``gate`` is what the client's messages pass where its first one names the model; ``ask``
+        finds out whether the client may use the handle that such a message names; ``preface`` is
+        what goes to the provider in the client's name before all that it says itself. ``credit``
         tells the session of changes until it has ended.
         """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
         self._adapter = provider
         self._gate = gate
+        self._asking = Asking(ask)
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
@@ -151,6 +157,7 @@ class Session:
             provider,
             gate=self._gate,
             on_refused=self._refuse_model,
+            on_asked=self._ask,
             on_end=self.client_ended,
         )
         self._log.info("provider connected")
@@ -199,7 +206,7 @@ class Session:
             client.hold()
         elif verdict is Verdict.GO and self._held_since is not None:
             self._held_since = None
-            client.let_go()
+            self._let_go()
 
     def balance_announced(self) -> None:
         """There is a new balance, and the client wants to know."""
@@ -278,6 +285,30 @@ class Session:
         )
         self._turn_away("model_not_allowed", message)
 
+    def _ask(self, handle: str) -> None:
+        """A message of the client leads to what was said before: it waits until that is its own."""
+        if self._client is not None:
+            self._client.hold()
+            self._asking.begin(handle, self._answered)
+
+    def _answered(self, refusal: Refusal | None) -> None:
+        client, gate = self._client, self._gate
+        if client is None or gate is None:
+            return
+        if refusal is None:
+            assert isinstance(client.sink, ToProvider)
+            client.sink.go_on()
+            self._let_go()
+        elif refusal.status == NOT_FOUND:
+            self.close_client(POLICY, gate.unknown)
+        else:
+            self.close_client(TRY_AGAIN_LATER, refusal.message)
+
+    def _let_go(self) -> None:
+        """Take from the client again, unless there is another reason not to."""
+        if self._client is not None and self._held_since is None and not self._asking.is_open:
+            self._client.let_go()
+
     def _configured(self, provider: ProviderLeg, is_taken: bool) -> None:
         """The provider has taken what the session was to begin with, or refused it."""
         if self._client is None:
@@ -342,6 +373,7 @@ class Session:
         client.sink, client.feeder = Nobody(), None
         client.resume_reading()
         client.let_go()
+        self._asking.cancel()
         self._held_since = None
         self.recorder.flush()
         if self._provider is None:
@@ -370,6 +402,7 @@ class Session:
         if self.state is State.ENDED:
             return
         self._move(State.ENDED)
+        self._asking.cancel()
         self._client = self._provider = self._waiting = self._sink = None
         self.recorder.finish()
         self._credit.close()

@@ -3,13 +3,14 @@
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
+from gateway.handle import Handle, HandleKind
 from gateway.metering import Meter
 from gateway.opening import Opening
 
@@ -17,6 +18,11 @@ from gateway.opening import Opening
 REALTIME: Final = "/realtime"
 TRANSLATIONS: Final = "/realtime/translations"
 AZURE_GA: Final = "/openai/v1/realtime"
+# By which a query names what was begun on another connection.
+HANDLE_PARAMETERS: Final = {
+    "call_id": HandleKind.CALL,
+    "conversation_id": HandleKind.CONVERSATION,
+}
 # The event_id of the message that is not the client's.
 CONFIGURATION_ID: Final = "event_rts_configuration"
 
@@ -40,6 +46,16 @@ class Target:
     def is_transcription(self) -> bool:
         """Whether the session only transcribes: it has a transcriber in place of a model."""
         return dict(parse_qsl(self.query)).get("intent") == "transcription"
+
+    @property
+    def handles(self) -> Sequence[Handle]:
+        """What the session goes on with, which may be another account's."""
+        values = dict(parse_qsl(self.query))
+        return [
+            Handle(self.provider, kind, values[name])
+            for name, kind in HANDLE_PARAMETERS.items()
+            if name in values
+        ]
 
 
 class Provider(Protocol):

@@ -15,7 +15,12 @@ class Gemini:
     """The adapter for Gemini Live. ``base_url`` is ``ws(s)://HOST``."""
 
     name = "gemini"
-    opening = Opening("setup", RESOURCE_PATH)
+    opening = Opening(
+        "setup",
+        RESOURCE_PATH,
+        resumptions=(("sessionResumption", "handle"), ("session_resumption", "handle")),
+        unknown="BidiGenerateContent session not found",
+    )
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url

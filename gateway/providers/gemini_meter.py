@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
+from gateway.handle import Given, HandleKind
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering import (
     NOTHING,
@@ -46,7 +47,8 @@ _NEEDLES: Final = (
     b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
     b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
     b'"interrupted"', b'"generationComplete"', b'"generation_complete"',
-    b'"webSearchQueries"', b'"web_search_queries"', rb"\u",
+    b'"webSearchQueries"', b'"web_search_queries"',
+    b'"sessionResumptionUpdate"', b'"session_resumption_update"', rb"\u",
 )  # fmt: skip
 _USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
 # The model has begun to answer, or may have: Vertex AI sends empty transcriptions, which begin
@@ -90,6 +92,7 @@ class GeminiMeter:
         "_turns",
         "_words",
         "answers",
+        "given",
         "model",
         "withheld",
     )  # fmt: skip
@@ -113,6 +116,7 @@ class GeminiMeter:
         self.answers = 0
         self.model = model
         self.withheld: Withheld | None = None  # its errors are closes
+        self.given: Given | None = None
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -228,6 +232,7 @@ class GeminiMeter:
             return Unreadable("", self.model, f"not JSON: {exc}", raw)
         if event is None or self._is_repeated(event):
             return None
+        self.given = _given(event)
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
             self._expect_words(self.model)
@@ -335,6 +340,12 @@ def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
     """A field by the first of its two spellings that has a value."""
     value = parent.get(name)
     return parent.get(other_name) if value is None else value
+
+
+def _given(event: Mapping[str, Any]) -> Given | None:
+    update = _field(event, "sessionResumptionUpdate", "session_resumption_update")
+    value = _field(update, "newHandle", "new_handle") if isinstance(update, dict) else None
+    return Given(HandleKind.SESSION, value) if isinstance(value, str) and value else None
 
 
 def _begins(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:

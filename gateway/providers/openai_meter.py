@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
+from gateway.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
 from gateway.metering import (
     NOTHING,
@@ -85,7 +86,7 @@ _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
     f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
-    b"response.cancel",
+    b"response.cancel", b"conversation.created",
 }  # fmt: skip
 _WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
 _MAY_FAIL: Final = ("error", "response.done", f"{_TRANSCRIPTION}.failed")
@@ -115,8 +116,8 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_is_resumed", "_quarantined", "_seen", "_told_ms", "_transcripts", "answers", "model",
-        "withheld",
+        "_is_resumed", "_quarantined", "_seen", "_told_ms", "_transcripts", "answers", "given",
+        "model", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +135,7 @@ class OpenAIMeter:
         self.answers = 0
         self.model = model
         self.withheld: Withheld | None = None
+        self.given: Given | None = None
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -224,6 +226,8 @@ class OpenAIMeter:
             return NOTHING
         if event.get("type") in _MAY_FAIL:
             self.withheld = withheld(event)
+        elif event.get("type") == "conversation.created":
+            self.given = _given(event.get("conversation"))
         return self._read_event(event)
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
@@ -407,6 +411,11 @@ def answers_cancel(event: Mapping[str, Any]) -> bool:
         return False
     named = (error.get("event_id"), error.get("client_event_id"), event.get("client_event_id"))
     return error.get("code") == _NOTHING_TO_CANCEL or CANCEL_ID in named
+
+
+def _given(conversation: object) -> Given | None:
+    value = conversation.get("id") if isinstance(conversation, dict) else None
+    return Given(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None
 
 
 def compact(event: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from observing import the_one
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
+from gateway.handle import Given, HandleKind
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
 from gateway.providers.gemini_meter import GeminiMeter
@@ -407,3 +408,40 @@ def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
         head = bytes([opcode, 0x80]) + mask
         watch.observe_client(Frame(opcode, at == 2, 6, head + apply_mask(piece, mask)))
     assert watch.model == "gpt-live-1"
+
+
+GIVEN: list[tuple[Any, dict[str, Any], Given | None]] = [
+    (OpenAIMeter(model="grok", bills_seconds=True),
+     {"type": "conversation.created", "event_id": "e", "conversation": {"id": "conv_1"}},
+     Given(HandleKind.CONVERSATION, "conv_1")),
+    (OpenAIMeter(model="grok"), {"conversation": {"id": "c"}, "type": "conversation.created"},
+     Given(HandleKind.CONVERSATION, "c")),
+    (OpenAIMeter(model="grok"), {"type": "conversation.created"}, None),
+    (OpenAIMeter(model="grok"), {"type": "conversation.created", "conversation": {"id": 7}}, None),
+    (OpenAIMeter(model="grok"), {"type": "response.created", "response": {"id": "r"}}, None),
+    (GeminiMeter(model="g"), {"sessionResumptionUpdate": {"newHandle": "h" * 999}},
+     Given(HandleKind.SESSION, "h" * 999)),
+    (GeminiMeter(model="g"), {"session_resumption_update": {"new_handle": "h1"}},
+     Given(HandleKind.SESSION, "h1")),
+    (GeminiMeter(model="g"), {"sessionResumptionUpdate": {"newHandle": "", "resumable": False}},
+     None),
+    (GeminiMeter(model="g"), {"sessionResumptionUpdate": "newHandle"}, None),
+    (GeminiMeter(model="g"), {"setupComplete": {}}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("meter", "event", "given"), GIVEN)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_handle_that_the_provider_gives_is_told(
+    meter: Any, event: dict[str, Any], given: Given | None, is_whole: bool
+) -> None:
+    """Whole, as it came, in one frame or in fragments; nothing is charged by it."""
+    meter.given = None
+    frame = text(event)
+    cut = len(frame.raw) // 2
+    parts = [frame._replace(raw=frame.raw[:cut], is_final=False),
+             Frame(0, True, 2, b"\x80\x00" + frame.raw[cut:])]  # fmt: skip
+    assert [
+        found for part in ([frame] if is_whole else parts) for found in meter.observe(part)
+    ] == []
+    assert meter.given == given

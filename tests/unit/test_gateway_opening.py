@@ -15,6 +15,7 @@ from gateway.opening import (
     Opening,
     unmasked,
 )
+from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
 
 SETUP = Opening("setup", RESOURCE_PATH)
@@ -75,7 +76,7 @@ NAMED: list[tuple[Opening, bytes, str | None]] = [
 @pytest.mark.parametrize(("opening", "message", "model"), NAMED)
 def test_names_one_model_or_none(opening: Opening, message: bytes, model: str | None) -> None:
     """None: it asks for none. Empty: two readers might understand it differently."""
-    assert opening.model_of(message) == model
+    assert opening.read(message).model == model
 
 
 DELEGATED: list[tuple[Any, list[str]]] = [
@@ -94,8 +95,9 @@ DELEGATED: list[tuple[Any, list[str]]] = [
 def test_names_the_models_that_work_for_the_session(delegation: Any, models: list[str]) -> None:
     """Wherever a session says whom it delegates to; empty: a name that nothing can have."""
     message = json.dumps({"type": "session.update", "session": {"delegation": delegation}})
-    assert GPT_LIVE.model_of(message.encode()) is None
-    assert GPT_LIVE.delegates_of(message.encode()) == models
+    asked = GPT_LIVE.read(message.encode())
+    assert asked.model is None
+    assert list(asked.delegates) == models
 
 
 TRANSCRIBERS: list[tuple[Any, list[str]]] = [
@@ -112,7 +114,7 @@ def test_names_the_transcriber_of_a_session_without_a_model(
 ) -> None:
     """In GA's words and in the beta's."""
     message = json.dumps({"type": "session.update", "session": session}).encode()
-    assert TRANSCRIPTION.delegates_of(message) == models
+    assert list(TRANSCRIPTION.read(message).delegates) == models
 
 
 RENAMED = [
@@ -298,3 +300,81 @@ def test_a_renamed_model_goes_on_under_its_other_name(rule: Any) -> None:
     assert json.loads(unmasked(frame)) == json.loads(setup("models/theirs"))
     assert frame.raw[1] & 0x80
     assert list(gate.take(frames(SPEECH))) != []
+
+
+# --- what leads to another session ----------------------------------------------------------------
+
+
+def resuming(handle: object, name: str = "sessionResumption") -> bytes:
+    """A setup that resumes a session."""
+    return json.dumps({"setup": {"model": "models/good", name: {"handle": handle}}}).encode()
+
+
+HANDLES: list[tuple[bytes, str | None]] = [
+    (resuming("h1"), "h1"),
+    (resuming("h1", "session_resumption"), "h1"),
+    (b'{"s\\u0065tup":{"session\\u0052esumption":{"h\\u0061ndle":"h1"}}}', "h1"),
+    # A setup that only says that it can be resumed.
+    (b'{"setup":{"model":"good","sessionResumption":{}}}', None),
+    (resuming(""), None),
+    (resuming(None), None),
+    (GOOD, None),
+    (SPEECH, None),
+    (b'{"realtimeInput":{"text":"sessionResumption: setup"}}', None),
+    (b'{"setup":{"model":"a","model":"b"}}', None),
+    # Several readers may find several handles.
+    (b'{"setup":{"sessionResumption":{"handle":"a"},"session_resumption":{"handle":"b"}}}', ""),
+    (b'{"setup":{"sessionResumption":{"handle":"a","handle":"b"}}}', ""),
+    (b'{"setup":{"sessionResumption":{"handle":"a"},"sessionResumption":{}}}', ""),
+    (b'{"setup":{"sessionResumption":{"handle":"a"}}', ""),
+    (b'{"setup":{"session\\u0052esumption":{"handle":"a"}}', ""),
+    (b'\xff{"setup":{"sessionResumption":{"handle":"a"}}}', ""),
+    (resuming(7), ""),
+    (resuming(["h1"]), ""),
+]
+
+
+@pytest.mark.parametrize(("message", "handle"), HANDLES)
+def test_names_one_session_to_resume_or_none(message: bytes, handle: str | None) -> None:
+    """None: it resumes none. Empty: two readers might understand it differently."""
+    assert Gemini.opening.read(message).handle == handle
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize("cuts", [(), (3,), (10, 20)])
+def test_a_session_to_resume_waits_for_an_answer(is_held: bool, cuts: tuple[int, ...]) -> None:
+    """Nothing of the message goes on before, nor anything behind it; then all of it, in order."""
+    gate = Gate(Gemini.opening, call=call if is_held else anything, is_held=is_held)
+    first, behind = frames(resuming("h1"), *cuts), frames(SPEECH, *cuts)
+    assert list(gate.take([*first, *behind[:1]])) == []
+    assert list(gate.take(behind[1:])) == []
+    assert gate.asks == "h1"
+    assert not gate.has_passed
+    assert list(gate.go_on()) == [*first, *behind]
+    assert gate.asks is None
+    assert gate.has_passed
+
+
+def test_a_session_to_resume_is_asked_about_under_a_model_of_another_name() -> None:
+    """The handle goes on as it was, with the provider's name of the model."""
+    gate = Gate(Gemini.opening, call=anything, is_held=False)
+    message = resuming("h1").replace(b"good", b"ours")
+    assert list(gate.take(frames(message))) == []
+    (frame,) = gate.go_on()
+    assert json.loads(unmasked(frame)) == json.loads(message.replace(b"ours", b"theirs"))
+
+
+def test_a_model_that_is_not_allowed_is_refused_before_anything_is_asked() -> None:
+    """What follows cannot go on either."""
+    gate = Gate(Gemini.opening, call=call, is_held=True)
+    assert list(gate.take(frames(resuming("h1").replace(b"good", b"bad")))) == []
+    assert (gate.refused, gate.asks) == ("bad", None)
+
+
+def test_what_waited_behind_a_session_to_resume_is_looked_at_as_well() -> None:
+    """An account that is held to its models is held to them there, too."""
+    gate = Gate(Gemini.opening, call=call, is_held=True)
+    allowed = [*frames(resuming("h1")), *frames(SPEECH)]
+    gate.take([*allowed, *frames(BAD)])
+    assert list(gate.go_on()) == allowed
+    assert gate.refused == "bad"

@@ -154,7 +154,14 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
     leg: Any = NotingLeg(happened)
     sender = NotingSender(happened)
     spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
-    sink = ToProvider(spy, leg, gate=None, on_refused=lambda _: None, on_end=lambda _: None)
+    sink = ToProvider(
+        spy,
+        leg,
+        gate=None,
+        on_refused=lambda _: None,
+        on_asked=lambda _: None,
+        on_end=lambda _: None,
+    )
     sink.take([done("one")])
     assert happened == [("observed", "one"), ("written", "one")]
 
