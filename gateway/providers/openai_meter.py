@@ -56,6 +56,7 @@ from gateway.providers.openai_usage import (
     KNOWN_XAI,
     counts_nothing,
     is_by_duration,
+    other_units_of_tools,
     read_billable_ms,
     read_pieces,
     read_transcription,
@@ -375,7 +376,8 @@ class OpenAIMeter:
             return Unreadable(response_id or name, model, str(exc), as_json(usage))
         if self._seen.is_repeated(key):
             return None
-        return Metered(response_id, model, counts, kind=kind, raw=unknown_parts(usage, known))
+        raw = unknown_parts({**usage, **other_units_of_tools(holder)}, known)
+        return Metered(response_id, model, counts, kind=kind, raw=raw)
 
     def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
         """A broken message is only worth keeping when it says that it carries usage."""

@@ -111,6 +111,26 @@ def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
     return Usage(web_searches=searches, tool_calls=sum(kind in _TOOL_CALLS for kind in kinds))
 
 
+def other_units_of_tools(holder: object) -> dict[str, Any]:
+    """What tools count in other units than requests, such as the tokens of images (``image_gen``):
+    no row has a column for them, so they are kept as they were told. Those of zero are left out.
+    """
+    told = holder.get("tool_usage") if isinstance(holder, dict) else None
+    if not isinstance(told, dict):
+        return {}
+    families = {name: counts for name, counts in told.items() if isinstance(counts, dict)}
+    others = {
+        name: {unit: count for unit, count in counts.items() if unit != _REQUESTS}
+        for name, counts in families.items()
+    }
+    found = {name: counts for name, counts in others.items() if _counts_any(counts)}
+    return {"tool_usage": found} if found else {}
+
+
+def _counts_any(value: object) -> bool:
+    return any(map(_counts_any, value.values())) if isinstance(value, dict) else bool(value)
+
+
 def read_billable_ms(usage: Any) -> int | None:
     """The seconds of audio that xAI bills, in milliseconds; None when it does not say.
 

@@ -270,16 +270,6 @@ def test_a_live_session_of_telephone_audio_that_breaks_is_metered_by_its_format(
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
 
 
-def test_tools_are_charged_without_a_usage() -> None:
-    """What was searched is owed whatever became of the answer."""
-    meter = OpenAIMeter(model="m")
-    tools = {"web_search": {"num_requests": 3}}
-    (found,) = hear(meter, "response.done", response={"id": "r1", "tool_usage": tools})
-    assert isinstance(found, Metered)
-    assert found.usage == Usage(web_searches=3)
-    assert hear(meter, "response.done", response={"id": "r2", "usage": None}) == []
-
-
 def test_a_translation_is_metered_by_what_was_said() -> None:
     """A row for each minute of audio, and one for the rest: no event reports any usage."""
     meter = TranslationMeter(model="gpt-realtime-translate")
@@ -293,30 +283,6 @@ def test_a_translation_is_metered_by_what_was_said() -> None:
     assert all(row.usage.billed_ms >= ROW_MS for row in rows[:-1])
     assert sum(row.usage.billed_ms for row in rows) == pytest.approx(135_000, rel=0.01)
     assert meter.give_up() == []
-
-
-TOOLS = [
-    # beside the usage; searches and calls where the provider bills calls, and elsewhere
-    ({"tool_usage": {"web_search": {"num_requests": 3}}}, (3, 0), (3, 0)),
-    ({"tool_usage": {"file_search": {"num_requests": 2}}}, (0, 2), (0, 2)),
-    ({"output": [{"type": "web_search_call"}, {"type": "mcp_call"}, {"type": "function_call"}]},
-     (1, 1), (0, 0)),
-    ({"output": [{"type": "message"}]}, (0, 0), (0, 0)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("beside", "by_call", "elsewhere"), TOOLS)
-def test_tools_are_counted_by_the_piece(
-    beside: dict[str, Any], by_call: tuple[int, int], elsewhere: tuple[int, int]
-) -> None:
-    """As they are reported, or by the calls in the output where each of them is billed."""
-    usage = {"input_tokens": 1, "output_tokens": 1}
-    for is_xai, expected in ((True, by_call), (False, elsewhere)):
-        meter = OpenAIMeter(model="m", bills_seconds=is_xai)
-        found = hear(meter, "response.done", response={"id": "r", "usage": usage, **beside})
-        assert isinstance(found[0], Metered)
-        counts: Usage = found[0].usage
-        assert (counts.web_searches, counts.tool_calls, counts.total_tokens) == (*expected, 2)
 
 
 TOTALS = [

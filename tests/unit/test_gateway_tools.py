@@ -1,0 +1,70 @@
+"""What the OpenAI family tells of the tools that the provider ran."""
+
+import json
+from typing import Any
+
+import pytest
+from golden import Step, framed
+
+from gateway.frames import FrameScanner
+from gateway.metering import Metered, Unreadable
+from gateway.providers.openai_meter import OpenAIMeter
+from shared.wire import Usage
+
+
+def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreadable]:
+    """What the meter finds in an event of the provider's."""
+    step = Step({"type": kind, **fields})
+    (frame,) = FrameScanner(expects_mask=False).feed(framed(step.text(), step, ()))
+    return list(meter.observe(frame))
+
+
+def test_tools_are_charged_without_a_usage() -> None:
+    """What was searched is owed whatever became of the answer."""
+    meter = OpenAIMeter(model="m")
+    tools = {"web_search": {"num_requests": 3}}
+    (found,) = hear(meter, "response.done", response={"id": "r1", "tool_usage": tools})
+    assert isinstance(found, Metered)
+    assert found.usage == Usage(web_searches=3)
+    assert hear(meter, "response.done", response={"id": "r2", "usage": None}) == []
+
+
+TOOLS = [
+    # beside the usage; searches and calls where the provider bills calls, and elsewhere
+    ({"tool_usage": {"web_search": {"num_requests": 3}}}, (3, 0), (3, 0)),
+    ({"tool_usage": {"file_search": {"num_requests": 2}}}, (0, 2), (0, 2)),
+    ({"output": [{"type": "web_search_call"}, {"type": "mcp_call"}, {"type": "function_call"}]},
+     (1, 1), (0, 0)),
+    ({"output": [{"type": "message"}]}, (0, 0), (0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("beside", "by_call", "elsewhere"), TOOLS)
+def test_tools_are_counted_by_the_piece(
+    beside: dict[str, Any], by_call: tuple[int, int], elsewhere: tuple[int, int]
+) -> None:
+    """As they are reported, or by the calls in the output where each of them is billed."""
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    for is_xai, expected in ((True, by_call), (False, elsewhere)):
+        meter = OpenAIMeter(model="m", bills_seconds=is_xai)
+        found = hear(meter, "response.done", response={"id": "r", "usage": usage, **beside})
+        assert isinstance(found[0], Metered)
+        counts: Usage = found[0].usage
+        assert (counts.web_searches, counts.tool_calls, counts.total_tokens) == (*expected, 2)
+
+
+NO_IMAGES = {"input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0}}
+IMAGES = {"input_tokens": 90, "output_tokens": 1_056, "input_tokens_details": {"text_tokens": 90}}
+
+
+@pytest.mark.parametrize(("images", "raw"), [(NO_IMAGES, None), (IMAGES, {"image_gen": IMAGES})])
+def test_what_tools_count_in_other_units_is_kept(images: Any, raw: Any) -> None:
+    """Tokens of another model's images: no row has a column for them, and nobody may lose them."""
+    meter = OpenAIMeter(model="m")
+    tools = {"image_gen": images, "web_search": {"num_requests": 2}}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    response = {"id": "r", "usage": usage, "tool_usage": tools}
+    (found,) = hear(meter, "response.done", response=response)
+    assert isinstance(found, Metered)
+    assert found.usage.web_searches == 2
+    assert (json.loads(found.raw) if found.raw else None) == (raw and {"tool_usage": raw})
