@@ -19,6 +19,7 @@ from gateway.metering import Found, Meter, Metered, Unreadable
 from gateway.providers.gemini_meter import GeminiMeter
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
+from gateway.providers.openai_translation_meter import TranslationMeter
 from shared.wire import Kind, Usage
 
 Event = dict[str, Any]
@@ -48,7 +49,7 @@ class Script:
     """A session and what it costs. ``shape`` names the SDK types that its messages satisfy."""
 
     name: str
-    shape: str  # ga, beta, live, gemini; xai: a table of fields; odd: no SDK would take it
+    shape: str  # ga, beta, live, translation, gemini; xai: by fields; odd: no SDK would take it
     model: str | None  # that the client asks for; None: its first message says (GPT-Live)
     steps: tuple[Step, ...]
     expected: tuple[Found, ...] = ()
@@ -59,6 +60,8 @@ class Script:
             return GeminiMeter(model="")
         if self.model is None:
             return LiveMeter()
+        if self.shape == "translation":
+            return TranslationMeter(model=self.model)
         return OpenAIMeter(model=self.model, bills_seconds=self.shape == "xai")
 
     @property
@@ -88,14 +91,14 @@ def charge(
     kind: Kind = Kind.RESPONSE,
     ms: int = 0,
     written: int = 0,
-    searches: int = 0,
+    pieces: tuple[int, int, int] = (0, 0, 0),
     raw: Any = None,
 ) -> Metered:
     """A charge: ``tokens`` are input, output and total; ``into`` are text, audio, image and cached
     input; ``out`` are text, audio and thoughts; ``cached`` are text, audio and image,
-    ``written`` cache writes.
+    ``written`` cache writes, ``pieces`` are searches of the web, grounding queries and tool calls.
     """
-    usage = Usage(*tokens, *into, *out, ms, *cached, written, searches)
+    usage = Usage(*tokens, *into, *out, ms, *cached, written, *pieces)
     return Metered(response_id, model, usage, kind=kind, raw=json.dumps(raw) if raw else "")
 
 

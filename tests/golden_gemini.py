@@ -1,10 +1,12 @@
 """Sessions of Gemini Live, and what they cost: the Developer API and Vertex AI."""
 
+from dataclasses import replace
 from typing import Any
 
 from golden import Event, Script, Step, charge, strange
 
-from shared.wire import Kind
+from gateway.metering import Metered
+from shared.wire import Kind, Usage
 
 MODEL = "gemini-3.1-flash-live"
 AUDIO = "UklGRiQAAABXQVZF" * 40
@@ -19,6 +21,11 @@ USAGE: Event = {
 SECOND: Event = {"promptTokenCount": 1251, "responseTokenCount": 63, "totalTokenCount": 1314}
 FIRST_CHARGE = charge("turn_1", MODEL, (1185, 51, 1236), into=(1000, 160, 0, 0), out=(0, 51, 0))
 SECOND_CHARGE = charge("turn_2", MODEL, (1251, 63, 1314))
+
+
+def grounding(turn: Metered, queries: int) -> Metered:
+    """A turn that was looked up with so many queries."""
+    return replace(turn, usage=turn.usage + Usage(grounding_queries=queries))
 
 
 def server(**fields: Any) -> Step:
@@ -116,6 +123,15 @@ COUNTS = [
         {"promptTokenCount": 100, "cachedContentTokenCount": 64, "responseTokenCount": 10,
          "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 64}]},
         charge("turn_1", MODEL, (100, 10, 110), into=(0, 0, 0, 64), cached=(64, 0, 0))),
+    one("cached by modality",
+        {"promptTokenCount": 400, "cachedContentTokenCount": 208, "responseTokenCount": 10,
+         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100},
+                                 {"modality": "AUDIO", "tokenCount": 200},
+                                 {"modality": "IMAGE", "tokenCount": 100}],
+         "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 64},
+                                {"modality": "AUDIO", "tokenCount": 96},
+                                {"modality": "VIDEO", "tokenCount": 48}]},
+        charge("turn_1", MODEL, (400, 10, 410), into=(100, 200, 100, 208), cached=(64, 96, 48))),
     one("details short of the count",
         {"promptTokenCount": 500, "responseTokenCount": 10,
          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 460}]},
@@ -217,6 +233,29 @@ TURNS = [
 ]  # fmt: skip
 
 
+def grounded(*queries: str) -> Event:
+    """What was searched for, as a frame says it."""
+    chunk = {"web": {"uri": "https://example.org", "title": QUOTE}}
+    return {"webSearchQueries": list(queries), "groundingChunks": [chunk]}
+
+
+LOOKED_UP = content(modelTurn={"parts": [{"text": "As "}]}, groundingMetadata=grounded("a", "b"))
+AGAIN = content(
+    outputTranscription={"text": "I read,"}, groundingMetadata=grounded("a", "b", "a")
+)  # fmt: skip
+GROUNDED = [
+    gemini("queries, repeated on every frame", LOOKED_UP, AGAIN, *TURN,
+           complete(USAGE, groundingMetadata=grounded("b", "c")), *TURN, LOOKED_UP,
+           complete(SECOND),
+           expected=(grounding(FIRST_CHARGE, 3), grounding(SECOND_CHARGE, 2))),
+    gemini("Vertex AI, nothing looked up", *TURN, complete(USAGE, groundingMetadata={}),
+           expected=(FIRST_CHARGE,)),
+    gemini("queries of a turn that is never reported", LOOKED_UP, AGAIN,
+           expected=(charge("turn_1 queries", MODEL, pieces=(0, 2, 0)),
+                     charge("turn_1", MODEL, kind=Kind.ESTIMATE))),
+]  # fmt: skip
+
+
 def setup(model: str, **more: Any) -> Step:
     """A setup that asks for ``model``."""
     return Step({"setup": {"model": model, **more}}, is_client=True)
@@ -240,4 +279,4 @@ OTHERS = [
            expected=(FIRST_CHARGE,), shape="odd"),
 ]  # fmt: skip
 
-SCRIPTS = NAMES + COUNTS + SILENT + TURNS + OTHERS
+SCRIPTS = NAMES + COUNTS + SILENT + TURNS + GROUNDED + OTHERS

@@ -1,11 +1,12 @@
 """Sessions of the OpenAI family, and what they cost: OpenAI, Azure, xAI, GPT-Live."""
 
+from dataclasses import replace
 from typing import Any
 
 from golden import Event, Script, Step, charge, strange
 
 from gateway.metering import Unreadable
-from shared.wire import Kind
+from shared.wire import Kind, Usage
 
 GA, BETA, GROK = "gpt-realtime-2.1", "gpt-4o-realtime-preview", "grok-voice-latest"
 WHISPER, LIVE = "gpt-realtime-whisper", "gpt-live-1"
@@ -40,15 +41,17 @@ def done(
     name: str = "resp_1",
     status: str = "completed",
     part: str = "output_audio",
+    calls: tuple[str, ...] = (),
     **more: Any,
 ) -> Step:
-    """``response.done``; usage is left out when it is ``...``."""
+    """``response.done``; usage is left out when it is ``...``. ``calls`` are types of items."""
     content = [{"type": part, "transcript": QUOTE}]
     response = {
         "object": "realtime.response", "id": name, "status": status,
         "status_details": None if status == "completed" else {"type": status},
         "output": [{"id": "item_1", "type": "message", "status": "completed", "role": "assistant",
-                    "content": content}],
+                    "content": content},
+                   *({"id": f"call_{n}", "type": call} for n, call in enumerate(calls))],
         "conversation_id": "conv_1", "output_modalities": ["audio"], "max_output_tokens": "inf",
         "metadata": None,
     }  # fmt: skip
@@ -158,6 +161,15 @@ PARTIAL = [
          "output_token_details": {"text_tokens": 10}},
         charge("resp_1", GA, (80, 10, 90), into=(5, 10, 65, 40), out=(10, 0, 0),
                cached=(0, 0, 40)),
+    ),
+    partial(
+        "cached by modality",
+        {"total_tokens": 290, "input_tokens": 280, "output_tokens": 10,
+         "input_token_details": {"text_tokens": 100, "audio_tokens": 115, "image_tokens": 65,
+                                 "cached_tokens": 208,
+                                 "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 96,
+                                                           "image_tokens": 48}}},
+        charge("resp_1", GA, (280, 10, 290), into=(100, 115, 65, 208), cached=(64, 96, 48)),
     ),
     *(
         partial(f"usage {wrong!r}", wrong, strange("resp_1", GA, wrong), shape="odd")
@@ -310,6 +322,26 @@ XAI = [
         ("zeros inside", ZEROS), ("nulls inside", dict.fromkeys(ZEROS)),
     ]
 ]  # fmt: skip
+LATER: Event = {**GROK_USAGE, "billable_audio_seconds": 8}
+CALLS = ("web_search_call", "x_search_call", "mcp_call", "file_search_call", "function_call")
+XAI += [
+    Script(
+        "xAI, a running total of seconds", "xai", GROK,
+        (created(), done({}, usage_=GROK_USAGE),
+         created("resp_2"), done({}, name="resp_2", usage_=LATER),
+         created("resp_3"), done({}, name="resp_3", usage_=LATER)),
+        (GROK_CHARGE, GROK_SECONDS,
+         replace(GROK_CHARGE, response_id="resp_2"),
+         charge("resp_2", GROK, kind=Kind.DURATION, ms=3_000),
+         replace(GROK_CHARGE, response_id="resp_3")),
+    ),
+    Script(
+        "xAI, tools that it ran itself", "xai", GROK,
+        (created(), done({}, calls=CALLS, usage_=GROK_USAGE)),
+        (replace(GROK_CHARGE, usage=GROK_CHARGE.usage + Usage(web_searches=2, tool_calls=2)),
+         GROK_SECONDS),
+    ),
+]  # fmt: skip
 for _script in XAI:
     for _step in _script.steps:
         if "usage_" in _step.event:
@@ -319,6 +351,18 @@ RESOURCE = {"id": "live_1", "model": LIVE, "status": "active", "expires_at": 1_8
 DELEGATED_USAGE = {
     "input_tokens": 900, "input_tokens_details": {"cached_tokens": 512, "cache_write_tokens": 64},
     "output_tokens": 120, "output_tokens_details": {"reasoning_tokens": 100}, "total_tokens": 1020,
+}  # fmt: skip
+
+
+NO_IMAGES: Event = {
+    "input_tokens": 0, "output_tokens": 0, "total_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}  # fmt: skip
+SEARCHES: Event = {"image_gen": NO_IMAGES, "web_search": {"num_requests": 3}}
+DRAWINGS: Event = {
+    "image_gen": {"input_tokens": 90, "output_tokens": 1_056, "total_tokens": 1_146,
+                  "input_tokens_details": {"text_tokens": 90, "image_tokens": 0}},
+    "web_search": {"num_requests": 0},
 }  # fmt: skip
 
 
@@ -358,6 +402,27 @@ GPT_LIVE = [
            for name, model in [("resp_completed", "gpt-6"), ("resp_incomplete", "gpt-6"),
                                ("event_decision.event_1", "gpt-6-mini")]),
          charge("6000 ms", LIVE, kind=Kind.DURATION, ms=1750)),
+    ),
+    Script(
+        "GPT-Live, a delegate that searches", "live", None,
+        (server("session.started", session=RESOURCE),
+         delegated("response.completed", {"id": "resp_s", "model": "gpt-5.6",
+                                          "usage": DELEGATED_USAGE, "tool_usage": SEARCHES}),
+         seconds(1.5, kind="session.closed", reason="close_requested", session=RESOURCE)),
+        (charge("resp_s", "gpt-5.6", (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
+                written=64, pieces=(3, 0, 0)),
+         charge("1500 ms", LIVE, kind=Kind.DURATION, ms=1500)),
+    ),
+    Script(
+        "GPT-Live, a delegate that draws", "live", None,
+        (server("session.started", session=RESOURCE),
+         delegated("response.completed", {"id": "resp_i", "model": "gpt-5.6",
+                                          "usage": DELEGATED_USAGE, "tool_usage": DRAWINGS}),
+         server("session.closed", reason="close_requested", session=RESOURCE,
+                usage={"seconds": 0.0})),
+        (charge("resp_i", "gpt-5.6", (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
+                written=64,
+                raw={"tool_usage": {"image_gen": DRAWINGS["image_gen"]}}),),
     ),
     Script(
         "GPT-Live, closed without usage", "odd", None,

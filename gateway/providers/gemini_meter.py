@@ -317,13 +317,17 @@ class GeminiMeter:
         name = self._turn_id()
         self._turns += 1
         self._client.bytes_in = self._audio_bytes_out = 0
+        queries = self._queries.take()
         try:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usageMetadata: found a {found}, expected an object")
-            counts = read_usage(usage) + self._queries.take()
+            counts = read_usage(usage) + queries
         except UnreadableUsageError as exc:
-            return Unreadable(name, self.model, str(exc), as_json(usage))
+            kept = usage
+            if queries.grounding_queries:  # they are this turn's, and for people to look at with it
+                kept = {"usageMetadata": usage, "groundingQueries": queries.grounding_queries}
+            return Unreadable(name, self.model, str(exc), as_json(kept))
         return Metered(
             name, self.model, counts, is_local=True, raw=unknown_usage(camel_case(usage))
         )

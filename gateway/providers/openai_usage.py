@@ -100,7 +100,8 @@ def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
     told = read_map(holder, "tool_usage")
     if told:
         searches = read_count(read_map(told, _WEB_SEARCH), _REQUESTS) or 0
-        others = [name for name in told if name != _WEB_SEARCH]
+        objects = {name for name, counts in told.items() if isinstance(counts, dict)}
+        others = objects - {_WEB_SEARCH}
         calls = sum(read_count(read_map(told, name), _REQUESTS) or 0 for name in others)
         return Usage(web_searches=searches, tool_calls=calls)
     output = holder.get("output")
@@ -118,10 +119,11 @@ def other_units_of_tools(holder: object) -> dict[str, Any]:
     told = holder.get("tool_usage") if isinstance(holder, dict) else None
     if not isinstance(told, dict):
         return {}
-    families = {name: counts for name, counts in told.items() if isinstance(counts, dict)}
     others = {
         name: {unit: count for unit, count in counts.items() if unit != _REQUESTS}
-        for name, counts in families.items()
+        if isinstance(counts, dict)
+        else counts
+        for name, counts in told.items()
     }
     found = {name: counts for name, counts in others.items() if _counts_any(counts)}
     return {"tool_usage": found} if found else {}

@@ -73,6 +73,20 @@ def test_queries_are_counted_once_a_turn() -> None:
     assert counted(rows + meter.give_up()) == [(9, 3), (9, 1)]
 
 
+def test_queries_of_a_usage_that_nobody_understands_wait_with_it() -> None:
+    """They are no other turn's."""
+    meter = session()
+    strange = {**USAGE, "promptTokenCount": -1}
+    hear(meter, serverContent={**HELLO, **grounded("a", "b")})
+    (kept,) = hear(meter, serverContent={"turnComplete": True}, usageMetadata=strange)
+    assert isinstance(kept, Unreadable)
+    assert json.loads(kept.raw) == {"usageMetadata": strange, "groundingQueries": 2}
+    hear(meter, serverContent={**HELLO, **grounded("a")})
+    assert counted(hear(meter, serverContent={"turnComplete": True}, usageMetadata=USAGE)) == [
+        (9, 1)
+    ]
+
+
 def test_queries_of_a_turn_that_is_never_reported_are_charged() -> None:
     """They were reported; its tokens are estimated beside them."""
     meter = session()

@@ -53,6 +53,25 @@ def test_tools_are_counted_by_the_piece(
         assert (counts.web_searches, counts.tool_calls, counts.total_tokens) == (*expected, 2)
 
 
+FUTURE: list[tuple[Any, int, Any]] = [
+    # beside a search: what a row counts as calls, and what is kept as it was told
+    ({"shell": 5}, 0, {"shell": 5}),
+    ({"shell": None, "browser": {}}, 0, None),
+    ({"shell": {"num_requests": 2, "seconds": 9}}, 2, {"shell": {"seconds": 9}}),
+]
+
+
+@pytest.mark.parametrize(("more", "calls", "raw"), FUTURE)
+def test_tools_of_the_future_stand_in_nobody_s_way(more: Any, calls: int, raw: Any) -> None:
+    """Whatever they hold, the response is charged, and they are kept."""
+    meter = OpenAIMeter(model="m")
+    tools = {"web_search": {"num_requests": 2}, **more}
+    (found,) = hear(meter, "response.done", response={"id": "r", "tool_usage": tools})
+    assert isinstance(found, Metered)
+    assert (found.usage.web_searches, found.usage.tool_calls) == (2, calls)
+    assert (json.loads(found.raw) if found.raw else None) == (raw and {"tool_usage": raw})
+
+
 NO_IMAGES = {"input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0}}
 IMAGES = {"input_tokens": 90, "output_tokens": 1_056, "input_tokens_details": {"text_tokens": 90}}
 

@@ -4,6 +4,7 @@ import copy
 import typing
 from typing import Any
 
+import golden_audio
 import golden_gemini
 import golden_openai
 import pytest
@@ -11,12 +12,26 @@ from golden import Script, Step, normal, play
 from google.genai.types import LiveClientMessage, LiveServerMessage
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.live import ServerEvent as LiveServerEvent
-from openai.types.realtime import RealtimeServerEvent
+from openai.types.realtime import (
+    RealtimeClientEvent,
+    RealtimeServerEvent,
+    RealtimeTranslationClientEvent,
+)
+from openai.types.realtime import RealtimeTranslationServerEvent as TranslationServerEvent
 from openai.types.responses import ResponseUsage
-from pydantic import BaseModel
+from openai.types.responses.response import ToolUsage
+from pydantic import BaseModel, TypeAdapter
 
-SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS
-UNIONS = {"ga": RealtimeServerEvent, "beta": BetaServerEvent, "live": LiveServerEvent}
+SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS
+UNIONS = {
+    "ga": RealtimeServerEvent, "beta": BetaServerEvent, "live": LiveServerEvent,
+    "translation": TranslationServerEvent,
+}  # fmt: skip
+
+CLIENT_EVENTS: dict[str, TypeAdapter[Any]] = {
+    "ga": TypeAdapter(RealtimeClientEvent),
+    "translation": TypeAdapter(RealtimeTranslationClientEvent),
+}
 
 # xAI publishes no types: what its events hold, by recordings.
 XAI_TOP = {
@@ -50,8 +65,10 @@ def test_a_golden_session_is_shaped_like_the_real_thing(script: Script) -> None:
 
 def _check(shape: str, step: Step) -> None:
     event = copy.deepcopy(step.event)
-    if step.is_client:
+    if step.is_client and shape == "gemini":
         LiveClientMessage._from_response(response=event, kwargs={})
+    elif step.is_client:
+        CLIENT_EVENTS[shape].validate_python(event)
     elif shape == "gemini":
         LiveServerMessage._from_response(response=event, kwargs={})
     elif shape == "xai":
@@ -60,8 +77,8 @@ def _check(shape: str, step: Step) -> None:
         assert all(isinstance(value, XAI_USAGE[name]) for name, value in usage.items())
     else:
         _type_of(shape, event["type"]).model_validate(event, strict=True)
-        if event["type"] == "response.event" and (usage := _delegated_usage(event)):
-            ResponseUsage.model_validate(usage, strict=True)
+        if event["type"] == "response.event":
+            _check_delegated(event["event"]["response"] or {})
 
 
 def _type_of(shape: str, kind: str) -> type[BaseModel]:
@@ -71,6 +88,8 @@ def _type_of(shape: str, kind: str) -> type[BaseModel]:
     return found
 
 
-def _delegated_usage(event: dict[str, Any]) -> Any:
-    response = event["event"]["response"]
-    return response and response.get("usage")
+def _check_delegated(response: dict[str, Any]) -> None:
+    """What the union leaves open: the counts of a response of the Responses API."""
+    for name, kind in (("usage", ResponseUsage), ("tool_usage", ToolUsage)):
+        if response.get(name):
+            kind.model_validate(response[name], strict=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import golden_audio
 import golden_gemini
 import golden_openai
 import pytest
@@ -12,7 +13,7 @@ from shared.rates import DEFAULT_RATES, Rates, read_rates
 from shared.wire import USAGE_FIELDS, Usage, UsageBatch
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rates.example.toml"
-SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS
+SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS
 
 
 def rows(script: Script) -> list[UsageBatch]:
