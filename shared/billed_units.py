@@ -38,6 +38,7 @@ BILLED_MODELS: Final = (
     BilledModel("openai", "gpt-live-1", ("session_second",)),
     BilledModel("openai", "gpt-live-1.1", ("session_second",)),
     BilledModel("openai", "gpt-5.6", _DELEGATED),
+    BilledModel("openai", "image_gen", ("input", "image_input", "cached_input", "output")),
     BilledModel("azure", "gpt-realtime", _SPEECH),
     BilledModel("azure", "whisper-1", ("transcription_second",)),
     BilledModel("azure", "azure-speech", ("transcription_second",)),

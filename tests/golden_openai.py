@@ -421,8 +421,8 @@ GPT_LIVE = [
          server("session.closed", reason="close_requested", session=RESOURCE,
                 usage={"seconds": 0.0})),
         (charge("resp_i", "gpt-5.6", (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
-                written=64,
-                raw={"tool_usage": {"image_gen": DRAWINGS["image_gen"]}}),),
+                written=64),
+         charge("resp_i images", "image_gen", (90, 1056, 1146), into=(90, 0, 0, 0))),
     ),
     Script(
         "GPT-Live, closed without usage", "odd", None,

@@ -31,7 +31,8 @@ _MODALITIES: Final = {
 _UNDERSCORE: Final = re.compile("_([a-z])")
 _QUERIES: Final = ("webSearchQueries", "web_search_queries")
 _GROUNDING: Final = ("groundingMetadata", "grounding_metadata")
-_QUERIES_MAX: Final = 1_000  # in one turn
+# In one turn, 20 bytes each, and more than an answer has sources. Beyond it each counts.
+_QUERIES_MAX: Final = 100_000
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -123,27 +124,32 @@ class Queries:
     """The web searches by which the model's answers were grounded.
 
     They are billed by unique query and turn, and repeated on later messages of the turn, also after
-    its end.
+    its end. Those that are more than can be remembered count without that.
     """
 
-    __slots__ = ("_counted", "_new")
+    __slots__ = ("_counted", "_more", "_new")
 
     def __init__(self) -> None:
-        self._new: set[str] = set()
-        self._counted: set[str] = set()
+        self._new: set[int] = set()
+        self._counted: set[int] = set()
+        self._more = 0
 
     def read(self, content: Mapping[str, Any]) -> None:
         """A message's ``serverContent``."""
-        for query in _queries_in(content):
-            if query not in self._counted and len(self._new) < _QUERIES_MAX:
+        for query in map(hash, _queries_in(content)):
+            if query in self._counted:
+                continue
+            if query in self._new or len(self._new) + len(self._counted) < _QUERIES_MAX:
                 self._new.add(query)
+            else:
+                self._more += 1
 
     def take(self) -> Usage:
         """Those that were not charged yet."""
-        taken = Usage(grounding_queries=len(self._new))
+        found = min(len(self._new) + self._more, TOKENS_PER_RESPONSE_MAX)
         self._counted |= self._new
-        self._new = set()
-        return taken
+        self._new, self._more = set(), 0
+        return Usage(grounding_queries=found)
 
     def begin_turn(self) -> None:
         """A query counts once more."""

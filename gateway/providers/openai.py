@@ -45,6 +45,8 @@ class OpenAIFamily:
     name = "openai"
     ga_paths: tuple[str, ...] = (REALTIME,)
     bills_seconds = False
+    # Paths that begin so bill transcripts by themselves, also those that report nothing.
+    bills_transcripts = "/"
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
     opening = Opening(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
@@ -76,6 +78,7 @@ class OpenAIFamily:
         return OpenAIMeter(
             model=target.model,
             bills_seconds=self.bills_seconds,
+            bills_transcripts=target.path.startswith(self.bills_transcripts),
             is_resumed=_RESUMED in dict(parse_qsl(target.query)),
         )
 
@@ -124,10 +127,15 @@ class XAI(OpenAIFamily):
 
 
 class Azure(OpenAIFamily):
-    """Azure OpenAI: ``base_url`` is the resource's endpoint."""
+    """Azure OpenAI: ``base_url`` is the resource's endpoint.
+
+    Voice Live and its agents charge text and audio by the token, and what Azure Speech hears is
+    part of that (learn.microsoft.com, Voice Live overview, "Pricing").
+    """
 
     name = "azure"
     ga_paths = (AZURE_GA,)
+    bills_transcripts = "/openai/"
 
     def _key_header(self) -> dict[str, str]:
         return {"api-key": self._api_key}

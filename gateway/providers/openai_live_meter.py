@@ -30,14 +30,8 @@ from gateway.metering import (
     unknown_parts,
 )
 from gateway.opening import unmasked
-from gateway.providers.openai_meter import (
-    CANCEL_ID,
-    OpenAIMeter,
-    answers_cancel,
-    compact,
-    id_of,
-    seen_key,
-)
+from gateway.providers.openai_cancel import CANCEL_ID, answers_cancel, compact
+from gateway.providers.openai_meter import OpenAIMeter, id_of, seen_key
 from gateway.providers.openai_usage import KNOWN_SECONDS
 from shared.wire import Kind, Usage
 
@@ -120,22 +114,24 @@ class LiveMeter(OpenAIMeter):
             case "session.usage.updated" | "session.closed":
                 return found_in(self._read_duration(event))
             case "response.event":
-                return found_in(self._read_delegated(event.get("event")))
+                return self._read_delegated(event.get("event"))
             case "decision.event":
                 return found_in(self._read_decision(event))
             case "error" if answers_cancel(event):
                 self._in_flight.discard(_SESSION)  # it never began
         return super()._read_event(event)
 
-    def _read_delegated(self, inner: object) -> Found | None:
+    def _read_delegated(self, inner: object) -> Sequence[Found]:
         """A response that the session had another model make."""
         if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
-            return None
+            return NOTHING
         response = inner.get("response")
         holder = response if isinstance(response, dict) else inner
         model = clean_text(holder.get("model"))
         usage = holder.get("usage")
-        return self._charge(id_of(response), usage, model=model, holder=holder)
+        name = id_of(response)
+        charged = self._charge(name, usage, model=model, holder=holder)
+        return found_in(charged, self._charge_images(name, holder))
 
     def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
         """A decision that the session had another model take; it has no id of its own."""

@@ -18,12 +18,10 @@ In flight is what was begun and not reported: responses, and, while transcriptio
 said and is not transcribed yet (``openai_transcripts``).
 
 xAI bills the seconds of audio beside the tokens, which stand in the same usage: each is a row of
-its own kind, and the rate card chooses. Its price includes transcriptions. The tokens are those of
-the response, the seconds a running total of the conversation, by recordings (turns of 0.7, 0.7 and
-0.9 s report 1, 2 and 3): what is new of them is charged.
+its own kind, and the rate card chooses (``openai_seconds``). The images that tools made stand
+beside it as well, in tokens of another model (``openai_images``).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -49,6 +47,9 @@ from gateway.metering import (
     unknown_parts,
 )
 from gateway.providers.account_errors import withheld
+from gateway.providers.openai_cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
+from gateway.providers.openai_images import KNOWN_BESIDE, images_of
+from gateway.providers.openai_seconds import BilledSeconds
 from gateway.providers.openai_transcripts import Transcripts
 from gateway.providers.openai_usage import (
     KNOWN_SECONDS,
@@ -57,13 +58,12 @@ from gateway.providers.openai_usage import (
     counts_nothing,
     is_by_duration,
     other_units_of_tools,
-    read_billable_ms,
     read_pieces,
     read_transcription,
     read_usage,
     tells_tools,
 )
-from shared.wire import RAW_USAGE_CHARS_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
@@ -98,11 +98,6 @@ _AUDIO_TYPES: Final = frozenset(
         b"session.output_audio.delta",
     }
 )  # fmt: skip
-# The error that answers a cancel when no response is in progress. Some sessions (transcriptions)
-# know no cancel: any error that names ours answers it as well.
-_NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
-CANCEL_ID: Final = "event_rts_cancel"
-COMMIT_ID: Final = "event_rts_commit"
 
 # User audio is one token per 100 ms, assistant audio one per 50 ms
 # (developers.openai.com/api/docs/guides/realtime-costs).
@@ -117,22 +112,28 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_is_resumed", "_quarantined", "_seen", "_told_ms", "_transcripts", "answers", "given",
-        "model", "withheld",
+        "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given", "model",
+        "withheld",
     )  # fmt: skip
 
     def __init__(
-        self, *, model: str, bills_seconds: bool = False, is_resumed: bool = False
+        self,
+        *,
+        model: str,
+        bills_seconds: bool = False,
+        bills_transcripts: bool = True,
+        is_resumed: bool = False,
     ) -> None:
-        """``is_resumed``: the conversation began on another connection."""
+        """``bills_transcripts``: those that report nothing are no part of another price.
+        ``is_resumed``: the conversation began on another connection.
+        """
         self._bills_seconds = bills_seconds
-        self._is_resumed = is_resumed
-        self._told_ms: int | None = None  # the highest total of seconds so far
+        self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
         self._fragments = Fragments()
         self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
         self._audio_bytes_in = self._audio_bytes_out = 0
-        self._transcripts = Transcripts(is_billed=not bills_seconds)
+        self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
         self.answers = 0
         self.model = model
         self.withheld: Withheld | None = None
@@ -157,7 +158,7 @@ class OpenAIMeter:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
             if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
-                self._audio_bytes_out += len(frame.raw) * 4 // 3  # xAI's audio, as if in base64
+                self._spoke(len(frame.raw) * 4 // 3)  # xAI's audio, as if in base64
                 return NOTHING
             if self._is_irrelevant(frame.raw, frame.start):
                 return NOTHING
@@ -170,6 +171,7 @@ class OpenAIMeter:
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: only how much was said is of interest."""
         self._audio_bytes_in += len(frame.raw)
+        self._seconds.listen(frame)
         self._transcripts.listen(frame)
 
     def cancel_events(self) -> list[bytes]:
@@ -199,10 +201,9 @@ class OpenAIMeter:
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
-                if self._bills_seconds and (seconds := self._estimate_seconds(response_id)):
-                    estimates.append(seconds)
+                estimates += found_in(self._seconds.unreported(response_id, model=self.model))
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return estimates
+        return [*estimates, *found_in(self._seconds.rest(model=self.model))]
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -210,13 +211,17 @@ class OpenAIMeter:
         found = _TYPE.match(data, start, start + _TYPE_BYTES_MAX)
         if found is not None:
             if found[1] in _AUDIO_TYPES:
-                self._audio_bytes_out += len(data) - start
+                self._spoke(len(data) - start)
             if found[1] == _WORDS:
                 self._transcripts.delivered()
             return found[1] not in _WATCHED_TYPES
         if _WORDS in data:
             self._transcripts.delivered()
         return not any(needle in data for needle in _NEEDLES)
+
+    def _spoke(self, base64_bytes: int) -> None:
+        self._audio_bytes_out += base64_bytes
+        self._seconds.spoke(base64_bytes)
 
     def _read(self, message: bytes) -> Sequence[Found]:
         try:
@@ -274,6 +279,7 @@ class OpenAIMeter:
         elif "input_audio_transcription" in session:  # beta
             self._transcripts.audio.set_format(session.get("input_audio_format"))
             self._transcripts.configure(session["input_audio_transcription"])
+        self._seconds.audio.bytes_per_s = self._transcripts.audio.bytes_per_s
 
     def _read_done(self, event: Mapping[str, Any]) -> Sequence[Found]:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
@@ -289,43 +295,11 @@ class OpenAIMeter:
         known = KNOWN_XAI if self._bills_seconds else KNOWN_TOKENS
         found = self._charge(response_id, usage, name=name, known=known, holder=response)
         seconds = None
-        if self._bills_seconds and not isinstance(found, Unreadable):  # else it is kept whole
-            seconds = self._read_seconds(response_id, name, usage)
         if not _is_nothing(usage):
+            if not isinstance(found, Unreadable):  # else it is kept whole
+                seconds = self._seconds.reported(response_id, name, usage, model=self.model)
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return found_in(found, seconds)
-
-    def _read_seconds(self, response_id: str, name: str, usage: Any) -> Found | None:
-        """What is new of the seconds of audio; where they were never told, those that were relayed
-        since the last response. One that does not tell them is part of the next total.
-        """
-        if _is_nothing(usage) or self._seen.is_repeated(seen_key(Kind.DURATION, name)):
-            return None
-        try:
-            total_ms = read_billable_ms(usage)
-        except UnreadableUsageError as exc:
-            return Unreadable(response_id or name, self.model, str(exc), as_json(usage))
-        if total_ms is None:
-            return self._estimate_seconds(response_id) if self._told_ms is None else None
-        new_ms = max(0, total_ms - (self._told_ms or 0))
-        if self._told_ms is None and self._is_resumed:
-            new_ms = min(new_ms, self._relayed_ms())  # the rest was charged on that connection
-        if new_ms > TOKENS_PER_RESPONSE_MAX:  # more than a row may hold: no response is so long
-            detail = f"found {new_ms} ms of audio since the last response"
-            return Unreadable(response_id or name, self.model, detail, as_json(usage))
-        self._told_ms = max(total_ms, self._told_ms or 0)
-        counts = Usage(billed_ms=new_ms)
-        return Metered(response_id, self.model, counts, kind=Kind.DURATION) if new_ms else None
-
-    def _estimate_seconds(self, response_id: str) -> Metered | None:
-        ms = self._relayed_ms()
-        kind = Kind.ESTIMATED_DURATION
-        return Metered(response_id, self.model, Usage(billed_ms=ms), kind=kind) if ms else None
-
-    def _relayed_ms(self) -> int:
-        """The audio in both directions since the last response that was reported."""
-        relayed = self._audio_bytes_in + self._audio_bytes_out
-        return self._transcripts.audio.length_ms(relayed)
+        return found_in(found, seconds, self._charge_images(name, response))
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
         """Several may come for one item (xAI), so each event counts by its own id."""
@@ -376,8 +350,15 @@ class OpenAIMeter:
             return Unreadable(response_id or name, model, str(exc), as_json(usage))
         if self._seen.is_repeated(key):
             return None
-        raw = unknown_parts({**usage, **other_units_of_tools(holder)}, known)
+        told = {**usage, **other_units_of_tools(holder)}
+        raw = unknown_parts(told, {**known, **KNOWN_BESIDE})
         return Metered(response_id, model, counts, kind=kind, raw=raw)
+
+    def _charge_images(self, name: str, holder: object) -> Found | None:
+        """What the images cost that tools made for a response, once for each ``name``."""
+        found = images_of(name, holder)
+        key = f"{type(found).__name__} {name}" if name else ""
+        return None if found is None or self._seen.is_repeated(key) else found
 
     def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
         """A broken message is only worth keeping when it says that it carries usage."""
@@ -406,22 +387,9 @@ def seen_key(kind: Kind, name: str) -> str:
     return f"{kind}:{name}" if name else ""
 
 
-def answers_cancel(event: Mapping[str, Any]) -> bool:
-    """Whether an error answers a cancel of ours; GPT-Live names the client's event otherwise."""
-    error = event.get("error")
-    if not isinstance(error, dict):
-        return False
-    named = (error.get("event_id"), error.get("client_event_id"), event.get("client_event_id"))
-    return error.get("code") == _NOTHING_TO_CANCEL or CANCEL_ID in named
-
-
 def _given(conversation: object) -> Given | None:
     value = conversation.get("id") if isinstance(conversation, dict) else None
     return Given(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None
-
-
-def compact(event: Mapping[str, Any]) -> bytes:
-    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def id_of(response: object) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.metering import NOTHING, Found, Metered
 from gateway.providers.openai_audio import ClientAudio
-from gateway.providers.openai_meter import CANCEL_ID, OpenAIMeter, compact
+from gateway.providers.openai_cancel import CANCEL_ID, compact
+from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import Kind, Usage
 
 # A gateway that is killed loses at most so much of what it had not metered yet.

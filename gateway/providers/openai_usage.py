@@ -113,8 +113,8 @@ def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
 
 
 def other_units_of_tools(holder: object) -> dict[str, Any]:
-    """What tools count in other units than requests, such as the tokens of images (``image_gen``):
-    no row has a column for them, so they are kept as they were told. Those of zero are left out.
+    """What tools count in other units than requests. But for images (``openai_images``) no row has
+    a column for them, so they are kept as they were told. Those of zero are left out.
     """
     told = holder.get("tool_usage") if isinstance(holder, dict) else None
     if not isinstance(told, dict):

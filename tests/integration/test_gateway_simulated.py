@@ -134,7 +134,7 @@ OLD_NAMES = {
 SILENT = [
     ("missing", "/v1/realtime?model=gpt-realtime&transcribed=missing", asking("azure-speech")),
     ("null", "/v1/realtime?model=gpt-realtime&transcribed=null", asking("azure-speech")),
-    ("azure", "/voice-live/realtime?api-version=v&model=gpt-4o", OLD_NAMES),
+    ("azure", "/openai/realtime?api-version=v&deployment=gpt-4o", OLD_NAMES),
 ]
 
 

@@ -67,7 +67,12 @@ def responses(draw: st.DrawFn, *, is_xai: bool) -> list[Report]:
             input_tokens=into, output_tokens=out, total_tokens=into + out,
             web_searches=searches, tool_calls=calls,
         )  # fmt: skip
-        tools = {"web_search": {"num_requests": searches}, "other": {"num_requests": calls}}
+        drawn = draw(few)
+        tools: Event = {
+            "web_search": {"num_requests": searches}, "other": {"num_requests": calls},
+            "image_gen": {"input_tokens": 1, "output_tokens": drawn, "total_tokens": drawn + 1},
+        }  # fmt: skip
+        units.update(input_tokens=1, output_tokens=drawn, total_tokens=drawn + 1)
         response["tool_usage"] = tools
         done: Event = {"type": "response.done", "response": response}
         if is_xai:
@@ -113,12 +118,17 @@ def live(draw: st.DrawFn) -> list[Report]:
             "input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens,
             "input_tokens_details": {"cache_write_tokens": writes},
         }  # fmt: skip
-        response = {"id": f"resp_{number}", "model": "gpt-5.6", "usage": usage}
+        drawn = draw(few)
+        images = {"image_gen": {"output_tokens": drawn, "total_tokens": drawn}}
+        response = {
+            "id": f"resp_{number}", "model": "gpt-5.6", "usage": usage, "tool_usage": images
+        }  # fmt: skip
         inner = {"type": "response.completed", "response": response}
         units = Counter(
             billed_ms=seconds * 1000, input_tokens=tokens, total_tokens=tokens,
             input_cache_write_tokens=writes,
         )  # fmt: skip
+        units.update(output_tokens=drawn, total_tokens=drawn)
         delegated = {"type": "response.event", "event": inner}
         reports.append(([updated, updated, delegated, delegated], units))
     return reports
@@ -129,8 +139,9 @@ def turns(draw: st.DrawFn) -> list[Report]:
     """Turns of Gemini, with queries that are repeated."""
     reports = []
     names = st.lists(st.sampled_from("abcdef"), max_size=4)
+    many = st.integers(1_001, 1_500).map(lambda count: [f"q{n}" for n in range(count)])
     for _ in range(draw(st.integers(0, 6))):
-        prompt, answer, queries = draw(few), draw(few), draw(names)
+        prompt, answer, queries = draw(few), draw(few), draw(names | many)
         grounding = {"groundingMetadata": {"webSearchQueries": queries}}
         spoken = {"serverContent": {"modelTurn": {"parts": []}, **grounding}}
         usage = {"promptTokenCount": prompt + 1, "responseTokenCount": answer}
@@ -158,6 +169,36 @@ def test_xai(said: list[Report]) -> None:
     found = play(OpenAIMeter(model="m", bills_seconds=True), said)
     assert counted(found) == expected(said)
     assert not any(one.usage.billed_ms and one.usage.total_tokens for one in found)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=6), st.booleans())
+def test_all_audio_of_xai_is_reported_or_estimated(
+    turns: list[tuple[int, int]], is_answered: bool
+) -> None:
+    """Whatever is said and whenever something is reported: the rest is the end's."""
+    meter, total_s, found = OpenAIMeter(model="m", bills_seconds=True), 0, list[Any]()
+    for number, (before_s, after_s) in enumerate(turns):
+        speak(meter, before_s)
+        if is_answered:
+            total_s += before_s
+            usage = {"total_tokens": 0, "billable_audio_seconds": total_s}
+            done = {"type": "response.done", "response": {"id": f"r{number}", "usage": usage}}
+            found += meter.observe(message(done))
+        speak(meter, after_s)
+        total_s += after_s  # it is in the next total
+    found += meter.give_up()
+    said_s = sum(before_s + after_s for before_s, after_s in turns)
+    ms = sum(one.usage.billed_ms for one in found)
+    assert abs(ms - said_s * 1_000) <= said_s * 20
+
+
+def speak(meter: Meter, seconds: int) -> None:
+    """Audio of the client's, a message for each second."""
+    text = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 64_000})
+    wire = WireFrame(Opcode.TEXT, text.encode()).serialize(mask=True)
+    (append,) = FrameScanner(expects_mask=True).feed(wire)
+    for _ in range(seconds):
+        meter.observe_client(append)
 
 
 @given(live())

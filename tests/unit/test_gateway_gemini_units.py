@@ -10,6 +10,7 @@ from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
 from gateway.metering import Metered, Unreadable
+from gateway.providers import gemini_usage
 from gateway.providers.gemini_meter import GeminiMeter
 from shared.wire import Kind
 
@@ -85,6 +86,18 @@ def test_queries_of_a_usage_that_nobody_understands_wait_with_it() -> None:
     assert counted(hear(meter, serverContent={"turnComplete": True}, usageMetadata=USAGE)) == [
         (9, 1)
     ]
+
+
+def test_queries_that_are_too_many_to_remember_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them: nobody knows which are the same."""
+    monkeypatch.setattr(gemini_usage, "_QUERIES_MAX", 3)
+    meter = session()
+    hear(
+        meter, serverContent={"modelTurn": {"parts": []}, **grounded("a", "b", "a", "c", "d", "e")}
+    )
+    ended = {"turnComplete": True, **grounded("a", "f")}
+    found = hear(meter, serverContent=ended, usageMetadata={"promptTokenCount": 3})
+    assert counted(found) == [(3, 6)]
 
 
 def test_queries_of_a_turn_that_is_never_reported_are_charged() -> None:

@@ -12,8 +12,9 @@ from gateway.handle import Given, HandleKind
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
 from gateway.providers.gemini_meter import GeminiMeter
+from gateway.providers.openai_cancel import CANCEL_ID
 from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import CANCEL_ID, OpenAIMeter
+from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
 DETAILED: dict[str, Any] = {

@@ -5,37 +5,22 @@ import json
 from typing import Any
 
 import pytest
+from metering import SECOND, frame, hear, say
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering import Metered, Unreadable
+from gateway.metering import Metered
+from gateway.providers.base import Target
+from gateway.providers.openai import Azure
+from gateway.providers.openai_cancel import COMMIT_ID
 from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import COMMIT_ID, OpenAIMeter
+from gateway.providers.openai_meter import OpenAIMeter
 from gateway.providers.openai_translation_meter import ROW_MS, TranslationMeter
-from shared.wire import Kind, Usage
+from shared.wire import Kind
 
-SECOND = base64.b64encode(bytes(48_000)).decode()
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
-
-
-def frame(event: dict[str, Any], *, mask: bool) -> Frame:
-    """One message as the gateway sees it."""
-    wire = WireFrame(Opcode.TEXT, json.dumps(event).encode()).serialize(mask=mask)
-    (found,) = FrameScanner(expects_mask=mask).feed(wire)
-    return found
-
-
-def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreadable]:
-    """What the meter finds in an event of the provider's."""
-    return list(meter.observe(frame({"type": kind, **fields}, mask=False)))
-
-
-def say(meter: OpenAIMeter, seconds: int, kind: str = "input_audio_buffer.append") -> None:
-    """The client sends so many seconds of audio, a second in each message."""
-    for _ in range(seconds):
-        meter.observe_client(frame({"type": kind, "audio": SECOND}, mask=True))
 
 
 def configure(meter: OpenAIMeter, model: str, **audio_input: Any) -> None:
@@ -129,7 +114,9 @@ def test_a_price_that_holds_transcriptions_has_no_estimates_beside_it() -> None:
     hear(meter, f"{TRANSCRIPTION}.completed", item_id="item_1", transcript="hello")
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
     assert not meter.in_flight
-    assert meter.give_up() == []
+    assert [row.kind for row in meter.give_up() if isinstance(row, Metered)] == [
+        Kind.ESTIMATED_DURATION
+    ]
 
 
 def test_the_transcriber_at_the_commit_is_billed() -> None:
@@ -285,75 +272,17 @@ def test_a_translation_is_metered_by_what_was_said() -> None:
     assert meter.give_up() == []
 
 
-TOTALS = [
-    # the totals that responses tell (None: not told), and the seconds that each is charged
-    ([1, 2, 3], [1, 1, 1]),
-    ([2, 4, 2, 5], [2, 2, 0, 1]),
-    ([3, None, 5], [3, 0, 2]),
-    ([0, 7, 7], [0, 7, 0]),
-    ([6_000, 12_000, 18_000], [6_000, 6_000, 6_000]),
-    ([5, 20_000, 8], [5, 0, 3]),  # no response is so long: quarantined, and no total to go on from
-]
+@pytest.mark.parametrize("path", ["/voice-live/realtime", "/voice-agent/realtime"])
+def test_what_voice_live_transcribes_is_part_of_its_price(path: str) -> None:
+    """Azure OpenAI's transcribers have one of their own."""
+    azure = Azure(base_url="wss://example.org", api_key="k")
 
+    def estimated(path: str) -> list[Any]:
+        meter = azure.meter(Target("azure", "gpt-4o", "s", path, ""))
+        hear(meter, "session.created", session={"input_audio_transcription": {"model": "a"}})
+        say(meter, 4)
+        hear(meter, "input_audio_buffer.committed", item_id="item_1")
+        return meter.give_up()
 
-def xai_done(number: int, total: int | None) -> dict[str, Any]:
-    """A response of xAI's that ended."""
-    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
-    if total is not None:
-        usage["billable_audio_seconds"] = total
-    return {"response": {"id": f"r{number}", "usage": {}}, "usage": usage}
-
-
-@pytest.mark.parametrize(("totals", "charged"), TOTALS)
-def test_xai_tells_a_running_total(totals: list[int | None], charged: list[int]) -> None:
-    """What is new of it is charged: three turns of a second are three seconds, not six."""
-    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
-    found = [hear(meter, "response.done", **xai_done(n, total)) for n, total in enumerate(totals)]
-    seconds = [
-        sum(one.usage.billed_ms for one in rows if isinstance(one, Metered)) // 1000
-        for rows in found
-    ]
-    assert seconds == charged
-
-
-def test_a_resumed_conversation_is_not_charged_from_its_beginning() -> None:
-    """Its total goes on from another connection: no more than was relayed on this one is new."""
-    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, is_resumed=True)
-    say(meter, 2)
-    _, first = hear(meter, "response.done", **xai_done(1, 600))
-    _, second = hear(meter, "response.done", **xai_done(2, 603))
-    assert isinstance(first, Metered)
-    assert isinstance(second, Metered)
-    assert first.usage.billed_ms == pytest.approx(2_000, rel=0.05)
-    assert second.usage.billed_ms == 3_000
-
-
-def test_a_response_of_xai_that_is_cut_is_estimated_in_seconds_too() -> None:
-    """Its card may price nothing else."""
-    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
-    hear(meter, "response.created", response={"id": "r1"})
-    say(meter, 6)
-    tokens, seconds = meter.give_up()
-    assert isinstance(tokens, Metered)
-    assert isinstance(seconds, Metered)
-    assert (tokens.kind, seconds.kind) == (Kind.ESTIMATE, Kind.ESTIMATED_DURATION)
-    assert seconds.usage.billed_ms == pytest.approx(6_000, rel=0.05)
-
-
-def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
-    """By the audio relayed since the last response; told ones are a row of their own kind."""
-    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
-    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
-    say(meter, 6)
-    _, estimate = hear(meter, "response.done", response={"id": "r1", "usage": {}}, usage=usage)
-    assert isinstance(estimate, Metered)
-    assert estimate.kind == Kind.ESTIMATED_DURATION
-    assert estimate.usage.billed_ms == pytest.approx(6_000, rel=0.05)
-    told = {**usage, "billable_audio_seconds": 3600}
-    tokens, seconds = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
-    assert isinstance(tokens, Metered)
-    assert isinstance(seconds, Metered)
-    assert (seconds.kind, seconds.usage) == (Kind.DURATION, Usage(billed_ms=3_600_000))
-    assert (tokens.usage.billed_ms, tokens.usage.total_tokens) == (0, 2)
-    again = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
-    assert again == []
+    assert estimated(path) == []
+    assert estimates(estimated("/openai/v1/realtime")) == [("a", 4)]

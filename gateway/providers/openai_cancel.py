@@ -1,0 +1,25 @@
+"""How a provider of the OpenAI family is asked to end what is in flight, and answers. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+CANCEL_ID: Final = "event_rts_cancel"
+COMMIT_ID: Final = "event_rts_commit"
+# The error that answers a cancel when no response is in progress. Some sessions (transcriptions)
+# know no cancel: any error that names ours answers it as well.
+_NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
+
+
+def answers_cancel(event: Mapping[str, Any]) -> bool:
+    """Whether an error answers a cancel of ours; GPT-Live names the client's event otherwise."""
+    error = event.get("error")
+    if not isinstance(error, dict):
+        return False
+    named = (error.get("event_id"), error.get("client_event_id"), event.get("client_event_id"))
+    return error.get("code") == _NOTHING_TO_CANCEL or CANCEL_ID in named
+
+
+def compact(event: Mapping[str, Any]) -> bytes:
+    """An event as it is sent."""
+    return json.dumps(event, separators=(",", ":")).encode()

@@ -1,0 +1,100 @@
+"""What is owed for the seconds of audio that a provider bills beside tokens (xAI). Pure.
+
+The seconds are a running total of the conversation, by recordings (turns of 0.7, 0.7 and 0.9 s
+report 1, 2 and 3): what is new of them is charged. What was relayed since the last total is in
+none, and neither is all of a session that has no response: it is estimated at the end, by its
+length, for what is billed is the audio that was sent or received (docs.x.ai, Speech to Speech).
+"""
+
+from typing import Any, Final
+
+from gateway.frames import Frame
+from gateway.metering import (
+    Found,
+    Metered,
+    Seen,
+    Unreadable,
+    UnreadableUsageError,
+    as_json,
+)
+from gateway.providers.openai_audio import ClientAudio
+from gateway.providers.openai_usage import read_billable_ms
+from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+
+# A total is in whole seconds, rounded up: a shorter rest behind one is in it on average.
+_REST_MS_MIN: Final = 500
+
+
+class BilledSeconds:
+    """The seconds of one session. Without ``is_billed`` there are none."""
+
+    __slots__ = ("_is_billed", "_is_resumed", "_seen", "_spoken_bytes", "_told_ms", "audio")
+
+    def __init__(self, *, is_billed: bool, is_resumed: bool) -> None:
+        """``is_resumed``: the conversation began on another connection."""
+        self._is_billed = is_billed
+        self._is_resumed = is_resumed
+        self._seen = Seen()
+        self._told_ms: int | None = None  # the highest total so far
+        self._spoken_bytes = 0
+        self.audio = ClientAudio()  # like what was spoken, since the last row
+
+    def listen(self, frame: Frame) -> None:
+        """Count the audio in a frame of the client's."""
+        if self._is_billed:
+            self.audio.listen(frame)
+
+    def spoke(self, base64_bytes: int) -> None:
+        """So much audio came from the provider."""
+        self._spoken_bytes += base64_bytes
+
+    def reported(self, response_id: str, name: str, usage: Any, *, model: str) -> Found | None:
+        """What a response's ``usage``, which is not empty, tells, once for each ``name``.
+
+        Where no total was ever told, an estimate; one that does not tell it is part of the next.
+        """
+        if not self._is_billed or self._seen.is_repeated(name):
+            return None
+        try:
+            total_ms = read_billable_ms(usage)
+        except UnreadableUsageError as exc:
+            return Unreadable(response_id or name, model, str(exc), as_json(usage))
+        if total_ms is None:
+            return self.unreported(response_id, model=model) if self._told_ms is None else None
+        new_ms = max(0, total_ms - (self._told_ms or 0))
+        relayed_ms = self._take()
+        if self._told_ms is None and self._is_resumed:
+            new_ms = min(new_ms, relayed_ms)  # the rest was charged on that connection
+        if new_ms > TOKENS_PER_RESPONSE_MAX:  # more than a row may hold: no response is so long
+            detail = f"found {new_ms} ms of audio since the last response"
+            return Unreadable(response_id or name, model, detail, as_json(usage))
+        self._told_ms = max(total_ms, self._told_ms or 0)
+        counts = Usage(billed_ms=new_ms)
+        return Metered(response_id, model, counts, kind=Kind.DURATION) if new_ms else None
+
+    def unreported(self, response_id: str, *, model: str) -> Metered | None:
+        """An estimate for a response that ended, or will not, without a total."""
+        return self._estimate(response_id, self._take(), model)
+
+    def rest(self, *, model: str) -> Metered | None:
+        """The session is over: an estimate of what was relayed behind its last response."""
+        ms, told_ms = self._take(), self._told_ms
+        if told_ms is not None and ms < _REST_MS_MIN:
+            return None
+        return self._estimate(f"after {told_ms or 0} ms", ms, model, is_local=True)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _take(self) -> int:
+        """The milliseconds in both directions; begin again."""
+        ms = self.audio.take() + self.audio.length_ms(self._spoken_bytes)
+        self._spoken_bytes = 0
+        return min(ms, TOKENS_PER_RESPONSE_MAX)
+
+    def _estimate(
+        self, name: str, ms: int, model: str, *, is_local: bool = False
+    ) -> Metered | None:
+        if not self._is_billed or not ms:
+            return None
+        kind = Kind.ESTIMATED_DURATION
+        return Metered(name, model, Usage(billed_ms=ms), kind=kind, is_local=is_local)

@@ -1,0 +1,115 @@
+"""The seconds of audio that xAI bills: told, estimated, and the rest at the end."""
+
+from typing import Any
+
+import pytest
+from metering import SECOND, frame, hear, say
+
+from gateway.metering import Metered
+from gateway.providers.openai_meter import OpenAIMeter
+from shared.wire import Kind, Usage
+
+TOTALS = [
+    # the totals that responses tell (None: not told), and the seconds that each is charged
+    ([1, 2, 3], [1, 1, 1]),
+    ([2, 4, 2, 5], [2, 2, 0, 1]),
+    ([3, None, 5], [3, 0, 2]),
+    ([0, 7, 7], [0, 7, 0]),
+    ([6_000, 12_000, 18_000], [6_000, 6_000, 6_000]),
+    ([5, 20_000, 8], [5, 0, 3]),  # no response is so long: quarantined, and no total to go on from
+]
+
+
+def xai_done(number: int, total: int | None) -> dict[str, Any]:
+    """A response of xAI's that ended."""
+    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
+    if total is not None:
+        usage["billable_audio_seconds"] = total
+    return {"response": {"id": f"r{number}", "usage": {}}, "usage": usage}
+
+
+@pytest.mark.parametrize(("totals", "charged"), TOTALS)
+def test_xai_tells_a_running_total(totals: list[int | None], charged: list[int]) -> None:
+    """What is new of it is charged: three turns of a second are three seconds, not six."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    found = [hear(meter, "response.done", **xai_done(n, total)) for n, total in enumerate(totals)]
+    seconds = [
+        sum(one.usage.billed_ms for one in rows if isinstance(one, Metered)) // 1000
+        for rows in found
+    ]
+    assert seconds == charged
+
+
+def test_a_resumed_conversation_is_not_charged_from_its_beginning() -> None:
+    """Its total goes on from another connection: no more than was relayed on this one is new."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, is_resumed=True)
+    say(meter, 2)
+    _, first = hear(meter, "response.done", **xai_done(1, 600))
+    _, second = hear(meter, "response.done", **xai_done(2, 603))
+    assert isinstance(first, Metered)
+    assert isinstance(second, Metered)
+    assert first.usage.billed_ms == pytest.approx(2_000, rel=0.05)
+    assert second.usage.billed_ms == 3_000
+
+
+def test_a_response_of_xai_that_is_cut_is_estimated_in_seconds_too() -> None:
+    """Its card may price nothing else."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    hear(meter, "response.created", response={"id": "r1"})
+    say(meter, 6)
+    tokens, seconds = meter.give_up()
+    assert isinstance(tokens, Metered)
+    assert isinstance(seconds, Metered)
+    assert (tokens.kind, seconds.kind) == (Kind.ESTIMATE, Kind.ESTIMATED_DURATION)
+    assert seconds.usage.billed_ms == pytest.approx(6_000, rel=0.05)
+
+
+RESTS = [
+    # the totals that responses tell (None: no response), the seconds that were said behind each
+    ([None], [7], 7),
+    ([None], [0], 0),
+    ([3], [5], 5),
+    ([3, 6], [2, 4], 4),
+    ([3], [0.45], 0),  # a total is rounded up
+]
+
+
+@pytest.mark.parametrize(("totals", "said", "rest"), RESTS)
+def test_what_xai_heard_after_its_last_response_is_estimated(
+    totals: list[int | None], said: list[float], rest: int
+) -> None:
+    """All of it in a session that had none: audio is billed whether it is answered or not."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    meter.observe_client(
+        frame({"type": "session.update", "session": {"x": "y" * 9_000}}, mask=True)
+    )
+    for number, (total, seconds) in enumerate(zip(totals, said, strict=True)):
+        if total is not None:
+            hear(meter, "response.done", **xai_done(number, total))
+        say(meter, int(seconds))
+        part = SECOND[: int(seconds % 1 * 64_000)]
+        meter.observe_client(frame({"type": "input_audio_buffer.append", "audio": part}, mask=True))
+    found = [row for row in meter.give_up() if isinstance(row, Metered)]
+    assert {row.kind for row in found} <= {Kind.ESTIMATED_DURATION}
+    heard_ms = sum(row.usage.billed_ms for row in found)
+    assert heard_ms == pytest.approx(rest * 1_000, rel=0.02)
+    assert meter.give_up() == []
+
+
+def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
+    """By the audio relayed since the last response; told ones are a row of their own kind."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
+    say(meter, 6)
+    _, estimate = hear(meter, "response.done", response={"id": "r1", "usage": {}}, usage=usage)
+    assert isinstance(estimate, Metered)
+    assert estimate.kind == Kind.ESTIMATED_DURATION
+    assert estimate.usage.billed_ms == pytest.approx(6_000, rel=0.05)
+    told = {**usage, "billable_audio_seconds": 3600}
+    tokens, seconds = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
+    assert isinstance(tokens, Metered)
+    assert isinstance(seconds, Metered)
+    assert (seconds.kind, seconds.usage) == (Kind.DURATION, Usage(billed_ms=3_600_000))
+    assert (tokens.usage.billed_ms, tokens.usage.total_tokens) == (0, 2)
+    again = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
+    assert again == []
