@@ -52,7 +52,7 @@ class Transcriber:
     async def listen(self, heard_ms: int, wanted: Any) -> None:
         """So much audio is in the buffer, which only the client commits."""
         model = str(wanted.get("model")) if isinstance(wanted, dict) else ""
-        if model not in STREAMING:
+        if not model.startswith(STREAMING):
             return
         self._streaming, self._streamed_ms = model, heard_ms
         while self._words < heard_ms // WORD_MS:

@@ -41,12 +41,14 @@ class Outcome:
     """What a client lived through.
 
     ``heard`` is the answer to the spoken turn, ``tool`` the name of the function that it was asked
-    to call, ``interrupted`` how the provider called the answer that was cut.
+    to call, ``interrupted`` how the provider called the answer that was cut. ``words`` are what a
+    client read that only listens.
     """
 
     heard: bytes = b""
     tool: str = ""
     interrupted: str = ""
+    words: str = ""
 
     def to_json(self) -> str:
         """For a program's standard output."""
@@ -60,4 +62,5 @@ class Outcome:
             heard=base64.b64decode(fields["heard"]),
             tool=fields["tool"],
             interrupted=fields["interrupted"],
+            words=fields["words"],
         )

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients import ephemeral, genai_python, openai_python, plain_websockets, programs
+from clients import (
+    ephemeral,
+    genai_python,
+    openai_listening,
+    openai_python,
+    plain_websockets,
+    programs,
+)
 from clients.matrix import Client, Matrix
 from clients.outcome import TOOL
 from clients.surroundings import every_provider
@@ -32,7 +39,7 @@ def matrix() -> Iterator[Matrix]:
     """One cluster and all clients."""
     # Slow enough that an answer is still being made when it is interrupted.
     with every_provider(pace=0.7) as cluster:
-        matrix = Matrix(cluster, CLIENTS)
+        matrix = Matrix(cluster, {**CLIENTS, **openai_listening.CLIENTS})
         asyncio.run(matrix.run())
         yield matrix
 
@@ -41,6 +48,13 @@ def matrix() -> Iterator[Matrix]:
 def test_a_client_is_understood_and_charged(matrix: Matrix, name: str) -> None:
     """A spoken turn comes back, a tool is called, an answer is cut; each is charged as sent."""
     matrix.assert_understood(name, tool="delegated" if name == LIVE else TOOL)
+    matrix.assert_charged(name)
+
+
+@pytest.mark.parametrize("name", openai_listening.CLIENTS)
+def test_a_client_that_only_listens_is_charged(matrix: Matrix, name: str) -> None:
+    """What it said comes back in words, or in another language; the seconds are charged."""
+    matrix.assert_listened(name)
     matrix.assert_charged(name)
 
 

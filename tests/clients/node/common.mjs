@@ -16,8 +16,9 @@ export function pieces(pcm) {
   return found;
 }
 
-export function report({ heard, tool, interrupted }) {
-  console.log(JSON.stringify({ heard: Buffer.concat(heard).toString('base64'), tool, interrupted }));
+export function report({ heard = [], tool = '', interrupted = '', words = '' }) {
+  const audio = Buffer.concat(heard).toString('base64');
+  console.log(JSON.stringify({ heard: audio, tool, interrupted, words }));
 }
 
 // Events as they come, to be awaited one after the other.
