@@ -126,6 +126,12 @@ GRANTS_MAX: Final = 10_000
 HANDLES_KNOWN_MAX: Final = 100_000
 HANDLES_WAITING_MAX: Final = 100_000
 
+# Handles of live sessions by which a session that is resumed here is found, so that its former
+# connection is closed first; and how long the one that resumes it waits for the provider to answer
+# that close, before the connection is cut.
+RESUMABLES_MAX: Final = 100_000
+FORMER_S: Final = 1.0
+
 # Authorizations under way at once; more than that means that accountd does not keep up.
 AUTHORIZATIONS_MAX: Final = 1_000
 
@@ -166,6 +172,7 @@ assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert WRITE_HIGH_WATER_BYTES < PARKED_BYTES_MAX < MESSAGE_BYTES_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
+assert FORMER_S < CLOSE_S
 assert CLOSE_S < CATCH_UP_S
 assert HOLD_S < HOLD_SPEAKING_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S

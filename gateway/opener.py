@@ -13,15 +13,15 @@ from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.frames import Frame
-from gateway.handle import Given, Handle, HandleKind
 from gateway.handles import Handles
 from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal, model_not_allowed, not_configurable, not_found
+from gateway.refusals import Refusal, model_not_allowed, not_configurable
 from gateway.relay import ToClient
+from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
@@ -43,6 +43,7 @@ class Opener:
         self._balances = balances
         self._usage = usage
         self._handles = handles
+        self._resumables = Resumables()
         self._providers = providers
         self._table = table
         self._tls = ssl.create_default_context()
@@ -93,27 +94,31 @@ class Opener:
             gate = Gate(opening, call=call, is_held=is_held, has_opened=has_opened)
         party = Party(grant.account_id, target.session_id, target.provider)
 
-        def given(handle: Given) -> None:
-            self._handles.learn(Handle(target.provider, *handle), grant.account_id)
+        handles = SessionHandles(
+            self._handles,
+            self._resumables,
+            provider=target.provider,
+            account_id=grant.account_id,
+        )
 
-        async def ask(value: str) -> Refusal | None:
-            if not value:  # it names one that is not clear
-                return not_found("found no session that can be resumed by what is named here")
-            handle = Handle(target.provider, HandleKind.SESSION, value)
-            return await self._handles.use(handle, grant.account_id)
+        def ended(session: Session) -> None:
+            self._resumables.ended(session)
+            on_ended(session)
 
-        return Session(
+        session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=leg,
             provider=provider,
-            recorder=Recorder(party, meter, self._usage, credit, on_given=given),
+            recorder=Recorder(party, meter, self._usage, credit, on_given=handles.given),
             credit=credit,
             gate=gate,
-            ask=ask,
+            ask=handles.ask,
             preface=self._preface(target, admitted),
-            on_ended=on_ended,
+            on_ended=ended,
             now=self._loop.time(),
         )
+        handles.session = session
+        return session
 
     async def connect(
         self, session: Session, client_headers: Headers, target: Target, sink: ToClient

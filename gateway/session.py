@@ -227,6 +227,13 @@ class Session:
             self._client_gone()
             client.close(code, reason)
 
+    def give_way(self) -> None:
+        """Another connection goes on with this session: close it, and what is left of the drain."""
+        self._log.info("session gives way", state=self.state.name)
+        self.close_client(GOING_AWAY, "the session is resumed on another connection")
+        if self._provider is not None:
+            self._provider.close()
+
     def abandon(self) -> None:
         """The gateway cannot wait any longer: end now, with what is known."""
         if self._client is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,11 +33,15 @@ class Item:
 
 @dataclass(slots=True)
 class Conversation:
-    """Items in the order of the conversation; ``may_resume``: in another session, too."""
+    """Items in the order of the conversation; ``may_resume``: in another session, too.
+
+    ``is_in_use``: the session that it was begun in still has its connection.
+    """
 
     id: str = field(default_factory=lambda: make_id("conv"))
     items: dict[str, Item] = field(default_factory=dict)
     may_resume: bool = False
+    is_in_use: Callable[[], bool] = lambda: False
 
     @property
     def tokens(self) -> Tokens:

@@ -116,8 +116,11 @@ class GeminiSession:
             found = self._memory.find(setup.handle)
             if found is None:
                 raise GeminiError("BidiGenerateContent session not found", code=1008)
+            if found.is_in_use():  # as Google does, in these words
+                raise GeminiError("Internal error encountered.", code=1011)
             self._conversation = Conversation(items=dict(found.items))
         self._conversation.may_resume = setup.is_resumable
+        self._conversation.is_in_use = self._outside.is_open
         self._turns = GeminiTurns(
             setup,
             self._conversation,

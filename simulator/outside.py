@@ -9,10 +9,14 @@ from simulator.openai_events import Event
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Its connection (``hang_up`` takes a code and perhaps a reason) and the logs."""
+    """Its connection (``hang_up`` takes a code and perhaps a reason) and the logs.
+
+    ``is_open`` says whether the connection still is.
+    """
 
     send: Callable[[Any], Awaitable[None]]
     hang_up: Callable[..., Awaitable[None]]
+    is_open: Callable[[], bool]
     log_usage: Callable[[Event], None]
     log_abandoned: Callable[[Event], None]
     on_audio: Callable[[bytes], None]

@@ -182,6 +182,7 @@ class Provider:
         outside = Outside(
             send=wire.send,
             hang_up=wire.hang_up,
+            is_open=wire.is_open,
             log_usage=partial(into, self._usage_log),
             log_abandoned=partial(into, self._abandoned_log),
             on_audio=self._audio_writer(session_id),

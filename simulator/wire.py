@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from simulator.faults import ABNORMAL, Faults
 from simulator.openai_events import Event, encode
@@ -29,6 +30,10 @@ class Wire:
         self._spell = spell
         self._is_binary = is_binary
         self.faults = faults
+
+    def is_open(self) -> bool:
+        """Whether nobody has closed it yet."""
+        return self._connection.state is State.OPEN
 
     async def send(self, message: Event | bytes) -> None:
         """Send an event, or raw bytes as they are. Raises ``ConnectionError``."""

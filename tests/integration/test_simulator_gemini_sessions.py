@@ -117,6 +117,22 @@ async def test_resumption(provider: Cluster) -> None:
         assert (await turn(socket))[-1]["usageMetadata"]["promptTokenCount"] > 100
 
 
+async def test_no_resumption_while_the_former_connection_is_there(provider: Cluster) -> None:
+    """Google closes the second one with 1011; once the first is closed it goes on."""
+    resumable = {**TEXT, "session_resumption": {}}
+    async with session(provider, resumable) as former:
+        handle = (await receive(former))["sessionResumptionUpdate"]["newHandle"]
+        resuming = {"setup": {**TEXT, "sessionResumption": {"handle": handle}}}
+        async with session(provider, {}) as socket:
+            await send(socket, resuming)
+            with pytest.raises(ConnectionClosed):
+                await receive(socket)
+        assert socket.close_code == 1011
+    async with session(provider, {}) as socket:
+        await send(socket, resuming)
+        assert "setupComplete" in await receive(socket)
+
+
 async def test_endings(provider: Cluster) -> None:
     """A failed turn closes with 1011 and is abandoned; a rejected one says so."""
     async with session(provider, {**SETUP, "model": "models/sim-end-failed"}) as socket:

@@ -132,7 +132,7 @@ class Line:
 
 def outside(line: Line) -> Outside:
     """The line, and logs that take anything that is JSON."""
-    return Outside(line.send, line.hang_up, json.dumps, json.dumps, lambda _: None)
+    return Outside(line.send, line.hang_up, lambda: True, json.dumps, json.dumps, lambda _: None)
 
 
 def openai(line: Line, dialect: Dialect) -> Session:
