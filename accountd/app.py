@@ -85,7 +85,7 @@ class Daemon:
         self.is_stopping = False
         self.must_reload = False
         self._epoch = epoch
-        self._counts = Counts()
+        self._counts = services.counts
 
     def live(self) -> Health:
         """Whether the loop turns."""
@@ -271,16 +271,23 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         pricing = Pricing(config.rate_card, config.rates)
-        changes, estimates = Changes(), config.estimates
+        changes, counts, estimates = Changes(), Counts(), config.estimates
         services = Services(
             ledger=Ledger(connection, pricing, estimates=estimates),
             accounts=Accounts(changes, plans=config.plans),
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
-            quarantine=Quarantine(connection, pricing, changes, estimates=estimates),
+            quarantine=Quarantine(
+                connection,
+                pricing,
+                changes,
+                estimates=estimates,
+                on_begun=counts.estimates_begun,
+            ),
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
             wal=Wal(connection, path),
+            counts=counts,
         )
         # Before a socket opens: whatever is announced carries this boot's number.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())

@@ -27,11 +27,22 @@ class Counts:
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
         self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
-        self._estimates_begun += len(decision.estimates_begun)
+        self.estimates_begun(decision.estimates_begun)
         self._unpriced.count(decision.charges, rate_card=rate_card)
         for reason, count in decision.rejected.items():
             self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
         _report(decision)
+
+    def estimates_begun(self, accounts: Iterable[str]) -> None:
+        """Those accounts have passed the bound, and it is committed that they pay from now on."""
+        for account_id in accounts:
+            self._estimates_begun += 1
+            log.warning(
+                "estimates are charged from now on",
+                account_id=account_id,
+                hint="the account had more unreported responses in an hour than it is let off; is"
+                f" it the provider? accountctl account estimates {account_id} --reset forgives it",
+            )
 
     def rates_changed(self) -> None:
         """Another card is in force: what it does not price is told again."""
@@ -88,13 +99,6 @@ def _report(decision: Decision) -> None:
             producer=decision.overrun[0].hex(),
             hint="somebody goes on under the id of a gateway that ended: is a machine or a spool a"
             " copy? see accountctl audit",
-        )
-    for account_id in decision.estimates_begun:
-        log.warning(
-            "estimates are charged from now on",
-            account_id=account_id,
-            hint="the account had more unreported responses in an hour than it is let off; is it"
-            f" the provider? accountctl account estimates {account_id} --reset forgives it",
         )
     if rejected:
         log.warning(

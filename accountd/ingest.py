@@ -11,7 +11,7 @@ the group's digests: ``recent.remember(decision.digests)``.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from accountd.cascade import Deduction
 from accountd.charging import Balance, Crossing, Refusal, Settled, crossing, settle
@@ -152,6 +152,16 @@ class Decision:
         return counts
 
 
+class Retried(NamedTuple):
+    """A message that can be applied now: its charge, what that leaves of the account's balance, and
+    the account whose estimates are charged from now on.
+    """
+
+    charge: Charge
+    left: Balance
+    estimates_begun: Sequence[str] = ()
+
+
 def decide(
     messages: Iterable[Sequence[bytes]],
     *,
@@ -187,9 +197,10 @@ def decide_retry(
     state: QuarantineState,
     rates: Rates = DEFAULT_RATES,
     estimates: EstimateTerms = _LENIENT,
-) -> tuple[Charge, Balance] | Refusal | AlreadyCharged:
+) -> Retried | Refusal | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
-    It costs what it costs now; an estimate that passes its account's bound is charged itself.
+    It costs what it costs now; an estimate that passes its account's bound is charged, and so are
+    those that come after it.
 
     A conflict is charged under no number, because the first message has it. Conflicts and doubtful
     responses come from copied or damaged spools, which other messages may have come from as well.
@@ -213,10 +224,11 @@ def decide_retry(
     if isinstance(settled, Refusal):
         return settled
     if rejection.reason == RejectReason.CONFLICT:
-        return _charge((None, None), usage, settled, None, rates), settled.left
-    digest = digest_of(rejection.payload)
-    numbers = rejection.producer, rejection.sequence
-    return _charge(numbers, usage, settled, digest, rates), settled.left
+        charge = _charge((None, None), usage, settled, None, rates)
+    else:
+        numbers = rejection.producer, rejection.sequence
+        charge = _charge(numbers, usage, settled, digest_of(rejection.payload), rates)
+    return Retried(charge, settled.left, waiver.begun)
 
 
 # --- helpers -------------------------------------------------------------------------------------

@@ -241,9 +241,7 @@ def write(connection: Any, decision: Decision) -> None:
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     write_balances(connection, decision.balances, now=decision.now)
     write_crossings(connection, decision.crossings, now=decision.now)
-    connection.executemany(
-        _BEGIN_ESTIMATES, [(decision.now, decision.now, a) for a in decision.estimates_begun]
-    )
+    begin_estimates(connection, decision.estimates_begun, now=decision.now)
     for producer, window in decision.windows.items():
         _write_window(connection, producer, window, now=decision.now)
 
@@ -261,6 +259,11 @@ def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str
         _UPDATE_BALANCE,
         [(left.topup, left.tokens, now, account) for account, left in balances.items()],
     )
+
+
+def begin_estimates(connection: Any, accounts: Iterable[str], *, now: str) -> None:
+    """Charge all estimates of those accounts from now on, inside the caller's transaction."""
+    connection.executemany(_BEGIN_ESTIMATES, [(now, now, account) for account in accounts])
 
 
 def write_crossings(connection: Any, crossings: Iterable[Crossing], *, now: str) -> None:

@@ -5,16 +5,24 @@ a request. A retry goes through the same decision as usage that arrives; a dismi
 was handled otherwise, and says how.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgpack
 
 from accountd.accounts import Json
 from accountd.changes import Changes
-from accountd.charging import Balance, Refusal, crossing
+from accountd.charging import Refusal, crossing
 from accountd.estimates import EstimateTerms
-from accountd.ingest import AlreadyCharged, Charge, Rejection, decide_retry
-from accountd.ledger import Stored, insert_usage, transaction, write_balances, write_crossings
+from accountd.ingest import AlreadyCharged, Rejection, Retried, decide_retry
+from accountd.ledger import (
+    Stored,
+    begin_estimates,
+    insert_usage,
+    transaction,
+    write_balances,
+    write_crossings,
+)
 from accountd.models import RejectedUsage
 from accountd.pricing import Pricing
 from accountd.requests import Params, RequestError, now_iso
@@ -61,7 +69,10 @@ def show_rejected(params: Params) -> Json:
 
 
 class Quarantine:
-    """Settles what could not be applied when it came. ``connection`` is the writer's."""
+    """Settles what could not be applied when it came. ``connection`` is the writer's.
+
+    ``on_begun`` is told, after the COMMIT, whose estimates are charged from now on.
+    """
 
     def __init__(
         self,
@@ -70,11 +81,14 @@ class Quarantine:
         changes: Changes | None = None,
         *,
         estimates: EstimateTerms | None = None,
+        on_begun: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._connection = connection
         self._pricing = pricing
         self._changes = changes or Changes()
         self._estimates = estimates or EstimateTerms()
+        self._on_begun = on_begun
+        self._begun: list[str] = []
 
     def retry(self, params: Params) -> Json:
         """Try the messages ``ids`` again, in their order, in one transaction.
@@ -83,8 +97,11 @@ class Quarantine:
         the answer. ``ok`` says that all were charged.
         """
         ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
+        self._begun = []
         with transaction(self._connection):
             results = [self._retry(row_id, now_iso()) for row_id in ids]
+        if self._begun and self._on_begun is not None:
+            self._on_begun(self._begun)
         for result in results:
             if result["outcome"] == "charged":
                 self._changes.note(result["account_id"])
@@ -135,9 +152,12 @@ class Quarantine:
             return _left(row_id, "already_charged", decided.detail)
         if isinstance(decided, Refusal):
             return _left(row_id, str(decided.reason), decided.detail)
-        return self._charge(row_id, *decided, now=now)
+        return self._charge(row_id, decided, now=now)
 
-    def _charge(self, row_id: int, charge: Charge, left: Balance, *, now: str) -> Json:
+    def _charge(self, row_id: int, retried: Retried, *, now: str) -> Json:
+        charge, left, begun = retried
+        begin_estimates(self._connection, begun, now=now)
+        self._begun += begun
         usage_id = insert_usage(self._connection, charge)
         account, deduction = charge.batch.account_id, charge.deduction
         write_balances(self._connection, {account: left}, now=now)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from accountd.accounts import Accounts
+from accountd.counts import Counts
 from accountd.grants import Grants
 from accountd.handles import Handles
 from accountd.ledger import Ledger
@@ -24,3 +25,4 @@ class Services:
     pricing: Pricing
     low_credit: LowCredit
     wal: Wal
+    counts: Counts

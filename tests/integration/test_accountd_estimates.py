@@ -1,6 +1,7 @@
 """A real accountd and usage that no provider reported: few are free, and the operator is told."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from harness import Cluster, cluster_folder, eventually
@@ -59,6 +60,37 @@ def test_what_passes_the_bound_is_charged_from_then_on(cluster: Cluster) -> None
     assert found["estimates"] == {"rows": 5, "total_tokens": 50, "waived": 30}
     assert found["totals"]["credits"] == 20
     assert cluster.audit()["ok"]
+
+
+def test_a_retried_estimate_that_passes_the_bound_is_not_the_last_that_is_charged(
+    cluster: Cluster,
+) -> None:
+    """It was quarantined for want of its account, and counts like one that is just coming."""
+    accountd = cluster.accountd
+    assert accountd is not None
+    with pushing(cluster) as push:
+        batch = UsageBatch(
+            "b",
+            "s",
+            "openai",
+            "m",
+            Kind.ESTIMATE,
+            4,
+            ("a", "b", "c", "d"),
+            Usage(40, 0, 40),
+            NOW_MS,
+        )
+        push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(batch)))
+        (waiting,) = eventually(lambda: cluster.accountctl("rejected", "list")["rejected"])
+        cluster.create_account("b", tokens=1_000)
+        cluster.accountctl("rejected", "retry", str(waiting["id"]))
+        assert cluster.accountctl("account", "show", "b")["estimates_charged_since"] is not None
+        assert f'{TOLD}" account_id=b' in accountd.log.read_text()
+        assert accountd.metrics()["rts_accountd_estimates_begun_total"] == 1
+        later = replace(batch, responses=1, response_ids=("e",), metered_at_ms=NOW_MS + 10**8)
+        push.send_multipart(encode_envelope(b"q" * 16, 2, encode_usage(later)))
+        rows = eventually(lambda: len(found := cluster.usage_rows("b")) == 2 and found)
+    assert [row["credits"] for row in rows] == [40, 40]
 
 
 def test_the_operator_can_forgive_it(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ from opened import empty_database
 
 from accountd import ledger, queries
 from accountd.estimates import EstimateTerms
-from accountd.ingest import Rejection, decide_retry
+from accountd.ingest import Rejection, Retried, decide_retry
 from shared.rates import read_rates
 from shared.wire import (
     ESTIMATES,
@@ -77,10 +77,10 @@ def test_a_retried_estimate_counts_like_any_other() -> None:
     memory, terms = Memory(), EstimateTerms(uncharged_max=1)
     payload = usage(kind="estimate")
     waiting = Rejection(P, 9, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
-    for waived in (10, 0):
+    for waived, begun in ((10, []), (0, ["a"])):
         decided = decide_retry(waiting, state=memory, estimates=terms)
-        assert isinstance(decided, tuple)
-        assert decided[0].waived == waived
+        assert isinstance(decided, Retried)
+        assert (decided.charge.waived, decided.estimates_begun) == (waived, begun)
         memory.apply(*sent(1, payload=payload), estimates=terms)
 
 
@@ -108,7 +108,7 @@ def test_a_doubtful_row_is_priced_as_what_it_was(kind: str, charged: int, waived
     waiting = Rejection(P, 9, RejectReason.DOUBTFUL, "", payload, NOW)
     decided = decide_retry(waiting, state=Memory(), rates=read_rates(SECONDS))
     assert isinstance(decided, tuple)
-    charge, _ = decided
+    charge = decided.charge
     assert charge.batch.kind == (kind or Kind.RESPONSE)
     assert (charge.deduction.topup + charge.deduction.tokens, charge.waived) == (charged, waived)
 

@@ -211,7 +211,7 @@ def test_a_doubtful_response_waits_in_quarantine() -> None:
     assert (decision.applied, decision.rejected) == (0, {RejectReason.DOUBTFUL: 1})
     decided = decide_retry(decision.rejections[0], state=memory)
     assert isinstance(decided, tuple)
-    charge, left = decided
+    charge, left, _ = decided
     assert left == Balance(93, 1_000)
     assert (charge.producer, charge.sequence, charge.batch.kind) == (P, 1, Kind.RESPONSE)
     assert charge.digest == digest_of(doubtful)
