@@ -87,7 +87,6 @@ def audit(_params: Params) -> Json:
         **counts,
         "unsettled": unsettled,
         "drift": drift[:SHOWN_MAX],
-        "drift_total": len(drift),
         "producers": producers,
     }
 

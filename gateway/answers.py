@@ -3,7 +3,7 @@
 import email.utils
 import http
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -34,6 +34,14 @@ class Download:
 
     headers: Mapping[str, str]
     pieces: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """An answer to what was done for the client; ``undo`` is called when nobody hears it."""
+
+    response: Response
+    undo: Callable[[], None] = lambda: None
 
 
 def download(

@@ -6,21 +6,26 @@ from dataclasses import dataclass, field, replace
 
 from websockets.http11 import Response
 
-from gateway.answers import Download
+from gateway.answers import Download, Undoable
 from gateway.exchange import HttpRequest
 from gateway.refusals import Refusal, unavailable
 from gateway.routing import own_path, split_target
 from shared.errors import UnreachableError
 
-Answer = Callable[[HttpRequest], Awaitable[Response | Download | Refusal]]
+Given = Response | Download | Undoable | Refusal
+Answer = Callable[[HttpRequest], Awaitable[Given]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What is behind a path, for one method."""
+    """What is behind a path, for one method. ``opens``: what lasts, as a session does.
+    ``is_for_browsers``: pages of any origin may ask, with a key of theirs (``gateway.cors``).
+    """
 
     method: str
     answer: Answer
+    opens: bool = False
+    is_for_browsers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Api:
                 return Found(endpoint, found.groupdict(default=""))
         return None
 
-    async def answer(self, found: Found, request: HttpRequest) -> Response | Download | Refusal:
+    async def answer(self, found: Found, request: HttpRequest) -> Given:
         """Serve one request."""
         try:
             return await found.endpoint.answer(replace(request, named=found.named))

@@ -18,17 +18,21 @@ from gateway.admission import Admission
 from gateway.announcements import Announcements
 from gateway.api import Api
 from gateway.balances import Balances
+from gateway.call_api import CallApi
+from gateway.calls import Calls
 from gateway.config import OFF, GatewayConfig
 from gateway.console import Console
 from gateway.handles import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.minting import Minting
+from gateway.opener import Opener
 from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
 from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
 from gateway.tls import TlsConnection
+from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
@@ -94,29 +98,18 @@ async def run(config: GatewayConfig) -> ExitCode:
     balances.start()
     handles = Handles(accounts, allows_unknown=config.allows_unknown_handles)
     handles.start()
-    admission = Admission(accounts, signing)
-    minting = Minting(
-        admission,
-        config.models,
-        signing=signing,
-        demo_key=config.demo_key,
-        demo_hosts=config.demo_hosts,
-    )
-    console = Console(accounts)
-    paths = console.by_path() if config.serves_page else {}
-    gateway = Gateway(
+    totals = Totals()
+    calls = Calls(balances=balances, usage=usage, totals=totals)
+    gateway, answering = _open_gateway(
+        config,
         accounts=accounts,
-        admission=admission,
         balances=balances,
         usage=usage,
         handles=handles,
-        providers=open_providers(config.providers),
-        table=config.models,
-        pages=Pages.load() if config.serves_page else Pages(),
-        api=Api(paths | minting.by_path(), by_pattern=minting.by_pattern()),
-        drain_close_code=config.drain_close_code,
+        calls=calls,
+        totals=totals,
+        signing=signing,
     )
-    answering = [*gateway.metrics(), *handles.metrics(), *minting.metrics(), *console.metrics()]
     parts = [*answering, *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
@@ -132,6 +125,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     _close(listeners)
     unsettled = await usage.close(LINGER_MS / 1000)
     await handles.close()
+    await calls.close()
     await balances.stop()
     await announcements.close()
     await accounts.close()
@@ -144,6 +138,58 @@ async def run(config: GatewayConfig) -> ExitCode:
     log.info("stopped")
     _ignore_signals(loop)
     return ExitCode.NOT_NOW if unsettled or tasks.have_failed() else ExitCode.DONE
+
+
+def _open_gateway(
+    config: GatewayConfig,
+    *,
+    accounts: Accounts,
+    balances: Balances,
+    usage: UsageSender,
+    handles: Handles,
+    calls: Calls,
+    totals: Totals,
+    signing: Signing | None,
+) -> tuple[Gateway, list[Metric]]:
+    """Everything that answers clients, and its numbers."""
+    admission = Admission(accounts, signing)
+    minting = Minting(
+        admission,
+        config.models,
+        signing=signing,
+        demo_key=config.demo_key,
+        demo_hosts=config.demo_hosts,
+    )
+    console = Console(accounts)
+    paths = console.by_path() if config.serves_page else {}
+    providers = open_providers(config.providers)
+    opener = Opener(
+        balances=balances, usage=usage, handles=handles, providers=providers, table=config.models
+    )
+    call_api = CallApi(
+        admission=admission,
+        opener=opener,
+        calls=calls,
+        handles=handles,
+        providers=providers,
+        table=config.models,
+    )
+    gateway = Gateway(
+        accounts=accounts,
+        admission=admission,
+        opener=opener,
+        calls=calls,
+        totals=totals,
+        usage=usage,
+        handles=handles,
+        providers=providers,
+        table=config.models,
+        pages=Pages.load() if config.serves_page else Pages(),
+        api=Api(paths | minting.by_path(), by_pattern=minting.by_pattern() | call_api.by_pattern()),
+        drain_close_code=config.drain_close_code,
+    )
+    parts = (gateway, totals, calls, handles, minting, console)
+    return gateway, [metric for part in parts for metric in part.metrics()]
 
 
 def _reload_on_hangup(

@@ -5,7 +5,7 @@ import contextlib
 import math
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Protocol
@@ -71,6 +71,8 @@ class ClientLeg(Leg):
         self._unsent: float = math.inf  # what it had not taken when that was last looked at
         self._room: asyncio.Event | None = None  # for more of a file; or nobody is there for it
         self._has_all = False  # all of the answer was written
+        self._is_watched = False
+        self.answer_headers: Mapping[str, str] = {}  # of a plain answer, beside its own
 
     @property
     def is_waiting(self) -> bool:
@@ -103,6 +105,15 @@ class ClientLeg(Leg):
         if rest:
             super().data_received(rest)
 
+    def watch(self) -> None:
+        """Notice when the client leaves before it is answered.
+
+        What it sends is dropped; one that closes its direction alone has left, too.
+        """
+        if self.is_waiting:
+            self._is_watched = True
+            self._stop_or_go_on(is_stopped=False)
+
     def answer(self, response: Response) -> None:
         """Send a plain HTTP answer and close."""
         if self._transport is None:
@@ -110,6 +121,7 @@ class ClientLeg(Leg):
         self._begin_answer()
         if self._exchange is not None and self._exchange.is_head:
             response = replace(response, body=b"")
+        response.headers.update(self.answer_headers)
         self._transport.write(response.serialize())
         self._end_answer()
 
@@ -161,7 +173,7 @@ class ClientLeg(Leg):
         """Called by the event loop: the request first, frames after the upgrade."""
         if self._phase is Phase.UPGRADED:
             super().data_received(data)
-        elif self._phase is not Phase.ANSWERED:
+        elif self._phase is not Phase.ANSWERED and not self._is_watched:
             self._head += data
             if self._phase is Phase.REQUEST and self._head[0] == TLS_RECORD:
                 # Nothing that ends a request will ever come: do not let the client wait for it.
@@ -175,7 +187,7 @@ class ClientLeg(Leg):
         """Called by the event loop; a true answer keeps our direction open."""
         if self._phase is Phase.UPGRADED:
             return super().eof_received()
-        return self._phase is Phase.ADMISSION
+        return self._phase is Phase.ADMISSION and not self._is_watched
 
     def pause_writing(self) -> None:
         """Called by the event loop when the client does not keep up."""

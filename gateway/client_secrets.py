@@ -7,13 +7,12 @@ its own ``session.update``, as with OpenAI. ``rs_origin`` is ours: a browser sho
 origin only.
 """
 
-import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from gateway.bodies import as_object, read_json
 from gateway.ephemeral import LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN
 from gateway.refusals import Refusal, bad_request
 from shared.wire import ID_CHARS_MAX
@@ -25,8 +24,6 @@ _OBJECT_BY_TYPE: Final = {
 # The types of session that a path makes keys for; the first where none is named.
 CONVERSATIONS: Final = tuple(_OBJECT_BY_TYPE)
 TRANSLATIONS: Final = ("translation",)
-# A tool's parameters are nested a few times; what writes JSON stumbles at a thousand.
-_LEVELS_MAX: Final = 64
 # RFC 6454 section 6.2, as browsers write it.
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:.]+\](:\d{1,5})?")
 
@@ -52,10 +49,10 @@ def read_wish(
 ) -> Wish | Refusal:
     """What a body asks for; an empty one asks for the defaults, of ``types`` for the first."""
     try:
-        asked = _object(_parsed(body or b"{}"), "body")
-        session = _object(asked.get("session"), "session")
+        asked = as_object(read_json(body or b"{}"), "body")
+        session = as_object(asked.get("session"), "session")
         return Wish(
-            _lifetime(_object(asked.get("expires_after"), "expires_after"), lifetime_s_max),
+            _lifetime(as_object(asked.get("expires_after"), "expires_after"), lifetime_s_max),
             {**session, "type": _type(session, types)},
             _model(session, is_required=types is TRANSLATIONS),
             _origin(asked),
@@ -73,42 +70,6 @@ def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mappi
     else:
         described["object"] = _OBJECT_BY_TYPE[kind]
     return {"value": value, "expires_at": expires_at, "session": {**wish.session, **described}}
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        parsed = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
-        json.dumps(parsed, ensure_ascii=False).encode()
-    except UnicodeError:  # also of half a surrogate pair, which JSON can spell
-        raise ValueError("body: expected JSON in UTF-8") from None
-    except json.JSONDecodeError as exc:
-        raise ValueError(f"body: expected JSON, but {exc}") from None
-    except RecursionError:
-        parsed = None
-    if parsed is None or _is_deeper(parsed, _LEVELS_MAX):
-        raise ValueError(f"body: expected at most {_LEVELS_MAX} levels of objects and lists")
-    return parsed
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    here = [value]
-    for _ in range(levels):
-        here = [inner for outer in here for inner in _inside(outer)]
-    return bool(here)
-
-
-def _inside(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _object(value: object, name: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}: expected an object")
-    return value
 
 
 def _lifetime(expires_after: Mapping[str, Any], most: int) -> int:
@@ -145,14 +106,3 @@ def _origin(asked: Mapping[str, Any]) -> str | None:
     if not isinstance(origin, str) or len(origin) > ID_CHARS_MAX or not _ORIGIN.fullmatch(origin):
         raise ValueError("rs_origin: expected an origin like https://app.example.org")
     return origin
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        _refuse_number(text)
-    return number
-
-
-def _refuse_number(text: str) -> NoReturn:
-    raise ValueError(f"body: found {text[:32]}, expected numbers that JSON can carry")

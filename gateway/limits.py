@@ -19,6 +19,16 @@ BODY_BYTES_MAX: Final = 64 * 1024
 
 DIAL_S: Final = 10.0
 
+# A provider's answer to a plain HTTP request: a session description, or why there is none.
+PROVIDER_ANSWER_BYTES_MAX: Final = 256 * 1024
+
+# How long a call goes on whose sideband broke, or could not be opened, before it is hung up: a
+# provider that moves a connection is back within seconds, and what is said meanwhile is not heard.
+CALL_UNHEARD_S: Final = 10.0
+# Pauses between the tries to hear it again, or to hang it up; they double up to the second number.
+CALL_RETRY_S: Final = 0.25
+CALL_RETRY_S_MAX: Final = 2.0
+
 # What a client may say before its provider is there: about 15 s of 24 kHz audio. Past it reading
 # from the client pauses, nothing is dropped.
 PRE_OPEN_BYTES_MAX: Final = 1024 * 1024

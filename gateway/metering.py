@@ -120,6 +120,13 @@ class Meter(Protocol):
         """
 
 
+class CallMeter(Meter, Protocol):
+    """The meter of a call, whose audio does not pass here."""
+
+    def passed(self, seconds: float) -> None:
+        """So much time passed: so long the caller was heard, and what is being said was said."""
+
+
 def found_in(*found: Found | None) -> Sequence[Found]:
     """What of ``found`` is something."""
     return tuple(one for one in found if one is not None) or NOTHING

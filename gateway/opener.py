@@ -18,7 +18,6 @@ from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
-from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
 from gateway.refusals import Refusal, model_not_allowed, not_configurable
 from gateway.relay import ToClient
@@ -47,12 +46,13 @@ class Opener:
         self._resumables = Resumables()
         self._providers = providers
         self._table = table
-        self._lifetimes = Lifetimes(table.lifetimes)
         self._tls = ssl.create_default_context()
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
         """Why a client that was let in may not have what it asks for."""
-        is_checked_later = target.model is None or (not target.model and target.is_transcription)
+        is_call = bool(target.call_id) and self._providers[target.provider].calls is not None
+        is_unnamed = not target.model and (target.is_transcription or is_call)
+        is_checked_later = target.model is None or is_unnamed
         if not is_checked_later and not self.may_use(admitted, target.model or ""):
             return model_not_allowed(target.model or "")
         configuration = admitted.configuration
@@ -116,7 +116,6 @@ class Opener:
             gate=gate,
             ask=handles.ask,
             preface=self._preface(target, admitted),
-            lifetimes=self._lifetimes,
             on_ended=ended,
             now=self._loop.time(),
         )

@@ -27,8 +27,9 @@ _OK_TO_FOLLOW: Final = (301, 302, 303, 307, 308)
 class ProviderUnavailableError(PeerError):
     """The provider could not be reached or refused the connection.
 
-    ``told`` is what the client hears, ``hint`` what the operator has to do. The close code says
-    whether trying again may help: SDKs that reconnect do so on 1011 and 1013, and never on 1008.
+    ``told`` is what the client hears, ``hint`` what the operator has to do, ``status`` the HTTP
+    status of a refusal, else 0. The close code says whether trying again may help: SDKs that
+    reconnect do so on 1011 and 1013, and never on 1008.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class ProviderUnavailableError(PeerError):
         code: str = "provider_unavailable",
         told: str = "The provider could not be reached.",
         hint: str = "",
+        status: int = 0,
     ) -> None:
         super().__init__(message, code=code, close_code=close_code)
         self.told = told
         self.hint = hint
+        self.status = status
 
 
 class ProviderRedirectsError(ProviderUnavailableError):
@@ -249,6 +252,7 @@ def _refused(head: bytes) -> ProviderUnavailableError:
         code=meaning.code,
         told=meaning.told,
         hint=meaning.hint,
+        status=status,
     )
 
 

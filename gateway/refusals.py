@@ -16,7 +16,9 @@ _TYPE_BY_STATUS: Final = {
     403: "permission_error",
     404: "invalid_request_error",
     405: "invalid_request_error",
+    409: "invalid_request_error",
     413: "invalid_request_error",
+    422: "invalid_request_error",
     426: "invalid_request_error",
     429: "rate_limit_error",
     500: "server_error",
@@ -153,3 +155,8 @@ def internal_error() -> Refusal:
 def unavailable(message: str) -> Refusal:
     """503: not now, try again."""
     return Refusal(503, "service_unavailable", message)
+
+
+def provider_unavailable(message: str = "the provider cannot be reached; try again") -> Refusal:
+    """503: the provider did not do what was asked for, for a reason that is not the client's."""
+    return Refusal(503, "provider_unavailable", message)

@@ -144,7 +144,9 @@ def route(
         return bad_request(f"model: expected at most {ID_CHARS_MAX} characters")
     # Where the first message names the model, the URL's would only get round the check.
     asked = None if found.subject is _Subject.MESSAGE else model
-    wanted = Target(found.provider, asked, session_id, found.path, query)
+    wanted = Target(
+        found.provider, asked, session_id or _new_session_id(), found.path, query, not session_id
+    )
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
 
@@ -180,10 +182,31 @@ def mapped(target: Target, table: ModelTable) -> Target:
     return replace(target, model=known.model, query=_joined(pairs))
 
 
+def of_call(target: Target, call_id: str) -> Target:
+    """``target`` with a call in the place of what it is for: a sideband of that call."""
+    query = _joined([*_without_subject(target), ("call_id", quote(call_id, safe=""))])
+    return replace(target, model="", query=query)
+
+
+def rest_of_query(target: Target) -> str:
+    """What stands in the query beside what the connection is for."""
+    return _joined(_without_subject(target))
+
+
 def with_model(target: str, model: str) -> str:
     """A request target that names no model, naming one."""
-    path, separator, query = target.partition("#")[0].partition("?")
-    return f"{path}?{query}{'&' if separator and query else ''}model={quote(model, safe='')}"
+    return _with(target, "model", model)
+
+
+def with_call(target: str, call_id: str) -> str:
+    """A request target of sessions, as that of a sideband of a call."""
+    return _with(target, "call_id", call_id)
+
+
+def _with(target: str, name: str, value: str) -> str:
+    path, _, query = target.partition("#")[0].partition("?")
+    named = f"{path}?{name}={quote(value, safe='')}"  # first: it counts
+    return f"{named}&{query}" if query else named
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -330,7 +353,7 @@ def _subject_of(path: str) -> str:
 def _session_id(
     path: str, parameters: Sequence[tuple[str, str]], headers: Headers, *, own_path: str
 ) -> str | Refusal:
-    """The session's name, by whichever of the three places has one; else a new one."""
+    """The session's name, by whichever of the three places has one; empty: the client gave none."""
     named = {
         *(value for name, value in parameters if name == SESSION_PARAMETER),
         *headers.get_all(SESSION_HEADER),
@@ -341,7 +364,11 @@ def _session_id(
     if len(named) > 1:
         found = " and ".join(sorted(name[:32] for name in named)[:2])
         return bad_request(f"found the session ids {found}", code="session_conflict")
-    return named.pop() if named else f"sess_{secrets.token_hex(12)}"
+    return named.pop() if named else ""
+
+
+def _new_session_id() -> str:
+    return f"sess_{secrets.token_hex(12)}"
 
 
 def _session_segments(prefix: str) -> Iterator[str]:
@@ -382,6 +409,10 @@ def _readdressed(query: str, subject: str, new_subject: str) -> str:
         for name, value in _pairs(query)
         if name not in _AZURE_PARAMETERS
     )
+
+
+def _without_subject(target: Target) -> Iterable[tuple[str, str | None]]:
+    return [pair for pair in _pairs(target.query) if pair[0] not in _ONCE]
 
 
 def _pairs(query: str) -> list[tuple[str, str | None]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
@@ -9,11 +10,12 @@ import structlog
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from gateway import cors
 from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
-from gateway.answers import BrokenOffError, Download, json_response
+from gateway.answers import BrokenOffError, Download, Undoable, json_response
 from gateway.api import Api, Found
-from gateway.balances import Balances
+from gateway.calls import Calls
 from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_client, is_room_for_session
 from gateway.drain import departure_gap_s
@@ -29,6 +31,7 @@ from gateway.refusals import (
     Refusal,
     bad_request,
     internal_error,
+    model_not_allowed,
     unavailable,
     upgrade_required,
     wrong_method,
@@ -57,7 +60,9 @@ class Gateway:
         *,
         accounts: Accounts,
         admission: Admission,
-        balances: Balances,
+        opener: Opener,
+        calls: Calls,
+        totals: Totals,
         usage: UsageSender,
         handles: Handles,
         providers: Mapping[str, Provider],
@@ -70,9 +75,9 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._accounts = accounts
         self._admission = admission
-        self._opener = Opener(
-            balances=balances, usage=usage, handles=handles, providers=providers, table=table
-        )
+        self._opener = opener
+        self._calls = calls
+        calls.on_departure = self._departed
         self._usage = usage
         self._handles = handles
         self._providers = providers
@@ -89,7 +94,7 @@ class Gateway:
         self.is_draining = False
         self._is_full_told = False
         self._admitting = 0
-        self._totals = Totals()
+        self._totals = totals
         self._cut_off = 0
 
     # --- health -----------------------------------------------------------------------------------
@@ -120,7 +125,6 @@ class Gateway:
                 "Sessions that ended because their account's credits were used up.",
                 lambda: self._cut_off,
             ),
-            *self._totals.metrics(),
         ]  # fmt: skip
 
     # --- for client legs --------------------------------------------------------------------------
@@ -141,15 +145,11 @@ class Gateway:
             leg.answer(probe)
             return
         target = self._route(request.path, request.headers)
-        for refusal in (target, wants_events(request.path)):
+        for refusal in (target, wants_events(request.path), self._no_room()):
             if isinstance(refusal, Refusal):
                 self._refuse(leg, refusal)
                 return
         assert isinstance(target, Target)
-        if not is_room_for_session(sessions=len(self._sessions) + self._admitting):
-            self._say_full()
-            self._refuse(leg, unavailable("the gateway has no room for more sessions; try again"))
-            return
         upgrade = leg.accept(request)
         if upgrade.status_code != 101:
             self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
@@ -161,11 +161,8 @@ class Gateway:
     def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``leg``."""
         found = self._api.find(request.target)
-        if found is not None and request.method != found.endpoint.method:
-            self._refuse(leg, wrong_method(request.method, allowed=found.endpoint.method))
-            return
         if found is not None:
-            self._start(self._answer(leg, found, request), leg)
+            self._serve_endpoint(leg, found, request)
             return
         plain = self._probe(request.target) or self._pages.answer(request)
         if plain is None:
@@ -194,21 +191,23 @@ class Gateway:
         talking = [session for session in self._sessions if session.drain is None]
         for session in self._sessions - set(talking):
             session.leave(now, code)
-        gap_s = departure_gap_s(len(talking))
-        for number, session in enumerate(talking):
-            self._loop.call_at(now + number * gap_s, session.leave, now + DRAIN_S, code)
+        departures = [partial(session.leave, now + DRAIN_S, code) for session in talking]
+        departures += [partial(call.leave, now + DRAIN_S) for call in self._calls]
+        gap_s = departure_gap_s(len(departures))
+        for number, leave in enumerate(departures):
+            self._loop.call_at(now + number * gap_s, leave)
         for leg in list(self._clients):
             if leg.is_waiting and not leg.is_voice:
                 self._refuse(leg, unavailable("draining"))
         deadline = self._loop.time() + deadline_s
         if not await self._come_to_be(lambda: not self._has_voice, deadline):
-            log.error("sessions cut off", sessions=len(self._sessions))
+            log.error("sessions cut off", sessions=len(self._sessions), calls=len(self._calls))
         # What else is asked for is short, or can be asked for again.
         deadline = min(deadline, self._loop.time() + CLOSE_S)
         if not await self._come_to_be(lambda: not self._clients, deadline):
             log.info("answers cut off", answers=len(self._clients))
-        for session in list(self._sessions):
-            session.abandon()
+        for one in (*self._sessions, *self._calls):
+            one.abandon()
         for leg in list(self._clients):
             leg.abort()
         for task in self._tasks:
@@ -218,7 +217,8 @@ class Gateway:
 
     @property
     def _has_voice(self) -> bool:
-        return bool(self._sessions) or any(leg.is_voice for leg in self._clients)
+        has_leg = any(leg.is_voice for leg in self._clients)
+        return has_leg or bool(self._sessions) or len(self._calls) > 0
 
     async def _come_to_be(self, is_so: Callable[[], bool], deadline: float) -> bool:
         """Wait for departures until ``is_so``; false when it is not by ``deadline``."""
@@ -238,6 +238,8 @@ class Gateway:
     ) -> None:
         try:
             verdict = await self._judge(request.path, request.headers, target)
+            if isinstance(verdict, Admitted) and leg.is_waiting:
+                verdict = await self._join(target, verdict)
         finally:
             self._admitting -= 1
         # The client may have left during the wait.
@@ -289,6 +291,17 @@ class Gateway:
             return unavailable(self.ready().detail)
         return verdict
 
+    async def _join(self, target: Target, admitted: Admitted) -> Admitted | Refusal:
+        """Where the session is a sideband of a call, that call has to be heard by us first."""
+        provider = self._providers[target.provider]
+        if not target.call_id or provider.calls is None:
+            return admitted
+        call = await self._calls.attend(provider, target, admitted.grant)
+        if isinstance(call, Refusal):
+            return call
+        model = call.recorder.model
+        return admitted if self._opener.may_use(admitted, model) else model_not_allowed(model)
+
     async def _explain(self, leg: ClientLeg, request: HttpRequest) -> None:
         """Why there is nothing to read under a path.
 
@@ -304,9 +317,28 @@ class Gateway:
 
     # --- helpers ----------------------------------------------------------------------------------
 
+    def _serve_endpoint(self, leg: ClientLeg, found: Found, request: HttpRequest) -> None:
+        endpoint = found.endpoint
+        if endpoint.is_for_browsers:
+            leg.answer_headers = cors.ANYBODY
+            if request.method == "OPTIONS":
+                leg.answer(cors.preflight(endpoint.method))
+                return
+        refusal = self._not_now() if endpoint.opens else None
+        if request.method != endpoint.method:
+            refusal = wrong_method(request.method, allowed=endpoint.method)
+        if refusal is not None:
+            self._refuse(leg, refusal)
+        else:
+            if endpoint.opens:
+                leg.watch()
+            self._start(self._answer(leg, found, request), leg)
+
     async def _answer(self, leg: ClientLeg, found: Found, request: HttpRequest) -> None:
         answer = await self._api.answer(found, request)
         if not leg.is_waiting:
+            if isinstance(answer, Undoable):
+                answer.undo()
             return
         if isinstance(answer, Refusal):
             self._refuse(leg, answer)
@@ -316,7 +348,7 @@ class Gateway:
             except BrokenOffError as exc:
                 log.warning("download broken off", reason=str(exc))
         else:
-            leg.answer(answer)
+            leg.answer(answer.response if isinstance(answer, Undoable) else answer)
 
     def _start(self, work: Coroutine[Any, Any, None], leg: ClientLeg) -> None:
         """Do something for a client that waits for its answer."""
@@ -340,11 +372,25 @@ class Gateway:
             return wrong_method(request.method, allowed="GET, HEAD, POST")
         return target
 
+    def _departed(self) -> None:
+        self._departure.set()
+
     def _ended(self, session: Session) -> None:
         self._sessions.discard(session)
         self._totals.remove(session.recorder)
         self._cut_off += session.was_cut_off
         self._departure.set()
+
+    def _not_now(self) -> Refusal | None:
+        """Why nothing that lasts can be opened."""
+        return self._no_room() if (health := self.ready()).is_ok else unavailable(health.detail)
+
+    def _no_room(self) -> Refusal | None:
+        lasting = len(self._sessions) + self._admitting + len(self._calls)
+        if is_room_for_session(sessions=lasting):
+            return None
+        self._say_full()
+        return unavailable("the gateway has no room for more sessions; try again")
 
     def _say_full(self) -> None:
         if not self._is_full_told:
@@ -364,8 +410,8 @@ class Gateway:
         now = self._loop.time()
         for leg in list(self._clients):
             leg.check(now)
-        for session in list(self._sessions):
-            session.check(now)
+        for one in (*self._sessions, *self._calls):
+            one.check(now)
         self._end_latest()
         if self._usage.is_full:
             self._send_everybody_away()
@@ -384,6 +430,8 @@ class Gateway:
             log.error("outbox full", sessions=len(self._sessions), batches=len(self._usage))
         for session in list(self._sessions):
             session.close_client(TRY_AGAIN_LATER, "usage cannot be delivered; try again later")
+        for call in self._calls:
+            call.hang_up("usage cannot be delivered")
 
     def _finished(self, task: asyncio.Task[None], leg: ClientLeg) -> None:
         self._tasks.discard(task)

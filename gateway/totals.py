@@ -29,6 +29,10 @@ class Totals:
         if recorder.account_errors:
             self._account_errors[recorder.provider] += recorder.account_errors
 
+    def account_refused(self, provider: str) -> None:
+        """A provider refused our account without a session."""
+        self._account_errors[provider] += 1
+
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
         return [

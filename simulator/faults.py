@@ -17,6 +17,7 @@ ABNORMAL: Final = 1006  # no close frame is sent (RFC 6455 section 7.1.5): the c
 MILLISECONDS_MAX: Final = 60_000
 SESSION_MS_MAX: Final = 3_600_000
 FRAGMENTS_MAX: Final = 1_000
+CALLER_TURNS_MAX: Final = 100
 FAULTY: Final = "sim-"
 _USAGES: Final = ("null", "missing", "empty", "zero", "absurd", "strange")
 _REFUSALS: Final = (
@@ -32,7 +33,7 @@ WISHES: Final[Mapping[str, str]] = {
     "duplicate": "done", "stall": "reply", "fragment": "3", "spelling": "odd", "quote": "done",
     "transcription": "", "expire_ms": "", "go_away_ms": "", "usage_style": "", "usage_at": "",
     "served": "", "dialect": "", "transcribed": "missing", "redirect": "same",
-    "account": "insufficient_quota",
+    "account": "insufficient_quota", "caller": "1", "call": "deaf",
 }  # fmt: skip
 
 
@@ -49,7 +50,9 @@ class Faults:
     ``usage_style``, ``usage_at``: Gemini's field names and the frames that carry them. ``served``:
     the model that the server says it is. ``redirect``: where the upgrade is sent to. ``account``:
     what is wrong with the account whose key was taken, told after the upgrade. ``transcribed``:
-    what stands in place of the usage of a transcription.
+    what stands in place of the usage of a transcription. ``caller_turns``: how often the caller of
+    a call speaks before it hangs up; 0: never. ``call``: it is told without its name, takes no
+    sideband (deaf), or cuts its sidebands once while something is said.
     """
 
     dial_s: float = 0.0
@@ -74,6 +77,8 @@ class Faults:
     is_done_doubled: bool = False
     is_oddly_spelt: bool = False
     is_quoting: bool = False
+    caller_turns: int = 0
+    call: str | None = None
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Faults":
@@ -112,6 +117,8 @@ class Faults:
             is_done_doubled=_choice(query, "duplicate", "done") is not None,
             is_oddly_spelt=_choice(query, "spelling", "odd") is not None,
             is_quoting=_choice(query, "quote", "done") is not None,
+            caller_turns=_integer(query, "caller", 0, CALLER_TURNS_MAX) or 0,
+            call=_choice(query, "call", "nameless", "deaf", "dropping"),
         )
 
     @property

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -29,6 +30,9 @@ from simulator.admission import (
     refusal_before,
 )
 from simulator.beta import BetaDialect
+from simulator.call_api import CallApi
+from simulator.calls import Call, Sideband, Switchboard
+from simulator.calls import Wire as Sends
 from simulator.conversation import Conversation
 from simulator.dialect import Dialect
 from simulator.faults import MILLISECONDS_MAX, Faults
@@ -39,6 +43,7 @@ from simulator.live_session import LiveSession
 from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
 from simulator.outside import Outside
+from simulator.plain_http import Posted, connection_class
 from simulator.routing import Route, route, with_model
 from simulator.session import Session
 from simulator.translation_session import TranslationSession, expires_at
@@ -106,6 +111,8 @@ class Provider:
         self._audio_log = audio_log
         self._api_key = api_key
         self._memory = Memory()
+        self._calls = Switchboard()
+        self._call_api = CallApi(self._calls, self._call_session, api_key=api_key)
         self.stopping = asyncio.Event()
         if audio_log is not None:
             audio_log.mkdir(parents=True, exist_ok=True)
@@ -117,12 +124,13 @@ class Provider:
         if request.path.partition("?")[0].rstrip("/") in ("/healthz", "/readyz"):
             return json_response(http.HTTPStatus.OK, {"status": "ok"})
         try:
-            found = route(request.path)
-            faults = Faults.of(found.wishes) if found is not None else Faults()
+            if (found := route(request.path)) is None:
+                return json_response(
+                    http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}}
+                )
+            faults = Faults.of(found.wishes)
         except ValueError as exc:
             return json_response(http.HTTPStatus.BAD_REQUEST, {"error": {"message": str(exc)}})
-        if found is None:
-            return json_response(http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}})
         return await self._answer(request, found, faults)
 
     async def _answer(self, request: Request, found: Route, faults: Faults) -> Response | None:
@@ -133,10 +141,14 @@ class Provider:
             moved = redirect(request, faults.redirect, key_of(request.headers, found))
             if moved is not None:
                 return moved
-        if faults.refuse is not None:
-            status = http.HTTPStatus(faults.refuse)
+        refused = http.HTTPStatus(faults.refuse) if faults.refuse is not None else None
+        if status := refused or self._calls.refusal(found.wishes.get("call_id")):
             return json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
         return refusal_before(request, found, self._api_key)
+
+    async def post(self, posted: Posted) -> Response:
+        """Answer a POST."""
+        return await self._call_api.answer(posted)
 
     async def serve(self, connection: ServerConnection) -> None:
         """One connection from its first event to its end."""
@@ -153,7 +165,8 @@ class Provider:
         if refusal is not None:
             await _say_and_close(wire, refusal, has_events=to.provider != "gemini")
             return
-        session = self._session(to, faults, wire)
+        call = self._calls.find(to.wishes.get("call_id", ""))
+        session = self._session(to, faults, wire) if call is None else Sideband(call, wire)
         try:
             await session.open()
             if faults.stall == "read":
@@ -168,18 +181,17 @@ class Provider:
         finally:
             await session.close()
 
-    def _session(self, to: Route, faults: Faults, wire: Wire) -> Served:
-        session_id = make_id("sess")
+    def _outside(self, session_id: str, to: Route, model: str, wire: Sends) -> Outside:
         where = {
             "session": session_id, "provider": to.provider, "dialect": to.dialect,
-            "query": to.query, "model": faults.served or to.model,
+            "query": to.query, "model": model,
         }  # fmt: skip
 
         def into(file: EventLog | None, entry: Event) -> None:
             if file is not None:
                 file.write({**where, "at": time.time(), **entry})
 
-        outside = Outside(
+        return Outside(
             send=wire.send,
             hang_up=wire.hang_up,
             is_open=wire.is_open,
@@ -187,6 +199,17 @@ class Provider:
             log_abandoned=partial(into, self._abandoned_log),
             on_audio=self._audio_writer(session_id),
         )
+
+    def _call_session(self, to: Route, call: Call, model: str) -> Session:
+        """The session that answers a call; its usage is logged once, whoever hears of it."""
+        to = replace(to, wishes=with_model(to, model))
+        served = call.faults.served or model
+        outside = self._outside(call.call_id, to, served, call)
+        return self._spoken(to, call.faults, outside, session_id=call.call_id, model=model)
+
+    def _session(self, to: Route, faults: Faults, wire: Wire) -> Served:
+        session_id = make_id("sess")
+        outside = self._outside(session_id, to, faults.served or to.model, wire)
         configure = partial(self._configure, to, wire)
         if to.provider == "gpt-live":
             return LiveSession(configure=configure, outside=outside, session_id=session_id)
@@ -205,11 +228,16 @@ class Provider:
                 outside=outside,
                 session_id=session_id,
             )
+        return self._spoken(to, faults, outside, session_id=session_id, model=to.model)
+
+    def _spoken(
+        self, to: Route, faults: Faults, outside: Outside, *, session_id: str, model: str
+    ) -> Session:
         conversation = self._memory.find(to.wishes.get("conversation_id")) or Conversation()
         if to.provider == "xai":
             self._memory.keep(conversation.id, conversation)
         return Session(
-            model=to.model,
+            model=model,
             is_transcription=to.is_transcription,
             pace=pace_of(to.wishes, self._pace),
             faults=faults,
@@ -262,6 +290,7 @@ async def run(listen: Address, provider: Provider, usage_log: Path) -> None:
             select_subprotocol=lambda _c, offered: REALTIME if REALTIME in offered else None,
             compression=None,
             max_size=MESSAGE_BYTES_MAX,
+            create_connection=connection_class(provider.post),
             write_limit=WRITE_LIMIT_BYTES,
             open_timeout=OPENING_S,
             close_timeout=2,

@@ -88,9 +88,14 @@ class Session:
             "response.cancel": self._cancel_response,
         }
 
+    def greeting(self) -> list[Event]:
+        """What a connection hears first."""
+        return [events.event("session.created", session=self._session)]
+
     async def open(self) -> None:
         """Greet the client."""
-        await self._emit(events.event("session.created", session=self._session))
+        for message in self.greeting():
+            await self._emit(message)
         for message in self._dialect.greeting(self._conversation):
             await self._send(message)
         if self._dialect.ping_s is not None:
@@ -213,6 +218,10 @@ class Session:
     @property
     def _voice(self) -> VoiceSettings | None:
         return VoiceSettings.of(self._session["audio"]["input"]["turn_detection"])
+
+    async def hear(self, data: bytes) -> None:
+        """Audio that did not come in a message: over the phone."""
+        await self._listen(data)
 
     async def _append(self, message: Event) -> None:
         try:

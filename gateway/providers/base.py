@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from websockets.datastructures import Headers
 
 from gateway.handle import Handle, HandleKind
-from gateway.metering import Meter
+from gateway.metering import CallMeter, Meter
 from gateway.opening import Opening
 
 # Paths that adapters and routes both know; they may have any prefix.
@@ -33,7 +33,8 @@ class Target:
 
     ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
     what the client asked for: empty where it is for something else (a call), None where its first
-    message will say (Gemini's setup, GPT-Live's ``session.start``).
+    message will say (Gemini's setup, GPT-Live's ``session.start``). ``is_anonymous``: the client
+    gave its session no name, so ``session_id`` is one of ours.
     """
 
     provider: str
@@ -41,11 +42,17 @@ class Target:
     session_id: str
     path: str
     query: str
+    is_anonymous: bool = False
 
     @property
     def is_transcription(self) -> bool:
         """Whether the session only transcribes: it has a transcriber in place of a model."""
-        return dict(parse_qsl(self.query)).get("intent") == "transcription"
+        return self._named("intent") == "transcription"
+
+    @property
+    def call_id(self) -> str:
+        """The call that the connection is a sideband of; empty: of none."""
+        return self._named("call_id")
 
     @property
     def handles(self) -> Sequence[Handle]:
@@ -56,6 +63,22 @@ class Target:
             for name, kind in HANDLE_PARAMETERS.items()
             if name in values
         ]
+
+    def _named(self, name: str) -> str:
+        return dict(parse_qsl(self.query)).get(name, "")
+
+
+class ProviderCalls(Protocol):
+    """Where a provider takes calls over WebRTC and SIP, and how they are metered."""
+
+    path: str
+    """That of the sessions, which its calls stand behind."""
+
+    def url(self, *segments: str, query: str = "") -> str:
+        """Where plain HTTP requests go: to all calls, or to a call's id and a verb."""
+
+    def meter(self, model: str) -> CallMeter:
+        """What charges a call."""
 
 
 class Provider(Protocol):
@@ -68,6 +91,10 @@ class Provider(Protocol):
     @property
     def opening(self) -> Opening:
         """How a client's first message names the model, where the request does not."""
+
+    @property
+    def calls(self) -> ProviderCalls | None:
+        """Its calls over WebRTC and SIP; None where it takes none."""
 
     def url(self, target: Target) -> str:
         """Where to connect."""

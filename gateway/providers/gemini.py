@@ -7,7 +7,7 @@ from websockets.datastructures import Headers
 
 from gateway.metering import Meter
 from gateway.opening import RESOURCE_PATH, Opening
-from gateway.providers.base import Target, joined
+from gateway.providers.base import ProviderCalls, Target, joined
 from gateway.providers.gemini_meter import GeminiMeter
 
 
@@ -21,6 +21,7 @@ class Gemini:
         resumptions=(("sessionResumption", "handle"), ("session_resumption", "handle")),
         unknown="BidiGenerateContent session not found",
     )
+    calls: ProviderCalls | None = None
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         self._base_url = base_url

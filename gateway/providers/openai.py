@@ -21,6 +21,7 @@ from gateway.providers.base import (
     Target,
     joined,
 )
+from gateway.providers.openai_calls import OpenAICalls
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
 from gateway.providers.openai_translation_meter import TranslationMeter
@@ -47,6 +48,7 @@ class OpenAIFamily:
     bills_seconds = False
     # Paths that begin so bill transcripts by themselves, also those that report nothing.
     bills_transcripts = "/"
+    calls: OpenAICalls | None = None
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
     opening = Opening(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
@@ -75,6 +77,8 @@ class OpenAIFamily:
             return LiveMeter()
         if target.path == TRANSLATIONS:
             return TranslationMeter(model=target.model)
+        if self.calls is not None and target.call_id:
+            return self.calls.observer(target.model)
         return OpenAIMeter(
             model=target.model,
             bills_seconds=self.bills_seconds,
@@ -116,6 +120,10 @@ class OpenAIFamily:
 class OpenAI(OpenAIFamily):
     """OpenAI itself: ``base_url`` ends in ``/v1``."""
 
+    def __init__(self, *, base_url: str, api_key: str) -> None:
+        super().__init__(base_url=base_url, api_key=api_key)
+        self.calls = OpenAICalls(base_url, REALTIME)
+
     ga_paths = (REALTIME, TRANSLATIONS)
 
 
@@ -136,6 +144,10 @@ class Azure(OpenAIFamily):
     name = "azure"
     ga_paths = (AZURE_GA,)
     bills_transcripts = "/openai/"
+
+    def __init__(self, *, base_url: str, api_key: str) -> None:
+        super().__init__(base_url=base_url, api_key=api_key)
+        self.calls = OpenAICalls(base_url, AZURE_GA)
 
     def _key_header(self) -> dict[str, str]:
         return {"api-key": self._api_key}

@@ -52,6 +52,10 @@ class ClientAudio:
         ms, self._bytes = self.ms, 0
         return ms
 
+    def add(self, base64_bytes: int) -> None:
+        """Count audio that was heard elsewhere."""
+        self._bytes += base64_bytes
+
     def set_format(self, found: object) -> None:
         """The session's format of audio: an object with type and rate, or the beta's name."""
         if isinstance(found, dict):

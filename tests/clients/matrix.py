@@ -74,6 +74,13 @@ class Matrix:
         assert outcome.words
         assert outcome.heard == (SAID if "translat" in name else b"")
 
+    def answered(self, name: str) -> str:
+        """The words that a client got."""
+        outcome = self.outcome_by_name[name]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome.words
+
     def assert_charged(self, name: str) -> None:
         """The rows of the client's account are what the provider's log says, by kind and unit."""
         account, expected = account_of(name), logged(self._sent(name))

@@ -8,6 +8,7 @@ import pytest
 from clients import (
     ephemeral,
     genai_python,
+    openai_calls,
     openai_listening,
     openai_python,
     plain_websockets,
@@ -39,7 +40,8 @@ def matrix() -> Iterator[Matrix]:
     """One cluster and all clients."""
     # Slow enough that an answer is still being made when it is interrupted.
     with every_provider(pace=0.7) as cluster:
-        matrix = Matrix(cluster, {**CLIENTS, **openai_listening.CLIENTS})
+        all_clients = {**CLIENTS, **openai_listening.CLIENTS, **openai_calls.CLIENTS}
+        matrix = Matrix(cluster, all_clients)
         asyncio.run(matrix.run())
         yield matrix
 
@@ -55,6 +57,13 @@ def test_a_client_is_understood_and_charged(matrix: Matrix, name: str) -> None:
 def test_a_client_that_only_listens_is_charged(matrix: Matrix, name: str) -> None:
     """What it said comes back in words, or in another language; the seconds are charged."""
     matrix.assert_listened(name)
+    matrix.assert_charged(name)
+
+
+@pytest.mark.parametrize("name", openai_calls.CLIENTS)
+def test_a_client_with_a_sideband_is_charged(matrix: Matrix, name: str) -> None:
+    """What it asked for came in words; it is charged once, though two sockets heard it."""
+    assert matrix.answered(name)
     matrix.assert_charged(name)
 
 

@@ -1,0 +1,342 @@
+"""One call: its audio passes between caller and provider, its events pass here.
+
+The gateway listens to a call on a *sideband* of its own, a socket to the provider with
+``?call_id=``, and meters what it hears. Clients may have sidebands too; they are sessions like any
+other (``gateway.session``), only that they charge nothing.
+
+The life of a call is a table (``TRANSITIONS``)::
+
+    OPENING ──▶ HEARD ◀──▶ UNHEARD
+                  └──▶ ENDING ◀──┘ ──▶ ENDED
+
+A call cannot be held, nor can its caller be told anything: it can only be hung up. That is done
+once its account's credit is used up or cannot be confirmed, once it is as old as its provider
+allows, when the gateway stops, and when its sideband is lost for ``CALL_UNHEARD_S``, because nobody
+would know what it costs. What is being said when credit ends, or the gateway stops, is finished
+first; any other response is cancelled and its usage waited for.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import structlog
+
+from gateway import lifetime
+from gateway.allowance import Allowance
+from gateway.balances import SessionCredit
+from gateway.credit import Verdict
+from gateway.frames import Frame
+from gateway.leg import GOING_AWAY, Ended, Nobody, Sink
+from gateway.lifetime import Due
+from gateway.limits import (
+    CALL_RETRY_S,
+    CALL_RETRY_S_MAX,
+    CALL_UNHEARD_S,
+    CLOSE_S,
+    HOLD_S,
+)
+from gateway.metering import CallMeter
+from gateway.provider import ProviderLeg, ProviderUnavailableError
+from gateway.providers.account_errors import is_about_account
+from gateway.recorder import Recorder
+
+log = structlog.get_logger()
+
+_OVER: Final = (1000, GOING_AWAY)  # the closes by which a provider says that a call has ended
+
+
+class State(Enum):
+    """Where a call is in its life."""
+
+    OPENING = auto()  # nobody has heard it yet
+    HEARD = auto()
+    UNHEARD = auto()  # the sideband broke; another one is being opened
+    ENDING = auto()  # it is being hung up
+    ENDED = auto()
+
+
+TRANSITIONS: Final = {
+    State.OPENING: {State.HEARD, State.ENDED},
+    State.HEARD: {State.UNHEARD, State.ENDING, State.ENDED},
+    State.UNHEARD: {State.HEARD, State.ENDING, State.ENDED},
+    State.ENDING: {State.ENDED},
+    State.ENDED: set[State](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Whose call it is; the fields of every log line of the call."""
+
+    call_id: str
+    session_id: str
+    account_id: str
+    provider: str
+
+
+class Line(Protocol):
+    """The way to a call's provider."""
+
+    async def dial(self, sink: Sink, on_open: Callable[[ProviderLeg], None]) -> ProviderLeg:
+        """Open a sideband. Raises ``ProviderUnavailableError``."""
+
+    async def hang_up(self) -> None:
+        """Have the provider end the call. Raises ``ProviderUnavailableError``; that the call is
+        over already is no error.
+        """
+
+
+class Call:
+    """Hears a call, charges it, and ends it when it must not go on."""
+
+    def __init__(
+        self,
+        info: CallInfo,
+        *,
+        line: Line,
+        meter: CallMeter,
+        recorder: Recorder,
+        credit: SessionCredit,
+        on_ended: Callable[["Call"], None],
+    ) -> None:
+        """``recorder`` records what ``meter`` meters; ``credit`` tells the call of changes."""
+        self._loop = asyncio.get_running_loop()
+        self.info = info
+        self._line = line
+        self._meter = meter
+        self.recorder = recorder
+        self._credit = credit
+        credit.listener = self
+        self._allowance = Allowance()
+        self._on_ended = on_ended
+        self._leg: ProviderLeg | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()  # something was heard, or the sideband is gone
+        self.over = asyncio.Event()
+        self._opened_at = self._passed_until = self._loop.time()
+        self._held_since: float | None = None
+        self._leave_by: float | None = None
+        self.was_cut_off = False
+        self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
+        self.state = State.OPENING
+
+    async def open(self, *, patience_s: float) -> None:
+        """Hear the call, within ``patience_s``: a provider may need a moment to know it.
+
+        Raises ``ProviderUnavailableError``; then the call has ended as far as this object goes, and
+        goes on at the provider.
+        """
+        try:
+            await self._dial(patience_s)
+        except ProviderUnavailableError:
+            self._finish()
+            raise
+        self._log.info("call opened", provider=self.info.provider, model=self.recorder.model)
+
+    async def named(self) -> None:
+        """Wait until the provider has said which model the call has, for ``CLOSE_S`` at most."""
+        await self._until(lambda: bool(self.recorder.model) or self.state is State.ENDED)
+
+    def hang_up(self, reason: str) -> None:
+        """End the call now; ``over`` is set when that is done."""
+        if self.state in (State.ENDING, State.ENDED):
+            return
+        self._log.info("call is hung up", reason=reason)
+        self._move(State.ENDING)
+        self._start(self._end())
+
+    def leave(self, leave_by: float) -> None:
+        """The gateway is going away: let a response finish, until ``leave_by`` at most."""
+        self._leave_by = leave_by
+        self.check(self._loop.time())
+
+    def abandon(self) -> None:
+        """The gateway cannot wait any longer: end now, with what is known."""
+        if self.state is not State.ENDED:
+            self._log.error("call abandoned", hint="it may go on at the provider, and is unmetered")
+        self._finish()
+
+    def check(self, now: float) -> None:
+        """Called every second: whatever has a deadline."""
+        if self.state is State.ENDED:
+            return
+        self._pass_time(now)
+        self.recorder.send_due(now)
+        if self._leg is not None:
+            self._leg.check(now)
+        if self._held_since is not None and now - self._held_since > HOLD_S:
+            self.hang_up("the credit cannot be confirmed")
+        elif self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
+            self.hang_up("the gateway stops")
+        elif self._is_too_old(now):
+            self.hang_up("the call is too old")
+
+    # --- what it hears ----------------------------------------------------------------------------
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Data frames of the sideband."""
+        self._pass_time(self._loop.time())
+        has_metered = self.recorder.observe(frames)
+        self.recorder.heard(frames)
+        self._news.set()
+        if has_metered or self._allowance.verdict is not Verdict.GO:
+            self.credit_changed()
+
+    def end(self, ended: Ended) -> None:
+        """The sideband is gone."""
+        self._leg = None
+        self._news.set()
+        if is_about_account(ended.reason):
+            self.recorder.account_refused(str(ended.code))
+        if self.state is not State.HEARD:
+            return
+        if ended.code in _OVER:
+            self._log.info("provider left", code=ended.code, reason=ended.reason)
+            self._finish()
+            return
+        self._log.warning("call unheard", code=ended.code, reason=ended.reason)
+        self._move(State.UNHEARD)
+        self._start(self._return())
+
+    # --- its credit -------------------------------------------------------------------------------
+
+    def credit_changed(self) -> None:
+        """The credit allows something else than before."""
+        if self.state not in (State.HEARD, State.UNHEARD):
+            return
+        if self._credit.is_near_empty:
+            self.recorder.flush()
+        verdict = self._credit.verdict
+        is_busy = self._allowance.review(verdict, self.recorder.being_said)
+        if verdict is Verdict.GO:
+            self._held_since = None
+        elif verdict is Verdict.HOLD and self._held_since is None and not is_busy:
+            self._held_since = self._loop.time()
+        elif verdict is Verdict.EMPTY and not is_busy:
+            self.was_cut_off = True
+            self.hang_up("the account's credits are used up")
+
+    def balance_announced(self) -> None:
+        """Nobody can be told."""
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _pass_time(self, now: float) -> None:
+        self._meter.passed(now - self._passed_until)
+        self._passed_until = now
+
+    def _is_too_old(self, now: float) -> bool:
+        age_s, is_speaking = now - self._opened_at, bool(self.recorder.being_said)
+        due = lifetime.due(self.info.provider, self.recorder.model, age_s, is_speaking=is_speaking)
+        return due is Due.END
+
+    async def _dial(self, patience_s: float) -> None:
+        deadline, pause_s = self._loop.time() + patience_s, CALL_RETRY_S
+        while True:
+            try:
+                await self._line.dial(self, self._opened)
+                return
+            except ProviderUnavailableError as exc:
+                is_over = exc.status == HTTPStatus.NOT_FOUND and self.state is State.UNHEARD
+                if is_over or self._loop.time() + pause_s > deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, CALL_RETRY_S_MAX)
+
+    def _opened(self, leg: ProviderLeg) -> None:
+        if self.state not in (State.OPENING, State.UNHEARD):
+            leg.sink = Nobody()
+            leg.abort()
+            return
+        self._leg = leg
+        self._move(State.HEARD)
+
+    async def _return(self) -> None:
+        """Hear the call again, or end it."""
+        try:
+            await self._dial(CALL_UNHEARD_S)
+        except ProviderUnavailableError as exc:
+            if exc.status == HTTPStatus.NOT_FOUND:
+                self._log.info("provider left", reason="the call is over")
+                self._finish()
+                return
+            self._log.error("call lost", reason=str(exc), hint=exc.hint)
+            self._move(State.ENDING)
+            await self._end()
+        else:
+            self._log.info("call heard again")
+            self.credit_changed()
+
+    async def _end(self) -> None:
+        """Cancel what is being said and wait for its usage, hang up, wait for the end."""
+        await self._cancel()
+        try:
+            await self._line.hang_up()
+        except ProviderUnavailableError as exc:
+            hint = "it may go on at the provider, and is unmetered: hang it up there"
+            self._log.error("call not hung up", reason=str(exc), hint=hint)
+        await self._until(lambda: self._leg is None)
+        self._finish()
+
+    async def _cancel(self) -> None:
+        if self._leg is None:
+            return
+        answers_before = self.recorder.answers
+        for cancel in self.recorder.cancel_events():
+            self._leg.send_event(cancel)
+        await self._until(
+            lambda: (
+                self._leg is None
+                or (self.recorder.answers > answers_before and not self.recorder.in_flight)
+            )
+        )
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until ``is_so``, for ``CLOSE_S`` at most."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                while not is_so():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with the call in another way than before."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._log.error("call failed", exc_info=exc)
+            self.abandon()
+
+    def _finish(self) -> None:
+        if self.state is State.ENDED:
+            return
+        self._move(State.ENDED)
+        if self._leg is not None:
+            self._leg.sink = Nobody()
+            self._leg.abort()
+            self._leg = None
+        self.recorder.finish()
+        self._credit.close()
+        self.over.set()
+        self._news.set()
+        self._log.info(
+            "call ended",
+            responses=self.recorder.responses,
+            tokens=self.recorder.tokens,
+            estimates=self.recorder.estimates,
+        )
+        self._on_ended(self)
+
+    def _move(self, state: State) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
+        self.state = state

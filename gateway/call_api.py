@@ -1,0 +1,340 @@
+"""Calls over plain HTTP, as OpenAI has them: made (WebRTC), taken and turned away (SIP), ended.
+
+========================================  =========================================================
+``POST …/realtime/calls``                 a caller's offer; ephemeral keys may make calls, too
+``POST …/realtime/calls/{id}/accept``     a call that came in is answered by a session
+``POST …/realtime/calls/{id}/refer``      it is passed on to somebody else
+``POST …/realtime/calls/{id}/reject``     it is turned away
+``POST …/realtime/calls/{id}/hangup``     it is ended; what it said last is heard first
+========================================  =========================================================
+
+The provider sees our key in place of the client's. A call that was made or taken is heard by the
+gateway (``gateway.calls``) before its client is told of it, so that none is ever unmetered; one
+that cannot be heard is hung up.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import structlog
+from websockets.datastructures import Headers
+
+from gateway.accounts import Grant
+from gateway.admission import Admission, Admitted, own_key_hash
+from gateway.answers import PRIVATE, Undoable, response
+from gateway.api import Endpoint
+from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
+from gateway.calls import Calls, ProviderLine
+from gateway.exchange import HttpRequest
+from gateway.handle import Handle, HandleKind
+from gateway.handles import Handles
+from gateway.limits import CALL_UNHEARD_S
+from gateway.models import ModelTable
+from gateway.opener import Opener
+from gateway.provider import ProviderUnavailableError
+from gateway.provider_http import Answered
+from gateway.providers.account_errors import NEUTRAL_MESSAGE, withheld
+from gateway.providers.base import Provider, ProviderCalls, Target
+from gateway.refusals import (
+    Refusal,
+    bad_request,
+    model_not_allowed,
+    not_found,
+    provider_unavailable,
+)
+from gateway.routing import (
+    MISSING_MODEL,
+    of_call,
+    rest_of_query,
+    route,
+    split_target,
+    with_call,
+    with_model,
+)
+
+log = structlog.get_logger()
+
+_CALLS: Final = "/realtime/calls"
+_NEW: Final = re.compile(rf"(?:/openai/v1)?{_CALLS}$")
+_VERB: Final = re.compile(
+    rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<verb>accept|refer|reject|hangup)$"
+)
+_BEHIND_SESSIONS: Final = re.compile(r"/calls(?:/[^/]+/[^/]+)?$")
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+# What a provider answers to what the client asked for; everything else is between it and us.
+_CLIENTS: Final = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+_ABOUT_ACCOUNT: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+_MESSAGE_CHARS_MAX: Final = 1_000
+
+
+class _RefusedError(Exception):
+    """What was asked for is refused."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+Found = TypeVar("Found")
+
+
+def _granted(found: Found | Refusal) -> Found:
+    """What was found; raises the refusal that stands in its place."""
+    if isinstance(found, Refusal):
+        raise _RefusedError(found)
+    return found
+
+
+class CallApi:
+    """The endpoints. ``providers`` by name: those that there is a key for."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        opener: Opener,
+        calls: Calls,
+        handles: Handles,
+        providers: Mapping[str, Provider],
+        table: ModelTable,
+    ) -> None:
+        self._admission = admission
+        self._opener = opener
+        self._calls = calls
+        self._handles = handles
+        self._providers = providers
+        self._table = table
+
+    def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
+        """OpenAI's own paths."""
+        create = partial(self._answer, self._create)
+        return {
+            _NEW: Endpoint("POST", create, opens=True, is_for_browsers=True),
+            _VERB: Endpoint("POST", partial(self._answer, self._serve)),
+        }
+
+    async def _answer(
+        self, serve: Callable[[HttpRequest], Awaitable[Undoable]], request: HttpRequest
+    ) -> Undoable | Refusal:
+        try:
+            return await serve(request)
+        except _RefusedError as exc:
+            return exc.refusal
+
+    # --- made -------------------------------------------------------------------------------------
+
+    async def _create(self, request: HttpRequest) -> Undoable:
+        offer = _granted(read_offer(request.headers.get("Content-Type", ""), request.body))
+        target = self._target_of_new(request, offer.session)
+        parameters = split_target(request.target)[1]
+        admitted = _granted(await self._admission.admit(request.headers, parameters))
+        session = self._session(target, admitted, offer.session)
+        return await self._place(request, target, admitted.grant, Offer(offer.sdp, session))
+
+    def _target_of_new(self, request: HttpRequest, session: Mapping[str, Any]) -> Target:
+        """What kind of session is to answer, by the model that the session, the URL or the key
+        names.
+        """
+        model = _granted(model_in(session))
+        path, parameters = _sessions_of(request.target), split_target(request.target)[1]
+        in_query = next((value for name, value in parameters if name == "model"), "")
+        if model and in_query not in ("", model):
+            found = f"found the models {model[:80]!r} and {in_query[:80]!r}, expected one"
+            raise _RefusedError(bad_request(found, code="model_conflict"))
+        model = model or in_query or self._admission.bound_model(request.headers, parameters) or ""
+        if not model:
+            expected = "found no model; expected one in session, in ?model= or in the ephemeral key"
+            raise _RefusedError(bad_request(expected, code=MISSING_MODEL))
+        target = self._routed(with_model(path, model), request.headers)
+        if not target.model:
+            raise _RefusedError(bad_request("found call_id in the query, expected a model alone"))
+        return target
+
+    def _session(
+        self, target: Target, admitted: Admitted, asked: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The session as the provider is to begin it: what the key brings, then what is asked."""
+        session = {"type": "realtime", **(admitted.configuration or {}), **asked}
+        if session["type"] != "realtime":
+            raise _RefusedError(bad_request("session.type: expected realtime"))
+        return self._allowed({**session, "model": target.model}, target, admitted)
+
+    def _allowed(
+        self, session: Mapping[str, Any], target: Target, admitted: Admitted
+    ) -> Mapping[str, Any]:
+        """``session`` with its model in the provider's words, if all that it names may be used."""
+        model = str(session.get("model") or "")
+        opening = self._providers[target.provider].opening
+        message = json.dumps({opening.holder: session}).encode()
+        for name in (model, *opening.read(message).delegates):
+            if not self._opener.may_use(admitted, name):
+                raise _RefusedError(model_not_allowed(name))
+        if not model:
+            return session
+        return {**session, "model": self._table.called(model, provider=target.provider)}
+
+    async def _place(
+        self, request: HttpRequest, target: Target, grant: Grant, offer: Offer
+    ) -> Undoable:
+        provider, calls = self._calls_of(target)
+        url = calls.url(query=rest_of_query(target))
+        answered = await self._ask(provider, request.headers, url, offer=offer)
+        call_id = answered.headers.get("Location", "").partition("?")[0].rpartition("/")[2]
+        if _CALL_ID.fullmatch(call_id) is None:
+            hint = "nobody can hear it or hang it up; its caller was not connected"
+            log.error("call without a name", provider=provider.name, hint=hint)
+            raise _RefusedError(provider_unavailable())
+        self._handles.learn(_handle(provider, call_id), grant.account_id)
+        line = self._calls.line(provider, of_call(target, call_id), call_id)
+        await self._hear(line, grant, model=str(offer.session["model"]))
+        path = request.target.partition("?")[0].rstrip("/")
+        headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
+        told = response(HTTPStatus.CREATED, answered.body, SDP, headers)
+        return Undoable(told, undo=lambda: self._withdraw(provider, call_id))
+
+    def _withdraw(self, provider: Provider, call_id: str) -> None:
+        call = self._calls.find(provider.name, call_id)
+        if call is not None:
+            call.hang_up("its caller left before it was answered")
+
+    # --- there already ----------------------------------------------------------------------------
+
+    async def _serve(self, request: HttpRequest) -> Undoable:
+        """A verb about a call, for the account that it belongs to."""
+        call_id, verb = request.named["call_id"], request.named["verb"]
+        if _CALL_ID.fullmatch(call_id) is None:
+            raise _RefusedError(not_found("expected a call's id before the verb"))
+        target = self._routed(with_call(_sessions_of(request.target), call_id), request.headers)
+        body = _granted(read_session(request.body))
+        grant = _granted(await self._admission.authorize(_granted(own_key_hash(request.headers))))
+        provider, _ = self._calls_of(target)
+        refusal = await self._handles.use(_handle(provider, call_id), grant.account_id)
+        if refusal is not None:
+            raise _RefusedError(refusal)
+        line = self._calls.line(provider, of_call(target, call_id), call_id)
+        if verb == "accept":
+            return await self._accept(request, line, grant, body)
+        if verb == "hangup" and (call := self._calls.find(provider.name, call_id)) is not None:
+            call.hang_up("it was asked for")
+            await call.over.wait()
+            return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
+        return await self._pass_on(request, line, verb, body)
+
+    async def _accept(
+        self, request: HttpRequest, line: ProviderLine, grant: Grant, body: Mapping[str, Any]
+    ) -> Undoable:
+        model = _granted(model_in(body))
+        session = self._allowed(body, line.target, Admitted(grant))
+        done = await self._pass_on(request, line, "accept", session)
+        await self._hear(line, grant, model=str(session.get("model", model)))
+        return done
+
+    async def _pass_on(
+        self, request: HttpRequest, line: ProviderLine, verb: str, body: Mapping[str, Any]
+    ) -> Undoable:
+        url = line.calls.url(line.call_id, verb, query=rest_of_query(line.target))
+        answered = await self._ask(line.provider, request.headers, url, body=body)
+        return Undoable(response(HTTPStatus.OK, answered.body, JSON, PRIVATE))
+
+    # --- both -------------------------------------------------------------------------------------
+
+    def _routed(self, target: str, headers: Headers) -> Target:
+        """Which provider is meant, if it takes calls."""
+        found = _granted(route(target, headers, table=self._table, providers=self._providers))
+        self._calls_of(found)
+        return found
+
+    def _calls_of(self, target: Target) -> tuple[Provider, ProviderCalls]:
+        provider = self._providers[target.provider]
+        if provider.calls is None or provider.calls.path != target.path:
+            message = f"{target.provider} takes no calls here"
+            raise _RefusedError(not_found(message, code="provider_not_found"))
+        return provider, provider.calls
+
+    async def _hear(self, line: ProviderLine, grant: Grant, *, model: str) -> None:
+        """Hear the call, or have it hung up."""
+        try:
+            await self._calls.hear(line, grant, model=model, patience_s=CALL_UNHEARD_S)
+            return
+        except ProviderUnavailableError as exc:
+            log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
+        await self._calls.hang_up(line)
+        raise _RefusedError(provider_unavailable())
+
+    async def _ask(
+        self,
+        provider: Provider,
+        headers: Headers,
+        url: str,
+        *,
+        offer: Offer | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answered:
+        """What the provider did."""
+        try:
+            answered = await self._calls.http.post(
+                url,
+                {**provider.headers(headers), "Accept": SDP if offer else JSON},
+                parts=offer.parts() if offer else None,
+                body=body or None,
+            )
+        except ProviderUnavailableError as exc:
+            log.error("provider unavailable", provider=provider.name, reason=str(exc))
+            raise _RefusedError(provider_unavailable()) from exc
+        if not answered.is_done:
+            raise _RefusedError(self._refused(provider, answered))
+        return answered
+
+    def _refused(self, provider: Provider, answered: Answered) -> Refusal:
+        """Why the provider did not do it: in its words what is about the client's request, and
+        nothing of what is about our account.
+        """
+        error = _error_in(answered.body)
+        about_us = withheld({"type": "error", "error": error}) if error else None
+        if answered.status in _CLIENTS and about_us is None:
+            code = str(error.get("code") or error.get("type") or "provider_refused")
+            message = str(error.get("message") or "the provider refused this request")
+            return Refusal(answered.status, code, message[:_MESSAGE_CHARS_MAX])
+        if about_us is not None or answered.status in _ABOUT_ACCOUNT:
+            self._calls.totals.account_refused(provider.name)
+        log.error(
+            "provider refuses a call",
+            provider=provider.name,
+            status=answered.status,
+            code=about_us.code if about_us else "",
+            hint="look at the provider's key, quota and billing, and at its state",
+        )
+        return provider_unavailable(NEUTRAL_MESSAGE)
+
+
+def _handle(provider: Provider, call_id: str) -> Handle:
+    return Handle(provider.name, HandleKind.CALL, call_id)
+
+
+def _sessions_of(target: str) -> str:
+    """The target of the sessions that a call's path stands behind."""
+    path, separator, query = target.partition("?")
+    return f"{_BEHIND_SESSIONS.sub('', path.rstrip('/'))}{separator}{query}"
+
+
+def _error_in(body: bytes) -> Mapping[str, Any]:
+    """The error object of an answer; empty where there is none."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return error if isinstance(error, dict) else {}

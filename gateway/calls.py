@@ -1,0 +1,194 @@
+"""All calls that this gateway hears: opened when a client makes, takes or joins one."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from websockets.datastructures import Headers
+
+from gateway.accounts import Grant
+from gateway.balances import Balances
+from gateway.batching import Party
+from gateway.call import Call, CallInfo
+from gateway.leg import Sink
+from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX, CALL_UNHEARD_S
+from gateway.provider import ProviderLeg, ProviderUnavailableError, dial
+from gateway.provider_http import ProviderHttp
+from gateway.providers.base import Provider, ProviderCalls, Target
+from gateway.recorder import Recorder
+from gateway.refusals import Refusal, not_found, provider_unavailable
+from gateway.totals import Totals
+from gateway.usage import UsageSender
+from shared.metrics import Metric
+
+log = structlog.get_logger()
+
+_OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLine:
+    """See ``Line``: a call of a provider's. ``target`` is that of its sidebands."""
+
+    call_id: str
+    target: Target
+    provider: Provider
+    calls: ProviderCalls
+    http: ProviderHttp
+    tls: ssl.SSLContext
+
+    @property
+    def session_id(self) -> str:
+        """What the call's usage is called by: as its client names it, else by the call's own id,
+        which is the same for every gateway.
+        """
+        return self.call_id if self.target.is_anonymous else self.target.session_id
+
+    async def dial(self, sink: Sink, on_open: Callable[[ProviderLeg], None]) -> ProviderLeg:
+        """See ``Line``."""
+        headers = self.provider.headers(Headers())
+        url = self.provider.url(self.target)
+        return await dial(url, headers, sink=sink, on_open=on_open, tls=self.tls)
+
+    async def hang_up(self) -> None:
+        """See ``Line``: tried for ``CALL_UNHEARD_S``."""
+        loop = asyncio.get_running_loop()
+        deadline, pause_s = loop.time() + CALL_UNHEARD_S, CALL_RETRY_S
+        while True:
+            try:
+                await self._hang_up_once()
+                return
+            except ProviderUnavailableError:
+                if loop.time() + pause_s > deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, CALL_RETRY_S_MAX)
+
+    async def _hang_up_once(self) -> None:
+        url = self.calls.url(self.call_id, "hangup")
+        answered = await self.http.post(url, self.provider.headers(Headers()))
+        if not answered.is_done and answered.status not in _OVER:
+            raise ProviderUnavailableError(f"refused to hang up: {answered.status}")
+
+
+class Calls:
+    """The calls of this process. ``close`` at the end."""
+
+    def __init__(
+        self,
+        *,
+        balances: Balances,
+        usage: UsageSender,
+        totals: Totals,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._balances = balances
+        self._usage = usage
+        self.http = ProviderHttp()
+        self.totals = totals
+        self._tls = ssl.create_default_context()
+        self._calls: dict[tuple[str, str], Call] = {}
+        self._openings: dict[Call, asyncio.Task[None]] = {}
+        self._cut_off = 0
+        self.on_departure: Callable[[], None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(list(self._calls.values()))
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_calls", "gauge", "Calls (WebRTC, SIP) that have not ended.",
+                lambda: len(self._calls),
+            ),
+            Metric(
+                "rts_gateway_calls_cut_off", "counter",
+                "Calls that were hung up because their account's credits were used up.",
+                lambda: self._cut_off,
+            ),
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Ask providers for nothing more."""
+        await self.http.close()
+
+    def line(self, provider: Provider, target: Target, call_id: str) -> ProviderLine:
+        """The way to a call; ``target`` is that of its sidebands."""
+        assert provider.calls is not None
+        return ProviderLine(call_id, target, provider, provider.calls, self.http, self._tls)
+
+    def find(self, provider: str, call_id: str) -> Call | None:
+        """A call that is heard here."""
+        return self._calls.get((provider, call_id))
+
+    async def hear(
+        self, line: ProviderLine, grant: Grant, *, model: str, patience_s: float
+    ) -> Call:
+        """The call on ``line``, heard from now on. ``model`` is what it asked for; empty where that
+        is not known.
+
+        Raises ``ProviderUnavailableError`` where nobody can hear it within ``patience_s``.
+        """
+        key = (line.target.provider, line.call_id)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = self._make(line, grant, model)
+            self._openings[call] = self._loop.create_task(call.open(patience_s=patience_s))
+        if (opening := self._openings.get(call)) is not None:
+            await asyncio.shield(opening)
+            self._openings.pop(call, None)
+        return call
+
+    async def hang_up(self, line: ProviderLine) -> None:
+        """Hang up a call that nobody can hear."""
+        try:
+            await line.hang_up()
+        except ProviderUnavailableError as exc:
+            hint = "it may go on at the provider, and is unmetered: hang it up there"
+            log.error("call not hung up", call=line.call_id, reason=str(exc), hint=hint)
+
+    async def attend(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
+        """The call that a client's sideband is for, heard by us as well."""
+        line = self.line(provider, target, target.call_id)
+        try:
+            call = await self.hear(line, grant, model="", patience_s=0.0)
+        except ProviderUnavailableError as exc:
+            if exc.status in _OVER:
+                return not_found("found no call of this name; it may be over")
+            log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
+            return provider_unavailable()
+        if call.info.account_id != grant.account_id:
+            return not_found("found no call of this name that belongs to this account")
+        await call.named()
+        return call
+
+    def _make(self, line: ProviderLine, grant: Grant, model: str) -> Call:
+        provider = line.target.provider
+        meter = line.calls.meter(model)
+        credit = self._balances.open(grant, wants_balances=False)
+        party = Party(grant.account_id, line.session_id, provider)
+        recorder = Recorder(party, meter, self._usage, credit)
+        self.totals.add(recorder)
+        return Call(
+            CallInfo(line.call_id, line.session_id, grant.account_id, provider),
+            line=line,
+            meter=meter,
+            recorder=recorder,
+            credit=credit,
+            on_ended=self._ended,
+        )
+
+    def _ended(self, call: Call) -> None:
+        self._calls.pop((call.info.provider, call.info.call_id), None)
+        self._openings.pop(call, None)
+        self.totals.remove(call.recorder)
+        self._cut_off += call.was_cut_off
+        self.on_departure()

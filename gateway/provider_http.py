@@ -1,0 +1,77 @@
+"""Plain HTTP requests to providers: few and short, beside the sockets that carry the voice."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+
+from gateway.leg import POLICY, TRY_AGAIN_LATER
+from gateway.limits import DIAL_S, PROVIDER_ANSWER_BYTES_MAX
+from gateway.provider import ProviderUnavailableError
+from shared.errors import cause_of
+
+_OK: Final = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a provider answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it did what it was asked for."""
+        return self.status in _OK
+
+
+class ProviderHttp:
+    """Sends requests to providers. ``close`` at the end.
+
+    Every request has a connection of its own: they are rare, and one that was kept may be closed by
+    the provider in the moment of its use. Redirects are not followed and proxies are not used, so
+    that the key goes nowhere else.
+    """
+
+    def __init__(self) -> None:
+        self._client = httpx2.AsyncClient(
+            verify=ssl.create_default_context(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=DIAL_S,
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+
+    async def close(self) -> None:
+        """Give up what is still asked for."""
+        await self._client.aclose()
+
+    async def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        parts: Mapping[str, tuple[None, str, str]] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answered:
+        """Send a form with ``parts``, or ``body`` as JSON.
+
+        Raises ``ProviderUnavailableError`` when no whole answer came within ``DIAL_S``.
+        """
+        try:
+            async with self._client.stream(
+                "POST", url, headers=dict(headers), files=parts, json=body
+            ) as response:
+                content = bytearray()
+                async for piece in response.aiter_bytes():
+                    content += piece
+                    if len(content) > PROVIDER_ANSWER_BYTES_MAX:
+                        raise ProviderUnavailableError("the answer is too long", close_code=POLICY)
+                return Answered(response.status_code, response.headers, bytes(content))
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            failed = f"cannot ask: {cause_of(exc)}"
+            raise ProviderUnavailableError(failed, close_code=TRY_AGAIN_LATER) from exc

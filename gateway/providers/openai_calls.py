@@ -1,0 +1,33 @@
+"""Where a provider of the OpenAI family takes calls (WebRTC, SIP), and how they are metered. Pure.
+
+Sources: the ``openai`` SDK's ``realtime.calls``, OpenAI's guides to WebRTC, SIP and server-side
+controls, Azure's to its GA endpoints.
+"""
+
+from urllib.parse import quote
+
+from gateway.providers.base import joined
+from gateway.providers.openai_call_meter import CallMeter, ObserverMeter
+
+
+class OpenAICalls:
+    """See ``ProviderCalls``. ``base_url`` is ``ws(s)://HOST/PREFIX``, ``path`` that of its
+    sessions, which its calls stand behind.
+    """
+
+    def __init__(self, base_url: str, path: str) -> None:
+        self._base_url = base_url.replace("ws", "http", 1)
+        self.path = path
+
+    def url(self, *segments: str, query: str = "") -> str:
+        """See ``ProviderCalls``."""
+        names = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+        return joined(self._base_url, f"{self.path}/calls{names}", query)
+
+    def meter(self, model: str) -> CallMeter:
+        """See ``ProviderCalls``."""
+        return CallMeter(model=model)
+
+    def observer(self, model: str) -> ObserverMeter:
+        """What watches a client's sideband."""
+        return ObserverMeter(model=model)

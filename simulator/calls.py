@@ -1,0 +1,193 @@
+"""Calls (WebRTC, SIP) of the simulated OpenAI: a caller who speaks, and sidebands that listen.
+
+No audio travels: the caller's is put into the session as if it had come over the phone, and what is
+said to the caller goes nowhere. Every sideband hears the same events, without audio.
+
+A call whose id begins with ``rtc_incoming`` has come in over SIP and waits to be accepted.
+"""
+
+import asyncio
+import contextlib
+import http
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from simulator import openai_events as events
+from simulator.audio import chime
+from simulator.faults import ABNORMAL, Faults
+from simulator.openai_events import Event, make_id
+from simulator.session import Session
+
+INCOMING: Final = "rtc_incoming"
+OVER: Final = 1000
+SPEECH_MS: Final = 600
+PAUSE_S: Final = 1.0  # of a caller, before the first word at most
+ANSWER: Final = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+_PATH: Final = re.compile(r"/realtime/calls(?:/([^/]+)/(accept|refer|reject|hangup))?$")
+
+
+class Wire(Protocol):
+    """A sideband's connection."""
+
+    async def send(self, message: Any) -> None:
+        """Send an event; raises ``ConnectionError``."""
+
+    async def hang_up(self, code: int, reason: str = "") -> None:
+        """Close it."""
+
+    def is_open(self) -> bool:
+        """Whether nobody has closed it yet."""
+
+
+Make = Callable[["Call"], Session]
+
+
+def call_path(path: str) -> tuple[str, str] | None:
+    """(call id, verb) that a path names, both empty for a new call; None: it is about no call."""
+    found = _PATH.search(path.partition("?")[0].rstrip("/"))
+    return None if found is None else (found[1] or "", found[2] or "")
+
+
+@dataclass(eq=False)
+class Call:
+    """One call."""
+
+    faults: Faults
+    call_id: str = field(default_factory=lambda: make_id("rtc"))
+    session: Session = field(init=False)
+    _sidebands: set[Wire] = field(default_factory=set)
+    _is_heard: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _caller: "asyncio.Task[None] | None" = None
+    _drops: bool = False
+
+    def __post_init__(self) -> None:
+        self._drops = self.faults.call == "dropping"
+
+    async def join(self, wire: Wire) -> None:
+        """A sideband begins to listen."""
+        self._sidebands.add(wire)
+        for message in self.session.greeting():
+            await wire.send(message)
+        self._is_heard.set()
+
+    def leave(self, wire: Wire) -> None:
+        """A sideband is gone; the call goes on."""
+        self._sidebands.discard(wire)
+
+    async def send(self, message: Any) -> None:
+        """An event for everybody who listens."""
+        if isinstance(message, bytes) or message["type"] == "response.output_audio.delta":
+            return  # that is for the caller
+        for wire in list(self._sidebands):
+            with contextlib.suppress(ConnectionError):
+                await wire.send(message)
+        if message["type"] == "response.created" and self._drops:
+            self._drops = False
+            await self.hang_up(ABNORMAL)
+        if message["type"] == "response.done":
+            self._is_answered.set()
+
+    def is_open(self) -> bool:
+        """A call hears until it ends."""
+        return True
+
+    async def hang_up(self, code: int, reason: str = "as asked for") -> None:
+        """Close every sideband."""
+        for wire in list(self._sidebands):
+            await wire.hang_up(code, reason)
+
+    def speak(self, on_over: Callable[[], Awaitable[None]]) -> None:
+        """The caller begins to speak, and calls ``on_over`` at the end."""
+        if self.faults.caller_turns:
+            self._caller = asyncio.get_running_loop().create_task(self._speak(on_over))
+
+    async def end(self) -> None:
+        """The call is over."""
+        if self._caller is not None and self._caller is not asyncio.current_task():
+            self._caller.cancel()
+        await self.session.close()
+        await self.hang_up(OVER, "call ended")
+
+    async def _speak(self, on_over: Callable[[], Awaitable[None]]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_S):
+                await self._is_heard.wait()
+        for _ in range(self.faults.caller_turns):
+            self._is_answered.clear()
+            await self.session.hear(chime(SPEECH_MS, "audio/pcm") + bytes(48 * SPEECH_MS))
+            await self._is_answered.wait()
+        await on_over()
+
+
+class Sideband:
+    """A socket that listens to a call, and may speak to its session."""
+
+    def __init__(self, call: Call, wire: Wire) -> None:
+        self._call = call
+        self._wire = wire
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        await self._call.join(self._wire)
+
+    async def receive(self, data: str | bytes) -> None:
+        """Serve one message of the client."""
+        await self._call.session.receive(data)
+
+    async def expire(self) -> tuple[int, str]:
+        """The call has lasted too long."""
+        return await self._call.session.expire()
+
+    async def close(self) -> None:
+        """Its client is gone; the call goes on."""
+        self._call.leave(self._wire)
+
+
+class Switchboard:
+    """The calls of one simulator."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Call] = {}
+        self._taken: set[str] = set()  # incoming ones that were accepted, or turned away
+
+    def find(self, call_id: str) -> Call | None:
+        """A call that has not ended."""
+        return self._by_id.get(call_id)
+
+    def refusal(self, call_id: str | None) -> http.HTTPStatus | None:
+        """The answer to a socket that wants to listen to a call, in place of the upgrade."""
+        if call_id is None:
+            return None
+        call = self.find(call_id)
+        if call is None:
+            return http.HTTPStatus.NOT_FOUND
+        return http.HTTPStatus.SERVICE_UNAVAILABLE if call.faults.call == "deaf" else None
+
+    def is_ringing(self, call_id: str) -> bool:
+        """Whether a call has come in and waits."""
+        return call_id.startswith(INCOMING) and call_id not in self._taken
+
+    def turn_away(self, call_id: str) -> None:
+        """A call that waits is not taken."""
+        self._taken.add(call_id)
+
+    def begin(self, call: Call, make: Make) -> None:
+        """A call is answered by the session that ``make`` makes."""
+        self._taken.add(call.call_id)
+        call.session = make(call)
+        self._by_id[call.call_id] = call
+        call.speak(lambda: self.end(call))
+
+    async def end(self, call: Call) -> None:
+        """A call is over."""
+        if self._by_id.pop(call.call_id, None) is not None:
+            await call.end()
+
+
+def configured(session: Event) -> Event:
+    """What a caller's session asks for, as the message that says it on a socket."""
+    asked = {name: value for name, value in session.items() if name != "model"}
+    return events.event("session.update", session={"type": "realtime", **asked})
