@@ -13,6 +13,7 @@ class HandleKind(StrEnum):
     CALL = "call"
     CONVERSATION = "conversation"
     SESSION = "session"
+    LIVE = "live session"  # of GPT-Live: others attach to it while it goes on, or fork it later
 
 
 class Handle(NamedTuple):

@@ -107,15 +107,20 @@ class Handles:
             self._dropped += 1
         self._has_work.set()
 
-    async def use(self, handle: Handle, account_id: str) -> Refusal | None:
-        """May the account go on with what ``handle`` leads to? None: yes."""
+    async def use(
+        self, handle: Handle, account_id: str, *, must_be_given: bool = False
+    ) -> Refusal | None:
+        """May the account go on with what ``handle`` leads to? None: yes.
+
+        ``must_be_given``: one that nobody was given is refused, whatever becomes of others.
+        """
         name = handle.name
         owner = self._owner_by_name.get(name)
         if owner not in (None, account_id):
             return self._refuse(handle, account_id)
         is_own = owner is not None  # accountd may not have heard of it yet
         try:
-            claims = is_own or self._allows_unknown
+            claims = is_own or (self._allows_unknown and not must_be_given)
             is_allowed = await self._keeper.use_handle(name, account_id, claims=claims)
         except UnreachableError:
             return None if is_own else unavailable("accountd cannot be reached; try again")

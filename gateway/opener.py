@@ -50,8 +50,10 @@ class Opener:
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
         """Why a client that was let in may not have what it asks for."""
-        is_call = bool(target.call_id) and self._providers[target.provider].calls is not None
-        is_unnamed = not target.model and (target.is_transcription or is_call)
+        calls = self._providers[target.provider].calls
+        is_call = calls is not None and calls.has(target)
+        is_given = target.live_session is not None and admitted.model is None
+        is_unnamed = not target.model and (target.is_transcription or is_call or is_given)
         is_checked_later = target.model is None or is_unnamed
         if not is_checked_later and not self.may_use(admitted, target.model or ""):
             return model_not_allowed(target.model or "")

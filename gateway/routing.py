@@ -23,6 +23,8 @@ from gateway.models import ModelTable
 from gateway.providers.base import (
     AZURE_GA,
     HANDLE_PARAMETERS,
+    LIVE,
+    LIVE_WITH_MODEL,
     REALTIME,
     TRANSLATIONS,
     Target,
@@ -43,7 +45,6 @@ _ONCE: Final = (*_MODEL_NAMES, *_OTHER_SUBJECTS, *HANDLE_PARAMETERS)
 _DEFAULT_MODEL: Final = "gpt-realtime"
 MISSING_MODEL: Final = "missing_model"  # of a refusal: the URL should have named one
 
-LIVE: Final = "/live/sessions"
 _AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
 _AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
 _AZURE_VOICE_AGENT: Final = "/voice-agent/realtime"
@@ -83,7 +84,8 @@ _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 _EXPECTED: Final = (
     "expected /v1/realtime?model=…, /v1/realtime/translations?model=…, /xai/v1/realtime,"
     " /openai/v1/realtime?model=…, /voice-live/realtime?model=…, /voice-agent/realtime,"
-    " /agents/NAME/endpoint/protocols/voice/live/sessions, /v1/live/sessions or"
+    " /agents/NAME/endpoint/protocols/voice/live/sessions, /v1/live/sessions,"
+    " /v1/live?model=… or"
     " /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent,"
     " after any prefix without the names of these"
 )
@@ -250,11 +252,14 @@ def _azure_route(found: re.Match[str], values: dict[str, str]) -> _Route:
     return _Route("azure", found[0], _azure_subject(found[0], values))
 
 
+def _live_route(found: re.Match[str], _values: dict[str, str]) -> _Route:
+    """What another socket does with a session of GPT-Live, which has its model."""
+    return _Route("openai", found[0], _Subject.PROVIDER)
+
+
 def _not_offered(found: re.Match[str], _values: dict[str, str]) -> Refusal:
-    """GPT-Live's other sockets: a second one to a running session reports the seconds of that
-    session once more, and a fork has no beginning of its own, so neither can be charged rightly.
-    """
-    message = f"{found[0][:200]} is not offered: what it uses cannot be charged once; {_EXPECTED}"
+    """The sideband of a call to GPT-Live, which is not made or taken here: nobody charges it."""
+    message = f"{found[0][:200]} is not offered: nobody here would charge such a call; {_EXPECTED}"
     return not_found(message, code="not_offered")
 
 
@@ -294,7 +299,9 @@ _OWN_PATHS: Final[
     (_GEMINI, _gemini_route),
     (re.compile(r"/agents/[^/]+/endpoint/protocols/voice/live/sessions$"), _azure_route),
     (re.compile("|".join(f"(?:{path}$)" for path in AZURE_PATHS)), _azure_route),
-    (re.compile(r"/live/sessions/[^/]+/(?:attach|fork)$|/live(?:/rtc_[^/]+)?$"), _not_offered),
+    (re.compile(rf"{LIVE_WITH_MODEL}/rtc_[^/]+$"), _not_offered),
+    (re.compile(rf"{LIVE}/[^/]+/(?:attach|fork)$"), _live_route),
+    (re.compile(f"{LIVE_WITH_MODEL}$"), lambda _found, _values: _Route("openai", LIVE_WITH_MODEL)),
     (re.compile(f"{LIVE}$"), lambda _found, _values: _Route("openai", LIVE, _Subject.MESSAGE)),
     (re.compile(f"{TRANSLATIONS}$"), lambda _found, _values: _Route("openai", TRANSLATIONS)),
     (re.compile(f"{REALTIME}$"), _plain_route),
@@ -332,7 +339,7 @@ def _resolve(
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"
         return not_found(message, code="provider_not_found")
-    if target.path in (LIVE, TRANSLATIONS) and provider != target.provider:
+    if (target.is_live or target.path == TRANSLATIONS) and provider != target.provider:
         return not_found(f"{provider} has no such sessions", code="provider_not_found")
     is_family = provider in _OPENAI_FAMILY
     if is_family is not (target.provider in _OPENAI_FAMILY):

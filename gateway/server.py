@@ -20,6 +20,7 @@ from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_client, is_room_for_session
 from gateway.drain import departure_gap_s
 from gateway.exchange import HttpRequest
+from gateway.handle import HandleKind
 from gateway.handles import Handles
 from gateway.leg import TRY_AGAIN_LATER
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
@@ -284,7 +285,12 @@ class Gateway:
         if (refusal := self._opener.refusal(verdict, target)) is not None:
             return refusal
         for handle in target.handles:
-            refusal = await self._handles.use(handle, verdict.grant.account_id)
+            refusal = await self._handles.use(
+                handle,
+                verdict.grant.account_id,
+                # Its own connection is charged, and was let have its model: there must be one.
+                must_be_given=handle.kind is HandleKind.LIVE,
+            )
             if refusal is not None:
                 return refusal
         if self.is_draining or self._usage.trouble:  # perhaps since the wait
@@ -294,7 +300,7 @@ class Gateway:
     async def _join(self, target: Target, admitted: Admitted) -> Admitted | Refusal:
         """Where the session is a sideband of a call, that call has to be heard by us first."""
         provider = self._providers[target.provider]
-        if not target.call_id or provider.calls is None:
+        if provider.calls is None or not provider.calls.has(target):
             return admitted
         call = await self._calls.attend(provider, target, admitted.grant)
         if isinstance(call, Refusal):

@@ -6,8 +6,9 @@ model's tokens, which come inside ``response.event``.
 
 import asyncio
 import base64
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import repeat
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from simulator.tokens import text_tokens
 
 log = structlog.get_logger()
 
+Send = Callable[[Event], Awaitable[None]]
+
 PCM: Final = "audio/pcm"
 RATES_HZ: Final = (16_000, 24_000)
 DELTA_MS: Final = 200
@@ -40,8 +43,36 @@ _NO_IMAGES: Final[Event] = {
 _DELEGATED: Final = "Look up what the user asked for and answer in one sentence."
 
 
+class LiveSideband:
+    """A socket that is attached to a session of another connection."""
+
+    def __init__(self, session: "LiveSession", send: Send) -> None:
+        self._session = session
+        self._send = send
+
+    async def open(self) -> None:
+        """Begin to hear it."""
+        await self._session.attach(self._send)
+
+    async def receive(self, data: str | bytes) -> None:
+        """Serve one message; the session begins only once."""
+        await self._session.receive(data)
+
+    async def expire(self) -> tuple[int, str]:
+        """The session has lasted too long."""
+        return await self._session.expire()
+
+    async def close(self) -> None:
+        """Its client is gone; the session goes on."""
+        self._session.detach(self._send)
+
+
 class LiveSession:
-    """The state of one connection; ``configure`` is called with the model of session.start."""
+    """The state of one connection; ``configure`` is called with the model of session.start.
+
+    ``model`` is the one that the URL names, or that of the session that is forked: session.start
+    names none then.
+    """
 
     def __init__(
         self,
@@ -49,10 +80,12 @@ class LiveSession:
         configure: Callable[[str], tuple[Faults, Pace]],
         outside: Outside,
         session_id: str,
+        model: str = "",
     ) -> None:
         self._configure = configure
         self._outside = outside
-        self._send = outside.send
+        self._model = model
+        self._attached: list[Send] = []
         self._session: Event = {"id": session_id}
         self._faults, self._pace = Faults(), Pace()
         self._conversation = Conversation()
@@ -67,8 +100,29 @@ class LiveSession:
         self._reply: Generation | None = None
         self._replying: asyncio.Task[None] | None = None
 
+    @property
+    def model(self) -> str:
+        """What was asked for."""
+        return self._model
+
+    async def attach(self, send: Send) -> None:
+        """Somebody else hears the session from now on, all but its audio."""
+        await send(event("session.updated", session=self._session))
+        self._attached.append(send)
+
+    def detach(self, send: Send) -> None:
+        """And no more."""
+        self._attached.remove(send)
+
     async def open(self) -> None:
         """The client speaks first."""
+
+    async def _send(self, message: Event) -> None:
+        await self._outside.send(message)
+        if message["type"] != "session.output_audio.delta":
+            for send in list(self._attached):
+                with contextlib.suppress(ConnectionError):
+                    await send(message)
 
     async def receive(self, data: str | bytes) -> None:
         """Serve one message of the client; its mistakes are answered."""
@@ -126,8 +180,8 @@ class LiveSession:
             raise ClientError("invalid_value", f"Invalid value: '{str(kind)[:80]}'.", "type")
 
     async def _start(self, wanted: Event) -> None:
-        model = wanted.get("model")
-        if not isinstance(model, str):
+        model = wanted.get("model") or self._model
+        if not isinstance(model, str) or not model:
             raise ClientError(
                 "missing_required_parameter", "Missing 'session.model'.", "session.model"
             )
@@ -142,6 +196,7 @@ class LiveSession:
             self._faults, self._pace = self._configure(model)
         except ValueError as exc:
             raise ClientError("invalid_value", str(exc), "session.model") from exc
+        self._model = model
         self._inward, self._outward = Resampler(rate), Resampler(PCM_RATE_HZ, to_hz=rate)
         self._session = {
             **wanted,

@@ -22,7 +22,9 @@ _ENDS: Final = tuple(
             ("gemini", "vertex"),
         ),
         (r"/agents/[^/]+/endpoint/protocols/voice/live/sessions$", ("azure", "beta")),
-        (r"/live/sessions$", ("gpt-live", "live")),
+        (r"/live/sessions/[^/]+/attach$", ("gpt-live", "attach")),
+        (r"/live/sessions/[^/]+/fork$", ("gpt-live", "fork")),
+        (r"/live(?:/sessions)?$", ("gpt-live", "live")),
         (r"/realtime/translations$", ("openai", "translation")),
         (r"/openai/v1/realtime$", ("azure", "ga")),
         (r"/openai/realtime$", ("azure", "beta")),
@@ -65,7 +67,8 @@ class Route:
 
     ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: what is spoken there.
     ``model``: as the URL names it, empty where the client names it later, or none. ``wishes``: the
-    first value of every parameter, and what names in the path and the model ask for.
+    first value of every parameter, and what names in the path and the model ask for. ``names``:
+    the path's segments.
     """
 
     provider: str
@@ -73,6 +76,12 @@ class Route:
     model: str
     query: str
     wishes: Mapping[str, str]
+    names: tuple[str, ...] = ()
+
+    @property
+    def live_session(self) -> str | None:
+        """The session of GPT-Live that a socket attaches to, or forks."""
+        return self.names[-2] if self.dialect in ("attach", "fork") else None
 
     @property
     def is_transcription(self) -> bool:
@@ -106,7 +115,7 @@ def route(target: str) -> Route | None:
         dialect = asked["dialect"]
         if dialect not in DIALECTS:
             raise ValueError(f"dialect: found {dialect!r}, expected {' or '.join(DIALECTS)}")
-    return Route(provider, dialect, model, query, asked)
+    return Route(provider, dialect, model, query, asked, tuple(segments))
 
 
 def with_model(to: Route, model: str) -> Mapping[str, str]:

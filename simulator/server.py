@@ -39,7 +39,7 @@ from simulator.faults import MILLISECONDS_MAX, Faults
 from simulator.gemini_frames import spell
 from simulator.gemini_session import GeminiSession
 from simulator.generation import Pace
-from simulator.live_session import LiveSession
+from simulator.live_session import LiveSession, LiveSideband
 from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
 from simulator.outside import Outside
@@ -57,6 +57,7 @@ MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 # and logging it could lose the log line of a usage that was sent. So the limit is never reached.
 WRITE_LIMIT_BYTES: Final = 1024 * 1024 * 1024
 GOING_AWAY: Final = 1001
+LIVE_SESSIONS_MAX: Final = 1_000  # that can be attached to, or forked; the oldest is forgotten
 OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # a slow dial is a fault that may be asked for
 REALTIME: Final = Subprotocol("realtime")
 _DIALECTS: Final = {"ga": Dialect, "beta": BetaDialect, "xai": XaiDialect}
@@ -112,6 +113,7 @@ class Provider:
         self._api_key = api_key
         self._memory = Memory()
         self._calls = Switchboard()
+        self._live: dict[str, LiveSession] = {}
         self._call_api = CallApi(self._calls, self._call_session, api_key=api_key)
         self.stopping = asyncio.Event()
         if audio_log is not None:
@@ -142,6 +144,8 @@ class Provider:
             if moved is not None:
                 return moved
         refused = http.HTTPStatus(faults.refuse) if faults.refuse is not None else None
+        if found.live_session is not None and found.live_session not in self._live:
+            refused = http.HTTPStatus.NOT_FOUND
         if status := refused or self._calls.refusal(found.wishes.get("call_id")):
             return json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
         return refusal_before(request, found, self._api_key)
@@ -212,7 +216,7 @@ class Provider:
         outside = self._outside(session_id, to, faults.served or to.model, wire)
         configure = partial(self._configure, to, wire)
         if to.provider == "gpt-live":
-            return LiveSession(configure=configure, outside=outside, session_id=session_id)
+            return self._live_session(to, wire, outside, session_id)
         if to.dialect == "translation":
             return TranslationSession(
                 model=to.model,
@@ -229,6 +233,21 @@ class Provider:
                 session_id=session_id,
             )
         return self._spoken(to, faults, outside, session_id=session_id, model=to.model)
+
+    def _live_session(self, to: Route, wire: Wire, outside: Outside, session_id: str) -> Served:
+        there = self._live.get(to.live_session or "")
+        if to.dialect == "attach" and there is not None:
+            return LiveSideband(there, wire.send)
+        session = LiveSession(
+            configure=partial(self._configure, to, wire),
+            outside=outside,
+            session_id=session_id,
+            model=there.model if there is not None else to.model,
+        )
+        self._live[session_id] = session
+        if len(self._live) > LIVE_SESSIONS_MAX:
+            del self._live[next(iter(self._live))]
+        return session
 
     def _spoken(
         self, to: Route, faults: Faults, outside: Outside, *, session_id: str, model: str

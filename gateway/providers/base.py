@@ -3,10 +3,11 @@
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from websockets.datastructures import Headers
 
@@ -17,6 +18,11 @@ from gateway.opening import Opening
 # Paths that adapters and routes both know; they may have any prefix.
 REALTIME: Final = "/realtime"
 TRANSLATIONS: Final = "/realtime/translations"
+# GPT-Live: a session whose first message names its model, one whose URL does, and what another
+# socket may do with a session: hear it, or go on from where it ended.
+LIVE: Final = "/live/sessions"
+LIVE_WITH_MODEL: Final = "/live"
+_LIVE_SESSION: Final = re.compile(rf"{LIVE}/([^/]+)/(attach|fork)")
 AZURE_GA: Final = "/openai/v1/realtime"
 # By which a query names what was begun on another connection.
 HANDLE_PARAMETERS: Final = {
@@ -55,14 +61,28 @@ class Target:
         return self._named("call_id")
 
     @property
+    def is_live(self) -> bool:
+        """Whether it is a session of GPT-Live, or leads to one."""
+        return f"{self.path}/".startswith(f"{LIVE_WITH_MODEL}/")
+
+    @property
+    def live_session(self) -> tuple[str, str] | None:
+        """(id, ``attach`` or ``fork``) of a session of GPT-Live that there is already."""
+        found = _LIVE_SESSION.fullmatch(self.path)
+        return None if found is None else (unquote(found[1]), found[2])
+
+    @property
     def handles(self) -> Sequence[Handle]:
         """What the session goes on with, which may be another account's."""
         values = dict(parse_qsl(self.query))
-        return [
+        found = [
             Handle(self.provider, kind, values[name])
             for name, kind in HANDLE_PARAMETERS.items()
             if name in values
         ]
+        if self.live_session is not None:
+            found.append(Handle(self.provider, HandleKind.LIVE, self.live_session[0]))
+        return found
 
     def _named(self, name: str) -> str:
         return dict(parse_qsl(self.query)).get(name, "")
@@ -73,6 +93,9 @@ class ProviderCalls(Protocol):
 
     path: str
     """That of the sessions, which its calls stand behind."""
+
+    def has(self, target: Target) -> bool:
+        """Whether a connection is a sideband of one of its calls."""
 
     def url(self, *segments: str, query: str = "") -> str:
         """Where plain HTTP requests go: to all calls, or to a call's id and a verb."""

@@ -24,6 +24,7 @@ from gateway.providers.base import (
 from gateway.providers.openai_calls import OpenAICalls
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
+from gateway.providers.openai_observer_meter import LiveObserverMeter
 from gateway.providers.openai_translation_meter import TranslationMeter
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
@@ -73,11 +74,12 @@ class OpenAIFamily:
 
     def meter(self, target: Target) -> Meter:
         """See ``Provider``."""
-        if target.model is None:
-            return LiveMeter()
+        if target.is_live:
+            return self._live_meter(target)
+        assert target.model is not None, "only a session of GPT-Live names it later"
         if target.path == TRANSLATIONS:
             return TranslationMeter(model=target.model)
-        if self.calls is not None and target.call_id:
+        if self.calls is not None and self.calls.has(target):
             return self.calls.observer(target.model)
         return OpenAIMeter(
             model=target.model,
@@ -85,6 +87,17 @@ class OpenAIFamily:
             bills_transcripts=target.path.startswith(self.bills_transcripts),
             is_resumed=_RESUMED in dict(parse_qsl(target.query)),
         )
+
+    def _live_meter(self, target: Target) -> Meter:
+        """Who attaches hears what the session's own connection is charged for; a fork is a session
+        of its own.
+        """
+        match target.live_session:
+            case (_, "attach"):
+                return LiveObserverMeter()
+            case (_, "fork"):
+                return LiveMeter(is_fork=True)
+        return LiveMeter(model=target.model or "")
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
         """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat

@@ -6,8 +6,9 @@ controls, Azure's to its GA endpoints.
 
 from urllib.parse import quote
 
-from gateway.providers.base import joined
-from gateway.providers.openai_call_meter import CallMeter, ObserverMeter
+from gateway.providers.base import Target, joined
+from gateway.providers.openai_call_meter import CallMeter
+from gateway.providers.openai_observer_meter import ObserverMeter
 
 
 class OpenAICalls:
@@ -18,6 +19,10 @@ class OpenAICalls:
     def __init__(self, base_url: str, path: str) -> None:
         self._base_url = base_url.replace("ws", "http", 1)
         self.path = path
+
+    def has(self, target: Target) -> bool:
+        """See ``ProviderCalls``."""
+        return bool(target.call_id) and target.path == self.path
 
     def url(self, *segments: str, query: str = "") -> str:
         """See ``ProviderCalls``."""

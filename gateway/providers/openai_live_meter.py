@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
+from gateway.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
 from gateway.metering import (
     NOTHING,
@@ -47,12 +48,14 @@ _SESSION: Final = "session"
 class LiveMeter(OpenAIMeter):
     """The meter of one session."""
 
-    __slots__ = ("_client_fragments", "_is_begun", "_total_ms")
+    __slots__ = ("_client_fragments", "_is_begun", "_is_fork", "_total_ms")
 
-    def __init__(self) -> None:
-        super().__init__(model="")
+    def __init__(self, *, model: str = "", is_fork: bool = False) -> None:
+        """``is_fork``: the session goes on from another one, which was charged already."""
+        super().__init__(model=model)
         self._client_fragments = Fragments()
         self._is_begun = False
+        self._is_fork = is_fork
         self._total_ms = 0
 
     @property
@@ -84,8 +87,7 @@ class LiveMeter(OpenAIMeter):
         the time in both directions, since its seconds were reported last.
         """
         is_open, self._in_flight = _SESSION in self._in_flight, set()
-        relayed = max(self._audio_bytes_in, self._audio_bytes_out)
-        ms = self._transcripts.audio.length_ms(relayed)
+        ms = self._relayed_ms()
         self._audio_bytes_in = self._audio_bytes_out = 0
         if not is_open or not ms:
             return []
@@ -93,6 +95,11 @@ class LiveMeter(OpenAIMeter):
         return [Metered(name, self.model, Usage(billed_ms=ms), kind=kind, is_local=True)]
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _relayed_ms(self) -> int:
+        """The audio since the seconds were reported last, which flows both ways at once."""
+        relayed = max(self._audio_bytes_in, self._audio_bytes_out)
+        return self._transcripts.audio.length_ms(relayed)
 
     def _read_start(self, message: bytes) -> None:
         """The client's messages up to its ``session.start``; others are refused before it."""
@@ -110,6 +117,7 @@ class LiveMeter(OpenAIMeter):
             case "session.started":
                 self._in_flight.add(_SESSION)
                 self._read_session(event.get("session"))
+                self.given = _given(event.get("session"))
                 return NOTHING
             case "session.usage.updated" | "session.closed":
                 return found_in(self._read_duration(event))
@@ -158,12 +166,21 @@ class LiveMeter(OpenAIMeter):
                 return None
             return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
         new_ms = total_ms - self._total_ms
+        if self._is_fork and not self._total_ms:
+            # Where its count begins no document says: not more than passed here is new.
+            new_ms = min(new_ms, self._relayed_ms())
+        self._total_ms = max(total_ms, self._total_ms)
         if new_ms <= 0:
             return None
-        self._total_ms = total_ms
         self._audio_bytes_in = self._audio_bytes_out = 0
         raw = unknown_parts(usage, KNOWN_SECONDS)
         counts = Usage(billed_ms=new_ms)
         return Metered(
             f"{total_ms} ms", self.model, counts, kind=Kind.DURATION, raw=raw, is_local=True
         )
+
+
+def _given(session: object) -> Given | None:
+    """What others attach to, or fork."""
+    session_id = id_of(session)
+    return Given(HandleKind.LIVE, session_id) if session_id else None

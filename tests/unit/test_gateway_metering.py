@@ -15,6 +15,7 @@ from gateway.providers.gemini_meter import GeminiMeter
 from gateway.providers.openai_cancel import CANCEL_ID
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
+from gateway.providers.openai_observer_meter import LiveObserverMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
 DETAILED: dict[str, Any] = {
@@ -446,3 +447,34 @@ def test_a_handle_that_the_provider_gives_is_told(
         found for part in ([frame] if is_whole else parts) for found in meter.observe(part)
     ] == []
     assert meter.given == given
+
+
+@pytest.mark.parametrize(("audio", "told", "charged"), [(64_000, 61.0, 1), (640_000, 8.0, 8)])
+def test_a_fork_is_charged_no_more_than_passed_through_it(
+    audio: int, told: float, charged: int
+) -> None:
+    """Its first report may hold what its parent was charged for; what comes later is its own."""
+    watch = LiveMeter(is_fork=True)
+    watch.observe(text({"type": "session.started", "session": {"id": "s", "model": "gpt-live-1"}}))
+    delta = {"type": "session.output_audio.delta", "delta": "A" * audio}
+    watch.observe(text(delta))
+    first = watch.observe(text({"type": "session.usage.updated", "usage": {"seconds": told}}))
+    found = the_one(first)
+    assert isinstance(found, Metered)
+    assert round(found.usage.billed_ms / 1000) == charged
+    later = watch.observe(text({"type": "session.closed", "usage": {"seconds": told + 2}}))
+    found = the_one(later)
+    assert isinstance(found, Metered)
+    assert found.usage.billed_ms == 2_000
+
+
+def test_who_attaches_is_charged_nothing() -> None:
+    """And ends nothing: the session is another connection's."""
+    watch = LiveObserverMeter()
+    for event in (
+        {"type": "session.updated", "session": {"id": "s", "model": "gpt-live-1"}},
+        {"type": "session.usage.updated", "usage": {"seconds": 61}},
+    ):
+        assert list(watch.observe(text(event))) == []
+    assert (watch.drain_s, watch.cancel_events(), watch.give_up()) == (0, [], [])
+    assert not watch.in_flight

@@ -1,0 +1,50 @@
+"""Meters that charge nothing: of sockets that hear what another connection is charged for. Pure.
+
+They know what is being said, and which errors are not for a client. A client that leaves such a
+socket ends nothing: what it heard goes on.
+"""
+
+from collections.abc import Sequence
+
+from gateway.frames import Frame
+from gateway.metering import NOTHING, Found
+from gateway.providers.openai_live_meter import LiveMeter
+from gateway.providers.openai_meter import OpenAIMeter
+
+
+class ObserverMeter(OpenAIMeter):
+    """Of a client's sideband of a call."""
+
+    __slots__ = ()
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """See ``Meter``: nothing that is charged here."""
+        return frozenset()
+
+    @property
+    def drain_s(self) -> float:
+        """See ``Meter``: nothing."""
+        return 0.0
+
+    def observe(self, frame: Frame) -> Sequence[Found]:
+        """See ``Meter``."""
+        super().observe(frame)
+        return NOTHING
+
+    def observe_client(self, frame: Frame) -> None:
+        """See ``Meter``."""
+
+    def cancel_events(self) -> list[bytes]:
+        """See ``Meter``: nothing."""
+        return []
+
+    def give_up(self) -> list[Found]:
+        """See ``Meter``: nothing."""
+        return []
+
+
+class LiveObserverMeter(ObserverMeter, LiveMeter):
+    """Of a socket that is attached to a session of GPT-Live."""
+
+    __slots__ = ()
