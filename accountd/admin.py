@@ -369,8 +369,11 @@ def _tell_cut(missing: int, what: str) -> None:
 
 
 def _show_list(found: Any, as_json: bool, name: str, columns: tuple[str, ...]) -> None:
-    _tell_cut(found["total"] - len(found[name]), name)
-    _show(found, as_json, lambda x: _rows(x[name], columns, x["total"]))
+    missing = found["total"] - len(found[name])
+    _tell_cut(missing, name)
+    _show(
+        {**found, "truncated": missing > 0}, as_json, lambda x: _rows(x[name], columns, x["total"])
+    )
 
 
 def _rows(rows: list[Mapping[str, Any]], columns: tuple[str, ...], total: int) -> str:

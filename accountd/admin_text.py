@@ -1,7 +1,7 @@
 """How the longer answers of ``accountctl`` look. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from accountd.tables import details, table
@@ -54,6 +54,15 @@ def audit_text(found: Mapping[str, Any]) -> str:
         lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
+        lines += _cut(found["drift"], found["drift_total"], "accounts that drift")
     if producers["incomplete"]:
         lines.append(table(producers["incomplete"], INCOMPLETE_COLUMNS))
+        lines += _cut(
+            producers["incomplete"], producers["incomplete_total"], "incomplete producers"
+        )
     return "\n".join(lines)
+
+
+def _cut(shown: Sequence[object], total: int, what: str) -> list[str]:
+    """A line where there are more than are shown."""
+    return [f"{len(shown):,} of {total:,} {what}"] if len(shown) < total else []

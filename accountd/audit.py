@@ -87,6 +87,7 @@ def audit(_params: Params) -> Json:
         **counts,
         "unsettled": unsettled,
         "drift": drift[:SHOWN_MAX],
+        "drift_total": len(drift),
         "producers": producers,
     }
 

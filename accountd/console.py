@@ -11,7 +11,7 @@ from typing import Final
 from accountd import models, statements
 from accountd.accounts import Json, account_json, find_account, key_json, live_key
 from accountd.models import Account, ApiKey, UsageMetric
-from accountd.queries import in_period, newest_keys, newest_rows
+from accountd.queries import count_keys, in_period, newest_keys, newest_rows
 from accountd.requests import Params
 from accountd.statements import period_of
 from accountd.terms import By
@@ -48,15 +48,21 @@ def keys(params: Params) -> Json:
     """The account's keys, newest first; neither keys nor hashes. ``is_own``: the one that asks."""
     owner = _owner(params)
     own = params.text("key_hash")
-    newest = newest_keys(owner, limit=KEYS_MAX)
-    return {"keys": [{**_shown(key), "is_own": key.key_hash == own} for key in newest]}
+    with models.database.atomic():  # one snapshot for both questions
+        newest = list(newest_keys(owner, limit=KEYS_MAX))
+        total = count_keys(owner)
+    return {
+        "keys": [{**_shown(key), "is_own": key.key_hash == own} for key in newest],
+        "total": total,
+        "truncated": len(newest) < total,
+    }
 
 
 def usage(params: Params) -> Json:
     """The statement of a period, with what was charged in groups.
 
     Of more than ``GROUPS_MAX`` groups it has those with the newest charges, and ``has_more`` says
-    so; the totals are of all.
+    so; of more than ``GRANTS_MAX`` grants the newest, of ``grants_total``. The sums are of all.
     """
     by, period = params.optional_choice("by", By) or By.DAY, period_of(params)
     with models.database.atomic():  # one snapshot for all the questions
@@ -66,6 +72,7 @@ def usage(params: Params) -> Json:
         return {
             **balances,
             "grants": balances["grants"][-GRANTS_MAX:],
+            "grants_total": len(balances["grants"]),
             "by": str(by),
             "groups": newest[:GROUPS_MAX],
             "has_more": len(newest) > GROUPS_MAX,

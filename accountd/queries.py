@@ -43,10 +43,9 @@ def list_accounts(params: Params) -> Json:
 def list_keys(params: Params) -> Json:
     """The keys of an account, newest first."""
     account = find_account(params.text("account_id"))
-    total = ApiKey.select().where(ApiKey.account_id == account.id).count()
     return {
         "keys": [key_json(key) for key in newest_keys(account, limit=ROWS_MAX)],
-        "total": total,
+        "total": count_keys(account),
     }
 
 
@@ -143,6 +142,12 @@ def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:
     keys = ApiKey.select().where(ApiKey.account_id == account.id)
     found: Iterable[ApiKey] = keys.order_by(ApiKey.created_at.desc()).limit(limit)
     return found
+
+
+def count_keys(account: Account) -> int:
+    """How many keys the account has, revoked ones included."""
+    count: int = ApiKey.select().where(ApiKey.account_id == account.id).count()
+    return count
 
 
 def newest_rows(wanted: Any, *, limit: int) -> Iterable[UsageMetric]:

@@ -53,15 +53,18 @@ export function byName(caption, statement) {
   const top = Math.max(...groups.map((group) => group.credits));
   const sorted = groups.toSorted((one, other) => other.credits - one.credits);
   const shown = by === 'kind' ? (kind) => NAMED_KIND[kind] ?? kind : (name) => name || 'unknown';
+  const { has_more: isCut } = statement;
   const [name, , ...amounts] = groupColumns(by, shown);
   const share = {
     head: 'Share',
     cell: (group) => (group.isTotal ? '' : bar(group.topup_deducted, group.token_deducted, top)),
   };
-  return table(caption, [name, share, ...amounts], sorted, [total(totals)]);
+  return element('div', {},
+    ...(isCut ? [note(`${groups.length} are shown, those with the newest charges; the total is of all.`)] : []),
+    table(caption, [name, share, ...amounts], sorted, [total(totals)]));
 }
 
-// Opening, granted, charged, closing of both buckets.
+// Opening, granted, charged, closing of both buckets, and the grants.
 export function movements(statement) {
   const { opening, granted, charged, closing } = statement;
   const lines = [
@@ -70,11 +73,24 @@ export function movements(statement) {
     ['Charged', -charged.topup_deducted, -charged.token_deducted, format.signed],
     ['Closing', closing.topup_remaining, closing.token_remaining, format.whole],
   ];
-  return table('Statement of the period', [
+  const sums = table('Statement of the period', [
     { head: 'Entry', cell: (line) => line[0] },
     { head: 'Top-up', isNumber: true, cell: (line) => line[3](line[1]) },
     { head: 'Subscription', isNumber: true, cell: (line) => line[3](line[2]) },
   ], lines);
+  return statement.grants.length ? element('div', {}, sums, grants(statement)) : sums;
+}
+
+function grants({ grants: found, grants_total: all }) {
+  return element('details', {},
+    element('summary', {}, 'Grants'),
+    ...(found.length < all ? [note(`The newest ${found.length} of ${format.whole(all)} grants are shown; the sums above are of all.`)] : []),
+    table('Grants of the period', [
+      { head: 'Time', cell: (grant) => when(grant.created_at) },
+      { head: 'Reason', isMinor: true, cell: (grant) => grant.reason || grant.kind },
+      { head: 'Top-up', isNumber: true, cell: (grant) => format.signed(grant.topup_delta) },
+      { head: 'Subscription', isNumber: true, cell: (grant) => format.signed(grant.token_delta) },
+    ], found.toReversed()));
 }
 
 export function sessions(found) {
@@ -100,13 +116,15 @@ export function rows(found) {
   ], found);
 }
 
-export function keys(found, nowMs) {
-  return table('Keys of the account', [
+export function keys({ keys: found, total: all, truncated: isCut }, nowMs) {
+  const shown = table('Keys of the account', [
     { head: 'Key', cell: (key) => named(key) },
     { head: 'State', cell: (key) => state(key, nowMs) },
     { head: 'Last used', cell: (key) => (key.last_used_at ? when(key.last_used_at) : 'never') },
     { head: 'Created', isMinor: true, cell: (key) => when(key.created_at) },
   ], found);
+  if (!isCut) return shown;
+  return element('div', {}, note(`The newest ${found.length} of ${format.whole(all)} keys are shown.`), shown);
 }
 
 // --- helpers ---------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ function look() {
     ...['day', 'model', 'kind'].map((by) => mine.statement(by, from)),
   ]), ([account, keys, byDay, byModel, byKind]) => {
     showBalance(account);
-    byId('keys').replaceChildren(views.keys(keys.keys, now));
+    byId('keys').replaceChildren(views.keys(keys, now));
     byId('by-day').replaceChildren(views.byDay(byDay, from?.slice(0, 10) ?? null, now));
     byId('by-model').replaceChildren(views.byName('Charged by model', byModel));
     byId('by-kind').replaceChildren(views.byName('Charged by kind', byKind));

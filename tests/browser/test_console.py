@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from pushing import pushing
 from talk import talk
 
+from accountd.client import call
+from accountd.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
@@ -272,6 +275,32 @@ def test_the_keys_of_the_account(browser: Browser, account: Account) -> None:
         found = cells(page, "#keys")
         assert [row["Key"] for row in found] == [k["key_indicator"] + k["label"] for k in told]
         assert not any(key["key_hash"] in page.content() for key in told)
+
+
+def test_what_a_list_leaves_out_is_said(browser: Browser, account: Account) -> None:
+    """Of very many keys and grants the newest are shown, and how many there are."""
+    key = account.cluster.create_account("many")
+    ask = partial(call, account.cluster.env["ACCOUNTD_RPC_ENDPOINT"])
+    for number in range(KEYS_MAX):
+        ask("key.create", {"account_id": "many", "label": f"key {number}"})
+    for _ in range(GRANTS_MAX):
+        ask("account.topup", {"account_id": "many", "amount": 1})
+    with console(browser, account) as page:
+        sign_in(page, key)
+        told = page.locator("#keys .hint")
+        expect(told).to_have_text(f"The newest {KEYS_MAX} of {KEYS_MAX + 1} keys are shown.")
+        assert len(cells(page, "#keys")) == KEYS_MAX
+        page.get_by_text("Grants", exact=True).click()
+        expect(page.get_by_role("group", name="Grants of the period")).to_be_visible()
+        told = page.locator("#statement .hint")
+        expect(told).to_contain_text(f"newest {GRANTS_MAX} of {GRANTS_MAX + 1} grants")
+        found = cells(page, "#statement details")
+        assert [number_of["Top-up"] for number_of in found] == ["+1"] * GRANTS_MAX
+        assert_accessible(page)
+    with console(browser, account) as page:
+        sign_in(page, account.key)
+        expect(page.locator("#keys table")).to_be_visible()
+        expect(page.locator("#keys .hint")).to_have_count(0)
 
 
 def test_an_account_that_has_used_nothing(browser: Browser, account: Account) -> None:

@@ -7,6 +7,9 @@ import pytest
 from harness import Cluster, cluster_folder
 from sqlcipher3 import dbapi2 as sqlcipher
 
+from accountd.audit import SHOWN_MAX
+from accountd.client import call
+
 KEY = re.compile(r"rslive_v1_[0-9a-f]{48}")
 
 
@@ -153,6 +156,30 @@ def test_the_audit_notices_a_balance_that_drifted() -> None:
         assert drift["account_id"] == "forged"
         assert (drift["token_found"], drift["token_expected"]) == (99, 5)
         assert "NOT OK" in cluster.run("accountctl", "audit").stdout
+
+
+def test_of_many_balances_that_drifted_it_says_how_many() -> None:
+    """Some are shown, in the table and to programs, and the number of all."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        for number in range(SHOWN_MAX + 2):
+            wanted = {"email": f"{number}@example.org", "tokens": 5}
+            call(cluster.env["ACCOUNTD_RPC_ENDPOINT"], "account.create", wanted)
+        listed = cluster.accountctl("account", "list", "--limit", "3")
+        assert (len(listed["accounts"]), listed["truncated"]) == (3, True)
+        assert not cluster.accountctl("account", "list")["truncated"]
+        assert cluster.accountd is not None
+        cluster.accountd.stop()
+        connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
+        connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
+        connection.execute("UPDATE accounts SET token_remaining = 99")
+        connection.commit()
+        connection.close()
+        cluster.start_accountd()
+        found = cluster.audit()
+        assert (len(found["drift"]), found["drift_total"]) == (SHOWN_MAX, SHOWN_MAX + 2)
+        text = cluster.run("accountctl", "audit").stdout
+        assert f"{SHOWN_MAX} of {SHOWN_MAX + 2} accounts that drift" in text
 
 
 def test_without_a_daemon() -> None:

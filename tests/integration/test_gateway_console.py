@@ -82,7 +82,9 @@ def test_keys_are_shown_without_key_and_hash(cluster: Cluster) -> None:
     """By their indicator; the one that asks is marked."""
     listed = cluster.accountctl("key", "list", "acct")["keys"]
     more = cluster.accountctl("key", "create", "acct", "--label", "second")
-    keys = found(cluster, "/api/keys")["keys"]
+    answer = found(cluster, "/api/keys")
+    assert (answer["total"], answer["truncated"]) == (2, False)
+    keys = answer["keys"]
     assert [(key["label"], key["is_own"]) for key in keys] == [("second", False), ("test", True)]
     assert keys[1]["key_indicator"] == listed[0]["key_indicator"]
     text = json.dumps(keys)
@@ -109,6 +111,7 @@ def test_usage_is_the_statement_newest_first(cluster: Cluster, by: str, values: 
     for name in ("opening", "grants", "granted", "charged", "closing", "totals", "adds_up"):
         assert usage[name] == stated[name]
     assert not usage["has_more"]
+    assert usage["grants_total"] == len(usage["grants"])
 
 
 def test_a_period_limits_what_is_shown(cluster: Cluster) -> None:
