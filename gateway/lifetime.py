@@ -8,6 +8,7 @@ import json
 from enum import Enum, auto
 
 from gateway.providers import lifetimes
+from gateway.providers.lifetimes import Lifetimes
 
 
 class Due(Enum):
@@ -18,18 +19,18 @@ class Due(Enum):
     END = auto()
 
 
-def due(provider: str, model: str, age_s: float, *, is_speaking: bool) -> Due:
+def due(table: Lifetimes, provider: str, model: str, age_s: float, *, is_speaking: bool) -> Due:
     """What is due for a session of ``age_s`` seconds; ``is_speaking``: a response is being said."""
-    if age_s < lifetimes.SOONEST_S:
+    if age_s < table.soonest_s:
         return Due.NOTHING
-    over_s = age_s - lifetimes.lifetime_s(provider, model)
+    over_s = age_s - table.seconds(provider, model)
     if over_s > (lifetimes.FINISHING_S if is_speaking else 0.0):
         return Due.END
     return Due.WARNING if over_s > -lifetimes.WARNING_S else Due.NOTHING
 
 
-def ending_event(provider: str, model: str, age_s: float) -> bytes:
+def ending_event(table: Lifetimes, provider: str, model: str, age_s: float) -> bytes:
     """What tells a client that asked for events how many seconds are left."""
-    left_s = max(0, round(lifetimes.lifetime_s(provider, model) - age_s))
+    left_s = max(0, round(table.seconds(provider, model) - age_s))
     event = {"type": "rts.session_ending", "seconds_left": left_s}
     return json.dumps(event, separators=(",", ":")).encode()

@@ -9,16 +9,26 @@ A TOML file::
     [accounts."acct_1"]          # or "*": every account that has no entry of its own
     models = ["gpt-realtime*", "acme-voice"]
 
-Everything is optional. An account without an entry may use every model.
+    [[lifetimes]]                # how long sessions last where it is not what we know
+    provider = "azure"
+    model = "gpt-realtime*"      # a pattern of the provider's names; every model when absent
+    minutes = 30
+
+Everything is optional. An account without an entry may use every model. Of lifetimes the first that
+matches counts, then those of ``gateway.providers.lifetimes``.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from gateway.providers.lifetimes import MINUTES_MAX, Lifetime
+from shared.wire import ID_CHARS_MAX
+
 EVERYBODY: Final = "*"
+_TABLES: Final = ("models", "accounts", "lifetimes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class ModelTable:
 
     route_by_model: Mapping[str, ModelRoute] = field(default_factory=dict)
     patterns_by_account: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lifetimes: tuple[Lifetime, ...] = ()
 
     def allows(self, account_id: str, model: str) -> bool:
         """Whether the account may use ``model``, by the name that the client gives it."""
@@ -55,7 +66,7 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ValueError(f"not TOML: {exc}") from None
-    problems = [f"unknown table {name!r}" for name in found if name not in ("models", "accounts")]
+    problems = [f"unknown table {name!r}" for name in found if name not in _TABLES]
     routes, patterns = {}, {}
     for name, entry in _entries(found, "models", problems):
         provider, model = entry.get("provider"), entry.get("model", name)
@@ -72,9 +83,38 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
                 patterns[name] = tuple(allowed)
             case _:
                 problems.append(f"accounts.{name}: expected models, a list of patterns")
+    lifetimes = _lifetimes(found.get("lifetimes", []), providers, problems)
     if problems:
         raise ValueError("; ".join(problems))
-    return ModelTable(routes, patterns)
+    return ModelTable(routes, patterns, lifetimes)
+
+
+def _lifetimes(
+    found: object, providers: frozenset[str], problems: list[str]
+) -> tuple[Lifetime, ...]:
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        problems.append("lifetimes: expected entries that begin with [[lifetimes]]")
+        return ()
+    for number, entry in enumerate(found, start=1):
+        wrong = _wrong_lifetime(entry, providers)
+        problems += [f"lifetimes, entry {number}: {problem}" for problem in wrong]
+    return tuple(
+        Lifetime(entry.get("provider", ""), entry.get("model", "*"), entry.get("minutes", 0))
+        for entry in found
+    )
+
+
+def _wrong_lifetime(entry: Mapping[str, Any], providers: frozenset[str]) -> Iterator[str]:
+    for name in entry.keys() - {"provider", "model", "minutes"}:
+        yield f"unknown key {name!r}, expected provider, model and minutes"
+    if entry.get("provider") not in providers:
+        expected = ", ".join(sorted(providers))
+        yield f"provider: found {entry.get('provider')!r}, expected one of {expected}"
+    model, minutes = entry.get("model", "*"), entry.get("minutes")
+    if not isinstance(model, str) or not 0 < len(model) <= ID_CHARS_MAX:
+        yield f"model: found {model!r}, expected a pattern of 1 to {ID_CHARS_MAX} characters"
+    if type(minutes) is not int or not 1 <= minutes <= MINUTES_MAX:
+        yield f"minutes: found {minutes!r}, expected an integer from 1 to {MINUTES_MAX}"
 
 
 def _entries(

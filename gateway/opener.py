@@ -18,6 +18,7 @@ from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
+from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
 from gateway.refusals import Refusal, model_not_allowed, not_configurable
 from gateway.relay import ToClient
@@ -46,6 +47,7 @@ class Opener:
         self._resumables = Resumables()
         self._providers = providers
         self._table = table
+        self._lifetimes = Lifetimes(table.lifetimes)
         self._tls = ssl.create_default_context()
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
@@ -118,6 +120,7 @@ class Opener:
             gate=gate,
             ask=handles.ask,
             preface=self._preface(target, admitted),
+            lifetimes=self._lifetimes,
             on_ended=ended,
             now=self._loop.time(),
         )

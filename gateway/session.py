@@ -37,6 +37,7 @@ from gateway.opening import Gate
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.providers.base import Provider
+from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
 from gateway.refusals import Refusal
 from gateway.relay import Configuring, ToClient, ToProvider, Waiting
@@ -87,6 +88,7 @@ class Session:
         gate: Gate | None,
         ask: Ask,
         preface: Sequence[Frame],
+        lifetimes: Lifetimes,
         on_ended: Callable[["Session"], None],
         now: float,
     ) -> None:
@@ -94,8 +96,9 @@ class Session:
 
         ``gate`` is what the client's messages pass where its first one names the model; ``ask``
         finds out whether the client may use the handle that such a message names; ``preface`` is
-        what goes to the provider in the client's name before all that it says itself. ``credit``
-        tells the session of changes until it has ended.
+        what goes to the provider in the client's name before all that it says itself;
+        ``lifetimes`` say how long it may last. ``credit`` tells the session of changes until it has
+        ended.
         """
         self._client: Leg | None = client
         self._provider: ProviderLeg | None = None
@@ -112,7 +115,7 @@ class Session:
         self.was_cut_off = False
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
-        self._opened_at = now
+        self._opened_at, self._lifetimes = now, lifetimes
         self._leave_by: float | None = None
         self._leave_code = GOING_AWAY
         self.drain: Drain | None = None
@@ -267,12 +270,12 @@ class Session:
 
     def _check_lifetime(self, age_s: float) -> None:
         """End a session that is as old as its provider allows; say so before it is."""
-        provider, model = self._info.provider, self.recorder.model
-        due = lifetime.due(provider, model, age_s, is_speaking=bool(self.recorder.being_said))
+        which = self._lifetimes, self._info.provider, self.recorder.model
+        due = lifetime.due(*which, age_s, is_speaking=bool(self.recorder.being_said))
         if due is Due.END:
             self.close_client(GOING_AWAY, "session is too old")
         elif due is Due.WARNING and self._owes_warning and self._client is not None:
-            event = lifetime.ending_event(provider, model, age_s)
+            event = lifetime.ending_event(*which, age_s)
             self._owes_warning = not self._client.send_event(event)
 
     def _told(self, ended: Ended) -> tuple[int, str]:

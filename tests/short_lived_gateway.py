@@ -1,14 +1,12 @@
-"""The real ``rts-gateway serve`` for whose providers a minute is a twentieth of a second.
+"""The real ``rts-gateway serve`` for which a minute is a twentieth of a second.
 
-OpenAI's sessions end after 3 s, those of xAI after 6 s, each announced 1 s before.
+OpenAI's sessions end after 3 s, those of xAI after 6 s, each announced 2 s before.
 """
 
 from gateway import cli
 from gateway.providers import lifetimes
 
 if __name__ == "__main__":
-    lifetimes.LIFETIMES = tuple(  # type: ignore[misc]
-        (name, pattern, minutes / 1200) for name, pattern, minutes in lifetimes.LIFETIMES
-    )
-    lifetimes.GRACE_S, lifetimes.WARNING_S, lifetimes.SOONEST_S = 0.0, 2.0, 0.0  # type: ignore[misc]
+    lifetimes.MINUTE_S = 1 / 20  # type: ignore[misc]
+    lifetimes.GRACE_S, lifetimes.WARNING_S = 0.0, 2.0  # type: ignore[misc]
     cli.main()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_provider import scripted
+from harness import cluster_folder
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -47,3 +48,32 @@ async def test_a_session_is_announced_to_end_and_never_in_the_middle_of_a_respon
     assert [name for name in heard if name != "rts.credit"] == [
         "response.created", "rts.session_ending", "response.done",
     ]  # fmt: skip
+
+
+async def test_the_operator_says_how_long_sessions_with_a_model_last() -> None:
+    """The others last as long as before."""
+    short = '[[lifetimes]]\nprovider = "openai"\nmodel = "gpt-short*"\nminutes = 20\n'
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.wait_closed()
+
+    async with scripted(script, gateway=GATEWAY, GATEWAY_MODELS_FILE=short) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "short")
+        url = f"{cluster.url}?rs_key={key}&model="
+        async with connect(f"{url}gpt-realtime") as long, connect(f"{url}gpt-short-1") as ending:
+            await asyncio.wait_for(ending.wait_closed(), 10)
+            assert (ending.close_code, ending.close_reason) == (1001, "session is too old")
+            assert long.close_code is None
+            await asyncio.wait_for(long.wait_closed(), 10)
+            assert (long.close_code, long.close_reason) == (1001, "session is too old")
+
+
+async def test_a_wrong_lifetime_ends_the_start() -> None:
+    """With what was found, and what was expected."""
+    with cluster_folder() as cluster:
+        path = cluster.folder / "models.toml"
+        path.write_text('[[lifetimes]]\nprovider = "openai"\nminutes = 9999\n')
+        done = cluster.run("rts-gateway", "serve", GATEWAY_MODELS_FILE=str(path))
+    assert done.returncode == 78
+    assert f"GATEWAY_MODELS_FILE: found '{path}', lifetimes, entry 1: minutes" in done.stderr
+    assert "found 9999, expected an integer from 1 to 1440" in done.stderr
