@@ -28,6 +28,7 @@ from gateway.minting import Minting
 from gateway.opener import Opener
 from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
+from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
@@ -99,7 +100,8 @@ async def run(config: GatewayConfig) -> ExitCode:
     handles = Handles(accounts, allows_unknown=config.allows_unknown_handles)
     handles.start()
     totals = Totals()
-    calls = Calls(balances=balances, usage=usage, totals=totals)
+    lifetimes = Lifetimes(config.models.lifetimes)
+    calls = Calls(balances=balances, usage=usage, totals=totals, lifetimes=lifetimes)
     gateway, answering = _open_gateway(
         config,
         accounts=accounts,

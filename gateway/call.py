@@ -42,6 +42,7 @@ from gateway.limits import (
 from gateway.metering import CallMeter
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import is_about_account
+from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
 
 log = structlog.get_logger()
@@ -101,9 +102,12 @@ class Call:
         meter: CallMeter,
         recorder: Recorder,
         credit: SessionCredit,
+        lifetimes: Lifetimes,
         on_ended: Callable[["Call"], None],
     ) -> None:
-        """``recorder`` records what ``meter`` meters; ``credit`` tells the call of changes."""
+        """``recorder`` records what ``meter`` meters; ``credit`` tells the call of changes, and
+        ``lifetimes`` how long it may last.
+        """
         self._loop = asyncio.get_running_loop()
         self.info = info
         self._line = line
@@ -112,6 +116,7 @@ class Call:
         self._credit = credit
         credit.listener = self
         self._allowance = Allowance()
+        self._lifetimes = lifetimes
         self._on_ended = on_ended
         self._leg: ProviderLeg | None = None
         self._task: asyncio.Task[None] | None = None
@@ -230,9 +235,9 @@ class Call:
         self._passed_until = now
 
     def _is_too_old(self, now: float) -> bool:
-        age_s, is_speaking = now - self._opened_at, bool(self.recorder.being_said)
-        due = lifetime.due(self.info.provider, self.recorder.model, age_s, is_speaking=is_speaking)
-        return due is Due.END
+        which = self._lifetimes, self.info.provider, self.recorder.model
+        is_speaking = bool(self.recorder.being_said)
+        return lifetime.due(*which, now - self._opened_at, is_speaking=is_speaking) is Due.END
 
     async def _dial(self, patience_s: float) -> None:
         deadline, pause_s = self._loop.time() + patience_s, CALL_RETRY_S

@@ -19,6 +19,7 @@ from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX, CALL_UNHEARD_S
 from gateway.provider import ProviderLeg, ProviderUnavailableError, dial
 from gateway.provider_http import ProviderHttp
 from gateway.providers.base import Provider, ProviderCalls, Target
+from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
 from gateway.refusals import Refusal, not_found, provider_unavailable
 from gateway.totals import Totals
@@ -84,12 +85,14 @@ class Calls:
         balances: Balances,
         usage: UsageSender,
         totals: Totals,
+        lifetimes: Lifetimes,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._balances = balances
         self._usage = usage
         self.http = ProviderHttp()
         self.totals = totals
+        self._lifetimes = lifetimes
         self._tls = ssl.create_default_context()
         self._calls: dict[tuple[str, str], Call] = {}
         self._openings: dict[Call, asyncio.Task[None]] = {}
@@ -183,6 +186,7 @@ class Calls:
             meter=meter,
             recorder=recorder,
             credit=credit,
+            lifetimes=self._lifetimes,
             on_ended=self._ended,
         )
 
