@@ -7,7 +7,7 @@ other (``gateway.session``), only that they charge nothing.
 The life of a call is a table (``TRANSITIONS``)::
 
     OPENING ──▶ HEARD ◀──▶ UNHEARD
-                  └──▶ ENDING ◀──┘ ──▶ ENDED
+       └──────────┴──▶ ENDING ◀──┘ ──▶ ENDED
 
 A call cannot be held, nor can its caller be told anything: it can only be hung up. That is done
 once its account's credit is used up or cannot be confirmed, once it is as old as its provider
@@ -47,7 +47,7 @@ from gateway.recorder import Recorder
 
 log = structlog.get_logger()
 
-_OVER: Final = (1000, GOING_AWAY)  # the closes by which a provider says that a call has ended
+_ORDERLY: Final = (1000, GOING_AWAY)
 
 
 class State(Enum):
@@ -61,7 +61,7 @@ class State(Enum):
 
 
 TRANSITIONS: Final = {
-    State.OPENING: {State.HEARD, State.ENDED},
+    State.OPENING: {State.HEARD, State.ENDING, State.ENDED},
     State.HEARD: {State.UNHEARD, State.ENDING, State.ENDED},
     State.UNHEARD: {State.HEARD, State.ENDING, State.ENDED},
     State.ENDING: {State.ENDED},
@@ -163,6 +163,8 @@ class Call:
         """The gateway cannot wait any longer: end now, with what is known."""
         if self.state is not State.ENDED:
             self._log.error("call abandoned", hint="it may go on at the provider, and is unmetered")
+        if self._task is not None:
+            self._task.cancel()
         self._finish()
 
     def check(self, now: float) -> None:
@@ -192,18 +194,17 @@ class Call:
             self.credit_changed()
 
     def end(self, ended: Ended) -> None:
-        """The sideband is gone."""
+        """The sideband is gone. Whatever the provider says by it, the call may go on: only one that
+        it does not know any more is over.
+        """
         self._leg = None
         self._news.set()
         if is_about_account(ended.reason):
             self.recorder.account_refused(str(ended.code))
         if self.state is not State.HEARD:
             return
-        if ended.code in _OVER:
-            self._log.info("provider left", code=ended.code, reason=ended.reason)
-            self._finish()
-            return
-        self._log.warning("call unheard", code=ended.code, reason=ended.reason)
+        told = self._log.info if ended.code in _ORDERLY else self._log.warning
+        told("sideband closed", code=ended.code, reason=ended.reason)
         self._move(State.UNHEARD)
         self._start(self._return())
 
@@ -266,7 +267,6 @@ class Call:
             await self._dial(CALL_UNHEARD_S)
         except ProviderUnavailableError as exc:
             if exc.status == HTTPStatus.NOT_FOUND:
-                self._log.info("provider left", reason="the call is over")
                 self._finish()
                 return
             self._log.error("call lost", reason=str(exc), hint=exc.hint)

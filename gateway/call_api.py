@@ -227,11 +227,21 @@ class CallApi:
         line = self._calls.line(provider, of_call(target, call_id), call_id)
         if verb == "accept":
             return await self._accept(request, line, grant, body)
-        if verb == "hangup" and (call := self._calls.find(provider.name, call_id)) is not None:
-            call.hang_up("it was asked for")
-            await call.over.wait()
+        if verb == "hangup" and await self._hang_up(line, grant):
             return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         return await self._pass_on(request, line, verb, body)
+
+    async def _hang_up(self, line: ProviderLine, grant: Grant) -> bool:
+        """End a call once what it said last is heard; false: nobody can hear it, perhaps because
+        there is no such call.
+        """
+        try:
+            call = await self._calls.hear(line, grant, model="", patience_s=0.0)
+        except ProviderUnavailableError:
+            return False
+        call.hang_up("it was asked for")
+        await call.over.wait()
+        return True
 
     async def _accept(
         self, request: HttpRequest, line: ProviderLine, grant: Grant, body: Mapping[str, Any]
