@@ -241,7 +241,6 @@ def test_tls_to_the_plain_port_ends_at_once(secure: Cluster, pem: Pem) -> None:
 OLD = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_who_offers_http_2_is_answered_in_http_1(secure: Cluster, pem: Pem) -> None:
     """A browser that is let have h2 opens its WebSocket with it (RFC 8441), which is not served."""
     context = pem.trusting()
@@ -253,6 +252,7 @@ def test_who_offers_http_2_is_answered_in_http_1(secure: Cluster, pem: Pem) -> N
         assert client.selected_alpn_protocol() == "http/1.1"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("version", OLD)
 def test_old_versions_are_refused_with_an_alert(
     secure: Cluster, pem: Pem, version: ssl.TLSVersion
