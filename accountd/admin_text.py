@@ -43,7 +43,7 @@ def audit_text(found: Mapping[str, Any]) -> str:
         if found["ok"]
         else "NOT OK: see below",
         f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,}"
-        f" (estimates {found['estimates']:,})",
+        f" (estimates {found['estimates']:,}), heard again and not charged {found['repeated']:,}",
         f"producers {producers['total']:,}: complete {producers['complete']:,},"
         f" open {producers['open']:,}, incomplete {producers['incomplete_total']:,}",
         f"rejected {found['rejected']:,}"

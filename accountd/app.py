@@ -22,6 +22,7 @@ import zmq
 
 from accountd import database
 from accountd.accounts import Accounts
+from accountd.aging import Aging, Mortal
 from accountd.changes import Changes
 from accountd.config import AccountdConfig
 from accountd.counts import Counts
@@ -33,6 +34,7 @@ from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
+from accountd.repeated import DAYS
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
@@ -54,6 +56,11 @@ DRAIN_S: Final = 5.0
 DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
+# What is forgotten after a while, beside handles.
+MORTAL: Final = (
+    Mortal("shared_responses", ["name"], "day", DAYS),
+    Mortal("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
+)
 
 
 class Daemon:
@@ -65,6 +72,7 @@ class Daemon:
         self._pricing = services.pricing
         self._low_credit = services.low_credit
         self._handles = services.handles
+        self._aging = (services.handles.aging, *services.aging)
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -137,7 +145,8 @@ class Daemon:
             self._serve()
             self._answer_reports()
             self._low_credit.turn(now=time.monotonic())
-            self._handles.turn(now=time.monotonic())
+            for aging in self._aging:
+                aging.turn(now=time.monotonic())
             self._wal.turn(now=time.monotonic())
             self._announcer.receive()
             self._announcer.changed(self._accounts.take_changed())
@@ -287,6 +296,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
             wal=Wal(connection, path),
+            aging=[Aging(connection, mortal) for mortal in MORTAL],
             counts=counts,
         )
         # Before a socket opens: whatever is announced carries this boot's number.

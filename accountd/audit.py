@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from accountd import models
 from accountd.accounts import Json
-from accountd.models import Account, UsageMetric
+from accountd.models import Account, RepeatedUsage, UsageMetric
 from accountd.requests import Params
 from accountd.windows import missing_sequences
 from shared.wire import ESTIMATES, RejectReason
@@ -77,6 +77,7 @@ def audit(_params: Params) -> Json:
             "accounts": Account.select().count(),
             "usage_rows": UsageMetric.select().count(),
             "estimates": UsageMetric.select().where(UsageMetric.kind.in_(ESTIMATES)).count(),
+            "repeated": RepeatedUsage.select().count(),
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
         }

@@ -17,6 +17,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._applied = self._duplicates = self._conflicts = self._estimates = 0
+        self._repeated = 0
         self._rejected: dict[str, float] = {}
         self._estimates_begun = 0
         self._unpriced = UnpricedUsage()
@@ -26,6 +27,7 @@ class Counts:
         self._applied += decision.applied
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
+        self._repeated += len(decision.repeated)
         self._estimates += sum(c.batch.kind in ESTIMATES for c in decision.charges)
         self.estimates_begun(decision.estimates_begun)
         self._unpriced.count(decision.charges, rate_card=rate_card)
@@ -63,6 +65,10 @@ class Counts:
                 "rts_accountd_conflicts", "counter",
                 "Messages whose number was used before for other content.",
                 lambda: self._conflicts,
+            ),
+            Metric(
+                "rts_accountd_repeated", "counter",
+                "Responses that another socket's message had charged.", lambda: self._repeated,
             ),
             Metric(
                 "rts_accountd_estimates", "counter",

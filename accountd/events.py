@@ -16,7 +16,8 @@ from typing import Any, Final
 import zmq
 
 from accountd.charging import Balance as Buckets
-from accountd.ingest import Decision
+from accountd.ingest import Charge, Decision
+from accountd.repeated import Repetition
 from shared.announcements import (
     AHEAD_MAX,
     Applied,
@@ -152,10 +153,11 @@ class Announcer:
             return
         applied = {p: applied_of(w.applied_through, w.ahead) for p, w in decision.windows.items()}
         producers: dict[str, dict[bytes, Applied]] = {}
-        for charge in decision.charges:
-            account = charge.batch.account_id
-            if account in heard and charge.producer is not None:
-                producers.setdefault(account, {})[charge.producer] = applied[charge.producer]
+        all_settled: list[Charge | Repetition] = [*decision.charges, *decision.repeated]
+        for settled in all_settled:
+            account = settled.batch.account_id
+            if account in heard and settled.producer is not None:
+                producers.setdefault(account, {})[settled.producer] = applied[settled.producer]
         for name, buckets in heard.items():
             self._publish_balance(name, buckets, producers.get(name, {}))
 

@@ -8,12 +8,10 @@ A handle that was neither given nor used for ``days`` is forgotten, and is then 
 that was never given.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from accountd import models
-from accountd.database import passing_trouble
-from accountd.models import iso
+from accountd.aging import Aging, Mortal
 from accountd.requests import Params, RequestError, now_iso
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX
@@ -23,22 +21,12 @@ from shared.wire import HANDLE_BYTES, HANDLES_MAX
 # weighs about as much as a week of usage rows.
 DAYS_DEFAULT: Final = 7
 DAYS_MAX: Final = 3_650
-# What one turn of the loop may remove: a few milliseconds, so that nobody waits for it; and how
-# often that is done while there is more, which is faster than they come.
-PORTION: Final = 1_000
-MORE_S: Final = 0.5
-IDLE_S: Final = 60.0
 
 _LEARN: Final = (
     "INSERT INTO handles (name, account_id, used_at) VALUES (?, ?, ?) ON CONFLICT (name)"
     " DO UPDATE SET used_at = excluded.used_at WHERE account_id = excluded.account_id"
 )
 _OWNER: Final = "SELECT account_id FROM handles WHERE name = ?"
-_FORGET: Final = (
-    "DELETE FROM handles WHERE name IN"
-    " (SELECT name FROM handles WHERE used_at < ? ORDER BY used_at LIMIT ?)"
-)
-
 Json = dict[str, Any]
 
 
@@ -48,9 +36,8 @@ class Handles:
     def __init__(self, connection: Any, *, days: int = DAYS_DEFAULT) -> None:
         """``connection`` is the daemon's writing connection; ``days`` from 1 to 3,650."""
         self._connection = connection
-        self._days = days
-        self._wait_until = 0.0
-        self._learned = self._refused = self._forgotten = 0
+        self.aging = Aging(connection, Mortal("handles", ["name"], "used_at", days))
+        self._learned = self._refused = 0
 
     def metrics(self) -> list[Metric]:
         """The numbers of this boot, for ``/metrics``."""
@@ -68,7 +55,7 @@ class Handles:
             Metric(
                 "rts_accountd_handles_forgotten", "counter",
                 "Handles that were neither given nor used for too long.",
-                lambda: self._forgotten,
+                lambda: self.aging.forgotten,
             ),
         ]  # fmt: skip
 
@@ -97,21 +84,6 @@ class Handles:
                 self._connection.execute(_LEARN, (name, account_id, now_iso()))
         self._refused += not is_allowed
         return {"is_allowed": is_allowed}
-
-    def turn(self, *, now: float) -> None:
-        """Forget a portion of what is too old, now and then; ``now`` by any clock in seconds."""
-        if now < self._wait_until:
-            return
-        before = iso(datetime.now(UTC) - timedelta(days=self._days))
-        try:
-            with models.database.atomic("IMMEDIATE"):
-                count = self._connection.execute(_FORGET, (before, PORTION)).rowcount
-        except Exception as exc:
-            if passing_trouble(exc) is None:
-                raise
-            count = 0
-        self._forgotten += count
-        self._wait_until = now + (MORE_S if count == PORTION else IDLE_S)
 
     def _owner(self, name: bytes) -> str | None:
         found = self._connection.execute(_OWNER, (name,)).fetchone()

@@ -17,6 +17,7 @@ from accountd.cascade import Deduction
 from accountd.charging import Balance, Crossing, Refusal, Settled, crossing, settle
 from accountd.digests import DigestKey, RecentDigests, digest_of
 from accountd.estimates import EstimatesSeen, EstimateTerms, waiver_of
+from accountd.repeated import AlreadyCharged, Repetition, once_of
 from accountd.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import (
@@ -35,7 +36,6 @@ from shared.wire import (
 
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
-_NAMES_SHOWN_MAX: Final = 10
 _LENIENT: Final = EstimateTerms()
 
 
@@ -72,21 +72,6 @@ class Rejection:
     digest: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyCharged:
-    """Why a batch must not be charged: some of its responses are in rows of other messages."""
-
-    response_ids: tuple[str, ...]
-    responses: int
-
-    @property
-    def detail(self) -> str:
-        """One line that names them."""
-        named = ", ".join(self.response_ids[:_NAMES_SHOWN_MAX])
-        more = " …" if len(self.response_ids) > _NAMES_SHOWN_MAX else ""
-        return f"{len(self.response_ids)} of {self.responses} responses are charged: {named}{more}"
-
-
 class State(Protocol):
     """The committed state, read inside the transaction that will write the decision."""
 
@@ -107,6 +92,9 @@ class State(Protocol):
         let off and metered after that Unix time.
         """
 
+    def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
+        """Those of the ``names`` of shared responses (``accountd.repeated``) that were charged."""
+
 
 class QuarantineState(State, Protocol):
     """What a retry asks beside it."""
@@ -119,15 +107,17 @@ class QuarantineState(State, Protocol):
 class Decision:
     """What to write about a group of messages, and what to report.
 
-    Written in one transaction: ``charges``, ``rejections``, ``crossings``, the changed ``balances``
-    and ``windows``, and that the estimates of ``estimates_begun`` are charged from now on. After
-    its COMMIT ``digests`` are remembered and ``watermarks`` announced: those of all producers in
-    the group, of one that sent only duplicates too.
+    Written in one transaction: ``charges``, ``rejections``, ``repeated``, ``crossings``, the
+    ``balances`` that changed or are to be announced, the changed ``windows``, and that the
+    estimates of ``estimates_begun`` are charged from now on. After its COMMIT ``digests`` are
+    remembered and ``watermarks`` announced: those of all producers in the group, of one that sent
+    only duplicates too.
     """
 
     now: str
     charges: list[Charge] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
+    repeated: list[Repetition] = field(default_factory=list)
     balances: dict[str, Balance] = field(default_factory=dict)
     crossings: list[Crossing] = field(default_factory=list)
     estimates_begun: list[str] = field(default_factory=list)  # accounts
@@ -218,6 +208,8 @@ def decide_retry(
         doubled = tuple(name for name in usage.response_ids if name in charged)
         if doubled:
             return AlreadyCharged(doubled, usage.responses)
+    if once_of([usage], state.charged_shared).is_repeated(usage):
+        return AlreadyCharged(usage.response_ids, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
     waiver = waiver_of([usage], estimates, state.estimates)
     settled = settle(usage, balance, rates=rates, waiver=waiver)
@@ -372,8 +364,12 @@ def _charge_all(
 ) -> None:
     balances = dict(state.balances({batch.account_id for _, batch in batches}))
     waiver = waiver_of([batch for _, batch in batches], estimates, state.estimates)
+    once = once_of([batch for _, batch in batches], state.charged_shared)
     for envelope, batch in batches:
         account = batch.account_id
+        if once.is_repeated(batch):
+            _note_repetition(envelope, batch, balances, decision)
+            continue
         settled = settle(batch, balances.get(account), rates=rates, waiver=waiver)
         if isinstance(settled, Refusal):
             _reject(envelope, settled.reason, settled.detail, decision)
@@ -384,10 +380,23 @@ def _charge_all(
             crossed = crossing(account, before=before.total, left=left)
             if crossed is not None:
                 decision.crossings.append(crossed)
+        once.settled(batch, settled.deduction)
         digest = decision.digests[envelope.producer, envelope.sequence]
         numbers = envelope.producer, envelope.sequence
         decision.charges.append(_charge(numbers, batch, settled, digest, rates))
     decision.estimates_begun += waiver.begun
+
+
+def _note_repetition(
+    envelope: Envelope, batch: UsageBatch, balances: Mapping[str, Balance], decision: Decision
+) -> None:
+    """Another message has charged this response. The balance is announced, or the gateway that sent
+    this one would go on taking what it cost for spent.
+    """
+    digest = decision.digests[envelope.producer, envelope.sequence]
+    decision.repeated.append(Repetition(envelope.producer, envelope.sequence, digest, batch))
+    if batch.account_id in balances:
+        decision.balances.setdefault(batch.account_id, balances[batch.account_id])
 
 
 def _charge(

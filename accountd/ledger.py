@@ -26,6 +26,7 @@ from accountd.models import (
     ms_of_iso,
 )
 from accountd.pricing import Pricing
+from accountd.repeated import Repetition, charged_name
 from accountd.windows import ProducerWindow
 from shared.wire import ESTIMATES, USAGE_FIELDS, RejectReason
 
@@ -63,6 +64,13 @@ _READ_WAIVED: Final = f"""
 _BEGIN_ESTIMATES: Final = (
     "UPDATE accounts SET estimates_charged_since = ?, updated_at = ? WHERE id = ?"
 )
+_INSERT_SHARED: Final = "INSERT INTO shared_responses (name, day) VALUES (?, ?)"
+_INSERT_REPEATED: Final = """
+    INSERT INTO repeated_usage
+        (producer, sequence, digest, account_id, session_id, response_id, received_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_DAY_CHARS: Final = 10  # of a stored time
 _EPOCH_STEP_MAX: Final = 1_000_000
 _MESSAGE_ID_BYTES: Final = 16  # random: a number would come again after a restored backup
 
@@ -213,6 +221,20 @@ class Stored:
         rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id))
         return {name for (names,) in rows for name in json.loads(names)}
 
+    def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
+        """Those of the ``names`` of shared responses that were charged."""
+        wanted = list(names)
+        found: set[bytes] = set()
+        for start in range(0, len(wanted), _PARAMETERS_MAX):
+            some = wanted[start : start + _PARAMETERS_MAX]
+            marks = ",".join("?" * len(some))
+            rows = self._connection.execute(
+                f"SELECT name FROM shared_responses WHERE name IN ({marks})",  # noqa: S608
+                some,
+            )
+            found.update(bytes(name) for (name,) in rows)
+        return found
+
     def _read_digests(
         self, producer: bytes, numbers: list[int], found: dict[DigestKey, int | None]
     ) -> None:
@@ -223,6 +245,12 @@ class Stored:
             (producer, *numbers),
         )
         found.update({(producer, sequence): digest for sequence, digest in applied})
+        repeated = self._connection.execute(
+            "SELECT sequence, digest FROM repeated_usage"  # noqa: S608
+            f" WHERE producer = ? AND sequence IN ({marks})",
+            (producer, *numbers),
+        )
+        found.update({(producer, sequence): digest for sequence, digest in repeated})
         rejected = self._connection.execute(
             "SELECT sequence, digest, reason FROM rejected_usage"  # noqa: S608
             f" WHERE producer = ? AND sequence IN ({marks})",
@@ -239,6 +267,10 @@ def write(connection: Any, decision: Decision) -> None:
     """Write what was decided, inside the caller's transaction."""
     connection.executemany(_INSERT_USAGE, [_usage_row(charge) for charge in decision.charges])
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
+    connection.executemany(
+        _INSERT_REPEATED, [_repeated_row(r, decision.now) for r in decision.repeated]
+    )
+    write_shared(connection, decision.charges, now=decision.now)
     write_balances(connection, decision.balances, now=decision.now)
     write_crossings(connection, decision.crossings, now=decision.now)
     begin_estimates(connection, decision.estimates_begun, now=decision.now)
@@ -251,6 +283,14 @@ def insert_usage(connection: Any, charge: Charge) -> int:
     row_id = connection.execute(_INSERT_USAGE, _usage_row(charge)).lastrowid
     assert isinstance(row_id, int)
     return row_id
+
+
+def write_shared(connection: Any, charges: Iterable[Charge], *, now: str) -> None:
+    """Remember what other messages may repeat, inside the transaction that charges it."""
+    names = (charged_name(charge.batch, charge.deduction) for charge in charges)
+    rows = [(name, now[:_DAY_CHARS]) for name in names if name is not None]
+    if rows:
+        connection.executemany(_INSERT_SHARED, rows)
 
 
 def write_balances(connection: Any, balances: Mapping[str, Balance], *, now: str) -> None:
@@ -310,6 +350,15 @@ def _warning_row(crossing: Crossing, now: str) -> dict[str, Any]:
         "outcome": None,
         "settled_at": None,
     }
+
+
+def _repeated_row(repetition: Repetition, now: str) -> tuple[Any, ...]:
+    batch = repetition.batch
+    (response_id,) = batch.response_ids
+    return (
+        repetition.producer, repetition.sequence, repetition.digest, batch.account_id,
+        batch.session_id, response_id, now,
+    )  # fmt: skip
 
 
 def _rejected_row(rejection: Rejection) -> dict[str, Any]:

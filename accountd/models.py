@@ -190,6 +190,22 @@ class RejectedUsage(Table):
         table_name = "rejected_usage"
 
 
+class RepeatedUsage(Table):
+    """What another socket's message had charged: its number is applied, and it left no charge."""
+
+    producer = BlobField()
+    sequence = IntegerField()
+    digest = IntegerField()
+    account_id = TextField()
+    session_id = TextField()
+    response_id = TextField()
+    received_at = TextField()
+
+    class Meta:
+        table_name = "repeated_usage"
+        primary_key = CompositeKey("producer", "sequence")
+
+
 def insert_sql(model: type[Table], *, ignored: tuple[str, ...] = ("id",)) -> tuple[str, list[str]]:
     """A prepared INSERT with named parameters for ``model``, and the names that it wants.
 

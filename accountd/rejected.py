@@ -14,7 +14,7 @@ from accountd.accounts import Json
 from accountd.changes import Changes
 from accountd.charging import Refusal, crossing
 from accountd.estimates import EstimateTerms
-from accountd.ingest import AlreadyCharged, Rejection, Retried, decide_retry
+from accountd.ingest import Rejection, Retried, decide_retry
 from accountd.ledger import (
     Stored,
     begin_estimates,
@@ -22,9 +22,11 @@ from accountd.ledger import (
     transaction,
     write_balances,
     write_crossings,
+    write_shared,
 )
 from accountd.models import RejectedUsage
 from accountd.pricing import Pricing
+from accountd.repeated import AlreadyCharged
 from accountd.requests import Params, RequestError, now_iso
 from shared.wire import ID_CHARS_MAX
 
@@ -159,6 +161,7 @@ class Quarantine:
         begin_estimates(self._connection, begun, now=now)
         self._begun += begun
         usage_id = insert_usage(self._connection, charge)
+        write_shared(self._connection, [charge], now=now)
         account, deduction = charge.batch.account_id, charge.deduction
         write_balances(self._connection, {account: left}, now=now)
         before = left.total + deduction.topup + deduction.tokens

@@ -1,8 +1,10 @@
 """What the daemon's one writing thread works with: everything that changes the database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accountd.accounts import Accounts
+from accountd.aging import Aging
 from accountd.counts import Counts
 from accountd.grants import Grants
 from accountd.handles import Handles
@@ -25,4 +27,5 @@ class Services:
     pricing: Pricing
     low_credit: LowCredit
     wal: Wal
+    aging: Sequence[Aging]
     counts: Counts

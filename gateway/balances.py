@@ -14,6 +14,7 @@ from gateway import tasks
 from gateway.accounts import Accounts, Grant
 from gateway.announcements import Announcements
 from gateway.credit import Book, Credit, Verdict
+from gateway.metering import Seen
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
@@ -71,8 +72,10 @@ class SessionCredit:
         return self._credit.balance
 
     def spend(self, single: UsageBatch) -> int:
-        """One response was metered: what it costs, in nano-credits."""
-        nano = self._balances.price(single)
+        """One response was metered: what it costs, in nano-credits; nothing when another socket of
+        the account has brought it.
+        """
+        nano = 0 if self._balances.is_repeated(single) else self._balances.price(single)
         self._credit.metered(nano, is_response=single.kind == Kind.RESPONSE)
         self._balances.review(self._credit)
         return nano
@@ -101,6 +104,7 @@ class Balances:
         self._telling: set[str] = set()  # accounts whose watchers are about to be told
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
+        self._shared = Seen()
         self._rates = DEFAULT_RATES
         self._offered = DEFAULT_RATES.version  # what accountd charges by
         self._wants_rates = asyncio.Event()
@@ -145,6 +149,16 @@ class Balances:
     def price(self, single: UsageBatch) -> int:
         """What accountd will charge for it, in nano-credits, before it rounds."""
         return 0 if single.kind in ESTIMATES else self._rates.price(single)
+
+    def is_repeated(self, single: UsageBatch) -> bool:
+        """Whether another session of the account has metered the same response; remembers it.
+
+        accountd charges it once. Where another gateway has metered it, its balances say so.
+        """
+        if not single.is_shared:
+            return False
+        name = f"{single.account_id} {single.provider} {single.kind} {single.response_ids[0]}"
+        return self._shared.is_repeated(name)
 
     def numbered(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""

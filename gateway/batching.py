@@ -2,7 +2,8 @@
 
 A batch is complete after ``BATCH_RESPONSES`` responses, ``BATCH_S`` seconds after its first one,
 or when the session ends. 20 responses make 4 batches. What differs in model or kind (a
-transcription is not a response) has a batch of its own beside it.
+transcription is not a response) has a batch of its own beside it. What another socket may report as
+well is sent by itself, at once: of a sum nobody could say which part was charged before.
 """
 
 from collections.abc import Iterable
@@ -43,8 +44,10 @@ class Party:
     session_id: str
     provider: str
 
-    def single(self, metered: Metered, *, wall_ms: int) -> UsageBatch:
-        """One metered response as a batch of its own. ``wall_ms`` is Unix time."""
+    def single(self, metered: Metered, *, wall_ms: int, is_shared: bool = False) -> UsageBatch:
+        """One metered response as a batch of its own. ``wall_ms`` is Unix time; ``is_shared``: it
+        may be heard on another socket, too.
+        """
         return UsageBatch(
             account_id=self.account_id,
             session_id=self.session_id,
@@ -56,6 +59,7 @@ class Party:
             usage=metered.usage,
             metered_at_ms=wall_ms,
             raw=(metered.raw,) if metered.raw else (),
+            is_shared=is_shared,
         )
 
 
@@ -69,6 +73,8 @@ class Batcher:
 
     def add(self, single: Single, *, now: float) -> list[Sealable]:
         """Take one metered response; the batch that is complete with it, if one is."""
+        if single.batch.is_shared:
+            return [_merged([single])]
         key = _key(single)
         batch = self._open.get(key)
         if batch is None:
@@ -102,12 +108,16 @@ def merge(singles: Iterable[Single]) -> list[Sealable]:
     """Single responses as batches of at most ``BATCH_RESPONSES``.
 
     Responses share a batch when they share session, model and kind, and whether they stand in the
-    journal.
+    journal. One that other sockets may report has a batch of its own.
     """
     groups: dict[Key, list[Single]] = {}
+    alone: list[Sealable] = []
     for single in singles:
-        groups.setdefault(_key(single), []).append(single)
-    return [
+        if single.batch.is_shared:
+            alone.append(_merged([single]))
+        else:
+            groups.setdefault(_key(single), []).append(single)
+    return alone + [
         _merged(group[start : start + BATCH_RESPONSES])
         for group in groups.values()
         for start in range(0, len(group), BATCH_RESPONSES)

@@ -78,6 +78,9 @@ class Meter(Protocol):
     always: that message as it came.
     """
 
+    is_shared: bool
+    """Whether another socket may report the same responses: those with an id of the provider's."""
+
     given: Given | None
     """The handle that the message which ``observe`` saw last gave; None nearly always."""
 

@@ -240,7 +240,8 @@ class Recorder:
             self.tokens += found.usage.total_tokens
         if found.is_local:  # a session of the same name may be charged for an id of the same name
             found = replace(found, response_id=f"{found.response_id} {self._connection}")
-        single = self._party.single(found, wall_ms=_wall_ms())
+        is_shared = self._meter.is_shared and bool(found.response_id) and not found.is_local
+        single = self._party.single(found, wall_ms=_wall_ms(), is_shared=is_shared)
         number = self._sender.note(single)
         cost = self._spending.spend(single)
         self._send(self._batcher.add(Single(single, number, cost), now=time.monotonic()))

@@ -135,7 +135,9 @@ class UsageBatch:
     One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
     (Unix time, milliseconds) at the last response. ``raw`` holds, as JSON texts, the parts of the
     providers' usage objects that the gateway does not know: other units, fields of the future.
-    ``doubtful_kind`` is the kind that a DOUBTFUL one had: a retry is priced as that.
+    ``doubtful_kind`` is the kind that a DOUBTFUL one had: a retry is priced as that. ``is_shared``:
+    another socket may report the same response, which the provider has named; then it is the only
+    one of its batch.
     """
 
     account_id: str
@@ -149,6 +151,7 @@ class UsageBatch:
     metered_at_ms: int
     raw: tuple[str, ...] = ()
     doubtful_kind: str = ""
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +255,7 @@ def encode_usage(message: UsageMessage) -> bytes:
         body[f.name] = getattr(message, f.name)
     if isinstance(message, UsageBatch):
         body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(message.usage, n))}
-        for name in ("raw", "doubtful_kind"):
+        for name in ("raw", "doubtful_kind", "is_shared"):
             if not body[name]:
                 del body[name]
     else:
@@ -281,16 +284,30 @@ def decode_usage(payload: bytes) -> UsageMessage:
     if kind not in BATCH_KINDS:
         raise WireError(RejectReason.BAD_FIELD, "kind: found one that is unknown here")
     responses = integer_field(body, "responses", 1, RESPONSES_PER_BATCH_MAX)
+    response_ids = _texts(body, "response_ids")
     return UsageBatch(
         **{n: text_field(body, n) for n in ("account_id", "session_id", "provider", "model")},
         kind=kind,
         responses=responses,
-        response_ids=_texts(body, "response_ids"),
+        response_ids=response_ids,
         usage=_usage(body, responses),
         metered_at_ms=integer_field(body, "metered_at_ms", 0, EPOCH_MS_MAX),
         raw=_texts(body, "raw", chars_max=RAW_PART_CHARS_MAX) if "raw" in body else (),
         doubtful_kind=_doubtful_kind(body, kind),
+        is_shared=_is_shared(body, responses, response_ids) if "is_shared" in body else False,
     )
+
+
+def _is_shared(body: Mapping[str, Any], responses: int, response_ids: tuple[str, ...]) -> bool:
+    """Whether another socket may report the same one response."""
+    is_shared = body["is_shared"]
+    if type(is_shared) is not bool:
+        found = _shown(is_shared)
+        raise WireError(RejectReason.BAD_FIELD, f"is_shared: found {found}, expected a boolean")
+    if is_shared and not (responses == len(response_ids) == 1 and response_ids[0]):
+        detail = "is_shared: found several responses, or none with a name, expected one"
+        raise WireError(RejectReason.BAD_FIELD, detail)
+    return is_shared
 
 
 def _doubtful_kind(body: Mapping[str, Any], kind: str) -> str:

@@ -8,6 +8,7 @@ from accountd.charging import Balance
 from accountd.digests import DigestKey, RecentDigests
 from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
 from accountd.ingest import Charge, Decision, Rejection, decide
+from accountd.repeated import Repetition, charged_name
 from accountd.windows import ProducerWindow
 from shared.wire import (
     EndOfProducer,
@@ -47,6 +48,8 @@ class Memory:
     begun: dict[str, str] = field(default_factory=dict)
     rows: list[Charge] = field(default_factory=list)
     estimates_asked: list[dict[str, int]] = field(default_factory=list)
+    shared_asked: list[set[bytes]] = field(default_factory=list)
+    repeated: list[Repetition] = field(default_factory=list)
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
         """Windows of their own."""
@@ -79,6 +82,12 @@ class Memory:
         """Whatever the session is."""
         return self.charged
 
+    def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
+        """Those that a row has charged; who asked for what is noted."""
+        self.shared_asked.append(set(names))
+        charged = {charged_name(row.batch, row.deduction) for row in self.rows}
+        return {name for name in self.shared_asked[-1] if name in charged}
+
     def restart(self) -> None:
         """The process is a new one."""
         self.recent = RecentDigests()
@@ -93,6 +102,7 @@ class Memory:
         decision = self.decide(*messages, **options)
         self.begun.update(dict.fromkeys(decision.estimates_begun, NOW))
         self.rows += decision.charges
+        self.repeated += decision.repeated
         self.accounts.update(decision.balances)
         for producer, window in decision.windows.items():
             self.stored[producer] = (window.applied_through, window.ahead, window.ended_at)
@@ -101,7 +111,7 @@ class Memory:
         return decision
 
     def _keep(self, decision: Decision) -> None:
-        for row in (*decision.charges, *decision.rejections):
+        for row in (*decision.charges, *decision.rejections, *decision.repeated):
             assert row.producer is not None
             assert row.sequence is not None
             assert row.digest is not None

@@ -93,6 +93,7 @@ class GeminiMeter:
         "_words",
         "answers",
         "given",
+        "is_shared",
         "model",
         "withheld",
     )  # fmt: skip
@@ -117,6 +118,7 @@ class GeminiMeter:
         self.model = model
         self.withheld: Withheld | None = None  # its errors are closes
         self.given: Given | None = None
+        self.is_shared = False  # its turns have no ids
 
     @property
     def in_flight(self) -> frozenset[str]:

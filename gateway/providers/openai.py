@@ -86,6 +86,7 @@ class OpenAIFamily:
             bills_seconds=self.bills_seconds,
             bills_transcripts=target.path.startswith(self.bills_transcripts),
             is_resumed=_RESUMED in dict(parse_qsl(target.query)),
+            is_shared=bool(target.handles),
         )
 
     def _live_meter(self, target: Target) -> Meter:

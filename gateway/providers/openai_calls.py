@@ -30,8 +30,8 @@ class OpenAICalls:
         return joined(self._base_url, f"{self.path}/calls{names}", query)
 
     def meter(self, model: str) -> CallMeter:
-        """See ``ProviderCalls``."""
-        return CallMeter(model=model)
+        """See ``ProviderCalls``: another gateway may hear the same call."""
+        return CallMeter(model=model, is_shared=True)
 
     def observer(self, model: str) -> ObserverMeter:
         """What watches a client's sideband."""

@@ -112,8 +112,8 @@ class OpenAIMeter:
 
     __slots__ = (
         "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given", "model",
-        "withheld",
+        "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given", "is_shared",
+        "model", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -123,10 +123,13 @@ class OpenAIMeter:
         bills_seconds: bool = False,
         bills_transcripts: bool = True,
         is_resumed: bool = False,
+        is_shared: bool = False,
     ) -> None:
         """``bills_transcripts``: those that report nothing are no part of another price.
-        ``is_resumed``: the conversation began on another connection.
+        ``is_resumed``: the conversation began on another connection. ``is_shared``: another one may
+        hear it as well.
         """
+        self.is_shared = is_shared
         self._bills_seconds = bills_seconds
         self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
         self._fragments = Fragments()
@@ -268,6 +271,10 @@ class OpenAIMeter:
         if not isinstance(session, dict):
             return
         self.model = clean_text(session.get("model")) or self.model
+        # xAI's conversations go on elsewhere where that is enabled, while we may still listen.
+        resumption = session.get("resumption")
+        if isinstance(resumption, dict) and resumption.get("enabled") is True:
+            self.is_shared = True
         audio = session.get("audio")
         nested = audio.get("input") if isinstance(audio, dict) else None
         if isinstance(audio, dict):

@@ -8,7 +8,8 @@ import pytest
 from opened import empty_database
 
 from accountd import models
-from accountd.handles import MORE_S, PORTION, Handles
+from accountd.aging import MORE_S, PORTION
+from accountd.handles import Handles
 from accountd.requests import Params, RequestError
 from shared.wire import HANDLES_MAX
 
@@ -90,7 +91,7 @@ def test_what_nobody_used_for_long_is_forgotten(handles: Handles) -> None:
     learn(handles, ("given", "alice"))
     learn(handles, ("asked", "bob"))
     assert not may_use(handles, "asked", "bob")
-    handles.turn(now=0.0)
+    handles.aging.turn(now=0.0)
     assert kept() == 2
     assert not may_use(handles, "asked", "alice", claims=False)
     assert may_use(handles, "used", "alice", claims=False)
@@ -103,11 +104,11 @@ def test_many_are_forgotten_in_portions(handles: Handles) -> None:
     for begin in range(0, len(names), HANDLES_MAX):
         learn(handles, *((each, "alice") for each in names[begin : begin + HANDLES_MAX]))
     models.database.execute_sql("UPDATE handles SET used_at = ?", (OLD,))
-    handles.turn(now=0.0)
+    handles.aging.turn(now=0.0)
     assert kept() == 1
-    handles.turn(now=MORE_S / 2)
+    handles.aging.turn(now=MORE_S / 2)
     assert kept() == 1
-    handles.turn(now=MORE_S)
+    handles.aging.turn(now=MORE_S)
     assert kept() == 0
 
 

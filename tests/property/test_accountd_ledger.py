@@ -142,20 +142,46 @@ def test_any_grouping_gives_the_same_balances(
 
 
 sequences = st.integers(1, 8)
-contents = st.sampled_from(["one", "two", "estimate", "end", "stranger", "junk"])
+contents = st.sampled_from(
+    ["one", "two", "estimate", "end", "stranger", "junk", "heard", "overheard", "guessed"]
+)
+SHARED = ("heard", "overheard", "guessed")  # of one response, by three sockets
 arrivals = st.lists(st.tuples(st.sampled_from(PRODUCERS[:2]), sequences, contents), max_size=30)
 
 
 def content(name: str) -> bytes:
-    """A payload of each sort; "one" and "two" cost 1 and 2 tokens."""
+    """A payload of each sort; "one" and "two" cost 1 and 2 tokens, "heard" and "overheard" 3."""
     if name in ("end", "junk"):
         return encode_usage(EndOfProducer()) if name == "end" else b"\xc1"
-    tokens = {"one": 1, "two": 2}.get(name, 50)
+    tokens = {"one": 1, "two": 2, "heard": 3, "overheard": 3}.get(name, 50)
     account = "nobody" if name == "stranger" else "a"
-    kind = "estimate" if name == "estimate" else "response"
+    kind = "estimate" if name in ("estimate", "guessed") else "response"
     return encode_usage(
-        UsageBatch(account, "s", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0)
-    )
+        UsageBatch(
+            account, f"s {name}", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0,
+            is_shared=name in SHARED,
+        )
+    )  # fmt: skip
+
+
+def charges(names: list[str]) -> tuple[int, int, int]:
+    """Tokens, rows and repetitions of new contents in this order, by the rules: what is shared is
+    charged once, and three estimates are let off, which do not count as a charge.
+    """
+    tokens = rows = repeated = let_off = 0
+    is_shared_charged = False
+    for name in names:
+        if name in SHARED and is_shared_charged:
+            repeated += 1
+            continue
+        rows += name in ("one", "two", "estimate", *SHARED)
+        is_let_off = name in ("estimate", "guessed") and let_off < UNCHARGED_DEFAULT
+        let_off += is_let_off
+        if not is_let_off:
+            tokens += {"one": 1, "two": 2, "heard": 3, "overheard": 3, "estimate": 50,
+                       "guessed": 50}.get(name, 0)  # fmt: skip
+            is_shared_charged = is_shared_charged or name in SHARED
+    return tokens, rows, repeated
 
 
 def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
@@ -174,13 +200,11 @@ def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
     through = {
         p: next(n for n in range(10) if (p, n + 1) not in first) for p in {p for p, _ in first}
     }
+    tokens, rows, repeated = charges(names)
     return {
-        "charged": (
-            names.count("one")
-            + 2 * names.count("two")
-            + 50 * max(0, names.count("estimate") - UNCHARGED_DEFAULT)
-        ),
-        "rows": sum(name in ("one", "two", "estimate") for name in names),
+        "charged": tokens,
+        "rows": rows,
+        "repeated": repeated,
         "rejected": rejected,
         "producers": {p: (n, ends.get(p)) for p, n in through.items()},
     }
@@ -205,6 +229,7 @@ def test_the_ledger_is_the_rules_written_out(
                 "SELECT 5 - topup_remaining - token_remaining FROM accounts"
             ).fetchone()[0],
             "rows": opened.execute_sql("SELECT count(*) FROM usage_metrics").fetchone()[0],
+            "repeated": opened.execute_sql("SELECT count(*) FROM repeated_usage").fetchone()[0],
             "rejected": opened.execute_sql("SELECT count(*) FROM rejected_usage").fetchone()[0],
             "producers": {
                 bytes(p): (n, e)
@@ -214,7 +239,7 @@ def test_the_ledger_is_the_rules_written_out(
             },
         }
     assert found == outcomes(sent)
-    handled = sum(d.applied + d.duplicates + d.conflicts for d in decisions)
+    handled = sum(d.applied + d.duplicates + d.conflicts + len(d.repeated) for d in decisions)
     ends = sum(name == "end" for name in {(p, n): x for p, n, x in reversed(sent)}.values())
     quarantined = sum(n for d in decisions for r, n in d.rejected.items() if r != "conflict")
     assert handled + ends + quarantined == len(sent), "every message has exactly one outcome"

@@ -53,7 +53,9 @@ certain = st.builds(
     texts, texts, texts, texts, st.sampled_from(["response", "estimate"]), st.integers(1, 5),
     st.lists(texts, max_size=5).map(tuple), usages, st.integers(0, 2**42),
 )  # fmt: skip
-batches = certain | certain.map(lambda b: replace(b, kind="doubtful", doubtful_kind=b.kind))
+shared = certain.map(lambda b: replace(b, responses=1, response_ids=("r",), is_shared=True))
+doubtful = (certain | shared).map(lambda b: replace(b, kind="doubtful", doubtful_kind=b.kind))
+batches = certain | shared | doubtful
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -72,6 +74,35 @@ def test_a_batch_survives_the_wire(batch: UsageBatch) -> None:
     envelope = decode_envelope(encode_envelope(PRODUCER, 7, encode_usage(batch)))
     assert (envelope.producer, envelope.sequence) == (PRODUCER, 7)
     assert decode_usage(envelope.payload) == batch
+
+
+def test_what_is_not_shared_says_nothing_about_it() -> None:
+    """Not a byte more; and who does not know the field reads the rest as before."""
+    batch = UsageBatch("a", "s", "p", "m", "response", 1, ("r",), Usage(1, 1, 2), 0)
+    plain = msgpack.unpackb(encode_usage(batch))
+    assert "is_shared" not in plain
+    marked = msgpack.unpackb(encode_usage(replace(batch, is_shared=True)))
+    assert marked == {**plain, "is_shared": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"is_shared": 1},
+        {"is_shared": None},
+        {"responses": 2, "response_ids": ["r", "q"]},
+        {"responses": 2},
+        {"response_ids": []},
+        {"response_ids": [""]},
+    ],
+)
+def test_what_is_shared_is_one_response_with_a_name(changes: dict[str, Any]) -> None:
+    """Of several nobody could say which one was charged before."""
+    batch = UsageBatch("a", "s", "p", "m", "response", 1, ("r",), Usage(1, 1, 2), 0, is_shared=True)
+    body = {**msgpack.unpackb(encode_usage(batch)), **changes}
+    with pytest.raises(WireError) as caught:
+        decode_usage(msgpack.packb(body))
+    assert caught.value.reason == RejectReason.BAD_FIELD
 
 
 def test_an_invalid_usage_survives_the_wire() -> None:

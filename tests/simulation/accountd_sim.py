@@ -11,6 +11,7 @@ from accountd.charging import Balance
 from accountd.digests import DigestKey, RecentDigests
 from accountd.estimates import EstimatesSeen, Waived
 from accountd.ingest import Charge, Decision, Rejection, decide
+from accountd.repeated import Repetition, charged_name
 from accountd.windows import ProducerWindow
 from shared.wire import RejectReason
 
@@ -40,13 +41,15 @@ class Database:
     has_digests: bool = True
     applied: dict[tuple[bytes, int], dict[DigestKey, int | None]] = field(default_factory=dict)
     estimates_charged: set[str] = field(default_factory=set)
+    repeated: list[Repetition] = field(default_factory=list)
+    shared: set[bytes] = field(default_factory=set)
 
     def copy(self) -> "Database":
         """A backup."""
         return Database(
             dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:],
             self.has_digests, {sequence: dict(known) for sequence, known in self.applied.items()},
-            set(self.estimates_charged),
+            set(self.estimates_charged), self.repeated[:], set(self.shared),
         )  # fmt: skip
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
@@ -75,10 +78,17 @@ class Database:
             for account, after_ms in after_ms_by_account.items()
         }  # fmt: skip
 
+    def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
+        """See ``State``."""
+        return self.shared & set(names)
+
     def commit(self, decision: Decision) -> None:
         """Everything or, when the process is killed before, nothing."""
         self.rows += decision.charges
         self.rejections += decision.rejections
+        self.repeated += decision.repeated
+        names = (charged_name(charge.batch, charge.deduction) for charge in decision.charges)
+        self.shared.update(name for name in names if name is not None)
         self._keep_digests(decision)
         self.accounts.update(decision.balances)
         self.estimates_charged.update(decision.estimates_begun)
@@ -87,7 +97,7 @@ class Database:
             self.stored[producer] = (window.applied_through, ahead, window.ended_at)
 
     def _keep_digests(self, decision: Decision) -> None:
-        for row in (*decision.charges, *decision.rejections):
+        for row in (*decision.charges, *decision.rejections, *decision.repeated):
             if row.producer is None or row.sequence is None or row.digest is None:
                 continue
             sequence = (row.producer, row.sequence)

@@ -69,11 +69,14 @@ class Gateway(Process):
 
     # --- sessions ---------------------------------------------------------------------------------
 
-    def meter(self, session: Session, name: str, tokens: int) -> None:
-        """The provider reported a response: it is noted, forwarded, batched."""
+    def meter(self, session: Session, name: str, tokens: int, *, is_shared: bool) -> None:
+        """The provider reported a response, on this socket or on several: it is noted, forwarded,
+        batched.
+        """
         kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
         metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
-        single = session.party.single(metered, wall_ms=int(self.clock.wall * 1000))
+        wall_ms = int(self.clock.wall * 1000)
+        single = session.party.single(metered, wall_ms=wall_ms, is_shared=is_shared)
         self.step()
         number = self._note(encode_usage(single))
         if not number:

@@ -6,11 +6,13 @@ from typing import Any
 from unittest import mock
 
 from accountd.digests import RecentDigests
+from accountd.repeated import Once
 from accountd.windows import ProducerWindow, Verdict
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool
 from shared.announcements import Watermark
+from shared.wire import UsageBatch
 
 Patch = tuple[type, str, Callable[..., Any]]
 
@@ -53,6 +55,14 @@ def _nothing_remembered(_recent: RecentDigests, _key: object) -> None:
     return None
 
 
+def _never_repeated(_once: Once, _batch: UsageBatch) -> bool:
+    return False
+
+
+def _always_repeated(_once: Once, batch: UsageBatch) -> bool:
+    return batch.is_shared
+
+
 def _release_all(producer: Producer) -> None:
     producer.outbox.release(producer.outbox.last_sequence)
 
@@ -81,6 +91,8 @@ _PATCHES: dict[str, list[Patch]] = {
     "regression ignored": [(Outbox, "heard", _never_backwards)],
     "send before seal": [],
     "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],
+    "shared responses are charged again": [(Once, "is_repeated", _never_repeated)],
+    "all shared responses were charged before": [(Once, "is_repeated", _always_repeated)],
 }
 # Found in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
 # or an answer that is late.

@@ -121,6 +121,7 @@ class Oracle:
             *self._wrong_balances(world),
             *self._wrong_windows(world),
             *self._wrong_rejections(world),
+            *self._unfounded_repetitions(world.db),
         ]
 
     def _wrong_rows(self, db: "Database") -> list[str]:
@@ -168,6 +169,15 @@ class Oracle:
             and (message in kept.lost or message[0] in self.gone | self.volatile)
             for message in messages
         )
+
+    def _unfounded_repetitions(self, db: "Database") -> list[str]:
+        charged = {name for row in db.rows for name in row.batch.response_ids}
+        return [
+            f"{name} was taken for a repetition, and nobody has charged it"
+            for repetition in db.repeated
+            for name in repetition.batch.response_ids
+            if name not in charged
+        ]
 
     def _wrong_balances(self, world: "World") -> list[str]:
         left = dict(world.opening)

@@ -14,12 +14,13 @@ from shared.wire import UsageBatch, decode_usage
 from .accountd_sim import Accountd, Database
 from .clock import WALL_S, Clock
 from .disk import Disk
-from .gateway_sim import Gateway, Session
+from .gateway_sim import ESTIMATED_EVERY, Gateway, Session
 from .oracle import Message, Oracle
 
 DAY_S = 24 * 3_600.0
 QUIET_S_MAX = 240.0  # how long a world in peace may take to come to rest
 EVENTS_MAX = 60_000
+SHARED_CHANCE = 0.2  # of a response that it is heard on two sockets
 FOREVER = float("inf")
 
 
@@ -384,9 +385,24 @@ class World:
         host, gateway = rng.choice(able)
         session = self._session(gateway)
         name, tokens = f"r{number}", rng.randint(1, 400)
-        self.oracle.metered(name, session.party.account_id, tokens)
+        account = session.party.account_id
+        self.oracle.metered(name, account, tokens)
         self.host_of[name] = host
-        gateway.meter(session, name, tokens)
+        # An estimate of it that was let off would be a second row.
+        is_shared = rng.random() < SHARED_CHANCE and tokens % ESTIMATED_EVERY != 0
+        if is_shared:
+            delay = rng.random() * rng.choice((0.01, 1.0, 5.0))
+            self.clock.at(delay, None, self._hear_again, name, account, tokens)
+        gateway.meter(session, name, tokens, is_shared=is_shared)
+
+    def _hear_again(self, name: str, account: str, tokens: int) -> None:
+        """Another socket of the account, on any gateway, reports the same response."""
+        able = [g for h in self.hosts for g in h.living if not g.is_stopping]
+        if able and not self.is_calm:
+            gateway = self.clock.rng.choice(able)
+            session = Session(self.clock.rng.randrange(1_000), account)
+            gateway.sessions.append(session)
+            gateway.meter(session, name, tokens, is_shared=True)
 
     def _session(self, gateway: Gateway) -> Session:
         rng, sessions = self.clock.rng, gateway.sessions

@@ -11,6 +11,7 @@ from accountd.cascade import Deduction
 from accountd.charging import Balance as Buckets
 from accountd.events import PER_TURN_MAX, RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
 from accountd.ingest import Charge, Decision
+from accountd.repeated import Repetition
 from accountd.windows import ProducerWindow
 from shared.announcements import (
     Applied,
@@ -117,6 +118,29 @@ def test_every_producer_of_a_group_is_announced(announcer: Announcer, socket: Re
     announcer.announce(durable({P: 1, Q: 5}), now=0)
     announcer.announce(durable({P: 1}), now=0.1)
     assert socket.take() == [(P, 1), (Q, 5), (P, 1)]
+
+
+def test_what_repeats_a_charge_is_announced_as_applied(
+    announcer: Announcer, socket: Recorder
+) -> None:
+    """The balance has not changed; but the gateway that sent it counts it as spent until then."""
+    socket.subscribe("a")
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    batch = UsageBatch("a", "s", "openai", "m", "response", 1, ("r",), Usage(), 0, is_shared=True)
+    window = ProducerWindow(3)
+    decision = Decision(
+        "now",
+        repeated=[Repetition(P, 3, 0, batch)],
+        balances={"a": Buckets(10, 5)},
+        windows={P: window},
+        watermarks={P: 3},
+    )
+    announcer.announce(decision, now=0)
+    balance, _ = socket.take_all()
+    assert isinstance(balance, Balance)
+    assert (balance.topup, balance.applied[P].through) == (10, 3)
 
 
 def test_recent_watermarks_are_repeated(announcer: Announcer, socket: Recorder) -> None:

@@ -1,5 +1,7 @@
 """When usage is sent, and what shares a batch."""
 
+from dataclasses import replace
+
 from gateway.batching import Batcher, Party, Sealable, Single, merge
 from gateway.limits import BATCH_S
 from gateway.metering import Metered
@@ -105,3 +107,24 @@ def test_a_batch_costs_what_its_responses_cost() -> None:
     open_batch = Batcher()
     found = [b for n in range(1, 8) for b in open_batch.add(Single(single(n), n, 10 * n), now=0.0)]
     assert [cost for *_, cost in [*found, *open_batch.flush()]] == [150, 130]
+
+
+def test_what_other_sockets_report_too_is_sent_by_itself_at_once() -> None:
+    """Of a sum nobody could say what was charged before; what is not shared goes on waiting."""
+    shared = [replace(single(n), is_shared=True) for n in (1, 2)]
+    open_batch = Batcher()
+    assert open_batch.add(Single(single(3), 3), now=0.0) == []
+    for number, one in enumerate(shared, 1):
+        assert open_batch.add(Single(one, number), now=0.0) == [Sealable(one, (number,), 0)]
+    assert [covers for _, covers, _ in open_batch.flush()] == [(3,)]
+
+
+def test_what_other_sockets_report_too_is_recovered_by_itself() -> None:
+    """Even one that two sockets of the same session had heard."""
+    shared = replace(single(1), is_shared=True)
+    found = merge(
+        [Single(shared, 1), Single(single(2), 2), Single(shared, 3), Single(single(4), 4)]
+    )
+    assert sorted((covers, batch.is_shared) for batch, covers, _ in found) == [
+        ((1,), True), ((2, 4), False), ((3,), True),
+    ]  # fmt: skip
