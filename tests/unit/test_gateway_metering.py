@@ -11,7 +11,9 @@ from gateway.frames import Frame
 from gateway.handle import Given, HandleKind
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, Unreadable
+from gateway.providers.base import Target
 from gateway.providers.gemini_meter import GeminiMeter
+from gateway.providers.openai import XAI
 from gateway.providers.openai_cancel import CANCEL_ID
 from gateway.providers.openai_live_meter import LiveMeter
 from gateway.providers.openai_meter import OpenAIMeter
@@ -478,3 +480,32 @@ def test_who_attaches_is_charged_nothing() -> None:
         assert list(watch.observe(text(event))) == []
     assert (watch.drain_s, watch.cancel_events(), watch.give_up()) == (0, [], [])
     assert not watch.in_flight
+
+
+def resumable(value: Any) -> Frame:
+    """A session that says whether its conversation can be resumed."""
+    return text({"type": "session.updated", "session": {"resumption": value}})
+
+
+SHARED: list[tuple[str, list[Frame], bool]] = [
+    ("/v1/realtime?model=grok", [], False),
+    ("/v1/realtime?model=grok&conversation_id=conv_1", [], True),
+    ("/v1/realtime?model=grok", [resumable({"enabled": False})], False),
+    ("/v1/realtime?model=grok", [resumable({"enabled": True})], True),
+    ("/v1/realtime?model=grok", [resumable({"enabled": True}), resumable(None)], True),
+    ("/v1/realtime?model=grok", [resumable("enabled")], False),
+]
+
+
+@pytest.mark.parametrize(("target", "heard", "is_shared"), SHARED)
+def test_a_session_that_another_socket_may_hear_is_shared(
+    target: str, heard: list[Frame], is_shared: bool
+) -> None:
+    """One that resumes, and from then on one that can be resumed."""
+    query = target.partition("?")[2]
+    meter = XAI(base_url="ws://x/v1", api_key="k").meter(
+        Target("xai", "grok", "s", "/realtime", query)
+    )
+    for frame in heard:
+        meter.observe(frame)
+    assert meter.is_shared is is_shared
