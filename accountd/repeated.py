@@ -1,7 +1,7 @@
 """Responses that several sockets hear: each is charged once for its account. Pure.
 
-A call's sideband hears what the call's other sockets hear, and a conversation that was resumed is
-heard on its former connection until that is closed. Gateways mark such usage as *shared* and send
+A call is heard by every gateway that one of its sidebands came to, and a conversation that was
+resumed on its former connection until that is closed. Gateways mark such usage as *shared* and send
 it response by response, because a batch holds sums, which cannot be split.
 
 What was charged is known by a name: the provider, the account, what was counted (the response, its
