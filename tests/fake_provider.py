@@ -1,29 +1,41 @@
 """A provider that does exactly what a test says, behind a real gateway and a real accountd."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from harness import Cluster, cluster_folder
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
 Script = Callable[[ServerConnection], Awaitable[None]]
+Answer = Callable[[ServerConnection, Request], Awaitable[Response | None]]
 
 
 @asynccontextmanager
 async def scripted(
-    script: Script, *, gateway: Path | None = None, **settings: str
+    script: Script,
+    *,
+    answer: Answer | None = None,
+    gateway: Path | None = None,
+    **settings: str,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose providers run ``script`` for every connection.
 
-    ``settings`` are the gateway's; ``gateway`` is a Python file that runs in its place.
+    ``answer`` may answer a request for one in another way, None: go on. ``settings`` are the
+    gateway's; ``gateway`` is a Python file that runs in its place.
     """
-    async with serve(script, "127.0.0.1", 0, max_size=None, compression=None) as server:
+    serving = serve(script, "127.0.0.1", 0, process_request=answer, max_size=None, compression=None)
+    async with serving as server:
         port = server.sockets[0].getsockname()[1]
         address = f"http://127.0.0.1:{port}"
         async with beside(address, gateway=gateway, **settings) as cluster:
             yield cluster
+            # Some scripts never answer, and a gateway that stops would wait for them.
+            server.close()
 
 
 @asynccontextmanager
@@ -55,3 +67,8 @@ async def beside(
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Let the close of a connection be a RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

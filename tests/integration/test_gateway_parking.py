@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from fake_provider import beside
+from fake_provider import scripted
 from legs import masked, until, upgraded
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from gateway.frames import Frame
@@ -171,16 +171,14 @@ async def test_a_client_that_pings_every_second_survives_a_provider_that_is_slow
                 received.set()
 
     said = [json.dumps({"type": "x", "n": n, "audio": "A" * 20_000}) for n in range(80)]
-    async with serve(script, "127.0.0.1", 0, process_request=wait, compression=None) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with beside(f"http://127.0.0.1:{port}") as cluster:
-            key = await asyncio.to_thread(cluster.create_account, "acct")
-            url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
-            async with connect(url, ping_interval=1, ping_timeout=2) as client:
-                for text in said:
-                    await client.send(text)
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(client.wait_closed(), 6)
-                may_open.set()
-                await asyncio.wait_for(received.wait(), SECONDS)
+    async with scripted(script, answer=wait) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
+        async with connect(url, ping_interval=1, ping_timeout=2) as client:
+            for text in said:
+                await client.send(text)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.wait_closed(), 6)
+            may_open.set()
+            await asyncio.wait_for(received.wait(), SECONDS)
     assert heard[: len(said)] == list(range(len(said)))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_provider import beside, scripted
+from fake_provider import scripted
 from harness import Cluster, eventually
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 
@@ -287,11 +287,8 @@ async def test_a_redirect_to_the_same_origin_is_followed_once() -> None:
         await provider.send('{"type":"session.created","session":{}}')
         await provider.wait_closed()
 
-    serving = serve(script, "127.0.0.1", 0, process_request=answer, compression=None)
-    async with serving as server:
-        port = server.sockets[0].getsockname()[1]
-        async with beside(f"http://127.0.0.1:{port}") as cluster:
-            await follow(cluster, seen)
+    async with scripted(script, answer=answer) as cluster:
+        await follow(cluster, seen)
 
 
 async def follow(cluster: Cluster, seen: list[str]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fake_provider import beside
+from fake_provider import scripted
 from openai import AsyncOpenAI
 from openai.types.websocket_reconnection import ReconnectingEvent
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -38,26 +38,22 @@ async def test_a_refusal_for_good_is_dialled_once_and_one_that_passes_until_it_h
 
     async def script(provider: ServerConnection) -> None:
         await provider.send('{"type":"session.created","event_id":"event_1","session":{}}')
-        async for _ in provider:  # it is asked to stop what it does not do
-            await provider.send('{"type":"error","error":{"code":"response_cancel_not_active"}}')
+        await provider.wait_closed()
 
-    serving = serve(script, "127.0.0.1", 0, process_request=answer, compression=None)
-    async with serving as server:
-        port = server.sockets[0].getsockname()[1]
-        async with beside(f"http://127.0.0.1:{port}") as cluster:
-            base = f"http://{cluster.address}/v1"
-            key = await asyncio.to_thread(cluster.create_account, "acct")
-            async with AsyncOpenAI(api_key=key, base_url=base) as client:
-                for answers in FOR_GOOD:
-                    types, close_codes, code = await listened(client, model_of(answers))
-                    assert (types, close_codes, code) == (["error"], [], 1008), answers
-                    assert dials[model_of(answers)] == 1, answers
-                for answers in PASSING:
-                    types, close_codes, code = await listened(client, model_of(answers))
-                    refusals = len(answers) - 1
-                    assert types == ["error"] * refusals + ["session.created"], answers
-                    assert close_codes == [1013] * refusals, answers
-                    assert dials[model_of(answers)] == len(answers), answers
+    async with scripted(script, answer=answer) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        base = f"http://{cluster.address}/v1"
+        async with AsyncOpenAI(api_key=key, base_url=base) as client:
+            for answers in FOR_GOOD:
+                types, close_codes, code = await listened(client, model_of(answers))
+                assert (types, close_codes, code) == (["error"], [], 1008), answers
+                assert dials[model_of(answers)] == 1, answers
+            for answers in PASSING:
+                types, close_codes, code = await listened(client, model_of(answers))
+                refusals = len(answers) - 1
+                assert types == ["error"] * refusals + ["session.created"], answers
+                assert close_codes == [1013] * refusals, answers
+                assert dials[model_of(answers)] == len(answers), answers
 
 
 async def listened(client: AsyncOpenAI, model: str) -> tuple[list[str], list[int], int]:
