@@ -1,15 +1,19 @@
 """Calls (WebRTC, SIP) with the official SDK: a real gateway hears them, the simulator has them."""
 
+import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
+from harness import SETTLE_S, Cluster, cluster_folder, eventually
 from http_client import ask
-from openai import APIStatusError, OpenAI, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, OpenAI, OpenAIError
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+
+from gateway.limits import HOLD_S
 
 CALLS = "/v1/realtime/calls"
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -69,6 +73,18 @@ def is_charged(cluster: Cluster, account: str, call_id: str, *, responses: int) 
     assert sum(row["total_tokens"] for row in rows) == sum(told.values())
     assert {row["kind"] for row in rows} == {"response"}
     assert {row["session_id"] for row in rows} == {call_id}
+
+
+def reported(cluster: Cluster, account: str, *, responses: int) -> int:
+    """The tokens of an account's responses, once there are so many. One that the caller began in
+    the moment of the hang-up is never reported; it is an estimate beside them.
+    """
+
+    def found() -> list[dict[str, Any]]:
+        rows = [row for row in cluster.usage_rows(account) if row["kind"] == "response"]
+        return rows if sum(row["responses"] for row in rows) == responses else []
+
+    return sum(row["total_tokens"] for row in eventually(found))
 
 
 def place(cluster: Cluster, key: str, model: str, **session: Any) -> str:
@@ -215,6 +231,32 @@ def test_a_call_is_passed_on(cluster: Cluster) -> None:
 # --- sidebands of clients -------------------------------------------------------------------------
 
 
+async def test_a_client_listens_and_speaks_on_a_sideband(cluster: Cluster) -> None:
+    """openai-python with ``call_id``: it hears the call, asks for a response, and pays once."""
+    key = await asyncio.to_thread(cluster.create_account, "sideband")
+    call_id = await asyncio.to_thread(place, cluster, key, "sim-pace-0")
+    client = AsyncOpenAI(api_key=key, base_url=f"http://{cluster.address}/v1")
+    async with client.realtime.connect(call_id=call_id) as connection:
+        await connection.response.create()
+        kinds = []
+        async for event in connection:
+            kinds.append(event.type)
+            if event.type == "response.done":
+                break
+    assert kinds[0] == "session.created"
+    await asyncio.to_thread(is_charged, cluster, "sideband", call_id, responses=1)
+    # It left, and the call goes on: another one listens, on another gateway.
+    address = cluster.gateways[1].field("listen")
+    client = AsyncOpenAI(api_key=key, base_url=f"http://{address}/v1")
+    async with client.realtime.connect(call_id=call_id) as connection:
+        await connection.response.create()
+        async for event in connection:
+            if event.type == "response.done":
+                break
+    await asyncio.to_thread(is_charged, cluster, "sideband", call_id, responses=2)
+    await client.realtime.calls.hangup(call_id)
+
+
 def test_an_observer_that_leaves_cuts_nobody_short(cluster: Cluster) -> None:
     """What is being said to the caller goes on; it is heard three times, and counts once."""
     key = cluster.create_account("observed")
@@ -248,13 +290,42 @@ def test_a_call_ends_with_its_credit(cluster: Cluster) -> None:
     eventually(lambda: has_ended(cluster, call_id))
     told = sent(cluster, call_id)
     assert 2 <= len(told) < 10
-    rows = charged(cluster, "poor", responses=len(told))
-    assert sum(row["total_tokens"] for row in rows) == sum(told.values())
+    assert reported(cluster, "poor", responses=len(told)) == sum(told.values())
     log = cluster.gateways[0].log.read_text()
     assert "the account's credits are used up" in log
     with pytest.raises(APIStatusError) as refused:
         place(cluster, key, "sim-pace-0")
     assert refused.value.status_code == 402
+
+
+def test_a_call_whose_credit_cannot_be_confirmed(cluster: Cluster) -> None:
+    """Two gateways share the balance, and accountd is silent: once the share is used up the call
+    may go on for a moment only, and what was said is charged when accountd is back.
+    """
+    assert cluster.accountd is not None
+    key = cluster.create_account("held-up", tokens=3_000)
+    call_id = place(cluster, key, "sim-pace-0")
+    with sideband(cluster, key, call_id, gateway=1), sideband(cluster, key, call_id) as socket:
+        respond(socket)
+        eventually(lambda: cluster.usage_rows("held-up"))
+        cluster.accountd.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):  # the client is held, too
+                while True:
+                    respond(socket)
+            eventually(lambda: has_ended(cluster, call_id), seconds=HOLD_S + SETTLE_S)
+        finally:
+            cluster.accountd.process.send_signal(signal.SIGCONT)
+    logs = "".join(gateway.log.read_text() for gateway in cluster.gateways)
+    assert "the credit cannot be confirmed" in logs, "whichever gateway came first"
+    is_charged(cluster, "held-up", call_id, responses=len(sent(cluster, call_id)))
+
+
+def respond(socket: Any) -> None:
+    """One response, asked for on a sideband."""
+    socket.send('{"type": "response.create"}')
+    while json.loads(socket.recv(timeout=2))["type"] != "response.done":
+        pass
 
 
 def test_a_sideband_that_breaks_is_opened_again(cluster: Cluster) -> None:
@@ -282,6 +353,27 @@ def test_a_call_without_a_name_is_not_answered(cluster: Cluster) -> None:
     with pytest.raises(APIStatusError) as refused:
         place(cluster, key, "sim-call-nameless")
     assert refused.value.status_code == 503
+
+
+def test_a_gateway_that_stops_hangs_up(cluster: Cluster) -> None:
+    """Once what is being said is finished; everything is charged, and its exit is clean."""
+    key = cluster.create_account("stopped")
+    third = cluster.start_gateway()
+    try:
+        client = OpenAI(api_key=key, base_url=f"http://{third.field('listen')}/v1")
+        answer = client.realtime.calls.create(
+            sdp=OFFER,
+            session={"type": "realtime", "model": "sim-pace-0.2,caller-100"},
+        )
+        call_id = answer.response.headers["location"].rpartition("/")[2]
+        assert third.metrics()["rts_gateway_calls"] == 1
+        eventually(lambda: cluster_is_saying(cluster, key, call_id))
+        assert third.stop(signal.SIGTERM) == 0
+    finally:
+        cluster.gateways.remove(third)
+    told = sent(cluster, call_id)
+    assert reported(cluster, "stopped", responses=len(told)) == sum(told.values())
+    assert is_over(cluster, key, call_id)
 
 
 # --- whose it is, and what is refused -------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_the_url_names_the_provider(target: str, provider: str, dialect: str, mo
     assert (found.provider, found.dialect, found.model) == (provider, dialect, model)
 
 
-UNKNOWN = ["/", "/v1/chat", "/realtime/x", GEMINI.replace("v1beta", "v3"), GEMINI[3:], "/live"]
+UNKNOWN = ["/", "/v1/chat", "/realtime/x", GEMINI.replace("v1beta", "v3"), GEMINI[3:], "/live/x"]
 
 
 @pytest.mark.parametrize("target", UNKNOWN)
