@@ -34,8 +34,6 @@ async def scripted(
         address = f"http://127.0.0.1:{port}"
         async with beside(address, gateway=gateway, **settings) as cluster:
             yield cluster
-            # Some scripts never answer, and a gateway that stops would wait for them.
-            server.close()
 
 
 @asynccontextmanager

@@ -227,16 +227,16 @@ class Cluster:
         assert done.returncode == (0 if found["ok"] else 1), done.stderr
         return found
 
-    def stop(self) -> None:
-        """Stop everything; leftovers are killed."""
-        for daemon in (*self.gateways, self.accountd, self.simulator):
-            if daemon is not None and daemon.process.poll() is None:
-                daemon.process.send_signal(signal.SIGCONT)
-                try:
-                    daemon.stop()
-                except subprocess.TimeoutExpired:
-                    daemon.process.kill()
-                    daemon.process.wait()
+    def kill(self) -> None:
+        """End everything at once: the test is over, and what it promises of an end it has seen.
+
+        A gateway that is asked to stop would wait for answers and hand over what nobody will read.
+        """
+        daemons = [x for x in (*self.gateways, self.accountd, self.simulator) if x is not None]
+        for daemon in daemons:
+            daemon.process.kill()
+        for daemon in daemons:
+            daemon.process.wait()
 
 
 @contextmanager
@@ -251,7 +251,7 @@ def cluster_folder() -> Iterator[Cluster]:
     try:
         yield cluster
     finally:
-        cluster.stop()
+        cluster.kill()
         shutil.rmtree(folder)
 
 

@@ -257,7 +257,7 @@ def small_disk() -> Iterator[Cluster]:
             assert migrated.returncode == 0, migrated.stderr
             yield cluster
         finally:
-            cluster.stop()
+            cluster.kill()
             subprocess.run(["umount", str(disk)], check=True)
 
 

@@ -187,7 +187,7 @@ async def test_an_idle_session_does_not_keep_its_provider(
 
 
 async def test_what_is_never_reported_is_estimated() -> None:
-    """After ten seconds the turn that was asked for is a row of its own, which costs nothing."""
+    """After its time the turn that was asked for is a row of its own, which costs nothing."""
 
     async def script(provider: ServerConnection) -> None:
         await provider.recv()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+import brisk_gateway
 from fake_provider import scripted
 from harness import eventually
 from openai_words import audio, client, created, done, rows
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.limits import CLOSE_S, DRAIN_S
 
 CROWDED: Final = Path(__file__).parent.parent / "crowded_gateway.py"
+BRISK: Final = Path(brisk_gateway.__file__)
 HASTY: Final = Path(__file__).parent.parent / "hasty_gateway.py"
 
 
@@ -51,10 +53,10 @@ async def test_a_late_answer_to_the_cancel_is_heard() -> None:
         await provider.send(created())
         async for message in provider:
             if json.loads(message)["type"] == "response.cancel":
-                await asyncio.sleep(DRAIN_S + 2)  # as slow as that
+                await asyncio.sleep(brisk_gateway.DRAIN_S + 2)  # as slow as that
                 await provider.send(done())
 
-    async with scripted(script) as cluster:
+    async with scripted(script, gateway=BRISK) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         socket_.transport.abort()
@@ -100,7 +102,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_late_answers() -> None:
         async for _ in provider:
             pass
 
-    async with scripted(script) as cluster:
+    async with scripted(script, gateway=BRISK) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         socket_.transport.abort()
@@ -108,7 +110,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_late_answers() -> None:
         await asyncio.to_thread(eventually, lambda: "client left" in gateway.log.read_text())
         began = asyncio.get_running_loop().time()
         assert await asyncio.to_thread(gateway.stop) == 0
-        assert asyncio.get_running_loop().time() - began < DRAIN_S + CLOSE_S
+        assert asyncio.get_running_loop().time() - began < brisk_gateway.DRAIN_S + CLOSE_S
         (row,) = await rows(cluster, 1)
     assert row["kind"] == "estimate"
 
