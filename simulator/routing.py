@@ -43,6 +43,8 @@ _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "openai/realtime": ("deployment",),
     "voice-live/realtime": ("model", "agent-name", "agent-id"),
 }
+# What Azure does not take for a model of a session: it is named inside of one.
+_TRANSCRIBERS: Final = ("gpt-realtime-whisper", "gpt-live-transcribe", "whisper")
 DIALECTS: Final = ("ga", "beta")
 _OPENAI: Final = ("openai", "azure", "xai")
 # Wishes that only some providers can fulfil.
@@ -107,6 +109,8 @@ def route(target: str) -> Route | None:
         model = _DEFAULT_MODELS.get(provider, "")
     asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
     _check_provider(provider, asked)
+    if provider == "azure" and model.startswith(_TRANSCRIBERS):
+        raise ValueError(f"{model}: found a transcriber, expected a model that answers")
     if provider == "azure" and dialect == "beta":
         for names in (("api-version",), _NAMED.get("/".join(segments[-2:]), ())):
             if names and not any(values.get(name) for name in names):

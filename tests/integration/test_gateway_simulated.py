@@ -284,19 +284,34 @@ async def test_a_refusal_keeps_its_meaning_and_no_secret(
 ) -> None:
     """Whether trying again may help is what the client hears, in its own protocol, and no more."""
     path = GEMINI + "?" if provider == "gemini" else "/v1/realtime?model=gpt-realtime&"
-    url = f"ws://{cluster.address}{path}{wish}&rs_key={refused_key}"
-    told: list[Event] = []
-    async with connect(url) as socket:
-        with pytest.raises(ConnectionClosed):
-            while True:
-                told.append(json.loads(await asyncio.wait_for(socket.recv(), 20)))
+    told, closed = await refusal_of(cluster, f"{path}{wish}&rs_key={refused_key}")
     assert [x["error"]["code"] for x in told] == ([code] if provider == "openai" else [])
-    assert socket.close_code == close_code
-    seen = json.dumps(told) + str(socket.close_reason) + cluster.gateways[0].log.read_text()
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == close_code
+    seen = json.dumps(told) + closed.rcvd.reason + cluster.gateways[0].log.read_text()
     for secret in ("sk-", "org-simulator", "elsewhere.invalid", "provider-key"):
         assert secret not in seen
     assert "Traceback" not in seen
     assert cluster.usage_rows("refused") == []
+
+
+async def test_a_transcriber_is_no_model_of_azure_s(cluster: Cluster, refused_key: str) -> None:
+    """It is named inside of a session; as one's model Azure refuses it for good."""
+    target = f"/openai/v1/realtime?model=gpt-realtime-whisper&rs_key={refused_key}"
+    (told,), closed = await refusal_of(cluster, target)
+    assert told["error"]["code"] == REFUSED
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == PERMANENT
+
+
+async def refusal_of(cluster: Cluster, target: str) -> tuple[list[Event], ConnectionClosed]:
+    """What a client hears, and how it ends."""
+    told: list[Event] = []
+    async with connect(f"ws://{cluster.address}{target}") as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                told.append(json.loads(await asyncio.wait_for(socket.recv(), 20)))
+    return told, closed.value
 
 
 async def test_a_provider_that_moved_is_followed_and_charged(cluster: Cluster) -> None:

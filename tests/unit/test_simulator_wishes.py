@@ -96,6 +96,7 @@ NOT_THERE = [
     "/sim-end-failed/live/sessions", "/xai/v1/realtime?dialect=beta",
     "/xai/v1/realtime?transcribed=null", "/voice-live/realtime?api-version=a",
     "/voice-agent/realtime", "/openai/realtime?api-version=a&model=m",
+    "/openai/v1/realtime?model=gpt-realtime-whisper",
 ]  # fmt: skip
 
 
