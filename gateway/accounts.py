@@ -120,6 +120,13 @@ class Accounts:
             self._granted.popitem(last=False)
         return grant
 
+    async def identify(self, key_hash: str) -> Grant | Denial:
+        """Whose key it is, whatever the account may do. Raises ``UnreachableError``."""
+        found = await self.report("console.account", {"key_hash": key_hash})
+        if isinstance(found, Denial):
+            return found
+        return _grant({**found, "account_id": found.get("id"), "key_indicator": ""})
+
     async def sync(self, producers: Sequence[bytes]) -> tuple[int, list[int]]:
         """(epoch of accountd, what is durable of each producer). Raises ``UnreachableError``."""
         if not self.is_reachable:

@@ -21,11 +21,13 @@ class Admitted:
     """The right to open a session.
 
     ``model`` is the only one that it may use, None: any; ``configuration`` how the session begins.
+    ``is_ephemeral``: the key begins sessions and does nothing else.
     """
 
     grant: Grant
     model: str | None = None
     configuration: Mapping[str, Any] | None = None
+    is_ephemeral: bool = False
 
 
 class Admission:
@@ -72,6 +74,16 @@ class Admission:
             refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
         )
 
+    async def identify(self, key_hash: str) -> Grant | Refusal:
+        """Whose key it is, also where the account may begin nothing: it has no credit, or was
+        disabled.
+        """
+        try:
+            found = await self._accounts.identify(key_hash)
+        except UnreachableError:
+            return unavailable("accountd cannot be reached; try again")
+        return refused_key(found.code, found.message) if isinstance(found, Denial) else found
+
     async def _admit_ephemeral(self, key: str, headers: Headers) -> Admitted | Refusal:
         claims = self._claims_of(key, headers)
         if isinstance(claims, Refusal):
@@ -81,7 +93,7 @@ class Admission:
             return grant
         if grant.account_id != claims.account_id:  # a key never changes hands; a database may
             return refused_key("invalid_api_key", "the ephemeral key is of another account")
-        return Admitted(grant, claims.model, claims.configuration)
+        return Admitted(grant, claims.model, claims.configuration, is_ephemeral=True)
 
     def _claims_of(self, key: str, headers: Headers) -> Claims | Refusal:
         if self._signing is None:

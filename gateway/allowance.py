@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.credit import Verdict
+from gateway.limits import HOLD_SPEAKING_S
 
 
 @dataclass(slots=True)
@@ -11,12 +12,14 @@ class Allowance:
 
     verdict: Verdict = Verdict.GO
     _finishing: frozenset[str] = field(default=frozenset())
+    _since: float = 0.0
 
-    def review(self, verdict: Verdict, being_said: frozenset[str]) -> bool:
+    def review(self, verdict: Verdict, being_said: frozenset[str], *, now: float) -> bool:
         """Take what the credit allows now; whether something may be finished before that counts.
 
-        What begins later is not waited for: responses that overlap would never end.
+        What begins later is not waited for: responses that overlap would never end. Nor is one
+        whose end does not come within ``HOLD_SPEAKING_S``. ``now`` is monotonic seconds.
         """
         if verdict is not self.verdict:
-            self.verdict, self._finishing = verdict, being_said
-        return bool(self._finishing & being_said)
+            self.verdict, self._finishing, self._since = verdict, being_said, now
+        return bool(self._finishing & being_said) and now - self._since <= HOLD_SPEAKING_S

@@ -20,12 +20,14 @@ Answer = Callable[[HttpRequest], Awaitable[Given]]
 class Endpoint:
     """What is behind a path, for one method. ``opens``: what lasts, as a session does.
     ``is_for_browsers``: pages of any origin may ask, with a key of theirs (``gateway.cors``).
+    ``is_waited_for``: a gateway that stops does not break it off.
     """
 
     method: str
     answer: Answer
     opens: bool = False
     is_for_browsers: bool = False
+    is_waited_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)

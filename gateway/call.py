@@ -13,7 +13,11 @@ A call cannot be held, nor can its caller be told anything: it can only be hung 
 once its account's credit is used up or cannot be confirmed, once it is as old as its provider
 allows, when the gateway stops, and when its sideband is lost for ``CALL_UNHEARD_S``, because nobody
 would know what it costs. What is being said when credit ends, or the gateway stops, is finished
-first; any other response is cancelled and its usage waited for.
+first; any other response is cancelled and its usage waited for. A provider that does not hang up is
+asked again and again, and heard meanwhile.
+
+What was being said when a sideband broke is in doubt: its usage may have gone by. It counts as an
+estimate once the next response begins, or after ``CALL_DOUBT_S``.
 """
 
 import asyncio
@@ -33,13 +37,16 @@ from gateway.frames import Frame
 from gateway.leg import GOING_AWAY, Ended, Nobody, Sink
 from gateway.lifetime import Due
 from gateway.limits import (
+    CALL_DOUBT_S,
     CALL_RETRY_S,
     CALL_RETRY_S_MAX,
+    CALL_STUCK_S,
     CALL_UNHEARD_S,
     CLOSE_S,
     HOLD_S,
 )
 from gateway.metering import CallMeter
+from gateway.patience import patiently
 from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import is_about_account
 from gateway.providers.lifetimes import Lifetimes
@@ -48,6 +55,8 @@ from gateway.recorder import Recorder
 log = structlog.get_logger()
 
 _ORDERLY: Final = (1000, GOING_AWAY)
+_OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_STUCK: Final = "it goes on at the provider, and is asked for again; see to it there"
 
 
 class State(Enum):
@@ -67,6 +76,11 @@ TRANSITIONS: Final = {
     State.ENDING: {State.ENDED},
     State.ENDED: set[State](),
 }
+
+
+def is_over(failure: ProviderUnavailableError) -> bool:
+    """Whether the provider does not know the call, or does not know it any more."""
+    return failure.status in _OVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,11 @@ class Call:
         self.over = asyncio.Event()
         self._opened_at = self._passed_until = self._loop.time()
         self._held_since: float | None = None
+        # The newest sideband, and since when there was none that lasted.
+        self._heard_since = 0.0
+        self._unheard_since: float | None = None
+        # Responses whose end may have gone by, and until when that is not known.
+        self._doubtful, self._in_doubt_until = frozenset[str](), 0.0
         self._leave_by: float | None = None
         self.was_cut_off = False
         self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
@@ -138,9 +157,13 @@ class Call:
         try:
             await self._dial(patience_s)
         except ProviderUnavailableError:
-            self._finish()
+            if self.state is State.OPENING:
+                self._finish()
             raise
+        if self.state is not State.HEARD:
+            raise ProviderUnavailableError("the call was hung up while it was opened")
         self._log.info("call opened", provider=self.info.provider, model=self.recorder.model)
+        self.credit_changed()  # it may allow nothing any more
 
     async def named(self) -> None:
         """Wait until the provider has said which model the call has, for ``CLOSE_S`` at most."""
@@ -172,9 +195,14 @@ class Call:
         if self.state is State.ENDED:
             return
         self._pass_time(now)
+        self._settle_doubt(now)
         self.recorder.send_due(now)
         if self._leg is not None:
             self._leg.check(now)
+            if now - self._heard_since > CALL_RETRY_S_MAX:
+                self._unheard_since = None
+        if self._allowance.verdict is not Verdict.GO:
+            self.credit_changed()
         if self._held_since is not None and now - self._held_since > HOLD_S:
             self.hang_up("the credit cannot be confirmed")
         elif self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
@@ -186,9 +214,11 @@ class Call:
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Data frames of the sideband."""
-        self._pass_time(self._loop.time())
+        now = self._loop.time()
+        self._pass_time(now)
         has_metered = self.recorder.observe(frames)
         self.recorder.heard(frames)
+        self._settle_doubt(now)
         self._news.set()
         if has_metered or self._allowance.verdict is not Verdict.GO:
             self.credit_changed()
@@ -217,11 +247,12 @@ class Call:
         if self._credit.is_near_empty:
             self.recorder.flush()
         verdict = self._credit.verdict
-        is_busy = self._allowance.review(verdict, self.recorder.being_said)
+        now = self._loop.time()
+        is_busy = self._allowance.review(verdict, self.recorder.being_said, now=now)
         if verdict is Verdict.GO:
             self._held_since = None
         elif verdict is Verdict.HOLD and self._held_since is None and not is_busy:
-            self._held_since = self._loop.time()
+            self._held_since = now
         elif verdict is Verdict.EMPTY and not is_busy:
             self.was_cut_off = True
             self.hang_up("the account's credits are used up")
@@ -240,36 +271,46 @@ class Call:
         is_speaking = bool(self.recorder.being_said)
         return lifetime.due(*which, now - self._opened_at, is_speaking=is_speaking) is Due.END
 
+    def _settle_doubt(self, now: float) -> None:
+        """Give up what was being said in a gap, once it is known that its end went by."""
+        self._doubtful &= self.recorder.being_said
+        has_next = bool(self.recorder.being_said - self._doubtful)
+        if self._doubtful and (has_next or now > self._in_doubt_until):
+            for found in self._meter.give_up_responses(self._doubtful):
+                self.recorder.record(found)
+            self._doubtful = frozenset()
+
     async def _dial(self, patience_s: float) -> None:
-        deadline, pause_s = self._loop.time() + patience_s, CALL_RETRY_S
-        while True:
-            try:
-                await self._line.dial(self, self._opened)
-                return
-            except ProviderUnavailableError as exc:
-                is_over = exc.status == HTTPStatus.NOT_FOUND and self.state is State.UNHEARD
-                if is_over or self._loop.time() + pause_s > deadline:
-                    raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, CALL_RETRY_S_MAX)
+        await patiently(
+            lambda: self._line.dial(self, self._opened),
+            patience_s=patience_s,
+            is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,
+        )
 
     def _opened(self, leg: ProviderLeg) -> None:
         if self.state not in (State.OPENING, State.UNHEARD):
             leg.sink = Nobody()
             leg.abort()
             return
-        self._leg = leg
+        self._leg, self._heard_since = leg, self._loop.time()
+        self._doubtful = self.recorder.being_said
+        self._in_doubt_until = self._heard_since + CALL_DOUBT_S
         self._move(State.HEARD)
 
     async def _return(self) -> None:
-        """Hear the call again, or end it."""
+        """Hear the call again, or end it. A sideband that is closed at once was none."""
+        now = self._loop.time()
+        if self._unheard_since is None:
+            self._unheard_since = now
+        else:
+            await asyncio.sleep(CALL_RETRY_S)
         try:
-            await self._dial(CALL_UNHEARD_S)
+            await self._dial(self._unheard_since + CALL_UNHEARD_S - now)
         except ProviderUnavailableError as exc:
-            if exc.status == HTTPStatus.NOT_FOUND:
+            if is_over(exc):
                 self._finish()
                 return
-            self._log.error("call lost", reason=str(exc), hint=exc.hint)
+            self._log.error("call lost", reason=str(exc), hint=exc.hint or "it is hung up")
             self._move(State.ENDING)
             await self._end()
         else:
@@ -279,13 +320,20 @@ class Call:
     async def _end(self) -> None:
         """Cancel what is being said and wait for its usage, hang up, wait for the end."""
         await self._cancel()
+        is_hung_up = await self._is_hung_up()
+        while not is_hung_up and not self._is_too_old(self._loop.time()):
+            await self._until(lambda: self._leg is None, seconds=CALL_STUCK_S)
+            is_hung_up = await self._is_hung_up()
+        await self._until(lambda: self._leg is None)
+        self._finish()
+
+    async def _is_hung_up(self) -> bool:
         try:
             await self._line.hang_up()
         except ProviderUnavailableError as exc:
-            hint = "it may go on at the provider, and is unmetered: hang it up there"
-            self._log.error("call not hung up", reason=str(exc), hint=hint)
-        await self._until(lambda: self._leg is None)
-        self._finish()
+            self._log.error("call not hung up", reason=str(exc), hint=_STUCK)
+            return False
+        return True
 
     async def _cancel(self) -> None:
         if self._leg is None:
@@ -300,10 +348,10 @@ class Call:
             )
         )
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until ``is_so``, for ``CLOSE_S`` at most."""
+    async def _until(self, is_so: Callable[[], bool], *, seconds: float = CLOSE_S) -> None:
+        """Wait until ``is_so``, for so long at most."""
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(seconds):
                 while not is_so():
                     self._news.clear()
                     await self._news.wait()
@@ -334,12 +382,13 @@ class Call:
         self._credit.close()
         self.over.set()
         self._news.set()
-        self._log.info(
-            "call ended",
-            responses=self.recorder.responses,
-            tokens=self.recorder.tokens,
-            estimates=self.recorder.estimates,
-        )
+        if self._heard_since:
+            self._log.info(
+                "call ended",
+                responses=self.recorder.responses,
+                tokens=self.recorder.tokens,
+                estimates=self.recorder.estimates,
+            )
         self._on_ended(self)
 
     def _move(self, state: State) -> None:

@@ -9,10 +9,10 @@
 ========================================  =========================================================
 
 The provider sees our key in place of the client's. A call that was made or taken is heard by the
-gateway (``gateway.calls``) before its client is told of it, so that none is ever unmetered; one
-that cannot be heard is hung up.
+gateway (``gateway.calls``) before its client is told of it; one that cannot be heard is hung up.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,26 +27,29 @@ from gateway.accounts import Grant
 from gateway.admission import Admission, Admitted, own_key_hash
 from gateway.answers import PRIVATE, Undoable, response
 from gateway.api import Endpoint
+from gateway.call import is_over
 from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls import Calls, ProviderLine
 from gateway.exchange import HttpRequest
 from gateway.handle import Handle, HandleKind
 from gateway.handles import Handles
-from gateway.limits import CALL_UNHEARD_S
+from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.provider import ProviderUnavailableError
 from gateway.provider_http import Answered
-from gateway.providers.account_errors import NEUTRAL_MESSAGE, withheld
+from gateway.providers.account_errors import NEUTRAL_MESSAGE, names_us, withheld
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.refusals import (
     Refusal,
     bad_request,
     model_not_allowed,
+    not_configurable,
     not_found,
     provider_unavailable,
 )
 from gateway.routing import (
+    CALL_ID,
     MISSING_MODEL,
     of_call,
     rest_of_query,
@@ -60,11 +63,11 @@ log = structlog.get_logger()
 
 _CALLS: Final = "/realtime/calls"
 _NEW: Final = re.compile(rf"(?:/openai/v1)?{_CALLS}$")
+_ACCEPT: Final = re.compile(rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<verb>accept)$")
 _VERB: Final = re.compile(
-    rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<verb>accept|refer|reject|hangup)$"
+    rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<verb>refer|reject|hangup)$"
 )
 _BEHIND_SESSIONS: Final = re.compile(r"/calls(?:/[^/]+/[^/]+)?$")
-_CALL_ID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 # What a provider answers to what the client asked for; everything else is between it and us.
 _CLIENTS: Final = (
     HTTPStatus.BAD_REQUEST,
@@ -74,9 +77,12 @@ _CLIENTS: Final = (
 )
 _ABOUT_ACCOUNT: Final = (
     HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
+# A cancel, the provider's own hang-up, its close.
+_HANG_UP_S: Final = CLOSE_S + CALL_UNHEARD_S + CLOSE_S
 _MESSAGE_CHARS_MAX: Final = 1_000
 
 
@@ -120,10 +126,11 @@ class CallApi:
 
     def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
         """OpenAI's own paths."""
-        create = partial(self._answer, self._create)
+        create, serve = partial(self._answer, self._create), partial(self._answer, self._serve)
         return {
-            _NEW: Endpoint("POST", create, opens=True, is_for_browsers=True),
-            _VERB: Endpoint("POST", partial(self._answer, self._serve)),
+            _NEW: Endpoint("POST", create, opens=True, is_for_browsers=True, is_waited_for=True),
+            _ACCEPT: Endpoint("POST", serve, opens=True, is_waited_for=True),
+            _VERB: Endpoint("POST", serve, is_waited_for=True),
         }
 
     async def _answer(
@@ -137,7 +144,10 @@ class CallApi:
     # --- made -------------------------------------------------------------------------------------
 
     async def _create(self, request: HttpRequest) -> Undoable:
-        offer = _granted(read_offer(request.headers.get("Content-Type", ""), request.body))
+        kinds = request.headers.get_all("Content-Type")
+        if len(kinds) > 1:
+            raise _RefusedError(bad_request("found several Content-Type headers, expected one"))
+        offer = _granted(read_offer("".join(kinds), request.body))
         target = self._target_of_new(request, offer.session)
         parameters = split_target(request.target)[1]
         admitted = _granted(await self._admission.admit(request.headers, parameters))
@@ -167,8 +177,11 @@ class CallApi:
         self, target: Target, admitted: Admitted, asked: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """The session as the provider is to begin it: what the key brings, then what is asked."""
-        session = {"type": "realtime", **(admitted.configuration or {}), **asked}
-        if session["type"] != "realtime":
+        brought = admitted.configuration or {"type": "realtime"}
+        if brought["type"] != "realtime":
+            raise _RefusedError(not_configurable(brought["type"]))
+        session = {**brought, **asked}
+        if session.get("type", "realtime") != "realtime":
             raise _RefusedError(bad_request("session.type: expected realtime"))
         return self._allowed({**session, "model": target.model}, target, admitted)
 
@@ -176,6 +189,12 @@ class CallApi:
         self, session: Mapping[str, Any], target: Target, admitted: Admitted
     ) -> Mapping[str, Any]:
         """``session`` with its model in the provider's words, if all that it names may be used."""
+        # To a server that ignores case another spelling might count.
+        session = {
+            name: value
+            for name, value in session.items()
+            if name == "model" or name.lower() != "model"
+        }
         model = str(session.get("model") or "")
         opening = self._providers[target.provider].opening
         message = json.dumps({opening.holder: session}).encode()
@@ -193,11 +212,13 @@ class CallApi:
         url = calls.url(query=rest_of_query(target))
         answered = await self._ask(provider, request.headers, url, offer=offer)
         call_id = answered.headers.get("Location", "").partition("?")[0].rpartition("/")[2]
-        if _CALL_ID.fullmatch(call_id) is None:
+        if CALL_ID.fullmatch(call_id) is None:
             hint = "nobody can hear it or hang it up; its caller was not connected"
             log.error("call without a name", provider=provider.name, hint=hint)
             raise _RefusedError(provider_unavailable())
-        self._handles.learn(_handle(provider, call_id), grant.account_id)
+        handle = _handle(provider, call_id)
+        self._handles.learn(handle, grant.account_id)
+        await self._handles.use(handle, grant.account_id)  # so that other gateways know it already
         line = self._calls.line(provider, of_call(target, call_id), call_id)
         await self._hear(line, grant, model=str(offer.session["model"]))
         path = request.target.partition("?")[0].rstrip("/")
@@ -215,11 +236,11 @@ class CallApi:
     async def _serve(self, request: HttpRequest) -> Undoable:
         """A verb about a call, for the account that it belongs to."""
         call_id, verb = request.named["call_id"], request.named["verb"]
-        if _CALL_ID.fullmatch(call_id) is None:
+        if CALL_ID.fullmatch(call_id) is None:
             raise _RefusedError(not_found("expected a call's id before the verb"))
         target = self._routed(with_call(_sessions_of(request.target), call_id), request.headers)
         body = _granted(read_session(request.body))
-        grant = _granted(await self._admission.authorize(_granted(own_key_hash(request.headers))))
+        grant = _granted(await self._owner(_granted(own_key_hash(request.headers)), verb))
         provider, _ = self._calls_of(target)
         refusal = await self._handles.use(_handle(provider, call_id), grant.account_id)
         if refusal is not None:
@@ -240,17 +261,42 @@ class CallApi:
         except ProviderUnavailableError:
             return False
         call.hang_up("it was asked for")
-        await call.over.wait()
+        try:
+            async with asyncio.timeout(_HANG_UP_S):
+                await call.over.wait()
+        except TimeoutError:
+            raise _RefusedError(provider_unavailable()) from None
         return True
+
+    async def _owner(self, key_hash: str, verb: str) -> Grant | Refusal:
+        """Whose key it is. Who takes a call needs credit; nobody needs any to end one."""
+        if verb == "accept":
+            return await self._admission.authorize(key_hash)
+        return await self._admission.identify(key_hash)
 
     async def _accept(
         self, request: HttpRequest, line: ProviderLine, grant: Grant, body: Mapping[str, Any]
     ) -> Undoable:
         model = _granted(model_in(body))
         session = self._allowed(body, line.target, Admitted(grant))
-        done = await self._pass_on(request, line, "accept", session)
+        try:
+            done = await self._pass_on(request, line, "accept", session)
+        except _RefusedError as exc:
+            if exc.refusal.status < 500 or not await self._was_taken(line, grant, model):
+                raise
+            return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         await self._hear(line, grant, model=str(session.get("model", model)))
         return done
+
+    async def _was_taken(self, line: ProviderLine, grant: Grant, model: str) -> bool:
+        """Whether a call goes on although the provider did not say that it was taken."""
+        try:
+            await self._calls.hear(line, grant, model=model, patience_s=0.0)
+        except ProviderUnavailableError as exc:
+            if not is_over(exc):
+                await self._calls.hang_up(line)
+            return False
+        return True
 
     async def _pass_on(
         self, request: HttpRequest, line: ProviderLine, verb: str, body: Mapping[str, Any]
@@ -302,7 +348,7 @@ class CallApi:
                 body=body or None,
             )
         except ProviderUnavailableError as exc:
-            log.error("provider unavailable", provider=provider.name, reason=str(exc))
+            log.error("provider unavailable", provider=provider.name, url=url, reason=str(exc))
             raise _RefusedError(provider_unavailable()) from exc
         if not answered.is_done:
             raise _RefusedError(self._refused(provider, answered))
@@ -313,20 +359,21 @@ class CallApi:
         nothing of what is about our account.
         """
         error = _error_in(answered.body)
-        about_us = withheld({"type": "error", "error": error}) if error else None
-        if answered.status in _CLIENTS and about_us is None:
-            code = str(error.get("code") or error.get("type") or "provider_refused")
-            message = str(error.get("message") or "the provider refused this request")
-            return Refusal(answered.status, code, message[:_MESSAGE_CHARS_MAX])
-        if about_us is not None or answered.status in _ABOUT_ACCOUNT:
+        code = str(error.get("code") or error.get("type") or "provider_refused")
+        message = str(error.get("message") or "the provider refused this request")
+        is_about_us = bool(error) and withheld({"type": "error", "error": error}) is not None
+        if is_about_us or names_us(message) or answered.status in _ABOUT_ACCOUNT:
             self._calls.totals.account_refused(provider.name)
-        log.error(
-            "provider refuses a call",
-            provider=provider.name,
-            status=answered.status,
-            code=about_us.code if about_us else "",
-            hint="look at the provider's key, quota and billing, and at its state",
-        )
+            log.error(
+                "provider refuses our account",
+                provider=provider.name,
+                code=code[:64],
+                hint="look at the provider's key, quota and billing; clients hear that it failed",
+            )
+        elif answered.status in _CLIENTS:
+            return Refusal(answered.status, code, message[:_MESSAGE_CHARS_MAX])
+        else:
+            log.error("provider cannot serve a call", provider=provider.name, code=answered.status)
         return provider_unavailable(NEUTRAL_MESSAGE)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -13,22 +12,24 @@ from websockets.datastructures import Headers
 from gateway.accounts import Grant
 from gateway.balances import Balances
 from gateway.batching import Party
-from gateway.call import Call, CallInfo
-from gateway.leg import Sink
-from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX, CALL_UNHEARD_S
+from gateway.call import Call, CallInfo, is_over
+from gateway.leg import POLICY, Sink
+from gateway.limits import CALL_UNHEARD_S, CLOSE_S
+from gateway.patience import patiently
 from gateway.provider import ProviderLeg, ProviderUnavailableError, dial
 from gateway.provider_http import ProviderHttp
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal, not_found, provider_unavailable
+from gateway.refusals import Refusal, bad_request, not_found, provider_unavailable
+from gateway.routing import rest_of_query
 from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-_OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_UNHEARD: Final = "it may go on at the provider, and is unmetered: hang it up there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,18 @@ class ProviderLine:
 
     async def hang_up(self) -> None:
         """See ``Line``: tried for ``CALL_UNHEARD_S``."""
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + CALL_UNHEARD_S, CALL_RETRY_S
-        while True:
-            try:
-                await self._hang_up_once()
-                return
-            except ProviderUnavailableError:
-                if loop.time() + pause_s > deadline:
-                    raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, CALL_RETRY_S_MAX)
+        await patiently(self.hang_up_once, patience_s=CALL_UNHEARD_S)
 
-    async def _hang_up_once(self) -> None:
-        url = self.calls.url(self.call_id, "hangup")
+    async def hang_up_once(self) -> None:
+        """The same, tried once."""
+        url = self.calls.url(self.call_id, "hangup", query=rest_of_query(self.target))
         answered = await self.http.post(url, self.provider.headers(Headers()))
-        if not answered.is_done and answered.status not in _OVER:
-            raise ProviderUnavailableError(f"refused to hang up: {answered.status}")
+        if not answered.is_done:
+            refused = ProviderUnavailableError(
+                f"refused to hang up: {answered.status}", status=answered.status
+            )
+            if not is_over(refused):
+                raise refused
 
 
 class Calls:
@@ -97,6 +93,9 @@ class Calls:
         self._calls: dict[tuple[str, str], Call] = {}
         self._openings: dict[Call, asyncio.Task[None]] = {}
         self._cut_off = 0
+        self._leave_by: float | None = None
+        self._abandoned: list[ProviderLine] = []
+        self._lines: dict[Call, ProviderLine] = {}
         self.on_departure: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -119,8 +118,26 @@ class Calls:
             ),
         ]  # fmt: skip
 
+    def leave(self, leave_by: float) -> None:
+        """The gateway is going away: calls that are opened from now on leave as well."""
+        self._leave_by = leave_by
+
+    def abandon(self) -> None:
+        """The gateway cannot wait any longer for the calls that there are."""
+        for call, line in list(self._lines.items()):
+            self._abandoned.append(line)
+            call.abandon()
+
     async def close(self) -> None:
-        """Ask providers for nothing more."""
+        """Have providers hang up what was abandoned, if they do that in a moment."""
+        for opening in self._openings.values():
+            opening.cancel()
+        tries = [asyncio.create_task(line.hang_up_once()) for line in self._abandoned]
+        if tries:
+            await asyncio.wait(tries, timeout=CLOSE_S)
+        for each in tries:
+            each.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
         await self.http.close()
 
     def line(self, provider: Provider, target: Target, call_id: str) -> ProviderLine:
@@ -141,22 +158,35 @@ class Calls:
         Raises ``ProviderUnavailableError`` where nobody can hear it within ``patience_s``.
         """
         key = (line.target.provider, line.call_id)
-        call = self._calls.get(key)
-        if call is None:
-            call = self._calls[key] = self._make(line, grant, model)
-            self._openings[call] = self._loop.create_task(call.open(patience_s=patience_s))
-        if (opening := self._openings.get(call)) is not None:
-            await asyncio.shield(opening)
+        while True:
+            call = self._calls.get(key)
+            is_ours = call is None
+            if call is None:
+                call = self._calls[key] = self._make(line, grant, model)
+                self._openings[call] = self._loop.create_task(call.open(patience_s=patience_s))
+            opening = self._openings.get(call)
+            if opening is None:
+                return call
+            try:
+                await asyncio.shield(opening)
+            except ProviderUnavailableError:
+                if is_ours:
+                    raise
+                continue  # whoever opened it had less patience
             self._openings.pop(call, None)
-        return call
+            if self._leave_by is not None:
+                call.leave(self._leave_by)
+            return call
 
     async def hang_up(self, line: ProviderLine) -> None:
         """Hang up a call that nobody can hear."""
         try:
             await line.hang_up()
         except ProviderUnavailableError as exc:
-            hint = "it may go on at the provider, and is unmetered: hang it up there"
-            log.error("call not hung up", call=line.call_id, reason=str(exc), hint=hint)
+            log.error("call not hung up", call=line.call_id, reason=str(exc), hint=_UNHEARD)
+        except asyncio.CancelledError:
+            log.error("call not hung up", call=line.call_id, reason="stopping", hint=_UNHEARD)
+            raise
 
     async def attend(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
         """The call that a client's sideband is for, heard by us as well."""
@@ -164,9 +194,11 @@ class Calls:
         try:
             call = await self.hear(line, grant, model="", patience_s=0.0)
         except ProviderUnavailableError as exc:
-            if exc.status in _OVER:
+            if is_over(exc):
                 return not_found("found no call of this name; it may be over")
             log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
+            if exc.close_code == POLICY:
+                return bad_request(exc.told, code=exc.code)
             return provider_unavailable()
         if call.info.account_id != grant.account_id:
             return not_found("found no call of this name that belongs to this account")
@@ -180,7 +212,7 @@ class Calls:
         party = Party(grant.account_id, line.session_id, provider)
         recorder = Recorder(party, meter, self._usage, credit)
         self.totals.add(recorder)
-        return Call(
+        call = Call(
             CallInfo(line.call_id, line.session_id, grant.account_id, provider),
             line=line,
             meter=meter,
@@ -189,10 +221,13 @@ class Calls:
             lifetimes=self._lifetimes,
             on_ended=self._ended,
         )
+        self._lines[call] = line
+        return call
 
     def _ended(self, call: Call) -> None:
         self._calls.pop((call.info.provider, call.info.call_id), None)
         self._openings.pop(call, None)
+        self._lines.pop(call, None)
         self.totals.remove(call.recorder)
         self._cut_off += call.was_cut_off
         self.on_departure()

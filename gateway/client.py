@@ -72,6 +72,7 @@ class ClientLeg(Leg):
         self._room: asyncio.Event | None = None  # for more of a file; or nobody is there for it
         self._has_all = False  # all of the answer was written
         self._is_watched = False
+        self.is_waited_for = False  # by a gateway that stops
         self.answer_headers: Mapping[str, str] = {}  # of a plain answer, beside its own
 
     @property
@@ -81,8 +82,9 @@ class ClientLeg(Leg):
 
     @property
     def is_voice(self) -> bool:
-        """Whether the client has a session, or waits for one."""
-        return self._phase is Phase.UPGRADED or (self.is_waiting and self._exchange is None)
+        """Whether the client has a session, or waits for one, or for what a call depends on."""
+        is_asking = self._exchange is None or self.is_waited_for
+        return self._phase is Phase.UPGRADED or (self.is_waiting and is_asking)
 
     def accept(self, request: Request) -> Response:
         """The answer that would upgrade ``request``; its status is not 101 if it cannot be."""

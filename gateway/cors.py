@@ -13,7 +13,7 @@ from websockets.http11 import Response
 from gateway.answers import response
 
 _AGE_S: Final = 7_200  # as long as browsers keep such an answer at most
-# Of every answer, refusals included.
+# Of every answer to a request that was read, refusals included.
 ANYBODY: Final = MappingProxyType(
     {
         "Access-Control-Allow-Origin": "*",

@@ -28,6 +28,11 @@ CALL_UNHEARD_S: Final = 10.0
 # Pauses between the tries to hear it again, or to hang it up; they double up to the second number.
 CALL_RETRY_S: Final = 0.25
 CALL_RETRY_S_MAX: Final = 2.0
+# How long what was being said when a sideband broke counts as being said: longer than a response
+# that was seen. Then its usage went by in the gap.
+CALL_DOUBT_S: Final = 60.0
+# Between two rounds of tries to hang up a call whose provider does not do it.
+CALL_STUCK_S: Final = 30.0
 
 # What a client may say before its provider is there: about 15 s of 24 kHz audio. Past it reading
 # from the client pauses, nothing is dropped.

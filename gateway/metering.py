@@ -8,7 +8,7 @@ those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -128,6 +128,9 @@ class CallMeter(Meter, Protocol):
 
     def passed(self, seconds: float) -> None:
         """So much time passed: so long the caller was heard, and what is being said was said."""
+
+    def give_up_responses(self, names: Collection[str]) -> list[Found]:
+        """Estimates of responses whose usage went by unheard; they are in flight no more."""
 
 
 def found_in(*found: Found | None) -> Sequence[Found]:

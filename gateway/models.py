@@ -54,6 +54,11 @@ class ModelTable:
         )
         return any(fnmatchcase(model, pattern) for pattern in patterns)
 
+    def names_of(self, model: str, *, provider: str) -> list[str]:
+        """What clients may call what a provider calls ``model``."""
+        known = ModelRoute(provider, model)
+        return [name for name, route in self.route_by_model.items() if route == known]
+
     def called(self, model: str, *, provider: str) -> str:
         """What ``provider`` calls the model that a client calls ``model``."""
         known = self.route_by_model.get(model)

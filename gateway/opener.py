@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -13,6 +13,7 @@ from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.client import ClientLeg
 from gateway.frames import Frame
+from gateway.handle import HandleKind
 from gateway.handles import Handles
 from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
@@ -20,12 +21,15 @@ from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal, model_not_allowed, not_configurable
+from gateway.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.relay import ToClient
 from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender
+
+# What somebody else of the account may be in already.
+_JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
 
 
 class Opener:
@@ -54,15 +58,22 @@ class Opener:
         """Why a client that was let in may not have what it asks for."""
         calls = self._providers[target.provider].calls
         is_call = calls is not None and calls.has(target)
-        is_given = target.live_session is not None and admitted.model is None
+        is_given = target.live_session is not None
         is_unnamed = not target.model and (target.is_transcription or is_call or is_given)
         is_checked_later = target.model is None or is_unnamed
         if not is_checked_later and not self.may_use(admitted, target.model or ""):
             return model_not_allowed(target.model or "")
+        if admitted.is_ephemeral and any(handle.kind in _JOINED for handle in target.handles):
+            return own_key_needed()
         configuration = admitted.configuration
         if configuration is not None and self._configuring(target, configuration) is None:
             return not_configurable(configuration["type"])
         return None
+
+    def may_hear(self, admitted: Admitted, served: str, *, provider: str) -> bool:
+        """Whether a client may use the model that a provider calls ``served``, by any name."""
+        names = (served, *self._table.names_of(served, provider=provider))
+        return any(self.may_use(admitted, name) for name in names)
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
         """Whether a client may use ``model``; empty: any, whatever it is called."""

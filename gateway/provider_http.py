@@ -1,5 +1,6 @@
 """Plain HTTP requests to providers: few and short, beside the sockets that carry the voice."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,15 +64,18 @@ class ProviderHttp:
         Raises ``ProviderUnavailableError`` when no whole answer came within ``DIAL_S``.
         """
         try:
-            async with self._client.stream(
-                "POST", url, headers=dict(headers), files=parts, json=body
-            ) as response:
+            async with (
+                asyncio.timeout(DIAL_S),
+                self._client.stream(
+                    "POST", url, headers=dict(headers), files=parts, json=body
+                ) as response,
+            ):
                 content = bytearray()
                 async for piece in response.aiter_bytes():
                     content += piece
                     if len(content) > PROVIDER_ANSWER_BYTES_MAX:
                         raise ProviderUnavailableError("the answer is too long", close_code=POLICY)
                 return Answered(response.status_code, response.headers, bytes(content))
-        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as exc:
             failed = f"cannot ask: {cause_of(exc)}"
             raise ProviderUnavailableError(failed, close_code=TRY_AGAIN_LATER) from exc

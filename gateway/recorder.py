@@ -142,7 +142,7 @@ class Recorder:
             if not frame.is_final or self._held:
                 self._hold(frame)
             for found in meter.observe(frame):
-                self._record(found)
+                self.record(found)
                 has_found = True
             if meter.withheld is not None:
                 withheld, meter.withheld = meter.withheld, None
@@ -191,35 +191,8 @@ class Recorder:
         """Send what is there: the session ends or drains."""
         self._send(self._batcher.flush())
 
-    def finish(self) -> None:
-        """The session has ended: charge what is left, estimate what will never be reported."""
-        for found in self._meter.give_up():
-            self._record(found)
-        self.flush()
-
-    # --- helpers ----------------------------------------------------------------------------------
-
-    def _withhold(self, frame: Frame, withheld: Withheld) -> None:
-        """Another message in place of the one that ends with ``frame``."""
-        self.account_refused(withheld.code)
-        self._instead = [(of, to) for of, to in self._instead if of is not frame]
-        self._instead.append((frame, (spoken(Opcode.TEXT, withheld.message),)))
-
-    def _hold(self, frame: Frame) -> None:
-        """Fragments of what may be an error about our account wait for the last one."""
-        if not frame.continues:
-            head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
-            is_open = len(head) < _HEAD_BYTES or b'"type"' not in head
-            is_held = is_open or _MAY_FAIL.search(head) is not None
-            self._held = [frame] if is_held and not frame.is_final else []
-        elif self._held:
-            self._held.append(frame)
-        if not self._held:
-            return
-        whole, self._held = (self._held, []) if frame.is_final else ([], self._held)
-        self._instead.append((frame, whole))
-
-    def _record(self, found: Found) -> None:
+    def record(self, found: Found) -> None:
+        """Take what the meter found."""
         if isinstance(found, Unreadable):
             self._quarantine(found)
             return
@@ -247,6 +220,34 @@ class Recorder:
         self._send(self._batcher.add(Single(single, number, cost), now=time.monotonic()))
         if self._sender.sends_at_once or self._spending.is_near_empty:
             self.flush()
+
+    def finish(self) -> None:
+        """The session has ended: charge what is left, estimate what will never be reported."""
+        for found in self._meter.give_up():
+            self.record(found)
+        self.flush()
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _withhold(self, frame: Frame, withheld: Withheld) -> None:
+        """Another message in place of the one that ends with ``frame``."""
+        self.account_refused(withheld.code)
+        self._instead = [(of, to) for of, to in self._instead if of is not frame]
+        self._instead.append((frame, (spoken(Opcode.TEXT, withheld.message),)))
+
+    def _hold(self, frame: Frame) -> None:
+        """Fragments of what may be an error about our account wait for the last one."""
+        if not frame.continues:
+            head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
+            is_open = len(head) < _HEAD_BYTES or b'"type"' not in head
+            is_held = is_open or _MAY_FAIL.search(head) is not None
+            self._held = [frame] if is_held and not frame.is_final else []
+        elif self._held:
+            self._held.append(frame)
+        if not self._held:
+            return
+        whole, self._held = (self._held, []) if frame.is_final else ([], self._held)
+        self._instead.append((frame, whole))
 
     def _quarantine(self, found: Unreadable) -> None:
         log.warning(

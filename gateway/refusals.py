@@ -116,6 +116,11 @@ def not_configurable(kind: str) -> Refusal:
     )
 
 
+def own_key_needed() -> Refusal:
+    """403: what goes on already may be another one's of the account's users."""
+    return Refusal(403, "own_key_needed", "an ephemeral key begins sessions; it joins none")
+
+
 def origin_not_allowed() -> Refusal:
     """403: a key that is bound to an origin was shown from another one."""
     return Refusal(403, "origin_not_allowed", "the key may not be used from this origin")

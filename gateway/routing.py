@@ -36,6 +36,8 @@ SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"
 EVENTS_PARAMETER: Final = "rs_events"
 SESSION_SEGMENT: Final = "s"  # followed by the name, before the provider's own path
+# What providers call a call; never a path of dots.
+CALL_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.\-]{1,128}")
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # What else than a model a realtime connection can be for (OpenAI: exactly one of them).
 _OTHER_SUBJECTS: Final = ("call_id", "intent")
@@ -123,7 +125,7 @@ def route(
     if ";" in raw_query:  # to some servers it separates, too: they would see other parameters
         return bad_request("found ; in the query, expected parameters separated by &, or %3B")
     values = dict(reversed(parameters))  # of a repeated parameter the first counts
-    found = _both_subjects(values) or _route_of(path, values)
+    found = _wrong_subject(values) or _route_of(path, values)
     if isinstance(found, Refusal):
         return found
     subject = _subject_of(found.path)
@@ -263,8 +265,10 @@ def _not_offered(found: re.Match[str], _values: dict[str, str]) -> Refusal:
     return not_found(message, code="not_offered")
 
 
-def _both_subjects(values: dict[str, str]) -> Refusal | None:
-    """A model and an intent: the providers refuse both together."""
+def _wrong_subject(values: dict[str, str]) -> Refusal | None:
+    """What is no call, or a model and an intent: the providers refuse both together."""
+    if (call_id := values.get("call_id")) and CALL_ID.fullmatch(call_id) is None:
+        return bad_request(f"call_id: found {call_id[:32]!r}, expected the id of a call")
     named = next((name for name in _MODEL_NAMES if values.get(name)), None)
     if named is None or not values.get("intent") or values.get("call_id"):
         return None

@@ -194,6 +194,7 @@ class Gateway:
             session.leave(now, code)
         departures = [partial(session.leave, now + DRAIN_S, code) for session in talking]
         departures += [partial(call.leave, now + DRAIN_S) for call in self._calls]
+        self._calls.leave(now + DRAIN_S)
         gap_s = departure_gap_s(len(departures))
         for number, leave in enumerate(departures):
             self._loop.call_at(now + number * gap_s, leave)
@@ -207,8 +208,9 @@ class Gateway:
         deadline = min(deadline, self._loop.time() + CLOSE_S)
         if not await self._come_to_be(lambda: not self._clients, deadline):
             log.info("answers cut off", answers=len(self._clients))
-        for one in (*self._sessions, *self._calls):
-            one.abandon()
+        for session in list(self._sessions):
+            session.abandon()
+        self._calls.abandon()
         for leg in list(self._clients):
             leg.abort()
         for task in self._tasks:
@@ -306,7 +308,8 @@ class Gateway:
         if isinstance(call, Refusal):
             return call
         model = call.recorder.model
-        return admitted if self._opener.may_use(admitted, model) else model_not_allowed(model)
+        is_allowed = self._opener.may_hear(admitted, model, provider=target.provider)
+        return admitted if is_allowed else model_not_allowed(model)
 
     async def _explain(self, leg: ClientLeg, request: HttpRequest) -> None:
         """Why there is nothing to read under a path.
@@ -336,6 +339,7 @@ class Gateway:
         if refusal is not None:
             self._refuse(leg, refusal)
         else:
+            leg.is_waited_for = endpoint.is_waited_for
             if endpoint.opens:
                 leg.watch()
             self._start(self._answer(leg, found, request), leg)

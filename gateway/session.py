@@ -200,12 +200,13 @@ class Session:
         if self._credit.is_near_empty:
             self.recorder.flush()
         verdict = self._credit.verdict
-        is_busy = self._allowance.review(verdict, self.recorder.being_said)
+        now = asyncio.get_running_loop().time()
+        is_busy = self._allowance.review(verdict, self.recorder.being_said, now=now)
         self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
         if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
             self._cut_off()
         elif verdict is Verdict.HOLD and not is_busy and self._held_since is None:
-            self._held_since = asyncio.get_running_loop().time()
+            self._held_since = now
             client.hold()
         elif verdict is Verdict.GO and self._held_since is not None:
             self._held_since = None
@@ -258,6 +259,8 @@ class Session:
             self._provider.check(now)
         if self._owes_balance:
             self._send_balance()
+        if self._allowance.verdict is Verdict.EMPTY:
+            self.credit_changed()
         hold_s = HOLD_SPEAKING_S if self.recorder.being_said else HOLD_S
         if self._held_since is not None and now - self._held_since > hold_s:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")

@@ -1,5 +1,6 @@
 """What this process has metered, for ``/metrics``: of what goes on, and of what has ended."""
 
+import threading
 from collections import Counter
 from typing import Final
 
@@ -16,18 +17,21 @@ class Totals:
         self._live: set[Recorder] = set()
         self._ended: Counter[str] = Counter()
         self._account_errors: Counter[str] = Counter()  # by provider
+        self._lock = threading.Lock()  # what ends is counted once at any moment
 
     def add(self, recorder: Recorder) -> None:
         """Something begins that is metered."""
-        self._live.add(recorder)
+        with self._lock:
+            self._live.add(recorder)
 
     def remove(self, recorder: Recorder) -> None:
         """It has ended; what it has counted stays."""
-        self._live.discard(recorder)
-        for name in _COUNTED:
-            self._ended[name] += getattr(recorder, name)
-        if recorder.account_errors:
-            self._account_errors[recorder.provider] += recorder.account_errors
+        with self._lock:
+            self._live.discard(recorder)
+            for name in _COUNTED:
+                self._ended[name] += getattr(recorder, name)
+            if recorder.account_errors:
+                self._account_errors[recorder.provider] += recorder.account_errors
 
     def account_refused(self, provider: str) -> None:
         """A provider refused our account without a session."""
@@ -57,12 +61,14 @@ class Totals:
         ]  # fmt: skip
 
     def _so_far(self, name: str) -> int:
-        live: int = sum(getattr(recorder, name) for recorder in list(self._live))
-        return self._ended[name] + live
+        with self._lock:
+            live: int = sum(getattr(recorder, name) for recorder in self._live)
+            return self._ended[name] + live
 
     def _account_errors_by_provider(self) -> dict[str, float]:
-        counts = Counter(self._account_errors)
-        for recorder in list(self._live):
-            if recorder.account_errors:
-                counts[recorder.provider] += recorder.account_errors
+        with self._lock:
+            counts = Counter(self._account_errors)
+            for recorder in self._live:
+                if recorder.account_errors:
+                    counts[recorder.provider] += recorder.account_errors
         return {provider: float(count) for provider, count in counts.items()}

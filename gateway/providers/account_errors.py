@@ -27,7 +27,7 @@ _ACCOUNT_CODES: Final = frozenset(
 )  # fmt: skip
 # What names our account in an error whose code is not known: fragments of keys, organisations.
 _NAMES_US: Final = re.compile(
-    r"\b(?:sk|xai|org|proj)-[\w*.…-]{4,}|\b(?:api|subscription)[ _]key\b|\bin organization \S",
+    r"\b(?:sk|xai|org|proj)[-_][\w*.…-]{4,}|\b(?:api|subscription)[ _]key\b|\bin organization \S",
     re.IGNORECASE,
 )
 # Reasons of closes: OpenAI's name an error, Gemini's are sentences.
@@ -67,6 +67,11 @@ def withheld(event: Mapping[str, Any]) -> Withheld | None:
         return None
     told = {**details, "error": _neutral(details["error"])}
     return Withheld(code, _text({**event, "response": {**response, "status_details": told}}))
+
+
+def names_us(message: str) -> bool:
+    """Whether a text names our key, organisation or project."""
+    return _NAMES_US.search(message) is not None
 
 
 def is_about_account(reason: str) -> bool:

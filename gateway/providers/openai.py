@@ -69,6 +69,7 @@ class OpenAIFamily:
             name: value
             for name in FORWARDED_HEADERS
             for value in client_headers.get_all(name)[:1]  # a repeated header is no reason to fail
+            if value.isascii()
         }
         return {**self._key_header(), **forwarded}
 

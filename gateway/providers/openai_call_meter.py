@@ -5,6 +5,9 @@ heard of it are its events, on *sidebands*: sockets with ``?call_id=``, any numb
 all hear the same. So a call has one meter, on a sideband of our own, and those of clients observe.
 """
 
+from collections.abc import Collection
+
+from gateway.metering import Found
 from gateway.providers.openai_meter import OpenAIMeter
 
 
@@ -12,6 +15,10 @@ class CallMeter(OpenAIMeter):
     """The meter of a call. What is never reported is estimated by time."""
 
     __slots__ = ()
+
+    def give_up_responses(self, names: Collection[str]) -> list[Found]:
+        """See ``CallMeter``."""
+        return self._give_up(names)
 
     def passed(self, seconds: float) -> None:
         """So much time passed: so long the caller was heard, and what is being said was said."""

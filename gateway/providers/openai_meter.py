@@ -23,7 +23,7 @@ beside it as well, in tokens of another model (``openai_images``).
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
@@ -197,18 +197,23 @@ class OpenAIMeter:
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
-        given_up, self._in_flight = sorted(self._in_flight), set()
-        estimates: list[Found] = [*self._transcripts.give_up()]
-        for response_id in given_up:
+        estimates = [*self._transcripts.give_up(), *self._give_up(self._in_flight)]
+        return [*estimates, *found_in(self._seconds.rest(model=self.model))]
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _give_up(self, names: Collection[str]) -> list[Found]:
+        """Estimates of those responses, which are in flight no more."""
+        estimates: list[Found] = []
+        for response_id in sorted(names):
+            self._in_flight.discard(response_id)
             if not self._seen.is_repeated(seen_key(Kind.RESPONSE, response_id)):
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
                 estimates += found_in(self._seconds.unreported(response_id, model=self.model))
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return [*estimates, *found_in(self._seconds.rest(model=self.model))]
-
-    # --- helpers ----------------------------------------------------------------------------------
+        return estimates
 
     def _is_irrelevant(self, data: bytes, start: int) -> bool:
         found = _TYPE.match(data, start, start + _TYPE_BYTES_MAX)

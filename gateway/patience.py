@@ -1,0 +1,32 @@
+"""Tries again what a provider could not do just now."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX
+from gateway.provider import ProviderUnavailableError
+
+Done = TypeVar("Done")
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[Done]],
+    *,
+    patience_s: float,
+    is_final: Callable[[ProviderUnavailableError], bool] = lambda _failure: False,
+) -> Done:
+    """What ``attempt`` does, tried for ``patience_s`` with pauses that grow.
+
+    Raises the ``ProviderUnavailableError`` of the last try, or of one that ``is_final``.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause_s = loop.time() + patience_s, CALL_RETRY_S
+    while True:
+        try:
+            return await attempt()
+        except ProviderUnavailableError as failure:
+            if is_final(failure) or loop.time() + pause_s > deadline:
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, CALL_RETRY_S_MAX)
