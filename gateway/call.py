@@ -167,7 +167,9 @@ class Call:
 
     async def named(self) -> None:
         """Wait until the provider has said which model the call has, for ``CLOSE_S`` at most."""
-        await self._until(lambda: bool(self.recorder.model) or self.state is State.ENDED)
+        await self._until(
+            lambda: bool(self.recorder.model) or self.state is State.ENDED, seconds=CLOSE_S
+        )
 
     def hang_up(self, reason: str) -> None:
         """End the call now; ``over`` is set when that is done."""
@@ -299,13 +301,15 @@ class Call:
 
     async def _return(self) -> None:
         """Hear the call again, or end it. A sideband that is closed at once was none."""
-        now = self._loop.time()
         if self._unheard_since is None:
-            self._unheard_since = now
+            self._unheard_since = self._loop.time()
         else:
             await asyncio.sleep(CALL_RETRY_S)
+        patience_s = self._unheard_since + CALL_UNHEARD_S - self._loop.time()
         try:
-            await self._dial(self._unheard_since + CALL_UNHEARD_S - now)
+            if patience_s < 0:
+                raise ProviderUnavailableError("every sideband is closed at once")
+            await self._dial(patience_s)
         except ProviderUnavailableError as exc:
             if is_over(exc):
                 self._finish()
@@ -324,7 +328,7 @@ class Call:
         while not is_hung_up and not self._is_too_old(self._loop.time()):
             await self._until(lambda: self._leg is None, seconds=CALL_STUCK_S)
             is_hung_up = await self._is_hung_up()
-        await self._until(lambda: self._leg is None)
+        await self._until(lambda: self._leg is None, seconds=CLOSE_S)
         self._finish()
 
     async def _is_hung_up(self) -> bool:
@@ -345,10 +349,11 @@ class Call:
             lambda: (
                 self._leg is None
                 or (self.recorder.answers > answers_before and not self.recorder.in_flight)
-            )
+            ),
+            seconds=CLOSE_S,
         )
 
-    async def _until(self, is_so: Callable[[], bool], *, seconds: float = CLOSE_S) -> None:
+    async def _until(self, is_so: Callable[[], bool], *, seconds: float) -> None:
         """Wait until ``is_so``, for so long at most."""
         try:
             async with asyncio.timeout(seconds):
