@@ -80,6 +80,7 @@ class CallApi:
             if session.get("type") != "realtime":
                 raise ValueError("type: expected realtime")
             faults = Faults.of(with_model(to, str(session.get("model", ""))))
+            await asyncio.sleep(faults.dial_s)
             await self._begin(to, Call(faults, call_id), session)
         elif verb == "reject":
             self._calls.turn_away(call_id)

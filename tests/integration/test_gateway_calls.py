@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from socket import create_connection
 from typing import Any
 
 import pytest
-from harness import SETTLE_S, Cluster, cluster_folder, eventually
+from harness import SETTLE_S, Cluster, Daemon, cluster_folder, eventually
 from http_client import ask
 from openai import APIStatusError, AsyncOpenAI, OpenAI, OpenAIError
 from websockets.exceptions import InvalidStatus
@@ -27,7 +30,8 @@ def cluster() -> Iterator[Cluster]:
         (running.folder / "ephemeral.secret").write_text("s" * 64)
         (running.folder / "models.toml").write_text(
             '[models."house-voice"]\nprovider = "openai"\nmodel = "sim-caller-2,pace-0"\n'
-            '[accounts."held"]\nmodels = ["house-voice"]\n'
+            '[models."house-voice-quiet"]\nprovider = "openai"\nmodel = "sim-caller-0,pace-0"\n'
+            '[accounts."held"]\nmodels = ["house-voice*"]\n'
         )
         running.env["GATEWAY_EPHEMERAL_SECRET_FILE"] = str(running.folder / "ephemeral.secret")
         running.env["GATEWAY_OPS_LISTEN"] = "127.0.0.1:0"
@@ -376,7 +380,97 @@ def test_a_gateway_that_stops_hangs_up(cluster: Cluster) -> None:
     assert is_over(cluster, key, call_id)
 
 
+def descriptors(gateway: Daemon) -> int:
+    """How many descriptors a gateway has open."""
+    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+
+
+def test_a_call_that_is_taken_while_the_gateway_stops(cluster: Cluster) -> None:
+    """The provider's answer is waited for, and the call hung up; none is taken after that."""
+    key = cluster.create_account("late-taken")
+    third = cluster.start_gateway()
+    cluster.gateways.remove(third)
+    client = OpenAI(
+        api_key=key, base_url=f"http://{third.field('listen')}/v1", max_retries=0
+    ).realtime.calls
+    quiet = descriptors(third)
+    with ThreadPoolExecutor(1) as thread:
+        taken = thread.submit(
+            client.accept, "rtc_incoming_slow", type="realtime", model="sim-pace-0",
+            extra_query={"dial_ms": "1500"},
+        )  # fmt: skip
+        # The client's connection and one to the provider, who answers a second later.
+        eventually(lambda: descriptors(third) >= quiet + 2)
+        third.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "draining" in third.log.read_text())
+        with pytest.raises(APIStatusError) as refused:
+            client.accept("rtc_incoming_late", type="realtime", model="sim-pace-0")
+        assert refused.value.status_code == 503
+        taken.result(timeout=20)
+    assert third.stop() == 0
+    assert is_over(cluster, key, "rtc_incoming_slow")
+    assert "call abandoned" not in third.log.read_text()
+
+
 # --- whose it is, and what is refused -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["transcription", "translation"])
+def test_a_key_for_something_else_makes_no_call(cluster: Cluster, kind: str) -> None:
+    """Whatever the form asks for: the key says what its sessions are."""
+    key = cluster.create_account(f"key-{kind}")
+    path = "/v1/realtime/" + ("translations/" if kind == "translation" else "") + "client_secrets"
+    body = {"session": {"type": kind, "model": "sim-pace-0"}}
+    if kind == "transcription":
+        del body["session"]["model"]
+    made = ask(cluster.address, "POST", path, key=key, body=json.dumps(body))
+    assert made.status == 200, made.body
+    with pytest.raises(APIStatusError) as refused:
+        place(cluster, made.json["value"], "sim-pace-0")
+    assert (refused.value.status_code, refused.value.code) == (400, "not_configurable")
+
+
+def test_an_ephemeral_key_joins_no_call(cluster: Cluster) -> None:
+    """It may be an end user's, and the call another one's."""
+    key = cluster.create_account("joins")
+    call_id = place(cluster, key, "sim-pace-0")
+    secret = client_of(cluster, key).realtime.client_secrets.create()
+    with pytest.raises(InvalidStatus) as refused:
+        sideband(cluster, secret.value, call_id)
+    assert refused.value.response.status_code == 403
+    client_of(cluster, key).realtime.calls.hangup(call_id)
+
+
+def test_who_has_no_credit_turns_calls_away(cluster: Cluster) -> None:
+    """And takes none."""
+    calls = client_of(cluster, cluster.create_account("broke", tokens=0)).realtime.calls
+    with pytest.raises(APIStatusError) as refused:
+        calls.accept("rtc_incoming_broke", type="realtime", model="sim-pace-0")
+    assert refused.value.status_code == 402
+    calls.reject("rtc_incoming_broke")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "%2e%2e", "%ff", "a%00b", "x" * 129, "a%2fb", "ü"])
+def test_what_is_no_name_of_a_call(cluster: Cluster, name: str) -> None:
+    """Nothing of it reaches the provider."""
+    key = cluster.create_account(f"named-{abs(hash(name))}")
+    quoted = name if name.isascii() else "%C3%BC"
+    refused = ask(cluster.address, "POST", f"{CALLS}/{quoted}/hangup", key=key)
+    assert refused.status == 404
+    with pytest.raises(InvalidStatus) as told:
+        sideband(cluster, key, quoted)
+    assert told.value.response.status_code == 400
+
+
+def test_two_types_of_content(cluster: Cluster) -> None:
+    """One of them would count, and who knows which."""
+    host, port = cluster.address.split(":")
+    with create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(
+            f"POST {CALLS} HTTP/1.1\r\nHost: here\r\nContent-Type: application/sdp\r\n"
+            "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nv=0".encode()
+        )
+        assert b" 400 " in raw.recv(4096).partition(b"\r\n")[0]
 
 
 def test_a_call_belongs_to_its_account(cluster: Cluster) -> None:
@@ -409,6 +503,13 @@ def test_an_account_that_is_held_to_models(cluster: Cluster) -> None:
         )
         call_id = answer.response.headers["location"].rpartition("/")[2]
         is_charged(cluster, "held", call_id, responses=2)
+        answer = client.realtime.calls.create(
+            sdp=OFFER, session={"type": "realtime", "model": "house-voice-quiet"}
+        )
+        quiet = answer.response.headers["location"].rpartition("/")[2]
+        for gateway in (number, 0):
+            with sideband(cluster, key, quiet, gateway=gateway) as listening:
+                assert json.loads(listening.recv(timeout=10))["type"] == "session.created"
         for ask_for in (
             lambda: client.realtime.calls.create(
                 sdp=OFFER, session={"type": "realtime", "model": "gpt-realtime"}
