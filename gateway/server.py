@@ -278,15 +278,17 @@ class Gateway:
         target = with_model(path, model)
         return route(target, headers, table=self._table, providers=self._providers)
 
-    async def _judge(self, path: str, headers: Headers, target: Target) -> Admitted | Refusal:
-        """Whether a session may be opened now."""
+    async def _judge(
+        self, path: str, headers: Headers, target: Target, *, asks_only: bool = False
+    ) -> Admitted | Refusal:
+        """Whether a session may be opened now; who ``asks_only`` claims nothing by it."""
         _, parameters, _ = split_target(path)
         verdict = await self._admission.admit(headers, parameters)
         if isinstance(verdict, Refusal):
             return verdict
         if (refusal := self._opener.refusal(verdict, target)) is not None:
             return refusal
-        for handle in target.handles:
+        for handle in () if asks_only else target.handles:
             refusal = await self._handles.use(
                 handle,
                 verdict.grant.account_id,
@@ -319,7 +321,7 @@ class Gateway:
         """
         refusal = self._no_page(request)
         if isinstance(refusal, Target):
-            verdict = await self._judge(request.target, request.headers, refusal)
+            verdict = await self._judge(request.target, request.headers, refusal, asks_only=True)
             refusal = verdict if isinstance(verdict, Refusal) else upgrade_required()
         if leg.is_waiting:
             self._refuse(leg, refusal)

@@ -226,6 +226,17 @@ def test_a_call_belongs_to_the_first_that_names_it(cluster: Cluster) -> None:
         assert refused(cluster, bob, CALL, call_id=call) == (404, "not_found")
 
 
+def test_to_ask_why_there_is_no_session_claims_nothing(cluster: Cluster) -> None:
+    """A page does so with a plain request; the call still belongs to the first that listens."""
+    alice, bob = new_key(cluster), new_key(cluster)
+    call = call_past_us(cluster)
+    told = ask(cluster.address, "GET", f"{CALL}?call_id={call}", key=alice)
+    assert told.status == 426
+    with session(cluster, bob, CALL, call_id=call) as socket:
+        until(socket, "session.created")
+    assert refused(cluster, alice, CALL, call_id=call) == (404, "not_found")
+
+
 # --- unknown ones, other gateways, restarts -------------------------------------------------------
 
 
