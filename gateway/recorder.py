@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 # How far into a message in fragments its type is looked for, and the types that may hold an error.
 _HEAD_BYTES: Final = 96
-_MAY_FAIL: Final = re.compile(rb"error|response\.done|\.failed|\\u")
+_MAY_FAIL: Final = re.compile(rb"error|response\.(?:done|event)|decision\.event|\.failed|\\u")
 
 
 class Sender(Protocol):

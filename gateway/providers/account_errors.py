@@ -8,7 +8,7 @@ provider that fails and may come back; the operator hears what it is.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.metering import Withheld
@@ -37,36 +37,40 @@ _CLOSE_WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _MARKS: Final = re.compile(r"[\W_]")
+# The types of events that may tell of a failure.
+MAY_FAIL: Final = frozenset(
+    {
+        "error", "response.done", "conversation.item.input_audio_transcription.failed",
+        "response.event", "decision.event", "transport.failed",
+    }
+)  # fmt: skip
 # What of an event stays when its error is replaced.
 _KEPT: Final = ("type", "event_id", "item_id", "content_index", "client_event_id")
+# What holds an error in an event that tells of more: a response (Realtime's stands in its details),
+# what a tool made, a decision.
+_HOLDERS: Final = ((), ("response",), ("response", "status_details"), ("item",), ("decision",))
 NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
 
 def withheld(event: Mapping[str, Any]) -> Withheld | None:
-    """What to say in place of ``event``: an ``error``, a transcription that failed, or a
-    ``response.done``; None: as it is.
+    """What to say in place of ``event``, which may tell of a failure; None: as it is.
 
-    A failed response keeps everything but the details of its failure.
+    Of a response that failed, and of what another model did for a session, everything stays but the
+    details of the failure; an ``error``, or a transcription that failed, is nothing else.
     """
-    if event.get("type") != "response.done":  # an error, or a transcription that failed
-        error = event.get("error", event)  # where nothing is inside, it stands at the top
-        if isinstance(error, str):  # no code, a text alone
-            error = {"message": error}
-        code = _account_code(error)
-        if not code:
-            return None
-        kept = {name: event[name] for name in _KEPT if name in event}
-        return Withheld(code, _text({**kept, "error": _neutral(error)}))
-    response = event.get("response")
-    details = response.get("status_details") if isinstance(response, dict) else None
-    if not isinstance(response, dict) or not isinstance(details, dict):
-        return None
-    code = _account_code(details.get("error"))
-    if not code:
-        return None
-    told = {**details, "error": _neutral(details["error"])}
-    return Withheld(code, _text({**event, "response": {**response, "status_details": told}}))
+    match event.get("type"):
+        case "response.done":
+            code, told = _without_error(event)
+        case "response.event" | "decision.event":  # GPT-Live: an event of another API inside
+            inner = event.get("event")
+            code, told = _delegated(inner) if isinstance(inner, dict) else ("", {})
+            told = {**event, "event": told}
+        case _:
+            error = event.get("error", event)  # where nothing is inside, it stands at the top
+            kept = {name: event[name] for name in _KEPT if name in event}
+            code, told = _account_code(error), {**kept, "error": _neutral(error)}
+    return Withheld(code, _text(told)) if code else None
 
 
 def names_us(message: str) -> bool:
@@ -79,8 +83,40 @@ def is_about_account(reason: str) -> bool:
     return _CLOSE_WORDS.search(reason) is not None or _NAMES_US.search(reason) is not None
 
 
+def _delegated(inner: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same of an event of the Responses or the Decision API, whose ``error`` event is flat."""
+    if inner.get("type") != "error" or "error" in inner:
+        return _without_error(inner)
+    kept = {name: inner[name] for name in ("type", "sequence_number") if name in inner}
+    return _account_code(inner), {**_neutral(inner), "param": None, **kept}
+
+
+def _without_error(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The code of the first error about our account, and ``event`` with no such error's details."""
+    code, told = "", dict(event)
+    for path in _HOLDERS:
+        holder: Any = event
+        for name in path:
+            holder = holder.get(name) if isinstance(holder, dict) else None
+        # What the client's own tool server says is the client's affair.
+        if not isinstance(holder, dict) or str(holder.get("type")).startswith("mcp"):
+            continue
+        found = _account_code(holder.get("error"))
+        if found:
+            code = code or found
+            told = _replaced(told, (*path, "error"), _neutral(holder["error"]))
+    return code, told
+
+
+def _replaced(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    return {**values, name: _replaced(values[name], rest, value) if rest else value}
+
+
 def _account_code(error: object) -> str:
     """The code of an error about our account; empty when it is none."""
+    if isinstance(error, str):  # no code, a text alone
+        error = {"message": error}
     if not isinstance(error, dict):
         return ""
     code, kind = str(error.get("code") or ""), str(error.get("type") or "")
@@ -94,7 +130,8 @@ def _account_code(error: object) -> str:
 
 def _neutral(error: Any) -> dict[str, Any]:
     neutral = {"type": "server_error", "code": NEUTRAL_CODE, "message": NEUTRAL_MESSAGE}
-    return {**{name: None for name in error if name in ("param", "event_id")}, **neutral}
+    kept = error if isinstance(error, dict) else {}
+    return {**{name: None for name in kept if name in ("param", "event_id")}, **neutral}
 
 
 def _text(event: Mapping[str, Any]) -> bytes:

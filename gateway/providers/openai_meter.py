@@ -46,7 +46,7 @@ from gateway.metering import (
     read_object,
     unknown_parts,
 )
-from gateway.providers.account_errors import withheld
+from gateway.providers.account_errors import MAY_FAIL, withheld
 from gateway.providers.openai_cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
 from gateway.providers.openai_images import KNOWN_BESIDE, images_of
 from gateway.providers.openai_seconds import BilledSeconds
@@ -87,10 +87,9 @@ _WATCHED_TYPES: Final = _METERED_TYPES | {
     b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
     f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
-    b"response.cancel", b"conversation.created",
+    b"response.cancel", b"conversation.created", b"transport.failed",
 }  # fmt: skip
 _WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
-_MAY_FAIL: Final = ("error", "response.done", f"{_TRANSCRIPTION}.failed")
 _NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
 _AUDIO_TYPES: Final = frozenset(
     {
@@ -238,7 +237,7 @@ class OpenAIMeter:
             return found_in(self._unparsable(message, str(exc)))
         if event is None:
             return NOTHING
-        if event.get("type") in _MAY_FAIL:
+        if event.get("type") in MAY_FAIL:
             self.withheld = withheld(event)
         elif event.get("type") == "conversation.created":
             self.given = _given(event.get("conversation"))

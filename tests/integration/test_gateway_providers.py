@@ -244,6 +244,49 @@ async def test_errors_about_our_account_are_the_operators(
         assert "sk-" not in log
 
 
+DELEGATED = [
+    # what GPT-Live hands on of other models; where the error stands in it
+    ('{"type":"response.event","event_id":"e1","event":{"type":"response.failed","response":{"id":'
+     '"resp_1","status":"failed","model":"gpt-5.6","error":{"code":"insufficient_quota","message":'
+     '"You exceeded your quota in organization org-AbCdEf12345; key sk-proj-ab****wxyz"},"usage":'
+     '{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}}', ("event", "response", "error")),
+    ('{"type":"decision.event","event_id":"e2","event":{"type":"decision.failed","error":{"code":'
+     '"invalid_api_key","message":"Incorrect API key provided: sk-proj-ab****wxyz"}}}',
+     ("event", "error")),
+]  # fmt: skip
+
+
+async def test_errors_of_models_that_gpt_live_asks_are_the_operators() -> None:
+    """Whole or in fragments: the client hears that its delegation failed, and pays what it used."""
+
+    async def script(provider: ServerConnection) -> None:
+        await provider.recv()
+        for text, _ in DELEGATED:
+            await provider.send(text)
+            await provider.send([text[:60], text[60:]])
+        await provider.close()
+
+    async with scripted(script, GATEWAY_OPS_LISTEN="127.0.0.1:0") as cluster:
+        key = await key_of(cluster)
+        async with connect(f"ws://{cluster.address}/v1/live/sessions?rs_key={key}") as socket:
+            await socket.send('{"type":"session.start","session":{"model":"gpt-live-1"}}')
+            heard = [str(message) async for message in socket]
+        assert len(heard) == 4
+        for number, text in enumerate(heard):
+            error = told = json.loads(text)
+            for name in DELEGATED[number // 2][1]:
+                error = error[name]
+            assert error["code"] == "provider_unavailable"
+            assert told["event_id"] in ("e1", "e2")
+            assert all(word not in text for word in ("sk-", "org-", "quota", "api_key"))
+        (row,) = await rows(cluster)
+        assert (row["model"], row["total_tokens"]) == ("gpt-5.6", 7)
+        daemon = cluster.gateways[0]
+        counted = 'rts_gateway_provider_account_errors_total{provider="openai"}'
+        assert daemon.metrics()[counted] == 4
+        assert daemon.log.read_text().count("provider refuses our account") == 4
+
+
 async def test_an_error_about_our_account_is_held_until_it_is_whole() -> None:
     """Fragments of our key stand in fragments of the message; other fragments pass as they come."""
     event, _ = OURS[0]

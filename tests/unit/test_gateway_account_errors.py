@@ -1,5 +1,7 @@
 """Errors of a provider about our own account, and what a tenant hears of them."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -87,6 +89,64 @@ def test_any_response_may_end(details: Any) -> None:
     response = {"id": "resp_1", "status": "completed", "status_details": details}
     assert withheld({"type": "response.done", "response": response}) is None
     assert withheld({"type": "response.done", "response": None}) is None
+
+
+DELEGATED = [
+    # the event of the other API, by the error; where the error stands in it
+    (lambda error: {"type": "response.failed", "response": {"id": "resp_1", "error": error}},
+     ("response", "error")),
+    (lambda error: {"type": "response.output_item.done",
+                    "item": {"type": "image_generation_call", "error": error}}, ("item", "error")),
+    (lambda error: {"type": "error", "error": error}, ("error",)),
+    (lambda error: {"type": "decision.failed", "error": error}, ("error",)),
+    (lambda error: {"type": "decision.completed", "decision": {"id": "d", "error": error}},
+     ("decision", "error")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("inside", "path"), DELEGATED)
+@pytest.mark.parametrize("kind", ["response.event", "decision.event"])
+def test_what_another_model_did_keeps_all_but_the_reason_of_its_failure(
+    kind: str, inside: Callable[[Any], dict[str, Any]], path: tuple[str, ...]
+) -> None:
+    """GPT-Live hands on what its other models' API says, with whatever that says of our account."""
+    for error in OURS:
+        found = withheld({"type": kind, "delegation_id": "del_1", "event": inside(error)})
+        assert found is not None
+        told = json.loads(found.message)
+        assert told["delegation_id"] == "del_1"
+        failed = told["event"]
+        for name in path:
+            failed = failed[name]
+        assert failed["code"] == NEUTRAL_CODE
+        assert told["event"] == inside(failed)
+        for word in (b"sk-", b"org-", b"quota", b"key", b"exceeded"):
+            assert word not in found.message
+    for error in THEIRS:
+        assert withheld({"type": kind, "event": inside(error)}) is None
+
+
+def test_the_flat_error_of_another_api_stays_flat() -> None:
+    """``ResponseErrorEvent`` of the SDK has its fields at the top."""
+    inner = {"type": "error", "sequence_number": 3, "code": "429", "message": "org-A"}
+    found = withheld({"type": "response.event", "event": inner})
+    assert found is not None
+    told = json.loads(found.message)["event"]
+    assert (told["type"], told["code"], told["sequence_number"]) == ("error", NEUTRAL_CODE, 3)
+    assert "org-" not in told["message"]
+
+
+def test_the_error_of_the_clients_own_tool_server_is_the_clients() -> None:
+    """An MCP server has keys and limits of its own, which its owner must hear of."""
+    item = {"type": "mcp_call", "error": {"type": "http_error", "code": 401, "message": "Denied."}}
+    event = {"type": "response.output_item.done", "item": item}
+    assert withheld({"type": "response.event", "event": event}) is None
+
+
+@pytest.mark.parametrize("inner", [None, "insufficient_quota", [], 5, {"response": "failed"}])
+def test_an_event_of_another_api_may_be_anything(inner: Any) -> None:
+    """What no document describes passes as it is."""
+    assert withheld({"type": "response.event", "event": inner}) is None
 
 
 REASONS = [
