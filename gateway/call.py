@@ -283,11 +283,16 @@ class Call:
             self._doubtful = frozenset()
 
     async def _dial(self, patience_s: float) -> None:
-        await patiently(
-            lambda: self._line.dial(self, self._opened),
-            patience_s=patience_s,
-            is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,
-        )
+        try:
+            await patiently(
+                lambda: self._line.dial(self, self._opened),
+                patience_s=patience_s,
+                is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,
+            )
+        except ProviderUnavailableError as exc:
+            if exc.is_about_account:
+                self.recorder.account_refused(str(exc.status))
+            raise
 
     def _opened(self, leg: ProviderLeg) -> None:
         if self.state not in (State.OPENING, State.UNHEARD):

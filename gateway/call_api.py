@@ -38,7 +38,12 @@ from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.provider import ProviderUnavailableError
 from gateway.provider_http import Answered
-from gateway.providers.account_errors import NEUTRAL_MESSAGE, names_us, withheld
+from gateway.providers.account_errors import (
+    ACCOUNT_STATUSES,
+    NEUTRAL_MESSAGE,
+    names_us,
+    withheld,
+)
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.refusals import (
     Refusal,
@@ -74,12 +79,6 @@ _CLIENTS: Final = (
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
     HTTPStatus.UNPROCESSABLE_ENTITY,
-)
-_ABOUT_ACCOUNT: Final = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.TOO_MANY_REQUESTS,
 )
 # A cancel, the provider's own hang-up, its close.
 _HANG_UP_S: Final = CLOSE_S + CALL_UNHEARD_S + CLOSE_S
@@ -362,7 +361,7 @@ class CallApi:
         code = str(error.get("code") or error.get("type") or "provider_refused")
         message = str(error.get("message") or "the provider refused this request")
         is_about_us = bool(error) and withheld({"type": "error", "error": error}) is not None
-        if is_about_us or names_us(message) or answered.status in _ABOUT_ACCOUNT:
+        if is_about_us or names_us(message) or answered.status in ACCOUNT_STATUSES:
             self._calls.totals.account_refused(provider.name)
             log.error(
                 "provider refuses our account",

@@ -14,6 +14,7 @@ from websockets.uri import parse_uri
 from gateway.dialing import open_socket
 from gateway.leg import FAILED, POLICY, TRY_AGAIN_LATER, Leg, Nobody, Sink
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
+from gateway.providers.account_errors import ACCOUNT_STATUSES
 from gateway.tls import TlsConnection
 from shared.errors import PeerError, cause_of
 
@@ -46,6 +47,11 @@ class ProviderUnavailableError(PeerError):
         self.told = told
         self.hint = hint
         self.status = status
+
+    @property
+    def is_about_account(self) -> bool:
+        """Whether the provider refuses our own account: its key, billing, quota or rate limit."""
+        return self.status in ACCOUNT_STATUSES
 
 
 class ProviderRedirectsError(ProviderUnavailableError):
@@ -85,6 +91,7 @@ _PASSING: Final = _Refusal(
 )  # fmt: skip
 _BY_STATUS: Final = {
     401: _KEY_REFUSED,
+    402: _PASSING._replace(hint="it passes when it is paid: look at the billing of our account"),
     403: _KEY_REFUSED,
     404: _Refusal(
         POLICY, "model_not_found", "The provider does not know this model.",

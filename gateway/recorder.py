@@ -68,7 +68,7 @@ class Recorder:
 
     __slots__ = (
         "_batcher", "_connection", "_held", "_instead", "_meter", "_on_given", "_party", "_sender",
-        "_spending", "account_errors", "estimates", "responses", "tokens",
+        "_spending", "account_errors", "estimates", "has_just_refused", "responses", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +93,7 @@ class Recorder:
         self.estimates = 0
         # The provider's errors about our account, and what is said in place of each.
         self.account_errors = 0
+        self.has_just_refused = False  # one of them is the last that the provider said
         self._instead: list[tuple[Frame, Sequence[Frame]]] = []
         self._held: list[Frame] = []
 
@@ -144,6 +145,7 @@ class Recorder:
             for found in meter.observe(frame):
                 self.record(found)
                 has_found = True
+            self.has_just_refused = meter.withheld is not None
             if meter.withheld is not None:
                 withheld, meter.withheld = meter.withheld, None
                 self._withhold(frame, withheld)

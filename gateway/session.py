@@ -45,6 +45,7 @@ from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 log = structlog.get_logger()
 
 NOT_FOUND: Final = 404
+_PRIVATE_CODES: Final = 3000  # and above: a provider's own, on which no SDK redials
 RESTARTING: Final = "gateway draining: it restarts, connect again"
 
 
@@ -171,7 +172,12 @@ class Session:
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
         if self.state is State.CONNECTING:
-            self._log.error("provider unavailable", reason=str(failure), hint=failure.hint)
+            provider = self._info.provider
+            self._log.error(
+                "provider unavailable", provider=provider, reason=str(failure), hint=failure.hint
+            )
+            if failure.is_about_account:
+                self.recorder.account_refused(str(failure.status))
             self._fail_client(failure.code, failure.told, failure.close_code)
             self._finish()
 
@@ -282,11 +288,19 @@ class Session:
             self._owes_warning = not self._client.send_event(event)
 
     def _told(self, ended: Ended) -> tuple[int, str]:
-        """The provider's close as the client hears it: what is about our account is not for it."""
-        if not is_about_account(ended.reason):
-            return ended.code, ended.reason
-        self.recorder.account_refused(str(ended.code))
-        return TRY_AGAIN_LATER, NEUTRAL_CODE
+        """The provider's close as the client hears it: what is about our account is not for it.
+
+        A close may say nothing of what the error before it said. For good is only what stays as it
+        is when somebody looks after our account.
+        """
+        is_ours = is_about_account(ended.reason)
+        if is_ours:
+            self.recorder.account_refused(str(ended.code))
+        is_for_good = ended.code == POLICY or ended.code >= _PRIVATE_CODES
+        is_after = self.recorder.account_errors > 0 and is_for_good
+        if is_ours or is_after or self.recorder.has_just_refused:
+            return TRY_AGAIN_LATER, NEUTRAL_CODE
+        return ended.code, ended.reason
 
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""

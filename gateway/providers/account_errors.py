@@ -25,6 +25,8 @@ _ACCOUNT_CODES: Final = frozenset(
         "401", "403", "429",
     }
 )  # fmt: skip
+# The same of a request, or of an upgrade, that was refused: key, billing, permission, rate limit.
+ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 429})
 # What names our account in an error whose code is not known: fragments of keys, organisations.
 _NAMES_US: Final = re.compile(
     r"\b(?:sk|xai|org|proj)[-_][\w*.…-]{4,}|\b(?:api|subscription)[ _]key\b|\bin organization \S",

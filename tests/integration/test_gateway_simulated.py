@@ -253,7 +253,7 @@ REFUSALS = [
     # what is asked for; the close, and the code of the error before it
     ("refuse=400", PERMANENT, REFUSED),
     ("refuse=401", PERMANENT, REFUSED),
-    ("refuse=402", PERMANENT, REFUSED),
+    ("refuse=402", PASSING, UNAVAILABLE),
     ("refuse=403", PERMANENT, REFUSED),
     ("refuse=404", PERMANENT, "model_not_found"),
     ("refuse=408", PASSING, UNAVAILABLE),
