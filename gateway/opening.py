@@ -89,7 +89,7 @@ class Opening:
         if had and not self._may_be_in(message):
             return True
         try:
-            event = read_object(message, pairs_hook=_without_repetition) or {}
+            event = read_object(message, pairs_hook=without_repetition) or {}
         except ValueError:  # nothing that names a model, so nobody else has read it
             event = {}
         kind = event.get("type")
@@ -117,7 +117,7 @@ class Opening:
         """What stands under ``holder``; None when nothing does. Raises ``ValueError``."""
         if not self._may_be_in(message):
             return None
-        return (read_object(message, pairs_hook=_without_repetition) or {}).get(self.holder)
+        return (read_object(message, pairs_hook=without_repetition) or {}).get(self.holder)
 
     def _named_in(self, holder: object) -> str | None:
         if not isinstance(holder, dict) or "model" not in holder:
@@ -290,7 +290,7 @@ def framed(message: bytes) -> Sequence[Frame]:
     return FrameScanner(expects_mask=True, message_bytes_max=len(message)).feed(data)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names are all different: of equal ones readers take the first or the last."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -8,8 +8,10 @@ Zeros, which a muted microphone sends, are none.
 Source: the reference of ``BidiGenerateContentClientMessage`` (ai.google.dev/api/live).
 """
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from gateway.frames import Frame
@@ -23,7 +25,8 @@ _ASKS: Final = re.compile(rb'"(?:client_?[cC]ontent|tool_?[rR]esponse|text|activ
 _ESCAPE: Final = b"\\"
 _AUDIO: Final = b"audio"  # the name, or in the mime type
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
-_RATE: Final = re.compile(rb"audio/pcm;\s*rate=(\d{4,6})")
+_MIME: Final = re.compile(rb'"\s*audio/([^"]*)"', re.IGNORECASE)
+_RATE: Final = re.compile(rb";\s*rate=(\d{4,6})\b")
 _RATE_HZ: Final = 16_000  # where the mime type says nothing
 _RATE_MIN: Final = 4_000
 _RATE_MAX: Final = 192_000
@@ -34,13 +37,14 @@ class GeminiClient:
     """Watches the client of one session.
 
     ``model`` is the one that its setup asks for. ``asked`` counts the answers that are certain to
-    come, ``may_follow`` says that another one may. ``rate_hz`` is the rate of the audio in the last
-    message, where somebody ``wants_rate``.
+    come, ``may_follow`` says that another one may. ``message_bytes`` is the length of the message
+    that the last frame ended, 0 while it has not ended; ``rate_hz`` is the rate of the audio in it,
+    where somebody ``wants_rate``.
     """
 
     __slots__ = (
         "_fragments", "_is_automatic", "_is_more_left", "asked", "bytes_in", "may_follow",
-        "model", "rate_hz", "wants_rate",
+        "message_bytes", "model", "rate_hz", "wants_rate",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,6 +53,7 @@ class GeminiClient:
         self._is_more_left = False
         self.model: str | None = None
         self.bytes_in = 0
+        self.message_bytes = 0
         self.rate_hz = _RATE_HZ
         self.wants_rate = False
         self.asked = 0
@@ -59,16 +64,17 @@ class GeminiClient:
 
         ``is_answering``: the model has begun a turn. A tool's answer belongs to it.
         """
-        self.bytes_in += len(frame.raw)
         payload = unmasked(frame)
+        self.bytes_in += len(payload)
         if frame.is_final and not frame.continues:
             message: bytes | None = payload
         else:
             message = self._fragments.add(frame._replace(start=0, raw=payload))
+        self.message_bytes = len(message or b"")
         if message is None:
             return False
         if self.wants_rate:
-            self._read_rate(message)
+            self.rate_hz = _rate_hz(message)
         if self.model is None or _ESCAPE in message or _ASKS.search(message) is not None:
             return self._read(message, is_answering=is_answering)
         self._listen(message)
@@ -89,12 +95,6 @@ class GeminiClient:
         self.may_follow, self._is_more_left = self._is_more_left, False
 
     # --- helpers ----------------------------------------------------------------------------------
-
-    def _read_rate(self, message: bytes) -> None:
-        """Each message says it for its own audio, in the mime type."""
-        found = _RATE.search(message)
-        rate_hz = _RATE_HZ if found is None else int(found[1])
-        self.rate_hz = rate_hz if _RATE_MIN <= rate_hz <= _RATE_MAX else _RATE_HZ
 
     def _read(self, message: bytes, *, is_answering: bool) -> bool:
         try:
@@ -126,6 +126,23 @@ class GeminiClient:
     def _listen(self, message: bytes) -> None:
         if self._is_automatic and not self.may_follow and _AUDIO in message:
             self.may_follow = _is_sound(message)
+
+
+def _rate_hz(message: bytes) -> int:
+    """The rate of the audio in ``message``, which its mime type says; of several the lowest, by
+    which audio is longest.
+    """
+    if _ESCAPE in message:
+        with suppress(ValueError):  # the provider refuses what is no JSON
+            message = json.dumps(read_object(message)).encode()
+    rates = [_rate_in(mime) for mime in _MIME.findall(message)]
+    return min(rates, default=_RATE_HZ)
+
+
+def _rate_in(mime: bytes) -> int:
+    found = _RATE.search(mime)
+    rate_hz = _RATE_HZ if found is None else int(found[1])
+    return rate_hz if _RATE_MIN <= rate_hz <= _RATE_MAX else _RATE_HZ
 
 
 def _is_sound(message: bytes) -> bool:

@@ -151,7 +151,7 @@ class GeminiMeter:
         if self._client.observe(frame, is_answering=self._has_begun):
             self._has_moved = True
         if is_heard:
-            self._words.listen(frame, rate_hz=self._client.rate_hz)
+            self._words.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
         elif not self._is_set_up:  # audio may follow the setup at once
             self._expect_words(self._client.model or "")
 

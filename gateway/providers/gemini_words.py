@@ -8,13 +8,11 @@ those (25 a second, ai.google.dev).
 
 from typing import Final
 
-from gateway.frames import Frame
 from gateway.metering import Metered
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 ROW_MS: Final = 60_000
 _TOKENS_PER_S: Final = 25
-_AUDIO_MESSAGE_BYTES_MIN: Final = 200
 _ENVELOPE_BYTES: Final = 80  # names and quotes around the audio of a message
 
 
@@ -34,10 +32,10 @@ class Words:
         """Whether a minute of audio is owed."""
         return self._has_delivered and self._ms >= ROW_MS and self.is_on
 
-    def listen(self, frame: Frame, *, rate_hz: int) -> None:
+    def listen(self, message_bytes: int, *, rate_hz: int) -> None:
         """A message of the client's: PCM16 in base64, 4 characters for 3 bytes."""
-        if len(frame.raw) >= _AUDIO_MESSAGE_BYTES_MIN:
-            self._ms += (len(frame.raw) - _ENVELOPE_BYTES) * 375 / rate_hz
+        if message_bytes > _ENVELOPE_BYTES:
+            self._ms += (message_bytes - _ENVELOPE_BYTES) * 375 / rate_hz
 
     def delivered(self) -> None:
         """Words arrived."""

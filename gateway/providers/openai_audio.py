@@ -1,23 +1,32 @@
 """How long the audio is that a client of the OpenAI family sends. Pure.
 
-Only lengths are looked at: nothing is decoded. What is no audio (a prompt, an image) is told by the
-first bytes of its message, and so are the later fragments of one.
+Only lengths are looked at, and of an append in its usual spelling only the first bytes: where the
+audio begins stands there. A message is no audio when it says another type first and nothing in it
+could be audio in spite of that. What is left is rare, and is read as a provider reads it: names may
+be spelled with escapes, stand in any order, and come twice.
 """
 
+import re
 from typing import Final
 
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame, Opcode
+from gateway.metering import Fragments, read_object
+from gateway.opening import unmasked, without_repetition
 from shared.wire import TOKENS_PER_RESPONSE_MAX
 
-# Shorter messages hold no audio worth counting (20 ms of G.711 are 214 characters), and of longer
-# ones so much is not audio: names, quotes, an event id.
-_MESSAGE_BYTES_MIN: Final = 200
-_ENVELOPE_BYTES: Final = 60
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
-_APPEND: Final = b"input_audio_buffer.append"
-_TYPE: Final = b'"type"'
+# Of several types: input_audio_buffer.append, session.input_audio_buffer.append (translations) and
+# session.input_audio.append (GPT-Live).
+_APPEND: Final = b'.append"'
+_AUDIO: Final = b'"audio"'
+_ESCAPE: Final = b"\\"
+_QUOTE: Final = b'"'
+_END_BYTES: Final = 2  # a quote and a brace behind the audio
+_OTHER: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"[\w.]*"')
+# Longer messages that are no plain append are not read, which could take a second: they count.
+_READ_BYTES_MAX: Final = 1024 * 1024
 _TEXT: Final = int(Opcode.TEXT)
 
 # Bytes of base64 for a second of audio, by the type of its format: 16 bits at 24 kHz, 8 at 8 kHz.
@@ -28,14 +37,42 @@ _RATE_MIN: Final = 4_000  # samples a second: below and above no audio that spea
 _RATE_MAX: Final = 192_000
 
 
+class Appends:
+    """Finds the audio in what one client sends."""
+
+    __slots__ = ("_fragments", "_is_raw", "_thirds")
+
+    def __init__(self) -> None:
+        self._fragments = Fragments()
+        self._is_raw = False  # the message that is not over is binary
+        self._thirds = 0  # of a byte of base64, that were not counted yet
+
+    def size(self, frame: Frame) -> int:
+        """The audio that comes with ``frame``, in bytes of base64; text counts with its end."""
+        if frame.opcode == _TEXT and frame.is_final:
+            raw, start = frame.raw, frame.start
+            head = apply_mask(raw[start : start + _HEAD_BYTES], raw[start - 4 : start])
+            found = _plain_size(head, len(raw) - start)
+            return _size_in(unmasked(frame)) if found is None else found
+        if not frame.continues:
+            self._is_raw = frame.opcode != _TEXT
+        if self._is_raw:  # xAI: the audio itself
+            size, self._thirds = divmod((len(frame.raw) - frame.start) * 4 + self._thirds, 3)
+            return size
+        message = self._fragments.add(frame._replace(start=0, raw=unmasked(frame)))
+        if message is None:
+            return 0
+        found = _plain_size(message[:_HEAD_BYTES], len(message))
+        return _size_in(message) if found is None else found
+
+
 class ClientAudio:
     """The audio of one client, since the last ``take``."""
 
-    __slots__ = ("_bytes", "_thirds", "bytes_per_s")
+    __slots__ = ("_bytes", "bytes_per_s")
 
     def __init__(self) -> None:
         self._bytes = 0
-        self._thirds = 0  # what a byte of the message counts, in thirds of a byte of base64
         self.bytes_per_s = PCM_BYTES_PER_S
 
     @property
@@ -53,7 +90,7 @@ class ClientAudio:
         return ms
 
     def add(self, base64_bytes: int) -> None:
-        """Count audio that was heard elsewhere."""
+        """Count so much audio."""
         self._bytes += base64_bytes
 
     def set_format(self, found: object) -> None:
@@ -66,21 +103,28 @@ class ClientAudio:
         elif isinstance(found, str):
             self.bytes_per_s = _G711_BYTES_PER_S if found in _G711 else PCM_BYTES_PER_S
 
-    def listen(self, frame: Frame) -> None:
-        """Count the audio in a frame of the client's."""
-        size = len(frame.raw) - frame.start
-        if not frame.continues:
-            self._thirds = self._weight(frame)
-            size -= _ENVELOPE_BYTES if frame.opcode == _TEXT else 0
-        if self._thirds and size > 0:
-            self._bytes += size * self._thirds // 3
 
-    def _weight(self, frame: Frame) -> int:
-        """Binary audio (xAI) is raw; text is an append, or nothing to count."""
-        if frame.opcode != _TEXT:
-            return 4
-        if frame.is_final and len(frame.raw) < _MESSAGE_BYTES_MIN:
-            return 0
-        start = frame.start
-        head = apply_mask(frame.raw[start : start + _HEAD_BYTES], frame.raw[start - 4 : start])
-        return 0 if _TYPE in head and _APPEND not in head else 3
+def _plain_size(head: bytes, size: int) -> int | None:
+    """The audio of an append as SDKs write it, by its beginning; None: another message."""
+    if _APPEND not in head or _ESCAPE in head:
+        return None
+    name = head.find(_AUDIO)
+    begin = head.find(_QUOTE, name + len(_AUDIO)) if name >= 0 else -1
+    return max(0, size - begin - 1 - _END_BYTES) if begin >= 0 else None
+
+
+def _size_in(message: bytes) -> int:
+    """The audio of any other message. One that two readers could understand differently, or that
+    nobody could, counts in full.
+    """
+    if _OTHER.match(message) is not None and _AUDIO not in message and _ESCAPE not in message:
+        return 0
+    if len(message) > _READ_BYTES_MAX:
+        return len(message)
+    try:
+        event = read_object(message, pairs_hook=without_repetition) or {}
+    except ValueError:
+        return len(message)
+    kind, audio = event.get("type"), event.get("audio")
+    is_append = isinstance(kind, str) and kind.endswith(".append")
+    return len(audio) if is_append and isinstance(audio, str) else 0

@@ -47,6 +47,7 @@ from gateway.metering import (
     unknown_parts,
 )
 from gateway.providers.account_errors import MAY_FAIL, withheld
+from gateway.providers.openai_audio import Appends
 from gateway.providers.openai_cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
 from gateway.providers.openai_images import KNOWN_BESIDE, images_of
 from gateway.providers.openai_seconds import BilledSeconds
@@ -110,9 +111,9 @@ class OpenAIMeter:
     """
 
     __slots__ = (
-        "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments", "_in_flight",
-        "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given", "is_shared",
-        "model", "withheld",
+        "_appends", "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments",
+        "_in_flight", "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given",
+        "is_shared", "model", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +135,7 @@ class OpenAIMeter:
         self._fragments = Fragments()
         self._seen, self._quarantined = Seen(), Seen()
         self._in_flight: set[str] = set()
+        self._appends = Appends()
         self._audio_bytes_in = self._audio_bytes_out = 0
         self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
         self.answers = 0
@@ -172,9 +174,10 @@ class OpenAIMeter:
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``: only how much was said is of interest."""
-        self._audio_bytes_in += len(frame.raw)
-        self._seconds.listen(frame)
-        self._transcripts.listen(frame)
+        size = self._appends.size(frame)
+        self._audio_bytes_in += size
+        heard = self._seconds if self._bills_seconds else self._transcripts
+        heard.listen(size)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.

@@ -8,7 +8,6 @@ length, for what is billed is the audio that was sent or received (docs.x.ai, Sp
 
 from typing import Any, Final
 
-from gateway.frames import Frame
 from gateway.metering import (
     Found,
     Metered,
@@ -39,10 +38,10 @@ class BilledSeconds:
         self._spoken_bytes = 0
         self.audio = ClientAudio()  # like what was spoken, since the last row
 
-    def listen(self, frame: Frame) -> None:
-        """Count the audio in a frame of the client's."""
+    def listen(self, base64_bytes: int) -> None:
+        """So much audio came from the client."""
         if self._is_billed:
-            self.audio.listen(frame)
+            self.audio.add(base64_bytes)
 
     def spoke(self, base64_bytes: int) -> None:
         """So much audio came from the provider."""

@@ -12,7 +12,6 @@ The transcriber that is billed is the one that was in force at the commit: a lat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering import Metered, clean_text
 from gateway.providers.openai_audio import ClientAudio
@@ -64,12 +63,12 @@ class Transcripts:
         if isinstance(transcription, dict):
             self.model = clean_text(transcription.get("model")) or self.model
 
-    def listen(self, frame: Frame) -> None:
-        """Count the audio in a frame of the client's. It may come before the transcriber is on, and
+    def listen(self, base64_bytes: int) -> None:
+        """So much audio came from the client. It may come before the transcriber is on, and
         be committed later.
         """
         if self._is_billed:
-            self.audio.listen(frame)
+            self.audio.add(base64_bytes)
 
     def delivered(self) -> None:
         """Words arrived."""

@@ -40,7 +40,7 @@ class TranslationMeter(OpenAIMeter):
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``."""
-        self._audio.listen(frame)
+        self._audio.add(self._appends.size(frame))
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: the session is asked to close."""
