@@ -7,7 +7,7 @@ from typing import Any, Final
 from accountd.tables import details, table
 
 INCOMPLETE_COLUMNS: Final = ("producer", "applied_through", "ended_at", "missing_total", "missing")
-UNPRICED_COLUMNS: Final = ("provider", "model", "kind", "unit", "amount", "rows", "last")
+UNPRICED_COLUMNS: Final = ("provider", "model", "kind", "unit", "field", "amount", "rows", "last")
 NAMED_COLUMNS: Final = ("provider", "model", "unit", "costs")
 
 

@@ -3,6 +3,7 @@
 Runs on the reader thread: it reads every usage row once.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from accountd.accounts import Json
 from accountd.models import UsageMetric
 from accountd.requests import Params, RequestError
 from shared.billed_units import BILLED_MODELS
+from shared.other_units import OTHER_UNIT, other_units
 from shared.rates import (
     CARD_BYTES_MAX,
     COUNT_BY_PIECE,
@@ -25,6 +27,8 @@ from shared.wire import USAGE_FIELDS, Usage, UsageBatch
 _GROUP: Final = (UsageMetric.provider, UsageMetric.model, UsageMetric.kind)
 # The fields of a usage that are no tokens: what a card may leave without a price.
 _COUNTED: Final = ("billed_ms", "web_searches", "grounding_queries", "tool_calls")
+# Fields are what providers call them: a bound, because anybody may invent names.
+_FIELDS_MAX: Final = 1_000
 
 
 def checking(rates_in_force: Callable[[], Rates]) -> Callable[[Params], Json]:
@@ -40,7 +44,9 @@ def checking(rates_in_force: Callable[[], Rates]) -> Callable[[Params], Json]:
 
 
 def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
-    """What usage rows hold that ``rates`` has no price for, by provider, model and unit."""
+    """What usage rows hold that ``rates`` has no price for, by provider, model and unit; what no
+    unit stands for, by its field as well.
+    """
     sums = [fn.SUM(getattr(UsageMetric, name)) for name in _COUNTED]
     rows: Any = UsageMetric.select(*_GROUP, fn.COUNT(), fn.MAX(UsageMetric.created_at), *sums)
     if since is not None:
@@ -51,8 +57,36 @@ def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
         one = {"provider": provider, "model": model, "kind": kind, "rows": count, "last": last}
         usage = Usage(**counts)
         units = rates.unpriced(UsageBatch("", "", provider, model, kind, 1, (), usage, 0))
-        found += [{**one, "unit": unit, "amount": _amount(unit, counts)} for unit in units]
-    return sorted(found, key=lambda one: (one["provider"], one["model"], one["unit"]))
+        found += [
+            {**one, "unit": unit, "field": "", "amount": _amount(unit, counts)} for unit in units
+        ]
+    found += _others(rates, since=since)
+    return sorted(found, key=lambda one: tuple(one[n] for n in ("provider", "model", "unit")))
+
+
+def _others(rates: Rates, *, since: str | None) -> list[Json]:
+    """What the rows keep that no unit stands for."""
+    columns = (*_GROUP, UsageMetric.created_at, UsageMetric.raw_usage)
+    rows: Any = UsageMetric.select(*columns).where(UsageMetric.raw_usage != "[]")
+    if since is not None:
+        rows = rows.where(UsageMetric.created_at >= since)
+    found: dict[tuple[str, ...], Json] = {}
+    for provider, model, kind, created_at, raw in rows.tuples().iterator():
+        if rates.frees_others(provider, model):
+            continue
+        for field, amount in other_units(json.loads(raw)).items():
+            name = (provider, model, kind, field)
+            if name not in found and len(found) >= _FIELDS_MAX:
+                continue
+            one = found.setdefault(
+                name,
+                {"provider": provider, "model": model, "kind": kind, "rows": 0, "last": created_at,
+                 "unit": OTHER_UNIT, "field": field, "amount": 0.0},
+            )  # fmt: skip
+            one["rows"] += 1
+            one["amount"] += amount
+            one["last"] = max(one["last"], created_at)
+    return list(found.values())
 
 
 def known_models(rates: Rates) -> list[Json]:

@@ -1,4 +1,7 @@
-"""Notices usage that the rate card has no price for: counted, and told once for each model."""
+"""Notices usage that the rate card has no price for: counted, and told once for each model.
+
+Of what no price can be given for, each field is told.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,6 +10,7 @@ import structlog
 
 from accountd.ingest import Charge
 from shared.metrics import Metric
+from shared.other_units import OTHER_UNIT, other_units
 
 log = structlog.get_logger()
 
@@ -19,14 +23,17 @@ class UnpricedUsage:
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
-        self._told: set[tuple[str, str, str]] = set()
+        self._told: set[tuple[str, str, str, str]] = set()
 
     def count(self, charges: Iterable[Charge], *, rate_card: str) -> None:
         """Look at charges that were committed."""
         for charge in charges:
+            batch = charge.batch
             for unit in charge.unpriced:
                 self._rows[unit] = self._rows.get(unit, 0) + 1
-                self._tell(charge.batch.provider, charge.batch.model, unit, rate_card)
+                fields = other_units(batch.raw) if unit == OTHER_UNIT else ("",)
+                for field in fields:
+                    self._tell(batch.provider, batch.model, unit, field, rate_card)
 
     def forget(self) -> None:
         """Another card is in force: what it does not price is news."""
@@ -42,8 +49,8 @@ class UnpricedUsage:
             ),
         ]  # fmt: skip
 
-    def _tell(self, provider: str, model: str, unit: str, rate_card: str) -> None:
-        name = (provider, model, unit)
+    def _tell(self, provider: str, model: str, unit: str, field: str, rate_card: str) -> None:
+        name = (provider, model, unit, field)
         if name in self._told or len(self._told) >= _TOLD_MAX:
             return
         self._told.add(name)
@@ -52,7 +59,17 @@ class UnpricedUsage:
             provider=provider,
             model=model,
             unit=unit,
+            **({"field": field} if field else {}),
             rate_card=rate_card,
-            hint=f"name {unit} in an entry that matches the model (0: free), then SIGHUP;"
-            " accountctl rates check lists all",
+            hint=_HINT_OTHER if field else _HINT.format(unit=unit),
         )
+
+
+_HINT: Final = (
+    "name {unit} in an entry that matches the model (0: free), then SIGHUP;"
+    " accountctl rates check lists all"
+)
+_HINT_OTHER: Final = (
+    "the provider counts what is not known here: if it bills for it, a newer release is needed; if"
+    " not, other = 0 in an entry that matches the model says so"
+)

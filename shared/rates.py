@@ -16,7 +16,8 @@ looked up by itself: the first entry that matches provider and model and names t
 one that stands in for it, counts. An entry that names neither says nothing about that unit, and the
 next one that matches is asked. What no entry names costs, for a token, what the original rule says:
 one credit (``TOKEN_UNITS``). Any other unit is then *unpriced*: it costs nothing, and its row says
-so (``Rates.unpriced``). A price of 0 is a price.
+so (``Rates.unpriced``). A price of 0 is a price. What a provider counts and no unit stands for
+(``shared.other_units``) is unpriced too; ``other = 0``, its only price, says that it is free.
 
 A price can fall on everything that a provider reports, and on nothing twice: *input* and *output*
 are parts of the total, the modalities parts of these, cached tokens and cache writes parts of the
@@ -38,6 +39,7 @@ from functools import lru_cache
 from operator import add, mul, sub
 from typing import Any, Final
 
+from shared.other_units import OTHER_UNIT, other_units
 from shared.wire import (
     ID_CHARS_MAX,
     MESSAGE_BYTES_MAX,
@@ -128,7 +130,8 @@ class Entry:
     @property
     def units(self) -> frozenset[str]:
         """The units that this entry has a price for."""
-        return frozenset(unit for unit in UNITS if self.price(unit) is not None)
+        priced = {unit for unit in UNITS if self.price(unit) is not None}
+        return frozenset(priced | ({OTHER_UNIT} & self.prices.keys()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,14 @@ class Rates:
 
     def unpriced(self, batch: UsageBatch) -> tuple[str, ...]:
         """The units in ``batch`` that nobody priced: it costs nothing for them."""
-        return self._find(batch.provider, batch.model).unpriced(batch.usage, batch.kind)
+        units = self._find(batch.provider, batch.model).unpriced(batch.usage, batch.kind)
+        if not batch.raw or self.frees_others(batch.provider, batch.model):
+            return units
+        return (*units, OTHER_UNIT) if other_units(batch.raw) else units
+
+    def frees_others(self, provider: str, model: str) -> bool:
+        """Whether what no unit stands for is free on purpose."""
+        return any(OTHER_UNIT in e.prices for e in self.entries if e.matches(provider, model))
 
     def names(self, provider: str, model: str, unit: str) -> bool:
         """Whether an entry that matches the model has a price for ``unit``."""
@@ -259,7 +269,7 @@ def read_rates(content: bytes) -> Rates:
 
 
 def _entry(found: Mapping[str, Any]) -> Entry:
-    prices = {name: found[name] for name in PRICE_KEYS if name in found}
+    prices = {name: found[name] for name in (*PRICE_KEYS, OTHER_UNIT) if name in found}
     return Entry(found.get("provider", "*"), found.get("model", "*"), prices)
 
 
@@ -356,7 +366,10 @@ def _wrong_version(version: object) -> Iterator[str]:
 
 
 def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield from _unknown(entry, (*_PATTERN_KEYS, *PRICE_KEYS))
+    yield from _unknown(entry, (*_PATTERN_KEYS, *PRICE_KEYS, OTHER_UNIT))
+    other = entry.get(OTHER_UNIT, 0)
+    if type(other) is not int or other:
+        yield f"{OTHER_UNIT}: found {_shown(other)}, expected 0: it has no unit to be priced by"
     for name in _PATTERN_KEYS:
         pattern = entry.get(name, "*")
         if not _is_line(pattern, ID_CHARS_MAX):

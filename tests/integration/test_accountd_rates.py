@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -363,6 +364,35 @@ def test_usage_without_a_price_is_marked_counted_and_told(prepared: Cluster) -> 
     assert (checked.returncode, past["unit"], past["amount"], past["rows"]) == (
         1, "transcription_second", 90, 2,
     )  # fmt: skip
+
+
+def test_what_no_unit_stands_for_is_marked_counted_and_told(prepared: Cluster) -> None:
+    """Once for each field in the log, with its sum by rates check, until a card says it is free."""
+    prepared.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"
+    accountd = prepared.start_accountd()
+    prepared.create_account("acct", topup=50)
+    video = json.dumps({"billable_video_seconds": 3600, "serviceTier": "priority"})
+    tool = json.dumps({"tool_usage": {"computer": {"num_seconds": 90}}})
+    plain = batch(input_tokens=2, total_tokens=2)
+    rows = [replace(plain, raw=raw) for raw in ((video,), (video, tool), (), ('{"tier": "x"}',))]
+    send(prepared, *rows)
+    marks = [row["unpriced"] for row in prepared.usage_rows("acct")]
+    assert marks == ["", "", "other", "other"]  # the newest first
+    assert accountd.metrics()['rts_accountd_unpriced_total{unit="other"}'] == 2
+    told = [line for line in accountd.complaints() if "usage has no price" in line]
+    fields = ["billable_video_seconds", "tool_usage.computer.num_seconds"]
+    assert [any(f"field={field}" in line for line in told) for field in fields] == [True, True]
+    assert len(told) == 2
+    checked = prepared.run("accountctl", "rates", "check", "--json")
+    past = json.loads(checked.stdout)["past"]
+    assert [(p["unit"], p["field"], p["amount"], p["rows"]) for p in past] == [
+        ("other", fields[0], 7200, 2), ("other", fields[1], 90, 1),
+    ]  # fmt: skip
+    assert checked.returncode == 1
+    assert fields[1] in prepared.run("accountctl", "rates", "check").stdout
+    free = prepared.folder / "free.toml"
+    free.write_text(CARD + "[[rates]]\nother = 0\n")
+    assert prepared.run("accountctl", "rates", "check", str(free)).returncode == 0
 
 
 def test_a_check_can_begin_at_a_time(running: Cluster) -> None:
