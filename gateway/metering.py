@@ -254,6 +254,13 @@ def read_map(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
+def rows_of(ms: int) -> Iterator[int]:
+    """``ms`` in pieces that a row may hold, the longest first; none for 0."""
+    while ms > 0:
+        yield min(ms, TOKENS_PER_RESPONSE_MAX)
+        ms -= TOKENS_PER_RESPONSE_MAX
+
+
 def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
     """What was relayed and never reported: so many tokens of audio, within what is charged."""
     most = TOKENS_PER_RESPONSE_MAX // 2

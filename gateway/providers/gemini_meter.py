@@ -142,7 +142,7 @@ class GeminiMeter:
         """See ``Meter``."""
         found = self._find(frame)
         if self._words.is_due:
-            return found_in(found, self._words.take(self.model))
+            return found_in(found, *self._words.take(self.model))
         return NOTHING if found is None else (found,)
 
     def observe_client(self, frame: Frame) -> None:
@@ -167,7 +167,7 @@ class GeminiMeter:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
             return [self._commit()]
-        return [*self._give_up_turn(), *found_in(self._words.take(self.model))]
+        return [*self._give_up_turn(), *self._words.take(self.model)]
 
     # --- helpers ----------------------------------------------------------------------------------
 

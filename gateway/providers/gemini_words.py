@@ -6,10 +6,11 @@ the rest at the end. The tokens of the same audio stand beside the seconds, for 
 those (25 a second, ai.google.dev).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from gateway.metering import Metered
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from gateway.metering import Metered, rows_of
+from shared.wire import Kind, Usage
 
 ROW_MS: Final = 60_000
 _TOKENS_PER_S: Final = 25
@@ -41,12 +42,16 @@ class Words:
         """Words arrived."""
         self._has_delivered = True
 
-    def take(self, model: str) -> Metered | None:
-        """What is owed, and begin again; None when nothing is."""
-        ms = min(int(self._ms), TOKENS_PER_RESPONSE_MAX)
-        if not (self.is_on and self._has_delivered and ms):
-            return None
-        self._ms = 0.0
+    def take(self, model: str) -> Sequence[Metered]:
+        """What is owed, and begin again."""
+        if not (self.is_on and self._has_delivered):
+            return ()
+        ms, self._ms = int(self._ms), 0.0
+        return [self._row(model, row_ms) for row_ms in rows_of(ms)]
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _row(self, model: str, ms: int) -> Metered:
         self._rows += 1
         tokens = ms * _TOKENS_PER_S // 1000
         usage = Usage(

@@ -14,7 +14,6 @@ from websockets.utils import apply_mask
 from gateway.frames import Frame, Opcode
 from gateway.metering import Fragments, read_object
 from gateway.opening import unmasked, without_repetition
-from shared.wire import TOKENS_PER_RESPONSE_MAX
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
 # Of several types: input_audio_buffer.append, session.input_audio_buffer.append (translations) and
@@ -77,12 +76,12 @@ class ClientAudio:
 
     @property
     def ms(self) -> int:
-        """Its length in milliseconds, at most what a row may hold."""
+        """Its length in milliseconds."""
         return self.length_ms(self._bytes)
 
     def length_ms(self, base64_bytes: int) -> int:
         """The length of so many bytes in the format in force."""
-        return min(base64_bytes * 1000 // self.bytes_per_s, TOKENS_PER_RESPONSE_MAX)
+        return base64_bytes * 1000 // self.bytes_per_s
 
     def take(self) -> int:
         """``ms``, and begin again."""

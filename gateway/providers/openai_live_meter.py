@@ -28,6 +28,7 @@ from gateway.metering import (
     read_map,
     read_milliseconds,
     read_object,
+    rows_of,
     unknown_parts,
 )
 from gateway.opening import unmasked
@@ -89,10 +90,14 @@ class LiveMeter(OpenAIMeter):
         is_open, self._in_flight = _SESSION in self._in_flight, set()
         ms = self._relayed_ms()
         self._audio_bytes_in = self._audio_bytes_out = 0
-        if not is_open or not ms:
-            return []
         name, kind = f"after {self._total_ms} ms", Kind.ESTIMATED_DURATION
-        return [Metered(name, self.model, Usage(billed_ms=ms), kind=kind, is_local=True)]
+        return [
+            Metered(
+                f"{name} {number}" if number > 1 else name, self.model, Usage(billed_ms=row_ms),
+                kind=kind, is_local=True,
+            )
+            for number, row_ms in enumerate(rows_of(ms if is_open else 0), 1)
+        ]  # fmt: skip
 
     # --- helpers ----------------------------------------------------------------------------------
 

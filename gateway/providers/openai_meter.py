@@ -200,7 +200,7 @@ class OpenAIMeter:
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
         estimates = [*self._transcripts.give_up(), *self._give_up(self._in_flight)]
-        return [*estimates, *found_in(self._seconds.rest(model=self.model))]
+        return [*estimates, *self._seconds.rest(model=self.model)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class OpenAIMeter:
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
-                estimates += found_in(self._seconds.unreported(response_id, model=self.model))
+                estimates += self._seconds.unreported(response_id, model=self.model)
             self._audio_bytes_in = self._audio_bytes_out = 0
         return estimates
 
@@ -259,11 +259,11 @@ class OpenAIMeter:
             ):  # fmt: skip
                 self._read_session(event.get("session"))
             case "input_audio_buffer.committed":
-                return found_in(self._transcripts.committed(clean_text(event.get("item_id"))))
+                return self._transcripts.committed(clean_text(event.get("item_id")))
             case "input_audio_buffer.cleared":
-                return found_in(self._transcripts.cleared())
+                return self._transcripts.cleared()
             case "conversation.item.input_audio_transcription.completed":
-                return found_in(self._read_transcription(event))
+                return self._read_transcription(event)
             case "conversation.item.input_audio_transcription.failed":
                 self._transcripts.ended(clean_text(event.get("item_id")))
             case "error":
@@ -315,13 +315,13 @@ class OpenAIMeter:
             self._audio_bytes_in = self._audio_bytes_out = 0
         return found_in(found, seconds, self._charge_images(name, response))
 
-    def _read_transcription(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[Found]:
         """Several may come for one item (xAI), so each event counts by its own id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
         heard = self._transcripts.ended(item_id)
         if _is_nothing(usage):
             return self._transcripts.unreported(item_id, heard)
-        return self._charge(
+        charged = self._charge(
             item_id,
             usage,
             name=clean_text(event.get("event_id")) or item_id,
@@ -330,6 +330,7 @@ class OpenAIMeter:
             read=read_transcription,
             known=KNOWN_SECONDS if is_by_duration(usage) else KNOWN_TOKENS,
         )
+        return found_in(charged)
 
     def _charge(
         self,

@@ -6,6 +6,7 @@ none, and neither is all of a session that has no response: it is estimated at t
 length, for what is billed is the audio that was sent or received (docs.x.ai, Speech to Speech).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.metering import (
@@ -15,6 +16,7 @@ from gateway.metering import (
     Unreadable,
     UnreadableUsageError,
     as_json,
+    rows_of,
 )
 from gateway.providers.openai_audio import ClientAudio
 from gateway.providers.openai_usage import read_billable_ms
@@ -50,7 +52,7 @@ class BilledSeconds:
     def reported(self, response_id: str, name: str, usage: Any, *, model: str) -> Found | None:
         """What a response's ``usage``, which is not empty, tells, once for each ``name``.
 
-        Where no total was ever told, an estimate; one that does not tell it is part of the next.
+        One that tells no total is part of the next, or of the rest.
         """
         if not self._is_billed or self._seen.is_repeated(name):
             return None
@@ -59,7 +61,7 @@ class BilledSeconds:
         except UnreadableUsageError as exc:
             return Unreadable(response_id or name, model, str(exc), as_json(usage))
         if total_ms is None:
-            return self.unreported(response_id, model=model) if self._told_ms is None else None
+            return None
         new_ms = max(0, total_ms - (self._told_ms or 0))
         relayed_ms = self._take()
         if self._told_ms is None and self._is_resumed:
@@ -71,15 +73,15 @@ class BilledSeconds:
         counts = Usage(billed_ms=new_ms)
         return Metered(response_id, model, counts, kind=Kind.DURATION) if new_ms else None
 
-    def unreported(self, response_id: str, *, model: str) -> Metered | None:
-        """An estimate for a response that ended, or will not, without a total."""
+    def unreported(self, response_id: str, *, model: str) -> Sequence[Metered]:
+        """An estimate for a response that will not end."""
         return self._estimate(response_id, self._take(), model)
 
-    def rest(self, *, model: str) -> Metered | None:
-        """The session is over: an estimate of what was relayed behind its last response."""
+    def rest(self, *, model: str) -> Sequence[Metered]:
+        """The session is over: an estimate of what was relayed behind its last total."""
         ms, told_ms = self._take(), self._told_ms
         if told_ms is not None and ms < _REST_MS_MIN:
-            return None
+            return ()
         return self._estimate(f"after {told_ms or 0} ms", ms, model, is_local=True)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -88,12 +90,17 @@ class BilledSeconds:
         """The milliseconds in both directions; begin again."""
         ms = self.audio.take() + self.audio.length_ms(self._spoken_bytes)
         self._spoken_bytes = 0
-        return min(ms, TOKENS_PER_RESPONSE_MAX)
+        return ms
 
     def _estimate(
         self, name: str, ms: int, model: str, *, is_local: bool = False
-    ) -> Metered | None:
-        if not self._is_billed or not ms:
-            return None
+    ) -> Sequence[Metered]:
+        """A row, or several where one would hold too much."""
         kind = Kind.ESTIMATED_DURATION
-        return Metered(name, model, Usage(billed_ms=ms), kind=kind, is_local=is_local)
+        return [
+            Metered(
+                f"{name} {number}" if number > 1 else name, model, Usage(billed_ms=row_ms),
+                kind=kind, is_local=is_local or number > 1,
+            )
+            for number, row_ms in enumerate(rows_of(ms if self._is_billed else 0), 1)
+        ]  # fmt: skip

@@ -9,11 +9,11 @@ The transcriber that is billed is the one that was in force at the commit: a lat
 ``session.update`` changes nothing for what was said before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering import Metered, clean_text
+from gateway.metering import Metered, clean_text, rows_of
 from gateway.providers.openai_audio import ClientAudio
 from shared.wire import Kind, Usage
 
@@ -74,25 +74,28 @@ class Transcripts:
         """Words arrived."""
         self._has_delivered = True
 
-    def committed(self, item_id: str) -> Metered | None:
+    def committed(self, item_id: str) -> Sequence[Metered]:
         """What was heard since the last commit is an item; xAI transcribes it before that.
 
-        Of too many items that wait, the oldest is given up.
+        Of too many items that wait, the oldest is given up. An item that nobody transcribes any
+        more is none, but the words that were delivered are owed.
         """
+        if not self.is_on:
+            return self.cleared()
         heard = self._take()
-        if not self.is_on or item_id in self._reported:
-            return None
-        given_up = None
+        if item_id in self._reported:
+            return ()
+        given_up: Sequence[Metered] = ()
         if item_id not in self._committed and len(self._committed) >= RESPONSE_IDS_MAX:
             name = next(iter(self._committed))
             given_up = self._estimate(name, self._committed.pop(name))
         self._committed[item_id] = heard
         return given_up
 
-    def cleared(self) -> Metered | None:
+    def cleared(self) -> Sequence[Metered]:
         """The client threw away what was heard; the words that were delivered are owed."""
         is_owed, heard = self.is_uncommitted, self._take()
-        return self._estimate(UNCOMMITTED, heard) if is_owed else None
+        return self._estimate(UNCOMMITTED, heard) if is_owed else ()
 
     def ended(self, item_id: str) -> Heard:
         """An item is transcribed, or failed: what it was, as far as that is known.
@@ -108,7 +111,7 @@ class Transcripts:
             del self._reported[next(iter(self._reported))]
         return heard
 
-    def unreported(self, item_id: str, heard: Heard) -> Metered | None:
+    def unreported(self, item_id: str, heard: Heard) -> Sequence[Metered]:
         """``item_id`` was transcribed, and no usage was told."""
         return self._estimate(item_id, heard)
 
@@ -117,7 +120,7 @@ class Transcripts:
         is_owed, rest = self.is_uncommitted, self._take()
         owed = [*self._committed.items(), *([(UNCOMMITTED, rest)] if is_owed else [])]
         self._committed = {}
-        return [found for name, heard in owed if (found := self._estimate(name, heard))]
+        return [found for name, heard in owed for found in self._estimate(name, heard)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -125,10 +128,10 @@ class Transcripts:
         self._has_delivered = False
         return Heard(self.model, self.audio.take())
 
-    def _estimate(self, name: str, heard: Heard) -> Metered | None:
-        if not self._is_billed or not heard.ms:
-            return None
+    def _estimate(self, name: str, heard: Heard) -> Sequence[Metered]:
+        return [self._row(name, heard.model, ms) for ms in rows_of(heard.ms) if self._is_billed]
+
+    def _row(self, name: str, model: str, ms: int) -> Metered:
         self._estimates += 1
-        usage = Usage(billed_ms=heard.ms)
-        kind = Kind.ESTIMATED_TRANSCRIPTION
-        return Metered(f"{name} {self._estimates}", heard.model, usage, kind=kind, is_local=True)
+        usage, kind = Usage(billed_ms=ms), Kind.ESTIMATED_TRANSCRIPTION
+        return Metered(f"{name} {self._estimates}", model, usage, kind=kind, is_local=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering import NOTHING, Found, Metered
+from gateway.metering import NOTHING, Found, Metered, rows_of
 from gateway.providers.openai_audio import ClientAudio
 from gateway.providers.openai_cancel import CANCEL_ID, compact
 from gateway.providers.openai_meter import OpenAIMeter
@@ -36,7 +36,7 @@ class TranslationMeter(OpenAIMeter):
     def observe(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``: what there is to charge was said by the client."""
         super().observe(frame)
-        return (self._row(),) if self._audio.ms >= ROW_MS else NOTHING
+        return self._take() if self._audio.ms >= ROW_MS else NOTHING
 
     def observe_client(self, frame: Frame) -> None:
         """See ``Meter``."""
@@ -48,7 +48,7 @@ class TranslationMeter(OpenAIMeter):
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""
-        return [self._row()] if self._audio.ms else []
+        return self._take()
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -58,10 +58,10 @@ class TranslationMeter(OpenAIMeter):
             self._audio.bytes_per_s = self._transcripts.audio.bytes_per_s
         return NOTHING
 
-    def _row(self) -> Metered:
+    def _take(self) -> list[Found]:
+        return [self._row(ms) for ms in rows_of(self._audio.take())]
+
+    def _row(self, ms: int) -> Metered:
         self._rows += 1
-        ms = self._audio.take()
-        kind = Kind.ESTIMATED_DURATION
-        return Metered(
-            f"minute {self._rows}", self.model, Usage(billed_ms=ms), kind=kind, is_local=True
-        )
+        usage, kind = Usage(billed_ms=ms), Kind.ESTIMATED_DURATION
+        return Metered(f"minute {self._rows}", self.model, usage, kind=kind, is_local=True)

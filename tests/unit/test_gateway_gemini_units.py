@@ -205,3 +205,15 @@ def test_what_nobody_heard_and_what_is_reported_is_not_estimated() -> None:
     hear(other, serverContent={"inputTranscription": {"text": "good morning"}})
     kinds = [one.kind for one in other.give_up() if isinstance(one, Metered)]
     assert Kind.ESTIMATED_TRANSCRIPTION not in kinds
+
+
+def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
+    """Words may come after hours in which nothing was said."""
+    meter = session("models/gemini-3.5-transcribe-live")
+    data = base64.b64encode(bytes(48_000 * 2 * 60)).decode()
+    blob = {"data": data, "mimeType": "audio/pcm;rate=48000"}
+    minute = frame({"realtimeInput": {"audio": blob}}, mask=True)
+    for _ in range(180):
+        meter.observe_client(minute)
+    rows = hear(meter, serverContent={"inputTranscription": {"text": "a"}}) + meter.give_up()
+    assert [one.usage.billed_ms for one in rows] == [10_000_000, pytest.approx(800_000, rel=0.01)]

@@ -7,7 +7,7 @@ from metering import SECOND, frame, hear, say
 
 from gateway.metering import Metered
 from gateway.providers.openai_meter import OpenAIMeter
-from shared.wire import Kind, Usage
+from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 TOTALS = [
     # the totals that responses tell (None: not told), and the seconds that each is charged
@@ -96,15 +96,14 @@ def test_what_xai_heard_after_its_last_response_is_estimated(
     assert meter.give_up() == []
 
 
-def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
-    """By the audio relayed since the last response; told ones are a row of their own kind."""
+def test_a_total_holds_the_responses_before_it_that_told_none() -> None:
+    """They are charged by it alone; told seconds are a row of their own kind."""
     meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
     usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
     say(meter, 6)
-    _, estimate = hear(meter, "response.done", response={"id": "r1", "usage": {}}, usage=usage)
-    assert isinstance(estimate, Metered)
-    assert estimate.kind == Kind.ESTIMATED_DURATION
-    assert estimate.usage.billed_ms == pytest.approx(6_000, rel=0.05)
+    (tokens,) = hear(meter, "response.done", response={"id": "r1", "usage": {}}, usage=usage)
+    assert isinstance(tokens, Metered)
+    assert tokens.kind == Kind.RESPONSE
     told = {**usage, "billable_audio_seconds": 3600}
     tokens, seconds = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
     assert isinstance(tokens, Metered)
@@ -113,3 +112,28 @@ def test_seconds_that_xai_does_not_tell_are_estimated() -> None:
     assert (tokens.usage.billed_ms, tokens.usage.total_tokens) == (0, 2)
     again = hear(meter, "response.done", response={"id": "r2", "usage": {}}, usage=told)
     assert again == []
+
+
+def test_seconds_that_xai_never_tells_are_estimated() -> None:
+    """At the end, by the audio of all responses: until then a total may tell them."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    usage: dict[str, Any] = {"total_tokens": 2, "input_tokens": 1, "output_tokens": 1}
+    for number in range(3):
+        say(meter, 6)
+        hear(meter, "response.done", response={"id": f"r{number}", "usage": {}}, usage=usage)
+    (estimate,) = meter.give_up()
+    assert isinstance(estimate, Metered)
+    assert estimate.kind == Kind.ESTIMATED_DURATION
+    assert estimate.usage.billed_ms == pytest.approx(18_000, rel=0.01)
+
+
+def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
+    """Three hours that no response told: nothing is cut off, and each row has a name."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    second = frame({"type": "input_audio_buffer.append", "audio": SECOND}, mask=True)
+    for _ in range(3 * 3_600):
+        meter.observe_client(second)
+    rows: list[Any] = meter.give_up()
+    assert len({row.response_id for row in rows}) == len(rows) == 2
+    assert sum(row.usage.billed_ms for row in rows) == pytest.approx(10_800_000, rel=0.001)
+    assert max(row.usage.billed_ms for row in rows) == TOKENS_PER_RESPONSE_MAX

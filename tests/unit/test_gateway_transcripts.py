@@ -95,6 +95,36 @@ def test_words_of_audio_that_the_client_clears_are_owed() -> None:
     assert meter.give_up() == []
 
 
+def test_words_of_audio_that_is_committed_for_nobody_are_owed() -> None:
+    """A client that ends its transcription before the commit has heard what it said."""
+    meter = session()
+    say(meter, 5)
+    hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good")
+    hear(meter, "session.updated", session={"audio": {"input": {"transcription": None}}})
+    found = hear(meter, "input_audio_buffer.committed", item_id="item_T1")
+    assert estimates(found) == [("gpt-live-transcribe", 5)]
+    assert not meter.in_flight
+    say(meter, 5)
+    assert hear(meter, "input_audio_buffer.committed", item_id="item_T2") == []
+    assert meter.give_up() == []
+
+
+def test_more_words_than_a_row_may_hold_are_several_rows() -> None:
+    """Three hours that nobody committed, and as many that were and are not reported."""
+    for is_committed in (False, True):
+        meter = session("whisper-1" if is_committed else "gpt-live-transcribe")
+        second = frame({"type": "input_audio_buffer.append", "audio": SECOND}, mask=True)
+        for _ in range(3 * 3_600):
+            meter.observe_client(second)
+        if is_committed:
+            hear(meter, "input_audio_buffer.committed", item_id="item_T1")
+        else:
+            hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good")
+        rows: list[Any] = meter.give_up()
+        assert len({row.response_id for row in rows}) == len(rows)
+        assert [seconds for _, seconds in estimates(rows)] == [10_000, 800]
+
+
 @pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {}}])
 def test_a_transcription_without_usage_is_estimated(usage: dict[str, Any]) -> None:
     """By the audio of its item, once, whoever repeats its end."""
