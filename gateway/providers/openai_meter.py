@@ -240,9 +240,10 @@ class OpenAIMeter:
             return found_in(self._unparsable(message, str(exc)))
         if event is None:
             return NOTHING
-        if event.get("type") in MAY_FAIL:
+        kind = clean_text(event.get("type"))
+        if kind in MAY_FAIL:
             self.withheld = withheld(event)
-        elif event.get("type") == "conversation.created":
+        elif kind == "conversation.created":
             self.given = _given(event.get("conversation"))
         return self._read_event(event)
 

@@ -174,7 +174,7 @@ BEGINNINGS = [
     ({"type": "transcription"}, "v1/realtime?model=gpt-realtime", "not_configurable"),
     ({"type": "transcription"}, "v1/realtime/translations?model=m", "not_configurable"),
     ({"instructions": "Be brief."}, "v1/realtime?intent=transcription", "not_configurable"),
-    ({"instructions": "Be brief."}, "v1/realtime?call_id=rtc_1", "not_configurable"),
+    ({"instructions": "Be brief."}, "v1/realtime?call_id=rtc_1", "own_key_needed"),
     ({"instructions": "Be brief."}, "openai/realtime?deployment=d", "not_configurable"),
     ({"instructions": "Be brief."}, "voice-live/realtime?model=m", "not_configurable"),
     ({"instructions": "Be brief."}, "v1/live/sessions", "not_configurable"),
@@ -201,7 +201,7 @@ def test_a_key_opens_what_can_begin_as_it_says(
     with pytest.raises(InvalidStatus) as caught:
         connect(url, subprotocols=offered)
     response = caught.value.response
-    assert response.status_code == 400
+    assert response.status_code == (403 if code == "own_key_needed" else 400)
     assert json.loads(response.body or b"")["error"]["code"] == code
 
 
