@@ -198,6 +198,16 @@ async def test_who_may_use_it(
         assert status(await handles.use(HANDLE, "mallory")) == 404
 
 
+async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accountd) -> None:
+    """Or who is not its owner could use it as soon as accountd is away."""
+    await accountd.learn_handles([HANDLE.name], ["bob"])
+    handles = Handles(accountd, allows_unknown=True)
+    handles.learn(HANDLE, "alice")
+    assert status(await handles.use(HANDLE, "alice")) == 404
+    accountd.is_away = True
+    assert status(await handles.use(HANDLE, "alice")) == 503
+
+
 async def test_a_refusal_does_not_tell_whether_there_is_one(accountd: Accountd) -> None:
     """Another account's and one that nobody was given are refused in the same words."""
     await accountd.learn_handles([HANDLE.name], ["bob"])

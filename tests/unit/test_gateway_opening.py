@@ -355,6 +355,17 @@ def test_a_session_to_resume_waits_for_an_answer(is_held: bool, cuts: tuple[int,
     assert gate.has_passed
 
 
+def test_a_session_to_resume_that_is_unclear_waits_as_well() -> None:
+    """What names two handles is asked about under none, which nobody can use."""
+    gate = Gate(Gemini.opening, call=anything, is_held=False)
+    two = b'"sessionResumption":{"handle":"a"},"session_resumption":{"handle":"b"}'
+    unclear = frames(b'{"setup":{"model":"models/good",%b}}' % two)
+    assert list(gate.take(unclear)) == []
+    assert gate.asks == ""
+    assert not gate.has_passed
+    assert list(gate.go_on()) == unclear
+
+
 def test_a_session_to_resume_is_asked_about_under_a_model_of_another_name() -> None:
     """The handle goes on as it was, with the provider's name of the model."""
     gate = Gate(Gemini.opening, call=anything, is_held=False)
