@@ -20,6 +20,7 @@ from accountd.requests import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance
 from shared.wire import (
+    LEVEL,
     MESSAGE_BYTES_MAX,
     PRODUCER_BYTES,
     Reply,
@@ -60,7 +61,7 @@ class Rpc:
         self._announcer = announcer
         self._epoch = epoch
         self._here: Mapping[str, Answer] = {
-            "ping": lambda _params: {},
+            "ping": lambda _params: {"level": LEVEL, "epoch": self._epoch},
             "sync": self._sync,
             "balances": self._balances,
             "rates": pricing.answer,

@@ -19,9 +19,11 @@ from gateway import tasks
 from gateway.limits import AUTHORIZATIONS_MAX, GRANTS_MAX
 from shared import transport
 from shared.announcements import Balance, decode_balance
-from shared.errors import UnreachableError
+from shared.errors import OutdatedError, UnreachableError
+from shared.metrics import Metric
 from shared.wire import (
     EPOCH_MAX,
+    LEVEL,
     SEQUENCE_MAX,
     Reply,
     Request,
@@ -36,6 +38,7 @@ PING_S: Final = 1.0
 PING_DEADLINE_S: Final = 1.5
 PRODUCERS_MAX: Final = 16  # in a question about balances: we speak as one or two
 _REQUEST_ID_BYTES: Final = 8
+_UNKNOWN_METHOD: Final = "unknown_method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,9 @@ class Accounts:
         self._grant_cache_s = grant_cache_s
         self._granted: OrderedDict[str, tuple[float, Grant]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
+        # What accountd understands (``LEVEL``), and of which boot that is known.
+        self._level = LEVEL
+        self._judged: object = None
 
     @property
     def is_reachable(self) -> bool:
@@ -101,6 +107,16 @@ class Accounts:
         for pending in self._pending.values():
             pending.cancel()
         self._socket.close()
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_accountd_outdated", "gauge",
+                "1 while accountd is of an earlier release than this gateway, which loses usage.",
+                lambda: int(self._level < LEVEL),
+            ),
+        ]  # fmt: skip
 
     async def authorize(self, key_hash: str) -> Grant | Denial:
         """May the owner of this key talk? Raises ``UnreachableError``."""
@@ -191,7 +207,8 @@ class Accounts:
             raise UnreachableError
         reply = await self._call(Request(method, params))
         if reply.error is not None:
-            raise UnreachableError(f"accountd cannot answer {method}: {reply.error[1]}")
+            kind = OutdatedError if reply.error[0] == _UNKNOWN_METHOD else UnreachableError
+            raise kind(f"accountd cannot answer {method}: {reply.error[1]}")
         return reply.result
 
     def _cached(self, key_hash: str) -> Grant:
@@ -234,13 +251,36 @@ class Accounts:
         was_reachable = False
         while True:
             with contextlib.suppress(UnreachableError):
-                await self._call(Request("ping"), deadline_s=PING_DEADLINE_S)
+                self._judge(await self._call(Request("ping"), deadline_s=PING_DEADLINE_S))
             if self.is_reachable and not was_reachable:
                 log.info("accountd reachable", endpoint=self._endpoint)
             elif was_reachable and not self.is_reachable:
                 log.warning("accountd unreachable", endpoint=self._endpoint)
+                self._judged = None  # the next that answers may be another one
             was_reachable = self.is_reachable
             await asyncio.sleep(PING_S)
+
+    def _judge(self, answered: Reply) -> None:
+        """Whether accountd understands all that it is told: looked at once for each of its boots.
+
+        One of before there were levels says nothing.
+        """
+        if answered.error is not None:  # it has troubles of its own
+            return
+        told = answered.result if isinstance(answered.result, Mapping) else {}
+        level, boot = told.get("level", 0), told.get("epoch", 0)
+        if (level, boot) == self._judged:
+            return
+        self._judged = level, boot
+        self._level = level if isinstance(level, int) else 0
+        if self._level < LEVEL:
+            log.error(
+                "accountd outdated",
+                found=self._level,
+                expected=LEVEL,
+                hint="it drops what it does not know of usage, and what it drops is never charged:"
+                " upgrade accountd now; accountd first, then gateways",
+            )
 
 
 def _grant(result: object) -> Grant:

@@ -112,7 +112,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         totals=totals,
         signing=signing,
     )
-    parts = [*answering, *balances.metrics(), *usage.metrics()]
+    parts = [*answering, *accounts.metrics(), *balances.metrics(), *usage.metrics()]
     ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
     _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
     listeners = doors.serve(gateway)

@@ -21,7 +21,7 @@ from gateway import tasks
 from gateway.handle import Handle, HandleKind
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
 from gateway.refusals import Refusal, not_found, unavailable
-from shared.errors import UnreachableError
+from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.wire import HANDLES_MAX, MESSAGE_BYTES_MAX
 
@@ -61,6 +61,7 @@ class Handles:
         self._tasks: list[asyncio.Task[None]] = []
         self._dropped = self._refused = 0
         self._is_telling = True  # nothing keeps us from it
+        self._is_outdated = False  # accountd, as it answered last
 
     def start(self) -> None:
         """Begin to tell accountd."""
@@ -122,8 +123,11 @@ class Handles:
         try:
             claims = is_own or (self._allows_unknown and not must_be_given)
             is_allowed = await self._keeper.use_handle(name, account_id, claims=claims)
-        except UnreachableError:
-            return None if is_own else unavailable("accountd cannot be reached; try again")
+        except UnreachableError as exc:
+            is_outdated = isinstance(exc, OutdatedError)
+            self._heard(exc if isinstance(exc, OutdatedError) else None)
+            return None if is_own else unavailable(_OUTDATED if is_outdated else _AWAY)
+        self._heard(None)
         if not is_allowed:
             self._owner_by_name.pop(name, None)
             return self._refuse(handle, account_id)
@@ -131,6 +135,12 @@ class Handles:
         return None
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _heard(self, outdated: OutdatedError | None) -> None:
+        """Tell once of an accountd that cannot know whose handles are, however many ask."""
+        if outdated is not None and not self._is_outdated:
+            log.error("handles cannot be checked", reason=str(outdated), hint=_HINT_OUTDATED)
+        self._is_outdated = outdated is not None
 
     def _refuse(self, handle: Handle, account_id: str) -> Refusal:
         """The same words whether it is another account's or there is none."""
@@ -175,6 +185,11 @@ class Handles:
         self._is_telling = not trouble
 
 
+_AWAY: Final = "accountd cannot be reached; try again"
+_OUTDATED: Final = "whose this is cannot be found out before accountd is upgraded"
+_HINT_OUTDATED: Final = (
+    "upgrade accountd: until then nobody but who was given one here can use a handle"
+)
 _HINT: Final = "they are known here alone until accountd hears of them; is it up, and as new?"
 
 

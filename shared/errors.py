@@ -93,6 +93,10 @@ class UnreachableError(OperatorError):
     exit_code = ExitCode.NOT_NOW
 
 
+class OutdatedError(UnreachableError):
+    """accountd is of an earlier release and does not know what it was asked."""
+
+
 class NotNowError(OperatorError):
     """Not now; try again later."""
 

@@ -28,6 +28,11 @@ SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1
 
+# What an accountd understands of what a gateway tells and asks it, as it answers a ping. It rises
+# with every field, kind or request that one of before drops or refuses; before there were levels an
+# accountd dropped searches, cache writes and what is shared.
+LEVEL: Final = 1
+
 # A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
 # would cut the connection, and a resend would cut it again for ever.
 MESSAGE_BYTES_MAX: Final = 64 * 1024

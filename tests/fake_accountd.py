@@ -14,12 +14,21 @@ from harness import eventually
 from shared import transport
 from shared.announcements import Watermark, encode_watermark
 from shared.errors import AlreadyRunningError
-from shared.wire import Envelope, Reply, Request, decode_envelope, decode_request, encode_reply
+from shared.wire import (
+    LEVEL,
+    Envelope,
+    Reply,
+    Request,
+    decode_envelope,
+    decode_request,
+    encode_reply,
+)
 
 POLL_MS = 20
 GRANT = {
     "account_id": "acct", "key_indicator": "rsliv", "token_remaining": 10**9, "topup_remaining": 9,
 }  # fmt: skip
+_UNKNOWN = ("unknown_method", "no method; is accountd older?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class FakeAccountd:
 
     ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``. Requests
     of the method that it ``holds`` are answered when it holds it no longer; ``held`` are they.
+    Without a ``level`` it is of an earlier release, which knows nothing of handles.
     """
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
@@ -52,6 +62,7 @@ class FakeAccountd:
         self.questions: list[float] = []
         self.epoch = 10
         self.applied_through = 0
+        self.level: int | None = LEVEL  # None: of before there were levels
         self.is_mute = True
         self.holds = ""
         self.held: list[Request] = []
@@ -105,13 +116,17 @@ class FakeAccountd:
     def _answer(self, socket: Any, frames: list[bytes]) -> None:
         request = decode_request(frames[-1])
         result: Any = {"authorize": GRANT}.get(request.method, {})
+        if request.method == "ping" and self.level is not None:
+            result = {"level": self.level, "epoch": self.epoch}
         if request.method == "sync":
             self.questions.append(time.monotonic())
             if self.is_mute:
                 return
             count = len(request.params["producers"])
             result = {"epoch": self.epoch, "applied_through": [self.applied_through] * count}
-        answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(Reply(result=result))])
+        is_unknown = self.level is None and request.method.startswith("handles.")
+        reply = Reply(error=_UNKNOWN) if is_unknown else Reply(result=result)
+        answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(reply)])
         if request.method == self.holds:
             self.held.append(request)
             self._answers_held.append(answer)

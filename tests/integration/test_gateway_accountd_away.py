@@ -14,6 +14,8 @@ from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from shared.wire import LEVEL
+
 
 @pytest.fixture
 def fresh() -> Iterator[Cluster]:
@@ -83,6 +85,40 @@ def test_an_accountd_that_is_slow_is_no_complaint() -> None:
         accountd.holds = "ping"
         eventually(lambda: len(accountd.held) == 2)  # the first one was waited for in vain
         assert gateway.complaints() == []
+        gateway.stop(signal.SIGKILL)  # nobody acknowledges its end: it would take seconds
+
+
+OUTDATED = "rts_gateway_accountd_outdated"
+
+
+def test_an_accountd_of_an_earlier_release_is_told_once_for_each_boot() -> None:
+    """It would drop what it does not know of usage: nobody would ever be charged for it."""
+    with cluster_folder() as cluster, fake_accountd(cluster.env) as accountd:
+        accountd.level, accountd.is_mute = None, False
+        gateway = cluster.start_gateway(
+            GATEWAY_OPS_LISTEN="127.0.0.1:0",
+            XAI_API_KEY="key",
+            XAI_BASE_URL="http://127.0.0.1:9/v1",
+        )
+        query = f"model=grok&conversation_id=c&rs_key=rslive_v1_{'0' * 48}"
+        url = f"ws://{gateway.field('listen')}/xai/v1/realtime?{query}"
+        eventually(lambda: gateway.metrics()[OUTDATED] == 1)
+        for _ in range(2):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(url)
+            error = json.loads(refused.value.response.body or b"")["error"]
+            assert refused.value.response.status_code == 503
+            assert "before accountd is upgraded" in error["message"]
+        outdated, unchecked = gateway.complaints()
+        assert "accountd outdated" in outdated
+        assert "found=0" in outdated
+        assert "accountd first, then gateways" in outdated
+        assert "handles cannot be checked" in unchecked
+        accountd.level = LEVEL
+        eventually(lambda: gateway.metrics()[OUTDATED] == 0)
+        accountd.level, accountd.epoch = LEVEL - 1, accountd.epoch + 1
+        eventually(lambda: gateway.metrics()[OUTDATED] == 1)
+        assert sum("accountd outdated" in line for line in gateway.complaints()) == 2
         gateway.stop(signal.SIGKILL)  # nobody acknowledges its end: it would take seconds
 
 
