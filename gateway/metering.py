@@ -109,8 +109,10 @@ class Meter(Protocol):
     def observe(self, frame: Frame) -> Sequence[Found]:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
 
-    def observe_client(self, frame: Frame) -> None:
-        """Look at one data frame of the client, before it is forwarded."""
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
+        """Look at one data frame of the client, before it is forwarded; what there is to charge by
+        it, whether or not the provider ever says a word.
+        """
 
     def cancel_events(self) -> list[bytes]:
         """What to tell the provider when the client is gone: it ends what is in flight, or asks for

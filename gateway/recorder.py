@@ -183,7 +183,8 @@ class Recorder:
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
         for frame in frames:
-            self._meter.observe_client(frame)
+            for found in self._meter.observe_client(frame):
+                self.record(found)
 
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""

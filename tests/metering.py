@@ -26,7 +26,9 @@ def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreada
     return list(meter.observe(frame({"type": kind, **fields}, mask=False)))
 
 
-def say(meter: OpenAIMeter, seconds: int, kind: str = "input_audio_buffer.append") -> None:
-    """The client sends so many seconds of audio, a second in each message."""
-    for _ in range(seconds):
-        meter.observe_client(frame({"type": kind, "audio": SECOND}, mask=True))
+def say(
+    meter: OpenAIMeter, seconds: int, kind: str = "input_audio_buffer.append"
+) -> list[Metered | Unreadable]:
+    """What the meter finds in so many seconds of the client's audio, a second in each message."""
+    second = frame({"type": kind, "audio": SECOND}, mask=True)
+    return [found for _ in range(seconds) for found in meter.observe_client(second)]

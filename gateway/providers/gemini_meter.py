@@ -145,7 +145,7 @@ class GeminiMeter:
             return found_in(found, *self._words.take(self.model))
         return NOTHING if found is None else (found,)
 
-    def observe_client(self, frame: Frame) -> None:
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
         is_heard = self._words.is_on
         if self._client.observe(frame, is_answering=self._has_begun):
@@ -154,6 +154,7 @@ class GeminiMeter:
             self._words.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
         elif not self._is_set_up:  # audio may follow the setup at once
             self._expect_words(self._client.model or "")
+        return self._words.take(self.model) if self._words.is_due else NOTHING
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.

@@ -69,13 +69,14 @@ class LiveMeter(OpenAIMeter):
         """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
         return DRAIN_S if self._in_flight else 0.0
 
-    def observe_client(self, frame: Frame) -> None:
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``: its ``session.start`` names the model."""
         super().observe_client(frame)
         if not self._is_begun:
             message = self._client_fragments.add(Frame(*frame[:2], 0, unmasked(frame)))
             if message is not None:
                 self._read_start(message)
+        return NOTHING
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: a session that was begun is asked for its final seconds."""

@@ -172,12 +172,13 @@ class OpenAIMeter:
             return NOTHING
         return self._read(message)
 
-    def observe_client(self, frame: Frame) -> None:
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``: only how much was said is of interest."""
         size = self._appends.size(frame)
         self._audio_bytes_in += size
         heard = self._seconds if self._bills_seconds else self._transcripts
         heard.listen(size)
+        return NOTHING
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.

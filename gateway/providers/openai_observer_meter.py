@@ -32,8 +32,10 @@ class ObserverMeter(OpenAIMeter):
         super().observe(frame)
         return NOTHING
 
-    def observe_client(self, frame: Frame) -> None:
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``."""
+        del frame  # the connection that is charged knows
+        return NOTHING
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: nothing."""

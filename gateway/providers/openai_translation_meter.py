@@ -3,7 +3,7 @@
 A translation is billed by the seconds of audio that go in, and no event reports them: neither
 ``session.closed`` nor any delta carries a usage (the SDK's ``types/realtime`` translation events).
 So the length of the audio that was relayed is what there is: a marked estimate for every minute of
-it, and for the rest at the end.
+it, and for the rest at the end. Nobody waits for the provider's last words: they report nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.metering import NOTHING, Found, Metered, rows_of
 from gateway.providers.openai_audio import ClientAudio
-from gateway.providers.openai_cancel import CANCEL_ID, compact
 from gateway.providers.openai_meter import OpenAIMeter
 from shared.wire import Kind, Usage
 
@@ -33,18 +32,14 @@ class TranslationMeter(OpenAIMeter):
         """See ``Meter``: nothing will be reported, so nothing is waited for."""
         return 0.0
 
-    def observe(self, frame: Frame) -> Sequence[Found]:
-        """See ``Meter``: what there is to charge was said by the client."""
-        super().observe(frame)
-        return self._take() if self._audio.ms >= ROW_MS else NOTHING
-
-    def observe_client(self, frame: Frame) -> None:
+    def observe_client(self, frame: Frame) -> Sequence[Found]:
         """See ``Meter``."""
         self._audio.add(self._appends.size(frame))
+        return self._take() if self._audio.ms >= ROW_MS else NOTHING
 
     def cancel_events(self) -> list[bytes]:
-        """See ``Meter``: the session is asked to close."""
-        return [compact({"type": "session.close", "event_id": CANCEL_ID})]
+        """See ``Meter``: there is nothing to end."""
+        return []
 
     def give_up(self) -> list[Found]:
         """See ``Meter``."""

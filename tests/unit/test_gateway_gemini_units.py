@@ -40,13 +40,14 @@ def session(model: str = "models/gemini-3.8-live") -> GeminiMeter:
     return meter
 
 
-def say(meter: GeminiMeter, seconds: int, mime: str = "audio/pcm;rate=16000") -> None:
-    """The client sends so many seconds of audio, a tenth of one in each message."""
+def say(
+    meter: GeminiMeter, seconds: int, mime: str = "audio/pcm;rate=16000"
+) -> list[Metered | Unreadable]:
+    """What the meter finds in so many seconds of audio, a tenth of one in each message."""
     rate = int(mime.partition("=")[2] or 16_000)
     data = base64.b64encode(bytes(rate * 2 // 10)).decode()
-    for _ in range(seconds * 10):
-        audio = {"data": data, "mimeType": mime}
-        meter.observe_client(frame({"realtimeInput": {"audio": audio}}, mask=True))
+    tenth = frame({"realtimeInput": {"audio": {"data": data, "mimeType": mime}}}, mask=True)
+    return [found for _ in range(seconds * 10) for found in meter.observe_client(tenth)]
 
 
 def grounded(*queries: str) -> dict[str, Any]:
@@ -124,15 +125,18 @@ def test_a_model_that_only_transcribes_is_estimated_by_its_audio() -> None:
     meter = session(WHISPERER)
     rows: list[Any] = []
     for _ in range(3):
-        say(meter, 35)
+        rows += say(meter, 35)
         rows += hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
-    say(meter, 5)
+    assert len(rows) == 1
+    rows += say(meter, 20)
+    assert len(rows) == 2, "a minute does not wait for the next word"
+    rows += say(meter, 5)
     rows += meter.give_up()
     assert {row.kind for row in rows} == {Kind.ESTIMATED_TRANSCRIPTION}
     assert {row.model for row in rows} == {"gemini-3.5-transcribe-live"}
-    assert len({row.response_id for row in rows}) == len(rows) == 2
+    assert len({row.response_id for row in rows}) == len(rows) == 3
     ms = sum(row.usage.billed_ms for row in rows)
-    assert ms == pytest.approx(110_000, rel=0.02)
+    assert ms == pytest.approx(130_000, rel=0.02)
     assert sum(row.usage.total_tokens for row in rows) == pytest.approx(ms * 25 / 1000, rel=0.01)
     assert meter.give_up() == []
 

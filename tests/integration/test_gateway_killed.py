@@ -1,0 +1,66 @@
+"""A gateway is killed in sessions that report late or never: what was heard is charged even so."""
+
+import asyncio
+import base64
+import json
+import signal
+from typing import Any
+
+import pytest
+from clients.surroundings import every_provider
+from harness import Cluster, eventually
+from websockets.asyncio.client import ClientConnection, connect
+
+SECOND = base64.b64encode(bytes(48_000)).decode()
+MINUTE_MS = 60_000
+
+
+def opened(cluster: Cluster, key: str, target: str) -> connect:
+    """A connection of the account."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return connect(f"ws://{cluster.address}{target}", additional_headers=headers, max_size=None)
+
+
+async def say(client: ClientConnection, seconds: int, kind: str) -> None:
+    """So much audio, a second in each message."""
+    for _ in range(seconds):
+        await client.send(json.dumps({"type": kind, "audio": SECOND}))
+
+
+async def heard(client: ClientConnection, kind: str, count: int = 1) -> None:
+    """Wait for so many events of the provider's."""
+    while count:
+        count -= json.loads(await client.recv())["type"] == kind
+
+
+async def kill(cluster: Cluster) -> None:
+    """The gateway ends without a last write, and another one takes its place."""
+    await asyncio.to_thread(cluster.gateways.pop(0).stop, signal.SIGKILL)
+    await asyncio.to_thread(cluster.start_gateway)
+
+
+async def rows(cluster: Cluster, account: str) -> list[dict[str, Any]]:
+    """The account's, once what was killed is charged."""
+
+    def settled() -> Any:
+        return (audit := cluster.audit())["producers"]["open"] == 0 and audit
+
+    audit = await asyncio.to_thread(eventually, settled)
+    assert audit["ok"]
+    return await asyncio.to_thread(cluster.usage_rows, account)
+
+
+async def test_the_minutes_of_a_translation_survive() -> None:
+    """All but the last one, which was not over."""
+    with every_provider(pace=0) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "abroad")
+        target = "/v1/realtime/translations?model=gpt-realtime-translate"
+        async with opened(cluster, key, target) as client:
+            await asyncio.gather(
+                say(client, 130, "session.input_audio_buffer.append"),
+                heard(client, "session.output_audio.delta", 130 * 5),
+            )
+            await kill(cluster)
+        charged = await rows(cluster, "abroad")
+        assert {row["kind"] for row in charged} == {"estimated_duration"}
+        assert sum(row["billed_ms"] for row in charged) == pytest.approx(2 * MINUTE_MS, rel=0.01)
