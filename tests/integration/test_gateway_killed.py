@@ -43,11 +43,13 @@ async def rows(cluster: Cluster, account: str) -> list[dict[str, Any]]:
     """The account's, once what was killed is charged."""
 
     def settled() -> Any:
-        return (audit := cluster.audit())["producers"]["open"] == 0 and audit
+        audit = cluster.audit()
+        assert audit["ok"]
+        return audit["producers"]["open"] == 0 and cluster.usage_rows(account)
 
-    audit = await asyncio.to_thread(eventually, settled)
-    assert audit["ok"]
-    return await asyncio.to_thread(cluster.usage_rows, account)
+    found = await asyncio.to_thread(eventually, settled)
+    assert isinstance(found, list)
+    return found
 
 
 async def test_the_minutes_of_a_translation_survive() -> None:
