@@ -228,6 +228,17 @@ async def test_who_cannot_hear_a_call_says_so() -> None:
     assert setting.line.hung_up == 0
 
 
+@pytest.mark.parametrize(("status", "errors"), [(401, 1), (402, 1), (429, 1), (503, 0), (404, 0)])
+async def test_a_sideband_that_our_account_is_refused_is_counted(status: int, errors: int) -> None:
+    """Once for the call, however often it was dialled."""
+    setting = Setting()
+    setting.line.dials = [ProviderUnavailableError("refused", status=status)] * 1_000
+    with pytest.raises(ProviderUnavailableError):
+        await setting.call.open(patience_s=0.05)
+    await setting.over()
+    assert setting.call.recorder.account_errors == errors
+
+
 async def test_a_call_may_be_hung_up_while_it_is_opened() -> None:
     """Whoever waits for it hears that it is no more, and a dial that wins changes nothing."""
     setting = Setting()
