@@ -159,10 +159,12 @@ class FrameScanner:
             return Violation(1002, "reserved bits must be 0")
         if opcode not in _DATA_OPCODES:
             return self._check_control(first, size)
+        if (too_large := self._check_size(size)) is not None:
+            return too_large
         if self.in_message is not (opcode == _CONTINUATION):
             expected = "expected a continuation frame"
             return Violation(1002, expected if self.in_message else "unexpected continuation frame")
-        return self._check_size(size)
+        return None
 
     def _check_size(self, size: int) -> Violation | None:
         """The bounds of a message, fragments together."""

@@ -135,7 +135,8 @@ def route(
     if path == "/" and needs_subject and not has_subject:
         # The original system knew one model and no parameter for it.
         values["model"] = _DEFAULT_MODEL
-        query = f"{query}&model={_DEFAULT_MODEL}".lstrip("&")
+        rest = (pair for pair in _pairs(query) if pair[0] != "model")  # one without a value
+        query = _joined([*rest, ("model", _DEFAULT_MODEL)])
     elif needs_subject and not has_subject:
         expected = f"expected {found.path}?{subject}=…"
         return bad_request(f"found no {subject}; {expected}", code=MISSING_MODEL)

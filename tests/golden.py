@@ -128,10 +128,7 @@ def play(
         for frame in scanners[step.is_client].feed(stream):
             if frame.is_control:
                 continue
-            if step.is_client:
-                meter.observe_client(frame)
-            else:
-                found += meter.observe(frame)
+            found += meter.observe_client(frame) if step.is_client else meter.observe(frame)
     assert scanners[True].violation is scanners[False].violation is None
     return found + (meter.give_up() if give_up else [])
 

@@ -120,6 +120,7 @@ def test_fragments_are_counted_as_well_as_weighed() -> None:
 
 @given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=5), st.booleans())
 @example(b"\x88\x80mask\x81\x80mask", [], True)
+@example(b"\x00\xff\x00\x00\x00\x00\x00\x01\x11q", [], True)
 def test_agrees_with_websockets_on_any_bytes(data: bytes, cuts: list[int], is_masked: bool) -> None:
     """On arbitrary bytes the scanner finds the frames and the fault that ``websockets`` finds."""
     opcodes, code = reference(data, is_masked)

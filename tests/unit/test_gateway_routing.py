@@ -54,6 +54,7 @@ ROUTES = [
         "/?rs_key=k&rs_sessid=s&rs_api=OPENAI",
         ("openai", "/realtime", "gpt-realtime", "model=gpt-realtime"),
     ),
+    ("/?rs_key=k&model", ("openai", "/realtime", "gpt-realtime", "model=gpt-realtime")),
     ("/?rs_key=k&rs_sessid=s&model=m", ("openai", "/realtime", "m", "model=m")),
     ("/v1/realtime?model=m#part", ("openai", "/realtime", "m", "model=m")),
     # GPT-Live's first message names the model, whatever the URL says.
