@@ -1,6 +1,6 @@
 """What a session may do on its account's credit, and what it may finish first. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.credit import Verdict
 from gateway.limits import HOLD_SPEAKING_S
@@ -11,7 +11,7 @@ class Allowance:
     """Remembers what was being said when the credit began to allow what it allows."""
 
     verdict: Verdict = Verdict.GO
-    _finishing: frozenset[str] = field(default=frozenset())
+    _finishing: frozenset[str] = frozenset()
     _since: float = 0.0
 
     def review(self, verdict: Verdict, being_said: frozenset[str], *, now: float) -> bool:

@@ -110,6 +110,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         handles=handles,
         calls=calls,
         totals=totals,
+        lifetimes=lifetimes,
         signing=signing,
     )
     parts = [*answering, *accounts.metrics(), *balances.metrics(), *usage.metrics()]
@@ -151,6 +152,7 @@ def _open_gateway(
     handles: Handles,
     calls: Calls,
     totals: Totals,
+    lifetimes: Lifetimes,
     signing: Signing | None,
 ) -> tuple[Gateway, list[Metric]]:
     """Everything that answers clients, and its numbers."""
@@ -166,7 +168,12 @@ def _open_gateway(
     paths = console.by_path() if config.serves_page else {}
     providers = open_providers(config.providers)
     opener = Opener(
-        balances=balances, usage=usage, handles=handles, providers=providers, table=config.models
+        balances=balances,
+        usage=usage,
+        handles=handles,
+        providers=providers,
+        table=config.models,
+        lifetimes=lifetimes,
     )
     call_api = CallApi(
         admission=admission,

@@ -202,7 +202,6 @@ class Calls:
             return provider_unavailable()
         if call.info.account_id != grant.account_id:
             return not_found("found no call of this name that belongs to this account")
-        await call.named()
         return call
 
     def _make(self, line: ProviderLine, grant: Grant, model: str) -> Call:

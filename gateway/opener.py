@@ -43,6 +43,7 @@ class Opener:
         handles: Handles,
         providers: Mapping[str, Provider],
         table: ModelTable,
+        lifetimes: Lifetimes,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._balances = balances
@@ -51,7 +52,7 @@ class Opener:
         self._resumables = Resumables()
         self._providers = providers
         self._table = table
-        self._lifetimes = Lifetimes(table.lifetimes)
+        self._lifetimes = lifetimes
         self._tls = ssl.create_default_context()
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:

@@ -309,6 +309,9 @@ class Gateway:
         call = await self._calls.attend(provider, target, admitted.grant)
         if isinstance(call, Refusal):
             return call
+        if self._opener.may_use(admitted, ""):  # any: nobody waits for its name
+            return admitted
+        await call.named()
         model = call.recorder.model
         is_allowed = self._opener.may_hear(admitted, model, provider=target.provider)
         return admitted if is_allowed else model_not_allowed(model)

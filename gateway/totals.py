@@ -35,7 +35,8 @@ class Totals:
 
     def account_refused(self, provider: str) -> None:
         """A provider refused our account without a session."""
-        self._account_errors[provider] += 1
+        with self._lock:
+            self._account_errors[provider] += 1
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
