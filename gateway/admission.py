@@ -11,7 +11,7 @@ from gateway import ephemeral
 from gateway.accounts import Accounts, Denial, Grant
 from gateway.auth import find_key, hash_key
 from gateway.ephemeral import Claims
-from gateway.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
+from gateway.http.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
 from gateway.signing import Signing
 from shared.errors import UnreachableError
 

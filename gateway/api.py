@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from websockets.http11 import Response
 
-from gateway.answers import Download, Undoable
-from gateway.exchange import HttpRequest
-from gateway.refusals import Refusal, unavailable
+from gateway.http.answers import Download, Undoable
+from gateway.http.exchange import HttpRequest
+from gateway.http.refusals import Refusal, unavailable
 from gateway.routing import own_path, split_target
 from shared.errors import UnreachableError
 
@@ -19,7 +19,7 @@ Answer = Callable[[HttpRequest], Awaitable[Given]]
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What is behind a path, for one method. ``opens``: what lasts, as a session does.
-    ``is_for_browsers``: pages of any origin may ask, with a key of theirs (``gateway.cors``).
+    ``is_for_browsers``: pages of any origin may ask, with a key of theirs (``gateway.http.cors``).
     ``is_waited_for``: a gateway that stops does not break it off.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from gateway.refusals import Refusal, internal_error
+from gateway.http.refusals import Refusal, internal_error
 
 log = structlog.get_logger()
 

@@ -25,14 +25,22 @@ from websockets.datastructures import Headers
 
 from gateway.accounts import Grant
 from gateway.admission import Admission, Admitted, own_key_hash
-from gateway.answers import PRIVATE, Undoable, response
 from gateway.api import Endpoint
 from gateway.call import is_over
 from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls import Calls, ProviderLine
-from gateway.exchange import HttpRequest
 from gateway.handle import Handle, HandleKind
 from gateway.handles import Handles
+from gateway.http.answers import PRIVATE, Undoable, response
+from gateway.http.exchange import HttpRequest
+from gateway.http.refusals import (
+    Refusal,
+    bad_request,
+    model_not_allowed,
+    not_configurable,
+    not_found,
+    provider_unavailable,
+)
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.models import ModelTable
 from gateway.opener import Opener
@@ -45,14 +53,6 @@ from gateway.providers.account_errors import (
     withheld,
 )
 from gateway.providers.base import Provider, ProviderCalls, Target
-from gateway.refusals import (
-    Refusal,
-    bad_request,
-    model_not_allowed,
-    not_configurable,
-    not_found,
-    provider_unavailable,
-)
 from gateway.routing import (
     CALL_ID,
     MISSING_MODEL,

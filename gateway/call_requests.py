@@ -17,8 +17,8 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from gateway.bodies import as_object, read_json
-from gateway.refusals import Refusal, bad_request
+from gateway.http.bodies import as_object, read_json
+from gateway.http.refusals import Refusal, bad_request
 from shared.wire import ID_CHARS_MAX
 
 SDP: Final = "application/sdp"

@@ -13,6 +13,7 @@ from gateway.accounts import Grant
 from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.call import Call, CallInfo, is_over
+from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.leg import POLICY, Sink
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.patience import patiently
@@ -21,7 +22,6 @@ from gateway.provider_http import ProviderHttp
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.routing import rest_of_query
 from gateway.totals import Totals
 from gateway.usage import UsageSender

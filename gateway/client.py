@@ -14,9 +14,10 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from gateway.answers import Download
 from gateway.auth import REALTIME_SUBPROTOCOL
-from gateway.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
+from gateway.http.answers import Download
+from gateway.http.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
+from gateway.http.refusals import Refusal, bad_request
 from gateway.leg import Leg, Nobody
 from gateway.limits import (
     CATCH_UP_S,
@@ -27,7 +28,6 @@ from gateway.limits import (
     STALLED_S,
     UNSENT_BYTES_MAX,
 )
-from gateway.refusals import Refusal, bad_request
 
 # RFC 8446 section 5.1: what TLS begins with, and no HTTP method does.
 TLS_RECORD: Final = 22

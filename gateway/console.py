@@ -15,9 +15,16 @@ from websockets.http11 import Response
 
 from gateway.accounts import Accounts, Denial
 from gateway.admission import own_key_hash
-from gateway.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.api import Answer, Endpoint
-from gateway.exchange import HttpRequest
+from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
+from gateway.http.exchange import HttpRequest
+from gateway.http.refusals import (
+    Refusal,
+    bad_request,
+    refused_key,
+    too_many_requests,
+    unavailable,
+)
 from gateway.limits import (
     DOWNLOAD_PAUSE_S,
     DOWNLOAD_TRIES_MAX,
@@ -25,13 +32,6 @@ from gateway.limits import (
     DOWNLOADS_EACH,
     REPORTS,
     REPORTS_EACH,
-)
-from gateway.refusals import (
-    Refusal,
-    bad_request,
-    refused_key,
-    too_many_requests,
-    unavailable,
 )
 from gateway.routing import split_target
 from gateway.turns import Turns

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from websockets.http11 import MAX_LINE_LENGTH
 
-from gateway.refusals import Refusal, refused_key
+from gateway.http.refusals import Refusal, refused_key
 
 PREFIX: Final = "ek_"
 # OpenAI's bounds (``expires_after.seconds`` of client_secrets).

@@ -19,8 +19,8 @@ import structlog
 
 from gateway import tasks
 from gateway.handle import Handle, HandleKind
+from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
-from gateway.refusals import Refusal, not_found, unavailable
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.wire import HANDLES_MAX, MESSAGE_BYTES_MAX

@@ -15,13 +15,13 @@ from gateway.client import ClientLeg
 from gateway.frames import Frame
 from gateway.handle import HandleKind
 from gateway.handles import Handles
+from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.relay import ToClient
 from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events

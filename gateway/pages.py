@@ -16,8 +16,8 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway import answers
-from gateway.exchange import HttpRequest
+from gateway.http import answers
+from gateway.http.exchange import HttpRequest
 from gateway.routing import split_target
 
 FOLDER: Final = "web"

@@ -16,8 +16,8 @@ import structlog
 
 from gateway.handle import Given, Handle, HandleKind
 from gateway.handles import Handles
+from gateway.http.refusals import Refusal, not_found
 from gateway.limits import FORMER_S, RESUMABLES_MAX
-from gateway.refusals import Refusal, not_found
 
 log = structlog.get_logger()
 

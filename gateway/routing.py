@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 from websockets.datastructures import Headers
 
 from gateway.auth import KEY_PARAMETERS
+from gateway.http.refusals import Refusal, bad_request, not_found
 from gateway.models import ModelTable
 from gateway.providers.base import (
     AZURE_GA,
@@ -29,7 +30,6 @@ from gateway.providers.base import (
     TRANSLATIONS,
     Target,
 )
-from gateway.refusals import Refusal, bad_request, not_found
 from shared.wire import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"

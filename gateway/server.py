@@ -10,25 +10,19 @@ import structlog
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from gateway import cors
 from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
-from gateway.answers import BrokenOffError, Download, Undoable, json_response
 from gateway.api import Api, Found
 from gateway.calls import Calls
 from gateway.client import ClientLeg
 from gateway.descriptors import is_room_for_client, is_room_for_session
 from gateway.drain import departure_gap_s
-from gateway.exchange import HttpRequest
 from gateway.handle import HandleKind
 from gateway.handles import Handles
-from gateway.leg import TRY_AGAIN_LATER
-from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
-from gateway.models import ModelTable
-from gateway.opener import Opener
-from gateway.pages import Pages
-from gateway.providers.base import Provider, Target
-from gateway.refusals import (
+from gateway.http import cors
+from gateway.http.answers import BrokenOffError, Download, Undoable, json_response
+from gateway.http.exchange import HttpRequest
+from gateway.http.refusals import (
     Refusal,
     bad_request,
     internal_error,
@@ -37,6 +31,12 @@ from gateway.refusals import (
     upgrade_required,
     wrong_method,
 )
+from gateway.leg import TRY_AGAIN_LATER
+from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
+from gateway.models import ModelTable
+from gateway.opener import Opener
+from gateway.pages import Pages
+from gateway.providers.base import Provider, Target
 from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
 from gateway.session import Session, State
 from gateway.totals import Totals

@@ -30,6 +30,7 @@ from gateway.balances import SessionCredit
 from gateway.credit import Verdict
 from gateway.drain import Drain
 from gateway.frames import Frame
+from gateway.http.refusals import Refusal
 from gateway.leg import ABNORMAL, FAILED, GOING_AWAY, POLICY, TRY_AGAIN_LATER, Ended, Leg, Nobody
 from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
@@ -39,7 +40,6 @@ from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.providers.base import Provider
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder
-from gateway.refusals import Refusal
 from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()

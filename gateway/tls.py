@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from gateway.client import TLS_RECORD
+from gateway.http.refusals import bad_request
 from gateway.limits import HANDSHAKE_S
-from gateway.refusals import bad_request
 
 _READ_BYTES: Final = 256 * 1024
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from gateway.http.refusals import Refusal, too_many_requests, unavailable
 from gateway.limits import ASKING_EACH_MAX, ASKING_MAX
-from gateway.refusals import Refusal, too_many_requests, unavailable
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.answers import response
 from gateway.client import ClientLeg
-from gateway.exchange import HttpRequest
 from gateway.frames import Frame
+from gateway.http.answers import response
+from gateway.http.exchange import HttpRequest
 from gateway.leg import ABNORMAL, Ended, Leg
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway import ephemeral
 from gateway.ephemeral import PREFIX, SECRET_CHARS_MIN, TOKEN_CHARS_MAX, Claims, mint, read
-from gateway.refusals import Refusal
+from gateway.http.refusals import Refusal
 from shared.wire import ID_CHARS_MAX
 
 NOW = 1_800_000_000

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.exchange import Exchange, HttpRequest, is_handshake
+from gateway.http.exchange import Exchange, HttpRequest, is_handshake
+from gateway.http.refusals import Refusal
 from gateway.limits import BODY_BYTES_MAX
-from gateway.refusals import Refusal
 
 REQUESTS = [
     b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-Rs: 1\r\nX-Rs: 2\r\n\r\n",

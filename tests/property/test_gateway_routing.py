@@ -11,10 +11,10 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
+from gateway.http.refusals import Refusal
 from gateway.models import ModelRoute, ModelTable
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
-from gateway.refusals import Refusal
 from gateway.routing import mapped, route
 
 TABLE = ModelTable(

@@ -7,9 +7,9 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.answers import json_response
 from gateway.api import Api, Endpoint
-from gateway.exchange import HttpRequest
+from gateway.http.answers import json_response
+from gateway.http.exchange import HttpRequest
 from gateway.minting import CLIENT_SECRETS, TRANSLATION_SECRETS
 
 

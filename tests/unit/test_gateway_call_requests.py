@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from gateway.call_requests import FORM, SDP, Offer, model_in, read_offer, read_session
-from gateway.refusals import Refusal
+from gateway.http.refusals import Refusal
 
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"
 

@@ -14,8 +14,8 @@ from websockets.datastructures import Headers
 
 from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import TRANSLATIONS, Wish, answer, read_wish
+from gateway.http.refusals import Refusal
 from gateway.pace import Pace
-from gateway.refusals import Refusal
 
 WISHES: list[tuple[Any, Wish]] = [
     ({}, Wish(600, {"type": "realtime"})),

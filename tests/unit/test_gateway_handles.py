@@ -10,7 +10,7 @@ from accountd.handles import Handles as Table
 from accountd.requests import Params
 from gateway import handles as under_test
 from gateway.handles import Handle, HandleKind, Handles
-from gateway.refusals import Refusal
+from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
 

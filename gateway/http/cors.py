@@ -10,7 +10,7 @@ from typing import Final
 
 from websockets.http11 import Response
 
-from gateway.answers import response
+from gateway.http.answers import response
 
 _AGE_S: Final = 7_200  # as long as browsers keep such an answer at most
 # Of every answer to a request that was read, refusals included.

@@ -5,7 +5,7 @@ from typing import Final
 
 from websockets.http11 import Response
 
-from gateway.answers import PRIVATE, json_response
+from gateway.http.answers import PRIVATE, json_response
 
 RETRY_AFTER_S: Final = 1
 

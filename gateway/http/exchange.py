@@ -13,8 +13,8 @@ import h11
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader
 
+from gateway.http.refusals import Refusal, bad_request
 from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
-from gateway.refusals import Refusal, bad_request
 
 HEAD_END: Final = b"\r\n\r\n"
 # RFC 6455 section 4.1: a GET whose Upgrade names websocket, among others perhaps, in any case.
