@@ -11,8 +11,7 @@ from typing import Final
 import structlog
 import zmq.asyncio
 
-from gateway import certificate, tasks
-from gateway.accepting import Listener
+from gateway import tasks
 from gateway.accounts import Accounts
 from gateway.admission import Admission
 from gateway.announcements import Announcements
@@ -21,6 +20,9 @@ from gateway.balances import Balances
 from gateway.call_api import CallApi
 from gateway.calls import Calls
 from gateway.config import OFF, GatewayConfig
+from gateway.connections import certificate
+from gateway.connections.accepting import Listener
+from gateway.connections.tls import TlsConnection
 from gateway.console import Console
 from gateway.handles import Handles
 from gateway.limits import GATEWAY_DRAIN_S
@@ -32,7 +34,6 @@ from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
-from gateway.tls import TlsConnection
 from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.config import Address

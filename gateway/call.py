@@ -32,9 +32,10 @@ import structlog
 from gateway import lifetime
 from gateway.allowance import Allowance
 from gateway.balances import SessionCredit
+from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
+from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit import Verdict
 from gateway.frames import Frame
-from gateway.leg import GOING_AWAY, Ended, Nobody, Sink
 from gateway.lifetime import Due
 from gateway.limits import (
     CALL_DOUBT_S,
@@ -47,7 +48,6 @@ from gateway.limits import (
 )
 from gateway.metering import CallMeter
 from gateway.patience import patiently
-from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import is_about_account
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder

@@ -29,6 +29,8 @@ from gateway.api import Endpoint
 from gateway.call import is_over
 from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls import Calls, ProviderLine
+from gateway.connections.upstream import ProviderUnavailableError
+from gateway.connections.upstream_http import Answered
 from gateway.handle import Handle, HandleKind
 from gateway.handles import Handles
 from gateway.http.answers import PRIVATE, Undoable, response
@@ -44,8 +46,6 @@ from gateway.http.refusals import (
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.models import ModelTable
 from gateway.opener import Opener
-from gateway.provider import ProviderUnavailableError
-from gateway.provider_http import Answered
 from gateway.providers.account_errors import (
     ACCOUNT_STATUSES,
     NEUTRAL_MESSAGE,

@@ -13,12 +13,12 @@ from gateway.accounts import Grant
 from gateway.balances import Balances
 from gateway.batching import Party
 from gateway.call import Call, CallInfo, is_over
+from gateway.connections.connection import POLICY, Sink
+from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError, dial
+from gateway.connections.upstream_http import ProviderHttp
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
-from gateway.leg import POLICY, Sink
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.patience import patiently
-from gateway.provider import ProviderLeg, ProviderUnavailableError, dial
-from gateway.provider_http import ProviderHttp
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder

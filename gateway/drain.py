@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.leg import Ended
+from gateway.connections.connection import Ended
+from gateway.connections.upstream import ProviderLeg
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
-from gateway.provider import ProviderLeg
 from gateway.recorder import Recorder
 from gateway.relay import ToMeter
 

@@ -11,14 +11,14 @@ from websockets.http11 import Response
 from gateway.admission import Admitted
 from gateway.balances import Balances
 from gateway.batching import Party
-from gateway.client import ClientLeg
+from gateway.connections.downstream import ClientLeg
+from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.frames import Frame
 from gateway.handle import HandleKind
 from gateway.handles import Handles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
-from gateway.provider import ProviderUnavailableError, dial
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.recorder import Recorder

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from gateway.connections.upstream import ProviderUnavailableError
 from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX
-from gateway.provider import ProviderUnavailableError
 
 Done = TypeVar("Done")
 

@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gateway.connections.connection import Ended, Leg
 from gateway.frames import Frame
-from gateway.leg import Ended, Leg
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.opening import Gate
 from gateway.providers.base import CONFIGURATION_ID

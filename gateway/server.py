@@ -14,8 +14,9 @@ from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
 from gateway.api import Api, Found
 from gateway.calls import Calls
-from gateway.client import ClientLeg
-from gateway.descriptors import is_room_for_client, is_room_for_session
+from gateway.connections.connection import TRY_AGAIN_LATER
+from gateway.connections.descriptors import is_room_for_client, is_room_for_session
+from gateway.connections.downstream import ClientLeg
 from gateway.drain import departure_gap_s
 from gateway.handle import HandleKind
 from gateway.handles import Handles
@@ -31,7 +32,6 @@ from gateway.http.refusals import (
     upgrade_required,
     wrong_method,
 )
-from gateway.leg import TRY_AGAIN_LATER
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.models import ModelTable
 from gateway.opener import Opener

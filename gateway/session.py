@@ -27,15 +27,24 @@ from gateway import lifetime
 from gateway.allowance import Allowance
 from gateway.asking import Ask, Asking
 from gateway.balances import SessionCredit
+from gateway.connections.connection import (
+    ABNORMAL,
+    FAILED,
+    GOING_AWAY,
+    POLICY,
+    TRY_AGAIN_LATER,
+    Ended,
+    Leg,
+    Nobody,
+)
+from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit import Verdict
 from gateway.drain import Drain
 from gateway.frames import Frame
 from gateway.http.refusals import Refusal
-from gateway.leg import ABNORMAL, FAILED, GOING_AWAY, POLICY, TRY_AGAIN_LATER, Ended, Leg, Nobody
 from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.opening import Gate
-from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.providers.base import Provider
 from gateway.providers.lifetimes import Lifetimes

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.leg import Leg, Sink
+from gateway.connections.connection import Leg, Sink
 
 SECONDS = 10.0
 

@@ -12,11 +12,11 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.client import ClientLeg
+from gateway.connections.connection import ABNORMAL, Ended, Leg
+from gateway.connections.downstream import ClientLeg
 from gateway.frames import Frame
 from gateway.http.answers import response
 from gateway.http.exchange import HttpRequest
-from gateway.leg import ABNORMAL, Ended, Leg
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
 
 SECONDS = 10
@@ -179,7 +179,7 @@ async def test_our_event_never_tears_a_message(pair: Pair) -> None:
 
 async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not answer a close frame does not keep the connection."""
-    monkeypatch.setattr("gateway.leg.CLOSE_S", 0.05)
+    monkeypatch.setattr("gateway.connections.connection.CLOSE_S", 0.05)
     pair.leg.close(1001, "going")
     assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
     await until(lambda: pair.leg._transport is None)

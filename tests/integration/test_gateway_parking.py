@@ -14,8 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from gateway.connections.connection import ABNORMAL, Ended, Leg, Nobody
 from gateway.frames import Frame
-from gateway.leg import ABNORMAL, Ended, Leg, Nobody
 from gateway.limits import PARKED_BYTES_MAX
 
 SECONDS = 10

@@ -12,8 +12,8 @@ import pytest
 import uvloop
 from certificates import Pem
 
-from gateway.certificate import load
-from gateway.tls import TlsConnection
+from gateway.connections.certificate import load
+from gateway.connections.tls import TlsConnection
 
 SECONDS = 10
 
@@ -220,7 +220,7 @@ async def test_a_handshake_that_takes_too_long_is_cut(
     pem: Pem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The leg hears of it although it never heard of the connection."""
-    monkeypatch.setattr("gateway.tls.HANDSHAKE_S", 0.05)
+    monkeypatch.setattr("gateway.connections.tls.HANDSHAKE_S", 0.05)
     _, leg, raw = await accept(pem)
     with raw:
         raw.sendall(b"\x16\x03\x01")

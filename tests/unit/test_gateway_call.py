@@ -13,11 +13,11 @@ from gateway import patience
 from gateway.balances import SessionCredit
 from gateway.batching import Party
 from gateway.call import TRANSITIONS, Call, CallInfo, State
+from gateway.connections.connection import Ended, Sink
+from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit import Verdict
 from gateway.frames import Frame
-from gateway.leg import Ended, Sink
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
-from gateway.provider import ProviderLeg, ProviderUnavailableError
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.openai_call_meter import CallMeter
 from gateway.recorder import Recorder

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
 from deploy.certificate import ensure, make
-from gateway.certificate import EXPIRY_WARNING_S, Keeper, load
+from gateway.connections.certificate import EXPIRY_WARNING_S, Keeper, load
 from shared.errors import ConfigError, ExitCode
 
 

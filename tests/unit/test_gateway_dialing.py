@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway import dialing
-from gateway.dialing import in_turn, open_socket, race
+from gateway.connections import dialing
+from gateway.connections.dialing import in_turn, open_socket, race
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]

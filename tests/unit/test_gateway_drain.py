@@ -6,9 +6,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from gateway.connections.upstream import ProviderLeg
 from gateway.drain import Drain, departure_gap_s
 from gateway.limits import DRAIN_S, LATE_ANSWER_S
-from gateway.provider import ProviderLeg
 from gateway.recorder import Recorder
 
 NEVER_S = 1_000.0

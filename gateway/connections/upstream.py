@@ -11,11 +11,11 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.dialing import open_socket
-from gateway.leg import FAILED, POLICY, TRY_AGAIN_LATER, Leg, Nobody, Sink
+from gateway.connections.connection import FAILED, POLICY, TRY_AGAIN_LATER, Leg, Nobody, Sink
+from gateway.connections.dialing import open_socket
+from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from gateway.providers.account_errors import ACCOUNT_STATUSES
-from gateway.tls import TlsConnection
 from shared.errors import PeerError, cause_of
 
 _HEAD_END: Final = b"\r\n\r\n"

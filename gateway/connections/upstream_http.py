@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import httpx2
 
-from gateway.leg import POLICY, TRY_AGAIN_LATER
+from gateway.connections.connection import POLICY, TRY_AGAIN_LATER
+from gateway.connections.upstream import ProviderUnavailableError
 from gateway.limits import DIAL_S, PROVIDER_ANSWER_BYTES_MAX
-from gateway.provider import ProviderUnavailableError
 from shared.errors import cause_of
 
 _OK: Final = range(200, 300)

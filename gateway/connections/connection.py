@@ -24,9 +24,9 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.connections.parking import Parking
 from gateway.frames import Frame, FrameScanner, Opcode, Violation
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
-from gateway.parking import Parking
 from shared.errors import cause_of
 
 NO_STATUS: Final = 1005  # RFC 6455 section 7.4.1: never on the wire

@@ -15,10 +15,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from gateway.auth import REALTIME_SUBPROTOCOL
+from gateway.connections.connection import Leg, Nobody
 from gateway.http.answers import Download
 from gateway.http.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
 from gateway.http.refusals import Refusal, bad_request
-from gateway.leg import Leg, Nobody
 from gateway.limits import (
     CATCH_UP_S,
     CLOSE_S,
