@@ -20,9 +20,9 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering import Meter
-from gateway.providers.gemini_meter import GeminiMeter
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Meter
+from gateway.metering.gemini.meter import GeminiMeter
+from gateway.metering.openai.meter import OpenAIMeter
 
 BAR_US: Final = 10.0
 CALLS: Final = 100  # timed together: reading the clock costs as much as some calls

@@ -26,6 +26,7 @@ from gateway.connections.tls import TlsConnection
 from gateway.console import Console
 from gateway.handles import Handles
 from gateway.limits import GATEWAY_DRAIN_S
+from gateway.metering.totals import Totals
 from gateway.minting import Minting
 from gateway.opener import Opener
 from gateway.pages import Pages
@@ -34,7 +35,6 @@ from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway
 from gateway.signing import Signing
 from gateway.spool_keeper import SpoolKeeper
-from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode

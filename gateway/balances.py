@@ -14,7 +14,7 @@ from gateway import tasks
 from gateway.accounts import Accounts, Grant
 from gateway.announcements import Announcements
 from gateway.credit import Book, Credit, Verdict
-from gateway.metering import Seen
+from gateway.metering.base import Seen
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric

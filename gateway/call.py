@@ -46,11 +46,11 @@ from gateway.limits import (
     CLOSE_S,
     HOLD_S,
 )
-from gateway.metering import CallMeter
+from gateway.metering.account_errors import is_about_account
+from gateway.metering.base import CallMeter
+from gateway.metering.recorder import Recorder
 from gateway.patience import patiently
-from gateway.providers.account_errors import is_about_account
 from gateway.providers.lifetimes import Lifetimes
-from gateway.recorder import Recorder
 
 log = structlog.get_logger()
 

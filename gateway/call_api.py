@@ -44,14 +44,14 @@ from gateway.http.refusals import (
     provider_unavailable,
 )
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
-from gateway.models import ModelTable
-from gateway.opener import Opener
-from gateway.providers.account_errors import (
+from gateway.metering.account_errors import (
     ACCOUNT_STATUSES,
     NEUTRAL_MESSAGE,
     names_us,
     withheld,
 )
+from gateway.models import ModelTable
+from gateway.opener import Opener
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.routing import (
     CALL_ID,

@@ -11,19 +11,19 @@ from websockets.datastructures import Headers
 
 from gateway.accounts import Grant
 from gateway.balances import Balances
-from gateway.batching import Party
 from gateway.call import Call, CallInfo, is_over
 from gateway.connections.connection import POLICY, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
+from gateway.metering.batching import Party
+from gateway.metering.recorder import Recorder
+from gateway.metering.totals import Totals
 from gateway.patience import patiently
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
-from gateway.recorder import Recorder
 from gateway.routing import rest_of_query
-from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.connections.connection import Ended
 from gateway.connections.upstream import ProviderLeg
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
-from gateway.recorder import Recorder
+from gateway.metering.recorder import Recorder
 from gateway.relay import ToMeter
 
 

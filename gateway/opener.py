@@ -10,18 +10,18 @@ from websockets.http11 import Response
 
 from gateway.admission import Admitted
 from gateway.balances import Balances
-from gateway.batching import Party
 from gateway.connections.downstream import ClientLeg
 from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.frames import Frame
 from gateway.handle import HandleKind
 from gateway.handles import Handles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
+from gateway.metering.batching import Party
+from gateway.metering.recorder import Recorder
 from gateway.models import ModelTable
 from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
-from gateway.recorder import Recorder
 from gateway.relay import ToClient
 from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events

@@ -24,7 +24,7 @@ from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering import read_object
+from gateway.metering.base import read_object
 from shared.wire import ID_CHARS_MAX
 
 # ``models/m``; on Vertex AI ``publishers/p/models/m``, with ``projects/…/locations/…/`` before it.

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.batching import Single, merge
+from gateway.metering.batching import Single, merge
 from gateway.outbox import Heard, Outbox
 from gateway.spool import Spool
 from shared.announcements import Watermark

@@ -33,13 +33,13 @@ from gateway.http.refusals import (
     wrong_method,
 )
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
+from gateway.metering.totals import Totals
 from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.pages import Pages
 from gateway.providers.base import Provider, Target
 from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
 from gateway.session import Session, State
-from gateway.totals import Totals
 from gateway.usage import UsageSender
 from shared.metrics import Metric
 from shared.ops import Health

@@ -15,11 +15,11 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering import Found, Meter, Metered, Unreadable
-from gateway.providers.gemini_meter import GeminiMeter
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
-from gateway.providers.openai_translation_meter import TranslationMeter
+from gateway.metering.base import Found, Meter, Metered, Unreadable
+from gateway.metering.gemini.meter import GeminiMeter
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.translation import TranslationMeter
 from shared.wire import Kind, Usage
 
 Event = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 
 from golden import Event, Script, Step, charge, strange
 
-from gateway.metering import Metered
+from gateway.metering.base import Metered
 from shared.wire import Kind, Usage
 
 MODEL = "gemini-3.1-flash-live"

@@ -5,7 +5,7 @@ from typing import Any
 
 from golden import Event, Script, Step, charge, strange
 
-from gateway.metering import Unreadable
+from gateway.metering.base import Unreadable
 from shared.wire import Kind, Usage
 
 GA, BETA, GROK = "gpt-realtime-2.1", "gpt-4o-realtime-preview", "grok-voice-latest"

@@ -8,8 +8,8 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering import Metered, Unreadable
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Metered, Unreadable
+from gateway.metering.openai.meter import OpenAIMeter
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.metering import Found
+from gateway.metering.base import Found
 
 
 def the_one(found: Sequence[Found]) -> Found | None:

@@ -4,7 +4,7 @@ A provider that is let go within seconds all the same was not let go because the
 """
 
 from gateway import cli, drain
-from gateway.providers import gemini_meter
+from gateway.metering.gemini import meter as gemini_meter
 
 if __name__ == "__main__":
     gemini_meter.ANSWER_S = 300.0  # type: ignore[misc]

@@ -15,7 +15,7 @@ from gateway.connections.connection import FAILED, POLICY, TRY_AGAIN_LATER, Leg,
 from gateway.connections.dialing import open_socket
 from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
-from gateway.providers.account_errors import ACCOUNT_STATUSES
+from gateway.metering.account_errors import ACCOUNT_STATUSES
 from shared.errors import PeerError, cause_of
 
 _HEAD_END: Final = b"\r\n\r\n"

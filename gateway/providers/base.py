@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from websockets.datastructures import Headers
 
 from gateway.handle import Handle, HandleKind
-from gateway.metering import CallMeter, Meter
+from gateway.metering.base import CallMeter, Meter
 from gateway.opening import Opening
 
 # Paths that adapters and routes both know; they may have any prefix.

@@ -5,10 +5,10 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway.metering import Meter
+from gateway.metering.base import Meter
+from gateway.metering.gemini.meter import GeminiMeter
 from gateway.opening import RESOURCE_PATH, Opening
 from gateway.providers.base import ProviderCalls, Target, joined
-from gateway.providers.gemini_meter import GeminiMeter
 
 
 class Gemini:

@@ -11,7 +11,11 @@ from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
-from gateway.metering import Meter
+from gateway.metering.base import Meter
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.observer import LiveObserverMeter
+from gateway.metering.openai.translation import TranslationMeter
 from gateway.opening import PLAIN_NAME, Opening
 from gateway.providers.base import (
     AZURE_GA,
@@ -22,10 +26,6 @@ from gateway.providers.base import (
     joined,
 )
 from gateway.providers.openai_calls import OpenAICalls
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
-from gateway.providers.openai_observer_meter import LiveObserverMeter
-from gateway.providers.openai_translation_meter import TranslationMeter
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.

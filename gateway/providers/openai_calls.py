@@ -6,9 +6,9 @@ controls, Azure's to its GA endpoints.
 
 from urllib.parse import quote
 
+from gateway.metering.openai.call import CallMeter
+from gateway.metering.openai.observer import ObserverMeter
 from gateway.providers.base import Target, joined
-from gateway.providers.openai_call_meter import CallMeter
-from gateway.providers.openai_observer_meter import ObserverMeter
 
 
 class OpenAICalls:

@@ -11,8 +11,8 @@ from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering import Metered, Unreadable
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Metered, Unreadable
+from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch, decode_usage, encode_usage
 
 counts = st.integers(0, 1_000_000)

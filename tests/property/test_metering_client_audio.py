@@ -17,11 +17,11 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering import Found, Meter, Metered
-from gateway.providers.gemini_meter import GeminiMeter
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
-from gateway.providers.openai_translation_meter import TranslationMeter
+from gateway.metering.base import Found, Meter, Metered
+from gateway.metering.gemini.meter import GeminiMeter
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.translation import TranslationMeter
 
 ENVELOPE_BYTES = 80  # that may be missing of a message
 

@@ -9,7 +9,7 @@ from golden_openai import created, done, transcribed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metering import Found, Metered
+from gateway.metering.base import Found, Metered
 from shared.wire import Kind
 
 counts = st.integers(0, 100_000)

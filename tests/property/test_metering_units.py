@@ -11,10 +11,10 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering import Meter, Metered
-from gateway.providers.gemini_meter import GeminiMeter
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Meter, Metered
+from gateway.metering.gemini.meter import GeminiMeter
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
 from shared.rates import DEFAULT_RATES, read_rates
 from shared.wire import ESTIMATES, USAGE_FIELDS, UsageBatch
 

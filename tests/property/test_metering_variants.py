@@ -25,8 +25,8 @@ from mutations import (
     with_nonsense,
 )
 
-from gateway.batching import Party
-from gateway.metering import Found, Metered
+from gateway.metering.base import Found, Metered
+from gateway.metering.batching import Party
 from shared.wire import (
     MESSAGE_BYTES_MAX,
     InvalidUsage,

@@ -1,13 +1,13 @@
 """A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Spool``.
 
-It calls them in the order of ``gateway.recorder``, ``usage``, ``spool_keeper`` and ``watermarks``.
+It calls them in the order of ``gateway.metering.recorder``, ``usage``, ``spool_keeper`` and ``watermarks``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.batching import Batcher, Party, Sealable, Single
-from gateway.metering import Metered
+from gateway.metering.base import Metered
+from gateway.metering.batching import Batcher, Party, Sealable, Single
 from gateway.outbox import Heard, Outbox
 from gateway.producer import Producer
 from gateway.spool import Spool

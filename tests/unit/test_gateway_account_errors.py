@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.providers.account_errors import NEUTRAL_CODE, is_about_account, withheld
+from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account, withheld
 
 OURS = [
     {"type": "invalid_request_error", "code": "invalid_api_key",

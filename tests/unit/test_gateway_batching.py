@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from gateway.batching import Batcher, Party, Sealable, Single, merge
 from gateway.limits import BATCH_S
-from gateway.metering import Metered
+from gateway.metering.base import Metered
+from gateway.metering.batching import Batcher, Party, Sealable, Single, merge
 from shared.wire import Kind, Usage, UsageBatch
 
 PARTY = Party("acct", "sess", "openai")

@@ -11,16 +11,16 @@ from legs import until
 from gateway import call as call_module
 from gateway import patience
 from gateway.balances import SessionCredit
-from gateway.batching import Party
 from gateway.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.connection import Ended, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit import Verdict
 from gateway.frames import Frame
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
+from gateway.metering.batching import Party
+from gateway.metering.openai.call import CallMeter
+from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
-from gateway.providers.openai_call_meter import CallMeter
-from gateway.recorder import Recorder
 from shared.wire import UsageBatch, UsageMessage
 
 USAGE = {"input_tokens": 30, "output_tokens": 20, "total_tokens": 50}

@@ -21,7 +21,7 @@ from golden_gemini import (
 
 from gateway.frames import FrameScanner
 from gateway.limits import ANSWER_S, DRAIN_S
-from gateway.providers.gemini_meter import GeminiMeter
+from gateway.metering.gemini.meter import GeminiMeter
 
 MANUAL = {"automaticActivityDetection": {"disabled": True}}
 

@@ -9,9 +9,9 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering import Metered, Unreadable
-from gateway.providers import gemini_usage
-from gateway.providers.gemini_meter import GeminiMeter
+from gateway.metering.base import Metered, Unreadable
+from gateway.metering.gemini import usage as gemini_usage
+from gateway.metering.gemini.meter import GeminiMeter
 from shared.wire import Kind
 
 WHISPERER = "models/gemini-3.5-transcribe-live"

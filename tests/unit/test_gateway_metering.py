@@ -10,14 +10,14 @@ from websockets.utils import apply_mask
 from gateway.frames import Frame
 from gateway.handle import Given, HandleKind
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering import Metered, Unreadable
+from gateway.metering.base import Metered, Unreadable
+from gateway.metering.gemini.meter import GeminiMeter
+from gateway.metering.openai.cancel import CANCEL_ID
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.providers.base import Target
-from gateway.providers.gemini_meter import GeminiMeter
 from gateway.providers.openai import XAI
-from gateway.providers.openai_cancel import CANCEL_ID
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
-from gateway.providers.openai_observer_meter import LiveObserverMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
 
 DETAILED: dict[str, Any] = {

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from metering import SECOND, frame, hear, say
 
-from gateway.metering import Metered
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Metered
+from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 TOTALS = [

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from metering import hear
 
-from gateway.metering import Metered, Unreadable
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Metered, Unreadable
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import Usage
 
 

@@ -11,13 +11,13 @@ from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering import Metered
+from gateway.metering.base import Metered
+from gateway.metering.openai.cancel import COMMIT_ID
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.translation import ROW_MS, TranslationMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import Azure
-from gateway.providers.openai_cancel import COMMIT_ID
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
-from gateway.providers.openai_translation_meter import ROW_MS, TranslationMeter
 from shared.wire import Kind
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"

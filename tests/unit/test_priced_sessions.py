@@ -8,7 +8,7 @@ import golden_openai
 import pytest
 from golden import Script, play
 
-from gateway.metering import Metered
+from gateway.metering.base import Metered
 from shared.rates import DEFAULT_RATES, Rates, read_rates
 from shared.wire import USAGE_FIELDS, Usage, UsageBatch
 

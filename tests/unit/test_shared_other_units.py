@@ -8,7 +8,7 @@ import golden_openai
 import pytest
 from golden import Script, play
 
-from gateway.metering import Metered
+from gateway.metering.base import Metered
 from shared.other_units import UNREADABLE, other_units
 from shared.rates import DEFAULT_RATES, RateCardError, Rates, read_rates
 from shared.wire import RAW_PART_CHARS_MAX, Usage, UsageBatch

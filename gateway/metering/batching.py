@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.limits import BATCH_RESPONSES, BATCH_S
-from gateway.metering import Metered
+from gateway.metering.base import Metered
 from shared.wire import Usage, UsageBatch
 
 # What the responses of one batch have in common.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.metering import (
+from gateway.metering.base import (
     Known,
     UnreadableUsageError,
     check_total,

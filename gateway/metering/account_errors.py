@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.metering import Withheld
+from gateway.metering.base import Withheld
 
 # Codes and types of OpenAI's errors, which xAI shares, of Azure's, and of HTTP; without the marks
 # between their words, which differ.

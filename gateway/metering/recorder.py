@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.batching import Batcher, Party, Sealable, Single
 from gateway.frames import Frame, Opcode, spoken
 from gateway.handle import Given
-from gateway.metering import Found, Meter, Unreadable, Withheld
+from gateway.metering.base import Found, Meter, Unreadable, Withheld
+from gateway.metering.batching import Batcher, Party, Sealable, Single
 from gateway.producer import Numbered, ignore_number
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 

@@ -29,7 +29,8 @@ from typing import Any, Final
 from gateway.frames import Frame, Opcode
 from gateway.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
-from gateway.metering import (
+from gateway.metering.account_errors import MAY_FAIL, withheld
+from gateway.metering.base import (
     NOTHING,
     Found,
     Fragments,
@@ -46,13 +47,12 @@ from gateway.metering import (
     read_object,
     unknown_parts,
 )
-from gateway.providers.account_errors import MAY_FAIL, withheld
-from gateway.providers.openai_audio import Appends
-from gateway.providers.openai_cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
-from gateway.providers.openai_images import KNOWN_BESIDE, images_of
-from gateway.providers.openai_seconds import BilledSeconds
-from gateway.providers.openai_transcripts import Transcripts
-from gateway.providers.openai_usage import (
+from gateway.metering.openai.audio import Appends
+from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
+from gateway.metering.openai.images import KNOWN_BESIDE, images_of
+from gateway.metering.openai.seconds import BilledSeconds
+from gateway.metering.openai.transcripts import Transcripts
+from gateway.metering.openai.usage import (
     KNOWN_SECONDS,
     KNOWN_TOKENS,
     KNOWN_XAI,

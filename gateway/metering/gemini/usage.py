@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gateway.metering import (
+from gateway.metering.base import (
     Known,
     UnreadableUsageError,
     check_total,

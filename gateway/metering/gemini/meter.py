@@ -24,7 +24,7 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handle import Given, HandleKind
 from gateway.limits import ANSWER_S, DRAIN_S
-from gateway.metering import (
+from gateway.metering.base import (
     NOTHING,
     Found,
     Fragments,
@@ -37,9 +37,9 @@ from gateway.metering import (
     found_in,
     read_object,
 )
-from gateway.providers.gemini_client import GeminiClient
-from gateway.providers.gemini_usage import Queries, camel_case, read_usage, unknown_usage
-from gateway.providers.gemini_words import Words
+from gateway.metering.gemini.client import GeminiClient
+from gateway.metering.gemini.usage import Queries, camel_case, read_usage, unknown_usage
+from gateway.metering.gemini.words import Words
 from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 # What makes a message worth parsing. A name may be spelled with an escape.

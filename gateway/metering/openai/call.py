@@ -7,8 +7,8 @@ all hear the same. So a call has one meter, on a sideband of our own, and those 
 
 from collections.abc import Collection
 
-from gateway.metering import Found
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import Found
+from gateway.metering.openai.meter import OpenAIMeter
 
 
 class CallMeter(OpenAIMeter):

@@ -8,7 +8,7 @@ model that the response's tools name, else ``IMAGES``.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.metering import (
+from gateway.metering.base import (
     Found,
     Known,
     Metered,
@@ -18,7 +18,7 @@ from gateway.metering import (
     clean_text,
     read_map,
 )
-from gateway.providers.openai_usage import KNOWN_TOKENS, read_usage
+from gateway.metering.openai.usage import KNOWN_TOKENS, read_usage
 
 IMAGES: Final = "image_gen"
 _CACHED: Final = "cached_tokens"

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering import NOTHING, Found, Metered, rows_of
-from gateway.providers.openai_audio import ClientAudio
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import NOTHING, Found, Metered, rows_of
+from gateway.metering.openai.audio import ClientAudio
+from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import Kind, Usage
 
 # A gateway that is killed loses at most so much of what it had not metered yet.

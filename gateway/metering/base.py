@@ -3,7 +3,7 @@
 A meter sees every data frame of the provider before it is forwarded, without parsing audio: it
 peeks at the first bytes of a message or searches it for a few names, and parses JSON only on a hit.
 What is charged is read from the parsed object, never from text positions. The meters themselves are
-those of the provider families: ``gateway.providers.openai_meter`` and ``gemini_meter``.
+those of the provider families: ``gateway.metering.openai.meter`` and ``gemini_meter``.
 """
 
 import json

@@ -12,7 +12,7 @@ from typing import Final
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame, Opcode
-from gateway.metering import Fragments, read_object
+from gateway.metering.base import Fragments, read_object
 from gateway.opening import unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering import Fragments, UnreadableUsageError, clean_text, read_map, read_object
+from gateway.metering.base import Fragments, UnreadableUsageError, clean_text, read_map, read_object
 from gateway.opening import RESOURCE_PATH, unmasked, without
 
 # What makes a message worth parsing: all but media, which are nearly all messages that there are.

@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
-from gateway.metering import (
+from gateway.metering.base import (
     NOTHING,
     Found,
     Fragments,
@@ -31,10 +31,10 @@ from gateway.metering import (
     rows_of,
     unknown_parts,
 )
+from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
+from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
+from gateway.metering.openai.usage import KNOWN_SECONDS
 from gateway.opening import unmasked
-from gateway.providers.openai_cancel import CANCEL_ID, answers_cancel, compact
-from gateway.providers.openai_meter import OpenAIMeter, id_of, seen_key
-from gateway.providers.openai_usage import KNOWN_SECONDS
 from shared.wire import Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.

@@ -7,9 +7,9 @@ socket ends nothing: what it heard goes on.
 from collections.abc import Sequence
 
 from gateway.frames import Frame
-from gateway.metering import NOTHING, Found
-from gateway.providers.openai_live_meter import LiveMeter
-from gateway.providers.openai_meter import OpenAIMeter
+from gateway.metering.base import NOTHING, Found
+from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.meter import OpenAIMeter
 
 
 class ObserverMeter(OpenAIMeter):
