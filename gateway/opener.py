@@ -19,9 +19,9 @@ from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, 
 from gateway.metering.batching import Party
 from gateway.metering.recorder import Recorder
 from gateway.models import ModelTable
-from gateway.opening import TRANSCRIPTION, Gate, framed
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
+from gateway.providers.opening import TRANSCRIPTION, Gate, framed
 from gateway.relay import ToClient
 from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events

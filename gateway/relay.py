@@ -18,8 +18,8 @@ from gateway.connections.connection import Ended, Leg
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.recorder import Recorder
-from gateway.opening import Gate
 from gateway.providers.base import CONFIGURATION_ID
+from gateway.providers.opening import Gate
 
 OnEnd = Callable[[Ended], None]
 

@@ -46,9 +46,9 @@ from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.metering.recorder import Recorder
-from gateway.opening import Gate
 from gateway.providers.base import Provider
 from gateway.providers.lifetimes import Lifetimes
+from gateway.providers.opening import Gate
 from gateway.relay import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()

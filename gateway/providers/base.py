@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 
 from gateway.handle import Handle, HandleKind
 from gateway.metering.base import CallMeter, Meter
-from gateway.opening import Opening
+from gateway.providers.opening import Opening
 
 # Paths that adapters and routes both know; they may have any prefix.
 REALTIME: Final = "/realtime"

@@ -7,8 +7,8 @@ from websockets.datastructures import Headers
 
 from gateway.metering.base import Meter
 from gateway.metering.gemini.meter import GeminiMeter
-from gateway.opening import RESOURCE_PATH, Opening
 from gateway.providers.base import ProviderCalls, Target, joined
+from gateway.providers.opening import RESOURCE_PATH, Opening
 
 
 class Gemini:

@@ -16,7 +16,6 @@ from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.metering.openai.translation import TranslationMeter
-from gateway.opening import PLAIN_NAME, Opening
 from gateway.providers.base import (
     AZURE_GA,
     CONFIGURATION_ID,
@@ -26,6 +25,7 @@ from gateway.providers.base import (
     joined,
 )
 from gateway.providers.openai_calls import OpenAICalls
+from gateway.providers.opening import PLAIN_NAME, Opening
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.

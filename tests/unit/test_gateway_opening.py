@@ -7,7 +7,9 @@ import pytest
 from golden import Step, framed
 
 from gateway.frames import Frame, FrameScanner
-from gateway.opening import (
+from gateway.providers.gemini import Gemini
+from gateway.providers.openai import OpenAI
+from gateway.providers.opening import (
     PLAIN_NAME,
     RESOURCE_PATH,
     TRANSCRIPTION,
@@ -15,8 +17,6 @@ from gateway.opening import (
     Opening,
     unmasked,
 )
-from gateway.providers.gemini import Gemini
-from gateway.providers.openai import OpenAI
 
 SETUP = Opening("setup", RESOURCE_PATH)
 START = Opening("session", PLAIN_NAME)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from gateway.frames import Frame
 from gateway.metering.base import Fragments, UnreadableUsageError, clean_text, read_map, read_object
-from gateway.opening import RESOURCE_PATH, unmasked, without
+from gateway.providers.opening import RESOURCE_PATH, unmasked, without
 
 # What makes a message worth parsing: all but media, which are nearly all messages that there are.
 # A name may be spelled with an escape. (One expression that begins with a quotation mark is found

@@ -34,7 +34,7 @@ from gateway.metering.base import (
 from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
 from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
 from gateway.metering.openai.usage import KNOWN_SECONDS
-from gateway.opening import unmasked
+from gateway.providers.opening import unmasked
 from shared.wire import Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.
