@@ -24,7 +24,7 @@ from gateway.connections import certificate
 from gateway.connections.accepting import Listener
 from gateway.connections.tls import TlsConnection
 from gateway.console import Console
-from gateway.handles import Handles
+from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals
 from gateway.minting import Minting

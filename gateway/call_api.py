@@ -31,8 +31,8 @@ from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_s
 from gateway.calls import Calls, ProviderLine
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
-from gateway.handle import Handle, HandleKind
-from gateway.handles import Handles
+from gateway.handles.handle import Handle, HandleKind
+from gateway.handles.ownership import Handles
 from gateway.http.answers import PRIVATE, Undoable, response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (

@@ -13,8 +13,9 @@ from gateway.balances import Balances
 from gateway.connections.downstream import ClientLeg
 from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.frames import Frame
-from gateway.handle import HandleKind
-from gateway.handles import Handles
+from gateway.handles.handle import HandleKind
+from gateway.handles.ownership import Handles
+from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.metering.batching import Party
 from gateway.metering.recorder import Recorder
@@ -23,7 +24,6 @@ from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import TRANSCRIPTION, Gate, framed
 from gateway.relay import ToClient
-from gateway.resumable import Resumables, SessionHandles
 from gateway.routing import mapped, wants_events
 from gateway.session import Session, SessionInfo
 from gateway.usage import UsageSender

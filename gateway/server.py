@@ -18,8 +18,8 @@ from gateway.connections.connection import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
 from gateway.connections.downstream import ClientLeg
 from gateway.drain import departure_gap_s
-from gateway.handle import HandleKind
-from gateway.handles import Handles
+from gateway.handles.handle import HandleKind
+from gateway.handles.ownership import Handles
 from gateway.http import cors
 from gateway.http.answers import BrokenOffError, Download, Undoable, json_response
 from gateway.http.exchange import HttpRequest

@@ -25,7 +25,6 @@ import structlog
 
 from gateway import lifetime
 from gateway.allowance import Allowance
-from gateway.asking import Ask, Asking
 from gateway.balances import SessionCredit
 from gateway.connections.connection import (
     ABNORMAL,
@@ -41,6 +40,7 @@ from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit import Verdict
 from gateway.drain import Drain
 from gateway.frames import Frame
+from gateway.handles.asking import Ask, Asking
 from gateway.http.refusals import Refusal
 from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S

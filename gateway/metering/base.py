@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.frames import Frame
-from gateway.handle import Given
+from gateway.handles.handle import Given
 from gateway.limits import RESPONSE_IDS_MAX
 from shared.wire import (
     ID_CHARS_MAX,

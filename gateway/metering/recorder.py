@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.frames import Frame, Opcode, spoken
-from gateway.handle import Given
+from gateway.handles.handle import Given
 from gateway.metering.base import Found, Meter, Unreadable, Withheld
 from gateway.metering.batching import Batcher, Party, Sealable, Single
 from gateway.producer import Numbered, ignore_number

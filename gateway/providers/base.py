@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from websockets.datastructures import Headers
 
-from gateway.handle import Handle, HandleKind
+from gateway.handles.handle import Handle, HandleKind
 from gateway.metering.base import CallMeter, Meter
 from gateway.providers.opening import Opening
 

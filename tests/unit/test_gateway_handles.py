@@ -8,8 +8,8 @@ from opened import empty_database
 
 from accountd.handles import Handles as Table
 from accountd.requests import Params
-from gateway import handles as under_test
-from gateway.handles import Handle, HandleKind, Handles
+from gateway.handles import ownership as under_test
+from gateway.handles.ownership import Handle, HandleKind, Handles
 from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request

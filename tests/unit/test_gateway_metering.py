@@ -8,7 +8,7 @@ from observing import the_one
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
-from gateway.handle import Given, HandleKind
+from gateway.handles.handle import Given, HandleKind
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter

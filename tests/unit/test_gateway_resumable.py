@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway import resumable
-from gateway.resumable import Resumables
+from gateway.handles import resumable
+from gateway.handles.resumable import Resumables
 
 
 class Drain:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.handle import Given, HandleKind
+from gateway.handles.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
 from gateway.metering.base import (
     NOTHING,

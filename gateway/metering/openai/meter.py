@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
-from gateway.handle import Given, HandleKind
+from gateway.handles.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
 from gateway.metering.account_errors import MAY_FAIL, withheld
 from gateway.metering.base import (

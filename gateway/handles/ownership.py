@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.handle import Handle, HandleKind
+from gateway.handles.handle import Handle, HandleKind
 from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
 from shared.errors import OutdatedError, UnreachableError

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import structlog
 
-from gateway.handle import Given, Handle, HandleKind
-from gateway.handles import Handles
+from gateway.handles.handle import Given, Handle, HandleKind
+from gateway.handles.ownership import Handles
 from gateway.http.refusals import Refusal, not_found
 from gateway.limits import FORMER_S, RESUMABLES_MAX
 
