@@ -22,9 +22,9 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.accounts import Accounts, Grant
-from gateway.announcements import Announcements
 from gateway.balances import Balances, SessionCredit
+from gateway.control.rpc_client import Accounts, Grant
+from gateway.control.subscriber import Announcements
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from gateway.spool_keeper import Retention, SpoolKeeper
 from gateway.usage import UsageSender

@@ -8,8 +8,8 @@ from typing import Any
 from websockets.datastructures import Headers
 
 from gateway import ephemeral
-from gateway.accounts import Accounts, Denial, Grant
 from gateway.auth import find_key, hash_key
+from gateway.control.rpc_client import Accounts, Denial, Grant
 from gateway.ephemeral import Claims
 from gateway.http.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
 from gateway.signing import Signing

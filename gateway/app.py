@@ -12,9 +12,7 @@ import structlog
 import zmq.asyncio
 
 from gateway import tasks
-from gateway.accounts import Accounts
 from gateway.admission import Admission
-from gateway.announcements import Announcements
 from gateway.api import Api
 from gateway.balances import Balances
 from gateway.call_api import CallApi
@@ -24,6 +22,8 @@ from gateway.connections import certificate
 from gateway.connections.accepting import Listener
 from gateway.connections.tls import TlsConnection
 from gateway.console import Console
+from gateway.control.rpc_client import Accounts
+from gateway.control.subscriber import Announcements
 from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.accounts import Accounts, Grant
-from gateway.announcements import Announcements
+from gateway.control.rpc_client import Accounts, Grant
+from gateway.control.subscriber import Announcements
 from gateway.credit import Book, Credit, Verdict
 from gateway.metering.base import Seen
 from shared.announcements import Balance, balance_topic, decode_balance

@@ -23,7 +23,6 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.accounts import Grant
 from gateway.admission import Admission, Admitted, own_key_hash
 from gateway.api import Endpoint
 from gateway.call import is_over
@@ -31,6 +30,7 @@ from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_s
 from gateway.calls import Calls, ProviderLine
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
+from gateway.control.rpc_client import Grant
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http.answers import PRIVATE, Undoable, response

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.accounts import Accounts, Denial
 from gateway.admission import own_key_hash
 from gateway.api import Answer, Endpoint
+from gateway.control.rpc_client import Accounts, Denial
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (

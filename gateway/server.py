@@ -10,13 +10,13 @@ import structlog
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from gateway.accounts import Accounts
 from gateway.admission import Admission, Admitted
 from gateway.api import Api, Found
 from gateway.calls import Calls
 from gateway.connections.connection import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
 from gateway.connections.downstream import ClientLeg
+from gateway.control.rpc_client import Accounts
 from gateway.drain import departure_gap_s
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.accounts import PRODUCERS_MAX
 from gateway.balances import ASKED_MAX, questions
+from gateway.control.rpc_client import PRODUCERS_MAX
 from gateway.credit import LATE_S, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
