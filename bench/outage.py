@@ -22,9 +22,9 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.balances import Balances, SessionCredit
 from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
+from gateway.credit.balances import Balances, SessionCredit
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from gateway.spool_keeper import Retention, SpoolKeeper
 from gateway.usage import UsageSender

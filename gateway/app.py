@@ -14,7 +14,6 @@ import zmq.asyncio
 from gateway import tasks
 from gateway.admission import Admission
 from gateway.api import Api
-from gateway.balances import Balances
 from gateway.call_api import CallApi
 from gateway.calls import Calls
 from gateway.config import OFF, GatewayConfig
@@ -24,6 +23,7 @@ from gateway.connections.tls import TlsConnection
 from gateway.console import Console
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
+from gateway.credit.balances import Balances
 from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals

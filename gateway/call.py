@@ -30,11 +30,11 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateway import lifetime
-from gateway.allowance import Allowance
-from gateway.balances import SessionCredit
 from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
-from gateway.credit import Verdict
+from gateway.credit.allowance import Allowance
+from gateway.credit.balances import SessionCredit
+from gateway.credit.credit import Verdict
 from gateway.frames import Frame
 from gateway.lifetime import Due
 from gateway.limits import (

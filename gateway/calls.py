@@ -9,12 +9,12 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.balances import Balances
 from gateway.call import Call, CallInfo, is_over
 from gateway.connections.connection import POLICY, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.rpc_client import Grant
+from gateway.credit.balances import Balances
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.metering.batching import Party

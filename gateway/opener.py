@@ -9,9 +9,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from gateway.admission import Admitted
-from gateway.balances import Balances
 from gateway.connections.downstream import ClientLeg
 from gateway.connections.upstream import ProviderUnavailableError, dial
+from gateway.credit.balances import Balances
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles

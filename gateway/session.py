@@ -8,7 +8,7 @@ The client is accepted first and the provider dialled while the client may alrea
 client is gone, by its will or ours, the session *drains* (``gateway.drain``): its client is cut out
 and the provider is heard out. When the provider leg is gone, the session has ended.
 
-A session lives on its account's credit (``gateway.credit``). Once nothing is left, what is being
+A session lives on its account's credit (``gateway.credit.credit``). Once nothing is left, what is being
 said by then is finished, then the client is told and the session drains. While it is not known
 whether anything is left, the client is held: nothing is taken from it.
 """
@@ -24,8 +24,6 @@ from typing import Final
 import structlog
 
 from gateway import lifetime
-from gateway.allowance import Allowance
-from gateway.balances import SessionCredit
 from gateway.connections.connection import (
     ABNORMAL,
     FAILED,
@@ -37,7 +35,9 @@ from gateway.connections.connection import (
     Nobody,
 )
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
-from gateway.credit import Verdict
+from gateway.credit.allowance import Allowance
+from gateway.credit.balances import SessionCredit
+from gateway.credit.credit import Verdict
 from gateway.drain import Drain
 from gateway.frames import Frame
 from gateway.handles.asking import Ask, Asking

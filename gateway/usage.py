@@ -18,9 +18,9 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from gateway.balances import Balances
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
+from gateway.credit.balances import Balances
 from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.outbox import Outbox
 from gateway.producer import Numbered, Producer, ignore_number

@@ -15,9 +15,9 @@ import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
 from gateway import tasks
-from gateway.balances import Balances
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
+from gateway.credit.balances import Balances
 from gateway.outbox import Heard
 from gateway.producer import Producer
 from shared.announcements import Watermark, decode_watermark, watermark_topic

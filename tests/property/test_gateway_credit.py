@@ -13,7 +13,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit import LATE_S, SETTLE_S, Book, Verdict
+from gateway.credit.credit import LATE_S, SETTLE_S, Book, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 
@@ -270,7 +270,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             applied = world.commit(gateway, 1 + amount % 5)
             if action == "commit":
                 world.announce(applied)
-        assert gateway.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
+        assert gateway.credit.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
 
 
 @given(opening=st.integers(1, 500), costs=st.lists(st.integers(0, COST_MAX), max_size=30))
@@ -280,7 +280,7 @@ def test_no_credit_is_left_over(opening: int, costs: list[int]) -> None:
     world = World([gateway], opening)
     world.announce({})
     for cost in costs:
-        assert (gateway.credit.verdict is Verdict.GO) is (world.overshoot < 0)
+        assert (gateway.credit.credit.verdict is Verdict.GO) is (world.overshoot < 0)
         gateway.finish(0, cost)
         if cost % 2:
             world.announce(world.commit(gateway, 9))

@@ -10,11 +10,11 @@ from legs import until
 
 from gateway import call as call_module
 from gateway import patience
-from gateway.balances import SessionCredit
 from gateway.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.connection import Ended, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
-from gateway.credit import Verdict
+from gateway.credit.balances import SessionCredit
+from gateway.credit.credit import Verdict
 from gateway.frames import Frame
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.metering.batching import Party

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.balances import ASKED_MAX, questions
 from gateway.control.rpc_client import PRODUCERS_MAX
-from gateway.credit import LATE_S, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
+from gateway.credit.balances import ASKED_MAX, questions
+from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.credit import Verdict
+from gateway.credit.credit import Verdict
 from gateway.limits import HOLD_SPEAKING_S
 
 

@@ -1,6 +1,6 @@
 """Knows what every account that is served here has left, and tells its sessions when that matters.
 
-The rules are in ``gateway.credit``. Balances are announced on PUB; what is not heard in time is
+The rules are in ``gateway.credit.credit``. Balances are announced on PUB; what is not heard in time is
 asked for over RPC, so that an account cannot outspend a balance that nobody tells us.
 """
 
@@ -13,7 +13,7 @@ import structlog
 from gateway import tasks
 from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
-from gateway.credit import Book, Credit, Verdict
+from gateway.credit.credit import Book, Credit, Verdict
 from gateway.metering.base import Seen
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
