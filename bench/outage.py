@@ -25,9 +25,9 @@ from bench.spool_append import SINGLE
 from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances, SessionCredit
+from gateway.delivery.sender import UsageSender
+from gateway.delivery.spool_manager import Retention, SpoolKeeper
 from gateway.limits import NEAR_EMPTY_RESPONSES
-from gateway.spool_keeper import Retention, SpoolKeeper
-from gateway.usage import UsageSender
 from shared import logs
 from shared.wire import Usage
 from tests.harness import Cluster, cluster_folder

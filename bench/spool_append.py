@@ -16,8 +16,8 @@ from typing import Final
 
 import click
 
-from gateway import spool_files
-from gateway.spool import Spool
+from gateway.delivery import spool_files
+from gateway.delivery.spool import Spool
 from shared.wire import PRODUCER_BYTES, Usage, UsageBatch, encode_usage
 
 BAR_US: Final = 20.0

@@ -24,6 +24,8 @@ from gateway.console import Console
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
+from gateway.delivery.sender import UsageSender
+from gateway.delivery.spool_manager import SpoolKeeper
 from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals
@@ -34,8 +36,6 @@ from gateway.providers.catalog import open_providers
 from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway
 from gateway.signing import Signing
-from gateway.spool_keeper import SpoolKeeper
-from gateway.usage import UsageSender
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
 from shared.metrics import Metric, Metrics

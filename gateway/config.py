@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.delivery.spool_manager import Retention
 from gateway.limits import GRANT_CACHE_S_MAX
 from gateway.models import ModelTable, read_table
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
-from gateway.spool_keeper import Retention
 from shared import config
 from shared.config import Address, Checker
 from shared.errors import cause_of

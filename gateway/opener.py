@@ -12,6 +12,7 @@ from gateway.admission import Admitted
 from gateway.connections.downstream import ClientLeg
 from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.credit.balances import Balances
+from gateway.delivery.sender import UsageSender
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
@@ -26,7 +27,6 @@ from gateway.providers.opening import TRANSCRIPTION, Gate, framed
 from gateway.relay import ToClient
 from gateway.routing import mapped, wants_events
 from gateway.session import Session, SessionInfo
-from gateway.usage import UsageSender
 
 # What somebody else of the account may be in already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)

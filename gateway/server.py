@@ -17,6 +17,7 @@ from gateway.connections.connection import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
 from gateway.connections.downstream import ClientLeg
 from gateway.control.rpc_client import Accounts
+from gateway.delivery.sender import UsageSender
 from gateway.drain import departure_gap_s
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
@@ -40,7 +41,6 @@ from gateway.pages import Pages
 from gateway.providers.base import Provider, Target
 from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
 from gateway.session import Session, State
-from gateway.usage import UsageSender
 from shared.metrics import Metric
 from shared.ops import Health
 

@@ -3,7 +3,8 @@
 What comes again within seconds all the same was not sent for being overdue.
 """
 
-from gateway import cli, outbox
+from gateway import cli
+from gateway.delivery import outbox
 
 if __name__ == "__main__":
     outbox.RESEND_S = 300.0  # type: ignore[misc]

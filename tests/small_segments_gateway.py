@@ -1,6 +1,8 @@
 """The real ``rts-gateway serve`` with small segments, to see soon what retention removes."""
 
-from gateway import cli, spool, spool_keeper
+from gateway import cli
+from gateway.delivery import spool
+from gateway.delivery import spool_manager as spool_keeper
 
 SEGMENT_BYTES_MAX = 2_000
 PRUNE_S = 0.5

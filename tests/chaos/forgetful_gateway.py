@@ -6,9 +6,10 @@ The control of the experiment: with resends and adoption off, the same chaos mus
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from gateway import cli, spool_files
-from gateway.outbox import Outbox
-from gateway.spool_files import FileStore
+from gateway import cli
+from gateway.delivery import spool_files
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.spool_files import FileStore
 
 
 def stay(outbox: Outbox) -> None:

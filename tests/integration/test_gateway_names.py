@@ -14,7 +14,7 @@ from simulated_gemini import PATH, SETUP, content
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
-from gateway.journal import HEADER_BYTES
+from gateway.delivery.journal import HEADER_BYTES
 
 LIVE = "/v1/live/sessions"
 USAGE = {"promptTokenCount": 30, "responseTokenCount": 12, "totalTokenCount": 42}

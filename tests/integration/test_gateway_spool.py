@@ -19,7 +19,7 @@ from talk import charged_ids, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.journal import HEADER_BYTES
+from gateway.delivery.journal import HEADER_BYTES
 
 SMALL_SEGMENTS = Path(small_segments_gateway.__file__)
 ADOPTED_S = 10.0  # a neighbour looks every 5 s

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.delivery.outbox import Heard, Outbox
 from gateway.limits import (
     IN_FLIGHT_MAX,
     LOAD_TRIES_MAX,
@@ -13,7 +14,6 @@ from gateway.limits import (
     RESEND_S,
     RESEND_S_MAX,
 )
-from gateway.outbox import Heard, Outbox
 from shared.announcements import Watermark
 from shared.wire import LostBatch, encode_usage
 

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from memory_store import MemoryStore
 
-from gateway import spool as spools
-from gateway.journal import Damage, MeteredRecord, SealedRecord, encode_sealed, read_records
-from gateway.spool import Spool
+from gateway.delivery import spool as spools
+from gateway.delivery.journal import (
+    Damage,
+    MeteredRecord,
+    SealedRecord,
+    encode_sealed,
+    read_records,
+)
+from gateway.delivery.spool import Spool
 
 PRODUCER = b"p" * 16
 SEGMENT_BYTES = 300  # a few records

@@ -6,11 +6,11 @@ It calls them in the order of ``gateway.metering.recorder``, ``usage``, ``spool_
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.producer import Producer
+from gateway.delivery.spool import Spool
 from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, Party, Sealable, Single
-from gateway.outbox import Heard, Outbox
-from gateway.producer import Producer
-from gateway.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import Kind, Usage, encode_usage
 

@@ -8,9 +8,9 @@ from unittest import mock
 from accountd.digests import RecentDigests
 from accountd.repeated import Once
 from accountd.windows import ProducerWindow, Verdict
-from gateway.outbox import Heard, Outbox
-from gateway.producer import Producer
-from gateway.spool import Spool
+from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.producer import Producer
+from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import UsageBatch
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from unittest import mock
 
 from accountd.charging import Balance
-from gateway import outbox, spool
-from gateway.journal import SealedRecord, read_records
+from gateway.delivery import outbox, spool
+from gateway.delivery.journal import SealedRecord, read_records
 from shared.wire import UsageBatch, decode_usage
 
 from .accountd_sim import Accountd, Database

@@ -6,10 +6,10 @@ from unittest import mock
 import pytest
 from memory_store import MemoryStore
 
-from gateway import spool as spools
-from gateway.outbox import Outbox
-from gateway.producer import END, Producer
-from gateway.spool import Spool
+from gateway.delivery import spool as spools
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.producer import END, Producer
+from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import ESTIMATES, Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from gateway.delivery.producer import Numbered, ignore_number
 from gateway.frames import Frame
 from gateway.metering.batching import Party
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
-from gateway.producer import Numbered, ignore_number
 from gateway.relay import ToClient, ToMeter, ToProvider
 from shared.wire import UsageBatch, UsageMessage
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import spool_files
-from gateway.outbox import Outbox
-from gateway.producer import Producer
-from gateway.spool import Spool
-from gateway.spool_keeper import Retention, SpoolKeeper
+from gateway.delivery import spool_files
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.producer import Producer
+from gateway.delivery.spool import Spool
+from gateway.delivery.spool_manager import Retention, SpoolKeeper
 from shared.announcements import Watermark
 from shared.wire import Usage, UsageBatch, encode_usage
 

@@ -21,11 +21,11 @@ import zmq.asyncio
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.producer import Numbered, Producer, ignore_number
+from gateway.delivery.spool_manager import SpoolKeeper
+from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX
-from gateway.outbox import Outbox
-from gateway.producer import Numbered, Producer, ignore_number
-from gateway.spool_keeper import SpoolKeeper
-from gateway.watermarks import Watermarks
 from shared import transport
 from shared.metrics import Metric
 from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage

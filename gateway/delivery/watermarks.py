@@ -18,8 +18,8 @@ from gateway import tasks
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
-from gateway.outbox import Heard
-from gateway.producer import Producer
+from gateway.delivery.outbox import Heard
+from gateway.delivery.producer import Producer
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import UnreachableError
 

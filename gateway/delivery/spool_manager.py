@@ -1,7 +1,7 @@
 """Keeps the spool directory: this process's own journal and those that killed processes left.
 
 Owns the files, the thread that brings them to the disk, and the search for orphans. The rules are
-in ``gateway.spool`` and ``gateway.producer``.
+in ``gateway.delivery.spool`` and ``gateway.delivery.producer``.
 """
 
 import asyncio
@@ -17,12 +17,13 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway import spool_files, tasks
+from gateway import tasks
+from gateway.delivery import spool_files
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.producer import Numbered, Producer, ignore_number
+from gateway.delivery.spool import Spool
+from gateway.delivery.spool_files import FileStore
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
-from gateway.outbox import Outbox
-from gateway.producer import Numbered, Producer, ignore_number
-from gateway.spool import Spool
-from gateway.spool_files import FileStore
 from shared.wire import PRODUCER_BYTES
 
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 ::
 
     GATEWAY_SPOOL_DIR/<producer in hex>/            flock'ed by its owner; the kernel frees it
-    GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/journal.py
+    GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/delivery/journal.py
     GATEWAY_SPOOL_DIR/<producer in hex>/reserve     space that is freed when the disk is full
 
 It is the folder itself that is locked, and it gets its name only once it is: a folder whose lock is

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gateway.journal import (
+from gateway.delivery.journal import (
     HEADER_BYTES,
     RECORD_BYTES_MAX,
     RECORD_BYTES_MIN,

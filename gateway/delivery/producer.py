@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.spool import Spool
 from gateway.metering.batching import Single, merge
-from gateway.outbox import Heard, Outbox
-from gateway.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import (
     EndOfProducer,
