@@ -2,7 +2,7 @@
 
 The gateway listens to a call on a *sideband* of its own, a socket to the provider with
 ``?call_id=``, and meters what it hears. Clients may have sidebands too; they are sessions like any
-other (``gateway.session``), only that they charge nothing.
+other (``gateway.relay.session``), only that they charge nothing.
 
 The life of a call is a table (``TRANSITIONS``)::
 
@@ -29,14 +29,12 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from gateway import lifetime
 from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
 from gateway.frames import Frame
-from gateway.lifetime import Due
 from gateway.limits import (
     CALL_DOUBT_S,
     CALL_RETRY_S,
@@ -51,6 +49,8 @@ from gateway.metering.base import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.patience import patiently
 from gateway.providers.lifetimes import Lifetimes
+from gateway.relay import lifetime
+from gateway.relay.lifetime import Due
 
 log = structlog.get_logger()
 

@@ -24,9 +24,9 @@ from gateway.models import ModelTable
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import TRANSCRIPTION, Gate, framed
-from gateway.relay import ToClient
+from gateway.relay.session import Session, SessionInfo
+from gateway.relay.sinks import ToClient
 from gateway.routing import mapped, wants_events
-from gateway.session import Session, SessionInfo
 
 # What somebody else of the account may be in already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)

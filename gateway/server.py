@@ -18,7 +18,6 @@ from gateway.connections.descriptors import is_room_for_client, is_room_for_sess
 from gateway.connections.downstream import ClientLeg
 from gateway.control.rpc_client import Accounts
 from gateway.delivery.sender import UsageSender
-from gateway.drain import departure_gap_s
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http import cors
@@ -39,8 +38,9 @@ from gateway.models import ModelTable
 from gateway.opener import Opener
 from gateway.pages import Pages
 from gateway.providers.base import Provider, Target
+from gateway.relay.drain import departure_gap_s
+from gateway.relay.session import Session, State
 from gateway.routing import MISSING_MODEL, route, split_target, wants_events, with_model
-from gateway.session import Session, State
 from shared.metrics import Metric
 from shared.ops import Health
 

@@ -3,7 +3,8 @@
 Half a second after its client left a provider is late.
 """
 
-from gateway import cli, drain, server
+from gateway import cli, server
+from gateway.relay import drain
 
 if __name__ == "__main__":
     drain.DRAIN_S = 0.5  # type: ignore[misc]

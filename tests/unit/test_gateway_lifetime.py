@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.lifetime import Due, due, ending_event
 from gateway.limits import IDLE_S
 from gateway.models import read_table
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes
+from gateway.relay.lifetime import Due, due, ending_event
 
 HOUR = 3_600.0
 USUAL = Lifetimes()

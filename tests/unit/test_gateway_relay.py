@@ -11,7 +11,7 @@ from gateway.frames import Frame
 from gateway.metering.batching import Party
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
-from gateway.relay import ToClient, ToMeter, ToProvider
+from gateway.relay.sinks import ToClient, ToMeter, ToProvider
 from shared.wire import UsageBatch, UsageMessage
 
 # Everything that happens, in order.

@@ -5,7 +5,7 @@ The life of a session is a table (``TRANSITIONS``)::
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
 The client is accepted first and the provider dialled while the client may already talk. When the
-client is gone, by its will or ours, the session *drains* (``gateway.drain``): its client is cut out
+client is gone, by its will or ours, the session *drains* (``gateway.relay.drain``): its client is cut out
 and the provider is heard out. When the provider leg is gone, the session has ended.
 
 A session lives on its account's credit (``gateway.credit.credit``). Once nothing is left, what is being
@@ -23,7 +23,6 @@ from typing import Final
 
 import structlog
 
-from gateway import lifetime
 from gateway.connections.connection import (
     ABNORMAL,
     FAILED,
@@ -38,18 +37,19 @@ from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
-from gateway.drain import Drain
 from gateway.frames import Frame
 from gateway.handles.asking import Ask, Asking
 from gateway.http.refusals import Refusal
-from gateway.lifetime import Due
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import Gate
-from gateway.relay import Configuring, ToClient, ToProvider, Waiting
+from gateway.relay import lifetime
+from gateway.relay.drain import Drain
+from gateway.relay.lifetime import Due
+from gateway.relay.sinks import Configuring, ToClient, ToProvider, Waiting
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from gateway.connections.connection import Ended
 from gateway.connections.upstream import ProviderLeg
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
-from gateway.relay import ToMeter
+from gateway.relay.sinks import ToMeter
 
 
 def departure_gap_s(sessions: int) -> float:
