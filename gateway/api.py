@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from websockets.http11 import Response
 
+from gateway.door.routing import own_path, split_target
 from gateway.http.answers import Download, Undoable
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable
-from gateway.routing import own_path, split_target
 from shared.errors import UnreachableError
 
 Given = Response | Download | Undoable | Refusal

@@ -12,7 +12,6 @@ import structlog
 import zmq.asyncio
 
 from gateway import tasks
-from gateway.admission import Admission
 from gateway.api import Api
 from gateway.call_api import CallApi
 from gateway.calls import Calls
@@ -26,16 +25,17 @@ from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import SpoolKeeper
+from gateway.door.admission import Admission
+from gateway.door.opener import Opener
+from gateway.door.signing import Signing
 from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals
 from gateway.minting import Minting
-from gateway.opener import Opener
 from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
 from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway
-from gateway.signing import Signing
 from shared.config import Address
 from shared.errors import ConfigError, ExitCode
 from shared.metrics import Metric, Metrics

@@ -23,7 +23,6 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.admission import Admission, Admitted, own_key_hash
 from gateway.api import Endpoint
 from gateway.call import is_over
 from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
@@ -31,6 +30,19 @@ from gateway.calls import Calls, ProviderLine
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
 from gateway.control.rpc_client import Grant
+from gateway.door.admission import Admission, Admitted, own_key_hash
+from gateway.door.models import ModelTable
+from gateway.door.opener import Opener
+from gateway.door.routing import (
+    CALL_ID,
+    MISSING_MODEL,
+    of_call,
+    rest_of_query,
+    route,
+    split_target,
+    with_call,
+    with_model,
+)
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http.answers import PRIVATE, Undoable, response
@@ -50,19 +62,7 @@ from gateway.metering.account_errors import (
     names_us,
     withheld,
 )
-from gateway.models import ModelTable
-from gateway.opener import Opener
 from gateway.providers.base import Provider, ProviderCalls, Target
-from gateway.routing import (
-    CALL_ID,
-    MISSING_MODEL,
-    of_call,
-    rest_of_query,
-    route,
-    split_target,
-    with_call,
-    with_model,
-)
 
 log = structlog.get_logger()
 

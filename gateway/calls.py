@@ -16,6 +16,7 @@ from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.rpc_client import Grant
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
+from gateway.door.routing import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.metering.batching import Party
@@ -24,7 +25,6 @@ from gateway.metering.totals import Totals
 from gateway.patience import patiently
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
-from gateway.routing import rest_of_query
 from shared.metrics import Metric
 
 log = structlog.get_logger()

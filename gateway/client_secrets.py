@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.ephemeral import LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN
+from gateway.door.ephemeral import LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN
 from gateway.http.bodies import as_object, read_json
 from gateway.http.refusals import Refusal, bad_request
 from shared.wire import ID_CHARS_MAX

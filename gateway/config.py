@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.delivery.spool_manager import Retention
+from gateway.door.models import ModelTable, read_table
 from gateway.limits import GRANT_CACHE_S_MAX
-from gateway.models import ModelTable, read_table
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
 from shared import config
 from shared.config import Address, Checker

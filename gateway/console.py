@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.admission import own_key_hash
 from gateway.api import Answer, Endpoint
 from gateway.control.rpc_client import Accounts, Denial
+from gateway.door.admission import own_key_hash
+from gateway.door.routing import split_target
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -33,7 +34,6 @@ from gateway.limits import (
     REPORTS,
     REPORTS_EACH,
 )
-from gateway.routing import split_target
 from gateway.turns import Turns
 from shared.errors import UnreachableError
 from shared.metrics import Metric

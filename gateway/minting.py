@@ -13,12 +13,15 @@ from typing import Final
 import structlog
 from websockets.http11 import Response
 
-from gateway import client_secrets, ephemeral
-from gateway.admission import Admission, hash_of, own_key_hash
+from gateway import client_secrets
 from gateway.api import Endpoint
-from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import Wish
-from gateway.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
+from gateway.door import ephemeral
+from gateway.door.admission import Admission, hash_of, own_key_hash
+from gateway.door.auth import is_own_host, is_same_origin
+from gateway.door.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
+from gateway.door.models import ModelTable
+from gateway.door.signing import Signing
 from gateway.http.answers import PRIVATE, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -32,10 +35,8 @@ from gateway.http.refusals import (
     unknown_host,
 )
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
-from gateway.models import ModelTable
 from gateway.pace import Pace
 from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
-from gateway.signing import Signing
 from gateway.turns import Turns
 from shared.metrics import Metric
 

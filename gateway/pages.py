@@ -16,9 +16,9 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from gateway.door.routing import split_target
 from gateway.http import answers
 from gateway.http.exchange import HttpRequest
-from gateway.routing import split_target
 
 FOLDER: Final = "web"
 _PATH_BY_DOCUMENT: Final = {"index.html": "/", "console.html": "/console"}

@@ -14,8 +14,8 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from gateway.auth import REALTIME_SUBPROTOCOL
 from gateway.connections.connection import Leg, Nobody
+from gateway.door.auth import REALTIME_SUBPROTOCOL
 from gateway.http.answers import Download
 from gateway.http.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
 from gateway.http.refusals import Refusal, bad_request

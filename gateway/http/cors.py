@@ -2,7 +2,7 @@
 
 Browsers make calls with an ephemeral key in a header. No cookie or other credential that a browser
 adds by itself means anything here, so any origin may ask and read the answer; a key that is bound
-to an origin is refused elsewhere all the same (``gateway.admission``).
+to an origin is refused elsewhere all the same (``gateway.door.admission``).
 """
 
 from types import MappingProxyType

@@ -20,8 +20,8 @@ from browser.on_page import (
     start_gateway,
     write,
 )
-from gateway.auth import hash_key
-from gateway.ephemeral import Claims, mint
+from gateway.door.auth import hash_key
+from gateway.door.ephemeral import Claims, mint
 
 # Ten seconds of silence, five for the answer to the question whether the gateway is there, and the
 # time of a busy machine.

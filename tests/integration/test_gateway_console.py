@@ -13,7 +13,7 @@ from harness import Cluster, cluster_folder, eventually
 from http_client import Answer, ask
 from pushing import pushing
 
-from gateway.ephemeral import Claims, mint
+from gateway.door.ephemeral import Claims, mint
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 PRODUCER = b"p" * 16

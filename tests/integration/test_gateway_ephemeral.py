@@ -21,8 +21,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from deploy import certificate
-from gateway.auth import hash_key
-from gateway.ephemeral import TOKEN_CHARS_MAX, Claims, mint
+from gateway.door.auth import hash_key
+from gateway.door.ephemeral import TOKEN_CHARS_MAX, Claims, mint
 from gateway.limits import DEMO_KEYS_BURST
 from gateway.providers.base import CONFIGURATION_ID
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import ephemeral
-from gateway.ephemeral import PREFIX, SECRET_CHARS_MIN, TOKEN_CHARS_MAX, Claims, mint, read
+from gateway.door import ephemeral
+from gateway.door.ephemeral import PREFIX, SECRET_CHARS_MIN, TOKEN_CHARS_MAX, Claims, mint, read
 from gateway.http.refusals import Refusal
 from shared.wire import ID_CHARS_MAX
 

@@ -11,11 +11,11 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
+from gateway.door.models import ModelRoute, ModelTable
+from gateway.door.routing import mapped, route
 from gateway.http.refusals import Refusal
-from gateway.models import ModelRoute, ModelTable
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
-from gateway.routing import mapped, route
 
 TABLE = ModelTable(
     {"acme": ModelRoute("xai", "grok voice/1"), "ours": ModelRoute("azure", "dep;1&model=x")}

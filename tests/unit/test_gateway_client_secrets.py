@@ -12,8 +12,8 @@ from openai.types.realtime import (
 )
 from websockets.datastructures import Headers
 
-from gateway.auth import is_own_host, is_same_origin
 from gateway.client_secrets import TRANSLATIONS, Wish, answer, read_wish
+from gateway.door.auth import is_own_host, is_same_origin
 from gateway.http.refusals import Refusal
 from gateway.pace import Pace
 

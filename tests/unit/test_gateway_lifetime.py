@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.door.models import read_table
 from gateway.limits import IDLE_S
-from gateway.models import read_table
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes
 from gateway.relay.lifetime import Due, due, ending_event

@@ -5,12 +5,12 @@ import re
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.auth import find_key, hash_key
+from gateway.door.auth import find_key, hash_key
+from gateway.door.models import ModelRoute, ModelTable, read_table
+from gateway.door.routing import mapped, route, split_target
 from gateway.http.refusals import Refusal
-from gateway.models import ModelRoute, ModelTable, read_table
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
-from gateway.routing import mapped, route, split_target
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
 

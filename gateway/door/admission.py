@@ -7,12 +7,12 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway import ephemeral
-from gateway.auth import find_key, hash_key
 from gateway.control.rpc_client import Accounts, Denial, Grant
-from gateway.ephemeral import Claims
+from gateway.door import ephemeral
+from gateway.door.auth import find_key, hash_key
+from gateway.door.ephemeral import Claims
+from gateway.door.signing import Signing
 from gateway.http.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
-from gateway.signing import Signing
 from shared.errors import UnreachableError
 
 

@@ -8,11 +8,13 @@ from typing import Any, Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.admission import Admitted
 from gateway.connections.downstream import ClientLeg
 from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
+from gateway.door.admission import Admitted
+from gateway.door.models import ModelTable
+from gateway.door.routing import mapped, wants_events
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
@@ -20,13 +22,11 @@ from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.metering.batching import Party
 from gateway.metering.recorder import Recorder
-from gateway.models import ModelTable
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import TRANSCRIPTION, Gate, framed
 from gateway.relay.session import Session, SessionInfo
 from gateway.relay.sinks import ToClient
-from gateway.routing import mapped, wants_events
 
 # What somebody else of the account may be in already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)

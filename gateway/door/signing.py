@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from gateway.ephemeral import read_secrets
+from gateway.door.ephemeral import read_secrets
 from shared.errors import ConfigError, cause_of
 
 log = structlog.get_logger()

@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from websockets.datastructures import Headers
 
-from gateway.auth import KEY_PARAMETERS
+from gateway.door.auth import KEY_PARAMETERS
+from gateway.door.models import ModelTable
 from gateway.http.refusals import Refusal, bad_request, not_found
-from gateway.models import ModelTable
 from gateway.providers.base import (
     AZURE_GA,
     HANDLE_PARAMETERS,
