@@ -12,14 +12,12 @@ import structlog
 import zmq.asyncio
 
 from gateway import tasks
-from gateway.api import Api
 from gateway.call_api import CallApi
 from gateway.calls import Calls
 from gateway.config import OFF, GatewayConfig
 from gateway.connections import certificate
 from gateway.connections.accepting import Listener
 from gateway.connections.tls import TlsConnection
-from gateway.console import Console
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
@@ -28,11 +26,13 @@ from gateway.delivery.spool_manager import SpoolKeeper
 from gateway.door.admission import Admission
 from gateway.door.opener import Opener
 from gateway.door.signing import Signing
+from gateway.endpoints.api import Api
+from gateway.endpoints.console import Console
+from gateway.endpoints.minting import Minting
+from gateway.endpoints.pages import Pages
 from gateway.handles.ownership import Handles
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.metering.totals import Totals
-from gateway.minting import Minting
-from gateway.pages import Pages
 from gateway.providers.catalog import open_providers
 from gateway.providers.lifetimes import Lifetimes
 from gateway.server import Gateway

@@ -23,7 +23,6 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.api import Endpoint
 from gateway.call import is_over
 from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls import Calls, ProviderLine
@@ -43,6 +42,7 @@ from gateway.door.routing import (
     with_call,
     with_model,
 )
+from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http.answers import PRIVATE, Undoable, response

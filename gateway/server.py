@@ -10,7 +10,6 @@ import structlog
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from gateway.api import Api, Found
 from gateway.calls import Calls
 from gateway.connections.connection import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
@@ -21,6 +20,8 @@ from gateway.door.admission import Admission, Admitted
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.routing import MISSING_MODEL, route, split_target, wants_events, with_model
+from gateway.endpoints.api import Api, Found
+from gateway.endpoints.pages import Pages
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http import cors
@@ -37,7 +38,6 @@ from gateway.http.refusals import (
 )
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.metering.totals import Totals
-from gateway.pages import Pages
 from gateway.providers.base import Provider, Target
 from gateway.relay.drain import departure_gap_s
 from gateway.relay.session import Session, State

@@ -29,7 +29,7 @@ def is_handshake(head: bytes) -> bool:
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A complete request; ``body`` is empty where there is none, ``named`` is what its path names
-    (``gateway.api``).
+    (``gateway.endpoints.api``).
     """
 
     method: str

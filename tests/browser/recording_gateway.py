@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from gateway import cli, pages
+from gateway import cli
+from gateway.endpoints import pages
 
 NAME = "recorder-worklet.js"
 _load = pages.Pages.load

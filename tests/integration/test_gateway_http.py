@@ -7,8 +7,8 @@ import pytest
 from harness import Cluster, running_cluster
 from http_client import ask
 
+from gateway.endpoints.pages import POLICY
 from gateway.limits import BODY_BYTES_MAX
-from gateway.pages import POLICY
 
 
 @pytest.fixture(scope="module")

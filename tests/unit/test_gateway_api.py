@@ -7,10 +7,10 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.api import Api, Endpoint
+from gateway.endpoints.api import Api, Endpoint
+from gateway.endpoints.minting import CLIENT_SECRETS, TRANSLATION_SECRETS
 from gateway.http.answers import json_response
 from gateway.http.exchange import HttpRequest
-from gateway.minting import CLIENT_SECRETS, TRANSLATION_SECRETS
 
 
 async def tell(request: HttpRequest) -> Response:

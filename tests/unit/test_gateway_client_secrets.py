@@ -12,10 +12,10 @@ from openai.types.realtime import (
 )
 from websockets.datastructures import Headers
 
-from gateway.client_secrets import TRANSLATIONS, Wish, answer, read_wish
 from gateway.door.auth import is_own_host, is_same_origin
+from gateway.endpoints.client_secrets import TRANSLATIONS, Wish, answer, read_wish
+from gateway.endpoints.token_bucket import Pace
 from gateway.http.refusals import Refusal
-from gateway.pace import Pace
 
 WISHES: list[tuple[Any, Wish]] = [
     ({}, Wish(600, {"type": "realtime"})),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.pages import MEDIA_TYPES, POLICY, Pages
+from gateway.endpoints.pages import MEDIA_TYPES, POLICY, Pages
 
 WEB = Path(__file__).resolve().parents[2] / "gateway" / "web"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.endpoints.fair_queue import Turns
 from gateway.http.refusals import Refusal
 from gateway.limits import ASKING_EACH_MAX, ASKING_MAX
-from gateway.turns import Turns
 
 TURNS, TURNS_EACH = 16, 4
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.api import Answer, Endpoint
 from gateway.control.rpc_client import Accounts, Denial
 from gateway.door.admission import own_key_hash
 from gateway.door.routing import split_target
+from gateway.endpoints.api import Answer, Endpoint
+from gateway.endpoints.fair_queue import Turns
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -34,7 +35,6 @@ from gateway.limits import (
     REPORTS,
     REPORTS_EACH,
 )
-from gateway.turns import Turns
 from shared.errors import UnreachableError
 from shared.metrics import Metric
 

@@ -13,15 +13,17 @@ from typing import Final
 import structlog
 from websockets.http11 import Response
 
-from gateway import client_secrets
-from gateway.api import Endpoint
-from gateway.client_secrets import Wish
 from gateway.door import ephemeral
 from gateway.door.admission import Admission, hash_of, own_key_hash
 from gateway.door.auth import is_own_host, is_same_origin
 from gateway.door.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
 from gateway.door.models import ModelTable
 from gateway.door.signing import Signing
+from gateway.endpoints import client_secrets
+from gateway.endpoints.api import Endpoint
+from gateway.endpoints.client_secrets import Wish
+from gateway.endpoints.fair_queue import Turns
+from gateway.endpoints.token_bucket import Pace
 from gateway.http.answers import PRIVATE, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -35,9 +37,7 @@ from gateway.http.refusals import (
     unknown_host,
 )
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
-from gateway.pace import Pace
 from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
-from gateway.turns import Turns
 from shared.metrics import Metric
 
 log = structlog.get_logger()
