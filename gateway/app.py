@@ -12,8 +12,8 @@ import structlog
 import zmq.asyncio
 
 from gateway import tasks
-from gateway.call_api import CallApi
-from gateway.calls import Calls
+from gateway.calls.api import CallApi
+from gateway.calls.calls import Calls
 from gateway.config import OFF, GatewayConfig
 from gateway.connections import certificate
 from gateway.connections.accepting import Listener

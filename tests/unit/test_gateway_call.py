@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from legs import until
 
-from gateway import call as call_module
-from gateway import patience
-from gateway.call import TRANSITIONS, Call, CallInfo, State
+from gateway.calls import call as call_module
+from gateway.calls import retrying as patience
+from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.connection import Ended, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit.balances import SessionCredit

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.call_requests import FORM, SDP, Offer, model_in, read_offer, read_session
+from gateway.calls.requests import FORM, SDP, Offer, model_in, read_offer, read_session
 from gateway.http.refusals import Refusal
 
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"

@@ -9,7 +9,7 @@
 ========================================  =========================================================
 
 The provider sees our key in place of the client's. A call that was made or taken is heard by the
-gateway (``gateway.calls``) before its client is told of it; one that cannot be heard is hung up.
+gateway (``gateway.calls.calls``) before its client is told of it; one that cannot be heard is hung up.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.call import is_over
-from gateway.call_requests import JSON, SDP, Offer, model_in, read_offer, read_session
-from gateway.calls import Calls, ProviderLine
+from gateway.calls.call import is_over
+from gateway.calls.calls import Calls, ProviderLine
+from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
 from gateway.control.rpc_client import Grant

@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.call import Call, CallInfo, is_over
+from gateway.calls.call import Call, CallInfo, is_over
+from gateway.calls.retrying import patiently
 from gateway.connections.connection import POLICY, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError, dial
 from gateway.connections.upstream_http import ProviderHttp
@@ -22,7 +23,6 @@ from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.metering.batching import Party
 from gateway.metering.recorder import Recorder
 from gateway.metering.totals import Totals
-from gateway.patience import patiently
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from shared.metrics import Metric

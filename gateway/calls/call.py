@@ -29,6 +29,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from gateway.calls.retrying import patiently
 from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
 from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
 from gateway.credit.allowance import Allowance
@@ -47,7 +48,6 @@ from gateway.limits import (
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
 from gateway.metering.recorder import Recorder
-from gateway.patience import patiently
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay import lifetime
 from gateway.relay.lifetime import Due
