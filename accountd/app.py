@@ -20,13 +20,14 @@ from typing import Any, Final
 import structlog
 import zmq
 
-from accountd import database
 from accountd.accounts import Accounts
-from accountd.aging import Aging, Mortal
 from accountd.changes import Changes
 from accountd.config import AccountdConfig
 from accountd.counts import Counts
-from accountd.database import Trouble
+from accountd.data import database
+from accountd.data.aging import Aging, Mortal
+from accountd.data.database import Trouble
+from accountd.data.wal import Wal
 from accountd.events import Announcer
 from accountd.grants import Grants
 from accountd.handles import Handles
@@ -38,7 +39,6 @@ from accountd.repeated import DAYS
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
-from accountd.wal import Wal
 from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode

@@ -6,9 +6,9 @@ under a second.
 
 from typing import Any, Final
 
-from accountd import models
 from accountd.accounts import Json
-from accountd.models import Account, RepeatedUsage, UsageMetric
+from accountd.data import models
+from accountd.data.models import Account, RepeatedUsage, UsageMetric
 from accountd.requests import Params
 from accountd.windows import missing_sequences
 from shared.wire import ESTIMATES, RejectReason

@@ -4,8 +4,9 @@ import sys
 
 import click
 
-from accountd import app, database
+from accountd import app
 from accountd.config import load, load_database
+from accountd.data import database
 from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.handles import DAYS_DEFAULT
 from accountd.plans import DEFAULT_PLANS

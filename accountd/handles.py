@@ -10,8 +10,8 @@ that was never given.
 
 from typing import Any, Final
 
-from accountd import models
-from accountd.aging import Aging, Mortal
+from accountd.data import models
+from accountd.data.aging import Aging, Mortal
 from accountd.requests import Params, RequestError, now_iso
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX

@@ -13,10 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from accountd.charging import Balance, Crossing
-from accountd.digests import DigestKey, RecentDigests
-from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
-from accountd.ingest import Charge, Decision, Rejection, decide
-from accountd.models import (
+from accountd.data.models import (
     LowCreditWarning,
     RejectedUsage,
     UsageMetric,
@@ -25,6 +22,9 @@ from accountd.models import (
     iso_of_ms,
     ms_of_iso,
 )
+from accountd.digests import DigestKey, RecentDigests
+from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
+from accountd.ingest import Charge, Decision, Rejection, decide
 from accountd.pricing import Pricing
 from accountd.repeated import Repetition, charged_name
 from accountd.windows import ProducerWindow

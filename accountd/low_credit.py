@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import structlog
 
-from accountd import database
+from accountd.data import database
+from accountd.data.models import iso_of_ms, parse_time
 from accountd.ledger import transaction
-from accountd.models import iso_of_ms, parse_time
 from accountd.requests import now_iso
 from accountd.webhook import TRY_FOR_S, Message, Sender
 from shared.metrics import Metric

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from peewee import Case, fn
 
-from accountd import models, statements
+from accountd import statements
 from accountd.accounts import Json, account_json, find_account, key_json
-from accountd.models import Account, ApiKey, UsageMetric, in_sql
+from accountd.data import models
+from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.requests import Params, RequestError
 from accountd.statements import Period, period_of
 from accountd.terms import By

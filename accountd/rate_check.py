@@ -10,7 +10,7 @@ from typing import Any, Final
 from peewee import fn
 
 from accountd.accounts import Json
-from accountd.models import UsageMetric
+from accountd.data.models import UsageMetric
 from accountd.requests import Params, RequestError
 from shared.billed_units import BILLED_MODELS
 from shared.other_units import OTHER_UNIT, other_units

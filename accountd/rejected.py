@@ -13,6 +13,7 @@ import msgpack
 from accountd.accounts import Json
 from accountd.changes import Changes
 from accountd.charging import Refusal, crossing
+from accountd.data.models import RejectedUsage
 from accountd.estimates import EstimateTerms
 from accountd.ingest import Rejection, Retried, decide_retry
 from accountd.ledger import (
@@ -24,7 +25,6 @@ from accountd.ledger import (
     write_crossings,
     write_shared,
 )
-from accountd.models import RejectedUsage
 from accountd.pricing import Pricing
 from accountd.repeated import AlreadyCharged
 from accountd.requests import Params, RequestError, now_iso

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import structlog
 
-from accountd import audit, console, models, queries, rate_check, rejected
-from accountd.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
+from accountd import audit, console, queries, rate_check, rejected
+from accountd.data import models
+from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.events import Announcer, applied_of
 from accountd.requests import Params, RequestError
 from accountd.services import Services

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accountd.accounts import Accounts
-from accountd.aging import Aging
 from accountd.counts import Counts
+from accountd.data.aging import Aging
+from accountd.data.wal import Wal
 from accountd.grants import Grants
 from accountd.handles import Handles
 from accountd.ledger import Ledger
 from accountd.low_credit import LowCredit
 from accountd.pricing import Pricing
 from accountd.rejected import Quarantine
-from accountd.wal import Wal
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from accountd import models
 from accountd.accounts import Json
-from accountd.models import Account, in_sql
+from accountd.data import models
+from accountd.data.models import Account, in_sql
 from accountd.requests import Params, RequestError
 from accountd.terms import BUCKETS, SUMMED, By
 from shared.wire import ESTIMATES, Kind

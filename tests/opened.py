@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from accountd import database
+from accountd.data import database
 
 KEY = "ab" * 32
 

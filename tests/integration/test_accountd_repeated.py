@@ -9,10 +9,10 @@ from harness import Cluster, cluster_folder, eventually
 from opened import empty_database
 from pushing import pushing
 
-from accountd import models
 from accountd.accounts import Accounts
-from accountd.aging import Aging
 from accountd.app import MORTAL
+from accountd.data import models
+from accountd.data.aging import Aging
 from accountd.ledger import Ledger
 from accountd.requests import Params, now_iso
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage

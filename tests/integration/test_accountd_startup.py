@@ -16,7 +16,7 @@ from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 from websockets.sync.client import connect
 
-from accountd import database
+from accountd.data import database
 from shared.errors import ConfigError
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 

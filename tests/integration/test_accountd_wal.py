@@ -4,7 +4,7 @@ from harness import Cluster, cluster_folder, eventually
 from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.database import WAL_BYTES_MAX
+from accountd.data.database import WAL_BYTES_MAX
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 WAL_METRIC = "rts_accountd_wal_bytes"

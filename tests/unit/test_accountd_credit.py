@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from accountd import database
 from accountd.charging import Balance, Crossing, crossing
+from accountd.data import database
 from accountd.grants import Grants, renewed_tokens
 from accountd.plans import DEFAULT_PLANS, parse_plans
 from accountd.requests import AMOUNT_MAX, Params, RequestError

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from accountd.database import WAL_BYTES_MAX, passing_trouble
+from accountd.data.database import WAL_BYTES_MAX, passing_trouble
 from shared.metrics import Metric
 
 log = structlog.get_logger()

@@ -23,7 +23,7 @@ from playhouse.migrations import Runner
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd import models
+from accountd.data import models
 from shared.errors import (
     AlreadyRunningError,
     ConfigError,
