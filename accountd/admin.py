@@ -10,7 +10,7 @@ import click
 
 from accountd import admin_text, export, statement_text
 from accountd.client import call
-from accountd.pricing import read_rate_card
+from accountd.ledger.pricing import read_rate_card
 from accountd.tables import details, table
 from accountd.terms import By, Debt
 from shared import config

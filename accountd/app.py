@@ -21,7 +21,6 @@ import structlog
 import zmq
 
 from accountd.accounts import Accounts
-from accountd.changes import Changes
 from accountd.config import AccountdConfig
 from accountd.counts import Counts
 from accountd.data import database
@@ -31,11 +30,12 @@ from accountd.data.wal import Wal
 from accountd.events import Announcer
 from accountd.grants import Grants
 from accountd.handles import Handles
-from accountd.ledger import Ledger
+from accountd.ledger.changes import Changes
+from accountd.ledger.ledger import Ledger
+from accountd.ledger.pricing import Pricing
+from accountd.ledger.rejected import Quarantine
+from accountd.ledger.repeated import DAYS
 from accountd.low_credit import LowCredit
-from accountd.pricing import Pricing
-from accountd.rejected import Quarantine
-from accountd.repeated import DAYS
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services

@@ -7,8 +7,8 @@ import click
 from accountd import app
 from accountd.config import load, load_database
 from accountd.data import database
-from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.handles import DAYS_DEFAULT
+from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from accountd.ingest import Decision
+from accountd.ledger.ingest import Decision
 from accountd.unpriced import UnpricedUsage
 from shared.metrics import Metric
 from shared.wire import ESTIMATES, RejectReason

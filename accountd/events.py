@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import zmq
 
-from accountd.charging import Balance as Buckets
-from accountd.ingest import Charge, Decision
-from accountd.repeated import Repetition
+from accountd.ledger.charging import Balance as Buckets
+from accountd.ledger.ingest import Charge, Decision
+from accountd.ledger.repeated import Repetition
 from shared.announcements import (
     AHEAD_MAX,
     Applied,

@@ -13,7 +13,7 @@ import structlog
 
 from accountd.data import database
 from accountd.data.models import iso_of_ms, parse_time
-from accountd.ledger import transaction
+from accountd.ledger.ledger import transaction
 from accountd.requests import now_iso
 from accountd.webhook import TRY_FOR_S, Message, Sender
 from shared.metrics import Metric

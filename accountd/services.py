@@ -9,10 +9,10 @@ from accountd.data.aging import Aging
 from accountd.data.wal import Wal
 from accountd.grants import Grants
 from accountd.handles import Handles
-from accountd.ledger import Ledger
+from accountd.ledger.ledger import Ledger
+from accountd.ledger.pricing import Pricing
+from accountd.ledger.rejected import Quarantine
 from accountd.low_credit import LowCredit
-from accountd.pricing import Pricing
-from accountd.rejected import Quarantine
 
 
 @dataclass(frozen=True, slots=True)

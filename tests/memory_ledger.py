@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from accountd.charging import Balance
-from accountd.digests import DigestKey, RecentDigests
-from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
-from accountd.ingest import Charge, Decision, Rejection, decide
-from accountd.repeated import Repetition, charged_name
-from accountd.windows import ProducerWindow
+from accountd.ledger.charging import Balance
+from accountd.ledger.digests import DigestKey, RecentDigests
+from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, Waived
+from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.windows import ProducerWindow
 from shared.wire import (
     EndOfProducer,
     RejectReason,

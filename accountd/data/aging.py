@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from accountd.data.database import passing_trouble
 from accountd.data.models import iso
-from accountd.ledger import transaction
+from accountd.ledger.ledger import transaction
 
 # What one turn of the loop may remove of a table: a few milliseconds, so that nobody waits for it.
 # And how often that is done while there is more, which is faster than rows come.

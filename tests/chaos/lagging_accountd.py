@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 
 from accountd import app, cli
-from accountd.ingest import Decision
-from accountd.ledger import Ledger
+from accountd.ledger.ingest import Decision
+from accountd.ledger.ledger import Ledger
 
 GROUP = int(os.environ["CHAOS_GROUP"])
 PAUSE_S = float(os.environ["CHAOS_PAUSE_S"])

@@ -13,7 +13,7 @@ from accountd.accounts import Accounts
 from accountd.app import MORTAL
 from accountd.data import models
 from accountd.data.aging import Aging
-from accountd.ledger import Ledger
+from accountd.ledger.ledger import Ledger
 from accountd.requests import Params, now_iso
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 

@@ -21,8 +21,8 @@ from harness import Cluster, cluster_folder, eventually
 from opened import empty_database
 from pushing import pushing
 
-from accountd.charging import Balance, Crossing
-from accountd.ledger import write_crossings
+from accountd.ledger.charging import Balance, Crossing
+from accountd.ledger.ledger import write_crossings
 from accountd.low_credit import LowCredit
 from accountd.requests import now_iso
 from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target, post

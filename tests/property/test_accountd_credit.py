@@ -17,11 +17,11 @@ from opened import empty_database
 from accountd import queries
 from accountd.accounts import Accounts
 from accountd.audit import audit
-from accountd.changes import Changes
 from accountd.grants import Grants
-from accountd.ledger import Ledger
-from accountd.pricing import Pricing
-from accountd.rejected import Quarantine
+from accountd.ledger.changes import Changes
+from accountd.ledger.ledger import Ledger
+from accountd.ledger.pricing import Pricing
+from accountd.ledger.rejected import Quarantine
 from accountd.requests import Params, RequestError
 from accountd.terms import By
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage

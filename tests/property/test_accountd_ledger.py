@@ -10,11 +10,11 @@ from opened import empty_database
 
 from accountd.accounts import Accounts
 from accountd.audit import audit
-from accountd.cascade import cascade
-from accountd.estimates import UNCHARGED_DEFAULT
-from accountd.ledger import Ledger
+from accountd.ledger.cascade import cascade
+from accountd.ledger.estimates import UNCHARGED_DEFAULT
+from accountd.ledger.ledger import Ledger
+from accountd.ledger.windows import ProducerWindow, Verdict
 from accountd.requests import Params
-from accountd.windows import ProducerWindow, Verdict
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 
 NOW = "2026-11-23T12:00:00.000Z"

@@ -13,10 +13,10 @@ from opened import empty_database
 
 from accountd.accounts import Accounts
 from accountd.audit import audit
-from accountd.estimates import UNCHARGED_DEFAULT
 from accountd.grants import Grants
-from accountd.ledger import Ledger
-from accountd.pricing import Pricing
+from accountd.ledger.estimates import UNCHARGED_DEFAULT
+from accountd.ledger.ledger import Ledger
+from accountd.ledger.pricing import Pricing
 from accountd.requests import Params
 from shared.rates import PRICE_MAX, Rates, read_rates
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage

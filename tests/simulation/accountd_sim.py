@@ -1,18 +1,18 @@
 """A simulated accountd: its database, backups and clock, and one process after the other.
 
-The shell around ``ingest.decide`` in the order of ``accountd.app`` and ``accountd.ledger``.
+The shell around ``ingest.decide`` in the order of ``accountd.app`` and ``accountd.ledger.ledger``.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from accountd.charging import Balance
-from accountd.digests import DigestKey, RecentDigests
-from accountd.estimates import EstimatesSeen, Waived
-from accountd.ingest import Charge, Decision, Rejection, decide
-from accountd.repeated import Repetition, charged_name
-from accountd.windows import ProducerWindow
+from accountd.ledger.charging import Balance
+from accountd.ledger.digests import DigestKey, RecentDigests
+from accountd.ledger.estimates import EstimatesSeen, Waived
+from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.windows import ProducerWindow
 from shared.wire import RejectReason
 
 from .clock import Process

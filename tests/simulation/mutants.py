@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from accountd.digests import RecentDigests
-from accountd.repeated import Once
-from accountd.windows import ProducerWindow, Verdict
+from accountd.ledger.digests import RecentDigests
+from accountd.ledger.repeated import Once
+from accountd.ledger.windows import ProducerWindow, Verdict
 from gateway.delivery.outbox import Heard, Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from accountd.cascade import cascade
-from accountd.estimates import PERIOD_MS, UNCHARGED_DEFAULT
-from accountd.ingest import Charge, Decision, Rejection
+from accountd.ledger.cascade import cascade
+from accountd.ledger.estimates import PERIOD_MS, UNCHARGED_DEFAULT
+from accountd.ledger.ingest import Charge, Decision, Rejection
 from shared.wire import (
     Kind,
     LostBatch,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from unittest import mock
 
-from accountd.charging import Balance
+from accountd.ledger.charging import Balance
 from gateway.delivery import outbox, spool
 from gateway.delivery.journal import SealedRecord, read_records
 from shared.wire import UsageBatch, decode_usage

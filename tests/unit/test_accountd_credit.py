@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from accountd.charging import Balance, Crossing, crossing
 from accountd.data import database
 from accountd.grants import Grants, renewed_tokens
+from accountd.ledger.charging import Balance, Crossing, crossing
 from accountd.plans import DEFAULT_PLANS, parse_plans
 from accountd.requests import AMOUNT_MAX, Params, RequestError
 from accountd.terms import Debt

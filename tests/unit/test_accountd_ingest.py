@@ -4,12 +4,12 @@ import msgpack
 import pytest
 from memory_ledger import END, NOW, Memory, P, Q, sent, usage
 
-from accountd.cascade import Deduction
-from accountd.charging import BALANCE_MIN, Balance, Refusal
-from accountd.digests import RecentDigests, digest_of
-from accountd.estimates import EstimateTerms
-from accountd.ingest import AlreadyCharged, Charge, Rejection, decide_retry
-from accountd.windows import ProducerWindow, Verdict
+from accountd.ledger.cascade import Deduction
+from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
+from accountd.ledger.digests import RecentDigests, digest_of
+from accountd.ledger.estimates import EstimateTerms
+from accountd.ledger.ingest import AlreadyCharged, Charge, Rejection, decide_retry
+from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.wire import (
     InvalidUsage,
     Kind,

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from memory_ledger import Memory, P, Q, sent, usage
 
-from accountd.cascade import Deduction
-from accountd.charging import Balance
-from accountd.ingest import AlreadyCharged, Rejection, Retried, decide_retry
-from accountd.repeated import name_of
-from accountd.windows import Verdict
+from accountd.ledger.cascade import Deduction
+from accountd.ledger.charging import Balance
+from accountd.ledger.ingest import AlreadyCharged, Rejection, Retried, decide_retry
+from accountd.ledger.repeated import name_of
+from accountd.ledger.windows import Verdict
 from shared.wire import Kind, RejectReason, UsageBatch, decode_usage, encode_envelope
 
 

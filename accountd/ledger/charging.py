@@ -7,8 +7,8 @@ crossing of its low-credit mark mean the same wherever they arise.
 from dataclasses import dataclass
 from typing import Final
 
-from accountd.cascade import Deduction, cascade
-from accountd.estimates import Waiver
+from accountd.ledger.cascade import Deduction, cascade
+from accountd.ledger.estimates import Waiver
 from shared.rates import Rates
 from shared.wire import RejectReason, UsageBatch
 

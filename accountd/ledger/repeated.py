@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from accountd.cascade import Deduction
+from accountd.ledger.cascade import Deduction
 from shared.wire import ESTIMATES, Kind, UsageBatch
 
 NAME_BYTES: Final = 16

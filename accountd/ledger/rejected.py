@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgpack
 
 from accountd.accounts import Json
-from accountd.changes import Changes
-from accountd.charging import Refusal, crossing
 from accountd.data.models import RejectedUsage
-from accountd.estimates import EstimateTerms
-from accountd.ingest import Rejection, Retried, decide_retry
-from accountd.ledger import (
+from accountd.ledger.changes import Changes
+from accountd.ledger.charging import Refusal, crossing
+from accountd.ledger.estimates import EstimateTerms
+from accountd.ledger.ingest import Rejection, Retried, decide_retry
+from accountd.ledger.ledger import (
     Stored,
     begin_estimates,
     insert_usage,
@@ -25,8 +25,8 @@ from accountd.ledger import (
     write_crossings,
     write_shared,
 )
-from accountd.pricing import Pricing
-from accountd.repeated import AlreadyCharged
+from accountd.ledger.pricing import Pricing
+from accountd.ledger.repeated import AlreadyCharged
 from accountd.requests import Params, RequestError, now_iso
 from shared.wire import ID_CHARS_MAX
 

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
-from accountd.cascade import Deduction
-from accountd.charging import Balance, Crossing, Refusal, Settled, crossing, settle
-from accountd.digests import DigestKey, RecentDigests, digest_of
-from accountd.estimates import EstimatesSeen, EstimateTerms, waiver_of
-from accountd.repeated import AlreadyCharged, Repetition, once_of
-from accountd.windows import ProducerWindow, Verdict
+from accountd.ledger.cascade import Deduction
+from accountd.ledger.charging import Balance, Crossing, Refusal, Settled, crossing, settle
+from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
+from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, waiver_of
+from accountd.ledger.repeated import AlreadyCharged, Repetition, once_of
+from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.wire import (
     EndOfProducer,
@@ -93,7 +93,7 @@ class State(Protocol):
         """
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
-        """Those of the ``names`` of shared responses (``accountd.repeated``) that were charged."""
+        """Those of the ``names`` of shared responses (``accountd.ledger.repeated``) that were charged."""
 
 
 class QuarantineState(State, Protocol):

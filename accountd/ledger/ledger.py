@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from accountd.charging import Balance, Crossing
 from accountd.data.models import (
     LowCreditWarning,
     RejectedUsage,
@@ -22,12 +21,13 @@ from accountd.data.models import (
     iso_of_ms,
     ms_of_iso,
 )
-from accountd.digests import DigestKey, RecentDigests
-from accountd.estimates import EstimatesSeen, EstimateTerms, Waived
-from accountd.ingest import Charge, Decision, Rejection, decide
-from accountd.pricing import Pricing
-from accountd.repeated import Repetition, charged_name
-from accountd.windows import ProducerWindow
+from accountd.ledger.charging import Balance, Crossing
+from accountd.ledger.digests import DigestKey, RecentDigests
+from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, Waived
+from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.pricing import Pricing
+from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.windows import ProducerWindow
 from shared.wire import ESTIMATES, USAGE_FIELDS, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
