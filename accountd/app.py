@@ -20,7 +20,9 @@ from typing import Any, Final
 import structlog
 import zmq
 
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
+from accountd.accounts.grants import Grants
+from accountd.accounts.handles import Handles
 from accountd.config import AccountdConfig
 from accountd.counts import Counts
 from accountd.data import database
@@ -28,8 +30,6 @@ from accountd.data.aging import Aging, Mortal
 from accountd.data.database import Trouble
 from accountd.data.wal import Wal
 from accountd.events import Announcer
-from accountd.grants import Grants
-from accountd.handles import Handles
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing

@@ -6,7 +6,7 @@ under a second.
 
 from typing import Any, Final
 
-from accountd.accounts import Json
+from accountd.accounts.accounts import Json
 from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage, UsageMetric
 from accountd.ledger.windows import missing_sequences

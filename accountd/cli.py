@@ -5,11 +5,11 @@ import sys
 import click
 
 from accountd import app
+from accountd.accounts.handles import DAYS_DEFAULT
+from accountd.accounts.plans import DEFAULT_PLANS
 from accountd.config import load, load_database
 from accountd.data import database
-from accountd.handles import DAYS_DEFAULT
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
-from accountd.plans import DEFAULT_PLANS
 from shared import config, logs
 from shared.config import setting
 from shared.descriptors import raise_limit

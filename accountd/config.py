@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from accountd.handles import DAYS_MAX
+from accountd.accounts.handles import DAYS_MAX
+from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimateTerms
 from accountd.ledger.pricing import read_rate_card
-from accountd.plans import TokensByPlan, parse_plans
 from accountd.webhook import Target, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker

@@ -9,7 +9,7 @@ so, and a shorter period or the next page has it.
 from typing import Final
 
 from accountd import statements
-from accountd.accounts import Json, account_json, find_account, key_json, live_key
+from accountd.accounts.accounts import Json, account_json, find_account, key_json, live_key
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.queries import count_keys, in_period, newest_keys, newest_rows

@@ -10,7 +10,7 @@ from typing import Any, Final
 from peewee import Case, fn
 
 from accountd import statements
-from accountd.accounts import Json, account_json, find_account, key_json
+from accountd.accounts.accounts import Json, account_json, find_account, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.requests import Params, RequestError

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from peewee import fn
 
-from accountd.accounts import Json
+from accountd.accounts.accounts import Json
 from accountd.data.models import UsageMetric
 from accountd.requests import Params, RequestError
 from shared.billed_units import BILLED_MODELS

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
+from accountd.accounts.grants import Grants
+from accountd.accounts.handles import Handles
 from accountd.counts import Counts
 from accountd.data.aging import Aging
 from accountd.data.wal import Wal
-from accountd.grants import Grants
-from accountd.handles import Handles
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.rejected import Quarantine

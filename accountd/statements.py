@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from accountd.accounts import Json
+from accountd.accounts.accounts import Json
 from accountd.data import models
 from accountd.data.models import Account, in_sql
 from accountd.requests import Params, RequestError

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgpack
 
-from accountd.accounts import Json
+from accountd.accounts.accounts import Json
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Refusal, crossing

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from opened import empty_database
 
+from accountd.accounts.handles import Handles
 from accountd.data import models
 from accountd.data.aging import MORE_S, PORTION
-from accountd.handles import Handles
 from accountd.requests import Params, RequestError
 from shared.wire import HANDLES_MAX
 

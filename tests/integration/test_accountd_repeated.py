@@ -9,7 +9,7 @@ from harness import Cluster, cluster_folder, eventually
 from opened import empty_database
 from pushing import pushing
 
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
 from accountd.app import MORTAL
 from accountd.data import models
 from accountd.data.aging import Aging

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from opened import empty_database
 
 from accountd import queries
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
+from accountd.accounts.grants import Grants
 from accountd.audit import audit
-from accountd.grants import Grants
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import empty_database
 
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
 from accountd.audit import audit
 from accountd.ledger.cascade import cascade
 from accountd.ledger.estimates import UNCHARGED_DEFAULT

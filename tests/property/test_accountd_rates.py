@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import empty_database
 
-from accountd.accounts import Accounts
+from accountd.accounts.accounts import Accounts
+from accountd.accounts.grants import Grants
 from accountd.audit import audit
-from accountd.grants import Grants
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from accountd.accounts.grants import Grants, renewed_tokens
+from accountd.accounts.plans import DEFAULT_PLANS, parse_plans
 from accountd.data import database
-from accountd.grants import Grants, renewed_tokens
 from accountd.ledger.charging import Balance, Crossing, crossing
-from accountd.plans import DEFAULT_PLANS, parse_plans
 from accountd.requests import AMOUNT_MAX, Params, RequestError
 from accountd.terms import Debt
 from accountd.webhook import (

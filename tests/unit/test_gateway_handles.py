@@ -6,7 +6,7 @@ import pytest
 from legs import until
 from opened import empty_database
 
-from accountd.handles import Handles as Table
+from accountd.accounts.handles import Handles as Table
 from accountd.requests import Params
 from gateway.handles import ownership as under_test
 from gateway.handles.ownership import Handle, HandleKind, Handles

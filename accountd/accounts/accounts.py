@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from peewee import IntegrityError
 
+from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
 from accountd.ledger.changes import Changes
-from accountd.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
 from accountd.requests import AMOUNT_MAX, Params, RequestError, is_past, now_iso
 
 KEY_PREFIX: Final = "rslive_v1_"
