@@ -24,22 +24,22 @@ from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.config import AccountdConfig
-from accountd.counts import Counts
 from accountd.data import database
 from accountd.data.aging import Aging, Mortal
 from accountd.data.database import Trouble
 from accountd.data.wal import Wal
-from accountd.events import Announcer
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.repeated import DAYS
-from accountd.low_credit import LowCredit
+from accountd.notifications.counts import Counts
+from accountd.notifications.events import Announcer
+from accountd.notifications.low_credit import LowCredit
+from accountd.notifications.webhook import Sender
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
-from accountd.webhook import Sender
 from shared import transport
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics

@@ -9,7 +9,7 @@ from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimateTerms
 from accountd.ledger.pricing import read_rate_card
-from accountd.webhook import Target, parse_secret, parse_url
+from accountd.notifications.webhook import Target, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker
 from shared.rates import DEFAULT_RATES, Rates

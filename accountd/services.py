@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
-from accountd.counts import Counts
 from accountd.data.aging import Aging
 from accountd.data.wal import Wal
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.rejected import Quarantine
-from accountd.low_credit import LowCredit
+from accountd.notifications.counts import Counts
+from accountd.notifications.low_credit import LowCredit
 
 
 @dataclass(frozen=True, slots=True)

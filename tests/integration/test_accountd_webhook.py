@@ -23,9 +23,17 @@ from pushing import pushing
 
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.ledger import write_crossings
-from accountd.low_credit import LowCredit
+from accountd.notifications.low_credit import LowCredit
+from accountd.notifications.webhook import (
+    TRY_FOR_S,
+    WAITING_MAX,
+    Message,
+    Outcome,
+    Sender,
+    Target,
+    post,
+)
 from accountd.requests import now_iso
-from accountd.webhook import TRY_FOR_S, WAITING_MAX, Message, Outcome, Sender, Target, post
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 
 WAITING = Path(waiting_accountd.__file__)
@@ -294,7 +302,7 @@ def test_a_receiver_that_drips_has_as_long_as_one_that_hangs(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time of an attempt is that of all of it."""
-    monkeypatch.setattr("accountd.webhook.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("accountd.notifications.webhook.TIMEOUT_S", 0.5)
     receiver.is_dripping = True
     target = Target(urlsplit(receiver.url), SECRET)
     message = Message(1, "msg_1", time.time(), b"{}")

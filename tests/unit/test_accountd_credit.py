@@ -8,9 +8,7 @@ from accountd.accounts.grants import Grants, renewed_tokens
 from accountd.accounts.plans import DEFAULT_PLANS, parse_plans
 from accountd.data import database
 from accountd.ledger.charging import Balance, Crossing, crossing
-from accountd.requests import AMOUNT_MAX, Params, RequestError
-from accountd.terms import Debt
-from accountd.webhook import (
+from accountd.notifications.webhook import (
     RETRY_S_MAX,
     RETRY_S_MIN,
     backoff_s,
@@ -18,6 +16,8 @@ from accountd.webhook import (
     parse_url,
     sign,
 )
+from accountd.requests import AMOUNT_MAX, Params, RequestError
+from accountd.terms import Debt
 
 RENEWALS = [
     # before, debt, after

@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 import zmq
 
-from accountd.events import PER_TURN_MAX, RECENT_PRODUCERS_MAX, RECENT_S, REPEAT_S, Announcer
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance as Buckets
 from accountd.ledger.ingest import Charge, Decision
 from accountd.ledger.repeated import Repetition
 from accountd.ledger.windows import ProducerWindow
+from accountd.notifications.events import (
+    PER_TURN_MAX,
+    RECENT_PRODUCERS_MAX,
+    RECENT_S,
+    REPEAT_S,
+    Announcer,
+)
 from shared.announcements import (
     Applied,
     Balance,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from accountd.ledger.ingest import Decision
-from accountd.unpriced import UnpricedUsage
+from accountd.notifications.unpriced import UnpricedUsage
 from shared.metrics import Metric
 from shared.wire import ESTIMATES, RejectReason
 

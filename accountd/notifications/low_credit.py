@@ -14,8 +14,8 @@ import structlog
 from accountd.data import database
 from accountd.data.models import iso_of_ms, parse_time
 from accountd.ledger.ledger import transaction
+from accountd.notifications.webhook import TRY_FOR_S, Message, Sender
 from accountd.requests import now_iso
-from accountd.webhook import TRY_FOR_S, Message, Sender
 from shared.metrics import Metric
 
 log = structlog.get_logger()
