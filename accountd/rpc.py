@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import structlog
 
-from accountd import audit, console, queries, rate_check
 from accountd.data import models
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import rejected
 from accountd.notifications.events import Announcer, applied_of
+from accountd.reports import audit, console, queries, rate_check
 from accountd.requests import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance

@@ -22,7 +22,7 @@ from pushing import pushing
 from talk import talk
 
 from accountd.client import call
-from accountd.console import GRANTS_MAX, KEYS_MAX
+from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import empty_database
 
-from accountd import queries
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
-from accountd.audit import audit
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.rejected import Quarantine
+from accountd.reports import queries
+from accountd.reports.audit import audit
 from accountd.requests import Params, RequestError
 from accountd.terms import By
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from opened import empty_database
 
 from accountd.accounts.accounts import Accounts
-from accountd.audit import audit
 from accountd.ledger.cascade import cascade
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.windows import ProducerWindow, Verdict
+from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
 

@@ -13,10 +13,10 @@ from opened import empty_database
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
-from accountd.audit import audit
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
+from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.rates import PRICE_MAX, Rates, read_rates
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage

@@ -4,10 +4,10 @@ import pytest
 from memory_ledger import NOW, Memory, P, sent, usage
 from opened import empty_database
 
-from accountd import queries
 from accountd.ledger import ledger
 from accountd.ledger.estimates import EstimateTerms
 from accountd.ledger.ingest import Rejection, Retried, decide_retry
+from accountd.reports import queries
 from shared.rates import read_rates
 from shared.wire import (
     ESTIMATES,
