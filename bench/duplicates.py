@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import zmq
 
-from accountd.client import call
+from accountd.ctl.client import call
 from shared import transport
 from shared.announcements import decode_watermark, watermark_topic
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accountd import export
-from accountd.client import call
+from accountd.ctl import export
+from accountd.ctl.client import call
 
 T = TypeVar("T")
 

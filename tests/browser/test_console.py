@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from pushing import pushing
 from talk import talk
 
-from accountd.client import call
+from accountd.ctl.client import call
 from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from accountd.client import call
+from accountd.ctl.client import call
 from tests.chaos.clients import Crowd
 from tests.chaos.cluster import (
     FORGETFUL_GATEWAY,

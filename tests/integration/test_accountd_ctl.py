@@ -7,7 +7,7 @@ import pytest
 from harness import Cluster, cluster_folder
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.client import call
+from accountd.ctl.client import call
 from accountd.reports.audit import SHOWN_MAX
 
 KEY = re.compile(r"rslive_v1_[0-9a-f]{48}")

@@ -11,7 +11,7 @@ import zmq
 from harness import Cluster, cluster_folder, eventually
 from promises import within
 
-from accountd.client import call
+from accountd.ctl.client import call
 from shared import transport
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError

@@ -15,7 +15,7 @@ from harness import Cluster, Daemon, cluster_folder, eventually
 from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.client import call
+from accountd.ctl.client import call
 from shared.wire import (
     Request,
     Usage,

@@ -16,7 +16,7 @@ from pushing import pushing
 from talk import talk
 from websockets.exceptions import ConnectionClosed
 
-from accountd.client import call
+from accountd.ctl.client import call
 from shared.rates import CARD_BYTES_MAX, read_rates
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
 

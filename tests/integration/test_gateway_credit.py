@@ -17,7 +17,7 @@ from talk import Talk, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
-from accountd.client import call
+from accountd.ctl.client import call
 
 GATEWAYS, SESSIONS = 3, 20
 COST_MAX = 400  # tokens; no response of the simulator costs that much here

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from accountd.admin import cli as accountctl
 from accountd.cli import cli as accountd
+from accountd.ctl.cli import cli as accountctl
 from gateway import limits
 from gateway.cli import cli as gateway
 from shared.errors import ExitCode

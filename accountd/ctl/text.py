@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from accountd.tables import details, table
+from accountd.ctl.tables import details, table
 
 INCOMPLETE_COLUMNS: Final = ("producer", "applied_through", "ended_at", "missing_total", "missing")
 UNPRICED_COLUMNS: Final = ("provider", "model", "kind", "unit", "field", "amount", "rows", "last")

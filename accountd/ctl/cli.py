@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 
 import click
 
-from accountd import admin_text, export, statement_text
-from accountd.client import call
+from accountd.ctl import export, statement_text
+from accountd.ctl import text as admin_text
+from accountd.ctl.client import call
+from accountd.ctl.tables import details, table
 from accountd.ledger.pricing import read_rate_card
-from accountd.tables import details, table
 from accountd.terms import By, Debt
 from shared import config
 from shared.config import Checker, setting

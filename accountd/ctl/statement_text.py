@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from accountd.tables import csv_text, table
+from accountd.ctl.tables import csv_text, table
 from accountd.terms import BUCKETS, SUMMED
 from shared.wire import Kind
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
-from accountd.client import call
-from accountd.statement_text import ROW_COLUMNS
+from accountd.ctl.client import call
+from accountd.ctl.statement_text import ROW_COLUMNS
 
 PAGE_ROWS: Final = 1_000
 Row = Mapping[str, Any]
