@@ -11,6 +11,7 @@ TEXT_CHARS_MAX: Final = 256
 AMOUNT_MAX: Final = 2**53  # what JSON numbers carry exactly everywhere
 
 
+Json = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
 

@@ -125,7 +125,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     gateway.is_draining = True
     if config.reuse_port:  # a neighbour on the same port takes new clients at once
         _close(listeners)
-    await gateway.relay.drain(GATEWAY_DRAIN_S)
+    await gateway.drain(GATEWAY_DRAIN_S)
     _close(listeners)
     unsettled = await usage.close(LINGER_MS / 1000)
     await handles.close()

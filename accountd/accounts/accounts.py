@@ -14,13 +14,11 @@ from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
 from accountd.ledger.changes import Changes
-from accountd.requests import AMOUNT_MAX, Params, RequestError, is_past, now_iso
+from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, is_past, now_iso
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24
 BALANCE_MAX: Final = 2**62  # far from the 64-bit edge, so that sums of two balances fit
-
-Json = dict[str, Any]
 
 
 def account_json(account: Account) -> Json:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from accountd.data.database import passing_trouble
+from accountd.data.database import passing_trouble, transaction
 from accountd.data.models import iso
-from accountd.ledger.ledger import transaction
 
 # What one turn of the loop may remove of a table: a few milliseconds, so that nobody waits for it.
 # And how often that is done while there is more, which is faster than rows come.

@@ -328,3 +328,16 @@ def _unusable(path: Path, exc: Exception) -> DatabaseUnusableError:
 def _close(database: Any) -> None:
     models.database.initialize(None)
     database.close()
+
+
+@contextmanager
+def transaction(connection: Any) -> Iterator[None]:
+    """Everything inside is committed together, or rolled back when it raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

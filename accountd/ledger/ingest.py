@@ -93,7 +93,7 @@ class State(Protocol):
         """
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
-        """Those of the ``names`` of shared responses (``accountd.ledger.repeated``) that were charged."""
+        """Those of the ``names`` of shared responses (see ``repeated``) that were charged."""
 
 
 class QuarantineState(State, Protocol):

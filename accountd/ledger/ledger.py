@@ -8,10 +8,10 @@ in that COMMIT too, its sequence counting as applied, so that a resend does not 
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from accountd.data.database import transaction
 from accountd.data.models import (
     LowCreditWarning,
     RejectedUsage,
@@ -143,19 +143,6 @@ class Ledger:
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
         """The committed balances of those accounts that exist."""
         return Stored(self._connection).balances(accounts)
-
-
-@contextmanager
-def transaction(connection: Any) -> Iterator[None]:
-    """Everything inside is committed together, or rolled back when it raises."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 class Stored:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgpack
 
-from accountd.accounts.accounts import Json
+from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Refusal, crossing
@@ -20,14 +20,13 @@ from accountd.ledger.ledger import (
     Stored,
     begin_estimates,
     insert_usage,
-    transaction,
     write_balances,
     write_crossings,
     write_shared,
 )
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.repeated import AlreadyCharged
-from accountd.requests import Params, RequestError, now_iso
+from accountd.requests import Json, Params, RequestError, now_iso
 from shared.wire import ID_CHARS_MAX
 
 ROWS_MAX: Final = 1_000

@@ -12,8 +12,8 @@ from typing import Any, Final
 import structlog
 
 from accountd.data import database
+from accountd.data.database import transaction
 from accountd.data.models import iso_of_ms, parse_time
-from accountd.ledger.ledger import transaction
 from accountd.notifications.webhook import TRY_FOR_S, Message, Sender
 from accountd.requests import now_iso
 from shared.metrics import Metric

@@ -6,11 +6,10 @@ under a second.
 
 from typing import Any, Final
 
-from accountd.accounts.accounts import Json
 from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage, UsageMetric
 from accountd.ledger.windows import missing_sequences
-from accountd.requests import Params
+from accountd.requests import Json, Params
 from shared.wire import ESTIMATES, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts

@@ -8,13 +8,13 @@ so, and a shorter period or the next page has it.
 
 from typing import Final
 
-from accountd.accounts.accounts import Json, account_json, find_account, key_json, live_key
+from accountd.accounts.accounts import account_json, find_account, key_json, live_key
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.reports import statements
 from accountd.reports.queries import count_keys, in_period, newest_keys, newest_rows
 from accountd.reports.statements import period_of
-from accountd.requests import Params
+from accountd.requests import Json, Params
 from accountd.terms import By
 from shared.wire import USAGE_FIELDS
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from peewee import Case, fn
 
-from accountd.accounts.accounts import Json, account_json, find_account, key_json
+from accountd.accounts.accounts import account_json, find_account, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.reports import statements
 from accountd.reports.statements import Period, period_of
-from accountd.requests import Params, RequestError
+from accountd.requests import Json, Params, RequestError
 from accountd.terms import By
 from shared.wire import ESTIMATES, USAGE_FIELDS, Kind
 

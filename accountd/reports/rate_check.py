@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from peewee import fn
 
-from accountd.accounts.accounts import Json
 from accountd.data.models import UsageMetric
-from accountd.requests import Params, RequestError
+from accountd.requests import Json, Params, RequestError
 from shared.billed_units import BILLED_MODELS
 from shared.other_units import OTHER_UNIT, other_units
 from shared.rates import (

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from accountd.accounts.accounts import Json
 from accountd.data import models
 from accountd.data.models import Account, in_sql
-from accountd.requests import Params, RequestError
+from accountd.requests import Json, Params, RequestError
 from accountd.terms import BUCKETS, SUMMED, By
 from shared.wire import ESTIMATES, Kind
 

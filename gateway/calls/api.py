@@ -9,7 +9,7 @@
 ========================================  =========================================================
 
 The provider sees our key in place of the client's. A call that was made or taken is heard by the
-gateway (``gateway.calls.calls``) before its client is told of it; one that cannot be heard is hung up.
+gateway (``calls.calls``) before its client is told of it; one that cannot be heard is hung up.
 """
 
 import asyncio

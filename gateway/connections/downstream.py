@@ -15,9 +15,14 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from gateway.connections.connection import Leg, Nobody
-from gateway.door.auth import REALTIME_SUBPROTOCOL
 from gateway.http.answers import Download
-from gateway.http.exchange import HEAD_END, Exchange, HttpRequest, is_handshake
+from gateway.http.exchange import (
+    HEAD_END,
+    REALTIME_SUBPROTOCOL,
+    Exchange,
+    HttpRequest,
+    is_handshake,
+)
 from gateway.http.refusals import Refusal, bad_request
 from gateway.limits import (
     CATCH_UP_S,

@@ -1,6 +1,6 @@
 """Knows what every account that is served here has left, and tells its sessions when that matters.
 
-The rules are in ``gateway.credit.credit``. Balances are announced on PUB; what is not heard in time is
+The rules are in ``credit.credit``. Balances are announced on PUB; what is not heard in time is
 asked for over RPC, so that an account cannot outspend a balance that nobody tells us.
 """
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gateway.delivery.outbox import Heard, Outbox
 from gateway.delivery.spool import Spool
-from gateway.metering.batching import Single, merge
+from gateway.metering.batching import Numbered, Single, ignore_number, merge
 from shared.announcements import Watermark
 from shared.wire import (
     EndOfProducer,
@@ -24,12 +24,6 @@ from shared.wire import (
 )
 
 END = encode_usage(EndOfProducer())
-# Is told the producer and the sequence of a message once it has its number.
-Numbered = Callable[[bytes, int], None]
-
-
-def ignore_number(_producer: bytes, _sequence: int) -> None:
-    """Nobody needs to know the number."""
 
 
 class Producer:

@@ -22,10 +22,11 @@ from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.producer import Numbered, Producer, ignore_number
+from gateway.delivery.producer import Producer
 from gateway.delivery.spool_manager import SpoolKeeper
 from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX
+from gateway.metering.batching import Numbered, ignore_number
 from shared import transport
 from shared.metrics import Metric
 from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage

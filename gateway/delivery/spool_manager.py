@@ -20,10 +20,11 @@ import structlog
 from gateway import tasks
 from gateway.delivery import spool_files
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.producer import Numbered, Producer, ignore_number
+from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_files import FileStore
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
+from gateway.metering.batching import Numbered, ignore_number
 from shared.wire import PRODUCER_BYTES
 
 log = structlog.get_logger()

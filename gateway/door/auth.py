@@ -18,8 +18,6 @@ _KEY: Final = re.compile(r"rslive_v1_[0-9a-f]{48}")
 _HOST: Final = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d*)?")
 # OpenAI's name for it, and xAI's.
 KEY_SUBPROTOCOLS: Final = ("openai-insecure-api-key.", "xai-client-secret.")
-# Answered to a client that offers it. The subprotocol with the key is never echoed.
-REALTIME_SUBPROTOCOL: Final = "realtime"
 # In this order: the providers' own names, then the original system's.
 KEY_PARAMETERS: Final = ("key", "access_token", "api-key", "rs_key")
 KEY_HEADERS: Final = ("api-key", "x-goog-api-key")

@@ -1,6 +1,6 @@
 """A question that a session's client has to wait for: may it use the handle that it names?
 
-The message that names it waits in the gate (``gateway.providers.opening``), and the client is held meanwhile.
+The message that names it waits in the gate (``providers.opening``); the client is held meanwhile.
 """
 
 import asyncio

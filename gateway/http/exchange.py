@@ -17,6 +17,8 @@ from gateway.http.refusals import Refusal, bad_request
 from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
 
 HEAD_END: Final = b"\r\n\r\n"
+# Answered to a client that offers it. The subprotocol with the key is never echoed.
+REALTIME_SUBPROTOCOL: Final = "realtime"
 # RFC 6455 section 4.1: a GET whose Upgrade names websocket, among others perhaps, in any case.
 _HANDSHAKE: Final = re.compile(rb"GET .*?\r\nupgrade:[^\r\n]*\bwebsocket\b", re.I | re.S)
 

@@ -6,13 +6,21 @@ transcription is not a response) has a batch of its own beside it. What another 
 well is sent by itself, at once: of a sum nobody could say which part was charged before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.limits import BATCH_RESPONSES, BATCH_S
 from gateway.metering.base import Metered
 from shared.wire import Usage, UsageBatch
+
+# Is told the producer and the sequence of a message once it has its number.
+Numbered = Callable[[bytes, int], None]
+
+
+def ignore_number(_producer: bytes, _sequence: int) -> None:
+    """Nobody needs to know the number."""
+
 
 # What the responses of one batch have in common.
 Key = tuple[str, str, str, str, str, bool]

@@ -14,11 +14,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.delivery.producer import Numbered, ignore_number
 from gateway.frames import Frame, Opcode, spoken
 from gateway.handles.handle import Given
 from gateway.metering.base import Found, Meter, Unreadable, Withheld
-from gateway.metering.batching import Batcher, Party, Sealable, Single
+from gateway.metering.batching import Batcher, Numbered, Party, Sealable, Single, ignore_number
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()

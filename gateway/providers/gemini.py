@@ -6,9 +6,10 @@ from typing import Any
 from websockets.datastructures import Headers
 
 from gateway.metering.base import Meter
+from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.providers.base import ProviderCalls, Target, joined
-from gateway.providers.opening import RESOURCE_PATH, Opening
+from gateway.providers.opening import Opening
 
 
 class Gemini:

@@ -21,16 +21,11 @@ from typing import Any, Final
 
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
-from websockets.utils import apply_mask
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering.base import read_object
+from gateway.metering.reading import read_object, unmasked, without_prefix, without_repetition
 from shared.wire import ID_CHARS_MAX
 
-# ``models/m``; on Vertex AI ``publishers/p/models/m``, with ``projects/…/locations/…/`` before it.
-RESOURCE_PATH: Final = re.compile(
-    r"(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/)?models/(?=[^/]+$)"
-)
 PLAIN_NAME: Final = re.compile("")
 _UNCLEAR: Final = ""
 _MAY_RESUME: Final = re.compile(rb"esumption|\\u")  # a name may be spelled with an escape
@@ -110,7 +105,7 @@ class Opening:
         event: dict[str, Any] = json.loads(message)
         holder = event[self.holder]
         model = holder["model"]
-        holder["model"] = model.removesuffix(without(self.prefix, model)) + name
+        holder["model"] = model.removesuffix(without_prefix(self.prefix, model)) + name
         return json.dumps(event).encode()
 
     def _holder_in(self, message: bytes) -> object:
@@ -140,7 +135,7 @@ class Opening:
         return b"\\" in message and _OBJECT.match(message) is not None and _is_text(message)
 
     def _name(self, model: object) -> str:
-        name = without(self.prefix, model)
+        name = without_prefix(self.prefix, model)
         is_clear = 0 < len(name) <= ID_CHARS_MAX and name.isprintable()
         return name if is_clear and "/" not in name else _UNCLEAR
 
@@ -257,14 +252,6 @@ class Gate:
         return [_UNCLEAR] if has is None else []
 
 
-def without(prefix: re.Pattern[str], model: object) -> str:
-    """A model's name without what stands before it; empty when it is no text."""
-    if not isinstance(model, str):
-        return ""
-    found = prefix.match(model)
-    return model if found is None else model[found.end() :]
-
-
 def _inside(value: object, path: tuple[str, ...]) -> object:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -279,20 +266,7 @@ def _is_text(message: bytes) -> bool:
     return True
 
 
-def unmasked(frame: Frame) -> bytes:
-    """The payload of a client's frame."""
-    return apply_mask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
-
-
 def framed(message: bytes) -> Sequence[Frame]:
     """A text message as a client sends it."""
     data = WireFrame(Opcode.TEXT, message).serialize(mask=True)
     return FrameScanner(expects_mask=True, message_bytes_max=len(message)).feed(data)
-
-
-def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different: of equal ones readers take the first or the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands there twice")
-    return found

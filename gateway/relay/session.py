@@ -5,10 +5,10 @@ The life of a session is a table (``TRANSITIONS``)::
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
 The client is accepted first and the provider dialled while the client may already talk. When the
-client is gone, by its will or ours, the session *drains* (``gateway.relay.drain``): its client is cut out
+client is gone, by its will or ours, the session *drains* (``relay.drain``): its client is cut out
 and the provider is heard out. When the provider leg is gone, the session has ended.
 
-A session lives on its account's credit (``gateway.credit.credit``). Once nothing is left, what is being
+A session lives on its account's credit (``credit.credit``). Once nothing is left, what is being
 said by then is finished, then the client is told and the session drains. While it is not known
 whether anything is left, the client is held: nothing is taken from it.
 """

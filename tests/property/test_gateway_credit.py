@@ -114,7 +114,7 @@ class World:
         for sequence in sorted(gateway.waiting, reverse=True)[:at_most]:
             self.left -= gateway.waiting.pop(sequence)
         applied = frozenset(range(1, gateway.sent + 1)) - gateway.waiting.keys()
-        return {gateway.delivery.producer: Applied(0, applied)}
+        return {gateway.producer: Applied(0, applied)}
 
     def die(self) -> None:
         """Another boot will come: nobody has heard of it yet."""
@@ -166,11 +166,11 @@ class LateWorld(World):
 
     def send(self, gateway: Gateway, balance: Balance) -> None:
         """It is on its way."""
-        self.coming.setdefault(gateway.delivery.producer, []).append((self.now, balance))
+        self.coming.setdefault(gateway.producer, []).append((self.now, balance))
 
     def hear(self, gateway: Gateway, *, sent_until: float = inf) -> None:
         """The gateway comes to what was announced until then."""
-        coming = self.coming.get(gateway.delivery.producer, [])
+        coming = self.coming.get(gateway.producer, [])
         while coming and coming[0][0] <= sent_until:
             gateway.book.announced(coming.pop(0)[1], now=self.now)
 
@@ -178,10 +178,10 @@ class LateWorld(World):
         """Time passes."""
         for gateway in self.gateways:
             for sequence in gateway.waiting:
-                self.sent_at.setdefault((gateway.delivery.producer, sequence), self.now)
+                self.sent_at.setdefault((gateway.producer, sequence), self.now)
         self.now += seconds
         for gateway in self.gateways:
-            sent_at = [self.sent_at[gateway.delivery.producer, one] for one in gateway.waiting]
+            sent_at = [self.sent_at[gateway.producer, one] for one in gateway.waiting]
             if min(sent_at, default=self.now) < self.now - LATE_S / 2:
                 self.announce(self.commit(gateway, len(gateway.waiting)))
         for gateway in self.gateways:
@@ -262,7 +262,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             gateway.finish(0, amount)
         elif action == "watermark":
             through = min(gateway.waiting, default=gateway.sent + 1) - 1
-            gateway.book.acknowledged(gateway.delivery.producer, through)
+            gateway.book.acknowledged(gateway.producer, through)
         elif action == "top up":
             world.left += amount
             world.announce({})
@@ -270,7 +270,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             applied = world.commit(gateway, 1 + amount % 5)
             if action == "commit":
                 world.announce(applied)
-        assert gateway.credit.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
+        assert gateway.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
 
 
 @given(opening=st.integers(1, 500), costs=st.lists(st.integers(0, COST_MAX), max_size=30))
@@ -280,7 +280,7 @@ def test_no_credit_is_left_over(opening: int, costs: list[int]) -> None:
     world = World([gateway], opening)
     world.announce({})
     for cost in costs:
-        assert (gateway.credit.credit.verdict is Verdict.GO) is (world.overshoot < 0)
+        assert (gateway.credit.verdict is Verdict.GO) is (world.overshoot < 0)
         gateway.finish(0, cost)
         if cost % 2:
             world.announce(world.commit(gateway, 9))

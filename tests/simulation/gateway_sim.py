@@ -1,6 +1,6 @@
 """A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Spool``.
 
-It calls them in the order of ``gateway.metering.recorder``, ``usage``, ``spool_keeper`` and ``watermarks``.
+It calls them in the order of ``recorder``, ``sender``, ``spool_manager`` and ``watermarks``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -7,16 +7,11 @@ import pytest
 from golden import Step, framed
 
 from gateway.frames import Frame, FrameScanner
+from gateway.metering.gemini.client import RESOURCE_PATH
+from gateway.metering.reading import unmasked
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
-from gateway.providers.opening import (
-    PLAIN_NAME,
-    RESOURCE_PATH,
-    TRANSCRIPTION,
-    Gate,
-    Opening,
-    unmasked,
-)
+from gateway.providers.opening import PLAIN_NAME, TRANSCRIPTION, Gate, Opening
 
 SETUP = Opening("setup", RESOURCE_PATH)
 START = Opening("session", PLAIN_NAME)

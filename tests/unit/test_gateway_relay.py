@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.delivery.producer import Numbered, ignore_number
 from gateway.frames import Frame
-from gateway.metering.batching import Party
+from gateway.metering.batching import Numbered, Party, ignore_number
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
 from gateway.relay.sinks import ToClient, ToMeter, ToProvider

@@ -15,9 +15,20 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering.base import Fragments, UnreadableUsageError, clean_text, read_map, read_object
-from gateway.providers.opening import RESOURCE_PATH, unmasked, without
+from gateway.metering.base import Fragments
+from gateway.metering.reading import (
+    UnreadableUsageError,
+    clean_text,
+    read_map,
+    read_object,
+    unmasked,
+    without_prefix,
+)
 
+# ``models/m``; on Vertex AI ``publishers/p/models/m``, with ``projects/…/locations/…/`` before it.
+RESOURCE_PATH: Final = re.compile(
+    r"(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/)?models/(?=[^/]+$)"
+)
 # What makes a message worth parsing: all but media, which are nearly all messages that there are.
 # A name may be spelled with an escape. (One expression that begins with a quotation mark is found
 # nine times as fast as the names one by one.)
@@ -118,7 +129,7 @@ class GeminiClient:
 
     def _set_up(self, setup: Mapping[str, Any]) -> None:
         """The first message: the model without the path before it, and who detects activity."""
-        self.model = clean_text(without(RESOURCE_PATH, setup.get("model")))
+        self.model = clean_text(without_prefix(RESOURCE_PATH, setup.get("model")))
         realtime = read_map(setup, _either(setup, "realtimeInputConfig", "realtime_input_config"))
         name = _either(realtime, "automaticActivityDetection", "automatic_activity_detection")
         self._is_automatic = read_map(realtime, name).get("disabled") is not True

@@ -24,22 +24,11 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handles.handle import Given, HandleKind
 from gateway.limits import ANSWER_S, DRAIN_S
-from gateway.metering.base import (
-    NOTHING,
-    Found,
-    Fragments,
-    Metered,
-    Unreadable,
-    UnreadableUsageError,
-    Withheld,
-    as_json,
-    audio_estimate,
-    found_in,
-    read_object,
-)
+from gateway.metering.base import NOTHING, Found, Fragments, Metered, Unreadable, Withheld, found_in
 from gateway.metering.gemini.client import GeminiClient
 from gateway.metering.gemini.usage import Queries, camel_case, read_usage, unknown_usage
 from gateway.metering.gemini.words import Words
+from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 # What makes a message worth parsing. A name may be spelled with an escape.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gateway.metering.base import (
+from gateway.metering.reading import (
     Known,
     UnreadableUsageError,
     check_total,

@@ -9,7 +9,8 @@ those (25 a second, ai.google.dev).
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.metering.base import Metered, rows_of
+from gateway.metering.base import Metered
+from gateway.metering.reading import rows_of
 from shared.wire import Kind, Usage
 
 ROW_MS: Final = 60_000

@@ -12,8 +12,8 @@ from typing import Final
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame, Opcode
-from gateway.metering.base import Fragments, read_object
-from gateway.providers.opening import unmasked, without_repetition
+from gateway.metering.base import Fragments
+from gateway.metering.reading import read_object, unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
 # Of several types: input_audio_buffer.append, session.input_audio_buffer.append (translations) and

@@ -8,17 +8,9 @@ model that the response's tools name, else ``IMAGES``.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.metering.base import (
-    Found,
-    Known,
-    Metered,
-    Unreadable,
-    UnreadableUsageError,
-    as_json,
-    clean_text,
-    read_map,
-)
+from gateway.metering.base import Found, Metered, Unreadable
 from gateway.metering.openai.usage import KNOWN_TOKENS, read_usage
+from gateway.metering.reading import Known, UnreadableUsageError, as_json, clean_text, read_map
 
 IMAGES: Final = "image_gen"
 _CACHED: Final = "cached_tokens"

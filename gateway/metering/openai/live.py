@@ -15,26 +15,21 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handles.handle import Given, HandleKind
 from gateway.limits import DRAIN_S
-from gateway.metering.base import (
-    NOTHING,
-    Found,
-    Fragments,
-    Metered,
-    Unreadable,
+from gateway.metering.base import NOTHING, Found, Fragments, Metered, Unreadable, found_in
+from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
+from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
+from gateway.metering.openai.usage import KNOWN_SECONDS
+from gateway.metering.reading import (
     UnreadableUsageError,
     as_json,
     clean_text,
-    found_in,
     read_map,
     read_milliseconds,
     read_object,
     rows_of,
     unknown_parts,
+    unmasked,
 )
-from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
-from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
-from gateway.metering.openai.usage import KNOWN_SECONDS
-from gateway.providers.opening import unmasked
 from shared.wire import Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.

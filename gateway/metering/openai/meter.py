@@ -34,18 +34,11 @@ from gateway.metering.base import (
     NOTHING,
     Found,
     Fragments,
-    Known,
     Metered,
     Seen,
     Unreadable,
-    UnreadableUsageError,
     Withheld,
-    as_json,
-    audio_estimate,
-    clean_text,
     found_in,
-    read_object,
-    unknown_parts,
 )
 from gateway.metering.openai.audio import Appends
 from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
@@ -63,6 +56,15 @@ from gateway.metering.openai.usage import (
     read_transcription,
     read_usage,
     tells_tools,
+)
+from gateway.metering.reading import (
+    Known,
+    UnreadableUsageError,
+    as_json,
+    audio_estimate,
+    clean_text,
+    read_object,
+    unknown_parts,
 )
 from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
 

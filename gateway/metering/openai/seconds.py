@@ -9,17 +9,10 @@ length, for what is billed is the audio that was sent or received (docs.x.ai, Sp
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.metering.base import (
-    Found,
-    Metered,
-    Seen,
-    Unreadable,
-    UnreadableUsageError,
-    as_json,
-    rows_of,
-)
+from gateway.metering.base import Found, Metered, Seen, Unreadable
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.usage import read_billable_ms
+from gateway.metering.reading import UnreadableUsageError, as_json, rows_of
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 # A total is in whole seconds, rounded up: a shorter rest behind one is in it on average.

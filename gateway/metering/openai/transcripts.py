@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from gateway.limits import RESPONSE_IDS_MAX
-from gateway.metering.base import Metered, clean_text, rows_of
+from gateway.metering.base import Metered
 from gateway.metering.openai.audio import ClientAudio
+from gateway.metering.reading import clean_text, rows_of
 from shared.wire import Kind, Usage
 
 UNCOMMITTED: Final = "uncommitted audio"

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering.base import NOTHING, Found, Metered, rows_of
+from gateway.metering.base import NOTHING, Found, Metered
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.reading import rows_of
 from shared.wire import Kind, Usage
 
 # A gateway that is killed loses at most so much of what it had not metered yet.

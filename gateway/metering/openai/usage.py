@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.metering.base import (
+from gateway.metering.reading import (
     Known,
     UnreadableUsageError,
     check_total,

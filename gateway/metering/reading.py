@@ -1,0 +1,172 @@
+"""How meters read what a peer wrote: JSON, counts, texts, and a client's masked frames. Pure.
+
+Nothing of a peer's is taken as it is: a count is an integer within bounds, a text is short and
+printable on the wire, and an object that cannot be understood raises ``UnreadableUsageError`` or
+``ValueError``, which the meters turn into a row for the quarantine.
+"""
+
+import json
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from websockets.utils import apply_mask
+
+from gateway.frames import Frame
+from shared.wire import (
+    ID_CHARS_MAX,
+    RAW_PART_CHARS_MAX,
+    RAW_USAGE_CHARS_MAX,
+    TOKENS_PER_RESPONSE_MAX,
+    Usage,
+)
+
+# Fields that have a place on the row; an object maps to its known fields, a plain value to none.
+Known = Mapping[str, "Known"]
+
+
+class UnreadableUsageError(Exception):
+    """The provider's usage object cannot be charged; the text says what was found."""
+
+
+def unmasked(frame: Frame) -> bytes:
+    """The payload of a client's frame."""
+    return apply_mask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
+
+
+def without_prefix(prefix: re.Pattern[str], model: object) -> str:
+    """A model's name without what stands before it; empty when it is no text."""
+    if not isinstance(model, str):
+        return ""
+    found = prefix.match(model)
+    return model if found is None else model[found.end() :]
+
+
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: of equal ones readers take the first or the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def read_object(
+    message: bytes, *, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> dict[str, Any] | None:
+    """The JSON object in ``message``; None when it is another value. Raises ``ValueError``.
+
+    ``pairs_hook`` makes each object, and may refuse to; without one the last of equal names counts.
+    """
+    try:
+        value = json.loads(message.removeprefix(BOM_UTF8).decode(), object_pairs_hook=pairs_hook)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value if isinstance(value, dict) else None
+
+
+def read_count(counts: Mapping[str, Any], name: str) -> int | None:
+    """The token count ``name``; None when it is absent or null. Raises ``UnreadableUsageError``.
+
+    A count is a real integer from 0 to 10,000,000: booleans, floats and text are refused, and
+    nothing is clamped.
+    """
+    value = counts.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value <= TOKENS_PER_RESPONSE_MAX:
+        raise UnreadableUsageError(
+            f"{name}: found {as_json(value)[:64]},"
+            f" expected an integer from 0 to {TOKENS_PER_RESPONSE_MAX}"
+        )
+    return value
+
+
+def read_milliseconds(
+    values: Mapping[str, Any], name: str, *, most_s: float = TOKENS_PER_RESPONSE_MAX / 1000
+) -> int:
+    """The seconds ``name``, at most ``most_s``, in milliseconds, rounded half up.
+
+    Raises ``UnreadableUsageError``.
+    """
+    value = values.get(name)
+    # Compared before it is multiplied: an integer of 400 digits does not fit into a float.
+    if type(value) in (int, float) and 0 <= (value or 0) <= most_s:
+        return int((value or 0) * 1000 + 0.5)
+    raise UnreadableUsageError(f"{name}: found {as_json(value)[:64]}, expected seconds")
+
+
+def read_map(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object ``name``; empty when it is absent or null. Raises ``UnreadableUsageError``."""
+    value = parent.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UnreadableUsageError(f"{name}: found a {type(value).__name__}, expected an object")
+    return value
+
+
+def rows_of(ms: int) -> Iterator[int]:
+    """``ms`` in pieces that a row may hold, the longest first; none for 0."""
+    while ms > 0:
+        yield min(ms, TOKENS_PER_RESPONSE_MAX)
+        ms -= TOKENS_PER_RESPONSE_MAX
+
+
+def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
+    """What was relayed and never reported: so many tokens of audio, within what is charged."""
+    most = TOKENS_PER_RESPONSE_MAX // 2
+    tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
+    return Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        total_tokens=tokens_in + tokens_out,
+        input_audio_tokens=tokens_in,
+        output_audio_tokens=tokens_out,
+    )
+
+
+def check_total(usage: Usage) -> Usage:
+    """``usage``, unless no provider can mean it. Raises ``UnreadableUsageError``."""
+    if usage.total_tokens > TOKENS_PER_RESPONSE_MAX:
+        raise UnreadableUsageError(
+            f"{usage.total_tokens} tokens, expected at most {TOKENS_PER_RESPONSE_MAX}"
+        )
+    return usage
+
+
+def unknown_parts(usage: Mapping[str, Any], known: Known) -> str:
+    """JSON text of what stands in ``usage`` beside the known fields; empty when there is nothing.
+
+    Zeros, nulls and empty objects say nothing and are left out.
+    """
+    found = _unknown(usage, known)
+    return as_json(found)[:RAW_PART_CHARS_MAX] if found else ""
+
+
+def _unknown(values: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = known.get(name)
+        if inner is None:
+            rest = value
+        else:
+            rest = _unknown(value, inner) if inner and isinstance(value, dict) else None
+        if rest:
+            found[name] = rest
+    return found
+
+
+def clean_text(value: object) -> str:
+    """A peer's text, fit for the wire: no lone surrogates, at most ``ID_CHARS_MAX`` characters."""
+    if not isinstance(value, str):
+        return ""
+    return value[:ID_CHARS_MAX].encode(errors="replace").decode()
+
+
+def as_json(value: object) -> str:
+    """Text of a peer's value for the quarantine, at most ``RAW_USAGE_CHARS_MAX`` characters."""
+    try:
+        return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
+    except RecursionError:  # nested to the very limit that parsing still allowed
+        return ""
