@@ -62,9 +62,11 @@ class Doors:
         """Let clients in."""
         makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
         if self.plain is not None:
-            makers.append((self.plain, gateway.make_leg))
+            makers.append((self.plain, gateway.make_connection))
         if self.tls is not None and (keeper := self.keeper) is not None:
-            makers.append((self.tls, lambda: TlsConnection(gateway.make_leg(), keeper.context)))
+            makers.append(
+                (self.tls, lambda: TlsConnection(gateway.make_connection(), keeper.context))
+            )
         listeners = [Listener(to, make, has_place=gateway.has_place) for to, make in makers]
         for listener in listeners:
             gateway.on_departure.append(listener.wake)

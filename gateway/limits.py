@@ -38,7 +38,7 @@ CALL_STUCK_S: Final = 30.0
 # from the client pauses, nothing is dropped.
 PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
 
-# One leg's unsent bytes before reading from the other leg pauses: half a second of the fastest
+# One connection's unsent bytes before reading from the other connection pauses: half a second of the fastest
 # provider's audio, and small enough that 10,000 stalled sessions fit into memory.
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 
@@ -56,12 +56,12 @@ STALLED_S: Final = 30.0
 PING_S: Final = 30.0
 IDLE_S: Final = 120.0
 
-# How long a provider leg may outlive its client, to hear what the last response cost.
+# How long a provider connection may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
 # And how long at most, while it is known that something is to come or our cancel was not answered:
 # providers were seen to report a cancelled response after most of a minute. Nobody waits for it; so
-# many such legs are kept, the oldest go first, and a gateway that stops keeps none.
+# many such connections are kept, the oldest go first, and a gateway that stops keeps none.
 LATE_ANSWER_S: Final = 60.0
 LATE_DRAINS_MAX: Final = 500
 

@@ -13,7 +13,7 @@ from websockets.http11 import Request, Response
 from gateway.calls.calls import Calls
 from gateway.connections.connection import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
-from gateway.connections.downstream import ClientLeg
+from gateway.connections.downstream import Downstream
 from gateway.control.rpc_client import Accounts
 from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admission, Admitted
@@ -86,7 +86,7 @@ class Gateway:
         self._pages = pages
         self._api = api
         self._drain_close_code = drain_close_code
-        self._clients: set[ClientLeg] = set()
+        self._clients: set[Downstream] = set()
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._departure = asyncio.Event()  # a client, a session or a task is gone
@@ -128,54 +128,56 @@ class Gateway:
             ),
         ]  # fmt: skip
 
-    # --- for client legs --------------------------------------------------------------------------
+    # --- for client connections --------------------------------------------------------------------------
 
-    def make_leg(self) -> ClientLeg:
-        """A leg for a new connection."""
-        leg = ClientLeg(self)
-        self._clients.add(leg)
-        return leg
+    def make_connection(self) -> Downstream:
+        """A connection for a new connection."""
+        connection = Downstream(self)
+        self._clients.add(connection)
+        return connection
 
     def has_place(self) -> bool:
         """Whether one more client may come in."""
         return is_room_for_client(clients=len(self._clients))
 
-    def knock(self, leg: ClientLeg, request: Request) -> None:
-        """A complete request arrived on ``leg``."""
+    def knock(self, connection: Downstream, request: Request) -> None:
+        """A complete request arrived on ``connection``."""
         if (probe := self._probe(request.path)) is not None:
-            leg.answer(probe)
+            connection.answer(probe)
             return
         target = self._route(request.path, request.headers)
         for refusal in (target, wants_events(request.path), self._no_room()):
             if isinstance(refusal, Refusal):
-                self._refuse(leg, refusal)
+                self._refuse(connection, refusal)
                 return
         assert isinstance(target, Target)
-        upgrade = leg.accept(request)
+        upgrade = connection.accept(request)
         if upgrade.status_code != 101:
-            self._refuse(leg, bad_request(f"not a WebSocket handshake: {leg.why_not()}"))
+            self._refuse(
+                connection, bad_request(f"not a WebSocket handshake: {connection.why_not()}")
+            )
             return
         self._is_full_told = False
         self._admitting += 1
-        self._start(self._admit(leg, request, target, upgrade), leg)
+        self._start(self._admit(connection, request, target, upgrade), connection)
 
-    def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
-        """A plain HTTP request arrived on ``leg``."""
+    def serve(self, connection: Downstream, request: HttpRequest) -> None:
+        """A plain HTTP request arrived on ``connection``."""
         found = self._api.find(request.target)
         if found is not None:
-            self._serve_endpoint(leg, found, request)
+            self._serve_endpoint(connection, found, request)
             return
         plain = self._probe(request.target) or self._pages.answer(request)
         if plain is None:
-            self._start(self._explain(leg, request), leg)
+            self._start(self._explain(connection, request), connection)
         elif request.method in _READING:
-            leg.answer(plain)
+            connection.answer(plain)
         else:
-            self._refuse(leg, wrong_method(request.method, allowed="GET, HEAD"))
+            self._refuse(connection, wrong_method(request.method, allowed="GET, HEAD"))
 
-    def gone(self, leg: ClientLeg) -> None:
-        """The connection of ``leg`` is closed."""
-        self._clients.discard(leg)
+    def gone(self, connection: Downstream) -> None:
+        """The connection of ``connection`` is closed."""
+        self._clients.discard(connection)
         self._departure.set()
         for told in self.on_departure:
             told()
@@ -198,9 +200,9 @@ class Gateway:
         gap_s = departure_gap_s(len(departures))
         for number, leave in enumerate(departures):
             self._loop.call_at(now + number * gap_s, leave)
-        for leg in list(self._clients):
-            if leg.is_waiting and not leg.is_voice:
-                self._refuse(leg, unavailable("draining"))
+        for connection in list(self._clients):
+            if connection.is_waiting and not connection.is_voice:
+                self._refuse(connection, unavailable("draining"))
         deadline = self._loop.time() + deadline_s
         if not await self._come_to_be(lambda: not self._has_voice, deadline):
             log.error("sessions cut off", sessions=len(self._sessions), calls=len(self._calls))
@@ -211,8 +213,8 @@ class Gateway:
         for session in list(self._sessions):
             session.abandon()
         self._calls.abandon()
-        for leg in list(self._clients):
-            leg.abort()
+        for connection in list(self._clients):
+            connection.abort()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -220,8 +222,8 @@ class Gateway:
 
     @property
     def _has_voice(self) -> bool:
-        has_leg = any(leg.is_voice for leg in self._clients)
-        return has_leg or bool(self._sessions) or len(self._calls) > 0
+        has_client = any(connection.is_voice for connection in self._clients)
+        return has_client or bool(self._sessions) or len(self._calls) > 0
 
     async def _come_to_be(self, is_so: Callable[[], bool], deadline: float) -> bool:
         """Wait for departures until ``is_so``; false when it is not by ``deadline``."""
@@ -237,28 +239,28 @@ class Gateway:
     # --- admission --------------------------------------------------------------------------------
 
     async def _admit(
-        self, leg: ClientLeg, request: Request, target: Target, upgrade: Response
+        self, connection: Downstream, request: Request, target: Target, upgrade: Response
     ) -> None:
         try:
             verdict = await self._judge(request.path, request.headers, target)
-            if isinstance(verdict, Admitted) and leg.is_waiting:
+            if isinstance(verdict, Admitted) and connection.is_waiting:
                 verdict = await self._join(target, verdict)
         finally:
             self._admitting -= 1
         # The client may have left during the wait.
-        if not leg.is_waiting:
+        if not connection.is_waiting:
             return
         if isinstance(verdict, Refusal):
-            self._refuse(leg, verdict)
+            self._refuse(connection, verdict)
             return
         session = self._opener.open(
-            leg, request.path, target, verdict, upgrade, on_ended=self._ended
+            connection, request.path, target, verdict, upgrade, on_ended=self._ended
         )
         self._sessions.add(session)
         self._totals.add(session.recorder)
         # Made before the client is heard: it may leave with its very first bytes.
         sink = session.provider_sink()
-        leg.start_reading()
+        connection.start_reading()
         # What was metered here and is not charged yet accountd did not know when it let this in.
         session.credit_changed()
         if session.state is State.CONNECTING:
@@ -316,7 +318,7 @@ class Gateway:
         is_allowed = self._opener.may_hear(admitted, model, provider=target.provider)
         return admitted if is_allowed else model_not_allowed(model)
 
-    async def _explain(self, leg: ClientLeg, request: HttpRequest) -> None:
+    async def _explain(self, connection: Downstream, request: HttpRequest) -> None:
         """Why there is nothing to read under a path.
 
         Where a WebSocket is, it is why this one would be refused, and 426 if it would not: browsers
@@ -326,50 +328,50 @@ class Gateway:
         if isinstance(refusal, Target):
             verdict = await self._judge(request.target, request.headers, refusal, asks_only=True)
             refusal = verdict if isinstance(verdict, Refusal) else upgrade_required()
-        if leg.is_waiting:
-            self._refuse(leg, refusal)
+        if connection.is_waiting:
+            self._refuse(connection, refusal)
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _serve_endpoint(self, leg: ClientLeg, found: Found, request: HttpRequest) -> None:
+    def _serve_endpoint(self, connection: Downstream, found: Found, request: HttpRequest) -> None:
         endpoint = found.endpoint
         if endpoint.is_for_browsers:
-            leg.answer_headers = cors.ANYBODY
+            connection.answer_headers = cors.ANYBODY
             if request.method == "OPTIONS":
-                leg.answer(cors.preflight(endpoint.method))
+                connection.answer(cors.preflight(endpoint.method))
                 return
         refusal = self._not_now() if endpoint.opens else None
         if request.method != endpoint.method:
             refusal = wrong_method(request.method, allowed=endpoint.method)
         if refusal is not None:
-            self._refuse(leg, refusal)
+            self._refuse(connection, refusal)
         else:
-            leg.is_waited_for = endpoint.is_waited_for
+            connection.is_waited_for = endpoint.is_waited_for
             if endpoint.opens:
-                leg.watch()
-            self._start(self._answer(leg, found, request), leg)
+                connection.watch()
+            self._start(self._answer(connection, found, request), connection)
 
-    async def _answer(self, leg: ClientLeg, found: Found, request: HttpRequest) -> None:
+    async def _answer(self, connection: Downstream, found: Found, request: HttpRequest) -> None:
         answer = await self._api.answer(found, request)
-        if not leg.is_waiting:
+        if not connection.is_waiting:
             if isinstance(answer, Undoable):
                 answer.undo()
             return
         if isinstance(answer, Refusal):
-            self._refuse(leg, answer)
+            self._refuse(connection, answer)
         elif isinstance(answer, Download):
             try:
-                await leg.download(answer)
+                await connection.download(answer)
             except BrokenOffError as exc:
                 log.warning("download broken off", reason=str(exc))
         else:
-            leg.answer(answer.response if isinstance(answer, Undoable) else answer)
+            connection.answer(answer.response if isinstance(answer, Undoable) else answer)
 
-    def _start(self, work: Coroutine[Any, Any, None], leg: ClientLeg) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], connection: Downstream) -> None:
         """Do something for a client that waits for its answer."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._finished(done, leg))
+        task.add_done_callback(lambda done: self._finished(done, connection))
 
     def _probe(self, target: str) -> Response | None:
         path, _, _ = split_target(target)
@@ -416,15 +418,15 @@ class Gateway:
                 hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
             )
 
-    def _refuse(self, leg: ClientLeg, refusal: Refusal) -> None:
+    def _refuse(self, connection: Downstream, refusal: Refusal) -> None:
         log.info("client refused", status=refusal.status, code=refusal.code)
-        leg.answer(refusal.response())
+        connection.answer(refusal.response())
 
     def _check(self) -> None:
         self._ticker = self._loop.call_later(CHECK_S, self._check)
         now = self._loop.time()
-        for leg in list(self._clients):
-            leg.check(now)
+        for connection in list(self._clients):
+            connection.check(now)
         for one in (*self._sessions, *self._calls):
             one.check(now)
         self._end_latest()
@@ -448,12 +450,12 @@ class Gateway:
         for call in self._calls:
             call.hang_up("usage cannot be delivered")
 
-    def _finished(self, task: asyncio.Task[None], leg: ClientLeg) -> None:
+    def _finished(self, task: asyncio.Task[None], connection: Downstream) -> None:
         self._tasks.discard(task)
         self._departure.set()
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("admission failed", exc_info=exc)
-            if leg.is_waiting:
-                self._refuse(leg, internal_error())
+            if connection.is_waiting:
+                self._refuse(connection, internal_error())
             else:
-                leg.close(INTERNAL_ERROR, "internal error")
+                connection.close(INTERNAL_ERROR, "internal error")

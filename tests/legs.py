@@ -1,4 +1,4 @@
-"""A leg after its upgrade, over real TCP, and the frames of its client."""
+"""A connection after its upgrade, over real TCP, and the frames of its client."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.connections.connection import Leg, Sink
+from gateway.connections.connection import Connection, Sink
 
 SECONDS = 10.0
 
@@ -21,20 +21,20 @@ def masked(first: int, payload: bytes = b"") -> bytes:
 async def until(check: Callable[[], object]) -> None:
     """Let the loop turn until ``check`` is true."""
     async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a leg has no event of its own to await
+        while not check():  # noqa: ASYNC110 - a connection has no event of its own to await
             await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
-async def upgraded(sink: Sink) -> AsyncIterator[tuple[Leg, socket.socket]]:
-    """A server's leg and the socket of its peer, which does not block."""
+async def upgraded(sink: Sink) -> AsyncIterator[tuple[Connection, socket.socket]]:
+    """A server's connection and the socket of its peer, which does not block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
     peer.setblocking(False)
-    leg = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=sink)
-    await asyncio.get_running_loop().create_connection(lambda: leg, sock=ours)
-    yield leg, peer
+    connection = Connection(ServerProtocol(state=OPEN), expects_mask=True, sink=sink)
+    await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+    yield connection, peer
     peer.close()
-    leg.abort()
-    await until(lambda: leg._transport is None)
+    connection.abort()
+    await until(lambda: connection._transport is None)

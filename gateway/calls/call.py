@@ -31,7 +31,7 @@ import structlog
 
 from gateway.calls.retrying import patiently
 from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
-from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
+from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
@@ -96,7 +96,7 @@ class CallInfo:
 class Line(Protocol):
     """The way to a call's provider."""
 
-    async def dial(self, sink: Sink, on_open: Callable[[ProviderLeg], None]) -> ProviderLeg:
+    async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
         """Open a sideband. Raises ``ProviderUnavailableError``."""
 
     async def hang_up(self) -> None:
@@ -132,7 +132,7 @@ class Call:
         self._allowance = Allowance()
         self._lifetimes = lifetimes
         self._on_ended = on_ended
-        self._leg: ProviderLeg | None = None
+        self._leg: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # something was heard, or the sideband is gone
         self.over = asyncio.Event()
@@ -294,12 +294,12 @@ class Call:
                 self.recorder.account_refused(str(exc.status))
             raise
 
-    def _opened(self, leg: ProviderLeg) -> None:
+    def _opened(self, connection: Upstream) -> None:
         if self.state not in (State.OPENING, State.UNHEARD):
-            leg.sink = Nobody()
-            leg.abort()
+            connection.sink = Nobody()
+            connection.abort()
             return
-        self._leg, self._heard_since = leg, self._loop.time()
+        self._leg, self._heard_since = connection, self._loop.time()
         self._doubtful = self.recorder.being_said
         self._in_doubt_until = self._heard_since + CALL_DOUBT_S
         self._move(State.HEARD)

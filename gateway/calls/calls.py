@@ -12,7 +12,7 @@ from websockets.datastructures import Headers
 from gateway.calls.call import Call, CallInfo, is_over
 from gateway.calls.retrying import patiently
 from gateway.connections.connection import POLICY, Sink
-from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError, dial
+from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.rpc_client import Grant
 from gateway.credit.balances import Balances
@@ -50,7 +50,7 @@ class ProviderLine:
         """
         return self.call_id if self.target.is_anonymous else self.target.session_id
 
-    async def dial(self, sink: Sink, on_open: Callable[[ProviderLeg], None]) -> ProviderLeg:
+    async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
         """See ``Line``."""
         headers = self.provider.headers(Headers())
         url = self.provider.url(self.target)

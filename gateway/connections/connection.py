@@ -1,13 +1,13 @@
 """One WebSocket connection after its opening handshake: whole frames in, bytes out.
 
-A leg owns a transport. Data frames go to its ``sink`` as they came; control frames go to the
-``websockets`` protocol object, which owns pings, closes and their states. Everything that a leg
+A connection owns a transport. Data frames go to its ``sink`` as they came; control frames go to the
+``websockets`` protocol object, which owns pings, closes and their states. Everything that a connection
 writes is whole frames, so control frames always fall on a frame boundary.
 
-Who gets a leg's frames is decided by its sink alone. When the other side is gone the sink is
+Who gets a connection's frames is decided by its sink alone. When the other side is gone the sink is
 exchanged for one that does not know it: nothing can reach a peer that nobody refers to.
 
-While the sink is not to get anything a leg reads on, so that its peer's pings are answered: data
+While the sink is not to get anything a connection reads on, so that its peer's pings are answered: data
 frames are *parked*, up to ``PARKED_BYTES_MAX``, and only past that TCP holds the rest back. A close
 is parked behind them.
 """
@@ -40,7 +40,7 @@ _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a leg ended: the peer's close code and reason, or 1006 and ours.
+    """How a connection ended: the peer's close code and reason, or 1006 and ours.
 
     ``is_refused`` says that the peer broke the protocol, and that the code is ours.
     """
@@ -51,7 +51,7 @@ class Ended:
 
 
 class Sink(Protocol):
-    """Who gets what a leg receives."""
+    """Who gets what a connection receives."""
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Data frames, whole and in order."""
@@ -61,7 +61,7 @@ class Sink(Protocol):
 
 
 class Nobody:
-    """The sink of a leg that nobody listens to any more."""
+    """The sink of a connection that nobody listens to any more."""
 
     __slots__ = ()
 
@@ -72,7 +72,7 @@ class Nobody:
         """Nobody waits for the end."""
 
 
-class Leg(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """A connection to a client or to a provider. Subclasses do the opening handshake."""
 
     def __init__(
@@ -95,8 +95,8 @@ class Leg(asyncio.Protocol):
         self._is_mid_message = False
         self._heard_at = self._pinged_at = self._loop.time()
         self.sink: Sink = sink
-        # The leg whose frames are written here: it is paused while this one cannot keep up.
-        self.feeder: Leg | None = None
+        # The connection whose frames are written here: it is paused while this one cannot keep up.
+        self.feeder: Connection | None = None
 
     # --- for the session --------------------------------------------------------------------------
 
@@ -158,17 +158,17 @@ class Leg(asyncio.Protocol):
         return self._is_mid_message
 
     def pause_reading(self) -> None:
-        """Give the sink nothing more, because the other leg cannot keep up."""
+        """Give the sink nothing more, because the other connection cannot keep up."""
         if self._transport is not None and not self._transport.is_closing():
             self._is_reading_paused = self._is_parking = True
 
     def resume_reading(self) -> None:
-        """The other leg has caught up."""
+        """The other connection has caught up."""
         self._is_reading_paused = False
         self._release()
 
     def hold(self) -> None:
-        """Give the sink nothing more until ``let_go``, whatever the other leg can take."""
+        """Give the sink nothing more until ``let_go``, whatever the other connection can take."""
         if self._transport is not None and not self._transport.is_closing():
             self._is_held = self._is_parking = True
 
@@ -205,7 +205,7 @@ class Leg(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the event loop; a false answer closes the transport.
 
-        The leg ends here, not in ``connection_lost``: in between, the other leg may receive frames,
+        The connection ends here, not in ``connection_lost``: in between, the other connection may receive frames,
         and this one can write no more.
         """
         self._settle()

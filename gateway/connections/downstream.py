@@ -1,4 +1,4 @@
-"""The leg to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
+"""The connection to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from gateway.connections.connection import Leg, Nobody
+from gateway.connections.connection import Connection, Nobody
 from gateway.http.answers import Download
 from gateway.http.exchange import (
     HEAD_END,
@@ -51,17 +51,17 @@ class Phase(Enum):
 class Door(Protocol):
     """Who decides about clients."""
 
-    def knock(self, leg: "ClientLeg", request: Request) -> None:
-        """A handshake arrived on ``leg``: upgrade it or answer it, now or later."""
+    def knock(self, connection: "Downstream", request: Request) -> None:
+        """A handshake arrived on ``connection``: upgrade it or answer it, now or later."""
 
-    def serve(self, leg: "ClientLeg", request: HttpRequest) -> None:
-        """A plain HTTP request arrived on ``leg``: answer it, now or later."""
+    def serve(self, connection: "Downstream", request: HttpRequest) -> None:
+        """A plain HTTP request arrived on ``connection``: answer it, now or later."""
 
-    def gone(self, leg: "ClientLeg") -> None:
-        """The connection of ``leg`` is closed."""
+    def gone(self, connection: "Downstream") -> None:
+        """The connection of ``connection`` is closed."""
 
 
-class ClientLeg(Leg):
+class Downstream(Connection):
     """A connection from a client."""
 
     def __init__(self, door: Door) -> None:

@@ -1,6 +1,6 @@
-"""TLS for a leg, with the manners of TCP: what a leg may expect of its transport stays true.
+"""TLS for a connection, with the manners of TCP: what a connection may expect of its transport stays true.
 
-``TlsConnection`` sits between a TCP transport and a leg: to the first it is the protocol, to the
+``TlsConnection`` sits between a TCP transport and a connection: to the first it is the protocol, to the
 second the transport. It exists because the event loop's own TLS transport differs from TCP where
 it costs usage: while reading is paused, it throws away what has arrived when the peer closes the
 connection, a ``response.done`` for a slow client among it. It also has no half-close, tells nobody
@@ -8,7 +8,7 @@ of a handshake that failed, and writes to the log when a peer is gone. Here
 
 * pausing pauses TCP, so that everything that came before the end is read before the end;
 * ``write_eof`` closes our direction and leaves the other one open;
-* ``connection_lost`` reaches the leg in any case, also when the handshake never ended;
+* ``connection_lost`` reaches the connection in any case, also when the handshake never ended;
 * an end without close_notify is an end, as a FIN is in TCP. WebSocket frames have lengths and the
   close handshake says whether the end was meant: a cut-off message is never taken for a whole one.
 """
@@ -27,14 +27,18 @@ _READ_BYTES: Final = 256 * 1024
 
 
 class TlsConnection(asyncio.Transport, asyncio.Protocol):
-    """TLS over one TCP connection, for one leg."""
+    """TLS over one TCP connection, for one connection."""
 
     def __init__(
-        self, leg: asyncio.Protocol, context: ssl.SSLContext, *, server_hostname: str | None = None
+        self,
+        connection: asyncio.Protocol,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
     ) -> None:
         """As a client to ``server_hostname``, as a server when there is none."""
         super().__init__()
-        self._leg = leg
+        self._leg = connection
         self._is_server = server_hostname is None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -50,7 +54,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._is_reading_paused = False
         self._has_received = self._has_sent_end = False
         self._has_received_end = self._has_told_end = False
-        self._stays_open = False  # the leg wants to write after the peer's end
+        self._stays_open = False  # the connection wants to write after the peer's end
 
     # --- for the event loop -----------------------------------------------------------------------
 
@@ -62,7 +66,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
-        """The handshake first, then the leg's bytes."""
+        """The handshake first, then the connection's bytes."""
         if self._failure is not None or self._has_received_end:
             return
         if self._is_server and not self._has_received and data[0] != TLS_RECORD:
@@ -94,14 +98,14 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._leg.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Told to the leg, also when it never heard of the connection."""
+        """Told to the connection, also when it never heard of the connection."""
         if self._timer is not None:
             self._timer.cancel()
         self._tcp = None
         self._has_told_end = True
         self._leg.connection_lost(self._failure or exc)
 
-    # --- for the leg ------------------------------------------------------------------------------
+    # --- for the connection ------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
@@ -116,7 +120,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._send()
 
     def pause_reading(self) -> None:
-        """Take nothing more from TCP; everything that was taken has been given to the leg."""
+        """Take nothing more from TCP; everything that was taken has been given to the connection."""
         self._is_reading_paused = True
         if self._tcp is not None:
             self._tcp.pause_reading()
@@ -230,7 +234,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._end()
 
     def _end(self) -> None:
-        """The peer's close_notify, once the leg has heard everything before it."""
+        """The peer's close_notify, once the connection has heard everything before it."""
         self._tell_end()
         if not self._stays_open:
             self.close()

@@ -1,4 +1,4 @@
-"""The leg to a provider: dialling it and the opening handshake of a WebSocket client."""
+"""The connection to a provider: dialling it and the opening handshake of a WebSocket client."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.connections.connection import FAILED, POLICY, TRY_AGAIN_LATER, Leg, Nobody, Sink
+from gateway.connections.connection import FAILED, POLICY, TRY_AGAIN_LATER, Connection, Nobody, Sink
 from gateway.connections.dialing import open_socket
 from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
@@ -103,7 +103,7 @@ _BY_STATUS: Final = {
 }  # fmt: skip
 
 
-class ProviderLeg(Leg):
+class Upstream(Connection):
     """A connection to a provider; ``opened`` is done when its handshake is."""
 
     def __init__(
@@ -112,7 +112,7 @@ class ProviderLeg(Leg):
         headers: Mapping[str, str],
         *,
         sink: Sink,
-        on_open: Callable[["ProviderLeg"], None],
+        on_open: Callable[["Upstream"], None],
     ) -> None:
         """``on_open`` is called before the provider's first frame reaches ``sink``.
 
@@ -182,9 +182,9 @@ async def dial(
     headers: Mapping[str, str],
     *,
     sink: Sink,
-    on_open: Callable[[ProviderLeg], None],
+    on_open: Callable[[Upstream], None],
     tls: ssl.SSLContext,
-) -> ProviderLeg:
+) -> Upstream:
     """Connect within ``DIAL_S``; raises ``ProviderUnavailableError``, whose text names no key.
 
     A redirect is followed once, to the same origin only: the key goes to nobody else.
@@ -203,16 +203,18 @@ async def _dial_once(
     headers: Mapping[str, str],
     *,
     sink: Sink,
-    on_open: Callable[[ProviderLeg], None],
+    on_open: Callable[[Upstream], None],
     tls: ssl.SSLContext,
-) -> ProviderLeg:
-    leg: ProviderLeg | None = None
+) -> Upstream:
+    connection: Upstream | None = None
     transport: asyncio.Transport | None = None
 
     def make() -> asyncio.Protocol:
-        nonlocal leg
-        leg = ProviderLeg(url, headers, sink=sink, on_open=on_open)
-        return TlsConnection(leg, tls, server_hostname=uri.host) if uri.secure else leg
+        nonlocal connection
+        connection = Upstream(url, headers, sink=sink, on_open=on_open)
+        return (
+            TlsConnection(connection, tls, server_hostname=uri.host) if uri.secure else connection
+        )
 
     try:
         uri = parse_uri(url)
@@ -220,24 +222,28 @@ async def _dial_once(
             connection = await open_socket(uri.host, uri.port)
             connect = asyncio.get_running_loop().create_connection
             transport, _ = await connect(make, sock=connection)
-            assert leg is not None
-            await leg.opened
-            return leg
+            assert connection is not None
+            await connection.opened
+            return connection
     except TimeoutError:
         silent = f"no answer within {DIAL_S:g} s"
         raise ProviderUnavailableError(silent, close_code=TRY_AGAIN_LATER) from None
     except (OSError, InvalidURI, InvalidHandshake) as exc:
         raise ProviderUnavailableError(f"cannot connect: {cause_of(exc)}") from exc
     finally:
-        if leg is not None and not _has_opened(leg):
-            leg.opened.cancel()
-            leg.abort()
-            if transport is not None:  # the leg does not know it before TLS is there
+        if connection is not None and not _has_opened(connection):
+            connection.opened.cancel()
+            connection.abort()
+            if transport is not None:  # the connection does not know it before TLS is there
                 transport.abort()
 
 
-def _has_opened(leg: ProviderLeg) -> bool:
-    return leg.opened.done() and not leg.opened.cancelled() and leg.opened.exception() is None
+def _has_opened(connection: Upstream) -> bool:
+    return (
+        connection.opened.done()
+        and not connection.opened.cancelled()
+        and connection.opened.exception() is None
+    )
 
 
 def _refused(head: bytes) -> ProviderUnavailableError:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.connections.downstream import ClientLeg
+from gateway.connections.downstream import Downstream
 from gateway.connections.upstream import ProviderUnavailableError, dial
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
@@ -83,7 +83,7 @@ class Opener:
 
     def open(
         self,
-        leg: ClientLeg,
+        connection: Downstream,
         path: str,
         target: Target,
         admitted: Admitted,
@@ -91,11 +91,11 @@ class Opener:
         *,
         on_ended: Callable[[Session], None],
     ) -> Session:
-        """Upgrade ``leg`` and join it to a session, whose provider is still to be connected."""
+        """Upgrade ``connection`` and join it to a session, whose provider is still to be connected."""
         grant = admitted.grant
         provider = self._providers[target.provider]
         meter = provider.meter(mapped(target, self._table))
-        leg.upgrade(upgrade)
+        connection.upgrade(upgrade)
         credit = self._balances.open(grant, wants_balances=wants_events(path) is True)
 
         def call(model: str) -> str | None:
@@ -125,7 +125,7 @@ class Opener:
 
         session = Session(
             SessionInfo(target.session_id, grant.account_id, target.provider),
-            client=leg,
+            client=connection,
             provider=provider,
             recorder=Recorder(party, meter, self._usage, credit, on_given=handles.given),
             credit=credit,

@@ -1,7 +1,7 @@
 """What one session has used: from the provider's frames to messages for accountd.
 
 The recorder joins the pure meter and batcher of a session with the process's usage sender. It knows
-neither leg, so it goes on when the client is gone.
+neither connection, so it goes on when the client is gone.
 """
 
 import re

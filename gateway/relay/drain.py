@@ -1,6 +1,6 @@
-"""What becomes of a provider's leg when its client is gone.
+"""What becomes of a provider's connection when its client is gone.
 
-Whatever the client had asked for is cancelled, and the leg lives on to report what that response
+Whatever the client had asked for is cancelled, and the connection lives on to report what that response
 cost: no longer than something may still come, and at most ``LATE_ANSWER_S``. From ``DRAIN_S`` on it
 is *late*: it may be ended at any time, where something else needs its place.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from gateway.connections.connection import Ended
-from gateway.connections.upstream import ProviderLeg
+from gateway.connections.upstream import Upstream
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
 from gateway.relay.sinks import ToMeter
@@ -26,7 +26,7 @@ class Drain:
 
     def __init__(
         self,
-        provider: ProviderLeg,
+        provider: Upstream,
         recorder: Recorder,
         *,
         on_end: Callable[[Ended], None],

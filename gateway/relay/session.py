@@ -1,4 +1,4 @@
-"""One voice session: a client's leg, a provider's leg, and what became of them.
+"""One voice session: a client's connection, a provider's connection, and what became of them.
 
 The life of a session is a table (``TRANSITIONS``)::
 
@@ -6,7 +6,7 @@ The life of a session is a table (``TRANSITIONS``)::
 
 The client is accepted first and the provider dialled while the client may already talk. When the
 client is gone, by its will or ours, the session *drains* (``relay.drain``): its client is cut out
-and the provider is heard out. When the provider leg is gone, the session has ended.
+and the provider is heard out. When the provider connection is gone, the session has ended.
 
 A session lives on its account's credit (``credit.credit``). Once nothing is left, what is being
 said by then is finished, then the client is told and the session drains. While it is not known
@@ -29,11 +29,11 @@ from gateway.connections.connection import (
     GOING_AWAY,
     POLICY,
     TRY_AGAIN_LATER,
+    Connection,
     Ended,
-    Leg,
     Nobody,
 )
-from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
+from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
@@ -85,13 +85,13 @@ class SessionInfo:
 
 
 class Session:
-    """Joins two legs and ends each when the other does."""
+    """Joins two connections and ends each when the other does."""
 
     def __init__(
         self,
         info: SessionInfo,
         *,
-        client: Leg,
+        client: Connection,
         provider: Provider,
         recorder: Recorder,
         credit: SessionCredit,
@@ -110,8 +110,8 @@ class Session:
         ``lifetimes`` say how long it may last. ``credit`` tells the session of changes until it has
         ended.
         """
-        self._client: Leg | None = client
-        self._provider: ProviderLeg | None = None
+        self._client: Connection | None = client
+        self._provider: Upstream | None = None
         self._adapter = provider
         self._gate = gate
         self._asking = Asking(ask)
@@ -139,7 +139,7 @@ class Session:
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 
     def provider_sink(self) -> ToClient:
-        """Who gets the provider's frames; held by the provider's leg alone, so it can be cut."""
+        """Who gets the provider's frames; held by the provider's connection alone, so it can be cut."""
         assert self._client is not None
         self._sink = ToClient(
             self.recorder, self._client, on_metered=self._metered, on_end=self.provider_ended
@@ -153,8 +153,8 @@ class Session:
         assert self.state is State.CONNECTING
         self._dialling = task
 
-    def provider_opened(self, provider: ProviderLeg) -> None:
-        """The provider is there: join the legs."""
+    def provider_opened(self, provider: Upstream) -> None:
+        """The provider is there: join the connections."""
         if self.state is not State.CONNECTING or self._client is None:
             provider.sink = Nobody()
             provider.abort()
@@ -345,7 +345,7 @@ class Session:
         if self._client is not None and self._held_since is None and not self._asking.is_open:
             self._client.let_go()
 
-    def _configured(self, provider: ProviderLeg, is_taken: bool) -> None:
+    def _configured(self, provider: Upstream, is_taken: bool) -> None:
         """The provider has taken what the session was to begin with, or refused it."""
         if self._client is None:
             return
@@ -396,7 +396,7 @@ class Session:
             self._tell(client, code, message)
             client.close(POLICY, code)
 
-    def _tell(self, client: Leg, code: str, message: str) -> None:
+    def _tell(self, client: Connection, code: str, message: str) -> None:
         event = self._adapter.failure_event(code=code, message=message)
         if event is not None:
             client.send_event(event)

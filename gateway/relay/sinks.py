@@ -1,4 +1,4 @@
-"""The sinks of a session's two legs: who gets what a leg receives, and what happens on the way.
+"""The sinks of a session's two connections: who gets what a connection receives, and what happens on the way.
 
 ========================  =================================================================
 client's frames go to     ``Waiting`` until the provider is open, then ``ToProvider``
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.connections.connection import Ended, Leg
+from gateway.connections.connection import Connection, Ended
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.recorder import Recorder
@@ -30,7 +30,7 @@ _REFUSED: Final = CONFIGURATION_ID.encode()
 class Waiting:
     """Holds what the client says before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
 
-    def __init__(self, client: Leg, on_end: OnEnd) -> None:
+    def __init__(self, client: Connection, on_end: OnEnd) -> None:
         self._client = client
         self._frames: list[Frame] = []
         self._bytes = 0
@@ -64,7 +64,7 @@ class ToProvider:
     def __init__(
         self,
         recorder: Recorder,
-        provider: Leg,
+        provider: Connection,
         *,
         gate: Gate | None,
         on_refused: Callable[[str], None],
@@ -115,7 +115,12 @@ class ToClient:
     __slots__ = ("_client", "_on_metered", "_recorder", "end", "is_waiting")
 
     def __init__(
-        self, recorder: Recorder, client: Leg, *, on_metered: Callable[[], None], on_end: OnEnd
+        self,
+        recorder: Recorder,
+        client: Connection,
+        *,
+        on_metered: Callable[[], None],
+        on_end: OnEnd,
     ) -> None:
         self._recorder = recorder
         self._client = client

@@ -40,7 +40,7 @@ async def test_a_response_that_was_asked_for_and_not_announced_is_awaited() -> N
 
 
 async def test_nothing_under_way_ends_at_once() -> None:
-    """The provider says that there is nothing to cancel, and its leg is closed."""
+    """The provider says that there is nothing to cancel, and its connection is closed."""
     closed = asyncio.Event()
 
     async def script(provider: ServerConnection) -> None:

@@ -1,4 +1,4 @@
-"""One leg on a real socket whose peer misbehaves."""
+"""One connection on a real socket whose peer misbehaves."""
 
 import asyncio
 import socket
@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from connections import masked, until, upgraded
 from harness import eventually
-from legs import masked, until, upgraded
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.connections.connection import ABNORMAL, Ended, Leg
-from gateway.connections.downstream import ClientLeg
+from gateway.connections.connection import ABNORMAL, Connection, Ended
+from gateway.connections.downstream import Downstream
 from gateway.frames import Frame
 from gateway.http.answers import response
 from gateway.http.exchange import HttpRequest
@@ -40,24 +40,24 @@ class Recorded:
 
 @dataclass
 class Pair:
-    """A leg, its sink, and the peer's end of the connection."""
+    """A connection, its sink, and the peer's end of the connection."""
 
-    leg: Leg
+    connection: Connection
     sink: Recorded
     peer: socket.socket
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The leg's transport."""
-        assert self.leg._transport is not None
-        return self.leg._transport
+        """The connection's transport."""
+        assert self.connection._transport is not None
+        return self.connection._transport
 
     async def receive(self, size: int) -> bytes:
         """Exactly so many bytes as the peer reads them."""
         loop, data = asyncio.get_running_loop(), b""
         while len(data) < size:
             piece = await asyncio.wait_for(loop.sock_recv(self.peer, size - len(data)), SECONDS)
-            assert piece, "the leg closed"
+            assert piece, "the connection closed"
             data += piece
         return data
 
@@ -66,9 +66,9 @@ class Pair:
         await asyncio.get_running_loop().sock_sendall(self.peer, data)
 
     def fill(self, size: int = 0) -> None:
-        """Write audio until the kernel takes no more and ``size`` bytes wait in the leg."""
+        """Write audio until the kernel takes no more and ``size`` bytes wait in the connection."""
         while self.transport.get_write_buffer_size() <= size:
-            self.leg.write([audio()])
+            self.connection.write([audio()])
 
 
 def audio(size: int = 60_000) -> Frame:
@@ -78,10 +78,10 @@ def audio(size: int = 60_000) -> Frame:
 
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
-    """A leg, its sink, and its peer."""
+    """A connection, its sink, and its peer."""
     sink = Recorded()
-    async with upgraded(sink) as (leg, peer):
-        yield Pair(leg, sink, peer)
+    async with upgraded(sink) as (connection, peer):
+        yield Pair(connection, sink, peer)
 
 
 async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
@@ -93,13 +93,13 @@ async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
     assert [f.raw for f in pair.sink.frames] == [masked(0x81, b"one"), masked(0x82, b"two")]
 
 
-async def test_the_end_of_the_peers_bytes_is_the_end_of_the_leg(pair: Pair) -> None:
+async def test_the_end_of_the_peers_bytes_is_the_end_of_the_connection(pair: Pair) -> None:
     """Also while unsent bytes keep the transport alive: nothing may be written after that."""
     pair.fill()
     pair.peer.shutdown(socket.SHUT_WR)
     await until(lambda: pair.sink.endings)
-    assert pair.transport.get_write_buffer_size() > 0, "the transport outlives the leg"
-    assert not pair.leg.is_open
+    assert pair.transport.get_write_buffer_size() > 0, "the transport outlives the connection"
+    assert not pair.connection.is_open
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
@@ -107,19 +107,19 @@ async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
     """The peer's code is echoed, the ending told once, and later frames are ignored."""
     await pair.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
     assert await pair.receive(7) == b"\x88\x05\x03\xe8bye"
-    await until(lambda: pair.leg._transport is None or pair.transport.is_closing())
+    await until(lambda: pair.connection._transport is None or pair.transport.is_closing())
     pair.peer.close()
-    await until(lambda: pair.leg._transport is None)
+    await until(lambda: pair.connection._transport is None)
     assert pair.sink.endings == [Ended(1000, "bye")]
     assert pair.sink.frames == []
 
 
 async def test_a_stalled_reader_pauses_the_feeder_and_nothing_is_lost(pair: Pair) -> None:
-    """Past the high-water mark reading from the other leg pauses; it resumes when there is room."""
-    feeder = Leg(ServerProtocol(state=OPEN), expects_mask=True, sink=Recorded())
+    """Past the high-water mark reading from the other connection pauses; it resumes when there is room."""
+    feeder = Connection(ServerProtocol(state=OPEN), expects_mask=True, sink=Recorded())
     left, right = socket.socketpair()
     await asyncio.get_running_loop().create_connection(lambda: feeder, sock=left)
-    pair.leg.feeder = feeder
+    pair.connection.feeder = feeder
     pair.fill(WRITE_HIGH_WATER_BYTES)
     written = pair.transport.get_write_buffer_size()
     assert feeder._is_reading_paused
@@ -127,8 +127,8 @@ async def test_a_stalled_reader_pauses_the_feeder_and_nothing_is_lost(pair: Pair
     loop = asyncio.get_running_loop()
     while feeder._is_reading_paused:
         await asyncio.wait_for(loop.sock_recv(pair.peer, 65_536), SECONDS)
-    assert not pair.leg.is_write_paused
-    pair.leg.feeder = None
+    assert not pair.connection.is_write_paused
+    pair.connection.feeder = None
     right.close()
     await until(lambda: feeder._transport is None)
 
@@ -139,7 +139,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_collected(pair: Pair) 
     before = pair.transport.get_write_buffer_size()
     for number in range(2_000):
         await pair.send(masked(0x89, b"%04d" % number))
-    await until(lambda: pair.leg._held_pong.endswith(b"1999"))
+    await until(lambda: pair.connection._held_pong.endswith(b"1999"))
     assert pair.transport.get_write_buffer_size() == before
 
 
@@ -148,9 +148,9 @@ async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
     loop = asyncio.get_running_loop()
     before = loop.time()
     pair.fill(WRITE_HIGH_WATER_BYTES)
-    pair.leg.check(before + STALLED_S - 1)
+    pair.connection.check(before + STALLED_S - 1)
     assert pair.sink.endings == []
-    pair.leg.check(loop.time() + STALLED_S + 1)
+    pair.connection.check(loop.time() + STALLED_S + 1)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
@@ -160,29 +160,29 @@ async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> Non
     before = loop.time()
     await pair.send(masked(0x81, b"last words"))
     await until(lambda: pair.sink.frames)
-    pair.leg.check(loop.time() + PING_S + 1)
+    pair.connection.check(loop.time() + PING_S + 1)
     assert await pair.receive(2) == b"\x89\x00"
-    pair.leg.check(before + IDLE_S - 1)
+    pair.connection.check(before + IDLE_S - 1)
     assert pair.sink.endings == []
-    pair.leg.check(loop.time() + IDLE_S + 1)
+    pair.connection.check(loop.time() + IDLE_S + 1)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
 async def test_our_event_never_tears_a_message(pair: Pair) -> None:
     """Inside a fragmented message an event of our own is left out."""
-    pair.leg.write([Frame(1, False, 2, b"\x01\x01a")])
-    pair.leg.send_event(b"{}")
-    pair.leg.write([Frame(0, True, 2, b"\x80\x01b")])
-    pair.leg.send_event(b"{}")
+    pair.connection.write([Frame(1, False, 2, b"\x01\x01a")])
+    pair.connection.send_event(b"{}")
+    pair.connection.write([Frame(0, True, 2, b"\x80\x01b")])
+    pair.connection.send_event(b"{}")
     assert await pair.receive(10) == b"\x01\x01a" + b"\x80\x01b" + b"\x81\x02{}"
 
 
 async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not answer a close frame does not keep the connection."""
     monkeypatch.setattr("gateway.connections.connection.CLOSE_S", 0.05)
-    pair.leg.close(1001, "going")
+    pair.connection.close(1001, "going")
     assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
-    await until(lambda: pair.leg._transport is None)
+    await until(lambda: pair.connection._transport is None)
     assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
 
 
@@ -206,13 +206,13 @@ class Clock:
 class Nowhere:
     """A door that nobody comes through."""
 
-    def knock(self, leg: ClientLeg, request: Request) -> None:
+    def knock(self, connection: Downstream, request: Request) -> None:
         """Nobody asks for a session."""
 
-    def serve(self, leg: ClientLeg, request: HttpRequest) -> None:
+    def serve(self, connection: Downstream, request: HttpRequest) -> None:
         """Nobody asks for anything else."""
 
-    def gone(self, leg: ClientLeg) -> None:
+    def gone(self, connection: Downstream) -> None:
         """Nobody counts."""
 
 
@@ -230,19 +230,19 @@ async def test_an_answer_has_as_long_as_it_is_taken(
         peer.connect(listener.getsockname())
         ours, _ = listener.accept()
     peer.setblocking(False)
-    leg = ClientLeg(Nowhere())
+    connection = Downstream(Nowhere())
     with peer:
-        await loop.create_connection(lambda: leg, sock=ours)
-        leg.answer(response(200, content, "text/plain"))
+        await loop.create_connection(lambda: connection, sock=ours)
+        connection.answer(response(200, content, "text/plain"))
         taken, began = 0, clock.now
-        while leg._transport is not None:
-            unsent = leg._transport.get_write_buffer_size()
+        while connection._transport is not None:
+            unsent = connection._transport.get_write_buffer_size()
             if reads and unsent:  # some of it is taken in every step
-                while leg._transport.get_write_buffer_size() == unsent:
+                while connection._transport.get_write_buffer_size() == unsent:
                     taken += len(await loop.sock_recv(peer, 2**20))
                     await asyncio.sleep(0)
             await clock.go_on(CLOSE_S)
-            leg.check(clock.now)
+            connection.check(clock.now)
             assert reads or clock.now - began < STALLED_S + 3 * CLOSE_S, "it is cut off"
         if reads:
             assert clock.now - began > 3 * STALLED_S, "slower than the bound, but never still"

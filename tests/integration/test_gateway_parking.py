@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from connections import masked, until, upgraded
 from fake_provider import scripted
-from legs import masked, until, upgraded
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from gateway.connections.connection import ABNORMAL, Ended, Leg, Nobody
+from gateway.connections.connection import ABNORMAL, Connection, Ended, Nobody
 from gateway.frames import Frame
 from gateway.limits import PARKED_BYTES_MAX
 
@@ -24,9 +24,9 @@ PONG = b"\x8a\x00"
 
 @dataclass
 class Held:
-    """A leg whose peer is held, what it was given, and the peer."""
+    """A connection whose peer is held, what it was given, and the peer."""
 
-    leg: Leg
+    connection: Connection
     peer: socket.socket
     frames: list[bytes] = field(default_factory=list)
     endings: list[Ended] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Held:
         """See ``Sink``."""
         self.frames += [frame.raw for frame in frames]
         if len(self.frames) == self.holds_after:
-            self.leg.pause_reading()
+            self.connection.pause_reading()
 
     def end(self, ended: Ended) -> None:
         """See ``Sink``."""
@@ -55,10 +55,10 @@ class Held:
 
 @pytest.fixture
 async def held() -> AsyncIterator[Held]:
-    """A leg whose peer is held."""
-    async with upgraded(Nobody()) as (leg, peer):
-        leg.sink = found = Held(leg, peer)
-        leg.hold()
+    """A connection whose peer is held."""
+    async with upgraded(Nobody()) as (connection, peer):
+        connection.sink = found = Held(connection, peer)
+        connection.hold()
         yield found
 
 
@@ -69,7 +69,7 @@ async def test_a_held_peer_hears_pongs_and_its_frames_wait_in_order(held: Held) 
         await held.send(frame)
         assert await held.ping() == PONG
     assert held.frames == []
-    held.leg.let_go()
+    held.connection.let_go()
     assert held.frames == frames
     await held.send(masked(0x81, b"more"))
     assert await held.ping() == PONG
@@ -81,18 +81,18 @@ async def test_a_close_comes_after_what_was_said_before_it(held: Held) -> None:
     await held.send(masked(0x81, b"last words"))
     assert await held.ping() == PONG
     await held.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
-    await until(lambda: held.leg._parked.has_close)
+    await until(lambda: held.connection._parked.has_close)
     assert (held.frames, held.endings) == ([], [])
-    held.leg.let_go()
+    held.connection.let_go()
     assert (held.frames, held.endings) == ([masked(0x81, b"last words")], [Ended(1000, "bye")])
 
 
 @pytest.mark.parametrize("is_held", [False, True])
 async def test_a_lost_peer_was_heard_before_unless_it_was_held(held: Held, is_held: bool) -> None:
     """Usage that has arrived counts; what a held client asked for is not passed on any more."""
-    held.leg.pause_reading()
+    held.connection.pause_reading()
     if not is_held:
-        held.leg.let_go()
+        held.connection.let_go()
     await held.send(masked(0x81, b"usage"))
     assert await held.ping() == PONG
     held.peer.shutdown(socket.SHUT_WR)
@@ -105,9 +105,9 @@ async def test_what_is_parked_is_bounded(held: Held) -> None:
     """Past the bound TCP holds the rest back; all of it arrives later, and is read in order."""
     piece = b"\x82\xfe" + (60_000).to_bytes(2, "big") + b"\0\0\0\0" + bytes(60_000)
     sending = asyncio.create_task(held.send(piece * 400))
-    await until(lambda: not held.leg._is_reading)
-    assert len(held.leg._parked) * 60_000 < PARKED_BYTES_MAX + 2**20
-    held.leg.let_go()
+    await until(lambda: not held.connection._is_reading)
+    assert len(held.connection._parked) * 60_000 < PARKED_BYTES_MAX + 2**20
+    held.connection.let_go()
     await until(lambda: len(held.frames) == 400)
     await sending
     assert set(held.frames) == {piece}
@@ -116,22 +116,22 @@ async def test_what_is_parked_is_bounded(held: Held) -> None:
 async def test_tiny_frames_are_bounded_too(held: Held) -> None:
     """A frame without a payload costs more than its bytes."""
     sending = asyncio.create_task(held.send(masked(0x82) * 200_000))
-    await until(lambda: not held.leg._is_reading)
-    assert len(held.leg._parked) < 60_000
-    held.leg.let_go()
+    await until(lambda: not held.connection._is_reading)
+    assert len(held.connection._parked) < 60_000
+    held.connection.let_go()
     await until(lambda: len(held.frames) == 200_000)
     await sending
 
 
 async def test_who_is_held_again_while_it_is_let_go_keeps_the_rest(held: Held) -> None:
-    """The other leg is full after the first of three frames."""
+    """The other connection is full after the first of three frames."""
     frames = [masked(0x81, b"%d" % n) for n in range(3)]
     await held.send(b"".join(frames))
     assert await held.ping() == PONG
     held.holds_after = 1
-    held.leg.let_go()
+    held.connection.let_go()
     assert held.frames == frames[:1]
-    held.leg.resume_reading()
+    held.connection.resume_reading()
     assert held.frames == frames
 
 
@@ -141,7 +141,12 @@ async def test_every_frame_arrives_once_and_in_order(held: Held, seed: int) -> N
     chance = random.Random(seed)
     sent = [masked(0x82, b"%d" % n) for n in range(200)]
     data = b"".join(f + (masked(0x8A) if chance.random() < 0.2 else b"") for f in sent)
-    actions = (held.leg.hold, held.leg.let_go, held.leg.pause_reading, held.leg.resume_reading)
+    actions = (
+        held.connection.hold,
+        held.connection.let_go,
+        held.connection.pause_reading,
+        held.connection.resume_reading,
+    )
     while data:
         size = chance.randrange(1, 60)
         await held.send(data[:size])
@@ -149,8 +154,8 @@ async def test_every_frame_arrives_once_and_in_order(held: Held, seed: int) -> N
         chance.choice(actions)()
         if chance.random() < 0.5:
             await asyncio.sleep(0)
-    held.leg.let_go()
-    held.leg.resume_reading()
+    held.connection.let_go()
+    held.connection.resume_reading()
     await until(lambda: len(held.frames) == len(sent))
     assert held.frames == sent
 

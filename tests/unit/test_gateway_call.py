@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from legs import until
+from connections import until
 
 from gateway.calls import call as call_module
 from gateway.calls import retrying as patience
 from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.connection import Ended, Sink
-from gateway.connections.upstream import ProviderLeg, ProviderUnavailableError
+from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
 from gateway.frames import Frame
@@ -77,7 +77,7 @@ class Provider:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def dial(self, sink: Sink, on_open: Callable[[ProviderLeg], None]) -> ProviderLeg:
+    async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
         """See ``Line``."""
         await self.gate.wait()
         failure = self.dials.pop(0) if self.dials else None
@@ -85,9 +85,9 @@ class Provider:
             raise failure
         sideband = Sideband(sink)
         self.sidebands.append(sideband)
-        leg = cast(ProviderLeg, sideband)
-        on_open(leg)
-        return leg
+        connection = cast(Upstream, sideband)
+        on_open(connection)
+        return connection
 
     async def hang_up(self) -> None:
         """See ``Line``."""

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from gateway.connections.upstream import ProviderLeg
+from gateway.connections.upstream import Upstream
 from gateway.limits import DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
 from gateway.relay.drain import Drain, departure_gap_s
@@ -45,14 +45,14 @@ class Cut:
         self.is_open, self.is_cut = is_open, False
 
     def abort(self) -> None:
-        """See ``Leg``."""
+        """See ``Connection``."""
         self.is_cut = True
 
 
 def drained(provider: Cut, recorder: Waited, log: Any) -> Drain:
     """A drain that began at 0 s."""
     return Drain(
-        cast("ProviderLeg", provider), cast("Recorder", recorder),
+        cast("Upstream", provider), cast("Recorder", recorder),
         on_end=lambda _: None, log=log, now=0.0,
     )  # fmt: skip
 

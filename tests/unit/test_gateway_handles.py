@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from legs import until
+from connections import until
 from opened import empty_database
 
 from accountd.accounts.handles import Handles as Table

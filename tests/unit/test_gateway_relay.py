@@ -43,14 +43,14 @@ class NotingSender:
 
 
 class NotingLeg:
-    """A leg that writes down which responses it is given, or fails to write them."""
+    """A connection that writes down which responses it is given, or fails to write them."""
 
     def __init__(self, happened: Happened, *, is_broken: bool = False) -> None:
         self._happened = happened
         self._is_broken = is_broken
 
     def write(self, frames: Sequence[Frame]) -> None:
-        """See ``Leg``."""
+        """See ``Connection``."""
         self._happened.append(("written", *(id_of(frame) for frame in frames)))
         if self._is_broken:
             raise ConnectionResetError
@@ -90,10 +90,10 @@ def recorder(happened: Happened, **settings: bool) -> Recorder:
 
 def to_client(happened: Happened, *, is_broken: bool = False, **settings: bool) -> ToClient:
     """The sink of the provider's frames, with a real recorder between doubles."""
-    leg: Any = NotingLeg(happened, is_broken=is_broken)
+    connection: Any = NotingLeg(happened, is_broken=is_broken)
     return ToClient(
         recorder(happened, **settings),
-        leg,
+        connection,
         on_metered=lambda: happened.append(("metered",)),
         on_end=lambda _ended: None,
     )
@@ -150,12 +150,12 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
         def observe_client(self, frames: Sequence[Frame]) -> None:
             happened.append(("observed", *(id_of(frame) for frame in frames)))
 
-    leg: Any = NotingLeg(happened)
+    connection: Any = NotingLeg(happened)
     sender = NotingSender(happened)
     spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
     sink = ToProvider(
         spy,
-        leg,
+        connection,
         gate=None,
         on_refused=lambda _: None,
         on_asked=lambda _: None,
