@@ -60,7 +60,7 @@ IDLE_S: Final = 120.0
 DRAIN_S: Final = 10.0
 
 # And how long at most, while it is known that something is to come or our cancel was not answered:
-# providers were seen to report a cancelled response after most of a minute. Nobody waits for it; so
+# providers were seen to report a cancelled response after most of a minute. Discard waits for it; so
 # many such connections are kept, the oldest go first, and a gateway that stops keeps none.
 LATE_ANSWER_S: Final = 60.0
 LATE_DRAINS_MAX: Final = 500

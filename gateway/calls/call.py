@@ -30,7 +30,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateway.calls.retrying import patiently
-from gateway.connections.connection import GOING_AWAY, Ended, Nobody, Sink
+from gateway.connections.connection import GOING_AWAY, CloseEvent, Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
@@ -225,7 +225,7 @@ class Call:
         if has_metered or self._allowance.verdict is not Verdict.GO:
             self.credit_changed()
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CloseEvent) -> None:
         """The sideband is gone. Whatever the provider says by it, the call may go on: only one that
         it does not know any more is over.
         """
@@ -260,7 +260,7 @@ class Call:
             self.hang_up("the account's credits are used up")
 
     def balance_announced(self) -> None:
-        """Nobody can be told."""
+        """Discard can be told."""
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ class Call:
 
     def _opened(self, connection: Upstream) -> None:
         if self.state not in (State.OPENING, State.UNHEARD):
-            connection.sink = Nobody()
+            connection.sink = Discard()
             connection.abort()
             return
         self._leg, self._heard_since = connection, self._loop.time()
@@ -385,7 +385,7 @@ class Call:
             return
         self._move(State.ENDED)
         if self._leg is not None:
-            self._leg.sink = Nobody()
+            self._leg.sink = Discard()
             self._leg.abort()
             self._leg = None
         self.recorder.finish()

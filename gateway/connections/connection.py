@@ -39,15 +39,15 @@ _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CloseEvent:
     """How a connection ended: the peer's close code and reason, or 1006 and ours.
 
-    ``is_refused`` says that the peer broke the protocol, and that the code is ours.
+    ``is_violation`` says that the peer broke the protocol, and that the code is ours.
     """
 
     code: int
     reason: str
-    is_refused: bool = False
+    is_violation: bool = False
 
 
 class Sink(Protocol):
@@ -56,11 +56,11 @@ class Sink(Protocol):
     def take(self, frames: Sequence[Frame]) -> None:
         """Data frames, whole and in order."""
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CloseEvent) -> None:
         """Nothing more will come. Called once, after the last frame."""
 
 
-class Nobody:
+class Discard:
     """The sink of a connection that nobody listens to any more."""
 
     __slots__ = ()
@@ -68,8 +68,8 @@ class Nobody:
     def take(self, frames: Sequence[Frame]) -> None:
         """Forget the frames."""
 
-    def end(self, ended: Ended) -> None:
-        """Nobody waits for the end."""
+    def end(self, ended: CloseEvent) -> None:
+        """Discard waits for the end."""
 
 
 class Connection(asyncio.Protocol):
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._settle()
         self._protocol.receive_eof()
         self._flush()
-        self._end(Ended(ABNORMAL, _loss_reason(None)))
+        self._end(CloseEvent(ABNORMAL, _loss_reason(None)))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
             self._close_timer.cancel()
         if self.feeder is not None:
             self.feeder.resume_reading()
-        self._end(Ended(ABNORMAL, _loss_reason(exc)))
+        self._end(CloseEvent(ABNORMAL, _loss_reason(exc)))
 
     def pause_writing(self) -> None:
         """Called by the event loop when the peer does not keep up."""
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
         if not self._has_ended:
             self._protocol.fail(violation.close_code, violation.reason)
             self._flush()
-            self._end(Ended(violation.close_code, violation.reason, is_refused=True))
+            self._end(CloseEvent(violation.close_code, violation.reason, is_violation=True))
 
     def _receive_mixed(self, frames: Sequence[Frame]) -> None:
         data_frames: list[Frame] = []
@@ -340,10 +340,10 @@ class Connection(asyncio.Protocol):
         self._protocol.events_received()
         self._flush()
         if frame.opcode == Opcode.CLOSE:
-            close, is_refused = self._protocol.close_rcvd, False
+            close, is_violation = self._protocol.close_rcvd, False
             if close is None:
-                close, is_refused = Close(1002, "invalid close frame"), True
-            self._end(Ended(int(close.code), close.reason, is_refused=is_refused))
+                close, is_violation = Close(1002, "invalid close frame"), True
+            self._end(CloseEvent(int(close.code), close.reason, is_violation=is_violation))
 
     def _flush(self) -> None:
         """Write what the protocol object has to say, then see whether it waits for the end."""
@@ -374,14 +374,14 @@ class Connection(asyncio.Protocol):
 
     def _lose(self, reason: str) -> None:
         self._settle()
-        self._end(Ended(ABNORMAL, reason))
+        self._end(CloseEvent(ABNORMAL, reason))
         self.abort()
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, ended: CloseEvent) -> None:
         if self._has_ended:
             return
         self._has_ended = True
-        sink, self.sink = self.sink, Nobody()
+        sink, self.sink = self.sink, Discard()
         sink.end(ended)
 
 

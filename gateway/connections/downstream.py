@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from gateway.connections.connection import Connection, Nobody
+from gateway.connections.connection import Connection, Discard
 from gateway.http.answers import Download
 from gateway.http.exchange import (
     HEAD_END,
@@ -66,7 +66,7 @@ class Downstream(Connection):
 
     def __init__(self, door: Door) -> None:
         self._server_protocol = ServerProtocol(select_subprotocol=_select_subprotocol)
-        super().__init__(self._server_protocol, expects_mask=True, sink=Nobody())
+        super().__init__(self._server_protocol, expects_mask=True, sink=Discard())
         self._door = door
         self._head = bytearray()
         self._exchange: Exchange | None = None

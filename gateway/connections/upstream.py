@@ -11,7 +11,14 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.connections.connection import FAILED, POLICY, TRY_AGAIN_LATER, Connection, Nobody, Sink
+from gateway.connections.connection import (
+    FAILED,
+    POLICY,
+    TRY_AGAIN_LATER,
+    Connection,
+    Discard,
+    Sink,
+)
 from gateway.connections.dialing import open_socket
 from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
@@ -120,7 +127,7 @@ class Upstream(Connection):
         """
         uri = parse_uri(url)
         self._client_protocol = ClientProtocol(uri)
-        super().__init__(self._client_protocol, expects_mask=False, sink=Nobody())
+        super().__init__(self._client_protocol, expects_mask=False, sink=Discard())
         self._sink_when_open = sink
         self._headers = headers
         self._on_open = on_open

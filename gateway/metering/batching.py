@@ -19,7 +19,7 @@ Numbered = Callable[[bytes, int], None]
 
 
 def ignore_number(_producer: bytes, _sequence: int) -> None:
-    """Nobody needs to know the number."""
+    """Discard needs to know the number."""
 
 
 # What the responses of one batch have in common.

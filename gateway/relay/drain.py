@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.connections.connection import Ended
+from gateway.connections.connection import CloseEvent
 from gateway.connections.upstream import Upstream
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
@@ -29,7 +29,7 @@ class Drain:
         provider: Upstream,
         recorder: Recorder,
         *,
-        on_end: Callable[[Ended], None],
+        on_end: Callable[[CloseEvent], None],
         log: FilteringBoundLogger,
         now: float,
     ) -> None:

@@ -29,9 +29,9 @@ from gateway.connections.connection import (
     GOING_AWAY,
     POLICY,
     TRY_AGAIN_LATER,
+    CloseEvent,
     Connection,
-    Ended,
-    Nobody,
+    Discard,
 )
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
@@ -156,7 +156,7 @@ class Session:
     def provider_opened(self, provider: Upstream) -> None:
         """The provider is there: join the connections."""
         if self.state is not State.CONNECTING or self._client is None:
-            provider.sink = Nobody()
+            provider.sink = Discard()
             provider.abort()
             return
         self._move(State.RELAYING)
@@ -190,20 +190,20 @@ class Session:
             self._fail_client(failure.code, failure.told, failure.close_code)
             self._finish()
 
-    def client_ended(self, ended: Ended) -> None:
+    def client_ended(self, ended: CloseEvent) -> None:
         """The client is gone."""
         self._log.info("client left", code=ended.code, reason=ended.reason)
         self._client_gone()
 
-    def provider_ended(self, ended: Ended) -> None:
+    def provider_ended(self, ended: CloseEvent) -> None:
         """The provider is gone: everything that it sent has been seen."""
         client = self._client
         if client is not None and self.state is State.RELAYING:
             self._log.info("provider left", code=ended.code, reason=ended.reason)
-            if ended.code == ABNORMAL or ended.is_refused:
+            if ended.code == ABNORMAL or ended.is_violation:
                 self._fail_client("provider_connection_lost", "The provider's connection broke.")
             else:
-                client.sink = Nobody()
+                client.sink = Discard()
                 client.close(*self._told(ended))
         self._finish()
 
@@ -256,9 +256,9 @@ class Session:
     def abandon(self) -> None:
         """The gateway cannot wait any longer: end now, with what is known."""
         if self._client is not None:
-            self._client.sink = Nobody()
+            self._client.sink = Discard()
         if self._provider is not None:
-            self._provider.sink = Nobody()
+            self._provider.sink = Discard()
             self._provider.abort()
         self._finish()
 
@@ -296,7 +296,7 @@ class Session:
             event = lifetime.ending_event(*which, age_s)
             self._owes_warning = not self._client.send_event(event)
 
-    def _told(self, ended: Ended) -> tuple[int, str]:
+    def _told(self, ended: CloseEvent) -> tuple[int, str]:
         """The provider's close as the client hears it: what is about our account is not for it.
 
         A close may say nothing of what the error before it said. For good is only what stays as it
@@ -406,7 +406,7 @@ class Session:
         client, self._client = self._client, None
         if client is None:
             return
-        client.sink, client.feeder = Nobody(), None
+        client.sink, client.feeder = Discard(), None
         client.resume_reading()
         client.let_go()
         self._asking.cancel()
@@ -430,7 +430,7 @@ class Session:
         """Tell the client in its provider's words, then close."""
         client, self._client = self._client, None
         if client is not None:
-            client.sink, client.feeder = Nobody(), None
+            client.sink, client.feeder = Discard(), None
             self._tell(client, code, message)
             client.close(close_code, message)
 

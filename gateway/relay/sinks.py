@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.connections.connection import Connection, Ended
+from gateway.connections.connection import CloseEvent, Connection
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.opening import Gate
 
-OnEnd = Callable[[Ended], None]
+OnEnd = Callable[[CloseEvent], None]
 
 _CONFIGURED: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:transcription_)?session\.updated"')
 _REFUSED: Final = CONFIGURATION_ID.encode()
@@ -154,9 +154,9 @@ class Configuring:
         """Hand them on, then look at them."""
         self._sink.take(frames)
         for frame in frames:
-            is_refused = _REFUSED in frame.raw
-            if is_refused or _CONFIGURED.match(frame.raw, frame.start):
-                self._on_answered(not is_refused)
+            is_violation = _REFUSED in frame.raw
+            if is_violation or _CONFIGURED.match(frame.raw, frame.start):
+                self._on_answered(not is_violation)
                 return
 
 

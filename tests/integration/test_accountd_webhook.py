@@ -99,7 +99,7 @@ def receiving() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_args: Any) -> None:
-            """Nobody reads it."""
+            """Discard reads it."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}/hook?from=rts"

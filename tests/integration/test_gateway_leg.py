@@ -12,7 +12,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.connections.connection import ABNORMAL, Connection, Ended
+from gateway.connections.connection import ABNORMAL, CloseEvent, Connection
 from gateway.connections.downstream import Downstream
 from gateway.frames import Frame
 from gateway.http.answers import response
@@ -27,13 +27,13 @@ class Recorded:
     """A sink that keeps what it is given."""
 
     frames: list[Frame] = field(default_factory=list)
-    endings: list[Ended] = field(default_factory=list)
+    endings: list[CloseEvent] = field(default_factory=list)
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Keep the frames."""
         self.frames += frames
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CloseEvent) -> None:
         """Keep the ending."""
         self.endings.append(ended)
 
@@ -110,7 +110,7 @@ async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
     await until(lambda: pair.connection._transport is None or pair.transport.is_closing())
     pair.peer.close()
     await until(lambda: pair.connection._transport is None)
-    assert pair.sink.endings == [Ended(1000, "bye")]
+    assert pair.sink.endings == [CloseEvent(1000, "bye")]
     assert pair.sink.frames == []
 
 
@@ -207,13 +207,13 @@ class Nowhere:
     """A door that nobody comes through."""
 
     def knock(self, connection: Downstream, request: Request) -> None:
-        """Nobody asks for a session."""
+        """Discard asks for a session."""
 
     def serve(self, connection: Downstream, request: HttpRequest) -> None:
-        """Nobody asks for anything else."""
+        """Discard asks for anything else."""
 
     def gone(self, connection: Downstream) -> None:
-        """Nobody counts."""
+        """Discard counts."""
 
 
 @pytest.mark.parametrize("reads", [True, False])

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from gateway.connections.connection import ABNORMAL, Connection, Ended, Nobody
+from gateway.connections.connection import ABNORMAL, CloseEvent, Connection, Discard
 from gateway.frames import Frame
 from gateway.limits import PARKED_BYTES_MAX
 
@@ -29,7 +29,7 @@ class Held:
     connection: Connection
     peer: socket.socket
     frames: list[bytes] = field(default_factory=list)
-    endings: list[Ended] = field(default_factory=list)
+    endings: list[CloseEvent] = field(default_factory=list)
     holds_after: int = -1
 
     def take(self, frames: Sequence[Frame]) -> None:
@@ -38,7 +38,7 @@ class Held:
         if len(self.frames) == self.holds_after:
             self.connection.pause_reading()
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CloseEvent) -> None:
         """See ``Sink``."""
         self.endings.append(ended)
 
@@ -56,7 +56,7 @@ class Held:
 @pytest.fixture
 async def held() -> AsyncIterator[Held]:
     """A connection whose peer is held."""
-    async with upgraded(Nobody()) as (connection, peer):
+    async with upgraded(Discard()) as (connection, peer):
         connection.sink = found = Held(connection, peer)
         connection.hold()
         yield found
@@ -84,7 +84,7 @@ async def test_a_close_comes_after_what_was_said_before_it(held: Held) -> None:
     await until(lambda: held.connection._parked.has_close)
     assert (held.frames, held.endings) == ([], [])
     held.connection.let_go()
-    assert (held.frames, held.endings) == ([masked(0x81, b"last words")], [Ended(1000, "bye")])
+    assert (held.frames, held.endings) == ([masked(0x81, b"last words")], [CloseEvent(1000, "bye")])
 
 
 @pytest.mark.parametrize("is_held", [False, True])

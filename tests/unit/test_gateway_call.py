@@ -11,7 +11,7 @@ from connections import until
 from gateway.calls import call as call_module
 from gateway.calls import retrying as patience
 from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
-from gateway.connections.connection import Ended, Sink
+from gateway.connections.connection import CloseEvent, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
@@ -51,7 +51,7 @@ class Sideband:
 
     def close(self, code: int, reason: str = "") -> None:
         """The provider closes it."""
-        self.sink.end(Ended(code, reason))
+        self.sink.end(CloseEvent(code, reason))
 
     def send_event(self, text: bytes) -> bool:
         """The call says something."""

@@ -79,7 +79,7 @@ class Purse:
         return single.usage.total_tokens
 
     def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
-        """Nobody counts."""
+        """Discard counts."""
 
 
 def recorder(happened: Happened, **settings: bool) -> Recorder:

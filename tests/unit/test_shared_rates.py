@@ -261,7 +261,7 @@ def test_a_bad_card_is_refused_in_one_line(content: bytes, message: str) -> None
 
 
 def test_all_mistakes_of_a_card_are_reported_together() -> None:
-    """Nobody should have to start a daemon five times."""
+    """Discard should have to start a daemon five times."""
     with pytest.raises(RateCardError) as raised:
         read_rates(
             b"[[rates]]\ninput = -1\nmodel = 5\n[[rates]]\nprice = 1\n[[rates]]\noutput = 1.5"
