@@ -22,7 +22,7 @@ from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
-from gateway.delivery.spool_manager import SpoolKeeper
+from gateway.delivery.spool_manager import SpoolManager
 from gateway.door.admission import Admission
 from gateway.door.opener import Opener
 from gateway.door.signing import Signing
@@ -56,16 +56,16 @@ class Doors:
 
     plain: socket.socket | None
     tls: socket.socket | None
-    keeper: certificate.Keeper | None
+    manager: certificate.CertificateReloader | None
 
     def serve(self, gateway: Gateway) -> list[Listener]:
         """Let clients in."""
         makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
         if self.plain is not None:
             makers.append((self.plain, gateway.make_connection))
-        if self.tls is not None and (keeper := self.keeper) is not None:
+        if self.tls is not None and (manager := self.manager) is not None:
             makers.append(
-                (self.tls, lambda: TlsConnection(gateway.make_connection(), keeper.context))
+                (self.tls, lambda: TlsConnection(gateway.make_connection(), manager.context))
             )
         listeners = [Listener(to, make, has_place=gateway.has_place) for to, make in makers]
         for listener in listeners:
@@ -83,7 +83,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         loop.add_signal_handler(number, stop.set)
     signing = Signing(config.ephemeral_secrets) if config.ephemeral_secrets else None
     doors = _open_doors(config)
-    keeper = _open_spool(config)
+    manager = _open_spool(config)
     context = zmq.asyncio.Context()
     accounts = Accounts(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
     accounts.start()
@@ -95,7 +95,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         announcements=announcements,
         accounts=accounts,
         balances=balances,
-        keeper=keeper,
+        manager=manager,
     )
     usage.start()
     announcements.start()
@@ -117,8 +117,8 @@ async def run(config: GatewayConfig) -> ExitCode:
         signing=signing,
     )
     parts = [*answering, *accounts.metrics(), *balances.metrics(), *usage.metrics()]
-    ops = _open_ops(config, gateway, [*parts, *(doors.keeper.metrics() if doors.keeper else [])])
-    _reload_on_hangup(loop, [part.reload for part in (doors.keeper, signing) if part is not None])
+    ops = _open_ops(config, gateway, [*parts, *(doors.manager.metrics() if doors.manager else [])])
+    _reload_on_hangup(loop, [part.reload for part in (doors.manager, signing) if part is not None])
     listeners = doors.serve(gateway)
     _announce(doors, ops)
     await stop.wait()
@@ -139,7 +139,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         await asyncio.to_thread(ops.close)
     await asyncio.to_thread(context.term)
     if unsettled:
-        fate = "the next gateway sends it" if keeper else "lost: there is no spool"
+        fate = "the next gateway sends it" if manager else "lost: there is no spool"
         log.error("usage not delivered", batches=unsettled, fate=fate)
     log.info("stopped")
     _ignore_signals(loop)
@@ -224,11 +224,11 @@ def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:
+def _open_spool(config: GatewayConfig) -> SpoolManager | None:
     if config.spool_dir is None:
         return None
     try:
-        return SpoolKeeper(config.spool_dir, config.retention)
+        return SpoolManager(config.spool_dir, config.retention)
     except OSError as exc:
         raise ConfigError(
             f"GATEWAY_SPOOL_DIR: cannot write {config.spool_dir}: {exc.strerror}",
@@ -237,13 +237,17 @@ def _open_spool(config: GatewayConfig) -> SpoolKeeper | None:
 
 
 def _open_doors(config: GatewayConfig) -> Doors:
-    keeper = None if config.tls is None else certificate.Keeper(config.tls.cert, config.tls.key)
+    manager = (
+        None
+        if config.tls is None
+        else certificate.CertificateReloader(config.tls.cert, config.tls.key)
+    )
     plain = tls = None
     if config.listen is not None:
         plain = _listen("GATEWAY_LISTEN", config.listen, shares=config.reuse_port)
     if config.tls is not None:
         tls = _listen("GATEWAY_TLS_LISTEN", config.tls.listen, shares=config.reuse_port)
-    return Doors(plain, tls, keeper)
+    return Doors(plain, tls, manager)
 
 
 def _listen(name: str, address: Address, *, shares: bool) -> socket.socket:

@@ -61,7 +61,7 @@ def load(cert: Path, key: Path) -> Certificate:
     return Certificate(context, float(ssl.cert_time_to_seconds(not_after)))
 
 
-class Keeper:
+class CertificateReloader:
     """The certificate for new connections."""
 
     def __init__(self, cert: Path, key: Path, *, now: Callable[[], float] = time.time) -> None:

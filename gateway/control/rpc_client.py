@@ -179,12 +179,12 @@ class Accounts:
         raise UnreachableError("accountd answered nonsense to rates")
 
     async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
-        """See ``gateway.handles.ownership.Keeper``."""
+        """See ``gateway.handles.ownership.OwnerStore``."""
         params = {"names": list(names), "accounts": list(accounts)}
         await self._ask_handles("handles.learn", params)
 
     async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
-        """See ``gateway.handles.ownership.Keeper``."""
+        """See ``gateway.handles.ownership.OwnerStore``."""
         params = {"names": [name], "account_id": account_id, "claims": claims}
         match await self._ask_handles("handles.use", params):
             case {"is_allowed": bool(is_allowed)}:

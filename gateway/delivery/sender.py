@@ -3,7 +3,7 @@
 Nothing here waits. A metered response is noted in the journal (``note``) before its event is
 forwarded; a message is numbered and sent, now or later (``send``); it is sent again until accountd
 says that it is durable. Owns the PUSH socket and the set of producers: this process's own, those of
-processes that were killed (``SpoolKeeper``), and, while the disk under the spool is full, one that
+processes that were killed (``SpoolManager``), and, while the disk under the spool is full, one that
 lives in memory only.
 """
 
@@ -23,7 +23,7 @@ from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
-from gateway.delivery.spool_manager import SpoolKeeper
+from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.metering.batching import Numbered, ignore_number
@@ -51,7 +51,7 @@ class UsageSender:
         announcements: Announcements,
         accounts: Accounts,
         balances: Balances,
-        keeper: SpoolKeeper | None,
+        manager: SpoolManager | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         # The same ZeroMQ context, with a socket that does not wait.
@@ -65,21 +65,21 @@ class UsageSender:
             changed=self.push,
         )  # fmt: skip
         self._socket.connect(usage_endpoint)
-        self._keeper = keeper
+        self._spool_manager = manager
         self._in_memory: Producer | None = None
         self.messages_sent = 0  # resends included
         self._timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        if keeper is None:
+        if manager is None:
             self._volatile()
         else:
-            self._watermarks.follow(keeper.own)
+            self._watermarks.follow(manager.own)
 
     def start(self) -> None:
         """Begin to listen for watermarks, and to look for spools that nobody owns."""
         self._watermarks.start()
-        if self._keeper is not None:
-            self._keeper.start(self._watermarks, released=self.push)
+        if self._spool_manager is not None:
+            self._spool_manager.start(self._watermarks, released=self.push)
         self._tick()
 
     # --- for sessions -----------------------------------------------------------------------------
@@ -87,16 +87,16 @@ class UsageSender:
     @property
     def sends_at_once(self) -> bool:
         """Whether every response must be sent by itself: it is in memory only."""
-        return self._keeper is not None and self._keeper.is_failing
+        return self._spool_manager is not None and self._spool_manager.is_failing
 
     def note(self, single: UsageBatch) -> int:
         """Note one metered response before its event is forwarded.
 
         The answer is its number in the journal; 0 when it is in memory only.
         """
-        if self._keeper is None:
+        if self._spool_manager is None:
             return 0
-        return self._keeper.note(encode_usage(single))
+        return self._spool_manager.note(encode_usage(single))
 
     def send(
         self,
@@ -109,8 +109,8 @@ class UsageSender:
         ``numbered`` is called when it has its number, now or later.
         """
         payload = encode_usage(message)
-        if self._keeper is not None and (covers or not self._keeper.is_failing):
-            self._keeper.seal(payload, covers, numbered)
+        if self._spool_manager is not None and (covers or not self._spool_manager.is_failing):
+            self._spool_manager.seal(payload, covers, numbered)
         else:
             self._volatile().seal(payload, now=time.time(), numbered=numbered)
         self.push()
@@ -171,7 +171,7 @@ class UsageSender:
             Metric(
                 "rts_gateway_spools_adopted", "counter",
                 "Journals taken over from processes that ended.",
-                lambda: self._keeper.adoptions if self._keeper is not None else 0,
+                lambda: self._spool_manager.adoptions if self._spool_manager is not None else 0,
             ),
         ]  # fmt: skip
 
@@ -197,8 +197,8 @@ class UsageSender:
                 timer.cancel()
         await self._watermarks.close()
         self._socket.close(linger=0)
-        if self._keeper is not None:
-            await self._keeper.close()
+        if self._spool_manager is not None:
+            await self._spool_manager.close()
         return sum(len(producer.outbox) + producer.unsealed for producer in ours)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -235,13 +235,13 @@ class UsageSender:
         return 0.0
 
     def _producers(self) -> Iterator[Producer]:
-        if self._keeper is not None:
-            yield from self._keeper.producers()
+        if self._spool_manager is not None:
+            yield from self._spool_manager.producers()
         if self._in_memory is not None:
             yield self._in_memory
 
     def _ours(self) -> list[Producer]:
-        own = [self._keeper.own] if self._keeper is not None else []
+        own = [self._spool_manager.own] if self._spool_manager is not None else []
         return own + ([self._in_memory] if self._in_memory is not None else [])
 
     def _end(self, producer: Producer) -> None:
@@ -260,6 +260,6 @@ class UsageSender:
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        if self._keeper is not None:
-            self._keeper.tick()
+        if self._spool_manager is not None:
+            self._spool_manager.tick()
         self.push()

@@ -57,7 +57,7 @@ class Retention:
     size: int = SPOOL_RETENTION_BYTES
 
 
-class SpoolKeeper:
+class SpoolManager:
     """All journals of this process. ``start`` before use, ``close`` at the end."""
 
     def __init__(self, root: Path, retention: Retention) -> None:

@@ -25,7 +25,7 @@ from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.wire import HANDLES_MAX, MESSAGE_BYTES_MAX
 
-__all__ = ["Handle", "HandleKind", "Handles", "Keeper"]
+__all__ = ["Handle", "HandleKind", "Handles", "OwnerStore"]
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ _TOLD_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
 _NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
 
 
-class Keeper(Protocol):
+class OwnerStore(Protocol):
     """Who keeps whose each handle is, for all gateways. Both raise ``UnreachableError``."""
 
     async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Keeper(Protocol):
 class Handles:
     """All handles that this gateway has seen. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, keeper: Keeper, *, allows_unknown: bool) -> None:
+    def __init__(self, keeper: OwnerStore, *, allows_unknown: bool) -> None:
         """``allows_unknown``: a handle that nobody was given belongs to the first that uses it."""
         self._keeper = keeper
         self._allows_unknown = allows_unknown

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
 from deploy.certificate import ensure, make
-from gateway.connections.certificate import EXPIRY_WARNING_S, Keeper, load
+from gateway.connections.certificate import EXPIRY_WARNING_S, CertificateReloader, load
 from shared.errors import ConfigError, ExitCode
 
 
@@ -97,7 +97,7 @@ def test_a_certificate_that_nobody_renewed_is_a_warning(
     """A month before the end, at the start and at every reload."""
     pem = Pem.make(tmp_path, valid=timedelta(days=days, hours=1))
     with capture_logs() as logs:
-        Keeper(pem.cert, pem.key).reload()
+        CertificateReloader(pem.cert, pem.key).reload()
     warned = [entry["event"] for entry in logs if entry["log_level"] == "warning"]
     assert warned == ["certificate expires soon"] * (2 if warns else 0)
     assert timedelta(days=30).total_seconds() == EXPIRY_WARNING_S
@@ -106,7 +106,7 @@ def test_a_certificate_that_nobody_renewed_is_a_warning(
 def test_a_bad_new_certificate_changes_nothing(tmp_path: Path) -> None:
     """The old one goes on, and one line says why."""
     pem = Pem.make(tmp_path)
-    keeper = Keeper(pem.cert, pem.key)
+    keeper = CertificateReloader(pem.cert, pem.key)
     before = keeper.context
     swapped(pem)
     with capture_logs() as logs:

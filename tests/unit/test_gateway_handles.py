@@ -26,7 +26,7 @@ class Accountd:
         self.told: list[list[bytes]] = []
 
     async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
-        """See ``Keeper``."""
+        """See ``OwnerStore``."""
         if self.is_away:
             raise UnreachableError
         params = {"names": list(names), "accounts": list(accounts)}
@@ -35,7 +35,7 @@ class Accountd:
         self.told.append(list(names))
 
     async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
-        """See ``Keeper``."""
+        """See ``OwnerStore``."""
         if self.is_away:
             raise UnreachableError
         params = {"names": [name], "account_id": account_id, "claims": claims}

@@ -14,7 +14,7 @@ from gateway.delivery import spool_files
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
-from gateway.delivery.spool_manager import Retention, SpoolKeeper
+from gateway.delivery.spool_manager import Retention, SpoolManager
 from shared.announcements import Watermark
 from shared.wire import Usage, UsageBatch, encode_usage
 
@@ -72,15 +72,15 @@ def fsync(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldFsync]:
 @asynccontextmanager
 async def keeping(
     root: Path, fsync: HeldFsync, followers: Followers, released: Callable[[], None]
-) -> AsyncIterator[SpoolKeeper]:
-    """A keeper that runs."""
-    keeper = SpoolKeeper(root, Retention())
-    keeper.start(followers, released=released)
+) -> AsyncIterator[SpoolManager]:
+    """A manager that runs."""
+    manager = SpoolManager(root, Retention())
+    manager.start(followers, released=released)
     try:
-        yield keeper
+        yield manager
     finally:
         fsync.is_open.set()
-        await keeper.close()
+        await manager.close()
 
 
 async def until(check: Callable[[], object]) -> None:
@@ -105,9 +105,9 @@ def taken(producer: Producer) -> list[int]:
     return sequences
 
 
-def meter(keeper: SpoolKeeper, name: str) -> None:
+def meter(manager: SpoolManager, name: str) -> None:
     """Note a response and seal it."""
-    keeper.seal(response(name), (keeper.note(response(name)),))
+    manager.seal(response(name), (manager.note(response(name)),))
 
 
 async def test_a_message_is_not_sent_before_fsync_has_returned(
@@ -116,17 +116,17 @@ async def test_a_message_is_not_sent_before_fsync_has_returned(
     """However long the disk takes: a power failure must not number it otherwise."""
     sent: list[list[int]] = []
     async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
-    ) as keeper:
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
+    ) as manager:
         fsync.is_open.clear()
         fsync.entered.clear()
-        meter(keeper, "one")
-        assert taken(keeper.own) == []
+        meter(manager, "one")
+        assert taken(manager.own) == []
         await until(fsync.entered.is_set)
         for _ in range(20):
-            keeper.tick()
+            manager.tick()
             await asyncio.sleep(0.001)
-            assert taken(keeper.own) == []
+            assert taken(manager.own) == []
         assert not sent
         fsync.is_open.set()
         await until(lambda: [1] in sent)
@@ -138,17 +138,17 @@ async def test_an_fsync_releases_only_what_was_written_before_it_began(
     """What is sealed while the disk is busy waits for the next one."""
     sent: list[list[int]] = []
     async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
-    ) as keeper:
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
+    ) as manager:
         fsync.is_open.clear()
         fsync.entered.clear()
-        meter(keeper, "one")
+        meter(manager, "one")
         await until(fsync.entered.is_set)
-        meter(keeper, "two")
+        meter(manager, "two")
         fsync.is_open.set()
         await until(lambda: [2] in sent)
         assert [sequences for sequences in sent if sequences] == [[1], [2]]
-        own = tmp_path / "spool" / keeper.own.outbox.producer.hex()
+        own = tmp_path / "spool" / manager.own.outbox.producer.hex()
         assert fsync.done.count(own / "00000001") >= 2
 
 
@@ -158,12 +158,12 @@ async def test_the_disk_is_asked_for_the_segment_and_its_folder(
     """A file that is synced in a folder that is not may be gone after a power failure."""
     sent: list[list[int]] = []
     async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(keeper.own))
-    ) as keeper:
+        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
+    ) as manager:
         fsync.done.clear()
-        meter(keeper, "one")
+        meter(manager, "one")
         await until(lambda: [1] in sent)
-        own = tmp_path / "spool" / keeper.own.outbox.producer.hex()
+        own = tmp_path / "spool" / manager.own.outbox.producer.hex()
         assert {own, own / "00000001"} <= set(fsync.done)
 
 
@@ -201,12 +201,12 @@ async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: H
     root = tmp_path / "spool"
     leave_orphan(root)
     followers = Followers()
-    async with keeping(root, fsync, followers, lambda: None) as keeper:
+    async with keeping(root, fsync, followers, lambda: None) as manager:
         fsync.is_open.clear()
         segment = root / ORPHAN.hex() / "00000001"
         await until(lambda: segment in fsync.begun)
         for _ in range(20):
-            keeper.tick()
+            manager.tick()
             await asyncio.sleep(0.001)
             assert not followers.followed
         fsync.is_open.set()
@@ -214,5 +214,5 @@ async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: H
         (adopted,) = followers.followed
         adopted.heard(Watermark(ORPHAN, 1, 0), monotonic=0.0, now=time.time())
         assert taken(adopted) == [1]
-        keeper.tick()  # what it sealed now is synced in its turn
+        manager.tick()  # what it sealed now is synced in its turn
         await until(lambda: 3 in taken(adopted))
