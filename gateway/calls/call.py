@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from gateway.calls.retrying import patiently
+from gateway.calls.retrying import retry
 from gateway.connections.connection import GOING_AWAY, CloseEvent, Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
@@ -284,7 +284,7 @@ class Call:
 
     async def _dial(self, patience_s: float) -> None:
         try:
-            await patiently(
+            await retry(
                 lambda: self._line.dial(self, self._opened),
                 patience_s=patience_s,
                 is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,

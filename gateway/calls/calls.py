@@ -10,7 +10,7 @@ import structlog
 from websockets.datastructures import Headers
 
 from gateway.calls.call import Call, CallInfo, is_over
-from gateway.calls.retrying import patiently
+from gateway.calls.retrying import retry
 from gateway.connections.connection import POLICY, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
@@ -58,7 +58,7 @@ class ProviderLine:
 
     async def hang_up(self) -> None:
         """See ``Line``: tried for ``CALL_UNHEARD_S``."""
-        await patiently(self.hang_up_once, patience_s=CALL_UNHEARD_S)
+        await retry(self.hang_up_once, patience_s=CALL_UNHEARD_S)
 
     async def hang_up_once(self) -> None:
         """The same, tried once."""

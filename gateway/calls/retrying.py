@@ -10,7 +10,7 @@ from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX
 Done = TypeVar("Done")
 
 
-async def patiently(
+async def retry(
     attempt: Callable[[], Awaitable[Done]],
     *,
     patience_s: float,

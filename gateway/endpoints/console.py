@@ -17,7 +17,7 @@ from gateway.control.rpc_client import Accounts, Denial
 from gateway.door.admission import own_key_hash
 from gateway.door.routing import split_target
 from gateway.endpoints.api import Answer, Endpoint
-from gateway.endpoints.fair_queue import Turns
+from gateway.endpoints.fair_queue import FairQueue
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -56,7 +56,7 @@ class Console:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._turns = Turns(at_once=REPORTS, each=REPORTS_EACH)
+        self._turns = FairQueue(at_once=REPORTS, each=REPORTS_EACH)
         self._downloads = Counter[str]()  # by key
 
     def by_path(self) -> dict[str, Endpoint]:

@@ -23,7 +23,7 @@ class _Line:
         self.turns: Final = asyncio.Semaphore(at_once)
 
 
-class Turns:
+class FairQueue:
     """Gives questions of a kind their turn. A holder is whoever shows one key."""
 
     def __init__(self, *, at_once: int, each: int) -> None:

@@ -22,8 +22,8 @@ from gateway.door.signing import Signing
 from gateway.endpoints import client_secrets
 from gateway.endpoints.api import Endpoint
 from gateway.endpoints.client_secrets import Wish
-from gateway.endpoints.fair_queue import Turns
-from gateway.endpoints.token_bucket import Pace
+from gateway.endpoints.fair_queue import FairQueue
+from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.answers import PRIVATE, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -67,11 +67,11 @@ class Minting:
         """
         self._admission = admission
         self._table = table
-        self._turns = Turns(at_once=MINTS, each=MINTS_EACH)
+        self._turns = FairQueue(at_once=MINTS, each=MINTS_EACH)
         self._signing = signing
         self._demo_key = demo_key
         self._demo_hosts = demo_hosts
-        self._demo_pace = Pace(burst=DEMO_KEYS_BURST, seconds=DEMO_KEY_S)
+        self._demo_pace = TokenBucket(burst=DEMO_KEYS_BURST, seconds=DEMO_KEY_S)
         self._made = 0
 
     def by_path(self) -> dict[str, Endpoint]:

@@ -5,7 +5,7 @@ A token bucket, as in RFC 2475 section 2.3.3.3: it holds ``burst`` at most and g
 """
 
 
-class Pace:
+class TokenBucket:
     """For everybody together. ``now`` is any clock's time in seconds that does not go back."""
 
     def __init__(self, *, burst: int, seconds: float) -> None:

@@ -14,7 +14,7 @@ from websockets.datastructures import Headers
 
 from gateway.door.auth import is_own_host, is_same_origin
 from gateway.endpoints.client_secrets import TRANSLATIONS, Wish, answer, read_wish
-from gateway.endpoints.token_bucket import Pace
+from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.refusals import Refusal
 
 WISHES: list[tuple[Any, Wish]] = [
@@ -182,7 +182,7 @@ def test_a_name_that_leads_here_is_not_ours_for_that(host: str, is_own: bool) ->
 @given(st.lists(st.floats(0, 10), max_size=60))
 def test_a_pace_is_kept(pauses: list[float]) -> None:
     """In no span of time are more taken than the burst and one for every second of it."""
-    pace, now, taken = Pace(burst=5, seconds=1.0), 100.0, list[float]()
+    pace, now, taken = TokenBucket(burst=5, seconds=1.0), 100.0, list[float]()
     for pause in pauses:
         now += pause
         wait_s = pace.take(now)
@@ -190,7 +190,7 @@ def test_a_pace_is_kept(pauses: list[float]) -> None:
             taken.append(now)
         else:
             assert 0 < wait_s <= 1
-            assert Pace(burst=5, seconds=1.0).take(now) == 0
+            assert TokenBucket(burst=5, seconds=1.0).take(now) == 0
     for first, begin in enumerate(taken):
         for last, end in enumerate(taken[first:], start=first):
             assert last - first + 1 <= 5 + (end - begin) + 1e-6
@@ -198,7 +198,7 @@ def test_a_pace_is_kept(pauses: list[float]) -> None:
 
 def test_a_pace_says_when_it_has_one_again() -> None:
     """Nothing is taken meanwhile; then one is."""
-    pace = Pace(burst=2, seconds=4.0)
+    pace = TokenBucket(burst=2, seconds=4.0)
     assert [pace.take(0.0) for _ in range(3)] == [0, 0, 4.0]
     assert pace.take(3.0) == 1.0
     assert pace.take(4.0) == 0

@@ -1,4 +1,4 @@
-"""Turns: how many are asked at once, who comes next, and who is told to come back."""
+"""FairQueue: how many are asked at once, who comes next, and who is told to come back."""
 
 import asyncio
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.endpoints.fair_queue import Turns
+from gateway.endpoints.fair_queue import FairQueue
 from gateway.http.refusals import Refusal
 from gateway.limits import ASKING_EACH_MAX, ASKING_MAX
 
@@ -18,7 +18,7 @@ class Accountd:
     """Answers when it is told to, one question after the other."""
 
     def __init__(self) -> None:
-        self.turns = Turns(at_once=TURNS, each=TURNS_EACH)
+        self.turns = FairQueue(at_once=TURNS, each=TURNS_EACH)
         self.asked: list[str] = []  # the holders of the questions that are or were under way
         self.answered = 0
         self._may_answer = asyncio.Semaphore(0)
@@ -110,7 +110,7 @@ async def test_too_many_are_told_to_come_back() -> None:
 
 async def test_a_question_that_fails_gives_its_turn_back() -> None:
     """Whatever it fails with."""
-    turns = Turns(at_once=TURNS, each=TURNS_EACH)
+    turns = FairQueue(at_once=TURNS, each=TURNS_EACH)
 
     async def fail() -> None:
         raise OSError
