@@ -80,9 +80,9 @@ class SessionCredit:
         self._balances.review(self._credit)
         return nano
 
-    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
+    def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """So much of what was metered is in the message with this number."""
-        self._balances.numbered(self._credit.account_id, nano, producer, sequence)
+        self._balances.sealed(self._credit.account_id, nano, producer, sequence)
 
     def close(self) -> None:
         """The session has ended."""
@@ -160,9 +160,9 @@ class Balances:
         name = f"{single.account_id} {single.provider} {single.kind} {single.response_ids[0]}"
         return self._shared.is_repeated(name)
 
-    def numbered(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
+    def sealed(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""
-        self._book.numbered(account_id, nano, producer, sequence, now=self._loop.time())
+        self._book.sealed(account_id, nano, producer, sequence, now=self._loop.time())
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""

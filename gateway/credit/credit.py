@@ -136,7 +136,7 @@ class Credit:
             step = (nano - self._typical) // _TYPICAL_WEIGHT
             self._typical = self._typical + step if self._typical else nano
 
-    def numbered(self, nano: int, producer: bytes, sequence: int, *, now: float) -> None:
+    def sealed(self, nano: int, producer: bytes, sequence: int, *, now: float) -> None:
         """Some of what was metered is in a message."""
         self._unsent -= nano
         self._sent += nano
@@ -269,13 +269,13 @@ class Book:
         credit.sessions -= 1
         self._tidy(credit)
 
-    def numbered(
+    def sealed(
         self, account_id: str, nano: int, producer: bytes, sequence: int, *, now: float
     ) -> None:
         """What was metered is in the message with this number; numbers ascend."""
         credit = self._credits.get(account_id)
         if credit is not None:
-            credit.numbered(nano, producer, sequence, now=now)
+            credit.sealed(nano, producer, sequence, now=now)
             self._waiting.setdefault(producer, {})[account_id] = credit
             self._timed[account_id] = credit
 

@@ -1,6 +1,6 @@
 """A numbered stream of usage: its outbox and, with a spool, its journal. No socket, no clock.
 
-Every message is sealed (numbered, and noted in the journal) in one step, and released for sending
+Every message is sealed (on_sealed, and noted in the journal) in one step, and released for sending
 once the journal is on the disk itself. A producer that was *recovered* from the journal of a
 process that was killed first hears what is durable, then seals what was metered and not sealed,
 then ends.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gateway.delivery.outbox import Heard, Outbox
 from gateway.delivery.spool import Spool
-from gateway.metering.batching import Numbered, Single, ignore_number, merge
+from gateway.metering.batching import OnSealed, Single, ignore_sealed, merge
 from shared.announcements import Watermark
 from shared.wire import (
     EndOfProducer,
@@ -32,7 +32,7 @@ class Producer:
     def __init__(self, outbox: Outbox, spool: Spool | None = None) -> None:
         self.outbox = outbox
         self.spool = spool
-        self._unsealed: deque[tuple[bytes, Sequence[int], Numbered]] = deque()
+        self._unsealed: deque[tuple[bytes, Sequence[int], OnSealed]] = deque()
         self._has_ended = False
 
     @classmethod
@@ -82,10 +82,10 @@ class Producer:
         covers: Sequence[int] = (),
         *,
         now: float,
-        numbered: Numbered = ignore_number,
+        on_sealed: OnSealed = ignore_sealed,
     ) -> None:
         """Number a message, in its turn. Raises ``OSError``: then it waits for ``seal_waiting``."""
-        self._unsealed.append((payload, covers, numbered))
+        self._unsealed.append((payload, covers, on_sealed))
         self.seal_waiting(now=now)
 
     def lose_journal(self) -> None:
@@ -101,7 +101,7 @@ class Producer:
                 self.spool.seal(self.outbox.last_sequence + 1, covers, payload, now=now)
             sequence = self.outbox.seal(payload)
             self._unsealed.popleft()
-            numbered(self.outbox.producer, sequence)
+            on_sealed(self.outbox.producer, sequence)
         self.release()
 
     def release(self) -> None:
@@ -146,9 +146,9 @@ class Producer:
         parts = [(p, (n,)) for n, p in unsealed.items()] if is_doubtful else _merged(unsealed)
         for payload, covers in parts:
             message = _doubtful(payload) if is_doubtful else payload
-            self._unsealed.append((message, covers, ignore_number))
+            self._unsealed.append((message, covers, ignore_sealed))
         if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
-            self._unsealed.append((END, (), ignore_number))
+            self._unsealed.append((END, (), ignore_sealed))
         self._has_ended = True
         self.seal_waiting(now=now)
 

@@ -26,7 +26,7 @@ from gateway.delivery.producer import Producer
 from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX
-from gateway.metering.batching import Numbered, ignore_number
+from gateway.metering.batching import OnSealed, ignore_sealed
 from shared import transport
 from shared.metrics import Metric
 from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage
@@ -102,17 +102,17 @@ class UsageSender:
         self,
         message: UsageMessage,
         covers: Sequence[int] = (),
-        numbered: Numbered = ignore_number,
+        on_sealed: OnSealed = ignore_sealed,
     ) -> None:
         """Take responsibility for ``message``, which covers the noted responses ``covers``.
 
-        ``numbered`` is called when it has its number, now or later.
+        ``on_sealed`` is called when it has its number, now or later.
         """
         payload = encode_usage(message)
         if self._spool_manager is not None and (covers or not self._spool_manager.is_failing):
-            self._spool_manager.seal(payload, covers, numbered)
+            self._spool_manager.seal(payload, covers, on_sealed)
         else:
-            self._volatile().seal(payload, now=time.time(), numbered=numbered)
+            self._volatile().seal(payload, now=time.time(), on_sealed=on_sealed)
         self.push()
 
     # --- health -----------------------------------------------------------------------------------

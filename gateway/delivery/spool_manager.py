@@ -24,7 +24,7 @@ from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_files import FileStore
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
-from gateway.metering.batching import Numbered, ignore_number
+from gateway.metering.batching import OnSealed, ignore_sealed
 from shared.wire import PRODUCER_BYTES
 
 log = structlog.get_logger()
@@ -106,11 +106,11 @@ class SpoolManager:
         return number
 
     def seal(
-        self, payload: bytes, covers: Sequence[int], numbered: Numbered = ignore_number
+        self, payload: bytes, covers: Sequence[int], on_sealed: OnSealed = ignore_sealed
     ) -> None:
         """Seal a message in our journal, now or as soon as that can be written."""
         try:
-            self.own.seal(payload, covers, now=time.time(), numbered=numbered)
+            self.own.seal(payload, covers, now=time.time(), on_sealed=on_sealed)
         except OSError as exc:
             self._fail(exc)
             self._seal_from_reserve(self.own)

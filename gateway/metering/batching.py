@@ -15,10 +15,10 @@ from gateway.metering.base import Metered
 from shared.wire import Usage, UsageBatch
 
 # Is told the producer and the sequence of a message once it has its number.
-Numbered = Callable[[bytes, int], None]
+OnSealed = Callable[[bytes, int], None]
 
 
-def ignore_number(_producer: bytes, _sequence: int) -> None:
+def ignore_sealed(_producer: bytes, _sequence: int) -> None:
     """Discard needs to know the number."""
 
 

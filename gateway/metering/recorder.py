@@ -17,7 +17,7 @@ import structlog
 from gateway.frames import Frame, Opcode, spoken
 from gateway.handles.handle import Given
 from gateway.metering.base import Found, Meter, Unreadable, Withheld
-from gateway.metering.batching import Batcher, Numbered, Party, Sealable, Single, ignore_number
+from gateway.metering.batching import Batcher, OnSealed, Party, Sealable, Single, ignore_sealed
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
@@ -41,10 +41,10 @@ class Sender(Protocol):
         self,
         message: UsageMessage,
         covers: Sequence[int] = (),
-        numbered: Numbered = ignore_number,
+        on_sealed: OnSealed = ignore_sealed,
     ) -> None:
-        """Send a message, which covers the noted responses ``covers``; ``numbered`` is told how it
-        is numbered, now or later.
+        """Send a message, which covers the noted responses ``covers``; ``on_sealed`` is told how it
+        is on_sealed, now or later.
         """
 
 
@@ -58,7 +58,7 @@ class Spending(Protocol):
     def spend(self, single: UsageBatch) -> int:
         """One response was metered: what it costs, in nano-credits."""
 
-    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
+    def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """So much of it is in the message with this number."""
 
 
@@ -274,7 +274,7 @@ class Recorder:
 
     def _send(self, batches: Iterable[Sealable]) -> None:
         for batch, covers, cost in batches:
-            self._sender.send(batch, covers, partial(self._spending.numbered, cost))
+            self._sender.send(batch, covers, partial(self._spending.sealed, cost))
 
 
 def _wall_ms() -> int:

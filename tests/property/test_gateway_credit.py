@@ -63,7 +63,7 @@ class Gateway:
         self.sent += 1
         self.waiting[self.sent] = cost
         self.credit.metered(cost * NANO_PER_CREDIT, is_response=True)
-        self.book.numbered("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
+        self.book.sealed("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
 
 
 @dataclass

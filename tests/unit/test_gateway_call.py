@@ -116,7 +116,7 @@ class Credit:
         """Nothing is counted."""
         return 0
 
-    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
+    def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """Nor here."""
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ def announce(
 def spend(made: Book, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0) -> None:
     """A response is metered and sent in a message of its own."""
     credit.metered(credits_spent * NANO_PER_CREDIT, is_response=True)
-    made.numbered("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
+    made.sealed("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
 
 
 def test_what_is_metered_counts_at_once() -> None:

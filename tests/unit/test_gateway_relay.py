@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.frames import Frame
-from gateway.metering.batching import Numbered, Party, ignore_number
+from gateway.metering.batching import OnSealed, Party, ignore_sealed
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
 from gateway.relay.sinks import ToClient, ToMeter, ToProvider
@@ -35,7 +35,7 @@ class NotingSender:
         self,
         message: UsageMessage,
         covers: Sequence[int] = (),
-        numbered: Numbered = ignore_number,
+        on_sealed: OnSealed = ignore_sealed,
     ) -> None:
         """See ``Sender``."""
         assert isinstance(message, UsageBatch)
@@ -78,7 +78,7 @@ class Purse:
         """It costs what it used."""
         return single.usage.total_tokens
 
-    def numbered(self, nano: int, producer: bytes, sequence: int) -> None:
+    def on_sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """Discard counts."""
 
 
