@@ -20,7 +20,7 @@ from gateway.door.admission import Admission, Admitted
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.routing import MISSING_MODEL, route, split_target, wants_events, with_model
-from gateway.endpoints.api import Api, Found
+from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
@@ -333,7 +333,9 @@ class Gateway:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _serve_endpoint(self, connection: Downstream, found: Found, request: HttpRequest) -> None:
+    def _serve_endpoint(
+        self, connection: Downstream, found: RouteMatch, request: HttpRequest
+    ) -> None:
         endpoint = found.endpoint
         if endpoint.is_for_browsers:
             connection.answer_headers = cors.ANYBODY
@@ -351,7 +353,9 @@ class Gateway:
                 connection.watch()
             self._start(self._answer(connection, found, request), connection)
 
-    async def _answer(self, connection: Downstream, found: Found, request: HttpRequest) -> None:
+    async def _answer(
+        self, connection: Downstream, found: RouteMatch, request: HttpRequest
+    ) -> None:
         answer = await self._api.answer(found, request)
         if not connection.is_waiting:
             if isinstance(answer, Undoable):

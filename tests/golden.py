@@ -15,7 +15,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering.base import Found, Meter, Metered, Unreadable
+from gateway.metering.base import Meter, Metered, MeterResult, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
@@ -52,7 +52,7 @@ class Script:
     shape: str  # ga, beta, live, translation, gemini; xai: by fields; odd: no SDK would take it
     model: str | None  # that the client asks for; None: its first message says (GPT-Live)
     steps: tuple[Step, ...]
-    expected: tuple[Found, ...] = ()
+    expected: tuple[MeterResult, ...] = ()
 
     def meter(self) -> Meter:
         """A meter for the session."""
@@ -114,14 +114,14 @@ def play(
     spell: Callable[[Event], bytes] | None = None,
     cut: Callable[[bytes], Sequence[int]] | None = None,
     give_up: bool = True,
-) -> list[Found]:
+) -> list[MeterResult]:
     """What the meter finds in the session, at its end included.
 
     ``cut`` tells where a message is cut into fragments; pings stand between them.
     """
     meter = script.meter()
     scanners = {True: FrameScanner(expects_mask=True), False: FrameScanner(expects_mask=False)}
-    found: list[Found] = []
+    found: list[MeterResult] = []
     for step in script.steps if steps is None else steps:
         message = step.text(spell or (pretty if script.is_gemini and not step.is_client else None))
         stream = framed(message, step, cut(message) if cut is not None else ())
@@ -146,7 +146,7 @@ def framed(message: bytes, step: Step, cuts: Sequence[int]) -> bytes:
     return b"".join(frame.serialize(mask=step.is_client) for frame in frames)
 
 
-def normal(found: Iterable[Found]) -> list[tuple[object, ...]]:
+def normal(found: Iterable[MeterResult]) -> list[tuple[object, ...]]:
     """Findings in a form that can be compared: without the words of a detail or the order of keys.
 
     ``raw`` is JSON text, or what there was of a message that is none.

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from gateway.metering.base import Found
+from gateway.metering.base import MeterResult
 
 
-def the_one(found: Sequence[Found]) -> Found | None:
+def the_one(found: Sequence[MeterResult]) -> MeterResult | None:
     """The only thing that was found, or None."""
     assert len(found) <= 1, found
     return found[0] if found else None

@@ -93,10 +93,10 @@ class _RefusedError(Exception):
         self.refusal = refusal
 
 
-Found = TypeVar("Found")
+MeterResult = TypeVar("MeterResult")
 
 
-def _granted(found: Found | Refusal) -> Found:
+def _granted(found: MeterResult | Refusal) -> MeterResult:
     """What was found; raises the refusal that stands in its place."""
     if isinstance(found, Refusal):
         raise _RefusedError(found)

@@ -20,7 +20,7 @@ from gateway.delivery.sender import UsageSender
 from gateway.door.routing import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
-from gateway.metering.batching import Party
+from gateway.metering.batching import BillingContext
 from gateway.metering.recorder import Recorder
 from gateway.metering.totals import Totals
 from gateway.providers.base import Provider, ProviderCalls, Target
@@ -208,8 +208,8 @@ class Calls:
         provider = line.target.provider
         meter = line.calls.meter(model)
         credit = self._balances.open(grant, wants_balances=False)
-        party = Party(grant.account_id, line.session_id, provider)
-        recorder = Recorder(party, meter, self._usage, credit)
+        billing = BillingContext(grant.account_id, line.session_id, provider)
+        recorder = Recorder(billing, meter, self._usage, credit)
         self.totals.add(recorder)
         call = Call(
             CallInfo(line.call_id, line.session_id, grant.account_id, provider),

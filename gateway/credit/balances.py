@@ -14,7 +14,7 @@ from gateway import tasks
 from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
 from gateway.credit.credit import Book, Credit, Verdict
-from gateway.metering.base import Seen
+from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
@@ -104,7 +104,7 @@ class Balances:
         self._telling: set[str] = set()  # accounts whose watchers are about to be told
         # What the sessions of an account were told last.
         self._told: dict[str, tuple[Verdict, bool]] = {}
-        self._shared = Seen()
+        self._shared = RecentIds()
         self._rates = DEFAULT_RATES
         self._offered = DEFAULT_RATES.version  # what accountd charges by
         self._wants_rates = asyncio.Event()

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gateway.delivery.outbox import Heard, Outbox
 from gateway.delivery.spool import Spool
-from gateway.metering.batching import OnSealed, Single, ignore_sealed, merge
+from gateway.metering.batching import MeteredResponse, OnSealed, ignore_sealed, merge
 from shared.announcements import Watermark
 from shared.wire import (
     EndOfProducer,
@@ -154,8 +154,8 @@ class Producer:
 
 
 def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
-    """Single responses as batches, with the numbers that each covers."""
-    singles: list[Single] = []
+    """MeteredResponse responses as batches, with the numbers that each covers."""
+    singles: list[MeteredResponse] = []
     others: list[tuple[bytes, tuple[int, ...]]] = []
     for number, payload in unsealed.items():
         try:
@@ -164,7 +164,7 @@ def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
             others.append((payload, (number,)))
             continue
         assert isinstance(single, UsageBatch)
-        singles.append(Single(single, number))
+        singles.append(MeteredResponse(single, number))
     return [(encode_usage(batch), covers) for batch, covers, _ in merge(singles)] + others
 
 

@@ -20,7 +20,7 @@ from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
 from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
-from gateway.metering.batching import Party
+from gateway.metering.batching import BillingContext
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
@@ -110,7 +110,7 @@ class Opener:
             has_opened = target.model is not None
             opening = TRANSCRIPTION if target.is_transcription else provider.opening
             gate = Gate(opening, call=call, is_held=is_held, has_opened=has_opened)
-        party = Party(grant.account_id, target.session_id, target.provider)
+        billing = BillingContext(grant.account_id, target.session_id, target.provider)
 
         handles = SessionHandles(
             self._handles,
@@ -127,7 +127,7 @@ class Opener:
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=connection,
             provider=provider,
-            recorder=Recorder(party, meter, self._usage, credit, on_given=handles.given),
+            recorder=Recorder(billing, meter, self._usage, credit, on_given=handles.given),
             credit=credit,
             gate=gate,
             ask=handles.ask,

@@ -12,8 +12,8 @@ from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable
 from shared.errors import UnreachableError
 
-Given = Response | Download | Undoable | Refusal
-Answer = Callable[[HttpRequest], Awaitable[Given]]
+IssuedHandle = Response | Download | Undoable | Refusal
+Answer = Callable[[HttpRequest], Awaitable[IssuedHandle]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RouteMatch:
     """An endpoint, and what the path names: its pattern's named groups, as they are spelled."""
 
     endpoint: Endpoint
@@ -53,17 +53,17 @@ class Api:
         self._by_path = by_path
         self._by_pattern = by_pattern
 
-    def find(self, target: str) -> Found | None:
+    def find(self, target: str) -> RouteMatch | None:
         """What is behind a request's target."""
         path, _, _ = split_target(target)
         if (endpoint := self._by_path.get(path)) is not None:
-            return Found(endpoint)
+            return RouteMatch(endpoint)
         for pattern, endpoint in self._by_pattern.items():
             if (found := own_path(pattern, path)) is not None:
-                return Found(endpoint, found.groupdict(default=""))
+                return RouteMatch(endpoint, found.groupdict(default=""))
         return None
 
-    async def answer(self, found: Found, request: HttpRequest) -> Given:
+    async def answer(self, found: RouteMatch, request: HttpRequest) -> IssuedHandle:
         """Serve one request."""
         try:
             return await found.endpoint.answer(replace(request, named=found.named))

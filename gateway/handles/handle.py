@@ -32,7 +32,7 @@ class Handle(NamedTuple):
         return hashlib.sha256(head + value).digest()[:HANDLE_BYTES]
 
 
-class Given(NamedTuple):
+class IssuedHandle(NamedTuple):
     """A handle that the provider gave: by it another connection can go on with this session."""
 
     kind: HandleKind

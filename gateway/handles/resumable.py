@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.handles.handle import Given, Handle, HandleKind
+from gateway.handles.handle import Handle, HandleKind, IssuedHandle
 from gateway.handles.ownership import Handles
 from gateway.http.refusals import Refusal, not_found
 from gateway.limits import FORMER_S, RESUMABLES_MAX
@@ -99,7 +99,7 @@ class SessionHandles:
         self._account_id = account_id
         self.session: Former | None = None
 
-    def given(self, it: Given) -> None:
+    def given(self, it: IssuedHandle) -> None:
         """The provider gave it to the session."""
         handle = Handle(self._provider, *it)
         self._handles.learn(handle, self._account_id)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.metering.base import Withheld
+from gateway.metering.base import MaskedError
 
 # Codes and types of OpenAI's errors, which xAI shares, of Azure's, and of HTTP; without the marks
 # between their words, which differ.
@@ -55,7 +55,7 @@ NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
 
-def withheld(event: Mapping[str, Any]) -> Withheld | None:
+def withheld(event: Mapping[str, Any]) -> MaskedError | None:
     """What to say in place of ``event``, which may tell of a failure; None: as it is.
 
     Of a response that failed, and of what another model did for a session, everything stays but the
@@ -72,7 +72,7 @@ def withheld(event: Mapping[str, Any]) -> Withheld | None:
             error = event.get("error", event)  # where nothing is inside, it stands at the top
             kept = {name: event[name] for name in _KEPT if name in event}
             code, told = _account_code(error), {**kept, "error": _neutral(error)}
-    return Withheld(code, _text(told)) if code else None
+    return MaskedError(code, _text(told)) if code else None
 
 
 def names_us(message: str) -> bool:

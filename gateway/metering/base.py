@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from gateway.frames import Frame
-from gateway.handles.handle import Given
+from gateway.handles.handle import IssuedHandle
 from gateway.limits import RESPONSE_IDS_MAX
 from shared.wire import (
     Kind,
@@ -45,12 +45,12 @@ class Unreadable:
     raw: str
 
 
-Found = Metered | Unreadable
+MeterResult = Metered | Unreadable
 # Nearly every frame holds nothing to charge: one value for all of them.
-NOTHING: Final[Sequence[Found]] = ()
+NOTHING: Final[Sequence[MeterResult]] = ()
 
 
-class Withheld(NamedTuple):
+class MaskedError(NamedTuple):
     """An error that a client does not hear: its code, and what the client hears instead."""
 
     code: str
@@ -63,7 +63,7 @@ class Meter(Protocol):
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
 
-    withheld: Withheld | None
+    withheld: MaskedError | None
     """What the client is to hear in place of the message that ``observe`` saw last; None nearly
     always: that message as it came.
     """
@@ -71,7 +71,7 @@ class Meter(Protocol):
     is_shared: bool
     """Whether another socket may report the same responses: those with an id of the provider's."""
 
-    given: Given | None
+    given: IssuedHandle | None
     """The handle that the message which ``observe`` saw last gave; None nearly always."""
 
     answers: int
@@ -96,10 +96,10 @@ class Meter(Protocol):
         gone, at most ``DRAIN_S``; 0 when nothing is to come.
         """
 
-    def observe(self, frame: Frame) -> Sequence[Found]:
+    def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """Look at one data frame of the provider, in order; what there is to charge by it."""
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """Look at one data frame of the client, before it is forwarded; what there is to charge by
         it, whether or not the provider ever says a word.
         """
@@ -109,7 +109,7 @@ class Meter(Protocol):
         an answer that proves that nothing is. Called again for a response that begins even so.
         """
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """The session is over: what was reported and not charged yet, and estimates for the
         responses whose usage will never come.
         """
@@ -121,11 +121,11 @@ class CallMeter(Meter, Protocol):
     def passed(self, seconds: float) -> None:
         """So much time passed: so long the caller was heard, and what is being said was said."""
 
-    def give_up_responses(self, names: Collection[str]) -> list[Found]:
+    def give_up_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of responses whose usage went by unheard; they are in flight no more."""
 
 
-def found_in(*found: Found | None) -> Sequence[Found]:
+def found_in(*found: MeterResult | None) -> Sequence[MeterResult]:
     """What of ``found`` is something."""
     return tuple(one for one in found if one is not None) or NOTHING
 
@@ -151,7 +151,7 @@ class Fragments:
         return message
 
 
-class Seen:
+class RecentIds:
     """Names of what was metered in one session, the newest ``RESPONSE_IDS_MAX`` of them."""
 
     __slots__ = ("_ids",)

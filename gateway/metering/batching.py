@@ -36,7 +36,7 @@ class Sealable(NamedTuple):
     cost: int
 
 
-class Single(NamedTuple):
+class MeteredResponse(NamedTuple):
     """One metered response, its number in the journal (0: it is not there), and its cost."""
 
     batch: UsageBatch
@@ -45,7 +45,7 @@ class Single(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class BillingContext:
     """Who is charged, and for what: the fields that every batch of a session shares."""
 
     account_id: str
@@ -79,7 +79,7 @@ class Batcher:
     def __init__(self) -> None:
         self._open: dict[Key, _Open] = {}
 
-    def add(self, single: Single, *, now: float) -> list[Sealable]:
+    def add(self, single: MeteredResponse, *, now: float) -> list[Sealable]:
         """Take one metered response; the batch that is complete with it, if one is."""
         if single.batch.is_shared:
             return [_merged([single])]
@@ -109,16 +109,16 @@ class _Open:
     """A batch that is not complete yet."""
 
     deadline: float
-    singles: list[Single] = field(default_factory=list)
+    singles: list[MeteredResponse] = field(default_factory=list)
 
 
-def merge(singles: Iterable[Single]) -> list[Sealable]:
-    """Single responses as batches of at most ``BATCH_RESPONSES``.
+def merge(singles: Iterable[MeteredResponse]) -> list[Sealable]:
+    """MeteredResponse responses as batches of at most ``BATCH_RESPONSES``.
 
     Responses share a batch when they share session, model and kind, and whether they stand in the
     journal. One that other sockets may report has a batch of its own.
     """
-    groups: dict[Key, list[Single]] = {}
+    groups: dict[Key, list[MeteredResponse]] = {}
     alone: list[Sealable] = []
     for single in singles:
         if single.batch.is_shared:
@@ -132,7 +132,7 @@ def merge(singles: Iterable[Single]) -> list[Sealable]:
     ]
 
 
-def _key(single: Single) -> Key:
+def _key(single: MeteredResponse) -> Key:
     batch = single.batch
     return (
         batch.account_id, batch.session_id, batch.provider, batch.model, batch.kind,
@@ -140,7 +140,7 @@ def _key(single: Single) -> Key:
     )  # fmt: skip
 
 
-def _merged(group: list[Single]) -> Sealable:
+def _merged(group: list[MeteredResponse]) -> Sealable:
     batches = [single.batch for single in group]
     merged = replace(
         batches[0],

@@ -15,9 +15,16 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.frames import Frame, Opcode, spoken
-from gateway.handles.handle import Given
-from gateway.metering.base import Found, Meter, Unreadable, Withheld
-from gateway.metering.batching import Batcher, OnSealed, Party, Sealable, Single, ignore_sealed
+from gateway.handles.handle import IssuedHandle
+from gateway.metering.base import MaskedError, Meter, MeterResult, Unreadable
+from gateway.metering.batching import (
+    Batcher,
+    BillingContext,
+    MeteredResponse,
+    OnSealed,
+    Sealable,
+    ignore_sealed,
+)
 from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
@@ -66,22 +73,22 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_connection", "_held", "_instead", "_meter", "_on_given", "_party", "_sender",
+        "_batcher", "_connection", "_held", "_instead", "_meter", "_on_given", "_billing", "_sender",
         "_spending", "account_errors", "estimates", "has_just_refused", "responses", "tokens",
     )  # fmt: skip
 
     def __init__(
         self,
-        party: Party,
+        billing: BillingContext,
         meter: Meter,
         sender: Sender,
         spending: Spending,
         *,
-        on_given: Callable[[Given], None] | None = None,
+        on_given: Callable[[IssuedHandle], None] | None = None,
     ) -> None:
         """``on_given`` is told of the handles that the provider gives, before the client is."""
         self._on_given = on_given
-        self._party = party
+        self._billing = billing
         self._meter = meter
         self._batcher = Batcher()
         self._sender = sender
@@ -99,7 +106,7 @@ class Recorder:
     @property
     def provider(self) -> str:
         """Who answers."""
-        return self._party.provider
+        return self._billing.provider
 
     @property
     def model(self) -> str:
@@ -173,8 +180,8 @@ class Recorder:
         self.account_errors += 1
         log.error(
             "provider refuses our account",
-            session=self._party.session_id,
-            provider=self._party.provider,
+            session=self._billing.session_id,
+            provider=self._billing.provider,
             code=code[:64],
             hint="look at the provider's key, quota and billing; clients hear that it failed",
         )
@@ -193,7 +200,7 @@ class Recorder:
         """Send what is there: the session ends or drains."""
         self._send(self._batcher.flush())
 
-    def record(self, found: Found) -> None:
+    def record(self, found: MeterResult) -> None:
         """Take what the meter found."""
         if isinstance(found, Unreadable):
             self._quarantine(found)
@@ -204,8 +211,8 @@ class Recorder:
             told = log.warning if found.kind == Kind.ESTIMATE else log.info
             told(
                 "usage estimated",
-                session=self._party.session_id,
-                account=self._party.account_id,
+                session=self._billing.session_id,
+                account=self._billing.account_id,
                 response=found.response_id,
                 tokens=found.usage.total_tokens,
                 ms=found.usage.billed_ms,
@@ -216,10 +223,10 @@ class Recorder:
         if found.is_local:  # a session of the same name may be charged for an id of the same name
             found = replace(found, response_id=f"{found.response_id} {self._connection}")
         is_shared = self._meter.is_shared and bool(found.response_id) and not found.is_local
-        single = self._party.single(found, wall_ms=_wall_ms(), is_shared=is_shared)
+        single = self._billing.single(found, wall_ms=_wall_ms(), is_shared=is_shared)
         number = self._sender.note(single)
         cost = self._spending.spend(single)
-        self._send(self._batcher.add(Single(single, number, cost), now=time.monotonic()))
+        self._send(self._batcher.add(MeteredResponse(single, number, cost), now=time.monotonic()))
         if self._sender.sends_at_once or self._spending.is_near_empty:
             self.flush()
 
@@ -231,7 +238,7 @@ class Recorder:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _withhold(self, frame: Frame, withheld: Withheld) -> None:
+    def _withhold(self, frame: Frame, withheld: MaskedError) -> None:
         """Another message in place of the one that ends with ``frame``."""
         self.account_refused(withheld.code)
         self._instead = [(of, to) for of, to in self._instead if of is not frame]
@@ -254,16 +261,16 @@ class Recorder:
     def _quarantine(self, found: Unreadable) -> None:
         log.warning(
             "usage unreadable",
-            session=self._party.session_id,
-            account=self._party.account_id,
+            session=self._billing.session_id,
+            account=self._billing.account_id,
             response=found.response_id,
             detail=found.detail,
         )
         self._sender.send(
             InvalidUsage(
-                account_id=self._party.account_id,
-                session_id=self._party.session_id,
-                provider=self._party.provider,
+                account_id=self._billing.account_id,
+                session_id=self._billing.session_id,
+                provider=self._billing.provider,
                 model=found.model,
                 response_id=found.response_id,
                 detail=found.detail,

@@ -17,7 +17,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import FrameScanner
-from gateway.metering.base import Found, Meter, Metered
+from gateway.metering.base import Meter, Metered, MeterResult
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
@@ -41,7 +41,7 @@ class Client(NamedTuple):
     """A kind of session: its meter, how long a row says it was, and how it says audio."""
 
     begin: Callable[[], Meter]
-    spoke: Callable[[Meter], Iterable[Found]]
+    spoke: Callable[[Meter], Iterable[MeterResult]]
     bytes_per_s: int
     append: Callable[[str], Pairs]
 
@@ -83,14 +83,14 @@ def gemini() -> Meter:
     return meter
 
 
-def with_words(meter: Meter) -> Iterable[Found]:
+def with_words(meter: Meter) -> Iterable[MeterResult]:
     """The end of a session in which words were delivered."""
     assert isinstance(meter, OpenAIMeter)
     hear(meter, "conversation.item.input_audio_transcription.delta", item_id="i", delta="a")
     return meter.give_up()
 
 
-def with_gemini_words(meter: Meter) -> Iterable[Found]:
+def with_gemini_words(meter: Meter) -> Iterable[MeterResult]:
     """The same, of Gemini."""
     return [
         *tell(meter, b'{"serverContent":{"inputTranscription":{"text":"a"}}}'),
@@ -98,7 +98,7 @@ def with_gemini_words(meter: Meter) -> Iterable[Found]:
     ]
 
 
-def ended(meter: Meter) -> Iterable[Found]:
+def ended(meter: Meter) -> Iterable[MeterResult]:
     """The end of a session."""
     return meter.give_up()
 
@@ -176,14 +176,14 @@ def say(meter: Meter, fragments: list[bytes], opcode: Opcode = Opcode.TEXT) -> N
         meter.observe_client(frame)
 
 
-def tell(meter: Meter, message: bytes) -> list[Found]:
+def tell(meter: Meter, message: bytes) -> list[MeterResult]:
     """One message of Gemini's."""
     wire = WireFrame(Opcode.BINARY, message).serialize(mask=False)
     return [found for frame in FrameScanner(expects_mask=False).feed(wire)
             for found in meter.observe(frame)]  # fmt: skip
 
 
-def seconds(rows: Iterable[Found]) -> float:
+def seconds(rows: Iterable[MeterResult]) -> float:
     """What the rows say."""
     found = [row for row in rows if isinstance(row, Metered)]
     return sum(row.usage.billed_ms for row in found) / 1000

@@ -9,7 +9,7 @@ from golden_openai import created, done, transcribed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metering.base import Found, Metered
+from gateway.metering.base import Metered, MeterResult
 from shared.wire import Kind
 
 counts = st.integers(0, 100_000)
@@ -47,7 +47,7 @@ def cost(usage: Event) -> int:
     return sum(count for name, count in usage.items() if not name.startswith("cached"))
 
 
-def summed(found: Sequence[Found]) -> int:
+def summed(found: Sequence[MeterResult]) -> int:
     """All tokens that were charged."""
     assert all(isinstance(one, Metered) and one.kind != Kind.ESTIMATE for one in found)
     return sum(one.usage.total_tokens for one in found if isinstance(one, Metered))

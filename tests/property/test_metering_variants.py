@@ -25,8 +25,8 @@ from mutations import (
     with_nonsense,
 )
 
-from gateway.metering.base import Found, Metered
-from gateway.metering.batching import Party
+from gateway.metering.base import Metered, MeterResult
+from gateway.metering.batching import BillingContext
 from shared.wire import (
     MESSAGE_BYTES_MAX,
     InvalidUsage,
@@ -41,7 +41,7 @@ SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS
 VARIANTS = 5_200  # of each of the four tests
 SEED, _, ONLY = os.environ.get("RTS_VARIANTS", "1:").partition(":")
 NUMBERS = [int(ONLY)] if ONLY else range(VARIANTS)
-PARTY = Party("acct", "sess", "provider")
+PARTY = BillingContext("acct", "sess", "provider")
 
 
 def each_variant(
@@ -153,12 +153,12 @@ def is_charged_for(script: Script, step: Step) -> bool:
     return any(isinstance(one, Metered) for one in play(script, steps=[step], give_up=False))
 
 
-def without_raw(found: Sequence[Found]) -> list[tuple[object, ...]]:
+def without_raw(found: Sequence[MeterResult]) -> list[tuple[object, ...]]:
     """As ``normal``, without the raw rests."""
     return [one[:3] + one[4:] for one in normal(found)]
 
 
-def counted(found: Sequence[Found]) -> Counter[Usage]:
+def counted(found: Sequence[MeterResult]) -> Counter[Usage]:
     """The reported charges in tokens, and how often each was found."""
     return Counter(
         one.usage
@@ -167,13 +167,13 @@ def counted(found: Sequence[Found]) -> Counter[Usage]:
     )
 
 
-def spent(found: Sequence[Found]) -> Usage:
+def spent(found: Sequence[MeterResult]) -> Usage:
     """All tokens that were reported, and all milliseconds."""
     usages = [one.usage for one in found if isinstance(one, Metered) and one.kind != Kind.ESTIMATE]
     return sum(usages, start=Usage())
 
 
-def survives_the_wire(found: Sequence[Found]) -> None:
+def survives_the_wire(found: Sequence[MeterResult]) -> None:
     """Whatever was found fits into a message for accountd, and comes out as it went in."""
     for one in found:
         message: UsageBatch | InvalidUsage

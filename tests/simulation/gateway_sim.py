@@ -10,7 +10,7 @@ from gateway.delivery.outbox import Heard, Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from gateway.metering.base import Metered
-from gateway.metering.batching import Batcher, Party, Sealable, Single
+from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable
 from shared.announcements import Watermark
 from shared.wire import Kind, Usage, encode_usage
 
@@ -34,7 +34,7 @@ class Session:
     """One client's session and its open batch."""
 
     def __init__(self, number: int, account: str) -> None:
-        self.party = Party(account, f"s{number}", "openai")
+        self.billing = BillingContext(account, f"s{number}", "openai")
         self.batcher = Batcher()
 
 
@@ -76,7 +76,7 @@ class Gateway(Process):
         kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
         metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
         wall_ms = int(self.clock.wall * 1000)
-        single = session.party.single(metered, wall_ms=wall_ms, is_shared=is_shared)
+        single = session.billing.single(metered, wall_ms=wall_ms, is_shared=is_shared)
         self.step()
         number = self._note(encode_usage(single))
         if not number:
@@ -86,7 +86,7 @@ class Gateway(Process):
         self.world.oracle.forwarded(name, journal=journal)
         self.trace("response", id=name, number=number)
         self.step()
-        self._send_all(session.batcher.add(Single(single, number), now=self.clock.now))
+        self._send_all(session.batcher.add(MeteredResponse(single, number), now=self.clock.now))
         if self.is_failing:
             self._send_all(session.batcher.flush())
 

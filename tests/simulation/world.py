@@ -385,7 +385,7 @@ class World:
         host, gateway = rng.choice(able)
         session = self._session(gateway)
         name, tokens = f"r{number}", rng.randint(1, 400)
-        account = session.party.account_id
+        account = session.billing.account_id
         self.oracle.metered(name, account, tokens)
         self.host_of[name] = host
         # An estimate of it that was let off would be a second row.

@@ -17,7 +17,7 @@ from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
 from gateway.frames import Frame
 from gateway.limits import HOLD_S, HOLD_SPEAKING_S
-from gateway.metering.batching import Party
+from gateway.metering.batching import BillingContext
 from gateway.metering.openai.call import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
@@ -155,7 +155,7 @@ class Setting:
         self.ended: list[Call] = []
         meter = CallMeter(model="gpt-realtime", is_shared=True)
         credit = cast(SessionCredit, self.credit)
-        recorder = Recorder(Party("acct", "s", "openai"), meter, self.sender, credit)
+        recorder = Recorder(BillingContext("acct", "s", "openai"), meter, self.sender, credit)
         self.call = Call(
             CallInfo("rtc_1", "s", "acct", "openai"),
             line=self.line,

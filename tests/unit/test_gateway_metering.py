@@ -8,7 +8,7 @@ from observing import the_one
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
-from gateway.handles.handle import Given, HandleKind
+from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter
@@ -414,19 +414,19 @@ def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
     assert watch.model == "gpt-live-1"
 
 
-GIVEN: list[tuple[Any, dict[str, Any], Given | None]] = [
+GIVEN: list[tuple[Any, dict[str, Any], IssuedHandle | None]] = [
     (OpenAIMeter(model="grok", bills_seconds=True),
      {"type": "conversation.created", "event_id": "e", "conversation": {"id": "conv_1"}},
-     Given(HandleKind.CONVERSATION, "conv_1")),
+     IssuedHandle(HandleKind.CONVERSATION, "conv_1")),
     (OpenAIMeter(model="grok"), {"conversation": {"id": "c"}, "type": "conversation.created"},
-     Given(HandleKind.CONVERSATION, "c")),
+     IssuedHandle(HandleKind.CONVERSATION, "c")),
     (OpenAIMeter(model="grok"), {"type": "conversation.created"}, None),
     (OpenAIMeter(model="grok"), {"type": "conversation.created", "conversation": {"id": 7}}, None),
     (OpenAIMeter(model="grok"), {"type": "response.created", "response": {"id": "r"}}, None),
     (GeminiMeter(model="g"), {"sessionResumptionUpdate": {"newHandle": "h" * 999}},
-     Given(HandleKind.SESSION, "h" * 999)),
+     IssuedHandle(HandleKind.SESSION, "h" * 999)),
     (GeminiMeter(model="g"), {"session_resumption_update": {"new_handle": "h1"}},
-     Given(HandleKind.SESSION, "h1")),
+     IssuedHandle(HandleKind.SESSION, "h1")),
     (GeminiMeter(model="g"), {"sessionResumptionUpdate": {"newHandle": "", "resumable": False}},
      None),
     (GeminiMeter(model="g"), {"sessionResumptionUpdate": "newHandle"}, None),
@@ -437,7 +437,7 @@ GIVEN: list[tuple[Any, dict[str, Any], Given | None]] = [
 @pytest.mark.parametrize(("meter", "event", "given"), GIVEN)
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_handle_that_the_provider_gives_is_told(
-    meter: Any, event: dict[str, Any], given: Given | None, is_whole: bool
+    meter: Any, event: dict[str, Any], given: IssuedHandle | None, is_whole: bool
 ) -> None:
     """Whole, as it came, in one frame or in fragments; nothing is charged by it."""
     meter.given = None

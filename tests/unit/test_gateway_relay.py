@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.frames import Frame
-from gateway.metering.batching import OnSealed, Party, ignore_sealed
+from gateway.metering.batching import BillingContext, OnSealed, ignore_sealed
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
 from gateway.relay.sinks import ToClient, ToMeter, ToProvider
@@ -85,7 +85,7 @@ class Purse:
 def recorder(happened: Happened, **settings: bool) -> Recorder:
     """The recorder of a session that talks to OpenAI."""
     sender = NotingSender(happened, **settings)
-    return Recorder(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
+    return Recorder(BillingContext("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
 
 
 def to_client(happened: Happened, *, is_broken: bool = False, **settings: bool) -> ToClient:
@@ -152,7 +152,7 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
 
     connection: Any = NotingLeg(happened)
     sender = NotingSender(happened)
-    spy = Observing(Party("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
+    spy = Observing(BillingContext("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
     sink = ToProvider(
         spy,
         connection,

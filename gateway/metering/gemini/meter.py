@@ -22,9 +22,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.handles.handle import Given, HandleKind
+from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import ANSWER_S, DRAIN_S
-from gateway.metering.base import NOTHING, Found, Fragments, Metered, Unreadable, Withheld, found_in
+from gateway.metering.base import (
+    NOTHING,
+    Fragments,
+    MaskedError,
+    Metered,
+    MeterResult,
+    Unreadable,
+    found_in,
+)
 from gateway.metering.gemini.client import GeminiClient
 from gateway.metering.gemini.usage import Queries, camel_case, read_usage, unknown_usage
 from gateway.metering.gemini.words import Words
@@ -105,8 +113,8 @@ class GeminiMeter:
         self._audio_bytes_out = 0
         self.answers = 0
         self.model = model
-        self.withheld: Withheld | None = None  # its errors are closes
-        self.given: Given | None = None
+        self.withheld: MaskedError | None = None  # its errors are closes
+        self.given: IssuedHandle | None = None
         self.is_shared = False  # its turns have no ids
 
     @property
@@ -127,14 +135,14 @@ class GeminiMeter:
             return DRAIN_S
         return ANSWER_S if self._client.may_follow else 0.0
 
-    def observe(self, frame: Frame) -> Sequence[Found]:
+    def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         found = self._find(frame)
         if self._words.is_due:
             return found_in(found, *self._words.take(self.model))
         return NOTHING if found is None else (found,)
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
         is_heard = self._words.is_on
         if self._client.observe(frame, is_answering=self._has_begun):
@@ -153,7 +161,7 @@ class GeminiMeter:
         """
         return [_INTERRUPT]
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
             return [self._commit()]
@@ -161,9 +169,9 @@ class GeminiMeter:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _give_up_turn(self) -> list[Found]:
+    def _give_up_turn(self) -> list[MeterResult]:
         name, queries = self._turn_id(), self._queries.take()
-        found: list[Found] = []
+        found: list[MeterResult] = []
         if queries.grounding_queries:  # reported, though the turn never was
             found.append(Metered(f"{name} queries", self.model, queries, is_local=True))
         if self.in_flight and (self._is_set_up or self._has_begun):
@@ -174,7 +182,7 @@ class GeminiMeter:
             )
         return found
 
-    def _find(self, frame: Frame) -> Found | None:
+    def _find(self, frame: Frame) -> MeterResult | None:
         if frame.is_final and not frame.continues:
             message, start = frame.raw, frame.start
         else:
@@ -214,7 +222,7 @@ class GeminiMeter:
             found = message.find(_INLINE, start)
         return b"".join((*parts, message[start:]))
 
-    def _read(self, message: bytes) -> Found | None:
+    def _read(self, message: bytes) -> MeterResult | None:
         try:
             event = read_object(message)
         except ValueError as exc:
@@ -264,7 +272,7 @@ class GeminiMeter:
             self._queries.begin_turn()
         self._client.begun()
 
-    def _begin_after(self, *, has_usage: bool) -> Found | None:
+    def _begin_after(self, *, has_usage: bool) -> MeterResult | None:
         """A turn begins, by a message with or without a usage; a report that came between the turns
         is a record of its own.
         """
@@ -272,7 +280,7 @@ class GeminiMeter:
         self._begin(is_paid=between is not None)
         return between
 
-    def _take(self, usage: Any, *, is_another: bool) -> Found | None:
+    def _take(self, usage: Any, *, is_another: bool) -> MeterResult | None:
         """A snapshot arrived; ``is_another``: it is known not to be the last one once more."""
         if self._has_begun or self._snapshot is not None or is_another:
             self._snapshot = usage
@@ -283,7 +291,7 @@ class GeminiMeter:
             self._snapshot = usage
         return None
 
-    def _turn_complete(self, *, is_part: bool, is_told: bool) -> Found | None:
+    def _turn_complete(self, *, is_part: bool, is_told: bool) -> MeterResult | None:
         # What neither began nor was asked for was no turn: the message is repeated.
         is_turn = self._has_begun or self._client.asked > 0
         if is_turn and not (is_part or is_told or self._is_paid):
@@ -291,7 +299,7 @@ class GeminiMeter:
         self._end(is_in_progress=is_part)
         return None if self._snapshot is None else self._commit()
 
-    def _interaction_complete(self) -> Found | None:
+    def _interaction_complete(self) -> MeterResult | None:
         self._end(is_in_progress=False)
         return None if self._snapshot is None else self._commit()
 
@@ -302,7 +310,7 @@ class GeminiMeter:
         if not self._owes_usage:
             self._audio_bytes_out = 0
 
-    def _commit(self) -> Found:
+    def _commit(self) -> MeterResult:
         usage, self._snapshot = self._snapshot, None
         self._last_usage, self._owes_usage, self._has_begun = usage, False, False
         self._words.is_on = False  # what is reported is not estimated
@@ -338,10 +346,10 @@ def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
     return parent.get(other_name) if value is None else value
 
 
-def _given(event: Mapping[str, Any]) -> Given | None:
+def _given(event: Mapping[str, Any]) -> IssuedHandle | None:
     update = _field(event, "sessionResumptionUpdate", "session_resumption_update")
     value = _field(update, "newHandle", "new_handle") if isinstance(update, dict) else None
-    return Given(HandleKind.SESSION, value) if isinstance(value, str) and value else None
+    return IssuedHandle(HandleKind.SESSION, value) if isinstance(value, str) and value else None
 
 
 def _begins(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ all hear the same. So a call has one meter, on a sideband of our own, and those 
 
 from collections.abc import Collection
 
-from gateway.metering.base import Found
+from gateway.metering.base import MeterResult
 from gateway.metering.openai.meter import OpenAIMeter
 
 
@@ -16,7 +16,7 @@ class CallMeter(OpenAIMeter):
 
     __slots__ = ()
 
-    def give_up_responses(self, names: Collection[str]) -> list[Found]:
+    def give_up_responses(self, names: Collection[str]) -> list[MeterResult]:
         """See ``CallMeter``."""
         return self._give_up(names)
 

@@ -8,7 +8,7 @@ model that the response's tools name, else ``IMAGES``.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.metering.base import Found, Metered, Unreadable
+from gateway.metering.base import Metered, MeterResult, Unreadable
 from gateway.metering.openai.usage import KNOWN_TOKENS, read_usage
 from gateway.metering.reading import Known, UnreadableUsageError, as_json, clean_text, read_map
 
@@ -26,7 +26,7 @@ _KNOWN: Final[Known] = {
 KNOWN_BESIDE: Final[Known] = {"tool_usage": {IMAGES: _KNOWN}}
 
 
-def images_of(name: str, holder: object) -> Found | None:
+def images_of(name: str, holder: object) -> MeterResult | None:
     """What the response ``holder`` tells of images; None where it tells of none."""
     told = holder.get("tool_usage") if isinstance(holder, dict) else None
     if not isinstance(holder, dict) or not isinstance(told, dict) or not told.get(IMAGES):

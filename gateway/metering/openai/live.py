@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.handles.handle import Given, HandleKind
+from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
-from gateway.metering.base import NOTHING, Found, Fragments, Metered, Unreadable, found_in
+from gateway.metering.base import NOTHING, Fragments, Metered, MeterResult, Unreadable, found_in
 from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
 from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
 from gateway.metering.openai.usage import KNOWN_SECONDS
@@ -64,7 +64,7 @@ class LiveMeter(OpenAIMeter):
         """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
         return DRAIN_S if self._in_flight else 0.0
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: its ``session.start`` names the model."""
         super().observe_client(frame)
         if not self._is_begun:
@@ -79,7 +79,7 @@ class LiveMeter(OpenAIMeter):
             [compact({"type": "session.close", "event_id": CANCEL_ID})] if self._in_flight else []
         )
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """See ``Meter``: a session that was not closed lasted as long as its audio, which flows all
         the time in both directions, since its seconds were reported last.
         """
@@ -113,7 +113,7 @@ class LiveMeter(OpenAIMeter):
             self._in_flight.add(_SESSION)
             self._read_session(event.get("session"))  # so far as the client knows
 
-    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         match event.get("type"):
             case "session.started":
                 self._in_flight.add(_SESSION)
@@ -130,7 +130,7 @@ class LiveMeter(OpenAIMeter):
                 self._in_flight.discard(_SESSION)  # it never began
         return super()._read_event(event)
 
-    def _read_delegated(self, inner: object) -> Sequence[Found]:
+    def _read_delegated(self, inner: object) -> Sequence[MeterResult]:
         """A response that the session had another model make."""
         if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
             return NOTHING
@@ -142,7 +142,7 @@ class LiveMeter(OpenAIMeter):
         charged = self._charge(name, usage, model=model, holder=holder)
         return found_in(charged, self._charge_images(name, holder))
 
-    def _read_decision(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_decision(self, event: Mapping[str, Any]) -> MeterResult | None:
         """A decision that the session had another model take; it has no id of its own."""
         inner = event.get("event")
         decision = inner.get("decision") if isinstance(inner, dict) else None
@@ -151,7 +151,7 @@ class LiveMeter(OpenAIMeter):
         model = clean_text(decision.get("model"))
         return self._charge(clean_text(event.get("event_id")), decision.get("usage"), model=model)
 
-    def _read_duration(self, event: Mapping[str, Any]) -> Found | None:
+    def _read_duration(self, event: Mapping[str, Any]) -> MeterResult | None:
         """The seconds so far; what is new since the last report is a row."""
         if event.get("type") == "session.closed":
             self._in_flight.discard(_SESSION)
@@ -181,7 +181,7 @@ class LiveMeter(OpenAIMeter):
         )
 
 
-def _given(session: object) -> Given | None:
+def _given(session: object) -> IssuedHandle | None:
     """What others attach to, or fork."""
     session_id = id_of(session)
-    return Given(HandleKind.LIVE, session_id) if session_id else None
+    return IssuedHandle(HandleKind.LIVE, session_id) if session_id else None

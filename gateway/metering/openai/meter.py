@@ -27,17 +27,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame, Opcode
-from gateway.handles.handle import Given, HandleKind
+from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
 from gateway.metering.account_errors import MAY_FAIL, withheld
 from gateway.metering.base import (
     NOTHING,
-    Found,
     Fragments,
+    MaskedError,
     Metered,
-    Seen,
+    MeterResult,
+    RecentIds,
     Unreadable,
-    Withheld,
     found_in,
 )
 from gateway.metering.openai.audio import Appends
@@ -135,15 +135,15 @@ class OpenAIMeter:
         self._bills_seconds = bills_seconds
         self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
         self._fragments = Fragments()
-        self._seen, self._quarantined = Seen(), Seen()
+        self._seen, self._quarantined = RecentIds(), RecentIds()
         self._in_flight: set[str] = set()
         self._appends = Appends()
         self._audio_bytes_in = self._audio_bytes_out = 0
         self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
         self.answers = 0
         self.model = model
-        self.withheld: Withheld | None = None
-        self.given: Given | None = None
+        self.withheld: MaskedError | None = None
+        self.given: IssuedHandle | None = None
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -160,7 +160,7 @@ class OpenAIMeter:
         """See ``Meter``: a cancel is answered in any case."""
         return DRAIN_S
 
-    def observe(self, frame: Frame) -> Sequence[Found]:
+    def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
             if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
@@ -174,7 +174,7 @@ class OpenAIMeter:
             return NOTHING
         return self._read(message)
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: only how much was said is of interest."""
         size = self._appends.size(frame)
         self._audio_bytes_in += size
@@ -200,16 +200,16 @@ class OpenAIMeter:
         commits = [commit] if self._transcripts.is_uncommitted else []
         return [compact(event) for event in [*commits, *(named or [cancel])]]
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """See ``Meter``."""
         estimates = [*self._transcripts.give_up(), *self._give_up(self._in_flight)]
         return [*estimates, *self._seconds.rest(model=self.model)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _give_up(self, names: Collection[str]) -> list[Found]:
+    def _give_up(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of those responses, which are in flight no more."""
-        estimates: list[Found] = []
+        estimates: list[MeterResult] = []
         for response_id in sorted(names):
             self._in_flight.discard(response_id)
             if not self._seen.is_repeated(seen_key(Kind.RESPONSE, response_id)):
@@ -236,7 +236,7 @@ class OpenAIMeter:
         self._audio_bytes_out += base64_bytes
         self._seconds.spoke(base64_bytes)
 
-    def _read(self, message: bytes) -> Sequence[Found]:
+    def _read(self, message: bytes) -> Sequence[MeterResult]:
         try:
             event = read_object(message)
         except ValueError as exc:
@@ -250,7 +250,7 @@ class OpenAIMeter:
             self.given = _given(event.get("conversation"))
         return self._read_event(event)
 
-    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         match event.get("type"):
             case "response.done":
                 return self._read_done(event)
@@ -299,7 +299,7 @@ class OpenAIMeter:
             self._transcripts.configure(session["input_audio_transcription"])
         self._seconds.audio.bytes_per_s = self._transcripts.audio.bytes_per_s
 
-    def _read_done(self, event: Mapping[str, Any]) -> Sequence[Found]:
+    def _read_done(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
         response = event.get("response")
         response_id = id_of(response) or clean_text(event.get("response_id"))
@@ -319,7 +319,7 @@ class OpenAIMeter:
             self._audio_bytes_in = self._audio_bytes_out = 0
         return found_in(found, seconds, self._charge_images(name, response))
 
-    def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[Found]:
+    def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         """Several may come for one item (xAI), so each event counts by its own id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
         heard = self._transcripts.ended(item_id)
@@ -347,7 +347,7 @@ class OpenAIMeter:
         read: Callable[[Mapping[str, Any]], Usage] = read_usage,
         known: Known = KNOWN_TOKENS,
         holder: object = None,
-    ) -> Found | None:
+    ) -> MeterResult | None:
         """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
 
         ``holder`` is the object that ``usage`` stands in, where it tells of tools as well.
@@ -373,7 +373,7 @@ class OpenAIMeter:
         raw = unknown_parts(told, {**known, **KNOWN_BESIDE})
         return Metered(response_id, model, counts, kind=kind, raw=raw)
 
-    def _charge_images(self, name: str, holder: object) -> Found | None:
+    def _charge_images(self, name: str, holder: object) -> MeterResult | None:
         """What the images cost that tools made for a response, once for each ``name``."""
         found = images_of(name, holder)
         key = f"{type(found).__name__} {name}" if name else ""
@@ -406,9 +406,11 @@ def seen_key(kind: Kind, name: str) -> str:
     return f"{kind}:{name}" if name else ""
 
 
-def _given(conversation: object) -> Given | None:
+def _given(conversation: object) -> IssuedHandle | None:
     value = conversation.get("id") if isinstance(conversation, dict) else None
-    return Given(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None
+    return (
+        IssuedHandle(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None
+    )
 
 
 def id_of(response: object) -> str:

@@ -7,7 +7,7 @@ socket ends nothing: what it heard goes on.
 from collections.abc import Sequence
 
 from gateway.frames import Frame
-from gateway.metering.base import NOTHING, Found
+from gateway.metering.base import NOTHING, MeterResult
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 
@@ -27,12 +27,12 @@ class ObserverMeter(OpenAIMeter):
         """See ``Meter``: nothing."""
         return 0.0
 
-    def observe(self, frame: Frame) -> Sequence[Found]:
+    def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         super().observe(frame)
         return NOTHING
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         del frame  # the connection that is charged knows
         return NOTHING
@@ -41,7 +41,7 @@ class ObserverMeter(OpenAIMeter):
         """See ``Meter``: nothing."""
         return []
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """See ``Meter``: nothing."""
         return []
 

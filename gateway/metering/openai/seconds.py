@@ -9,7 +9,7 @@ length, for what is billed is the audio that was sent or received (docs.x.ai, Sp
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.metering.base import Found, Metered, Seen, Unreadable
+from gateway.metering.base import Metered, MeterResult, RecentIds, Unreadable
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.usage import read_billable_ms
 from gateway.metering.reading import UnreadableUsageError, as_json, rows_of
@@ -28,7 +28,7 @@ class BilledSeconds:
         """``is_resumed``: the conversation began on another connection."""
         self._is_billed = is_billed
         self._is_resumed = is_resumed
-        self._seen = Seen()
+        self._seen = RecentIds()
         self._told_ms: int | None = None  # the highest total so far
         self._spoken_bytes = 0
         self.audio = ClientAudio()  # like what was spoken, since the last row
@@ -42,7 +42,9 @@ class BilledSeconds:
         """So much audio came from the provider."""
         self._spoken_bytes += base64_bytes
 
-    def reported(self, response_id: str, name: str, usage: Any, *, model: str) -> Found | None:
+    def reported(
+        self, response_id: str, name: str, usage: Any, *, model: str
+    ) -> MeterResult | None:
         """What a response's ``usage``, which is not empty, tells, once for each ``name``.
 
         One that tells no total is part of the next, or of the rest.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering.base import NOTHING, Found, Metered
+from gateway.metering.base import NOTHING, Metered, MeterResult
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.reading import rows_of
@@ -33,7 +33,7 @@ class TranslationMeter(OpenAIMeter):
         """See ``Meter``: nothing will be reported, so nothing is waited for."""
         return 0.0
 
-    def observe_client(self, frame: Frame) -> Sequence[Found]:
+    def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         self._audio.add(self._appends.size(frame))
         return self._take() if self._audio.ms >= ROW_MS else NOTHING
@@ -42,19 +42,19 @@ class TranslationMeter(OpenAIMeter):
         """See ``Meter``: there is nothing to end."""
         return []
 
-    def give_up(self) -> list[Found]:
+    def give_up(self) -> list[MeterResult]:
         """See ``Meter``."""
         return self._take()
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _read_event(self, event: Mapping[str, Any]) -> Sequence[Found]:
+    def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         if event.get("type") in ("session.created", "session.updated"):
             self._read_session(event.get("session"))
             self._audio.bytes_per_s = self._transcripts.audio.bytes_per_s
         return NOTHING
 
-    def _take(self) -> list[Found]:
+    def _take(self) -> list[MeterResult]:
         return [self._row(ms) for ms in rows_of(self._audio.take())]
 
     def _row(self, ms: int) -> Metered:
