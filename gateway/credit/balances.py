@@ -13,7 +13,7 @@ import structlog
 from gateway import tasks
 from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
-from gateway.credit.credit import Book, Credit, Verdict
+from gateway.credit.credit import AccountCredits, Credit, Verdict
 from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
@@ -98,7 +98,7 @@ class Balances:
         self._loop = asyncio.get_running_loop()
         self._announcements = announcements
         self._accounts = accounts
-        self._book = Book(near_responses=near_responses)
+        self._account_credits = AccountCredits(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
         self._telling: set[str] = set()  # accounts whose watchers are about to be told
@@ -122,7 +122,9 @@ class Balances:
     def open(self, grant: Grant, *, wants_balances: bool) -> SessionCredit:
         """A session of the account begins; ``wants_balances`` that it is told of each new one."""
         account = grant.account_id
-        credit = self._book.open(account, topup=grant.topup_remaining, tokens=grant.token_remaining)
+        credit = self._account_credits.open(
+            account, topup=grant.topup_remaining, tokens=grant.token_remaining
+        )
         self._announcements.listen(balance_topic(account), self._announced)
         session = SessionCredit(self, credit, wants_balances=wants_balances)
         self._sessions.setdefault(account, set()).add(session)
@@ -162,15 +164,15 @@ class Balances:
 
     def sealed(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""
-        self._book.sealed(account_id, nano, producer, sequence, now=self._loop.time())
+        self._account_credits.sealed(account_id, nano, producer, sequence, now=self._loop.time())
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""
-        self._book.answered(epoch)
+        self._account_credits.answered(epoch)
 
     def acknowledged(self, producer: bytes, through: int) -> None:
         """The producer's messages up to ``through`` are durable."""
-        for account in self._book.acknowledged(producer, through):
+        for account in self._account_credits.acknowledged(producer, through):
             self.review(account)
 
     # --- for sessions -----------------------------------------------------------------------------
@@ -191,7 +193,7 @@ class Balances:
         """A session has ended."""
         account = credit.account_id
         session.listener = None
-        self._book.close(credit)
+        self._account_credits.close(credit)
         _discard(self._watchers, account, session)
         _discard(self._sessions, account, session)
         if account not in self._sessions:
@@ -207,7 +209,7 @@ class Balances:
         for balance in balances:
             if balance.rates != self._offered:
                 self._wants_rates.set()
-            credit = self._book.announced(balance, now=self._loop.time())
+            credit = self._account_credits.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
             self._tell_watchers_soon(balance.account_id)
@@ -254,12 +256,12 @@ class Balances:
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for credit in self._book.settled(self._loop.time()):
+            for credit in self._account_credits.settled(self._loop.time()):
                 self.review(credit)
-            overdue = self._book.overdue(self._loop.time())
+            overdue = self._account_credits.overdue(self._loop.time())
             for some in questions(overdue):
                 try:
-                    answer = await self._accounts.balances(some, self._book.producers)
+                    answer = await self._accounts.balances(some, self._account_credits.producers)
                 except UnreachableError:
                     break
                 self._hear(answer)

@@ -46,7 +46,7 @@ class Verdict(Enum):
 
 
 class Credit:
-    """One account's credit as this gateway knows it. Made and told what happens by a ``Book``."""
+    """One account's credit as this gateway knows it. Made and told what happens by a ``AccountCredits``."""
 
     __slots__ = (
         "_doubtful", "_doubtful_through", "_is_new_boot", "_kept", "_metered", "_near_responses",
@@ -232,7 +232,7 @@ class Credit:
             self._doubtful -= nano
 
 
-class Book:
+class AccountCredits:
     """The credit of every account that this gateway serves."""
 
     def __init__(self, *, near_responses: int) -> None:

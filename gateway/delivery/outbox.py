@@ -24,7 +24,7 @@ from shared.wire import PRODUCER_BYTES, LostBatch, encode_envelope, encode_usage
 Load = Callable[[int], bytes | None]
 
 
-class Heard(Enum):
+class AckOutcome(Enum):
     """What a watermark meant."""
 
     NOTHING_NEW = auto()
@@ -138,7 +138,7 @@ class Outbox:
         if self._next > self.acknowledged + 1:
             self._go_back()
 
-    def heard(self, watermark: Watermark, now: float, *, is_answer: bool = False) -> Heard:
+    def heard(self, watermark: Watermark, now: float, *, is_answer: bool = False) -> AckOutcome:
         """Take in what accountd says is durable.
 
         An announcement of an older epoch is ignored. ``is_answer`` marks an answer to a question
@@ -147,19 +147,19 @@ class Outbox:
         """
         assert watermark.producer == self.producer
         if watermark.applied_through > self._sent_through:
-            return Heard.FORGED
+            return AckOutcome.FORGED
         if watermark.epoch < self.epoch and not is_answer:
-            return Heard.STALE
+            return AckOutcome.STALE
         if watermark.epoch != self.epoch or self.is_waiting:
             return self._adopt(watermark, now)
         if watermark.applied_through <= self.acknowledged:
-            return Heard.NOTHING_NEW
+            return AckOutcome.NOTHING_NEW
         self._acknowledge(watermark.applied_through, now)
-        return Heard.ADVANCED
+        return AckOutcome.ADVANCED
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _adopt(self, watermark: Watermark, now: float) -> Heard:
+    def _adopt(self, watermark: Watermark, now: float) -> AckOutcome:
         """A boot of accountd that was not heard of before."""
         is_first, self.epoch = not self.epoch, watermark.epoch
         has_regressed = watermark.applied_through < self.acknowledged
@@ -170,10 +170,10 @@ class Outbox:
             self._go_back()
             self._attempts = 0
         if has_regressed:
-            return Heard.REGRESSED
+            return AckOutcome.REGRESSED
         if is_first:
-            return Heard.ADVANCED if is_advance else Heard.NOTHING_NEW
-        return Heard.NEW_EPOCH
+            return AckOutcome.ADVANCED if is_advance else AckOutcome.NOTHING_NEW
+        return AckOutcome.NEW_EPOCH
 
     def _acknowledge(self, through: int, now: float) -> None:
         for sequence in range(self.acknowledged + 1, through + 1):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.spool import Spool
 from gateway.metering.batching import MeteredResponse, OnSealed, ignore_sealed, merge
 from shared.announcements import Watermark
@@ -119,7 +119,7 @@ class Producer:
 
     def heard(
         self, watermark: Watermark, *, monotonic: float, now: float, is_answer: bool = False
-    ) -> Heard:
+    ) -> AckOutcome:
         """Take in what accountd says is durable. Raises ``OSError`` like ``seal``."""
         was_waiting = self.outbox.is_waiting
         if was_waiting:

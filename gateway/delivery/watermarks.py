@@ -18,7 +18,7 @@ from gateway import tasks
 from gateway.control.rpc_client import Accounts
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances
-from gateway.delivery.outbox import Heard
+from gateway.delivery.outbox import AckOutcome
 from gateway.delivery.producer import Producer
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import UnreachableError
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 ASK_AGAIN_S: Final = 1.0
 # Producers in one question; accountd answers no more at once.
 ASKED_MAX: Final = 1_000
-_IGNORED: Final = (Heard.STALE, Heard.FORGED)
+_IGNORED: Final = (AckOutcome.STALE, AckOutcome.FORGED)
 
 
 class Watermarks:
@@ -168,18 +168,18 @@ class Watermarks:
         self._news.set()
         self._changed()
 
-    def _report(self, heard: Heard, watermark: Watermark, before: int) -> None:
+    def _report(self, heard: AckOutcome, watermark: Watermark, before: int) -> None:
         fields = {
             "producer": watermark.producer.hex(),
             "epoch": watermark.epoch,
             "applied_through": watermark.applied_through,
         }
         match heard:
-            case Heard.REGRESSED:
+            case AckOutcome.REGRESSED:
                 log.error("accountd lost what was durable", was=before, **fields)
-            case Heard.NEW_EPOCH:
+            case AckOutcome.NEW_EPOCH:
                 log.info("accountd was started anew", **fields)
-            case Heard.STALE | Heard.FORGED:
+            case AckOutcome.STALE | AckOutcome.FORGED:
                 self.ask()
                 self.ignored += 1
                 ignored = (watermark.producer, watermark.epoch, watermark.applied_through)

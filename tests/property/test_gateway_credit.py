@@ -13,7 +13,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit.credit import LATE_S, SETTLE_S, Book, Verdict
+from gateway.credit.credit import LATE_S, SETTLE_S, AccountCredits, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 
@@ -31,18 +31,20 @@ ACTIONS = st.lists(
 
 @dataclass
 class Gateway:
-    """A real book, and the messages that accountd has not applied."""
+    """A real account_credits, and the messages that accountd has not applied."""
 
     producer: bytes
     sessions: int
     waiting: dict[int, int] = field(default_factory=dict)
     sent: int = 0
     is_away: bool = False
-    book: Book = field(default_factory=lambda: Book(near_responses=10))
+    account_credits: AccountCredits = field(
+        default_factory=lambda: AccountCredits(near_responses=10)
+    )
 
     def __post_init__(self) -> None:
         for _ in range(self.sessions):
-            self.credit = self.book.open("a", topup=0, tokens=0)
+            self.credit = self.account_credits.open("a", topup=0, tokens=0)
         self.busy = [False] * self.sessions
 
     def talk(self, session: int, cost: int) -> None:
@@ -55,7 +57,7 @@ class Gateway:
     def hear_answer(self) -> None:
         """accountd says how far our messages are durable."""
         through = min(self.waiting, default=self.sent + 1) - 1
-        self.book.acknowledged(self.producer, through)
+        self.account_credits.acknowledged(self.producer, through)
 
     def finish(self, session: int, cost: int) -> None:
         """A response ends: it is metered and sent."""
@@ -63,7 +65,7 @@ class Gateway:
         self.sent += 1
         self.waiting[self.sent] = cost
         self.credit.metered(cost * NANO_PER_CREDIT, is_response=True)
-        self.book.sealed("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
+        self.account_credits.sealed("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
 
 
 @dataclass
@@ -106,7 +108,7 @@ class World:
 
     def send(self, gateway: Gateway, balance: Balance) -> None:
         """It is heard at once."""
-        gateway.book.announced(balance, now=self.now)
+        gateway.account_credits.announced(balance, now=self.now)
 
     def commit(self, gateway: Gateway, at_most: int) -> dict[bytes, Applied]:
         """Apply some messages, the newest first: sequences need not come in order."""
@@ -134,7 +136,7 @@ class World:
         if not any(one.is_away for one in self.gateways):
             self.now += SETTLE_S
             for one in self.gateways:
-                one.book.settled(self.now)
+                one.account_credits.settled(self.now)
 
     @property
     def sessions(self) -> int:
@@ -172,7 +174,7 @@ class LateWorld(World):
         """The gateway comes to what was announced until then."""
         coming = self.coming.get(gateway.producer, [])
         while coming and coming[0][0] <= sent_until:
-            gateway.book.announced(coming.pop(0)[1], now=self.now)
+            gateway.account_credits.announced(coming.pop(0)[1], now=self.now)
 
     def go_on(self, seconds: float) -> None:
         """Time passes."""
@@ -186,7 +188,7 @@ class LateWorld(World):
                 self.announce(self.commit(gateway, len(gateway.waiting)))
         for gateway in self.gateways:
             self.hear(gateway, sent_until=self.now - LATE_S / 2)
-            gateway.book.settled(self.now)
+            gateway.account_credits.settled(self.now)
 
 
 @settings(max_examples=400)
@@ -262,7 +264,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             gateway.finish(0, amount)
         elif action == "watermark":
             through = min(gateway.waiting, default=gateway.sent + 1) - 1
-            gateway.book.acknowledged(gateway.producer, through)
+            gateway.account_credits.acknowledged(gateway.producer, through)
         elif action == "top up":
             world.left += amount
             world.announce({})

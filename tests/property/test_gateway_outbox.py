@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.limits import (
     IN_FLIGHT_MAX,
     LOAD_TRIES_MAX,
@@ -104,11 +104,11 @@ class OutboxMachine(RuleBasedStateMachine):
         through = data.draw(st.integers(0, self.highest_sent))
         heard = self.outbox.heard(said(self.epoch, through), self.now)
         if through > self.acknowledged:
-            assert heard is Heard.ADVANCED
+            assert heard is AckOutcome.ADVANCED
             self.acknowledged = through
             self.expected = max(self.expected, through + 1)
         else:
-            assert heard is Heard.NOTHING_NEW
+            assert heard is AckOutcome.NOTHING_NEW
 
     @rule(data=st.data(), jump=st.integers(1, 9))
     def boot(self, data: st.DataObject, jump: int) -> None:
@@ -116,7 +116,7 @@ class OutboxMachine(RuleBasedStateMachine):
         is_first, self.epoch = not self.epoch, self.epoch + jump
         through = data.draw(st.integers(0, self.highest_sent))
         heard = self.outbox.heard(said(self.epoch, through), self.now)
-        assert (heard is Heard.REGRESSED) == (through < self.acknowledged)
+        assert (heard is AckOutcome.REGRESSED) == (through < self.acknowledged)
         self.acknowledged = through
         self.expected = max(self.expected, through + 1) if is_first else through + 1
 
@@ -126,13 +126,13 @@ class OutboxMachine(RuleBasedStateMachine):
         """An older boot changes nothing."""
         epoch = data.draw(st.integers(1, self.epoch - 1))
         through = data.draw(st.integers(0, self.highest_sent))
-        assert self.outbox.heard(said(epoch, through), self.now) is Heard.STALE
+        assert self.outbox.heard(said(epoch, through), self.now) is AckOutcome.STALE
 
     @rule(beyond=st.integers(1, 2**40), epoch=st.integers(1, 2**40))
     def forged(self, beyond: int, epoch: int) -> None:
         """What was never sent cannot be durable, whoever says so."""
         through = self.highest_sent + beyond
-        assert self.outbox.heard(said(epoch, through), self.now) is Heard.FORGED
+        assert self.outbox.heard(said(epoch, through), self.now) is AckOutcome.FORGED
 
     @invariant()
     def nothing_is_dropped_early(self) -> None:
@@ -180,7 +180,7 @@ def test_a_regression_is_refilled(lost_from: int, kept: int, has_spool: bool) ->
     outbox.heard(said(1, 10), 1.0)
     assert not outbox._held
     through = min(lost_from, kept)
-    assert outbox.heard(said(2, through), 2.0) is Heard.REGRESSED
+    assert outbox.heard(said(2, through), 2.0) is AckOutcome.REGRESSED
     for sequence in range(through + 1, 11):
         frames = outbox.take(2.0)
         assert frames is not None
@@ -197,8 +197,8 @@ def test_an_older_boot_is_believed_when_it_answers() -> None:
     outbox = filled(5)
     send_all(outbox)
     outbox.heard(said(9, 4), 0.0)
-    assert outbox.heard(said(7, 2), 0.0) is Heard.STALE
-    assert outbox.heard(said(7, 2), 0.0, is_answer=True) is Heard.REGRESSED
+    assert outbox.heard(said(7, 2), 0.0) is AckOutcome.STALE
+    assert outbox.heard(said(7, 2), 0.0, is_answer=True) is AckOutcome.REGRESSED
     assert send_all(outbox) == [3, 4, 5]
 
 
@@ -216,10 +216,10 @@ def test_a_recovered_producer_does_not_count_up_to_any_number() -> None:
     outbox = Outbox(PRODUCER, chance=lambda: 0.5, load=lambda n: b"%d" % n, recovered_through=4)
     forged = said(3, 4 + OUTBOX_BATCHES_MAX + 1)
     outbox.skip_to(forged.applied_through)
-    assert outbox.heard(forged, 0.0) is Heard.FORGED
+    assert outbox.heard(forged, 0.0) is AckOutcome.FORGED
     assert outbox.is_waiting
     outbox.skip_to(3)
-    assert outbox.heard(said(3, 3), 0.0) is Heard.ADVANCED
+    assert outbox.heard(said(3, 3), 0.0) is AckOutcome.ADVANCED
     assert send_all(outbox) == [4]
 
 

@@ -6,7 +6,7 @@ It calls them in the order of ``recorder``, ``sender``, ``spool_manager`` and ``
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from gateway.metering.base import Metered
@@ -136,9 +136,9 @@ class Gateway(Process):
             finally:
                 if is_newest and producer.outbox.epoch == epoch:
                     self.world.oracle.heard(name, producer.outbox.acknowledged)
-            if heard is not Heard.NOTHING_NEW:
+            if heard is not AckOutcome.NOTHING_NEW:
                 self.trace(heard.name, producer=name.hex()[:4], epoch=epoch, through=through)
-            if heard in (Heard.STALE, Heard.FORGED):
+            if heard in (AckOutcome.STALE, AckOutcome.FORGED):
                 self._ask()
         self._sync()
         self.push()

@@ -8,7 +8,7 @@ from unittest import mock
 from accountd.ledger.digests import RecentDigests
 from accountd.ledger.repeated import Once
 from accountd.ledger.windows import ProducerWindow, Verdict
-from gateway.delivery.outbox import Heard, Outbox
+from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
@@ -45,9 +45,9 @@ def _sent_is_durable(outbox: Outbox, now: float) -> None:
 
 def _never_backwards(
     outbox: Outbox, watermark: Watermark, now: float, *, is_answer: bool = False
-) -> Heard:
+) -> AckOutcome:
     if watermark.applied_through < outbox.acknowledged:
-        return Heard.NOTHING_NEW
+        return AckOutcome.NOTHING_NEW
     return _heard(outbox, watermark, now, is_answer=is_answer)
 
 

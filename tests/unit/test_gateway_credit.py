@@ -4,7 +4,7 @@ import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
 from gateway.credit.balances import ASKED_MAX, questions
-from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, Book, Credit, Verdict
+from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, AccountCredits, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
@@ -13,14 +13,14 @@ P = b"p" * 16
 NEAR = 10
 
 
-def book(topup: int = 100, tokens: int = 0) -> tuple[Book, Credit]:
-    """The book of a gateway with one session of account ``a``."""
-    made = Book(near_responses=NEAR)
+def account_credits(topup: int = 100, tokens: int = 0) -> tuple[AccountCredits, Credit]:
+    """The account_credits of a gateway with one session of account ``a``."""
+    made = AccountCredits(near_responses=NEAR)
     return made, made.open("a", topup=topup, tokens=tokens)
 
 
 def announce(
-    made: Book,
+    made: AccountCredits,
     credits_left: int,
     *,
     revision: int,
@@ -36,7 +36,9 @@ def announce(
     return made.announced(balance, now=now)
 
 
-def spend(made: Book, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0) -> None:
+def spend(
+    made: AccountCredits, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0
+) -> None:
     """A response is metered and sent in a message of its own."""
     credit.metered(credits_spent * NANO_PER_CREDIT, is_response=True)
     made.sealed("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
@@ -44,7 +46,7 @@ def spend(made: Book, credit: Credit, credits_spent: int, sequence: int, now: fl
 
 def test_what_is_metered_counts_at_once() -> None:
     """The gateway does not wait for accountd to know that nothing is left."""
-    _, credit = book(topup=3, tokens=-1)
+    _, credit = account_credits(topup=3, tokens=-1)
     assert credit.verdict is Verdict.GO
     credit.metered(2 * NANO_PER_CREDIT - 1, is_response=True)
     assert (credit.left, credit.verdict) == (1, Verdict.GO)
@@ -54,7 +56,7 @@ def test_what_is_metered_counts_at_once() -> None:
 
 def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
     """Neither counted twice nor not at all, in whatever order messages were applied."""
-    made, credit = book()
+    made, credit = account_credits()
     for sequence in (1, 2, 3, 4):
         spend(made, credit, 10, sequence)
     announce(made, 80, revision=1, through=1, ahead=frozenset({3}))
@@ -65,7 +67,7 @@ def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
 
 def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
     """What is durable stays spent until a balance tells."""
-    made, credit = book()
+    made, credit = account_credits()
     spend(made, credit, 10, 1)
     assert made.acknowledged(P, 1) == [credit]
     assert credit.left == 90 * NANO_PER_CREDIT
@@ -75,7 +77,7 @@ def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
 
 def test_an_older_balance_changes_nothing() -> None:
     """One that overtook another, and one of a boot that is gone."""
-    made, credit = book()
+    made, credit = account_credits()
     assert announce(made, 50, revision=5, epoch=7) is credit
     assert announce(made, 70, revision=4, epoch=7) is None
     assert announce(made, 80, revision=99, epoch=6) is None
@@ -87,7 +89,7 @@ def test_an_older_balance_changes_nothing() -> None:
 
 def test_balances_of_accounts_without_sessions_are_no_news() -> None:
     """Announcements may come late."""
-    made, credit = book()
+    made, credit = account_credits()
     made.close(credit)
     assert announce(made, 5, revision=1) is None
     assert len(made) == 0
@@ -95,7 +97,7 @@ def test_balances_of_accounts_without_sessions_are_no_news() -> None:
 
 def test_an_account_is_remembered_while_anything_is_pending() -> None:
     """A session that comes at once sees what the last one spent."""
-    made, credit = book()
+    made, credit = account_credits()
     spend(made, credit, 30, 1)
     made.close(credit)
     assert made.open("a", topup=100, tokens=0).left == 70 * NANO_PER_CREDIT
@@ -106,7 +108,7 @@ def test_an_account_is_remembered_while_anything_is_pending() -> None:
 
 def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
     """Three gateways: a third of the balance each, until all must have heard what is left."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 90, revision=1, gateways=3)
     spend(made, credit, 29, 1)
     assert credit.verdict is Verdict.GO
@@ -123,7 +125,7 @@ def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
 
 def test_what_is_given_is_shared_at_once() -> None:
     """Who does not know of it yet spends less, not more."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 90, revision=1, gateways=3)
     spend(made, credit, 30, 1)
     announce(made, 60, revision=2, gateways=3, through=1, now=10.0)
@@ -136,7 +138,7 @@ def test_what_is_given_is_shared_at_once() -> None:
 
 def test_a_share_is_renewed_while_announcements_go_on() -> None:
     """However often there is a balance: each counts for a while, and no longer."""
-    made, credit = book()
+    made, credit = account_credits()
     left, now = 900, 10.0
     announce(made, left, revision=1, gateways=3, now=now)
     for number in range(1, 41):
@@ -150,7 +152,7 @@ def test_a_share_is_renewed_while_announcements_go_on() -> None:
 
 def test_who_is_alone_keeps_to_nothing() -> None:
     """The balance is the share: there is nobody who could hear of it later."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 90, revision=1)
     spend(made, credit, 80, 1)
     announce(made, 10, revision=2, through=1)
@@ -160,7 +162,7 @@ def test_who_is_alone_keeps_to_nothing() -> None:
 
 def test_near_empty_is_so_many_typical_responses() -> None:
     """Of our share; before the first response nothing is typical."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 1_000, revision=1, gateways=2)
     assert not credit.is_near_empty
     spend(made, credit, 40, 1)
@@ -171,7 +173,7 @@ def test_near_empty_is_so_many_typical_responses() -> None:
 
 def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     """It is in the new one's balance or it is not: the sessions wait until that is known."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 50, revision=1, epoch=1)
     spend(made, credit, 30, 1)
     announce(made, 20, revision=1, epoch=2)  # 30 were applied, which nobody announced
@@ -182,7 +184,7 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
 
 def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
     """The connection broke for a moment: the next balance does not say what is in it."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 50, revision=1)
     spend(made, credit, 30, 1)
     announce(made, 20, revision=3)  # the second one, which named the message, was not heard
@@ -195,7 +197,7 @@ def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
 
 def test_what_became_durable_unheard_is_not_spent_again() -> None:
     """accountd answers questions before its announcements are heard: its balance is an old one."""
-    made, credit = book()
+    made, credit = account_credits()
     spend(made, credit, 60, 1)
     announce(made, 100, revision=1)
     announce(made, 100, revision=2)  # of another gateway's usage
@@ -205,7 +207,7 @@ def test_what_became_durable_unheard_is_not_spent_again() -> None:
 
 def test_what_is_used_up_exactly_is_sent_at_once() -> None:
     """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
-    made = Book(near_responses=0)
+    made = AccountCredits(near_responses=0)
     credit = made.open("a", topup=90, tokens=0)
     announce(made, 90, revision=1, gateways=3)
     credit.metered(30 * NANO_PER_CREDIT, is_response=False)
@@ -214,7 +216,7 @@ def test_what_is_used_up_exactly_is_sent_at_once() -> None:
 
 def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
     """Its balances lack what the others had metered: nobody spends more than it might have."""
-    made, credit = book()
+    made, credit = account_credits()
     announce(made, 90, revision=1, gateways=3)
     spend(made, credit, 10, 1)
     announce(made, 80, revision=1, epoch=2, gateways=1, through=1, now=10.0)
@@ -230,7 +232,7 @@ def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> 
 
 def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -> None:
     """What its key was let in with was no share."""
-    made, credit = book(topup=1)
+    made, credit = account_credits(topup=1)
     announce(made, 90, revision=1)
     spend(made, credit, 30, 1)
     assert credit.verdict is Verdict.GO
@@ -238,7 +240,7 @@ def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -
 
 def test_what_is_not_announced_in_time_is_overdue() -> None:
     """From the first message that waits; a balance with all of it ends the wait."""
-    made, credit = book()
+    made, credit = account_credits()
     assert made.overdue(99.0) == []
     spend(made, credit, 1, 1, now=100.0)
     spend(made, credit, 1, 2, now=100.9)
@@ -253,7 +255,7 @@ def test_what_is_not_announced_in_time_is_overdue() -> None:
 
 def test_only_those_who_wait_are_asked_about() -> None:
     """The producers whose messages are in no balance yet."""
-    made, credit = book()
+    made, credit = account_credits()
     assert made.producers == []
     spend(made, credit, 1, 1)
     assert made.producers == [P]
