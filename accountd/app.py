@@ -25,8 +25,8 @@ from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.config import AccountdConfig
 from accountd.data import database
-from accountd.data.aging import Aging, Mortal
 from accountd.data.database import Trouble
+from accountd.data.retention import Retention, RetentionRule
 from accountd.data.wal import Wal
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
@@ -58,8 +58,8 @@ HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
 # What is forgotten after a while, beside handles.
 MORTAL: Final = (
-    Mortal("shared_responses", ["name"], "day", DAYS),
-    Mortal("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
+    RetentionRule("shared_responses", ["name"], "day", DAYS),
+    RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
 )
 
 
@@ -296,7 +296,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             pricing=pricing,
             low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
             wal=Wal(connection, path),
-            aging=[Aging(connection, mortal) for mortal in MORTAL],
+            aging=[Retention(connection, mortal) for mortal in MORTAL],
             counts=counts,
         )
         # Before a socket opens: whatever is announced carries this boot's number.

@@ -7,7 +7,7 @@ from typing import Final
 
 from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.plans import TokensByPlan, parse_plans
-from accountd.ledger.estimates import UNCHARGED_MAX, EstimateTerms
+from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.pricing import read_rate_card
 from accountd.notifications.webhook import Target, parse_secret, parse_url
 from shared import config
@@ -36,7 +36,7 @@ class AccountdConfig:
     usage_endpoint: str
     rpc_endpoint: str
     events_endpoint: str
-    estimates: EstimateTerms
+    estimates: EstimatePolicy
     handles_days: int
     rate_card: Path | None
     rates: Rates  # what the rate card says at the start
@@ -81,10 +81,10 @@ def _rates(text: str) -> Rates:
     return read_rate_card(Path(text))
 
 
-def _estimates(checker: Checker) -> EstimateTerms:
+def _estimates(checker: Checker) -> EstimatePolicy:
     are_charged = checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
     bound = config.integer(0, UNCHARGED_MAX)
-    return EstimateTerms(are_charged, checker.value("ACCOUNTD_ESTIMATES_UNCHARGED_MAX", bound))
+    return EstimatePolicy(are_charged, checker.value("ACCOUNTD_ESTIMATES_UNCHARGED_MAX", bound))
 
 
 def _webhook(checker: Checker) -> Target | None:

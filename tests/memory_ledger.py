@@ -6,7 +6,7 @@ from typing import Any
 
 from accountd.ledger.charging import Balance
 from accountd.ledger.digests import DigestKey, RecentDigests
-from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, Waived
+from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
 from accountd.ledger.ingest import Charge, Decision, Rejection, decide
 from accountd.ledger.repeated import Repetition, charged_name
 from accountd.ledger.windows import ProducerWindow
@@ -20,7 +20,7 @@ from shared.wire import (
 )
 
 NOW = "2026-11-24T12:00:00.000Z"
-LENIENT = EstimateTerms()
+LENIENT = EstimatePolicy()
 P, Q = b"p" * 16, b"q" * 16
 END = encode_usage(EndOfProducer())
 
@@ -93,11 +93,11 @@ class Memory:
         self.recent = RecentDigests()
         self.questions.clear()
 
-    def decide(self, *messages: list[bytes], estimates: EstimateTerms = LENIENT) -> Decision:
+    def decide(self, *messages: list[bytes], estimates: EstimatePolicy = LENIENT) -> Decision:
         """What is decided about a group, written nowhere."""
         return decide(messages, state=self, recent=self.recent, now=NOW, estimates=estimates)
 
-    def apply(self, *messages: list[bytes], **options: EstimateTerms) -> Decision:
+    def apply(self, *messages: list[bytes], **options: EstimatePolicy) -> Decision:
         """Decide, write, remember."""
         decision = self.decide(*messages, **options)
         self.begun.update(dict.fromkeys(decision.estimates_begun, NOW))

@@ -11,7 +11,7 @@ that was never given.
 from typing import Any, Final
 
 from accountd.data import models
-from accountd.data.aging import Aging, Mortal
+from accountd.data.retention import Retention, RetentionRule
 from accountd.requests import Params, RequestError, now_iso
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX
@@ -36,7 +36,7 @@ class Handles:
     def __init__(self, connection: Any, *, days: int = DAYS_DEFAULT) -> None:
         """``connection`` is the daemon's writing connection; ``days`` from 1 to 3,650."""
         self._connection = connection
-        self.aging = Aging(connection, Mortal("handles", ["name"], "used_at", days))
+        self.aging = Retention(connection, RetentionRule("handles", ["name"], "used_at", days))
         self._learned = self._refused = 0
 
     def metrics(self) -> list[Metric]:

@@ -19,7 +19,7 @@ UNCHARGED_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class EstimateTerms:
+class EstimatePolicy:
     """Whether estimates are charged; else how many responses an account is let off in an hour."""
 
     are_charged: bool = False
@@ -48,7 +48,7 @@ class Waiver:
     ``begun`` are the accounts that have passed the bound on the way.
     """
 
-    def __init__(self, terms: EstimateTerms, seen_by_account: Mapping[str, EstimatesSeen]) -> None:
+    def __init__(self, terms: EstimatePolicy, seen_by_account: Mapping[str, EstimatesSeen]) -> None:
         self._terms = terms
         self._waived = {account: list(seen.waived) for account, seen in seen_by_account.items()}
         self._charged = {a for a, seen in seen_by_account.items() if seen.charged_since is not None}
@@ -75,7 +75,7 @@ class Waiver:
 
 def waiver_of(
     batches: Iterable[UsageBatch],
-    terms: EstimateTerms,
+    terms: EstimatePolicy,
     ask: Callable[[Mapping[str, int]], Mapping[str, EstimatesSeen]],
 ) -> Waiver:
     """The waiver of a group. ``ask`` is asked about accounts of which it holds estimates, each with

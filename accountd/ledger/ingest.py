@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance, Crossing, Refusal, Settled, crossing, settle
 from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
-from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, waiver_of
+from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, waiver_of
 from accountd.ledger.repeated import AlreadyCharged, Repetition, once_of
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
@@ -36,7 +36,7 @@ from shared.wire import (
 
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
-_LENIENT: Final = EstimateTerms()
+_LENIENT: Final = EstimatePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def decide(
     recent: RecentDigests,
     now: str,
     rates: Rates = DEFAULT_RATES,
-    estimates: EstimateTerms = _LENIENT,
+    estimates: EstimatePolicy = _LENIENT,
 ) -> Decision:
     """Decide about a group of messages (frames each), in the order of arrival.
 
@@ -186,7 +186,7 @@ def decide_retry(
     *,
     state: QuarantineState,
     rates: Rates = DEFAULT_RATES,
-    estimates: EstimateTerms = _LENIENT,
+    estimates: EstimatePolicy = _LENIENT,
 ) -> Retried | Refusal | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
     It costs what it costs now; an estimate that passes its account's bound is charged, and so are
@@ -360,7 +360,7 @@ def _charge_all(
     decision: Decision,
     *,
     rates: Rates,
-    estimates: EstimateTerms,
+    estimates: EstimatePolicy,
 ) -> None:
     balances = dict(state.balances({batch.account_id for _, batch in batches}))
     waiver = waiver_of([batch for _, batch in batches], estimates, state.estimates)

@@ -23,7 +23,7 @@ from accountd.data.models import (
 )
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.digests import DigestKey, RecentDigests
-from accountd.ledger.estimates import EstimatesSeen, EstimateTerms, Waived
+from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
 from accountd.ledger.ingest import Charge, Decision, Rejection, decide
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.repeated import Repetition, charged_name
@@ -86,11 +86,11 @@ class Ledger:
         connection: Any,
         pricing: Pricing | None = None,
         *,
-        estimates: EstimateTerms | None = None,
+        estimates: EstimatePolicy | None = None,
     ) -> None:
         self._connection = connection
         self._pricing = pricing or Pricing()
-        self._estimates = estimates or EstimateTerms()
+        self._estimates = estimates or EstimatePolicy()
         self._recent = RecentDigests()
 
     def begin_epoch(self, *, now_ns: int) -> int:

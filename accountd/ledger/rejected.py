@@ -14,7 +14,7 @@ from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Refusal, crossing
-from accountd.ledger.estimates import EstimateTerms
+from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import Rejection, Retried, decide_retry
 from accountd.ledger.ledger import (
     Stored,
@@ -81,13 +81,13 @@ class Quarantine:
         pricing: Pricing,
         changes: Changes | None = None,
         *,
-        estimates: EstimateTerms | None = None,
+        estimates: EstimatePolicy | None = None,
         on_begun: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._connection = connection
         self._pricing = pricing
         self._changes = changes or Changes()
-        self._estimates = estimates or EstimateTerms()
+        self._estimates = estimates or EstimatePolicy()
         self._on_begun = on_begun
         self._begun: list[str] = []
 

@@ -9,7 +9,7 @@ from opened import empty_database
 
 from accountd.accounts.handles import Handles
 from accountd.data import models
-from accountd.data.aging import MORE_S, PORTION
+from accountd.data.retention import MORE_S, PORTION
 from accountd.requests import Params, RequestError
 from shared.wire import HANDLES_MAX
 

@@ -12,7 +12,7 @@ from pushing import pushing
 from accountd.accounts.accounts import Accounts
 from accountd.app import MORTAL
 from accountd.data import models
-from accountd.data.aging import Aging
+from accountd.data.retention import Retention
 from accountd.ledger.ledger import Ledger
 from accountd.requests import Params, now_iso
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
@@ -137,7 +137,7 @@ def test_what_was_charged_long_ago_is_forgotten() -> None:
             ledger.apply([heard(producer, 1, response_ids=(name,))], now=now)
             ledger.apply([heard(producer, 2, response_ids=(name,))], now=now)
         for mortal in MORTAL:
-            Aging(database.connection(), mortal).turn(now=0.0)
+            Retention(database.connection(), mortal).turn(now=0.0)
         counts = {
             table: models.database.execute_sql(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("shared_responses", "repeated_usage", "usage_metrics")

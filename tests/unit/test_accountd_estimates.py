@@ -5,7 +5,7 @@ from memory_ledger import NOW, Memory, P, sent, usage
 from opened import empty_database
 
 from accountd.ledger import ledger
-from accountd.ledger.estimates import EstimateTerms
+from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import Rejection, Retried, decide_retry
 from accountd.reports import queries
 from shared.rates import read_rates
@@ -48,7 +48,7 @@ def test_an_account_is_let_off_few_estimates_in_an_hour(
 
 def test_the_bound_counts_responses_and_only_what_costs_something() -> None:
     """A batch that would pass it is charged whole; estimates that are free anyway do not count."""
-    memory, terms = Memory(), EstimateTerms(uncharged_max=2)
+    memory, terms = Memory(), EstimatePolicy(uncharged_max=2)
     free = usage(0, kind="estimate")
     memory.apply(*sent(1, 2, 3, payload=free), estimates=terms)
     memory.apply(*sent(4, payload=usage(kind="estimate", responses=2)), estimates=terms)
@@ -62,7 +62,7 @@ def test_estimates_are_asked_about_only_where_there_are_some() -> None:
     """And only as far back as they matter; a refused one lets nobody off."""
     memory = Memory()
     memory.apply(*sent(1, 2))
-    memory.apply(*sent(3, payload=usage(kind="estimate")), estimates=EstimateTerms(True))
+    memory.apply(*sent(3, payload=usage(kind="estimate")), estimates=EstimatePolicy(True))
     assert memory.estimates_asked == []
     later = [usage(kind="estimate", metered_at_ms=HOUR + n) for n in (9, 5)]
     stranger = usage(kind="estimate", account_id="nobody")
@@ -75,7 +75,7 @@ def test_estimates_are_asked_about_only_where_there_are_some() -> None:
 
 def test_a_retried_estimate_counts_like_any_other() -> None:
     """It is let off within the bound, charged beyond it."""
-    memory, terms = Memory(), EstimateTerms(uncharged_max=1)
+    memory, terms = Memory(), EstimatePolicy(uncharged_max=1)
     payload = usage(kind="estimate")
     waiting = Rejection(P, 9, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
     for waived, begun in ((10, []), (0, ["a"])):

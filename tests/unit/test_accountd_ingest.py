@@ -7,7 +7,7 @@ from memory_ledger import END, NOW, Memory, P, Q, sent, usage
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
 from accountd.ledger.digests import RecentDigests, digest_of
-from accountd.ledger.estimates import EstimateTerms
+from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import AlreadyCharged, Charge, Rejection, decide_retry
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.wire import (
@@ -304,7 +304,7 @@ def test_an_end_marker_is_a_message_like_any_other(
 def test_estimates_are_charged_only_on_request(is_charged: bool, left: int) -> None:
     """Recorded and numbered in any case."""
     memory = Memory()
-    terms = EstimateTerms(are_charged=is_charged)
+    terms = EstimatePolicy(are_charged=is_charged)
     decision = memory.apply(*sent(1, payload=usage(kind="estimate")), estimates=terms)
     (charge,) = decision.charges
     assert charge.batch.kind == "estimate"

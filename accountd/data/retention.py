@@ -16,7 +16,7 @@ IDLE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mortal:
+class RetentionRule:
     """A table of which rows are forgotten ``days`` after the time in ``column``, which is indexed;
     ``key`` is its primary key.
     """
@@ -39,10 +39,10 @@ class Mortal:
         )
 
 
-class Aging:
+class Retention:
     """Looks after one table. ``connection`` is the daemon's writing connection."""
 
-    def __init__(self, connection: Any, mortal: Mortal) -> None:
+    def __init__(self, connection: Any, mortal: RetentionRule) -> None:
         self._connection = connection
         self._statement, self._days = mortal.statement, mortal.days
         self._wait_until = 0.0
