@@ -19,7 +19,7 @@ from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Balance, crossing
 from accountd.ledger.ledger import write_crossings
 from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, now_iso
-from accountd.terms import Debt
+from accountd.rpc_types import Debt
 
 GRANT_ID_BYTES: Final = 8
 

@@ -13,7 +13,7 @@ from accountd.ctl import text as admin_text
 from accountd.ctl.client import call
 from accountd.ctl.tables import details, table
 from accountd.ledger.pricing import read_rate_card
-from accountd.terms import By, Debt
+from accountd.rpc_types import By, Debt
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ConfigError, ExitCode, RefusedError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from accountd.ctl.tables import csv_text, table
-from accountd.terms import BUCKETS, SUMMED
+from accountd.rpc_types import BUCKETS, SUMMED
 from shared.wire import Kind
 
 ROW_COLUMNS: Final = (

@@ -15,7 +15,7 @@ from accountd.reports import statements
 from accountd.reports.queries import count_keys, in_period, newest_keys, newest_rows
 from accountd.reports.statements import period_of
 from accountd.requests import Json, Params
-from accountd.terms import By
+from accountd.rpc_types import By
 from shared.wire import USAGE_FIELDS
 
 # A page of rows: about 100 kB, a millisecond of a gateway's time.

@@ -15,7 +15,7 @@ from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.reports import statements
 from accountd.reports.statements import Period, period_of
 from accountd.requests import Json, Params, RequestError
-from accountd.terms import By
+from accountd.rpc_types import By
 from shared.wire import ESTIMATES, USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000

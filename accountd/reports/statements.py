@@ -15,7 +15,7 @@ from typing import Final
 from accountd.data import models
 from accountd.data.models import Account, in_sql
 from accountd.requests import Json, Params, RequestError
-from accountd.terms import BUCKETS, SUMMED, By
+from accountd.rpc_types import BUCKETS, SUMMED, By
 from shared.wire import ESTIMATES, Kind
 
 _KEYS: Final = {

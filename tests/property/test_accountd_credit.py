@@ -23,7 +23,7 @@ from accountd.ledger.rejected import Quarantine
 from accountd.reports import queries
 from accountd.reports.audit import audit
 from accountd.requests import Params, RequestError
-from accountd.terms import By
+from accountd.rpc_types import By
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
 
 PRODUCER = b"p" * 16

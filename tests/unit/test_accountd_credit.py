@@ -17,7 +17,7 @@ from accountd.notifications.webhook import (
     sign,
 )
 from accountd.requests import AMOUNT_MAX, Params, RequestError
-from accountd.terms import Debt
+from accountd.rpc_types import Debt
 
 RENEWALS = [
     # before, debt, after
