@@ -140,7 +140,7 @@ class Gateway:
         """Whether one more client may come in."""
         return is_room_for_client(clients=len(self._clients))
 
-    def knock(self, connection: Downstream, request: Request) -> None:
+    def handshake_received(self, connection: Downstream, request: Request) -> None:
         """A complete request arrived on ``connection``."""
         if (probe := self._probe(request.path)) is not None:
             connection.answer(probe)
@@ -161,7 +161,7 @@ class Gateway:
         self._admitting += 1
         self._start(self._admit(connection, request, target, upgrade), connection)
 
-    def serve(self, connection: Downstream, request: HttpRequest) -> None:
+    def request_received(self, connection: Downstream, request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``connection``."""
         found = self._api.find(request.target)
         if found is not None:
@@ -175,7 +175,7 @@ class Gateway:
         else:
             self._refuse(connection, wrong_method(request.method, allowed="GET, HEAD"))
 
-    def gone(self, connection: Downstream) -> None:
+    def connection_closed(self, connection: Downstream) -> None:
         """The connection of ``connection`` is closed."""
         self._clients.discard(connection)
         self._departure.set()

@@ -48,26 +48,26 @@ class Phase(Enum):
     ANSWERED = auto()  # a plain HTTP answer was sent; the connection closes
 
 
-class Door(Protocol):
+class ConnectionHandler(Protocol):
     """Who decides about clients."""
 
-    def knock(self, connection: "Downstream", request: Request) -> None:
+    def handshake_received(self, connection: "Downstream", request: Request) -> None:
         """A handshake arrived on ``connection``: upgrade it or answer it, now or later."""
 
-    def serve(self, connection: "Downstream", request: HttpRequest) -> None:
+    def request_received(self, connection: "Downstream", request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``connection``: answer it, now or later."""
 
-    def gone(self, connection: "Downstream") -> None:
+    def connection_closed(self, connection: "Downstream") -> None:
         """The connection of ``connection`` is closed."""
 
 
 class Downstream(Connection):
     """A connection from a client."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, handler: ConnectionHandler) -> None:
         self._server_protocol = ServerProtocol(select_subprotocol=_select_subprotocol)
         super().__init__(self._server_protocol, expects_mask=True, sink=Discard())
-        self._door = door
+        self._handler = handler
         self._head = bytearray()
         self._exchange: Exchange | None = None
         self._phase = Phase.REQUEST
@@ -214,7 +214,7 @@ class Downstream(Connection):
         super().connection_lost(exc)
         if self._room is not None:
             self._room.set()
-        self._door.gone(self)
+        self._handler.connection_closed(self)
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ class Downstream(Connection):
         self._phase = Phase.ADMISSION
         self._handshake_timer.cancel()
         self._stop_or_go_on(is_stopped=True)
-        self._door.knock(self, request)
+        self._handler.handshake_received(self, request)
 
     def _receive_rest(self) -> None:
         """A request with its body, within the deadline of a handshake."""
@@ -274,7 +274,7 @@ class Downstream(Connection):
             self._phase = Phase.ADMISSION
             self._handshake_timer.cancel()
             self._stop_or_go_on(is_stopped=True)
-            self._door.serve(self, found)
+            self._handler.request_received(self, found)
 
     @property
     def _is_gone(self) -> bool:

@@ -28,7 +28,7 @@ _SPEECH = [
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ConnectionHandler:
     """Where a gateway listens, and the name of the process that listens there now."""
 
     url: str
@@ -40,7 +40,7 @@ class Crowd:
     """All clients. ``received`` are the responses that a client heard to their end."""
 
     keys: Sequence[str]
-    doors: Callable[[], Sequence[Door]]
+    doors: Callable[[], Sequence[ConnectionHandler]]
     chance: random.Random
     pause_s: float
     received: set[str] = field(default_factory=set)

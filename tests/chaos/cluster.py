@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.clients import Door
+from tests.chaos.clients import ConnectionHandler
 from tests.harness import Cluster, Daemon
 from tests.ports import free_ports
 
@@ -102,6 +102,9 @@ def gateway_places(cluster: Cluster, count: int, *, script: Path | None = None) 
     ]  # fmt: skip
 
 
-def doors(gateways: Sequence[Place]) -> list[Door]:
+def doors(gateways: Sequence[Place]) -> list[ConnectionHandler]:
     """Where clients may knock: also at gateways that are down."""
-    return [Door(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process) for g in gateways]
+    return [
+        ConnectionHandler(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process)
+        for g in gateways
+    ]

@@ -206,7 +206,7 @@ class Clock:
 class Nowhere:
     """A door that nobody comes through."""
 
-    def knock(self, connection: Downstream, request: Request) -> None:
+    def handshake_received(self, connection: Downstream, request: Request) -> None:
         """Discard asks for a session."""
 
     def serve(self, connection: Downstream, request: HttpRequest) -> None:
