@@ -26,7 +26,7 @@ from gateway.control.rpc_client import Accounts, Grant
 from gateway.control.subscriber import Announcements
 from gateway.credit.balances import Balances, SessionCredit
 from gateway.delivery.sender import UsageSender
-from gateway.delivery.spool_manager import Retention, SpoolKeeper
+from gateway.delivery.spool_manager import Retention, SpoolManager
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from shared import logs
 from shared.wire import Usage
@@ -61,7 +61,7 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
         announcements=announcements,
         accounts=accounts,
         balances=balances,
-        keeper=SpoolKeeper(Path(spool), Retention()) if spool else None,
+        manager=SpoolManager(Path(spool), Retention()) if spool else None,
     )
     sender.start()
     announcements.start()
@@ -100,7 +100,7 @@ def meter(sender: UsageSender, credit: SessionCredit, number: int) -> None:
     cost = sum(credit.spend(one) for one in singles)
     usage = sum((single.usage for _ in names), start=Usage())
     batch = replace(single, responses=RESPONSES, response_ids=names, usage=usage)
-    sender.send(batch, [number for number in covers if number], partial(credit.numbered, cost))
+    sender.send(batch, [number for number in covers if number], partial(credit.sealed, cost))
 
 
 def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:

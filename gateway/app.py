@@ -56,16 +56,16 @@ class Doors:
 
     plain: socket.socket | None
     tls: socket.socket | None
-    manager: certificate.CertificateReloader | None
+    reloader: certificate.CertificateReloader | None
 
     def serve(self, gateway: Gateway) -> list[Listener]:
         """Let clients in."""
         makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
         if self.plain is not None:
             makers.append((self.plain, gateway.make_connection))
-        if self.tls is not None and (manager := self.manager) is not None:
+        if self.tls is not None and (reloader := self.reloader) is not None:
             makers.append(
-                (self.tls, lambda: TlsConnection(gateway.make_connection(), manager.context))
+                (self.tls, lambda: TlsConnection(gateway.make_connection(), reloader.context))
             )
         listeners = [Listener(to, make, has_place=gateway.has_place) for to, make in makers]
         for listener in listeners:
@@ -117,8 +117,10 @@ async def run(config: GatewayConfig) -> ExitCode:
         signing=signing,
     )
     parts = [*answering, *accounts.metrics(), *balances.metrics(), *usage.metrics()]
-    ops = _open_ops(config, gateway, [*parts, *(doors.manager.metrics() if doors.manager else [])])
-    _reload_on_hangup(loop, [part.reload for part in (doors.manager, signing) if part is not None])
+    ops = _open_ops(
+        config, gateway, [*parts, *(doors.reloader.metrics() if doors.reloader else [])]
+    )
+    _reload_on_hangup(loop, [part.reload for part in (doors.reloader, signing) if part is not None])
     listeners = doors.serve(gateway)
     _announce(doors, ops)
     await stop.wait()
@@ -237,7 +239,7 @@ def _open_spool(config: GatewayConfig) -> SpoolManager | None:
 
 
 def _open_doors(config: GatewayConfig) -> Doors:
-    manager = (
+    reloader = (
         None
         if config.tls is None
         else certificate.CertificateReloader(config.tls.cert, config.tls.key)
@@ -247,7 +249,7 @@ def _open_doors(config: GatewayConfig) -> Doors:
         plain = _listen("GATEWAY_LISTEN", config.listen, shares=config.reuse_port)
     if config.tls is not None:
         tls = _listen("GATEWAY_TLS_LISTEN", config.tls.listen, shares=config.reuse_port)
-    return Doors(plain, tls, manager)
+    return Doors(plain, tls, reloader)
 
 
 def _listen(name: str, address: Address, *, shares: bool) -> socket.socket:

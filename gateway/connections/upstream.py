@@ -226,9 +226,9 @@ async def _dial_once(
     try:
         uri = parse_uri(url)
         async with asyncio.timeout(DIAL_S):
-            connection = await open_socket(uri.host, uri.port)
+            raw = await open_socket(uri.host, uri.port)
             connect = asyncio.get_running_loop().create_connection
-            transport, _ = await connect(make, sock=connection)
+            transport, _ = await connect(make, sock=raw)
             assert connection is not None
             await connection.opened
             return connection

@@ -96,7 +96,7 @@ class Producer:
     def seal_waiting(self, *, now: float) -> None:
         """Seal what waits. Raises ``OSError`` while the journal cannot be written."""
         while self._unsealed:
-            payload, covers, numbered = self._unsealed[0]
+            payload, covers, on_sealed = self._unsealed[0]
             if self.spool is not None:
                 self.spool.seal(self.outbox.last_sequence + 1, covers, payload, now=now)
             sequence = self.outbox.seal(payload)

@@ -51,9 +51,9 @@ class OwnerStore(Protocol):
 class Handles:
     """All handles that this gateway has seen. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, keeper: OwnerStore, *, allows_unknown: bool) -> None:
+    def __init__(self, owners: OwnerStore, *, allows_unknown: bool) -> None:
         """``allows_unknown``: a handle that nobody was given belongs to the first that uses it."""
-        self._keeper = keeper
+        self._owners = owners
         self._allows_unknown = allows_unknown
         self._owner_by_name: OrderedDict[bytes, str] = OrderedDict()
         self._waiting: OrderedDict[bytes, str] = OrderedDict()  # accountd is yet to hear of them
@@ -122,7 +122,7 @@ class Handles:
         is_own = owner is not None  # accountd may not have heard of it yet
         try:
             claims = is_own or (self._allows_unknown and not must_be_given)
-            is_allowed = await self._keeper.use_handle(name, account_id, claims=claims)
+            is_allowed = await self._owners.use_handle(name, account_id, claims=claims)
         except UnreachableError as exc:
             is_outdated = isinstance(exc, OutdatedError)
             self._heard(exc if isinstance(exc, OutdatedError) else None)
@@ -175,7 +175,7 @@ class Handles:
     async def _tell(self) -> None:
         """Tell a portion; it is forgotten once accountd has it."""
         portion = dict(_portion(self._waiting))
-        await self._keeper.learn_handles(list(portion), list(portion.values()))
+        await self._owners.learn_handles(list(portion), list(portion.values()))
         for name in portion:
             self._waiting.pop(name, None)
 

@@ -106,18 +106,18 @@ def test_a_certificate_that_nobody_renewed_is_a_warning(
 def test_a_bad_new_certificate_changes_nothing(tmp_path: Path) -> None:
     """The old one goes on, and one line says why."""
     pem = Pem.make(tmp_path)
-    keeper = CertificateReloader(pem.cert, pem.key)
-    before = keeper.context
+    reloader = CertificateReloader(pem.cert, pem.key)
+    before = reloader.context
     swapped(pem)
     with capture_logs() as logs:
-        keeper.reload()
-    assert keeper.context is before
+        reloader.reload()
+    assert reloader.context is before
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
         ("certificate not reloaded", "error")
     ]
     Pem.make(tmp_path)
-    keeper.reload()
-    assert keeper.context is not before
+    reloader.reload()
+    assert reloader.context is not before
 
 
 def test_the_local_certificate_is_made_once_and_again_in_time(tmp_path: Path) -> None:
