@@ -29,7 +29,7 @@ import uvloop
 
 from bench.voice import FRAME_S, Voice, connect, provide
 from shared.errors import ExitCode
-from tests.harness import Cluster, cluster_folder
+from tests.support.harness import Cluster, cluster_folder
 
 BAR_MS: Final = 2.0
 WAITED_MAX: Final = 0.02  # the share of the time for which the gateway may wait for a core

@@ -30,7 +30,7 @@ from gateway.delivery.spool_manager import Retention, SpoolManager
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from shared import logs
 from shared.wire import Usage
-from tests.harness import Cluster, cluster_folder
+from tests.support.harness import Cluster, cluster_folder
 
 RESPONSES: Final = 5  # in each batch
 GROWTH_MB_MAX: Final = 100.0

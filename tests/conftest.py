@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster, running_cluster
 from hypothesis import settings
+
+from tests.support.harness import Cluster, running_cluster
 
 # No stopwatch: the machine's speed decides nothing about an example. Without a deadline hypothesis
 # also gives the making of examples 30 s where it would give them one.

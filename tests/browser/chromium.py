@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from speech import RATE_HZ, silence, tone
+
+from tests.support.speech import RATE_HZ, silence, tone
 
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = Path(__file__).parent

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster, cluster_folder
 from playwright.sync_api import Browser
-from ports import free_ports
 
 from browser.chromium import chromium
 from browser.on_page import SECRET, start_gateway
+from tests.support.harness import Cluster, cluster_folder
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from harness import Cluster, eventually
 from playwright.sync_api import Page, expect
 
 from browser.chromium import HERE
+from tests.support.harness import Cluster, eventually
 
 T = TypeVar("T")
 Samples = Sequence[int]  # 16-bit

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
-from http_client import ask
 from playwright.sync_api import Browser, Page
+
+from tests.support.harness import Cluster, eventually
+from tests.support.http_client import ask
 
 # As OpenAI's guide to WebRTC has it: an offer for a microphone's track, sent alone.
 CALL = """

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
 from playwright.sync_api import Browser, Page, Route, expect
-from pushing import pushing
-from talk import talk
 
 from accountd.ctl.client import call
 from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
+from tests.support.talk import talk
 
 AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it

@@ -8,9 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from harness import Cluster, eventually
 from playwright.sync_api import Browser, Page, expect
-from speech import RATE_HZ
 
 from browser.chromium import DESKTOP, HERE, PHONE, Watched, watched
 from browser.on_page import (
@@ -27,6 +25,8 @@ from browser.on_page import (
     track,
     write,
 )
+from tests.support.harness import Cluster, eventually
+from tests.support.speech import RATE_HZ
 
 AXE = HERE.parent / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it

@@ -7,9 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
 from playwright.sync_api import Browser, Page, expect
-from speech import RATE_HZ
 
 from browser.chromium import watched
 from browser.on_page import (
@@ -26,6 +24,8 @@ from browser.on_page import (
     track,
     write,
 )
+from tests.support.harness import Cluster, eventually
+from tests.support.speech import RATE_HZ
 
 BARGE_IN_MS = 150
 TRUNCATE = "conversation.item.truncate"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Cluster
 from playwright.sync_api import Browser, Page, expect
 
 from browser.chromium import QUIET_S, SPEECH_S, watched
 from browser.on_page import FAILURES, connect, demo, finished, hear_of, sent_on
+from tests.support.harness import Cluster
 
 PUSHED_MS = 1_000 * SPEECH_S
 PIECES_MIN = int((QUIET_S + SPEECH_S / 2) * 1_000 / 20)  # of 20 ms: there is speech in so many

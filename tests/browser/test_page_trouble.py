@@ -5,7 +5,6 @@ import signal
 import time
 
 import pytest
-from harness import Cluster, eventually
 from playwright.sync_api import Browser, expect
 
 from browser.chromium import PHONE, watched
@@ -22,6 +21,7 @@ from browser.on_page import (
 )
 from gateway.door.auth import hash_key
 from gateway.door.ephemeral import Claims, mint
+from tests.support.harness import Cluster, eventually
 
 # Ten seconds of silence, five for the answer to the question whether the gateway is there, and the
 # time of a busy machine.

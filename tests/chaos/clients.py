@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
-from tests.speech import chunks, silence, tone
+from tests.support.speech import chunks, silence, tone
 
 TURN_S = 15.0  # a response that takes longer is given up: its gateway may be stopped
 OPEN_S = 5.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.clients import ConnectionHandler
-from tests.harness import Cluster, Daemon
-from tests.ports import free_ports
+from tests.support.harness import Cluster, Daemon
+from tests.support.ports import free_ports
 
 HERE = Path(__file__).parent
 LAGGING_ACCOUNTD = HERE / "lagging_accountd.py"

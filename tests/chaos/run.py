@@ -19,7 +19,7 @@ from tests.chaos.cluster import (
     gateway_places,
 )
 from tests.chaos.oracle import Verdict, judge, read_log, read_row
-from tests.harness import Cluster, cluster_folder
+from tests.support.harness import Cluster, cluster_folder
 
 ROWS_MAX = 1_000  # of one account in one answer: more accounts keep below it
 SETTLE_S = 60.0

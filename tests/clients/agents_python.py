@@ -9,9 +9,9 @@ from typing import Any
 
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
-from speech import chunks, silence, tone
 
 from clients.outcome import ASK_STORY, ASK_TOOL, SAID, Outcome
+from tests.support.speech import chunks, silence, tone
 
 outcome = Outcome()
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from google import genai
 from google.genai import types
-from speech import chunks
 
 from clients.outcome import ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
+from tests.support.speech import chunks
 
 # A rate that the simulator need not resample, so that it comes back byte for byte.
 AUDIO = "audio/pcm;rate=24000"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
 
 from clients.outcome import SAID, TOOL, Outcome, Where
 from clients.surroundings import where
+from tests.support.harness import Cluster, eventually
 
 Client = Callable[[Where], Awaitable[Outcome]]
 AT_ONCE = 4

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from openai import AsyncOpenAI
-from speech import chunks
 
 from clients.outcome import SAID, Outcome, Where
 from clients.programs import node
+from tests.support.speech import chunks
 
 
 async def translation(where: Where) -> Outcome:

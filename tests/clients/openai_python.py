@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
-from speech import chunks, silence, tone
 
 from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
+from tests.support.speech import chunks, silence, tone
 
 TOOLS: Any = [{"type": "function", "name": TOOL, "parameters": PARAMETERS}]
 GA: Any = {

@@ -4,7 +4,7 @@ import base64
 import json
 from dataclasses import asdict, dataclass
 
-from speech import tone
+from tests.support.speech import tone
 
 TOOL = "get_weather"
 ASK_TOOL = f"Call {TOOL} for Paris, please."  # the simulator calls the tool whose name it reads

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import Cluster, eventually
-
 from clients.surroundings import NODE_MODULES, ROOT, run_program, where
+from tests.support.harness import Cluster, eventually
 
 PAGE = (ROOT / "docs" / "CLIENTS.md").read_text()
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)

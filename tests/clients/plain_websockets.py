@@ -4,10 +4,10 @@ import base64
 import json
 from typing import Any
 
-from speech import chunks
 from websockets.asyncio.client import ClientConnection, connect
 
 from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, Outcome, Where
+from tests.support.speech import chunks
 
 Message = dict[str, Any]
 TOOLS = [{"type": "function", "name": TOOL, "parameters": PARAMETERS}]

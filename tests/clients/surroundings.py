@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import Cluster, cluster_folder
-
 from clients.outcome import Where
 from deploy import certificate
+from tests.support.harness import Cluster, cluster_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster
 
 from clients.page import PAGE, Section, sections
 from clients.programs import needs_node
 from clients.surroundings import AGENTS_PYTHON, every_provider
+from tests.support.harness import Cluster
 
 HEAVY = ("pipecat", "livekit", "livekit, Gemini")  # `make clients` runs these
 SECTIONS = [section for section in sections() if section.name not in HEAVY]

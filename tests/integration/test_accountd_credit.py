@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster, cluster_folder
+
+from tests.support.harness import Cluster, cluster_folder
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
-from harness import Cluster, cluster_folder
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.ctl.client import call
 from accountd.reports.audit import SHOWN_MAX
+from tests.support.harness import Cluster, cluster_folder
 
 KEY = re.compile(r"rslive_v1_[0-9a-f]{48}")
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import zmq
-from harness import Cluster, cluster_folder, eventually
-from promises import within
 
 from accountd.ctl.client import call
 from shared import transport
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.promises import within
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
 END = encode_usage(EndOfProducer())

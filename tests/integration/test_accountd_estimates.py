@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from pushing import pushing
 
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 NOW_MS = 1_790_000_000_000
 TOLD = "estimates are charged from now on"

@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import http_client
 import pytest
 import zmq
-from harness import Cluster, Daemon, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.ctl.client import call
@@ -24,6 +21,9 @@ from shared.wire import (
     encode_request,
     encode_usage,
 )
+from tests.support import http_client
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 STRACE = shutil.which("strace")
 needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not installed")

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opened import empty_database
 
 from accountd.accounts.handles import Handles
 from accountd.data import models
 from accountd.data.retention import MORE_S, PORTION
 from accountd.requests import Params, RequestError
 from shared.wire import HANDLES_MAX
+from tests.support.opened import empty_database
 
 OLD = "2020-01-01T00:00:00.000Z"
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Cluster, Daemon, cluster_folder, eventually
-from pushing import pushing
-from talk import talk
 from websockets.exceptions import ConnectionClosed
 
 from accountd.ctl.client import call
 from shared.rates import CARD_BYTES_MAX, read_rates
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.pushing import pushing
+from tests.support.talk import talk
 
 CARD = """
 version = "2026-11"

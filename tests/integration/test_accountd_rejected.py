@@ -8,8 +8,6 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from harness import Cluster, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from shared.wire import (
@@ -21,6 +19,8 @@ from shared.wire import (
     encode_envelope,
     encode_usage,
 )
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 PRODUCER, OTHER, THIRD = b"p" * 16, b"q" * 16, b"r" * 16
 END = encode_usage(EndOfProducer())

@@ -5,9 +5,6 @@ from typing import Any
 
 import pytest
 import zmq
-from harness import Cluster, cluster_folder, eventually
-from opened import empty_database
-from pushing import pushing
 
 from accountd.accounts.accounts import Accounts
 from accountd.app import MORTAL
@@ -16,6 +13,9 @@ from accountd.data.retention import Retention
 from accountd.ledger.ledger import Ledger
 from accountd.requests import Params, now_iso
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.opened import empty_database
+from tests.support.pushing import pushing
 
 P, Q, R = b"p" * 16, b"q" * 16, b"r" * 16
 

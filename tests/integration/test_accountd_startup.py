@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 from websockets.sync.client import connect
 
 from accountd.data import database
 from shared.errors import ConfigError
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 EXIT_S = 20.0
 

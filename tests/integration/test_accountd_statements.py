@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 PRODUCER = b"p" * 16
 DAY_MS = 86_400_000

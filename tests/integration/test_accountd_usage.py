@@ -9,8 +9,6 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from harness import ASK_S, Cluster, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from shared.wire import (
@@ -25,6 +23,8 @@ from shared.wire import (
     encode_request,
     encode_usage,
 )
+from tests.support.harness import ASK_S, Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
 

@@ -1,11 +1,11 @@
 """A real accountd whose database somebody reads for long."""
 
-from harness import Cluster, cluster_folder, eventually
-from pushing import pushing
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data.database import WAL_BYTES_MAX
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.pushing import pushing
 
 WAL_METRIC = "rts_accountd_wal_bytes"
 BIG = ("x" * 2_000,) * 5  # what a gateway keeps of one batch's unknown parts

@@ -17,9 +17,6 @@ from urllib.parse import urlsplit
 import pytest
 import waiting_accountd
 import zmq
-from harness import Cluster, cluster_folder, eventually
-from opened import empty_database
-from pushing import pushing
 
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.ledger import write_crossings
@@ -35,6 +32,9 @@ from accountd.notifications.webhook import (
 )
 from accountd.requests import now_iso
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.opened import empty_database
+from tests.support.pushing import pushing
 
 WAITING = Path(waiting_accountd.__file__)
 SECRET = b"0123456789abcdef0123456789abcdef"

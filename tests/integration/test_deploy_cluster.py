@@ -16,15 +16,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from harness import eventually
-from http_client import ask
-from ports import free_ports
 
 from deploy.certificate import make
 from deploy.ports import check_free
 from deploy.process import ClusterError, started
 from deploy.providers import describe, simulated
 from deploy.snippet import snippet_of
+from tests.support.harness import eventually
+from tests.support.http_client import ask
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.executable).parent.parent

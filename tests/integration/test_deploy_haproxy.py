@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from ports import free_ports
 from websockets.sync.client import ClientConnection, connect
 
 from deploy import certificate
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.ports import free_ports
 
 CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
 

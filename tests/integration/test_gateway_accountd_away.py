@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import waiting_gateway
-from fake_accountd import fake_accountd
-from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from shared.wire import LEVEL
+from tests.support.fake_accountd import fake_accountd
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from fake_provider import scripted
-from golden import Step, framed
-from harness import SETTLE_S, Cluster, Daemon, eventually
-from simulated_gemini import PATH, SETUP
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.fake_provider import scripted
+from tests.support.golden import Step, framed
+from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
+from tests.support.simulated_gemini import PATH, SETUP
 
 RESUMING = json.dumps({"setup": {**SETUP, "sessionResumption": {"handle": "h1"}}}).encode()
 SPEECH = b'{"realtimeInput":{"audio":{"data":"UklG"}}}'

@@ -10,13 +10,13 @@ from socket import create_connection
 from typing import Any
 
 import pytest
-from harness import SETTLE_S, Cluster, Daemon, cluster_folder, eventually
-from http_client import ask
 from openai import APIStatusError, AsyncOpenAI, OpenAI, OpenAIError
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from gateway.limits import HOLD_S
+from tests.support.harness import SETTLE_S, Cluster, Daemon, cluster_folder, eventually
+from tests.support.http_client import ask
 
 CALLS = "/v1/realtime/calls"
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from http_client import Answer, ask
-from pushing import pushing
 
 from gateway.door.ephemeral import Claims, mint
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.http_client import Answer, ask
+from tests.support.pushing import pushing
 
 PRODUCER = b"p" * 16
 SECRET = "s" * 64

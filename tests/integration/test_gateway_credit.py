@@ -9,15 +9,15 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually, running_cluster
 from openai import AsyncOpenAI
-from promises import within
-from speech import chunks, silence, tone
-from talk import Talk, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from accountd.ctl.client import call
+from tests.support.harness import Cluster, eventually, running_cluster
+from tests.support.promises import within
+from tests.support.speech import chunks, silence, tone
+from tests.support.talk import Talk, talk
 
 GATEWAYS, SESSIONS = 3, 20
 COST_MAX = 400  # tokens; no response of the simulator costs that much here

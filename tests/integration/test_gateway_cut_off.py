@@ -13,15 +13,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fake_provider import scripted
 from google import genai
-from harness import Cluster, eventually
-from simulated import Event
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.limits import HOLD_S
+from tests.support.fake_provider import scripted
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import Event
 
 USAGE = {"input_tokens": 60, "output_tokens": 40, "total_tokens": 100}
 HEARD_S = 20.0

@@ -6,9 +6,10 @@ import resource
 from collections import Counter
 
 import pytest
-from harness import Cluster, cluster_folder
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+
+from tests.support.harness import Cluster, cluster_folder
 
 FILES = 160
 CLIENTS = 120

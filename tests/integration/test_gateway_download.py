@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import waiting_gateway
-from harness import Cluster, Daemon, cluster_folder, eventually
-from http_client import ask
-from pushing import pushing
 
 from gateway.limits import DOWNLOADS_EACH, GATEWAY_DRAIN_S
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.http_client import ask
+from tests.support.pushing import pushing
 
 ROWS = 30_000
 WAITING = Path(waiting_gateway.__file__)

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
-from http_client import Answer, ask
 from openai import AsyncOpenAI
 from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateRequest
 from openai.types.realtime import RealtimeTranslationClientSecretCreateResponse as Made
@@ -25,6 +23,8 @@ from gateway.door.auth import hash_key
 from gateway.door.ephemeral import TOKEN_CHARS_MAX, Claims, mint
 from gateway.limits import DEMO_KEYS_BURST
 from gateway.providers.base import CONFIGURATION_ID
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.http_client import Answer, ask
 
 PATH = "/v1/realtime/client_secrets"
 SECRET, LATER = "s" * 64, "t" * 64

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_provider import scripted
-from harness import Cluster, cluster_folder, eventually
 from openai import AsyncAzureOpenAI, AsyncOpenAI
-from simulated import Event, host, logged, say, send, until
-from speech import silence, tone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.limits import CLOSE_S, DRAIN_S
+from tests.support.fake_provider import scripted
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.simulated import Event, host, logged, say, send, until
+from tests.support.speech import silence, tone
 
 MODELS = """
     [models."acme-voice"]

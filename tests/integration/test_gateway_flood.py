@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import waiting_gateway
-from fake_accountd import FakeAccountd, fake_accountd
-from harness import Cluster, cluster_folder, eventually
-from http_client import Answer, ask
 
 from gateway.limits import ASKING_EACH_MAX, REPORTS_EACH
+from tests.support.fake_accountd import FakeAccountd, fake_accountd
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.http_client import Answer, ask
 
 WAITING = Path(waiting_gateway.__file__)  # however slow the flood is, nothing of it is overdue
 EAGER, CALM = ("rslive_v1_" + digit * 48 for digit in "01")

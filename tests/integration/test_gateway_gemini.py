@@ -9,15 +9,15 @@ from pathlib import Path
 import hasty_gateway
 import patient_ending_gateway
 import pytest
-from fake_provider import beside, scripted
-from harness import SETTLE_S, Cluster, Daemon, eventually
-from simulated import Event, logged, send, simulator
-from simulated_gemini import SETUP, content, heard, speech
-from speech import silence, tone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
 from gateway.limits import ANSWER_S
+from tests.support.fake_provider import beside, scripted
+from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
+from tests.support.simulated import Event, logged, send, simulator
+from tests.support.simulated_gemini import SETUP, content, heard, speech
+from tests.support.speech import silence, tone
 
 HASTY = Path(hasty_gateway.__file__)  # it hears no answer that is late
 PATIENT = Path(patient_ending_gateway.__file__)  # what it lets go soon was not due to be let go

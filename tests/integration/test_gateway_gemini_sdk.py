@@ -10,8 +10,9 @@ from clients.genai_python import AUDIO
 from clients.surroundings import every_provider, where
 from google import genai
 from google.genai import types
-from harness import Cluster, eventually
-from speech import chunks, tone
+
+from tests.support.harness import Cluster, eventually
+from tests.support.speech import chunks, tone
 
 Event = dict[str, Any]
 GROUNDED, WRITER = "gemini-3.8-live-grounded", "gemini-3.5-transcribe-live"

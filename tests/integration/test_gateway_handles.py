@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from harness import Cluster, Daemon, cluster_folder, eventually
-from http_client import ask
-from simulated_gemini import PATH, TEXT, content
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.http_client import ask
+from tests.support.simulated_gemini import PATH, TEXT, content
 
 XAI = "/xai/v1/realtime"
 CALL = "/v1/realtime"

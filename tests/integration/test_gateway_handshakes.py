@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_provider import reset_when_closed
-from harness import Cluster, cluster_folder, eventually, lines_of
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from tests.support.fake_provider import reset_when_closed
+from tests.support.harness import Cluster, cluster_folder, eventually, lines_of
 
 
 def refused(status: str, *headers: str) -> bytes:

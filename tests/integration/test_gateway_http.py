@@ -4,11 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster, running_cluster
-from http_client import ask
 
 from gateway.endpoints.pages import POLICY
 from gateway.limits import BODY_BYTES_MAX
+from tests.support.harness import Cluster, running_cluster
+from tests.support.http_client import ask
 
 
 @pytest.fixture(scope="module")

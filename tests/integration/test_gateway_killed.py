@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from clients.surroundings import every_provider
-from harness import Cluster, eventually
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster, eventually
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
 MINUTE_MS = 60_000

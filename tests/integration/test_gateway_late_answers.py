@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import brisk_gateway
-from fake_provider import scripted
-from harness import eventually
-from openai_words import audio, client, created, done, rows
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.limits import CLOSE_S, DRAIN_S
+from tests.support.fake_provider import scripted
+from tests.support.harness import eventually
+from tests.support.openai_words import audio, client, created, done, rows
 
 CROWDED: Final = Path(__file__).parent.parent / "crowded_gateway.py"
 BRISK: Final = Path(brisk_gateway.__file__)

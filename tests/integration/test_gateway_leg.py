@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from connections import masked, until, upgraded
-from harness import eventually
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -18,6 +16,8 @@ from gateway.frames import Frame
 from gateway.http.answers import response
 from gateway.http.exchange import HttpRequest
 from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from tests.support.harness import eventually
+from tests.support.peers import masked, until, upgraded
 
 SECONDS = 10
 

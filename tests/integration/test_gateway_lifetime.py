@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_provider import scripted
-from harness import cluster_folder
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.fake_provider import scripted
+from tests.support.harness import cluster_folder
 
 GATEWAY = Path(__file__).parent.parent / "short_lived_gateway.py"
 CREATED = json.dumps({"type": "response.created", "response": {"id": "resp_1"}})

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from clients.surroundings import every_provider
-from harness import Cluster, eventually
 from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from tests.support.harness import Cluster, eventually
 
 SECOND = base64.b64encode(bytes(48_000)).decode()  # of silence
 MODEL = "gpt-live-1"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually, running_cluster
-from promises import within
-from speech import chunks, silence, tone
 from websockets.asyncio.client import connect
 
 from gateway.limits import DRAIN_S
+from tests.support.harness import Cluster, eventually, running_cluster
+from tests.support.promises import within
+from tests.support.speech import chunks, silence, tone
 
 SESSIONS, RESPONSES = 50, 12
 VANISHING = 300

@@ -7,13 +7,14 @@ from collections import defaultdict
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fake_provider import scripted
-from golden import Step, framed
-from harness import Cluster, eventually
-from simulated import Event
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.fake_provider import scripted
+from tests.support.golden import Step, framed
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import Event
 
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 LIVE = "/v1/live/sessions"

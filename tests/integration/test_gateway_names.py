@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from fake_provider import scripted
-from harness import Cluster, eventually
-from simulated import Event, send
-from simulated_gemini import PATH, SETUP, content
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
 from gateway.delivery.journal import HEADER_BYTES
+from tests.support.fake_provider import scripted
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import Event, send
+from tests.support.simulated_gemini import PATH, SETUP, content
 
 LIVE = "/v1/live/sessions"
 USAGE = {"promptTokenCount": 30, "responseTokenCount": 12, "totalTokenCount": 42}

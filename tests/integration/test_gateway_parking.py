@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from connections import masked, until, upgraded
-from fake_provider import scripted
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
@@ -17,6 +15,8 @@ from websockets.http11 import Request, Response
 from gateway.connections.connection import ABNORMAL, CloseEvent, Connection, Discard
 from gateway.frames import Frame
 from gateway.limits import PARKED_BYTES_MAX
+from tests.support.fake_provider import scripted
+from tests.support.peers import masked, until, upgraded
 
 SECONDS = 10
 PONG = b"\x8a\x00"

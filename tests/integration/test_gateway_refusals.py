@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from harness import Cluster
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from tests.support.harness import Cluster
 
 UPGRADE = {
     "Connection": "Upgrade",

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fake_provider import beside, scripted
-from harness import SETTLE_S, Cluster, eventually
-from simulated import Event, send, simulator
-from simulated_gemini import PATH, TEXT, content
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
 from gateway.limits import FORMER_S
+from tests.support.fake_provider import beside, scripted
+from tests.support.harness import SETTLE_S, Cluster, eventually
+from tests.support.simulated import Event, send, simulator
+from tests.support.simulated_gemini import PATH, TEXT, content
 
 
 @asynccontextmanager

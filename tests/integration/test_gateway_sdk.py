@@ -4,11 +4,12 @@ import base64
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from speech import chunks, silence, tone
 from websockets.asyncio.client import connect as plain
+
+from tests.support.harness import Cluster, eventually
+from tests.support.speech import chunks, silence, tone
 
 MANUAL: Any = {
     "type": "realtime",

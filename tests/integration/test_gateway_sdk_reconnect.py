@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fake_provider import scripted
 from openai import AsyncOpenAI
 from openai.types.websocket_reconnection import ReconnectingEvent
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.support.fake_provider import scripted
 
 SWITCHING = 101
 # What the provider answers to one handshake after the other; the last answer stands.

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from fake_provider import beside
-from harness import SETTLE_S, Cluster, Daemon, eventually
-from simulated import Event, send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.fake_provider import beside
+from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
+from tests.support.simulated import Event, send
 
 CALL = "/v1/realtime?call_id=rtc_C1"
 XAI = "/xai/v1/realtime?model=grok-voice-latest"

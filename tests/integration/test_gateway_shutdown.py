@@ -6,10 +6,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster, cluster_folder, eventually, running_cluster
-from ports import listeners
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
+from tests.support.ports import listeners
 
 
 @pytest.fixture

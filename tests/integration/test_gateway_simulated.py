@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 from clients.surroundings import every_provider
-from harness import Cluster, eventually
 from openai.types.realtime import RealtimeServerEvent
 from openai.types.responses import Response
 from pydantic import TypeAdapter
-from simulated import CREATE, Event, logged, say, send, until
-from simulated_gemini import MODEL, content, speech, turn
-from speech import silence, tone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from shared.wire import USAGE_FIELDS
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import CREATE, Event, logged, say, send, until
+from tests.support.simulated_gemini import MODEL, content, speech, turn
+from tests.support.speech import silence, tone
 
 GA: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import small_segments_gateway
-from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
-from http_client import readiness
-from promises import within
-from talk import charged_ids, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.delivery.journal import HEADER_BYTES
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
+from tests.support.http_client import readiness
+from tests.support.promises import within
+from tests.support.talk import charged_ids, talk
 
 SMALL_SEGMENTS = Path(small_segments_gateway.__file__)
 ADOPTED_S = 10.0  # a neighbour looks every 5 s

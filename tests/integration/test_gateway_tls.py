@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from certificates import Pem
-from harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from openai import AsyncOpenAI
-from ports import listeners
-from promises import within
-from speech import tone
-from talk import charged_ids, talk
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.certificates import Pem
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
+from tests.support.ports import listeners
+from tests.support.promises import within
+from tests.support.speech import tone
+from tests.support.talk import charged_ids, talk
 
 UPGRADE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

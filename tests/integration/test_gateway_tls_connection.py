@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from certificates import Pem
 
 from gateway.connections.certificate import load
 from gateway.connections.tls import TlsConnection
+from tests.support.certificates import Pem
 
 SECONDS = 10
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from clients.surroundings import every_provider
-from harness import Cluster, eventually
 from openai import AsyncOpenAI
 from openai.types.realtime import realtime_translation_server_event as types
 from pydantic import TypeAdapter
+
+from tests.support.harness import Cluster, eventually
 
 SERVER_EVENT: Any = TypeAdapter(types.RealtimeTranslationServerEvent)
 FRAME = base64.b64encode(bytes(9_600)).decode()

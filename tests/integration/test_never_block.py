@@ -2,10 +2,9 @@
 
 import asyncio
 
-from harness import cluster_folder
-
 from bench.never_block import Phase, Recorder, charged_tokens, talk_through
 from bench.voice import connect, provide
+from tests.support.harness import cluster_folder
 
 SESSIONS, STOPPED_S = 20, 5.0
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import zmq
-from harness import Cluster, cluster_folder
 
 from shared import transport
 from shared.errors import AlreadyRunningError, ConfigError
+from tests.support.harness import Cluster, cluster_folder
 
 
 @pytest.fixture

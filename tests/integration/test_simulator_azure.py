@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.beta.realtime import (
     ConversationItemInputAudioTranscriptionCompletedEvent as BetaCompletedEvent,
@@ -12,7 +11,11 @@ from openai.types.beta.realtime import (
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter, ValidationError
-from simulated import (
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.support.harness import Cluster
+from tests.support.simulated import (
     BEARER,
     CREATE,
     Event,
@@ -26,9 +29,7 @@ from simulated import (
     until,
     write,
 )
-from speech import silence, tone
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from tests.support.speech import silence, tone
 
 BETA: TypeAdapter[Any] = TypeAdapter(BetaServerEvent)
 GA: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster, cluster_folder, eventually
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
+
+from tests.support.harness import Cluster, cluster_folder, eventually
 
 SERVER_EVENT: Any = TypeAdapter(RealtimeServerEvent)
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from harness import Cluster, eventually
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
-from simulated import BEARER, CREATE, Event, logged, send, session, simulator, write
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import BEARER, CREATE, Event, logged, send, session, simulator, write
 
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 WEATHER = {"type": "function", "name": "weather", "parameters": {}}

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from harness import STOP_S, Cluster, cluster_folder, eventually, json_lines
-from promises import within
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.harness import STOP_S, Cluster, cluster_folder, eventually, json_lines
+from tests.support.promises import within
 
 Event = dict[str, Any]
 CREATE = {"type": "response.create"}

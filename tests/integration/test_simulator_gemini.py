@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from harness import Cluster
 from pydantic import ValidationError
-from simulated import Event, logged, send, simulator
-from simulated_gemini import (
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.harness import Cluster
+from tests.support.simulated import Event, logged, send, simulator
+from tests.support.simulated_gemini import (
     MODEL,
     PATH,
     SETUP,
@@ -24,8 +26,7 @@ from simulated_gemini import (
     speech,
     turn,
 )
-from speech import silence, tone
-from websockets.asyncio.client import ClientConnection
+from tests.support.speech import silence, tone
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from google import genai
 from google.genai import types
-from harness import Cluster, eventually
-from simulated import host, send, simulator
-from simulated_gemini import (
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.harness import Cluster, eventually
+from tests.support.simulated import host, send, simulator
+from tests.support.simulated_gemini import (
     KEY,
     PATH,
     SETUP,
@@ -19,9 +22,7 @@ from simulated_gemini import (
     session,
     turn,
 )
-from speech import chunks, silence, tone
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from tests.support.speech import chunks, silence, tone
 
 
 @pytest.fixture(scope="module")

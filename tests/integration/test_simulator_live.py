@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster
 from openai import AsyncOpenAI
 from openai.types.live import ConnectServerEvent
 from openai.types.responses import ResponseCompletedEvent
 from pydantic import TypeAdapter
-from simulated import Event, host, logged, order, send, session, simulator, until
-from speech import chunks, silence, tone
 from websockets.exceptions import ConnectionClosed
+
+from tests.support.harness import Cluster
+from tests.support.simulated import Event, host, logged, order, send, session, simulator, until
+from tests.support.speech import chunks, silence, tone
 
 SERVER: TypeAdapter[Any] = TypeAdapter(ConnectServerEvent)
 PATH = "/v1/live/sessions"

@@ -4,11 +4,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Cluster
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
-from simulated import CREATE, Event, logged, order, say, send, session, simulator, until
-from speech import silence, tone
+
+from tests.support.harness import Cluster
+from tests.support.simulated import (
+    CREATE,
+    Event,
+    logged,
+    order,
+    say,
+    send,
+    session,
+    simulator,
+    until,
+)
+from tests.support.speech import silence, tone
 
 GA: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 PATH = "/v1/realtime"

@@ -4,11 +4,23 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from harness import Cluster
-from simulated import CREATE, Event, host, logged, order, say, send, session, simulator, until
-from speech import silence, tone
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from tests.support.harness import Cluster
+from tests.support.simulated import (
+    CREATE,
+    Event,
+    host,
+    logged,
+    order,
+    say,
+    send,
+    session,
+    simulator,
+    until,
+)
+from tests.support.speech import silence, tone
 
 PATH = "/xai/v1/realtime"
 TURN = silence(0.4) + tone(3.0) + silence(0.6)

@@ -10,15 +10,15 @@ from pathlib import Path
 import patient_gateway
 import pytest
 import small_outbox_gateway
-from fake_accountd import FakeAccountd, fake_accountd
-from harness import Cluster, cluster_folder, eventually
-from http_client import readiness
-from talk import Talk, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.limits import RESEND_JITTER, RESEND_S
 from shared.wire import UsageBatch, decode_usage
+from tests.support.fake_accountd import FakeAccountd, fake_accountd
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.http_client import readiness
+from tests.support.talk import Talk, talk
 
 KEY = "rslive_v1_" + "0" * 48
 BATCH = 5  # responses

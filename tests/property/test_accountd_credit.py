@@ -12,7 +12,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import empty_database
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
@@ -25,6 +24,7 @@ from accountd.reports.audit import audit
 from accountd.requests import Params, RequestError
 from accountd.rpc_types import By
 from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.opened import empty_database
 
 PRODUCER = b"p" * 16
 PLANS = {"Free": 50, "Pro": 200}

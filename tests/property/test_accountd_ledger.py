@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import empty_database
 
 from accountd.accounts.accounts import Accounts
 from accountd.ledger.cascade import cascade
@@ -16,6 +15,7 @@ from accountd.ledger.windows import ProducerWindow, Verdict
 from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.opened import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCERS = [bytes([n]) * 16 for n in range(3)]

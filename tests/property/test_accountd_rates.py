@@ -9,7 +9,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import empty_database
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
@@ -20,6 +19,7 @@ from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.rates import PRICE_MAX, Rates, read_rates
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from tests.support.opened import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCER = b"p" * 16

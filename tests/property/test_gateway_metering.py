@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from observing import the_one
 from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode
 
@@ -14,6 +13,7 @@ from gateway.frames import FrameScanner
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch, decode_usage, encode_usage
+from tests.support.observing import the_one
 
 counts = st.integers(0, 1_000_000)
 

@@ -7,7 +7,6 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from memory_store import MemoryStore
 
 from gateway.delivery import spool as spools
 from gateway.delivery.journal import (
@@ -18,6 +17,7 @@ from gateway.delivery.journal import (
     read_records,
 )
 from gateway.delivery.spool import Spool
+from tests.support.memory_store import MemoryStore
 
 PRODUCER = b"p" * 16
 SEGMENT_BYTES = 300  # a few records

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from metering import hear
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
@@ -22,6 +21,7 @@ from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.translation import TranslationMeter
+from tests.support.metering import hear
 
 ENVELOPE_BYTES = 80  # that may be missing of a message
 

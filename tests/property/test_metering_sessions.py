@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from golden import Event, Script, Step, play
-from golden_gemini import READY, SETUP, TURN, complete, server, usage_alone
-from golden_openai import created, done, transcribed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.metering.base import Metered, MeterResult
 from shared.wire import Kind
+from tests.support.golden import Event, Script, Step, play
+from tests.support.golden_gemini import READY, SETUP, TURN, complete, server, usage_alone
+from tests.support.golden_openai import created, done, transcribed
 
 counts = st.integers(0, 100_000)
 turn_usages = st.fixed_dictionaries(

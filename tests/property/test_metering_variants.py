@@ -10,20 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import golden_gemini
-import golden_openai
 import pytest
-from golden import Script, Step, normal, play
-from mutations import (
-    count_places,
-    damaged,
-    grown,
-    harmless,
-    quoting,
-    repeated,
-    spelled,
-    with_nonsense,
-)
 
 from gateway.metering.base import Metered, MeterResult
 from gateway.metering.batching import BillingContext
@@ -35,6 +22,18 @@ from shared.wire import (
     UsageBatch,
     decode_usage,
     encode_usage,
+)
+from tests.support import golden_gemini, golden_openai
+from tests.support.golden import Script, Step, normal, play
+from tests.support.mutations import (
+    count_places,
+    damaged,
+    grown,
+    harmless,
+    quoting,
+    repeated,
+    spelled,
+    with_nonsense,
 )
 
 SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS

@@ -1,8 +1,6 @@
 """When estimates are charged, and what is asked about them."""
 
 import pytest
-from memory_ledger import NOW, Memory, P, sent, usage
-from opened import empty_database
 
 from accountd.ledger import ledger
 from accountd.ledger.estimates import EstimatePolicy
@@ -15,6 +13,8 @@ from shared.wire import (
     RejectReason,
     Usage,
 )
+from tests.support.memory_ledger import NOW, Memory, P, sent, usage
+from tests.support.opened import empty_database
 
 HOUR = 3_600_000
 BOUNDS = [

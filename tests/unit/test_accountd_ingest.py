@@ -2,7 +2,6 @@
 
 import msgpack
 import pytest
-from memory_ledger import END, NOW, Memory, P, Q, sent, usage
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
@@ -16,6 +15,7 @@ from shared.wire import (
     RejectReason,
     encode_usage,
 )
+from tests.support.memory_ledger import END, NOW, Memory, P, Q, sent, usage
 
 DIGEST_OF_USAGE = 3351228868243206096
 

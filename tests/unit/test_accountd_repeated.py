@@ -4,7 +4,6 @@ import itertools
 from typing import Any
 
 import pytest
-from memory_ledger import Memory, P, Q, sent, usage
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
@@ -12,6 +11,7 @@ from accountd.ledger.ingest import AlreadyCharged, Rejection, Retried, decide_re
 from accountd.ledger.repeated import name_of
 from accountd.ledger.windows import Verdict
 from shared.wire import Kind, RejectReason, UsageBatch, decode_usage, encode_envelope
+from tests.support.memory_ledger import Memory, P, Q, sent, usage
 
 
 def shared(tokens: int = 10, **changes: Any) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from connections import until
 
 from gateway.calls import call as call_module
 from gateway.calls import retrying as patience
@@ -22,6 +21,7 @@ from gateway.metering.openai.call import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
 from shared.wire import UsageBatch, UsageMessage
+from tests.support.peers import until
 
 USAGE = {"input_tokens": 30, "output_tokens": 20, "total_tokens": 50}
 

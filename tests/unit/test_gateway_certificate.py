@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from certificates import Pem
 from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
 from deploy.certificate import ensure, make
 from gateway.connections.certificate import EXPIRY_WARNING_S, CertificateReloader, load
 from shared.errors import ConfigError, ExitCode
+from tests.support.certificates import Pem
 
 
 def gone(pem: Pem) -> None:

@@ -4,8 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from golden import Step, framed, pretty
-from golden_gemini import (
+
+from gateway.frames import FrameScanner
+from gateway.limits import ANSWER_S, DRAIN_S
+from gateway.metering.gemini.meter import GeminiMeter
+from tests.support.golden import Step, framed, pretty
+from tests.support.golden_gemini import (
     GENERATED,
     INTERRUPTED,
     READY,
@@ -18,10 +22,6 @@ from golden_gemini import (
     content,
     usage_alone,
 )
-
-from gateway.frames import FrameScanner
-from gateway.limits import ANSWER_S, DRAIN_S
-from gateway.metering.gemini.meter import GeminiMeter
 
 MANUAL = {"automaticActivityDetection": {"disabled": True}}
 

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from connections import until
-from opened import empty_database
 
 from accountd.accounts.handles import Handles as Table
 from accountd.requests import Params
@@ -13,6 +11,8 @@ from gateway.handles.ownership import Handle, HandleKind, Handles
 from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
+from tests.support.opened import empty_database
+from tests.support.peers import until
 
 HANDLE = Handle("gemini", HandleKind.SESSION, "h1")
 

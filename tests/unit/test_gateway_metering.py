@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from observing import the_one
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
@@ -19,6 +18,7 @@ from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import XAI
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
+from tests.support.observing import the_one
 
 DETAILED: dict[str, Any] = {
     "total_tokens": 230,

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from golden import Step, framed
 
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.gemini.client import RESOURCE_PATH
@@ -12,6 +11,7 @@ from gateway.metering.reading import unmasked
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
 from gateway.providers.opening import PLAIN_NAME, TRANSCRIPTION, Gate, Opening
+from tests.support.golden import Step, framed
 
 SETUP = Opening("setup", RESOURCE_PATH)
 START = Opening("session", PLAIN_NAME)

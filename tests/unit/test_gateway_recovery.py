@@ -4,7 +4,6 @@ from dataclasses import replace
 from unittest import mock
 
 import pytest
-from memory_store import MemoryStore
 
 from gateway.delivery import spool as spools
 from gateway.delivery.outbox import Outbox
@@ -12,6 +11,7 @@ from gateway.delivery.producer import END, Producer
 from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
 from shared.wire import ESTIMATES, Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
+from tests.support.memory_store import MemoryStore
 
 NAME = b"p" * 16
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from metering import SECOND, frame, hear, say
 
 from gateway.metering.base import Metered
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from tests.support.metering import SECOND, frame, hear, say
 
 TOTALS = [
     # the totals that responses tell (None: not told), and the seconds that each is charged

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from metering import hear
 
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.wire import Usage
+from tests.support.metering import hear
 
 
 def test_tools_are_charged_without_a_usage() -> None:

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-from metering import SECOND, frame, hear, say
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
@@ -19,6 +18,7 @@ from gateway.metering.openai.translation import ROW_MS, TranslationMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import Azure
 from shared.wire import Kind
+from tests.support.metering import SECOND, frame, hear, say
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 

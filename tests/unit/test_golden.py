@@ -4,11 +4,7 @@ import copy
 import typing
 from typing import Any
 
-import golden_audio
-import golden_gemini
-import golden_openai
 import pytest
-from golden import Script, Step, normal, play
 from google.genai.types import LiveClientMessage, LiveServerMessage
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.live import ServerEvent as LiveServerEvent
@@ -21,6 +17,9 @@ from openai.types.realtime import RealtimeTranslationServerEvent as TranslationS
 from openai.types.responses import ResponseUsage
 from openai.types.responses.response import ToolUsage
 from pydantic import BaseModel, TypeAdapter
+
+from tests.support import golden_audio, golden_gemini, golden_openai
+from tests.support.golden import Script, Step, normal, play
 
 SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS
 UNIONS = {

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import golden_audio
-import golden_gemini
-import golden_openai
 import pytest
-from golden import Script, play
 
 from gateway.metering.base import Metered
 from shared.rates import DEFAULT_RATES, Rates, read_rates
 from shared.wire import USAGE_FIELDS, Usage, UsageBatch
+from tests.support import golden_audio, golden_gemini, golden_openai
+from tests.support.golden import Script, play
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rates.example.toml"
 SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS

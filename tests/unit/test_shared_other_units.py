@@ -2,16 +2,14 @@
 
 import json
 
-import golden_audio
-import golden_gemini
-import golden_openai
 import pytest
-from golden import Script, play
 
 from gateway.metering.base import Metered
 from shared.other_units import UNREADABLE, other_units
 from shared.rates import DEFAULT_RATES, RateCardError, Rates, read_rates
 from shared.wire import RAW_PART_CHARS_MAX, Usage, UsageBatch
+from tests.support import golden_audio, golden_gemini, golden_openai
+from tests.support.golden import Script, play
 
 SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS
 INVENTED = "smellTokenCount"  # beside Gemini's total, in a golden session about the future

@@ -8,10 +8,10 @@ from google.genai import types
 from livekit import rtc
 from livekit.agents import llm
 from livekit.plugins.google import realtime
-from speech import RATE_HZ, chunks, silence
 
 from clients.heavy.livekit_openai import get_weather, heard, tool_called
 from clients.outcome import SAID, Outcome
+from tests.support.speech import RATE_HZ, chunks, silence
 
 
 async def main() -> None:

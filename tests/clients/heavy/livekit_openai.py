@@ -7,9 +7,9 @@ import aiohttp
 from livekit import rtc
 from livekit.agents import llm
 from livekit.plugins.openai import realtime
-from speech import RATE_HZ, chunks
 
 from clients.outcome import ANSWER, ASK_STORY, ASK_TOOL, SAID, Outcome
+from tests.support.speech import RATE_HZ, chunks
 
 
 @llm.function_tool

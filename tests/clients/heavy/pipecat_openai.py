@@ -21,9 +21,9 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
-from speech import RATE_HZ, chunks, silence, tone
 
 from clients.outcome import ASK_TOOL, SAID, Outcome
+from tests.support.speech import RATE_HZ, chunks, silence, tone
 
 
 class Ear(FrameProcessor):

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 from google.genai import _live_converters as converters
 from google.genai import types
-from harness import Cluster
-from simulated import Event, host, send
-from speech import chunks
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster
+from tests.support.simulated import Event, host, send
+from tests.support.speech import chunks
 
 PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 KEY = {"x-goog-api-key": "k"}

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from golden import Event, Script, Step, charge, strange
-
 from gateway.metering.base import Unreadable
 from shared.wire import Kind, Usage
+from tests.support.golden import Event, Script, Step, charge, strange
 
 GA, BETA, GROK = "gpt-realtime-2.1", "gpt-4o-realtime-preview", "grok-voice-latest"
 WHISPER, LIVE = "gpt-realtime-whisper", "gpt-live-1"

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import zmq
-from harness import eventually
 
 from shared import transport
 from shared.announcements import Watermark, encode_watermark
@@ -23,6 +22,7 @@ from shared.wire import (
     decode_request,
     encode_reply,
 )
+from tests.support.harness import eventually
 
 POLL_MS = 20
 GRANT = {

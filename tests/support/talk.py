@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harness import Cluster
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster
 
 _WRITTEN = {
     "type": "session.update",

@@ -5,13 +5,12 @@ Their charges follow the bytes of the client's messages, so these scripts are pl
 
 from typing import Any
 
-from golden import Event, Script, Step, charge
-from golden_gemini import READY, content, server
-from golden_openai import COMPLETED, created, done
-from golden_openai import server as event
-from golden_openai import session as opened
-
 from shared.wire import Kind
+from tests.support.golden import Event, Script, Step, charge
+from tests.support.golden_gemini import READY, content, server
+from tests.support.golden_openai import COMPLETED, created, done
+from tests.support.golden_openai import server as event
+from tests.support.golden_openai import session as opened
 
 TRANSLATOR, STREAMER, WRITER = (
     "gpt-realtime-translate", "gpt-live-transcribe", "gemini-3.5-transcribe-live",

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from harness import Cluster, cluster_folder
-from speech import chunks
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster, cluster_folder
+from tests.support.speech import chunks
 
 Event = dict[str, Any]
 CREATE: Event = {"type": "response.create"}

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from harness import Cluster, cluster_folder
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+
+from tests.support.harness import Cluster, cluster_folder
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 Answer = Callable[[ServerConnection, Request], Awaitable[Response | None]]

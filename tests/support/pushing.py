@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import zmq
-from harness import SETTLE_S, Cluster
 
 from shared import transport
+from tests.support.harness import SETTLE_S, Cluster
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import replace
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
-from golden import Event, Script, Step, compact
+from tests.support.golden import Event, Script, Step, compact
 
 # What an unknown field may hold: among it whole events, which are none where they stand.
 UNKNOWN: list[Any] = [

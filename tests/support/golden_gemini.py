@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from golden import Event, Script, Step, charge, strange
-
 from gateway.metering.base import Metered
 from shared.wire import Kind, Usage
+from tests.support.golden import Event, Script, Step, charge, strange
 
 MODEL = "gemini-3.1-flash-live"
 AUDIO = "UklGRiQAAABXQVZF" * 40

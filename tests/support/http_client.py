@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from harness import ASK_S
+from tests.support.harness import ASK_S
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import asyncio
 import json
 from typing import Any
 
-from harness import Cluster, eventually
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster, eventually
 
 Event = dict[str, Any]
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness import Daemon
+from tests.support.harness import Daemon
 
 _STEAL = 8  # the column of /proc/stat (proc_stat(5)): time for which another machine had our cores
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
