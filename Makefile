@@ -36,9 +36,9 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
-	    tests/integration/test_accountd_faults.py tests/integration/test_accountd_startup.py \
-	    tests/integration/test_watermarks.py tests/integration/test_never_block.py \
-	    tests/integration/test_gateway_spool.py
+	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
+	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \
+	    tests/integration/gateway/delivery/test_spool.py
 
 clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py
