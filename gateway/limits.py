@@ -38,8 +38,8 @@ CALL_STUCK_S: Final = 30.0
 # from the client pauses, nothing is dropped.
 PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
 
-# One connection's unsent bytes before reading from the other connection pauses: half a second of the fastest
-# provider's audio, and small enough that 10,000 stalled sessions fit into memory.
+# One connection's unsent bytes before reading from the other connection pauses: half a second of
+# the fastest provider's audio, and small enough that 10,000 stalled sessions fit into memory.
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 
 # What of a peer's frames is kept while nobody may take them, so that its pings are heard: 16 s of
@@ -60,7 +60,7 @@ IDLE_S: Final = 120.0
 DRAIN_S: Final = 10.0
 
 # And how long at most, while it is known that something is to come or our cancel was not answered:
-# providers were seen to report a cancelled response after most of a minute. Discard waits for it; so
+# providers were seen to report a cancelled response after most of a minute. Nobody waits for it; so
 # many such connections are kept, the oldest go first, and a gateway that stops keeps none.
 LATE_ANSWER_S: Final = 60.0
 LATE_DRAINS_MAX: Final = 500

@@ -128,7 +128,7 @@ class Gateway:
             ),
         ]  # fmt: skip
 
-    # --- for client connections --------------------------------------------------------------------------
+    # --- for client connections -------------------------------------------------------------------
 
     def make_connection(self) -> Downstream:
         """A connection for a new connection."""

@@ -260,7 +260,7 @@ class Call:
             self.hang_up("the account's credits are used up")
 
     def balance_announced(self) -> None:
-        """Discard can be told."""
+        """Nobody can be told."""
 
     # --- helpers ----------------------------------------------------------------------------------
 

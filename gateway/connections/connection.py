@@ -1,15 +1,15 @@
 """One WebSocket connection after its opening handshake: whole frames in, bytes out.
 
 A connection owns a transport. Data frames go to its ``sink`` as they came; control frames go to the
-``websockets`` protocol object, which owns pings, closes and their states. Everything that a connection
-writes is whole frames, so control frames always fall on a frame boundary.
+``websockets`` protocol object, which owns pings, closes and their states. Everything that a
+connection writes is whole frames, so control frames always fall on a frame boundary.
 
 Who gets a connection's frames is decided by its sink alone. When the other side is gone the sink is
 exchanged for one that does not know it: nothing can reach a peer that nobody refers to.
 
-While the sink is not to get anything a connection reads on, so that its peer's pings are answered: data
-frames are *parked*, up to ``PARKED_BYTES_MAX``, and only past that TCP holds the rest back. A close
-is parked behind them.
+While the sink is not to get anything a connection reads on, so that its peer's pings are answered:
+data frames are *parked*, up to ``PARKED_BYTES_MAX``, and only past that TCP holds the rest back. A
+close is parked behind them.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Discard:
         """Forget the frames."""
 
     def end(self, ended: CloseEvent) -> None:
-        """Discard waits for the end."""
+        """Nobody waits for the end."""
 
 
 class Connection(asyncio.Protocol):
@@ -205,8 +205,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the event loop; a false answer closes the transport.
 
-        The connection ends here, not in ``connection_lost``: in between, the other connection may receive frames,
-        and this one can write no more.
+        The connection ends here, not in ``connection_lost``: in between, the other connection may
+        receive frames, and this one can write no more.
         """
         self._settle()
         self._protocol.receive_eof()

@@ -1,4 +1,4 @@
-"""The connection to a client: the opening handshake of a WebSocket server, or a plain HTTP exchange."""
+"""The connection to a client: a WebSocket server's opening handshake, or a plain HTTP exchange."""
 
 import asyncio
 import contextlib

@@ -1,10 +1,10 @@
-"""TLS for a connection, with the manners of TCP: what a connection may expect of its transport stays true.
+"""TLS that behaves like TCP: what a connection may expect of its transport stays true.
 
-``TlsConnection`` sits between a TCP transport and a connection: to the first it is the protocol, to the
-second the transport. It exists because the event loop's own TLS transport differs from TCP where
-it costs usage: while reading is paused, it throws away what has arrived when the peer closes the
-connection, a ``response.done`` for a slow client among it. It also has no half-close, tells nobody
-of a handshake that failed, and writes to the log when a peer is gone. Here
+``TlsConnection`` sits between a TCP transport and a connection: to the first it is the protocol, to
+the second the transport. It exists because the event loop's own TLS transport differs from TCP
+where it costs usage: while reading is paused, it throws away what has arrived when the peer closes
+the connection, a ``response.done`` for a slow client among it. It also has no half-close, tells
+nobody of a handshake that failed, and writes to the log when a peer is gone. Here
 
 * pausing pauses TCP, so that everything that came before the end is read before the end;
 * ``write_eof`` closes our direction and leaves the other one open;
@@ -105,7 +105,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._has_told_end = True
         self._leg.connection_lost(self._failure or exc)
 
-    # --- for the connection ------------------------------------------------------------------------------
+    # --- for the connection -----------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
@@ -120,7 +120,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._send()
 
     def pause_reading(self) -> None:
-        """Take nothing more from TCP; everything that was taken has been given to the connection."""
+        """Take nothing more from TCP; what was taken has been given to the connection."""
         self._is_reading_paused = True
         if self._tcp is not None:
             self._tcp.pause_reading()

@@ -46,7 +46,7 @@ class Verdict(Enum):
 
 
 class Credit:
-    """One account's credit as this gateway knows it. Made and told what happens by a ``AccountCredits``."""
+    """One account's credit as this gateway knows it. ``AccountCredits`` makes it and updates it."""
 
     __slots__ = (
         "_doubtful", "_doubtful_through", "_is_new_boot", "_kept", "_metered", "_near_responses",

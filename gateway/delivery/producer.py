@@ -154,7 +154,7 @@ class Producer:
 
 
 def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
-    """MeteredResponse responses as batches, with the numbers that each covers."""
+    """Single responses as batches, with the numbers that each covers."""
     singles: list[MeteredResponse] = []
     others: list[tuple[bytes, tuple[int, ...]]] = []
     for number, payload in unsealed.items():

@@ -91,7 +91,7 @@ class Opener:
         *,
         on_ended: Callable[[Session], None],
     ) -> Session:
-        """Upgrade ``connection`` and join it to a session, whose provider is still to be connected."""
+        """Upgrade ``connection`` and join it to a session, whose provider is not connected yet."""
         grant = admitted.grant
         provider = self._providers[target.provider]
         meter = provider.meter(mapped(target, self._table))

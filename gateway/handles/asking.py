@@ -35,7 +35,7 @@ class Asking:
             self._task = asyncio.get_running_loop().create_task(work)
 
     def cancel(self) -> None:
-        """Discard waits for an answer any more."""
+        """Nobody waits for an answer any more."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -19,7 +19,7 @@ OnSealed = Callable[[bytes, int], None]
 
 
 def ignore_sealed(_producer: bytes, _sequence: int) -> None:
-    """Discard needs to know the number."""
+    """Nobody needs to know the number."""
 
 
 # What the responses of one batch have in common.
@@ -113,7 +113,7 @@ class _Open:
 
 
 def merge(singles: Iterable[MeteredResponse]) -> list[Sealable]:
-    """MeteredResponse responses as batches of at most ``BATCH_RESPONSES``.
+    """Single responses as batches of at most ``BATCH_RESPONSES``.
 
     Responses share a batch when they share session, model and kind, and whether they stand in the
     journal. One that other sockets may report has a batch of its own.

@@ -73,8 +73,20 @@ class Recorder:
     """Meters a session's frames and sends its batches."""
 
     __slots__ = (
-        "_batcher", "_connection", "_held", "_instead", "_meter", "_on_given", "_billing", "_sender",
-        "_spending", "account_errors", "estimates", "has_just_refused", "responses", "tokens",
+        "_batcher",
+        "_billing",
+        "_connection",
+        "_held",
+        "_instead",
+        "_meter",
+        "_on_given",
+        "_sender",
+        "_spending",
+        "account_errors",
+        "estimates",
+        "has_just_refused",
+        "responses",
+        "tokens",
     )  # fmt: skip
 
     def __init__(

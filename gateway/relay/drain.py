@@ -1,8 +1,8 @@
 """What becomes of a provider's connection when its client is gone.
 
-Whatever the client had asked for is cancelled, and the connection lives on to report what that response
-cost: no longer than something may still come, and at most ``LATE_ANSWER_S``. From ``DRAIN_S`` on it
-is *late*: it may be ended at any time, where something else needs its place.
+Whatever the client had asked for is cancelled, and the connection lives on to report what that
+response cost: no longer than something may still come, and at most ``LATE_ANSWER_S``. From
+``DRAIN_S`` on it is *late*: it may be ended at any time, where something else needs its place.
 """
 
 from collections.abc import Callable

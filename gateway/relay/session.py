@@ -139,7 +139,7 @@ class Session:
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 
     def provider_sink(self) -> ToClient:
-        """Who gets the provider's frames; held by the provider's connection alone, so it can be cut."""
+        """The sink of the provider's frames; only the provider's connection holds it."""
         assert self._client is not None
         self._sink = ToClient(
             self.recorder, self._client, on_metered=self._metered, on_end=self.provider_ended

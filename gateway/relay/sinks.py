@@ -1,4 +1,4 @@
-"""The sinks of a session's two connections: who gets what a connection receives, and what happens on the way.
+"""The sinks of a session's two connections: where received frames go, and what happens on the way.
 
 ========================  =================================================================
 client's frames go to     ``Waiting`` until the provider is open, then ``ToProvider``

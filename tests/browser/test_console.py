@@ -23,10 +23,11 @@ from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.paths import TESTS
 from tests.support.pushing import pushing
 from tests.support.talk import talk
 
-AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = TESTS / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
 AWAY_MS = 30_000  # the gateway's deadline for accountd, 5 s, and the time of a busy machine
 SESSIONS = 24  # three pages

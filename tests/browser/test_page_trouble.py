@@ -105,7 +105,7 @@ def test_a_gateway_that_hangs_is_left(cluster: Cluster, browser: Browser, way: s
 def test_who_hangs_up_is_not_held_by_a_gateway_that_hangs(
     cluster: Cluster, browser: Browser
 ) -> None:
-    """Discard waits for the end of a closing handshake."""
+    """Nobody waits for the end of a closing handshake."""
     demo(cluster, "hung-up")
     gateway = cluster.gateways[0].process
     with watched(browser, cluster.address, expected=FAILURES) as seen:

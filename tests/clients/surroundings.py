@@ -9,8 +9,8 @@ from pathlib import Path
 from clients.outcome import Where
 from deploy import certificate
 from tests.support.harness import Cluster, cluster_folder
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
 AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
 HEAVY_PYTHON = ROOT / "var" / "clients-venv" / "bin" / "python"

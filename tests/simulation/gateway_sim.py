@@ -202,7 +202,7 @@ class Gateway(Process):
         self._leave()
         self.world.gateway_died(self)
 
-    # --- the journal (spool_manager) ---------------------------------------------------------------
+    # --- the journal (spool_manager) --------------------------------------------------------------
 
     def step(self) -> None:
         """See ``Process``. Without a spool a kill is no test: then the gateways live."""

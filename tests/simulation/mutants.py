@@ -94,7 +94,7 @@ _PATCHES: dict[str, list[Patch]] = {
     "shared responses are charged again": [(Once, "is_repeated", _never_repeated)],
     "all shared responses were charged before": [(Once, "is_repeated", _always_repeated)],
 }
-# MeterResult in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
+# Found in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
 # or an answer that is late.
 #
 # Two others of that review are not here, because no money hangs on them:

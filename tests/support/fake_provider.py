@@ -5,12 +5,12 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from tests.support.harness import Cluster, cluster_folder
+from tests.support.tuned import Constants
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 Answer = Callable[[ServerConnection, Request], Awaitable[Response | None]]
@@ -21,25 +21,25 @@ async def scripted(
     script: Script,
     *,
     answer: Answer | None = None,
-    gateway: Path | None = None,
+    tuned: Constants | None = None,
     **settings: str,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose providers run ``script`` for every connection.
 
     ``answer`` may answer a request for one in another way, None: go on. ``settings`` are the
-    gateway's; ``gateway`` is a Python file that runs in its place.
+    gateway's, and so are the constants of ``tuned``.
     """
     serving = serve(script, "127.0.0.1", 0, process_request=answer, max_size=None, compression=None)
     async with serving as server:
         port = server.sockets[0].getsockname()[1]
         address = f"http://127.0.0.1:{port}"
-        async with beside(address, gateway=gateway, **settings) as cluster:
+        async with beside(address, tuned=tuned, **settings) as cluster:
             yield cluster
 
 
 @asynccontextmanager
 async def beside(
-    provider: str, *, gateway: Path | None = None, **settings: str
+    provider: str, *, tuned: Constants | None = None, **settings: str
 ) -> AsyncIterator[Cluster]:
     """accountd and a gateway that has keys for all providers, all of them at one address.
 
@@ -62,7 +62,7 @@ async def beside(
         if models is not None:
             (cluster.folder / "models.toml").write_text(models)
             settings["GATEWAY_MODELS_FILE"] = str(cluster.folder / "models.toml")
-        await asyncio.to_thread(cluster.start_gateway, script=gateway, **providers, **settings)
+        await asyncio.to_thread(cluster.start_gateway, tuned=tuned, **providers, **settings)
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)

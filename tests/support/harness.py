@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from accountd.ctl import export
 from accountd.ctl.client import call
+from tests.support.tuned import PROGRAM, Constants, environment
 
 T = TypeVar("T")
 
@@ -74,14 +75,20 @@ class Daemon:
         env: dict[str, str],
         folder: Path,
         script: Path | None = None,
+        tuned: Constants | None = None,
     ) -> "Daemon":
         """Start ``name`` and wait until it is ready; its log is shown when it does not come up.
 
-        ``script`` is a Python file that runs in the place of the command ``name``.
+        ``script`` is a Python file that runs in the place of the command ``name``; with ``tuned``
+        the command has other constants.
         """
         log = folder / f"{name}-{time.monotonic_ns()}.log"
         out = log.with_suffix(".out")
         command = [BIN / name] if script is None else [Path(sys.executable), script]
+        if tuned is not None:
+            package = name.removeprefix("rts-")
+            command = [Path(sys.executable), PROGRAM, Path(package)]
+            env = {**env, **environment(tuned)}
         with log.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
                 [*command, *arguments],
@@ -141,10 +148,10 @@ class Cluster:
         """The first gateway's realtime URL, without a query."""
         return f"ws://{self.address}/v1/realtime"
 
-    def start_accountd(self, *options: str, script: Path | None = None) -> Daemon:
-        """Start accountd on the cluster's database."""
+    def start_accountd(self, *options: str, tuned: Constants | None = None) -> Daemon:
+        """Start accountd on the cluster's database, perhaps with other constants."""
         self.accountd = Daemon.start(
-            "accountd", "serve", *options, env=self.env, folder=self.folder, script=script
+            "accountd", "serve", *options, env=self.env, folder=self.folder, tuned=tuned
         )
         return self.accountd
 
@@ -159,10 +166,14 @@ class Cluster:
         self.env["OPENAI_BASE_URL"] = f"http://{self.simulator.field('listen')}/v1"
         return self.simulator
 
-    def start_gateway(self, *, script: Path | None = None, **settings: str) -> Daemon:
+    def start_gateway(
+        self, *, script: Path | None = None, tuned: Constants | None = None, **settings: str
+    ) -> Daemon:
         """Start a gateway on a free port and wait until it takes sessions."""
         env = {**self.env, "GATEWAY_LISTEN": "127.0.0.1:0", **settings}
-        gateway = Daemon.start("rts-gateway", "serve", env=env, folder=self.folder, script=script)
+        gateway = Daemon.start(
+            "rts-gateway", "serve", env=env, folder=self.folder, script=script, tuned=tuned
+        )
         self.gateways.append(gateway)
         eventually(lambda: "accountd reachable" in gateway.log.read_text())
         return gateway

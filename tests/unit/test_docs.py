@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
@@ -13,8 +12,8 @@ from gateway import limits
 from gateway.cli import cli as gateway
 from shared.errors import ExitCode
 from simulator.cli import cli as simulator
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
 README = (ROOT / "README.md").read_text()
 METRIC = re.compile(r'"(rts_(?:gateway|accountd)_[a-z_]+)"')
@@ -54,7 +53,7 @@ def test_operations_names_every_exit_code(code: ExitCode) -> None:
 
 def test_operations_names_every_metric() -> None:
     """A number that nobody explains is no help at night."""
-    sources = [*(ROOT / "gateway").glob("*.py"), *(ROOT / "accountd").glob("*.py")]
+    sources = [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "accountd").rglob("*.py")]
     names = {name for path in sources for name in METRIC.findall(path.read_text())}
     assert len(names) > 10
     assert [name for name in sorted(names) if name not in OPERATIONS] == []

@@ -5,12 +5,12 @@ case of another number.
 """
 
 import re
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-TESTS: Final = Path(__file__).resolve().parents[1]
+from tests.support.paths import TESTS
+
 _DEFINED: Final = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 
 REPORTS: Final = {

@@ -3,7 +3,7 @@
 A translation is billed by the seconds of audio that go in, and no event reports them: neither
 ``session.closed`` nor any delta carries a usage (the SDK's ``types/realtime`` translation events).
 So the length of the audio that was relayed is what there is: a marked estimate for every minute of
-it, and for the rest at the end. Discard waits for the provider's last words: they report nothing.
+it, and for the rest at the end. Nobody waits for the provider's last words: they report nothing.
 """
 
 from collections.abc import Mapping, Sequence

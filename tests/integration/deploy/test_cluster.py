@@ -24,9 +24,9 @@ from deploy.providers import describe, simulated
 from deploy.snippet import snippet_of
 from tests.support.harness import eventually
 from tests.support.http_client import ask
+from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 
-ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.executable).parent.parent
 
 

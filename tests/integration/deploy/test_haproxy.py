@@ -14,9 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from deploy import certificate
 from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.paths import HAPROXY_CONFIG as CONFIG
 from tests.support.ports import free_ports
-
-CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
 
 
 class Haproxy:

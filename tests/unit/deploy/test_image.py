@@ -1,8 +1,6 @@
 """What may enter an image: the program and nothing of the machine that builds it."""
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 def test_the_build_context_is_what_the_image_copies() -> None:

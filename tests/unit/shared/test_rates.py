@@ -1,6 +1,5 @@
 """The rate card: what is read, what is refused, and what it makes of a usage."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ from shared.rates import (
     to_credits,
 )
 from shared.wire import Kind, Usage, UsageBatch
+from tests.support.paths import EXAMPLE_RATES as EXAMPLE
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rates.example.toml"
 VERSION = 'version = "v1"\n'
 
 # Each price is another power of ten, so that the digits of a charge say what was counted as what.
@@ -261,7 +260,7 @@ def test_a_bad_card_is_refused_in_one_line(content: bytes, message: str) -> None
 
 
 def test_all_mistakes_of_a_card_are_reported_together() -> None:
-    """Discard should have to start a daemon five times."""
+    """Nobody should have to start a daemon five times."""
     with pytest.raises(RateCardError) as raised:
         read_rates(
             b"[[rates]]\ninput = -1\nmodel = 5\n[[rates]]\nprice = 1\n[[rates]]\noutput = 1.5"

@@ -1,7 +1,6 @@
 """Where wishes are read, which provider a URL is for, and what a usage should be charged."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,9 @@ from simulator.gemini_client import camel
 from simulator.generation import QUOTE
 from simulator.routing import route, with_model
 from simulator.wire import oddly
+from tests.support.paths import ROOT
 
-OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "OPERATIONS.md"
+OPERATIONS = ROOT / "docs" / "OPERATIONS.md"
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 ROUTES = [
     ("/v1/realtime?model=m", "openai", "ga", "m"),

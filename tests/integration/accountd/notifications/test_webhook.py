@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import waiting_accountd
 import zmq
 
 from accountd.ledger.charging import Balance, Crossing
@@ -35,8 +33,8 @@ from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.opened import empty_database
 from tests.support.pushing import pushing
+from tests.support.tuned import PATIENT_WEBHOOK
 
-WAITING = Path(waiting_accountd.__file__)
 SECRET = b"0123456789abcdef0123456789abcdef"
 PRODUCER = b"p" * 16
 
@@ -99,7 +97,7 @@ def receiving() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_args: Any) -> None:
-            """Discard reads it."""
+            """Nobody reads it."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}/hook?from=rts"
@@ -249,7 +247,7 @@ def test_a_receiver_that_hangs_holds_nothing_up(
     """
     assert running.accountd is not None
     assert running.accountd.stop() == 0
-    running.start_accountd(script=WAITING)
+    running.start_accountd(tuned=PATIENT_WEBHOOK)
     receiver.is_hanging = True
     adjust(running, -700)
     eventually(lambda: receiver.requests)

@@ -352,7 +352,7 @@ def test_a_call_that_cannot_be_heard_is_hung_up(cluster: Cluster) -> None:
 
 
 def test_a_call_without_a_name_is_not_answered(cluster: Cluster) -> None:
-    """Discard could hear it, nor hang it up."""
+    """Nobody could hear it, nor hang it up."""
     key = cluster.create_account("nameless")
     with pytest.raises(APIStatusError) as refused:
         place(cluster, key, "sim-call-nameless")

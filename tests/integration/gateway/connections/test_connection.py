@@ -115,7 +115,7 @@ async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
 
 
 async def test_a_stalled_reader_pauses_the_feeder_and_nothing_is_lost(pair: Pair) -> None:
-    """Past the high-water mark reading from the other connection pauses; it resumes when there is room."""
+    """Past the high-water mark the other connection is not read; it is again when there is room."""
     feeder = Connection(ServerProtocol(state=OPEN), expects_mask=True, sink=Recorded())
     left, right = socket.socketpair()
     await asyncio.get_running_loop().create_connection(lambda: feeder, sock=left)
@@ -207,13 +207,13 @@ class Nowhere:
     """A door that nobody comes through."""
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
-        """Discard asks for a session."""
+        """Nobody asks for a session."""
 
     def serve(self, connection: Downstream, request: HttpRequest) -> None:
-        """Discard asks for anything else."""
+        """Nobody asks for anything else."""
 
     def gone(self, connection: Downstream) -> None:
-        """Discard counts."""
+        """Nobody counts."""
 
 
 @pytest.mark.parametrize("reads", [True, False])

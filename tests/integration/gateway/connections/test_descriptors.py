@@ -27,7 +27,7 @@ async def attempt(url: str, opened: list[ClientConnection]) -> str:
 
 
 async def test_a_client_is_served_or_refused_when_files_run_out(cluster: Cluster) -> None:
-    """Discard is let in to a session whose provider cannot be connected, nor left without a word."""
+    """Nobody is let in to a session whose provider cannot be connected, nor left without a word."""
     key = await asyncio.to_thread(cluster.create_account, "crowd")
     gateway = cluster.gateways[0]
     _, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)

@@ -4,17 +4,15 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from pathlib import Path
 
 import pytest
-import waiting_gateway
 
 from gateway.limits import ASKING_EACH_MAX, REPORTS_EACH
 from tests.support.fake_accountd import FakeAccountd, fake_accountd
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import Answer, ask
+from tests.support.tuned import PATIENT_RPC
 
-WAITING = Path(waiting_gateway.__file__)  # however slow the flood is, nothing of it is overdue
 EAGER, CALM = ("rslive_v1_" + digit * 48 for digit in "01")
 REFUSED = 25
 
@@ -39,7 +37,7 @@ def accountd(cluster: Cluster) -> Iterator[FakeAccountd]:
 
 def test_one_key_leaves_room_for_the_others(cluster: Cluster, accountd: FakeAccountd) -> None:
     """A few of its questions are asked, more wait in line, and the rest are refused with 429."""
-    cluster.start_gateway(script=WAITING, GATEWAY_PAGE="yes")
+    cluster.start_gateway(tuned=PATIENT_RPC, GATEWAY_PAGE="yes")
 
     def look(key: str) -> Answer:
         return ask(cluster.address, "GET", "/api/account", key=key, seconds=60)

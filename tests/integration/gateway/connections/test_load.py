@@ -122,7 +122,7 @@ def provider_connections(cluster: Cluster) -> int:
 
 @pytest.mark.timeout(180)
 async def test_clients_that_vanish_leave_nothing_behind(fresh: Cluster) -> None:
-    """300 clients cut off at random bytes: no error, no connection left over, everything sent charged."""
+    """300 clients cut off at random bytes: no error, nothing left over, everything sent charged."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)

@@ -20,7 +20,7 @@ SECONDS = 10
 
 @dataclass
 class Recorded(asyncio.Protocol):
-    """A connection that keeps what it is told."""
+    """A recorded that keeps what it is told."""
 
     stays_open: bool = False
     data: bytes = b""
@@ -56,10 +56,10 @@ class Recorded(asyncio.Protocol):
 
 @dataclass
 class Pair:
-    """A connection, its connection, and the peer's end."""
+    """A connection, its recorded, and the peer's end."""
 
     connection: TlsConnection
-    connection: Recorded
+    recorded: Recorded
     peer: ssl.SSLSocket
 
 
@@ -72,16 +72,16 @@ def pem(tmp_path: Path) -> Pem:
 @asynccontextmanager
 async def paired(pem: Pem) -> AsyncIterator[Pair]:
     """A server's connection after the handshake, over real TCP."""
-    connection, connection, raw = await accept(pem)
+    connection, recorded, raw = await accept(pem)
     peer = await asyncio.to_thread(pem.trusting().wrap_socket, raw, server_hostname="localhost")
-    await until(lambda: connection.events == ["made"])
+    await until(lambda: recorded.events == ["made"])
     take_tickets(peer)
     try:
-        yield Pair(connection, connection, peer)
+        yield Pair(connection, recorded, peer)
     finally:
         peer.close()
         connection.abort()
-        await until(lambda: connection.events[-1] not in ("made", "eof", "pause", "resume"))
+        await until(lambda: recorded.events[-1] not in ("made", "eof", "pause", "resume"))
 
 
 @pytest.fixture
@@ -96,17 +96,17 @@ async def accept(pem: Pem) -> tuple[TlsConnection, Recorded, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         raw = socket.create_connection(listener.getsockname(), timeout=SECONDS)
         ours, _ = listener.accept()
-    connection = Recorded()
-    connection = TlsConnection(connection, load(pem.cert, pem.key).context)
+    recorded = Recorded()
+    connection = TlsConnection(recorded, load(pem.cert, pem.key).context)
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: connection, ours)
-    return connection, connection, raw
+    return connection, recorded, raw
 
 
 async def until(check: Callable[[], object]) -> None:
     """Let the loop turn until ``check`` is true."""
     async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a connection has no event of its own to await
+        while not check():  # noqa: ASYNC110 - a recorded has no event of its own to await
             await asyncio.sleep(0.005)
 
 
@@ -141,48 +141,46 @@ def test_what_came_before_the_end_is_read_before_the_end(
                 say_goodbye(pair.peer)
             pair.peer.close()
             await asyncio.sleep(0.1)
-            assert (pair.connection.data, pair.connection.events) == (b"", ["made"]), (
+            assert (pair.recorded.data, pair.recorded.events) == (b"", ["made"]), (
                 "it does not listen"
             )
             pair.connection.resume_reading()
-            await until(lambda: pair.connection.events == ["made", "eof", "lost"])
-            assert pair.connection.data == b"x" * 100_000 + b"usage"
+            await until(lambda: pair.recorded.events == ["made", "eof", "lost"])
+            assert pair.recorded.data == b"x" * 100_000 + b"usage"
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(scenario())
 
 
 async def test_an_end_that_arrives_with_the_data_that_pauses_is_told_later(pair: Pair) -> None:
-    """A connection that pauses while it is given bytes hears of the end after it has resumed."""
-    pair.connection.on_data = pair.connection.pause_reading
+    """A recorded that pauses while it is given bytes hears of the end after it has resumed."""
+    pair.recorded.on_data = pair.connection.pause_reading
     await asyncio.to_thread(pair.peer.sendall, b"request")
     say_goodbye(pair.peer)
     await asyncio.sleep(0.1)
-    assert pair.connection.events == ["made"]
+    assert pair.recorded.events == ["made"]
     pair.connection.resume_reading()
-    await until(
-        lambda: pair.connection.events == ["made", "eof"] or "lost" in pair.connection.events
-    )
-    assert pair.connection.events[:2] == ["made", "eof"]
+    await until(lambda: pair.recorded.events == ["made", "eof"] or "lost" in pair.recorded.events)
+    assert pair.recorded.events[:2] == ["made", "eof"]
 
 
 async def test_half_close_leaves_the_other_direction_open(pair: Pair) -> None:
     """After the last byte of ours the peer can still be heard, and the reverse."""
-    pair.connection.stays_open = True
+    pair.recorded.stays_open = True
     pair.connection.write(b"answer")
     pair.connection.write_eof()
     pair.connection.write(b"too late")
     assert await asyncio.to_thread(pair.peer.recv, 100) == b"answer"
     assert await asyncio.to_thread(pair.peer.recv, 100) == b"", "close_notify"
     await asyncio.to_thread(pair.peer.sendall, b"still here")
-    await until(lambda: pair.connection.data == b"still here")
+    await until(lambda: pair.recorded.data == b"still here")
 
 
 async def test_the_peers_end_does_not_stop_us(pair: Pair) -> None:
     """A client may say that it has asked everything, and wait for the answer."""
-    pair.connection.stays_open = True
+    pair.recorded.stays_open = True
     say_goodbye(pair.peer)
-    await until(lambda: pair.connection.events == ["made", "eof"])
+    await until(lambda: pair.recorded.events == ["made", "eof"])
     pair.connection.write(b"answer" * 50_000)
     heard = b""
     while len(heard) < 300_000:
@@ -191,14 +189,14 @@ async def test_the_peers_end_does_not_stop_us(pair: Pair) -> None:
         heard += piece
     assert heard == b"answer" * 50_000
     pair.connection.close()
-    await until(lambda: pair.connection.events[-1] == "lost")
+    await until(lambda: pair.recorded.events[-1] == "lost")
 
 
 async def test_a_slow_reader_is_told_to_the_leg_and_nothing_is_lost(pair: Pair) -> None:
     """TCP's own marks count, in encrypted bytes."""
     pair.connection.set_write_buffer_limits(high=100_000)
     written = b""
-    while "pause" not in pair.connection.events:
+    while "pause" not in pair.recorded.events:
         pair.connection.writelines([b"a" * 30_000, b"", b"b" * 30_000])
         written += b"a" * 30_000 + b"b" * 30_000
         await asyncio.sleep(0)
@@ -206,7 +204,7 @@ async def test_a_slow_reader_is_told_to_the_leg_and_nothing_is_lost(pair: Pair) 
     heard = b""
     while len(heard) < len(written):
         heard += await asyncio.to_thread(pair.peer.recv, 65_536)
-    await until(lambda: "resume" in pair.connection.events)
+    await until(lambda: "resume" in pair.recorded.events)
     assert heard == written
     assert pair.connection.get_write_buffer_size() == 0
 
@@ -216,48 +214,48 @@ async def test_a_forged_record_cuts_the_connection(pair: Pair) -> None:
     await asyncio.to_thread(pair.peer.sendall, b"true")
     with socket.socket(fileno=pair.peer.detach()) as raw:
         raw.sendall(b"\x17\x03\x03\x00\x20" + b"f" * 32)
-        await until(lambda: pair.connection.events == ["made", "SSLError"])
-    assert pair.connection.data == b"true"
+        await until(lambda: pair.recorded.events == ["made", "SSLError"])
+    assert pair.recorded.data == b"true"
 
 
 async def test_a_handshake_that_takes_too_long_is_cut(
     pem: Pem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection hears of it although it never heard of the connection."""
-    monkeypatch.setattr("gateway.connections.tls.HANDSHAKE_S", 0.05)
-    _, connection, raw = await accept(pem)
+    """The recorded hears of it although it never heard of the connection."""
+    monkeypatch.setattr("gateway.tls.HANDSHAKE_S", 0.05)
+    _, recorded, raw = await accept(pem)
     with raw:
         raw.sendall(b"\x16\x03\x01")
-        await until(lambda: connection.events)
-    assert connection.events == ["lost"]
+        await until(lambda: recorded.events)
+    assert recorded.events == ["lost"]
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\x05soup!", b"GET / HTTP/1.1\r\n\r\n", b""])
 async def test_a_handshake_that_fails_is_told(pem: Pem, sent: bytes) -> None:
-    """An alert or an answer in plain HTTP to the peer, the reason to the connection."""
-    _, connection, raw = await accept(pem)
+    """An alert or an answer in plain HTTP to the peer, the reason to the recorded."""
+    _, recorded, raw = await accept(pem)
     with raw:
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)
         answer = await asyncio.to_thread(raw.recv, 65_536)
-        await until(lambda: connection.events)
+        await until(lambda: recorded.events)
     assert answer[:5] in (b"\x15\x03\x01\x00\x02", b"\x15\x03\x03\x00\x02", b"HTTP/", b"")
     assert bool(answer) is bool(sent)
-    assert connection.events == ["SSLError" if sent else "lost"]
+    assert recorded.events == ["SSLError" if sent else "lost"]
 
 
 async def test_the_certificate_is_proven_to_a_client_of_ours(pem: Pem, tmp_path: Path) -> None:
     """As a client it checks name and issuer, and says what was wrong."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(asyncio.to_thread(serve_once, listener, pem))
-        connection = Recorded()
+        recorded = Recorded()
         await asyncio.get_running_loop().create_connection(
-            lambda: TlsConnection(connection, pem.trusting(), server_hostname="example.org"),
+            lambda: TlsConnection(recorded, pem.trusting(), server_hostname="example.org"),
             *listener.getsockname(),
         )
-        await until(lambda: connection.events)
+        await until(lambda: recorded.events)
         await serving
-    assert connection.events == ["SSLCertVerificationError"]
+    assert recorded.events == ["SSLCertVerificationError"]
 
 
 def serve_once(listener: socket.socket, pem: Pem) -> None:

@@ -4,17 +4,16 @@ import http.client
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import waiting_gateway
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from shared.wire import LEVEL
 from tests.support.fake_accountd import fake_accountd
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
+from tests.support.tuned import PATIENT_RPC
 
 
 @pytest.fixture
@@ -80,8 +79,7 @@ def test_an_accountd_that_is_slow_is_no_complaint() -> None:
     question waits: here for minutes.
     """
     with cluster_folder() as cluster, fake_accountd(cluster.env) as accountd:
-        waiting = Path(waiting_gateway.__file__)
-        gateway = cluster.start_gateway(script=waiting, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+        gateway = cluster.start_gateway(tuned=PATIENT_RPC, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
         accountd.holds = "ping"
         eventually(lambda: len(accountd.held) == 2)  # the first one was waited for in vain
         assert gateway.complaints() == []

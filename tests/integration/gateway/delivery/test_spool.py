@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import small_segments_gateway
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -20,8 +19,8 @@ from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, r
 from tests.support.http_client import readiness
 from tests.support.promises import within
 from tests.support.talk import charged_ids, talk
+from tests.support.tuned import PRUNE_S, SMALL_SEGMENTS
 
-SMALL_SEGMENTS = Path(small_segments_gateway.__file__)
 ADOPTED_S = 10.0  # a neighbour looks every 5 s
 
 
@@ -127,7 +126,7 @@ async def test_a_living_journal_stays_within_its_retention(
 ) -> None:
     """Its segments go once they are durable and older, or larger, than what is kept."""
     gateway = fresh.start_gateway(
-        script=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S=seconds, GATEWAY_SPOOL_RETENTION_BYTES=size
+        tuned=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S=seconds, GATEWAY_SPOOL_RETENTION_BYTES=size
     )
     key = fresh.create_account("acct")
     async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
@@ -141,12 +140,12 @@ async def test_a_living_journal_stays_within_its_retention(
 
 async def test_what_is_durable_is_kept_for_a_day(fresh: Cluster) -> None:
     """The control: with the bounds that a gateway starts with, nothing of it goes."""
-    gateway = fresh.start_gateway(script=SMALL_SEGMENTS)
+    gateway = fresh.start_gateway(tuned=SMALL_SEGMENTS)
     key = fresh.create_account("acct")
     async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
         received = sorted(await client.respond_times(60))
         eventually(lambda: charged_ids(fresh, "acct") == received)
-        await asyncio.sleep(2 * small_segments_gateway.PRUNE_S)
+        await asyncio.sleep(2 * PRUNE_S)
         assert len(own_segments(fresh, gateway)) > 3
         assert own_segments(fresh, gateway)[0].name == "00000001"
 
@@ -156,7 +155,7 @@ async def test_an_adopted_journal_goes_when_nothing_is_kept(fresh: Cluster) -> N
     received = await metered(fresh, "acct", 12)
     left = {path for path in (fresh.folder / "spool").iterdir() if path.is_dir()}
     gateway = fresh.start_gateway(
-        script=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S="0", GATEWAY_SPOOL_RETENTION_BYTES="0"
+        tuned=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S="0", GATEWAY_SPOOL_RETENTION_BYTES="0"
     )
     charge(fresh, "acct", received)
     eventually(lambda: not any(path.exists() for path in left))

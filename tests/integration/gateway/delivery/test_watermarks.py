@@ -5,11 +5,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import patient_gateway
 import pytest
-import small_outbox_gateway
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -19,13 +16,12 @@ from tests.support.fake_accountd import FakeAccountd, fake_accountd
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import readiness
 from tests.support.talk import Talk, talk
+from tests.support.tuned import LATE_RESENDS, SMALL_OUTBOX, Constants
 
 KEY = "rslive_v1_" + "0" * 48
 BATCH = 5  # responses
 QUIET_S = 1.5  # longer than the first resend takes
 FIRST_S, SECOND_S = ((1 - RESEND_JITTER) * RESEND_S, (1 - RESEND_JITTER) * 2 * RESEND_S)
-SMALL_OUTBOX = Path(small_outbox_gateway.__file__)
-PATIENT = Path(patient_gateway.__file__)  # what it sends again at once is not overdue
 
 
 @pytest.fixture
@@ -55,9 +51,11 @@ async def meter(cluster: Cluster, responses: int = BATCH) -> float:
     return asked_at
 
 
-async def sent_once(cluster: Cluster, accountd: FakeAccountd, script: Path | None = None) -> float:
+async def sent_once(
+    cluster: Cluster, accountd: FakeAccountd, tuned: Constants | None = None
+) -> float:
     """The first message of a new gateway is in flight; a moment before it was sent."""
-    cluster.start_gateway(script=script)
+    cluster.start_gateway(tuned=tuned)
     asked_at = await meter(cluster)
     eventually(lambda: accountd.arrived(1))
     return asked_at
@@ -160,7 +158,7 @@ async def test_a_new_boot_that_knows_less_is_refilled_at_once(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
     """A restored backup: what was durable once is sent again from the journal, and alarmed."""
-    await sent_once(cluster, accountd, PATIENT)
+    await sent_once(cluster, accountd, LATE_RESENDS)
     accountd.announce(1)
     not_sent_again(cluster, accountd)
     (before,) = {a.envelope.payload for a in accountd.arrivals if a.sequence == 1}
@@ -175,7 +173,7 @@ async def test_a_new_connection_is_a_reason_to_send_again(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
     """What was under way may be gone with the old one; the outbox's timer is minutes away."""
-    await sent_once(cluster, accountd, PATIENT)
+    await sent_once(cluster, accountd, LATE_RESENDS)
     with sent_again(accountd):
         accountd.end()
         accountd.begin()
@@ -193,7 +191,7 @@ async def test_a_full_outbox_takes_no_more_sessions_and_drops_nothing(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
     """Live sessions are sent away with 1013; what they had used is still there, and is sent."""
-    cluster.start_gateway(script=SMALL_OUTBOX)
+    cluster.start_gateway(tuned=SMALL_OUTBOX)
     async with talk(cluster.url, KEY) as live:
         received = await live.respond_times(2)
         async with talk(cluster.url, KEY) as busy:

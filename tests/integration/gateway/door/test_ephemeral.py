@@ -254,7 +254,7 @@ def test_a_key_has_a_length(cluster: Cluster, key: str) -> None:
 
 
 def test_any_replica_takes_a_key_and_it_opens_several_sessions(cluster: Cluster, key: str) -> None:
-    """Discard remembers keys."""
+    """Nobody remembers keys."""
     secret = make(cluster, key).json["value"]
     for gateway in cluster.gateways:
         assert browse(gateway.field("listen"), secret) == "session.created"

@@ -11,19 +11,17 @@ import struct
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from pathlib import Path
 
 import pytest
-import waiting_gateway
 
 from gateway.limits import DOWNLOADS_EACH, GATEWAY_DRAIN_S
 from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
 from tests.support.pushing import pushing
+from tests.support.tuned import PATIENT_RPC
 
 ROWS = 30_000
-WAITING = Path(waiting_gateway.__file__)
 BROKEN_OFF = (http.client.IncompleteRead, ConnectionResetError)
 PATH = "/api/usage.csv"
 
@@ -186,7 +184,7 @@ def test_a_gateway_that_stops_waits_briefly_for_files(cluster: Cluster) -> None:
 
     What waits for accountd is told at once: here for minutes its silence would not be noticed.
     """
-    gateway = cluster.start_gateway(script=WAITING, GATEWAY_PAGE="yes")
+    gateway = cluster.start_gateway(tuned=PATIENT_RPC, GATEWAY_PAGE="yes")
     host, port = gateway.field("listen").split(":")
     cluster.gateways.insert(0, cluster.gateways.pop())
     assert cluster.accountd is not None

@@ -4,10 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import hasty_gateway
-import patient_ending_gateway
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
@@ -18,9 +15,8 @@ from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
 from tests.support.simulated import Event, logged, send, simulator
 from tests.support.simulated_gemini import SETUP, content, heard, speech
 from tests.support.speech import silence, tone
+from tests.support.tuned import LONG_DRAIN, NO_LATE_ANSWERS, Constants
 
-HASTY = Path(hasty_gateway.__file__)  # it hears no answer that is late
-PATIENT = Path(patient_ending_gateway.__file__)  # what it lets go soon was not due to be let go
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 INTERRUPTION = {"clientContent": {"turnComplete": False}}
 USAGE = {"promptTokenCount": 30, "responseTokenCount": 12, "totalTokenCount": 42}
@@ -118,7 +114,7 @@ async def test_usage_that_follows_the_end_of_a_turn_is_awaited() -> None:
                 await provider.send(message(usageMetadata=USAGE))
         gone.set()
 
-    async with scripted(script, gateway=PATIENT) as cluster:
+    async with scripted(script, tuned=LONG_DRAIN) as cluster:
         async with joined(cluster) as socket:
             await send(socket, content("hello"))
             socket.transport.abort()
@@ -146,7 +142,7 @@ async def test_an_answer_that_begins_when_its_client_is_gone_is_interrupted_too(
                 await provider.send(message(serverContent={"turnComplete": True},
                                             usageMetadata=USAGE))  # fmt: skip
 
-    async with scripted(script, gateway=PATIENT) as cluster:
+    async with scripted(script, tuned=LONG_DRAIN) as cluster:
         async with joined(cluster) as socket:
             await send(socket, *speech(tone(0.1)))
             socket.transport.abort()
@@ -154,16 +150,16 @@ async def test_an_answer_that_begins_when_its_client_is_gone_is_interrupted_too(
     assert interruptions == 2
 
 
-IDLE: list[tuple[str, list[Event], Path | None, float]] = [
-    ("nothing was said", [], PATIENT, 0),
-    ("a muted microphone", speech(silence(0.5)), PATIENT, 0),
+IDLE: list[tuple[str, list[Event], Constants | None, float]] = [
+    ("nothing was said", [], LONG_DRAIN, 0),
+    ("a muted microphone", speech(silence(0.5)), LONG_DRAIN, 0),
     ("a noise, which is not answered", speech(tone(0.1)), None, ANSWER_S),
 ]
 
 
-@pytest.mark.parametrize(("what", "messages", "gateway", "low"), IDLE, ids=[x[0] for x in IDLE])
+@pytest.mark.parametrize(("what", "messages", "tuned", "low"), IDLE, ids=[x[0] for x in IDLE])
 async def test_an_idle_session_does_not_keep_its_provider(
-    what: str, messages: list[Event], gateway: Path | None, low: float
+    what: str, messages: list[Event], tuned: Constants | None, low: float
 ) -> None:
     """Its provider's connection is closed at once, or, after a sound, within seconds."""
     gone = asyncio.get_running_loop().create_future()
@@ -175,7 +171,7 @@ async def test_an_idle_session_does_not_keep_its_provider(
             pass
         gone.set_result(asyncio.get_running_loop().time())
 
-    async with scripted(script, gateway=gateway) as cluster:
+    async with scripted(script, tuned=tuned) as cluster:
         async with joined(cluster) as socket:
             await send(socket, *messages)
             left_at = asyncio.get_running_loop().time()
@@ -195,7 +191,7 @@ async def test_what_is_never_reported_is_estimated() -> None:
         async for _ in provider:
             pass
 
-    async with scripted(script, gateway=HASTY) as cluster:
+    async with scripted(script, tuned=NO_LATE_ANSWERS) as cluster:
         async with joined(cluster) as socket:
             await send(socket, content("hello"))
             socket.transport.abort()

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import json
-from pathlib import Path
-from typing import Final
 
-import brisk_gateway
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -15,10 +12,7 @@ from gateway.limits import CLOSE_S, DRAIN_S
 from tests.support.fake_provider import scripted
 from tests.support.harness import eventually
 from tests.support.openai_words import audio, client, created, done, rows
-
-CROWDED: Final = Path(__file__).parent.parent / "crowded_gateway.py"
-BRISK: Final = Path(brisk_gateway.__file__)
-HASTY: Final = Path(__file__).parent.parent / "hasty_gateway.py"
+from tests.support.tuned import NO_LATE_ANSWERS, ONE_LATE_DRAIN, SHORT_DRAIN, SHORT_DRAIN_S
 
 
 async def test_usage_that_never_comes_is_estimated_and_not_charged() -> None:
@@ -30,7 +24,7 @@ async def test_usage_that_never_comes_is_estimated_and_not_charged() -> None:
         async for _ in provider:
             pass
 
-    async with scripted(script, gateway=HASTY) as cluster:
+    async with scripted(script, tuned=NO_LATE_ANSWERS) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         await socket_.recv()
@@ -53,10 +47,10 @@ async def test_a_late_answer_to_the_cancel_is_heard() -> None:
         await provider.send(created())
         async for message in provider:
             if json.loads(message)["type"] == "response.cancel":
-                await asyncio.sleep(brisk_gateway.DRAIN_S + 2)  # as slow as that
+                await asyncio.sleep(SHORT_DRAIN_S + 2)  # as slow as that
                 await provider.send(done())
 
-    async with scripted(script, gateway=BRISK) as cluster:
+    async with scripted(script, tuned=SHORT_DRAIN) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         socket_.transport.abort()
@@ -79,7 +73,7 @@ async def test_the_oldest_of_too_many_late_drains_ends_first() -> None:
             await provider.send(done(name))
             await provider.wait_closed()
 
-    async with scripted(script, gateway=CROWDED) as cluster:
+    async with scripted(script, tuned=ONE_LATE_DRAIN) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "acct")
         for _ in range(2):
             socket_ = await connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}")
@@ -102,7 +96,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_late_answers() -> None:
         async for _ in provider:
             pass
 
-    async with scripted(script, gateway=BRISK) as cluster:
+    async with scripted(script, tuned=SHORT_DRAIN) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         socket_.transport.abort()
@@ -110,7 +104,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_late_answers() -> None:
         await asyncio.to_thread(eventually, lambda: "client left" in gateway.log.read_text())
         began = asyncio.get_running_loop().time()
         assert await asyncio.to_thread(gateway.stop) == 0
-        assert asyncio.get_running_loop().time() - began < brisk_gateway.DRAIN_S + CLOSE_S
+        assert asyncio.get_running_loop().time() - began < SHORT_DRAIN_S + CLOSE_S
         (row,) = await rows(cluster, 1)
     assert row["kind"] == "estimate"
 

@@ -31,7 +31,7 @@ ACTIONS = st.lists(
 
 @dataclass
 class Gateway:
-    """A real account_credits, and the messages that accountd has not applied."""
+    """Real account credits, and the messages that accountd has not applied."""
 
     producer: bytes
     sessions: int

@@ -197,7 +197,7 @@ async def test_an_adopted_journal_is_on_the_disk_before_anything_of_it_is_sent(
 
 
 async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: HeldFsync) -> None:
-    """Discard is asked about it, and nothing of it is sent, until fsync has returned."""
+    """Nobody is asked about it, and nothing of it is sent, until fsync has returned."""
     root = tmp_path / "spool"
     leave_orphan(root)
     followers = Followers()

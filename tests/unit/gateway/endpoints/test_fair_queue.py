@@ -1,4 +1,4 @@
-"""FairQueue: how many are asked at once, who comes next, and who is told to come back."""
+"""Turns: how many are asked at once, who comes next, and who is told to come back."""
 
 import asyncio
 from collections import Counter

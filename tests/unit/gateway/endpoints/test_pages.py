@@ -1,10 +1,9 @@
 """The table of the page's files."""
 
-from pathlib import Path
-
 from gateway.endpoints.pages import MEDIA_TYPES, POLICY, Pages
+from tests.support.paths import ROOT
 
-WEB = Path(__file__).resolve().parents[2] / "gateway" / "web"
+WEB = ROOT / "gateway" / "web"
 
 
 def test_every_file_of_the_folder_is_served_and_nothing_else() -> None:

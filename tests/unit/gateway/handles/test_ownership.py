@@ -101,7 +101,7 @@ async def test_what_was_given_while_accountd_is_away_is_told_later(accountd: Acc
 
 
 async def test_accountd_hears_it_when_it_is_back(accountd: Accountd) -> None:
-    """Discard has to give anything meanwhile."""
+    """Nobody has to give anything meanwhile."""
     handles = Handles(accountd, allows_unknown=False)
     accountd.is_away = True
     handles.start()

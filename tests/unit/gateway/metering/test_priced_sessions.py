@@ -1,7 +1,5 @@
 """From what a provider says to the credits: golden sessions by the example of a rate card."""
 
-from pathlib import Path
-
 import pytest
 
 from gateway.metering.base import Metered
@@ -9,8 +7,8 @@ from shared.rates import DEFAULT_RATES, Rates, read_rates
 from shared.wire import USAGE_FIELDS, Usage, UsageBatch
 from tests.support import golden_audio, golden_gemini, golden_openai
 from tests.support.golden import Script, play
+from tests.support.paths import EXAMPLE_RATES as EXAMPLE
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rates.example.toml"
 SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS + golden_audio.SCRIPTS
 
 

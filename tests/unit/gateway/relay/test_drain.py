@@ -105,7 +105,7 @@ PATIENCE = [
 def test_a_late_answer_is_waited_for_unless_the_gateway_stops(
     age_s: float, is_stopping: bool, expected: bool
 ) -> None:
-    """Discard needs the connection, and it costs an estimate to end it."""
+    """Nobody needs the connection, and it costs an estimate to end it."""
     provider = Cut()
     drain = drained(provider, Waited({"resp_1"}, {"resp_1"}), structlog.get_logger())
     if is_stopping:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,10 +10,10 @@ from gateway.limits import IDLE_S
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes
 from gateway.relay.lifetime import Due, due, ending_event
+from tests.support.paths import HAPROXY_CONFIG as HAPROXY
 
 HOUR = 3_600.0
 USUAL = Lifetimes()
-HAPROXY = Path(__file__).resolve().parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
 
 CASES = [
     # provider, model, age, a response is being said, what is due

@@ -78,8 +78,8 @@ class Purse:
         """It costs what it used."""
         return single.usage.total_tokens
 
-    def on_sealed(self, nano: int, producer: bytes, sequence: int) -> None:
-        """Discard counts."""
+    def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
+        """Nobody counts."""
 
 
 def recorder(happened: Happened, **settings: bool) -> Recorder:

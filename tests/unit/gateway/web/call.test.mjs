@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Outbox } from '../../../gateway/web/outbox.js';
-import { Replies } from '../../../gateway/web/replies.js';
-import { Silence, SILENCE_MS } from '../../../gateway/web/silence.js';
+import { Outbox } from '../../../../gateway/web/outbox.js';
+import { Replies } from '../../../../gateway/web/replies.js';
+import { Silence, SILENCE_MS } from '../../../../gateway/web/silence.js';
 
 // An outbox and what it has sent, and promises that are kept when the test says so.
 function outbox() {

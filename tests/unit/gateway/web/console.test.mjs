@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Api, target } from '../../../gateway/web/console-api.js';
-import * as format from '../../../gateway/web/console-format.js';
-import * as paging from '../../../gateway/web/console-paging.js';
-import { keyTrouble, noticeOf, problemOf } from '../../../gateway/web/console-problems.js';
-import { columns, named, since, ticks } from '../../../gateway/web/console-scale.js';
+import { Api, target } from '../../../../gateway/web/console-api.js';
+import * as format from '../../../../gateway/web/console-format.js';
+import * as paging from '../../../../gateway/web/console-paging.js';
+import { keyTrouble, noticeOf, problemOf } from '../../../../gateway/web/console-problems.js';
+import { columns, named, since, ticks } from '../../../../gateway/web/console-scale.js';
 
 const KEY = `rslive_v1_${'0a'.repeat(24)}`;
 const NOON = Date.parse('2026-11-25T12:00:00Z');

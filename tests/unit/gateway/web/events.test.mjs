@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodePcm, encodePcm } from '../../../gateway/web/base64.js';
-import { DIALECTS, OPEN, PUSH, sessionUrl } from '../../../gateway/web/dialects.js';
-import { GeminiReader } from '../../../gateway/web/gemini-events.js';
-import { readOpenAi } from '../../../gateway/web/openai-events.js';
+import { decodePcm, encodePcm } from '../../../../gateway/web/base64.js';
+import { DIALECTS, OPEN, PUSH, sessionUrl } from '../../../../gateway/web/dialects.js';
+import { GeminiReader } from '../../../../gateway/web/gemini-events.js';
+import { readOpenAi } from '../../../../gateway/web/openai-events.js';
 
 const SAMPLES = Int16Array.of(0, 1, -1, 32767, -32768);
 const AUDIO = encodePcm(SAMPLES);

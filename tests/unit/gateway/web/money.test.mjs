@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { chartPath, CreditHistory } from '../../../gateway/web/credit-history.js';
+import { chartPath, CreditHistory } from '../../../../gateway/web/credit-history.js';
 
 test('a charge takes from both buckets, after what was used here', () => {
   const history = new CreditHistory();

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Backoff, delayMs, GOOD_AFTER_MS, MOST_MS } from '../../../gateway/web/backoff.js';
-import { Conversation } from '../../../gateway/web/conversation.js';
-import { EventLog, MESSAGES_MAX, typeOf } from '../../../gateway/web/event-log.js';
-import { whyClosed, whyNoMicrophone, whyRefused } from '../../../gateway/web/reasons.js';
-import { peak } from '../../../gateway/web/resample.js';
-import { makeSample, SAMPLE_MS, SILENCE_MS } from '../../../gateway/web/sample.js';
+import { Backoff, delayMs, GOOD_AFTER_MS, MOST_MS } from '../../../../gateway/web/backoff.js';
+import { Conversation } from '../../../../gateway/web/conversation.js';
+import { EventLog, MESSAGES_MAX, typeOf } from '../../../../gateway/web/event-log.js';
+import { whyClosed, whyNoMicrophone, whyRefused } from '../../../../gateway/web/reasons.js';
+import { peak } from '../../../../gateway/web/resample.js';
+import { makeSample, SAMPLE_MS, SILENCE_MS } from '../../../../gateway/web/sample.js';
 
 test('a transcript grows, is replaced and ends', () => {
   const talk = new Conversation();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { PlaybackQueue, PREBUFFER_MS } from '../../../gateway/web/playback-queue.js';
+import { PlaybackQueue, PREBUFFER_MS } from '../../../../gateway/web/playback-queue.js';
 
 const RATE = 24_000;
 const PREBUFFER = (RATE * PREBUFFER_MS) / 1000;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fromPcm16, peak, Resampler, toPcm16 } from '../../../gateway/web/resample.js';
+import { fromPcm16, peak, Resampler, toPcm16 } from '../../../../gateway/web/resample.js';
 
 const RATES = [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
 const WANTED = [16_000, 24_000];

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-TESTS = sorted((ROOT / "tests" / "unit" / "web").glob("*.test.mjs"))
+from tests.support.paths import ROOT
+
+TESTS = sorted((ROOT / "tests" / "unit" / "gateway" / "web").glob("*.test.mjs"))
 PROGRAM_S = 60.0
 
 

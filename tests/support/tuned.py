@@ -1,0 +1,81 @@
+"""The real ``rts-gateway`` or ``accountd`` with other constants, for tests of bounds.
+
+``python tests/support/tuned.py gateway serve`` reads the constants from ``TUNED_CONSTANTS``, a JSON
+object from their full name to their value, and starts the command. Nothing but constants is
+different. A name that is no longer there, or a value of another type, ends the program at once, so
+that no test goes on with the usual bound.
+
+``gateway.limits`` and ``shared.transport`` come first: other modules copy their constants when they
+are imported.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+PROGRAM: Final = Path(__file__)
+VARIABLE: Final = "TUNED_CONSTANTS"
+_FIRST: Final = ("gateway.limits.", "shared.transport.")
+
+Constants = Mapping[str, float]
+
+
+# Estimates come within seconds: a late answer is heard for as long as ever, or no longer either.
+SHORT_DRAIN_S: Final = 4.0  # longer than ``ANSWER_S``, as it has to be
+SHORT_DRAIN: Final = {"gateway.limits.DRAIN_S": SHORT_DRAIN_S}
+NO_LATE_ANSWERS: Final = {**SHORT_DRAIN, "gateway.limits.LATE_ANSWER_S": SHORT_DRAIN_S}
+# One provider at most is heard for a late answer: late is half a second after its client left.
+ONE_LATE_DRAIN: Final = {"gateway.relay.drain.DRAIN_S": 0.5, "gateway.server.LATE_DRAINS_MAX": 1}
+# A provider that is let go within seconds all the same was not let go because its time was over.
+LONG_DRAIN: Final = {
+    "gateway.metering.gemini.meter.ANSWER_S": 300.0,
+    "gateway.metering.gemini.meter.DRAIN_S": 600.0,
+    "gateway.relay.drain.DRAIN_S": 600.0,
+    "gateway.relay.drain.LATE_ANSWER_S": 600.0,
+}
+# What is sent again within seconds all the same was not sent for being overdue.
+LATE_RESENDS: Final = {
+    "gateway.delivery.outbox.RESEND_S": 300.0,
+    "gateway.delivery.outbox.RESEND_S_MAX": 600.0,
+}
+# A minute is a twentieth of a second: OpenAI's sessions end after 3 s, those of xAI after 6 s.
+SHORT_SESSIONS: Final = {
+    "gateway.providers.lifetimes.MINUTE_S": 1 / 20,
+    "gateway.providers.lifetimes.GRACE_S": 0.0,
+    "gateway.providers.lifetimes.WARNING_S": 2.0,
+}
+SMALL_OUTBOX: Final = {"gateway.delivery.sender.OUTBOX_BATCHES_MAX": 3}
+# Retention is seen soon.
+PRUNE_S: Final = 0.5
+SMALL_SEGMENTS: Final = {
+    "gateway.delivery.spool.SEGMENT_BYTES_MAX": 2_000,
+    "gateway.delivery.spool_manager.PRUNE_S": PRUNE_S,
+}
+# However slow accountd is, or the receiver of its warnings, nothing is given up.
+PATIENT_RPC: Final = {"shared.transport.RPC_DEADLINE_S": 300.0}
+PATIENT_WEBHOOK: Final = {"accountd.notifications.webhook.TIMEOUT_S": 300.0}
+
+
+def environment(constants: Constants) -> dict[str, str]:
+    """What tells the program its ``constants``: ``{"gateway.limits.DRAIN_S": 0.5}``."""
+    return {VARIABLE: json.dumps(dict(constants))}
+
+
+def tune(constants: Constants) -> None:
+    """Set each constant in its module, and in this order nowhere else."""
+    for name in sorted(constants, key=lambda name: not name.startswith(_FIRST)):
+        module_name, _, attribute = name.rpartition(".")
+        module = importlib.import_module(module_name)
+        before, value = getattr(module, attribute), constants[name]
+        assert isinstance(before, int | float), f"{name} is no number: {before!r}"
+        setattr(module, attribute, type(before)(value))
+
+
+if __name__ == "__main__":
+    tune(json.loads(os.environ[VARIABLE]))
+    package = sys.argv.pop(1)
+    importlib.import_module(f"{package}.cli").main()
