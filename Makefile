@@ -51,11 +51,12 @@ bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.metering
 	@$(BIN)/python -m bench.balances
 
-check: $(STAMP) ## Lint, format, types and the direction of imports
+check: $(STAMP) ## Lint, format, types, the direction of imports, and the picture of the packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m checks.graph --check
 
 clean: down ## Stop the cluster, then remove the virtual environment and everything in var/
 	@rm -rf $(VENV) $(AGENTS) $(NODE)/node_modules var

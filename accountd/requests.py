@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from accountd.data.models import iso, parse_time
+from accountd.times import iso, parse_time
 
 TEXT_CHARS_MAX: Final = 256
 AMOUNT_MAX: Final = 2**53  # what JSON numbers carry exactly everywhere

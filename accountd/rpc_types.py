@@ -1,5 +1,6 @@
-"""Words of requests and answers that accountctl and the daemon share. Imports nothing: a command
-that asks a daemon need not load a database.
+"""Words of requests and answers that accountctl and the daemon share. Pure.
+
+Imports nothing, so that a command that asks a daemon need not load a database.
 """
 
 from enum import StrEnum

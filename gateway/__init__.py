@@ -1,0 +1,14 @@
+"""The gateway: a WebSocket relay that meters. Any replica serves any client.
+
+``cli``, ``config``   the command and its settings, checked together before a socket opens
+``app``               opens everything in order, waits for a signal, closes in reverse
+``server``            gives each connection to who serves it; drains at the end
+``frames``            where a WebSocket frame begins and ends (pure)
+``limits``, ``tasks`` every bound with its reason; background tasks that must not die
+
+The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
+is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,
+``providers``, ``metering`` (what it cost), ``credit`` (what may be spent), ``delivery`` (usage,
+exactly once), ``control`` (asking and hearing accountd), ``web`` (the page and the console).
+docs/ARCHITECTURE.md draws who imports whom.
+"""

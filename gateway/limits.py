@@ -1,4 +1,4 @@
-"""Every bound of the gateway, each with its reason beside it."""
+"""Every bound of the gateway, each with its reason beside it. Pure."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What the providers bill for, by model, as of November 2026: a card should price all of it.
+"""What the providers bill for, by model, as of November 2026: a card should price all of it. Pure.
 
 Names are those of ``shared.rates.UNITS``. A model may bill for less than what stands here: xAI's
 voice models report tokens as well as seconds, and the card chooses. Sources: the providers' price

@@ -1,4 +1,4 @@
-"""Every error of the project, sorted by whose fault it is.
+"""Every error of the project, sorted by whose fault it is. Pure.
 
 * ``PeerError``: a client or provider misbehaved. Carries a short code and a WebSocket close code.
 * ``OperatorError``: the machine or its configuration is at fault. Carries an exit code and a hint

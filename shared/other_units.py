@@ -1,4 +1,4 @@
-"""What a provider counts and nothing here has a place for: so that it is not free unheard.
+"""Units that a provider counts and the ledger has no column for, so that they are reported. Pure.
 
 A gateway keeps the parts of a usage object that it does not know (``UsageBatch.raw``). A number
 among them may be a unit that is billed: seconds of video, minutes of a tool. No price can fall on

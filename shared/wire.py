@@ -1,4 +1,4 @@
-"""What travels between gateway and accountd, as values and as bytes. Pure: no socket, no clock.
+"""What travels between gateway and accountd, as values and as bytes. Pure.
 
 Usage goes one way, gateway to accountd, as a ZeroMQ multipart message::
 

@@ -1,4 +1,4 @@
-"""Answers as tables for people, and as CSV."""
+"""Answers as tables for people, and as CSV. Pure."""
 
 import csv
 import io

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from accountd.data.database import passing_trouble, transaction
-from accountd.data.models import iso
+from accountd.times import iso
 
 # What one turn of the loop may remove of a table: a few milliseconds, so that nobody waits for it.
 # And how often that is done while there is more, which is faster than rows come.

@@ -1,0 +1,14 @@
+"""What becomes of usage: is it new, what does it cost, what is left. Together or not at all.
+
+``ingest``                              the decision about a group of messages (pure)
+``windows``, ``digests``, ``repeated``  duplicates, gaps, conflicts; one charge for each response
+``charging``, ``cascade``               the price, and how it is split over the two buckets (pure)
+``estimates``                           from when on an account pays for what was never reported
+``ledger``                              the shell: loads the state, writes the decision, one COMMIT
+``pricing``                             the rate card in force
+``rejected``                            the quarantine, and how it is charged later, once
+``changes``                             accounts that requests changed, to be announced
+
+Called by ``app`` for usage and by ``rpc`` for requests about rejected usage. It promises that for
+every account the balance is the sum of its grants less the sum of its deductions.
+"""

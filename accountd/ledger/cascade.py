@@ -1,4 +1,6 @@
-"""How a charge is split over the two buckets of an account. Pure integer arithmetic.
+"""How a charge is split over the two buckets of an account. Pure.
+
+Integers only.
 
 The rule, word for word: a charge takes top-up credits first, down to zero, and the remainder from
 the subscription tokens, which may go negative.

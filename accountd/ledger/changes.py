@@ -1,4 +1,4 @@
-"""Which accounts requests have changed: noted after the COMMIT, taken by the daemon to announce."""
+"""Accounts that requests changed: noted after the COMMIT, announced by the daemon. Pure."""
 
 
 class Changes:

@@ -13,9 +13,9 @@ import structlog
 
 from accountd.data import database
 from accountd.data.database import transaction
-from accountd.data.models import iso_of_ms, parse_time
 from accountd.notifications.webhook import TRY_FOR_S, Message, Sender
 from accountd.requests import now_iso
+from accountd.times import iso_of_ms, parse_time
 from shared.metrics import Metric
 
 log = structlog.get_logger()

@@ -1,0 +1,12 @@
+"""Sockets: bytes in, whole frames out, and back. One object for each connection.
+
+``accepting``, ``descriptors``  clients are accepted while there are descriptors for them
+``connection``                  after the handshake: frames to a sink, control frames, backpressure
+``downstream``, ``upstream``    the handshake with a client, and with a provider that is dialled
+``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
+``tls``, ``certificate``        TLS that behaves like TCP; certificates are exchanged while it runs
+``parking``                     frames that wait until their sink may have them (pure)
+
+Called by ``relay``, ``calls`` and ``server``. It knows nothing of usage or credit. It promises that
+writes are whole frames, that nothing received is dropped, and that every wait has a deadline.
+"""

@@ -1,0 +1,12 @@
+"""How usage reaches accountd exactly once, whoever is killed.
+
+``outbox``                        what was sealed, sent, and is not known to be durable (pure)
+``journal``, ``spool``            the file format and the segments that survive a kill (pure)
+``producer``                      one numbered stream: note, seal, release, in this order (pure)
+``spool_files``                   folders and locks on the disk
+``spool_manager``                 this process's journal, and those of processes that were killed
+``sender``, ``watermarks``        the PUSH socket; what accountd says is durable
+
+Called by ``metering.recorder``. It promises: noted before it is forwarded, on the disk before it is
+sent, sent again until a watermark covers it. docs/RELIABILITY.md says how that is proven.
+"""

@@ -1,8 +1,8 @@
-"""A numbered stream of usage: its outbox and, with a spool, its journal. No socket, no clock.
+"""A numbered stream of usage: its outbox and, with a spool, its journal. Pure.
 
-Every message is sealed (on_sealed, and noted in the journal) in one step, and released for sending
-once the journal is on the disk itself. A producer that was *recovered* from the journal of a
-process that was killed first hears what is durable, then seals what was metered and not sealed,
+Every message is sealed (given its sequence, and noted in the journal) in one step, and released for
+sending once the journal is on the disk itself. A producer that was *recovered* from the journal of
+a process that was killed first hears what is durable, then seals what was metered and not sealed,
 then ends.
 """
 

@@ -1,4 +1,4 @@
-"""The journal of one producer: what a gateway that is killed leaves to the next one.
+"""The journal of one producer: what a gateway that is killed leaves to the next one. Pure.
 
 A metered response is noted before its event is forwarded, and a message is noted as sealed before
 it is sent: otherwise a recovery would group the same responses under another number. Sealed

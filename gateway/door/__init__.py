@@ -1,0 +1,11 @@
+"""Who is let in, and to which session: from a request's head to an open session, or a refusal.
+
+``routing``              which provider, model and session a request asks for (pure)
+``auth``, ``admission``  where a key may stand; whose it is, and whether it may talk now
+``models``               the table of models and who may use them (pure)
+``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets
+``opener``               makes the session: provider, meter, credit
+
+Called by ``server``, ``endpoints`` and ``calls``. It promises that a provider is dialled only for a
+key that accountd knows, that no key is logged, and that a refusal says what to do.
+"""

@@ -1,0 +1,11 @@
+"""What the gateway answers over plain HTTP beside calls: the page, the console, ephemeral keys.
+
+``api``                          which path and method belongs to which endpoint
+``pages``                        the files of ``gateway/web/``, read once at the start
+``console``                      reports about the account whose key asks
+``minting``, ``client_secrets``  ephemeral keys: who gets one, and OpenAI's words for it (pure)
+``fair_queue``                   whose question is next at accountd, so that one key delays no other
+``token_bucket``                 how often something may be done (pure)
+
+Called by ``server``. It promises that no request names an account and none reaches the file system.
+"""

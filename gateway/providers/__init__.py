@@ -1,0 +1,11 @@
+"""Where each provider is and how it is addressed. An adapter keeps no state of a session.
+
+``catalog``              the providers that there are, with their settings
+``base``                 what an adapter tells: URL, headers, meter, words for a failure
+``openai``, ``gemini``   the adapters of the two families
+``openai_calls``         where calls (WebRTC, SIP) are made and taken
+``opening``              which model a first message names, and the gate that it passes
+``lifetimes``            how long a session may last
+
+Called by ``door`` and ``relay``. All of it is pure. To add a provider: CONTRIBUTING.md.
+"""

@@ -1,4 +1,4 @@
-"""What the gateway asks of a provider's adapter: where it is, how it is addressed, what it bills.
+"""What a provider's adapter tells: where it is, how it is addressed, what it bills. Pure.
 
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """

@@ -1,4 +1,4 @@
-"""The providers that there are: their settings, and their adapters."""
+"""The providers that there are: their settings, and their adapters. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

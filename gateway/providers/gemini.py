@@ -1,4 +1,7 @@
-"""Gemini Live: where it is and how a key is shown. Sources: the ``google-genai`` SDK."""
+"""Gemini Live: where it is and how a key is shown. Pure.
+
+Source: the ``google-genai`` SDK.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The OpenAI family: OpenAI Realtime and GPT-Live, Azure OpenAI, xAI.
+"""The OpenAI family: OpenAI Realtime and GPT-Live, Azure OpenAI, xAI. Pure.
 
 They share events, errors and the meter, and differ in where they are and how a key is shown.
 Sources: the ``openai`` SDK's types and clients; xAI by recordings.
