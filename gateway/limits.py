@@ -45,8 +45,8 @@ WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 # What of a peer's frames is kept while nobody may take them, so that its pings are heard: 16 s of
 # 24 kHz audio in base64. A client of ``websockets`` pings after 20 s and gives up 20 s later, which
 # is longer than STALLED_S from the last byte that is read. And what a frame costs beside its bytes.
-PARKED_BYTES_MAX: Final = 1024 * 1024
-PARKED_FRAME_BYTES: Final = 200
+RECEIVE_QUEUE_BYTES_MAX: Final = 1024 * 1024
+RECEIVE_QUEUE_FRAME_BYTES: Final = 200
 
 # A peer that takes nothing for this long is gone: a live one reads at least at the pace of speech.
 STALLED_S: Final = 30.0
@@ -67,10 +67,10 @@ LATE_DRAINS_MAX: Final = 500
 
 # How long a session may be held while accountd does not say whether any credit is left: longer than
 # a restart, and as long as an SDK waits for an answer at least.
-HOLD_S: Final = 10.0
+CREDIT_WAIT_S: Final = 10.0
 # And how long while a response is being said, which is delivered whole: longer than any that was
 # seen, and not for ever, should one never end.
-HOLD_SPEAKING_S: Final = 120.0
+CREDIT_WAIT_STREAMING_S: Final = 120.0
 
 # How long a provider that may have heard speech has to begin its answer, once the client is gone:
 # Gemini begins within one or two seconds, and says nothing when it heard only noise.
@@ -184,12 +184,12 @@ assert REPORTS_EACH < REPORTS < ASKING_EACH_MAX
 assert MINTS + REPORTS < AUTHORIZATIONS_MAX
 assert DOWNLOADS_EACH < DOWNLOADS
 assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
-assert WRITE_HIGH_WATER_BYTES < PARKED_BYTES_MAX < MESSAGE_BYTES_MAX
+assert WRITE_HIGH_WATER_BYTES < RECEIVE_QUEUE_BYTES_MAX < MESSAGE_BYTES_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert FORMER_S < CLOSE_S
 assert CLOSE_S < CATCH_UP_S
-assert HOLD_S < HOLD_SPEAKING_S
+assert CREDIT_WAIT_S < CREDIT_WAIT_STREAMING_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
 assert RESEND_S < RESEND_S_MAX

@@ -43,7 +43,7 @@ from gateway.limits import (
     CALL_STUCK_S,
     CALL_UNHEARD_S,
     CLOSE_S,
-    HOLD_S,
+    CREDIT_WAIT_S,
 )
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
@@ -131,7 +131,7 @@ class Call:
         credit.listener = self
         self._allowance = Allowance()
         self._lifetimes = lifetimes
-        self._on_ended = on_ended
+        self._on_closeed = on_ended
         self._leg: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # something was heard, or the sideband is gone
@@ -205,7 +205,7 @@ class Call:
                 self._unheard_since = None
         if self._allowance.verdict is not Verdict.GO:
             self.credit_changed()
-        if self._held_since is not None and now - self._held_since > HOLD_S:
+        if self._held_since is not None and now - self._held_since > CREDIT_WAIT_S:
             self.hang_up("the credit cannot be confirmed")
         elif self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.hang_up("the gateway stops")
@@ -214,7 +214,7 @@ class Call:
 
     # --- what it hears ----------------------------------------------------------------------------
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Data frames of the sideband."""
         now = self._loop.time()
         self._pass_time(now)
@@ -225,18 +225,18 @@ class Call:
         if has_metered or self._allowance.verdict is not Verdict.GO:
             self.credit_changed()
 
-    def end(self, ended: CloseEvent) -> None:
+    def connection_closed(self, close: CloseEvent) -> None:
         """The sideband is gone. Whatever the provider says by it, the call may go on: only one that
         it does not know any more is over.
         """
         self._leg = None
         self._news.set()
-        if is_about_account(ended.reason):
-            self.recorder.account_refused(str(ended.code))
+        if is_about_account(close.reason):
+            self.recorder.account_refused(str(close.code))
         if self.state is not State.HEARD:
             return
-        told = self._log.info if ended.code in _ORDERLY else self._log.warning
-        told("sideband closed", code=ended.code, reason=ended.reason)
+        told = self._log.info if close.code in _ORDERLY else self._log.warning
+        told("sideband closed", code=close.code, reason=close.reason)
         self._move(State.UNHEARD)
         self._start(self._return())
 
@@ -250,7 +250,7 @@ class Call:
             self.recorder.flush()
         verdict = self._credit.verdict
         now = self._loop.time()
-        is_busy = self._allowance.review(verdict, self.recorder.being_said, now=now)
+        is_busy = self._allowance.review(verdict, self.recorder.streaming, now=now)
         if verdict is Verdict.GO:
             self._held_since = None
         elif verdict is Verdict.HOLD and self._held_since is None and not is_busy:
@@ -270,13 +270,13 @@ class Call:
 
     def _is_too_old(self, now: float) -> bool:
         which = self._lifetimes, self.info.provider, self.recorder.model
-        is_speaking = bool(self.recorder.being_said)
+        is_speaking = bool(self.recorder.streaming)
         return lifetime.due(*which, now - self._opened_at, is_speaking=is_speaking) is Due.END
 
     def _settle_doubt(self, now: float) -> None:
         """Give up what was being said in a gap, once it is known that its end went by."""
-        self._doubtful &= self.recorder.being_said
-        has_next = bool(self.recorder.being_said - self._doubtful)
+        self._doubtful &= self.recorder.streaming
+        has_next = bool(self.recorder.streaming - self._doubtful)
         if self._doubtful and (has_next or now > self._in_doubt_until):
             for found in self._meter.give_up_responses(self._doubtful):
                 self.recorder.record(found)
@@ -300,7 +300,7 @@ class Call:
             connection.abort()
             return
         self._leg, self._heard_since = connection, self._loop.time()
-        self._doubtful = self.recorder.being_said
+        self._doubtful = self.recorder.streaming
         self._in_doubt_until = self._heard_since + CALL_DOUBT_S
         self._move(State.HEARD)
 
@@ -399,7 +399,7 @@ class Call:
                 tokens=self.recorder.tokens,
                 estimates=self.recorder.estimates,
             )
-        self._on_ended(self)
+        self._on_closeed(self)
 
     def _move(self, state: State) -> None:
         assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"

@@ -198,7 +198,7 @@ class Calls:
                 return not_found("found no call of this name; it may be over")
             log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
             if exc.close_code == POLICY:
-                return bad_request(exc.told, code=exc.code)
+                return bad_request(exc.client_message, code=exc.code)
             return provider_unavailable()
         if call.info.account_id != grant.account_id:
             return not_found("found no call of this name that belongs to this account")

@@ -8,8 +8,8 @@ Who gets a connection's frames is decided by its sink alone. When the other side
 exchanged for one that does not know it: nothing can reach a peer that nobody refers to.
 
 While the sink is not to get anything a connection reads on, so that its peer's pings are answered:
-data frames are *parked*, up to ``PARKED_BYTES_MAX``, and only past that TCP holds the rest back. A
-close is parked behind them.
+data frames are *parked*, up to ``RECEIVE_QUEUE_BYTES_MAX``, and only past that TCP holds the rest
+back. A close is parked behind them.
 """
 
 import asyncio
@@ -53,10 +53,10 @@ class CloseEvent:
 class Sink(Protocol):
     """Who gets what a connection receives."""
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Data frames, whole and in order."""
 
-    def end(self, ended: CloseEvent) -> None:
+    def connection_closed(self, close: CloseEvent) -> None:
         """Nothing more will come. Called once, after the last frame."""
 
 
@@ -65,10 +65,10 @@ class Discard:
 
     __slots__ = ()
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Forget the frames."""
 
-    def end(self, ended: CloseEvent) -> None:
+    def connection_closed(self, close: CloseEvent) -> None:
         """Nobody waits for the end."""
 
 
@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
         if frame.is_control:
             self._receive_control(frame)
         else:
-            self.sink.take((frame,))
+            self.sink.frames_received((frame,))
 
     def _receive_frames(self, data: bytes) -> None:
         if self._parked.has_close:
@@ -302,7 +302,7 @@ class Connection(asyncio.Protocol):
             self._receive_mixed(frames)
             self._read_or_not()
         elif frames and not self._has_ended:
-            self.sink.take(frames)
+            self.sink.frames_received(frames)
         violation = self._scanner.violation
         if violation is not None and not self._parked.has_close:
             self._refuse_frames(violation)
@@ -326,14 +326,14 @@ class Connection(asyncio.Protocol):
                     data_frames.append(frame)
                 continue
             if data_frames:
-                self.sink.take(data_frames)
+                self.sink.frames_received(data_frames)
                 data_frames = []
             if self._parked and frame.opcode == Opcode.CLOSE:
                 self._parked.add(frame)
             else:
                 self._receive_control(frame)
         if data_frames and not self._has_ended:
-            self.sink.take(data_frames)
+            self.sink.frames_received(data_frames)
 
     def _receive_control(self, frame: Frame) -> None:
         self._protocol.receive_data(frame.raw)
@@ -377,12 +377,12 @@ class Connection(asyncio.Protocol):
         self._end(CloseEvent(ABNORMAL, reason))
         self.abort()
 
-    def _end(self, ended: CloseEvent) -> None:
+    def _end(self, close: CloseEvent) -> None:
         if self._has_ended:
             return
         self._has_ended = True
         sink, self.sink = self.sink, Discard()
-        sink.end(ended)
+        sink.connection_closed(close)
 
 
 def _fitting(reason: str) -> str:

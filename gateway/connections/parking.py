@@ -3,7 +3,7 @@
 from collections import deque
 
 from gateway.frames import Frame
-from gateway.limits import PARKED_BYTES_MAX, PARKED_FRAME_BYTES
+from gateway.limits import RECEIVE_QUEUE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
 
 
 class Parking:
@@ -26,15 +26,15 @@ class Parking:
 
     def has_room(self, pending_bytes: int) -> bool:
         """Whether more may be read, with so many bytes of a frame that is not whole."""
-        return self._bytes + pending_bytes <= PARKED_BYTES_MAX
+        return self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
 
     def add(self, frame: Frame) -> None:
         """Keep it behind the others."""
         self._frames.append(frame)
-        self._bytes += len(frame.raw) + PARKED_FRAME_BYTES
+        self._bytes += len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
 
     def take(self) -> Frame:
         """The first; there must be one."""
         frame = self._frames.popleft()
-        self._bytes -= len(frame.raw) + PARKED_FRAME_BYTES
+        self._bytes -= len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
         return frame

@@ -35,9 +35,9 @@ _OK_TO_FOLLOW: Final = (301, 302, 303, 307, 308)
 class ProviderUnavailableError(PeerError):
     """The provider could not be reached or refused the connection.
 
-    ``told`` is what the client hears, ``hint`` what the operator has to do, ``status`` the HTTP
-    status of a refusal, else 0. The close code says whether trying again may help: SDKs that
-    reconnect do so on 1011 and 1013, and never on 1008.
+    ``client_message`` is sent to the client, ``hint`` tells the operator what to do, ``status`` is
+    the HTTP status of a refusal, else 0. The close code says whether trying again may help: SDKs
+    that reconnect do so on 1011 and 1013, and never on 1008.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class ProviderUnavailableError(PeerError):
         *,
         close_code: int = FAILED,
         code: str = "provider_unavailable",
-        told: str = "The provider could not be reached.",
+        client_message: str = "The provider could not be reached.",
         hint: str = "",
         status: int = 0,
     ) -> None:
         super().__init__(message, code=code, close_code=close_code)
-        self.told = told
+        self.client_message = client_message
         self.hint = hint
         self.status = status
 
@@ -69,7 +69,7 @@ class ProviderRedirectsError(ProviderUnavailableError):
             f"redirects: {status}",
             close_code=POLICY,
             code="provider_refused",
-            told="The provider is not at the address that the gateway knows.",
+            client_message="The provider is not at the address that the gateway knows.",
             hint="only a redirect to the same origin is followed, once: mend the base URL",
         )
         self.location = location
@@ -80,7 +80,7 @@ class _Refusal(NamedTuple):
 
     close_code: int
     code: str
-    told: str
+    client_message: str
     hint: str
 
 
@@ -270,7 +270,7 @@ def _refused(head: bytes) -> ProviderUnavailableError:
         f"refused the connection: {status}",
         close_code=meaning.close_code,
         code=meaning.code,
-        told=meaning.told,
+        client_message=meaning.client_message,
         hint=meaning.hint,
         status=status,
     )

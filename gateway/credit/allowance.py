@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.credit.credit import Verdict
-from gateway.limits import HOLD_SPEAKING_S
+from gateway.limits import CREDIT_WAIT_STREAMING_S
 
 
 @dataclass(slots=True)
@@ -14,12 +14,12 @@ class Allowance:
     _finishing: frozenset[str] = frozenset()
     _since: float = 0.0
 
-    def review(self, verdict: Verdict, being_said: frozenset[str], *, now: float) -> bool:
+    def review(self, verdict: Verdict, streaming: frozenset[str], *, now: float) -> bool:
         """Take what the credit allows now; whether something may be finished before that counts.
 
         What begins later is not waited for: responses that overlap would never end. Nor is one
-        whose end does not come within ``HOLD_SPEAKING_S``. ``now`` is monotonic seconds.
+        whose end does not come within ``CREDIT_WAIT_STREAMING_S``. ``now`` is monotonic seconds.
         """
         if verdict is not self.verdict:
-            self.verdict, self._finishing, self._since = verdict, being_said, now
-        return bool(self._finishing & being_said) and now - self._since <= HOLD_SPEAKING_S
+            self.verdict, self._finishing, self._since = verdict, streaming, now
+        return bool(self._finishing & streaming) and now - self._since <= CREDIT_WAIT_STREAMING_S

@@ -26,7 +26,7 @@ from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import TRANSCRIPTION, Gate, framed
 from gateway.relay.session import Session, SessionInfo
-from gateway.relay.sinks import ToClient
+from gateway.relay.sinks import DownstreamForwarder
 
 # What somebody else of the account may be in already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
@@ -140,7 +140,7 @@ class Opener:
         return session
 
     async def connect(
-        self, session: Session, client_headers: Headers, target: Target, sink: ToClient
+        self, session: Session, client_headers: Headers, target: Target, sink: DownstreamForwarder
     ) -> None:
         """Connect the provider, or tell the session that it cannot be reached."""
         provider = self._providers[target.provider]
@@ -149,7 +149,7 @@ class Opener:
                 provider.url(mapped(target, self._table)),
                 provider.headers(client_headers),
                 sink=sink,
-                on_open=session.provider_opened,
+                on_open=session.provider_connected,
                 tls=self._tls,
             )
         except ProviderUnavailableError as exc:

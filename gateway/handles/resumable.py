@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class Former(Protocol):
     """A session that another one goes on with."""
 
-    def give_way(self) -> None:
+    def close_superseded(self) -> None:
         """Close both connections: the session is resumed on another one."""
 
     def abandon(self) -> None:
@@ -66,7 +66,7 @@ class Resumables:
         if session is None or session is resuming:
             return
         ended = self._ended_by_session.setdefault(session, asyncio.Event())
-        session.give_way()
+        session.close_superseded()
         try:
             async with asyncio.timeout(FORMER_S):
                 await ended.wait()

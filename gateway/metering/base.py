@@ -85,7 +85,7 @@ class Meter(Protocol):
         arrived."""
 
     @property
-    def being_said(self) -> frozenset[str]:
+    def streaming(self) -> frozenset[str]:
         """The ids of responses that were begun and have not ended: what a client still hears when
         its credit ends. Never what lasts as long as the session, nor a transcription.
         """

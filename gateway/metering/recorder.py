@@ -131,9 +131,9 @@ class Recorder:
         return self._meter.in_flight
 
     @property
-    def being_said(self) -> frozenset[str]:
+    def streaming(self) -> frozenset[str]:
         """The ids of responses that the client is hearing."""
-        return self._meter.being_said
+        return self._meter.streaming
 
     @property
     def drain_s(self) -> float:

@@ -13,7 +13,7 @@ from gateway.connections.connection import CloseEvent
 from gateway.connections.upstream import Upstream
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
-from gateway.relay.sinks import ToMeter
+from gateway.relay.sinks import MeterOnly
 
 
 def departure_gap_s(sessions: int) -> float:
@@ -29,14 +29,14 @@ class Drain:
         provider: Upstream,
         recorder: Recorder,
         *,
-        on_end: Callable[[CloseEvent], None],
+        on_close: Callable[[CloseEvent], None],
         log: FilteringBoundLogger,
         now: float,
     ) -> None:
-        """``on_end`` is called when the provider is gone."""
+        """``on_close`` is called when the provider is gone."""
         self._provider = provider
         self._recorder = recorder
-        self._on_end = on_end
+        self._on_close = on_close
         self._log = log
         self.since = now
         self.is_late = False
@@ -45,8 +45,8 @@ class Drain:
     def begin(self, *, has_asked: bool) -> None:
         """Cut the client out; ``has_asked``: the provider has seen a message of its."""
         provider = self._provider
-        provider.sink = ToMeter(
-            self._recorder, on_begun=self._cancel, on_idle=provider.close, on_end=self._on_end
+        provider.sink = MeterOnly(
+            self._recorder, on_begun=self._cancel, on_idle=provider.close, on_close=self._on_close
         )
         provider.feeder = None
         provider.resume_reading()
@@ -75,7 +75,7 @@ class Drain:
 
     @property
     def _waited_for(self) -> str:
-        if self._recorder.being_said:
+        if self._recorder.streaming:
             return "the usage of a response"
         return "a transcript" if self._recorder.in_flight else "an answer to the cancel"
 

@@ -40,7 +40,7 @@ from gateway.credit.credit import Verdict
 from gateway.frames import Frame
 from gateway.handles.asking import Ask, Asking
 from gateway.http.refusals import Refusal
-from gateway.limits import HOLD_S, HOLD_SPEAKING_S
+from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider
@@ -49,7 +49,12 @@ from gateway.providers.opening import Gate
 from gateway.relay import lifetime
 from gateway.relay.drain import Drain
 from gateway.relay.lifetime import Due
-from gateway.relay.sinks import Configuring, ToClient, ToProvider, Waiting
+from gateway.relay.sinks import (
+    ConfigurationMonitor,
+    DownstreamForwarder,
+    PreOpenBuffer,
+    UpstreamForwarder,
+)
 
 log = structlog.get_logger()
 
@@ -121,7 +126,7 @@ class Session:
         self._allowance = Allowance()
         self._held_since: float | None = None
         self._owes_balance = self._owes_warning = credit.wants_balances
-        self._sink: ToClient | None = None
+        self._sink: DownstreamForwarder | None = None
         self.was_cut_off = False
         self._on_ended = on_ended
         self._dialling: asyncio.Task[None] | None = None
@@ -129,20 +134,23 @@ class Session:
         self._leave_by: float | None = None
         self._leave_code = GOING_AWAY
         self.drain: Drain | None = None
-        self._waiting: Waiting | None = Waiting(client, self.client_ended)
+        self._waiting: PreOpenBuffer | None = PreOpenBuffer(client, self.client_disconnected)
         self._has_preface = bool(preface)
         self._info = info
         self._log = log.bind(session=info.session_id, account=info.account_id)
         self.state = State.CONNECTING
-        self._waiting.take(preface)
+        self._waiting.frames_received(preface)
         client.sink = self._waiting
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 
-    def provider_sink(self) -> ToClient:
+    def provider_sink(self) -> DownstreamForwarder:
         """The sink of the provider's frames; only the provider's connection holds it."""
         assert self._client is not None
-        self._sink = ToClient(
-            self.recorder, self._client, on_metered=self._metered, on_end=self.provider_ended
+        self._sink = DownstreamForwarder(
+            self.recorder,
+            self._client,
+            on_metered=self._metered,
+            on_close=self.provider_disconnected,
         )
         return self._sink
 
@@ -153,7 +161,7 @@ class Session:
         assert self.state is State.CONNECTING
         self._dialling = task
 
-    def provider_opened(self, provider: Upstream) -> None:
+    def provider_connected(self, provider: Upstream) -> None:
         """The provider is there: join the connections."""
         if self.state is not State.CONNECTING or self._client is None:
             provider.sink = Discard()
@@ -164,14 +172,14 @@ class Session:
         waiting, self._waiting = self._waiting, None
         client.feeder, provider.feeder = provider, client
         if self._has_preface and self._sink is not None:
-            provider.sink = Configuring(self._sink, partial(self._configured, provider))
-        client.sink = to_provider = ToProvider(
+            provider.sink = ConfigurationMonitor(self._sink, partial(self._configured, provider))
+        client.sink = to_provider = UpstreamForwarder(
             self.recorder,
             provider,
             gate=self._gate,
             on_refused=self._refuse_model,
             on_asked=self._ask,
-            on_end=self.client_ended,
+            on_close=self.client_disconnected,
         )
         self._log.info("provider connected")
         if waiting is not None:
@@ -187,24 +195,24 @@ class Session:
             )
             if failure.is_about_account:
                 self.recorder.account_refused(str(failure.status))
-            self._fail_client(failure.code, failure.told, failure.close_code)
+            self._fail_client(failure.code, failure.client_message, failure.close_code)
             self._finish()
 
-    def client_ended(self, ended: CloseEvent) -> None:
+    def client_disconnected(self, close: CloseEvent) -> None:
         """The client is gone."""
-        self._log.info("client left", code=ended.code, reason=ended.reason)
+        self._log.info("client left", code=close.code, reason=close.reason)
         self._client_gone()
 
-    def provider_ended(self, ended: CloseEvent) -> None:
+    def provider_disconnected(self, close: CloseEvent) -> None:
         """The provider is gone: everything that it sent has been seen."""
         client = self._client
         if client is not None and self.state is State.RELAYING:
-            self._log.info("provider left", code=ended.code, reason=ended.reason)
-            if ended.code == ABNORMAL or ended.is_violation:
+            self._log.info("provider left", code=close.code, reason=close.reason)
+            if close.code == ABNORMAL or close.is_violation:
                 self._fail_client("provider_connection_lost", "The provider's connection broke.")
             else:
                 client.sink = Discard()
-                client.close(*self._told(ended))
+                client.close(*self._told(close))
         self._finish()
 
     def credit_changed(self) -> None:
@@ -216,7 +224,7 @@ class Session:
             self.recorder.flush()
         verdict = self._credit.verdict
         now = asyncio.get_running_loop().time()
-        is_busy = self._allowance.review(verdict, self.recorder.being_said, now=now)
+        is_busy = self._allowance.review(verdict, self.recorder.streaming, now=now)
         self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
         if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
             self._cut_off()
@@ -246,7 +254,7 @@ class Session:
             self._client_gone()
             client.close(code, reason)
 
-    def give_way(self) -> None:
+    def close_superseded(self) -> None:
         """Another connection goes on with this session: close it, and what is left of the drain."""
         self._log.info("session gives way", state=self.state.name)
         self.close_client(GOING_AWAY, "the session is resumed on another connection")
@@ -276,7 +284,7 @@ class Session:
             self._send_balance()
         if self._allowance.verdict is Verdict.EMPTY:
             self.credit_changed()
-        hold_s = HOLD_SPEAKING_S if self.recorder.being_said else HOLD_S
+        hold_s = CREDIT_WAIT_STREAMING_S if self.recorder.streaming else CREDIT_WAIT_S
         if self._held_since is not None and now - self._held_since > hold_s:
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
@@ -289,27 +297,27 @@ class Session:
     def _check_lifetime(self, age_s: float) -> None:
         """End a session that is as old as its provider allows; say so before it is."""
         which = self._lifetimes, self._info.provider, self.recorder.model
-        due = lifetime.due(*which, age_s, is_speaking=bool(self.recorder.being_said))
+        due = lifetime.due(*which, age_s, is_speaking=bool(self.recorder.streaming))
         if due is Due.END:
             self.close_client(GOING_AWAY, "session is too old")
         elif due is Due.WARNING and self._owes_warning and self._client is not None:
             event = lifetime.ending_event(*which, age_s)
             self._owes_warning = not self._client.send_event(event)
 
-    def _told(self, ended: CloseEvent) -> tuple[int, str]:
+    def _told(self, close: CloseEvent) -> tuple[int, str]:
         """The provider's close as the client hears it: what is about our account is not for it.
 
         A close may say nothing of what the error before it said. For good is only what stays as it
         is when somebody looks after our account.
         """
-        is_ours = is_about_account(ended.reason)
+        is_ours = is_about_account(close.reason)
         if is_ours:
-            self.recorder.account_refused(str(ended.code))
-        is_for_good = ended.code == POLICY or ended.code >= _PRIVATE_CODES
+            self.recorder.account_refused(str(close.code))
+        is_for_good = close.code == POLICY or close.code >= _PRIVATE_CODES
         is_after = self.recorder.account_errors > 0 and is_for_good
         if is_ours or is_after or self.recorder.has_just_refused:
             return TRY_AGAIN_LATER, NEUTRAL_CODE
-        return ended.code, ended.reason
+        return close.code, close.reason
 
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
@@ -332,7 +340,7 @@ class Session:
         if client is None or gate is None:
             return
         if refusal is None:
-            assert isinstance(client.sink, ToProvider)
+            assert isinstance(client.sink, UpstreamForwarder)
             client.sink.go_on()
             self._let_go()
         elif refusal.status == NOT_FOUND:
@@ -420,7 +428,11 @@ class Session:
         self._move(State.DRAINING)
         now = asyncio.get_running_loop().time()
         self.drain = Drain(
-            self._provider, self.recorder, on_end=self.provider_ended, log=self._log, now=now
+            self._provider,
+            self.recorder,
+            on_close=self.provider_disconnected,
+            log=self._log,
+            now=now,
         )
         if self._leave_by is not None:
             self.drain.hurry()

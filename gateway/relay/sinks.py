@@ -1,13 +1,15 @@
 """The sinks of a session's two connections: where received frames go, and what happens on the way.
 
-========================  =================================================================
-client's frames go to     ``Waiting`` until the provider is open, then ``ToProvider``
-provider's frames go to   ``Configuring`` first where a key says how the session begins, then
-                          ``ToClient``, and once the client is gone ``ToMeter``
-========================  =================================================================
+=========================  =======================================================================
+frames of the client       ``PreOpenBuffer`` until the provider is connected, then
+                           ``UpstreamForwarder``
+frames of the provider     ``ConfigurationMonitor`` first where an ephemeral key brought the
+                           session's configuration, then ``DownstreamForwarder``; ``MeterOnly``
+                           once the client is gone
+=========================  =======================================================================
 
-``ToMeter`` has no client. A frame that the provider sends after its client has left is metered and
-ends there: no reference leads further.
+``MeterOnly`` holds no reference to the client, so a frame that arrives after the client has left
+can be metered and cannot be written to it.
 """
 
 import re
@@ -21,37 +23,37 @@ from gateway.metering.recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.opening import Gate
 
-OnEnd = Callable[[CloseEvent], None]
+OnClose = Callable[[CloseEvent], None]
 
 _CONFIGURED: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:transcription_)?session\.updated"')
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
-class Waiting:
+class PreOpenBuffer:
     """Holds what the client says before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
 
-    def __init__(self, client: Connection, on_end: OnEnd) -> None:
+    def __init__(self, client: Connection, on_close: OnClose) -> None:
         self._client = client
         self._frames: list[Frame] = []
         self._bytes = 0
-        self.end = on_end
+        self.connection_closed = on_close
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Keep the frames; past the bound TCP holds the rest back."""
         self._frames += frames
         self._bytes += sum(len(frame.raw) for frame in frames)
         if self._bytes > PRE_OPEN_BYTES_MAX:
             self._client.pause_reading()
 
-    def release(self, to: "ToProvider") -> None:
+    def release(self, to: "UpstreamForwarder") -> None:
         """Hand everything over; then what was said later, if the provider has not had its fill."""
         frames, self._frames = self._frames, []
-        to.take(frames)
+        to.frames_received(frames)
         if not to.is_full:
             self._client.resume_reading()
 
 
-class ToProvider:
+class UpstreamForwarder:
     """Lets the meter see the client's frames, then forwards them as they came.
 
     Where the client's first message names the model they must pass a ``gate``; ``on_refused`` is
@@ -59,7 +61,7 @@ class ToProvider:
     somebody has to find out whether the client may use it: then ``go_on`` is called, or the end.
     """
 
-    __slots__ = ("_gate", "_on_asked", "_on_refused", "_provider", "_recorder", "end")
+    __slots__ = ("_gate", "_on_asked", "_on_refused", "_provider", "_recorder", "connection_closed")
 
     def __init__(
         self,
@@ -69,21 +71,21 @@ class ToProvider:
         gate: Gate | None,
         on_refused: Callable[[str], None],
         on_asked: Callable[[str], None],
-        on_end: OnEnd,
+        on_close: OnClose,
     ) -> None:
         self._recorder = recorder
         self._provider = provider
         self._gate = gate
         self._on_refused = on_refused
         self._on_asked = on_asked
-        self.end = on_end
+        self.connection_closed = on_close
 
     @property
     def is_full(self) -> bool:
         """Whether the provider does not take what is sent."""
         return self._provider.is_write_paused
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Write them on. The meter sees what the provider will see."""
         if self._gate is not None:
             frames = self._gate.take(frames)
@@ -105,14 +107,14 @@ class ToProvider:
             self._on_asked(self._gate.asks)
 
 
-class ToClient:
+class DownstreamForwarder:
     """Meters the provider's frames, then forwards them as they came.
 
     ``on_metered`` is called when something was metered, after it was forwarded, and after all
     frames while the session ``is_waiting`` for a gap between two messages or responses.
     """
 
-    __slots__ = ("_client", "_on_metered", "_recorder", "end", "is_waiting")
+    __slots__ = ("_client", "_on_metered", "_recorder", "connection_closed", "is_waiting")
 
     def __init__(
         self,
@@ -120,15 +122,15 @@ class ToClient:
         client: Connection,
         *,
         on_metered: Callable[[], None],
-        on_end: OnEnd,
+        on_close: OnClose,
     ) -> None:
         self._recorder = recorder
         self._client = client
         self._on_metered = on_metered
-        self.end = on_end
+        self.connection_closed = on_close
         self.is_waiting = False
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Metered first: what the client has heard is charged, even if the write fails."""
         has_metered = self._recorder.observe(frames)
         self._client.write(self._recorder.heard(frames))
@@ -136,23 +138,23 @@ class ToClient:
             self._on_metered()
 
 
-class Configuring:
-    """Stands before ``ToClient`` until the provider has taken what the session is to begin with.
+class ConfigurationMonitor:
+    """Passes frames to ``DownstreamForwarder`` until the provider has answered our configuration.
 
     ``on_answered`` is told whether it has: by the first ``session.updated``, or by an error that
     names our message. The client hears both.
     """
 
-    __slots__ = ("_on_answered", "_sink", "end")
+    __slots__ = ("_on_answered", "_sink", "connection_closed")
 
-    def __init__(self, sink: ToClient, on_answered: Callable[[bool], None]) -> None:
+    def __init__(self, sink: DownstreamForwarder, on_answered: Callable[[bool], None]) -> None:
         self._sink = sink
         self._on_answered = on_answered
-        self.end = sink.end
+        self.connection_closed = sink.connection_closed
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Hand them on, then look at them."""
-        self._sink.take(frames)
+        self._sink.frames_received(frames)
         for frame in frames:
             is_violation = _REFUSED in frame.raw
             if is_violation or _CONFIGURED.match(frame.raw, frame.start):
@@ -160,7 +162,7 @@ class Configuring:
                 return
 
 
-class ToMeter:
+class MeterOnly:
     """Meters the provider's frames and forgets them: the client is gone.
 
     The provider was told to cancel. Where it answers that (OpenAI), events are answered in order,
@@ -169,7 +171,14 @@ class ToMeter:
     left. A response that begins all the same is cancelled, too.
     """
 
-    __slots__ = ("_answers_before", "_in_flight", "_on_begun", "_on_idle", "_recorder", "end")
+    __slots__ = (
+        "_answers_before",
+        "_in_flight",
+        "_on_begun",
+        "_on_idle",
+        "_recorder",
+        "connection_closed",
+    )
 
     def __init__(
         self,
@@ -177,16 +186,16 @@ class ToMeter:
         *,
         on_begun: Callable[[], None],
         on_idle: Callable[[], None],
-        on_end: OnEnd,
+        on_close: OnClose,
     ) -> None:
         self._recorder = recorder
         self._answers_before = recorder.answers
         self._in_flight = recorder.in_flight
         self._on_begun = on_begun
         self._on_idle = on_idle
-        self.end = on_end
+        self.connection_closed = on_close
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Meter; ``on_idle`` is called as soon as no response is, or will be, in flight."""
         recorder = self._recorder
         recorder.observe(frames)

@@ -124,7 +124,7 @@ class GeminiMeter:
         return frozenset({self._turn_id()} if is_due else ())
 
     @property
-    def being_said(self) -> frozenset[str]:
+    def streaming(self) -> frozenset[str]:
         """See ``Meter``: a turn, until its usage is known."""
         return self.in_flight
 

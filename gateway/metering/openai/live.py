@@ -55,7 +55,7 @@ class LiveMeter(OpenAIMeter):
         self._total_ms = 0
 
     @property
-    def being_said(self) -> frozenset[str]:
+    def streaming(self) -> frozenset[str]:
         """See ``Meter``: a session is one long answer, and no part of it has an end of its own."""
         return frozenset()
 

@@ -151,7 +151,7 @@ class OpenAIMeter:
         return frozenset((*self._in_flight, *self._transcripts.in_flight))
 
     @property
-    def being_said(self) -> frozenset[str]:
+    def streaming(self) -> frozenset[str]:
         """See ``Meter``."""
         return frozenset(self._in_flight)
 

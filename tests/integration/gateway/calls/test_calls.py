@@ -14,7 +14,7 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI, OpenAIError
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from gateway.limits import HOLD_S
+from gateway.limits import CREDIT_WAIT_S
 from tests.support.harness import SETTLE_S, Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
 
@@ -317,7 +317,7 @@ def test_a_call_whose_credit_cannot_be_confirmed(cluster: Cluster) -> None:
             with pytest.raises(TimeoutError):  # the client is held, too
                 while True:
                     respond(socket)
-            eventually(lambda: has_ended(cluster, call_id), seconds=HOLD_S + SETTLE_S)
+            eventually(lambda: has_ended(cluster, call_id), seconds=CREDIT_WAIT_S + SETTLE_S)
         finally:
             cluster.accountd.process.send_signal(signal.SIGCONT)
     logs = "".join(gateway.log.read_text() for gateway in cluster.gateways)

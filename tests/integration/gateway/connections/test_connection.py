@@ -29,13 +29,13 @@ class Recorded:
     frames: list[Frame] = field(default_factory=list)
     endings: list[CloseEvent] = field(default_factory=list)
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Keep the frames."""
         self.frames += frames
 
-    def end(self, ended: CloseEvent) -> None:
+    def connection_closed(self, close: CloseEvent) -> None:
         """Keep the ending."""
-        self.endings.append(ended)
+        self.endings.append(close)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 
 from gateway.connections.connection import ABNORMAL, CloseEvent, Connection, Discard
 from gateway.frames import Frame
-from gateway.limits import PARKED_BYTES_MAX
+from gateway.limits import RECEIVE_QUEUE_BYTES_MAX
 from tests.support.fake_provider import scripted
 from tests.support.peers import masked, until, upgraded
 
@@ -32,15 +32,15 @@ class Held:
     endings: list[CloseEvent] = field(default_factory=list)
     holds_after: int = -1
 
-    def take(self, frames: Sequence[Frame]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """See ``Sink``."""
         self.frames += [frame.raw for frame in frames]
         if len(self.frames) == self.holds_after:
             self.connection.pause_reading()
 
-    def end(self, ended: CloseEvent) -> None:
+    def connection_closed(self, close: CloseEvent) -> None:
         """See ``Sink``."""
-        self.endings.append(ended)
+        self.endings.append(close)
 
     async def send(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -106,7 +106,7 @@ async def test_what_is_parked_is_bounded(held: Held) -> None:
     piece = b"\x82\xfe" + (60_000).to_bytes(2, "big") + b"\0\0\0\0" + bytes(60_000)
     sending = asyncio.create_task(held.send(piece * 400))
     await until(lambda: not held.connection._is_reading)
-    assert len(held.connection._parked) * 60_000 < PARKED_BYTES_MAX + 2**20
+    assert len(held.connection._parked) * 60_000 < RECEIVE_QUEUE_BYTES_MAX + 2**20
     held.connection.let_go()
     await until(lambda: len(held.frames) == 400)
     await sending

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from gateway.limits import HOLD_S
+from gateway.limits import CREDIT_WAIT_S
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
 from tests.support.simulated import Event
@@ -160,7 +160,7 @@ async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None
         await provider.send(done("resp_1"))
         await provider.send(created("resp_2"))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HOLD_S + 2.0):
+            async with asyncio.timeout(CREDIT_WAIT_S + 2.0):
                 await provider.wait_closed()
                 return  # nobody is there to be told
         await provider.send(done("resp_2"))

@@ -15,7 +15,7 @@ from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict
 from gateway.frames import Frame
-from gateway.limits import HOLD_S, HOLD_SPEAKING_S
+from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
 from gateway.metering.batching import BillingContext
 from gateway.metering.openai.call import CallMeter
 from gateway.metering.recorder import Recorder
@@ -47,11 +47,13 @@ class Sideband:
     def say(self, *events: dict[str, Any]) -> None:
         """The provider says something."""
         messages = [json.dumps(event).encode() for event in events]
-        self.sink.take([Frame(1, True, 2, b"\x81\x00" + message) for message in messages])
+        self.sink.frames_received(
+            [Frame(1, True, 2, b"\x81\x00" + message) for message in messages]
+        )
 
     def close(self, code: int, reason: str = "") -> None:
         """The provider closes it."""
-        self.sink.end(CloseEvent(code, reason))
+        self.sink.connection_closed(CloseEvent(code, reason))
 
     def send_event(self, text: bytes) -> bool:
         """The call says something."""
@@ -315,7 +317,7 @@ async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
     now = asyncio.get_running_loop().time()
     setting.call.check(now + 1)
     assert setting.call.state is State.HEARD
-    loop_time = now + HOLD_SPEAKING_S + 1
+    loop_time = now + CREDIT_WAIT_STREAMING_S + 1
     call_module_time = asyncio.get_running_loop().time
     asyncio.get_running_loop().time = lambda: loop_time  # type: ignore[method-assign]
     try:
@@ -341,12 +343,12 @@ async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
     await setting.call.open(patience_s=0.1)
     now = asyncio.get_running_loop().time()
     setting.credit.becomes(Verdict.HOLD)
-    setting.call.check(now + HOLD_S / 2)
+    setting.call.check(now + CREDIT_WAIT_S / 2)
     setting.credit.becomes(Verdict.GO)
-    setting.call.check(now + 2 * HOLD_S)
+    setting.call.check(now + 2 * CREDIT_WAIT_S)
     assert setting.call.state is State.HEARD
     setting.credit.becomes(Verdict.HOLD)
-    setting.call.check(asyncio.get_running_loop().time() + HOLD_S + 1)
+    setting.call.check(asyncio.get_running_loop().time() + CREDIT_WAIT_S + 1)
     await setting.over()
 
 

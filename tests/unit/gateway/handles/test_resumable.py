@@ -16,7 +16,7 @@ class Drain:
         self._is_stuck = is_stuck
         self.told: list[str] = []
 
-    def give_way(self) -> None:
+    def close_superseded(self) -> None:
         """See ``Former``."""
         self.told.append("give way")
         if not self._is_stuck:

@@ -247,9 +247,9 @@ def test_in_flight_responses_are_known() -> None:
     """A response is in flight from response.created to response.done."""
     watch = meter()
     watch.observe(text({"type": "response.created", "response": {"id": "resp_1"}}))
-    assert watch.in_flight == watch.being_said == {"resp_1"}
+    assert watch.in_flight == watch.streaming == {"resp_1"}
     watch.observe(done({"total_tokens": 1}))
-    assert watch.in_flight == watch.being_said == frozenset()
+    assert watch.in_flight == watch.streaming == frozenset()
 
 
 def test_audio_is_not_parsed() -> None:
@@ -324,7 +324,7 @@ def test_speech_that_is_to_be_transcribed_is_in_flight(
     assert watch.in_flight == frozenset(), "what is not committed is owed nothing"
     watch.observe(text(COMMITTED))
     assert watch.in_flight == ({"item_1"} if is_awaited else set())
-    assert watch.being_said == frozenset(), "a session without credit does not wait for it"
+    assert watch.streaming == frozenset(), "a session without credit does not wait for it"
 
 
 @pytest.mark.parametrize("end", ["completed", "failed"])
@@ -382,7 +382,7 @@ def test_a_live_session_is_in_flight_from_its_start_on() -> None:
     watch.observe_client(said(START))
     assert watch.model == "gpt-live-1"
     assert len(watch.in_flight) == 1
-    assert watch.being_said == frozenset(), "the end of a session is not waited for"
+    assert watch.streaming == frozenset(), "the end of a session is not waited for"
     assert watch.drain_s > 0
     (close,) = watch.cancel_events()
     assert json.loads(close) == {"type": "session.close", "event_id": CANCEL_ID}

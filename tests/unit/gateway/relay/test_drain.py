@@ -34,8 +34,8 @@ class Waited:
 
     drain_s = DRAIN_S
 
-    def __init__(self, in_flight: set[str], being_said: set[str]) -> None:
-        self.in_flight, self.being_said = in_flight, being_said
+    def __init__(self, in_flight: set[str], streaming: set[str]) -> None:
+        self.in_flight, self.streaming = in_flight, streaming
 
 
 class Cut:
@@ -53,7 +53,7 @@ def drained(provider: Cut, recorder: Waited, log: Any) -> Drain:
     """A drain that began at 0 s."""
     return Drain(
         cast("Upstream", provider), cast("Recorder", recorder),
-        on_end=lambda _: None, log=log, now=0.0,
+        on_close=lambda _: None, log=log, now=0.0,
     )  # fmt: skip
 
 
@@ -65,14 +65,14 @@ WAITED_FOR = [
 ]
 
 
-@pytest.mark.parametrize(("in_flight", "being_said", "expected"), WAITED_FOR)
+@pytest.mark.parametrize(("in_flight", "streaming", "expected"), WAITED_FOR)
 def test_a_drain_that_times_out_says_for_what(
-    in_flight: set[str], being_said: set[str], expected: str
+    in_flight: set[str], streaming: set[str], expected: str
 ) -> None:
     """A count of zero is no reason by itself."""
     provider = Cut()
     with capture_logs() as lines:
-        drain = drained(provider, Waited(in_flight, being_said), structlog.get_logger())
+        drain = drained(provider, Waited(in_flight, streaming), structlog.get_logger())
         drain.check(NEVER_S)
     assert provider.is_cut
     assert [line["waited_for"] for line in lines] == [expected]

@@ -10,7 +10,7 @@ from gateway.frames import Frame
 from gateway.metering.batching import BillingContext, OnSealed, ignore_sealed
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
-from gateway.relay.sinks import ToClient, ToMeter, ToProvider
+from gateway.relay.sinks import DownstreamForwarder, MeterOnly, UpstreamForwarder
 from shared.wire import UsageBatch, UsageMessage
 
 # Everything that happens, in order.
@@ -42,7 +42,7 @@ class NotingSender:
         self._happened.append(("sent", *message.response_ids))
 
 
-class NotingLeg:
+class NotingConnection:
     """A connection that writes down which responses it is given, or fails to write them."""
 
     def __init__(self, happened: Happened, *, is_broken: bool = False) -> None:
@@ -88,28 +88,30 @@ def recorder(happened: Happened, **settings: bool) -> Recorder:
     return Recorder(BillingContext("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
 
 
-def to_client(happened: Happened, *, is_broken: bool = False, **settings: bool) -> ToClient:
+def to_client(
+    happened: Happened, *, is_broken: bool = False, **settings: bool
+) -> DownstreamForwarder:
     """The sink of the provider's frames, with a real recorder between doubles."""
-    connection: Any = NotingLeg(happened, is_broken=is_broken)
-    return ToClient(
+    connection: Any = NotingConnection(happened, is_broken=is_broken)
+    return DownstreamForwarder(
         recorder(happened, **settings),
         connection,
         on_metered=lambda: happened.append(("metered",)),
-        on_end=lambda _ended: None,
+        on_close=lambda _ended: None,
     )
 
 
 def test_a_response_is_noted_before_its_event_is_forwarded() -> None:
     """A gateway that is killed in between has charged what the client never heard, not less."""
     happened: Happened = []
-    to_client(happened).take([done("one")])
+    to_client(happened).frames_received([done("one")])
     assert happened == [("noted", "one"), ("written", "one"), ("metered",)]
 
 
 def test_all_of_one_reading_is_noted_before_any_of_it_is_forwarded() -> None:
     """The write takes the frames as they came, in one piece."""
     happened: Happened = []
-    to_client(happened).take([done("one"), done("two")])
+    to_client(happened).frames_received([done("one"), done("two")])
     assert happened == [
         ("noted", "one"), ("noted", "two"), ("written", "one", "two"), ("metered",),
     ]  # fmt: skip
@@ -119,14 +121,14 @@ def test_a_client_that_cannot_be_written_to_is_charged_all_the_same() -> None:
     """The provider has done the work; what was metered does not depend on the write."""
     happened: Happened = []
     with pytest.raises(ConnectionResetError):
-        to_client(happened, is_broken=True).take([done("one")])
+        to_client(happened, is_broken=True).frames_received([done("one")])
     assert happened == [("noted", "one"), ("written", "one")]
 
 
 def test_a_response_is_noted_before_it_is_sent() -> None:
     """Sealing covers numbers of the journal: with a full disk every response is sent at once."""
     happened: Happened = []
-    to_client(happened, sends_at_once=True).take([done("one"), done("two")])
+    to_client(happened, sends_at_once=True).frames_received([done("one"), done("two")])
     assert happened == [
         ("noted", "one"), ("sent", "one"), ("noted", "two"), ("sent", "two"),
         ("written", "one", "two"), ("metered",),
@@ -137,7 +139,7 @@ def test_a_complete_batch_is_sent_before_its_last_event_is_forwarded() -> None:
     """Every response in it is in the journal by then."""
     happened: Happened = []
     names = ["one", "two", "three", "four", "five"]
-    to_client(happened).take([done(name) for name in names])
+    to_client(happened).frames_received([done(name) for name in names])
     assert happened == [*(("noted", name) for name in names), ("sent", *names),
                         ("written", *names), ("metered",)]  # fmt: skip
 
@@ -150,26 +152,26 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
         def observe_client(self, frames: Sequence[Frame]) -> None:
             happened.append(("observed", *(id_of(frame) for frame in frames)))
 
-    connection: Any = NotingLeg(happened)
+    connection: Any = NotingConnection(happened)
     sender = NotingSender(happened)
     spy = Observing(BillingContext("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
-    sink = ToProvider(
+    sink = UpstreamForwarder(
         spy,
         connection,
         gate=None,
         on_refused=lambda _: None,
         on_asked=lambda _: None,
-        on_end=lambda _: None,
+        on_close=lambda _: None,
     )
-    sink.take([done("one")])
+    sink.frames_received([done("one")])
     assert happened == [("observed", "one"), ("written", "one")]
 
 
 def test_without_a_client_a_response_is_metered_and_ends_there() -> None:
     """The response in flight when the client left is charged."""
     happened: Happened = []
-    sink = ToMeter(
-        recorder(happened), on_begun=lambda: None, on_idle=lambda: None, on_end=lambda _: None
+    sink = MeterOnly(
+        recorder(happened), on_begun=lambda: None, on_idle=lambda: None, on_close=lambda _: None
     )
-    sink.take([done("one")])
+    sink.frames_received([done("one")])
     assert happened == [("noted", "one")]
