@@ -59,12 +59,33 @@ def test_operations_names_every_metric() -> None:
     assert [name for name in sorted(names) if name not in OPERATIONS] == []
 
 
-def test_every_file_of_the_tour_is_there() -> None:
-    """The README's links lead somewhere."""
-    links = [part.split(")")[0] for part in README.split("](")[1:]]
-    local = [link for link in links if not link.startswith("http")]
-    assert len(local) > 15
-    assert [link for link in local if not (ROOT / link).exists()] == []
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "findings/README.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    """A file that moved takes its links along."""
+    page = ROOT / name
+    links = [part.split(")")[0].split("#")[0] for part in page.read_text().split("](")[1:]]
+    local = [link for link in links if link and not link.startswith("http")]
+    assert len(local) > 5
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def packages_below(*names: str) -> list[Path]:
+    """The folders of a package and of all that is in it."""
+    return [path.parent for name in names for path in sorted((ROOT / name).rglob("__init__.py"))]
+
+
+@pytest.mark.parametrize("package", packages_below("gateway", "accountd", "shared"), ids=str)
+def test_the_map_of_a_package_names_everything_in_it(package: Path) -> None:
+    """One look at the ``__init__`` tells where a question is answered."""
+    chart = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    missing = [name for name in sorted(modules | folders) if not re.search(rf"`{name}/?`", chart)]
+    assert not missing, f"{package.relative_to(ROOT)}/__init__.py does not name {missing}"
+    assert len(chart.splitlines()) <= 24
 
 
 def test_the_limits_of_the_page_are_those_of_the_code() -> None:
