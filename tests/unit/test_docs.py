@@ -1,7 +1,9 @@
 """The documentation names everything that there is."""
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
