@@ -49,6 +49,7 @@ bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.never_block
 	@$(BIN)/python -m bench.metering
+	@$(BIN)/python -m bench.relay
 	@$(BIN)/python -m bench.balances
 
 check: $(STAMP) ## Lint, format, types, the direction of imports, and the picture of the packages
