@@ -11,7 +11,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from gateway.calls.calls import Calls
-from gateway.connections.connection import TRY_AGAIN_LATER
+from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
 from gateway.connections.downstream import Downstream
 from gateway.control.rpc_client import Accounts

@@ -30,7 +30,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateway.calls.retrying import retry
-from gateway.connections.connection import GOING_AWAY, CloseEvent, Discard, Sink
+from gateway.connections.close import GOING_AWAY, CloseEvent
+from gateway.connections.connection import Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit

@@ -11,7 +11,8 @@ from websockets.datastructures import Headers
 
 from gateway.calls.call import Call, CallInfo, is_over
 from gateway.calls.retrying import retry
-from gateway.connections.connection import POLICY, Sink
+from gateway.connections.close import POLICY_VIOLATION
+from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.rpc_client import Grant
@@ -197,7 +198,7 @@ class Calls:
             if is_over(exc):
                 return not_found("found no call of this name; it may be over")
             log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
-            if exc.close_code == POLICY:
+            if exc.close_code == POLICY_VIOLATION:
                 return bad_request(exc.client_message, code=exc.code)
             return provider_unavailable()
         if call.info.account_id != grant.account_id:

@@ -5,7 +5,8 @@
 ``downstream``, ``upstream``    the handshake with a client, and with a provider that is dialled
 ``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
 ``tls``, ``certificate``        TLS that behaves like TCP; certificates are exchanged while it runs
-``parking``                     frames that wait until their sink may have them (pure)
+``receive_queue``               frames that wait while their sink is paused (pure)
+``liveness``, ``close``         when a peer is pinged or lost; close codes (pure)
 
 Called by ``relay``, ``calls`` and ``server``. It knows nothing of usage or credit. It promises that
 writes are whole frames, that nothing received is dropped, and that every wait has a deadline.

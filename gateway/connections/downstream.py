@@ -15,6 +15,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from gateway.connections.connection import Connection, Discard
+from gateway.connections.receive_queue import Pause
 from gateway.http.answers import Download
 from gateway.http.exchange import (
     HEAD_END,
@@ -107,7 +108,7 @@ class Downstream(Connection):
 
     def start_reading(self) -> None:
         """Take frames: the sink is in place."""
-        self._stop_or_go_on(is_stopped=False)
+        self.resume(Pause.ADMISSION)
         rest, self._head = bytes(self._head), bytearray()
         if rest:
             super().data_received(rest)
@@ -119,7 +120,7 @@ class Downstream(Connection):
         """
         if self.is_waiting:
             self._is_watched = True
-            self._stop_or_go_on(is_stopped=False)
+            self.resume(Pause.ADMISSION)
 
     def answer(self, response: Response) -> None:
         """Send a plain HTTP answer and close."""
@@ -152,7 +153,7 @@ class Downstream(Connection):
                 async for piece in pieces:
                     self._send_part(self._exchange.piece(piece))
                     await self._room.wait()
-                    self._heard_at = self._loop.time()  # what takes bytes is there
+                    self._liveness.heard_at = self._loop.time()  # what takes bytes is there
                     if self._is_gone:
                         return
                 self._send_part(self._exchange.end())
@@ -228,7 +229,7 @@ class Downstream(Connection):
             self._catches_up_by = now + CATCH_UP_S - CLOSE_S
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
         is_taking, self._unsent = 0 < unsent < self._unsent, unsent
-        is_alive = is_taking or now - self._heard_at < CLOSE_S
+        is_alive = is_taking or now - self._liveness.heard_at < CLOSE_S
         if is_alive and now < self._catches_up_by:
             self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
         else:
@@ -258,7 +259,7 @@ class Downstream(Connection):
         assert isinstance(request, Request)
         self._phase = Phase.ADMISSION
         self._handshake_timer.cancel()
-        self._stop_or_go_on(is_stopped=True)
+        self.pause(Pause.ADMISSION)
         self._handler.handshake_received(self, request)
 
     def _receive_rest(self) -> None:
@@ -273,7 +274,7 @@ class Downstream(Connection):
         elif found is not None:
             self._phase = Phase.ADMISSION
             self._handshake_timer.cancel()
-            self._stop_or_go_on(is_stopped=True)
+            self.pause(Pause.ADMISSION)
             self._handler.request_received(self, found)
 
     @property
@@ -310,9 +311,9 @@ class Downstream(Connection):
         self._has_all = True
         self._reset_when_cut(False)
         self._half_close()
-        self._stop_or_go_on(is_stopped=False)
-        self._heard_at = self._loop.time()
-        self._check_answer(self._heard_at)
+        self.resume(Pause.ADMISSION)
+        self._liveness.heard_at = self._loop.time()
+        self._check_answer(self._liveness.heard_at)
 
     def _check_answer(self, now: float) -> None:
         """Cut the connection ``CLOSE_S`` after all of the answer left, or when nothing of it was
@@ -323,8 +324,8 @@ class Downstream(Connection):
         unsent, before = self._transport.get_write_buffer_size(), self._unsent
         self._unsent = unsent
         if not unsent or unsent < before:
-            self._heard_at = now
-        if now - self._heard_at > STALLED_S:
+            self._liveness.heard_at = now
+        if now - self._liveness.heard_at > STALLED_S:
             self.abort()
         elif self._is_taken and self._close_timer is None:
             self._close_timer = self._loop.call_later(CLOSE_S, self.abort)

@@ -11,14 +11,8 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.connections.connection import (
-    FAILED,
-    POLICY,
-    TRY_AGAIN_LATER,
-    Connection,
-    Discard,
-    Sink,
-)
+from gateway.connections.close import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
+from gateway.connections.connection import Connection, Discard, Sink
 from gateway.connections.dialing import open_socket
 from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
@@ -44,7 +38,7 @@ class ProviderUnavailableError(PeerError):
         self,
         message: str = "",
         *,
-        close_code: int = FAILED,
+        close_code: int = INTERNAL_ERROR,
         code: str = "provider_unavailable",
         client_message: str = "The provider could not be reached.",
         hint: str = "",
@@ -67,7 +61,7 @@ class ProviderRedirectsError(ProviderUnavailableError):
     def __init__(self, status: int, location: str) -> None:
         super().__init__(
             f"redirects: {status}",
-            close_code=POLICY,
+            close_code=POLICY_VIOLATION,
             code="provider_refused",
             client_message="The provider is not at the address that the gateway knows.",
             hint="only a redirect to the same origin is followed, once: mend the base URL",
@@ -85,11 +79,11 @@ class _Refusal(NamedTuple):
 
 
 _KEY_REFUSED: Final = _Refusal(
-    POLICY, "provider_refused", "The provider refuses the gateway's credentials.",
+    POLICY_VIOLATION, "provider_refused", "The provider refuses the gateway's credentials.",
     "look at the provider's key and what it may use",
 )  # fmt: skip
 _REFUSED: Final = _Refusal(
-    POLICY, "provider_refused", "The provider does not accept this request.",
+    POLICY_VIOLATION, "provider_refused", "The provider does not accept this request.",
     "look at the model, the path and the query that the client sent",
 )  # fmt: skip
 _PASSING: Final = _Refusal(
@@ -101,7 +95,7 @@ _BY_STATUS: Final = {
     402: _PASSING._replace(hint="it passes when it is paid: look at the billing of our account"),
     403: _KEY_REFUSED,
     404: _Refusal(
-        POLICY, "model_not_found", "The provider does not know this model.",
+        POLICY_VIOLATION, "model_not_found", "The provider does not know this model.",
         "look at the model's name, the deployment and the base URL",
     ),
     408: _PASSING,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx2
 
-from gateway.connections.connection import POLICY, TRY_AGAIN_LATER
+from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.limits import DIAL_S, PROVIDER_ANSWER_BYTES_MAX
 from shared.errors import cause_of
@@ -74,7 +74,9 @@ class ProviderHttp:
                 async for piece in response.aiter_bytes():
                     content += piece
                     if len(content) > PROVIDER_ANSWER_BYTES_MAX:
-                        raise ProviderUnavailableError("the answer is too long", close_code=POLICY)
+                        raise ProviderUnavailableError(
+                            "the answer is too long", close_code=POLICY_VIOLATION
+                        )
                 return Answered(response.status_code, response.headers, bytes(content))
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as exc:
             failed = f"cannot ask: {cause_of(exc)}"

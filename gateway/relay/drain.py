@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.connections.connection import CloseEvent
+from gateway.connections.close import CloseEvent
+from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import Upstream
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
 from gateway.metering.recorder import Recorder
@@ -49,7 +50,7 @@ class Drain:
             self._recorder, on_begun=self._cancel, on_idle=provider.close, on_close=self._on_close
         )
         provider.feeder = None
-        provider.resume_reading()
+        provider.resume(Pause.BACKPRESSURE)
         provider.end_message()
         if has_asked and self._recorder.drain_s:
             self._cancel()

@@ -23,16 +23,16 @@ from typing import Final
 
 import structlog
 
-from gateway.connections.connection import (
-    ABNORMAL,
-    FAILED,
+from gateway.connections.close import (
+    ABNORMAL_CLOSURE,
     GOING_AWAY,
-    POLICY,
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
     TRY_AGAIN_LATER,
     CloseEvent,
-    Connection,
-    Discard,
 )
+from gateway.connections.connection import Connection, Discard
+from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
@@ -208,7 +208,7 @@ class Session:
         client = self._client
         if client is not None and self.state is State.RELAYING:
             self._log.info("provider left", code=close.code, reason=close.reason)
-            if close.code == ABNORMAL or close.is_violation:
+            if close.code == ABNORMAL_CLOSURE or close.is_violation:
                 self._fail_client("provider_connection_lost", "The provider's connection broke.")
             else:
                 client.sink = Discard()
@@ -230,10 +230,10 @@ class Session:
             self._cut_off()
         elif verdict is Verdict.HOLD and not is_busy and self._held_since is None:
             self._held_since = now
-            client.hold()
+            client.pause(Pause.CREDIT)
         elif verdict is Verdict.GO and self._held_since is not None:
             self._held_since = None
-            self._let_go()
+            client.resume(Pause.CREDIT)
 
     def balance_announced(self) -> None:
         """There is a new balance, and the client wants to know."""
@@ -313,7 +313,7 @@ class Session:
         is_ours = is_about_account(close.reason)
         if is_ours:
             self.recorder.account_refused(str(close.code))
-        is_for_good = close.code == POLICY or close.code >= _PRIVATE_CODES
+        is_for_good = close.code == POLICY_VIOLATION or close.code >= _PRIVATE_CODES
         is_after = self.recorder.account_errors > 0 and is_for_good
         if is_ours or is_after or self.recorder.has_just_refused:
             return TRY_AGAIN_LATER, NEUTRAL_CODE
@@ -332,7 +332,7 @@ class Session:
     def _ask(self, handle: str) -> None:
         """A message of the client leads to what was said before: it waits until that is its own."""
         if self._client is not None:
-            self._client.hold()
+            self._client.pause(Pause.OWNERSHIP)
             self._asking.begin(handle, self._answered)
 
     def _answered(self, refusal: Refusal | None) -> None:
@@ -342,16 +342,12 @@ class Session:
         if refusal is None:
             assert isinstance(client.sink, UpstreamForwarder)
             client.sink.go_on()
-            self._let_go()
+            if not self._asking.is_open:  # what was held back may name another handle
+                client.resume(Pause.OWNERSHIP)
         elif refusal.status == NOT_FOUND:
-            self.close_client(POLICY, gate.unknown)
+            self.close_client(POLICY_VIOLATION, gate.unknown)
         else:
             self.close_client(TRY_AGAIN_LATER, refusal.message)
-
-    def _let_go(self) -> None:
-        """Take from the client again, unless there is another reason not to."""
-        if self._client is not None and self._held_since is None and not self._asking.is_open:
-            self._client.let_go()
 
     def _configured(self, provider: Upstream, is_taken: bool) -> None:
         """The provider has taken what the session was to begin with, or refused it."""
@@ -402,7 +398,7 @@ class Session:
         if client is not None:
             self._client_gone()
             self._tell(client, code, message)
-            client.close(POLICY, code)
+            client.close(POLICY_VIOLATION, code)
 
     def _tell(self, client: Connection, code: str, message: str) -> None:
         event = self._adapter.failure_event(code=code, message=message)
@@ -415,8 +411,7 @@ class Session:
         if client is None:
             return
         client.sink, client.feeder = Discard(), None
-        client.resume_reading()
-        client.let_go()
+        client.resume_all()
         self._asking.cancel()
         self._held_since = None
         self.recorder.flush()
@@ -438,7 +433,7 @@ class Session:
             self.drain.hurry()
         self.drain.begin(has_asked=self._gate is None or self._gate.has_passed)
 
-    def _fail_client(self, code: str, message: str, close_code: int = FAILED) -> None:
+    def _fail_client(self, code: str, message: str, close_code: int = INTERNAL_ERROR) -> None:
         """Tell the client in its provider's words, then close."""
         client, self._client = self._client, None
         if client is not None:

@@ -16,7 +16,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.connections.connection import CloseEvent, Connection
+from gateway.connections.close import CloseEvent
+from gateway.connections.connection import Connection
+from gateway.connections.receive_queue import Pause
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.recorder import Recorder
@@ -43,14 +45,13 @@ class PreOpenBuffer:
         self._frames += frames
         self._bytes += sum(len(frame.raw) for frame in frames)
         if self._bytes > PRE_OPEN_BYTES_MAX:
-            self._client.pause_reading()
+            self._client.pause(Pause.PRE_OPEN)
 
     def release(self, to: "UpstreamForwarder") -> None:
         """Hand everything over; then what was said later, if the provider has not had its fill."""
         frames, self._frames = self._frames, []
         to.frames_received(frames)
-        if not to.is_full:
-            self._client.resume_reading()
+        self._client.resume(Pause.PRE_OPEN)
 
 
 class UpstreamForwarder:
@@ -79,11 +80,6 @@ class UpstreamForwarder:
         self._on_refused = on_refused
         self._on_asked = on_asked
         self.connection_closed = on_close
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the provider does not take what is sent."""
-        return self._provider.is_write_paused
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Write them on. The meter sees what the provider will see."""

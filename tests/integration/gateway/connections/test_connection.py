@@ -10,7 +10,8 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.connections.connection import ABNORMAL, CloseEvent, Connection
+from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
+from gateway.connections.connection import Connection
 from gateway.connections.downstream import Downstream
 from gateway.frames import Frame
 from gateway.http.answers import response
@@ -100,7 +101,7 @@ async def test_the_end_of_the_peers_bytes_is_the_end_of_the_connection(pair: Pai
     await until(lambda: pair.sink.endings)
     assert pair.transport.get_write_buffer_size() > 0, "the transport outlives the connection"
     assert not pair.connection.is_open
-    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL_CLOSURE for ended in pair.sink.endings] == [True]
 
 
 async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
@@ -122,10 +123,10 @@ async def test_a_stalled_reader_pauses_the_feeder_and_nothing_is_lost(pair: Pair
     pair.connection.feeder = feeder
     pair.fill(WRITE_HIGH_WATER_BYTES)
     written = pair.transport.get_write_buffer_size()
-    assert feeder._is_reading_paused
+    assert feeder._received.paused
     assert written <= WRITE_HIGH_WATER_BYTES + 2 * len(audio().raw)
     loop = asyncio.get_running_loop()
-    while feeder._is_reading_paused:
+    while feeder._received.paused:
         await asyncio.wait_for(loop.sock_recv(pair.peer, 65_536), SECONDS)
     assert not pair.connection.is_write_paused
     pair.connection.feeder = None
@@ -139,7 +140,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_collected(pair: Pair) 
     before = pair.transport.get_write_buffer_size()
     for number in range(2_000):
         await pair.send(masked(0x89, b"%04d" % number))
-    await until(lambda: pair.connection._held_pong.endswith(b"1999"))
+    await until(lambda: pair.connection._unsent_pong.endswith(b"1999"))
     assert pair.transport.get_write_buffer_size() == before
 
 
@@ -151,7 +152,7 @@ async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
     pair.connection.check(before + STALLED_S - 1)
     assert pair.sink.endings == []
     pair.connection.check(loop.time() + STALLED_S + 1)
-    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL_CLOSURE for ended in pair.sink.endings] == [True]
 
 
 async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> None:
@@ -165,7 +166,7 @@ async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> Non
     pair.connection.check(before + IDLE_S - 1)
     assert pair.sink.endings == []
     pair.connection.check(loop.time() + IDLE_S + 1)
-    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL_CLOSURE for ended in pair.sink.endings] == [True]
 
 
 async def test_our_event_never_tears_a_message(pair: Pair) -> None:
@@ -183,7 +184,7 @@ async def test_an_unanswered_close_is_cut(pair: Pair, monkeypatch: pytest.Monkey
     pair.connection.close(1001, "going")
     assert await pair.receive(9) == b"\x88\x07\x03\xe9going"
     await until(lambda: pair.connection._transport is None)
-    assert [ended.code == ABNORMAL for ended in pair.sink.endings] == [True]
+    assert [ended.code == ABNORMAL_CLOSURE for ended in pair.sink.endings] == [True]
 
 
 class Clock:

@@ -222,7 +222,7 @@ async def test_a_handshake_that_takes_too_long_is_cut(
     pem: Pem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recorded hears of it although it never heard of the connection."""
-    monkeypatch.setattr("gateway.tls.HANDSHAKE_S", 0.05)
+    monkeypatch.setattr("gateway.connections.tls.HANDSHAKE_S", 0.05)
     _, recorded, raw = await accept(pem)
     with raw:
         raw.sendall(b"\x16\x03\x01")

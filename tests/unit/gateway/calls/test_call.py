@@ -10,7 +10,8 @@ import pytest
 from gateway.calls import call as call_module
 from gateway.calls import retrying as patience
 from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
-from gateway.connections.connection import CloseEvent, Sink
+from gateway.connections.close import CloseEvent
+from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import Verdict

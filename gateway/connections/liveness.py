@@ -1,0 +1,46 @@
+"""Whether a peer is still there, by when it last sent and took bytes. Pure.
+
+``Connection`` writes down what happens and asks once a second what is due. A peer that takes
+nothing for ``STALLED_S`` or sends nothing for ``IDLE_S`` is lost; one that is quiet for ``PING_S``
+is pinged.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from gateway.limits import IDLE_S, PING_S, STALLED_S
+
+
+class Due(Enum):
+    """What is to be done about a peer."""
+
+    NOTHING = auto()
+    PING = auto()
+    CUT_STALLED = auto()
+    CUT_SILENT = auto()
+
+
+@dataclass(slots=True)
+class Liveness:
+    """When a peer last sent something and was pinged, and since when it takes nothing.
+
+    All times are monotonic seconds.
+    """
+
+    heard_at: float
+    pinged_at: float
+    stalled_since: float | None = None
+
+    def due(self, now: float, *, is_reading: bool) -> Due:
+        """What is due. While nothing is read (not ``is_reading``), silence says nothing about the
+        peer: it counts from when reading goes on.
+        """
+        if self.stalled_since is not None and now - self.stalled_since > STALLED_S:
+            return Due.CUT_STALLED
+        if not is_reading:
+            self.heard_at = now
+            return Due.NOTHING
+        if now - self.heard_at > IDLE_S:
+            return Due.CUT_SILENT
+        is_quiet = now - max(self.heard_at, self.pinged_at) > PING_S
+        return Due.PING if is_quiet else Due.NOTHING

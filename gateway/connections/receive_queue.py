@@ -1,0 +1,139 @@
+"""What a connection has received and its sink must not have yet. Pure.
+
+``Connection`` owns one. While there is a reason to pause (``Pause``), data frames wait here in
+order, and behind them at most one close frame. Pings never wait, so a paused peer still gets its
+pongs and does not take the connection for dead. The queue is bounded: ``wants_more`` is false once
+it is full, and then the connection stops reading from TCP.
+
+The states are a table (``TRANSITIONS``)::
+
+    DIRECT ◀──▶ QUEUEING ──▶ DRAINING ──▶ DIRECT or QUEUEING
+       └────────────┴────────────┴──▶ ENDED
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, Flag, auto
+from typing import Final
+
+from gateway.frames import Frame
+from gateway.limits import RECEIVE_QUEUE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
+
+
+class Pause(Flag):
+    """Reasons to pause. Several may hold at once; delivery goes on when none does."""
+
+    ADMISSION = auto()  # the opening handshake is being decided on: not a byte is read
+    PRE_OPEN = auto()  # the provider is still dialled, and the buffer before it is full
+    BACKPRESSURE = auto()  # the other connection's write buffer is full
+    CREDIT = auto()  # accountd has not said yet whether the account has credit left
+    OWNERSHIP = auto()  # accountd has not said yet whether the client owns the handle it named
+
+
+# A session waits for leave to forward these frames, so they are dropped when the peer disconnects.
+# Frames that only wait for room were allowed: they are delivered before the end is.
+_WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP
+
+
+class Intake(Enum):
+    """What happens to data frames that arrive."""
+
+    DIRECT = auto()  # they go straight to the sink
+    QUEUEING = auto()  # they wait: there is a reason to pause, or others wait before them
+    DRAINING = auto()  # those that waited are being delivered; new ones go behind them
+    ENDED = auto()  # the sink has heard of the end: they are dropped
+
+
+TRANSITIONS: Final = {
+    Intake.DIRECT: {Intake.QUEUEING, Intake.ENDED},
+    Intake.QUEUEING: {Intake.DRAINING, Intake.ENDED},
+    Intake.DRAINING: {Intake.DIRECT, Intake.QUEUEING, Intake.ENDED},
+    Intake.ENDED: set[Intake](),
+}
+
+
+class ReceiveQueue:
+    """Frames of one peer that wait for its sink, and the reasons why."""
+
+    __slots__ = ("_bytes", "_frames", "paused", "state")
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self.paused = Pause(0)
+        self.state = Intake.DIRECT
+
+    def __len__(self) -> int:
+        """How many frames wait."""
+        return len(self._frames)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what arrives now is dropped: the end was delivered, or a close waits here."""
+        has_close = bool(self._frames) and self._frames[-1].is_control
+        return has_close or self.state is Intake.ENDED
+
+    def wants_more(self, pending_bytes: int) -> bool:
+        """Whether to read on, when ``pending_bytes`` of an incomplete frame are here already."""
+        if not self.paused:
+            return True
+        has_room = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
+        return has_room and Pause.ADMISSION not in self.paused
+
+    def put(self, frame: Frame) -> None:
+        """Append a data frame, or the close frame that ends them."""
+        assert self.state in (Intake.QUEUEING, Intake.DRAINING)
+        self._frames.append(frame)
+        self._bytes += len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
+
+    def pause(self, reason: Pause) -> None:
+        """Deliver nothing until ``reason`` is gone."""
+        self.paused |= reason
+        if self.state is Intake.DIRECT:
+            self._move(Intake.QUEUEING)
+
+    def resume(self, reasons: Pause, deliver: Callable[[Frame], None]) -> None:
+        """``reasons`` are gone: if none is left, pass what waits to ``deliver``.
+
+        ``deliver`` may pause again, as when the first of three frames fills the other connection's
+        write buffer: then the other two go on waiting.
+        """
+        self.paused &= ~reasons
+        if self.state is Intake.QUEUEING and not self.paused:
+            self._drain(deliver, is_last=False)
+
+    def drain_before_end(self, deliver: Callable[[Frame], None]) -> None:
+        """The peer is gone: deliver what it had sent before, however full the other connection is.
+
+        Data frames that a session withholds are dropped: the client is not there to be answered.
+        """
+        if self.state is Intake.QUEUEING:
+            self._drain(deliver, is_last=True)
+
+    def end(self) -> None:
+        """The sink hears of the end now, and of nothing afterwards."""
+        self._frames.clear()
+        self._bytes = 0
+        self._move(Intake.ENDED)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _drain(self, deliver: Callable[[Frame], None], *, is_last: bool) -> None:
+        self._move(Intake.DRAINING)
+        try:
+            while self._frames and (is_last or not self.paused):
+                frame = self._frames.popleft()
+                self._bytes -= len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
+                if frame.is_control or not (is_last and self.paused & _WITHOUT_LEAVE):
+                    deliver(frame)
+        finally:
+            self._after_draining()
+
+    def _after_draining(self) -> None:
+        if self.state is Intake.DRAINING:  # else ``deliver`` has ended the connection
+            has_more = bool(self._frames or self.paused)
+            self._move(Intake.QUEUEING if has_more else Intake.DIRECT)
+
+    def _move(self, state: Intake) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
+        self.state = state
