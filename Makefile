@@ -12,13 +12,13 @@ HEAVY   := var/clients-venv
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test check chaos clients bench clean
+.PHONY: help up down logs test test-fast check hooks chaos clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 up: $(STAMP) ## Start a local cluster and wait until it is ready
 	@$(BIN)/python -m deploy.cluster up
@@ -31,6 +31,9 @@ logs: $(STAMP) ## Follow the logs of the local cluster
 
 test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
+
+test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property
 
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
@@ -58,6 +61,9 @@ check: $(STAMP) ## Lint, format, types, the direction of imports, and the pictur
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m checks.graph --check
+
+hooks: $(STAMP) ## Check each commit before it is made, as `make check` does
+	@$(BIN)/pre-commit install
 
 clean: down ## Stop the cluster, then remove the virtual environment and everything in var/
 	@rm -rf $(VENV) $(AGENTS) $(NODE)/node_modules var
