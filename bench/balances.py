@@ -27,7 +27,8 @@ from accountd.data.models import Account, CreditGrant
 from accountd.requests import now_iso
 from shared import transport
 from shared.announcements import balance_topic, decode_watermark, topic_of, watermark_topic
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 
 ACCOUNTS: Final = 10_000
 GATEWAYS: Final = 3

@@ -21,7 +21,8 @@ import zmq
 from accountd.ctl.client import call
 from shared import transport
 from shared.announcements import decode_watermark, watermark_topic
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 
 ORIGINALS: Final = 1_000
 DUPLICATES: Final = 200_000

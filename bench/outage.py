@@ -29,7 +29,7 @@ from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import Retention, SpoolManager
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from shared import logs
-from shared.wire import Usage
+from shared.usage import Usage
 from tests.support.harness import Cluster, cluster_folder
 
 RESPONSES: Final = 5  # in each batch

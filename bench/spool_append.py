@@ -18,7 +18,8 @@ import click
 
 from gateway.delivery import spool_files
 from gateway.delivery.spool import Spool
-from shared.wire import PRODUCER_BYTES, Usage, UsageBatch, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import PRODUCER_BYTES, encode_usage
 
 BAR_US: Final = 20.0
 SINGLE: Final = UsageBatch(

@@ -1,7 +1,8 @@
 """What both daemons agree on. It imports neither.
 
-``wire``, ``announcements``      messages between the daemons, as values and as bytes (pure)
-``rates``                        the rate card and what usage costs by it (pure)
+``usage``                        usage as values: responses, batches, kinds (pure)
+``wire``, ``announcements``      messages between the daemons, as bytes (pure)
+``rates``, ``rate_card``         what usage costs by a rate card; how a card is read (pure)
 ``billed_units``, ``other_units`` what providers bill for; what no column has a place for (pure)
 ``config``                       settings: options, environment, secrets from files
 ``errors``                       one tree of errors, by whose fault it is (pure)

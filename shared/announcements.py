@@ -20,13 +20,12 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from shared.usage import ID_CHARS_MAX, RejectReason
 from shared.wire import (
     EPOCH_MAX,
-    ID_CHARS_MAX,
     PRODUCER_BYTES,
     SEQUENCE_MAX,
     VERSION,
-    RejectReason,
     WireError,
     integer_field,
     text_field,

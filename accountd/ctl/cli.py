@@ -17,7 +17,7 @@ from accountd.rpc_types import By, Debt
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ConfigError, ExitCode, RefusedError
-from shared.rates import RateCardError
+from shared.rate_card import RateCardError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 

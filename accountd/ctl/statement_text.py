@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from accountd.ctl.tables import csv_text, table
 from accountd.rpc_types import BUCKETS, SUMMED
-from shared.wire import Kind
+from shared.usage import Kind
 
 ROW_COLUMNS: Final = (
     "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",

@@ -1,6 +1,6 @@
 """What becomes of usage: is it new, what does it cost, what is left. Together or not at all.
 
-``ingest``                              the decision about a group of messages (pure)
+``ingest``, ``decision``                what becomes of a group of messages (pure)
 ``windows``, ``digests``, ``repeated``  duplicates, gaps, conflicts; one charge for each response
 ``charging``, ``cascade``               the price, and how it is split over the two buckets (pure)
 ``estimates``                           from when on an account pays for what was never reported

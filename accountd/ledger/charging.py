@@ -10,7 +10,7 @@ from typing import Final
 from accountd.ledger.cascade import Deduction, cascade
 from accountd.ledger.estimates import Waiver
 from shared.rates import Rates
-from shared.wire import RejectReason, UsageBatch
+from shared.usage import RejectReason, UsageBatch
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.wire import ESTIMATES, UsageBatch
+from shared.usage import ESTIMATES, UsageBatch
 
 PERIOD_MS: Final = 60 * 60 * 1000
 UNCHARGED_DEFAULT: Final = 3

@@ -14,14 +14,15 @@ from typing import Any, Final
 from accountd.data.database import transaction
 from accountd.data.models import LowCreditWarning, RejectedUsage, UsageMetric, in_sql, insert_sql
 from accountd.ledger.charging import Balance, Crossing
+from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
-from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.ingest import decide
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.repeated import Repetition, charged_name
 from accountd.ledger.windows import ProducerWindow
 from accountd.times import iso_of_ms, ms_of_iso
-from shared.wire import ESTIMATES, USAGE_FIELDS, RejectReason
+from shared.usage import ESTIMATES, USAGE_FIELDS, RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 

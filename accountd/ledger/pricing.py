@@ -5,7 +5,8 @@ from pathlib import Path
 import structlog
 
 from accountd.requests import Params
-from shared.rates import CARD_BYTES_MAX, DEFAULT_RATES, RateCardError, Rates, read_rates
+from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
+from shared.rates import DEFAULT_RATES, Rates
 
 log = structlog.get_logger()
 

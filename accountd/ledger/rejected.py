@@ -14,8 +14,9 @@ from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Refusal, crossing
+from accountd.ledger.decision import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import Rejection, Retried, decide_retry
+from accountd.ledger.ingest import decide_retry
 from accountd.ledger.ledger import (
     Stored,
     begin_estimates,
@@ -27,7 +28,7 @@ from accountd.ledger.ledger import (
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.repeated import AlreadyCharged
 from accountd.requests import Json, Params, RequestError, now_iso
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 ROWS_MAX: Final = 1_000
 SETTLED_TOGETHER_MAX: Final = 1_000

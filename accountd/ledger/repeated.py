@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from accountd.ledger.cascade import Deduction
-from shared.wire import ESTIMATES, Kind, UsageBatch
+from shared.usage import ESTIMATES, Kind, UsageBatch
 
 NAME_BYTES: Final = 16
 # How long it is known what was charged: a gateway's spool may keep usage for 30 days, and the next

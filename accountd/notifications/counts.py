@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import structlog
 
-from accountd.ledger.ingest import Decision
+from accountd.ledger.decision import Decision
 from accountd.notifications.unpriced import UnpricedUsage
 from shared.metrics import Metric
-from shared.wire import ESTIMATES, RejectReason
+from shared.usage import ESTIMATES, RejectReason
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import zmq
 
 from accountd.ledger.charging import Balance as Buckets
-from accountd.ledger.ingest import Charge, Decision
+from accountd.ledger.decision import Charge, Decision
 from accountd.ledger.repeated import Repetition
 from shared.announcements import (
     AHEAD_MAX,

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from accountd.ledger.ingest import Charge
+from accountd.ledger.decision import Charge
 from shared.metrics import Metric
 from shared.other_units import OTHER_UNIT, other_units
 

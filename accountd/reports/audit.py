@@ -10,7 +10,7 @@ from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage, UsageMetric
 from accountd.ledger.windows import missing_sequences
 from accountd.requests import Json, Params
-from shared.wire import ESTIMATES, RejectReason
+from shared.usage import ESTIMATES, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts
 # Incomplete producers that are shown, the latest first. Each is a gateway to look after: nobody

@@ -16,7 +16,7 @@ from accountd.reports.queries import count_keys, in_period, newest_keys, newest_
 from accountd.reports.statements import period_of
 from accountd.requests import Json, Params
 from accountd.rpc_types import By
-from shared.wire import USAGE_FIELDS
+from shared.usage import USAGE_FIELDS
 
 # A page of rows: about 100 kB, a millisecond of a gateway's time.
 ROWS_MAX: Final = 200

@@ -16,7 +16,7 @@ from accountd.reports import statements
 from accountd.reports.statements import Period, period_of
 from accountd.requests import Json, Params, RequestError
 from accountd.rpc_types import By
-from shared.wire import ESTIMATES, USAGE_FIELDS, Kind
+from shared.usage import ESTIMATES, USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000
 ROW_IDS_MAX: Final = 2**63 - 1

@@ -13,15 +13,9 @@ from accountd.data.models import UsageMetric
 from accountd.requests import Json, Params, RequestError
 from shared.billed_units import BILLED_MODELS
 from shared.other_units import OTHER_UNIT, other_units
-from shared.rates import (
-    CARD_BYTES_MAX,
-    COUNT_BY_PIECE,
-    TOKEN_UNITS,
-    RateCardError,
-    Rates,
-    read_rates,
-)
-from shared.wire import USAGE_FIELDS, Usage, UsageBatch
+from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
+from shared.rates import COUNT_BY_PIECE, TOKEN_UNITS, Rates
+from shared.usage import USAGE_FIELDS, Usage, UsageBatch
 
 _GROUP: Final = (UsageMetric.provider, UsageMetric.model, UsageMetric.kind)
 # The fields of a usage that are no tokens: what a card may leave without a price.

@@ -16,7 +16,7 @@ from accountd.data import models
 from accountd.data.models import Account, in_sql
 from accountd.requests import Json, Params, RequestError
 from accountd.rpc_types import BUCKETS, SUMMED, By
-from shared.wire import ESTIMATES, Kind
+from shared.usage import ESTIMATES, Kind
 
 _KEYS: Final = {
     By.DAY: "substr(created_at, 1, 10)",

@@ -19,7 +19,7 @@ from multipart import (  # type: ignore[import-untyped]
 
 from gateway.http.bodies import as_object, read_json
 from gateway.http.refusals import Refusal, bad_request
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 SDP: Final = "application/sdp"
 FORM: Final = "multipart/form-data"

@@ -18,8 +18,10 @@ from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rates import DEFAULT_RATES, RateCardError, read_rates
-from shared.wire import ESTIMATES, MESSAGE_BYTES_MAX, Kind, UsageBatch
+from shared.rate_card import RateCardError, read_rates
+from shared.rates import DEFAULT_RATES
+from shared.usage import ESTIMATES, Kind, UsageBatch
+from shared.wire import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger()
 

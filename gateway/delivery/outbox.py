@@ -18,7 +18,8 @@ from gateway.limits import (
     RESEND_S_MAX,
 )
 from shared.announcements import Watermark
-from shared.wire import PRODUCER_BYTES, LostBatch, encode_envelope, encode_usage
+from shared.usage import LostBatch
+from shared.wire import PRODUCER_BYTES, encode_envelope, encode_usage
 
 # What a spool still has of a message; None when it has it no more. It may raise ``OSError``.
 Load = Callable[[int], bytes | None]

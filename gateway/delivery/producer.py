@@ -14,14 +14,8 @@ from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.spool import Spool
 from gateway.metering.batching import MeteredResponse, OnSealed, ignore_sealed, merge
 from shared.announcements import Watermark
-from shared.wire import (
-    EndOfProducer,
-    Kind,
-    UsageBatch,
-    WireError,
-    decode_usage,
-    encode_usage,
-)
+from shared.usage import EndOfProducer, Kind, UsageBatch
+from shared.wire import WireError, decode_usage, encode_usage
 
 END = encode_usage(EndOfProducer())
 

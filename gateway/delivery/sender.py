@@ -29,7 +29,8 @@ from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.metering.batching import OnSealed, ignore_sealed
 from shared import transport
 from shared.metrics import Metric
-from shared.wire import PRODUCER_BYTES, UsageBatch, UsageMessage, encode_usage
+from shared.usage import UsageBatch, UsageMessage
+from shared.wire import PRODUCER_BYTES, encode_usage
 
 log = structlog.get_logger()
 

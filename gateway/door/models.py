@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from gateway.providers.lifetimes import MINUTES_MAX, Lifetime
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 EVERYBODY: Final = "*"
 _TABLES: Final = ("models", "accounts", "lifetimes")

@@ -30,7 +30,7 @@ from gateway.providers.base import (
     TRANSLATIONS,
     Target,
 )
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"
 SESSION_PARAMETER: Final = "rs_sessid"

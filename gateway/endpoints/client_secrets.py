@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway.door.ephemeral import LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN
 from gateway.http.bodies import as_object, read_json
 from gateway.http.refusals import Refusal, bad_request
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 _OBJECT_BY_TYPE: Final = {
     "realtime": "realtime.session",

@@ -13,10 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.frames import Frame
 from gateway.handles.handle import IssuedHandle
 from gateway.limits import RESPONSE_IDS_MAX
-from shared.wire import (
-    Kind,
-    Usage,
-)
+from shared.usage import Kind, Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.limits import BATCH_RESPONSES, BATCH_S
 from gateway.metering.base import Metered
-from shared.wire import Usage, UsageBatch
+from shared.usage import Usage, UsageBatch
 
 # Is told the producer and the sequence of a message once it has its number.
 OnSealed = Callable[[bytes, int], None]

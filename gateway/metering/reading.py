@@ -14,7 +14,7 @@ from typing import Any
 from websockets.utils import apply_mask
 
 from gateway.frames import Frame
-from shared.wire import (
+from shared.usage import (
     ID_CHARS_MAX,
     RAW_PART_CHARS_MAX,
     RAW_USAGE_CHARS_MAX,

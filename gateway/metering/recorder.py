@@ -25,7 +25,7 @@ from gateway.metering.batching import (
     Sealable,
     ignore_sealed,
 )
-from shared.wire import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
+from shared.usage import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
 

@@ -24,7 +24,7 @@ from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.reading import read_object, unmasked, without_prefix, without_repetition
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 PLAIN_NAME: Final = re.compile("")
 _UNCLEAR: Final = ""

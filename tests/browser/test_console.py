@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from accountd.ctl.client import call
 from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.paths import TESTS
 from tests.support.pushing import pushing

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.ledger.charging import Balance
+from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatesSeen, Waived
-from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.ingest import decide
 from accountd.ledger.repeated import Repetition, charged_name
 from accountd.ledger.windows import ProducerWindow
-from shared.wire import RejectReason
+from shared.usage import RejectReason
 
 from .clock import Process
 

@@ -12,7 +12,8 @@ from gateway.delivery.spool import Spool
 from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable
 from shared.announcements import Watermark
-from shared.wire import Kind, Usage, encode_usage
+from shared.usage import Kind, Usage
+from shared.wire import encode_usage
 
 from .clock import Process
 from .disk import Folder, SimStore

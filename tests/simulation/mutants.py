@@ -12,7 +12,7 @@ from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
-from shared.wire import UsageBatch
+from shared.usage import UsageBatch
 
 Patch = tuple[type, str, Callable[..., Any]]
 

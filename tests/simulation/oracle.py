@@ -6,17 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.ledger.cascade import cascade
+from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.estimates import PERIOD_MS, UNCHARGED_DEFAULT
-from accountd.ledger.ingest import Charge, Decision, Rejection
-from shared.wire import (
-    Kind,
-    LostBatch,
-    RejectReason,
-    UsageBatch,
-    WireError,
-    decode_usage,
-    encode_usage,
-)
+from shared.usage import Kind, LostBatch, RejectReason, UsageBatch
+from shared.wire import WireError, decode_usage, encode_usage
 
 if TYPE_CHECKING:
     from .accountd_sim import Database

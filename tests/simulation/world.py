@@ -9,7 +9,8 @@ from unittest import mock
 from accountd.ledger.charging import Balance
 from gateway.delivery import outbox, spool
 from gateway.delivery.journal import SealedRecord, read_records
-from shared.wire import UsageBatch, decode_usage
+from shared.usage import UsageBatch
+from shared.wire import decode_usage
 
 from .accountd_sim import Accountd, Database
 from .clock import WALL_S, Clock

@@ -20,7 +20,7 @@ from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.translation import TranslationMeter
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 
 Event = dict[str, Any]
 

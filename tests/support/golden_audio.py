@@ -5,7 +5,7 @@ Their charges follow the bytes of the client's messages, so these scripts are pl
 
 from typing import Any
 
-from shared.wire import Kind
+from shared.usage import Kind
 from tests.support.golden import Event, Script, Step, charge
 from tests.support.golden_gemini import READY, content, server
 from tests.support.golden_openai import COMPLETED, created, done

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.metering.base import Metered
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 from tests.support.golden import Event, Script, Step, charge, strange
 
 MODEL = "gemini-3.1-flash-live"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.metering.base import Unreadable
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 from tests.support.golden import Event, Script, Step, charge, strange
 
 GA, BETA, GROK = "gpt-realtime-2.1", "gpt-4o-realtime-preview", "grok-voice-latest"

@@ -5,19 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accountd.ledger.charging import Balance
+from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
-from accountd.ledger.ingest import Charge, Decision, Rejection, decide
+from accountd.ledger.ingest import decide
 from accountd.ledger.repeated import Repetition, charged_name
 from accountd.ledger.windows import ProducerWindow
-from shared.wire import (
-    EndOfProducer,
-    RejectReason,
-    Usage,
-    UsageBatch,
-    encode_envelope,
-    encode_usage,
-)
+from shared.usage import EndOfProducer, RejectReason, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 
 NOW = "2026-11-24T12:00:00.000Z"
 LENIENT = EstimatePolicy()

@@ -37,7 +37,7 @@ from gateway.metering.gemini.client import GeminiClient
 from gateway.metering.gemini.usage import Queries, camel_case, read_usage, unknown_usage
 from gateway.metering.gemini.words import Words
 from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
-from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
+from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 # What makes a message worth parsing. A name may be spelled with an escape.
 _NEEDLES: Final = (

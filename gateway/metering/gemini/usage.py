@@ -14,7 +14,7 @@ from gateway.metering.reading import (
     read_count,
     unknown_parts,
 )
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage
 
 _DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
 _DETAILS_CACHED: Final = "cacheTokensDetails"

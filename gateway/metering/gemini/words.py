@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.metering.base import Metered
 from gateway.metering.reading import rows_of
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 
 ROW_MS: Final = 60_000
 _TOKENS_PER_S: Final = 25

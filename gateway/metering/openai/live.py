@@ -30,7 +30,7 @@ from gateway.metering.reading import (
     unknown_parts,
     unmasked,
 )
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 
 # How a response ends that the session delegated; an incomplete one costs tokens too.
 _DELEGATED_ENDS: Final = frozenset(

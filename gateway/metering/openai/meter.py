@@ -66,7 +66,7 @@ from gateway.metering.reading import (
     read_object,
     unknown_parts,
 )
-from shared.wire import RAW_USAGE_CHARS_MAX, Kind, Usage
+from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 _TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 _TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')

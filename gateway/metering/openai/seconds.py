@@ -13,7 +13,7 @@ from gateway.metering.base import Metered, MeterResult, RecentIds, Unreadable
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.usage import read_billable_ms
 from gateway.metering.reading import UnreadableUsageError, as_json, rows_of
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 # A total is in whole seconds, rounded up: a shorter rest behind one is in it on average.
 _REST_MS_MIN: Final = 500

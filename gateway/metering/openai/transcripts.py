@@ -16,7 +16,7 @@ from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.reading import clean_text, rows_of
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 
 UNCOMMITTED: Final = "uncommitted audio"
 

@@ -14,7 +14,7 @@ from gateway.metering.base import NOTHING, Metered, MeterResult
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.reading import rows_of
-from shared.wire import Kind, Usage
+from shared.usage import Kind, Usage
 
 # A gateway that is killed loses at most so much of what it had not metered yet.
 ROW_MS: Final = 60_000

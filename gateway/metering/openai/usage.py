@@ -11,7 +11,7 @@ from gateway.metering.reading import (
     read_map,
     read_milliseconds,
 )
-from shared.wire import Usage
+from shared.usage import Usage
 
 # The Responses API, which delegated responses come from, spells the details with one more s.
 _INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.rate_card import RateCardError, read_rates
 from shared.rates import (
     DEFAULT_RATES,
     NANO_PER_CREDIT,
@@ -15,19 +16,10 @@ from shared.rates import (
     PRICE_KEYS,
     PRICE_MAX,
     Entry,
-    RateCardError,
     Rates,
-    read_rates,
 )
-from shared.wire import (
-    TOKENS_PER_RESPONSE_MAX,
-    USAGE_FIELDS,
-    Kind,
-    Usage,
-    UsageBatch,
-    decode_usage,
-    encode_usage,
-)
+from shared.usage import TOKENS_PER_RESPONSE_MAX, USAGE_FIELDS, Kind, Usage, UsageBatch
+from shared.wire import decode_usage, encode_usage
 
 Card = dict[str, int]
 

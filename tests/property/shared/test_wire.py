@@ -21,18 +21,20 @@ from shared.announcements import (
     topic_of,
     watermark_topic,
 )
-from shared.wire import (
-    EPOCH_MAX,
-    SEQUENCE_MAX,
+from shared.usage import (
     TOKENS_PER_RESPONSE_MAX,
     USAGE_FIELDS,
     EndOfProducer,
     InvalidUsage,
     RejectReason,
-    Reply,
-    Request,
     Usage,
     UsageBatch,
+)
+from shared.wire import (
+    EPOCH_MAX,
+    SEQUENCE_MAX,
+    Reply,
+    Request,
     WireError,
     decode_envelope,
     decode_reply,

@@ -2,7 +2,8 @@
 
 from dataclasses import fields
 
-from shared.wire import LEVEL, USAGE_FIELDS, Kind, UsageBatch
+from shared.usage import USAGE_FIELDS, Kind, UsageBatch
+from shared.wire import LEVEL
 
 # By level: the counts of a usage, the fields of a batch, the kinds.
 UNDERSTOOD = {1: (18, 12, 10)}

@@ -6,8 +6,9 @@ import pytest
 
 from gateway.metering.base import Metered
 from shared.other_units import UNREADABLE, other_units
-from shared.rates import DEFAULT_RATES, RateCardError, Rates, read_rates
-from shared.wire import RAW_PART_CHARS_MAX, Usage, UsageBatch
+from shared.rate_card import RateCardError, read_rates
+from shared.rates import DEFAULT_RATES, Rates
+from shared.usage import RAW_PART_CHARS_MAX, Usage, UsageBatch
 from tests.support import golden_audio, golden_gemini, golden_openai
 from tests.support.golden import Script, play
 

@@ -6,18 +6,9 @@ import pytest
 
 from gateway.providers.catalog import PROVIDER_NAMES
 from shared.billed_units import BILLED_MODELS, BilledModel
-from shared.rates import (
-    CARD_BYTES_MAX,
-    DEFAULT_RATES,
-    NANO_PER_CREDIT,
-    PRICE_KEYS,
-    PROVIDERS,
-    RateCardError,
-    Rates,
-    read_rates,
-    to_credits,
-)
-from shared.wire import Kind, Usage, UsageBatch
+from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
+from shared.rates import DEFAULT_RATES, NANO_PER_CREDIT, PRICE_KEYS, PROVIDERS, Rates, to_credits
+from shared.usage import Kind, Usage, UsageBatch
 from tests.support.paths import EXAMPLE_RATES as EXAMPLE
 
 VERSION = 'version = "v1"\n'

@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 
 from accountd.data import database
 from shared.errors import ConfigError
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.pushing import pushing
 

@@ -3,7 +3,8 @@
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data.database import WAL_BYTES_MAX
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.pushing import pushing
 

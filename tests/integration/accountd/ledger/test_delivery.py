@@ -13,7 +13,8 @@ from accountd.ctl.client import call
 from shared import transport
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError
-from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import EndOfProducer, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.promises import within
 

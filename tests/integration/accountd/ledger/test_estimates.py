@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Kind, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.pushing import pushing
 

@@ -14,8 +14,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from accountd.ctl.client import call
-from shared.rates import CARD_BYTES_MAX, read_rates
-from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.rate_card import CARD_BYTES_MAX, read_rates
+from shared.usage import Kind, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.pushing import pushing
 from tests.support.talk import talk

@@ -10,15 +10,8 @@ import pytest
 import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from shared.wire import (
-    EndOfProducer,
-    InvalidUsage,
-    LostBatch,
-    Usage,
-    UsageBatch,
-    encode_envelope,
-    encode_usage,
-)
+from shared.usage import EndOfProducer, InvalidUsage, LostBatch, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.pushing import pushing
 

@@ -12,7 +12,8 @@ from accountd.data import models
 from accountd.data.retention import Retention
 from accountd.ledger.ledger import Ledger
 from accountd.requests import Params, now_iso
-from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import EndOfProducer, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.opened import empty_database
 from tests.support.pushing import pushing

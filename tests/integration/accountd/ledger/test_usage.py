@@ -11,13 +11,11 @@ import pytest
 import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
+from shared.usage import InvalidUsage, Usage, UsageBatch
 from shared.wire import (
     LEVEL,
-    InvalidUsage,
     Reply,
     Request,
-    Usage,
-    UsageBatch,
     decode_reply,
     encode_envelope,
     encode_request,

@@ -29,7 +29,8 @@ from accountd.notifications.webhook import (
     post,
 )
 from accountd.requests import now_iso
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.opened import empty_database
 from tests.support.pushing import pushing

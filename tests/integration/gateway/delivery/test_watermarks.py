@@ -11,7 +11,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.limits import RESEND_JITTER, RESEND_S
-from shared.wire import UsageBatch, decode_usage
+from shared.usage import UsageBatch
+from shared.wire import decode_usage
 from tests.support.fake_accountd import FakeAccountd, fake_accountd
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import readiness

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.door.ephemeral import Claims, mint
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import Answer, ask
 from tests.support.pushing import pushing

@@ -15,7 +15,8 @@ from http import HTTPStatus
 import pytest
 
 from gateway.limits import DOWNLOADS_EACH, GATEWAY_DRAIN_S
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
 from tests.support.pushing import pushing

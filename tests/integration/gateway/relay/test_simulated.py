@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from shared.wire import USAGE_FIELDS
+from shared.usage import USAGE_FIELDS
 from tests.support.harness import Cluster, eventually
 from tests.support.simulated import CREATE, Event, logged, say, send, until
 from tests.support.simulated_gemini import MODEL, content, speech, turn

@@ -23,7 +23,8 @@ from accountd.reports import queries
 from accountd.reports.audit import audit
 from accountd.requests import Params, RequestError
 from accountd.rpc_types import By
-from shared.wire import Kind, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import Kind, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.opened import empty_database
 
 PRODUCER = b"p" * 16

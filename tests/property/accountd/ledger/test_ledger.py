@@ -14,7 +14,8 @@ from accountd.ledger.ledger import Ledger
 from accountd.ledger.windows import ProducerWindow, Verdict
 from accountd.reports.audit import audit
 from accountd.requests import Params
-from shared.wire import EndOfProducer, Usage, UsageBatch, encode_envelope, encode_usage
+from shared.usage import EndOfProducer, Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.opened import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"

@@ -17,8 +17,10 @@ from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
 from accountd.reports.audit import audit
 from accountd.requests import Params
-from shared.rates import PRICE_MAX, Rates, read_rates
-from shared.wire import Usage, UsageBatch, encode_envelope, encode_usage
+from shared.rate_card import read_rates
+from shared.rates import PRICE_MAX, Rates
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_envelope, encode_usage
 from tests.support.opened import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"

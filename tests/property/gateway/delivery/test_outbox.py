@@ -15,7 +15,8 @@ from gateway.limits import (
     RESEND_S_MAX,
 )
 from shared.announcements import Watermark
-from shared.wire import LostBatch, encode_usage
+from shared.usage import LostBatch
+from shared.wire import encode_usage
 
 PRODUCER = b"p" * 16
 LOST = encode_usage(LostBatch())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gateway.door import ephemeral
 from gateway.door.ephemeral import PREFIX, SECRET_CHARS_MIN, TOKEN_CHARS_MAX, Claims, mint, read
 from gateway.http.refusals import Refusal
-from shared.wire import ID_CHARS_MAX
+from shared.usage import ID_CHARS_MAX
 
 NOW = 1_800_000_000
 TCHAR = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -12,7 +12,8 @@ from websockets.frames import Opcode
 from gateway.frames import FrameScanner
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch, decode_usage, encode_usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch
+from shared.wire import decode_usage, encode_usage
 from tests.support.observing import the_one
 
 counts = st.integers(0, 1_000_000)

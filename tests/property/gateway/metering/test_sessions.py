@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.metering.base import Metered, MeterResult
-from shared.wire import Kind
+from shared.usage import Kind
 from tests.support.golden import Event, Script, Step, play
 from tests.support.golden_gemini import READY, SETUP, TURN, complete, server, usage_alone
 from tests.support.golden_openai import created, done, transcribed

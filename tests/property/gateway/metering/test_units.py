@@ -15,8 +15,9 @@ from gateway.metering.base import Meter, Metered
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
-from shared.rates import DEFAULT_RATES, read_rates
-from shared.wire import ESTIMATES, USAGE_FIELDS, UsageBatch
+from shared.rate_card import read_rates
+from shared.rates import DEFAULT_RATES
+from shared.usage import ESTIMATES, USAGE_FIELDS, UsageBatch
 
 Event = dict[str, Any]
 Report = tuple[list[Event], Counter[str]]

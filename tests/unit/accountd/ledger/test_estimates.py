@@ -3,16 +3,12 @@
 import pytest
 
 from accountd.ledger import ledger
+from accountd.ledger.decision import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import Rejection, Retried, decide_retry
+from accountd.ledger.ingest import decide_retry
 from accountd.reports import queries
-from shared.rates import read_rates
-from shared.wire import (
-    ESTIMATES,
-    Kind,
-    RejectReason,
-    Usage,
-)
+from shared.rate_card import read_rates
+from shared.usage import ESTIMATES, Kind, RejectReason, Usage
 from tests.support.memory_ledger import NOW, Memory, P, sent, usage
 from tests.support.opened import empty_database
 

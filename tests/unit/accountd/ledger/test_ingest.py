@@ -5,16 +5,13 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
+from accountd.ledger.decision import Charge, Rejection
 from accountd.ledger.digests import RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import AlreadyCharged, Charge, Rejection, decide_retry
+from accountd.ledger.ingest import AlreadyCharged, decide_retry
 from accountd.ledger.windows import ProducerWindow, Verdict
-from shared.wire import (
-    InvalidUsage,
-    Kind,
-    RejectReason,
-    encode_usage,
-)
+from shared.usage import InvalidUsage, Kind, RejectReason
+from shared.wire import encode_usage
 from tests.support.memory_ledger import END, NOW, Memory, P, Q, sent, usage
 
 DIGEST_OF_USAGE = 3351228868243206096

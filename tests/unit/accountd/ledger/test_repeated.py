@@ -7,10 +7,12 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
-from accountd.ledger.ingest import AlreadyCharged, Rejection, Retried, decide_retry
+from accountd.ledger.decision import Rejection, Retried
+from accountd.ledger.ingest import AlreadyCharged, decide_retry
 from accountd.ledger.repeated import name_of
 from accountd.ledger.windows import Verdict
-from shared.wire import Kind, RejectReason, UsageBatch, decode_usage, encode_envelope
+from shared.usage import Kind, RejectReason, UsageBatch
+from shared.wire import decode_usage, encode_envelope
 from tests.support.memory_ledger import Memory, P, Q, sent, usage
 
 

@@ -9,7 +9,7 @@ import zmq
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance as Buckets
-from accountd.ledger.ingest import Charge, Decision
+from accountd.ledger.decision import Charge, Decision
 from accountd.ledger.repeated import Repetition
 from accountd.ledger.windows import ProducerWindow
 from accountd.notifications.events import (
@@ -27,7 +27,7 @@ from shared.announcements import (
     decode_balance,
     decode_watermark,
 )
-from shared.wire import Usage, UsageBatch
+from shared.usage import Usage, UsageBatch
 
 EPOCH = 7
 P, Q = b"p" * 16, b"q" * 16

@@ -21,7 +21,7 @@ from gateway.metering.batching import BillingContext
 from gateway.metering.openai.call import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
-from shared.wire import UsageBatch, UsageMessage
+from shared.usage import UsageBatch, UsageMessage
 from tests.support.peers import until
 
 USAGE = {"input_tokens": 30, "output_tokens": 20, "total_tokens": 50}

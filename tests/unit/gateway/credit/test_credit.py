@@ -7,7 +7,8 @@ from gateway.credit.balances import ASKED_MAX, questions
 from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, AccountCredits, Credit, Verdict
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
-from shared.wire import ID_CHARS_MAX, MESSAGE_BYTES_MAX, Request, encode_request
+from shared.usage import ID_CHARS_MAX
+from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
 
 P = b"p" * 16
 NEAR = 10

@@ -10,7 +10,8 @@ from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import END, Producer
 from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
-from shared.wire import ESTIMATES, Kind, LostBatch, Usage, UsageBatch, decode_usage, encode_usage
+from shared.usage import ESTIMATES, Kind, LostBatch, Usage, UsageBatch
+from shared.wire import decode_usage, encode_usage
 from tests.support.memory_store import MemoryStore
 
 NAME = b"p" * 16

@@ -16,7 +16,8 @@ from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_manager import Retention, SpoolManager
 from shared.announcements import Watermark
-from shared.wire import Usage, UsageBatch, encode_usage
+from shared.usage import Usage, UsageBatch
+from shared.wire import encode_usage
 
 DEADLINE_S = 10.0
 ORPHAN = b"o" * 16

@@ -17,7 +17,7 @@ from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import XAI
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage
 from tests.support.observing import the_one
 
 DETAILED: dict[str, Any] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 from gateway.limits import BATCH_S
 from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable, merge
-from shared.wire import Kind, Usage, UsageBatch
+from shared.usage import Kind, Usage, UsageBatch
 
 PARTY = BillingContext("acct", "sess", "openai")
 

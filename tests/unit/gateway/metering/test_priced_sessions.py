@@ -3,8 +3,9 @@
 import pytest
 
 from gateway.metering.base import Metered
-from shared.rates import DEFAULT_RATES, Rates, read_rates
-from shared.wire import USAGE_FIELDS, Usage, UsageBatch
+from shared.rate_card import read_rates
+from shared.rates import DEFAULT_RATES, Rates
+from shared.usage import USAGE_FIELDS, Usage, UsageBatch
 from tests.support import golden_audio, golden_gemini, golden_openai
 from tests.support.golden import Script, play
 from tests.support.paths import EXAMPLE_RATES as EXAMPLE

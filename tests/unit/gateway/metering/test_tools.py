@@ -8,7 +8,7 @@ import pytest
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
-from shared.wire import Usage
+from shared.usage import Usage
 from tests.support.metering import hear
 
 

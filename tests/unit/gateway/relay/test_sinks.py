@@ -11,7 +11,7 @@ from gateway.metering.batching import BillingContext, OnSealed, ignore_sealed
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.recorder import Recorder
 from gateway.relay.sinks import DownstreamForwarder, MeterOnly, UpstreamForwarder
-from shared.wire import UsageBatch, UsageMessage
+from shared.usage import UsageBatch, UsageMessage
 
 # Everything that happens, in order.
 Happened = list[tuple[Any, ...]]

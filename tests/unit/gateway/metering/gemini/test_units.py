@@ -12,7 +12,7 @@ from gateway.frames import Frame, FrameScanner
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.gemini import usage as gemini_usage
 from gateway.metering.gemini.meter import GeminiMeter
-from shared.wire import Kind
+from shared.usage import Kind
 
 WHISPERER = "models/gemini-3.5-transcribe-live"
 HELLO = {"modelTurn": {"parts": [{"text": "hello"}]}}

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.metering.base import Metered
 from gateway.metering.openai.meter import OpenAIMeter
-from shared.wire import TOKENS_PER_RESPONSE_MAX, Kind, Usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 from tests.support.metering import SECOND, frame, hear, say
 
 TOTALS = [

@@ -17,7 +17,7 @@ from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.translation import ROW_MS, TranslationMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import Azure
-from shared.wire import Kind
+from shared.usage import Kind
 from tests.support.metering import SECOND, frame, hear, say
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"

@@ -1,0 +1,156 @@
+"""Usage as values: what a response used, and the batches that travel to accountd. Pure.
+
+Gateways make them, ``shared.wire`` writes them as bytes, and accountd charges them. Token counts
+are integers, durations are milliseconds, and every bound stands here with its reason.
+"""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Final
+
+# What of an unreadable usage object is kept: with its envelope it must fit into one message.
+RAW_USAGE_CHARS_MAX: Final = 8 * 1024
+# What is kept of the unknown parts of one usage object; a batch holds five of them.
+RAW_PART_CHARS_MAX: Final = 2 * 1024
+
+# A 60-minute session at the providers' fastest reported rates stays far below this.
+TOKENS_PER_RESPONSE_MAX: Final = 10_000_000
+# A gateway sends 5; more is allowed so that the batch size can change without a new version.
+RESPONSES_PER_BATCH_MAX: Final = 1_000
+ID_CHARS_MAX: Final = 256
+EPOCH_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
+
+
+class RejectReason(StrEnum):
+    """Why usage could not be applied; the ``reason`` column of ``rejected_usage``."""
+
+    UNREADABLE = "unreadable"  # not a msgpack map
+    UNKNOWN_VERSION = "unknown_version"
+    BAD_FIELD = "bad_field"  # a field is missing, of the wrong type or out of bounds
+    ABSURD_COUNT = "absurd_count"  # token counts that no provider can mean
+    UNREADABLE_USAGE = "unreadable_usage"  # the provider's own usage object made no sense
+    UNKNOWN_ACCOUNT = "unknown_account"
+    OUT_OF_RANGE = "out_of_range"  # the balance would leave the 64-bit range
+    CONFLICT = "conflict"  # a sequence seen before, with other content (a cloned machine)
+    LOST = "lost"  # it was durable, accountd lost it, and no gateway holds it any more
+    DOUBTFUL = "doubtful"  # the spool was damaged: it may have been charged already
+
+
+class Kind(StrEnum):
+    """What a usage message is about; the ``kind`` column of ``usage_metrics``."""
+
+    RESPONSE = "response"  # usage that the provider reported
+    TRANSCRIPTION = "transcription"  # of the caller's speech: priced as another model
+    DURATION = "duration"  # a session that is billed by its length, not by tokens
+    ESTIMATE = "estimate"  # the provider never reported it; counted from the audio relayed
+    ESTIMATED_TRANSCRIPTION = "estimated_transcription"  # the same, of a transcription
+    ESTIMATED_DURATION = "estimated_duration"  # the same, of a session that is billed by its length
+    DOUBTFUL = "doubtful"  # a response that a damaged spool may have sent before; quarantined
+    INVALID = "invalid"  # ``InvalidUsage``
+    LOST = "lost"  # ``LostBatch``
+    END = "end"  # ``EndOfProducer``
+
+
+# What no provider reported: charged only where an option or a rule says so.
+ESTIMATES: Final = frozenset({Kind.ESTIMATE, Kind.ESTIMATED_TRANSCRIPTION, Kind.ESTIMATED_DURATION})
+BATCH_KINDS: Final = frozenset(
+    {Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION, *ESTIMATES, Kind.DOUBTFUL}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one response, or the sum of several.
+
+    ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
+    is part of the input, thoughts are part of the output; none is ever added on top. ``billed_ms``
+    is what is billed by duration: milliseconds, never summed as tokens. ``input_cached_*_tokens``
+    say which modality was cached, where the provider says so. ``input_cache_write_tokens`` are the
+    part of the input that was written to a cache. ``web_searches``, ``grounding_queries`` and
+    ``tool_calls`` count what is billed by the piece; they are no tokens and part of nothing.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_text_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    input_cached_tokens: int = 0
+    output_text_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_thought_tokens: int = 0
+    billed_ms: int = 0
+    input_cached_text_tokens: int = 0
+    input_cached_audio_tokens: int = 0
+    input_cached_image_tokens: int = 0
+    input_cache_write_tokens: int = 0
+    web_searches: int = 0
+    grounding_queries: int = 0
+    tool_calls: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Field by field sum."""
+        return Usage(*(getattr(self, n) + getattr(other, n) for n in USAGE_FIELDS))
+
+
+USAGE_FIELDS: Final = tuple(f.name for f in fields(Usage))
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """The usage of up to ``RESPONSES_PER_BATCH_MAX`` responses of one session and one model.
+
+    One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
+    (Unix time, milliseconds) at the last response. ``raw`` holds, as JSON texts, the parts of the
+    providers' usage objects that the gateway does not know: other units, fields of the future.
+    ``doubtful_kind`` is the kind that a DOUBTFUL one had: a retry is priced as that. ``is_shared``:
+    another socket may report the same response, which the provider has named; then it is the only
+    one of its batch.
+    """
+
+    account_id: str
+    session_id: str
+    provider: str
+    model: str
+    kind: str
+    responses: int
+    response_ids: tuple[str, ...]
+    usage: Usage
+    metered_at_ms: int
+    raw: tuple[str, ...] = ()
+    doubtful_kind: str = ""
+    is_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidUsage:
+    """A usage object of the provider that the gateway could not read: quarantined, not charged.
+
+    ``raw`` is its JSON text, cut at ``RAW_USAGE_CHARS_MAX``; ``detail`` says what was wrong.
+    """
+
+    account_id: str
+    session_id: str
+    provider: str
+    model: str
+    response_id: str
+    detail: str
+    raw: str
+    metered_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfProducer:
+    """A producer's last message: it ended cleanly, and its sequence is the number of them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostBatch:
+    """Stands in for a message that accountd had, lost, and that nobody holds any more.
+
+    Without it the hole would hold the watermark back for ever.
+    """
+
+
+UsageMessage = UsageBatch | InvalidUsage | EndOfProducer | LostBatch
