@@ -3,6 +3,8 @@
 ``accepting``, ``descriptors``  clients are accepted while there are descriptors for them
 ``connection``                  after the handshake: frames to a sink, control frames, backpressure
 ``downstream``, ``upstream``    the handshake with a client, and with a provider that is dialled
+``request_reader``              what a client asks for, before anything is decided (pure)
+``answer_writer``               a plain HTTP answer, or a download, until it is delivered
 ``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
 ``tls``, ``certificate``        TLS that behaves like TCP; certificates are exchanged while it runs
 ``receive_queue``               frames that wait while their sink is paused (pure)

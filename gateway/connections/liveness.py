@@ -5,10 +5,11 @@ nothing for ``STALLED_S`` or sends nothing for ``IDLE_S`` is lost; one that is q
 is pinged.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gateway.limits import IDLE_S, PING_S, STALLED_S
+from gateway.limits import CATCH_UP_S, CLOSE_S, IDLE_S, PING_S, STALLED_S
 
 
 class Due(Enum):
@@ -44,3 +45,27 @@ class Liveness:
             return Due.CUT_SILENT
         is_quiet = now - max(self.heard_at, self.pinged_at) > PING_S
         return Due.PING if is_quiet else Due.NOTHING
+
+
+class CatchUp:
+    """How long a client that has not answered our close may go on, in steps of ``CLOSE_S``.
+
+    A client plays what was sent before the close at the pace of speech, and answers it after that.
+    To cut the connection while bytes of the client are unread would reset it, and the client would
+    lose the rest.
+    """
+
+    __slots__ = ("_unsent", "_until")
+
+    def __init__(self, now: float) -> None:
+        """``now``: when the close was first found overdue, ``CLOSE_S`` after it was sent."""
+        self._until = now + CATCH_UP_S - CLOSE_S
+        self._unsent: float = math.inf
+
+    def goes_on(self, now: float, *, unsent: int, heard_at: float) -> bool:
+        """Whether to wait another ``CLOSE_S``: the client took some of the ``unsent`` bytes since
+        the last time, or sent something itself.
+        """
+        is_taking = 0 < unsent < self._unsent
+        self._unsent = unsent
+        return now < self._until and (is_taking or now - heard_at < CLOSE_S)

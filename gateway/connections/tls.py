@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-from gateway.connections.downstream import TLS_RECORD
+from gateway.connections.request_reader import TLS_RECORD
 from gateway.http.refusals import bad_request
 from gateway.limits import HANDSHAKE_S
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.connections.liveness import Due, Liveness
-from gateway.limits import IDLE_S, PING_S, STALLED_S
+from gateway.connections.liveness import CatchUp, Due, Liveness
+from gateway.limits import CATCH_UP_S, IDLE_S, PING_S, STALLED_S
 
 DUE = [
     # heard at, pinged at, stalled since, is reading, now, what is due
@@ -34,3 +34,23 @@ def test_silence_counts_from_when_reading_goes_on() -> None:
     assert liveness.due(IDLE_S + 1, is_reading=False) is Due.NOTHING
     assert liveness.due(IDLE_S + 2, is_reading=True) is Due.NOTHING
     assert liveness.due(2 * IDLE_S + 2, is_reading=True) is Due.CUT_SILENT
+
+
+CATCHING_UP = [
+    # seconds since the close was overdue, unsent before and now, last heard, whether to wait on
+    (1.0, 100, 50, -60.0, True),
+    (1.0, 100, 100, -60.0, False),
+    (1.0, 100, 100, 0.0, True),
+    (1.0, 0, 0, -60.0, False),
+    (CATCH_UP_S, 100, 50, CATCH_UP_S, False),
+]
+
+
+@pytest.mark.parametrize(("now", "before", "unsent", "heard_at", "expected"), CATCHING_UP)
+def test_a_client_may_catch_up(
+    now: float, before: int, unsent: int, heard_at: float, expected: bool
+) -> None:
+    """One that takes or sends something has ``CATCH_UP_S`` to come to our close."""
+    catch_up = CatchUp(0.0)
+    catch_up.goes_on(0.0, unsent=before, heard_at=0.0)
+    assert catch_up.goes_on(now, unsent=unsent, heard_at=heard_at) is expected
