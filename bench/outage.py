@@ -22,8 +22,8 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.control.rpc_client import Accounts, Grant
-from gateway.control.subscriber import Announcements
+from gateway.control.rpc_client import Grant, RpcClient
+from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances, SessionCredit
 from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import Retention, SpoolManager
@@ -50,21 +50,21 @@ def resident_mb() -> float:
 async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     """The gateway's part. It speaks to its parent in lines."""
     context = zmq.asyncio.Context()
-    accounts = Accounts(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
-    accounts.start()
+    accountd = RpcClient(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
+    accountd.start()
     spool = env.get("GATEWAY_SPOOL_DIR")
-    announcements = Announcements(context, env["ACCOUNTD_EVENTS_ENDPOINT"])
-    balances = Balances(announcements, accounts, near_responses=NEAR_EMPTY_RESPONSES)
+    subscriber = Subscriber(context, env["ACCOUNTD_EVENTS_ENDPOINT"])
+    balances = Balances(subscriber, accountd, near_responses=NEAR_EMPTY_RESPONSES)
     sender = UsageSender(
         context,
         usage_endpoint=env["ACCOUNTD_USAGE_ENDPOINT"],
-        announcements=announcements,
-        accounts=accounts,
+        subscriber=subscriber,
+        accountd=accountd,
         balances=balances,
         manager=SpoolManager(Path(spool), Retention()) if spool else None,
     )
     sender.start()
-    announcements.start()
+    subscriber.start()
     balances.start()
     credit = balances.open(Grant("acct", "", 10**12, 0), wants_balances=False)
     await asyncio.sleep(0.5)
@@ -86,8 +86,8 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     print(f"drained {len(sender)} {p99:.1f} {worst:.1f}", flush=True)
     await sender.close(5.0)
     await balances.stop()
-    await announcements.close()
-    await accounts.close()
+    await subscriber.close()
+    await accountd.close()
     context.destroy(linger=0)
 
 

@@ -18,8 +18,8 @@ from gateway.config import OFF, GatewayConfig
 from gateway.connections import certificate
 from gateway.connections.accepting import Listener
 from gateway.connections.tls import TlsConnection
-from gateway.control.rpc_client import Accounts
-from gateway.control.subscriber import Announcements
+from gateway.control.rpc_client import RpcClient
+from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import SpoolManager
@@ -85,29 +85,29 @@ async def run(config: GatewayConfig) -> ExitCode:
     doors = _open_doors(config)
     manager = _open_spool(config)
     context = zmq.asyncio.Context()
-    accounts = Accounts(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
-    accounts.start()
-    announcements = Announcements(context, config.events_endpoint)
-    balances = Balances(announcements, accounts, near_responses=config.near_empty_responses)
+    accountd = RpcClient(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
+    accountd.start()
+    subscriber = Subscriber(context, config.events_endpoint)
+    balances = Balances(subscriber, accountd, near_responses=config.near_empty_responses)
     usage = UsageSender(
         context,
         usage_endpoint=config.usage_endpoint,
-        announcements=announcements,
-        accounts=accounts,
+        subscriber=subscriber,
+        accountd=accountd,
         balances=balances,
         manager=manager,
     )
     usage.start()
-    announcements.start()
+    subscriber.start()
     balances.start()
-    handles = Handles(accounts, allows_unknown=config.allows_unknown_handles)
+    handles = Handles(accountd, allows_unknown=config.allows_unknown_handles)
     handles.start()
     totals = Totals()
     lifetimes = Lifetimes(config.models.lifetimes)
     calls = Calls(balances=balances, usage=usage, totals=totals, lifetimes=lifetimes)
     gateway, answering = _open_gateway(
         config,
-        accounts=accounts,
+        accountd=accountd,
         balances=balances,
         usage=usage,
         handles=handles,
@@ -116,7 +116,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         lifetimes=lifetimes,
         signing=signing,
     )
-    parts = [*answering, *accounts.metrics(), *balances.metrics(), *usage.metrics()]
+    parts = [*answering, *accountd.metrics(), *balances.metrics(), *usage.metrics()]
     ops = _open_ops(
         config, gateway, [*parts, *(doors.reloader.metrics() if doors.reloader else [])]
     )
@@ -135,8 +135,8 @@ async def run(config: GatewayConfig) -> ExitCode:
     await handles.close()
     await calls.close()
     await balances.stop()
-    await announcements.close()
-    await accounts.close()
+    await subscriber.close()
+    await accountd.close()
     if ops is not None:
         await asyncio.to_thread(ops.close)
     await asyncio.to_thread(context.term)
@@ -151,7 +151,7 @@ async def run(config: GatewayConfig) -> ExitCode:
 def _open_gateway(
     config: GatewayConfig,
     *,
-    accounts: Accounts,
+    accountd: RpcClient,
     balances: Balances,
     usage: UsageSender,
     handles: Handles,
@@ -161,7 +161,7 @@ def _open_gateway(
     signing: Signing | None,
 ) -> tuple[Gateway, list[Metric]]:
     """Everything that answers clients, and its numbers."""
-    admission = Admission(accounts, signing)
+    admission = Admission(accountd, signing)
     minting = Minting(
         admission,
         config.models,
@@ -169,7 +169,7 @@ def _open_gateway(
         demo_key=config.demo_key,
         demo_hosts=config.demo_hosts,
     )
-    console = Console(accounts)
+    console = Console(accountd)
     paths = console.by_path() if config.serves_page else {}
     providers = open_providers(config.providers)
     opener = Opener(
@@ -189,7 +189,7 @@ def _open_gateway(
         table=config.models,
     )
     gateway = Gateway(
-        accounts=accounts,
+        accountd=accountd,
         admission=admission,
         opener=opener,
         calls=calls,

@@ -14,7 +14,7 @@ from gateway.calls.calls import Calls
 from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.descriptors import is_room_for_client, is_room_for_session
 from gateway.connections.downstream import Downstream
-from gateway.control.rpc_client import Accounts
+from gateway.control.rpc_client import RpcClient
 from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admission, Admitted
 from gateway.door.models import ModelTable
@@ -59,7 +59,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        accounts: Accounts,
+        accountd: RpcClient,
         admission: Admission,
         opener: Opener,
         calls: Calls,
@@ -74,7 +74,7 @@ class Gateway:
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self._loop = asyncio.get_running_loop()
-        self._accounts = accounts
+        self._accountd = accountd
         self._admission = admission
         self._opener = opener
         self._calls = calls
@@ -110,7 +110,7 @@ class Gateway:
             return Health(False, "draining")
         if trouble := self._usage.trouble:
             return Health(False, trouble)
-        if not self._accounts.may_grant:
+        if not self._accountd.may_grant:
             return Health(False, "accountd unreachable")
         return Health(True)
 

@@ -59,7 +59,7 @@ class Denial:
     message: str
 
 
-class Accounts:
+class RpcClient:
     """Requests to accountd. ``start`` before use, ``close`` at the end."""
 
     def __init__(

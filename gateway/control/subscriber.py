@@ -19,7 +19,7 @@ log = structlog.get_logger()
 Listener = Callable[[list[bytes]], None]
 
 
-class Announcements:
+class Subscriber:
     """Subscriptions of this process. ``start`` before use, ``close`` at the end."""
 
     def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
@@ -38,13 +38,13 @@ class Announcements:
         await tasks.stop(self._tasks)
         self._socket.close(linger=0)
 
-    def listen(self, topic: bytes, listener: Listener) -> None:
+    def subscribe(self, topic: bytes, listener: Listener) -> None:
         """Call ``listener`` for every announcement under ``topic``. One listener for each topic."""
         if topic not in self._listeners:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
         self._listeners[topic] = listener
 
-    def stop_listening(self, topic: bytes) -> None:
+    def unsubscribe(self, topic: bytes) -> None:
         """Hear no more of ``topic``."""
         if self._listeners.pop(topic, None) is not None:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)

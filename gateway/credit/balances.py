@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.control.rpc_client import Accounts, Grant
-from gateway.control.subscriber import Announcements
+from gateway.control.rpc_client import Grant, RpcClient
+from gateway.control.subscriber import Subscriber
 from gateway.credit.credit import AccountCredits, Credit, Verdict
 from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
@@ -94,12 +94,10 @@ class SessionCredit:
 class Balances:
     """The credit of all accounts that this process serves. ``start`` before use."""
 
-    def __init__(
-        self, announcements: Announcements, accounts: Accounts, *, near_responses: int
-    ) -> None:
+    def __init__(self, subscriber: Subscriber, accountd: RpcClient, *, near_responses: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._announcements = announcements
-        self._accounts = accounts
+        self._subscriber = subscriber
+        self._accountd = accountd
         self._account_credits = AccountCredits(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
@@ -127,7 +125,7 @@ class Balances:
         credit = self._account_credits.open(
             account, topup=grant.topup_remaining, tokens=grant.token_remaining
         )
-        self._announcements.listen(balance_topic(account), self._announced)
+        self._subscriber.subscribe(balance_topic(account), self._announced)
         session = SessionCredit(self, credit, wants_balances=wants_balances)
         self._sessions.setdefault(account, set()).add(session)
         if wants_balances:
@@ -200,7 +198,7 @@ class Balances:
         _discard(self._sessions, account, session)
         if account not in self._sessions:
             self._told.pop(account, None)
-            self._announcements.stop_listening(balance_topic(account))
+            self._subscriber.unsubscribe(balance_topic(account))
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -238,7 +236,7 @@ class Balances:
             await self._wants_rates.wait()
             self._wants_rates.clear()
             try:
-                self._use(*await self._accounts.rate_card())
+                self._use(*await self._accountd.rate_card())
             except UnreachableError:
                 self._wants_rates.set()
             await asyncio.sleep(TICK_S)
@@ -263,7 +261,7 @@ class Balances:
             overdue = self._account_credits.overdue(self._loop.time())
             for some in questions(overdue):
                 try:
-                    answer = await self._accounts.balances(some, self._account_credits.producers)
+                    answer = await self._accountd.balances(some, self._account_credits.producers)
                 except UnreachableError:
                     break
                 self._hear(answer)

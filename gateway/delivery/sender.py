@@ -18,8 +18,8 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from gateway.control.rpc_client import Accounts
-from gateway.control.subscriber import Announcements
+from gateway.control.rpc_client import RpcClient
+from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
@@ -49,8 +49,8 @@ class UsageSender:
         context: zmq.asyncio.Context,
         *,
         usage_endpoint: str,
-        announcements: Announcements,
-        accounts: Accounts,
+        subscriber: Subscriber,
+        accountd: RpcClient,
         balances: Balances,
         manager: SpoolManager | None,
     ) -> None:
@@ -62,7 +62,7 @@ class UsageSender:
         # Messages wait in the outbox, not in a queue of a connection that does not stand.
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._watermarks = Watermarks(
-            context, announcements, pushed_by=self._socket, accounts=accounts, balances=balances,
+            context, subscriber, pushed_by=self._socket, accountd=accountd, balances=balances,
             changed=self.push,
         )  # fmt: skip
         self._socket.connect(usage_endpoint)

@@ -15,8 +15,8 @@ import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
 from gateway import tasks
-from gateway.control.rpc_client import Accounts
-from gateway.control.subscriber import Announcements
+from gateway.control.rpc_client import RpcClient
+from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import AckOutcome
 from gateway.delivery.producer import Producer
@@ -40,16 +40,16 @@ class Watermarks:
     def __init__(
         self,
         context: zmq.asyncio.Context,
-        announcements: Announcements,
+        subscriber: Subscriber,
         *,
         pushed_by: "zmq.Socket[Any]",
-        accounts: Accounts,
+        accountd: RpcClient,
         balances: Balances,
         changed: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._announcements = announcements
-        self._accounts = accounts
+        self._subscriber = subscriber
+        self._accountd = accountd
         self._balances = balances
         self._changed = changed
         self._producers: dict[bytes, Producer] = {}
@@ -80,13 +80,13 @@ class Watermarks:
     def follow(self, producer: Producer) -> None:
         """Hear what of ``producer`` is durable; the first question goes out at once."""
         self._producers[producer.outbox.producer] = producer
-        self._announcements.listen(watermark_topic(producer.outbox.producer), self._announced)
+        self._subscriber.subscribe(watermark_topic(producer.outbox.producer), self._announced)
         self.ask()
 
     def forget(self, producer: Producer) -> None:
         """Everything of ``producer`` is durable and nothing is kept."""
         if self._producers.pop(producer.outbox.producer, None) is not None:
-            self._announcements.stop_listening(watermark_topic(producer.outbox.producer))
+            self._subscriber.unsubscribe(watermark_topic(producer.outbox.producer))
 
     def ask(self) -> None:
         """Ask accountd soon instead of waiting for its next announcement."""
@@ -127,7 +127,7 @@ class Watermarks:
     async def _ask_about(self, producers: list[Producer]) -> None:
         epochs = [producer.outbox.epoch for producer in producers]
         names = [producer.outbox.producer for producer in producers]
-        epoch, throughs = await self._accounts.sync(names)
+        epoch, throughs = await self._accountd.sync(names)
         # An answer counts only if no other boot of accountd was heard of since the question: it
         # may have been written by one that is gone.
         self._hear(

@@ -7,7 +7,7 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway.control.rpc_client import Accounts, Denial, Grant
+from gateway.control.rpc_client import Denial, Grant, RpcClient
 from gateway.door import ephemeral
 from gateway.door.auth import find_key, hash_key
 from gateway.door.ephemeral import Claims
@@ -33,9 +33,9 @@ class Admitted:
 class Admission:
     """Checks keys. Only their hashes go to accountd."""
 
-    def __init__(self, accounts: Accounts, signing: Signing | None) -> None:
+    def __init__(self, accountd: RpcClient, signing: Signing | None) -> None:
         """``signing`` is None where there are no ephemeral keys."""
-        self._accounts = accounts
+        self._accountd = accountd
         self._signing = signing
 
     async def admit(
@@ -67,7 +67,7 @@ class Admission:
     async def authorize(self, key_hash: str) -> Grant | Refusal:
         """What accountd says about a key."""
         try:
-            verdict = await self._accounts.authorize(key_hash)
+            verdict = await self._accountd.authorize(key_hash)
         except UnreachableError:
             return unavailable("accountd cannot be reached; try again")
         return (
@@ -79,7 +79,7 @@ class Admission:
         disabled.
         """
         try:
-            found = await self._accounts.identify(key_hash)
+            found = await self._accountd.identify(key_hash)
         except UnreachableError:
             return unavailable("accountd cannot be reached; try again")
         return refused_key(found.code, found.message) if isinstance(found, Denial) else found

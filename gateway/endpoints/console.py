@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.control.rpc_client import Accounts, Denial
+from gateway.control.rpc_client import Denial, RpcClient
 from gateway.door.admission import own_key_hash
 from gateway.door.routing import split_target
 from gateway.endpoints.api import Answer, Endpoint
@@ -54,8 +54,8 @@ _FORMULA: Final = (
 class Console:
     """The endpoints under ``/api``."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, accountd: RpcClient) -> None:
+        self._accountd = accountd
         self._turns = FairQueue(at_once=REPORTS, each=REPORTS_EACH)
         self._downloads = Counter[str]()  # by key
 
@@ -168,7 +168,7 @@ class Console:
         if isinstance(asked, Refusal):
             return asked
         parameters = {**asked, "key_hash": key_hash}
-        found = await self._turns.take(key_hash, lambda: self._accounts.report(method, parameters))
+        found = await self._turns.take(key_hash, lambda: self._accountd.report(method, parameters))
         return _refused(found) if isinstance(found, Denial) else found
 
 
