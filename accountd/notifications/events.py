@@ -5,7 +5,7 @@ harmless: watermarks are cumulative and those of recent producers are repeated, 
 and a gateway asks for what it misses.
 
 The socket is an XPUB, which says who listens: a balance is announced to a gateway as soon as it
-subscribes, and again to all of them when their number changes, because each spends its share.
+subscribes, and again to all of them when their number changes, because each spends its allotment.
 """
 
 import contextlib

@@ -35,7 +35,7 @@ from gateway.connections.connection import Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
-from gateway.credit.credit import Verdict
+from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
 from gateway.limits import (
     CALL_DOUBT_S,
@@ -204,7 +204,7 @@ class Call:
             self._leg.check(now)
             if now - self._heard_since > CALL_RETRY_S_MAX:
                 self._unheard_since = None
-        if self._allowance.verdict is not Verdict.GO:
+        if self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
         if self._held_since is not None and now - self._held_since > CREDIT_WAIT_S:
             self.hang_up("the credit cannot be confirmed")
@@ -223,7 +223,7 @@ class Call:
         self.recorder.heard(frames)
         self._settle_doubt(now)
         self._news.set()
-        if has_metered or self._allowance.verdict is not Verdict.GO:
+        if has_metered or self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
 
     def connection_closed(self, close: CloseEvent) -> None:
@@ -249,14 +249,14 @@ class Call:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        verdict = self._credit.verdict
+        status = self._credit.status
         now = self._loop.time()
-        is_busy = self._allowance.review(verdict, self.recorder.streaming, now=now)
-        if verdict is Verdict.GO:
+        is_busy = self._allowance.review(status, self.recorder.streaming, now=now)
+        if status is CreditStatus.AVAILABLE:
             self._held_since = None
-        elif verdict is Verdict.HOLD and self._held_since is None and not is_busy:
+        elif status is CreditStatus.ALLOTMENT_SPENT and self._held_since is None and not is_busy:
             self._held_since = now
-        elif verdict is Verdict.EMPTY and not is_busy:
+        elif status is CreditStatus.EXHAUSTED and not is_busy:
             self.was_cut_off = True
             self.hang_up("the account's credits are used up")
 

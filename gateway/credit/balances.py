@@ -13,7 +13,7 @@ import structlog
 from gateway import tasks
 from gateway.control.rpc_client import Grant, RpcClient
 from gateway.control.subscriber import Subscriber
-from gateway.credit.credit import AccountCredits, Credit, Verdict
+from gateway.credit.credit import Credit, CreditStatus, CreditTable
 from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
@@ -59,9 +59,9 @@ class SessionCredit:
         self.wants_balances = wants_balances
 
     @property
-    def verdict(self) -> Verdict:
+    def status(self) -> CreditStatus:
         """Whether the session may go on."""
-        return self._credit.verdict
+        return self._credit.status
 
     @property
     def is_near_empty(self) -> bool:
@@ -98,12 +98,12 @@ class Balances:
         self._loop = asyncio.get_running_loop()
         self._subscriber = subscriber
         self._accountd = accountd
-        self._account_credits = AccountCredits(near_responses=near_responses)
+        self._credits = CreditTable(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
-        self._telling: set[str] = set()  # accounts whose watchers are about to be told
+        self._notifying: set[str] = set()  # accounts whose watchers are about to be told
         # What the sessions of an account were told last.
-        self._told: dict[str, tuple[Verdict, bool]] = {}
+        self._notified: dict[str, tuple[CreditStatus, bool]] = {}
         self._shared = RecentIds()
         self._rates = DEFAULT_RATES
         self._offered = DEFAULT_RATES.version  # what accountd charges by
@@ -122,7 +122,7 @@ class Balances:
     def open(self, grant: Grant, *, wants_balances: bool) -> SessionCredit:
         """A session of the account begins; ``wants_balances`` that it is told of each new one."""
         account = grant.account_id
-        credit = self._account_credits.open(
+        credit = self._credits.open(
             account, topup=grant.topup_remaining, tokens=grant.token_remaining
         )
         self._subscriber.subscribe(balance_topic(account), self._announced)
@@ -142,7 +142,7 @@ class Balances:
             Metric(
                 "rts_gateway_held_accounts", "gauge",
                 "Accounts whose sessions wait until accountd says what is left.",
-                lambda: sum(v is Verdict.HOLD for v, _ in list(self._told.values())),
+                self._held_accounts,
             ),
         ]  # fmt: skip
 
@@ -164,43 +164,47 @@ class Balances:
 
     def sealed(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
         """What was metered is in the message with this number."""
-        self._account_credits.sealed(account_id, nano, producer, sequence, now=self._loop.time())
+        self._credits.sealed(account_id, nano, producer, sequence, now=self._loop.time())
 
     def answered(self, epoch: int) -> None:
         """accountd answers as this boot: what any other one announced counts no more."""
-        self._account_credits.answered(epoch)
+        self._credits.answered(epoch)
 
     def acknowledged(self, producer: bytes, through: int) -> None:
         """The producer's messages up to ``through`` are durable."""
-        for account in self._account_credits.acknowledged(producer, through):
+        for account in self._credits.acknowledged(producer, through):
             self.review(account)
 
     # --- for sessions -----------------------------------------------------------------------------
 
     def review(self, credit: Credit) -> None:
         """Tell the account's sessions if the credit allows something else than before."""
-        allowed = (credit.verdict, credit.is_near_empty)
+        allowed = (credit.status, credit.is_near_empty)
         account = credit.account_id
-        if account not in self._sessions or self._told.get(account) == allowed:
+        if account not in self._sessions or self._notified.get(account) == allowed:
             return
-        if self._told.get(account, (Verdict.GO, False))[0] is not allowed[0]:
-            log.info("credit", account=account, verdict=allowed[0].name.lower())
-        self._told[account] = allowed
+        if self._notified.get(account, (CreditStatus.AVAILABLE, False))[0] is not allowed[0]:
+            log.info("credit", account=account, verdict=allowed[0].value)
+        self._notified[account] = allowed
         # Not now: whoever meters has yet to forward what it metered.
-        self._loop.call_soon(self._tell, account)
+        self._loop.call_soon(self._notify, account)
 
     def close_session(self, session: SessionCredit, credit: Credit) -> None:
         """A session has ended."""
         account = credit.account_id
         session.listener = None
-        self._account_credits.close(credit)
+        self._credits.close(credit)
         _discard(self._watchers, account, session)
         _discard(self._sessions, account, session)
         if account not in self._sessions:
-            self._told.pop(account, None)
+            self._notified.pop(account, None)
             self._subscriber.unsubscribe(balance_topic(account))
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _held_accounts(self) -> int:
+        notified = list(self._notified.values())  # a copy: the ops thread reads the metrics
+        return sum(status is CreditStatus.ALLOTMENT_SPENT for status, _ in notified)
 
     def _announced(self, frames: list[bytes]) -> None:
         self._hear([decode_balance(frames)])
@@ -209,24 +213,24 @@ class Balances:
         for balance in balances:
             if balance.rates != self._offered:
                 self._wants_rates.set()
-            credit = self._account_credits.announced(balance, now=self._loop.time())
+            credit = self._credits.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
-            self._tell_watchers_soon(balance.account_id)
+            self._notify_watchers_soon(balance.account_id)
             self.review(credit)
 
-    def _tell_watchers_soon(self, account: str) -> None:
+    def _notify_watchers_soon(self, account: str) -> None:
         """One event for all balances of a moment: a busy account has a new one in every commit."""
-        if account in self._watchers and account not in self._telling:
-            self._telling.add(account)
-            self._loop.call_later(EVENTS_S, self._tell_watchers, account)
+        if account in self._watchers and account not in self._notifying:
+            self._notifying.add(account)
+            self._loop.call_later(EVENTS_S, self._notify_watchers, account)
 
-    def _tell_watchers(self, account: str) -> None:
-        self._telling.discard(account)
+    def _notify_watchers(self, account: str) -> None:
+        self._notifying.discard(account)
         for listener in _listeners(self._watchers, account):
             listener.balance_announced()
 
-    def _tell(self, account: str) -> None:
+    def _notify(self, account: str) -> None:
         for listener in _listeners(self._sessions, account):
             listener.credit_changed()
 
@@ -256,12 +260,12 @@ class Balances:
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for credit in self._account_credits.settled(self._loop.time()):
+            for credit in self._credits.settled(self._loop.time()):
                 self.review(credit)
-            overdue = self._account_credits.overdue(self._loop.time())
+            overdue = self._credits.overdue(self._loop.time())
             for some in questions(overdue):
                 try:
-                    answer = await self._accountd.balances(some, self._account_credits.producers)
+                    answer = await self._accountd.balances(some, self._credits.producers)
                 except UnreachableError:
                     break
                 self._hear(answer)

@@ -1,15 +1,17 @@
 """What an account may still spend here: the announced balance less what is not in it yet. Pure.
 
-accountd announces balances; what this gateway has metered and accountd has not applied is taken
-off. Other gateways spend from the same balance, and what they have metered is not known here. So
-each may spend its *share*, the balance divided by the gateways that serve the account, and once
-that is used up it starts nothing new before it has heard how much is left. All shares together are
-the balance: whatever is lost or restarting, an account overshoots by no more than what was under
-way when its credit ended.
+accountd announces balances; what this gateway has metered and accountd has not applied is
+subtracted. Other gateways spend from the same balance, and what they have metered is not known
+here. So each may spend its *allotment*: the balance divided by the number of gateways that serve
+the account. Once its allotment is spent, a gateway starts nothing new until the next balance. The
+allotments add up to the balance, so whatever messages are lost and whoever restarts, an account
+overshoots by no more than the responses that were in progress when its credit ended.
 
-An announcement gives us a new share for what we have spent, while others may still hold, or have
-spent and not sent, their shares of the balance before. So for ``LATE_S``, and for ``SETTLE_S``
-after a restart of accountd, everybody also keeps to what was left of the old one.
+A new balance also brings a new allotment, while other gateways may still spend, or have spent and
+not sent, their allotments of the balance before. So for ``LATE_S`` (``SETTLE_S`` after a restart of
+accountd) every gateway also stays within what was left of its old allotment. Example: three
+gateways, a balance of 90, an allotment of 30 each; one that has spent its 30 and hears of a new
+balance of 60 has a new allotment of 20, and may begin to spend it ``LATE_S`` later.
 
 Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` is monotonic
 seconds.
@@ -17,7 +19,7 @@ seconds.
 
 from collections import OrderedDict, deque
 from collections.abc import Collection
-from enum import Enum, auto
+from enum import Enum
 from math import inf
 from typing import Final
 
@@ -29,24 +31,24 @@ _TYPICAL_WEIGHT: Final = 4
 # A balance that was not announced so long after usage was sent is asked for: commits take
 # milliseconds, and a restart of accountd about a second.
 OVERDUE_S: Final = 1.0
-# Those who serve an account come back to a restarted accountd one by one, and what they had metered
-# with them. So long its balances are too high, and everybody keeps to what was left of its share.
+# Gateways reconnect to a restarted accountd one by one, each with usage that it metered meanwhile.
+# Until all are back the balances are too high, so each stays within what was left of its allotment.
 SETTLE_S: Final = 5.0
-# So long after it was metered everybody has heard of usage: it takes milliseconds, and seldom a
-# second on a busy machine. While accountd is away shares are not renewed at all.
+# Time after which every gateway has heard of usage: it takes milliseconds, and rarely a second on a
+# busy machine. While accountd is away no allotment is renewed.
 LATE_S: Final = 1.0
 
 
-class Verdict(Enum):
-    """What the credit allows."""
+class CreditStatus(Enum):
+    """What the credit allows. The value is the word in the log."""
 
-    GO = auto()
-    HOLD = auto()  # our share is used up: nothing new before accountd has said what is left
-    EMPTY = auto()  # nothing is left
+    AVAILABLE = "go"
+    ALLOTMENT_SPENT = "hold"  # nothing new may start before accountd has announced what is left
+    EXHAUSTED = "empty"  # nothing is left of the balance
 
 
 class Credit:
-    """One account's credit as this gateway knows it. ``AccountCredits`` makes it and updates it."""
+    """One account's credit as this gateway knows it. ``CreditTable`` makes it and updates it."""
 
     __slots__ = (
         "_doubtful", "_doubtful_through", "_is_new_boot", "_kept", "_metered", "_near_responses",
@@ -61,8 +63,8 @@ class Credit:
         self.sessions = 0
         self._near_responses = near_responses
         self._typical = 0
-        # Until when a share counts that others may still go by, and what we may have metered by it
-        # at most: both ascend, so the first is the least. And what we metered, less what was given.
+        # Old allotments that still bind: (until when, the most that may be metered under it). Both
+        # ascend, so the first is the tightest. ``_metered`` is compared with it.
         self._kept: deque[tuple[float, int]] = deque()
         self._metered = 0
         self._settles_at = -inf
@@ -87,16 +89,16 @@ class Credit:
         return self.balance.credits * NANO_PER_CREDIT - self._spent
 
     @property
-    def verdict(self) -> Verdict:
+    def status(self) -> CreditStatus:
         """Whether a session may go on."""
         if self.left + self._doubtful <= 0:
-            return Verdict.EMPTY
-        return Verdict.GO if self._share_left > 0 else Verdict.HOLD
+            return CreditStatus.EXHAUSTED
+        return CreditStatus.AVAILABLE if self._allotment_left > 0 else CreditStatus.ALLOTMENT_SPENT
 
     @property
     def is_near_empty(self) -> bool:
-        """Whether every response must be sent at once: little is left of our share, or nothing."""
-        return self._share_left <= self._near_responses * self._typical
+        """Whether every response must be sent at once: the allotment is nearly spent."""
+        return self._allotment_left <= self._near_responses * self._typical
 
     @property
     def is_idle(self) -> bool:
@@ -105,7 +107,7 @@ class Credit:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether time alone may change something: a balance is due, or an old share counts."""
+        """Whether time alone may change something: a balance is due, or an old allotment counts."""
         return self._waits_since is not None or bool(self._kept)
 
     def is_overdue(self, now: float) -> bool:
@@ -113,13 +115,13 @@ class Credit:
         return self._waits_since is not None and now - self._waits_since > OVERDUE_S
 
     @property
-    def _share_left(self) -> int:
-        new = self._new_share_left
+    def _allotment_left(self) -> int:
+        new = self._new_allotment_left
         return min(new, self._kept[0][1] - self._metered) if self._kept else new
 
     @property
-    def _new_share_left(self) -> int:
-        """Of our share by the newest balance alone."""
+    def _new_allotment_left(self) -> int:
+        """Of our allotment by the newest balance alone."""
         return self.balance.credits * NANO_PER_CREDIT // self.balance.gateways - self._spent
 
     @property
@@ -168,7 +170,7 @@ class Credit:
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
-        if self.balance.epoch:  # what our key was let in with was no share
+        if self.balance.epoch:  # what our key was let in with was no allotment
             self._keep_before(balance, now)
         self.balance = balance
         self._settled = 0
@@ -184,21 +186,21 @@ class Credit:
         """
         if not self._kept or now < self._kept[0][0]:
             return False
-        before = self.verdict
+        before = self.status
         while self._kept and self._kept[0][0] <= now:
             self._kept.popleft()
-        return self.verdict is not before
+        return self.status is not before
 
     def _keep_before(self, balance: Balance, now: float) -> None:
-        """Keep to what is left of our share, although ``balance`` says how much that is anew.
+        """Keep to what is left of our allotment, although ``balance`` says how much that is anew.
 
         What is given counts at once: who does not know of it spends less. While everybody is to
         settle it does not, because it is not known by how many it is to be shared.
         """
         if self._is_new_boot:
-            left, self._settles_at = self._share_left, now + SETTLE_S
+            left, self._settles_at = self._allotment_left, now + SETTLE_S
         elif max(self.balance.gateways, balance.gateways) > 1:
-            left = self._new_share_left
+            left = self._new_allotment_left
         else:
             return
         until, most = max(now + LATE_S, self._settles_at), self._metered + left
@@ -232,7 +234,7 @@ class Credit:
             self._doubtful -= nano
 
 
-class AccountCredits:
+class CreditTable:
     """The credit of every account that this gateway serves."""
 
     def __init__(self, *, near_responses: int) -> None:

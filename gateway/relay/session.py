@@ -36,7 +36,7 @@ from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.allowance import Allowance
 from gateway.credit.balances import SessionCredit
-from gateway.credit.credit import Verdict
+from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
 from gateway.handles.asking import Ask, Asking
 from gateway.http.refusals import Refusal
@@ -222,16 +222,16 @@ class Session:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        verdict = self._credit.verdict
+        status = self._credit.status
         now = asyncio.get_running_loop().time()
-        is_busy = self._allowance.review(verdict, self.recorder.streaming, now=now)
-        self._wait_for_gap(is_waiting=verdict is not Verdict.GO or self._owes_balance)
-        if verdict is Verdict.EMPTY and not is_busy and not client.is_mid_message:
+        is_busy = self._allowance.review(status, self.recorder.streaming, now=now)
+        self._wait_for_gap(is_waiting=status is not CreditStatus.AVAILABLE or self._owes_balance)
+        if status is CreditStatus.EXHAUSTED and not is_busy and not client.is_mid_message:
             self._cut_off()
-        elif verdict is Verdict.HOLD and not is_busy and self._held_since is None:
+        elif status is CreditStatus.ALLOTMENT_SPENT and not is_busy and self._held_since is None:
             self._held_since = now
             client.pause(Pause.CREDIT)
-        elif verdict is Verdict.GO and self._held_since is not None:
+        elif status is CreditStatus.AVAILABLE and self._held_since is not None:
             self._held_since = None
             client.resume(Pause.CREDIT)
 
@@ -282,7 +282,7 @@ class Session:
             self._provider.check(now)
         if self._owes_balance:
             self._send_balance()
-        if self._allowance.verdict is Verdict.EMPTY:
+        if self._allowance.status is CreditStatus.EXHAUSTED:
             self.credit_changed()
         hold_s = CREDIT_WAIT_STREAMING_S if self.recorder.streaming else CREDIT_WAIT_S
         if self._held_since is not None and now - self._held_since > hold_s:

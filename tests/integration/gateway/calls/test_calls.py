@@ -303,7 +303,7 @@ def test_a_call_ends_with_its_credit(cluster: Cluster) -> None:
 
 
 def test_a_call_whose_credit_cannot_be_confirmed(cluster: Cluster) -> None:
-    """Two gateways share the balance, and accountd is silent: once the share is used up the call
+    """Two gateways split the balance, and accountd is silent: once the allotment is spent the call
     may go on for a moment only, and what was said is charged when accountd is back.
     """
     assert cluster.accountd is not None

@@ -13,7 +13,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit.credit import LATE_S, SETTLE_S, AccountCredits, Verdict
+from gateway.credit.credit import LATE_S, SETTLE_S, CreditStatus, CreditTable
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 
@@ -31,20 +31,18 @@ ACTIONS = st.lists(
 
 @dataclass
 class Gateway:
-    """Real account credits, and the messages that accountd has not applied."""
+    """A real table of credits, and the messages that accountd has not applied."""
 
     producer: bytes
     sessions: int
     waiting: dict[int, int] = field(default_factory=dict)
     sent: int = 0
     is_away: bool = False
-    account_credits: AccountCredits = field(
-        default_factory=lambda: AccountCredits(near_responses=10)
-    )
+    credits: CreditTable = field(default_factory=lambda: CreditTable(near_responses=10))
 
     def __post_init__(self) -> None:
         for _ in range(self.sessions):
-            self.credit = self.account_credits.open("a", topup=0, tokens=0)
+            self.credit = self.credits.open("a", topup=0, tokens=0)
         self.busy = [False] * self.sessions
 
     def talk(self, session: int, cost: int) -> None:
@@ -52,12 +50,12 @@ class Gateway:
         if self.busy[session]:
             self.finish(session, cost)
         else:
-            self.busy[session] = self.credit.verdict is Verdict.GO
+            self.busy[session] = self.credit.status is CreditStatus.AVAILABLE
 
     def hear_answer(self) -> None:
         """accountd says how far our messages are durable."""
         through = min(self.waiting, default=self.sent + 1) - 1
-        self.account_credits.acknowledged(self.producer, through)
+        self.credits.acknowledged(self.producer, through)
 
     def finish(self, session: int, cost: int) -> None:
         """A response ends: it is metered and sent."""
@@ -65,7 +63,7 @@ class Gateway:
         self.sent += 1
         self.waiting[self.sent] = cost
         self.credit.metered(cost * NANO_PER_CREDIT, is_response=True)
-        self.account_credits.sealed("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
+        self.credits.sealed("a", cost * NANO_PER_CREDIT, self.producer, self.sent, now=0.0)
 
 
 @dataclass
@@ -108,7 +106,7 @@ class World:
 
     def send(self, gateway: Gateway, balance: Balance) -> None:
         """It is heard at once."""
-        gateway.account_credits.announced(balance, now=self.now)
+        gateway.credits.announced(balance, now=self.now)
 
     def commit(self, gateway: Gateway, at_most: int) -> dict[bytes, Applied]:
         """Apply some messages, the newest first: sequences need not come in order."""
@@ -127,7 +125,7 @@ class World:
     def come_back(self, gateway: Gateway) -> None:
         """What is durable is announced by the balance and by a watermark; what is not, sent again.
 
-        When the last one is back all may spend their share of what is left.
+        When the last one is back all may spend their allotment of what is left.
         """
         gateway.is_away = False
         self.announce({})
@@ -136,7 +134,7 @@ class World:
         if not any(one.is_away for one in self.gateways):
             self.now += SETTLE_S
             for one in self.gateways:
-                one.account_credits.settled(self.now)
+                one.credits.settled(self.now)
 
     @property
     def sessions(self) -> int:
@@ -174,7 +172,7 @@ class LateWorld(World):
         """The gateway comes to what was announced until then."""
         coming = self.coming.get(gateway.producer, [])
         while coming and coming[0][0] <= sent_until:
-            gateway.account_credits.announced(coming.pop(0)[1], now=self.now)
+            gateway.credits.announced(coming.pop(0)[1], now=self.now)
 
     def go_on(self, seconds: float) -> None:
         """Time passes."""
@@ -188,7 +186,7 @@ class LateWorld(World):
                 self.announce(self.commit(gateway, len(gateway.waiting)))
         for gateway in self.gateways:
             self.hear(gateway, sent_until=self.now - LATE_S / 2)
-            gateway.account_credits.settled(self.now)
+            gateway.credits.settled(self.now)
 
 
 @settings(max_examples=400)
@@ -219,7 +217,7 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
 def test_what_some_hear_late_changes_nothing(seed: int) -> None:
     """Who has heard what it left may not spend what the others may not know to be spent.
 
-    Of shares that are renewed by every announcement one world in five overshoots.
+    Of allotments that are renewed by every announcement one world in five overshoots.
     """
     chance = random.Random(seed)
     sizes = [chance.randint(1, 3) for _ in range(chance.randint(2, 4))]
@@ -264,7 +262,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             gateway.finish(0, amount)
         elif action == "watermark":
             through = min(gateway.waiting, default=gateway.sent + 1) - 1
-            gateway.account_credits.acknowledged(gateway.producer, through)
+            gateway.credits.acknowledged(gateway.producer, through)
         elif action == "top up":
             world.left += amount
             world.announce({})
@@ -272,7 +270,7 @@ def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str,
             applied = world.commit(gateway, 1 + amount % 5)
             if action == "commit":
                 world.announce(applied)
-        assert gateway.credit.verdict is not Verdict.EMPTY or world.overshoot >= 0
+        assert gateway.credit.status is not CreditStatus.EXHAUSTED or world.overshoot >= 0
 
 
 @given(opening=st.integers(1, 500), costs=st.lists(st.integers(0, COST_MAX), max_size=30))
@@ -282,7 +280,7 @@ def test_no_credit_is_left_over(opening: int, costs: list[int]) -> None:
     world = World([gateway], opening)
     world.announce({})
     for cost in costs:
-        assert (gateway.credit.verdict is Verdict.GO) is (world.overshoot < 0)
+        assert (gateway.credit.status is CreditStatus.AVAILABLE) is (world.overshoot < 0)
         gateway.finish(0, cost)
         if cost % 2:
             world.announce(world.commit(gateway, 9))

@@ -214,7 +214,7 @@ def test_whoever_begins_to_listen_is_told_at_once(announcer: Announcer, socket: 
 def test_the_listeners_are_counted_and_hear_of_each_other(
     announcer: Announcer, socket: Recorder
 ) -> None:
-    """Each spends its share: one that comes or goes changes that of the others."""
+    """Each spends its allotment: one that comes or goes changes that of the others."""
     for expected in (1, 2, 3):
         socket.subscribe("a")
         announcer.receive()

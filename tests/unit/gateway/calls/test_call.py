@@ -14,7 +14,7 @@ from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
 from gateway.credit.balances import SessionCredit
-from gateway.credit.credit import Verdict
+from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
 from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
 from gateway.metering.batching import BillingContext
@@ -110,7 +110,7 @@ class Credit:
     """What the account has left, as the test says."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict.GO
+        self.status = CreditStatus.AVAILABLE
         self.is_near_empty = False
         self.is_closed = False
         self.listener: Any = None
@@ -126,9 +126,9 @@ class Credit:
         """The call has ended."""
         self.is_closed = True
 
-    def becomes(self, verdict: Verdict) -> None:
+    def becomes(self, status: CreditStatus) -> None:
         """It changes, and the call is told."""
-        self.verdict = verdict
+        self.status = status
         self.listener.credit_changed()
 
 
@@ -291,7 +291,7 @@ async def test_an_end_that_went_by_does_not_keep_a_call_alive() -> None:
     setting.line.newest.say(created("lost"))
     setting.line.newest.close(1006)
     await until(lambda: len(setting.line.sidebands) == 2)
-    setting.credit.becomes(Verdict.EMPTY)
+    setting.credit.becomes(CreditStatus.EXHAUSTED)
     assert setting.call.state is State.HEARD, "perhaps it is still being said"
     setting.line.newest.say(created("next"))
     assert setting.kinds() == [("estimate", "lost")]
@@ -314,7 +314,7 @@ async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
     setting = Setting()
     await setting.call.open(patience_s=0.1)
     setting.line.newest.say(created("endless"))
-    setting.credit.becomes(Verdict.EMPTY)
+    setting.credit.becomes(CreditStatus.EXHAUSTED)
     now = asyncio.get_running_loop().time()
     setting.call.check(now + 1)
     assert setting.call.state is State.HEARD
@@ -332,7 +332,7 @@ async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
 async def test_a_call_is_told_what_the_credit_allowed_before_it() -> None:
     """Nothing: it is hung up at once."""
     setting = Setting()
-    setting.credit.verdict = Verdict.EMPTY
+    setting.credit.status = CreditStatus.EXHAUSTED
     await setting.call.open(patience_s=0.1)
     await setting.over()
     assert setting.line.hung_up == 1
@@ -343,12 +343,12 @@ async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
     setting = Setting()
     await setting.call.open(patience_s=0.1)
     now = asyncio.get_running_loop().time()
-    setting.credit.becomes(Verdict.HOLD)
+    setting.credit.becomes(CreditStatus.ALLOTMENT_SPENT)
     setting.call.check(now + CREDIT_WAIT_S / 2)
-    setting.credit.becomes(Verdict.GO)
+    setting.credit.becomes(CreditStatus.AVAILABLE)
     setting.call.check(now + 2 * CREDIT_WAIT_S)
     assert setting.call.state is State.HEARD
-    setting.credit.becomes(Verdict.HOLD)
+    setting.credit.becomes(CreditStatus.ALLOTMENT_SPENT)
     setting.call.check(asyncio.get_running_loop().time() + CREDIT_WAIT_S + 1)
     await setting.over()
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
 from gateway.credit.balances import ASKED_MAX, questions
-from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, AccountCredits, Credit, Verdict
+from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, Credit, CreditStatus, CreditTable
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 from shared.usage import ID_CHARS_MAX
@@ -14,14 +14,14 @@ P = b"p" * 16
 NEAR = 10
 
 
-def account_credits(topup: int = 100, tokens: int = 0) -> tuple[AccountCredits, Credit]:
-    """The account_credits of a gateway with one session of account ``a``."""
-    made = AccountCredits(near_responses=NEAR)
-    return made, made.open("a", topup=topup, tokens=tokens)
+def opened(topup: int = 100, tokens: int = 0) -> tuple[CreditTable, Credit]:
+    """The table of a gateway with one session of account ``a``."""
+    table = CreditTable(near_responses=NEAR)
+    return table, table.open("a", topup=topup, tokens=tokens)
 
 
 def announce(
-    made: AccountCredits,
+    table: CreditTable,
     credits_left: int,
     *,
     revision: int,
@@ -34,234 +34,234 @@ def announce(
     """accountd announces what ``a`` has left."""
     applied = {} if through is None else {P: Applied(through, ahead)}
     balance = Balance("a", epoch, revision, credits_left, 0, gateways=gateways, applied=applied)
-    return made.announced(balance, now=now)
+    return table.announced(balance, now=now)
 
 
 def spend(
-    made: AccountCredits, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0
+    table: CreditTable, credit: Credit, credits_spent: int, sequence: int, now: float = 0.0
 ) -> None:
     """A response is metered and sent in a message of its own."""
     credit.metered(credits_spent * NANO_PER_CREDIT, is_response=True)
-    made.sealed("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
+    table.sealed("a", credits_spent * NANO_PER_CREDIT, P, sequence, now=now)
 
 
 def test_what_is_metered_counts_at_once() -> None:
     """The gateway does not wait for accountd to know that nothing is left."""
-    _, credit = account_credits(topup=3, tokens=-1)
-    assert credit.verdict is Verdict.GO
+    _, credit = opened(topup=3, tokens=-1)
+    assert credit.status is CreditStatus.AVAILABLE
     credit.metered(2 * NANO_PER_CREDIT - 1, is_response=True)
-    assert (credit.left, credit.verdict) == (1, Verdict.GO)
+    assert (credit.left, credit.status) == (1, CreditStatus.AVAILABLE)
     credit.metered(1, is_response=False)
-    assert (credit.left, credit.verdict) == (0, Verdict.EMPTY)
+    assert (credit.left, credit.status) == (0, CreditStatus.EXHAUSTED)
 
 
 def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
     """Neither counted twice nor not at all, in whatever order messages were applied."""
-    made, credit = account_credits()
+    table, credit = opened()
     for sequence in (1, 2, 3, 4):
-        spend(made, credit, 10, sequence)
-    announce(made, 80, revision=1, through=1, ahead=frozenset({3}))
+        spend(table, credit, 10, sequence)
+    announce(table, 80, revision=1, through=1, ahead=frozenset({3}))
     assert credit.left == 60 * NANO_PER_CREDIT
-    announce(made, 60, revision=2, through=4)
+    announce(table, 60, revision=2, through=4)
     assert credit.left == 60 * NANO_PER_CREDIT
 
 
 def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
     """What is durable stays spent until a balance tells."""
-    made, credit = account_credits()
-    spend(made, credit, 10, 1)
-    assert made.acknowledged(P, 1) == [credit]
+    table, credit = opened()
+    spend(table, credit, 10, 1)
+    assert table.acknowledged(P, 1) == [credit]
     assert credit.left == 90 * NANO_PER_CREDIT
-    announce(made, 90, revision=9)
+    announce(table, 90, revision=9)
     assert credit.left == 90 * NANO_PER_CREDIT
 
 
 def test_an_older_balance_changes_nothing() -> None:
     """One that overtook another, and one of a boot that is gone."""
-    made, credit = account_credits()
-    assert announce(made, 50, revision=5, epoch=7) is credit
-    assert announce(made, 70, revision=4, epoch=7) is None
-    assert announce(made, 80, revision=99, epoch=6) is None
+    table, credit = opened()
+    assert announce(table, 50, revision=5, epoch=7) is credit
+    assert announce(table, 70, revision=4, epoch=7) is None
+    assert announce(table, 80, revision=99, epoch=6) is None
     assert credit.left == 50 * NANO_PER_CREDIT
-    made.answered(6)  # an accountd whose clock went back, and that answered a question
-    assert announce(made, 80, revision=1, epoch=6) is credit
+    table.answered(6)  # an accountd whose clock went back, and that answered a question
+    assert announce(table, 80, revision=1, epoch=6) is credit
     assert credit.left == 80 * NANO_PER_CREDIT
 
 
 def test_balances_of_accounts_without_sessions_are_no_news() -> None:
     """Announcements may come late."""
-    made, credit = account_credits()
-    made.close(credit)
-    assert announce(made, 5, revision=1) is None
-    assert len(made) == 0
+    table, credit = opened()
+    table.close(credit)
+    assert announce(table, 5, revision=1) is None
+    assert len(table) == 0
 
 
 def test_an_account_is_remembered_while_anything_is_pending() -> None:
     """A session that comes at once sees what the last one spent."""
-    made, credit = account_credits()
-    spend(made, credit, 30, 1)
-    made.close(credit)
-    assert made.open("a", topup=100, tokens=0).left == 70 * NANO_PER_CREDIT
-    made.close(credit)
-    announce(made, 70, revision=1, through=1)
-    assert len(made) == 0
+    table, credit = opened()
+    spend(table, credit, 30, 1)
+    table.close(credit)
+    assert table.open("a", topup=100, tokens=0).left == 70 * NANO_PER_CREDIT
+    table.close(credit)
+    announce(table, 70, revision=1, through=1)
+    assert len(table) == 0
 
 
-def test_each_gateway_spends_its_share_and_then_waits_for_word() -> None:
+def test_each_gateway_spends_its_allotment_and_then_waits_for_a_balance() -> None:
     """Three gateways: a third of the balance each, until all must have heard what is left."""
-    made, credit = account_credits()
-    announce(made, 90, revision=1, gateways=3)
-    spend(made, credit, 29, 1)
-    assert credit.verdict is Verdict.GO
-    spend(made, credit, 1, 2)
-    assert credit.verdict is Verdict.HOLD
-    announce(made, 60, revision=2, gateways=3, through=2, now=10.0)
-    assert credit.verdict is Verdict.HOLD
-    assert made.settled(10.0 + LATE_S - 0.1) == []
-    assert made.settled(10.0 + LATE_S) == [credit]
-    assert credit.verdict is Verdict.GO
-    assert made.settled(99.0) == []
+    table, credit = opened()
+    announce(table, 90, revision=1, gateways=3)
+    spend(table, credit, 29, 1)
+    assert credit.status is CreditStatus.AVAILABLE
+    spend(table, credit, 1, 2)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    announce(table, 60, revision=2, gateways=3, through=2, now=10.0)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    assert table.settled(10.0 + LATE_S - 0.1) == []
+    assert table.settled(10.0 + LATE_S) == [credit]
+    assert credit.status is CreditStatus.AVAILABLE
+    assert table.settled(99.0) == []
     assert not credit.is_waiting
 
 
 def test_what_is_given_is_shared_at_once() -> None:
     """Who does not know of it yet spends less, not more."""
-    made, credit = account_credits()
-    announce(made, 90, revision=1, gateways=3)
-    spend(made, credit, 30, 1)
-    announce(made, 60, revision=2, gateways=3, through=1, now=10.0)
-    assert credit.verdict is Verdict.HOLD
-    announce(made, 120, revision=3, gateways=3, now=10.1)
-    assert credit.verdict is Verdict.GO
-    spend(made, credit, 20, 2)
-    assert credit.verdict is Verdict.HOLD
+    table, credit = opened()
+    announce(table, 90, revision=1, gateways=3)
+    spend(table, credit, 30, 1)
+    announce(table, 60, revision=2, gateways=3, through=1, now=10.0)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    announce(table, 120, revision=3, gateways=3, now=10.1)
+    assert credit.status is CreditStatus.AVAILABLE
+    spend(table, credit, 20, 2)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
 
 
-def test_a_share_is_renewed_while_announcements_go_on() -> None:
+def test_an_allotment_is_renewed_while_announcements_go_on() -> None:
     """However often there is a balance: each counts for a while, and no longer."""
-    made, credit = account_credits()
+    table, credit = opened()
     left, now = 900, 10.0
-    announce(made, left, revision=1, gateways=3, now=now)
+    announce(table, left, revision=1, gateways=3, now=now)
     for number in range(1, 41):
         now += LATE_S / 5
-        made.settled(now)
-        assert credit.verdict is Verdict.GO, f"{left} are left"
-        spend(made, credit, 10, number)
+        table.settled(now)
+        assert credit.status is CreditStatus.AVAILABLE, f"{left} are left"
+        spend(table, credit, 10, number)
         left -= 15  # another gateway spends, too
-        announce(made, left, revision=1 + number, gateways=3, through=number, now=now)
+        announce(table, left, revision=1 + number, gateways=3, through=number, now=now)
 
 
 def test_who_is_alone_keeps_to_nothing() -> None:
-    """The balance is the share: there is nobody who could hear of it later."""
-    made, credit = account_credits()
-    announce(made, 90, revision=1)
-    spend(made, credit, 80, 1)
-    announce(made, 10, revision=2, through=1)
-    assert credit.verdict is Verdict.GO
+    """The balance is the allotment: there is nobody who could hear of it later."""
+    table, credit = opened()
+    announce(table, 90, revision=1)
+    spend(table, credit, 80, 1)
+    announce(table, 10, revision=2, through=1)
+    assert credit.status is CreditStatus.AVAILABLE
     assert not credit.is_waiting
 
 
 def test_near_empty_is_so_many_typical_responses() -> None:
-    """Of our share; before the first response nothing is typical."""
-    made, credit = account_credits()
-    announce(made, 1_000, revision=1, gateways=2)
+    """Of our allotment; before the first response nothing is typical."""
+    table, credit = opened()
+    announce(table, 1_000, revision=1, gateways=2)
     assert not credit.is_near_empty
-    spend(made, credit, 40, 1)
-    assert not credit.is_near_empty  # 460 left of our share
-    spend(made, credit, 64, 2)  # the typical response is now one of 46
+    spend(table, credit, 40, 1)
+    assert not credit.is_near_empty  # 460 left of our allotment
+    spend(table, credit, 64, 2)  # the typical response is now one of 46
     assert credit.is_near_empty  # 396 are less than 10 of them
 
 
 def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     """It is in the new one's balance or it is not: the sessions wait until that is known."""
-    made, credit = account_credits()
-    announce(made, 50, revision=1, epoch=1)
-    spend(made, credit, 30, 1)
-    announce(made, 20, revision=1, epoch=2)  # 30 were applied, which nobody announced
-    assert credit.verdict is Verdict.HOLD
-    made.acknowledged(P, 1)
-    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+    table, credit = opened()
+    announce(table, 50, revision=1, epoch=1)
+    spend(table, credit, 30, 1)
+    announce(table, 20, revision=1, epoch=2)  # 30 were applied, which nobody announced
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    table.acknowledged(P, 1)
+    assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 20 * NANO_PER_CREDIT)
 
 
 def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
     """The connection broke for a moment: the next balance does not say what is in it."""
-    made, credit = account_credits()
-    announce(made, 50, revision=1)
-    spend(made, credit, 30, 1)
-    announce(made, 20, revision=3)  # the second one, which named the message, was not heard
-    assert credit.verdict is Verdict.HOLD
-    made.acknowledged(P, 1)
-    assert credit.verdict is Verdict.HOLD
-    announce(made, 20, revision=4)
-    assert (credit.verdict, credit.left) == (Verdict.GO, 20 * NANO_PER_CREDIT)
+    table, credit = opened()
+    announce(table, 50, revision=1)
+    spend(table, credit, 30, 1)
+    announce(table, 20, revision=3)  # the second one, which named the message, was not heard
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    table.acknowledged(P, 1)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    announce(table, 20, revision=4)
+    assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 20 * NANO_PER_CREDIT)
 
 
 def test_what_became_durable_unheard_is_not_spent_again() -> None:
     """accountd answers questions before its announcements are heard: its balance is an old one."""
-    made, credit = account_credits()
-    spend(made, credit, 60, 1)
-    announce(made, 100, revision=1)
-    announce(made, 100, revision=2)  # of another gateway's usage
-    made.acknowledged(P, 1)
+    table, credit = opened()
+    spend(table, credit, 60, 1)
+    announce(table, 100, revision=1)
+    announce(table, 100, revision=2)  # of another gateway's usage
+    table.acknowledged(P, 1)
     assert credit.left == 40 * NANO_PER_CREDIT
 
 
 def test_what_is_used_up_exactly_is_sent_at_once() -> None:
     """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
-    made = AccountCredits(near_responses=0)
-    credit = made.open("a", topup=90, tokens=0)
-    announce(made, 90, revision=1, gateways=3)
+    table = CreditTable(near_responses=0)
+    credit = table.open("a", topup=90, tokens=0)
+    announce(table, 90, revision=1, gateways=3)
     credit.metered(30 * NANO_PER_CREDIT, is_response=False)
-    assert (credit.verdict, credit.is_near_empty) == (Verdict.HOLD, True)
+    assert (credit.status, credit.is_near_empty) == (CreditStatus.ALLOTMENT_SPENT, True)
 
 
-def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_share() -> None:
+def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_allotment() -> None:
     """Its balances lack what the others had metered: nobody spends more than it might have."""
-    made, credit = account_credits()
-    announce(made, 90, revision=1, gateways=3)
-    spend(made, credit, 10, 1)
-    announce(made, 80, revision=1, epoch=2, gateways=1, through=1, now=10.0)
-    spend(made, credit, 20, 2)
-    assert credit.verdict is Verdict.HOLD
-    announce(made, 60, revision=2, epoch=2, gateways=2, through=2, now=10.1)
-    assert credit.verdict is Verdict.HOLD
-    assert made.settled(10.0 + SETTLE_S - 0.1) == []
-    assert made.settled(10.0 + SETTLE_S) == [credit]
-    assert (credit.verdict, credit.left) == (Verdict.GO, 60 * NANO_PER_CREDIT)
-    assert made.settled(99.0) == []
+    table, credit = opened()
+    announce(table, 90, revision=1, gateways=3)
+    spend(table, credit, 10, 1)
+    announce(table, 80, revision=1, epoch=2, gateways=1, through=1, now=10.0)
+    spend(table, credit, 20, 2)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    announce(table, 60, revision=2, epoch=2, gateways=2, through=2, now=10.1)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    assert table.settled(10.0 + SETTLE_S - 0.1) == []
+    assert table.settled(10.0 + SETTLE_S) == [credit]
+    assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 60 * NANO_PER_CREDIT)
+    assert table.settled(99.0) == []
 
 
 def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -> None:
-    """What its key was let in with was no share."""
-    made, credit = account_credits(topup=1)
-    announce(made, 90, revision=1)
-    spend(made, credit, 30, 1)
-    assert credit.verdict is Verdict.GO
+    """What its key was let in with was no allotment."""
+    table, credit = opened(topup=1)
+    announce(table, 90, revision=1)
+    spend(table, credit, 30, 1)
+    assert credit.status is CreditStatus.AVAILABLE
 
 
 def test_what_is_not_announced_in_time_is_overdue() -> None:
     """From the first message that waits; a balance with all of it ends the wait."""
-    made, credit = account_credits()
-    assert made.overdue(99.0) == []
-    spend(made, credit, 1, 1, now=100.0)
-    spend(made, credit, 1, 2, now=100.9)
-    assert made.overdue(100.0 + OVERDUE_S) == []
-    assert made.overdue(100.1 + OVERDUE_S) == ["a"]
-    announce(made, 99, revision=1, through=1, now=101.0)
-    assert made.overdue(101.0 + OVERDUE_S) == []
-    assert made.overdue(101.1 + OVERDUE_S) == ["a"]
-    announce(made, 98, revision=2, through=2, now=102.0)
-    assert made.overdue(200.0) == []
+    table, credit = opened()
+    assert table.overdue(99.0) == []
+    spend(table, credit, 1, 1, now=100.0)
+    spend(table, credit, 1, 2, now=100.9)
+    assert table.overdue(100.0 + OVERDUE_S) == []
+    assert table.overdue(100.1 + OVERDUE_S) == ["a"]
+    announce(table, 99, revision=1, through=1, now=101.0)
+    assert table.overdue(101.0 + OVERDUE_S) == []
+    assert table.overdue(101.1 + OVERDUE_S) == ["a"]
+    announce(table, 98, revision=2, through=2, now=102.0)
+    assert table.overdue(200.0) == []
 
 
 def test_only_those_who_wait_are_asked_about() -> None:
     """The producers whose messages are in no balance yet."""
-    made, credit = account_credits()
-    assert made.producers == []
-    spend(made, credit, 1, 1)
-    assert made.producers == [P]
-    made.acknowledged(P, 1)
-    assert made.producers == []
+    table, credit = opened()
+    assert table.producers == []
+    spend(table, credit, 1, 1)
+    assert table.producers == [P]
+    table.acknowledged(P, 1)
+    assert table.producers == []
 
 
 @pytest.mark.parametrize(
