@@ -108,7 +108,7 @@ class Gateway:
         """Whether new sessions are welcome."""
         if self.is_draining:
             return Health(False, "draining")
-        if trouble := self._usage.trouble:
+        if trouble := self._usage.not_ready_reason:
             return Health(False, trouble)
         if not self._accountd.may_grant:
             return Health(False, "accountd unreachable")
@@ -299,7 +299,7 @@ class Gateway:
             )
             if refusal is not None:
                 return refusal
-        if self.is_draining or self._usage.trouble:  # perhaps since the wait
+        if self.is_draining or self._usage.not_ready_reason:  # perhaps since the wait
             return unavailable(self.ready().detail)
         return verdict
 

@@ -1,9 +1,12 @@
-"""One producer's messages on their way to accountd, until it says that they are durable. Pure.
+"""One producer's messages on their way to accountd, until a watermark says they are durable. Pure.
 
 A producer numbers its messages 1, 2, 3… without holes. The outbox sends them in that order, at most
-``IN_FLIGHT_MAX`` beyond the watermark, and goes back to the watermark (go-back-N) when the oldest
-has waited too long, when accountd was started anew, or when the connection was. It drops a message
-only when a watermark says that it is durable. Whoever calls it passes ``now``, monotonic seconds.
+``IN_FLIGHT_MAX`` beyond the watermark. It goes back to the watermark and sends again from there
+(go-back-N) when the oldest message in flight has waited too long, when accountd was restarted, and
+when the connection is new. It forgets a message only when a watermark covers it.
+
+The caller seals messages, releases those that may be sent, and then repeats: ``next_frames``, write
+them, ``sent``. ``now`` is monotonic seconds.
 """
 
 from collections.abc import Callable
@@ -21,7 +24,8 @@ from shared.announcements import Watermark
 from shared.usage import LostBatch
 from shared.wire import PRODUCER_BYTES, encode_envelope, encode_usage
 
-# What a spool still has of a message; None when it has it no more. It may raise ``OSError``.
+# Reads a sealed message from the spool by its sequence; None when it is no longer there. It may
+# raise ``OSError``.
 Load = Callable[[int], bytes | None]
 
 
@@ -30,18 +34,18 @@ class AckOutcome(Enum):
 
     NOTHING_NEW = auto()
     ADVANCED = auto()
-    NEW_EPOCH = auto()  # accountd was started anew
-    REGRESSED = auto()  # and it lost what it had: a restored backup, a damaged file
-    STALE = auto()  # an older boot of accountd said so; ignored
+    NEW_EPOCH = auto()  # accountd was restarted
+    REGRESSED = auto()  # it was restarted and lost messages: a restored backup, a damaged file
+    STALE = auto()  # from an older boot of accountd; ignored
     FORGED = auto()  # beyond what was ever sent; ignored
 
 
 class Outbox:
     """The messages of one producer.
 
-    ``chance`` gives numbers from 0 to 1 for the jitter; ``load`` finds messages that are not held
-    in memory any more. An outbox that was *recovered* from a spool does not know what is durable:
-    it sends nothing before it has heard the first watermark.
+    ``chance`` gives numbers from 0 to 1 for the jitter; ``load`` reads messages that are no longer
+    in memory. An outbox that was *recovered* from a spool (``recovered_through``: its highest
+    sequence) does not know what is durable: it sends nothing before its first watermark.
     """
 
     def __init__(
@@ -57,11 +61,11 @@ class Outbox:
         self.epoch = 0
         self.acknowledged = 0
         self.last_sequence = recovered_through or 0
-        self.is_waiting = recovered_through is not None
+        self.awaits_watermark = recovered_through is not None
         self.resends = 0
         self._chance = chance
         self._load = load
-        self._held: dict[int, bytes] = {}
+        self._payloads: dict[int, bytes] = {}
         self._released_through = self.last_sequence
         self._sent_through = self.last_sequence
         self._next = 1
@@ -70,47 +74,48 @@ class Outbox:
         self._resend_at: float | None = None
 
     def __len__(self) -> int:
-        """Messages that are not durable, as far as is known."""
-        return 0 if self.is_waiting else self.last_sequence - self.acknowledged
+        """Messages that are not known to be durable."""
+        return 0 if self.awaits_watermark else self.last_sequence - self.acknowledged
 
     @property
-    def held(self) -> int:
-        """Messages in memory. After a regression others are on the disk only."""
-        return len(self._held)
+    def in_memory(self) -> int:
+        """Messages held in memory. After a regression the older ones are on the disk only."""
+        return len(self._payloads)
 
     @property
     def wakes_at(self) -> float | None:
-        """When ``take`` should be asked again although nothing happened."""
+        """When ``next_frames`` must be called again even if nothing else happens; None: never."""
         return self._resend_at
 
     def seal(self, payload: bytes) -> int:
-        """Give ``payload`` the next number, which is returned. It is sent once it is released."""
+        """Give ``payload`` the next sequence, and return that. It is sent once it is released."""
         self.last_sequence += 1
-        self._held[self.last_sequence] = payload
+        self._payloads[self.last_sequence] = payload
         return self.last_sequence
 
     def skip_to(self, sequence: int) -> None:
-        """Number on from ``sequence``: a recovered journal lost messages that were applied.
+        """Continue the numbering after ``sequence``: a recovered journal lost applied messages.
 
-        A number that no journal can have lost so many messages for is left to ``heard`` to refuse.
+        A jump of more than ``OUTBOX_BATCHES_MAX``, more than any journal can have lost, is not
+        followed: ``acknowledge`` then refuses that watermark as FORGED.
         """
-        assert self.is_waiting
+        assert self.awaits_watermark
         if sequence > self.last_sequence + OUTBOX_BATCHES_MAX:
             return
         self.last_sequence = self._sent_through = max(self.last_sequence, sequence)
 
     def release(self, through: int) -> None:
-        """Messages up to ``through`` may be sent: a crash can no longer number them otherwise."""
+        """Let messages up to ``through`` be sent: no crash can give them another sequence now."""
         assert through <= self.last_sequence
         self._released_through = max(self._released_through, through)
 
-    def take(self, now: float) -> list[bytes] | None:
-        """The frames to send now, or None. Call ``sent`` when the socket took them.
+    def next_frames(self, now: float) -> list[bytes] | None:
+        """The frames to send now, or None. Call ``sent`` when the socket accepted them.
 
-        A message that cannot be read from the spool is tried again later: what is sent in its place
-        can never be taken back.
+        A message that cannot be read from the spool is tried again later, ``LOAD_TRIES_MAX`` times,
+        before a ``LostBatch`` takes its sequence: that replacement could never be undone.
         """
-        if self.is_waiting:
+        if self.awaits_watermark:
             return None
         if self._resend_at is not None and now >= self._resend_at:
             self._go_back()
@@ -122,52 +127,54 @@ class Outbox:
             payload = self._payload(self._next)
         except OSError:
             self._load_tries += 1
-            self._resend_at = now + self._patience_s()
+            self._resend_at = now + self._backoff_s()
             return None
         self._load_tries = 0
         return encode_envelope(self.producer, self._next, payload)
 
     def sent(self, now: float) -> None:
-        """The socket took what ``take`` returned."""
+        """The socket accepted what ``next_frames`` returned."""
         self._sent_through = max(self._sent_through, self._next)
         self._next += 1
         if self._resend_at is None:
-            self._resend_at = now + self._patience_s()
+            self._resend_at = now + self._backoff_s()
 
     def reconnected(self) -> None:
-        """The connection is new: what was under way may be gone."""
+        """The connection is new: messages in flight may be lost, so they are sent again."""
         if self._next > self.acknowledged + 1:
             self._go_back()
 
-    def heard(self, watermark: Watermark, now: float, *, is_answer: bool = False) -> AckOutcome:
-        """Take in what accountd says is durable.
+    def acknowledge(
+        self, watermark: Watermark, now: float, *, is_answer: bool = False
+    ) -> AckOutcome:
+        """Apply a watermark: what accountd says is durable.
 
-        An announcement of an older epoch is ignored. ``is_answer`` marks an answer to a question
-        that was asked after the newest epoch was heard of: it counts whatever its epoch, so that
-        an accountd whose clock and database both went back is believed at last.
+        An announcement of an older epoch is ignored. ``is_answer`` marks the answer to a request
+        that was sent after the newest known epoch appeared: it counts whatever its epoch, so that
+        an accountd whose clock and database were both set back is believed in the end.
         """
         assert watermark.producer == self.producer
         if watermark.applied_through > self._sent_through:
             return AckOutcome.FORGED
         if watermark.epoch < self.epoch and not is_answer:
             return AckOutcome.STALE
-        if watermark.epoch != self.epoch or self.is_waiting:
-            return self._adopt(watermark, now)
+        if watermark.epoch != self.epoch or self.awaits_watermark:
+            return self._enter_epoch(watermark, now)
         if watermark.applied_through <= self.acknowledged:
             return AckOutcome.NOTHING_NEW
-        self._acknowledge(watermark.applied_through, now)
+        self._advance(watermark.applied_through, now)
         return AckOutcome.ADVANCED
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _adopt(self, watermark: Watermark, now: float) -> AckOutcome:
-        """A boot of accountd that was not heard of before."""
+    def _enter_epoch(self, watermark: Watermark, now: float) -> AckOutcome:
+        """The first watermark of a boot of accountd, or of this outbox."""
         is_first, self.epoch = not self.epoch, watermark.epoch
         has_regressed = watermark.applied_through < self.acknowledged
         is_advance = watermark.applied_through > self.acknowledged
-        self._acknowledge(watermark.applied_through, now)
-        if self.is_waiting or not is_first:
-            self.is_waiting = False
+        self._advance(watermark.applied_through, now)
+        if self.awaits_watermark or not is_first:
+            self.awaits_watermark = False
             self._go_back()
             self._attempts = 0
         if has_regressed:
@@ -176,14 +183,14 @@ class Outbox:
             return AckOutcome.ADVANCED if is_advance else AckOutcome.NOTHING_NEW
         return AckOutcome.NEW_EPOCH
 
-    def _acknowledge(self, through: int, now: float) -> None:
+    def _advance(self, through: int, now: float) -> None:
         for sequence in range(self.acknowledged + 1, through + 1):
-            self._held.pop(sequence, None)
+            self._payloads.pop(sequence, None)
         self.acknowledged = through
         self._next = max(self._next, through + 1)
         self._attempts = 0
         is_in_flight = self._next > through + 1
-        self._resend_at = now + self._patience_s() if is_in_flight else None
+        self._resend_at = now + self._backoff_s() if is_in_flight else None
 
     def _go_back(self) -> None:
         self.resends += int(self._next > self.acknowledged + 1)
@@ -191,17 +198,18 @@ class Outbox:
         self._attempts += 1
         self._resend_at = None
 
-    def _patience_s(self) -> float:
-        patience_s = min(RESEND_S * 2.0 ** min(self._attempts, 16), RESEND_S_MAX)
-        return patience_s * (1 - RESEND_JITTER + 2 * RESEND_JITTER * self._chance())
+    def _backoff_s(self) -> float:
+        backoff_s = min(RESEND_S * 2.0 ** min(self._attempts, 16), RESEND_S_MAX)
+        return backoff_s * (1 - RESEND_JITTER + 2 * RESEND_JITTER * self._chance())
 
     def _payload(self, sequence: int) -> bytes:
-        held = self._held.get(sequence)
-        if held is not None:
-            return held
-        is_hopeless = self._load_tries >= LOAD_TRIES_MAX
-        return (None if is_hopeless else self._load(sequence)) or _LOST
+        payload = self._payloads.get(sequence)
+        if payload is not None:
+            return payload
+        gives_up = self._load_tries >= LOAD_TRIES_MAX
+        return (None if gives_up else self._load(sequence)) or _LOST
 
 
-# Without it the hole would keep the watermark, and with it everything behind, back for ever.
+# Sent in place of a message that cannot be read any more: a hole in the sequences would hold the
+# watermark, and with it every later message, back for ever.
 _LOST = encode_usage(LostBatch())

@@ -1,14 +1,14 @@
 """A numbered stream of usage: its outbox and, with a spool, its journal. Pure.
 
-Every message is sealed (given its sequence, and noted in the journal) in one step, and released for
-sending once the journal is on the disk itself. A producer that was *recovered* from the journal of
-a process that was killed first hears what is durable, then seals what was metered and not sealed,
-then ends.
+Sealing gives a message its sequence and writes it to the journal in one step; it is released for
+sending once the journal is synced (fsync). A producer that was *recovered* from the journal of a
+killed process waits for its first watermark, then seals what was metered and not sealed, then ends.
+Called by ``sender`` and ``spool_manager``; ``now`` is the wall clock in seconds.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.spool import Spool
@@ -20,23 +20,31 @@ from shared.wire import WireError, decode_usage, encode_usage
 END = encode_usage(EndOfProducer())
 
 
+@dataclass(frozen=True, slots=True)
+class _Unsealed:
+    """A message that has no sequence yet, with the responses of the journal that it covers."""
+
+    payload: bytes
+    covers: Sequence[int] = ()
+    on_sealed: OnSealed = ignore_sealed
+
+
 class Producer:
-    """What one producer has said and has yet to say. ``now`` is the wall clock in seconds."""
+    """One producer: everything goes through its journal first, then through its outbox."""
 
     def __init__(self, outbox: Outbox, spool: Spool | None = None) -> None:
         self.outbox = outbox
         self.spool = spool
-        self._unsealed: deque[tuple[bytes, Sequence[int], OnSealed]] = deque()
+        self._unsealed: deque[_Unsealed] = deque()
         self._has_ended = False
 
     @classmethod
     def recovered(cls, spool: Spool, *, chance: Callable[[], float]) -> "Producer":
-        """The producer whose journal was found."""
+        """The producer of a journal that was found; all of it is synced to the disk already."""
         through = spool.recovered.last_sequence
         outbox = Outbox(
             spool.producer, chance=chance, load=spool.payload, recovered_through=through
         )
-        # The caller has brought what was found to the disk itself.
         spool.synced(through)
         producer = cls(outbox, spool)
         producer._has_ended = spool.recovered.last_payload == END
@@ -46,7 +54,7 @@ class Producer:
     def is_settled(self) -> bool:
         """Whether everything is sealed and durable."""
         outbox = self.outbox
-        return not (outbox.is_waiting or self._unsealed or len(outbox))
+        return not (outbox.awaits_watermark or self._unsealed or len(outbox))
 
     @property
     def is_over(self) -> bool:
@@ -55,12 +63,12 @@ class Producer:
 
     @property
     def unsealed(self) -> int:
-        """Messages that could not be noted in the journal, and wait for it."""
+        """How many messages wait until the journal can be written again."""
         return len(self._unsealed)
 
     @property
     def wants_sync(self) -> bool:
-        """Whether messages wait for the journal to be on the disk itself."""
+        """Whether sealed messages wait for an fsync of the journal."""
         return self.spool is not None and self.spool.sealed_through > self.spool.synced_through
 
     def note(self, payload: bytes, *, now: float) -> int:
@@ -78,95 +86,103 @@ class Producer:
         now: float,
         on_sealed: OnSealed = ignore_sealed,
     ) -> None:
-        """Number a message, in its turn. Raises ``OSError``: then it waits for ``seal_waiting``."""
-        self._unsealed.append((payload, covers, on_sealed))
+        """Seal a message behind those that wait. Raises ``OSError``: then it waits, too, for
+        ``seal_waiting``. ``on_sealed`` is called with its producer and sequence.
+        """
+        self._unsealed.append(_Unsealed(payload, covers, on_sealed))
         self.seal_waiting(now=now)
 
     def lose_journal(self) -> None:
-        """The journal is gone: go on in memory. No recovery can number anything otherwise now."""
+        """The journal was removed: continue in memory. Everything sealed may be sent now: without a
+        journal no recovery can give it another sequence.
+        """
         self.spool = None
         self.seal_waiting(now=0.0)
 
     def seal_waiting(self, *, now: float) -> None:
-        """Seal what waits. Raises ``OSError`` while the journal cannot be written."""
+        """Seal the messages that wait. Raises ``OSError`` while the journal cannot be written."""
         while self._unsealed:
-            payload, covers, on_sealed = self._unsealed[0]
+            first = self._unsealed[0]
             if self.spool is not None:
-                self.spool.seal(self.outbox.last_sequence + 1, covers, payload, now=now)
-            sequence = self.outbox.seal(payload)
+                self.spool.seal(self.outbox.last_sequence + 1, first.covers, first.payload, now=now)
+            sequence = self.outbox.seal(first.payload)
             self._unsealed.popleft()
-            on_sealed(self.outbox.producer, sequence)
+            first.on_sealed(self.outbox.producer, sequence)
         self.release()
 
     def release(self) -> None:
-        """Let everything be sent whose numbering no crash can change any more."""
+        """Let every message be sent whose sequence no crash can change: the journal is synced."""
         if self.spool is None:
             self.outbox.release(self.outbox.last_sequence)
         else:
             self.outbox.release(min(self.spool.synced_through, self.outbox.last_sequence))
 
     def end(self, *, now: float) -> None:
-        """Say that nothing follows. Raises ``OSError`` like ``seal``."""
+        """Seal the end marker: nothing follows. Raises ``OSError`` like ``seal``."""
         if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
             self._has_ended = True
             self.seal(END, now=now)
 
-    def heard(
+    def acknowledge(
         self, watermark: Watermark, *, monotonic: float, now: float, is_answer: bool = False
     ) -> AckOutcome:
-        """Take in what accountd says is durable. Raises ``OSError`` like ``seal``."""
-        was_waiting = self.outbox.is_waiting
-        if was_waiting:
+        """Apply a watermark; the first completes a recovery. Raises ``OSError`` like ``seal``."""
+        was_awaiting = self.outbox.awaits_watermark
+        if was_awaiting:
             self.outbox.skip_to(watermark.applied_through)
-        heard = self.outbox.heard(watermark, monotonic, is_answer=is_answer)
-        if was_waiting and not self.outbox.is_waiting:
-            self._finish(is_doubtful=self._is_doubtful(watermark), now=now)
-        return heard
+        outcome = self.outbox.acknowledge(watermark, monotonic, is_answer=is_answer)
+        if was_awaiting and not self.outbox.awaits_watermark:
+            self._finish_recovery(is_doubtful=self._is_doubtful(watermark), now=now)
+        return outcome
 
     # --- recovery ---------------------------------------------------------------------------------
 
     def _is_doubtful(self, watermark: Watermark) -> bool:
-        """Whether a journal with holes leaves it open what was charged already."""
+        """Whether unsealed responses may have been charged already, in messages that are missing
+        from the journal.
+        """
         assert self.spool is not None
         found = self.spool.recovered
         return found.is_damaged or watermark.applied_through > found.last_sequence
 
-    def _finish(self, *, is_doubtful: bool, now: float) -> None:
-        """Seal what a killed process had metered and not sealed, then end for it."""
+    def _finish_recovery(self, *, is_doubtful: bool, now: float) -> None:
+        """Seal what the killed process had metered and not sealed, then end in its place."""
         assert self.spool is not None
         unsealed = self.spool.recovered.unsealed
         if self.spool.recovered.is_bare and self.is_settled:
-            self._has_ended = True  # only then everything was removed, the end too
-        parts = [(p, (n,)) for n, p in unsealed.items()] if is_doubtful else _merged(unsealed)
-        for payload, covers in parts:
-            message = _doubtful(payload) if is_doubtful else payload
-            self._unsealed.append((message, covers, ignore_sealed))
+            # All messages are durable and none is left: they were removed, the end marker too.
+            self._has_ended = True
+        if is_doubtful:
+            self._unsealed.extend(_Unsealed(_doubtful(p), (n,)) for n, p in unsealed.items())
+        else:
+            self._unsealed.extend(_merged(unsealed))
         if not self._has_ended and (self.outbox.last_sequence or self._unsealed):
-            self._unsealed.append((END, (), ignore_sealed))
+            self._unsealed.append(_Unsealed(END))
         self._has_ended = True
         self.seal_waiting(now=now)
 
 
-def _merged(unsealed: dict[int, bytes]) -> list[tuple[bytes, tuple[int, ...]]]:
-    """Single responses as batches, with the numbers that each covers."""
+def _merged(unsealed: dict[int, bytes]) -> list[_Unsealed]:
+    """Single responses, by their numbers, merged to batches."""
     singles: list[MeteredResponse] = []
-    others: list[tuple[bytes, tuple[int, ...]]] = []
+    others: list[_Unsealed] = []
     for number, payload in unsealed.items():
         try:
             single = decode_usage(payload)
-        except WireError:  # of another version of ours: accountd decides
-            others.append((payload, (number,)))
+        except WireError:  # written by another release of the gateway: accountd decides
+            others.append(_Unsealed(payload, (number,)))
             continue
         assert isinstance(single, UsageBatch)
         singles.append(MeteredResponse(single, number))
-    return [(encode_usage(batch), covers) for batch, covers, _ in merge(singles)] + others
+    batches = [_Unsealed(encode_usage(batch), covers) for batch, covers, _ in merge(singles)]
+    return batches + others
 
 
 def _doubtful(payload: bytes) -> bytes:
-    """A response that may have been charged already: for the quarantine, whole."""
+    """A response that may have been charged already, marked so that accountd quarantines it."""
     try:
         single = decode_usage(payload)
-    except WireError:  # of another version of ours
+    except WireError:  # written by another release of the gateway
         single = None
     if not isinstance(single, UsageBatch) or single.kind == Kind.DOUBTFUL:
         return payload

@@ -123,7 +123,7 @@ class UsageSender:
         return sum(len(p.outbox) + p.unsealed for p in self._producers())
 
     @property
-    def trouble(self) -> str:
+    def not_ready_reason(self) -> str:
         """Why no new sessions can be taken; empty when they can."""
         if self.is_full:
             return "outbox full"
@@ -135,7 +135,7 @@ class UsageSender:
 
         What an accountd that was restored from a backup must be sent again lies in the spool.
         """
-        waiting = sum(p.outbox.held + p.unsealed for p in self._producers())
+        waiting = sum(p.outbox.in_memory + p.unsealed for p in self._producers())
         return waiting >= OUTBOX_BATCHES_MAX
 
     def metrics(self) -> list[Metric]:
@@ -225,7 +225,7 @@ class UsageSender:
     def _push_outbox(self, outbox: Outbox, now: float) -> float | None:
         """Push what is to be sent now; the seconds until there can be more, None when it is all."""
         for _ in range(BURST_MAX):
-            if (frames := outbox.take(now)) is None:
+            if (frames := outbox.next_frames(now)) is None:
                 return None
             try:
                 self._socket.send_multipart(frames, zmq.DONTWAIT)

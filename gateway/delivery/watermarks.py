@@ -153,28 +153,28 @@ class Watermarks:
                 continue
             before = producer.outbox.acknowledged
             try:
-                heard = producer.heard(
+                outcome = producer.acknowledge(
                     watermark, monotonic=self._loop.time(), now=time.time(), is_answer=is_answer
                 )
             except OSError as exc:
                 log.error("spool cannot be written", detail=str(exc), unsealed=producer.unsealed)
                 continue
-            if heard not in _IGNORED:
+            if outcome not in _IGNORED:
                 outbox = producer.outbox
                 if is_answer:
                     self._balances.answered(outbox.epoch)
                 self._balances.acknowledged(outbox.producer, outbox.acknowledged)
-            self._report(heard, watermark, before)
+            self._report(outcome, watermark, before)
         self._news.set()
         self._changed()
 
-    def _report(self, heard: AckOutcome, watermark: Watermark, before: int) -> None:
+    def _report(self, outcome: AckOutcome, watermark: Watermark, before: int) -> None:
         fields = {
             "producer": watermark.producer.hex(),
             "epoch": watermark.epoch,
             "applied_through": watermark.applied_through,
         }
-        match heard:
+        match outcome:
             case AckOutcome.REGRESSED:
                 log.error("accountd lost what was durable", was=before, **fields)
             case AckOutcome.NEW_EPOCH:
@@ -185,4 +185,4 @@ class Watermarks:
                 ignored = (watermark.producer, watermark.epoch, watermark.applied_through)
                 if ignored != self._reported:  # announcements repeat themselves
                     self._reported = ignored
-                    log.warning("watermark ignored", reason=heard.name.lower(), **fields)
+                    log.warning("watermark ignored", reason=outcome.name.lower(), **fields)

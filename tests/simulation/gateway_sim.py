@@ -129,17 +129,17 @@ class Gateway(Process):
             if is_answer and not is_newest:  # it would forget what the newer boot does not have
                 self.world.oracle.broken_rules.append(f"{self.name} believes an older boot")
             try:
-                heard = producer.heard(
+                outcome = producer.acknowledge(
                     watermark, monotonic=self.clock.now, now=self.clock.wall, is_answer=is_answer
                 )
             except OSError:
                 continue
             finally:
                 if is_newest and producer.outbox.epoch == epoch:
-                    self.world.oracle.heard(name, producer.outbox.acknowledged)
-            if heard is not AckOutcome.NOTHING_NEW:
-                self.trace(heard.name, producer=name.hex()[:4], epoch=epoch, through=through)
-            if heard in (AckOutcome.STALE, AckOutcome.FORGED):
+                    self.world.oracle.acknowledged(name, producer.outbox.acknowledged)
+            if outcome is not AckOutcome.NOTHING_NEW:
+                self.trace(outcome.name, producer=name.hex()[:4], epoch=epoch, through=through)
+            if outcome in (AckOutcome.STALE, AckOutcome.FORGED):
                 self._ask()
         self._sync()
         self.push()
@@ -194,7 +194,7 @@ class Gateway(Process):
         what was under way arrived only after the adopter had asked. It never agrees again.
         """
         outbox = producer.outbox
-        return outbox.producer in self.world.oracle.torn and not outbox.is_waiting
+        return outbox.producer in self.world.oracle.torn and not outbox.awaits_watermark
 
     def kill(self) -> None:
         """SIGKILL: what is in memory is gone, the page cache is not."""
@@ -434,7 +434,7 @@ class Gateway(Process):
     def _push_outbox(self, outbox: Outbox) -> bool:
         if self.connection is None:
             return False
-        while (frames := outbox.take(self.clock.now)) is not None:
+        while (frames := outbox.next_frames(self.clock.now)) is not None:
             self.step()
             if not self.connection.send(frames):
                 return False

@@ -28,7 +28,7 @@ def _always_new(window: ProducerWindow, sequence: int) -> Verdict:
 
 _judge = ProducerWindow.judge
 _sent = Outbox.sent
-_heard = Outbox.heard
+_acknowledge = Outbox.acknowledge
 _prune = Spool.prune
 
 
@@ -40,7 +40,7 @@ def _new_above_the_highest(window: ProducerWindow, sequence: int) -> Verdict:
 
 def _sent_is_durable(outbox: Outbox, now: float) -> None:
     _sent(outbox, now)
-    outbox._acknowledge(outbox._next - 1, now)
+    outbox._advance(outbox._next - 1, now)
 
 
 def _never_backwards(
@@ -48,7 +48,7 @@ def _never_backwards(
 ) -> AckOutcome:
     if watermark.applied_through < outbox.acknowledged:
         return AckOutcome.NOTHING_NEW
-    return _heard(outbox, watermark, now, is_answer=is_answer)
+    return _acknowledge(outbox, watermark, now, is_answer=is_answer)
 
 
 def _nothing_remembered(_recent: RecentDigests, _key: object) -> None:
@@ -88,7 +88,7 @@ _PATCHES: dict[str, list[Patch]] = {
     "highest published": [],
     "no adoption": [],
     "delete on send": [(Outbox, "sent", _sent_is_durable)],
-    "regression ignored": [(Outbox, "heard", _never_backwards)],
+    "regression ignored": [(Outbox, "acknowledge", _never_backwards)],
     "send before seal": [],
     "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],
     "shared responses are charged again": [(Once, "is_repeated", _never_repeated)],

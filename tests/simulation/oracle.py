@@ -81,7 +81,7 @@ class Oracle:
             name = f"{producer.hex()[:4]} {sequence}"
             self.broken_rules.append(f"{name} was charged and not on the disk")
 
-    def heard(self, producer: bytes, through: int) -> None:
+    def acknowledged(self, producer: bytes, through: int) -> None:
         """The newest boot that this gateway has heard of says what is durable."""
         self._durable[producer] = through
         if producer in self.volatile:

@@ -332,7 +332,7 @@ class World:
     def _unsettled(self) -> list[str]:
         found = [
             f"{g.name} {p.outbox.producer.hex()[:4]} acknowledged {p.outbox.acknowledged} of"
-            f" {p.outbox.last_sequence}, unsealed {p.unsealed}, waiting {p.outbox.is_waiting}"
+            f" {p.outbox.last_sequence}, unsealed {p.unsealed}, waiting {p.outbox.awaits_watermark}"
             for host in self.hosts for g in host.living for p in g.producers() if not p.is_settled
         ]  # fmt: skip
         return found + [

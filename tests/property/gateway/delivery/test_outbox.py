@@ -22,7 +22,7 @@ PRODUCER = b"p" * 16
 LOST = encode_usage(LostBatch())
 
 
-def said(epoch: int, through: int) -> Watermark:
+def watermark(epoch: int, through: int) -> Watermark:
     """A watermark of the producer."""
     return Watermark(PRODUCER, epoch, through)
 
@@ -39,7 +39,7 @@ def filled(messages: int, *, chance: float = 0.5) -> Outbox:
 def send_all(outbox: Outbox, now: float = 0.0) -> list[int]:
     """Send what is to be sent now; the sequences."""
     sent = []
-    while (frames := outbox.take(now)) is not None:
+    while (frames := outbox.next_frames(now)) is not None:
         outbox.sent(now)
         sent.append(int.from_bytes(frames[1], "big"))
     return sent
@@ -75,7 +75,7 @@ class OutboxMachine(RuleBasedStateMachine):
         """In order, never beyond what is released, with the content that was sealed."""
         if self.outbox.wakes_at is not None and self.now >= self.outbox.wakes_at:
             self.expected = self.acknowledged + 1
-        frames = self.outbox.take(self.now)
+        frames = self.outbox.next_frames(self.now)
         if self.expected > self.released:
             assert frames is None
             return
@@ -103,21 +103,21 @@ class OutboxMachine(RuleBasedStateMachine):
     def advance(self, data: st.DataObject) -> None:
         """The same boot says that more is durable, or repeats itself."""
         through = data.draw(st.integers(0, self.highest_sent))
-        heard = self.outbox.heard(said(self.epoch, through), self.now)
+        outcome = self.outbox.acknowledge(watermark(self.epoch, through), self.now)
         if through > self.acknowledged:
-            assert heard is AckOutcome.ADVANCED
+            assert outcome is AckOutcome.ADVANCED
             self.acknowledged = through
             self.expected = max(self.expected, through + 1)
         else:
-            assert heard is AckOutcome.NOTHING_NEW
+            assert outcome is AckOutcome.NOTHING_NEW
 
     @rule(data=st.data(), jump=st.integers(1, 9))
     def boot(self, data: st.DataObject, jump: int) -> None:
         """A new boot is believed, also when it lost something."""
         is_first, self.epoch = not self.epoch, self.epoch + jump
         through = data.draw(st.integers(0, self.highest_sent))
-        heard = self.outbox.heard(said(self.epoch, through), self.now)
-        assert (heard is AckOutcome.REGRESSED) == (through < self.acknowledged)
+        outcome = self.outbox.acknowledge(watermark(self.epoch, through), self.now)
+        assert (outcome is AckOutcome.REGRESSED) == (through < self.acknowledged)
         self.acknowledged = through
         self.expected = max(self.expected, through + 1) if is_first else through + 1
 
@@ -127,22 +127,22 @@ class OutboxMachine(RuleBasedStateMachine):
         """An older boot changes nothing."""
         epoch = data.draw(st.integers(1, self.epoch - 1))
         through = data.draw(st.integers(0, self.highest_sent))
-        assert self.outbox.heard(said(epoch, through), self.now) is AckOutcome.STALE
+        assert self.outbox.acknowledge(watermark(epoch, through), self.now) is AckOutcome.STALE
 
     @rule(beyond=st.integers(1, 2**40), epoch=st.integers(1, 2**40))
     def forged(self, beyond: int, epoch: int) -> None:
         """What was never sent cannot be durable, whoever says so."""
         through = self.highest_sent + beyond
-        assert self.outbox.heard(said(epoch, through), self.now) is AckOutcome.FORGED
+        assert self.outbox.acknowledge(watermark(epoch, through), self.now) is AckOutcome.FORGED
 
     @invariant()
     def nothing_is_dropped_early(self) -> None:
-        """What is held is exactly what is not known to be durable, and what was sealed."""
+        """What is in memory is exactly what is not known to be durable, and what was sealed."""
         outbox = self.outbox
         assert (outbox.acknowledged, outbox.epoch) == (self.acknowledged, self.epoch)
         assert len(outbox) == len(self.stored) - self.acknowledged
         never_durable = range(self.highest_sent + 1, len(self.stored) + 1)
-        assert all(sequence in outbox._held for sequence in never_durable)
+        assert all(sequence in outbox._payloads for sequence in never_durable)
 
 
 TestOutbox = OutboxMachine.TestCase
@@ -152,7 +152,7 @@ def test_the_window_bounds_what_is_in_flight() -> None:
     """A watermark opens it again, by as much as it moved."""
     outbox = filled(IN_FLIGHT_MAX + 10)
     assert send_all(outbox) == list(range(1, IN_FLIGHT_MAX + 1))
-    outbox.heard(said(1, 4), 0.1)
+    outbox.acknowledge(watermark(1, 4), 0.1)
     assert send_all(outbox, 0.1) == list(range(IN_FLIGHT_MAX + 1, IN_FLIGHT_MAX + 5))
 
 
@@ -178,12 +178,12 @@ def test_a_regression_is_refilled(lost_from: int, kept: int, has_spool: bool) ->
     if has_spool:
         outbox._load = stored.get
     send_all(outbox)
-    outbox.heard(said(1, 10), 1.0)
-    assert not outbox._held
+    outbox.acknowledge(watermark(1, 10), 1.0)
+    assert not outbox._payloads
     through = min(lost_from, kept)
-    assert outbox.heard(said(2, through), 2.0) is AckOutcome.REGRESSED
+    assert outbox.acknowledge(watermark(2, through), 2.0) is AckOutcome.REGRESSED
     for sequence in range(through + 1, 11):
-        frames = outbox.take(2.0)
+        frames = outbox.next_frames(2.0)
         assert frames is not None
         assert int.from_bytes(frames[1], "big") == sequence
         if has_spool:
@@ -197,30 +197,30 @@ def test_an_older_boot_is_believed_when_it_answers() -> None:
     """The database and the clock of accountd both went back."""
     outbox = filled(5)
     send_all(outbox)
-    outbox.heard(said(9, 4), 0.0)
-    assert outbox.heard(said(7, 2), 0.0) is AckOutcome.STALE
-    assert outbox.heard(said(7, 2), 0.0, is_answer=True) is AckOutcome.REGRESSED
+    outbox.acknowledge(watermark(9, 4), 0.0)
+    assert outbox.acknowledge(watermark(7, 2), 0.0) is AckOutcome.STALE
+    assert outbox.acknowledge(watermark(7, 2), 0.0, is_answer=True) is AckOutcome.REGRESSED
     assert send_all(outbox) == [3, 4, 5]
 
 
 def test_a_recovered_producer_says_nothing_before_it_has_heard() -> None:
     """Then it sends what is not durable, from the spool."""
     outbox = Outbox(PRODUCER, chance=lambda: 0.5, load=lambda n: b"%d" % n, recovered_through=4)
-    assert outbox.take(0.0) is None
+    assert outbox.next_frames(0.0) is None
     assert len(outbox) == 0
-    outbox.heard(said(3, 1), 0.0)
+    outbox.acknowledge(watermark(3, 1), 0.0)
     assert send_all(outbox) == [2, 3, 4]
 
 
 def test_a_recovered_producer_does_not_count_up_to_any_number() -> None:
     """No journal lost so much: it is forged, costs nothing, and the truth is believed later."""
     outbox = Outbox(PRODUCER, chance=lambda: 0.5, load=lambda n: b"%d" % n, recovered_through=4)
-    forged = said(3, 4 + OUTBOX_BATCHES_MAX + 1)
+    forged = watermark(3, 4 + OUTBOX_BATCHES_MAX + 1)
     outbox.skip_to(forged.applied_through)
-    assert outbox.heard(forged, 0.0) is AckOutcome.FORGED
-    assert outbox.is_waiting
+    assert outbox.acknowledge(forged, 0.0) is AckOutcome.FORGED
+    assert outbox.awaits_watermark
     outbox.skip_to(3)
-    assert outbox.heard(said(3, 3), 0.0) is AckOutcome.ADVANCED
+    assert outbox.acknowledge(watermark(3, 3), 0.0) is AckOutcome.ADVANCED
     assert send_all(outbox) == [4]
 
 
@@ -237,14 +237,14 @@ def test_a_message_that_cannot_be_read_is_tried_again(failures: int, is_lost: bo
         return b"content"
 
     outbox = Outbox(PRODUCER, chance=lambda: 0.5, load=load, recovered_through=1)
-    outbox.heard(said(1, 0), 0.0)
-    now, frames = 0.0, outbox.take(0.0)
+    outbox.acknowledge(watermark(1, 0), 0.0)
+    now, frames = 0.0, outbox.next_frames(0.0)
     while frames is None:
-        assert outbox.take(now) is None
+        assert outbox.next_frames(now) is None
         assert outbox.wakes_at is not None
         assert outbox.wakes_at > now
         now = outbox.wakes_at
-        frames = outbox.take(now)
+        frames = outbox.next_frames(now)
     assert tries == min(failures + 1, LOAD_TRIES_MAX)
     assert frames[2] == (LOST if is_lost else b"content")
     assert bool(failures) == (now > 0)

@@ -32,12 +32,12 @@ def started(store: MemoryStore) -> Producer:
 def adopted(store: MemoryStore, *, applied_through: int) -> list[bytes]:
     """What the adopter sends once it has heard what is durable."""
     producer = Producer.recovered(Spool(store, NAME, now=100.0), chance=lambda: 0.5)
-    producer.heard(Watermark(NAME, 1, applied_through), monotonic=0.0, now=100.0)
+    producer.acknowledge(Watermark(NAME, 1, applied_through), monotonic=0.0, now=100.0)
     assert producer.spool is not None
     producer.spool.synced(producer.spool.sealed_through)
     producer.release()
     sent = []
-    while (frames := producer.outbox.take(0.0)) is not None:
+    while (frames := producer.outbox.next_frames(0.0)) is not None:
         producer.outbox.sent(0.0)
         sent.append(frames[2])
     return sent

@@ -100,7 +100,7 @@ def response(name: str) -> bytes:
 def taken(producer: Producer) -> list[int]:
     """The sequences that may be sent now; they count as sent."""
     sequences = []
-    while (frames := producer.outbox.take(0.0)) is not None:
+    while (frames := producer.outbox.next_frames(0.0)) is not None:
         producer.outbox.sent(0.0)
         sequences.append(int.from_bytes(frames[1], "big"))
     return sequences
@@ -213,7 +213,7 @@ async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: H
         fsync.is_open.set()
         await until(lambda: followers.followed)
         (adopted,) = followers.followed
-        adopted.heard(Watermark(ORPHAN, 1, 0), monotonic=0.0, now=time.time())
+        adopted.acknowledge(Watermark(ORPHAN, 1, 0), monotonic=0.0, now=time.time())
         assert taken(adopted) == [1]
         manager.tick()  # what it sealed now is synced in its turn
         await until(lambda: 3 in taken(adopted))
