@@ -2,7 +2,11 @@
 
 ``cli``, ``config``   the command and its settings, checked together before a socket opens
 ``app``               opens everything in order, waits for a signal, closes in reverse
-``server``            gives each connection to who serves it; drains at the end
+``server``            gives each connection to who serves it, or refuses it
+``registry``          the clients, sessions and calls that go on; drains them at the end
+``listeners``         the sockets on which clients arrive
+``parts``             what talks to accountd: opened first, closed last
+``readiness``         what ``/healthz`` and ``/readyz`` say
 ``frames``            where a WebSocket frame begins and ends (pure)
 ``limits``, ``tasks`` every bound with its reason; background tasks that must not die
 

@@ -4,6 +4,7 @@
 ``auth``, ``admission``  where a key may stand; whose it is, and whether it may talk now
 ``models``               the table of models and who may use them (pure)
 ``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets
+``gatekeeper``           whether a session may be opened now: all of the above in order
 ``opener``               makes the session: provider, meter, credit
 
 Called by ``server``, ``endpoints`` and ``calls``. It promises that a provider is dialled only for a

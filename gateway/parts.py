@@ -1,0 +1,89 @@
+"""What a gateway keeps open beside its clients: everything that talks to accountd, and the spool.
+
+``app`` opens it first and closes it last, so that whatever a client's session still meters has
+somewhere to go.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import zmq.asyncio
+
+from gateway.config import GatewayConfig
+from gateway.control.rpc_client import RpcClient
+from gateway.control.subscriber import Subscriber
+from gateway.credit.balances import Balances
+from gateway.delivery.sender import UsageSender
+from gateway.delivery.spool_manager import SpoolManager
+from gateway.handles.ownership import Handles
+from shared.errors import ConfigError
+from shared.metrics import Metric
+from shared.transport import LINGER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All of it, started."""
+
+    context: zmq.asyncio.Context
+    accountd: RpcClient
+    subscriber: Subscriber
+    balances: Balances
+    usage: UsageSender
+    handles: Handles
+
+    @classmethod
+    def open(cls, config: GatewayConfig) -> "Parts":
+        """Open the spool, connect to accountd, and start. Raises ``ConfigError``."""
+        spool_manager = _open_spool(config)
+        context = zmq.asyncio.Context()
+        accountd = RpcClient(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
+        accountd.start()
+        subscriber = Subscriber(context, config.events_endpoint)
+        balances = Balances(subscriber, accountd, near_responses=config.near_empty_responses)
+        usage = UsageSender(
+            context,
+            usage_endpoint=config.usage_endpoint,
+            subscriber=subscriber,
+            accountd=accountd,
+            balances=balances,
+            manager=spool_manager,
+        )
+        usage.start()
+        subscriber.start()
+        balances.start()
+        handles = Handles(accountd, allows_unknown=config.allows_unknown_handles)
+        handles.start()
+        return cls(context, accountd, subscriber, balances, usage, handles)
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of all of it, for ``/metrics``."""
+        parts = (self.handles, self.accountd, self.balances, self.usage)
+        return [metric for part in parts for metric in part.metrics()]
+
+    async def hand_over(self) -> int:
+        """Wait until all usage is durable, for ``LINGER_MS`` at most: how many batches are not."""
+        return await self.usage.close(LINGER_MS / 1000)
+
+    async def close(self) -> None:
+        """Tell accountd what is still to be told, and close every socket but the context."""
+        await self.handles.close()
+        await self.balances.stop()
+        await self.subscriber.close()
+        await self.accountd.close()
+
+    async def terminate(self) -> None:
+        """Close the context; it waits until its sockets have sent what they have."""
+        await asyncio.to_thread(self.context.term)
+
+
+def _open_spool(config: GatewayConfig) -> SpoolManager | None:
+    if config.spool_dir is None:
+        return None
+    try:
+        return SpoolManager(config.spool_dir, config.retention)
+    except OSError as exc:
+        raise ConfigError(
+            f"GATEWAY_SPOOL_DIR: cannot write {config.spool_dir}: {exc.strerror}",
+            hint="name a folder on a disk of this machine that has space",
+        ) from exc

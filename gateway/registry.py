@@ -1,0 +1,211 @@
+"""What goes on in this process: clients, sessions, calls, and the tasks that answer clients.
+
+``Gateway`` adds what it lets in; each entry leaves by itself when it has ended. Once a second every
+entry looks at its deadlines. ``drain`` sends all of it away and waits, when the gateway stops.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from operator import itemgetter
+from typing import Any, Final
+
+import structlog
+
+from gateway.calls.calls import Calls
+from gateway.connections.close import TRY_AGAIN_LATER
+from gateway.connections.descriptors import is_room_for_client, is_room_for_session
+from gateway.connections.downstream import Downstream
+from gateway.delivery.sender import UsageSender
+from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
+from gateway.metering.totals import Totals
+from gateway.relay.drain import departure_gap_s
+from gateway.relay.session import Session
+from shared.metrics import Metric
+
+log = structlog.get_logger()
+
+CHECK_S: Final = 1.0
+
+
+class Registry:
+    """All clients, sessions and calls that have not ended."""
+
+    def __init__(self, *, calls: Calls, totals: Totals, usage: UsageSender) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._calls = calls
+        self._totals = totals
+        self._usage = usage
+        self._clients: set[Downstream] = set()
+        self._sessions: set[Session] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._departure = asyncio.Event()  # an entry has left
+        calls.on_departure = self._departure.set
+        self.on_client_gone: list[Callable[[], None]] = []
+        self._cut_off = 0
+        self._ticker = self._loop.call_later(CHECK_S, self._check)
+
+    # --- entries ----------------------------------------------------------------------------------
+
+    def add_client(self, client: Downstream) -> None:
+        """A client has connected."""
+        self._clients.add(client)
+
+    def remove_client(self, client: Downstream) -> None:
+        """A client's connection is closed."""
+        self._clients.discard(client)
+        self._departure.set()
+        for notify in self.on_client_gone:
+            notify()
+
+    def add_session(self, session: Session) -> None:
+        """A session was opened."""
+        self._sessions.add(session)
+        self._totals.add(session.recorder)
+
+    def session_ended(self, session: Session) -> None:
+        """A session has ended."""
+        self._sessions.discard(session)
+        self._totals.remove(session.recorder)
+        self._cut_off += session.was_cut_off
+        self._departure.set()
+
+    def start(
+        self,
+        work: Coroutine[Any, Any, None],
+        *,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Run what answers a client; ``on_failure`` is called when it raises."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._finished(done, on_failure))
+
+    def has_place(self) -> bool:
+        """Whether a descriptor is left for one more client."""
+        return is_room_for_client(clients=len(self._clients))
+
+    def has_room(self, *, admitting: int) -> bool:
+        """Whether descriptors are left for one more session, beside those being admitted."""
+        lasting = len(self._sessions) + admitting + len(self._calls)
+        return is_room_for_session(sessions=lasting)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that have not ended."""
+        return len(self._sessions)
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_sessions", "gauge", "Sessions that have not ended.",
+                lambda: len(self._sessions),
+            ),
+            Metric(
+                "rts_gateway_sessions_cut_off", "counter",
+                "Sessions that ended because their account's credits were used up.",
+                lambda: self._cut_off,
+            ),
+        ]  # fmt: skip
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def drain(
+        self, deadline_s: float, close_code: int, refuse: Callable[[Downstream], None]
+    ) -> None:
+        """Let responses in flight finish, send clients away, wait for every session.
+
+        Sessions without a response leave one after the other, so that their clients do not all
+        reconnect in the same second. Clients that wait for a short answer are given to ``refuse``.
+        """
+        self._send_away(close_code)
+        for client in list(self._clients):
+            if client.is_waiting and not client.is_voice:
+                refuse(client)
+        deadline = self._loop.time() + deadline_s
+        if not await self._wait_until(lambda: not self._has_voice, deadline):
+            log.error("sessions cut off", sessions=len(self._sessions), calls=len(self._calls))
+        # What else is asked for is short, or can be asked for again.
+        deadline = min(deadline, self._loop.time() + CLOSE_S)
+        if not await self._wait_until(lambda: not self._clients, deadline):
+            log.info("answers cut off", answers=len(self._clients))
+        await self._abandon()
+
+    def _send_away(self, close_code: int) -> None:
+        now = self._loop.time()
+        talking = [session for session in self._sessions if session.drain is None]
+        for session in self._sessions - set(talking):
+            session.leave(now, close_code)
+        departures = [partial(session.leave, now + DRAIN_S, close_code) for session in talking]
+        departures += [partial(call.leave, now + DRAIN_S) for call in self._calls]
+        self._calls.leave(now + DRAIN_S)
+        gap_s = departure_gap_s(len(departures))
+        for number, leave in enumerate(departures):
+            self._loop.call_at(now + number * gap_s, leave)
+
+    async def _abandon(self) -> None:
+        """End what is left, with what is known of it."""
+        for session in list(self._sessions):
+            session.abandon()
+        self._calls.abandon()
+        for client in list(self._clients):
+            client.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._ticker.cancel()
+
+    @property
+    def _has_voice(self) -> bool:
+        has_client = any(client.is_voice for client in self._clients)
+        return has_client or bool(self._sessions) or len(self._calls) > 0
+
+    async def _wait_until(self, is_so: Callable[[], bool], deadline: float) -> bool:
+        """Wait for departures until ``is_so``; false when it is not by ``deadline``."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not is_so():
+                    self._departure.clear()
+                    await self._departure.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # --- every second -----------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self._ticker = self._loop.call_later(CHECK_S, self._check)
+        now = self._loop.time()
+        for client in list(self._clients):
+            client.check(now)
+        for one in (*self._sessions, *self._calls):
+            one.check(now)
+        self._end_latest()
+        if self._usage.is_full:
+            self._end_everything()
+
+    def _end_latest(self) -> None:
+        """Keep at most ``LATE_DRAINS_MAX`` providers that are heard for late answers."""
+        late = [
+            (s.drain.since, s) for s in self._sessions if s.drain is not None and s.drain.is_late
+        ]
+        for _, session in sorted(late, key=itemgetter(0))[: max(0, len(late) - LATE_DRAINS_MAX)]:
+            session.abandon()
+
+    def _end_everything(self) -> None:
+        """The outbox is full: usage of more responses would have no place, and be lost."""
+        if self._sessions:
+            log.error("outbox full", sessions=len(self._sessions), batches=len(self._usage))
+        for session in list(self._sessions):
+            session.close_client(TRY_AGAIN_LATER, "usage cannot be delivered; try again later")
+        for call in self._calls:
+            call.hang_up("usage cannot be delivered")
+
+    def _finished(
+        self, task: asyncio.Task[None], on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self._tasks.discard(task)
+        self._departure.set()
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            on_failure(exc)
