@@ -1,8 +1,11 @@
 """What an account may still spend on this gateway, and what a session does about it.
 
-``credit``     the balance that was announced, less what is metered and not in it yet (pure)
-``allowance``  what a session may finish before it is ended (pure)
-``balances``   the shell: balances heard or asked for, the rate card, sessions told of changes
+``credit``        the balance that was announced, less what is metered and not in it yet (pure)
+``pending``       usage in messages that no balance includes yet (pure)
+``allotments``    bounds of earlier balances that still count (pure)
+``credit_table``  the credit of every account, and which of them wait (pure)
+``allowance``     what a session may finish before it is ended (pure)
+``balances``      the shell: balances heard or asked for, the rate card, sessions told of changes
 
 Called by ``relay`` and ``calls`` (may the client go on?), by ``metering.recorder`` (a response was
 metered) and by ``delivery.watermarks`` (it is durable). It promises that a session ends within one

@@ -13,7 +13,8 @@ import structlog
 from gateway import tasks
 from gateway.control.rpc_client import Grant, RpcClient
 from gateway.control.subscriber import Subscriber
-from gateway.credit.credit import Credit, CreditStatus, CreditTable
+from gateway.credit.credit import Credit, CreditStatus
+from gateway.credit.credit_table import CreditTable
 from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError

@@ -13,7 +13,9 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit.credit import LATE_S, SETTLE_S, CreditStatus, CreditTable
+from gateway.credit.allotments import LATE_S, SETTLE_S
+from gateway.credit.credit import CreditStatus
+from gateway.credit.credit_table import CreditTable
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 

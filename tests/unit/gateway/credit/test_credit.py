@@ -3,8 +3,10 @@
 import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
+from gateway.credit.allotments import LATE_S, SETTLE_S
 from gateway.credit.balances import ASKED_MAX, questions
-from gateway.credit.credit import LATE_S, OVERDUE_S, SETTLE_S, Credit, CreditStatus, CreditTable
+from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
+from gateway.credit.credit_table import CreditTable
 from shared.announcements import Applied, Balance
 from shared.rates import NANO_PER_CREDIT
 from shared.usage import ID_CHARS_MAX
