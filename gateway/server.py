@@ -18,7 +18,7 @@ from gateway.connections.downstream import Downstream
 from gateway.door.admission import Admitted
 from gateway.door.gatekeeper import Gatekeeper
 from gateway.door.opener import Opener
-from gateway.door.routing import split_target, wants_events
+from gateway.door.queries import split_target, wants_events
 from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
 from gateway.http import cors

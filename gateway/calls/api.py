@@ -32,16 +32,15 @@ from gateway.control.rpc_client import Grant
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
-from gateway.door.routing import (
+from gateway.door.queries import (
     CALL_ID,
-    MISSING_MODEL,
     of_call,
     rest_of_query,
-    route,
     split_target,
     with_call,
     with_model,
 )
+from gateway.door.routing import MISSING_MODEL, route
 from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import Handles

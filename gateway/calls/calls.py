@@ -18,7 +18,7 @@ from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.rpc_client import Grant
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
-from gateway.door.routing import rest_of_query
+from gateway.door.queries import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.metering.batching import BillingContext

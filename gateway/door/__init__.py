@@ -1,6 +1,7 @@
 """Who is let in, and to which session: from a request's head to an open session, or a refusal.
 
 ``routing``              which provider, model and session a request asks for (pure)
+``paths``, ``queries``   whose path it is, after any prefix; what of a query goes on (pure)
 ``auth``, ``admission``  where a key may stand; whose it is, and whether it may talk now
 ``models``               the table of models and who may use them (pure)
 ``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets

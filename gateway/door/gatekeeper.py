@@ -11,7 +11,8 @@ from websockets.datastructures import Headers
 from gateway.door.admission import Admission, Admitted
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
-from gateway.door.routing import MISSING_MODEL, route, split_target, with_model
+from gateway.door.queries import split_target, with_model
+from gateway.door.routing import MISSING_MODEL, route
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
 from gateway.http.refusals import Refusal, unavailable

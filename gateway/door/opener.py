@@ -14,7 +14,8 @@ from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.models import ModelTable
-from gateway.door.routing import mapped, wants_events
+from gateway.door.queries import wants_events
+from gateway.door.routing import mapped
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from websockets.http11 import Response
 
-from gateway.door.routing import own_path, split_target
+from gateway.door.paths import own_path
+from gateway.door.queries import split_target
 from gateway.http.answers import Download, Undoable
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable

@@ -15,7 +15,7 @@ from websockets.http11 import Response
 
 from gateway.control.rpc_client import Denial, RpcClient
 from gateway.door.admission import own_key_hash
-from gateway.door.routing import split_target
+from gateway.door.queries import split_target
 from gateway.endpoints.api import Answer, Endpoint
 from gateway.endpoints.fair_queue import FairQueue
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response

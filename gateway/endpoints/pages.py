@@ -16,7 +16,7 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.door.routing import split_target
+from gateway.door.queries import split_target
 from gateway.http import answers
 from gateway.http.exchange import HttpRequest
 

@@ -7,7 +7,8 @@ from websockets.datastructures import Headers
 
 from gateway.door.auth import find_key, hash_key
 from gateway.door.models import ModelRoute, ModelTable, read_table
-from gateway.door.routing import mapped, route, split_target
+from gateway.door.queries import split_target
+from gateway.door.routing import mapped, route
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
