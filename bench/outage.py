@@ -22,7 +22,8 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.control.rpc_client import Grant, RpcClient
+from gateway.control.grants import Grant
+from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances, SessionCredit
 from gateway.delivery.sender import UsageSender

@@ -28,7 +28,7 @@ from gateway.calls.calls import Calls, ProviderLine
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
-from gateway.control.rpc_client import Grant
+from gateway.control.grants import Grant
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener

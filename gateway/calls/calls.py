@@ -15,7 +15,7 @@ from gateway.connections.close import POLICY_VIOLATION
 from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
-from gateway.control.rpc_client import Grant
+from gateway.control.grants import Grant
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.door.queries import rest_of_query

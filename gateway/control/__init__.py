@@ -1,8 +1,10 @@
 """The two sockets to accountd beside usage: requests (DEALER) and announcements (SUB).
 
-``rpc_client``   asks who may talk, what is durable, what is left; every answer within 5 s
-``subscriber``   hears watermarks and balances, and hands each topic to who wants it
+``rpc_client``    asks who may talk, what is durable, what is left; every answer within 5 s
+``rpc_channel``   its DEALER socket: requests with ids, deadlines, pings
+``grants``        what accountd grants or denies, and a cache of grants (pure)
+``subscriber``    the SUB socket: hands each announcement to the listener of its topic
 
-Called by ``door``, ``handles``, ``credit`` and ``delivery``. Both are shells. What is not heard is
+Called by ``door``, ``handles``, ``credit`` and ``delivery``. What was not announced in time is
 asked for, so a lost announcement costs time and never a charge.
 """

@@ -1,4 +1,8 @@
-"""Hears what accountd announces: owns the SUB socket and hands each topic to who wants it."""
+"""Receives what accountd announces. Owns the SUB socket and hands each topic to its listener.
+
+Used by ``delivery.watermarks`` and ``credit.balances``. An announcement may be lost, late or
+repeated: its listener copes with that. One that cannot be read is logged and dropped.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +19,7 @@ from shared.wire import WireError
 
 log = structlog.get_logger()
 
-# Takes the frames of one announcement; raises ``WireError`` when they are none.
+# Takes the frames of one announcement; raises ``WireError`` when they cannot be read.
 Listener = Callable[[list[bytes]], None]
 
 
@@ -30,11 +34,11 @@ class Subscriber:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Begin to receive."""
         self._tasks = [tasks.start(self._receive())]
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop receiving."""
         await tasks.stop(self._tasks)
         self._socket.close(linger=0)
 
@@ -45,7 +49,7 @@ class Subscriber:
         self._listeners[topic] = listener
 
     def unsubscribe(self, topic: bytes) -> None:
-        """Hear no more of ``topic``."""
+        """Receive no more announcements under ``topic``."""
         if self._listeners.pop(topic, None) is not None:
             self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
@@ -54,7 +58,7 @@ class Subscriber:
             frames: list[Any] = await self._socket.recv_multipart()
             listener = self._listeners.get(topic_of(frames))
             if listener is None:
-                continue  # of a topic that was left a moment ago
+                continue  # its topic was unsubscribed a moment ago
             try:
                 listener(frames)
             except WireError as exc:

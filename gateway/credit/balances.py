@@ -11,7 +11,8 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.control.rpc_client import Grant, RpcClient
+from gateway.control.grants import Grant
+from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable

@@ -7,7 +7,8 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway.control.rpc_client import Denial, Grant, RpcClient
+from gateway.control.grants import Denial, Grant
+from gateway.control.rpc_client import RpcClient
 from gateway.door import ephemeral
 from gateway.door.auth import find_key, hash_key
 from gateway.door.ephemeral import Claims
