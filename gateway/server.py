@@ -36,7 +36,7 @@ from gateway.http.refusals import (
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
 from gateway.registry import Registry
-from gateway.relay.session import State
+from gateway.relay.session_state import State
 
 log = structlog.get_logger()
 
@@ -164,7 +164,7 @@ class Gateway:
         if session.state is State.CONNECTING:
             task = asyncio.current_task()
             assert task is not None
-            session.dialling(task)
+            session.dial_started(task)
             await self._opener.connect(session, request.headers, target, sink)
 
     async def _join_call(self, target: Target, admitted: Admitted) -> Admitted | Refusal:

@@ -33,7 +33,7 @@ from gateway.calls.retrying import retry
 from gateway.connections.close import GOING_AWAY, CloseEvent
 from gateway.connections.connection import Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
-from gateway.credit.allowance import Allowance
+from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
@@ -44,14 +44,13 @@ from gateway.limits import (
     CALL_STUCK_S,
     CALL_UNHEARD_S,
     CLOSE_S,
-    CREDIT_WAIT_S,
 )
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay import lifetime
-from gateway.relay.lifetime import Due
+from gateway.relay.lifetime import Age, Due
+from shared.transitions import advance
 
 log = structlog.get_logger()
 
@@ -131,14 +130,13 @@ class Call:
         self._credit = credit
         credit.listener = self
         self._allowance = Allowance()
-        self._lifetimes = lifetimes
-        self._on_closeed = on_ended
+        self._on_ended = on_ended
         self._leg: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # something was heard, or the sideband is gone
         self.over = asyncio.Event()
-        self._opened_at = self._passed_until = self._loop.time()
-        self._held_since: float | None = None
+        self._passed_until = self._loop.time()
+        self._age = Age(lifetimes, info.provider, opened_at=self._passed_until)
         # The newest sideband, and since when there was none that lasted.
         self._heard_since = 0.0
         self._unheard_since: float | None = None
@@ -206,7 +204,7 @@ class Call:
                 self._unheard_since = None
         if self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
-        if self._held_since is not None and now - self._held_since > CREDIT_WAIT_S:
+        if self._allowance.is_overdue(now, is_streaming=False):
             self.hang_up("the credit cannot be confirmed")
         elif self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.hang_up("the gateway stops")
@@ -249,14 +247,9 @@ class Call:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        status = self._credit.status
-        now = self._loop.time()
-        is_busy = self._allowance.review(status, self.recorder.streaming, now=now)
-        if status is CreditStatus.AVAILABLE:
-            self._held_since = None
-        elif status is CreditStatus.ALLOTMENT_SPENT and self._held_since is None and not is_busy:
-            self._held_since = now
-        elif status is CreditStatus.EXHAUSTED and not is_busy:
+        status, streaming = self._credit.status, self.recorder.streaming
+        action = self._allowance.review(status, streaming, now=self._loop.time())
+        if action is Action.END:
             self.was_cut_off = True
             self.hang_up("the account's credits are used up")
 
@@ -270,9 +263,8 @@ class Call:
         self._passed_until = now
 
     def _is_too_old(self, now: float) -> bool:
-        which = self._lifetimes, self.info.provider, self.recorder.model
-        is_speaking = bool(self.recorder.streaming)
-        return lifetime.due(*which, now - self._opened_at, is_speaking=is_speaking) is Due.END
+        is_streaming = bool(self.recorder.streaming)
+        return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is Due.END
 
     def _settle_doubt(self, now: float) -> None:
         """Give up what was being said in a gap, once it is known that its end went by."""
@@ -394,14 +386,8 @@ class Call:
         self.over.set()
         self._news.set()
         if self._heard_since:
-            self._log.info(
-                "call ended",
-                responses=self.recorder.responses,
-                tokens=self.recorder.tokens,
-                estimates=self.recorder.estimates,
-            )
-        self._on_closeed(self)
+            self._log.info("call ended", **self.recorder.summary())
+        self._on_ended(self)
 
     def _move(self, state: State) -> None:
-        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
-        self.state = state
+        self.state = advance(TRANSITIONS, self.state, state)

@@ -31,6 +31,7 @@ from gateway.http.answers import Download
 from gateway.http.exchange import REALTIME_SUBPROTOCOL, HttpRequest
 from gateway.http.refusals import Refusal
 from gateway.limits import CLOSE_S, HANDSHAKE_S
+from shared.transitions import advance
 
 
 class Phase(Enum):
@@ -250,8 +251,7 @@ class Downstream(Connection):
             self.abort()
 
     def _move(self, phase: Phase) -> None:
-        assert phase in TRANSITIONS[self._phase], f"{self._phase} -> {phase}"
-        self._phase = phase
+        self._phase = advance(TRANSITIONS, self._phase, phase)
 
 
 def _select_subprotocol(

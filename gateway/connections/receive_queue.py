@@ -18,6 +18,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.limits import RECEIVE_QUEUE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
+from shared.transitions import advance
 
 
 class Pause(Flag):
@@ -135,5 +136,4 @@ class ReceiveQueue:
             self._move(Intake.QUEUEING if has_more else Intake.DIRECT)
 
     def _move(self, state: Intake) -> None:
-        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
-        self.state = state
+        self.state = advance(TRANSITIONS, self.state, state)

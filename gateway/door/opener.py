@@ -26,7 +26,9 @@ from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.providers.opening import TRANSCRIPTION, Gate, framed
-from gateway.relay.session import Session, SessionInfo
+from gateway.relay.lifetime import Age
+from gateway.relay.session import Session
+from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.sinks import DownstreamForwarder
 
 # What somebody else of the account may be in already.
@@ -130,12 +132,9 @@ class Opener:
             provider=provider,
             recorder=Recorder(billing, meter, self._usage, credit, on_given=handles.given),
             credit=credit,
-            gate=gate,
-            ask=handles.ask,
-            preface=self._preface(target, admitted),
-            lifetimes=self._lifetimes,
+            opening=Opening(handles.ask, gate, self._preface(target, admitted)),
+            age=Age(self._lifetimes, target.provider, opened_at=self._loop.time()),
             on_ended=ended,
-            now=self._loop.time(),
         )
         handles.session = session
         return session

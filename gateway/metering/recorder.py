@@ -242,6 +242,14 @@ class Recorder:
         if self._sender.sends_at_once or self._spending.is_near_empty:
             self.flush()
 
+    def summary(self) -> dict[str, int]:
+        """What was used, for the log line that ends a session or a call."""
+        return {
+            "responses": self.responses,
+            "tokens": self.tokens,
+            "estimates": self.estimates,
+        }
+
     def finish(self) -> None:
         """The session has ended: charge what is left, estimate what will never be reported."""
         for found in self._meter.give_up():

@@ -1,7 +1,7 @@
 """The end of a session that has lasted as long as its provider allows. Pure.
 
-A response is never cut in the middle: what is being said when the time is over is finished, within
-``FINISHING_S``.
+A response is never cut in the middle: one that is streaming when the time is over is finished,
+within ``FINISHING_S``.
 """
 
 import json
@@ -19,18 +19,31 @@ class Due(Enum):
     END = auto()
 
 
-def due(table: Lifetimes, provider: str, model: str, age_s: float, *, is_speaking: bool) -> Due:
-    """What is due for a session of ``age_s`` seconds; ``is_speaking``: a response is being said."""
-    if age_s < table.soonest_s:
-        return Due.NOTHING
-    over_s = age_s - table.seconds(provider, model)
-    if over_s > (lifetimes.FINISHING_S if is_speaking else 0.0):
-        return Due.END
-    return Due.WARNING if over_s > -lifetimes.WARNING_S else Due.NOTHING
+class Age:
+    """The age of one session or call, and what is due by it. Times are monotonic seconds."""
 
+    __slots__ = ("_lifetimes", "_opened_at", "_provider")
 
-def ending_event(table: Lifetimes, provider: str, model: str, age_s: float) -> bytes:
-    """What tells a client that asked for events how many seconds are left."""
-    left_s = max(0, round(table.seconds(provider, model) - age_s))
-    event = {"type": "rts.session_ending", "seconds_left": left_s}
-    return json.dumps(event, separators=(",", ":")).encode()
+    def __init__(self, table: Lifetimes, provider: str, *, opened_at: float) -> None:
+        self._lifetimes = table
+        self._provider = provider
+        self._opened_at = opened_at
+
+    def due(self, model: str, now: float, *, is_streaming: bool) -> Due:
+        """What is due with ``model``; ``is_streaming``: a response is being streamed."""
+        if now - self._opened_at < self._lifetimes.soonest_s:
+            return Due.NOTHING
+        over_s = -self._left_s(model, now)
+        if over_s > (lifetimes.FINISHING_S if is_streaming else 0.0):
+            return Due.END
+        return Due.WARNING if over_s > -lifetimes.WARNING_S else Due.NOTHING
+
+    def ending_event(self, model: str, now: float) -> bytes:
+        """What tells a client that asked for events how many seconds are left."""
+        left_s = max(0, round(self._left_s(model, now)))
+        event = {"type": "rts.session_ending", "seconds_left": left_s}
+        return json.dumps(event, separators=(",", ":")).encode()
+
+    def _left_s(self, model: str, now: float) -> float:
+        age_s = now - self._opened_at
+        return self._lifetimes.seconds(self._provider, model) - age_s

@@ -1,23 +1,23 @@
 """One voice session: a client's connection, a provider's connection, and what became of them.
 
-The life of a session is a table (``TRANSITIONS``)::
+``server`` opens sessions, one for each client that was admitted, and calls ``check`` on each every
+second; the sinks of both connections and the account's credit call it with what happens. The life
+of a session is a table (``session_state.TRANSITIONS``)::
 
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
-The client is accepted first and the provider dialled while the client may already talk. When the
-client is gone, by its will or ours, the session *drains* (``relay.drain``): its client is cut out
-and the provider is heard out. When the provider connection is gone, the session has ended.
+The client is accepted first, and the provider is dialled while the client may already send. When
+the client is gone, by its will or ours, the session *drains* (``relay.drain``): the client is cut
+out, and the provider is heard until it has reported what its last response cost. When the
+provider's connection is gone, the session has ended.
 
-A session lives on its account's credit (``credit.credit``). Once nothing is left, what is being
-said by then is finished, then the client is told and the session drains. While it is not known
-whether anything is left, the client is held: nothing is taken from it.
+A session spends its account's credit (``credit.allowance``). Once nothing is left, responses that
+are streaming are finished, then the client is told and the session drains. While it is not known
+whether anything is left, the client is paused: its frames are not forwarded.
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -26,67 +26,40 @@ import structlog
 from gateway.connections.close import (
     ABNORMAL_CLOSURE,
     GOING_AWAY,
-    INTERNAL_ERROR,
-    POLICY_VIOLATION,
     TRY_AGAIN_LATER,
     CloseEvent,
 )
 from gateway.connections.connection import Connection, Discard
 from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
-from gateway.credit.allowance import Allowance
+from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
-from gateway.frames import Frame
-from gateway.handles.asking import Ask, Asking
-from gateway.http.refusals import Refusal
-from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
-from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider
-from gateway.providers.lifetimes import Lifetimes
-from gateway.providers.opening import Gate
-from gateway.relay import lifetime
+from gateway.relay import endings
+from gateway.relay.client_side import ClientSide
 from gateway.relay.drain import Drain
-from gateway.relay.lifetime import Due
+from gateway.relay.endings import Ending
+from gateway.relay.lifetime import Age, Due
+from gateway.relay.session_state import (
+    TRANSITIONS,
+    Departure,
+    Opening,
+    SessionInfo,
+    State,
+)
 from gateway.relay.sinks import (
     ConfigurationMonitor,
     DownstreamForwarder,
     PreOpenBuffer,
     UpstreamForwarder,
 )
+from shared.transitions import advance
 
 log = structlog.get_logger()
 
-NOT_FOUND: Final = 404
-_PRIVATE_CODES: Final = 3000  # and above: a provider's own, on which no SDK redials
 RESTARTING: Final = "gateway draining: it restarts, connect again"
-
-
-class State(Enum):
-    """Where a session is in its life."""
-
-    CONNECTING = auto()
-    RELAYING = auto()
-    DRAINING = auto()
-    ENDED = auto()
-
-
-TRANSITIONS: Final = {
-    State.CONNECTING: {State.RELAYING, State.ENDED},
-    State.RELAYING: {State.DRAINING, State.ENDED},
-    State.DRAINING: {State.ENDED},
-    State.ENDED: set[State](),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
-    """Who talks to whom; the fields of every log line of the session."""
-
-    session_id: str
-    account_id: str
-    provider: str
 
 
 class Session:
@@ -100,47 +73,40 @@ class Session:
         provider: Provider,
         recorder: Recorder,
         credit: SessionCredit,
-        gate: Gate | None,
-        ask: Ask,
-        preface: Sequence[Frame],
-        lifetimes: Lifetimes,
+        opening: Opening,
+        age: Age,
         on_ended: Callable[["Session"], None],
-        now: float,
     ) -> None:
-        """``client`` has just been upgraded; ``now`` is the event loop's time.
-
-        ``gate`` is what the client's messages pass where its first one names the model; ``ask``
-        finds out whether the client may use the handle that such a message names; ``preface`` is
-        what goes to the provider in the client's name before all that it says itself;
-        ``lifetimes`` say how long it may last. ``credit`` tells the session of changes until it has
-        ended.
+        """``client`` has just been upgraded. ``credit`` tells the session of changes until it has
+        ended. ``on_ended`` is called once, at the end.
         """
-        self._client: Connection | None = client
+        self._loop = asyncio.get_running_loop()
+        self._info = info
+        self._log = log.bind(session=info.session_id, account=info.account_id)
+        self._client: ClientSide | None = ClientSide(
+            client,
+            provider=provider,
+            credit=credit,
+            opening=opening,
+            on_handle_refused=self.close_client,
+        )
         self._provider: Upstream | None = None
-        self._adapter = provider
-        self._gate = gate
-        self._asking = Asking(ask)
         self.recorder = recorder
+        self._opening = opening
         self._credit = credit
         credit.listener = self
         self._allowance = Allowance()
-        self._held_since: float | None = None
-        self._owes_balance = self._owes_warning = credit.wants_balances
+        self._age = age
+        self._departure: Departure | None = None
         self._sink: DownstreamForwarder | None = None
-        self.was_cut_off = False
+        self._dial_task: asyncio.Task[None] | None = None
         self._on_ended = on_ended
-        self._dialling: asyncio.Task[None] | None = None
-        self._opened_at, self._lifetimes = now, lifetimes
-        self._leave_by: float | None = None
-        self._leave_code = GOING_AWAY
         self.drain: Drain | None = None
-        self._waiting: PreOpenBuffer | None = PreOpenBuffer(client, self.client_disconnected)
-        self._has_preface = bool(preface)
-        self._info = info
-        self._log = log.bind(session=info.session_id, account=info.account_id)
+        self.was_cut_off = False
         self.state = State.CONNECTING
-        self._waiting.frames_received(preface)
-        client.sink = self._waiting
+        self._pre_open = PreOpenBuffer(client, self.client_disconnected)
+        self._pre_open.frames_received(opening.preface)
+        client.sink = self._pre_open
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 
     def provider_sink(self) -> DownstreamForwarder:
@@ -148,18 +114,18 @@ class Session:
         assert self._client is not None
         self._sink = DownstreamForwarder(
             self.recorder,
-            self._client,
+            self._client.connection,
             on_metered=self._metered,
             on_close=self.provider_disconnected,
         )
         return self._sink
 
-    # --- events -----------------------------------------------------------------------------------
+    # --- events of the connections ----------------------------------------------------------------
 
-    def dialling(self, task: asyncio.Task[None]) -> None:
-        """The task that connects to the provider; it is cancelled when the client leaves."""
+    def dial_started(self, task: asyncio.Task[None]) -> None:
+        """``task`` connects to the provider; it is cancelled when the client leaves."""
         assert self.state is State.CONNECTING
-        self._dialling = task
+        self._dial_task = task
 
     def provider_connected(self, provider: Upstream) -> None:
         """The provider is there: join the connections."""
@@ -168,22 +134,20 @@ class Session:
             provider.abort()
             return
         self._move(State.RELAYING)
-        client, self._provider, self._dialling = self._client, provider, None
-        waiting, self._waiting = self._waiting, None
+        client, self._provider, self._dial_task = self._client.connection, provider, None
         client.feeder, provider.feeder = provider, client
-        if self._has_preface and self._sink is not None:
+        if self._opening.preface and self._sink is not None:
             provider.sink = ConfigurationMonitor(self._sink, partial(self._configured, provider))
-        client.sink = to_provider = UpstreamForwarder(
+        client.sink = forwarder = UpstreamForwarder(
             self.recorder,
             provider,
-            gate=self._gate,
+            gate=self._opening.gate,
             on_refused=self._refuse_model,
-            on_asked=self._ask,
+            on_asked=self._ask_for_handle,
             on_close=self.client_disconnected,
         )
         self._log.info("provider connected")
-        if waiting is not None:
-            waiting.release(to_provider)
+        self._pre_open.release(forwarder)
         self._metered()
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
@@ -195,13 +159,13 @@ class Session:
             )
             if failure.is_about_account:
                 self.recorder.account_refused(str(failure.status))
-            self._fail_client(failure.code, failure.client_message, failure.close_code)
+            self._fail(endings.failed(failure.code, failure.client_message, failure.close_code))
             self._finish()
 
     def client_disconnected(self, close: CloseEvent) -> None:
         """The client is gone."""
         self._log.info("client left", code=close.code, reason=close.reason)
-        self._client_gone()
+        self._drain()
 
     def provider_disconnected(self, close: CloseEvent) -> None:
         """The provider is gone: everything that it sent has been seen."""
@@ -209,11 +173,13 @@ class Session:
         if client is not None and self.state is State.RELAYING:
             self._log.info("provider left", code=close.code, reason=close.reason)
             if close.code == ABNORMAL_CLOSURE or close.is_violation:
-                self._fail_client("provider_connection_lost", "The provider's connection broke.")
+                self._fail(endings.PROVIDER_LOST)
             else:
-                client.sink = Discard()
-                client.close(*self._told(close))
+                client.detach()
+                client.pass_on(close, self.recorder)
         self._finish()
+
+    # --- events of the credit ---------------------------------------------------------------------
 
     def credit_changed(self) -> None:
         """The credit allows something else than before: end, wait, or go on."""
@@ -223,39 +189,43 @@ class Session:
         if self._credit.is_near_empty:
             self.recorder.flush()
         status = self._credit.status
-        now = asyncio.get_running_loop().time()
-        is_busy = self._allowance.review(status, self.recorder.streaming, now=now)
-        self._wait_for_gap(is_waiting=status is not CreditStatus.AVAILABLE or self._owes_balance)
-        if status is CreditStatus.EXHAUSTED and not is_busy and not client.is_mid_message:
-            self._cut_off()
-        elif status is CreditStatus.ALLOTMENT_SPENT and not is_busy and self._held_since is None:
-            self._held_since = now
-            client.pause(Pause.CREDIT)
-        elif status is CreditStatus.AVAILABLE and self._held_since is not None:
-            self._held_since = None
-            client.resume(Pause.CREDIT)
+        action = self._allowance.review(status, self.recorder.streaming, now=self._loop.time())
+        if self._sink is not None:
+            waits = status is not CreditStatus.AVAILABLE or client.notices.is_balance_due
+            self._sink.is_waiting = waits
+        if action is Action.END and not client.connection.is_mid_message:
+            self._log.info("credit used up", credits_left=self._credit.balance.credits)
+            self.was_cut_off = True
+            self._dismiss(endings.CREDIT_USED_UP)
+        elif action is Action.PAUSE:
+            client.connection.pause(Pause.CREDIT)
+        elif action is Action.RESUME:
+            client.connection.resume(Pause.CREDIT)
 
     def balance_announced(self) -> None:
         """There is a new balance, and the client wants to know."""
-        self._owes_balance = True
-        self._send_balance()
+        if self._client is not None:
+            self._client.notices.is_balance_due = True
+            self._send_balance()
+
+    # --- from our side ----------------------------------------------------------------------------
 
     def leave(self, leave_by: float, close_code: int) -> None:
         """The gateway is going away: let a response finish, until ``leave_by`` at most."""
-        self._leave_by, self._leave_code = leave_by, close_code
+        self._departure = Departure(leave_by, close_code)
         if self.drain is not None:
             self.drain.hurry()
-        self.check(asyncio.get_running_loop().time())
+        self.check(self._loop.time())
 
     def close_client(self, code: int, reason: str) -> None:
         """End the session from our side."""
-        if self._client is not None:
-            client = self._client
-            self._client_gone()
-            client.close(code, reason)
+        client = self._client
+        if client is not None:
+            self._drain()
+            client.connection.close(code, reason)
 
     def close_superseded(self) -> None:
-        """Another connection goes on with this session: close it, and what is left of the drain."""
+        """Another connection resumes this session: close it, and cut its drain short."""
         self._log.info("session gives way", state=self.state.name)
         self.close_client(GOING_AWAY, "the session is resumed on another connection")
         if self._provider is not None:
@@ -264,7 +234,7 @@ class Session:
     def abandon(self) -> None:
         """The gateway cannot wait any longer: end now, with what is known."""
         if self._client is not None:
-            self._client.sink = Discard()
+            self._client.detach()
         if self._provider is not None:
             self._provider.sink = Discard()
             self._provider.abort()
@@ -280,183 +250,120 @@ class Session:
             self.drain.check(now)
         if self._provider is not None:
             self._provider.check(now)
-        if self._owes_balance:
-            self._send_balance()
+        self._send_balance()
         if self._allowance.status is CreditStatus.EXHAUSTED:
             self.credit_changed()
-        hold_s = CREDIT_WAIT_STREAMING_S if self.recorder.streaming else CREDIT_WAIT_S
-        if self._held_since is not None and now - self._held_since > hold_s:
-            self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
-        if self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
-            self.close_client(self._leave_code, RESTARTING)
-        else:
-            self._check_lifetime(now - self._opened_at)
+        if self._client is not None:
+            self._check_client(now, self._client)
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _check_lifetime(self, age_s: float) -> None:
-        """End a session that is as old as its provider allows; say so before it is."""
-        which = self._lifetimes, self._info.provider, self.recorder.model
-        due = lifetime.due(*which, age_s, is_speaking=bool(self.recorder.streaming))
-        if due is Due.END:
-            self.close_client(GOING_AWAY, "session is too old")
-        elif due is Due.WARNING and self._owes_warning and self._client is not None:
-            event = lifetime.ending_event(*which, age_s)
-            self._owes_warning = not self._client.send_event(event)
-
-    def _told(self, close: CloseEvent) -> tuple[int, str]:
-        """The provider's close as the client hears it: what is about our account is not for it.
-
-        A close may say nothing of what the error before it said. For good is only what stays as it
-        is when somebody looks after our account.
+    def _check_client(self, now: float, client: ClientSide) -> None:
+        """End the session when its credit is unknown for too long, when the gateway leaves, or when
+        it is as old as its provider allows; announce the last of these.
         """
-        is_ours = is_about_account(close.reason)
-        if is_ours:
-            self.recorder.account_refused(str(close.code))
-        is_for_good = close.code == POLICY_VIOLATION or close.code >= _PRIVATE_CODES
-        is_after = self.recorder.account_errors > 0 and is_for_good
-        if is_ours or is_after or self.recorder.has_just_refused:
-            return TRY_AGAIN_LATER, NEUTRAL_CODE
-        return close.code, close.reason
-
-    def _refuse_model(self, model: str) -> None:
-        """A message of the client named a model that it may not use."""
-        self._log.info("model not allowed", model=model)
-        message = (
-            f"This account may not use the model {model[:80]!r}."
-            if model
-            else "This account may use certain models only: name one of them first, and clearly."
-        )
-        self._turn_away("model_not_allowed", message)
-
-    def _ask(self, handle: str) -> None:
-        """A message of the client leads to what was said before: it waits until that is its own."""
-        if self._client is not None:
-            self._client.pause(Pause.OWNERSHIP)
-            self._asking.begin(handle, self._answered)
-
-    def _answered(self, refusal: Refusal | None) -> None:
-        client, gate = self._client, self._gate
-        if client is None or gate is None:
-            return
-        if refusal is None:
-            assert isinstance(client.sink, UpstreamForwarder)
-            client.sink.go_on()
-            if not self._asking.is_open:  # what was held back may name another handle
-                client.resume(Pause.OWNERSHIP)
-        elif refusal.status == NOT_FOUND:
-            self.close_client(POLICY_VIOLATION, gate.unknown)
+        is_streaming, is_idle = bool(self.recorder.streaming), not self.recorder.in_flight
+        departure = self._departure
+        if self._allowance.is_overdue(now, is_streaming=is_streaming):
+            self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
+        elif departure is not None and departure.is_due(now, is_idle=is_idle):
+            self.close_client(departure.close_code, RESTARTING)
         else:
-            self.close_client(TRY_AGAIN_LATER, refusal.message)
+            due = self._age.due(self.recorder.model, now, is_streaming=is_streaming)
+            if due is Due.END:
+                self.close_client(GOING_AWAY, "session is too old")
+            elif due is Due.WARNING:
+                warning = self._age.ending_event(self.recorder.model, now)
+                client.notices.send_warning(client.connection, warning)
 
-    def _configured(self, provider: Upstream, is_taken: bool) -> None:
-        """The provider has taken what the session was to begin with, or refused it."""
+    def _metered(self) -> None:
+        """Something was metered and forwarded, or a gap between two messages was waited for."""
+        self._send_balance()
+        self.credit_changed()
+
+    def _send_balance(self) -> None:
+        """Tell the client its balance if that is due; the sink calls again when it had to wait."""
+        client = self._client
+        if client is None or not client.notices.is_balance_due:
+            return
+        if self.state is State.RELAYING:
+            client.notices.send_balance(client.connection)
+        if client.notices.is_balance_due and self._sink is not None:
+            self._sink.is_waiting = True
+
+    def _configured(self, provider: Upstream, is_accepted: bool) -> None:
+        """The provider has accepted the session's configuration, or refused it."""
         if self._client is None:
             return
         assert self._sink is not None
         provider.sink = self._sink
-        if not is_taken:
+        if not is_accepted:
             self._log.warning("configuration refused")
-            message = "The provider refused the session's configuration, which the key brought."
-            self._turn_away("configuration_refused", message)
+            self._dismiss(endings.CONFIGURATION_REFUSED)
 
-    def _metered(self) -> None:
-        """Something was metered and forwarded, or a gap was waited for."""
-        if self._owes_balance:
-            self._send_balance()
-        self.credit_changed()
+    def _refuse_model(self, model: str) -> None:
+        """A message of the client named a model that it may not use."""
+        self._log.info("model not allowed", model=model)
+        self._dismiss(endings.model_not_allowed(model))
 
-    def _wait_for_gap(self, *, is_waiting: bool) -> None:
-        if self._sink is not None:
-            self._sink.is_waiting = is_waiting
+    def _ask_for_handle(self, handle: str) -> None:
+        """A message of the client names a handle."""
+        if self._client is not None:
+            self._client.ask_for_handle(handle)
 
-    def _send_balance(self) -> None:
-        """Tell the client what is left, between two messages; to one that does not read, later."""
-        client = self._client
-        if client is None or self.state is not State.RELAYING or client.is_write_paused:
-            return
-        balance = self._credit.balance
-        event = {
-            "type": "rts.credit",
-            "topup_remaining": balance.topup,
-            "token_remaining": balance.tokens,
-        }
-        text = json.dumps(event, separators=(",", ":")).encode()
-        self._owes_balance = not client.send_event(text)
-        if self._owes_balance:
-            self._wait_for_gap(is_waiting=True)
+    # --- ways to end ------------------------------------------------------------------------------
 
-    def _cut_off(self) -> None:
-        """Nothing is left: tell the client, then drain what the provider still says."""
-        self._log.info("credit used up", credits_left=self._credit.balance.credits)
-        self.was_cut_off = True
-        self._turn_away("insufficient_quota", "The account's credits are used up.")
-
-    def _turn_away(self, code: str, message: str) -> None:
-        """End the session against the client's will, and say why in its provider's words."""
+    def _dismiss(self, ending: Ending) -> None:
+        """End the session against the client's will: say why, and drain the provider."""
         client = self._client
         if client is not None:
-            self._client_gone()
-            self._tell(client, code, message)
-            client.close(POLICY_VIOLATION, code)
+            self._drain()
+            client.end(ending)
 
-    def _tell(self, client: Connection, code: str, message: str) -> None:
-        event = self._adapter.failure_event(code=code, message=message)
-        if event is not None:
-            client.send_event(event)
+    def _fail(self, ending: Ending) -> None:
+        """The provider is not there (any more): tell the client and close."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.detach()
+            client.end(ending)
 
-    def _client_gone(self) -> None:
+    def _drain(self) -> None:
         """Cut the client out, then drain the provider."""
         client, self._client = self._client, None
         if client is None:
             return
-        client.sink, client.feeder = Discard(), None
-        client.resume_all()
-        self._asking.cancel()
-        self._held_since = None
+        client.detach()
+        client.connection.resume_all()
         self.recorder.flush()
         if self._provider is None:
-            if self._dialling is not None:
-                self._dialling.cancel()
+            if self._dial_task is not None:
+                self._dial_task.cancel()
             self._finish()
             return
         self._move(State.DRAINING)
-        now = asyncio.get_running_loop().time()
         self.drain = Drain(
             self._provider,
             self.recorder,
             on_close=self.provider_disconnected,
             log=self._log,
-            now=now,
+            now=self._loop.time(),
         )
-        if self._leave_by is not None:
+        if self._departure is not None:
             self.drain.hurry()
-        self.drain.begin(has_asked=self._gate is None or self._gate.has_passed)
-
-    def _fail_client(self, code: str, message: str, close_code: int = INTERNAL_ERROR) -> None:
-        """Tell the client in its provider's words, then close."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.sink, client.feeder = Discard(), None
-            self._tell(client, code, message)
-            client.close(close_code, message)
+        gate = self._opening.gate
+        self.drain.begin(has_asked=gate is None or gate.has_passed)
 
     def _finish(self) -> None:
         if self.state is State.ENDED:
             return
         self._move(State.ENDED)
-        self._asking.cancel()
-        self._client = self._provider = self._waiting = self._sink = None
+        if self._client is not None:
+            self._client.stop_asking()
+        self._client = self._provider = self._sink = None
         self.recorder.finish()
         self._credit.close()
-        self._log.info(
-            "session ended",
-            responses=self.recorder.responses,
-            tokens=self.recorder.tokens,
-            estimates=self.recorder.estimates,
-        )
+        self._log.info("session ended", **self.recorder.summary())
         self._on_ended(self)
 
     def _move(self, state: State) -> None:
-        assert state in TRANSITIONS[self.state], f"{self.state} -> {state}"
-        self.state = state
+        self.state = advance(TRANSITIONS, self.state, state)

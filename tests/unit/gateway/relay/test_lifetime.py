@@ -9,14 +9,14 @@ from gateway.door.models import read_table
 from gateway.limits import IDLE_S
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes
-from gateway.relay.lifetime import Due, due, ending_event
+from gateway.relay.lifetime import Age, Due
 from tests.support.paths import HAPROXY_CONFIG as HAPROXY
 
 HOUR = 3_600.0
 USUAL = Lifetimes()
 
 CASES = [
-    # provider, model, age, a response is being said, what is due
+    # provider, model, age, a response is streaming, what is due
     ("openai", "gpt-realtime", HOUR - 61, False, Due.NOTHING),
     ("openai", "gpt-realtime", HOUR, False, Due.WARNING),
     ("openai", "gpt-realtime", HOUR + 11, False, Due.END),
@@ -31,12 +31,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "model", "age_s", "is_speaking", "expected"), CASES)
+@pytest.mark.parametrize(("provider", "model", "age_s", "is_streaming", "expected"), CASES)
 def test_the_provider_decides_how_long_a_session_lasts(
-    provider: str, model: str, age_s: float, is_speaking: bool, expected: Due
+    provider: str, model: str, age_s: float, is_streaming: bool, expected: Due
 ) -> None:
-    """It ends after the provider's own end, and what is being said may be finished."""
-    assert due(USUAL, provider, model, age_s, is_speaking=is_speaking) is expected
+    """It ends after the provider's own end; a response that is streaming may be finished."""
+    age = Age(USUAL, provider, opened_at=5.0)
+    assert age.due(model, 5.0 + age_s, is_streaming=is_streaming) is expected
 
 
 def test_every_provider_has_a_lifetime() -> None:
@@ -61,9 +62,10 @@ def test_the_operator_may_know_better() -> None:
     own = Lifetimes(read_table(OWN, providers=PROVIDER_NAMES).lifetimes)
     asked = [("azure", "short-1"), ("azure", "other"), ("openai", "short-1"), ("xai", "m")]
     assert [own.seconds(*which) for which in asked] == [70, 5_410, 3_610, 7_210]
-    assert due(own, "azure", "short-1", 9, is_speaking=False) is Due.NOTHING
-    assert due(own, "azure", "short-1", 11, is_speaking=False) is Due.WARNING
-    assert due(own, "azure", "short-1", 71, is_speaking=False) is Due.END
+    age = Age(own, "azure", opened_at=0.0)
+    assert age.due("short-1", 9, is_streaming=False) is Due.NOTHING
+    assert age.due("short-1", 11, is_streaming=False) is Due.WARNING
+    assert age.due("short-1", 71, is_streaming=False) is Due.END
 
 
 WRONG = [
@@ -100,7 +102,7 @@ def test_a_table_without_lifetimes_has_none() -> None:
 
 def test_the_warning_says_what_is_left() -> None:
     """In whole seconds."""
-    assert json.loads(ending_event(USUAL, "xai", "grok", 2 * HOUR - 20)) == {
+    assert json.loads(Age(USUAL, "xai", opened_at=0.0).ending_event("grok", 2 * HOUR - 20)) == {
         "type": "rts.session_ending",
         "seconds_left": 30,
     }

@@ -1,6 +1,6 @@
 """The life of a session as a table."""
 
-from gateway.relay.session import TRANSITIONS, State
+from gateway.relay.session_state import TRANSITIONS, State
 
 
 def test_the_transition_table_is_complete() -> None:

@@ -1,0 +1,95 @@
+"""The client of one session, for as long as the session has one.
+
+``Session`` makes it from the client's connection and drops it when the client is gone, by its will
+or ours. Nothing else in ``relay`` refers to the client then, so nothing can be sent to it any more.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEvent
+from gateway.connections.connection import Connection, Discard
+from gateway.connections.receive_queue import Pause
+from gateway.credit.balances import SessionCredit
+from gateway.handles.asking import Asking
+from gateway.http.refusals import Refusal
+from gateway.metering.account_errors import is_about_account
+from gateway.metering.recorder import Recorder
+from gateway.providers.base import Provider
+from gateway.relay import endings
+from gateway.relay.endings import Ending
+from gateway.relay.notices import Notices
+from gateway.relay.session_state import Opening
+from gateway.relay.sinks import UpstreamForwarder
+
+NOT_FOUND: Final = 404
+
+
+class ClientSide:
+    """What a session says to its client, and what the client has to wait for."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        provider: Provider,
+        credit: SessionCredit,
+        opening: Opening,
+        on_handle_refused: Callable[[int, str], None],
+    ) -> None:
+        """``provider`` has the words for errors. ``on_handle_refused`` is called with the close
+        code and reason when the client may not use the handle that it named.
+        """
+        self.connection = connection
+        self.notices = Notices(credit)
+        self._provider = provider
+        self._gate = opening.gate
+        self._asking = Asking(opening.ask)
+        self._on_handle_refused = on_handle_refused
+
+    def stop_asking(self) -> None:
+        """No answer about a handle is of use any more."""
+        self._asking.cancel()
+
+    def detach(self) -> None:
+        """The session goes on, or ends, without this client."""
+        self._asking.cancel()
+        self.connection.sink, self.connection.feeder = Discard(), None
+
+    def end(self, ending: Ending) -> None:
+        """Tell the client why in its provider's words, then close."""
+        event = self._provider.failure_event(code=ending.code, message=ending.message)
+        if event is not None:
+            self.connection.send_event(event)
+        self.connection.close(ending.close_code, ending.reason)
+
+    def pass_on(self, close: CloseEvent, recorder: Recorder) -> None:
+        """Close as the provider closed, unless that is about our own account."""
+        if is_about_account(close.reason):
+            recorder.account_refused(str(close.code))
+        code, reason = endings.close_for_client(
+            close,
+            has_account_errors=recorder.account_errors > 0,
+            has_just_refused=recorder.has_just_refused,
+        )
+        self.connection.close(code, reason)
+
+    def ask_for_handle(self, handle: str) -> None:
+        """A message names ``handle``: it waits in the gate, and what follows in the connection,
+        until accountd has said whose handle that is.
+        """
+        self.connection.pause(Pause.OWNERSHIP)
+        self._asking.begin(handle, self._handle_judged)
+
+    def _handle_judged(self, refusal: Refusal | None) -> None:
+        assert self._gate is not None
+        if refusal is None:
+            sink = self.connection.sink
+            assert isinstance(sink, UpstreamForwarder)
+            sink.go_on()
+            if not self._asking.is_open:  # what waited in the gate may name another handle
+                self.connection.resume(Pause.OWNERSHIP)
+        elif refusal.status == NOT_FOUND:
+            self._on_handle_refused(POLICY_VIOLATION, self._gate.unknown)
+        else:
+            self._on_handle_refused(TRY_AGAIN_LATER, refusal.message)

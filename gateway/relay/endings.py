@@ -1,0 +1,76 @@
+"""Why a session is ended, as its client hears it: an error event, then a close. Pure.
+
+``Session`` picks an ``Ending``; the provider's adapter puts it into the words of its protocol.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.connections.close import (
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    CloseEvent,
+)
+from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
+
+# RFC 6455 section 7.4.2: codes from here on are the application's own. No SDK redials on them.
+_PRIVATE_CODES: Final = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """``code`` and ``message`` go into the error event, ``close_code`` and ``reason`` into the
+    close frame.
+    """
+
+    code: str
+    message: str
+    close_code: int
+    reason: str
+
+
+def refused(code: str, message: str) -> Ending:
+    """The client asked for what it may not have. It is not to dial again."""
+    return Ending(code, message, POLICY_VIOLATION, code)
+
+
+def failed(code: str, message: str, close_code: int = INTERNAL_ERROR) -> Ending:
+    """The provider does not serve the session (any more)."""
+    return Ending(code, message, close_code, message)
+
+
+CREDIT_USED_UP: Final = refused("insufficient_quota", "The account's credits are used up.")
+CONFIGURATION_REFUSED: Final = refused(
+    "configuration_refused",
+    "The provider refused the session's configuration, which the key brought.",
+)
+PROVIDER_LOST: Final = failed("provider_connection_lost", "The provider's connection broke.")
+
+
+def model_not_allowed(model: str) -> Ending:
+    """A message of the client named ``model``; empty: it names none that can be told."""
+    message = (
+        f"This account may not use the model {model[:80]!r}."
+        if model
+        else "This account may use certain models only: name one of them first, and clearly."
+    )
+    return refused("model_not_allowed", message)
+
+
+def close_for_client(
+    close: CloseEvent, *, has_account_errors: bool, has_just_refused: bool
+) -> tuple[int, str]:
+    """The code and reason with which a client hears of its provider's ``close``.
+
+    What a provider says about our own account (its key, quota, billing) is not for clients; they
+    hear 1013, because it passes when the operator has looked after it. The close itself may not
+    name the cause. It is taken for one about our account when the last error was
+    (``has_just_refused``), or when some error of the session was (``has_account_errors``) and the
+    close is one after which a client would not dial again.
+    """
+    is_final = close.code == POLICY_VIOLATION or close.code >= _PRIVATE_CODES
+    is_ours = (
+        is_about_account(close.reason) or has_just_refused or (has_account_errors and is_final)
+    )
+    return (TRY_AGAIN_LATER, NEUTRAL_CODE) if is_ours else (close.code, close.reason)

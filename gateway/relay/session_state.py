@@ -1,0 +1,64 @@
+"""The values of a session: its states, who takes part, how it opens, and how it leaves. Pure."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from gateway.frames import Frame
+from gateway.http.refusals import Refusal
+from gateway.providers.opening import Gate
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    CONNECTING = auto()  # the client is there, the provider is dialled
+    RELAYING = auto()  # both are there
+    DRAINING = auto()  # the client is gone, the provider reports what its last response cost
+    ENDED = auto()
+
+
+TRANSITIONS: Final = {
+    State.CONNECTING: {State.RELAYING, State.ENDED},
+    State.RELAYING: {State.DRAINING, State.ENDED},
+    State.DRAINING: {State.ENDED},
+    State.ENDED: set[State](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """Who talks to whom; the fields of every log line of the session."""
+
+    session_id: str
+    account_id: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a session's first messages get to the provider.
+
+    ``ask`` finds out whether the client may use a handle that its first message names: None if so.
+    The client's messages pass ``gate`` where the first one names the model. ``preface`` is sent to
+    the provider before all that the client sends: the configuration that an ephemeral key holds.
+    """
+
+    ask: Callable[[str], Awaitable[Refusal | None]]
+    gate: Gate | None = None
+    preface: Sequence[Frame] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The gateway is going away: the session ends once no response is in flight, and at ``by`` at
+    the latest (monotonic seconds), with ``close_code``.
+    """
+
+    by: float
+    close_code: int
+
+    def is_due(self, now: float, *, is_idle: bool) -> bool:
+        """Whether to end the session now; ``is_idle``: no response is in flight."""
+        return is_idle or now > self.by
