@@ -2,7 +2,7 @@
 
 ``api``, ``requests``  ``POST /v1/realtime/calls`` and its verbs: made, taken, referred, hung up
 ``calls``              all calls that this gateway hears
-``call``               one call, heard over a sideband of the gateway's own
+``call``, ``doubt``    one call, heard over a sideband of the gateway's own; what a gap in it missed
 ``retrying``           what a provider could not do just now is tried again
 
 Called by ``server``. ``requests`` is pure. It promises that a call is heard before its client is

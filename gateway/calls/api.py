@@ -23,9 +23,9 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.calls.call import is_over
-from gateway.calls.calls import Calls, ProviderLine
+from gateway.calls.calls import Calls, ProviderCall
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
+from gateway.calls.retrying import is_over
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered
 from gateway.control.grants import Grant
@@ -217,8 +217,8 @@ class CallApi:
         handle = _handle(provider, call_id)
         self._handles.learn(handle, grant.account_id)
         await self._handles.use(handle, grant.account_id)  # so that other gateways know it already
-        line = self._calls.line(provider, of_call(target, call_id), call_id)
-        await self._hear(line, grant, model=str(offer.session["model"]))
+        control = self._calls.control(provider, of_call(target, call_id), call_id)
+        await self._hear(control, grant, model=str(offer.session["model"]))
         path = request.target.partition("?")[0].rstrip("/")
         headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
         told = response(HTTPStatus.CREATED, answered.body, SDP, headers)
@@ -243,19 +243,19 @@ class CallApi:
         refusal = await self._handles.use(_handle(provider, call_id), grant.account_id)
         if refusal is not None:
             raise _RefusedError(refusal)
-        line = self._calls.line(provider, of_call(target, call_id), call_id)
+        control = self._calls.control(provider, of_call(target, call_id), call_id)
         if verb == "accept":
-            return await self._accept(request, line, grant, body)
-        if verb == "hangup" and await self._hang_up(line, grant):
+            return await self._accept(request, control, grant, body)
+        if verb == "hangup" and await self._hang_up(control, grant):
             return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
-        return await self._pass_on(request, line, verb, body)
+        return await self._pass_on(request, control, verb, body)
 
-    async def _hang_up(self, line: ProviderLine, grant: Grant) -> bool:
+    async def _hang_up(self, control: ProviderCall, grant: Grant) -> bool:
         """End a call once what it said last is heard; false: nobody can hear it, perhaps because
         there is no such call.
         """
         try:
-            call = await self._calls.hear(line, grant, model="", patience_s=0.0)
+            call = await self._calls.hear(control, grant, model="", patience_s=0.0)
         except ProviderUnavailableError:
             return False
         call.hang_up("it was asked for")
@@ -273,34 +273,34 @@ class CallApi:
         return await self._admission.identify(key_hash)
 
     async def _accept(
-        self, request: HttpRequest, line: ProviderLine, grant: Grant, body: Mapping[str, Any]
+        self, request: HttpRequest, control: ProviderCall, grant: Grant, body: Mapping[str, Any]
     ) -> Undoable:
         model = _granted(model_in(body))
-        session = self._allowed(body, line.target, Admitted(grant))
+        session = self._allowed(body, control.target, Admitted(grant))
         try:
-            done = await self._pass_on(request, line, "accept", session)
+            done = await self._pass_on(request, control, "accept", session)
         except _RefusedError as exc:
-            if exc.refusal.status < 500 or not await self._was_taken(line, grant, model):
+            if exc.refusal.status < 500 or not await self._was_taken(control, grant, model):
                 raise
             return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
-        await self._hear(line, grant, model=str(session.get("model", model)))
+        await self._hear(control, grant, model=str(session.get("model", model)))
         return done
 
-    async def _was_taken(self, line: ProviderLine, grant: Grant, model: str) -> bool:
+    async def _was_taken(self, control: ProviderCall, grant: Grant, model: str) -> bool:
         """Whether a call goes on although the provider did not say that it was taken."""
         try:
-            await self._calls.hear(line, grant, model=model, patience_s=0.0)
+            await self._calls.hear(control, grant, model=model, patience_s=0.0)
         except ProviderUnavailableError as exc:
             if not is_over(exc):
-                await self._calls.hang_up(line)
+                await self._calls.hang_up(control)
             return False
         return True
 
     async def _pass_on(
-        self, request: HttpRequest, line: ProviderLine, verb: str, body: Mapping[str, Any]
+        self, request: HttpRequest, control: ProviderCall, verb: str, body: Mapping[str, Any]
     ) -> Undoable:
-        url = line.calls.url(line.call_id, verb, query=rest_of_query(line.target))
-        answered = await self._ask(line.provider, request.headers, url, body=body)
+        url = control.calls.url(control.call_id, verb, query=rest_of_query(control.target))
+        answered = await self._ask(control.provider, request.headers, url, body=body)
         return Undoable(response(HTTPStatus.OK, answered.body, JSON, PRIVATE))
 
     # --- both -------------------------------------------------------------------------------------
@@ -318,14 +318,14 @@ class CallApi:
             raise _RefusedError(not_found(message, code="provider_not_found"))
         return provider, provider.calls
 
-    async def _hear(self, line: ProviderLine, grant: Grant, *, model: str) -> None:
+    async def _hear(self, control: ProviderCall, grant: Grant, *, model: str) -> None:
         """Hear the call, or have it hung up."""
         try:
-            await self._calls.hear(line, grant, model=model, patience_s=CALL_UNHEARD_S)
+            await self._calls.hear(control, grant, model=model, patience_s=CALL_UNHEARD_S)
             return
         except ProviderUnavailableError as exc:
-            log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
-        await self._calls.hang_up(line)
+            log.error("call cannot be heard", call=control.call_id, reason=str(exc), hint=exc.hint)
+        await self._calls.hang_up(control)
         raise _RefusedError(provider_unavailable())
 
     async def _ask(

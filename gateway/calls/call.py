@@ -16,20 +16,20 @@ would know what it costs. What is being said when credit ends, or the gateway st
 first; any other response is cancelled and its usage waited for. A provider that does not hang up is
 asked again and again, and heard meanwhile.
 
-What was being said when a sideband broke is in doubt: its usage may have gone by. It counts as an
-estimate once the next response begins, or after ``CALL_DOUBT_S``.
+Responses that were being said when a sideband broke are in doubt (``calls.doubt``): their usage may
+have been sent unheard. They become estimates.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import structlog
 
-from gateway.calls.retrying import retry
+from gateway.calls.doubt import Doubt
+from gateway.calls.retrying import is_over, retry
 from gateway.connections.close import GOING_AWAY, CloseEvent
 from gateway.connections.connection import Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
@@ -38,7 +38,6 @@ from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
 from gateway.limits import (
-    CALL_DOUBT_S,
     CALL_RETRY_S,
     CALL_RETRY_S_MAX,
     CALL_STUCK_S,
@@ -55,7 +54,6 @@ from shared.transitions import advance
 log = structlog.get_logger()
 
 _ORDERLY: Final = (1000, GOING_AWAY)
-_OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _STUCK: Final = "it goes on at the provider, and is asked for again; see to it there"
 
 
@@ -78,11 +76,6 @@ TRANSITIONS: Final = {
 }
 
 
-def is_over(failure: ProviderUnavailableError) -> bool:
-    """Whether the provider does not know the call, or does not know it any more."""
-    return failure.status in _OVER
-
-
 @dataclass(frozen=True, slots=True)
 class CallInfo:
     """Whose call it is; the fields of every log line of the call."""
@@ -93,7 +86,7 @@ class CallInfo:
     provider: str
 
 
-class Line(Protocol):
+class CallControl(Protocol):
     """The way to a call's provider."""
 
     async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
@@ -112,7 +105,7 @@ class Call:
         self,
         info: CallInfo,
         *,
-        line: Line,
+        control: CallControl,
         meter: CallMeter,
         recorder: Recorder,
         credit: SessionCredit,
@@ -124,14 +117,14 @@ class Call:
         """
         self._loop = asyncio.get_running_loop()
         self.info = info
-        self._line = line
+        self._control = control
         self._meter = meter
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
         self._allowance = Allowance()
         self._on_ended = on_ended
-        self._leg: Upstream | None = None
+        self._sideband: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # something was heard, or the sideband is gone
         self.over = asyncio.Event()
@@ -140,8 +133,7 @@ class Call:
         # The newest sideband, and since when there was none that lasted.
         self._heard_since = 0.0
         self._unheard_since: float | None = None
-        # Responses whose end may have gone by, and until when that is not known.
-        self._doubtful, self._in_doubt_until = frozenset[str](), 0.0
+        self._doubt = Doubt()
         self._leave_by: float | None = None
         self.was_cut_off = False
         self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
@@ -198,8 +190,8 @@ class Call:
         self._pass_time(now)
         self._settle_doubt(now)
         self.recorder.send_due(now)
-        if self._leg is not None:
-            self._leg.check(now)
+        if self._sideband is not None:
+            self._sideband.check(now)
             if now - self._heard_since > CALL_RETRY_S_MAX:
                 self._unheard_since = None
         if self._allowance.status is not CreditStatus.AVAILABLE:
@@ -228,7 +220,7 @@ class Call:
         """The sideband is gone. Whatever the provider says by it, the call may go on: only one that
         it does not know any more is over.
         """
-        self._leg = None
+        self._sideband = None
         self._news.set()
         if is_about_account(close.reason):
             self.recorder.account_refused(str(close.code))
@@ -267,18 +259,15 @@ class Call:
         return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is Due.END
 
     def _settle_doubt(self, now: float) -> None:
-        """Give up what was being said in a gap, once it is known that its end went by."""
-        self._doubtful &= self.recorder.streaming
-        has_next = bool(self.recorder.streaming - self._doubtful)
-        if self._doubtful and (has_next or now > self._in_doubt_until):
-            for found in self._meter.give_up_responses(self._doubtful):
+        """Estimate responses whose end was missed while no sideband heard the call."""
+        if lost := self._doubt.settle(self.recorder.streaming, now=now):
+            for found in self._meter.give_up_responses(lost):
                 self.recorder.record(found)
-            self._doubtful = frozenset()
 
     async def _dial(self, patience_s: float) -> None:
         try:
             await retry(
-                lambda: self._line.dial(self, self._opened),
+                lambda: self._control.dial(self, self._opened),
                 patience_s=patience_s,
                 is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,
             )
@@ -292,9 +281,8 @@ class Call:
             connection.sink = Discard()
             connection.abort()
             return
-        self._leg, self._heard_since = connection, self._loop.time()
-        self._doubtful = self.recorder.streaming
-        self._in_doubt_until = self._heard_since + CALL_DOUBT_S
+        self._sideband, self._heard_since = connection, self._loop.time()
+        self._doubt.begin(self.recorder.streaming, now=self._heard_since)
         self._move(State.HEARD)
 
     async def _return(self) -> None:
@@ -324,28 +312,28 @@ class Call:
         await self._cancel()
         is_hung_up = await self._is_hung_up()
         while not is_hung_up and not self._is_too_old(self._loop.time()):
-            await self._until(lambda: self._leg is None, seconds=CALL_STUCK_S)
+            await self._until(lambda: self._sideband is None, seconds=CALL_STUCK_S)
             is_hung_up = await self._is_hung_up()
-        await self._until(lambda: self._leg is None, seconds=CLOSE_S)
+        await self._until(lambda: self._sideband is None, seconds=CLOSE_S)
         self._finish()
 
     async def _is_hung_up(self) -> bool:
         try:
-            await self._line.hang_up()
+            await self._control.hang_up()
         except ProviderUnavailableError as exc:
             self._log.error("call not hung up", reason=str(exc), hint=_STUCK)
             return False
         return True
 
     async def _cancel(self) -> None:
-        if self._leg is None:
+        if self._sideband is None:
             return
         answers_before = self.recorder.answers
         for cancel in self.recorder.cancel_events():
-            self._leg.send_event(cancel)
+            self._sideband.send_event(cancel)
         await self._until(
             lambda: (
-                self._leg is None
+                self._sideband is None
                 or (self.recorder.answers > answers_before and not self.recorder.in_flight)
             ),
             seconds=CLOSE_S,
@@ -377,10 +365,10 @@ class Call:
         if self.state is State.ENDED:
             return
         self._move(State.ENDED)
-        if self._leg is not None:
-            self._leg.sink = Discard()
-            self._leg.abort()
-            self._leg = None
+        if self._sideband is not None:
+            self._sideband.sink = Discard()
+            self._sideband.abort()
+            self._sideband = None
         self.recorder.finish()
         self._credit.close()
         self.over.set()

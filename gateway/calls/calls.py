@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
-from gateway.calls.call import Call, CallInfo, is_over
-from gateway.calls.retrying import retry
+from gateway.calls.call import Call, CallInfo
+from gateway.calls.retrying import is_over, retry
 from gateway.connections.close import POLICY_VIOLATION
 from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
@@ -34,8 +34,8 @@ _UNHEARD: Final = "it may go on at the provider, and is unmetered: hang it up th
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderLine:
-    """See ``Line``: a call of a provider's. ``target`` is that of its sidebands."""
+class ProviderCall:
+    """See ``CallControl``: a call of a provider's. ``target`` is that of its sidebands."""
 
     call_id: str
     target: Target
@@ -52,13 +52,13 @@ class ProviderLine:
         return self.call_id if self.target.is_anonymous else self.target.session_id
 
     async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
-        """See ``Line``."""
+        """See ``CallControl``."""
         headers = self.provider.headers(Headers())
         url = self.provider.url(self.target)
         return await dial(url, headers, sink=sink, on_open=on_open, tls=self.tls)
 
     async def hang_up(self) -> None:
-        """See ``Line``: tried for ``CALL_UNHEARD_S``."""
+        """See ``CallControl``: tried for ``CALL_UNHEARD_S``."""
         await retry(self.hang_up_once, patience_s=CALL_UNHEARD_S)
 
     async def hang_up_once(self) -> None:
@@ -95,8 +95,8 @@ class Calls:
         self._openings: dict[Call, asyncio.Task[None]] = {}
         self._cut_off = 0
         self._leave_by: float | None = None
-        self._abandoned: list[ProviderLine] = []
-        self._lines: dict[Call, ProviderLine] = {}
+        self._abandoned: list[ProviderCall] = []
+        self._control_by_call: dict[Call, ProviderCall] = {}
         self.on_departure: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -125,15 +125,15 @@ class Calls:
 
     def abandon(self) -> None:
         """The gateway cannot wait any longer for the calls that there are."""
-        for call, line in list(self._lines.items()):
-            self._abandoned.append(line)
+        for call, control in list(self._control_by_call.items()):
+            self._abandoned.append(control)
             call.abandon()
 
     async def close(self) -> None:
         """Have providers hang up what was abandoned, if they do that in a moment."""
         for opening in self._openings.values():
             opening.cancel()
-        tries = [asyncio.create_task(line.hang_up_once()) for line in self._abandoned]
+        tries = [asyncio.create_task(control.hang_up_once()) for control in self._abandoned]
         if tries:
             await asyncio.wait(tries, timeout=CLOSE_S)
         for each in tries:
@@ -141,29 +141,29 @@ class Calls:
         await asyncio.gather(*tries, return_exceptions=True)
         await self.http.close()
 
-    def line(self, provider: Provider, target: Target, call_id: str) -> ProviderLine:
+    def control(self, provider: Provider, target: Target, call_id: str) -> ProviderCall:
         """The way to a call; ``target`` is that of its sidebands."""
         assert provider.calls is not None
-        return ProviderLine(call_id, target, provider, provider.calls, self.http, self._tls)
+        return ProviderCall(call_id, target, provider, provider.calls, self.http, self._tls)
 
     def find(self, provider: str, call_id: str) -> Call | None:
         """A call that is heard here."""
         return self._calls.get((provider, call_id))
 
     async def hear(
-        self, line: ProviderLine, grant: Grant, *, model: str, patience_s: float
+        self, control: ProviderCall, grant: Grant, *, model: str, patience_s: float
     ) -> Call:
         """The call on ``line``, heard from now on. ``model`` is what it asked for; empty where that
         is not known.
 
         Raises ``ProviderUnavailableError`` where nobody can hear it within ``patience_s``.
         """
-        key = (line.target.provider, line.call_id)
+        key = (control.target.provider, control.call_id)
         while True:
             call = self._calls.get(key)
             is_ours = call is None
             if call is None:
-                call = self._calls[key] = self._make(line, grant, model)
+                call = self._calls[key] = self._make(control, grant, model)
                 self._openings[call] = self._loop.create_task(call.open(patience_s=patience_s))
             opening = self._openings.get(call)
             if opening is None:
@@ -179,25 +179,25 @@ class Calls:
                 call.leave(self._leave_by)
             return call
 
-    async def hang_up(self, line: ProviderLine) -> None:
+    async def hang_up(self, control: ProviderCall) -> None:
         """Hang up a call that nobody can hear."""
         try:
-            await line.hang_up()
+            await control.hang_up()
         except ProviderUnavailableError as exc:
-            log.error("call not hung up", call=line.call_id, reason=str(exc), hint=_UNHEARD)
+            log.error("call not hung up", call=control.call_id, reason=str(exc), hint=_UNHEARD)
         except asyncio.CancelledError:
-            log.error("call not hung up", call=line.call_id, reason="stopping", hint=_UNHEARD)
+            log.error("call not hung up", call=control.call_id, reason="stopping", hint=_UNHEARD)
             raise
 
-    async def attend(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
+    async def join(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
         """The call that a client's sideband is for, heard by us as well."""
-        line = self.line(provider, target, target.call_id)
+        control = self.control(provider, target, target.call_id)
         try:
-            call = await self.hear(line, grant, model="", patience_s=0.0)
+            call = await self.hear(control, grant, model="", patience_s=0.0)
         except ProviderUnavailableError as exc:
             if is_over(exc):
                 return not_found("found no call of this name; it may be over")
-            log.error("call cannot be heard", call=line.call_id, reason=str(exc), hint=exc.hint)
+            log.error("call cannot be heard", call=control.call_id, reason=str(exc), hint=exc.hint)
             if exc.close_code == POLICY_VIOLATION:
                 return bad_request(exc.client_message, code=exc.code)
             return provider_unavailable()
@@ -205,29 +205,29 @@ class Calls:
             return not_found("found no call of this name that belongs to this account")
         return call
 
-    def _make(self, line: ProviderLine, grant: Grant, model: str) -> Call:
-        provider = line.target.provider
-        meter = line.calls.meter(model)
+    def _make(self, control: ProviderCall, grant: Grant, model: str) -> Call:
+        provider = control.target.provider
+        meter = control.calls.meter(model)
         credit = self._balances.open(grant, wants_balances=False)
-        billing = BillingContext(grant.account_id, line.session_id, provider)
+        billing = BillingContext(grant.account_id, control.session_id, provider)
         recorder = Recorder(billing, meter, self._usage, credit)
         self.totals.add(recorder)
         call = Call(
-            CallInfo(line.call_id, line.session_id, grant.account_id, provider),
-            line=line,
+            CallInfo(control.call_id, control.session_id, grant.account_id, provider),
+            control=control,
             meter=meter,
             recorder=recorder,
             credit=credit,
             lifetimes=self._lifetimes,
             on_ended=self._ended,
         )
-        self._lines[call] = line
+        self._control_by_call[call] = control
         return call
 
     def _ended(self, call: Call) -> None:
         self._calls.pop((call.info.provider, call.info.call_id), None)
         self._openings.pop(call, None)
-        self._lines.pop(call, None)
+        self._control_by_call.pop(call, None)
         self.totals.remove(call.recorder)
         self._cut_off += call.was_cut_off
         self.on_departure()

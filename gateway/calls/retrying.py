@@ -2,12 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from http import HTTPStatus
+from typing import Final, TypeVar
 
 from gateway.connections.upstream import ProviderUnavailableError
 from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX
 
 Done = TypeVar("Done")
+_OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
+def is_over(failure: ProviderUnavailableError) -> bool:
+    """Whether the provider does not know the call, or does not know it any more."""
+    return failure.status in _OVER
 
 
 async def retry(

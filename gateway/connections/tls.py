@@ -38,7 +38,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     ) -> None:
         """As a client to ``server_hostname``, as a server when there is none."""
         super().__init__()
-        self._leg = connection
+        self._inner = connection
         self._is_server = server_hostname is None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -90,12 +90,12 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer does not keep up."""
         if self._is_open:
-            self._leg.pause_writing()
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
         if self._is_open:
-            self._leg.resume_writing()
+            self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Told to the connection, also when it never heard of the connection."""
@@ -103,7 +103,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._timer.cancel()
         self._tcp = None
         self._has_told_end = True
-        self._leg.connection_lost(self._failure or exc)
+        self._inner.connection_lost(self._failure or exc)
 
     # --- for the connection -----------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._timer.cancel()
             self._send()
             self._is_open = True
-            self._leg.connection_made(self)
+            self._inner.connection_made(self)
 
     def _fail(self, exc: Exception) -> None:
         """Send the alert that says why.
@@ -227,7 +227,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._failure = exc
         self._send()  # the answer to a key update, or an alert
         if chunks:
-            self._leg.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            self._inner.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         if self._failure is not None:
             self.abort()
         elif self._has_received_end and not self._is_reading_paused:
@@ -242,7 +242,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     def _tell_end(self) -> None:
         if not self._has_told_end:
             self._has_told_end = True
-            self._stays_open = bool(self._leg.eof_received())
+            self._stays_open = bool(self._inner.eof_received())
 
     def _send_end(self) -> None:
         if self._has_sent_end or not self._is_open or self.is_closing():

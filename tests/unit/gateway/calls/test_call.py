@@ -70,7 +70,7 @@ class Sideband:
 
 
 class Provider:
-    """The line: how dials and hang-ups go, each in its turn; after that they succeed."""
+    """The control: how dials and hang-ups go, each in its turn; after that they succeed."""
 
     def __init__(self) -> None:
         self.dials: list[ProviderUnavailableError | None] = []
@@ -81,7 +81,7 @@ class Provider:
         self.gate.set()
 
     async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
-        """See ``Line``."""
+        """See ``CallControl``."""
         await self.gate.wait()
         failure = self.dials.pop(0) if self.dials else None
         if failure is not None:
@@ -93,7 +93,7 @@ class Provider:
         return connection
 
     async def hang_up(self) -> None:
-        """See ``Line``."""
+        """See ``CallControl``."""
         failure = self.hang_ups.pop(0) if self.hang_ups else None
         if failure is not None:
             raise failure
@@ -154,14 +154,14 @@ class Setting:
     """A call and what is around it."""
 
     def __init__(self) -> None:
-        self.line, self.credit, self.sender = Provider(), Credit(), Sender()
+        self.control, self.credit, self.sender = Provider(), Credit(), Sender()
         self.ended: list[Call] = []
         meter = CallMeter(model="gpt-realtime", is_shared=True)
         credit = cast(SessionCredit, self.credit)
         recorder = Recorder(BillingContext("acct", "s", "openai"), meter, self.sender, credit)
         self.call = Call(
             CallInfo("rtc_1", "s", "acct", "openai"),
-            line=self.line,
+            control=self.control,
             meter=meter,
             recorder=recorder,
             credit=credit,
@@ -211,31 +211,31 @@ async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
     """What is being said is cancelled, and its usage heard before."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.say(created("a"), done("a"), created("b"))
-    setting.line.newest.on_cancel = lambda: setting.line.newest.say(done("b"))
+    setting.control.newest.say(created("a"), done("a"), created("b"))
+    setting.control.newest.on_cancel = lambda: setting.control.newest.say(done("b"))
     setting.call.hang_up("test")
     setting.call.hang_up("test")
     await setting.over()
     assert setting.kinds() == [("response", "a"), ("response", "b")]
-    assert [event["type"] for event in setting.line.newest.sent] == ["response.cancel"]
-    assert setting.line.hung_up == 1
+    assert [event["type"] for event in setting.control.newest.sent] == ["response.cancel"]
+    assert setting.control.hung_up == 1
 
 
 async def test_who_cannot_hear_a_call_says_so() -> None:
     """After its patience; nothing is hung up by that alone."""
     setting = Setting()
-    setting.line.dials = [BUSY] * 1_000
+    setting.control.dials = [BUSY] * 1_000
     with pytest.raises(ProviderUnavailableError):
         await setting.call.open(patience_s=0.05)
     await setting.over()
-    assert setting.line.hung_up == 0
+    assert setting.control.hung_up == 0
 
 
 @pytest.mark.parametrize(("status", "errors"), [(401, 1), (402, 1), (429, 1), (503, 0), (404, 0)])
 async def test_a_sideband_that_our_account_is_refused_is_counted(status: int, errors: int) -> None:
     """Once for the call, however often it was dialled."""
     setting = Setting()
-    setting.line.dials = [ProviderUnavailableError("refused", status=status)] * 1_000
+    setting.control.dials = [ProviderUnavailableError("refused", status=status)] * 1_000
     with pytest.raises(ProviderUnavailableError):
         await setting.call.open(patience_s=0.05)
     await setting.over()
@@ -245,12 +245,12 @@ async def test_a_sideband_that_our_account_is_refused_is_counted(status: int, er
 async def test_a_call_may_be_hung_up_while_it_is_opened() -> None:
     """Whoever waits for it hears that it is no more, and a dial that wins changes nothing."""
     setting = Setting()
-    setting.line.gate.clear()
+    setting.control.gate.clear()
     opening = asyncio.create_task(setting.call.open(patience_s=1))
     await until(lambda: setting.call.state is State.OPENING)
     setting.call.hang_up("test")
-    await until(lambda: setting.line.hung_up)
-    setting.line.gate.set()
+    await until(lambda: setting.control.hung_up)
+    setting.control.gate.set()
     with pytest.raises(ProviderUnavailableError):
         await opening
     await setting.over()
@@ -261,15 +261,15 @@ async def test_a_sideband_that_closes_is_opened_again(code: int) -> None:
     """Whatever the provider says by it: only a call that it does not know is over."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.dials = [BUSY]
-    setting.line.newest.close(code)
-    await until(lambda: len(setting.line.sidebands) == 2)
-    setting.line.newest.say(created("a"), done("a"))
+    setting.control.dials = [BUSY]
+    setting.control.newest.close(code)
+    await until(lambda: len(setting.control.sidebands) == 2)
+    setting.control.newest.say(created("a"), done("a"))
     assert setting.kinds() == [("response", "a")]
-    setting.line.dials = [UNKNOWN]
-    setting.line.newest.close(code)
+    setting.control.dials = [UNKNOWN]
+    setting.control.newest.close(code)
     await setting.over()
-    assert setting.line.hung_up == 0
+    assert setting.control.hung_up == 0
 
 
 async def test_a_sideband_that_never_lasts_is_none() -> None:
@@ -278,22 +278,22 @@ async def test_a_sideband_that_never_lasts_is_none() -> None:
     await setting.call.open(patience_s=0.1)
     while setting.call.state is not State.ENDED:
         if setting.call.state is State.HEARD:
-            setting.line.newest.close(1000)
+            setting.control.newest.close(1000)
         await asyncio.sleep(0.001)
-    assert setting.line.hung_up == 1
-    assert len(setting.line.sidebands) > 2
+    assert setting.control.hung_up == 1
+    assert len(setting.control.sidebands) > 2
 
 
 async def test_an_end_that_went_by_does_not_keep_a_call_alive() -> None:
     """The next response says that the one before it is over: an estimate, and credit counts."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.say(created("lost"))
-    setting.line.newest.close(1006)
-    await until(lambda: len(setting.line.sidebands) == 2)
+    setting.control.newest.say(created("lost"))
+    setting.control.newest.close(1006)
+    await until(lambda: len(setting.control.sidebands) == 2)
     setting.credit.becomes(CreditStatus.EXHAUSTED)
     assert setting.call.state is State.HEARD, "perhaps it is still being said"
-    setting.line.newest.say(created("next"))
+    setting.control.newest.say(created("next"))
     assert setting.kinds() == [("estimate", "lost")]
     await setting.over()
 
@@ -302,10 +302,10 @@ async def test_what_was_only_held_up_is_reported() -> None:
     """Its end comes over the next sideband: no estimate."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.say(created("a"))
-    setting.line.newest.close(1006)
-    await until(lambda: len(setting.line.sidebands) == 2)
-    setting.line.newest.say(done("a"), created("b"), done("b"))
+    setting.control.newest.say(created("a"))
+    setting.control.newest.close(1006)
+    await until(lambda: len(setting.control.sidebands) == 2)
+    setting.control.newest.say(done("a"), created("b"), done("b"))
     assert setting.kinds() == [("response", "a"), ("response", "b")]
 
 
@@ -313,7 +313,7 @@ async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
     """It is waited for, and not for ever."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.say(created("endless"))
+    setting.control.newest.say(created("endless"))
     setting.credit.becomes(CreditStatus.EXHAUSTED)
     now = asyncio.get_running_loop().time()
     setting.call.check(now + 1)
@@ -335,7 +335,7 @@ async def test_a_call_is_told_what_the_credit_allowed_before_it() -> None:
     setting.credit.status = CreditStatus.EXHAUSTED
     await setting.call.open(patience_s=0.1)
     await setting.over()
-    assert setting.line.hung_up == 1
+    assert setting.control.hung_up == 1
 
 
 async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
@@ -357,14 +357,14 @@ async def test_a_provider_that_does_not_hang_up_is_asked_again_and_heard() -> No
     """What is said until it does is charged."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.on_cancel = lambda: setting.line.newest.say(done("x"))
-    setting.line.hang_ups = [BUSY, BUSY, BUSY]
+    setting.control.newest.on_cancel = lambda: setting.control.newest.say(done("x"))
+    setting.control.hang_ups = [BUSY, BUSY, BUSY]
     setting.call.hang_up("test")
-    await until(lambda: len(setting.line.hang_ups) < 3)
-    setting.line.newest.say(created("still"), done("still"))
+    await until(lambda: len(setting.control.hang_ups) < 3)
+    setting.control.newest.say(created("still"), done("still"))
     await setting.over()
     assert ("response", "still") in setting.kinds()
-    assert setting.line.hung_up == 1
+    assert setting.control.hung_up == 1
 
 
 async def test_a_gateway_that_stops_waits_for_what_is_being_said() -> None:
@@ -373,22 +373,22 @@ async def test_a_gateway_that_stops_waits_for_what_is_being_said() -> None:
         setting = Setting()
         await setting.call.open(patience_s=0.1)
         if is_talking:
-            setting.line.newest.say(created("a"))
+            setting.control.newest.say(created("a"))
         setting.call.leave(asyncio.get_running_loop().time() + 5)
         assert (setting.call.state is State.HEARD) == is_talking
         if is_talking:
-            setting.line.newest.say(done("a"))
+            setting.control.newest.say(done("a"))
             setting.call.check(asyncio.get_running_loop().time())
         await setting.over()
-        assert setting.line.hung_up == 1
+        assert setting.control.hung_up == 1
 
 
 async def test_what_is_abandoned_is_charged_as_far_as_it_is_known() -> None:
     """And nothing more happens to it."""
     setting = Setting()
     await setting.call.open(patience_s=0.1)
-    setting.line.newest.say(created("a"), done("a"), created("b"))
-    setting.line.hang_ups = [BUSY] * 1_000
+    setting.control.newest.say(created("a"), done("a"), created("b"))
+    setting.control.hang_ups = [BUSY] * 1_000
     setting.call.hang_up("test")
     await asyncio.sleep(0)
     setting.call.abandon()
