@@ -61,6 +61,7 @@ check: $(STAMP) ## Lint, format, types, the direction of imports, and the pictur
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m checks.graph --check
+	@$(BIN)/python -m checks.sizes
 
 hooks: $(STAMP) ## Check each commit before it is made, as `make check` does
 	@$(BIN)/pre-commit install

@@ -17,7 +17,8 @@ from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
 from gateway.metering.base import NOTHING, Fragments, Metered, MeterResult, Unreadable, found_in
 from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
-from gateway.metering.openai.meter import OpenAIMeter, id_of, seen_key
+from gateway.metering.openai.charges import id_of
+from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.usage import KNOWN_SECONDS
 from gateway.metering.reading import (
     UnreadableUsageError,
@@ -139,8 +140,8 @@ class LiveMeter(OpenAIMeter):
         model = clean_text(holder.get("model"))
         usage = holder.get("usage")
         name = id_of(response)
-        charged = self._charge(name, usage, model=model, holder=holder)
-        return found_in(charged, self._charge_images(name, holder))
+        charged = self._charges.usage(name, usage, model or self.model, holder=holder)
+        return found_in(charged, self._charges.images(name, holder))
 
     def _read_decision(self, event: Mapping[str, Any]) -> MeterResult | None:
         """A decision that the session had another model take; it has no id of its own."""
@@ -149,7 +150,9 @@ class LiveMeter(OpenAIMeter):
         if not isinstance(decision, dict):
             return None
         model = clean_text(decision.get("model"))
-        return self._charge(clean_text(event.get("event_id")), decision.get("usage"), model=model)
+        return self._charges.usage(
+            clean_text(event.get("event_id")), decision.get("usage"), model or self.model
+        )
 
     def _read_duration(self, event: Mapping[str, Any]) -> MeterResult | None:
         """The seconds so far; what is new since the last report is a row."""
@@ -163,7 +166,7 @@ class LiveMeter(OpenAIMeter):
             total_ms = read_milliseconds(usage, "seconds")
         except UnreadableUsageError as exc:
             name = clean_text(event.get("event_id"))
-            if self._quarantined.is_repeated(seen_key(Kind.DURATION, name)):
+            if self._charges.is_quarantined(Kind.DURATION, name):
                 return None
             return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
         new_ms = total_ms - self._total_ms

@@ -22,11 +22,10 @@ its own kind, and the rate card chooses (``openai_seconds``). The images that to
 beside it as well, in tokens of another model (``openai_images``).
 """
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.frames import Frame, Opcode
+from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
 from gateway.metering.account_errors import MAY_FAIL, withheld
@@ -36,13 +35,23 @@ from gateway.metering.base import (
     MaskedError,
     Metered,
     MeterResult,
-    RecentIds,
     Unreadable,
     found_in,
 )
 from gateway.metering.openai.audio import Appends
 from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
-from gateway.metering.openai.images import KNOWN_BESIDE, images_of
+from gateway.metering.openai.charges import Charges, id_of, is_nothing
+from gateway.metering.openai.events import (
+    AUDIO_TYPES,
+    BINARY,
+    NEEDLES,
+    OBJECT,
+    TYPE,
+    TYPE_BYTES_MAX,
+    WATCHED_TYPES,
+    WORDS,
+    unparsable,
+)
 from gateway.metering.openai.seconds import BilledSeconds
 from gateway.metering.openai.transcripts import Transcripts
 from gateway.metering.openai.usage import (
@@ -51,55 +60,14 @@ from gateway.metering.openai.usage import (
     KNOWN_XAI,
     counts_nothing,
     is_by_duration,
-    other_units_of_tools,
-    read_pieces,
     read_transcription,
-    read_usage,
-    tells_tools,
 )
 from gateway.metering.reading import (
-    Known,
-    UnreadableUsageError,
-    as_json,
     audio_estimate,
     clean_text,
     read_object,
-    unknown_parts,
 )
-from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
-
-_TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
-_TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
-_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
-_BINARY: Final = int(Opcode.BINARY)
-
-_TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
-_TRANSCRIBED: Final = f"{_TRANSCRIPTION}.completed"
-# Events that carry usage: one that cannot be parsed is quarantined. Quoted inside a text its name
-# would stand between escaped quotes.
-_METERED_TYPES: Final = frozenset(
-    {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated",
-     b"decision.event"}
-)  # fmt: skip
-_IS_METERED: Final = re.compile(
-    rb'"type"\s*:\s*"(?:%b)"' % b"|".join(re.escape(name) for name in sorted(_METERED_TYPES))
-)
-_IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
-_WATCHED_TYPES: Final = _METERED_TYPES | {
-    b"response.created", b"session.created", b"session.started", b"session.updated",
-    b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
-    f"{_TRANSCRIPTION}.failed".encode(),
-    b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
-    b"response.cancel", b"conversation.created", b"transport.failed",
-}  # fmt: skip
-_WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
-_NEEDLES: Final = (*_WATCHED_TYPES, rb"\u")
-_AUDIO_TYPES: Final = frozenset(
-    {
-        b"response.output_audio.delta", b"response.audio.delta",
-        b"session.output_audio.delta",
-    }
-)  # fmt: skip
+from shared.usage import Kind, Usage
 
 # User audio is one token per 100 ms, assistant audio one per 50 ms
 # (developers.openai.com/api/docs/guides/realtime-costs).
@@ -113,9 +81,20 @@ class OpenAIMeter:
     """
 
     __slots__ = (
-        "_appends", "_audio_bytes_in", "_audio_bytes_out", "_bills_seconds", "_fragments",
-        "_in_flight", "_quarantined", "_seconds", "_seen", "_transcripts", "answers", "given",
-        "is_shared", "model", "withheld",
+        "_appends",
+        "_audio_bytes_in",
+        "_audio_bytes_out",
+        "_bills_seconds",
+        "_charges",
+        "_fragments",
+        "_in_flight",
+        "_seconds",
+        "_transcripts",
+        "answers",
+        "given",
+        "is_shared",
+        "model",
+        "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -135,7 +114,7 @@ class OpenAIMeter:
         self._bills_seconds = bills_seconds
         self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
         self._fragments = Fragments()
-        self._seen, self._quarantined = RecentIds(), RecentIds()
+        self._charges = Charges(counts_calls=bills_seconds)
         self._in_flight: set[str] = set()
         self._appends = Appends()
         self._audio_bytes_in = self._audio_bytes_out = 0
@@ -163,7 +142,7 @@ class OpenAIMeter:
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if frame.opcode == _BINARY and _OBJECT.match(frame.raw, frame.start) is None:
+            if frame.opcode == BINARY and OBJECT.match(frame.raw, frame.start) is None:
                 self._spoke(len(frame.raw) * 4 // 3)  # xAI's audio, as if in base64
                 return NOTHING
             if self._is_irrelevant(frame.raw, frame.start):
@@ -212,7 +191,7 @@ class OpenAIMeter:
         estimates: list[MeterResult] = []
         for response_id in sorted(names):
             self._in_flight.discard(response_id)
-            if not self._seen.is_repeated(seen_key(Kind.RESPONSE, response_id)):
+            if not self._charges.is_repeated(Kind.RESPONSE, response_id):
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
@@ -221,16 +200,16 @@ class OpenAIMeter:
         return estimates
 
     def _is_irrelevant(self, data: bytes, start: int) -> bool:
-        found = _TYPE.match(data, start, start + _TYPE_BYTES_MAX)
+        found = TYPE.match(data, start, start + TYPE_BYTES_MAX)
         if found is not None:
-            if found[1] in _AUDIO_TYPES:
+            if found[1] in AUDIO_TYPES:
                 self._spoke(len(data) - start)
-            if found[1] == _WORDS:
+            if found[1] == WORDS:
                 self._transcripts.delivered()
-            return found[1] not in _WATCHED_TYPES
-        if _WORDS in data:
+            return found[1] not in WATCHED_TYPES
+        if WORDS in data:
             self._transcripts.delivered()
-        return not any(needle in data for needle in _NEEDLES)
+        return not any(needle in data for needle in NEEDLES)
 
     def _spoke(self, base64_bytes: int) -> None:
         self._audio_bytes_out += base64_bytes
@@ -240,7 +219,7 @@ class OpenAIMeter:
         try:
             event = read_object(message)
         except ValueError as exc:
-            return found_in(self._unparsable(message, str(exc)))
+            return found_in(unparsable(message, self.model, str(exc)))
         if event is None:
             return NOTHING
         kind = clean_text(event.get("type"))
@@ -307,85 +286,36 @@ class OpenAIMeter:
         self.answers += 1
         usage = response.get("usage") if isinstance(response, dict) else None
         other = event.get("usage")
-        if counts_nothing(usage) and not _is_nothing(other):
+        if counts_nothing(usage) and not is_nothing(other):
             usage = other  # xAI: {} inside, the real one at the top level
         name = response_id or clean_text(event.get("event_id"))
         known = KNOWN_XAI if self._bills_seconds else KNOWN_TOKENS
-        found = self._charge(response_id, usage, name=name, known=known, holder=response)
+        found = self._charges.usage(
+            response_id, usage, self.model, name=name, known=known, holder=response
+        )
         seconds = None
-        if not _is_nothing(usage):
+        if not is_nothing(usage):
             if not isinstance(found, Unreadable):  # else it is kept whole
                 seconds = self._seconds.reported(response_id, name, usage, model=self.model)
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return found_in(found, seconds, self._charge_images(name, response))
+        return found_in(found, seconds, self._charges.images(name, response))
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         """Several may come for one item (xAI), so each event counts by its own id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
         heard = self._transcripts.ended(item_id)
-        if _is_nothing(usage):
+        if is_nothing(usage):
             return self._transcripts.unreported(item_id, heard)
-        charged = self._charge(
+        charged = self._charges.usage(
             item_id,
             usage,
+            heard.model or self.model,
             name=clean_text(event.get("event_id")) or item_id,
-            model=heard.model,
             kind=Kind.TRANSCRIPTION,
             read=read_transcription,
             known=KNOWN_SECONDS if is_by_duration(usage) else KNOWN_TOKENS,
         )
         return found_in(charged)
-
-    def _charge(
-        self,
-        response_id: str,
-        usage: Any,
-        *,
-        name: str = "",
-        model: str = "",
-        kind: Kind = Kind.RESPONSE,
-        read: Callable[[Mapping[str, Any]], Usage] = read_usage,
-        known: Known = KNOWN_TOKENS,
-        holder: object = None,
-    ) -> MeterResult | None:
-        """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
-
-        ``holder`` is the object that ``usage`` stands in, where it tells of tools as well.
-        One that cannot be read does not stand in the way of one that can and comes later.
-        """
-        if _is_nothing(usage):
-            if not tells_tools(holder):
-                return None
-            usage = {}
-        key, model = seen_key(kind, name or response_id), model or self.model
-        try:
-            if not isinstance(usage, dict):
-                found = type(usage).__name__
-                raise UnreadableUsageError(f"usage: found a {found}, expected an object")
-            counts = read(usage) + read_pieces(holder, counts_calls=self._bills_seconds)
-        except UnreadableUsageError as exc:
-            if key in self._seen or self._quarantined.is_repeated(key):
-                return None
-            return Unreadable(response_id or name, model, str(exc), as_json(usage))
-        if self._seen.is_repeated(key):
-            return None
-        told = {**usage, **other_units_of_tools(holder)}
-        raw = unknown_parts(told, {**known, **KNOWN_BESIDE})
-        return Metered(response_id, model, counts, kind=kind, raw=raw)
-
-    def _charge_images(self, name: str, holder: object) -> MeterResult | None:
-        """What the images cost that tools made for a response, once for each ``name``."""
-        found = images_of(name, holder)
-        key = f"{type(found).__name__} {name}" if name else ""
-        return None if found is None or self._seen.is_repeated(key) else found
-
-    def _unparsable(self, message: bytes, detail: str) -> Unreadable | None:
-        """A broken message is only worth keeping when it says that it carries usage."""
-        is_delegated = _IS_DELEGATED.search(message) is not None and b'"usage"' in message
-        if not is_delegated and _IS_METERED.search(message) is None:
-            return None
-        raw = message[:RAW_USAGE_CHARS_MAX].decode(errors="replace")
-        return Unreadable("", self.model, f"not JSON: {detail}", raw)
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio, both directions in one format; text counts nothing."""
@@ -396,22 +326,8 @@ class OpenAIMeter:
         )
 
 
-def _is_nothing(usage: object) -> bool:
-    """Absent, null or empty: nothing was used. Any other value means something."""
-    return usage is None or usage == {}
-
-
-def seen_key(kind: Kind, name: str) -> str:
-    """What is counted once. Kinds have names of their own; what has none has no key either."""
-    return f"{kind}:{name}" if name else ""
-
-
 def _given(conversation: object) -> IssuedHandle | None:
     value = conversation.get("id") if isinstance(conversation, dict) else None
     return (
         IssuedHandle(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None
     )
-
-
-def id_of(response: object) -> str:
-    return clean_text(response.get("id")) if isinstance(response, dict) else ""

@@ -1,0 +1,50 @@
+"""Which events of the OpenAI family matter, and how their type is found without parsing. Pure."""
+
+import re
+from typing import Final
+
+from gateway.frames import Opcode
+from gateway.metering.base import Unreadable
+from shared.usage import RAW_USAGE_CHARS_MAX
+
+TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
+TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
+OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
+BINARY: Final = int(Opcode.BINARY)
+
+_TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
+_TRANSCRIBED: Final = f"{_TRANSCRIPTION}.completed"
+# Events that carry usage: one that cannot be parsed is quarantined. Quoted inside a text its name
+# would stand between escaped quotes.
+_METERED_TYPES: Final = frozenset(
+    {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated",
+     b"decision.event"}
+)  # fmt: skip
+_IS_METERED: Final = re.compile(
+    rb'"type"\s*:\s*"(?:%b)"' % b"|".join(re.escape(name) for name in sorted(_METERED_TYPES))
+)
+_IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
+WATCHED_TYPES: Final = _METERED_TYPES | {
+    b"response.created", b"session.created", b"session.started", b"session.updated",
+    b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
+    f"{_TRANSCRIPTION}.failed".encode(),
+    b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
+    b"response.cancel", b"conversation.created", b"transport.failed",
+}  # fmt: skip
+WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
+NEEDLES: Final = (*WATCHED_TYPES, rb"\u")
+AUDIO_TYPES: Final = frozenset(
+    {
+        b"response.output_audio.delta", b"response.audio.delta",
+        b"session.output_audio.delta",
+    }
+)  # fmt: skip
+
+
+def unparsable(message: bytes, model: str, detail: str) -> Unreadable | None:
+    """A broken message is only worth keeping when it says that it carries usage."""
+    is_delegated = _IS_DELEGATED.search(message) is not None and b'"usage"' in message
+    if not is_delegated and _IS_METERED.search(message) is None:
+        return None
+    raw = message[:RAW_USAGE_CHARS_MAX].decode(errors="replace")
+    return Unreadable("", model, f"not JSON: {detail}", raw)
