@@ -231,7 +231,7 @@ def test_remembered_response_ids_are_bounded() -> None:
     watch = meter()
     for number in range(RESPONSE_IDS_MAX + 10):
         watch.observe(done({"total_tokens": 1}, response_id=f"resp_{number}"))
-    assert len(watch._seen._ids) == RESPONSE_IDS_MAX
+    assert len(watch._charges._seen._ids) == RESPONSE_IDS_MAX
 
 
 def test_the_server_names_the_billed_model() -> None:
