@@ -5,7 +5,8 @@
 ``spool``, ``spool_recovery``     one producer's journal: written, pruned; read after a kill (pure)
 ``producer``                      one numbered stream: note, seal, release, in this order (pure)
 ``spool_files``                   folders and locks on the disk
-``spool_manager``                 this process's journal, and those of processes that were killed
+``spool_manager``                 this process's journal and the adopted ones: fsync, retention
+``orphans``                       finds and adopts the journals of killed processes
 ``sender``, ``watermarks``        the PUSH socket; what accountd says is durable
 
 Called by ``metering.recorder``. It promises: noted before it is forwarded, on the disk before it is

@@ -1,7 +1,8 @@
-"""Keeps the spool directory: this process's own journal and those that killed processes left.
+"""Manages the spool directory: this process's own journal, and those of killed processes.
 
-Owns the files, the thread that brings them to the disk, and the search for orphans. The rules are
-in ``gateway.delivery.spool`` and ``gateway.delivery.producer``.
+Owns the files, the thread that syncs them, retention, and the search for orphans. The rules are in
+``spool`` and ``producer``. Called by ``sender``. It promises that a message is released for sending
+only after an fsync, except while the disk fails: then usage is sent all the same.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import errno
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,10 +21,10 @@ import structlog
 
 from gateway import tasks
 from gateway.delivery import spool_files
+from gateway.delivery.orphans import Journal, Orphans
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
-from gateway.delivery.spool_files import FileStore
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
 from gateway.metering.batching import OnSealed, ignore_sealed
 from shared.wire import PRODUCER_BYTES
@@ -39,14 +41,29 @@ _HINT_BY_ERRNO: Final = {
 }
 
 
-class Followers(Protocol):
-    """Who wants to know which producers there are."""
+class SpoolState(Enum):
+    """What can be done with this process's own journal."""
+
+    WRITABLE = auto()
+    FAILING = auto()  # the last write or fsync failed; it is tried again every second
+    LOST = auto()  # its folder was removed; usage is in memory only until a restart
+
+
+TRANSITIONS: Final[Mapping[SpoolState, frozenset[SpoolState]]] = {
+    SpoolState.WRITABLE: frozenset({SpoolState.FAILING, SpoolState.LOST}),
+    SpoolState.FAILING: frozenset({SpoolState.WRITABLE, SpoolState.LOST}),
+    SpoolState.LOST: frozenset(),
+}
+
+
+class Follower(Protocol):
+    """Told of each producer that needs watermarks: ``watermarks.Watermarks``."""
 
     def follow(self, producer: Producer) -> None:
-        """A producer is there."""
+        """A producer was adopted."""
 
-    def forget(self, producer: Producer) -> None:
-        """It is gone."""
+    def unfollow(self, producer: Producer) -> None:
+        """The producer is over, and its journal removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +80,44 @@ class SpoolManager:
     def __init__(self, root: Path, retention: Retention) -> None:
         """Open this process's own journal. Raises ``ConfigError`` or ``OSError``."""
         spool_files.prepare(root)
-        self._root = root
         self._retention = retention
-        name = secrets.token_bytes(PRODUCER_BYTES)
-        store = spool_files.create(root, name)
-        spool = Spool(store, name, now=time.time())
-        self.own = Producer(Outbox(name, chance=random.random, load=spool.payload), spool)
-        self._stores: dict[bytes, FileStore] = {name: store}
-        self._adopted: list[Producer] = []
+        self._orphans = Orphans(root)
+        self._own = _create(root)
+        self._adopted: list[Journal] = []
+        self._state = SpoolState.WRITABLE
         self._wants_sync = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._pruned_at = time.monotonic()
-        self._followers: Followers | None = None
+        self._follower: Follower | None = None
         self._released: Callable[[], None] = lambda: None
-        self._unusable: set[Path] = set()
-        self._unreadable: dict[bytes, int] = {}
-        self._has_journal = True
-        self.is_failing = False
         self.adoptions = 0
         self._hold_reserves()
-        log.info("producer started", producer=name.hex(), spool=True)
+        log.info("producer started", producer=self._own.name.hex(), spool=True)
 
-    def start(self, followers: Followers, *, released: Callable[[], None]) -> None:
+    def start(self, follower: Follower, *, released: Callable[[], None]) -> None:
         """Begin to look for orphans; ``released`` is called when messages may be sent."""
-        self._followers, self._released = followers, released
+        self._follower, self._released = follower, released
         self._tasks = [tasks.start(self._sync()), tasks.start(self._adopt())]
+
+    @property
+    def own(self) -> Producer:
+        """This process's own producer."""
+        return self._own.producer
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether our journal cannot be written, now or for good."""
+        return self._state is not SpoolState.WRITABLE
 
     def producers(self) -> Iterator[Producer]:
         """Our own producer and the adopted ones."""
         yield self.own
-        yield from self._adopted
+        for journal in self._adopted:
+            yield journal.producer
 
     def note(self, payload: bytes) -> int:
         """The number of a metered response in our journal; 0 when it cannot be written."""
-        if not self._has_journal:
+        if self._state is SpoolState.LOST:
             return 0
         try:
             number = self.own.note(payload, now=time.time())
@@ -113,15 +134,15 @@ class SpoolManager:
             self.own.seal(payload, covers, now=time.time(), on_sealed=on_sealed)
         except OSError as exc:
             self._fail(exc)
-            self._seal_from_reserve(self.own)
+            self._seal_from_reserve(self._own)
         self._wants_sync.set()
 
     def tick(self) -> None:
-        """Called every second: what could not be written is tried again, what is old removed."""
-        if self._has_journal and self._store_of(self.own).is_gone():
+        """Called every second: retry what could not be written, and prune now and then."""
+        if self._state is not SpoolState.LOST and self._own.store.is_gone():
             self._lose_journal()
         if self.is_failing or any(p.unsealed for p in self.producers()):
-            self._try_again()
+            self._retry()
         if any(producer.wants_sync for producer in self.producers()):
             self._wants_sync.set()
         if time.monotonic() - self._pruned_at > PRUNE_S:
@@ -131,163 +152,125 @@ class SpoolManager:
     async def close(self) -> None:
         """Leave the journals as they are; a folder without segments is removed."""
         await tasks.stop(self._tasks)
-        for producer in self.producers():
-            store = self._store_of(producer)
-            (store.delete if producer.spool and producer.spool.is_empty else store.close)()
+        for journal in self._journals():
+            spool, store = journal.producer.spool, journal.store
+            (store.delete if spool and spool.is_empty else store.close)()
 
     # --- trouble with the disk --------------------------------------------------------------------
 
-    def _fail(self, exc: OSError) -> None:
-        if not self.is_failing:
-            log.error(
-                "spool cannot be written",
-                detail=exc.strerror or str(exc),
-                hint=_HINT_BY_ERRNO.get(exc.errno or 0, "check the disk under GATEWAY_SPOOL_DIR"),
-            )
-        self.is_failing = True
+    def _move(self, state: SpoolState) -> None:
+        assert state in TRANSITIONS[self._state], f"{self._state} to {state}"
+        self._state = state
 
-    def _seal_from_reserve(self, producer: Producer) -> None:
-        """What was noted is sealed, and so sent, all the same: space was set aside for that."""
-        if self._store_of(producer).free_reserve():
+    def _fail(self, exc: OSError) -> None:
+        if self.is_failing:
+            return
+        self._move(SpoolState.FAILING)
+        log.error(
+            "spool cannot be written",
+            detail=exc.strerror or str(exc),
+            hint=_HINT_BY_ERRNO.get(exc.errno or 0, "check the disk under GATEWAY_SPOOL_DIR"),
+        )
+
+    def _seal_from_reserve(self, journal: Journal) -> None:
+        """Free the reserve of a full disk, so that messages are sealed and sent all the same."""
+        if journal.store.free_reserve():
             with contextlib.suppress(OSError):
-                producer.seal_waiting(now=time.time())
+                journal.producer.seal_waiting(now=time.time())
 
     def _hold_reserves(self) -> None:
-        for producer in self.producers():
-            if producer.spool is not None:
+        for journal in self._journals():
+            if journal.producer.spool is not None:
                 with contextlib.suppress(OSError):
-                    self._store_of(producer).hold_reserve()
+                    journal.store.hold_reserve()
 
     def _lose_journal(self) -> None:
-        """Somebody has removed our folder. Nothing can be recovered from it: go on in memory."""
-        self._has_journal = False
-        self.is_failing = True
+        """Our folder was removed, so no recovery can find it: continue in memory."""
+        self._move(SpoolState.LOST)
         log.error(
             "spool is gone",
-            producer=self.own.outbox.producer.hex(),
+            producer=self._own.name.hex(),
             hint="its folder was removed; usage is in memory only: restart this gateway soon",
         )
         self.own.lose_journal()
         self._released()
 
-    def _store_of(self, producer: Producer) -> FileStore:
-        return self._stores[producer.outbox.producer]
-
-    def _try_again(self) -> None:
+    def _retry(self) -> None:
+        """Seal what waits, and find out whether the disk can be written again."""
         now = time.time()
         try:
             for producer in self.producers():
                 producer.seal_waiting(now=now)
             if self.is_failing and self.own.spool is not None:
-                self._store_of(self.own).hold_reserve()
+                self._own.store.hold_reserve()
                 self.own.spool.probe(now=now)
         except OSError as exc:
             self._fail(exc)
-            # What is durable is kept for a refill only: it goes before usage has to wait.
+            # Durable messages, kept only for a refill, are removed before new usage has to wait.
             self._prune_all(Retention(seconds=0, size=0))
-            for producer in [p for p in self.producers() if p.unsealed]:
-                self._seal_from_reserve(producer)
+            for journal in [j for j in self._journals() if j.producer.unsealed]:
+                self._seal_from_reserve(journal)
             return
-        if self.is_failing and self._has_journal:
-            self.is_failing = False
+        if self._state is SpoolState.FAILING:
+            self._move(SpoolState.WRITABLE)
             self._hold_reserves()
             log.info("spool can be written again")
 
     # --- tasks ------------------------------------------------------------------------------------
 
     async def _sync(self) -> None:
-        """Bring sealed messages to the disk itself, then release them; one call at a time."""
+        """Sync sealed messages to the disk, then release them; one fsync at a time."""
         while True:
             await self._wants_sync.wait()
             self._wants_sync.clear()
-            for producer in list(self.producers()):
-                spool = producer.spool
-                if spool is None or not producer.wants_sync:
-                    continue
-                through = spool.sealed_through
-                sync = self._store_of(producer).sync_later()
-                try:
-                    await asyncio.to_thread(sync)
-                except OSError as exc:
-                    # They are sent all the same: only a power failure could still renumber them.
-                    self._fail(exc)
-                spool.synced(through)
-                producer.release()
+            for journal in list(self._journals()):
+                await self._sync_one(journal)
             self._released()
+
+    async def _sync_one(self, journal: Journal) -> None:
+        producer, spool = journal.producer, journal.producer.spool
+        if spool is None or not producer.wants_sync:
+            return
+        through = spool.sealed_through
+        sync = journal.store.sync_later()
+        try:
+            await asyncio.to_thread(sync)
+        except OSError as exc:
+            # They are sent all the same: only a power failure could give them other sequences.
+            self._fail(exc)
+        spool.synced(through)
+        producer.release()
 
     async def _adopt(self) -> None:
         while True:
-            for found in spool_files.adopt(self._root, self._stores):
-                if isinstance(found, FileStore):
-                    await self._take_over(found)
-                elif found.folder not in self._unusable:
-                    self._unusable.add(found.folder)
-                    log.error(
-                        "spool cannot be read", folder=str(found.folder), detail=str(found.error)
-                    )
+            async for journal in self._orphans.adopt([j.name for j in self._journals()]):
+                self._adopted.append(journal)
+                self.adoptions += 1
+                assert self._follower is not None
+                self._follower.follow(journal.producer)
             await asyncio.sleep(ADOPT_S)
-
-    async def _take_over(self, store: FileStore) -> None:
-        def recover() -> Spool:
-            store.sync_all()
-            return Spool(store, store.producer, now=time.time())
-
-        try:
-            spool = await asyncio.to_thread(recover)
-        except Exception:
-            # It stays locked, so that no other gateway of this host stumbles over it meanwhile.
-            self._stores[store.producer] = store
-            log.exception(
-                "spool cannot be read",
-                producer=store.producer.hex(),
-                hint="its usage is uncharged: move the folder aside and report it",
-            )
-            return
-        found = spool.recovered
-        if not found.last_sequence and not found.unsealed and not found.damaged_bytes:
-            self._remove(store, spool)
-            return
-        log.info(
-            "spool adopted",
-            producer=store.producer.hex(),
-            sealed_through=found.last_sequence,
-            unsealed=len(found.unsealed),
-        )
-        if found.is_damaged:
-            log.error(
-                "spool damaged",
-                producer=store.producer.hex(),
-                bytes=found.damaged_bytes,
-                batches=found.missing_sequences,
-                responses=found.missing_numbers,
-                hint="accountctl rejected list shows what may be uncharged",
-            )
-        producer = Producer.recovered(spool, chance=random.random)
-        self._stores[producer.outbox.producer] = store
-        self._adopted.append(producer)
-        self.adoptions += 1
-        assert self._followers is not None
-        self._followers.follow(producer)
 
     # --- retention --------------------------------------------------------------------------------
 
-    def _prune_all(self, retention: Retention | None = None) -> None:
-        """The oldest journals go first; the bound in bytes is one for all of them."""
-        retention = retention or self._retention
-        journals = [*self._adopted, self.own]
-        excess = sum(p.spool.size for p in journals if p.spool) - retention.size
-        for producer in journals:
-            if producer.spool is not None:
-                excess -= self._prune(producer, producer.spool, excess, retention.seconds)
+    def _journals(self) -> Iterator[Journal]:
+        yield self._own
+        yield from self._adopted
 
-    def _prune(self, producer: Producer, spool: Spool, excess: int, keep_s: float) -> int:
+    def _prune_all(self, retention: Retention | None = None) -> None:
+        """Prune the oldest journals first, because the bound in bytes is one for all of them."""
+        retention = retention or self._retention
+        journals = [*self._adopted, self._own]
+        excess = sum(j.producer.spool.size for j in journals if j.producer.spool) - retention.size
+        for journal in journals:
+            if journal.producer.spool is not None:
+                excess -= self._prune(journal, journal.producer.spool, excess, retention.seconds)
+
+    def _prune(self, journal: Journal, spool: Spool, excess: int, keep_s: float) -> int:
         """Remove what is not needed and not kept; how many bytes that were."""
-        now = time.time()
-        if spool.unreadable > self._unreadable.get(producer.outbox.producer, 0):
-            self._unreadable[producer.outbox.producer] = spool.unreadable
-            log.error(
-                "spool damaged", producer=producer.outbox.producer.hex(), batches=spool.unreadable
-            )
+        now, producer = time.time(), journal.producer
+        if spool.unreadable > journal.unreadable:
+            journal.unreadable = spool.unreadable
+            log.error("spool damaged", producer=journal.name.hex(), batches=spool.unreadable)
         if producer.is_over:
             spool.close(now)
         before = spool.size
@@ -298,15 +281,23 @@ class SpoolManager:
                 keep_s=keep_s,
                 keep_bytes=max(0, before - max(0, excess)),
             )
-        if producer is not self.own and producer.is_over and spool.is_empty:
-            self._adopted.remove(producer)
-            assert self._followers is not None
-            self._followers.forget(producer)
-            self._stores.pop(producer.outbox.producer).delete()
-            log.info("spool done", producer=producer.outbox.producer.hex())
+        if journal is not self._own and producer.is_over and spool.is_empty:
+            self._finish(journal)
         return before - spool.size
 
-    def _remove(self, store: FileStore, spool: Spool) -> None:
-        with contextlib.suppress(OSError):
-            spool.prune(0, now=time.time(), keep_s=0, keep_bytes=0)
-        (store.delete if spool.is_empty else store.close)()
+    def _finish(self, journal: Journal) -> None:
+        """Everything of an adopted journal is durable, and nothing of it is kept."""
+        self._adopted.remove(journal)
+        assert self._follower is not None
+        self._follower.unfollow(journal.producer)
+        journal.store.delete()
+        log.info("spool done", producer=journal.name.hex())
+
+
+def _create(root: Path) -> Journal:
+    """A new producer with a journal of its own. Raises ``OSError``."""
+    name = secrets.token_bytes(PRODUCER_BYTES)
+    store = spool_files.create(root, name)
+    spool = Spool(store, name, now=time.time())
+    outbox = Outbox(name, chance=random.random, load=spool.payload)
+    return Journal(Producer(outbox, spool), store)

@@ -83,8 +83,8 @@ class Watermarks:
         self._subscriber.subscribe(watermark_topic(producer.outbox.producer), self._announced)
         self.ask()
 
-    def forget(self, producer: Producer) -> None:
-        """Everything of ``producer`` is durable and nothing is kept."""
+    def unfollow(self, producer: Producer) -> None:
+        """Everything of ``producer`` is durable and its journal removed."""
         if self._producers.pop(producer.outbox.producer, None) is not None:
             self._subscriber.unsubscribe(watermark_topic(producer.outbox.producer))
 

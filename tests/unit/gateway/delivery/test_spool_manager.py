@@ -14,7 +14,7 @@ from gateway.delivery import spool_files
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.spool import Spool
-from gateway.delivery.spool_manager import Retention, SpoolManager
+from gateway.delivery.spool_manager import TRANSITIONS, Retention, SpoolManager, SpoolState
 from shared.announcements import Watermark
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_usage
@@ -44,21 +44,21 @@ class HeldFsync:
         self.done.append(path)
 
 
-class Followers:
-    """Who is told which producers there are."""
+class Followed:
+    """A ``Follower`` that writes down which producers there are."""
 
     def __init__(self, on_follow: Callable[[Producer], None] = lambda _producer: None) -> None:
-        self.followed: list[Producer] = []
+        self.producers: list[Producer] = []
         self._on_follow = on_follow
 
     def follow(self, producer: Producer) -> None:
-        """See ``Followers``."""
-        self.followed.append(producer)
+        """See ``Follower``."""
+        self.producers.append(producer)
         self._on_follow(producer)
 
-    def forget(self, producer: Producer) -> None:
-        """See ``Followers``."""
-        self.followed.remove(producer)
+    def unfollow(self, producer: Producer) -> None:
+        """See ``Follower``."""
+        self.producers.remove(producer)
 
 
 @pytest.fixture
@@ -71,14 +71,15 @@ def fsync(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldFsync]:
 
 
 @asynccontextmanager
-async def keeping(
-    root: Path, fsync: HeldFsync, followers: Followers, released: Callable[[], None]
-) -> AsyncIterator[SpoolManager]:
-    """A manager that runs."""
+async def running(
+    root: Path, fsync: HeldFsync, followed: Followed | None = None
+) -> AsyncIterator[tuple[SpoolManager, list[list[int]]]]:
+    """A manager that runs, and what it could send each time that it released something."""
     manager = SpoolManager(root, Retention())
-    manager.start(followers, released=released)
+    sent: list[list[int]] = []
+    manager.start(followed or Followed(), released=lambda: sent.append(sendable(manager.own)))
     try:
-        yield manager
+        yield manager, sent
     finally:
         fsync.is_open.set()
         await manager.close()
@@ -97,7 +98,7 @@ def response(name: str) -> bytes:
     return encode_usage(UsageBatch("a", "s", "openai", "m", "response", 1, (name,), usage, 0))
 
 
-def taken(producer: Producer) -> list[int]:
+def sendable(producer: Producer) -> list[int]:
     """The sequences that may be sent now; they count as sent."""
     sequences = []
     while (frames := producer.outbox.next_frames(0.0)) is not None:
@@ -111,23 +112,28 @@ def meter(manager: SpoolManager, name: str) -> None:
     manager.seal(response(name), (manager.note(response(name)),))
 
 
+def test_every_state_says_what_may_follow() -> None:
+    """A journal that is lost stays lost; any other may come to every state but its own."""
+    assert set(TRANSITIONS) == set(SpoolState)
+    assert TRANSITIONS[SpoolState.LOST] == frozenset()
+    for state in SpoolState:
+        assert state not in TRANSITIONS[state]
+
+
 async def test_a_message_is_not_sent_before_fsync_has_returned(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
     """However long the disk takes: a power failure must not number it otherwise."""
-    sent: list[list[int]] = []
-    async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
-    ) as manager:
+    async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.is_open.clear()
         fsync.entered.clear()
         meter(manager, "one")
-        assert taken(manager.own) == []
+        assert sendable(manager.own) == []
         await until(fsync.entered.is_set)
         for _ in range(20):
             manager.tick()
             await asyncio.sleep(0.001)
-            assert taken(manager.own) == []
+            assert sendable(manager.own) == []
         assert not sent
         fsync.is_open.set()
         await until(lambda: [1] in sent)
@@ -137,10 +143,7 @@ async def test_an_fsync_releases_only_what_was_written_before_it_began(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
     """What is sealed while the disk is busy waits for the next one."""
-    sent: list[list[int]] = []
-    async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
-    ) as manager:
+    async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.is_open.clear()
         fsync.entered.clear()
         meter(manager, "one")
@@ -157,10 +160,7 @@ async def test_the_disk_is_asked_for_the_segment_and_its_folder(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
     """A file that is synced in a folder that is not may be gone after a power failure."""
-    sent: list[list[int]] = []
-    async with keeping(
-        tmp_path / "spool", fsync, Followers(), lambda: sent.append(taken(manager.own))
-    ) as manager:
+    async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.done.clear()
         meter(manager, "one")
         await until(lambda: [1] in sent)
@@ -188,10 +188,10 @@ async def test_an_adopted_journal_is_on_the_disk_before_anything_of_it_is_sent(
     leave_orphan(root)
     fsync.done.clear()
     on_disk: list[set[Path]] = []
-    followers = Followers(on_follow=lambda _producer: on_disk.append(set(fsync.done)))
-    async with keeping(root, fsync, followers, lambda: None):
-        await until(lambda: followers.followed)
-        (adopted,) = followers.followed
+    followed = Followed(on_follow=lambda _producer: on_disk.append(set(fsync.done)))
+    async with running(root, fsync, followed):
+        await until(lambda: followed.producers)
+        (adopted,) = followed.producers
         assert adopted.outbox.producer == ORPHAN
         folder = root / ORPHAN.hex()
         assert {folder, folder / "00000001"} <= on_disk[0]
@@ -201,19 +201,19 @@ async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: H
     """Nobody is asked about it, and nothing of it is sent, until fsync has returned."""
     root = tmp_path / "spool"
     leave_orphan(root)
-    followers = Followers()
-    async with keeping(root, fsync, followers, lambda: None) as manager:
+    followed = Followed()
+    async with running(root, fsync, followed) as (manager, _):
         fsync.is_open.clear()
         segment = root / ORPHAN.hex() / "00000001"
         await until(lambda: segment in fsync.begun)
         for _ in range(20):
             manager.tick()
             await asyncio.sleep(0.001)
-            assert not followers.followed
+            assert not followed.producers
         fsync.is_open.set()
-        await until(lambda: followers.followed)
-        (adopted,) = followers.followed
+        await until(lambda: followed.producers)
+        (adopted,) = followed.producers
         adopted.acknowledge(Watermark(ORPHAN, 1, 0), monotonic=0.0, now=time.time())
-        assert taken(adopted) == [1]
+        assert sendable(adopted) == [1]
         manager.tick()  # what it sealed now is synced in its turn
-        await until(lambda: 3 in taken(adopted))
+        await until(lambda: 3 in sendable(adopted))
