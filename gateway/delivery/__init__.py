@@ -7,7 +7,8 @@
 ``spool_files``                   folders and locks on the disk
 ``spool_manager``                 this process's journal and the adopted ones: fsync, retention
 ``orphans``                       finds and adopts the journals of killed processes
-``sender``, ``watermarks``        the PUSH socket; what accountd says is durable
+``sender``                        the producers of this process; what sessions call
+``pusher``, ``watermarks``        the PUSH socket; what accountd says is durable
 
 Called by ``metering.recorder``. It promises: noted before it is forwarded, on the disk before it is
 sent, sent again until a watermark covers it. docs/RELIABILITY.md says how that is proven.

@@ -1,10 +1,9 @@
-"""Hands usage to accountd: the one place where the gateway takes responsibility for a charge.
+"""Takes responsibility for usage: numbers it, and sends it to accountd until it is durable there.
 
 Nothing here waits. A metered response is noted in the journal (``note``) before its event is
-forwarded; a message is numbered and sent, now or later (``send``); it is sent again until accountd
-says that it is durable. Owns the PUSH socket and the set of producers: this process's own, those of
-processes that were killed (``SpoolManager``), and, while the disk under the spool is full, one that
-lives in memory only.
+forwarded; a message is sealed and sent, now or later (``send``), and sent again until a watermark
+covers it. Owns the set of producers: this process's own, the adopted ones (``SpoolManager``), and,
+while the spool cannot be written, one that lives in memory only. Called by ``metering.recorder``.
 """
 
 import asyncio
@@ -15,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
-import zmq
 import zmq.asyncio
 
 from gateway.control.rpc_client import RpcClient
@@ -23,26 +21,22 @@ from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
+from gateway.delivery.pusher import Pusher
 from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX
 from gateway.metering.batching import OnSealed, ignore_sealed
-from shared import transport
 from shared.metrics import Metric
 from shared.usage import UsageBatch, UsageMessage
 from shared.wire import PRODUCER_BYTES, encode_usage
 
 log = structlog.get_logger()
 
-RETRY_S: Final = 0.05  # a socket that takes nothing is tried again
 TICK_S: Final = 1.0
-# Messages pushed in one turn of the event loop. The frames of all sessions wait meanwhile: a whole
-# window of 1,000 takes 5 to 7 ms of CPU, so many take 0.3 ms.
-BURST_MAX: Final = 50
 
 
 class UsageSender:
-    """Numbers messages and pushes them to accountd. ``start`` before use, ``close`` at the end."""
+    """Seals messages and sends them to accountd. ``start`` before use, ``close`` at the end."""
 
     def __init__(
         self,
@@ -55,39 +49,32 @@ class UsageSender:
         manager: SpoolManager | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        # The same ZeroMQ context, with a socket that does not wait.
-        plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)
-        self._socket = plain.socket(zmq.PUSH)
-        transport.configure(self._socket)
-        # Messages wait in the outbox, not in a queue of a connection that does not stand.
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._watermarks = Watermarks(
-            context, subscriber, pushed_by=self._socket, accountd=accountd, balances=balances,
-            changed=self.push,
-        )  # fmt: skip
-        self._socket.connect(usage_endpoint)
         self._spool_manager = manager
         self._in_memory: Producer | None = None
-        self.messages_sent = 0  # resends included
-        self._timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._pusher = Pusher(context, self._producers, overdue=self._ask)
+        self._watermarks = Watermarks(
+            context, subscriber, pushed_by=self._pusher.socket, accountd=accountd,
+            balances=balances, changed=self._pusher.push,
+        )  # fmt: skip
+        self._pusher.connect(usage_endpoint)
         if manager is None:
-            self._volatile()
+            self._memory_producer()
         else:
             self._watermarks.follow(manager.own)
 
     def start(self) -> None:
-        """Begin to listen for watermarks, and to look for spools that nobody owns."""
+        """Begin to receive watermarks, and to look for spools that nobody owns."""
         self._watermarks.start()
         if self._spool_manager is not None:
-            self._spool_manager.start(self._watermarks, released=self.push)
+            self._spool_manager.start(self._watermarks, released=self._pusher.push)
         self._tick()
 
     # --- for sessions -----------------------------------------------------------------------------
 
     @property
     def sends_at_once(self) -> bool:
-        """Whether every response must be sent by itself: it is in memory only."""
+        """Whether each response must be sent at once, because it is in memory only."""
         return self._spool_manager is not None and self._spool_manager.is_failing
 
     def note(self, single: UsageBatch) -> int:
@@ -107,14 +94,15 @@ class UsageSender:
     ) -> None:
         """Take responsibility for ``message``, which covers the noted responses ``covers``.
 
-        ``on_sealed`` is called when it has its number, now or later.
+        ``on_sealed`` is called with its producer and sequence, now or when the disk has recovered.
+        A message that covers noted responses goes through the journal that holds them.
         """
         payload = encode_usage(message)
         if self._spool_manager is not None and (covers or not self._spool_manager.is_failing):
             self._spool_manager.seal(payload, covers, on_sealed)
         else:
-            self._volatile().seal(payload, now=time.time(), on_sealed=on_sealed)
-        self.push()
+            self._memory_producer().seal(payload, now=time.time(), on_sealed=on_sealed)
+        self._pusher.push()
 
     # --- health -----------------------------------------------------------------------------------
 
@@ -124,16 +112,16 @@ class UsageSender:
 
     @property
     def not_ready_reason(self) -> str:
-        """Why no new sessions can be taken; empty when they can."""
+        """Why no new sessions can be taken; empty when they can be."""
         if self.is_full:
             return "outbox full"
         return "spool cannot be written" if self.sends_at_once else ""
 
     @property
     def is_full(self) -> bool:
-        """Whether the bound of what may wait in memory is reached.
+        """Whether as many messages wait in memory as may.
 
-        What an accountd that was restored from a backup must be sent again lies in the spool.
+        Messages that a restored accountd must be sent again do not count: they are in the spool.
         """
         waiting = sum(p.outbox.in_memory + p.unsealed for p in self._producers())
         return waiting >= OUTBOX_BATCHES_MAX
@@ -148,7 +136,7 @@ class UsageSender:
             Metric(
                 "rts_gateway_messages_sent", "counter",
                 "Usage messages pushed to accountd, resends included.",
-                lambda: self.messages_sent,
+                lambda: self._pusher.messages_sent,
             ),
             Metric(
                 "rts_gateway_resends", "counter",
@@ -179,61 +167,29 @@ class UsageSender:
     # --- the end ----------------------------------------------------------------------------------
 
     async def close(self, deadline_s: float) -> int:
-        """Say that nothing follows, and wait until all of it is durable, at most ``deadline_s``.
+        """Seal the end markers, and wait at most ``deadline_s`` until everything is durable.
 
         The answer is how many messages are not: with a spool the next gateway sends them.
         """
         ours = self._ours()
         for producer in ours:
             self._end(producer)
-        self.push()
+        self._pusher.push()
         try:
             async with asyncio.timeout(deadline_s):
                 while not all(producer.is_settled for producer in ours):
                     await self._watermarks.next_change(TICK_S)
         except TimeoutError:
             pass
-        for timer in (self._timer, self._ticker):
-            if timer is not None:
-                timer.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
         await self._watermarks.close()
-        self._socket.close(linger=0)
+        self._pusher.close()
         if self._spool_manager is not None:
             await self._spool_manager.close()
         return sum(len(producer.outbox) + producer.unsealed for producer in ours)
 
     # --- helpers ----------------------------------------------------------------------------------
-
-    def push(self) -> None:
-        """Send whatever is to be sent now, and wake up again when there will be more."""
-        if self._socket.closed:
-            return
-        now, wakes_at = self._loop.time(), None
-        for producer in self._producers():
-            outbox = producer.outbox
-            if outbox.wakes_at is not None and now >= outbox.wakes_at:
-                self._watermarks.ask()  # overdue: perhaps only the announcements do not arrive
-            if (pause_s := self._push_outbox(outbox, now)) is not None:
-                wakes_at = now + pause_s
-                break
-            if outbox.wakes_at is not None:
-                wakes_at = min(wakes_at or outbox.wakes_at, outbox.wakes_at)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if wakes_at is None else self._loop.call_at(wakes_at, self.push)
-
-    def _push_outbox(self, outbox: Outbox, now: float) -> float | None:
-        """Push what is to be sent now; the seconds until there can be more, None when it is all."""
-        for _ in range(BURST_MAX):
-            if (frames := outbox.next_frames(now)) is None:
-                return None
-            try:
-                self._socket.send_multipart(frames, zmq.DONTWAIT)
-            except zmq.Again:
-                return RETRY_S
-            outbox.sent(now)
-            self.messages_sent += 1
-        return 0.0
 
     def _producers(self) -> Iterator[Producer]:
         if self._spool_manager is not None:
@@ -245,13 +201,16 @@ class UsageSender:
         own = [self._spool_manager.own] if self._spool_manager is not None else []
         return own + ([self._in_memory] if self._in_memory is not None else [])
 
+    def _ask(self) -> None:
+        self._watermarks.ask()
+
     def _end(self, producer: Producer) -> None:
         try:
             producer.end(now=time.time())
         except OSError as exc:
             log.error("spool cannot be written", detail=str(exc), unsealed=producer.unsealed)
 
-    def _volatile(self) -> Producer:
+    def _memory_producer(self) -> Producer:
         if self._in_memory is None:
             outbox = Outbox(secrets.token_bytes(PRODUCER_BYTES), chance=random.random)
             self._in_memory = Producer(outbox)
@@ -263,4 +222,4 @@ class UsageSender:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         if self._spool_manager is not None:
             self._spool_manager.tick()
-        self.push()
+        self._pusher.push()

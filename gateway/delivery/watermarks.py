@@ -1,7 +1,8 @@
-"""Hears what is durable: announcements on SUB, and answers to questions when those are missed.
+"""Learns what is durable: from announcements, and by asking accountd when those do not arrive.
 
-A question goes out at the start, when the connection to accountd is new, when a message is overdue,
-and when an older accountd is heard of. Owns the monitor of the PUSH socket.
+accountd is asked at the start, when the connection to it is new, when a message is overdue, and
+when a watermark was ignored. Owns the monitor of the PUSH socket, which tells of new connections.
+Called by ``sender`` and ``spool_manager``; each watermark goes to its producer and to ``balances``.
 """
 
 import asyncio
@@ -26,15 +27,15 @@ from shared.errors import UnreachableError
 log = structlog.get_logger()
 
 ASK_AGAIN_S: Final = 1.0
-# Producers in one question; accountd answers no more at once.
+# Producers in one request; accountd answers for no more at once.
 ASKED_MAX: Final = 1_000
 _IGNORED: Final = (AckOutcome.STALE, AckOutcome.FORGED)
 
 
 class Watermarks:
-    """What accountd says of the producers that are followed.
+    """Watermarks of the producers that are followed.
 
-    ``changed`` is called when there may be something to send, ``balances`` is told what is durable.
+    ``changed`` is called when there may be something to send.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class Watermarks:
         self._balances = balances
         self._changed = changed
         self._producers: dict[bytes, Producer] = {}
-        self._asked = asyncio.Event()
-        self._news = asyncio.Event()
+        self._wants_answer = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._reported: tuple[bytes, int, int] | None = None
         self.ignored = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,20 +66,20 @@ class Watermarks:
         self._monitor.connect(address)
 
     def start(self) -> None:
-        """Begin to listen and to ask."""
+        """Begin to ask, and to watch the connection."""
         self._tasks = [
             tasks.start(self._watch_connection()),
-            tasks.start(self._ask_when_asked()),
+            tasks.start(self._ask_when_wanted()),
         ]
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop both."""
         await tasks.stop(self._tasks)
         self._pushed_by.disable_monitor()
         self._monitor.close(linger=0)
 
     def follow(self, producer: Producer) -> None:
-        """Hear what of ``producer`` is durable; the first question goes out at once."""
+        """Receive the watermarks of ``producer``; accountd is asked for the first one at once."""
         self._producers[producer.outbox.producer] = producer
         self._subscriber.subscribe(watermark_topic(producer.outbox.producer), self._announced)
         self.ask()
@@ -89,15 +90,15 @@ class Watermarks:
             self._subscriber.unsubscribe(watermark_topic(producer.outbox.producer))
 
     def ask(self) -> None:
-        """Ask accountd soon instead of waiting for its next announcement."""
-        self._asked.set()
+        """Ask accountd soon instead of waiting for its next announcement; at most once a second."""
+        self._wants_answer.set()
 
     async def next_change(self, seconds: float) -> None:
-        """Wait until something was heard, at most so long."""
-        self._news.clear()
+        """Wait for the next watermark, at most so long."""
+        self._arrived.clear()
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._arrived.wait()
         except TimeoutError:
             pass
 
@@ -112,25 +113,25 @@ class Watermarks:
                 self.ask()
                 self._changed()
 
-    async def _ask_when_asked(self) -> None:
+    async def _ask_when_wanted(self) -> None:
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._wants_answer.wait()
+            self._wants_answer.clear()
             known = list(self._producers.values())
             for start in range(0, len(known), ASKED_MAX):
                 try:
                     await self._ask_about(known[start : start + ASKED_MAX])
                 except UnreachableError:
-                    self._asked.set()
+                    self._wants_answer.set()
             await asyncio.sleep(ASK_AGAIN_S)
 
     async def _ask_about(self, producers: list[Producer]) -> None:
         epochs = [producer.outbox.epoch for producer in producers]
         names = [producer.outbox.producer for producer in producers]
         epoch, throughs = await self._accountd.sync(names)
-        # An answer counts only if no other boot of accountd was heard of since the question: it
-        # may have been written by one that is gone.
-        self._hear(
+        # An answer counts only if no other boot of accountd has announced itself since the request:
+        # otherwise a boot that is gone may have written it.
+        self._apply(
             [
                 Watermark(name, epoch, through)
                 for producer, name, through, before in zip(
@@ -144,9 +145,9 @@ class Watermarks:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _announced(self, frames: list[bytes]) -> None:
-        self._hear([decode_watermark(frames)], is_answer=False)
+        self._apply([decode_watermark(frames)], is_answer=False)
 
-    def _hear(self, watermarks: Iterable[Watermark], *, is_answer: bool) -> None:
+    def _apply(self, watermarks: Iterable[Watermark], *, is_answer: bool) -> None:
         for watermark in watermarks:
             producer = self._producers.get(watermark.producer)
             if producer is None:
@@ -165,7 +166,7 @@ class Watermarks:
                     self._balances.answered(outbox.epoch)
                 self._balances.acknowledged(outbox.producer, outbox.acknowledged)
             self._report(outcome, watermark, before)
-        self._news.set()
+        self._arrived.set()
         self._changed()
 
     def _report(self, outcome: AckOutcome, watermark: Watermark, before: int) -> None:
