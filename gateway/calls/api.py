@@ -34,8 +34,8 @@ from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.queries import (
     CALL_ID,
-    of_call,
     rest_of_query,
+    sideband_of,
     split_target,
     with_call,
     with_model,
@@ -201,7 +201,7 @@ class CallApi:
                 raise _RefusedError(model_not_allowed(name))
         if not model:
             return session
-        return {**session, "model": self._table.called(model, provider=target.provider)}
+        return {**session, "model": self._table.provider_model(model, provider=target.provider)}
 
     async def _place(
         self, request: HttpRequest, target: Target, grant: Grant, offer: Offer
@@ -217,7 +217,7 @@ class CallApi:
         handle = _handle(provider, call_id)
         self._handles.learn(handle, grant.account_id)
         await self._handles.use(handle, grant.account_id)  # so that other gateways know it already
-        control = self._calls.control(provider, of_call(target, call_id), call_id)
+        control = self._calls.control(provider, sideband_of(target, call_id), call_id)
         await self._hear(control, grant, model=str(offer.session["model"]))
         path = request.target.partition("?")[0].rstrip("/")
         headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
@@ -243,7 +243,7 @@ class CallApi:
         refusal = await self._handles.use(_handle(provider, call_id), grant.account_id)
         if refusal is not None:
             raise _RefusedError(refusal)
-        control = self._calls.control(provider, of_call(target, call_id), call_id)
+        control = self._calls.control(provider, sideband_of(target, call_id), call_id)
         if verb == "accept":
             return await self._accept(request, control, grant, body)
         if verb == "hangup" and await self._hang_up(control, grant):

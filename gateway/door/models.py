@@ -9,13 +9,13 @@ A TOML file::
     [accounts."acct_1"]          # or "*": every account that has no entry of its own
     models = ["gpt-realtime*", "acme-voice"]
 
-    [[lifetimes]]                # how long sessions last where it is not what we know
+    [[lifetimes]]                # sessions that last for another time than providers say
     provider = "azure"
     model = "gpt-realtime*"      # a pattern of the provider's names; every model when absent
     minutes = 30
 
-Everything is optional. An account without an entry may use every model. Of lifetimes the first that
-matches counts, then those of ``gateway.providers.lifetimes``.
+Everything is optional. An account without an entry may use every model. The first lifetime that
+matches counts; where none does, ``gateway.providers.lifetimes`` has those that providers document.
 """
 
 import tomllib
@@ -54,13 +54,13 @@ class ModelTable:
         )
         return any(fnmatchcase(model, pattern) for pattern in patterns)
 
-    def names_of(self, model: str, *, provider: str) -> list[str]:
-        """What clients may call what a provider calls ``model``."""
+    def client_models(self, model: str, *, provider: str) -> list[str]:
+        """The names under which clients may ask for what ``provider`` calls ``model``."""
         known = ModelRoute(provider, model)
         return [name for name, route in self.route_by_model.items() if route == known]
 
-    def called(self, model: str, *, provider: str) -> str:
-        """What ``provider`` calls the model that a client calls ``model``."""
+    def provider_model(self, model: str, *, provider: str) -> str:
+        """The name at ``provider`` of the model that a client calls ``model``."""
         known = self.route_by_model.get(model)
         return known.model if known is not None and known.provider == provider else model
 
@@ -101,7 +101,7 @@ def _lifetimes(
         problems.append("lifetimes: expected entries that begin with [[lifetimes]]")
         return ()
     for number, entry in enumerate(found, start=1):
-        wrong = _wrong_lifetime(entry, providers)
+        wrong = _lifetime_problems(entry, providers)
         problems += [f"lifetimes, entry {number}: {problem}" for problem in wrong]
     return tuple(
         Lifetime(entry.get("provider", ""), entry.get("model", "*"), entry.get("minutes", 0))
@@ -109,7 +109,7 @@ def _lifetimes(
     )
 
 
-def _wrong_lifetime(entry: Mapping[str, Any], providers: frozenset[str]) -> Iterator[str]:
+def _lifetime_problems(entry: Mapping[str, Any], providers: frozenset[str]) -> Iterator[str]:
     for name in entry.keys() - {"provider", "model", "minutes"}:
         yield f"unknown key {name!r}, expected provider, model and minutes"
     if entry.get("provider") not in providers:

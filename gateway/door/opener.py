@@ -15,7 +15,7 @@ from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.models import ModelTable
 from gateway.door.queries import wants_events
-from gateway.door.routing import mapped
+from gateway.door.routing import with_provider_model
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import Handles
@@ -76,7 +76,7 @@ class Opener:
 
     def may_hear(self, admitted: Admitted, served: str, *, provider: str) -> bool:
         """Whether a client may use the model that a provider calls ``served``, by any name."""
-        names = (served, *self._table.names_of(served, provider=provider))
+        names = (served, *self._table.client_models(served, provider=provider))
         return any(self.may_use(admitted, name) for name in names)
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
@@ -97,7 +97,7 @@ class Opener:
         """Upgrade ``connection`` and join it to a session, whose provider is not connected yet."""
         grant = admitted.grant
         provider = self._providers[target.provider]
-        meter = provider.meter(mapped(target, self._table))
+        meter = provider.meter(with_provider_model(target, self._table))
         connection.upgrade(upgrade)
         credit = self._balances.open(grant, wants_balances=wants_events(path) is True)
 
@@ -106,7 +106,7 @@ class Opener:
                 return model
             if not self.may_use(admitted, model):
                 return None
-            return self._table.called(model, provider=target.provider)
+            return self._table.provider_model(model, provider=target.provider)
 
         gate, is_held = None, not self.may_use(admitted, "")
         if target.model is None or is_held:
@@ -146,7 +146,7 @@ class Opener:
         provider = self._providers[target.provider]
         try:
             await dial(
-                provider.url(mapped(target, self._table)),
+                provider.url(with_provider_model(target, self._table)),
                 provider.headers(client_headers),
                 sink=sink,
                 on_open=session.provider_connected,

@@ -1,8 +1,9 @@
 """Whose path a request is for: the providers' own paths, after any prefix. Pure.
 
-SDKs build URLs in many ways, so any prefix and repeated slashes are tolerated. But no segment of
-the providers' own paths (``_OWN_SEGMENTS``) may stand in the prefix: a path that only ends like one
-of these is another path, perhaps another provider's, and is refused. ``_OWN_PATHS`` is the table.
+SDKs build URLs in many ways, so any prefix is tolerated. But no segment of the providers' own paths
+(``_OWN_SEGMENTS``) may be in the prefix: a path that only ends like one of these is another path,
+perhaps of another provider. ``/voice-agent/realtime`` is Azure's, although it ends like OpenAI's.
+``_OWN_PATHS`` is the table; ``routing`` and ``endpoints.api`` look paths up.
 """
 
 import re
@@ -21,15 +22,15 @@ from gateway.providers.base import (
     TRANSLATIONS,
 )
 
-SESSION_SEGMENT: Final = "s"  # followed by the name, before the provider's own path
-_AZURE_PREVIEW: Final = "/openai/realtime"  # calls the model a deployment
+SESSION_SEGMENT: Final = "s"  # followed by the session's name: /s/NAME/v1/realtime
+_AZURE_PREVIEW: Final = "/openai/realtime"  # its parameter for the model is called deployment
 _AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
 _AZURE_VOICE_AGENT: Final = "/voice-agent/realtime"
 AZURE_PATHS: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE, _AZURE_VOICE_AGENT)
 _AZURE_WITH_MODEL: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
-# By which a Voice Live session names an agent, which brings its model, in place of a model.
+# Parameters by which a Voice Live session names an agent instead of a model; the agent has one.
 _AGENT_PARAMETERS: Final = ("agent-name", "agent-id")
-# Segments that providers' own paths begin with or consist of: no prefix has them.
+# Segments that providers' own paths begin with or consist of; a prefix must not contain any.
 _OWN_SEGMENTS: Final = frozenset(
     {
         "openai",
@@ -45,7 +46,7 @@ _OWN_SEGMENTS: Final = frozenset(
         "xai",
     }
 )
-_XAI_SEGMENT: Final = "xai"  # the last one of a prefix: /xai/v1/realtime
+_XAI_SEGMENT: Final = "xai"  # the last segment of a prefix: /xai/v1/realtime
 _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
     r"\.GenerativeService\.BidiGenerateContent(?:Constrained)?$"
@@ -63,26 +64,27 @@ EXPECTED: Final = (
 )
 
 
-class Subject(Enum):
-    """Where a path's sessions get their model from."""
+class ModelSource(Enum):
+    """Where the sessions of a path get their model from."""
 
-    URL = auto()  # the URL must name one, or something else that the connection is for
-    PROVIDER = auto()  # the URL may name one, or the provider has its own
-    MESSAGE = auto()  # the client's first message does
+    URL = auto()  # the URL must name a model, or a call or an intent instead
+    PROVIDER = auto()  # the URL may name a model; the provider has a default
+    MESSAGE = auto()  # the client's first message names it
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path says: the provider, its own path, and what names the model."""
+    """What a path says: the provider, the path there, and where the model comes from."""
 
     provider: str
     path: str
-    subject: Subject = Subject.URL
+    model_source: ModelSource = ModelSource.URL
 
 
 def own_path(pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
-    """What ``pattern``, a path of ours up to its end, finds in a normalised path: after any prefix,
-    as the WebSocket routes, but in none that belongs to a provider's other path.
+    """Match ``pattern``, which ends with ``$``, in a normalised path after any allowed prefix.
+
+    None when it does not match, or when the prefix contains a segment of a provider's own path.
     """
     found = pattern.search(path)
     if found is None or not _is_prefix(path[: found.start()], may_lack_name=True):
@@ -91,110 +93,117 @@ def own_path(pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
 
 
 def route_of(path: str, values: dict[str, str]) -> Route | Refusal:
+    """The route of a normalised path, or 404; ``values`` are the parameters of the query."""
     if path == "/" and any(name.startswith("rs_") for name in values):
-        return _original(values)
-    # What follows an ``s`` is a session's name, as long as a path of somebody's is left.
+        return _original_route(values)
+    # First every segment after an ``s`` is read as a session's name. Only when no path is left over
+    # by that, an ``s`` at the end of the prefix may stand without a name.
     for may_lack_name in (False, True):
-        for pattern, make in _OWN_PATHS:
+        for pattern, rule in _OWN_PATHS:
             found = pattern.search(path)
             if found is None:
                 continue
             prefix = path[: found.start()]
-            if make is _plain_route:
+            if rule is _plain_route:
                 prefix = prefix.removesuffix("/v1").removesuffix(f"/{_XAI_SEGMENT}")
             if _is_prefix(prefix, may_lack_name=may_lack_name):
-                return make(found, values)
+                return rule if isinstance(rule, Route) else rule(found, values)
     return not_found(f"found path {path[:200]!r}, {EXPECTED}")
 
 
 def _gemini_route(found: re.Match[str], _values: dict[str, str]) -> Route:
-    """Constrained is for the provider's own ephemeral keys; ours shows it an ordinary one."""
-    return Route("gemini", found[0].removesuffix("Constrained"), Subject.MESSAGE)
+    """Google's SDKs use the path ``…Constrained`` with an ephemeral key. The gateway connects with
+    an ordinary key, for which the provider has the path without it.
+    """
+    return Route("gemini", found[0].removesuffix("Constrained"), ModelSource.MESSAGE)
 
 
 def _plain_route(found: re.Match[str], values: dict[str, str]) -> Route:
-    """``/realtime`` is OpenAI's; after ``/xai``, and with ``?provider=xai``, it is xAI's, which has
-    a model of its own for who names none.
+    """``/realtime`` is OpenAI's. After ``/xai``, or with ``?provider=xai``, it is xAI's, where the
+    model may be left out: xAI has a default.
     """
     prefix = found.string[: found.start()].removesuffix("/v1")
     wanted = values.get("provider", "").lower()
     if prefix.endswith(f"/{_XAI_SEGMENT}") and wanted in ("", _XAI_SEGMENT):
-        return Route("xai", REALTIME, Subject.PROVIDER)
-    subject = Subject.PROVIDER if wanted == _XAI_SEGMENT else Subject.URL
-    return Route("openai", REALTIME, subject)
+        return Route("xai", REALTIME, ModelSource.PROVIDER)
+    source = ModelSource.PROVIDER if wanted == _XAI_SEGMENT else ModelSource.URL
+    return Route("openai", REALTIME, source)
 
 
 def _azure_route(found: re.Match[str], values: dict[str, str]) -> Route:
-    return Route("azure", found[0], _azure_subject(found[0], values))
+    return Route("azure", found[0], _azure_model_source(found[0], values))
 
 
 def _live_route(found: re.Match[str], _values: dict[str, str]) -> Route:
-    """What another socket does with a session of GPT-Live, which has its model."""
-    return Route("openai", found[0], Subject.PROVIDER)
+    """Attach to a GPT-Live session, or fork it; the session has its model already."""
+    return Route("openai", found[0], ModelSource.PROVIDER)
 
 
 def _not_offered(found: re.Match[str], _values: dict[str, str]) -> Refusal:
-    """The sideband of a call to GPT-Live, which is not made or taken here: nobody charges it."""
+    """404 for the sideband of a call to GPT-Live: the gateway makes and takes no such calls, so
+    nothing would meter this one.
+    """
     message = f"{found[0][:200]} is not offered: nobody here would charge such a call; {EXPECTED}"
     return not_found(message, code="not_offered")
 
 
-def _azure_subject(path: str, values: dict[str, str]) -> Subject:
-    """Agents bring their model; a Voice Live session may name one in place of a model."""
+def _azure_model_source(path: str, values: dict[str, str]) -> ModelSource:
+    """An agent has its own model; a Voice Live session may name an agent instead of a model."""
     names_agent = any(values.get(name) for name in _AGENT_PARAMETERS)
     if path not in _AZURE_WITH_MODEL or (path == _AZURE_VOICE_LIVE and names_agent):
-        return Subject.PROVIDER
-    return Subject.URL
+        return ModelSource.PROVIDER
+    return ModelSource.URL
 
 
 def _is_prefix(prefix: str, *, may_lack_name: bool) -> bool:
-    """Whether ``prefix`` holds nothing that belongs to a provider's path. A session may be called
-    anything.
+    """Whether ``prefix`` contains no segment of a provider's own path. The segment after ``s`` is
+    a session's name and may be any text: ``/s/realtime/v1/realtime`` is allowed. With
+    ``may_lack_name`` the prefix may end with ``s``.
     """
     segments = iter(prefix.split("/"))
     for segment in segments:
-        if unquote(segment).lower() in _OWN_SEGMENTS:  # to some servers both spell the same
+        if unquote(segment).lower() in _OWN_SEGMENTS:  # %72ealtime is realtime to some servers
             return False
         if segment == SESSION_SEGMENT and next(segments, None) is None:
             return may_lack_name
     return True
 
 
-# The providers' own paths, the most particular ones first.
-_OWN_PATHS: Final[
-    tuple[tuple[re.Pattern[str], Callable[[re.Match[str], dict[str, str]], Route | Refusal]], ...]
-] = (
+# A route, or what makes one of the match and the query's parameters.
+_Rule = Route | Callable[[re.Match[str], dict[str, str]], Route | Refusal]
+# The providers' own paths. The first that matches counts, so longer paths come before their ends.
+_OWN_PATHS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     (_GEMINI, _gemini_route),
     (re.compile(r"/agents/[^/]+/endpoint/protocols/voice/live/sessions$"), _azure_route),
     (re.compile("|".join(f"(?:{path}$)" for path in AZURE_PATHS)), _azure_route),
     (re.compile(rf"{LIVE_WITH_MODEL}/rtc_[^/]+$"), _not_offered),
     (re.compile(rf"{LIVE}/[^/]+/(?:attach|fork)$"), _live_route),
-    (re.compile(f"{LIVE_WITH_MODEL}$"), lambda _found, _values: Route("openai", LIVE_WITH_MODEL)),
-    (re.compile(f"{LIVE}$"), lambda _found, _values: Route("openai", LIVE, Subject.MESSAGE)),
-    (re.compile(f"{TRANSLATIONS}$"), lambda _found, _values: Route("openai", TRANSLATIONS)),
+    (re.compile(f"{LIVE_WITH_MODEL}$"), Route("openai", LIVE_WITH_MODEL)),
+    (re.compile(f"{LIVE}$"), Route("openai", LIVE, ModelSource.MESSAGE)),
+    (re.compile(f"{TRANSLATIONS}$"), Route("openai", TRANSLATIONS)),
     (re.compile(f"{REALTIME}$"), _plain_route),
 )
 
 
-def _original(values: dict[str, str]) -> Route | Refusal:
+def _original_route(values: dict[str, str]) -> Route | Refusal:
     """The original system's own URL: ``/?rs_key=…&rs_sessid=…&rs_api=OPENAI|GEMINI``."""
     api = values.get("rs_api", "OPENAI")
     match api.upper():
         case "OPENAI":
             return Route("openai", REALTIME)
         case "GEMINI":
-            return Route("gemini", _GEMINI_DEFAULT, Subject.MESSAGE)
+            return Route("gemini", _GEMINI_DEFAULT, ModelSource.MESSAGE)
     expected = "expected OPENAI or GEMINI"
     return not_found(f"found rs_api={api[:32]!r}, {expected}", code="provider_not_found")
 
 
-def subject_of(path: str) -> str:
-    """The parameter that names the model on a provider's path."""
+def model_parameter(path: str) -> str:
+    """The query parameter that names the model on a provider's path."""
     return "deployment" if path == _AZURE_PREVIEW else "model"
 
 
 def session_segments(prefix: str) -> Iterator[str]:
-    """The names in what stands before a provider's path; ``v1`` there is the base URL's."""
+    """The sessions' names in a prefix. A last segment ``v1`` belongs to the provider's path."""
     segments = prefix.removesuffix("/v1").split("/")
     for at, segment in enumerate(segments[:-1]):
         if segment == SESSION_SEGMENT:

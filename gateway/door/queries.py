@@ -1,7 +1,8 @@
 """The query of a request: what of it is the gateway's, and what goes on to the provider. Pure.
 
-What goes on keeps its spelling. A parameter that says what the connection is for, or what it
-resumes, goes on once, spelled as it was checked: of two a provider might take the other one.
+What goes on keeps its spelling. A parameter that says what the connection is for (a model, a call,
+an intent), or what it resumes, goes on once, as it was checked: of ``?model=a&model=b`` the gateway
+checks ``a``, and a provider might use ``b``. Called by ``routing``, ``endpoints`` and ``calls``.
 """
 
 import re
@@ -12,20 +13,17 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from gateway.door.auth import KEY_PARAMETERS
 from gateway.http.refusals import Refusal, bad_request
-from gateway.providers.base import (
-    HANDLE_PARAMETERS,
-    Target,
-)
+from gateway.providers.base import HANDLE_PARAMETERS, Target
 
 EVENTS_PARAMETER: Final = "rs_events"
-# What providers call a call; never a path of dots.
+# The id of a call. It becomes a segment of a URL, so ``.`` and ``..`` are none.
 CALL_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.\-]{1,128}")
-# What else than a model a realtime connection can be for (OpenAI: exactly one of them).
-OTHER_SUBJECTS: Final = ("call_id", "intent")
+# What a realtime connection can be for instead of a model (OpenAI: exactly one of the three).
+MODEL_ALTERNATIVES: Final = ("call_id", "intent")
 _MODEL_NAMES: Final = ("model", "deployment")
-# What a provider must not find twice in a query: it might take another one than was looked at.
-_ONCE: Final = (*_MODEL_NAMES, *OTHER_SUBJECTS, *HANDLE_PARAMETERS)
-# What Azure's paths alone know.
+# Parameters that go on at most once: of two the provider might use the one that was not checked.
+_ONCE: Final = (*_MODEL_NAMES, *MODEL_ALTERNATIVES, *HANDLE_PARAMETERS)
+# Parameters that only Azure knows.
 _AZURE_PARAMETERS: Final = ("api-version",)
 
 
@@ -45,35 +43,37 @@ def wants_events(target: str) -> bool | Refusal:
     return value == "1"
 
 
-def of_call(target: Target, call_id: str) -> Target:
-    """``target`` with a call in the place of what it is for: a sideband of that call."""
-    query = joined([*_without_subject(target), ("call_id", quote(call_id, safe=""))])
+def sideband_of(target: Target, call_id: str) -> Target:
+    """The target of a sideband of a call: ``target`` with the call instead of its model."""
+    query = join_pairs([*_without_subject(target), ("call_id", quote(call_id, safe=""))])
     return replace(target, model="", query=query)
 
 
 def rest_of_query(target: Target) -> str:
-    """What stands in the query beside what the connection is for."""
-    return joined(_without_subject(target))
+    """The target's query without what the connection is for and what it resumes."""
+    return join_pairs(_without_subject(target))
 
 
 def with_model(target: str, model: str) -> str:
-    """A request target that names no model, naming one."""
+    """``target`` with the parameter ``model``."""
     return _with(target, "model", model)
 
 
 def with_call(target: str, call_id: str) -> str:
-    """A request target of sessions, as that of a sideband of a call."""
+    """``target`` with the parameter ``call_id``."""
     return _with(target, "call_id", call_id)
 
 
 def _with(target: str, name: str, value: str) -> str:
     path, _, query = target.partition("#")[0].partition("?")
-    named = f"{path}?{name}={quote(value, safe='')}"  # first: it counts
+    named = f"{path}?{name}={quote(value, safe='')}"  # in front: the first of a name counts
     return f"{named}&{query}" if query else named
 
 
-def wrong_subject(values: dict[str, str]) -> Refusal | None:
-    """What is no call, or a model and an intent: the providers refuse both together."""
+def conflict_in(values: dict[str, str]) -> Refusal | None:
+    """Why the parameters cannot be meant: ``call_id`` is no call's id, or a model and an intent are
+    named together, which the providers refuse.
+    """
     if (call_id := values.get("call_id")) and CALL_ID.fullmatch(call_id) is None:
         return bad_request(f"call_id: found {call_id[:32]!r}, expected the id of a call")
     named = next((name for name in _MODEL_NAMES if values.get(name)), None)
@@ -82,47 +82,49 @@ def wrong_subject(values: dict[str, str]) -> Refusal | None:
     return bad_request(f"found {named} and intent, expected one of them", code="model_and_intent")
 
 
-def forwarded(raw_query: str, subject: str) -> str:
+def forwarded_query(raw_query: str, model_parameter: str) -> str:
     """The query without the parameters that are the gateway's; the rest keeps its spelling.
 
-    Of what a connection can be for, and can go on with, each is named by one parameter, the one
-    that was looked at: of several the provider might take another one. To some a name in another
-    case is the same.
+    Of the parameters in ``_ONCE`` only the first goes on, and only in lower case: some providers
+    take ``Model`` for ``model``. Of the names for a model only ``model_parameter`` goes on.
     """
     kept: list[tuple[str, str | None]] = []
     seen: set[str] = set()
-    for raw_name, value in pairs_of(raw_query):
+    for raw_name, value in split_pairs(raw_query):
         spelled = unquote_plus(raw_name)
         name = spelled.lower()
         is_ours = name.startswith("rs_") or name in KEY_PARAMETERS or name == "provider"
-        is_second = name in seen or (name in _MODEL_NAMES and name != subject)
+        is_second = name in seen or (name in _MODEL_NAMES and name != model_parameter)
         if name in _ONCE:
             if name == spelled and not is_second:
                 seen.add(name)
                 kept.append((name, value))
         elif not is_ours:
             kept.append((raw_name, value))
-    return joined(kept)
+    return join_pairs(kept)
 
 
-def readdressed(query: str, subject: str, new_subject: str) -> str:
-    """The query for another provider of the family than the one whose path the client used."""
-    return joined(
-        (new_subject if name == subject else name, value)
-        for name, value in pairs_of(query)
+def query_for_provider(query: str, model_parameter: str, new_model_parameter: str) -> str:
+    """The query for another provider than the one whose path the client used: the model's parameter
+    gets the name that it has there, and what only Azure knows is left out.
+    """
+    return join_pairs(
+        (new_model_parameter if name == model_parameter else name, value)
+        for name, value in split_pairs(query)
         if name not in _AZURE_PARAMETERS
     )
 
 
 def _without_subject(target: Target) -> Iterable[tuple[str, str | None]]:
-    return [pair for pair in pairs_of(target.query) if pair[0] not in _ONCE]
+    return [pair for pair in split_pairs(target.query) if pair[0] not in _ONCE]
 
 
-def pairs_of(query: str) -> list[tuple[str, str | None]]:
-    """Names and values as they are spelled; no value where there is no ``=``."""
+def split_pairs(query: str) -> list[tuple[str, str | None]]:
+    """(name, value) of each parameter, still percent-encoded; None where there is no ``=``."""
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
     return [(name, value if equals else None) for name, equals, value in pairs]
 
 
-def joined(pairs: Iterable[tuple[str, str | None]]) -> str:
+def join_pairs(pairs: Iterable[tuple[str, str | None]]) -> str:
+    """The query of such pairs."""
     return "&".join(name if value is None else f"{name}={value}" for name, value in pairs)

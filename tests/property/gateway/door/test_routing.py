@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
 from gateway.door.models import ModelRoute, ModelTable
-from gateway.door.routing import mapped, route
+from gateway.door.routing import route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
@@ -131,7 +131,7 @@ def test_a_session_goes_where_its_whole_path_says_with_what_was_judged(target: s
     goes_to_its_owner(target, found)
     nothing_of_ours_goes_on(found)
     only_what_was_judged_goes_on(found)
-    only_what_was_judged_goes_on(mapped(found, TABLE))
+    only_what_was_judged_goes_on(with_provider_model(found, TABLE))
 
 
 def goes_to_its_owner(target: str, found: Target) -> None:

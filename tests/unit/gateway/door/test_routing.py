@@ -8,7 +8,7 @@ from websockets.datastructures import Headers
 from gateway.door.auth import find_key, hash_key
 from gateway.door.models import ModelRoute, ModelTable, read_table
 from gateway.door.queries import split_target
-from gateway.door.routing import mapped, route
+from gateway.door.routing import route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES
@@ -196,7 +196,7 @@ def test_a_mapped_model_is_called_what_its_provider_calls_it(
     """Only the model's parameter changes."""
     found = understood(target)
     assert isinstance(found, Target)
-    sent = mapped(found, TABLE)
+    sent = with_provider_model(found, TABLE)
     assert (sent.model, sent.query) == (model, query)
 
 
