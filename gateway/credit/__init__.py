@@ -5,7 +5,8 @@
 ``allotments``    bounds of earlier balances that still count (pure)
 ``credit_table``  the credit of every account, and which of them wait (pure)
 ``allowance``     what a session may finish before it is ended (pure)
-``balances``      the shell: balances heard or asked for, the rate card, sessions told of changes
+``prices``        the rate card that accountd charges by, fetched when it changes
+``balances``      the shell: balances announced or requested, sessions notified of changes
 
 Called by ``relay`` and ``calls`` (may the client go on?), by ``metering.recorder`` (a response was
 metered) and by ``delivery.watermarks`` (it is durable). It promises that a session ends within one

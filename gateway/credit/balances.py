@@ -1,7 +1,7 @@
-"""Knows what every account that is served here has left, and tells its sessions when that matters.
+"""Knows what every account that is served here has left, and notifies its sessions of changes.
 
-The rules are in ``credit.credit``. Balances are announced on PUB; what is not heard in time is
-asked for over RPC, so that an account cannot outspend a balance that nobody tells us.
+The rules are in ``credit``. Balances are announced on PUB; one that does not arrive in time is
+requested over RPC, so that no account can go on spending a balance that is out of date.
 """
 
 import asyncio
@@ -16,48 +16,47 @@ from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
+from gateway.credit.prices import Prices
 from gateway.metering.base import RecentIds
 from shared.announcements import Balance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
-from shared.rate_card import RateCardError, read_rates
-from shared.rates import DEFAULT_RATES
-from shared.usage import ESTIMATES, Kind, UsageBatch
+from shared.usage import Kind, UsageBatch
 from shared.wire import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger()
 
 TICK_S: Final = 0.5
-# Clients that watch their credit are told at most so often: fast for an eye, however many commits a
-# busy account has.
+# Clients that watch their credit are notified at most so often: a busy account has a new balance in
+# every commit, and this is fast enough for a display.
 EVENTS_S: Final = 0.1
-# Accounts in one question; accountd answers no more at once.
+# Accounts in one request; accountd answers for no more at once.
 ASKED_MAX: Final = 1_000
-# Their names in one question: half of a message, which with one that is too long costs the
+# Bytes of their names in one request: half of a message, because a message over the limit costs the
 # connection.
 ASKED_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
 _NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
 
 
-class Listener(Protocol):
-    """A session that lives on the credit."""
+class CreditListener(Protocol):
+    """A session or call that spends an account's credit."""
 
     def credit_changed(self) -> None:
-        """What the credit allows is not what it was."""
+        """What the credit allows has changed: its status, or whether it is nearly spent."""
 
     def balance_announced(self) -> None:
         """There is a new balance."""
 
 
 class SessionCredit:
-    """One session's hold on its account's credit. ``listener`` is told of changes."""
+    """One session's access to its account's credit. ``listener`` is notified of changes."""
 
     __slots__ = ("_balances", "_credit", "listener", "wants_balances")
 
     def __init__(self, balances: "Balances", credit: Credit, *, wants_balances: bool) -> None:
         self._balances = balances
         self._credit = credit
-        self.listener: Listener | None = None
+        self.listener: CreditListener | None = None
         self.wants_balances = wants_balances
 
     @property
@@ -76,8 +75,8 @@ class SessionCredit:
         return self._credit.balance
 
     def spend(self, single: UsageBatch) -> int:
-        """One response was metered: what it costs, in nano-credits; nothing when another socket of
-        the account has brought it.
+        """One response was metered: what it costs, in nano-credits; 0 when another socket of the
+        account has reported it already.
         """
         nano = 0 if self._balances.is_repeated(single) else self._balances.price(single)
         self._credit.metered(nano, is_response=single.kind == Kind.RESPONSE)
@@ -85,7 +84,7 @@ class SessionCredit:
         return nano
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
-        """So much of what was metered is in the message with this number."""
+        """``nano`` of what was metered is in the message with this sequence."""
         self._balances.sealed(self._credit.account_id, nano, producer, sequence)
 
     def close(self) -> None:
@@ -103,26 +102,26 @@ class Balances:
         self._credits = CreditTable(near_responses=near_responses)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
-        self._notifying: set[str] = set()  # accounts whose watchers are about to be told
-        # What the sessions of an account were told last.
+        self._notifying: set[str] = set()  # accounts whose watchers are notified in a moment
+        # Of what each account's sessions were notified last: the status, and whether it is near
+        # empty.
         self._notified: dict[str, tuple[CreditStatus, bool]] = {}
-        self._shared = RecentIds()
-        self._rates = DEFAULT_RATES
-        self._offered = DEFAULT_RATES.version  # what accountd charges by
-        self._wants_rates = asyncio.Event()
-        self._wants_rates.set()
+        self._shared = RecentIds()  # responses that several sockets hear
+        self._prices = Prices(accountd)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to ask for the rate card, and for balances that were not announced in time."""
-        self._tasks = [tasks.start(self._ask_when_overdue()), tasks.start(self._keep_rates())]
+        self._prices.start()
+        self._tasks = [tasks.start(self._ask_when_overdue())]
 
     async def stop(self) -> None:
         """Ask no more."""
         await tasks.stop(self._tasks)
+        await self._prices.stop()
 
     def open(self, grant: Grant, *, wants_balances: bool) -> SessionCredit:
-        """A session of the account begins; ``wants_balances`` that it is told of each new one."""
+        """A session of the account begins. ``wants_balances``: notify it of each new balance."""
         account = grant.account_id
         credit = self._credits.open(
             account, topup=grant.topup_remaining, tokens=grant.token_remaining
@@ -151,13 +150,14 @@ class Balances:
     # --- usage ------------------------------------------------------------------------------------
 
     def price(self, single: UsageBatch) -> int:
-        """What accountd will charge for it, in nano-credits, before it rounds."""
-        return 0 if single.kind in ESTIMATES else self._rates.price(single)
+        """See ``Prices.price``."""
+        return self._prices.price(single)
 
     def is_repeated(self, single: UsageBatch) -> bool:
-        """Whether another session of the account has metered the same response; remembers it.
+        """Whether another session of the account here has metered the same response; remembers it.
 
-        accountd charges it once. Where another gateway has metered it, its balances say so.
+        accountd charges it once. Where another gateway has metered it, the next balance corrects
+        the estimate.
         """
         if not single.is_shared:
             return False
@@ -165,22 +165,22 @@ class Balances:
         return self._shared.is_repeated(name)
 
     def sealed(self, account_id: str, nano: int, producer: bytes, sequence: int) -> None:
-        """What was metered is in the message with this number."""
+        """``nano`` of what was metered is in the message with this sequence."""
         self._credits.sealed(account_id, nano, producer, sequence, now=self._loop.time())
 
     def answered(self, epoch: int) -> None:
-        """accountd answers as this boot: what any other one announced counts no more."""
+        """See ``CreditTable.answered``."""
         self._credits.answered(epoch)
 
     def acknowledged(self, producer: bytes, through: int) -> None:
         """The producer's messages up to ``through`` are durable."""
-        for account in self._credits.acknowledged(producer, through):
-            self.review(account)
+        for credit in self._credits.acknowledged(producer, through):
+            self.review(credit)
 
     # --- for sessions -----------------------------------------------------------------------------
 
     def review(self, credit: Credit) -> None:
-        """Tell the account's sessions if the credit allows something else than before."""
+        """Notify the account's sessions if what the credit allows has changed."""
         allowed = (credit.status, credit.is_near_empty)
         account = credit.account_id
         if account not in self._sessions or self._notified.get(account) == allowed:
@@ -188,7 +188,7 @@ class Balances:
         if self._notified.get(account, (CreditStatus.AVAILABLE, False))[0] is not allowed[0]:
             log.info("credit", account=account, verdict=allowed[0].value)
         self._notified[account] = allowed
-        # Not now: whoever meters has yet to forward what it metered.
+        # In the next turn of the loop: a session that just metered a response forwards it first.
         self._loop.call_soon(self._notify, account)
 
     def close_session(self, session: SessionCredit, credit: Credit) -> None:
@@ -209,12 +209,11 @@ class Balances:
         return sum(status is CreditStatus.ALLOTMENT_SPENT for status, _ in notified)
 
     def _announced(self, frames: list[bytes]) -> None:
-        self._hear([decode_balance(frames)])
+        self._apply([decode_balance(frames)])
 
-    def _hear(self, balances: Iterable[Balance]) -> None:
+    def _apply(self, balances: Iterable[Balance]) -> None:
         for balance in balances:
-            if balance.rates != self._offered:
-                self._wants_rates.set()
+            self._prices.announced(balance.rates)
             credit = self._credits.announced(balance, now=self._loop.time())
             if credit is None:
                 continue
@@ -222,7 +221,7 @@ class Balances:
             self.review(credit)
 
     def _notify_watchers_soon(self, account: str) -> None:
-        """One event for all balances of a moment: a busy account has a new one in every commit."""
+        """Notify them once for all balances that arrive within ``EVENTS_S``."""
         if account in self._watchers and account not in self._notifying:
             self._notifying.add(account)
             self._loop.call_later(EVENTS_S, self._notify_watchers, account)
@@ -236,45 +235,22 @@ class Balances:
         for listener in _listeners(self._sessions, account):
             listener.credit_changed()
 
-    async def _keep_rates(self) -> None:
-        """Have the card that accountd charges by; until it is known, the last one counts."""
-        while True:
-            await self._wants_rates.wait()
-            self._wants_rates.clear()
-            try:
-                self._use(*await self._accountd.rate_card())
-            except UnreachableError:
-                self._wants_rates.set()
-            await asyncio.sleep(TICK_S)
-
-    def _use(self, version: str, text: str) -> None:
-        if version == self._offered:
-            return
-        self._offered = version
-        try:
-            self._rates = read_rates(text.encode()) if text else DEFAULT_RATES
-        except RateCardError as exc:
-            hint = f"this gateway is older than accountd; it estimates by {self._rates.version!r}"
-            log.error("rate card unreadable", version=version, detail=str(exc), hint=hint)
-        else:
-            log.info("rate card", version=version, entries=len(self._rates.entries))
-
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             for credit in self._credits.settled(self._loop.time()):
                 self.review(credit)
             overdue = self._credits.overdue(self._loop.time())
-            for some in questions(overdue):
+            for some in chunks(overdue):
                 try:
                     answer = await self._accountd.balances(some, self._credits.producers)
                 except UnreachableError:
                     break
-                self._hear(answer)
+                self._apply(answer)
 
 
-def questions(accounts: Iterable[str]) -> Iterator[list[str]]:
-    """``accounts`` as many at a time as may be asked for in one message."""
+def chunks(accounts: Iterable[str]) -> Iterator[list[str]]:
+    """``accounts`` in lists, each of as many as fit into one request."""
     some: list[str] = []
     room = ASKED_BYTES_MAX
     for account in accounts:
@@ -288,8 +264,10 @@ def questions(accounts: Iterable[str]) -> Iterator[list[str]]:
         yield some
 
 
-def _listeners(sessions_by_account: dict[str, set[SessionCredit]], account: str) -> list[Listener]:
-    """Those who are there now: telling one may end another."""
+def _listeners(
+    sessions_by_account: dict[str, set[SessionCredit]], account: str
+) -> list[CreditListener]:
+    """A copy, because notifying one session may end another."""
     sessions = sessions_by_account.get(account, ())
     return [session.listener for session in sessions if session.listener is not None]
 

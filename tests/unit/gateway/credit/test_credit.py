@@ -4,7 +4,7 @@ import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
 from gateway.credit.allotments import LATE_S, SETTLE_S
-from gateway.credit.balances import ASKED_MAX, questions
+from gateway.credit.balances import ASKED_MAX, chunks
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from shared.announcements import Applied, Balance
@@ -272,7 +272,7 @@ def test_only_those_who_wait_are_asked_about() -> None:
 def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
     """A longer one would cost the connection, and with it every other question."""
     names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
-    asked = list(questions(names))
+    asked = list(chunks(names))
     assert [name for some in asked for name in some] == names
     for some in asked:
         assert 0 < len(some) <= ASKED_MAX
