@@ -1,6 +1,5 @@
 """Azure's URLs, and the beta's names, held to the official SDK's own beta types."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from tests.support.simulated import (
     say,
     send,
     session,
-    simulator,
     until,
     write,
 )
@@ -38,13 +36,6 @@ OLD = {"api-version": "2025-04-01-preview", "deployment": "gpt-4o-realtime-previ
 KEY = {"api-key": "k"}
 TOOL = {"type": "function", "name": "weather", "description": "d", "parameters": {}}
 COMPLETED = "conversation.item.input_audio_transcription.completed"
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
 
 
 def check(events: list[Event]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import BEARER, CREATE, Event, logged, send, session, simulator, write
+from tests.support.simulated import BEARER, CREATE, Event, logged, send, session, write
 
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 WEATHER = {"type": "function", "name": "weather", "parameters": {}}
@@ -61,13 +61,6 @@ TYPES: dict[str, TypeAdapter[Any]] = {
 OPENAI = ["ga", "beta", "xai"]
 every_dialect = pytest.mark.parametrize("name", DIALECTS)
 of_openai = pytest.mark.parametrize("name", OPENAI)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
 
 
 async def talk(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.harness import Cluster
-from tests.support.simulated import Event, logged, send, simulator
+from tests.support.simulated import Event, logged, send
 from tests.support.simulated_gemini import (
     MODEL,
     PATH,
@@ -27,14 +26,6 @@ from tests.support.simulated_gemini import (
     turn,
 )
 from tests.support.speech import silence, tone
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
-
 
 BAD_MESSAGES: list[Event] = [
     {"serverContent": {"candidates": 5}},

@@ -1,7 +1,6 @@
 """Sessions of the simulated Gemini Live: URLs, keys, mistakes and endings; the official SDK."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import host, send, simulator
+from tests.support.simulated import host, send
 from tests.support.simulated_gemini import (
     KEY,
     PATH,
@@ -23,14 +22,6 @@ from tests.support.simulated_gemini import (
     turn,
 )
 from tests.support.speech import chunks, silence, tone
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
-
 
 MISTAKES: list[tuple[list[Any], int]] = [
     ([content("too early")], 1007),

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.harness import Cluster
-from tests.support.simulated import Event, host, logged, order, send, session, simulator, until
+from tests.support.simulated import Event, host, logged, order, send, session, until
 from tests.support.speech import chunks, silence, tone
 
 SERVER: TypeAdapter[Any] = TypeAdapter(ConnectServerEvent)
@@ -21,13 +20,6 @@ PATH = "/v1/live/sessions"
 START: Event = {"type": "session.start", "session": {"model": "gpt-live-1"}}
 DELEGATING = {"type": "responses", "responses": {"model": "gpt-5"}}
 TURN = silence(0.4) + tone(2.0) + silence(0.6)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
 
 
 def say(pcm: bytes) -> list[Event]:

@@ -15,7 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.harness import Cluster, cluster_folder
-from tests.support.speech import chunks, silence, tone
+from tests.support.simulated import say, write
+from tests.support.speech import silence, tone
 
 Event = dict[str, Any]
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
@@ -73,21 +74,6 @@ def check(event: Event) -> None:
 def update(settings: Event) -> Event:
     """A session.update."""
     return {"type": "session.update", "session": settings}
-
-
-def say(pcm: bytes) -> list[Event]:
-    """Audio in 20 ms pieces."""
-    return [
-        {"type": "input_audio_buffer.append", "audio": base64.b64encode(x).decode()}
-        for x in chunks(pcm)
-    ]
-
-
-def write(text: str) -> Event:
-    """A message of the user."""
-    content = [{"type": "input_text", "text": text}]
-    item = {"type": "message", "role": "user", "content": content}
-    return {"type": "conversation.item.create", "item": item}
 
 
 def types(events: list[Event]) -> list[str]:

@@ -1,6 +1,5 @@
 """Transcription usage: both variants, before, in the middle of, and after the response."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from tests.support.simulated import (
     say,
     send,
     session,
-    simulator,
     until,
 )
 from tests.support.speech import silence, tone
@@ -25,13 +23,6 @@ GA: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 PATH = "/v1/realtime"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 TURN = silence(0.4) + tone(2.0) + silence(0.6)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
 
 
 def asking(model: str, **audio: Any) -> Event:

@@ -1,7 +1,6 @@
 """xAI has no published types: the simulator is held to recorded fields, order and sizes."""
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 from websockets.asyncio.client import connect
@@ -17,7 +16,6 @@ from tests.support.simulated import (
     say,
     send,
     session,
-    simulator,
     until,
 )
 from tests.support.speech import silence, tone
@@ -42,13 +40,6 @@ USAGE = {
     "input_tokens", "input_token_details", "output_tokens", "output_token_details",
     "total_tokens", "output_audio_seconds", "billable_audio_seconds",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Cluster]:
-    """A simulator on its own."""
-    with simulator() as cluster:
-        yield cluster
 
 
 async def test_a_spoken_turn(provider: Cluster) -> None:

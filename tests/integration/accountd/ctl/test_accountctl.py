@@ -136,20 +136,25 @@ def test_tables_for_people(cluster: Cluster) -> None:
     assert "OK: every balance" in cluster.run("accountctl", "audit").stdout
 
 
+def tamper(cluster: Cluster, statement: str) -> None:
+    """Change the database behind the ledger's back, with the key."""
+    assert cluster.accountd is not None
+    cluster.accountd.stop()
+    connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
+    connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    cluster.start_accountd()
+
+
 def test_the_audit_notices_a_balance_that_drifted() -> None:
     """Somebody who changes a balance behind the ledger's back is found out: exit 1."""
     with cluster_folder() as cluster:
         cluster.start_accountd()
         cluster.create_account("honest", tokens=5)
         cluster.create_account("forged", tokens=5)
-        assert cluster.accountd is not None
-        cluster.accountd.stop()
-        connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
-        connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
-        connection.execute("UPDATE accounts SET token_remaining = 99 WHERE id = 'forged'")
-        connection.commit()
-        connection.close()
-        cluster.start_accountd()
+        tamper(cluster, "UPDATE accounts SET token_remaining = 99 WHERE id = 'forged'")
         found = cluster.audit()
         assert not found["ok"]
         (drift,) = found["drift"]
@@ -168,14 +173,7 @@ def test_of_many_balances_that_drifted_it_says_how_many() -> None:
         listed = cluster.accountctl("account", "list", "--limit", "3")
         assert (len(listed["accounts"]), listed["truncated"]) == (3, True)
         assert not cluster.accountctl("account", "list")["truncated"]
-        assert cluster.accountd is not None
-        cluster.accountd.stop()
-        connection = sqlcipher.connect(str(cluster.folder / "accounts.db"))
-        connection.execute(f"PRAGMA key = \"x'{(cluster.folder / 'db.key').read_text()}'\"")
-        connection.execute("UPDATE accounts SET token_remaining = 99")
-        connection.commit()
-        connection.close()
-        cluster.start_accountd()
+        tamper(cluster, "UPDATE accounts SET token_remaining = 99")
         found = cluster.audit()
         assert (len(found["drift"]), found["drift_total"]) == (SHOWN_MAX, SHOWN_MAX + 2)
         text = cluster.run("accountctl", "audit").stdout

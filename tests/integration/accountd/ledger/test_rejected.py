@@ -2,37 +2,18 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
-import pytest
 import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from shared.usage import EndOfProducer, InvalidUsage, LostBatch, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.harness import Cluster, eventually
 
 PRODUCER, OTHER, THIRD = b"p" * 16, b"q" * 16, b"r" * 16
 END = encode_usage(EndOfProducer())
-
-
-@pytest.fixture
-def running() -> Iterator[Cluster]:
-    """accountd with one account, ``acct``: 1,000 tokens and 100 top-up credits."""
-    with cluster_folder() as cluster:
-        cluster.start_accountd()
-        cluster.create_account("acct", tokens=1_000, topup=100)
-        yield cluster
-
-
-@pytest.fixture
-def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
-    """A gateway's usage socket."""
-    with pushing(running) as socket:
-        yield socket
 
 
 def usage(

@@ -3,11 +3,9 @@
 import csv
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
-import pytest
 import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
@@ -21,26 +19,10 @@ from shared.wire import (
     encode_request,
     encode_usage,
 )
-from tests.support.harness import ASK_S, Cluster, cluster_folder, eventually
+from tests.support.harness import ASK_S, Cluster, eventually
 from tests.support.pushing import pushing
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
-
-
-@pytest.fixture
-def running() -> Iterator[Cluster]:
-    """accountd with one account, ``acct``: 1,000 tokens and 100 top-up credits."""
-    with cluster_folder() as cluster:
-        cluster.start_accountd()
-        cluster.create_account("acct", tokens=1_000, topup=100)
-        yield cluster
-
-
-@pytest.fixture
-def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
-    """A gateway's usage socket."""
-    with pushing(running) as socket:
-        yield socket
 
 
 def batch(tokens: int = 10, **changes: Any) -> UsageBatch:

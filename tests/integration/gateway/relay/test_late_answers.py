@@ -15,16 +15,17 @@ from tests.support.openai_words import audio, client, created, done, rows
 from tests.support.tuned import NO_LATE_ANSWERS, ONE_LATE_DRAIN, SHORT_DRAIN, SHORT_DRAIN_S
 
 
+async def speak_and_never_finish(provider: ServerConnection) -> None:
+    """A provider that begins a response and never reports what it cost."""
+    await provider.send(created())
+    await provider.send(audio(2.0))
+    async for _ in provider:
+        pass
+
+
 async def test_usage_that_never_comes_is_estimated_and_not_charged() -> None:
     """After its drain the session records what it relayed, marked, and takes nothing for it."""
-
-    async def script(provider: ServerConnection) -> None:
-        await provider.send(created())
-        await provider.send(audio(2.0))
-        async for _ in provider:
-            pass
-
-    async with scripted(script, tuned=NO_LATE_ANSWERS) as cluster:
+    async with scripted(speak_and_never_finish, tuned=NO_LATE_ANSWERS) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         await socket_.recv()
@@ -89,14 +90,7 @@ async def test_the_oldest_of_too_many_late_drains_ends_first() -> None:
 
 async def test_a_gateway_that_stops_does_not_wait_for_late_answers() -> None:
     """A drain that is late already ends at once, with an estimate."""
-
-    async def script(provider: ServerConnection) -> None:
-        await provider.send(created())
-        await provider.send(audio(2.0))
-        async for _ in provider:
-            pass
-
-    async with scripted(script, tuned=SHORT_DRAIN) as cluster:
+    async with scripted(speak_and_never_finish, tuned=SHORT_DRAIN) as cluster:
         socket_ = await client(cluster)
         await socket_.recv()
         socket_.transport.abort()
