@@ -1,6 +1,6 @@
 """The two sockets to accountd beside usage: requests (DEALER) and announcements (SUB).
 
-``rpc_client``    asks who may talk, what is durable, what is left; every answer within 5 s
+``rpc_client``    asks which key may talk, what is durable, what is left; every answer within 5 s
 ``rpc_channel``   its DEALER socket: requests with ids, deadlines, pings
 ``grants``        what accountd grants or denies, and a cache of grants (pure)
 ``subscriber``    the SUB socket: hands each announcement to the listener of its topic

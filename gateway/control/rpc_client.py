@@ -1,4 +1,4 @@
-"""Asks accountd who may talk, what is durable and what is left: the RPC client.
+"""The RPC client: asks accountd which key may talk, what is durable, and what is left.
 
 Called by ``door``, ``handles``, ``endpoints``, ``credit`` and ``delivery``. Every method raises
 ``UnreachableError`` when accountd does not answer in time, or answers what cannot be read. While it

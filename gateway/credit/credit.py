@@ -4,7 +4,7 @@ accountd announces balances; what this gateway has metered and accountd has not 
 subtracted. Other gateways spend from the same balance, and what they have metered is not known
 here. So each may spend its *allotment*: the balance divided by the number of gateways that serve
 the account. Once its allotment is spent, a gateway starts nothing new until the next balance. The
-allotments add up to the balance, so whatever messages are lost and whoever restarts, an account
+allotments add up to the balance, so whichever messages are lost and processes restart, an account
 overshoots by no more than the responses that were in progress when its credit ended.
 
 A new balance also brings a new allotment, while other gateways may still spend, or have spent and

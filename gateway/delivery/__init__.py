@@ -1,4 +1,4 @@
-"""How usage reaches accountd exactly once, whoever is killed.
+"""How usage reaches accountd exactly once, whichever process is killed.
 
 ``outbox``                        what was sealed, sent, and is not known to be durable (pure)
 ``journal``, ``segments``         the file format; the segments, an index of sealed messages (pure)

@@ -1,19 +1,20 @@
 """The format of a spool's segments: what was metered and what was sealed, in order. Pure.
 
-A segment is a header and records, each with a mark, its length and a CRC, so that a torn tail is
-recognised, and a damaged middle is seen, counted and stepped over::
+A segment is a header and records. Each record has a mark, its length and a CRC, so that a torn tail
+is recognised, and damage in the middle is found, counted and skipped::
 
     segment  = "RTSJ" version(1) producer(16)  record*
     record   = mark(4) length(u32) crc32(u32) body            CRC over length and body
-    body     = "B" sequence(u64) number(u64)     where the numbering stood when the segment began
+    body     = "B" sequence(u64) number(u64)     base: the last numbers given before this segment
              | "M" number(u64) payload                        one response, metered
              | "S" sequence(u64) count(u32) number(u64)* payload     a message, sealed
 
 ``payload`` is what travels on the wire (``shared.wire``). ``number`` counts the producer's metered
 responses; a sealed message names those that it covers. All integers are big endian.
 
-A segment begins with a ``BaseRecord``: what is missing at the end of the segment before it is seen
-by it, although it looks like a torn tail there, and what was removed from the front is not missed.
+A segment begins with a ``BaseRecord``. It shows what is missing at the end of the segment before,
+although that looks like a torn tail there; and in the first segment, that what was removed before
+it is not missing. Written by ``spool``, read by ``spool_recovery``.
 """
 
 import struct
@@ -39,7 +40,7 @@ RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 8 * RESPONSES_PER_BATCH_MAX + 64
 
 @dataclass(frozen=True, slots=True)
 class BaseRecord:
-    """The highest message and the highest response that earlier segments hold, or held."""
+    """The highest sequence and the highest number that earlier segments hold, or held."""
 
     sequence: int
     number: int
@@ -47,7 +48,7 @@ class BaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class MeteredRecord:
-    """One metered response, before its event was forwarded."""
+    """One metered response, written before its event is forwarded."""
 
     number: int
     payload: bytes
@@ -55,7 +56,7 @@ class MeteredRecord:
 
 @dataclass(frozen=True, slots=True)
 class SealedRecord:
-    """A message with its number, before it was sent. ``at`` is where its record starts."""
+    """A message with its sequence, written before it is sent. ``at`` is where its record starts."""
 
     sequence: int
     covers: tuple[int, ...]
@@ -68,7 +69,7 @@ Record = BaseRecord | MeteredRecord | SealedRecord
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes in the middle of a segment that are no record, although records follow them."""
+    """Bytes in the middle of a segment that are no record, while records follow them."""
 
     size: int
 
@@ -101,7 +102,9 @@ def has_header(segment: bytes, producer: bytes) -> bool:
 
 
 def read_records(segment: bytes) -> Iterator[Record | Damage]:
-    """Everything in a segment, in order. A torn tail just ends it: it was never acted upon."""
+    """Everything in a segment, in order. A torn tail ends it: an incomplete record was never acted
+    upon.
+    """
     at, end = HEADER_BYTES, len(segment)
     while at < end:
         record, size = _read_record(segment, at)
@@ -117,7 +120,7 @@ def read_records(segment: bytes) -> Iterator[Record | Damage]:
 
 
 def read_sealed(record: bytes) -> SealedRecord | None:
-    """The sealed message in a record that was read on its own; None when it is none."""
+    """The sealed message in the bytes of one record; None when they hold none."""
     found, _ = _read_record(record, 0)
     return found if isinstance(found, SealedRecord) else None
 

@@ -64,7 +64,7 @@ class UsageSender:
             self._watermarks.follow(manager.own)
 
     def start(self) -> None:
-        """Begin to receive watermarks, and to look for spools that nobody owns."""
+        """Begin to receive watermarks, and to look for spools whose owner has ended."""
         self._watermarks.start()
         if self._spool_manager is not None:
             self._spool_manager.start(self._watermarks, released=self._pusher.push)

@@ -2,12 +2,13 @@
 
 ::
 
-    GATEWAY_SPOOL_DIR/<producer in hex>/            flock'ed by its owner; the kernel frees it
+    GATEWAY_SPOOL_DIR/<producer in hex>/            flock'ed by its owner; the kernel unlocks it
     GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/delivery/journal.py
     GATEWAY_SPOOL_DIR/<producer in hex>/reserve     space that is freed when the disk is full
 
-It is the folder itself that is locked, and it gets its name only once it is: a folder whose lock is
-free belongs to a process that ended, and whoever gets the lock adopts it.
+The lock is on the folder itself, and a folder gets its name only after it is locked. So a folder
+whose lock is free belongs to a process that has ended, and the process that gets the lock adopts
+it. Called by ``spool_manager`` and ``orphans``; ``FileStore`` is the ``segments.Store`` of a spool.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ class FileStore:
         return [(int(path.name), path.stat().st_mtime) for path in found]
 
     def append(self, segment: int, data: bytes) -> None:
-        """See ``Store``. A part that was written before the disk was full is cut off again."""
+        """See ``Store``. What was written before the disk was full is truncated again."""
         if segment != self._number:
             self._switch_to(segment)
         try:
@@ -95,7 +96,7 @@ class FileStore:
         self._unsynced.discard(self._path(segment))
 
     def hold_reserve(self) -> None:
-        """Set space aside. Raises ``OSError`` unless as much again is left to write in."""
+        """Reserve space. Raises ``OSError`` unless as much again is free for writing."""
         path = self._folder / _RESERVE
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -104,13 +105,13 @@ class FileStore:
             if disk.f_bavail * disk.f_frsize < SPOOL_RESERVE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            path.unlink()  # a part of it would only be in the way
+            path.unlink()  # a partial reserve only takes space
             raise
         finally:
             os.close(file)
 
     def free_reserve(self) -> bool:
-        """Give the space that was set aside to what must be written now; whether there was any."""
+        """Free the reserved space for what must be written now; whether there was any."""
         try:
             (self._folder / _RESERVE).unlink()
         except OSError:
@@ -118,7 +119,7 @@ class FileStore:
         return True
 
     def is_gone(self) -> bool:
-        """Whether somebody has removed the folder, or the segment that is being written."""
+        """Whether the folder, or the segment that is being written, was removed from outside."""
         try:
             found, ours = self._folder.stat(), os.fstat(self._lock)
             is_there = (found.st_ino, found.st_dev) == (ours.st_ino, ours.st_dev)
@@ -127,9 +128,9 @@ class FileStore:
             return True
 
     def sync_later(self) -> Callable[[], None]:
-        """A call that brings everything written so far to the disk itself; for another thread.
+        """A function that syncs (fsync) everything written so far; for another thread.
 
-        It raises ``OSError``.
+        It raises ``OSError``. What is written after this call is left to the next one.
         """
         paths, self._unsynced = (
             self._unsynced,
@@ -138,16 +139,16 @@ class FileStore:
         return lambda: _sync([*paths, self._folder])
 
     def sync_all(self) -> None:
-        """Bring all segments to the disk itself. Raises ``OSError``."""
+        """Sync all segments and the folder. Raises ``OSError``."""
         _sync([*(self._path(number) for number, _ in self.segments()), self._folder])
 
     def close(self) -> None:
-        """Give up the producer: the next process may adopt it."""
+        """Unlock the folder: another process may adopt it."""
         self._close_file()
         os.close(self._lock)
 
     def delete(self) -> None:
-        """Remove the folder, which must hold no segment, and give up the producer."""
+        """Remove the folder, which must hold no segment, and unlock it."""
         self._close_file()
         self.free_reserve()
         with contextlib.suppress(OSError):
@@ -191,7 +192,7 @@ def create(root: Path, producer: bytes) -> FileStore:
         lock = _open_folder(unnamed)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unnamed.rename(folder)
-        _sync([root])  # a power failure must not forget a folder whose files were synced
+        _sync([root])  # else a power failure may lose a folder whose files were synced
     except OSError:
         with contextlib.suppress(OSError):
             unnamed.rmdir()
@@ -202,9 +203,10 @@ def create(root: Path, producer: bytes) -> FileStore:
 
 
 def adopt(root: Path, known: Collection[bytes]) -> Iterator[FileStore | SpoolUnusable]:
-    """The stores of producers whose processes ended, now ours; ``known`` are looked at already.
+    """The stores of producers whose processes have ended, locked by us now; ``known`` are skipped.
 
-    A folder that cannot be opened is told, because its usage waits for somebody who can.
+    A folder that cannot be opened is returned too, as unusable: its usage is not charged until an
+    operator has looked at it.
     """
     try:
         folders = sorted(path for path in root.iterdir() if _FOLDER.fullmatch(path.name))
@@ -221,7 +223,7 @@ def adopt(root: Path, known: Collection[bytes]) -> Iterator[FileStore | SpoolUnu
         except OSError as exc:
             yield SpoolUnusable(folder, exc)
             continue
-        if _is_locked(lock) and _is_named(lock, folder):
+        if _try_lock(lock) and _is_named(lock, folder):
             yield FileStore(folder, lock)
         else:
             os.close(lock)
@@ -231,8 +233,8 @@ def _open_folder(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _is_locked(lock: int) -> bool:
-    """Whether the lock is ours now; it is not while its owner lives."""
+def _try_lock(lock: int) -> bool:
+    """Try to lock; whether that succeeded. It does not while the owner lives."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -241,7 +243,7 @@ def _is_locked(lock: int) -> bool:
 
 
 def _is_named(lock: int, folder: Path) -> bool:
-    """Whether the locked folder is still the one at this path: its owner may have removed it."""
+    """Whether the locked folder is still at this path: its owner may have removed it meanwhile."""
     try:
         found, ours = folder.stat(), os.fstat(lock)
     except OSError:

@@ -2,7 +2,7 @@
 
 Owns the files, the thread that syncs them, retention, and the search for orphans. The rules are in
 ``spool`` and ``producer``. Called by ``sender``. It promises that a message is released for sending
-only after an fsync, except while the disk fails: then usage is sent all the same.
+only after an fsync has returned; where the fsync failed, it is sent nevertheless.
 """
 
 import asyncio
@@ -173,7 +173,7 @@ class SpoolManager:
         )
 
     def _seal_from_reserve(self, journal: Journal) -> None:
-        """Free the reserve of a full disk, so that messages are sealed and sent all the same."""
+        """Free the reserve of a full disk, so that sealed messages can be written and sent nevertheless."""
         if journal.store.free_reserve():
             with contextlib.suppress(OSError):
                 journal.producer.seal_waiting(now=time.time())
@@ -236,7 +236,7 @@ class SpoolManager:
         try:
             await asyncio.to_thread(sync)
         except OSError as exc:
-            # They are sent all the same: only a power failure could give them other sequences.
+            # They are sent nevertheless: only a power failure could give them other sequences now.
             self._fail(exc)
         spool.synced(through)
         producer.release()
