@@ -173,7 +173,7 @@ class SpoolManager:
         )
 
     def _seal_from_reserve(self, journal: Journal) -> None:
-        """Free the reserve of a full disk, so that sealed messages can be written and sent nevertheless."""
+        """Free the reserve of a full disk, so that waiting messages are sealed and sent."""
         if journal.store.free_reserve():
             with contextlib.suppress(OSError):
                 journal.producer.seal_waiting(now=time.time())
