@@ -22,7 +22,7 @@ from gateway.door.queries import split_target, wants_events
 from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
 from gateway.http import cors
-from gateway.http.answers import BrokenOffError, Download, Undoable, json_response
+from gateway.http.answers import BrokenOffError, Download, Reversible, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
@@ -213,19 +213,19 @@ class Gateway:
         self, connection: Downstream, found: RouteMatch, request: HttpRequest
     ) -> None:
         endpoint = found.endpoint
-        if endpoint.is_for_browsers:
+        if endpoint.allows_cross_origin:
             connection.answer_headers = cors.ANYBODY
             if request.method == "OPTIONS":
                 connection.answer(cors.preflight(endpoint.method))
                 return
-        refusal = self._not_now() if endpoint.opens else None
+        refusal = self._not_now() if endpoint.starts_call else None
         if request.method != endpoint.method:
             refusal = wrong_method(request.method, allowed=endpoint.method)
         if refusal is not None:
             self._refuse(connection, refusal)
             return
-        connection.is_waited_for = endpoint.is_waited_for
-        if endpoint.opens:
+        connection.outlasts_drain = endpoint.outlasts_drain
+        if endpoint.starts_call:
             connection.watch()
         work = self._answer(connection, found, request)
         self._registry.start(work, on_failure=lambda exc: self._failed(connection, exc))
@@ -235,7 +235,7 @@ class Gateway:
     ) -> None:
         answer = await self._api.answer(found, request)
         if not connection.is_waiting:
-            if isinstance(answer, Undoable):
+            if isinstance(answer, Reversible):
                 answer.undo()
             return
         if isinstance(answer, Refusal):
@@ -246,7 +246,7 @@ class Gateway:
             except BrokenOffError as exc:
                 log.warning("download broken off", reason=str(exc))
         else:
-            connection.answer(answer.response if isinstance(answer, Undoable) else answer)
+            connection.answer(answer.response if isinstance(answer, Reversible) else answer)
 
     # --- refusals ---------------------------------------------------------------------------------
 

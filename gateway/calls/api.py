@@ -44,7 +44,7 @@ from gateway.door.routing import MISSING_MODEL, route
 from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import Handles
-from gateway.http.answers import PRIVATE, Undoable, response
+from gateway.http.answers import PRIVATE, Reversible, response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
@@ -92,10 +92,10 @@ class _RefusedError(Exception):
         self.refusal = refusal
 
 
-MeterResult = TypeVar("MeterResult")
+T = TypeVar("T")
 
 
-def _granted(found: MeterResult | Refusal) -> MeterResult:
+def _granted(found: T | Refusal) -> T:
     """What was found; raises the refusal that stands in its place."""
     if isinstance(found, Refusal):
         raise _RefusedError(found)
@@ -126,14 +126,16 @@ class CallApi:
         """OpenAI's own paths."""
         create, serve = partial(self._answer, self._create), partial(self._answer, self._serve)
         return {
-            _NEW: Endpoint("POST", create, opens=True, is_for_browsers=True, is_waited_for=True),
-            _ACCEPT: Endpoint("POST", serve, opens=True, is_waited_for=True),
-            _VERB: Endpoint("POST", serve, is_waited_for=True),
+            _NEW: Endpoint(
+                "POST", create, starts_call=True, allows_cross_origin=True, outlasts_drain=True
+            ),
+            _ACCEPT: Endpoint("POST", serve, starts_call=True, outlasts_drain=True),
+            _VERB: Endpoint("POST", serve, outlasts_drain=True),
         }
 
     async def _answer(
-        self, serve: Callable[[HttpRequest], Awaitable[Undoable]], request: HttpRequest
-    ) -> Undoable | Refusal:
+        self, serve: Callable[[HttpRequest], Awaitable[Reversible]], request: HttpRequest
+    ) -> Reversible | Refusal:
         try:
             return await serve(request)
         except _RefusedError as exc:
@@ -141,7 +143,7 @@ class CallApi:
 
     # --- made -------------------------------------------------------------------------------------
 
-    async def _create(self, request: HttpRequest) -> Undoable:
+    async def _create(self, request: HttpRequest) -> Reversible:
         kinds = request.headers.get_all("Content-Type")
         if len(kinds) > 1:
             raise _RefusedError(bad_request("found several Content-Type headers, expected one"))
@@ -205,7 +207,7 @@ class CallApi:
 
     async def _place(
         self, request: HttpRequest, target: Target, grant: Grant, offer: Offer
-    ) -> Undoable:
+    ) -> Reversible:
         provider, calls = self._calls_of(target)
         url = calls.url(query=rest_of_query(target))
         answered = await self._ask(provider, request.headers, url, offer=offer)
@@ -222,7 +224,7 @@ class CallApi:
         path = request.target.partition("?")[0].rstrip("/")
         headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
         told = response(HTTPStatus.CREATED, answered.body, SDP, headers)
-        return Undoable(told, undo=lambda: self._withdraw(provider, call_id))
+        return Reversible(told, undo=lambda: self._withdraw(provider, call_id))
 
     def _withdraw(self, provider: Provider, call_id: str) -> None:
         call = self._calls.find(provider.name, call_id)
@@ -231,9 +233,9 @@ class CallApi:
 
     # --- there already ----------------------------------------------------------------------------
 
-    async def _serve(self, request: HttpRequest) -> Undoable:
+    async def _serve(self, request: HttpRequest) -> Reversible:
         """A verb about a call, for the account that it belongs to."""
-        call_id, verb = request.named["call_id"], request.named["verb"]
+        call_id, verb = request.path_parameters["call_id"], request.path_parameters["verb"]
         if CALL_ID.fullmatch(call_id) is None:
             raise _RefusedError(not_found("expected a call's id before the verb"))
         target = self._routed(with_call(_sessions_of(request.target), call_id), request.headers)
@@ -247,7 +249,7 @@ class CallApi:
         if verb == "accept":
             return await self._accept(request, control, grant, body)
         if verb == "hangup" and await self._hang_up(control, grant):
-            return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
+            return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         return await self._pass_on(request, control, verb, body)
 
     async def _hang_up(self, control: ProviderCall, grant: Grant) -> bool:
@@ -274,7 +276,7 @@ class CallApi:
 
     async def _accept(
         self, request: HttpRequest, control: ProviderCall, grant: Grant, body: Mapping[str, Any]
-    ) -> Undoable:
+    ) -> Reversible:
         model = _granted(model_in(body))
         session = self._allowed(body, control.target, Admitted(grant))
         try:
@@ -282,7 +284,7 @@ class CallApi:
         except _RefusedError as exc:
             if exc.refusal.status < 500 or not await self._was_taken(control, grant, model):
                 raise
-            return Undoable(response(HTTPStatus.OK, b"", JSON, PRIVATE))
+            return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         await self._hear(control, grant, model=str(session.get("model", model)))
         return done
 
@@ -298,10 +300,10 @@ class CallApi:
 
     async def _pass_on(
         self, request: HttpRequest, control: ProviderCall, verb: str, body: Mapping[str, Any]
-    ) -> Undoable:
+    ) -> Reversible:
         url = control.calls.url(control.call_id, verb, query=rest_of_query(control.target))
         answered = await self._ask(control.provider, request.headers, url, body=body)
-        return Undoable(response(HTTPStatus.OK, answered.body, JSON, PRIVATE))
+        return Reversible(response(HTTPStatus.OK, answered.body, JSON, PRIVATE))
 
     # --- both -------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class Gatekeeper:
                 verdict.grant.account_id,
                 # A session of GPT-Live is charged on its own connection, which also was allowed
                 # its model: that connection must have existed.
-                must_be_given=handle.kind is HandleKind.LIVE,
+                must_be_issued=handle.kind is HandleKind.LIVE,
             )
             if refusal is not None:
                 return refusal

@@ -1,4 +1,8 @@
-"""What else the gateway answers over plain HTTP: paths and methods."""
+"""The endpoints that the gateway has over plain HTTP, by path and method.
+
+``app`` makes the table of what ``console``, ``minting`` and ``calls.api`` offer; ``server`` looks a
+request up in it and has it answered.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,35 +12,39 @@ from websockets.http11 import Response
 
 from gateway.door.paths import own_path
 from gateway.door.queries import split_target
-from gateway.http.answers import Download, Undoable
+from gateway.http.answers import Download, Reversible
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable
 from shared.errors import UnreachableError
 
-IssuedHandle = Response | Download | Undoable | Refusal
-Answer = Callable[[HttpRequest], Awaitable[IssuedHandle]]
+Answer = Response | Download | Reversible | Refusal
+Handler = Callable[[HttpRequest], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What is behind a path, for one method. ``opens``: what lasts, as a session does.
-    ``is_for_browsers``: pages of any origin may ask, with a key of theirs (``gateway.http.cors``).
-    ``is_waited_for``: a gateway that stops does not break it off.
+    """What answers requests for a path with one method.
+
+    ``starts_call``: it is refused while no session could be opened either. ``allows_cross_origin``:
+    pages of any origin may call it (``http.cors``). ``outlasts_drain``: a gateway that stops
+    waits for the answer.
     """
 
     method: str
-    answer: Answer
-    opens: bool = False
-    is_for_browsers: bool = False
-    is_waited_for: bool = False
+    handler: Handler
+    starts_call: bool = False
+    allows_cross_origin: bool = False
+    outlasts_drain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """An endpoint, and what the path names: its pattern's named groups, as they are spelled."""
+    """The endpoint of a path. ``path_parameters`` are the named groups of its pattern, still
+    percent-encoded.
+    """
 
     endpoint: Endpoint
-    named: Mapping[str, str] = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Api:
@@ -48,14 +56,14 @@ class Api:
         *,
         by_pattern: Mapping[re.Pattern[str], Endpoint],
     ) -> None:
-        """``by_pattern``: paths that may have any prefix, as the WebSocket routes; each pattern
-        begins with a slash, ends with ``$`` and names its groups.
+        """``by_pattern`` are paths after any prefix (``door.paths``); each pattern begins with a
+        slash, ends with ``$`` and names its groups.
         """
         self._by_path = by_path
         self._by_pattern = by_pattern
 
     def find(self, target: str) -> RouteMatch | None:
-        """What is behind a request's target."""
+        """The endpoint of a request's target, or None."""
         path, _, _ = split_target(target)
         if (endpoint := self._by_path.get(path)) is not None:
             return RouteMatch(endpoint)
@@ -64,9 +72,11 @@ class Api:
                 return RouteMatch(endpoint, found.groupdict(default=""))
         return None
 
-    async def answer(self, found: RouteMatch, request: HttpRequest) -> IssuedHandle:
+    async def answer(self, found: RouteMatch, request: HttpRequest) -> Answer:
         """Serve one request."""
         try:
-            return await found.endpoint.answer(replace(request, named=found.named))
+            return await found.endpoint.handler(
+                replace(request, path_parameters=found.path_parameters)
+            )
         except UnreachableError:
             return unavailable("accountd cannot be reached; try again")

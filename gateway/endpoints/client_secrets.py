@@ -1,10 +1,10 @@
-"""``POST /v1/realtime/client_secrets`` and ``/v1/realtime/translations/client_secrets``: what is
-asked for, and the answer, as OpenAI's. Pure.
+"""The bodies of ``POST /v1/realtime/client_secrets``, of ``…/translations/client_secrets`` and of
+their answers, as OpenAI defines them. Pure.
 
-Everything in the body is optional, but for a translation's model. The key opens sessions with the
-``model`` of ``session`` only, and they begin as the rest of it says; a client may change that with
-its own ``session.update``, as with OpenAI. ``rs_origin`` is ours: a browser shows the key from that
-origin only.
+Everything in the body is optional, except a translation's model. The key opens sessions only with
+the ``model`` of ``session``; the rest of ``session`` is their initial configuration, which a client
+may change by its own ``session.update``, as with OpenAI. ``rs_origin`` is the gateway's extension:
+the key is refused when a browser sends it from another origin. Called by ``minting``.
 """
 
 import re
@@ -21,7 +21,7 @@ _OBJECT_BY_TYPE: Final = {
     "realtime": "realtime.session",
     "transcription": "realtime.transcription_session",
 }
-# The types of session that a path makes keys for; the first where none is named.
+# The types of session for which a path makes keys; the first is the default.
 CONVERSATIONS: Final = tuple(_OBJECT_BY_TYPE)
 TRANSLATIONS: Final = ("translation",)
 # RFC 6454 section 6.2, as browsers write it.
@@ -29,8 +29,8 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A key that somebody asks for."""
+class KeyRequest:
+    """What kind of key is asked for."""
 
     lifetime_s: int
     session: Mapping[str, Any]
@@ -39,19 +39,19 @@ class Wish:
 
     @property
     def configuration(self) -> Mapping[str, Any] | None:
-        """How its sessions begin, at least their type; None: as the provider has them begin."""
+        """The initial configuration of the key's sessions; None: the provider's defaults."""
         rest = {name: value for name, value in self.session.items() if name != "model"}
         return None if rest == {"type": "realtime"} else rest
 
 
-def read_wish(
+def read_key_request(
     body: bytes, *, types: Sequence[str] = CONVERSATIONS, lifetime_s_max: int = LIFETIME_S_MAX
-) -> Wish | Refusal:
-    """What a body asks for; an empty one asks for the defaults, of ``types`` for the first."""
+) -> KeyRequest | Refusal:
+    """Read a body. An empty one asks for the defaults, and for the first of ``types``."""
     try:
         asked = as_object(read_json(body or b"{}"), "body")
         session = as_object(asked.get("session"), "session")
-        return Wish(
+        return KeyRequest(
             _lifetime(as_object(asked.get("expires_after"), "expires_after"), lifetime_s_max),
             {**session, "type": _type(session, types)},
             _model(session, is_required=types is TRANSLATIONS),
@@ -61,15 +61,18 @@ def read_wish(
         return bad_request(str(exc))
 
 
-def answer(wish: Wish, *, value: str, expires_at: int, session_id: str) -> Mapping[str, Any]:
+def answer(
+    wanted: KeyRequest, *, value: str, expires_at: int, session_id: str
+) -> Mapping[str, Any]:
     """The answer, as the SDKs expect it; ``expires_at`` in Unix seconds."""
     described: dict[str, Any] = {"id": session_id}
-    if (kind := wish.session["type"]) in TRANSLATIONS:
-        # The SDK's type has these two always. No session is there yet that could end.
-        described |= {"audio": wish.session.get("audio") or {}, "expires_at": expires_at}
+    if (kind := wanted.session["type"]) in TRANSLATIONS:
+        # Both fields are required in the SDK's type. There is no session yet, so the key's expiry
+        # stands for the session's.
+        described |= {"audio": wanted.session.get("audio") or {}, "expires_at": expires_at}
     else:
         described["object"] = _OBJECT_BY_TYPE[kind]
-    return {"value": value, "expires_at": expires_at, "session": {**wish.session, **described}}
+    return {"value": value, "expires_at": expires_at, "session": {**wanted.session, **described}}
 
 
 def _lifetime(expires_after: Mapping[str, Any], most: int) -> int:

@@ -17,7 +17,7 @@ from gateway.control.grants import Denial
 from gateway.control.rpc_client import RpcClient
 from gateway.door.admission import own_key_hash
 from gateway.door.queries import split_target
-from gateway.endpoints.api import Answer, Endpoint
+from gateway.endpoints.api import Endpoint, Handler
 from gateway.endpoints.fair_queue import FairQueue
 from gateway.http.answers import PRIVATE, BrokenOffError, Download, download, json_response
 from gateway.http.exchange import HttpRequest
@@ -57,7 +57,7 @@ class Console:
 
     def __init__(self, accountd: RpcClient) -> None:
         self._accountd = accountd
-        self._turns = FairQueue(at_once=REPORTS, each=REPORTS_EACH)
+        self._queue = FairQueue(at_once=REPORTS, each=REPORTS_EACH)
         self._downloads = Counter[str]()  # by key
 
     def by_path(self) -> dict[str, Endpoint]:
@@ -76,7 +76,7 @@ class Console:
         return [
             Metric(
                 "rts_gateway_reports_waiting", "gauge",
-                "Questions of consoles that were not answered yet.", lambda: self._turns.length,
+                "Questions of consoles that were not answered yet.", lambda: self._queue.length,
             ),
             Metric(
                 "rts_gateway_downloads", "gauge", "CSV files that are being sent.",
@@ -84,7 +84,7 @@ class Console:
             ),
         ]  # fmt: skip
 
-    def _report(self, method: str, *names: str) -> Answer:
+    def _report(self, method: str, *names: str) -> Handler:
         """An endpoint that passes the parameters ``names`` on to a report of accountd."""
 
         async def answer(request: HttpRequest) -> Response | Refusal:
@@ -169,7 +169,7 @@ class Console:
         if isinstance(asked, Refusal):
             return asked
         parameters = {**asked, "key_hash": key_hash}
-        found = await self._turns.take(key_hash, lambda: self._accountd.report(method, parameters))
+        found = await self._queue.run(key_hash, lambda: self._accountd.report(method, parameters))
         return _refused(found) if isinstance(found, Denial) else found
 
 

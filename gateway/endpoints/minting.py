@@ -1,4 +1,7 @@
-"""Makes ephemeral keys: for who shows an account's own key, and for the demo's page."""
+"""The endpoints that make ephemeral keys: for an account's own key, and for the demo's page.
+
+``client_secrets`` reads the body and words the answer, ``door.ephemeral`` packs and signs the key.
+"""
 
 import asyncio
 import math
@@ -21,7 +24,7 @@ from gateway.door.models import ModelTable
 from gateway.door.signing import Signing
 from gateway.endpoints import client_secrets
 from gateway.endpoints.api import Endpoint
-from gateway.endpoints.client_secrets import Wish
+from gateway.endpoints.client_secrets import KeyRequest
 from gateway.endpoints.fair_queue import FairQueue
 from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.answers import PRIVATE, json_response
@@ -44,7 +47,7 @@ log = structlog.get_logger()
 
 # OpenAI's own path, Azure's and xAI's: a key opens sessions with every provider.
 CLIENT_SECRETS: Final = re.compile(f"(?:{AZURE_GA}|(?:/xai(?:/v1)?)?{REALTIME})/client_secrets$")
-# It is OpenAI's alone that translates.
+# Only OpenAI has sessions that translate.
 TRANSLATION_SECRETS: Final = re.compile(f"{TRANSLATIONS}/client_secrets$")
 DEMO: Final = "/demo/client_secrets"
 DEMO_LIFETIME_S_MAX: Final = LIFETIME_S_DEFAULT
@@ -62,16 +65,16 @@ class Minting:
         demo_key: Path | None,
         demo_hosts: frozenset[str],
     ) -> None:
-        """``demo_key`` names the file with the key that the demo's ephemeral keys stand for,
-        ``demo_hosts`` the names of the gateway beside localhost and addresses.
+        """``demo_key`` is the file with the account's key for which the demo's ephemeral keys are
+        made, ``demo_hosts`` the host names of the gateway besides localhost and IP addresses.
         """
         self._admission = admission
         self._table = table
-        self._turns = FairQueue(at_once=MINTS, each=MINTS_EACH)
+        self._queue = FairQueue(at_once=MINTS, each=MINTS_EACH)
         self._signing = signing
         self._demo_key = demo_key
         self._demo_hosts = demo_hosts
-        self._demo_pace = TokenBucket(burst=DEMO_KEYS_BURST, seconds=DEMO_KEY_S)
+        self._demo_bucket = TokenBucket(burst=DEMO_KEYS_BURST, seconds=DEMO_KEY_S)
         self._made = 0
 
     def by_path(self) -> dict[str, Endpoint]:
@@ -81,8 +84,8 @@ class Minting:
     def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
         """The providers' own paths."""
         return {
-            CLIENT_SECRETS: Endpoint("POST", self._for_owner),
-            TRANSLATION_SECRETS: Endpoint("POST", self._for_translating),
+            CLIENT_SECRETS: Endpoint("POST", self._for_conversation),
+            TRANSLATION_SECRETS: Endpoint("POST", self._for_translation),
         }
 
     def metrics(self) -> list[Metric]:
@@ -95,67 +98,74 @@ class Minting:
             Metric(
                 "rts_gateway_mints_waiting", "gauge",
                 "Requests for ephemeral keys that were not answered yet.",
-                lambda: self._turns.length,
+                lambda: self._queue.length,
             ),
         ]  # fmt: skip
 
-    async def _for_owner(self, request: HttpRequest) -> Response | Refusal:
-        return await self._shown(request, client_secrets.CONVERSATIONS)
+    async def _for_conversation(self, request: HttpRequest) -> Response | Refusal:
+        return await self._for_owner(request, client_secrets.CONVERSATIONS)
 
-    async def _for_translating(self, request: HttpRequest) -> Response | Refusal:
-        return await self._shown(request, client_secrets.TRANSLATIONS)
+    async def _for_translation(self, request: HttpRequest) -> Response | Refusal:
+        return await self._for_owner(request, client_secrets.TRANSLATIONS)
 
-    async def _shown(self, request: HttpRequest, types: Sequence[str]) -> Response | Refusal:
-        """For who shows an account's own key."""
+    async def _for_owner(self, request: HttpRequest, types: Sequence[str]) -> Response | Refusal:
+        """The request has to carry an account's own key."""
         key_hash = own_key_hash(request.headers)
         if isinstance(key_hash, Refusal):
             return key_hash
-        return await self._make(key_hash, client_secrets.read_wish(request.body, types=types))
+        return await self._make(
+            key_hash, client_secrets.read_key_request(request.body, types=types)
+        )
 
     async def _for_demo(self, request: HttpRequest) -> Response | Refusal:
-        """For the gateway's own page, which has no key, and for no other page."""
+        """The gateway's own page has no key and needs none; pages of other origins are refused."""
         if not is_same_origin(request.headers):
             return cross_origin()
         if not is_own_host(host := request.headers["Host"], self._demo_hosts):
             return unknown_host(host)
-        if wait_s := self._demo_pace.take(time.monotonic()):
+        if wait_s := self._demo_bucket.take(time.monotonic()):
             return too_many_requests(
                 "the demo gave out too many keys; try again", retry_after_s=math.ceil(wait_s)
             )
         assert self._demo_key is not None
-        try:  # now, and not at start: the demo's account may be made once the gateways are there
+        try:  # read each time: the demo's account may be created after the gateways are started
             key = await asyncio.to_thread(self._demo_key.read_text)
         except (OSError, UnicodeDecodeError):
             return unavailable("the demo has no key yet; try again")
         key_hash = hash_of(key.strip())
         if isinstance(key_hash, Refusal):
             return key_hash
-        wish = client_secrets.read_wish(request.body, lifetime_s_max=DEMO_LIFETIME_S_MAX)
-        if isinstance(wish, Wish):  # for that page, and no other that gets hold of the key
-            wish = replace(wish, origin=request.headers["Origin"])
-        return await self._make(key_hash, wish)
+        wanted = client_secrets.read_key_request(request.body, lifetime_s_max=DEMO_LIFETIME_S_MAX)
+        if isinstance(wanted, KeyRequest):  # other pages that get the key cannot use it
+            wanted = replace(wanted, origin=request.headers["Origin"])
+        return await self._make(key_hash, wanted)
 
-    async def _make(self, key_hash: str, wish: Wish | Refusal) -> Response | Refusal:
+    async def _make(self, key_hash: str, wanted: KeyRequest | Refusal) -> Response | Refusal:
         if self._signing is None:
             return no_ephemeral_keys()
-        if isinstance(wish, Refusal):
-            return wish
-        grant = await self._turns.take(key_hash, lambda: self._admission.authorize(key_hash))
+        if isinstance(wanted, Refusal):
+            return wanted
+        grant = await self._queue.run(key_hash, lambda: self._admission.authorize(key_hash))
         if isinstance(grant, Refusal):
             return grant
-        if wish.model is not None and not self._table.allows(grant.account_id, wish.model):
-            return model_not_allowed(wish.model)
-        expires_at = int(time.time()) + wish.lifetime_s
+        if wanted.model is not None and not self._table.allows(grant.account_id, wanted.model):
+            return model_not_allowed(wanted.model)
+        expires_at = int(time.time()) + wanted.lifetime_s
         claims = Claims(
-            grant.account_id, key_hash, expires_at, wish.model, wish.origin, wish.configuration
+            grant.account_id,
+            key_hash,
+            expires_at,
+            wanted.model,
+            wanted.origin,
+            wanted.configuration,
         )
         key = ephemeral.mint(claims, self._signing.secrets[0])
         if len(key) > TOKEN_CHARS_MAX:
             return _too_long(len(key))
         self._made += 1
-        log.info("ephemeral key made", account=grant.account_id, lifetime_s=wish.lifetime_s)
+        log.info("ephemeral key made", account=grant.account_id, lifetime_s=wanted.lifetime_s)
         shown = client_secrets.answer(
-            wish,
+            wanted,
             value=key,
             expires_at=expires_at,
             session_id=f"sess_{secrets.token_hex(12)}",
@@ -164,7 +174,7 @@ class Minting:
 
 
 def _too_long(chars: int) -> Refusal:
-    """The key goes into a header of the handshake."""
+    """400: a key travels in a header of the handshake, which bounds its length."""
     return bad_request(
         f"session: found so much that the key has {chars} characters, expected at most"
         f" {TOKEN_CHARS_MAX}; leave the longest part to a session.update",

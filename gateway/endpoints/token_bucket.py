@@ -1,20 +1,21 @@
-"""How often something may be done: a few times at once, then at a steady pace. Pure.
+"""A token bucket (RFC 2475 section 2.3.3.3): a burst, then a steady rate. Pure.
 
-A token bucket, as in RFC 2475 section 2.3.3.3: it holds ``burst`` at most and gains one every
-``seconds``.
+It holds at most ``burst`` tokens, is full at first, and gains one token every ``seconds``. With a
+burst of 10 and 6 seconds, ten keys can be had at once, and then one every 6 seconds. Used by
+``minting`` for the demo's keys.
 """
 
 
 class TokenBucket:
-    """For everybody together. ``now`` is any clock's time in seconds that does not go back."""
+    """One bucket. ``now`` is monotonic seconds."""
 
     def __init__(self, *, burst: int, seconds: float) -> None:
         self._seconds = seconds
         self._span = burst * seconds
-        self._full_at = float("-inf")  # when the bucket is full again
+        self._full_at = float("-inf")  # when the bucket will be full, if nothing is taken
 
     def take(self, now: float) -> float:
-        """Take one, or say in how many seconds there is one: 0 means that it was taken."""
+        """Take one token and return 0; when there is none, return the seconds until there is."""
         full_at = max(self._full_at, now) + self._seconds
         wait_s = full_at - now - self._span
         if wait_s > 0:

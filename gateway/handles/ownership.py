@@ -109,11 +109,11 @@ class Handles:
         self._has_work.set()
 
     async def use(
-        self, handle: Handle, account_id: str, *, must_be_given: bool = False
+        self, handle: Handle, account_id: str, *, must_be_issued: bool = False
     ) -> Refusal | None:
         """May the account go on with what ``handle`` leads to? None: yes.
 
-        ``must_be_given``: one that nobody was given is refused, whatever becomes of others.
+        ``must_be_issued``: one that nobody was given is refused, whatever becomes of others.
         """
         name = handle.name
         owner = self._owner_by_name.get(name)
@@ -121,7 +121,7 @@ class Handles:
             return self._refuse(handle, account_id)
         is_own = owner is not None  # accountd may not have heard of it yet
         try:
-            claims = is_own or (self._allows_unknown and not must_be_given)
+            claims = is_own or (self._allows_unknown and not must_be_issued)
             is_allowed = await self._owners.use_handle(name, account_id, claims=claims)
         except UnreachableError as exc:
             is_outdated = isinstance(exc, OutdatedError)

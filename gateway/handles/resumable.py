@@ -22,7 +22,7 @@ from gateway.limits import FORMER_S, RESUMABLES_MAX
 log = structlog.get_logger()
 
 
-class Former(Protocol):
+class ResumableSession(Protocol):
     """A session that another one goes on with."""
 
     def close_superseded(self) -> None:
@@ -36,15 +36,15 @@ class Resumables:
     """Sessions by the names of the handles that they were given, the newest ``RESUMABLES_MAX``."""
 
     def __init__(self) -> None:
-        self._session_by_name: OrderedDict[bytes, Former] = OrderedDict()
-        self._names_by_session: dict[Former, OrderedDict[bytes, None]] = {}
-        self._ended_by_session: dict[Former, asyncio.Event] = {}  # those that give way
+        self._session_by_name: OrderedDict[bytes, ResumableSession] = OrderedDict()
+        self._names_by_session: dict[ResumableSession, OrderedDict[bytes, None]] = {}
+        self._ended_by_session: dict[ResumableSession, asyncio.Event] = {}  # those that give way
 
     def __len__(self) -> int:
         """Handles."""
         return len(self._session_by_name)
 
-    def given(self, name: bytes, session: Former) -> None:
+    def given(self, name: bytes, session: ResumableSession) -> None:
         """A session was given a handle."""
         self._forget(name)
         self._session_by_name[name] = session
@@ -52,7 +52,7 @@ class Resumables:
         if len(self._session_by_name) > RESUMABLES_MAX:
             self._forget(next(iter(self._session_by_name)))
 
-    def ended(self, session: Former) -> None:
+    def ended(self, session: ResumableSession) -> None:
         """Both of its connections are closed."""
         for name in self._names_by_session.pop(session, ()):
             del self._session_by_name[name]
@@ -60,7 +60,7 @@ class Resumables:
         if ended is not None:
             ended.set()
 
-    async def end_former(self, name: bytes, resuming: Former) -> None:
+    async def end_predecessor(self, name: bytes, resuming: ResumableSession) -> None:
         """End the session that was given a handle, if there is one; take ``FORMER_S`` at most."""
         session = self._session_by_name.get(name)
         if session is None or session is resuming:
@@ -97,7 +97,7 @@ class SessionHandles:
         self._resumables = resumables
         self._provider = provider
         self._account_id = account_id
-        self.session: Former | None = None
+        self.session: ResumableSession | None = None
 
     def given(self, it: IssuedHandle) -> None:
         """The provider gave it to the session."""
@@ -116,5 +116,5 @@ class SessionHandles:
         handle = Handle(self._provider, HandleKind.SESSION, value)
         refusal = await self._handles.use(handle, self._account_id)
         if refusal is None:
-            await self._resumables.end_former(handle.name, self.session)
+            await self._resumables.end_predecessor(handle.name, self.session)
         return refusal

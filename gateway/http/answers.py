@@ -1,4 +1,4 @@
-"""Plain HTTP answers. The connection closes after each. Pure."""
+"""Plain HTTP answers; the connection is closed after each. Pure."""
 
 import email.utils
 import http
@@ -14,7 +14,7 @@ from websockets.http11 import Response
 from shared.errors import RealtimeSwitchError
 
 JSON: Final = "application/json"
-# What depends on a key or a balance is nobody's to keep, and is what its type says.
+# For answers that depend on a key or a balance: no cache keeps them, no browser guesses their type.
 PRIVATE: Final = MappingProxyType(
     {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 )
@@ -22,14 +22,15 @@ _NO_HEADERS: Final = MappingProxyType[str, str]({})
 
 
 class BrokenOffError(RealtimeSwitchError):
-    """The rest of an answer cannot be had."""
+    """The rest of a download cannot be produced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An answer of any length, made piece by piece as the client takes it.
+    """An answer of any length, produced piece by piece at the pace of the client.
 
-    ``pieces`` raises ``BrokenOffError`` where it has to end too early; the client sees that.
+    ``pieces`` raises ``BrokenOffError`` when it cannot go on; the connection is then closed without
+    the end of the body, which the client notices.
     """
 
     headers: Mapping[str, str]
@@ -37,8 +38,10 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Undoable:
-    """An answer to what was done for the client; ``undo`` is called when nobody hears it."""
+class Reversible:
+    """The answer to a request that changed something. ``undo`` is called when the client has left
+    before it could be sent: the call that was made for it is hung up.
+    """
 
     response: Response
     undo: Callable[[], None] = lambda: None
@@ -49,7 +52,7 @@ def download(
     media_type: str,
     headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Download:
-    """An answer with all that ``pieces`` gives as its body."""
+    """An answer whose body are ``pieces``."""
     return Download(_general({"Content-Type": media_type, **headers}), pieces)
 
 
@@ -62,7 +65,7 @@ def response(
 
 
 def not_modified(headers: Mapping[str, str]) -> Response:
-    """304: what the client has is still right (RFC 9110 section 15.4.5: no body, no length)."""
+    """304: the client's copy is current (RFC 9110 section 15.4.5: no body, no length)."""
     return _complete(304, b"", headers)
 
 

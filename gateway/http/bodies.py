@@ -1,6 +1,7 @@
-"""Bodies of plain HTTP requests: JSON objects, read strictly. Pure.
+"""Bodies of plain HTTP requests: JSON, read strictly. Pure.
 
-What is wrong is told as ``ValueError``, in one line for the client.
+A mistake raises ``ValueError`` with one line for the client. Used by ``endpoints.client_secrets``
+and ``calls.requests``.
 """
 
 import json
@@ -8,12 +9,14 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-# A tool's parameters are nested a few times; what writes JSON stumbles at a thousand.
+# Schemas of tools have a few levels; Python's ``json`` fails at about a thousand.
 _LEVELS_MAX: Final = 64
 
 
 def read_json(body: bytes, name: str = "body") -> object:
-    """What ``body`` says, if it can be said again word for word."""
+    """Parse ``body``; refuse what could not be written as JSON in UTF-8 again (NaN, half of a
+    surrogate pair), because providers get it written anew. ``name`` is for the message.
+    """
     try:
         parsed = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
         json.dumps(parsed, ensure_ascii=False).encode()
@@ -29,7 +32,7 @@ def read_json(body: bytes, name: str = "body") -> object:
 
 
 def as_object(value: object, name: str) -> dict[str, Any]:
-    """``value`` as an object; an absent one is empty."""
+    """``value``, which has to be an object; None gives an empty one."""
     if value is None:
         return {}
     if not isinstance(value, dict):

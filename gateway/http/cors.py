@@ -1,8 +1,8 @@
-"""What lets a page of another origin ask (Fetch, CORS protocol). Pure.
+"""Headers by which a page of another origin may use an endpoint (Fetch standard, CORS). Pure.
 
-Browsers make calls with an ephemeral key in a header. No cookie or other credential that a browser
-adds by itself means anything here, so any origin may ask and read the answer; a key that is bound
-to an origin is refused elsewhere all the same (``gateway.door.admission``).
+Pages make calls with an ephemeral key in a header. The gateway uses no cookies and no other
+credentials that a browser adds by itself, so any origin may be allowed. A key that is bound to an
+origin is refused from others by ``gateway.door.admission``, whatever CORS allows.
 """
 
 from types import MappingProxyType
@@ -12,8 +12,8 @@ from websockets.http11 import Response
 
 from gateway.http.answers import response
 
-_AGE_S: Final = 7_200  # as long as browsers keep such an answer at most
-# Of every answer to a request that was read, refusals included.
+_AGE_S: Final = 7_200  # longer than that browsers (Chromium) keep no such answer
+# In every answer of such an endpoint, refusals included.
 ANYBODY: Final = MappingProxyType(
     {
         "Access-Control-Allow-Origin": "*",
@@ -23,10 +23,10 @@ ANYBODY: Final = MappingProxyType(
 
 
 def preflight(method: str) -> Response:
-    """What a browser asks before it asks: which method and which headers it may send."""
+    """The answer to a browser's preflight request: which method and headers it may send."""
     headers = {
         "Access-Control-Allow-Methods": method,
-        "Access-Control-Allow-Headers": "*, Authorization",  # which * leaves out
+        "Access-Control-Allow-Headers": "*, Authorization",  # * does not include Authorization
         "Access-Control-Max-Age": str(_AGE_S),
     }
     return response(200, b"", "text/plain", headers)

@@ -1,7 +1,8 @@
-"""A plain HTTP exchange: its bytes come and go in any pieces (h11 knows the format). Pure.
+"""A plain HTTP exchange without a socket: bytes in, a request out; an answer in, bytes out. Pure.
 
-A connection carries one request: the answer closes it. That keeps the door simple, and a page is
-loaded once while voice stays for minutes.
+h11 parses and frames. A connection carries one request and is closed by the answer: a connection
+then has one request to answer, and keeping it open would save little, because the page is loaded
+once. Used by ``connections.request_reader`` and ``connections.answer_writer``.
 """
 
 import re
@@ -17,35 +18,36 @@ from gateway.http.refusals import Refusal, bad_request
 from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
 
 HEAD_END: Final = b"\r\n\r\n"
-# Answered to a client that offers it. The subprotocol with the key is never echoed.
+# Selected when a client offers it. The subprotocol that carries a key is never selected.
 REALTIME_SUBPROTOCOL: Final = "realtime"
 # RFC 6455 section 4.1: a GET whose Upgrade names websocket, among others perhaps, in any case.
 _HANDSHAKE: Final = re.compile(rb"GET .*?\r\nupgrade:[^\r\n]*\bwebsocket\b", re.I | re.S)
 
 
 def is_handshake(head: bytes) -> bool:
-    """Whether a request's head asks for a WebSocket; everything else is plain HTTP."""
+    """Whether a request's head asks for a WebSocket; otherwise it is plain HTTP."""
     return head.startswith(b"GET ") and _HANDSHAKE.match(head) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A complete request; ``body`` is empty where there is none, ``named`` is what its path names
-    (``gateway.endpoints.api``).
+    """A complete request. ``body`` is empty where there is none; ``path_parameters`` are what the
+    pattern of an endpoint names in the path (``gateway.endpoints.api``).
     """
 
     method: str
     target: str
     headers: Headers
     body: bytes
-    named: Mapping[str, str] = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchange:
-    """Reads one request, and frames an answer whose length is not known."""
+    """Reads one request, and frames an answer of unknown length in chunks."""
 
     def __init__(self) -> None:
-        # The whole head is here when the first byte is read: the bound is for chunks' own heads.
+        # The caller bounds the request's head and passes it whole; this bound is for the heads of
+        # chunks.
         head_bytes_max = HANDSHAKE_BYTES_MAX + len(HEAD_END)
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes_max)
         self._head: h11.Request | None = None
@@ -54,27 +56,29 @@ class Exchange:
 
     @property
     def is_head(self) -> bool:
-        """Whether the answer's body stays away (RFC 9110 section 9.3.2)."""
+        """Whether the answer must have no body (HEAD, RFC 9110 section 9.3.2)."""
         return self._head is not None and self._head.method == b"HEAD"
 
     def receive(self, data: bytes) -> HttpRequest | Refusal | None:
-        """The request once it is complete, why it cannot be served, or None: more has to come."""
+        """The request once it is complete, a refusal of a wrong one, or None while it is not."""
         try:
             self._h11.receive_data(data)
             return self._read()
         except h11.RemoteProtocolError as exc:
             return bad_request(str(exc))
-        except InvalidHeader:  # h11 lets more through than websockets, which says what it found
+        except InvalidHeader:  # h11 allows more than websockets, whose message holds the value
             return bad_request("found a header with a control character")
 
     def data_to_send(self) -> bytes:
-        """What the client waits for before it sends its body (100 Continue)."""
+        """What to send now: 100 Continue, for a client that waits for it before its body."""
         data, self._to_send = self._to_send, b""
         return data
 
     def begin(self, headers: Mapping[str, str]) -> bytes:
-        """The head of the answer 200. Its body is sent in chunks, so that one that breaks off is
-        not taken for whole (RFC 9112 section 8); a client of HTTP/1.0 knows none.
+        """The head of an answer with status 200.
+
+        The body follows in chunks, so that a client notices when it is incomplete (RFC 9112
+        section 8). To a client of HTTP/1.0, which has no chunks, h11 sends it until the close.
         """
         pairs = list(headers.items())
         return self._framed(h11.Response(status_code=200, headers=pairs, reason=b"OK"))
@@ -84,7 +88,7 @@ class Exchange:
         return self._framed(h11.Data(data=data))
 
     def end(self) -> bytes:
-        """What says that the body is whole."""
+        """The end of the body."""
         return self._framed(h11.EndOfMessage())
 
     def _framed(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> bytes:
@@ -121,7 +125,7 @@ class Exchange:
 
 
 def _announced(head: h11.Request) -> int:
-    """The body's length as its head says it; h11 has checked that it is one number."""
+    """``Content-Length``, 0 where there is none; h11 has checked that it is one number."""
     return int(dict(head.headers).get(b"content-length", b"0"))
 
 

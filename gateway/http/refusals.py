@@ -1,4 +1,7 @@
-"""Answers before the upgrade: plain HTTP with a JSON body that says what was wrong. Pure."""
+"""Refusals: plain HTTP answers with a JSON body that says what was wrong. Pure.
+
+One function for each kind: ``door``, ``endpoints`` and ``calls`` return them, ``server`` answers.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +27,7 @@ _TYPE_BY_STATUS: Final = {
     500: "server_error",
     503: "service_unavailable",
 }
-# What accountd answers to a key, and the HTTP status for it.
+# accountd's codes for keys that may do nothing, and the HTTP status of each.
 _STATUS_BY_CODE: Final = {
     "invalid_api_key": 401,
     "expired_api_key": 401,
@@ -35,9 +38,9 @@ _STATUS_BY_CODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a client is not let in. ``code`` is for programs, ``message`` for people.
+    """Why a request is refused. ``code`` is for programs, ``message`` for people.
 
-    ``allowed``: with 405, the methods that the path knows. ``retry_after_s``: with 429 and 503.
+    ``allowed`` are the methods of the path (with 405); ``retry_after_s`` is sent with 429 and 503.
     """
 
     status: int
@@ -52,7 +55,7 @@ class Refusal:
         headers = dict(PRIVATE)
         if self.status in (429, 503):
             headers["Retry-After"] = str(self.retry_after_s)
-        if self.status == 426:  # RFC 9110 section 15.5.22 wants to be told to what
+        if self.status == 426:  # RFC 9110 section 15.5.22 requires Upgrade
             headers["Upgrade"] = "websocket"
         if self.allowed:
             headers["Allow"] = self.allowed
@@ -70,18 +73,18 @@ def not_found(message: str, *, code: str = "not_found") -> Refusal:
 
 
 def wrong_method(found: str, *, allowed: str) -> Refusal:
-    """405: the path is there for other methods."""
+    """405: the path has other methods."""
     message = f"found the method {found[:16]!r}, expected {allowed}"
     return Refusal(405, "method_not_allowed", message, allowed)
 
 
 def upgrade_required() -> Refusal:
-    """426: there is a session to be had, with a WebSocket."""
+    """426: a WebSocket handshake here would open a session."""
     return Refusal(426, "upgrade_required", "expected a WebSocket handshake: Upgrade: websocket")
 
 
 def missing_key() -> Refusal:
-    """401: no key anywhere."""
+    """401: no key in any of the places where it may be."""
     return Refusal(
         401,
         "invalid_api_key",
@@ -91,7 +94,7 @@ def missing_key() -> Refusal:
 
 
 def refused_key(code: str, message: str) -> Refusal:
-    """What accountd said about the key; an unknown code means that it cannot decide now."""
+    """accountd's refusal of a key; 503 for a code that is unknown here."""
     status = _STATUS_BY_CODE.get(code)
     return (
         unavailable("accountd could not decide")
@@ -106,7 +109,7 @@ def model_not_allowed(model: str) -> Refusal:
 
 
 def not_configurable(kind: str) -> Refusal:
-    """400: a key says how its sessions begin, and nothing that this URL opens begins so."""
+    """400: the key has a configuration of another kind of session than this URL opens."""
     return Refusal(
         400,
         "not_configurable",
@@ -117,22 +120,24 @@ def not_configurable(kind: str) -> Refusal:
 
 
 def own_key_needed() -> Refusal:
-    """403: what goes on already may be another one's of the account's users."""
+    """403: an ephemeral key may not join a call or session, which may be of another user of the
+    account.
+    """
     return Refusal(403, "own_key_needed", "an ephemeral key begins sessions; it joins none")
 
 
 def origin_not_allowed() -> Refusal:
-    """403: a key that is bound to an origin was shown from another one."""
+    """403: the key is bound to another origin."""
     return Refusal(403, "origin_not_allowed", "the key may not be used from this origin")
 
 
 def cross_origin() -> Refusal:
-    """403: what the gateway's own page may ask for, another one may not."""
+    """403: only pages of this gateway's own origin may ask for this."""
     return Refusal(403, "cross_origin", "only a page of this gateway may ask for this")
 
 
 def unknown_host(host: str) -> Refusal:
-    """403: the page is under a name that nobody said is its own."""
+    """403: the request's host is not configured (DNS rebinding, see ``auth.is_own_host``)."""
     return Refusal(
         403,
         "unknown_host",
@@ -142,18 +147,18 @@ def unknown_host(host: str) -> Refusal:
 
 
 def no_ephemeral_keys() -> Refusal:
-    """404: there is no secret to sign them with."""
+    """404: no secret to sign them is configured."""
     message = "this gateway makes no ephemeral keys; it has no GATEWAY_EPHEMERAL_SECRET_FILE"
     return not_found(message, code="no_ephemeral_keys")
 
 
 def too_many_requests(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> Refusal:
-    """429: more than this client's share."""
+    """429: this client has asked too often."""
     return Refusal(429, "rate_limit_exceeded", message, retry_after_s=retry_after_s)
 
 
 def internal_error() -> Refusal:
-    """500: a bug of ours; no detail."""
+    """500: a bug of the gateway; clients get no detail."""
     return Refusal(500, "internal_error", "the gateway failed")
 
 
@@ -163,5 +168,5 @@ def unavailable(message: str) -> Refusal:
 
 
 def provider_unavailable(message: str = "the provider cannot be reached; try again") -> Refusal:
-    """503: the provider did not do what was asked for, for a reason that is not the client's."""
+    """503: the provider failed, for a reason that is not in the client's request."""
     return Refusal(503, "provider_unavailable", message)

@@ -28,7 +28,7 @@ _SPEECH = [
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionHandler:
+class GatewayAddress:
     """Where a gateway listens, and the name of the process that listens there now."""
 
     url: str
@@ -40,7 +40,7 @@ class Crowd:
     """All clients. ``received`` are the responses that a client heard to their end."""
 
     keys: Sequence[str]
-    doors: Callable[[], Sequence[ConnectionHandler]]
+    doors: Callable[[], Sequence[GatewayAddress]]
     chance: random.Random
     pause_s: float
     received: set[str] = field(default_factory=set)

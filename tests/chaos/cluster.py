@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.clients import ConnectionHandler
+from tests.chaos.clients import GatewayAddress
 from tests.support.harness import Cluster, Daemon
 from tests.support.ports import free_ports
 
@@ -102,9 +102,8 @@ def gateway_places(cluster: Cluster, count: int, *, script: Path | None = None) 
     ]  # fmt: skip
 
 
-def doors(gateways: Sequence[Place]) -> list[ConnectionHandler]:
+def doors(gateways: Sequence[Place]) -> list[GatewayAddress]:
     """Where clients may knock: also at gateways that are down."""
     return [
-        ConnectionHandler(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process)
-        for g in gateways
+        GatewayAddress(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process) for g in gateways
     ]

@@ -15,7 +15,7 @@ from gateway.http.exchange import HttpRequest
 
 async def tell(request: HttpRequest) -> Response:
     """Answer what the path named."""
-    return json_response(200, dict(request.named))
+    return json_response(200, dict(request.path_parameters))
 
 
 CALL = re.compile(r"/realtime/calls/(?P<call>[^/]+)/(?P<verb>accept|hangup)$")

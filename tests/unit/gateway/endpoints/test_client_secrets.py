@@ -13,44 +13,44 @@ from openai.types.realtime import (
 from websockets.datastructures import Headers
 
 from gateway.door.auth import is_own_host, is_same_origin
-from gateway.endpoints.client_secrets import TRANSLATIONS, Wish, answer, read_wish
+from gateway.endpoints.client_secrets import TRANSLATIONS, KeyRequest, answer, read_key_request
 from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.refusals import Refusal
 
-WISHES: list[tuple[Any, Wish]] = [
-    ({}, Wish(600, {"type": "realtime"})),
-    ({"session": None, "expires_after": None}, Wish(600, {"type": "realtime"})),
-    ({"expires_after": {"seconds": 10}}, Wish(10, {"type": "realtime"})),
+WISHES: list[tuple[Any, KeyRequest]] = [
+    ({}, KeyRequest(600, {"type": "realtime"})),
+    ({"session": None, "expires_after": None}, KeyRequest(600, {"type": "realtime"})),
+    ({"expires_after": {"seconds": 10}}, KeyRequest(10, {"type": "realtime"})),
     (
         {"expires_after": {"anchor": "created_at", "seconds": 7200}},
-        Wish(7200, {"type": "realtime"}),
+        KeyRequest(7200, {"type": "realtime"}),
     ),
     (
         {"session": {"type": "realtime", "model": "gpt-realtime", "audio": {"x": [1.5]}}},
-        Wish(
+        KeyRequest(
             600, {"type": "realtime", "model": "gpt-realtime", "audio": {"x": [1.5]}},
             model="gpt-realtime",
         ),
     ),
-    ({"session": {"type": "transcription"}}, Wish(600, {"type": "transcription"})),
+    ({"session": {"type": "transcription"}}, KeyRequest(600, {"type": "transcription"})),
     (
         {"rs_origin": "https://app.example.org:8443", "anything": "else"},
-        Wish(600, {"type": "realtime"}, origin="https://app.example.org:8443"),
+        KeyRequest(600, {"type": "realtime"}, origin="https://app.example.org:8443"),
     ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "wish"), WISHES)
-def test_what_is_asked_for_is_read(body: Any, wish: Wish) -> None:
+def test_what_is_asked_for_is_read(body: Any, wish: KeyRequest) -> None:
     """Everything is optional."""
-    assert read_wish(json.dumps(body).encode()) == wish
+    assert read_key_request(json.dumps(body).encode()) == wish
 
 
 def test_a_translation_names_its_model() -> None:
     """Its type is what the path says, as the SDK names none."""
     session = {"model": "gpt-realtime-translate", "audio": {"output": {"language": "fr"}}}
-    found = read_wish(json.dumps({"session": session}).encode(), types=TRANSLATIONS)
-    assert isinstance(found, Wish)
+    found = read_key_request(json.dumps({"session": session}).encode(), types=TRANSLATIONS)
+    assert isinstance(found, KeyRequest)
     assert found.configuration == {"type": "translation", "audio": session["audio"]}
     assert found.model == "gpt-realtime-translate"
     shown = answer(found, value="ek_x", expires_at=1_800_000_000, session_id="sess_1")
@@ -58,14 +58,16 @@ def test_a_translation_names_its_model() -> None:
     assert (parsed.session.type, parsed.session.model) == ("translation", found.model)
     for refused in ({}, {"model": "m", "type": "realtime"}):
         body = json.dumps({"session": refused}).encode()
-        assert isinstance(read_wish(body, types=TRANSLATIONS), Refusal)
-    assert isinstance(read_wish(b'{"session": {"type": "translation", "model": "m"}}'), Refusal)
+        assert isinstance(read_key_request(body, types=TRANSLATIONS), Refusal)
+    assert isinstance(
+        read_key_request(b'{"session": {"type": "translation", "model": "m"}}'), Refusal
+    )
 
 
 def test_nesting_as_deep_as_tools_need_it_is_read() -> None:
     """And no deeper: see the refusals."""
     body = b'{"session": {"tools": %b%b}}' % (b"[" * 62, b"]" * 62)
-    assert isinstance(read_wish(body), Wish)
+    assert isinstance(read_key_request(body), KeyRequest)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_nesting_as_deep_as_tools_need_it_is_read() -> None:
 )
 def test_a_session_begins_as_was_asked_for(session: Any, configuration: Any) -> None:
     """Where nothing was but a model and the usual type, it begins as any other."""
-    wish = read_wish(json.dumps({"session": session}).encode())
-    assert isinstance(wish, Wish)
+    wish = read_key_request(json.dumps({"session": session}).encode())
+    assert isinstance(wish, KeyRequest)
     assert wish.configuration == configuration
 
 
 def test_an_empty_body_asks_for_the_defaults() -> None:
     """As curl without --data sends it."""
-    assert read_wish(b"") == Wish(600, {"type": "realtime"})
+    assert read_key_request(b"") == KeyRequest(600, {"type": "realtime"})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_an_empty_body_asks_for_the_defaults() -> None:
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(body: bytes) -> None:
     """400 with what was expected, whatever the body is."""
-    found = read_wish(body)
+    found = read_key_request(body)
     assert isinstance(found, Refusal)
     assert (found.status, found.code) == (400, "bad_request")
 
@@ -117,24 +119,24 @@ def test_what_makes_no_sense_is_refused(body: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """Nothing raises."""
-    assert isinstance(read_wish(body), Wish | Refusal)
+    assert isinstance(read_key_request(body), KeyRequest | Refusal)
 
 
 def test_the_demo_gives_less_time() -> None:
     """And asks for no more by default."""
     assert isinstance(
-        read_wish(b'{"expires_after": {"seconds": 601}}', lifetime_s_max=600), Refusal
+        read_key_request(b'{"expires_after": {"seconds": 601}}', lifetime_s_max=600), Refusal
     )
-    short = read_wish(b"", lifetime_s_max=60)
-    assert isinstance(short, Wish)
+    short = read_key_request(b"", lifetime_s_max=60)
+    assert isinstance(short, KeyRequest)
     assert short.lifetime_s == 60
 
 
 @pytest.mark.parametrize("kind", ["realtime", "transcription"])
 def test_the_answer_is_of_the_sdk_s_type(kind: str) -> None:
     """The official type takes it, with what the session was asked to be."""
-    wish = read_wish(json.dumps({"session": {"type": kind, "id": "theirs"}}).encode())
-    assert isinstance(wish, Wish)
+    wish = read_key_request(json.dumps({"session": {"type": kind, "id": "theirs"}}).encode())
+    assert isinstance(wish, KeyRequest)
     shown = answer(wish, value="ek_x", expires_at=1_800_000_000, session_id="sess_1")
     parsed = ClientSecretCreateResponse.model_validate(shown, strict=True)
     assert (parsed.value, parsed.expires_at) == ("ek_x", 1_800_000_000)

@@ -18,7 +18,7 @@ class Accountd:
     """Answers when it is told to, one question after the other."""
 
     def __init__(self) -> None:
-        self.turns = FairQueue(at_once=TURNS, each=TURNS_EACH)
+        self.queue = FairQueue(at_once=TURNS, each=TURNS_EACH)
         self.asked: list[str] = []  # the holders of the questions that are or were under way
         self.answered = 0
         self._may_answer = asyncio.Semaphore(0)
@@ -36,7 +36,7 @@ class Accountd:
             self.answered += 1
             return holder
 
-        return await self.turns.take(holder, question)
+        return await self.queue.run(holder, question)
 
     async def answer(self) -> None:
         """Answer the oldest question, and let what waits for that go on."""
@@ -64,7 +64,7 @@ def test_everybody_is_answered_and_nobody_asks_too_much_at_once(holders: list[st
             assert max(under_way.values(), default=0) <= TURNS_EACH
             await accountd.answer()
         assert await asyncio.gather(*tasks) == holders
-        assert not accountd.turns._lines
+        assert not accountd.queue._queue_by_holder
 
     asyncio.run(scenario())
 
@@ -83,7 +83,7 @@ async def test_who_asks_once_does_not_wait_for_who_asks_a_lot() -> None:
     for task in (*tasks, modest):
         task.cancel()
     await asyncio.gather(*tasks, modest, return_exceptions=True)
-    assert not accountd.turns._lines
+    assert not accountd.queue._queue_by_holder
 
 
 async def test_too_many_are_told_to_come_back() -> None:
@@ -99,7 +99,7 @@ async def test_too_many_are_told_to_come_back() -> None:
     refused = await accountd.ask("somebody else")
     assert isinstance(refused, Refusal)
     assert (refused.status, refused.code) == (503, "service_unavailable")
-    assert "somebody else" not in accountd.turns._lines
+    assert "somebody else" not in accountd.queue._queue_by_holder
     await accountd.answer()
     later = asyncio.create_task(accountd.ask("somebody else"))
     await settled()
@@ -110,12 +110,12 @@ async def test_too_many_are_told_to_come_back() -> None:
 
 async def test_a_question_that_fails_gives_its_turn_back() -> None:
     """Whatever it fails with."""
-    turns = FairQueue(at_once=TURNS, each=TURNS_EACH)
+    queue = FairQueue(at_once=TURNS, each=TURNS_EACH)
 
     async def fail() -> None:
         raise OSError
 
     for _ in range(2 * TURNS):
         with pytest.raises(OSError):  # noqa: PT011 - it is the one above
-            await turns.take("holder", fail)
-    assert not turns._lines
+            await queue.run("holder", fail)
+    assert not queue._queue_by_holder

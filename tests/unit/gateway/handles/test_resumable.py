@@ -17,13 +17,13 @@ class Drain:
         self.told: list[str] = []
 
     def close_superseded(self) -> None:
-        """See ``Former``."""
+        """See ``ResumableSession``."""
         self.told.append("give way")
         if not self._is_stuck:
             asyncio.get_running_loop().call_soon(self._known.ended, self)
 
     def abandon(self) -> None:
-        """See ``Former``."""
+        """See ``ResumableSession``."""
         self.told.append("abandon")
         self._known.ended(self)
 
@@ -35,8 +35,8 @@ async def test_the_session_that_was_given_a_handle_gives_way() -> None:
     for name in (b"1", b"2"):
         known.given(name, former)
     known.given(b"3", other)
-    await known.end_former(b"1", Drain(known))
-    await known.end_former(b"2", Drain(known))
+    await known.end_predecessor(b"1", Drain(known))
+    await known.end_predecessor(b"2", Drain(known))
     assert (former.told, other.told) == (["give way"], [])
     assert len(known) == 1
 
@@ -47,7 +47,7 @@ async def test_one_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatc
     known = Resumables()
     former = Drain(known, is_stuck=True)
     known.given(b"1", former)
-    await known.end_former(b"1", Drain(known))
+    await known.end_predecessor(b"1", Drain(known))
     assert former.told == ["give way", "abandon"]
     assert len(known) == 0
 
@@ -57,7 +57,7 @@ async def test_a_session_does_not_give_way_to_itself() -> None:
     known = Resumables()
     former = Drain(known)
     known.given(b"1", former)
-    await known.end_former(b"1", former)
+    await known.end_predecessor(b"1", former)
     assert former.told == []
 
 
@@ -71,11 +71,11 @@ async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     known.given(b"2", second)
     known.given(b"3", second)
     assert len(known) == 2
-    await known.end_former(b"1", Drain(known))
+    await known.end_predecessor(b"1", Drain(known))
     assert first.told == []
     known.ended(first)
     known.given(b"3", first)
     known.ended(second)
     assert len(known) == 1
-    await known.end_former(b"3", Drain(known))
+    await known.end_predecessor(b"3", Drain(known))
     assert first.told == ["give way"]
