@@ -175,12 +175,12 @@ class Accountd(Process):
         watermarks = dict(sorted(decision.watermarks.items()))
         if self.world.has_flag("highest published"):
             watermarks = {p: self._watermark(p) for p in watermarks}
-        self.world.publish(self.epoch, watermarks)
+        self.world.control.publish(self.epoch, watermarks)
 
     def _repeat(self) -> None:
         recent = [p for p, at in self._heard_at.items() if self.clock.now - at < RECENT_S]
         if recent:
-            self.world.publish(self.epoch, {p: self._watermark(p) for p in sorted(recent)})
+            self.world.control.publish(self.epoch, {p: self._watermark(p) for p in sorted(recent)})
         self.later(REPEAT_S, self._repeat)
 
     def _watermark(self, producer: bytes) -> int:

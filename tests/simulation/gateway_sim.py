@@ -1,6 +1,6 @@
 """A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Spool``.
 
-It calls them in the order of ``recorder``, ``sender``, ``spool_manager`` and ``watermarks``.
+It calls them in the order of ``recorder``, ``sender``, ``pusher`` and ``watermarks``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
-from gateway.delivery.spool import Spool
 from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable
 from shared.announcements import Watermark
@@ -16,14 +15,13 @@ from shared.usage import Kind, Usage
 from shared.wire import encode_usage
 
 from .clock import Process
-from .disk import Folder, SimStore
 from .network import Connection
+from .spool_sim import Spools
 
 if TYPE_CHECKING:
     from .world import Host, World
 
 TICK_S = 1.0
-ADOPT_S = 2.5
 PRUNE_S = 0.7
 RETRY_S = 0.05
 QUESTION_S = 2.0  # the deadline of a question
@@ -49,24 +47,20 @@ class Gateway(Process):
         self.sessions: list[Session] = []
         self.connection: Connection | None = None
         self.is_stopping = False
-        self.is_failing = False
         self.memory: Producer | None = None
         self.memory_ids: list[str] = []
-        self.adopted: list[Producer] = []
-        self.stores: dict[bytes, SimStore] = {}
         self._followed: dict[bytes, Producer] = {}
         self._is_asked = False
         self._is_asking = False
-        self._is_syncing = False
         self._wakes_at = float("inf")
         self._stop_at = float("inf")
         self._pruned_at = self.clock.now
-        self.own = self._create(host.name_of_producer())
+        self.spools = Spools(self, host.name_of_producer())
         self.trace("started", producer=self.own.outbox.producer.hex()[:4])
-        self._follow(self.own)
+        self.follow(self.own)
         self._connect()
         self.later(TICK_S * self.rng.random(), self._tick)
-        self.later(0.1 + self.rng.random(), self._adopt)
+        self.later(0.1 + self.rng.random(), self.spools.adopt)
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -79,7 +73,7 @@ class Gateway(Process):
         wall_ms = int(self.clock.wall * 1000)
         single = session.billing.single(metered, wall_ms=wall_ms, is_shared=is_shared)
         self.step()
-        number = self._note(encode_usage(single))
+        number = self.spools.note(encode_usage(single))
         if not number:
             self.memory_ids.append(name)
         self.step()
@@ -88,7 +82,7 @@ class Gateway(Process):
         self.trace("response", id=name, number=number)
         self.step()
         self._send_all(session.batcher.add(MeteredResponse(single, number), now=self.clock.now))
-        if self.is_failing:
+        if self.spools.is_failing:
             self._send_all(session.batcher.flush())
 
     def end_session(self, session: Session) -> None:
@@ -108,9 +102,9 @@ class Gateway(Process):
             try:
                 producer.end(now=self.clock.wall)
             except OSError:
-                self.is_failing = True
+                self.spools.is_failing = True
         self._stop_at = self.clock.now + CLOSE_S
-        self._sync()
+        self.spools.sync()
         self.push()
         self._exit_when_settled()
 
@@ -141,7 +135,7 @@ class Gateway(Process):
                 self.trace(outcome.name, producer=name.hex()[:4], epoch=epoch, through=through)
             if outcome in (AckOutcome.STALE, AckOutcome.FORGED):
                 self._ask()
-        self._sync()
+        self.spools.sync()
         self.push()
         self._exit_when_settled()
 
@@ -172,10 +166,15 @@ class Gateway(Process):
 
     # --- state ------------------------------------------------------------------------------------
 
+    @property
+    def own(self) -> Producer:
+        """Its own producer."""
+        return self.spools.own
+
     def producers(self) -> Iterator[Producer]:
         """All that this process sends for."""
         yield self.own
-        yield from self.adopted
+        yield from self.spools.adopted
         if self.memory is not None:
             yield self.memory
 
@@ -183,9 +182,9 @@ class Gateway(Process):
     def is_settled(self) -> bool:
         """Whether everything is durable, and what was adopted is over."""
         return (
-            not self.is_failing
+            not self.spools.is_failing
             and all(p.is_settled for p in self._ours())
-            and all(p.is_over or self._is_at_odds(p) for p in self.adopted)
+            and all(p.is_over or self._is_at_odds(p) for p in self.spools.adopted)
         )
 
     def _is_at_odds(self, producer: Producer) -> bool:
@@ -203,28 +202,12 @@ class Gateway(Process):
         self._leave()
         self.world.gateway_died(self)
 
-    # --- the journal (spool_manager) --------------------------------------------------------------
+    # --- sending (sender) -------------------------------------------------------------------------
 
     def step(self) -> None:
         """See ``Process``. Without a spool a kill is no test: then the gateways live."""
         if self.world.plan.has_spool:
             super().step()
-
-    def _create(self, name: bytes) -> Producer:
-        if not self.world.plan.has_spool:
-            self.world.oracle.volatile.add(name)
-            return Producer(Outbox(name, chance=self.rng.random))
-        store = SimStore(self.host.disk, self.host.disk.create(name, self), self)
-        spool = Spool(store, name, now=self.clock.wall)
-        self.stores[name] = store
-        return Producer(Outbox(name, chance=self.rng.random, load=spool.payload), spool)
-
-    def _note(self, payload: bytes) -> int:
-        try:
-            return self.own.note(payload, now=self.clock.wall)
-        except OSError:
-            self.is_failing = True
-            return 0
 
     def _send_all(self, batches: Iterable[Sealable]) -> None:
         for batch, covers, _ in batches:
@@ -232,15 +215,15 @@ class Gateway(Process):
             self.step()
 
     def _send(self, payload: bytes, covers: Sequence[int]) -> None:
-        if covers or not self.is_failing:
+        if covers or not self.spools.is_failing:
             try:
                 if self.world.has_flag("send before seal"):
                     self._send_then_seal(payload, covers)
                 else:
                     self.own.seal(payload, covers, now=self.clock.wall)
             except OSError:
-                self.is_failing = True
-            self._sync()
+                self.spools.is_failing = True
+            self.spools.sync()
         else:
             self._volatile().seal(payload, now=self.clock.wall)
         self.push()
@@ -259,131 +242,21 @@ class Gateway(Process):
         if self.memory is None:
             name = self.rng.randbytes(16)
             self.memory = Producer(Outbox(name, chance=self.rng.random))
-            self._follow(self.memory)
+            self.follow(self.memory)
             self.world.oracle.volatile.add(name)
             self.trace("disk is full: in memory", producer=name.hex()[:4])
         return self.memory
 
-    def _sync(self) -> None:
-        """Bring what is sealed to the disk itself; another call begins when this one is done."""
-        if not self._is_syncing and any(p.wants_sync for p in self.producers()):
-            self._is_syncing = True
-            self.later(0.0, self._sync_next, [p for p in self.producers() if p.wants_sync])
-
-    def _sync_next(self, producers: list[Producer]) -> None:
-        if not producers:
-            self._is_syncing = False
-            self._sync()
-            return
-        producer, *others = producers
-        assert producer.spool is not None
-        store = self.stores.get(producer.outbox.producer)
-        if store is None:  # it is gone meanwhile
-            self._sync_next(others)
-            return
-        through = producer.spool.sealed_through
-        delay = 0.001 + self.rng.random() * self.world.sync_s
-        self.later(delay, self._synced, producer, store, store.written(), through, others)
-
-    def _synced(
-        self,
-        producer: Producer,
-        store: SimStore,
-        written: dict[int, int],
-        through: int,
-        others: list[Producer],
-    ) -> None:
-        self.step()
-        if self.rng.random() < self.world.sync_errors:
-            self.is_failing = True  # and it is sent all the same
-            self.world.oracle.unsynced.add(producer.outbox.producer)
-        else:
-            store.synced(written)
-        self.step()
-        assert producer.spool is not None
-        producer.spool.synced(through)
-        producer.release()
-        self.push()
-        self._sync_next(others)
-
-    def _try_again(self) -> None:
-        try:
-            for producer in self.producers():
-                producer.seal_waiting(now=self.clock.wall)
-            if self.is_failing:
-                assert self.own.spool is not None
-                self.own.spool.probe(now=self.clock.wall)
-        except OSError:
-            self.is_failing = True
-            return
-        self.is_failing = False
-
-    def _adopt(self) -> None:
-        if not self.is_stopping:
-            if not self.world.has_flag("no adoption"):
-                for folder in self.host.disk.orphans():
-                    self._take_over(folder)
-            self.later(ADOPT_S * (0.5 + self.rng.random()), self._adopt)
-
-    def _take_over(self, folder: Folder) -> None:
-        store = SimStore(self.host.disk, folder, self)
-        store.synced(store.written())
-        self.step()
-        spool = Spool(store, folder.producer, now=self.clock.wall)
-        found = spool.recovered
-        self.step()
-        if not found.last_sequence and not found.unsealed and not found.damaged_bytes:
-            self._remove(store, spool)
-            return
-        if found.is_damaged:
-            self.world.oracle.damaged.add(folder.producer)
-        self.trace(
-            "adopts", producer=folder.producer.hex()[:4], through=found.last_sequence,
-            unsealed=list(found.unsealed), is_damaged=found.is_damaged,
-        )  # fmt: skip
-        producer = Producer.recovered(spool, chance=self.rng.random)
-        self.stores[folder.producer] = store
-        self.adopted.append(producer)
-        self._follow(producer)
-
-    def _remove(self, store: SimStore, spool: Spool) -> None:
-        self.trace("nothing to adopt", producer=store.folder.producer.hex()[:4])
-        spool.prune(0, now=self.clock.wall, keep_s=0, keep_bytes=0)
-        self.world.oracle.gone.add(store.folder.producer)
-        (store.delete if spool.is_empty else store.close)()
-
-    def prune(self) -> None:
-        """Remove what is neither needed nor kept."""
-        for producer in [*self.adopted, self.own]:
-            spool = producer.spool
-            if spool is None:
-                continue
-            if producer.is_over:
-                spool.close(self.clock.wall)
-            files = self.stores[spool.producer].folder.files
-            before = len(files)
-            try:
-                spool.prune(
-                    producer.outbox.acknowledged, now=self.clock.wall,
-                    keep_s=self.world.retention_s, keep_bytes=1 << 40,
-                )  # fmt: skip
-            except OSError:
-                continue
-            finally:  # also when it is killed half-way
-                if len(files) < before and not self.world.is_judged:
-                    self.world.oracle.pruned(spool.producer, producer.outbox.acknowledged)
-            if producer is not self.own and producer.is_over and spool.is_empty:
-                self.adopted.remove(producer)
-                self._followed.pop(producer.outbox.producer, None)
-                self.stores.pop(producer.outbox.producer).delete()
-                self.world.oracle.gone.add(producer.outbox.producer)
-                self.trace("spool done", producer=producer.outbox.producer.hex()[:4])
-
     # --- watermarks -------------------------------------------------------------------------------
 
-    def _follow(self, producer: Producer) -> None:
+    def follow(self, producer: Producer) -> None:
+        """Subscribe to the watermarks of ``producer``, and ask for the first one."""
         self._followed[producer.outbox.producer] = producer
         self._ask()
+
+    def unfollow(self, producer: Producer) -> None:
+        """Unsubscribe."""
+        self._followed.pop(producer.outbox.producer, None)
 
     def follows(self, producer: bytes) -> bool:
         """Whether it is subscribed to the watermarks of ``producer``."""
@@ -400,7 +273,7 @@ class Gateway(Process):
         epochs = {name: p.outbox.epoch for name, p in self._followed.items()}
         question = self.clock.now
         self._question = question
-        self.world.ask(self, question, epochs)
+        self.world.control.ask(self, question, epochs)
         self.later(QUESTION_S, self._answer_lost, question)
 
     def _answer_lost(self, question: float) -> None:
@@ -458,12 +331,12 @@ class Gateway(Process):
         self.step()
         for session in self.sessions:
             self._send_all(session.batcher.take_due(self.clock.now))
-        if self.is_failing or any(p.unsealed for p in self.producers()):
-            self._try_again()
-        self._sync()
+        if self.spools.is_failing or any(p.unsealed for p in self.producers()):
+            self.spools.retry()
+        self.spools.sync()
         if self.clock.now - self._pruned_at > PRUNE_S:
             self._pruned_at = self.clock.now
-            self.prune()
+            self.spools.prune()
         self.push()
         self._exit_when_settled()
 
@@ -475,16 +348,10 @@ class Gateway(Process):
             self.trace("exits", is_settled=all(p.is_settled for p in self._ours()))
             if self.memory is not None and not self.memory.is_settled:
                 self.world.oracle.may_lose(self.memory_ids)
-            for producer in [self.own, *self.adopted]:
+            for producer in [self.own, *self.spools.adopted]:
                 if producer.spool is not None:
-                    self._give_up(producer.spool)
+                    self.spools.give_up(producer.spool)
             self._leave()
-
-    def _give_up(self, spool: Spool) -> None:
-        store = self.stores[spool.producer]
-        if spool.is_empty:
-            self.world.oracle.gone.add(spool.producer)
-        (store.delete if spool.is_empty else store.close)()
 
     def _leave(self) -> None:
         for producer in self._ours():

@@ -1,5 +1,6 @@
 """The ways between gateways and accountd: connections that die with what is in them."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .clock import Clock
@@ -65,3 +66,53 @@ class Connection:
 
     def _delay(self) -> float:
         return self.clock.rng.random() * (0.05 if self.world.has_faults else 0.005)
+
+
+class ControlSockets:
+    """Announcements (PUB) and requests (RPC): late, lost, repeated, or from a boot that is gone."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._ambushes = world.plan.restores if world.plan.are_answers_ambushed else 0
+
+    def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
+        """On PUB: each gateway hears of the producers that it follows, perhaps, some time."""
+        rng, plan = self._world.clock.rng, self._world.plan
+        for host in self._world.hosts:
+            for gateway in host.living:
+                heard = {p: w for p, w in watermarks.items() if gateway.follows(p)}
+                if not heard:
+                    continue
+                if not self._world.has_faults:
+                    gateway.later(0.002, gateway.hear, epoch, heard)
+                    continue
+                if self._world.is_partitioned or rng.random() < plan.announcements_lost:
+                    continue
+                late = rng.random() < plan.announcements_late
+                delay = rng.random() * (6.0 if late else 0.05)
+                gateway.later(delay, gateway.hear, epoch, heard)
+                if rng.random() < 0.1:
+                    gateway.later(delay * 2 * rng.random(), gateway.hear, epoch, heard)
+
+    def ask(self, gateway: "Gateway", question: float, epochs: dict[bytes, int]) -> None:
+        """A question on its way to accountd."""
+        delay = self._world.clock.rng.random() * (0.1 if self._world.has_faults else 0.005)
+        self._world.clock.at(delay, None, self._answer, gateway, question, epochs)
+
+    def _answer(self, gateway: "Gateway", question: float, epochs: dict[bytes, int]) -> None:
+        rng = self._world.clock.rng
+        lost = self._world.has_faults and (self._world.is_partitioned or rng.random() < 0.1)
+        if self._world.accountd is None or lost:
+            return
+        epoch, throughs = self._world.accountd.sync(epochs)
+        answer = dict(zip(epochs, throughs, strict=True))
+        is_late = self._world.has_faults and rng.random() < self._world.plan.answers_late
+        delay = rng.random() * (1.9 if is_late else 0.02)
+        is_news = any(answer[p.outbox.producer] > p.outbox.acknowledged
+                      for p in gateway.producers() if p.outbox.producer in answer)  # fmt: skip
+        if self._world.has_faults and self._ambushes and is_news:
+            # What it says is about to be wrong, and it comes when the next boot was heard of.
+            self._ambushes -= 1
+            delay = rng.uniform(0.5, 1.9)
+            self._world.clock.at(rng.random() * 0.1, None, self._world.restore)
+        gateway.later(delay, gateway.answered, question, epochs, epoch, answer)

@@ -1,156 +1,27 @@
 """One world: made from a seed, disturbed for a while, then left in peace and judged."""
 
 import contextlib
-import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 from accountd.ledger.charging import Balance
 from gateway.delivery import outbox, spool
-from gateway.delivery.journal import SealedRecord, read_records
-from shared.usage import UsageBatch
-from shared.wire import decode_usage
 
 from .accountd_sim import Accountd, Database
 from .clock import WALL_S, Clock
-from .disk import Disk
 from .gateway_sim import ESTIMATED_EVERY, Gateway, Session
-from .oracle import Message, Oracle
+from .host import Host
+from .network import ControlSockets
+from .oracle import Oracle
+from .plan import DAY_S, FOREVER, Plan
 
-DAY_S = 24 * 3_600.0
 QUIET_S_MAX = 240.0  # how long a world in peace may take to come to rest
 EVENTS_MAX = 60_000
 SHARED_CHANCE = 0.2  # of a response that it is heard on two sockets
-FOREVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What kind of world it is."""
-
-    responses: int
-    active_s: float
-    gateways: int
-    fuse_steps: float  # mean number of steps between two kills
-    restores: int
-    power_chance: float  # that a killed gateway takes its host with it
-    sync_s: float  # how long a disk takes for one fsync, at most
-    sync_errors: float  # that an fsync fails
-    full_disks: int
-    partitions: int
-    rollouts: int
-    is_damaged: bool
-    is_cloned: bool
-    has_spool: bool
-    unreadable_chance: float  # that a journal cannot be read just now
-    retention_s: float
-    announcements_lost: float
-    announcements_late: float
-    answers_late: float
-    are_answers_ambushed: bool  # by a restore, while they are under way
-    segment_bytes: int
-    segment_s: float
-    in_flight: int
-    idle_s: float  # how long it is watched once everything is durable
-
-    @classmethod
-    def draw(cls, rng: random.Random) -> "Plan":
-        """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
-        kind = rng.random()
-        is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.86
-        are_answers_ambushed = rng.random() < (0.3 if has_spool else 0.9)
-        power_chance = 0.0 if is_cloned or rng.random() > 0.4 else rng.choice((0.4, 0.8))
-        return cls(
-            responses=rng.randint(15, 50),
-            active_s=rng.uniform(3, 12),
-            gateways=rng.choice((1, 2, 2, 3)),
-            # Without a spool only accountd is killed, which takes fewer steps.
-            fuse_steps=(FOREVER if is_cloned else rng.choice((100, 200, 400, 800)))
-            / (1 if has_spool else 8),
-            restores=0 if is_cloned or (has_spool and rng.random() > 0.45) else rng.randint(1, 4),
-            power_chance=power_chance,
-            sync_s=rng.choice((0.03, 0.03, 0.3, 1.5)),
-            sync_errors=0.4 if power_chance and rng.random() < 0.5 else 0.0,
-            full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
-            # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
-            partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
-            rollouts=0 if is_cloned else rng.choice((0, 0, 1, 2)),
-            is_damaged=is_damaged,
-            is_cloned=is_cloned,
-            has_spool=has_spool,
-            unreadable_chance=0.3 if rng.random() < 0.1 else 0.0,
-            retention_s=rng.uniform(0.1, 2) if rng.random() < 0.3 else DAY_S,
-            announcements_lost=0.4 if are_answers_ambushed else rng.choice((0.0, 0.1, 0.5, 1.0)),
-            announcements_late=rng.choice((0.0, 0.05, 0.2)),
-            answers_late=rng.choice((0.1, 0.6)) if has_spool else 0.8,
-            are_answers_ambushed=are_answers_ambushed,
-            segment_bytes=rng.choice((300, 700, 2_500, 1 << 20)),
-            segment_s=rng.choice((0.5, 2.0, 3_600.0)),
-            # A clone is found out by what it sends: the window must not keep it silent.
-            in_flight=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
-            idle_s=rng.choice((0.0, 4.0)),
-        )
 
 
 class WrongWorldError(Exception):
     """A world that is not in order at its end."""
-
-
-class Host:
-    """A machine with gateways and one spool disk."""
-
-    def __init__(self, world: "World", first_producer: bytes | None = None) -> None:
-        self.world = world
-        self.disk = Disk(world.clock.rng)
-        self.gateways: list[Gateway] = []
-        self._first_producer = first_producer
-
-    @property
-    def living(self) -> list[Gateway]:
-        """The gateways that run."""
-        self.gateways = [g for g in self.gateways if g.is_alive]
-        return self.gateways
-
-    def start_gateway(self) -> None:
-        """A new process."""
-        self.world.gateways_started += 1
-        self.gateways.append(Gateway(self.world, self, self.world.gateways_started))
-
-    def name_of_producer(self) -> bytes:
-        """128 random bits, unless the machine is a clone."""
-        name, self._first_producer = self._first_producer, None
-        return name or self.world.clock.rng.randbytes(16)
-
-    def lose_power(self) -> None:
-        """Everything dies, and what was not synced is cut off."""
-        self.world.clock.trace("host", "power lost")
-        for gateway in self.living[:]:
-            gateway.kill()
-        oracle, before = self.world.oracle, self._sealed()
-        self.disk.lose_power()
-        after = self._sealed()
-        oracle.cut.update(self.disk.folders)
-        journaled = {
-            name for name in oracle.owed - oracle.in_memory if self.world.host_of.get(name) is self
-        }
-        kept = {name for names in after.values() for name in names}
-        oracle.may_lose(journaled - kept)
-        for message in before.keys() - after.keys():
-            oracle.may_lose(before[message])
-            oracle.cut_off(message, before[message])
-
-    def _sealed(self) -> dict[Message, tuple[str, ...]]:
-        """The responses in each sealed message that is whole on the disk."""
-        found: dict[Message, tuple[str, ...]] = {}
-        for folder in self.disk.folders.values():
-            for file in folder.files.values():
-                for record in read_records(bytes(file.data)):
-                    if isinstance(record, SealedRecord):
-                        usage = decode_usage(record.payload)
-                        ids = usage.response_ids if isinstance(usage, UsageBatch) else ()
-                        found[folder.producer, record.sequence] = ids
-        return found
 
 
 class World:
@@ -179,7 +50,7 @@ class World:
         self._backups = [self.db.copy()]
         self._restores_from: Database | None = None
         self._clock_offset_s = 0.0
-        self._ambushes = self.plan.restores if self.plan.are_answers_ambushed else 0
+        self.control = ControlSockets(self)
         self.hosts = [Host(self)]
         if self.is_cloned:
             name = self.clock.rng.randbytes(16)
@@ -257,7 +128,7 @@ class World:
         for _ in range(4):
             self._at_random(self._back_up)
         for count, action in (
-            (0 if plan.are_answers_ambushed else plan.restores, self._restore),
+            (0 if plan.are_answers_ambushed else plan.restores, self.restore),
             (plan.partitions, self._partition),
             (plan.full_disks, self._fill_disk),
             (plan.rollouts, self._roll_out),
@@ -340,11 +211,7 @@ class World:
         ]
 
     def _forget_all(self) -> None:
-        """Days later nothing is left but the end of the journal of the gateway that runs.
-
-        That is the segment with its last seal, which tells where the numbering stands, what was
-        opened behind it, and what holds responses of batches that are still open.
-        """
+        """Days later nothing is left that is not needed: see ``Host.stale_segments``."""
         self.is_judged = True
         if self.is_cloned:
             return
@@ -352,15 +219,10 @@ class World:
             (gateway,) = host.living
             for _ in range(2):  # what is over is closed first, and kept from then on
                 self.clock.now += 2 * DAY_S
-                gateway.prune()
+                gateway.spools.prune()
             for folder in host.disk.folders.values():
-                if folder.producer in self.oracle.torn:
-                    continue
-                if folder.producer != gateway.own.outbox.producer:
-                    stale = list(folder.files)
-                else:
-                    stale = _before_the_last_seal(gateway.own.spool)
-                if stale:
+                stale = host.stale_segments(folder)
+                if stale and folder.producer not in self.oracle.torn:
                     raise WrongWorldError(f"{folder.producer.hex()[:4]} still holds {stale}")
 
     @contextlib.contextmanager
@@ -413,7 +275,7 @@ class World:
             sessions.append(Session(rng.randrange(1_000), rng.choice("ab")))
         return rng.choice(sessions)
 
-    # --- accountd and the network -----------------------------------------------------------------
+    # --- accountd ---------------------------------------------------------------------------------
 
     def start_accountd(self) -> None:
         """A boot, from a backup when that was decided."""
@@ -436,48 +298,6 @@ class World:
         away_s = rng.random() * (0.1 if is_quick else 1.5)
         self.clock.at(0.05 + away_s, None, self.start_accountd)
 
-    def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
-        """On PUB: each gateway hears of the producers that it follows, perhaps, some time."""
-        rng, plan = self.clock.rng, self.plan
-        for host in self.hosts:
-            for gateway in host.living:
-                heard = {p: w for p, w in watermarks.items() if gateway.follows(p)}
-                if not heard:
-                    continue
-                if not self.has_faults:
-                    gateway.later(0.002, gateway.hear, epoch, heard)
-                    continue
-                if self.is_partitioned or rng.random() < plan.announcements_lost:
-                    continue
-                late = rng.random() < plan.announcements_late
-                delay = rng.random() * (6.0 if late else 0.05)
-                gateway.later(delay, gateway.hear, epoch, heard)
-                if rng.random() < 0.1:
-                    gateway.later(delay * 2 * rng.random(), gateway.hear, epoch, heard)
-
-    def ask(self, gateway: Gateway, question: float, epochs: dict[bytes, int]) -> None:
-        """A question on its way to accountd."""
-        delay = self.clock.rng.random() * (0.1 if self.has_faults else 0.005)
-        self.clock.at(delay, None, self._answer, gateway, question, epochs)
-
-    def _answer(self, gateway: Gateway, question: float, epochs: dict[bytes, int]) -> None:
-        rng = self.clock.rng
-        lost = self.has_faults and (self.is_partitioned or rng.random() < 0.1)
-        if self.accountd is None or lost:
-            return
-        epoch, throughs = self.accountd.sync(epochs)
-        answer = dict(zip(epochs, throughs, strict=True))
-        is_late = self.has_faults and rng.random() < self.plan.answers_late
-        delay = rng.random() * (1.9 if is_late else 0.02)
-        is_news = any(answer[p.outbox.producer] > p.outbox.acknowledged
-                      for p in gateway.producers() if p.outbox.producer in answer)  # fmt: skip
-        if self.has_faults and self._ambushes and is_news:
-            # What it says is about to be wrong, and it comes when the next boot was heard of.
-            self._ambushes -= 1
-            delay = rng.uniform(0.5, 1.9)
-            self.clock.at(rng.random() * 0.1, None, self._restore)
-        gateway.later(delay, gateway.answered, question, epochs, epoch, answer)
-
     # --- trouble ----------------------------------------------------------------------------------
 
     def gateway_died(self, gateway: Gateway) -> None:
@@ -499,7 +319,8 @@ class World:
     def _back_up(self) -> None:
         self._backups.append(self.db.copy())
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Kill accountd; the next boot gets the database of a backup."""
         rng = self.clock.rng
         self._restores_from = rng.choice(self._backups)
         # With a clock that went back a late word of the boot before is believed until the next
@@ -544,15 +365,3 @@ class World:
 
 
 assert WALL_S > DAY_S
-
-
-def _before_the_last_seal(journal: spool.Spool | None) -> list[int]:
-    """Segments that a running gateway's journal has no use for any more."""
-    if journal is None:
-        return []
-    open_from = min(journal._open_numbers, default=journal._last_number + 1)
-    return [
-        segment.number
-        for segment in journal._segments
-        if 0 < segment.last_sequence < journal.sealed_through and segment.last_number < open_from
-    ]
