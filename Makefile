@@ -12,7 +12,7 @@ HEAVY   := var/clients-venv
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test test-fast check hooks chaos clients bench clean
+.PHONY: help up down logs test test-fast coverage mutation check hooks chaos clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
@@ -35,6 +35,19 @@ test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all t
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property
 
+coverage: $(STAMP) ## Report branch coverage; at least 95 % of every pure module
+	@mkdir -p var
+	@COVERAGE_FILE=var/.coverage $(BIN)/coverage run --branch --source=gateway,accountd,shared \
+	    -m pytest -q tests/unit tests/property
+	@COVERAGE_FILE=var/.coverage $(BIN)/coverage run --append --branch \
+	    --source=gateway,accountd,shared -m tests.simulation --seeds 100 --jobs 1
+	@COVERAGE_FILE=var/.coverage $(BIN)/coverage json -q -o var/coverage.json
+	@$(BIN)/python -m checks.covered
+
+mutation: $(STAMP) ## Change what decides about money in some hundred ways; at least 90 % must be noticed
+	@rm -rf mutants && $(BIN)/mutmut run --max-children 2
+	@$(BIN)/python -m checks.mutants
+
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
@@ -42,6 +55,7 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \
 	    tests/integration/gateway/delivery/test_spool.py
+	@$(MAKE) --no-print-directory mutation
 
 clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py

@@ -5,11 +5,12 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
-from accountd.ledger.decision import Charge, Rejection
+from accountd.ledger.decision import Charge, Rejection, Retried
 from accountd.ledger.digests import RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import AlreadyCharged, decide_retry
 from accountd.ledger.windows import ProducerWindow, Verdict
+from shared.rate_card import read_rates
 from shared.usage import InvalidUsage, Kind, RejectReason
 from shared.wire import encode_usage
 from tests.support.memory_ledger import END, NOW, Memory, P, Q, sent, usage
@@ -331,3 +332,72 @@ def test_missing_sequences_are_bounded() -> None:
     assert window.missing(at_most=3) == [1, 2, 3]
     assert window.judge(2) is Verdict.APPLY
     assert window.missing(at_most=2) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\x01", RejectReason.UNREADABLE),
+        (END, RejectReason.UNREADABLE_USAGE),
+        (usage(account_id="nobody"), RejectReason.UNKNOWN_ACCOUNT),
+    ],
+)
+def test_a_retry_of_what_cannot_be_charged_says_why(payload: bytes, reason: RejectReason) -> None:
+    """As it would of a message that comes for the first time."""
+    rejection = Rejection(P, 1, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
+    refused = decide_retry(rejection, state=Memory())
+    assert isinstance(refused, Refusal)
+    assert refused.reason is reason
+    assert refused.detail
+
+
+def test_a_retry_of_a_conflict_is_charged_under_no_number() -> None:
+    """The first message has it."""
+    payload = usage(5)
+    rejection = Rejection(P, 1, RejectReason.CONFLICT, "", payload, NOW)
+    retried = decide_retry(rejection, state=Memory())
+    assert isinstance(retried, Retried)
+    assert (retried.charge.producer, retried.charge.sequence, retried.charge.digest) == (
+        None, None, None,
+    )  # fmt: skip
+    assert retried.left == Balance(95, 1_000)
+
+
+def test_a_retry_costs_what_it_costs_now() -> None:
+    """By the card in force, whatever it was when the message came."""
+    rates = read_rates(b'version = "v"\n[[rates]]\ninput = 3_000_000\noutput = 3_000_000\n')
+    rejection = Rejection(P, 1, RejectReason.UNKNOWN_ACCOUNT, "", usage(5), NOW)
+    retried = decide_retry(rejection, state=Memory(), rates=rates)
+    assert isinstance(retried, Retried)
+    assert retried.left == Balance(85, 1_000)
+    assert retried.charge.rate_card == "v"
+
+
+def test_a_retry_of_a_doubtful_transcription_is_a_transcription() -> None:
+    """A doubtful response says what it was."""
+    payload = usage(5, kind=Kind.DOUBTFUL, doubtful_kind=Kind.TRANSCRIPTION)
+    rejection = Rejection(P, 1, RejectReason.DOUBTFUL, "", payload, NOW)
+    retried = decide_retry(rejection, state=Memory())
+    assert isinstance(retried, Retried)
+    assert (retried.charge.batch.kind, retried.charge.batch.doubtful_kind) == (
+        Kind.TRANSCRIPTION, "",
+    )  # fmt: skip
+
+
+def test_a_retried_estimate_takes_nothing_below_the_bound() -> None:
+    """It is let off like one that comes for the first time, and charged where all are."""
+    rejection = Rejection(P, 1, RejectReason.UNKNOWN_ACCOUNT, "", usage(5, kind=Kind.ESTIMATE), NOW)
+    free = decide_retry(rejection, state=Memory())
+    charged = decide_retry(rejection, state=Memory(), estimates=EstimatePolicy(are_charged=True))
+    assert isinstance(free, Retried)
+    assert isinstance(charged, Retried)
+    assert (free.left, charged.left) == (Balance(100, 1_000), Balance(95, 1_000))
+
+
+def test_a_retried_shared_response_that_was_charged_is_refused() -> None:
+    """Another socket has brought it since."""
+    payload = usage(5, is_shared=True)
+    memory = Memory()
+    assert memory.apply(*sent(1, payload=payload)).applied == 1
+    rejection = Rejection(Q, 1, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
+    assert decide_retry(rejection, state=memory) == AlreadyCharged(("r",), 1)

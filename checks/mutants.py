@@ -1,0 +1,49 @@
+"""The mutation score of the modules in which a wrong sign is money: at least 90 % of each.
+
+``make mutation`` has mutmut change these modules in some hundred ways, one by one, and run
+their tests; this reads what came of it. A mutant that is killed, or makes a test time out, is noticed. One
+that survives names a rule that no test holds: ``mutmut show NAME`` prints it.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+SCORE_MIN: Final = 90.0
+NOTICED: Final = frozenset({"killed", "timeout", "caught by type check"})
+MUTMUT: Final = Path(sys.executable).with_name("mutmut")
+
+
+def results() -> list[tuple[str, str]]:
+    """(name of the mutant, what became of it) for all of them."""
+    done = subprocess.run(
+        [str(MUTMUT), "results", "--all", "true"], capture_output=True, text=True, check=True
+    )
+    lines = (line.strip().partition(": ") for line in done.stdout.splitlines())
+    return [(name, status) for name, _, status in lines if "__mutmut_" in name]
+
+
+def main() -> int:
+    """Print the score of each module and every survivor; the exit code is 1 below the bound."""
+    counts: dict[str, Counter[bool]] = {}
+    for name, status in results():
+        module = name.partition(".x")[0]
+        counts.setdefault(module, Counter())[status in NOTICED] += 1
+        if status not in NOTICED:
+            print(f"{status}: {name}")
+    is_low = not counts
+    for module, noticed in sorted(counts.items()):
+        score = 100.0 * noticed[True] / noticed.total()
+        is_low |= score < SCORE_MIN
+        print(
+            f"{module:34} {noticed[True]:4} of {noticed.total():4} mutants noticed  {score:5.1f} %"
+        )
+    if is_low:
+        print(f"expected at least {SCORE_MIN:g} % of each module")
+    return 1 if is_low else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
