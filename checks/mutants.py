@@ -1,7 +1,7 @@
 """The mutation score of the modules in which a wrong sign is money: at least 90 % of each.
 
-``make mutation`` has mutmut change these modules in some hundred ways, one by one, and run
-their tests; this reads what came of it. A mutant that is killed, or makes a test time out, is noticed. One
+``make mutation`` has mutmut change these modules in some hundred ways, one by one, and run their
+tests; this reads what came of it. A mutant counts as noticed when a test fails or times out. One
 that survives names a rule that no test holds: ``mutmut show NAME`` prints it.
 """
 
