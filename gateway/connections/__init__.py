@@ -6,7 +6,8 @@
 ``request_reader``              what a client asks for, before anything is decided (pure)
 ``answer_writer``               a plain HTTP answer, or a download, until it is delivered
 ``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
-``tls``, ``certificate``        TLS that behaves like TCP; certificates are exchanged while it runs
+``tls``, ``tls_codec``          TLS that behaves like TCP; its records in memory
+``certificate``                 proven before it is used, exchanged while the gateway runs
 ``receive_queue``               frames that wait while their sink is paused (pure)
 ``liveness``, ``close``         when a peer is pinged or lost; close codes (pure)
 
