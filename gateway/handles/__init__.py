@@ -2,7 +2,7 @@
 
 ``handle``     what a handle is, and its name outside of the gateway: a hash (pure)
 ``ownership``  tells accountd what was given, asks about what is used
-``asking``     one question that a client waits for while its first message is held
+``ownership_check``  one question to accountd during which a first message is held
 ``resumable``  which live session was given which handle, so that it is closed before it is resumed
 
 Called by ``door`` before a session opens, and by the meters' findings through

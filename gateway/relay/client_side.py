@@ -11,7 +11,7 @@ from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEv
 from gateway.connections.connection import Connection, Discard
 from gateway.connections.receive_queue import Pause
 from gateway.credit.balances import SessionCredit
-from gateway.handles.asking import Asking
+from gateway.handles.ownership_check import Asking
 from gateway.http.refusals import Refusal
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.recorder import Recorder
