@@ -15,7 +15,7 @@ from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import SpoolManager
-from gateway.handles.ownership import Handles
+from gateway.handles.ownership import HandleRegistry
 from shared.errors import ConfigError
 from shared.metrics import Metric
 from shared.transport import LINGER_MS
@@ -30,7 +30,7 @@ class Parts:
     subscriber: Subscriber
     balances: Balances
     usage: UsageSender
-    handles: Handles
+    handles: HandleRegistry
 
     @classmethod
     def open(cls, config: GatewayConfig) -> "Parts":
@@ -52,7 +52,7 @@ class Parts:
         usage.start()
         subscriber.start()
         balances.start()
-        handles = Handles(accountd, allows_unknown=config.allows_unknown_handles)
+        handles = HandleRegistry(accountd, allows_unknown=config.allows_unknown_handles)
         handles.start()
         return cls(context, accountd, subscriber, balances, usage, handles)
 

@@ -43,7 +43,7 @@ from gateway.door.queries import (
 from gateway.door.routing import MISSING_MODEL, route
 from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
-from gateway.handles.ownership import Handles
+from gateway.handles.ownership import HandleRegistry
 from gateway.http.answers import PRIVATE, Reversible, response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
@@ -111,7 +111,7 @@ class CallApi:
         admission: Admission,
         opener: Opener,
         calls: Calls,
-        handles: Handles,
+        handles: HandleRegistry,
         providers: Mapping[str, Provider],
         table: ModelTable,
     ) -> None:

@@ -14,7 +14,7 @@ from gateway.door.opener import Opener
 from gateway.door.queries import split_target, with_model
 from gateway.door.routing import MISSING_MODEL, route
 from gateway.handles.handle import HandleKind
-from gateway.handles.ownership import Handles
+from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal, unavailable
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
@@ -28,7 +28,7 @@ class Gatekeeper:
         *,
         admission: Admission,
         opener: Opener,
-        handles: Handles,
+        handles: HandleRegistry,
         providers: Mapping[str, Provider],
         table: ModelTable,
         readiness: Readiness,

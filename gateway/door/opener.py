@@ -18,7 +18,7 @@ from gateway.door.queries import wants_events
 from gateway.door.routing import with_provider_model
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
-from gateway.handles.ownership import Handles
+from gateway.handles.ownership import HandleRegistry
 from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.metering.batching import BillingContext
@@ -43,7 +43,7 @@ class Opener:
         *,
         balances: Balances,
         usage: UsageSender,
-        handles: Handles,
+        handles: HandleRegistry,
         providers: Mapping[str, Provider],
         table: ModelTable,
         lifetimes: Lifetimes,
@@ -130,7 +130,7 @@ class Opener:
             SessionInfo(target.session_id, grant.account_id, target.provider),
             client=connection,
             provider=provider,
-            recorder=Recorder(billing, meter, self._usage, credit, on_given=handles.given),
+            recorder=Recorder(billing, meter, self._usage, credit, on_handle_issued=handles.issued),
             credit=credit,
             opening=Opening(handles.ask, gate, self._preface(target, admitted)),
             age=Age(self._lifetimes, target.provider, opened_at=self._loop.time()),

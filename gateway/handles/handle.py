@@ -1,4 +1,7 @@
-"""What a provider's handle is, and what it is called outside of the gateway. Pure."""
+"""A provider's handle, and the hash that stands for it outside of the gateway. Pure.
+
+Meters find handles in a provider's events; ``ownership`` keeps who owns them.
+"""
 
 import hashlib
 from enum import StrEnum
@@ -8,7 +11,7 @@ from shared.wire import HANDLE_BYTES
 
 
 class HandleKind(StrEnum):
-    """What a handle leads to."""
+    """What a handle gives access to."""
 
     CALL = "call"
     CONVERSATION = "conversation"
@@ -17,7 +20,7 @@ class HandleKind(StrEnum):
 
 
 class Handle(NamedTuple):
-    """What a provider calls something that another connection can ask for."""
+    """An id that a provider gave to something which another connection can use by naming it."""
 
     provider: str
     kind: HandleKind
@@ -25,15 +28,15 @@ class Handle(NamedTuple):
 
     @property
     def name(self) -> bytes:
-        """What leaves the gateway in its place, ``HANDLE_BYTES`` long."""
+        """The hash that leaves the gateway instead of the handle, ``HANDLE_BYTES`` long."""
         head = f"{self.provider}\0{self.kind}\0".encode()
-        # A peer may write half a surrogate pair in JSON; whatever it is, it has one name.
+        # JSON can spell half of a surrogate pair, which UTF-8 cannot encode otherwise.
         value = self.value.encode(errors="surrogatepass")
         return hashlib.sha256(head + value).digest()[:HANDLE_BYTES]
 
 
 class IssuedHandle(NamedTuple):
-    """A handle that the provider gave: by it another connection can go on with this session."""
+    """A handle in a provider's event: another connection can go on with this session by it."""
 
     kind: HandleKind
     value: str

@@ -1,11 +1,12 @@
-"""Whose a provider's handle is: tells accountd what was given, and asks about who uses one.
+"""Which account owns a provider's handle: reports issued handles to accountd, checks those in use.
 
-A handle leads to what was said under it, and one provider key serves all accounts: so it belongs to
-the account that it was first given to. accountd keeps whose it is; a handle itself never goes
-there, only the beginning of its hash. What this gateway knows itself it remembers, so that a client
-that comes back at once, or while accountd is away, need not wait.
+A handle gives access to the conversation behind it, and one provider key serves all accounts. So a
+handle belongs to the account for which the provider issued it first, and others may not use it.
+accountd keeps the owners, by a hash of each handle. This gateway remembers owners that it has seen,
+so that a client may resume at once, before accountd has the report, and while accountd is away.
 
-Nothing that a session relays waits for accountd: what was given is told in the background.
+Reports are sent in the background in portions: no frame waits for accountd. Called by ``door`` and
+``calls``, and by sessions through ``resumable``.
 """
 
 import asyncio
@@ -18,71 +19,73 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.handles.handle import Handle, HandleKind
+from gateway.handles.handle import Handle
 from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.wire import HANDLES_MAX, MESSAGE_BYTES_MAX
 
-__all__ = ["Handle", "HandleKind", "Handles", "OwnerStore"]
-
 log = structlog.get_logger()
 
-# Between two messages to accountd: each is a commit there. What is given meanwhile goes together.
+# Between two reports: each is a commit at accountd. Handles issued meanwhile share the next one.
 PAUSE_S: Final = 0.2
 RETRY_S: Final = 1.0
-LAST_WORDS_S: Final = 1.0  # for what is still to be told when the gateway stops
-# The accounts' names in one message: half of what one may hold.
-_TOLD_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
-_NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
+CLOSE_REPORT_S: Final = 1.0  # for the last reports when the gateway stops
+# Of account ids in one report: half of a message, the other half is for the handles' hashes.
+_REPORT_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
+_NAME_HEAD_BYTES: Final = 3  # msgpack's header of a string of up to 65,535 bytes
 
 
-class OwnerStore(Protocol):
-    """Who keeps whose each handle is, for all gateways. Both raise ``UnreachableError``."""
+class HandleOwners(Protocol):
+    """Keeps the owner of each handle for all gateways. Both methods raise ``UnreachableError``."""
 
     async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
-        """Handles that were given, each with its account; the first owner stays."""
+        """Record the owners of issued handles; a handle that has an owner keeps it."""
 
     async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
-        """Whether the account may use it; with ``claims`` what is unknown becomes its own."""
+        """Whether the account may use the handle. With ``claims`` one without an owner becomes the
+        account's.
+        """
 
 
-class Handles:
-    """All handles that this gateway has seen. ``start`` before use, ``close`` at the end."""
+class HandleRegistry:
+    """The handles that this gateway has seen. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, owners: OwnerStore, *, allows_unknown: bool) -> None:
-        """``allows_unknown``: a handle that nobody was given belongs to the first that uses it."""
+    def __init__(self, owners: HandleOwners, *, allows_unknown: bool) -> None:
+        """``allows_unknown``: a handle without an owner belongs to the first account that uses it;
+        otherwise it is refused.
+        """
         self._owners = owners
         self._allows_unknown = allows_unknown
         self._owner_by_name: OrderedDict[bytes, str] = OrderedDict()
-        self._waiting: OrderedDict[bytes, str] = OrderedDict()  # accountd is yet to hear of them
+        self._unreported: OrderedDict[bytes, str] = OrderedDict()
         self._has_work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._dropped = self._refused = 0
-        self._is_telling = True  # nothing keeps us from it
-        self._is_outdated = False  # accountd, as it answered last
+        self._is_reporting = True  # the last report arrived
+        self._is_outdated = False  # accountd was, when it answered last
 
     def start(self) -> None:
-        """Begin to tell accountd."""
-        self._tasks = [tasks.start(self._tell_forever())]
+        """Start the task that reports to accountd."""
+        self._tasks = [tasks.start(self._report_forever())]
 
     async def close(self) -> None:
-        """Tell what is still to be told, if that takes no longer than a moment, and stop."""
+        """Stop; report what is left, for ``CLOSE_REPORT_S`` at most."""
         await tasks.stop(self._tasks)
         with contextlib.suppress(UnreachableError, TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
-                while self._waiting:
-                    await self._tell()
-        if self._waiting:
-            log.warning("handles not told", handles=len(self._waiting), hint=_HINT)
+            async with asyncio.timeout(CLOSE_REPORT_S):
+                while self._unreported:
+                    await self._report()
+        if self._unreported:
+            log.warning("handles not told", handles=len(self._unreported), hint=_HINT)
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
         return [
             Metric(
                 "rts_gateway_handles_waiting", "gauge",
-                "Handles of which accountd has not heard yet.", lambda: len(self._waiting),
+                "Handles of which accountd has not heard yet.", lambda: len(self._unreported),
             ),
             Metric(
                 "rts_gateway_handles_dropped", "counter",
@@ -97,37 +100,37 @@ class Handles:
         ]  # fmt: skip
 
     def learn(self, handle: Handle, account_id: str) -> None:
-        """The provider gave ``handle`` to the account. Never waits and never fails."""
+        """The provider issued ``handle`` to the account. Never waits and never fails."""
         name = handle.name
         if self._owner_by_name.get(name) == account_id:
             return
         self._remember(name, account_id)
-        self._waiting[name] = account_id
-        if len(self._waiting) > HANDLES_WAITING_MAX:
-            self._waiting.popitem(last=False)
+        self._unreported[name] = account_id
+        if len(self._unreported) > HANDLES_WAITING_MAX:
+            self._unreported.popitem(last=False)
             self._dropped += 1
         self._has_work.set()
 
     async def use(
         self, handle: Handle, account_id: str, *, must_be_issued: bool = False
     ) -> Refusal | None:
-        """May the account go on with what ``handle`` leads to? None: yes.
+        """None when the account may use ``handle``, else a refusal.
 
-        ``must_be_issued``: one that nobody was given is refused, whatever becomes of others.
+        ``must_be_issued``: a handle without an owner is refused even with ``allows_unknown``.
         """
         name = handle.name
         owner = self._owner_by_name.get(name)
         if owner not in (None, account_id):
             return self._refuse(handle, account_id)
-        is_own = owner is not None  # accountd may not have heard of it yet
+        is_own = owner is not None  # known here, perhaps not reported yet
         try:
             claims = is_own or (self._allows_unknown and not must_be_issued)
             is_allowed = await self._owners.use_handle(name, account_id, claims=claims)
         except UnreachableError as exc:
             is_outdated = isinstance(exc, OutdatedError)
-            self._heard(exc if isinstance(exc, OutdatedError) else None)
+            self._log_outdated(exc if isinstance(exc, OutdatedError) else None)
             return None if is_own else unavailable(_OUTDATED if is_outdated else _AWAY)
-        self._heard(None)
+        self._log_outdated(None)
         if not is_allowed:
             self._owner_by_name.pop(name, None)
             return self._refuse(handle, account_id)
@@ -136,14 +139,14 @@ class Handles:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _heard(self, outdated: OutdatedError | None) -> None:
-        """Tell once of an accountd that cannot know whose handles are, however many ask."""
+    def _log_outdated(self, outdated: OutdatedError | None) -> None:
+        """Log once, not for each request, that accountd is too old to know handles."""
         if outdated is not None and not self._is_outdated:
             log.error("handles cannot be checked", reason=str(outdated), hint=_HINT_OUTDATED)
         self._is_outdated = outdated is not None
 
     def _refuse(self, handle: Handle, account_id: str) -> Refusal:
-        """The same words whether it is another account's or there is none."""
+        """404; the message does not tell whether another account owns the handle or nobody does."""
         self._refused += 1
         log.info(
             "handle refused", account=account_id, provider=handle.provider, kind=str(handle.kind)
@@ -156,33 +159,33 @@ class Handles:
         if len(self._owner_by_name) > HANDLES_KNOWN_MAX:
             self._owner_by_name.popitem(last=False)
 
-    async def _tell_forever(self) -> None:
+    async def _report_forever(self) -> None:
         while True:
             await self._has_work.wait()
             self._has_work.clear()
             pause_s = PAUSE_S
             try:
-                await self._tell()
+                await self._report()
             except UnreachableError as exc:
                 pause_s = RETRY_S
-                self._told(trouble=str(exc))
+                self._log_reporting(trouble=str(exc))
             else:
-                self._told()
-            if self._waiting:
+                self._log_reporting()
+            if self._unreported:
                 self._has_work.set()
             await asyncio.sleep(pause_s)
 
-    async def _tell(self) -> None:
-        """Tell a portion; it is forgotten once accountd has it."""
-        portion = dict(_portion(self._waiting))
+    async def _report(self) -> None:
+        """Send one portion; it is removed once accountd has it."""
+        portion = dict(_oldest(self._unreported))
         await self._owners.learn_handles(list(portion), list(portion.values()))
         for name in portion:
-            self._waiting.pop(name, None)
+            self._unreported.pop(name, None)
 
-    def _told(self, trouble: str = "") -> None:
-        if self._is_telling and trouble:
-            log.warning("handles wait", handles=len(self._waiting), reason=trouble, hint=_HINT)
-        self._is_telling = not trouble
+    def _log_reporting(self, trouble: str = "") -> None:
+        if self._is_reporting and trouble:
+            log.warning("handles wait", handles=len(self._unreported), reason=trouble, hint=_HINT)
+        self._is_reporting = not trouble
 
 
 _AWAY: Final = "accountd cannot be reached; try again"
@@ -193,11 +196,11 @@ _HINT_OUTDATED: Final = (
 _HINT: Final = "they are known here alone until accountd hears of them; is it up, and as new?"
 
 
-def _portion(waiting: OrderedDict[bytes, str]) -> Iterator[tuple[bytes, str]]:
-    """The oldest, as many as fit into one message; one at least."""
+def _oldest(waiting: OrderedDict[bytes, str]) -> Iterator[tuple[bytes, str]]:
+    """The oldest unreported handles, as many as fit into one message, at least one."""
     size = 0
     for name, account_id in islice(waiting.items(), HANDLES_MAX):
         size += len(account_id.encode()) + _NAME_HEAD_BYTES
         yield name, account_id
-        if size > _TOLD_BYTES_MAX:
+        if size > _REPORT_BYTES_MAX:
             return

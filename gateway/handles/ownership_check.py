@@ -1,6 +1,7 @@
-"""A question that a session's client has to wait for: may it use the handle that it names?
+"""Whether a session may use the handle that its first message names, asked while that waits.
 
-The message that names it waits in the gate (``providers.opening``); the client is held meanwhile.
+The message waits in the gate (``providers.opening``), and reading from the client is paused until
+accountd has answered. Called by ``relay.client_side``.
 """
 
 import asyncio
@@ -12,30 +13,32 @@ from gateway.http.refusals import Refusal, internal_error
 
 log = structlog.get_logger()
 
-# Answers None when the client may use the handle. An empty one nobody can use.
+# Returns None when the client may use the handle, else a refusal.
 Ask = Callable[[str], Awaitable[Refusal | None]]
 
 
-class Asking:
-    """At most one question at a time. ``ask`` has a deadline of its own."""
+class OwnershipCheck:
+    """At most one check is in progress. ``ask`` has a deadline of its own."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether an answer is awaited."""
+    def is_pending(self) -> bool:
+        """Whether a check is in progress."""
         return self._task is not None
 
     def begin(self, handle: str, on_answered: Callable[[Refusal | None], None]) -> None:
-        """Ask, unless that is under way. ``on_answered`` is not called once it was cancelled."""
+        """Start a check, unless one is in progress. ``on_answered`` is called with its result, but
+        not after ``cancel``.
+        """
         if self._task is None:
             work = self._run(handle, on_answered)
             self._task = asyncio.get_running_loop().create_task(work)
 
     def cancel(self) -> None:
-        """Nobody waits for an answer any more."""
+        """Drop the check in progress; its result is of no use any more."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

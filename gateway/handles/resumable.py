@@ -1,11 +1,11 @@
-"""Which session was given which handle, so that who resumes it finds its connection closed first.
+"""Which session was issued which handle, so that it is closed before another one resumes it.
 
-A session whose client is gone drains for a while: its provider's connection lives on to report what
-the last answer cost. Google refuses to resume a session whose former connection is there (1011),
-and SDKs take that for final. So the drain ends first: for who is there it is more than for who has
-left, and what is not reported by then is estimated, as at the end of any drain.
+A session whose client is gone drains: its connection to the provider stays open for up to 60 s to
+report what the last response cost. Google refuses to resume a session while its former connection
+is open (1011), and SDKs do not try again. So the drain is ended before the session is resumed; what
+was not reported by then is estimated, as at the end of any drain.
 
-Only sessions of this gateway are known here.
+Only sessions of this gateway are found: one that drains on another gateway is not closed.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from gateway.handles.handle import Handle, HandleKind, IssuedHandle
-from gateway.handles.ownership import Handles
+from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal, not_found
 from gateway.limits import FORMER_S, RESUMABLES_MAX
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class ResumableSession(Protocol):
-    """A session that another one goes on with."""
+    """A session that another one may resume."""
 
     def close_superseded(self) -> None:
         """Close both connections: the session is resumed on another one."""
@@ -33,19 +33,19 @@ class ResumableSession(Protocol):
 
 
 class Resumables:
-    """Sessions by the names of the handles that they were given, the newest ``RESUMABLES_MAX``."""
+    """Sessions by the hashes of handles issued to them, of the newest ``RESUMABLES_MAX``."""
 
     def __init__(self) -> None:
         self._session_by_name: OrderedDict[bytes, ResumableSession] = OrderedDict()
         self._names_by_session: dict[ResumableSession, OrderedDict[bytes, None]] = {}
-        self._ended_by_session: dict[ResumableSession, asyncio.Event] = {}  # those that give way
+        self._ended_by_session: dict[ResumableSession, asyncio.Event] = {}  # of those being closed
 
     def __len__(self) -> int:
-        """Handles."""
+        """How many handles there are."""
         return len(self._session_by_name)
 
-    def given(self, name: bytes, session: ResumableSession) -> None:
-        """A session was given a handle."""
+    def issued(self, name: bytes, session: ResumableSession) -> None:
+        """The provider issued a handle to ``session``; ``name`` is the handle's hash."""
         self._forget(name)
         self._session_by_name[name] = session
         self._names_by_session.setdefault(session, OrderedDict())[name] = None
@@ -53,7 +53,7 @@ class Resumables:
             self._forget(next(iter(self._session_by_name)))
 
     def ended(self, session: ResumableSession) -> None:
-        """Both of its connections are closed."""
+        """``session`` has ended: both of its connections are closed."""
         for name in self._names_by_session.pop(session, ()):
             del self._session_by_name[name]
         ended = self._ended_by_session.pop(session, None)
@@ -61,7 +61,9 @@ class Resumables:
             ended.set()
 
     async def end_predecessor(self, name: bytes, resuming: ResumableSession) -> None:
-        """End the session that was given a handle, if there is one; take ``FORMER_S`` at most."""
+        """Close the session to which a handle was issued, if there is one, and wait until it has
+        ended. After ``FORMER_S`` it is abandoned.
+        """
         session = self._session_by_name.get(name)
         if session is None or session is resuming:
             return
@@ -85,13 +87,13 @@ class Resumables:
 
 
 class SessionHandles:
-    """What one session has to do with handles: those that it is given, and the one it goes on with.
+    """The handles of one session: those issued to it, and the one that it resumes.
 
-    ``session`` is set before either happens.
+    ``session`` is set before the first of either.
     """
 
     def __init__(
-        self, handles: Handles, resumables: Resumables, *, provider: str, account_id: str
+        self, handles: HandleRegistry, resumables: Resumables, *, provider: str, account_id: str
     ) -> None:
         self._handles = handles
         self._resumables = resumables
@@ -99,17 +101,17 @@ class SessionHandles:
         self._account_id = account_id
         self.session: ResumableSession | None = None
 
-    def given(self, it: IssuedHandle) -> None:
-        """The provider gave it to the session."""
-        handle = Handle(self._provider, *it)
+    def issued(self, issued: IssuedHandle) -> None:
+        """The provider issued a handle to the session."""
+        handle = Handle(self._provider, *issued)
         self._handles.learn(handle, self._account_id)
         if handle.kind is HandleKind.SESSION and self.session is not None:
-            self._resumables.given(handle.name, self.session)
+            self._resumables.issued(handle.name, self.session)
 
     async def ask(self, value: str) -> Refusal | None:
-        """May the session go on with the one that ``value`` leads to? It is closed if so.
+        """None when the session may resume the one of the handle ``value``, which is then closed.
 
-        An empty value is one that is not clear.
+        An empty value is refused: the message names a handle in a way that is not clear.
         """
         if not value or self.session is None:
             return not_found("found no session that can be resumed by what is named here")

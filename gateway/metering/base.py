@@ -68,7 +68,7 @@ class Meter(Protocol):
     is_shared: bool
     """Whether another socket may report the same responses: those with an id of the provider's."""
 
-    given: IssuedHandle | None
+    issued_handle: IssuedHandle | None
     """The handle that the message which ``observe`` saw last gave; None nearly always."""
 
     answers: int

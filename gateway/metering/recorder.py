@@ -79,7 +79,7 @@ class Recorder:
         "_held",
         "_instead",
         "_meter",
-        "_on_given",
+        "_on_handle_issued",
         "_sender",
         "_spending",
         "account_errors",
@@ -96,10 +96,10 @@ class Recorder:
         sender: Sender,
         spending: Spending,
         *,
-        on_given: Callable[[IssuedHandle], None] | None = None,
+        on_handle_issued: Callable[[IssuedHandle], None] | None = None,
     ) -> None:
-        """``on_given`` is told of the handles that the provider gives, before the client is."""
-        self._on_given = on_given
+        """``on_handle_issued`` is called with each handle, before the client gets it."""
+        self._on_handle_issued = on_handle_issued
         self._billing = billing
         self._meter = meter
         self._batcher = Batcher()
@@ -167,10 +167,10 @@ class Recorder:
             if meter.withheld is not None:
                 withheld, meter.withheld = meter.withheld, None
                 self._withhold(frame, withheld)
-            if meter.given is not None:
-                given, meter.given = meter.given, None
-                if self._on_given is not None:
-                    self._on_given(given)
+            if meter.issued_handle is not None:
+                issued, meter.issued_handle = meter.issued_handle, None
+                if self._on_handle_issued is not None:
+                    self._on_handle_issued(issued)
         return has_found
 
     def heard(self, frames: Sequence[Frame]) -> Sequence[Frame]:

@@ -11,7 +11,7 @@ from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEv
 from gateway.connections.connection import Connection, Discard
 from gateway.connections.receive_queue import Pause
 from gateway.credit.balances import SessionCredit
-from gateway.handles.ownership_check import Asking
+from gateway.handles.ownership_check import OwnershipCheck
 from gateway.http.refusals import Refusal
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.recorder import Recorder
@@ -44,16 +44,16 @@ class ClientSide:
         self.notices = Notices(credit)
         self._provider = provider
         self._gate = opening.gate
-        self._asking = Asking(opening.ask)
+        self._ownership_check = OwnershipCheck(opening.ask)
         self._on_handle_refused = on_handle_refused
 
-    def stop_asking(self) -> None:
-        """No answer about a handle is of use any more."""
-        self._asking.cancel()
+    def cancel_ownership_check(self) -> None:
+        """The result of a check of a handle is of no use any more."""
+        self._ownership_check.cancel()
 
     def detach(self) -> None:
         """The session goes on, or ends, without this client."""
-        self._asking.cancel()
+        self._ownership_check.cancel()
         self.connection.sink, self.connection.feeder = Discard(), None
 
     def end(self, ending: Ending) -> None:
@@ -79,15 +79,17 @@ class ClientSide:
         until accountd has said whose handle that is.
         """
         self.connection.pause(Pause.OWNERSHIP)
-        self._asking.begin(handle, self._handle_judged)
+        self._ownership_check.begin(handle, self._ownership_checked)
 
-    def _handle_judged(self, refusal: Refusal | None) -> None:
+    def _ownership_checked(self, refusal: Refusal | None) -> None:
         assert self._gate is not None
         if refusal is None:
             sink = self.connection.sink
             assert isinstance(sink, UpstreamForwarder)
             sink.go_on()
-            if not self._asking.is_open:  # what waited in the gate may name another handle
+            if (
+                not self._ownership_check.is_pending
+            ):  # what waited in the gate may name another handle
                 self.connection.resume(Pause.OWNERSHIP)
         elif refusal.status == NOT_FOUND:
             self._on_handle_refused(POLICY_VIOLATION, self._gate.unknown)

@@ -358,7 +358,7 @@ class Session:
             return
         self._move(State.ENDED)
         if self._client is not None:
-            self._client.stop_asking()
+            self._client.cancel_ownership_check()
         self._client = self._provider = self._sink = None
         self.recorder.finish()
         self._credit.close()

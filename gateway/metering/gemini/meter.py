@@ -89,8 +89,8 @@ class GeminiMeter:
         "_turns",
         "_words",
         "answers",
-        "given",
         "is_shared",
+        "issued_handle",
         "model",
         "withheld",
     )  # fmt: skip
@@ -114,7 +114,7 @@ class GeminiMeter:
         self.answers = 0
         self.model = model
         self.withheld: MaskedError | None = None  # its errors are closes
-        self.given: IssuedHandle | None = None
+        self.issued_handle: IssuedHandle | None = None
         self.is_shared = False  # its turns have no ids
 
     @property
@@ -232,7 +232,7 @@ class GeminiMeter:
             return Unreadable("", self.model, f"not JSON: {exc}", raw)
         if event is None or self._is_repeated(event):
             return None
-        self.given = _given(event)
+        self.issued_handle = _issued_handle(event)
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
             self._expect_words(self.model)
@@ -346,7 +346,7 @@ def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
     return parent.get(other_name) if value is None else value
 
 
-def _given(event: Mapping[str, Any]) -> IssuedHandle | None:
+def _issued_handle(event: Mapping[str, Any]) -> IssuedHandle | None:
     update = _field(event, "sessionResumptionUpdate", "session_resumption_update")
     value = _field(update, "newHandle", "new_handle") if isinstance(update, dict) else None
     return IssuedHandle(HandleKind.SESSION, value) if isinstance(value, str) and value else None

@@ -119,7 +119,7 @@ class LiveMeter(OpenAIMeter):
             case "session.started":
                 self._in_flight.add(_SESSION)
                 self._read_session(event.get("session"))
-                self.given = _given(event.get("session"))
+                self.issued_handle = _issued_handle(event.get("session"))
                 return NOTHING
             case "session.usage.updated" | "session.closed":
                 return found_in(self._read_duration(event))
@@ -184,7 +184,7 @@ class LiveMeter(OpenAIMeter):
         )
 
 
-def _given(session: object) -> IssuedHandle | None:
+def _issued_handle(session: object) -> IssuedHandle | None:
     """What others attach to, or fork."""
     session_id = id_of(session)
     return IssuedHandle(HandleKind.LIVE, session_id) if session_id else None

@@ -91,8 +91,8 @@ class OpenAIMeter:
         "_seconds",
         "_transcripts",
         "answers",
-        "given",
         "is_shared",
+        "issued_handle",
         "model",
         "withheld",
     )  # fmt: skip
@@ -122,7 +122,7 @@ class OpenAIMeter:
         self.answers = 0
         self.model = model
         self.withheld: MaskedError | None = None
-        self.given: IssuedHandle | None = None
+        self.issued_handle: IssuedHandle | None = None
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -226,7 +226,7 @@ class OpenAIMeter:
         if kind in MAY_FAIL:
             self.withheld = withheld(event)
         elif kind == "conversation.created":
-            self.given = _given(event.get("conversation"))
+            self.issued_handle = _issued_handle(event.get("conversation"))
         return self._read_event(event)
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
@@ -326,7 +326,7 @@ class OpenAIMeter:
         )
 
 
-def _given(conversation: object) -> IssuedHandle | None:
+def _issued_handle(conversation: object) -> IssuedHandle | None:
     value = conversation.get("id") if isinstance(conversation, dict) else None
     return (
         IssuedHandle(HandleKind.CONVERSATION, value) if isinstance(value, str) and value else None

@@ -7,7 +7,8 @@ import pytest
 from accountd.accounts.handles import Handles as Table
 from accountd.requests import Params
 from gateway.handles import ownership as under_test
-from gateway.handles.ownership import Handle, HandleKind, Handles
+from gateway.handles.handle import Handle, HandleKind
+from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
@@ -26,7 +27,7 @@ class Accountd:
         self.told: list[list[bytes]] = []
 
     async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
-        """See ``OwnerStore``."""
+        """See ``HandleOwners``."""
         if self.is_away:
             raise UnreachableError
         params = {"names": list(names), "accounts": list(accounts)}
@@ -35,7 +36,7 @@ class Accountd:
         self.told.append(list(names))
 
     async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
-        """See ``OwnerStore``."""
+        """See ``HandleOwners``."""
         if self.is_away:
             raise UnreachableError
         params = {"names": [name], "account_id": account_id, "claims": claims}
@@ -74,7 +75,7 @@ def test_a_handle_leaves_the_gateway_as_a_short_name_of_its_own() -> None:
 
 async def test_what_was_given_is_told_in_the_background(accountd: Accountd) -> None:
     """What comes while one message is under way, or soon after it, goes in one together."""
-    handles = Handles(accountd, allows_unknown=False)
+    handles = HandleRegistry(accountd, allows_unknown=False)
     handles.start()
     given = [Handle("gemini", HandleKind.SESSION, str(number)) for number in range(100)]
     for handle in given:
@@ -84,17 +85,17 @@ async def test_what_was_given_is_told_in_the_background(accountd: Accountd) -> N
     await until(lambda: sum(map(len, accountd.told)) == len(given))
     assert len(accountd.told) == 1
     await handles.close()
-    elsewhere = Handles(accountd, allows_unknown=False)
+    elsewhere = HandleRegistry(accountd, allows_unknown=False)
     assert [await elsewhere.use(handle, "alice") for handle in given] == [None] * len(given)
 
 
 async def test_what_was_given_while_accountd_is_away_is_told_later(accountd: Accountd) -> None:
     """A gateway that ends first tells it with its last words."""
-    handles = Handles(accountd, allows_unknown=False)
+    handles = HandleRegistry(accountd, allows_unknown=False)
     accountd.is_away = True
     handles.start()
     handles.learn(HANDLE, "alice")
-    await until(lambda: not handles._is_telling)
+    await until(lambda: not handles._is_reporting)
     accountd.is_away = False
     await handles.close()
     assert accountd.told == [[HANDLE.name]]
@@ -102,11 +103,11 @@ async def test_what_was_given_while_accountd_is_away_is_told_later(accountd: Acc
 
 async def test_accountd_hears_it_when_it_is_back(accountd: Accountd) -> None:
     """Nobody has to give anything meanwhile."""
-    handles = Handles(accountd, allows_unknown=False)
+    handles = HandleRegistry(accountd, allows_unknown=False)
     accountd.is_away = True
     handles.start()
     handles.learn(HANDLE, "alice")
-    await until(lambda: not handles._is_telling)
+    await until(lambda: not handles._is_reporting)
     accountd.is_away = False
     await until(lambda: accountd.told)
     await handles.close()
@@ -116,7 +117,7 @@ async def test_accountd_hears_it_when_it_is_back(accountd: Accountd) -> None:
 async def test_what_waits_is_bounded(accountd: Accountd, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are dropped, and counted."""
     monkeypatch.setattr(under_test, "HANDLES_WAITING_MAX", 2)
-    handles = Handles(accountd, allows_unknown=True)
+    handles = HandleRegistry(accountd, allows_unknown=True)
     given = [Handle("gemini", HandleKind.SESSION, str(number)) for number in range(3)]
     for handle in given:
         handles.learn(handle, "alice")
@@ -134,7 +135,7 @@ async def test_what_is_known_here_is_bounded(
 ) -> None:
     """The one that was not used for longest is forgotten."""
     monkeypatch.setattr(under_test, "HANDLES_KNOWN_MAX", 2)
-    handles = Handles(accountd, allows_unknown=True)
+    handles = HandleRegistry(accountd, allows_unknown=True)
     given = [Handle("gemini", HandleKind.SESSION, str(number)) for number in range(3)]
     for handle in given[:2]:
         handles.learn(handle, "alice")
@@ -146,7 +147,7 @@ async def test_what_is_known_here_is_bounded(
 
 async def test_many_go_in_messages_that_are_not_too_long(accountd: Accountd) -> None:
     """However long the accounts' names are."""
-    handles = Handles(accountd, allows_unknown=True)
+    handles = HandleRegistry(accountd, allows_unknown=True)
     given = [Handle("gemini", HandleKind.SESSION, str(number)) for number in range(600)]
     for number, handle in enumerate(given):
         handles.learn(handle, f"{number:03}" + "é" * 253)
@@ -188,7 +189,7 @@ async def test_who_may_use_it(
     """And whoever may once may again; nobody else may then."""
     if there is not None:
         await accountd.learn_handles([HANDLE.name], [there])
-    handles = Handles(accountd, allows_unknown=allows_unknown)
+    handles = HandleRegistry(accountd, allows_unknown=allows_unknown)
     if here is not None:
         handles.learn(HANDLE, here)
     accountd.is_away = is_away
@@ -201,7 +202,7 @@ async def test_who_may_use_it(
 async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accountd) -> None:
     """Or who is not its owner could use it as soon as accountd is away."""
     await accountd.learn_handles([HANDLE.name], ["bob"])
-    handles = Handles(accountd, allows_unknown=True)
+    handles = HandleRegistry(accountd, allows_unknown=True)
     handles.learn(HANDLE, "alice")
     assert status(await handles.use(HANDLE, "alice")) == 404
     accountd.is_away = True
@@ -211,6 +212,6 @@ async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accoun
 async def test_a_refusal_does_not_tell_whether_there_is_one(accountd: Accountd) -> None:
     """Another account's and one that nobody was given are refused in the same words."""
     await accountd.learn_handles([HANDLE.name], ["bob"])
-    handles = Handles(accountd, allows_unknown=False)
+    handles = HandleRegistry(accountd, allows_unknown=False)
     unknown = HANDLE._replace(value="h2")
     assert await handles.use(HANDLE, "alice") == await handles.use(unknown, "alice")

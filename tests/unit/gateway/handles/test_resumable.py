@@ -33,8 +33,8 @@ async def test_the_session_that_was_given_a_handle_gives_way() -> None:
     known = Resumables()
     former, other = Drain(known), Drain(known)
     for name in (b"1", b"2"):
-        known.given(name, former)
-    known.given(b"3", other)
+        known.issued(name, former)
+    known.issued(b"3", other)
     await known.end_predecessor(b"1", Drain(known))
     await known.end_predecessor(b"2", Drain(known))
     assert (former.told, other.told) == (["give way"], [])
@@ -46,7 +46,7 @@ async def test_one_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(resumable, "FORMER_S", 0.01)
     known = Resumables()
     former = Drain(known, is_stuck=True)
-    known.given(b"1", former)
+    known.issued(b"1", former)
     await known.end_predecessor(b"1", Drain(known))
     assert former.told == ["give way", "abandon"]
     assert len(known) == 0
@@ -56,7 +56,7 @@ async def test_a_session_does_not_give_way_to_itself() -> None:
     """Its client named its own handle in a second setup, which is the provider's to refuse."""
     known = Resumables()
     former = Drain(known)
-    known.given(b"1", former)
+    known.issued(b"1", former)
     await known.end_predecessor(b"1", former)
     assert former.told == []
 
@@ -66,15 +66,15 @@ async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(resumable, "RESUMABLES_MAX", 2)
     known = Resumables()
     first, second = Drain(known), Drain(known)
-    known.given(b"1", first)
-    known.given(b"2", second)
-    known.given(b"2", second)
-    known.given(b"3", second)
+    known.issued(b"1", first)
+    known.issued(b"2", second)
+    known.issued(b"2", second)
+    known.issued(b"3", second)
     assert len(known) == 2
     await known.end_predecessor(b"1", Drain(known))
     assert first.told == []
     known.ended(first)
-    known.given(b"3", first)
+    known.issued(b"3", first)
     known.ended(second)
     assert len(known) == 1
     await known.end_predecessor(b"3", Drain(known))

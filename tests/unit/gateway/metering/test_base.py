@@ -440,7 +440,7 @@ def test_a_handle_that_the_provider_gives_is_told(
     meter: Any, event: dict[str, Any], given: IssuedHandle | None, is_whole: bool
 ) -> None:
     """Whole, as it came, in one frame or in fragments; nothing is charged by it."""
-    meter.given = None
+    meter.issued_handle = None
     frame = text(event)
     cut = len(frame.raw) // 2
     parts = [frame._replace(raw=frame.raw[:cut], is_final=False),
@@ -448,7 +448,7 @@ def test_a_handle_that_the_provider_gives_is_told(
     assert [
         found for part in ([frame] if is_whole else parts) for found in meter.observe(part)
     ] == []
-    assert meter.given == given
+    assert meter.issued_handle == given
 
 
 @pytest.mark.parametrize(("audio", "told", "charged"), [(64_000, 61.0, 1), (640_000, 8.0, 8)])
