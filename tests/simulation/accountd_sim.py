@@ -32,7 +32,7 @@ Window = tuple[int, frozenset[int], int | None]
 
 @dataclass
 class Database:
-    """What is committed. It is the ``State`` of ``decide``."""
+    """What is committed: the ``State`` that ``decide`` reads."""
 
     accounts: dict[str, Balance]
     epoch: int = 0
@@ -84,7 +84,7 @@ class Database:
         return self.shared & set(names)
 
     def commit(self, decision: Decision) -> None:
-        """Everything or, when the process is killed before, nothing."""
+        """Apply a decision at once: a kill comes before it or after it."""
         self.rows += decision.charges
         self.rejections += decision.rejections
         self.repeated += decision.repeated
@@ -138,7 +138,7 @@ class Accountd(Process):
         return self.epoch, [self._watermark(p) for p in producers]
 
     def kill(self) -> None:
-        """Everything that was received and not committed is gone."""
+        """Also lose what was received and not committed."""
         super().kill()
         self._inbox.clear()
         self.world.accountd_died()

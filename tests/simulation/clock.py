@@ -1,4 +1,4 @@
-"""Time and death: events in order, and processes that may be killed between any two steps."""
+"""Simulated time: events in order, and processes that may be killed between any two steps."""
 
 import heapq
 import random
@@ -17,14 +17,14 @@ class Killed(BaseException):
 
 
 class Clock:
-    """The simulated time, and what is to happen in it."""
+    """The simulated time, and a queue of the events that are to happen."""
 
     def __init__(self, seed: int, *, is_traced: bool) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.events = 0
         self.is_traced = is_traced
-        # How many steps until somebody is killed; infinite in calm times.
+        # How many steps until a process is killed; infinite while there are no faults.
         self.fuse = float("inf")
         self.fuse_steps = float("inf")
         self._queue: list[tuple[float, int, Process | None, Callable[..., None], Any]] = []
@@ -58,7 +58,7 @@ class Clock:
         return False
 
     def light_fuse(self) -> None:
-        """Choose the step at which somebody is killed next."""
+        """Choose the step at which a process is killed next."""
         calm = self.fuse_steps == float("inf")
         self.fuse = self.fuse_steps if calm else 1 + self.rng.expovariate(1 / self.fuse_steps)
 
@@ -90,7 +90,7 @@ class Process:
             raise Killed(self)
 
     def kill(self) -> None:
-        """SIGKILL. Overridden by what loses more than its memory."""
+        """SIGKILL. Subclasses add what else is lost besides memory."""
         self.is_alive = False
         self.trace("killed")
 

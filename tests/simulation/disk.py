@@ -11,7 +11,7 @@ from .clock import Process
 
 @dataclass(slots=True)
 class File:
-    """One segment: what was written, and how much of it a power failure cannot take."""
+    """One segment: what was written, and how many bytes of it are synced."""
 
     data: bytearray = field(default_factory=bytearray)
     durable: int = 0
@@ -48,7 +48,7 @@ class Disk:
         return [f for f in self.folders.values() if f.owner is None or not f.owner.is_alive]
 
     def lose_power(self) -> None:
-        """Whatever was not synced is cut off at any byte, often near its start or its end."""
+        """Cut each file at a random byte behind what is synced, often near its start or end."""
         for folder in self.folders.values():
             for number, file in list(folder.files.items()):
                 whole, luck = len(file.data), self.rng.random()
@@ -91,7 +91,7 @@ def _middle(folder: Folder, number: int, segment: bytes) -> int:
 
 
 class SimStore:
-    """The ``Store`` of one folder in the hands of one process."""
+    """The ``Store`` of one folder, whose lock one process holds."""
 
     def __init__(self, disk: Disk, folder: Folder, process: Process) -> None:
         self.disk = disk
@@ -104,7 +104,7 @@ class SimStore:
         return [(number, file.written_at) for number, file in sorted(self.folder.files.items())]
 
     def append(self, segment: int, data: bytes) -> None:
-        """See ``Store``. On a full disk a part may stay, or not even the file may come to be."""
+        """See ``Store``. A full disk may leave a part of the record, or not even make the file."""
         self._process.step()
         if self.disk.is_full:
             self._fail(segment, data)
@@ -130,11 +130,11 @@ class SimStore:
         del self.folder.files[segment]
 
     def written(self) -> dict[int, int]:
-        """How long every segment is now: what a sync that begins now will make durable."""
+        """The size of every segment now: what an fsync that begins now makes durable."""
         return {number: len(file.data) for number, file in self.folder.files.items()}
 
     def synced(self, written: dict[int, int]) -> None:
-        """A sync that began when so much was ``written`` is done."""
+        """An fsync has returned that began when so much was ``written``."""
         for number, size in written.items():
             file = self.folder.files.get(number)
             if file is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 PRUNE_S = 0.7
 RETRY_S = 0.05
-QUESTION_S = 2.0  # the deadline of a question
+QUESTION_S = 2.0  # the deadline of a request
 CLOSE_S = 10.0
 ESTIMATED_EVERY = 7  # responses of so many tokens, or a multiple, are never reported
 
@@ -65,8 +65,8 @@ class Gateway(Process):
     # --- sessions ---------------------------------------------------------------------------------
 
     def meter(self, session: Session, name: str, tokens: int, *, is_shared: bool) -> None:
-        """The provider reported a response, on this socket or on several: it is noted, forwarded,
-        batched.
+        """The provider reported a response, on this socket or on several: note it, forward it, add
+        it to a batch.
         """
         kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
         metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
@@ -91,7 +91,7 @@ class Gateway(Process):
         self._send_all(session.batcher.flush())
 
     def stop(self) -> None:
-        """SIGTERM: everything is flushed, the end is said, and durable before it exits."""
+        """SIGTERM: flush everything and seal the end markers; exit once all of it is durable."""
         if self.is_stopping:
             return
         self.trace("stopping")
@@ -110,8 +110,10 @@ class Gateway(Process):
 
     # --- what the network brings ------------------------------------------------------------------
 
-    def hear(self, epoch: int, watermarks: dict[bytes, int], *, is_answer: bool = False) -> None:
-        """Watermarks arrive."""
+    def receive_watermarks(
+        self, epoch: int, watermarks: dict[bytes, int], *, is_answer: bool = False
+    ) -> None:
+        """Watermarks arrive, announced or as an answer."""
         for name, through in watermarks.items():
             producer = self._followed.get(name)
             if producer is None:
@@ -120,7 +122,9 @@ class Gateway(Process):
             watermark = Watermark(name, epoch, through)
             boots = self.world.boot_by_epoch
             is_newest = boots[epoch] >= boots[producer.outbox.epoch]
-            if is_answer and not is_newest:  # it would forget what the newer boot does not have
+            if (
+                is_answer and not is_newest
+            ):  # it would drop messages that the newer boot does not have
                 self.world.oracle.broken_rules.append(f"{self.name} believes an older boot")
             try:
                 outcome = producer.acknowledge(
@@ -140,14 +144,14 @@ class Gateway(Process):
         self._exit_when_settled()
 
     def disconnected(self, connection: Connection) -> None:
-        """The connection is dead; another one is tried."""
+        """The connection broke: try another one."""
         if self.connection is connection:
             self.connection = None
             if self.is_alive:
                 self.later(0.05 + self.rng.random() * 0.5, self._connect)
 
     def push(self) -> None:
-        """Send whatever is to be sent now, and wake up again when there will be more."""
+        """Send whatever is to be sent now, and set the timer for what comes later."""
         now, wakes_at = self.clock.now, float("inf")
         if self._wakes_at <= now:
             self._wakes_at = float("inf")
@@ -172,7 +176,7 @@ class Gateway(Process):
         return self.spools.own
 
     def producers(self) -> Iterator[Producer]:
-        """All that this process sends for."""
+        """Every producer that this process sends for."""
         yield self.own
         yield from self.spools.adopted
         if self.memory is not None:
@@ -180,7 +184,7 @@ class Gateway(Process):
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything is durable, and what was adopted is over."""
+        """Whether everything is durable, and every adopted producer is over."""
         return (
             not self.spools.is_failing
             and all(p.is_settled for p in self._ours())
@@ -188,15 +192,16 @@ class Gateway(Process):
         )
 
     def _is_at_odds(self, producer: Producer) -> bool:
-        """Whether accountd has more of it than its journal: an fsync failed, then the power, and
+        """Whether accountd has messages of the producer that its journal has not.
 
-        what was under way arrived only after the adopter had asked. It never agrees again.
+        An fsync failed, then the power, and messages in flight arrived only after the adopter had
+        asked accountd. The two never agree again.
         """
         outbox = producer.outbox
         return outbox.producer in self.world.oracle.torn and not outbox.awaits_watermark
 
     def kill(self) -> None:
-        """SIGKILL: what is in memory is gone, the page cache is not."""
+        """SIGKILL: memory is lost, the page cache is not."""
         super().kill()
         self.world.oracle.may_lose(self.memory_ids)
         self._leave()
@@ -205,7 +210,7 @@ class Gateway(Process):
     # --- sending (sender) -------------------------------------------------------------------------
 
     def step(self) -> None:
-        """See ``Process``. Without a spool a kill is no test: then the gateways live."""
+        """See ``Process``. Without a spool a kill loses usage by design, so none happens."""
         if self.world.plan.has_spool:
             super().step()
 
@@ -229,7 +234,7 @@ class Gateway(Process):
         self.push()
 
     def _send_then_seal(self, payload: bytes, covers: Sequence[int]) -> None:
-        """What a mutant does: the number is not in the journal when the message leaves."""
+        """What a mutant does: the message is sent before its sequence is in the journal."""
         outbox, spool = self.own.outbox, self.own.spool
         sequence = outbox.seal(payload)
         outbox.release(sequence)
@@ -271,28 +276,28 @@ class Gateway(Process):
     def _ask_now(self) -> None:
         self._is_asked = False
         epochs = {name: p.outbox.epoch for name, p in self._followed.items()}
-        question = self.clock.now
-        self._question = question
-        self.world.control.ask(self, question, epochs)
-        self.later(QUESTION_S, self._answer_lost, question)
+        asked_at = self.clock.now
+        self._asked_at = asked_at
+        self.world.control.ask(self, asked_at, epochs)
+        self.later(QUESTION_S, self._answer_lost, asked_at)
 
-    def _answer_lost(self, question: float) -> None:
-        if self._question == question:
-            self._question = -1.0
+    def _answer_lost(self, asked_at: float) -> None:
+        if self._asked_at == asked_at:
+            self._asked_at = -1.0
             self._ask_now()
 
     def answered(
-        self, question: float, epochs: dict[bytes, int], epoch: int, throughs: dict[bytes, int]
+        self, asked_at: float, epochs: dict[bytes, int], epoch: int, throughs: dict[bytes, int]
     ) -> None:
-        """The answer to a question that was asked when ``epochs`` were known."""
-        if self._question != question:
+        """The answer to a request that was sent when ``epochs`` were known."""
+        if self._asked_at != asked_at:
             return
-        self._question = -1.0
+        self._asked_at = -1.0
         known = {n: p.outbox.epoch for n, p in self._followed.items()}
         is_gullible = self.world.has_flag("answers of an older boot are believed")
         believed = {n: t for n, t in throughs.items() if is_gullible or known.get(n) == epochs[n]}
         self.later(0.5, self._ask_again)
-        self.hear(epoch, believed, is_answer=True)
+        self.receive_watermarks(epoch, believed, is_answer=True)
 
     def _ask_again(self) -> None:
         self._is_asking = False

@@ -31,7 +31,7 @@ class Host:
         return self.gateways
 
     def start_gateway(self) -> None:
-        """A new process."""
+        """Start a new process."""
         self.world.gateways_started += 1
         self.gateways.append(Gateway(self.world, self, self.world.gateways_started))
 
@@ -41,7 +41,7 @@ class Host:
         return name or self.world.clock.rng.randbytes(16)
 
     def lose_power(self) -> None:
-        """Everything dies, and what was not synced is cut off."""
+        """Kill every process, and cut off what was not synced."""
         self.world.clock.trace("host", "power lost")
         for gateway in self.living[:]:
             gateway.kill()
@@ -59,7 +59,7 @@ class Host:
             oracle.cut_off(message, before[message])
 
     def _sealed(self) -> dict[Message, tuple[str, ...]]:
-        """The responses in each sealed message that is whole on the disk."""
+        """By sealed message that is complete on the disk: the responses in it."""
         found: dict[Message, tuple[str, ...]] = {}
         for folder in self.disk.folders.values():
             for file in folder.files.values():
@@ -74,8 +74,8 @@ class Host:
         """The segments of a folder that retention should have removed by now.
 
         What may stay is the end of the journal of the gateway that runs: the segment with its last
-        seal, which tells where the numbering stands, what was opened behind it, and what holds
-        responses of batches that are still open.
+        sealed message, which says where the numbering is, those after it, and those that hold
+        responses of open batches.
         """
         (gateway,) = self.living
         if folder.producer != gateway.own.outbox.producer:
@@ -84,7 +84,7 @@ class Host:
 
 
 def _before_the_last_seal(journal: Spool | None) -> list[int]:
-    """Segments that a running gateway's journal has no use for any more."""
+    """Segments that a running gateway's journal does not need any more."""
     if journal is None:
         return []
     open_from = min(journal._open_numbers, default=journal._last_number + 1)

@@ -1,4 +1,4 @@
-"""The ways between gateways and accountd: connections that die with what is in them."""
+"""The network between gateways and accountd: connections break, and lose what is in flight."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """One PUSH connection, in order while it lives."""
+    """One PUSH connection; it keeps the order until it breaks."""
 
     def __init__(self, world: "World", gateway: "Gateway") -> None:
         assert world.accountd is not None
@@ -20,43 +20,43 @@ class Connection:
         self.gateway = gateway
         self.accountd = world.accountd
         self.is_open = True
-        self._under_way: list[list[bytes]] = []
+        self._in_flight: list[list[bytes]] = []
         self._is_scheduled = False
 
     def send(self, frames: list[bytes]) -> bool:
-        """Whether the socket takes it. What it takes may still be lost."""
+        """Whether the socket accepts a message, which may still be lost afterwards."""
         rng, world = self.clock.rng, self.world
         if world.has_faults and rng.random() < 0.01:
             return False
-        self._under_way.append(frames)
+        self._in_flight.append(frames)
         if not self._is_scheduled:
             self._is_scheduled = True
             self.clock.at(self._delay(), None, self._deliver)
         return True
 
     def break_off(self) -> None:
-        """Most of what is under way is lost; some of it may come late, to whoever is there."""
+        """Lose most messages in flight; some may arrive late, also at the next accountd."""
         if not self.is_open:
             return
         self.is_open = False
         rng = self.clock.rng
-        late = [frames for frames in self._under_way if rng.random() < 0.6]
-        self._under_way = []
+        late = [frames for frames in self._in_flight if rng.random() < 0.6]
+        self._in_flight = []
         if late and rng.random() < 0.7:
             self.clock.at(rng.random() * rng.choice((0.5, 4)), None, self._straggle, late)
         self.gateway.disconnected(self)
 
     def _deliver(self) -> None:
         self._is_scheduled = False
-        if not (self.is_open and self._under_way):
+        if not (self.is_open and self._in_flight):
             return
         rng, calm = self.clock.rng, not self.world.has_faults
-        size = len(self._under_way) if calm else rng.randint(1, len(self._under_way))
-        arrived, self._under_way = self._under_way[:size], self._under_way[size:]
+        size = len(self._in_flight) if calm else rng.randint(1, len(self._in_flight))
+        arrived, self._in_flight = self._in_flight[:size], self._in_flight[size:]
         if not calm and rng.random() < 0.05:
             arrived += rng.sample(arrived, rng.randint(1, len(arrived)))
         self.accountd.receive(arrived)
-        if self._under_way:
+        if self._in_flight:
             self._is_scheduled = True
             self.clock.at(self._delay(), None, self._deliver)
 
@@ -76,7 +76,7 @@ class ControlSockets:
         self._ambushes = world.plan.restores if world.plan.are_answers_ambushed else 0
 
     def publish(self, epoch: int, watermarks: Mapping[bytes, int]) -> None:
-        """On PUB: each gateway hears of the producers that it follows, perhaps, some time."""
+        """On PUB: each gateway receives what it subscribed to, perhaps, at some time."""
         rng, plan = self._world.clock.rng, self._world.plan
         for host in self._world.hosts:
             for gateway in host.living:
@@ -84,22 +84,24 @@ class ControlSockets:
                 if not heard:
                     continue
                 if not self._world.has_faults:
-                    gateway.later(0.002, gateway.hear, epoch, heard)
+                    gateway.later(0.002, gateway.receive_watermarks, epoch, heard)
                     continue
                 if self._world.is_partitioned or rng.random() < plan.announcements_lost:
                     continue
                 late = rng.random() < plan.announcements_late
                 delay = rng.random() * (6.0 if late else 0.05)
-                gateway.later(delay, gateway.hear, epoch, heard)
+                gateway.later(delay, gateway.receive_watermarks, epoch, heard)
                 if rng.random() < 0.1:
-                    gateway.later(delay * 2 * rng.random(), gateway.hear, epoch, heard)
+                    gateway.later(
+                        delay * 2 * rng.random(), gateway.receive_watermarks, epoch, heard
+                    )
 
-    def ask(self, gateway: "Gateway", question: float, epochs: dict[bytes, int]) -> None:
-        """A question on its way to accountd."""
+    def ask(self, gateway: "Gateway", asked_at: float, epochs: dict[bytes, int]) -> None:
+        """A request on its way to accountd."""
         delay = self._world.clock.rng.random() * (0.1 if self._world.has_faults else 0.005)
-        self._world.clock.at(delay, None, self._answer, gateway, question, epochs)
+        self._world.clock.at(delay, None, self._answer, gateway, asked_at, epochs)
 
-    def _answer(self, gateway: "Gateway", question: float, epochs: dict[bytes, int]) -> None:
+    def _answer(self, gateway: "Gateway", asked_at: float, epochs: dict[bytes, int]) -> None:
         rng = self._world.clock.rng
         lost = self._world.has_faults and (self._world.is_partitioned or rng.random() < 0.1)
         if self._world.accountd is None or lost:
@@ -111,8 +113,8 @@ class ControlSockets:
         is_news = any(answer[p.outbox.producer] > p.outbox.acknowledged
                       for p in gateway.producers() if p.outbox.producer in answer)  # fmt: skip
         if self._world.has_faults and self._ambushes and is_news:
-            # What it says is about to be wrong, and it comes when the next boot was heard of.
+            # accountd is restored meanwhile: the answer is out of date when it arrives.
             self._ambushes -= 1
             delay = rng.uniform(0.5, 1.9)
             self._world.clock.at(rng.random() * 0.1, None, self._world.restore)
-        gateway.later(delay, gateway.answered, question, epochs, epoch, answer)
+        gateway.later(delay, gateway.answered, asked_at, epochs, epoch, answer)

@@ -1,4 +1,4 @@
-"""What must be true at the end of a world: every owed response was charged, and charged once."""
+"""What must be true at the end of a world: every forwarded response is charged exactly once."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ LOST = encode_usage(LostBatch())
 
 @dataclass
 class Oracle:
-    """Notes what happened from outside, and compares it with what was charged."""
+    """Records what happened, and compares it with what was charged."""
 
     tokens: dict[str, int] = field(default_factory=dict)  # of each response, by its id
     account: dict[str, str] = field(default_factory=dict)
@@ -40,8 +40,8 @@ class Oracle:
     unsynced: set[bytes] = field(default_factory=set)  # producers whose fsync failed once
     torn: set[bytes] = field(default_factory=set)  # and whose messages a power failure took then
     torn_names: set[str] = field(default_factory=set)  # the responses in those
-    # How far a producer may have forgotten its messages, because they were said to be durable by
-    # the newest boot of accountd that it had heard of: those, and only those, may a restore lose.
+    # By producer: the sequence up to which it may have dropped its messages, because the newest
+    # boot of accountd that it knew had called them durable. Only those may a restore lose.
     forgotten: dict[bytes, float] = field(default_factory=dict)
     _durable: dict[bytes, int] = field(default_factory=dict)
     history: dict[str, set[Message]] = field(default_factory=dict)  # of each response, the same
@@ -51,7 +51,7 @@ class Oracle:
         self.account[name], self.tokens[name] = account, tokens
 
     def forwarded(self, name: str, *, journal: bytes | None) -> None:
-        """Its event went to the client: from here on it is owed. ``journal`` is where it stands."""
+        """Its event went to the client, so it must be charged. ``journal``: the producer that has it."""
         self.owed.add(name)
         if journal is None:
             self.in_memory.add(name)
@@ -67,11 +67,11 @@ class Oracle:
                 self.history.setdefault(name, set()).add((charge.producer, charge.sequence))
 
     def may_lose(self, names: Iterable[str]) -> None:
-        """These were only in the memory of a process that is gone, unless they are durable."""
+        """These were only in the memory of a killed process, unless they are durable already."""
         self.excused.update(name for name in names if name not in self.history)
 
     def cut_off(self, message: "Message", names: Iterable[str]) -> None:
-        """A power failure took a sealed message. Without an error of fsync it was never sent."""
+        """A power failure took a sealed message. Unless an fsync had failed, it was never sent."""
         producer, sequence = message
         assert producer is not None
         if producer in self.unsynced:
@@ -82,17 +82,17 @@ class Oracle:
             self.broken_rules.append(f"{name} was charged and not on the disk")
 
     def acknowledged(self, producer: bytes, through: int) -> None:
-        """The newest boot that this gateway has heard of says what is durable."""
+        """The newest boot of accountd that this gateway knows has called messages durable."""
         self._durable[producer] = through
         if producer in self.volatile:
             self._forget(producer, through)
 
     def pruned(self, producer: bytes, acknowledged: int) -> None:
-        """A journal is rid of what is durable, as far as its gateway knows."""
+        """A journal was pruned of messages that its gateway knows to be durable."""
         self._forget(producer, min(acknowledged, self._durable.get(producer, 0)))
 
     def left(self, producer: bytes) -> None:
-        """A process has ended, and what was only in its memory with it."""
+        """A process has ended: what was only in its memory is lost."""
         if producer in self.volatile:
             self._forget(producer, float("inf"))
 
@@ -106,7 +106,7 @@ class Oracle:
     # --- the end ----------------------------------------------------------------------------------
 
     def problems(self, world: "World") -> list[str]:
-        """Everything that is wrong; an empty list when the world is in order."""
+        """Everything that is wrong; an empty list when nothing is."""
         return [
             *self.broken_rules,
             *self._wrong_rows(world.db),
@@ -145,7 +145,7 @@ class Oracle:
         return doubled + lost
 
     def _is_explained(self, name: str, kept: "Kept", world: "World") -> bool:
-        """Whether the loss is one that is not promised against, and shows."""
+        """Whether the loss is one that the design allows, and that is visible to an operator."""
         messages = self.history.get(name, set())
         journal = self.journal.get(name)
         if journal in self.harmed and (
@@ -154,7 +154,7 @@ class Oracle:
             return True
         if world.is_cloned and name in kept.names:
             return True
-        # fsync failed, the power too, and then accountd lost it: nobody has it any more.
+        # fsync failed, the power too, and then accountd lost it: no copy is left.
         if name in self.torn_names and (name in kept.names or world.restores):
             return True
         return bool(world.restores) and any(
@@ -276,7 +276,7 @@ def _kept(rejections: Iterable[Rejection]) -> Kept:
 
 
 def _is_lost_row(rejection: Rejection) -> bool:
-    """Also as a conflict: a late announcement of a boot that is gone makes a gateway forget too."""
+    """Also as a conflict: a late announcement of an earlier boot makes a gateway drop messages."""
     return rejection.payload == LOST
 
 

@@ -16,7 +16,7 @@ class Plan:
     gateways: int
     fuse_steps: float  # mean number of steps between two kills
     restores: int
-    power_chance: float  # that a killed gateway takes its host with it
+    power_chance: float  # that the host of a killed gateway loses power
     sync_s: float  # how long a disk takes for one fsync, at most
     sync_errors: float  # that an fsync fails
     full_disks: int
@@ -30,7 +30,7 @@ class Plan:
     announcements_lost: float
     announcements_late: float
     answers_late: float
-    are_answers_ambushed: bool  # by a restore, while they are under way
+    are_answers_ambushed: bool  # a restore happens while an answer is in flight
     segment_bytes: int
     segment_s: float
     in_flight: int
@@ -38,7 +38,7 @@ class Plan:
 
     @classmethod
     def draw(cls, rng: random.Random) -> "Plan":
-        """A plan from the seed: every kind of trouble in some worlds, none in all of them."""
+        """A plan from the seed: every kind of fault in some worlds, none in all of them."""
         kind = rng.random()
         is_cloned, is_damaged, has_spool = kind < 0.05, 0.05 <= kind < 0.10, kind < 0.86
         are_answers_ambushed = rng.random() < (0.3 if has_spool else 0.9)
@@ -55,7 +55,7 @@ class Plan:
             sync_s=rng.choice((0.03, 0.03, 0.3, 1.5)),
             sync_errors=0.4 if power_chance and rng.random() < 0.5 else 0.0,
             full_disks=0 if is_cloned or rng.random() > 0.25 else rng.randint(1, 2),
-            # What of a clone is lost under way is acknowledged by its twin's: no gateway can know.
+            # A clone's lost message is acknowledged by its twin's: no gateway can detect that.
             partitions=0 if is_cloned else rng.choice((0, 0, 1, 2)),
             rollouts=0 if is_cloned else rng.choice((0, 0, 1, 2)),
             is_damaged=is_damaged,
@@ -69,7 +69,7 @@ class Plan:
             are_answers_ambushed=are_answers_ambushed,
             segment_bytes=rng.choice((300, 700, 2_500, 1 << 20)),
             segment_s=rng.choice((0.5, 2.0, 3_600.0)),
-            # A clone is found out by what it sends: the window must not keep it silent.
+            # A clone is detected by what it sends, so a small window must not stop it.
             in_flight=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
             idle_s=rng.choice((0.0, 4.0)),
         )

@@ -17,14 +17,14 @@ CHUNK = 50
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A seed whose world was not in order."""
+    """A seed whose world broke a rule."""
 
     seed: int
     detail: str
 
 
 def run_seed(seed: int, *, flags: frozenset[str] = frozenset(), is_traced: bool = False) -> str:
-    """Live through one world; what was wrong with it, or an empty text."""
+    """Run one world: what was wrong with it, or an empty text."""
     try:
         World(seed, flags=flags, is_traced=is_traced).run()
     except WrongWorldError as exc:
@@ -45,7 +45,7 @@ def first_fault(first: int, count: int, mutant: str = "") -> Fault | None:
 
 
 def replay_command(seed: int, mutant: str = "") -> str:
-    """What shows a failing seed again."""
+    """The command that replays a failing seed."""
     extra = f" --mutant '{mutant}'" if mutant else ""
     return f".venv/bin/python -m tests.simulation --replay {seed} --trace{extra}"
 

@@ -1,4 +1,4 @@
-"""The simulation can fail: ways to get the protocol wrong, and it notices each."""
+"""The simulation can fail: it notices each of the mutants."""
 
 import pytest
 
@@ -18,6 +18,6 @@ def test_every_mutant_is_caught(mutant: str) -> None:
 
 
 def test_the_real_cores_pass_the_same_worlds() -> None:
-    """What catches the mutants is their fault, not the simulation's."""
+    """Without a mutant the same seeds pass: it is the mutants that fail."""
     fault = first_fault(FIRST_SEED, SEEDS_MAX)
     assert fault is None, f"seed {fault.seed}: {fault.detail}"

@@ -13,7 +13,7 @@ FIRST_SEED = random.SystemRandom().randrange(10**9)
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_owed_response_is_charged_exactly_once(chunk: int) -> None:
-    """Whoever dies whenever: the seeds differ from run to run, and a failure names its own."""
+    """Whichever process dies at whichever step. Seeds are new in each run; a failure names its own."""
     first = FIRST_SEED + chunk * SEEDS_PER_CHUNK
     print(f"seeds {first} to {first + SEEDS_PER_CHUNK - 1}")
     fault = first_fault(first, SEEDS_PER_CHUNK)
@@ -21,7 +21,7 @@ def test_every_owed_response_is_charged_exactly_once(chunk: int) -> None:
 
 
 def test_a_seed_is_one_world(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is replayed is what happened, event by event."""
+    """A replayed seed repeats every event."""
     traces = []
     for _ in range(2):
         run_seed(7, is_traced=True)

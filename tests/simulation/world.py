@@ -1,4 +1,4 @@
-"""One world: made from a seed, disturbed for a while, then left in peace and judged."""
+"""One world: made from a seed, run with faults for a while, then without, and judged."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ from .network import ControlSockets
 from .oracle import Oracle
 from .plan import DAY_S, FOREVER, Plan
 
-QUIET_S_MAX = 240.0  # how long a world in peace may take to come to rest
+QUIET_S_MAX = 240.0  # how long it may take to settle without faults
 EVENTS_MAX = 60_000
-SHARED_CHANCE = 0.2  # of a response that it is heard on two sockets
+SHARED_CHANCE = 0.2  # that a response is reported on two sockets
 
 
 class WrongWorldError(Exception):
-    """A world that is not in order at its end."""
+    """A world that broke a rule."""
 
 
 class World:
-    """Everything there is. ``flags`` are mutations of the simulated shells."""
+    """Hosts, accountd and the network. ``flags`` are mutations of the simulated shells."""
 
     def __init__(
         self, seed: int, *, flags: frozenset[str] = frozenset(), is_traced: bool = False
@@ -95,7 +95,7 @@ class World:
     # --- a life -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Live, come to rest, and be judged. Raises ``WrongWorldError``."""
+        """Run with faults, then without until it settles; judge. Raises ``WrongWorldError``."""
         with self._bounds():
             self._begin()
             while self.clock.now < self.plan.active_s and self.clock.run_one():
@@ -143,7 +143,7 @@ class World:
         self.clock.at(self.clock.rng.random() * self.plan.active_s, None, action, *args)
 
     def _calm(self) -> None:
-        """No more trouble: what was broken is mended."""
+        """End all faults, and repair what was broken."""
         self.clock.trace("world", "calm")
         self.is_calm = True
         self.has_faults = self.is_partitioned = False
@@ -175,13 +175,13 @@ class World:
             assert self.clock.run_one()
 
     def _idle(self) -> None:
-        """Nothing happens for a while, but for retention."""
+        """Let time pass in which only retention runs."""
         until = self.clock.now + self.plan.idle_s
         while self.clock.now < until:
             assert self.clock.run_one()
 
     def _end(self, host: Host) -> None:
-        """Everything is durable: however the gateways end, the next one makes it complete."""
+        """Stop or kill every gateway: what they leave, the next one completes."""
         rng = self.clock.rng
         may_be_killed = self.plan.has_spool and not self.is_cloned
         if may_be_killed and rng.random() < self.plan.power_chance / 2:
@@ -193,7 +193,7 @@ class World:
                 gateway.stop()
 
     def _is_settled(self) -> bool:
-        if self.is_cloned:  # the clones never agree with accountd: it is enough that all was heard
+        if self.is_cloned:  # clones never agree with accountd: it is enough that everything arrived
             return self.clock.now > self.plan.active_s + 40
         return all(
             not host.disk.orphans() and all(g.is_settled for g in host.living)
@@ -217,7 +217,7 @@ class World:
             return
         for host in self.hosts:
             (gateway,) = host.living
-            for _ in range(2):  # what is over is closed first, and kept from then on
+            for _ in range(2):  # the first time closes what is over; retention counts from then on
                 self.clock.now += 2 * DAY_S
                 gateway.spools.prune()
             for folder in host.disk.folders.values():
@@ -240,7 +240,7 @@ class World:
     def _respond(self, number: int) -> None:
         rng = self.clock.rng
         able = [(h, g) for h in self.hosts for g in h.living if not g.is_stopping]
-        if self.is_calm:  # its caller has waited for a gateway until the day was over
+        if self.is_calm:  # no gateway was there until the faults ended: the response is never made
             return
         if not able:
             self.clock.at(0.3, None, self._respond, number)
@@ -251,7 +251,7 @@ class World:
         account = session.billing.account_id
         self.oracle.metered(name, account, tokens)
         self.host_of[name] = host
-        # An estimate of it that was let off would be a second row.
+        # Not an estimate: one that is waived leaves a row, and the report would be a second one.
         is_shared = rng.random() < SHARED_CHANCE and tokens % ESTIMATED_EVERY != 0
         if is_shared:
             delay = rng.random() * rng.choice((0.01, 1.0, 5.0))
@@ -278,7 +278,7 @@ class World:
     # --- accountd ---------------------------------------------------------------------------------
 
     def start_accountd(self) -> None:
-        """A boot, from a backup when that was decided."""
+        """Boot accountd, from a backup if ``restore`` chose one."""
         if self.accountd is not None:
             return
         if self._restores_from is not None:
@@ -290,7 +290,7 @@ class World:
         self.boot_by_epoch[self.accountd.epoch] = self._boots
 
     def accountd_died(self) -> None:
-        """Its connections die with it, and somebody starts it again."""
+        """Break its connections, and start it again a little later."""
         self.accountd = None
         self._break_connections()
         rng = self.clock.rng
@@ -301,7 +301,7 @@ class World:
     # --- trouble ----------------------------------------------------------------------------------
 
     def gateway_died(self, gateway: Gateway) -> None:
-        """Perhaps with its host; another one is started."""
+        """Perhaps its host loses power too; another gateway is started."""
         rng, host = self.clock.rng, gateway.host
         if self.has_faults and not self._is_dark and rng.random() < self.plan.power_chance:
             self._is_dark = True
@@ -323,8 +323,8 @@ class World:
         """Kill accountd; the next boot gets the database of a backup."""
         rng = self.clock.rng
         self._restores_from = rng.choice(self._backups)
-        # With a clock that went back a late word of the boot before is believed until the next
-        # answer. What it calls durable may be pruned only where retention is a matter of seconds.
+        # Where the clock is set back, a late announcement of the boot before is believed until the
+        # next answer. What it calls durable could be pruned where retention is only seconds long.
         if rng.random() < 0.4 and not self.is_retention_short:
             self._clock_offset_s -= rng.random() * 20
         if self.accountd is not None:

@@ -149,6 +149,24 @@ async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
     assert connections == 1
 
 
+@contextlib.asynccontextmanager
+async def two_gateways_without_accountd(
+    cluster: Cluster, socket: ClientConnection, *, provider_port: int
+) -> AsyncIterator[None]:
+    """The account talks through a second gateway too, then accountd is killed: the session of
+    ``socket`` has an allotment and no way to a new one.
+    """
+    provider = f"http://127.0.0.1:{provider_port}/v1"
+    other = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
+    assert socket.request is not None
+    async with connect(f"ws://{other.field('listen')}{socket.request.path}") as second:
+        await second.recv()
+        assert cluster.accountd is not None
+        cluster.accountd.stop(signal.SIGKILL)
+        await socket.send("{}")
+        yield
+
+
 async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None:
     """The provider began it with what it had heard; accountd is away for as long."""
     ports: list[int] = []
@@ -171,14 +189,7 @@ async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None
         session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=150) as socket,
     ):
         await socket.recv()
-        provider = f"http://127.0.0.1:{ports[0]}/v1"
-        other = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
-        assert socket.request is not None
-        async with connect(f"ws://{other.field('listen')}{socket.request.path}") as sharing:
-            await sharing.recv()
-            assert cluster.accountd is not None
-            cluster.accountd.stop(signal.SIGKILL)
-            await socket.send("{}")
+        async with two_gateways_without_accountd(cluster, socket, provider_port=ports[0]):
             events, closed = await heard_to_the_end(socket)
         await asyncio.to_thread(cluster.start_accountd)
     assert [e["response"]["id"] for e in events if e["type"] == "response.done"] == [
@@ -210,14 +221,7 @@ async def test_pings_are_answered_while_a_session_is_held_for_credit() -> None:
         session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=150) as socket,
     ):
         await socket.recv()
-        provider = f"http://127.0.0.1:{ports[0]}/v1"
-        other = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=provider)
-        assert socket.request is not None
-        async with connect(f"ws://{other.field('listen')}{socket.request.path}") as sharing:
-            await sharing.recv()
-            assert cluster.accountd is not None
-            cluster.accountd.stop(signal.SIGKILL)
-            await socket.send("{}")
+        async with two_gateways_without_accountd(cluster, socket, provider_port=ports[0]):
             gateway = cluster.gateways[0]
             await asyncio.to_thread(
                 eventually, lambda: gateway.metrics()["rts_gateway_held_accounts"] == 1
