@@ -51,7 +51,7 @@ class Oracle:
         self.account[name], self.tokens[name] = account, tokens
 
     def forwarded(self, name: str, *, journal: bytes | None) -> None:
-        """Its event went to the client, so it must be charged. ``journal``: the producer that has it."""
+        """Its event went to the client: it must be charged. ``journal``: whose journal has it."""
         self.owed.add(name)
         if journal is None:
             self.in_memory.add(name)

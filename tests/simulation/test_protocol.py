@@ -13,7 +13,7 @@ FIRST_SEED = random.SystemRandom().randrange(10**9)
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_owed_response_is_charged_exactly_once(chunk: int) -> None:
-    """Whichever process dies at whichever step. Seeds are new in each run; a failure names its own."""
+    """Whichever process dies at whichever step. Each run has new seeds; a failure names its own."""
     first = FIRST_SEED + chunk * SEEDS_PER_CHUNK
     print(f"seeds {first} to {first + SEEDS_PER_CHUNK - 1}")
     fault = first_fault(first, SEEDS_PER_CHUNK)
