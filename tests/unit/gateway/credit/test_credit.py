@@ -278,3 +278,63 @@ def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
         assert 0 < len(some) <= ASKED_MAX
         params = {"accounts": some, "producers": [P] * PRODUCERS_MAX}
         assert len(encode_request(Request("balances", params))) <= MESSAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("costs", "near_at"),
+    [
+        # what responses cost one after the other; the allotment left at which it is near empty
+        ([], 0),
+        ([40], 400),
+        ([40, 40], 400),
+        ([40, 80], 500),  # a quarter of a change counts
+        ([80, 40], 700),
+        ([40, 43], 407),  # in whole nano-credits, rounded down
+    ],
+)
+def test_the_typical_response_follows_the_last_ones(costs: list[int], near_at: int) -> None:
+    """Near empty is ten typical responses: each new one moves the average by a quarter."""
+    table, credit = opened()
+    announce(table, 10_000, revision=1)
+    for number, cost in enumerate(costs, start=1):
+        spend(table, credit, cost, number)
+        announce(table, 10_000, revision=1 + number, through=number)
+    announce(table, near_at + 1, revision=100, through=len(costs))
+    assert not credit.is_near_empty
+    announce(table, near_at, revision=101, through=len(costs))
+    assert credit.is_near_empty
+
+
+def test_a_transcription_does_not_change_the_typical_response() -> None:
+    """It costs little, and comes beside each response."""
+    table, credit = opened()
+    announce(table, 401, revision=1)
+    spend(table, credit, 40, 1)
+    announce(table, 401, revision=2, through=1)
+    credit.metered(0, is_response=False)
+    assert not credit.is_near_empty
+
+
+def test_messages_wait_for_a_balance_of_their_own_producer() -> None:
+    """A gateway may have several: its own, and those of journals that it adopted."""
+    table, credit = opened()
+    spend(table, credit, 1, 1)
+    assert credit.awaits(P)
+    assert not credit.awaits(b"q" * 16)
+
+
+def test_time_alone_changes_a_session_only_where_an_old_allotment_held_it() -> None:
+    """Expiry of a bound that held nobody is no news."""
+    table, credit = opened()
+    announce(table, 90, revision=1, gateways=3)
+    announce(table, 90, revision=2, gateways=3)
+    assert credit.is_waiting
+    assert credit.settle(now=LATE_S) is False, "it allowed what it allows now"
+    assert not credit.is_waiting
+    assert credit.settle(now=2 * LATE_S) is False, "there is none"
+    spend(table, credit, 30, 1)
+    announce(table, 60, revision=3, gateways=3, through=1, now=10.0)
+    assert credit.status is CreditStatus.ALLOTMENT_SPENT
+    assert credit.settle(now=10.0 + LATE_S / 2) is False, "it still binds"
+    assert credit.settle(now=10.0 + LATE_S) is True
+    assert credit.status is CreditStatus.AVAILABLE
