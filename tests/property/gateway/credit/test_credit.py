@@ -1,9 +1,9 @@
 """Many sessions on several gateways spend one balance: by how much can they overshoot?
 
-accountd is a number here, announcements are heard or lost as a whole, and accountd dies between a
-commit and its announcement. Then the gateways come back to the next one by one, each with what it
-had metered meanwhile. Whatever happens, nothing is started once the credit has ended, so an
-account overshoots by no more than one response of each of its sessions.
+accountd is a number here. An announcement reaches all gateways or none, and accountd dies between a
+commit and its announcement; then the gateways reconnect to the next one by one, each with what it
+metered meanwhile. Whatever happens, nothing is started once the credit has ended, so an account
+overshoots by no more than one response of each of its sessions.
 """
 
 import random
@@ -70,7 +70,7 @@ class Gateway:
 
 @dataclass
 class World:
-    """accountd, and what it was told to add."""
+    """The balance at accountd, and the gateways that spend it."""
 
     gateways: list[Gateway]
     left: int
@@ -79,7 +79,7 @@ class World:
     now: float = 0.0
 
     def act(self, action: str, gateway: Gateway, amount: int) -> None:
-        """Something happens that is no talk."""
+        """Anything but a response: a commit, a top-up, a death, a return."""
         if action == "top up":
             self.left += amount
             self.announce({})
@@ -96,7 +96,7 @@ class World:
                 gateway.hear_answer()
 
     def announce(self, applied: dict[bytes, Applied]) -> None:
-        """Everybody who is there hears it."""
+        """Announce the balance to all connected gateways."""
         self.revision += 1
         present = [gateway for gateway in self.gateways if not gateway.is_away]
         balance = Balance(
@@ -107,7 +107,7 @@ class World:
             self.send(gateway, balance)
 
     def send(self, gateway: Gateway, balance: Balance) -> None:
-        """It is heard at once."""
+        """It arrives at once."""
         gateway.credits.announced(balance, now=self.now)
 
     def commit(self, gateway: Gateway, at_most: int) -> dict[bytes, Applied]:
@@ -119,7 +119,7 @@ class World:
         return {gateway.producer: Applied(0, applied)}
 
     def die(self) -> None:
-        """Another boot will come: nobody has heard of it yet."""
+        """accountd dies, and every gateway loses its connection."""
         self.epoch, self.revision = self.epoch + 1, 0
         for gateway in self.gateways:
             gateway.is_away = True
@@ -140,11 +140,11 @@ class World:
 
     @property
     def sessions(self) -> int:
-        """Of all gateways."""
+        """How many sessions all gateways have."""
         return sum(gateway.sessions for gateway in self.gateways)
 
-    def fall_silent(self) -> None:
-        """What was begun ends, as dear as it can be."""
+    def finish_all(self) -> None:
+        """Every response in progress ends, at the highest cost."""
         for gateway in self.gateways:
             for session in range(gateway.sessions):
                 if gateway.busy[session]:
@@ -152,26 +152,26 @@ class World:
 
     @property
     def overshoot(self) -> int:
-        """By how much more was metered than there was."""
+        """By how much more was metered than the account had."""
         return sum(sum(gateway.waiting.values()) for gateway in self.gateways) - self.left
 
 
 @dataclass
 class LateWorld(World):
-    """Everybody hears everything, in order, each when it comes to it.
+    """Every gateway receives every announcement in order, each at its own pace.
 
-    What is sent is applied, and then heard of, half of ``LATE_S`` late at most.
+    A message is applied within half of ``LATE_S``, and its balance arrives within another half.
     """
 
     coming: dict[bytes, list[tuple[float, Balance]]] = field(default_factory=dict)
     sent_at: dict[tuple[bytes, int], float] = field(default_factory=dict)
 
     def send(self, gateway: Gateway, balance: Balance) -> None:
-        """It is on its way."""
+        """It is in flight to the gateway."""
         self.coming.setdefault(gateway.producer, []).append((self.now, balance))
 
     def hear(self, gateway: Gateway, *, sent_until: float = inf) -> None:
-        """The gateway comes to what was announced until then."""
+        """The gateway receives what was announced until ``sent_until``."""
         coming = self.coming.get(gateway.producer, [])
         while coming and coming[0][0] <= sent_until:
             gateway.credits.announced(coming.pop(0)[1], now=self.now)
@@ -200,7 +200,7 @@ class LateWorld(World):
 def test_an_account_overshoots_by_one_response_of_each_session_at_most(
     opening: int, sizes: list[int], actions: list[tuple[str, int, int]]
 ) -> None:
-    """With the real verdicts: a session starts a response only while it may go on."""
+    """A session starts a response only while the real ``CreditStatus`` is AVAILABLE."""
     gateways = [Gateway(bytes([n]) * 16, sessions) for n, sessions in enumerate(sizes)]
     world = World(gateways, opening)
     world.announce({})
@@ -210,14 +210,14 @@ def test_an_account_overshoots_by_one_response_of_each_session_at_most(
             gateway.talk(who % gateway.sessions, amount)
         else:
             world.act(action, gateway, amount)
-    world.fall_silent()
+    world.finish_all()
     assert world.overshoot <= COST_MAX * world.sessions
 
 
 @settings(max_examples=400)
 @given(seed=st.integers(0, 2**32))
-def test_what_some_hear_late_changes_nothing(seed: int) -> None:
-    """Who has heard what it left may not spend what the others may not know to be spent.
+def test_late_announcements_change_nothing(seed: int) -> None:
+    """A gateway with a new allotment may not spend what others may still spend by their old ones.
 
     Of allotments that are renewed by every announcement one world in five overshoots.
     """
@@ -239,7 +239,7 @@ def test_what_some_hear_late_changes_nothing(seed: int) -> None:
         for other in gateways:
             if other is not late:
                 world.hear(other)
-    world.fall_silent()
+    world.finish_all()
     assert world.overshoot <= COST_MAX * world.sessions
 
 
@@ -254,8 +254,10 @@ def test_what_some_hear_late_changes_nothing(seed: int) -> None:
         max_size=30,
     ),
 )
-def test_nobody_is_cut_off_who_has_credit(opening: int, actions: list[tuple[str, int]]) -> None:
-    """Whatever is not heard: a session waits, but it is not ended while anything is left."""
+def test_no_session_is_ended_while_its_account_has_credit(
+    opening: int, actions: list[tuple[str, int]]
+) -> None:
+    """Whatever announcement is lost: a session may wait, but is not ended."""
     gateway = Gateway(b"p" * 16, 1)
     world = World([gateway], opening)
     world.announce({})

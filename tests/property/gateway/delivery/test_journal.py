@@ -1,4 +1,4 @@
-"""The journal's format: whatever the disk did to it, only documented outcomes."""
+"""The journal's format: whatever damage there is, reading has only documented outcomes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def test_what_was_written_is_read(records: list[Record]) -> None:
 
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_a_torn_tail_just_ends_the_segment(records: list[Record]) -> None:
-    """Cut off at every byte: the records that are whole are read, and nothing is called damage."""
+    """Cut off at every byte: complete records are read, and nothing counts as damage."""
     whole, segment = list(map(encoded, records)), segment_of(records)
     ends = [HEADER_BYTES + sum(map(len, whole[:n])) for n in range(len(whole) + 1)]
     for size in range(len(segment) + 1):
@@ -95,7 +95,7 @@ def test_a_damaged_middle_is_counted_and_stepped_over(
 def test_any_bytes_are_records_or_damage(
     before: bytes, records: list[Record], after: bytes
 ) -> None:
-    """Nothing is raised, and what was whole among the rubbish is found."""
+    """Random bytes raise nothing, and complete records among them are found."""
     segment = encode_header(PRODUCER) + before + b"".join(map(encoded, records)) + after
     found = contents(segment)
     read = [record for record in found if isinstance(record, bytes)]
@@ -105,5 +105,5 @@ def test_any_bytes_are_records_or_damage(
 
 @given(st.binary(max_size=200))
 def test_reading_one_record_never_raises(record: bytes) -> None:
-    """A place that points somewhere else finds no message."""
+    """A wrong offset finds no message."""
     assert read_sealed(record) is None

@@ -1,4 +1,4 @@
-"""The outbox against a model of it: what is sent, what is kept, what is believed."""
+"""The outbox against a model of it: what is sent, kept, and acknowledged."""
 
 import pytest
 from hypothesis import given
@@ -113,7 +113,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), jump=st.integers(1, 9))
     def boot(self, data: st.DataObject, jump: int) -> None:
-        """A new boot is believed, also when it lost something."""
+        """The watermark of a new boot counts, also when accountd lost messages."""
         is_first, self.epoch = not self.epoch, self.epoch + jump
         through = data.draw(st.integers(0, self.highest_sent))
         outcome = self.outbox.acknowledge(watermark(self.epoch, through), self.now)
@@ -131,7 +131,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(beyond=st.integers(1, 2**40), epoch=st.integers(1, 2**40))
     def forged(self, beyond: int, epoch: int) -> None:
-        """What was never sent cannot be durable, whoever says so."""
+        """A message that was never sent cannot be durable, whatever the watermark says."""
         through = self.highest_sent + beyond
         assert self.outbox.acknowledge(watermark(epoch, through), self.now) is AckOutcome.FORGED
 
@@ -149,7 +149,7 @@ TestOutbox = OutboxMachine.TestCase
 
 
 def test_the_window_bounds_what_is_in_flight() -> None:
-    """A watermark opens it again, by as much as it moved."""
+    """A watermark opens the window by as much as it moved."""
     outbox = filled(IN_FLIGHT_MAX + 10)
     assert send_all(outbox) == list(range(1, IN_FLIGHT_MAX + 1))
     outbox.acknowledge(watermark(1, 4), 0.1)
@@ -172,7 +172,7 @@ def test_resends_back_off_within_their_bounds(chance: float) -> None:
 
 @given(st.integers(1, 9), st.integers(0, 9), st.booleans())
 def test_a_regression_is_refilled(lost_from: int, kept: int, has_spool: bool) -> None:
-    """From the spool with what it was, otherwise with a placeholder: never a hole."""
+    """With the message from the spool, otherwise with a placeholder: never a hole."""
     outbox = filled(10)
     stored = {n: b"%d" % n for n in range(1, 11)}
     if has_spool:
@@ -194,7 +194,7 @@ def test_a_regression_is_refilled(lost_from: int, kept: int, has_spool: bool) ->
 
 
 def test_an_older_boot_is_believed_when_it_answers() -> None:
-    """The database and the clock of accountd both went back."""
+    """The database and the clock of accountd were both set back."""
     outbox = filled(5)
     send_all(outbox)
     outbox.acknowledge(watermark(9, 4), 0.0)
@@ -213,7 +213,7 @@ def test_a_recovered_producer_says_nothing_before_it_has_heard() -> None:
 
 
 def test_a_recovered_producer_does_not_count_up_to_any_number() -> None:
-    """No journal lost so much: it is forged, costs nothing, and the truth is believed later."""
+    """More than any journal can lose: ignored at no cost, and a true watermark counts later."""
     outbox = Outbox(PRODUCER, chance=lambda: 0.5, load=lambda n: b"%d" % n, recovered_through=4)
     forged = watermark(3, 4 + OUTBOX_BATCHES_MAX + 1)
     outbox.skip_to(forged.applied_through)
@@ -226,7 +226,7 @@ def test_a_recovered_producer_does_not_count_up_to_any_number() -> None:
 
 @pytest.mark.parametrize(("failures", "is_lost"), [(0, False), (3, False), (LOAD_TRIES_MAX, True)])
 def test_a_message_that_cannot_be_read_is_tried_again(failures: int, is_lost: bool) -> None:
-    """With pauses; only when the disk never reads it again does the placeholder go."""
+    """With pauses; the placeholder goes only after ``LOAD_TRIES_MAX``."""
     tries = 0
 
     def load(_sequence: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The spool against a model of it: recovery finds what was written, pruning what is not needed."""
+"""The spool against a model: recovery finds what was written, pruning removes what may go."""
 
 import contextlib
 import copy
@@ -38,7 +38,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self.spool = Spool(self.store, PRODUCER, now=0.0)
 
     def small_segments(self) -> "mock._patch[int]":
-        """So that a few records fill one."""
+        """Segments that a few records fill."""
         return mock.patch.object(spools, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
 
     @rule(size=st.integers(0, 80))
@@ -66,13 +66,13 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule()
     def sync(self) -> None:
-        """Everything sealed is on the disk itself."""
+        """An fsync returns: everything sealed is synced."""
         self.spool.synced(len(self.sealed))
 
     @precondition(lambda self: self.sealed)
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
-        """accountd says what is durable, of what was released for sending."""
+        """A watermark arrives, for messages that were released for sending."""
         self.durable = data.draw(st.integers(self.durable, max(self.durable, self.synced)))
 
     @property
@@ -102,11 +102,11 @@ class SpoolMachine(RuleBasedStateMachine):
             size -= segment.size
 
     def oldest_closed_at(self) -> float:
-        """When the first segment that is there was closed; the one that is open is never old."""
+        """When the first segment was closed; an open one is never old."""
         return self.spool._segments[0].closed_at if self.spool._segments else self.now
 
     def is_needed(self, segment: int) -> bool:
-        """Whether a segment may not go, whatever its age and size: told from its bytes alone."""
+        """Whether a segment must stay, whatever its age and size: judged by its bytes alone."""
         if segment in (0, self.spool._current and self.spool._current.number):
             return True
         open_numbers = set(self.unsealed).union(
@@ -158,7 +158,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_knows_its_size(self) -> None:
-        """Files that a full disk left behind are not forgotten: retention must be able to go."""
+        """Files that a failed write left are known too, so that retention removes them."""
         assert {s.number for s in self.spool._segments} >= set(self.store.files)
 
 
@@ -169,7 +169,7 @@ TestSpool = SpoolMachine.TestCase
 def test_power_loss_takes_only_what_was_not_synced(
     messages: int, synced: int, data: st.DataObject
 ) -> None:
-    """Cut at any byte behind the sync: sealed messages up to it are all there."""
+    """Cut at any byte after what is synced: all synced messages are there."""
     store, synced = MemoryStore(), min(messages, synced)
     size = 0
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1 << 20):
@@ -207,7 +207,7 @@ def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: in
 
 
 def test_a_segment_without_any_readable_record_is_damaged() -> None:
-    """Not torn: its first record was whole when the next one was written."""
+    """It is not torn: its first record was complete when the next one was written."""
     store = MemoryStore()
     spool = Spool(store, PRODUCER, now=0.0)
     spool.note(b"response", now=0.0)
@@ -220,7 +220,7 @@ def test_a_segment_without_any_readable_record_is_damaged() -> None:
 
 
 def test_an_over_producer_leaves_nothing() -> None:
-    """Its last segment goes too, once all of it is durable and no longer kept."""
+    """Its last segment is pruned too, once all is durable and the retention is over."""
     store = MemoryStore()
     spool = Spool(store, PRODUCER, now=0.0)
     spool.seal(1, (), b"end", now=0.0)
@@ -232,8 +232,8 @@ def test_an_over_producer_leaves_nothing() -> None:
     assert not store.files
 
 
-def test_a_full_disk_that_is_probed_for_hours_leaves_no_pile() -> None:
-    """A segment that never came to be is not remembered, and does not stop retention."""
+def test_probing_a_full_disk_for_hours_leaves_no_files() -> None:
+    """A segment whose file was never made is forgotten, and does not stop retention."""
     store = MemoryStore()
     spool = Spool(store, PRODUCER, now=0.0)
     spool.seal(1, (), b"one", now=0.0)
@@ -250,7 +250,7 @@ def test_a_full_disk_that_is_probed_for_hours_leaves_no_pile() -> None:
 
 
 def test_a_seal_lost_at_the_end_of_a_closed_segment_is_missed() -> None:
-    """It looks like a torn tail, but the next segment says that it was there."""
+    """It looks like a torn tail, but the base of the next segment names it."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
         spool = Spool(store, PRODUCER, now=0.0)

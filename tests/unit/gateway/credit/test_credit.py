@@ -58,7 +58,7 @@ def test_what_is_metered_counts_at_once() -> None:
 
 
 def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
-    """Neither counted twice nor not at all, in whatever order messages were applied."""
+    """Each message counts exactly once, in whatever order they were applied."""
     table, credit = opened()
     for sequence in (1, 2, 3, 4):
         spend(table, credit, 10, sequence)
@@ -69,7 +69,7 @@ def test_a_balance_takes_the_place_of_what_is_in_it() -> None:
 
 
 def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
-    """What is durable stays spent until a balance tells."""
+    """What is durable stays subtracted until a balance includes it."""
     table, credit = opened()
     spend(table, credit, 10, 1)
     assert table.acknowledged(P, 1) == [credit]
@@ -79,7 +79,7 @@ def test_a_missed_balance_is_made_up_for_by_the_watermark() -> None:
 
 
 def test_an_older_balance_changes_nothing() -> None:
-    """One that overtook another, and one of a boot that is gone."""
+    """One that arrives after a newer one, and one of an earlier boot."""
     table, credit = opened()
     assert announce(table, 50, revision=5, epoch=7) is credit
     assert announce(table, 70, revision=4, epoch=7) is None
@@ -90,7 +90,7 @@ def test_an_older_balance_changes_nothing() -> None:
     assert credit.left == 80 * NANO_PER_CREDIT
 
 
-def test_balances_of_accounts_without_sessions_are_no_news() -> None:
+def test_balances_of_accounts_without_sessions_are_ignored() -> None:
     """Announcements may come late."""
     table, credit = opened()
     table.close(credit)
@@ -99,7 +99,7 @@ def test_balances_of_accounts_without_sessions_are_no_news() -> None:
 
 
 def test_an_account_is_remembered_while_anything_is_pending() -> None:
-    """A session that comes at once sees what the last one spent."""
+    """A session that begins at once knows what the last one spent."""
     table, credit = opened()
     spend(table, credit, 30, 1)
     table.close(credit)
@@ -110,7 +110,7 @@ def test_an_account_is_remembered_while_anything_is_pending() -> None:
 
 
 def test_each_gateway_spends_its_allotment_and_then_waits_for_a_balance() -> None:
-    """Three gateways: a third of the balance each, until all must have heard what is left."""
+    """Three gateways: a third of the balance each, until all must know what is left."""
     table, credit = opened()
     announce(table, 90, revision=1, gateways=3)
     spend(table, credit, 29, 1)
@@ -126,8 +126,8 @@ def test_each_gateway_spends_its_allotment_and_then_waits_for_a_balance() -> Non
     assert not credit.is_waiting
 
 
-def test_what_is_given_is_shared_at_once() -> None:
-    """Who does not know of it yet spends less, not more."""
+def test_given_credits_are_divided_at_once() -> None:
+    """A gateway that does not know of them yet spends less, not more."""
     table, credit = opened()
     announce(table, 90, revision=1, gateways=3)
     spend(table, credit, 30, 1)
@@ -140,7 +140,7 @@ def test_what_is_given_is_shared_at_once() -> None:
 
 
 def test_an_allotment_is_renewed_while_announcements_go_on() -> None:
-    """However often there is a balance: each counts for a while, and no longer."""
+    """However often a balance comes: an old allotment binds for ``LATE_S`` only."""
     table, credit = opened()
     left, now = 900, 10.0
     announce(table, left, revision=1, gateways=3, now=now)
@@ -153,8 +153,8 @@ def test_an_allotment_is_renewed_while_announcements_go_on() -> None:
         announce(table, left, revision=1 + number, gateways=3, through=number, now=now)
 
 
-def test_who_is_alone_keeps_to_nothing() -> None:
-    """The balance is the allotment: there is nobody who could hear of it later."""
+def test_a_single_gateway_keeps_no_old_allotment() -> None:
+    """Its allotment is the whole balance: no other gateway could learn of it later."""
     table, credit = opened()
     announce(table, 90, revision=1)
     spend(table, credit, 80, 1)
@@ -164,7 +164,7 @@ def test_who_is_alone_keeps_to_nothing() -> None:
 
 
 def test_near_empty_is_so_many_typical_responses() -> None:
-    """Of our allotment; before the first response nothing is typical."""
+    """Measured against the allotment; before the first response nothing is typical."""
     table, credit = opened()
     announce(table, 1_000, revision=1, gateways=2)
     assert not credit.is_near_empty
@@ -175,7 +175,7 @@ def test_near_empty_is_so_many_typical_responses() -> None:
 
 
 def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
-    """It is in the new one's balance or it is not: the sessions wait until that is known."""
+    """The new balance may include it or not: sessions wait until that is known."""
     table, credit = opened()
     announce(table, 50, revision=1, epoch=1)
     spend(table, credit, 30, 1)
@@ -185,8 +185,8 @@ def test_what_a_dead_accountd_may_have_applied_ends_no_session() -> None:
     assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 20 * NANO_PER_CREDIT)
 
 
-def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
-    """The connection broke for a moment: the next balance does not say what is in it."""
+def test_what_a_missed_balance_may_have_named_ends_no_session() -> None:
+    """The connection broke for a moment: the next balance does not name what it includes."""
     table, credit = opened()
     announce(table, 50, revision=1)
     spend(table, credit, 30, 1)
@@ -198,8 +198,8 @@ def test_what_a_missed_balance_may_have_told_ends_no_session() -> None:
     assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 20 * NANO_PER_CREDIT)
 
 
-def test_what_became_durable_unheard_is_not_spent_again() -> None:
-    """accountd answers questions before its announcements are heard: its balance is an old one."""
+def test_what_became_durable_unannounced_is_not_spent_again() -> None:
+    """A request is answered before announcements arrive: the known balance is an old one."""
     table, credit = opened()
     spend(table, credit, 60, 1)
     announce(table, 100, revision=1)
@@ -209,7 +209,7 @@ def test_what_became_durable_unheard_is_not_spent_again() -> None:
 
 
 def test_what_is_used_up_exactly_is_sent_at_once() -> None:
-    """Even where nothing is typical yet, or near empty is never: others wait for what it leaves."""
+    """Even with no typical response, or ``near_responses`` of 0: other gateways wait for it."""
     table = CreditTable(near_responses=0)
     credit = table.open("a", topup=90, tokens=0)
     announce(table, 90, revision=1, gateways=3)
@@ -217,8 +217,8 @@ def test_what_is_used_up_exactly_is_sent_at_once() -> None:
     assert (credit.status, credit.is_near_empty) == (CreditStatus.ALLOTMENT_SPENT, True)
 
 
-def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_allotment() -> None:
-    """Its balances lack what the others had metered: nobody spends more than it might have."""
+def test_gateways_keep_their_allotment_after_a_restart_of_accountd() -> None:
+    """Its balances lack what the others metered: each stays within its old allotment."""
     table, credit = opened()
     announce(table, 90, revision=1, gateways=3)
     spend(table, credit, 10, 1)
@@ -233,8 +233,8 @@ def test_those_who_come_back_late_to_a_restarted_accountd_keep_their_allotment()
     assert table.settled(99.0) == []
 
 
-def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -> None:
-    """What its key was let in with was no allotment."""
+def test_the_first_balance_replaces_no_allotment() -> None:
+    """The balance in the grant of a key is no allotment."""
     table, credit = opened(topup=1)
     announce(table, 90, revision=1)
     spend(table, credit, 30, 1)
@@ -242,7 +242,7 @@ def test_whoever_hears_of_accountd_for_the_first_time_has_nothing_to_keep_to() -
 
 
 def test_what_is_not_announced_in_time_is_overdue() -> None:
-    """From the first message that waits; a balance with all of it ends the wait."""
+    """Counted from the first message that waits; a balance that includes all ends the wait."""
     table, credit = opened()
     assert table.overdue(99.0) == []
     spend(table, credit, 1, 1, now=100.0)
@@ -256,7 +256,7 @@ def test_what_is_not_announced_in_time_is_overdue() -> None:
     assert table.overdue(200.0) == []
 
 
-def test_only_those_who_wait_are_asked_about() -> None:
+def test_only_producers_with_pending_messages_are_asked_about() -> None:
     """The producers whose messages are in no balance yet."""
     table, credit = opened()
     assert table.producers == []
@@ -269,8 +269,8 @@ def test_only_those_who_wait_are_asked_about() -> None:
 @pytest.mark.parametrize(
     ("letter", "length"), [("a", 20), ("a", ID_CHARS_MAX), ("𝄞", ID_CHARS_MAX)]
 )
-def test_a_question_fits_into_one_message(letter: str, length: int) -> None:
-    """A longer one would cost the connection, and with it every other question."""
+def test_a_request_for_balances_fits_into_one_message(letter: str, length: int) -> None:
+    """A longer one would cost the connection, and with it every other request."""
     names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
     asked = list(chunks(names))
     assert [name for some in asked for name in some] == names

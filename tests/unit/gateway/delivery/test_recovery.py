@@ -1,4 +1,4 @@
-"""What an adopter makes of the journal that a killed gateway left: tables of single cases."""
+"""What is sent for the journal of a killed gateway: single cases, as tables."""
 
 from dataclasses import replace
 from unittest import mock
@@ -30,7 +30,7 @@ def started(store: MemoryStore) -> Producer:
 
 
 def adopted(store: MemoryStore, *, applied_through: int) -> list[bytes]:
-    """What the adopter sends once it has heard what is durable."""
+    """What the adopter sends once it knows what is durable."""
     producer = Producer.recovered(Spool(store, NAME, now=100.0), chance=lambda: 0.5)
     producer.acknowledge(Watermark(NAME, 1, applied_through), monotonic=0.0, now=100.0)
     assert producer.spool is not None
@@ -52,13 +52,13 @@ def seal(producer: Producer, name: str) -> None:
 
 
 def prune(producer: Producer, through: int) -> None:
-    """Retention, with nothing kept that is durable."""
+    """Prune everything that is durable and not needed."""
     assert producer.spool is not None
     producer.spool.prune(through, now=50.0, keep_s=0, keep_bytes=0)
 
 
 def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
-    """Retention leaves enough behind to know that it was never charged."""
+    """Retention leaves enough of the journal to know that it was never charged."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
         producer = started(store)
@@ -76,8 +76,8 @@ def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
 LOST = encode_usage(LostBatch())
 
 
-def test_retention_leaves_a_seal_that_no_power_failure_can_take() -> None:
-    """A later one that is not on the disk yet does not stand in for it."""
+def test_retention_leaves_the_last_sealed_message_that_is_synced() -> None:
+    """The last sealed message stays unless a later one is synced."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
         producer = started(store)
@@ -90,7 +90,7 @@ def test_retention_leaves_a_seal_that_no_power_failure_can_take() -> None:
 
 @pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [LOST, LOST, END])])
 def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes]) -> None:
-    """Everything durable: the end was removed too. Nothing of it: a power failure took it."""
+    """All messages durable: the end marker was pruned too. None: a power failure took them."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
         producer = started(store)
@@ -104,7 +104,7 @@ def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes]) -> No
 
 
 def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
-    """What may have been charged under the number that is missing goes to quarantine, named."""
+    """Responses that the missing message may have charged go to quarantine, by name."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
         producer = started(store)
@@ -120,8 +120,8 @@ def test_a_journal_with_a_hole_charges_nothing_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSCRIPTION, Kind.DURATION, *sorted(ESTIMATES)])
-def test_what_is_doubtful_says_what_it_was(kind: Kind) -> None:
-    """Estimates too: one that is charged must not be charged twice."""
+def test_a_doubtful_response_names_its_kind(kind: Kind) -> None:
+    """Of every kind, estimates too: none may be charged twice."""
     store = MemoryStore()
     single = replace(decode_usage(response("two")), kind=kind)
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
@@ -134,7 +134,7 @@ def test_what_is_doubtful_says_what_it_was(kind: Kind) -> None:
 
 
 def test_an_end_waits_for_the_disk_with_its_messages() -> None:
-    """A producer whose first message could not be written yet is ended all the same."""
+    """A producer whose first message could not be written yet still gets its end marker."""
     store = MemoryStore()
     producer = started(store)
     store.space = 0

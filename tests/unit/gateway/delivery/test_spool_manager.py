@@ -24,7 +24,7 @@ ORPHAN = b"o" * 16
 
 
 class HeldFsync:
-    """In the place of ``os.fsync``: it writes down what it is called for, and may be held."""
+    """In place of ``os.fsync``: it records the paths, and blocks while ``is_open`` is not set."""
 
     def __init__(self) -> None:
         self.is_open = threading.Event()
@@ -35,7 +35,7 @@ class HeldFsync:
         self._fsync = os.fsync
 
     def __call__(self, file: int) -> None:
-        """Bring a file to the disk, when that is allowed."""
+        """Sync a file, once that is allowed."""
         path = Path(os.readlink(f"/proc/self/fd/{file}"))
         self.begun.append(path)
         self.entered.set()
@@ -45,7 +45,7 @@ class HeldFsync:
 
 
 class Followed:
-    """A ``Follower`` that writes down which producers there are."""
+    """A ``Follower`` that records the producers."""
 
     def __init__(self, on_follow: Callable[[Producer], None] = lambda _producer: None) -> None:
         self.producers: list[Producer] = []
@@ -74,7 +74,7 @@ def fsync(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldFsync]:
 async def running(
     root: Path, fsync: HeldFsync, followed: Followed | None = None
 ) -> AsyncIterator[tuple[SpoolManager, list[list[int]]]]:
-    """A manager that runs, and what it could send each time that it released something."""
+    """A running manager, and what it could send at each release."""
     manager = SpoolManager(root, Retention())
     sent: list[list[int]] = []
     manager.start(followed or Followed(), released=lambda: sent.append(sendable(manager.own)))
@@ -113,7 +113,7 @@ def meter(manager: SpoolManager, name: str) -> None:
 
 
 def test_every_state_says_what_may_follow() -> None:
-    """A journal that is lost stays lost; any other may come to every state but its own."""
+    """A lost journal stays lost, and no state follows itself."""
     assert set(TRANSITIONS) == set(SpoolState)
     assert TRANSITIONS[SpoolState.LOST] == frozenset()
     for state in SpoolState:
@@ -123,7 +123,7 @@ def test_every_state_says_what_may_follow() -> None:
 async def test_a_message_is_not_sent_before_fsync_has_returned(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
-    """However long the disk takes: a power failure must not number it otherwise."""
+    """However long the disk takes: else a power failure could give it another sequence."""
     async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.is_open.clear()
         fsync.entered.clear()
@@ -142,7 +142,7 @@ async def test_a_message_is_not_sent_before_fsync_has_returned(
 async def test_an_fsync_releases_only_what_was_written_before_it_began(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
-    """What is sealed while the disk is busy waits for the next one."""
+    """A message sealed while an fsync runs waits for the next one."""
     async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.is_open.clear()
         fsync.entered.clear()
@@ -159,7 +159,7 @@ async def test_an_fsync_releases_only_what_was_written_before_it_began(
 async def test_the_disk_is_asked_for_the_segment_and_its_folder(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
-    """A file that is synced in a folder that is not may be gone after a power failure."""
+    """A synced file in a folder that is not synced may be gone after a power failure."""
     async with running(tmp_path / "spool", fsync) as (manager, sent):
         fsync.done.clear()
         meter(manager, "one")
@@ -169,7 +169,7 @@ async def test_the_disk_is_asked_for_the_segment_and_its_folder(
 
 
 def leave_orphan(root: Path) -> None:
-    """The journal of a gateway that was killed: a message, and a response behind it."""
+    """The journal of a killed gateway: a message, and a response after it."""
     spool_files.prepare(root)
     store = spool_files.create(root, ORPHAN)
     spool = Spool(store, ORPHAN, now=time.time())
@@ -183,7 +183,7 @@ def leave_orphan(root: Path) -> None:
 async def test_an_adopted_journal_is_on_the_disk_before_anything_of_it_is_sent(
     tmp_path: Path, fsync: HeldFsync
 ) -> None:
-    """The one that was killed may have written it without ever syncing it."""
+    """The killed gateway may have written it without an fsync."""
     root = tmp_path / "spool"
     leave_orphan(root)
     fsync.done.clear()
@@ -198,7 +198,7 @@ async def test_an_adopted_journal_is_on_the_disk_before_anything_of_it_is_sent(
 
 
 async def test_an_adopted_journal_waits_for_a_slow_disk(tmp_path: Path, fsync: HeldFsync) -> None:
-    """Nobody is asked about it, and nothing of it is sent, until fsync has returned."""
+    """Its watermark is not asked for, and nothing of it is sent, until fsync has returned."""
     root = tmp_path / "spool"
     leave_orphan(root)
     followed = Followed()
