@@ -1,9 +1,9 @@
 """Finds the frames in a WebSocket byte stream by looking at their headers only. Pure.
 
-``FrameScanner`` takes bytes as they arrive and gives back whole frames as they came: payloads are
-neither unmasked nor copied when a read holds exactly one frame. What RFC 6455 forbids ends the
-stream with a ``Violation`` that carries the close code for it. The rules and their codes are those
-of ``websockets``, against which the tests hold this module.
+``FrameScanner`` takes bytes as they arrive and returns whole frames, header and mask included.
+Payloads are not unmasked, and not copied when a read holds exactly one frame. What RFC 6455 forbids
+ends the stream with a ``Violation`` that carries its close code. The rules and codes are those of
+``websockets``: a property test compares the two on random streams.
 """
 
 from enum import IntEnum
@@ -94,7 +94,7 @@ class FrameScanner:
 
     @property
     def pending_bytes(self) -> int:
-        """How much is here of a frame that is not whole."""
+        """How many bytes of an incomplete frame are here."""
         return len(self._pending)
 
     def feed(self, data: bytes) -> list[Frame]:

@@ -1,4 +1,8 @@
-"""Background tasks that a gateway cannot do without."""
+"""Background tasks without which a gateway cannot serve: should one fail, the process stops.
+
+Started by the parts that own sockets to accountd and the spool. ``app`` asks ``have_failed`` for
+its exit code.
+"""
 
 import asyncio
 import signal
@@ -13,15 +17,15 @@ _failed: list[str] = []
 
 
 def have_failed() -> bool:
-    """Whether a task has failed, so that the process must not end as if all were well."""
+    """Whether a task has failed: then the process exits with an error."""
     return bool(_failed)
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Run ``work`` until it is cancelled. Should it fail, the gateway drains and stops.
 
-    A gateway that no longer hears what is durable, or from accountd, must not go on as if nothing
-    had happened; whoever supervises it starts a new one.
+    A gateway that no longer receives watermarks, or accountd's answers, must not go on serving. Its
+    supervisor starts a new one.
     """
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(_ended)
@@ -29,7 +33,7 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def stop(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel the tasks and wait until they are gone."""
+    """Cancel the tasks and wait until they have ended."""
     running = list(tasks)
     for task in running:
         task.cancel()

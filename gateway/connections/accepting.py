@@ -1,9 +1,9 @@
-"""Accepts clients as long as there is a place for them.
+"""Accepts clients while there are descriptors for them.
 
-The event loop's own server accepts all that knock. Where no descriptor is left for that it resets
-them without a word (libuv's reserve does so on EMFILE), and where the last one was taken the
-sessions of those before have none for their provider. Here who finds no place waits in the kernel's
-queue until somebody leaves.
+``server`` makes a ``Listener`` for each address. The event loop's own server accepts every
+connection: with no descriptor left it resets them without an answer (libuv closes them with a
+reserve descriptor on EMFILE), and with the last one taken, sessions that were let in have none for
+their provider. A ``Listener`` leaves further clients in the kernel's queue until one has left.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from shared.errors import cause_of
 log = structlog.get_logger()
 
 BACKLOG: Final = 1024
-# Accepted in one go, so that a crowd at the door does not hold up those who talk.
+# Accepted in one turn of the event loop, so that many new clients do not delay open sessions.
 AT_ONCE: Final = 64
-# When it is tried again after a failure that is the system's, for which nobody's leaving may help.
+# Pause after a failure of the system (ENFILE, ENOMEM), which a leaving client may not mend.
 RETRY_S: Final = 1.0
 
 
 class Listener:
-    """One socket on which clients come in."""
+    """One listening socket."""
 
     def __init__(
         self,
@@ -34,8 +34,9 @@ class Listener:
         *,
         has_place: Callable[[], bool],
     ) -> None:
-        """``listening`` is bound. ``make`` makes a client's protocol, which ``has_place`` counts
-        from then on until its ``connection_lost``.
+        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_place`` says
+        whether one more may be accepted; it counts a client from ``make`` until
+        ``connection_lost``.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
@@ -45,19 +46,19 @@ class Listener:
         self._is_closed = self._is_reading = self._has_failed = False
 
     def start(self) -> None:
-        """Let clients in."""
+        """Listen and accept."""
         self._listening.setblocking(False)
         self._listening.listen(BACKLOG)
         self.wake()
 
     def wake(self) -> None:
-        """Somebody left: there may be a place."""
+        """A client has left: accept again if there is a place."""
         if not self._is_reading and not self._is_closed and self._has_place():
             self._is_reading = True
             self._loop.add_reader(self._listening, self._accept)
 
     def close(self) -> None:
-        """Let nobody in any more; those who were stay."""
+        """Accept nobody any more; clients that were accepted stay."""
         self._pause()
         self._is_closed = True
         self._listening.close()

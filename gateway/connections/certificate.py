@@ -1,8 +1,9 @@
 """The gateway's certificate: proven before it is used, exchanged without dropping a session.
 
-A certificate is proven by using it: one handshake in memory, in which a client trusts nothing but
-that very certificate. It finds everything that a real client would: a key of another certificate,
-an expired one, one that is not made for servers.
+A certificate is proven by using it: one handshake in memory, whose client trusts that certificate
+alone. It finds what a real client would find: the key of another certificate, an expired one, or
+one that is not made for servers. ``app`` loads it at start and reloads it on a signal; listeners
+take the context for each new connection, so open sessions keep the one they began with.
 """
 
 import ssl
@@ -19,15 +20,15 @@ from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-# Most authorities renew at 30 days: a certificate that gets there was not renewed.
+# Most authorities renew 30 days before the end: one with less left was probably not renewed.
 EXPIRY_WARNING_S: Final = 30 * 86_400.0
-# Each side of a handshake speaks twice (RFC 8446 section 2), once more with TLS 1.2.
+# Each side of a handshake sends twice (RFC 8446 section 2), once more with TLS 1.2.
 _FLIGHTS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate that works, and the second (Unix time) in which it stops to."""
+    """A certificate that works, and the second (Unix time) in which it expires."""
 
     context: ssl.SSLContext
     expires_at: float
@@ -81,7 +82,7 @@ class CertificateReloader:
         return self._current.expires_at
 
     def metrics(self) -> list[Metric]:
-        """For ``/metrics``: a reload that was forgotten shows here, and not in the file."""
+        """For ``/metrics``. After a forgotten reload, the certificate in use is not the file's."""
         return [
             Metric(
                 "rts_gateway_certificate_expires_seconds", "gauge",
@@ -90,7 +91,7 @@ class CertificateReloader:
         ]  # fmt: skip
 
     def reload(self) -> None:
-        """Use what the files hold now; when that cannot be used, go on with what there is."""
+        """Use what the files hold now; when that does not work, keep the current certificate."""
         try:
             self._current = load(self._cert, self._key)
         except ConfigError as exc:
@@ -108,7 +109,7 @@ class CertificateReloader:
 
 
 def _unusable(cert: Path, key: Path, exc: ssl.SSLError) -> ConfigError:
-    """OpenSSL names neither file nor cause in words."""
+    """The error with file and cause, which OpenSSL does not name."""
     if exc.reason == "KEY_VALUES_MISMATCH":
         return ConfigError(f"GATEWAY_TLS_KEY: {key} is not the key of {cert}")
     return ConfigError(

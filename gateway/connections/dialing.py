@@ -1,9 +1,9 @@
 """A TCP connection to a name that has several addresses: the first that answers is taken.
 
-A provider's name may list IPv6 addresses first on a host whose IPv6 goes nowhere. One address after
-the other would then cost the whole time for dialling before the first IPv4 address is tried; so
-they are raced as RFC 8305 says: families in turn, each started a moment after the one before.
-(uvloop's ``create_connection`` does not know ``happy_eyeballs_delay``.)
+A provider's name may list IPv6 addresses first on a host without an IPv6 route. Tried one after the
+other, they would use up all of ``DIAL_S`` before the first IPv4 address. So addresses are raced
+(RFC 8305): the families by turns, each ``STAGGER_S`` after the one before. uvloop's
+``create_connection`` does not know ``happy_eyeballs_delay``. Called by ``upstream``.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ async def race(addresses: Iterable[Info]) -> socket.socket:
     try:
         won = await _first(in_turn(list(addresses)), attempts)
         await _drop(attempt for attempt in attempts if attempt is not won)
-    except BaseException:  # a cancel while the others are dropped, too: nobody takes the first then
+    except BaseException:  # a cancel during ``_drop``, too: then nobody gets the winner's socket
         await _drop(attempts)
         raise
     return won.result()
 
 
 def in_turn(addresses: Sequence[Info]) -> list[Info]:
-    """The families by turns, beginning with the first one (RFC 8305 section 4)."""
+    """The families by turns, beginning with that of the first address (RFC 8305 section 4)."""
     first = [info for info in addresses if info[0] == addresses[0][0]]
     others = [info for info in addresses if info[0] != addresses[0][0]]
     pairs = itertools.zip_longest(first, others)
@@ -47,7 +47,7 @@ def in_turn(addresses: Sequence[Info]) -> list[Info]:
 
 
 async def _first(addresses: Sequence[Info], attempts: list[Attempt]) -> Attempt:
-    """The one that is connected first. Those that are begun are noted in ``attempts``."""
+    """The attempt that connects first. All that were started are added to ``attempts``."""
     waiting = deque(addresses)
     if not waiting:
         raise OSError("the name has no address")
@@ -82,13 +82,13 @@ async def _connect(info: Info) -> socket.socket:
 
 
 async def _drop(attempts: Iterable[Attempt]) -> None:
-    """End these; some may be connected, or be so in the meantime."""
+    """Cancel attempts, and close the sockets of those that have connected before the cancel."""
     ended = list(attempts)
     for attempt in ended:
         attempt.cancel()
     try:
         await asyncio.gather(*ended, return_exceptions=True)
-    finally:  # on a cancel it raises once they have all ended
+    finally:  # ``gather`` passes on a cancel of ours, after all attempts have ended
         for attempt in ended:
             if not attempt.cancelled() and attempt.exception() is None:
                 attempt.result().close()

@@ -1,4 +1,9 @@
-"""The connection to a provider: dialling it and the opening handshake of a WebSocket client."""
+"""The connection to a provider: dialling it and the opening handshake of a WebSocket client.
+
+``dial`` is called for sessions (``door.opener``) and for the sidebands of calls. It promises an
+``Upstream`` whose handshake is done, or ``ProviderUnavailableError`` within ``DIAL_S`` per try. The
+key is sent to the configured origin alone, and no error text holds it.
+"""
 
 import asyncio
 import ssl
@@ -56,7 +61,7 @@ class ProviderUnavailableError(PeerError):
 
 
 class ProviderRedirectsError(ProviderUnavailableError):
-    """The provider says that it is elsewhere. The location may hold the key: it is not told."""
+    """The provider answers with a redirect. Its location may repeat the key: it is in no text."""
 
     def __init__(self, status: int, location: str) -> None:
         super().__init__(
@@ -70,7 +75,7 @@ class ProviderRedirectsError(ProviderUnavailableError):
 
 
 class _Refusal(NamedTuple):
-    """What a status of the provider means: for the client, and for the operator."""
+    """What an HTTP status of the provider means for the client, and for the operator."""
 
     close_code: int
     code: str
@@ -117,7 +122,7 @@ class Upstream(Connection):
     ) -> None:
         """``on_open`` is called before the provider's first frame reaches ``sink``.
 
-        ``sink`` hears of nothing before: a handshake that fails is told by ``opened`` alone.
+        A handshake that fails is reported by ``opened`` alone; ``sink`` is not called then.
         """
         uri = parse_uri(url)
         self._client_protocol = ClientProtocol(uri)
@@ -152,8 +157,8 @@ class Upstream(Connection):
         self._fail_opening(ProviderUnavailableError(broken, close_code=TRY_AGAIN_LATER))
 
     def _receive_head(self, data: bytes) -> None:
-        # Only the head goes to the protocol object: what follows it in the same read may already
-        # be frames, which are ours to scan.
+        # Only the head goes to the protocol object: what follows it in the same read may be frames
+        # already, and those are for our scanner.
         self._head += data
         end = self._head.find(_HEAD_END)
         if end < 0 and len(self._head) <= HANDSHAKE_BYTES_MAX:
@@ -235,7 +240,7 @@ async def _dial_once(
         if connection is not None and not _has_opened(connection):
             connection.opened.cancel()
             connection.abort()
-            if transport is not None:  # the connection does not know it before TLS is there
+            if transport is not None:  # the connection gets its transport when TLS is open
                 transport.abort()
 
 
@@ -248,7 +253,7 @@ def _has_opened(connection: Upstream) -> bool:
 
 
 def _refused(head: bytes) -> ProviderUnavailableError:
-    """By the status line alone; the body might quote a part of the provider key."""
+    """The error for a handshake's answer, by its status alone: the body may quote the key."""
     words = head.split(b"\r\n", 1)[0].split()
     text = words[1].decode(errors="replace")[:3] if len(words) > 1 else ""
     status = int(text) if text.isdecimal() and text.isascii() else 0

@@ -1,4 +1,4 @@
-"""Plain HTTP requests to providers: few and short, beside the sockets that carry the voice."""
+"""Plain HTTP requests to providers: to place calls and to hang them up. Called by ``calls``."""
 
 import asyncio
 import ssl
@@ -33,9 +33,9 @@ class Answered:
 class ProviderHttp:
     """Sends requests to providers. ``close`` at the end.
 
-    Every request has a connection of its own: they are rare, and one that was kept may be closed by
-    the provider in the moment of its use. Redirects are not followed and proxies are not used, so
-    that the key goes nowhere else.
+    Every request has a connection of its own: requests are rare, and a connection that was kept
+    alive may be closed by the provider just when it is used. Redirects are not followed and proxies
+    are not used, so that the key is sent to the provider alone.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class ProviderHttp:
         )
 
     async def close(self) -> None:
-        """Give up what is still asked for."""
+        """Give up requests under way."""
         await self._client.aclose()
 
     async def post(

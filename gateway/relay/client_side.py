@@ -86,10 +86,9 @@ class ClientSide:
         if refusal is None:
             sink = self.connection.sink
             assert isinstance(sink, UpstreamForwarder)
-            sink.go_on()
-            if (
-                not self._ownership_check.is_pending
-            ):  # what waited in the gate may name another handle
+            sink.resume()
+            # What waited in the gate may name another handle.
+            if not self._ownership_check.is_pending:
                 self.connection.resume(Pause.OWNERSHIP)
         elif refusal.status == NOT_FOUND:
             self._on_handle_refused(POLICY_VIOLATION, self._gate.unknown)

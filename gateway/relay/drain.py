@@ -1,8 +1,9 @@
 """What becomes of a provider's connection when its client is gone.
 
-Whatever the client had asked for is cancelled, and the connection lives on to report what that
-response cost: no longer than something may still come, and at most ``LATE_ANSWER_S``. From
-``DRAIN_S`` on it is *late*: it may be ended at any time, where something else needs its place.
+``Session`` makes a ``Drain`` then. Whatever the client had asked for is cancelled, and the
+connection stays open to report what that cost: for as long as something may still come
+(``Recorder.drain_s``), and at most ``LATE_ANSWER_S``. From ``DRAIN_S`` on the drain is *late*: it
+is ended where there are too many (``LATE_DRAINS_MAX``), and when the gateway stops.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ def departure_gap_s(sessions: int) -> float:
 
 
 class Drain:
-    """Hears a provider out."""
+    """Meters one provider to the end of what its client had asked for."""
 
     def __init__(
         self,
@@ -44,7 +45,10 @@ class Drain:
         self._is_hurried = False
 
     def begin(self, *, has_asked: bool) -> None:
-        """Cut the client out; ``has_asked``: the provider has seen a message of its."""
+        """Exchange the sink for one without the client, and cancel what is in flight.
+
+        ``has_asked``: whether any message of the client was forwarded. If not, nothing can come.
+        """
         provider = self._provider
         provider.sink = MeterOnly(
             self._recorder, on_begun=self._cancel, on_idle=provider.close, on_close=self._on_close
@@ -58,13 +62,13 @@ class Drain:
             provider.close()
 
     def hurry(self) -> None:
-        """The gateway stops: nobody waits for what is late."""
+        """The gateway stops: end after ``DRAIN_S``, not after ``LATE_ANSWER_S``."""
         self._is_hurried = True
 
     def check(self, now: float) -> None:
-        """Called every second: not longer than something may come."""
+        """Called every second: end when nothing is to come any more, or not in time."""
         if not self._provider.is_open:
-            return  # it was heard out, and has its own deadline to answer the close
+            return  # the drain is over; the close handshake has a deadline of its own
         age_s = now - self.since
         self.is_late = age_s > DRAIN_S
         if age_s > (DRAIN_S if self._is_hurried else LATE_ANSWER_S):

@@ -142,8 +142,8 @@ class Session:
             self.recorder,
             provider,
             gate=self._opening.gate,
-            on_refused=self._refuse_model,
-            on_asked=self._ask_for_handle,
+            on_model_refused=self._refuse_model,
+            on_handle_named=self._ask_for_handle,
             on_close=self.client_disconnected,
         )
         self._log.info("provider connected")
@@ -192,7 +192,7 @@ class Session:
         action = self._allowance.review(status, self.recorder.streaming, now=self._loop.time())
         if self._sink is not None:
             waits = status is not CreditStatus.AVAILABLE or client.notices.is_balance_due
-            self._sink.is_waiting = waits
+            self._sink.reports_gaps = waits
         if action is Action.END and not client.connection.is_mid_message:
             self._log.info("credit used up", credits_left=self._credit.balance.credits)
             self.was_cut_off = True
@@ -289,7 +289,7 @@ class Session:
         if self.state is State.RELAYING:
             client.notices.send_balance(client.connection)
         if client.notices.is_balance_due and self._sink is not None:
-            self._sink.is_waiting = True
+            self._sink.reports_gaps = True
 
     def _configured(self, provider: Upstream, is_accepted: bool) -> None:
         """The provider has accepted the session's configuration, or refused it."""

@@ -1,5 +1,7 @@
 """The sinks of a session's two connections: where received frames go, and what happens on the way.
 
+``Session`` puts them in place, and exchanges them as its state changes:
+
 =========================  =======================================================================
 frames of the client       ``PreOpenBuffer`` until the provider is connected, then
                            ``UpstreamForwarder``
@@ -32,7 +34,7 @@ _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
 class PreOpenBuffer:
-    """Holds what the client says before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
+    """Keeps what the client sends before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
 
     def __init__(self, client: Connection, on_close: OnClose) -> None:
         self._client = client
@@ -41,14 +43,17 @@ class PreOpenBuffer:
         self.connection_closed = on_close
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Keep the frames; past the bound TCP holds the rest back."""
+        """Keep the frames; past the bound the client's connection is paused."""
         self._frames += frames
         self._bytes += sum(len(frame.raw) for frame in frames)
         if self._bytes > PRE_OPEN_BYTES_MAX:
             self._client.pause(Pause.PRE_OPEN)
 
     def release(self, to: "UpstreamForwarder") -> None:
-        """Hand everything over; then what was said later, if the provider has not had its fill."""
+        """The provider is connected: forward what was kept, then what the connection has queued.
+
+        Should what was kept fill the provider's write buffer, backpressure pauses the client next.
+        """
         frames, self._frames = self._frames, []
         to.frames_received(frames)
         self._client.resume(Pause.PRE_OPEN)
@@ -57,12 +62,20 @@ class PreOpenBuffer:
 class UpstreamForwarder:
     """Lets the meter see the client's frames, then forwards them as they came.
 
-    Where the client's first message names the model they must pass a ``gate``; ``on_refused`` is
-    called when it lets one not pass, with the model, and ``on_asked`` with a handle of which
-    somebody has to find out whether the client may use it: then ``go_on`` is called, or the end.
+    Where the client's first message names the model, its messages pass a ``gate``.
+    ``on_model_refused`` is called with a model that the client may not use: then the session ends.
+    ``on_handle_named`` is called with a handle whose owner is to be found out: the message waits in
+    the gate until ``resume`` is called, or the session ends.
     """
 
-    __slots__ = ("_gate", "_on_asked", "_on_refused", "_provider", "_recorder", "connection_closed")
+    __slots__ = (
+        "_gate",
+        "_on_handle_named",
+        "_on_model_refused",
+        "_provider",
+        "_recorder",
+        "connection_closed",
+    )
 
     def __init__(
         self,
@@ -70,25 +83,25 @@ class UpstreamForwarder:
         provider: Connection,
         *,
         gate: Gate | None,
-        on_refused: Callable[[str], None],
-        on_asked: Callable[[str], None],
+        on_model_refused: Callable[[str], None],
+        on_handle_named: Callable[[str], None],
         on_close: OnClose,
     ) -> None:
         self._recorder = recorder
         self._provider = provider
         self._gate = gate
-        self._on_refused = on_refused
-        self._on_asked = on_asked
+        self._on_model_refused = on_model_refused
+        self._on_handle_named = on_handle_named
         self.connection_closed = on_close
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Write them on. The meter sees what the provider will see."""
+        """Forward them. The meter sees what passes the gate: that is what the provider will see."""
         if self._gate is not None:
             frames = self._gate.take(frames)
         self._forward(frames)
 
-    def go_on(self) -> None:
-        """The client may use the handle that it asked for."""
+    def resume(self) -> None:
+        """The client may use the handle that it named: forward what waits in the gate."""
         assert self._gate is not None
         self._forward(self._gate.go_on())
 
@@ -98,19 +111,20 @@ class UpstreamForwarder:
         if self._gate is None:
             return
         if self._gate.refused is not None:
-            self._on_refused(self._gate.refused)
+            self._on_model_refused(self._gate.refused)
         elif self._gate.asks is not None:
-            self._on_asked(self._gate.asks)
+            self._on_handle_named(self._gate.asks)
 
 
 class DownstreamForwarder:
     """Meters the provider's frames, then forwards them as they came.
 
-    ``on_metered`` is called when something was metered, after it was forwarded, and after all
-    frames while the session ``is_waiting`` for a gap between two messages or responses.
+    ``on_metered`` is called after frames of which something was metered were forwarded. While
+    ``reports_gaps`` is set it is called after any frames: the session waits for the end of a
+    fragmented message to send an event of its own, or for the end of a response to end itself.
     """
 
-    __slots__ = ("_client", "_on_metered", "_recorder", "connection_closed", "is_waiting")
+    __slots__ = ("_client", "_on_metered", "_recorder", "connection_closed", "reports_gaps")
 
     def __init__(
         self,
@@ -124,21 +138,23 @@ class DownstreamForwarder:
         self._client = client
         self._on_metered = on_metered
         self.connection_closed = on_close
-        self.is_waiting = False
+        self.reports_gaps = False
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Metered first: what the client has heard is charged, even if the write fails."""
+        """Meter, then forward: what the client gets is charged, even if the gateway is killed, or
+        the write fails, in between.
+        """
         has_metered = self._recorder.observe(frames)
         self._client.write(self._recorder.heard(frames))
-        if has_metered or self.is_waiting:
+        if has_metered or self.reports_gaps:
             self._on_metered()
 
 
 class ConfigurationMonitor:
     """Passes frames to ``DownstreamForwarder`` until the provider has answered our configuration.
 
-    ``on_answered`` is told whether it has: by the first ``session.updated``, or by an error that
-    names our message. The client hears both.
+    ``on_answered`` is called with whether the provider accepted it: the first ``session.updated``
+    says so, an error that names our message denies it. The client gets both events.
     """
 
     __slots__ = ("_on_answered", "_sink", "connection_closed")
@@ -149,7 +165,7 @@ class ConfigurationMonitor:
         self.connection_closed = sink.connection_closed
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Hand them on, then look at them."""
+        """Pass them on, then look for the answer."""
         self._sink.frames_received(frames)
         for frame in frames:
             is_violation = _REFUSED in frame.raw
@@ -159,12 +175,12 @@ class ConfigurationMonitor:
 
 
 class MeterOnly:
-    """Meters the provider's frames and forgets them: the client is gone.
+    """Meters the provider's frames and drops them: the client is gone.
 
-    The provider was told to cancel. Where it answers that (OpenAI), events are answered in order,
-    so once it has said that a response ended, or that there was none to cancel, nothing that the
-    client had asked for is to come any more, not even a response that had not begun when the client
-    left. A response that begins all the same is cancelled, too.
+    The provider was told to cancel. Where it answers that (OpenAI), it does so in the order of
+    events: once it has reported that a response ended, or that there was none to cancel, all that
+    the client had asked for is over, including a response that had not begun when the client left.
+    A response that begins all the same (voice activity detection may start one) is cancelled, too.
     """
 
     __slots__ = (

@@ -159,8 +159,8 @@ def test_the_provider_hears_the_client_after_the_meter() -> None:
         spy,
         connection,
         gate=None,
-        on_refused=lambda _: None,
-        on_asked=lambda _: None,
+        on_model_refused=lambda _: None,
+        on_handle_named=lambda _: None,
         on_close=lambda _: None,
     )
     sink.frames_received([done("one")])
