@@ -177,7 +177,7 @@ class Gateway:
             return call
         if self._opener.may_use(admitted, ""):  # any model: its name need not be awaited
             return admitted
-        await call.named()
+        await call.wait_for_model()
         model = call.recorder.model
         is_allowed = self._opener.may_hear(admitted, model, provider=target.provider)
         return admitted if is_allowed else model_not_allowed(model)

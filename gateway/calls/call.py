@@ -1,23 +1,23 @@
-"""One call: its audio passes between caller and provider, its events pass here.
+"""One call (WebRTC, SIP): audio flows between caller and provider, the gateway meters its events.
 
-The gateway listens to a call on a *sideband* of its own, a socket to the provider with
-``?call_id=``, and meters what it hears. Clients may have sidebands too; they are sessions like any
-other (``gateway.relay.session``), only that they charge nothing.
+The gateway listens to a call on a *sideband* of its own, a WebSocket to the provider with
+``?call_id=``, on which it gets the call's events. Clients may open sidebands, too; those are
+sessions (``gateway.relay.session``) that charge nothing, because the call's own sideband does.
 
 The life of a call is a table (``TRANSITIONS``)::
 
-    OPENING ──▶ HEARD ◀──▶ UNHEARD
-       └──────────┴──▶ ENDING ◀──┘ ──▶ ENDED
+    OPENING ──▶ LISTENING ◀──▶ RECONNECTING
+       └────────────┴──▶ ENDING ◀───┘ ──▶ ENDED
 
-A call cannot be held, nor can its caller be told anything: it can only be hung up. That is done
-once its account's credit is used up or cannot be confirmed, once it is as old as its provider
-allows, when the gateway stops, and when its sideband is lost for ``CALL_UNHEARD_S``, because nobody
-would know what it costs. What is being said when credit ends, or the gateway stops, is finished
-first; any other response is cancelled and its usage waited for. A provider that does not hang up is
-asked again and again, and heard meanwhile.
+The gateway cannot pause a call nor tell its caller anything; it can only have the provider hang up.
+It does so when the account's credit is used up or cannot be confirmed, when the call is as old as
+its provider allows, when the gateway stops, and when there was no sideband for ``CALL_UNHEARD_S``,
+because what the call costs would be unknown. A response that is streaming when credit ends, or the
+gateway stops, may finish first; in the other cases it is cancelled, and its usage is waited for. If
+the provider does not hang up, it is asked again, and the call is metered meanwhile.
 
-Responses that were being said when a sideband broke are in doubt (``calls.doubt``): their usage may
-have been sent unheard. They become estimates.
+Responses that were streaming when a sideband broke are in doubt (``calls.doubt``), because their
+usage may have been sent while nobody listened; they may become estimates.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateway.calls.doubt import Doubt
-from gateway.calls.retrying import is_over, retry
+from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import GOING_AWAY, CloseEvent
 from gateway.connections.connection import Discard, Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream
@@ -60,17 +60,17 @@ _STUCK: Final = "it goes on at the provider, and is asked for again; see to it t
 class State(Enum):
     """Where a call is in its life."""
 
-    OPENING = auto()  # nobody has heard it yet
-    HEARD = auto()
-    UNHEARD = auto()  # the sideband broke; another one is being opened
-    ENDING = auto()  # it is being hung up
+    OPENING = auto()  # the first sideband is being opened
+    LISTENING = auto()
+    RECONNECTING = auto()  # the sideband broke; another one is being opened
+    ENDING = auto()  # being hung up
     ENDED = auto()
 
 
 TRANSITIONS: Final = {
-    State.OPENING: {State.HEARD, State.ENDING, State.ENDED},
-    State.HEARD: {State.UNHEARD, State.ENDING, State.ENDED},
-    State.UNHEARD: {State.HEARD, State.ENDING, State.ENDED},
+    State.OPENING: {State.LISTENING, State.ENDING, State.ENDED},
+    State.LISTENING: {State.RECONNECTING, State.ENDING, State.ENDED},
+    State.RECONNECTING: {State.LISTENING, State.ENDING, State.ENDED},
     State.ENDING: {State.ENDED},
     State.ENDED: set[State](),
 }
@@ -78,7 +78,7 @@ TRANSITIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """Whose call it is; the fields of every log line of the call."""
+    """The names in every log line of the call."""
 
     call_id: str
     session_id: str
@@ -87,19 +87,19 @@ class CallInfo:
 
 
 class CallControl(Protocol):
-    """The way to a call's provider."""
+    """What can be done to a call at its provider."""
 
     async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
         """Open a sideband. Raises ``ProviderUnavailableError``."""
 
     async def hang_up(self) -> None:
-        """Have the provider end the call. Raises ``ProviderUnavailableError``; that the call is
-        over already is no error.
+        """Have the provider end the call; no error if it has ended already. Raises
+        ``ProviderUnavailableError``.
         """
 
 
 class Call:
-    """Hears a call, charges it, and ends it when it must not go on."""
+    """Listens to a call, charges it, and ends it when it must not go on."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class Call:
         lifetimes: Lifetimes,
         on_ended: Callable[["Call"], None],
     ) -> None:
-        """``recorder`` records what ``meter`` meters; ``credit`` tells the call of changes, and
-        ``lifetimes`` how long it may last.
+        """``recorder`` records what ``meter`` finds. ``credit`` calls ``credit_changed``;
+        ``lifetimes`` says how long a call may last.
         """
         self._loop = asyncio.get_running_loop()
         self.info = info
@@ -126,57 +126,58 @@ class Call:
         self._on_ended = on_ended
         self._sideband: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()  # something was heard, or the sideband is gone
-        self.over = asyncio.Event()
-        self._passed_until = self._loop.time()
-        self._age = Age(lifetimes, info.provider, opened_at=self._passed_until)
-        # The newest sideband, and since when there was none that lasted.
-        self._heard_since = 0.0
-        self._unheard_since: float | None = None
+        self._changed = asyncio.Event()  # frames came, or the sideband is closed
+        self.ended = asyncio.Event()
+        self._metered_until = self._loop.time()
+        self._age = Age(lifetimes, info.provider, opened_at=self._metered_until)
+        # When the newest sideband was opened; since when none has lasted for CALL_RETRY_S_MAX.
+        self._listening_since = 0.0
+        self._reconnecting_since: float | None = None
         self._doubt = Doubt()
         self._leave_by: float | None = None
         self.was_cut_off = False
         self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
         self.state = State.OPENING
 
-    async def open(self, *, patience_s: float) -> None:
-        """Hear the call, within ``patience_s``: a provider may need a moment to know it.
+    async def open(self, *, retry_for_s: float) -> None:
+        """Open the first sideband. Retried for ``retry_for_s``: a provider may need a moment to
+        find a call that was just made.
 
-        Raises ``ProviderUnavailableError``; then the call has ended as far as this object goes, and
-        goes on at the provider.
+        Raises ``ProviderUnavailableError``. This object has then ended, but the call may go on at
+        the provider.
         """
         try:
-            await self._dial(patience_s)
+            await self._dial(retry_for_s)
         except ProviderUnavailableError:
             if self.state is State.OPENING:
                 self._finish()
             raise
-        if self.state is not State.HEARD:
+        if self.state is not State.LISTENING:
             raise ProviderUnavailableError("the call was hung up while it was opened")
         self._log.info("call opened", provider=self.info.provider, model=self.recorder.model)
-        self.credit_changed()  # it may allow nothing any more
+        self.credit_changed()  # credit may have been used up meanwhile
 
-    async def named(self) -> None:
+    async def wait_for_model(self) -> None:
         """Wait until the provider has said which model the call has, for ``CLOSE_S`` at most."""
-        await self._until(
+        await self._wait_until(
             lambda: bool(self.recorder.model) or self.state is State.ENDED, seconds=CLOSE_S
         )
 
     def hang_up(self, reason: str) -> None:
-        """End the call now; ``over`` is set when that is done."""
+        """Begin to end the call; ``ended`` is set when that is done."""
         if self.state in (State.ENDING, State.ENDED):
             return
         self._log.info("call is hung up", reason=reason)
         self._move(State.ENDING)
-        self._start(self._end())
+        self._run(self._cancel_and_hang_up())
 
     def leave(self, leave_by: float) -> None:
-        """The gateway is going away: let a response finish, until ``leave_by`` at most."""
+        """The gateway drains: hang up once no response is in flight, or at ``leave_by``."""
         self._leave_by = leave_by
         self.check(self._loop.time())
 
     def abandon(self) -> None:
-        """The gateway cannot wait any longer: end now, with what is known."""
+        """End now without hanging up; what is in flight becomes an estimate."""
         if self.state is not State.ENDED:
             self._log.error("call abandoned", hint="it may go on at the provider, and is unmetered")
         if self._task is not None:
@@ -184,16 +185,16 @@ class Call:
         self._finish()
 
     def check(self, now: float) -> None:
-        """Called every second: whatever has a deadline."""
+        """Check all deadlines; called every second."""
         if self.state is State.ENDED:
             return
-        self._pass_time(now)
+        self._meter_time(now)
         self._settle_doubt(now)
         self.recorder.send_due(now)
         if self._sideband is not None:
             self._sideband.check(now)
-            if now - self._heard_since > CALL_RETRY_S_MAX:
-                self._unheard_since = None
+            if now - self._listening_since > CALL_RETRY_S_MAX:
+                self._reconnecting_since = None
         if self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
         if self._allowance.is_overdue(now, is_streaming=False):
@@ -203,39 +204,39 @@ class Call:
         elif self._is_too_old(now):
             self.hang_up("the call is too old")
 
-    # --- what it hears ----------------------------------------------------------------------------
+    # --- events of the sideband -------------------------------------------------------------------
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Data frames of the sideband."""
+        """The provider sent data frames."""
         now = self._loop.time()
-        self._pass_time(now)
+        self._meter_time(now)
         has_metered = self.recorder.observe(frames)
         self.recorder.heard(frames)
         self._settle_doubt(now)
-        self._news.set()
+        self._changed.set()
         if has_metered or self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
 
     def connection_closed(self, close: CloseEvent) -> None:
-        """The sideband is gone. Whatever the provider says by it, the call may go on: only one that
-        it does not know any more is over.
+        """The sideband is closed. The call may go on, whatever the close code is: it has ended only
+        if the provider refuses another sideband with 404 or 410.
         """
         self._sideband = None
-        self._news.set()
+        self._changed.set()
         if is_about_account(close.reason):
             self.recorder.account_refused(str(close.code))
-        if self.state is not State.HEARD:
+        if self.state is not State.LISTENING:
             return
-        told = self._log.info if close.code in _ORDERLY else self._log.warning
-        told("sideband closed", code=close.code, reason=close.reason)
-        self._move(State.UNHEARD)
-        self._start(self._return())
+        write = self._log.info if close.code in _ORDERLY else self._log.warning
+        write("sideband closed", code=close.code, reason=close.reason)
+        self._move(State.RECONNECTING)
+        self._run(self._reconnect())
 
-    # --- its credit -------------------------------------------------------------------------------
+    # --- credit -----------------------------------------------------------------------------------
 
     def credit_changed(self) -> None:
-        """The credit allows something else than before."""
-        if self.state not in (State.HEARD, State.UNHEARD):
+        """The account's credit has changed: perhaps the call must end."""
+        if self.state not in (State.LISTENING, State.RECONNECTING):
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
@@ -246,13 +247,13 @@ class Call:
             self.hang_up("the account's credits are used up")
 
     def balance_announced(self) -> None:
-        """Nobody can be told."""
+        """Nothing to do: a call's caller cannot be shown a balance."""
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _pass_time(self, now: float) -> None:
-        self._meter.passed(now - self._passed_until)
-        self._passed_until = now
+    def _meter_time(self, now: float) -> None:
+        self._meter.passed(now - self._metered_until)
+        self._metered_until = now
 
     def _is_too_old(self, now: float) -> bool:
         is_streaming = bool(self.recorder.streaming)
@@ -264,12 +265,12 @@ class Call:
             for found in self._meter.give_up_responses(lost):
                 self.recorder.record(found)
 
-    async def _dial(self, patience_s: float) -> None:
+    async def _dial(self, retry_for_s: float) -> None:
         try:
             await retry(
                 lambda: self._control.dial(self, self._opened),
-                patience_s=patience_s,
-                is_final=lambda exc: is_over(exc) and self.state is State.UNHEARD,
+                retry_for_s=retry_for_s,
+                is_final=lambda exc: is_call_gone(exc) and self.state is State.RECONNECTING,
             )
         except ProviderUnavailableError as exc:
             if exc.is_about_account:
@@ -277,47 +278,51 @@ class Call:
             raise
 
     def _opened(self, connection: Upstream) -> None:
-        if self.state not in (State.OPENING, State.UNHEARD):
+        if self.state not in (State.OPENING, State.RECONNECTING):
             connection.sink = Discard()
             connection.abort()
             return
-        self._sideband, self._heard_since = connection, self._loop.time()
-        self._doubt.begin(self.recorder.streaming, now=self._heard_since)
-        self._move(State.HEARD)
+        self._sideband, self._listening_since = connection, self._loop.time()
+        self._doubt.begin(self.recorder.streaming, now=self._listening_since)
+        self._move(State.LISTENING)
 
-    async def _return(self) -> None:
-        """Hear the call again, or end it. A sideband that is closed at once was none."""
-        if self._unheard_since is None:
-            self._unheard_since = self._loop.time()
+    async def _reconnect(self) -> None:
+        """Open another sideband, or end the call.
+
+        A sideband that closes within ``CALL_RETRY_S_MAX`` does not count: the time without one goes
+        on, so that a provider which closes each at once is not dialled forever.
+        """
+        if self._reconnecting_since is None:
+            self._reconnecting_since = self._loop.time()
         else:
             await asyncio.sleep(CALL_RETRY_S)
-        patience_s = self._unheard_since + CALL_UNHEARD_S - self._loop.time()
+        retry_for_s = self._reconnecting_since + CALL_UNHEARD_S - self._loop.time()
         try:
-            if patience_s < 0:
+            if retry_for_s < 0:
                 raise ProviderUnavailableError("every sideband is closed at once")
-            await self._dial(patience_s)
+            await self._dial(retry_for_s)
         except ProviderUnavailableError as exc:
-            if is_over(exc):
+            if is_call_gone(exc):
                 self._finish()
                 return
             self._log.error("call lost", reason=str(exc), hint=exc.hint or "it is hung up")
             self._move(State.ENDING)
-            await self._end()
+            await self._cancel_and_hang_up()
         else:
             self._log.info("call heard again")
             self.credit_changed()
 
-    async def _end(self) -> None:
-        """Cancel what is being said and wait for its usage, hang up, wait for the end."""
+    async def _cancel_and_hang_up(self) -> None:
+        """Cancel the response in flight and wait for its usage, hang up, wait for the close."""
         await self._cancel()
-        is_hung_up = await self._is_hung_up()
+        is_hung_up = await self._try_hang_up()
         while not is_hung_up and not self._is_too_old(self._loop.time()):
-            await self._until(lambda: self._sideband is None, seconds=CALL_STUCK_S)
-            is_hung_up = await self._is_hung_up()
-        await self._until(lambda: self._sideband is None, seconds=CLOSE_S)
+            await self._wait_until(lambda: self._sideband is None, seconds=CALL_STUCK_S)
+            is_hung_up = await self._try_hang_up()
+        await self._wait_until(lambda: self._sideband is None, seconds=CLOSE_S)
         self._finish()
 
-    async def _is_hung_up(self) -> bool:
+    async def _try_hang_up(self) -> bool:
         try:
             await self._control.hang_up()
         except ProviderUnavailableError as exc:
@@ -331,7 +336,7 @@ class Call:
         answers_before = self.recorder.answers
         for cancel in self.recorder.cancel_events():
             self._sideband.send_event(cancel)
-        await self._until(
+        await self._wait_until(
             lambda: (
                 self._sideband is None
                 or (self.recorder.answers > answers_before and not self.recorder.in_flight)
@@ -339,18 +344,18 @@ class Call:
             seconds=CLOSE_S,
         )
 
-    async def _until(self, is_so: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until ``is_so``, for so long at most."""
+    async def _wait_until(self, is_so: Callable[[], bool], *, seconds: float) -> None:
+        """Wait until ``is_so``, for ``seconds`` at most."""
         try:
             async with asyncio.timeout(seconds):
                 while not is_so():
-                    self._news.clear()
-                    await self._news.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             pass
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go on with the call in another way than before."""
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` as the call's only task, in place of the one before."""
         if self._task is not None:
             self._task.cancel()
         self._task = self._loop.create_task(work)
@@ -371,9 +376,9 @@ class Call:
             self._sideband = None
         self.recorder.finish()
         self._credit.close()
-        self.over.set()
-        self._news.set()
-        if self._heard_since:
+        self.ended.set()
+        self._changed.set()
+        if self._listening_since:
             self._log.info("call ended", **self.recorder.summary())
         self._on_ended(self)
 

@@ -1,4 +1,8 @@
-"""All calls that this gateway hears: opened when a client makes, takes or joins one."""
+"""All calls that this gateway listens to: begun when a client makes, accepts or joins a call.
+
+Called by ``api`` for calls that are made or accepted, by ``server`` for clients' sidebands, and by
+``registry``, which looks at deadlines and drains.
+"""
 
 import asyncio
 import ssl
@@ -10,7 +14,7 @@ import structlog
 from websockets.datastructures import Headers
 
 from gateway.calls.call import Call, CallInfo
-from gateway.calls.retrying import is_over, retry
+from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import POLICY_VIOLATION
 from gateway.connections.connection import Sink
 from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
@@ -35,7 +39,7 @@ _UNHEARD: Final = "it may go on at the provider, and is unmetered: hang it up th
 
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """See ``CallControl``: a call of a provider's. ``target`` is that of its sidebands."""
+    """See ``CallControl``. ``target`` is that of the call's sidebands."""
 
     call_id: str
     target: Target
@@ -46,8 +50,8 @@ class ProviderCall:
 
     @property
     def session_id(self) -> str:
-        """What the call's usage is called by: as its client names it, else by the call's own id,
-        which is the same for every gateway.
+        """The session's name in the call's usage: the one that the client gave, else the call's id,
+        which is the same on every gateway.
         """
         return self.call_id if self.target.is_anonymous else self.target.session_id
 
@@ -58,18 +62,18 @@ class ProviderCall:
         return await dial(url, headers, sink=sink, on_open=on_open, tls=self.tls)
 
     async def hang_up(self) -> None:
-        """See ``CallControl``: tried for ``CALL_UNHEARD_S``."""
-        await retry(self.hang_up_once, patience_s=CALL_UNHEARD_S)
+        """See ``CallControl``. Retried for ``CALL_UNHEARD_S``."""
+        await retry(self.hang_up_once, retry_for_s=CALL_UNHEARD_S)
 
     async def hang_up_once(self) -> None:
-        """The same, tried once."""
+        """The same without retries."""
         url = self.calls.url(self.call_id, "hangup", query=rest_of_query(self.target))
         answered = await self.http.post(url, self.provider.headers(Headers()))
         if not answered.is_done:
             refused = ProviderUnavailableError(
                 f"refused to hang up: {answered.status}", status=answered.status
             )
-            if not is_over(refused):
+            if not is_call_gone(refused):
                 raise refused
 
 
@@ -120,17 +124,17 @@ class Calls:
         ]  # fmt: skip
 
     def leave(self, leave_by: float) -> None:
-        """The gateway is going away: calls that are opened from now on leave as well."""
+        """The gateway drains: a call that begins from now on leaves by then, too."""
         self._leave_by = leave_by
 
     def abandon(self) -> None:
-        """The gateway cannot wait any longer for the calls that there are."""
+        """End all calls now; ``close`` has their providers hang up."""
         for call, control in list(self._control_by_call.items()):
             self._abandoned.append(control)
             call.abandon()
 
     async def close(self) -> None:
-        """Have providers hang up what was abandoned, if they do that in a moment."""
+        """Have providers hang up what was abandoned, for ``CLOSE_S`` at most."""
         for opening in self._openings.values():
             opening.cancel()
         tries = [asyncio.create_task(control.hang_up_once()) for control in self._abandoned]
@@ -142,21 +146,21 @@ class Calls:
         await self.http.close()
 
     def control(self, provider: Provider, target: Target, call_id: str) -> ProviderCall:
-        """The way to a call; ``target`` is that of its sidebands."""
+        """The control of a call; ``target`` is that of its sidebands."""
         assert provider.calls is not None
         return ProviderCall(call_id, target, provider, provider.calls, self.http, self._tls)
 
     def find(self, provider: str, call_id: str) -> Call | None:
-        """A call that is heard here."""
+        """A call to which this gateway listens."""
         return self._calls.get((provider, call_id))
 
-    async def hear(
-        self, control: ProviderCall, grant: Grant, *, model: str, patience_s: float
+    async def listen(
+        self, control: ProviderCall, grant: Grant, *, model: str, retry_for_s: float
     ) -> Call:
-        """The call on ``line``, heard from now on. ``model`` is what it asked for; empty where that
-        is not known.
+        """Listen to a call, and return it once its sideband is open. ``model`` is what was asked
+        for, empty if unknown.
 
-        Raises ``ProviderUnavailableError`` where nobody can hear it within ``patience_s``.
+        Raises ``ProviderUnavailableError`` when no sideband can be opened within ``retry_for_s``.
         """
         key = (control.target.provider, control.call_id)
         while True:
@@ -164,7 +168,7 @@ class Calls:
             is_ours = call is None
             if call is None:
                 call = self._calls[key] = self._make(control, grant, model)
-                self._openings[call] = self._loop.create_task(call.open(patience_s=patience_s))
+                self._openings[call] = self._loop.create_task(call.open(retry_for_s=retry_for_s))
             opening = self._openings.get(call)
             if opening is None:
                 return call
@@ -173,14 +177,14 @@ class Calls:
             except ProviderUnavailableError:
                 if is_ours:
                     raise
-                continue  # whoever opened it had less patience
+                continue  # the caller that dialled perhaps did not retry for as long
             self._openings.pop(call, None)
             if self._leave_by is not None:
                 call.leave(self._leave_by)
             return call
 
     async def hang_up(self, control: ProviderCall) -> None:
-        """Hang up a call that nobody can hear."""
+        """Hang up a call to which the gateway cannot listen."""
         try:
             await control.hang_up()
         except ProviderUnavailableError as exc:
@@ -190,12 +194,12 @@ class Calls:
             raise
 
     async def join(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
-        """The call that a client's sideband is for, heard by us as well."""
+        """Listen to the call for which a client opens a sideband, so that it is metered here."""
         control = self.control(provider, target, target.call_id)
         try:
-            call = await self.hear(control, grant, model="", patience_s=0.0)
+            call = await self.listen(control, grant, model="", retry_for_s=0.0)
         except ProviderUnavailableError as exc:
-            if is_over(exc):
+            if is_call_gone(exc):
                 return not_found("found no call of this name; it may be over")
             log.error("call cannot be heard", call=control.call_id, reason=str(exc), hint=exc.hint)
             if exc.close_code == POLICY_VIOLATION:

@@ -1,7 +1,8 @@
-"""Responses whose end may have gone by while no sideband heard the call. Pure.
+"""Responses that may have ended while the gateway had no sideband to the call. Pure.
 
-What was being said when a sideband broke is in doubt: its usage may have been sent in the gap. It
-certainly was once the next response begins, and is taken for that after ``CALL_DOUBT_S``.
+A response that was streaming when a sideband broke is in doubt: its usage may have been sent while
+nobody listened. That is certain once another response begins, and assumed after ``CALL_DOUBT_S``.
+``call`` then records an estimate.
 """
 
 from gateway.limits import CALL_DOUBT_S
@@ -17,11 +18,11 @@ class Doubt:
         self._until = 0.0
 
     def begin(self, streaming: frozenset[str], *, now: float) -> None:
-        """The call is heard again; ``streaming`` are the responses that were being said before."""
+        """There is a sideband again; ``streaming`` are the responses that had begun before."""
         self._names, self._until = streaming, now + CALL_DOUBT_S
 
     def settle(self, streaming: frozenset[str], *, now: float) -> frozenset[str]:
-        """The responses that certainly ended unheard; they are in doubt no more."""
+        """The responses that are taken to have ended unheard; each is returned once."""
         self._names &= streaming
         has_next = bool(streaming - self._names)
         if not self._names or not (has_next or now > self._until):

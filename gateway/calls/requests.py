@@ -1,8 +1,8 @@
-"""What is asked for about calls: the bodies of ``POST /v1/realtime/calls`` and of its verbs. Pure.
+"""The bodies of ``POST /v1/realtime/calls`` and of its verbs. Pure.
 
-A caller's offer (SDP) comes alone, as ``application/sdp``, or in ``multipart/form-data`` with the
-session that is to answer, as the ``openai`` SDK and the guides to WebRTC send them. What is judged
-is what the provider gets: everything is read strictly and written anew.
+A caller's offer (SDP) comes alone, as ``application/sdp``, or in ``multipart/form-data`` together
+with the session, as the ``openai`` SDK and OpenAI's WebRTC guide send it. Bodies are read strictly
+and written anew, so that the provider gets exactly what was checked. Called by ``api``.
 """
 
 import json
@@ -31,13 +31,13 @@ _SDP_BEGINNING: Final = "v=0"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A caller's offer, and how the session is to begin that answers it."""
+    """A caller's offer, and the configuration of the session that is to answer it."""
 
     sdp: str
     session: Mapping[str, Any]
 
     def parts(self) -> dict[str, tuple[None, str, str]]:
-        """It as the parts of a form: name, no file name, content and its type."""
+        """The form by which the provider gets it: name -> (no file name, content, type)."""
         return {
             "sdp": (None, self.sdp, SDP),
             "session": (None, json.dumps(self.session, separators=(",", ":")), JSON),
@@ -45,7 +45,7 @@ class Offer:
 
 
 def read_offer(content_type: str, body: bytes) -> Offer | Refusal:
-    """What ``POST /v1/realtime/calls`` asks for; without a session its object is empty."""
+    """Read the body of ``POST /v1/realtime/calls``; without a session ``session`` is empty."""
     try:
         kind, options = parse_options_header(content_type)
         if kind == SDP:
@@ -62,7 +62,7 @@ def read_offer(content_type: str, body: bytes) -> Offer | Refusal:
 
 
 def read_session(body: bytes) -> Mapping[str, Any] | Refusal:
-    """The JSON object that a verb carries; no body is an empty one."""
+    """Read the body of a verb, a JSON object; no body gives an empty one."""
     try:
         return as_object(_json(body, "body"), "body")
     except ValueError as exc:
@@ -70,7 +70,7 @@ def read_session(body: bytes) -> Mapping[str, Any] | Refusal:
 
 
 def model_in(session: Mapping[str, Any]) -> str | Refusal:
-    """The model that a session is to have; empty when it names none."""
+    """The model that a session names; empty when it names none."""
     model = session.get("model")
     if model is None:
         return ""
@@ -98,9 +98,7 @@ def _sdp(body: bytes) -> str:
 
 
 def _parts(body: bytes, *, boundary: str) -> dict[str, bytes]:
-    """The parts of a form by name. One that stands there twice is refused: of two the provider
-    might take the other one.
-    """
+    """The parts of a form by name. A part that is there twice is refused."""
     if not boundary:
         raise ValueError(f"Content-Type: found no boundary, expected one with {FORM}")
     found: dict[str, bytes] = {}

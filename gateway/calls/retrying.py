@@ -1,4 +1,8 @@
-"""Tries again what a provider could not do just now."""
+"""Retries a request to a provider with growing pauses.
+
+Used for what a provider may be unable to do for a moment: to find a call that was just made, and to
+hang one up.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,23 +16,23 @@ Done = TypeVar("Done")
 _OVER: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 
-def is_over(failure: ProviderUnavailableError) -> bool:
-    """Whether the provider does not know the call, or does not know it any more."""
+def is_call_gone(failure: ProviderUnavailableError) -> bool:
+    """Whether the provider has no such call, or no longer (404, 410)."""
     return failure.status in _OVER
 
 
 async def retry(
     attempt: Callable[[], Awaitable[Done]],
     *,
-    patience_s: float,
+    retry_for_s: float,
     is_final: Callable[[ProviderUnavailableError], bool] = lambda _failure: False,
 ) -> Done:
-    """What ``attempt`` does, tried for ``patience_s`` with pauses that grow.
+    """Call ``attempt`` until it succeeds, for ``retry_for_s`` at most; 0 means once.
 
-    Raises the ``ProviderUnavailableError`` of the last try, or of one that ``is_final``.
+    Raises the ``ProviderUnavailableError`` of the last attempt, or the first that ``is_final``.
     """
     loop = asyncio.get_running_loop()
-    deadline, pause_s = loop.time() + patience_s, CALL_RETRY_S
+    deadline, pause_s = loop.time() + retry_for_s, CALL_RETRY_S
     while True:
         try:
             return await attempt()

@@ -104,7 +104,7 @@ def place(cluster: Cluster, key: str, model: str, **session: Any) -> str:
     return call_id
 
 
-def is_over(cluster: Cluster, key: str, call_id: str) -> bool:
+def is_call_gone(cluster: Cluster, key: str, call_id: str) -> bool:
     """Whether the provider knows the call no more."""
     try:
         client_of(cluster, key).realtime.calls.refer(call_id, target_uri="tel:+15550100")
@@ -194,7 +194,7 @@ def test_hanging_up_charges_what_was_being_said(cluster: Cluster) -> None:
     eventually(lambda: cluster_is_saying(cluster, key, call_id))
     client_of(cluster, key).realtime.calls.hangup(call_id)
     is_charged(cluster, "ends", call_id, responses=1)
-    assert is_over(cluster, key, call_id)
+    assert is_call_gone(cluster, key, call_id)
     (usage,) = [u for u in cluster.usage_sent() if u["session"] == call_id]
     assert usage["status"] == "cancelled"
 
@@ -229,7 +229,7 @@ def test_a_call_is_passed_on(cluster: Cluster) -> None:
     call_id = place(cluster, key, "sim-pace-0")
     client_of(cluster, key).realtime.calls.refer(call_id, target_uri="tel:+15550100")
     eventually(lambda: has_ended(cluster, call_id))
-    assert is_over(cluster, key, call_id)
+    assert is_call_gone(cluster, key, call_id)
 
 
 # --- sidebands of clients -------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_a_call_that_cannot_be_heard_is_hung_up(cluster: Cluster) -> None:
             "rtc_incoming_deaf", type="realtime", model="sim-call-deaf,pace-0"
         )
     assert refused.value.status_code == 503
-    assert is_over(cluster, key, "rtc_incoming_deaf")
+    assert is_call_gone(cluster, key, "rtc_incoming_deaf")
 
 
 def test_a_call_without_a_name_is_not_answered(cluster: Cluster) -> None:
@@ -377,7 +377,7 @@ def test_a_gateway_that_stops_hangs_up(cluster: Cluster) -> None:
         cluster.gateways.remove(third)
     told = sent(cluster, call_id)
     assert reported(cluster, "stopped", responses=len(told)) == sum(told.values())
-    assert is_over(cluster, key, call_id)
+    assert is_call_gone(cluster, key, call_id)
 
 
 def descriptors(gateway: Daemon) -> int:
@@ -408,7 +408,7 @@ def test_a_call_that_is_taken_while_the_gateway_stops(cluster: Cluster) -> None:
         assert refused.value.status_code == 503
         taken.result(timeout=20)
     assert third.stop() == 0
-    assert is_over(cluster, key, "rtc_incoming_slow")
+    assert is_call_gone(cluster, key, "rtc_incoming_slow")
     assert "call abandoned" not in third.log.read_text()
 
 
@@ -588,7 +588,7 @@ def test_a_client_that_left_gets_no_call(cluster: Cluster) -> None:
 
     call_id = eventually(withdrawn)
     eventually(lambda: has_ended(cluster, call_id))
-    assert is_over(cluster, key, call_id)
+    assert is_call_gone(cluster, key, call_id)
 
 
 def test_the_books_are_right(cluster: Cluster) -> None:

@@ -176,7 +176,7 @@ class Setting:
     async def over(self) -> None:
         """The call is over, and everything was let go."""
         async with asyncio.timeout(10):
-            await self.call.over.wait()
+            await self.call.ended.wait()
         assert self.call.state is State.ENDED
         assert self.credit.is_closed
         assert self.ended == [self.call]
@@ -210,7 +210,7 @@ def test_the_transition_table_is_complete() -> None:
 async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
     """What is being said is cancelled, and its usage heard before."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("a"), done("a"), created("b"))
     setting.control.newest.on_cancel = lambda: setting.control.newest.say(done("b"))
     setting.call.hang_up("test")
@@ -226,7 +226,7 @@ async def test_who_cannot_hear_a_call_says_so() -> None:
     setting = Setting()
     setting.control.dials = [BUSY] * 1_000
     with pytest.raises(ProviderUnavailableError):
-        await setting.call.open(patience_s=0.05)
+        await setting.call.open(retry_for_s=0.05)
     await setting.over()
     assert setting.control.hung_up == 0
 
@@ -237,7 +237,7 @@ async def test_a_sideband_that_our_account_is_refused_is_counted(status: int, er
     setting = Setting()
     setting.control.dials = [ProviderUnavailableError("refused", status=status)] * 1_000
     with pytest.raises(ProviderUnavailableError):
-        await setting.call.open(patience_s=0.05)
+        await setting.call.open(retry_for_s=0.05)
     await setting.over()
     assert setting.call.recorder.account_errors == errors
 
@@ -246,7 +246,7 @@ async def test_a_call_may_be_hung_up_while_it_is_opened() -> None:
     """Whoever waits for it hears that it is no more, and a dial that wins changes nothing."""
     setting = Setting()
     setting.control.gate.clear()
-    opening = asyncio.create_task(setting.call.open(patience_s=1))
+    opening = asyncio.create_task(setting.call.open(retry_for_s=1))
     await until(lambda: setting.call.state is State.OPENING)
     setting.call.hang_up("test")
     await until(lambda: setting.control.hung_up)
@@ -260,7 +260,7 @@ async def test_a_call_may_be_hung_up_while_it_is_opened() -> None:
 async def test_a_sideband_that_closes_is_opened_again(code: int) -> None:
     """Whatever the provider says by it: only a call that it does not know is over."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.dials = [BUSY]
     setting.control.newest.close(code)
     await until(lambda: len(setting.control.sidebands) == 2)
@@ -275,9 +275,9 @@ async def test_a_sideband_that_closes_is_opened_again(code: int) -> None:
 async def test_a_sideband_that_never_lasts_is_none() -> None:
     """It is opened and closed again and again: the call is hung up."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     while setting.call.state is not State.ENDED:
-        if setting.call.state is State.HEARD:
+        if setting.call.state is State.LISTENING:
             setting.control.newest.close(1000)
         await asyncio.sleep(0.001)
     assert setting.control.hung_up == 1
@@ -287,12 +287,12 @@ async def test_a_sideband_that_never_lasts_is_none() -> None:
 async def test_an_end_that_went_by_does_not_keep_a_call_alive() -> None:
     """The next response says that the one before it is over: an estimate, and credit counts."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("lost"))
     setting.control.newest.close(1006)
     await until(lambda: len(setting.control.sidebands) == 2)
     setting.credit.becomes(CreditStatus.EXHAUSTED)
-    assert setting.call.state is State.HEARD, "perhaps it is still being said"
+    assert setting.call.state is State.LISTENING, "perhaps it is still being said"
     setting.control.newest.say(created("next"))
     assert setting.kinds() == [("estimate", "lost")]
     await setting.over()
@@ -301,7 +301,7 @@ async def test_an_end_that_went_by_does_not_keep_a_call_alive() -> None:
 async def test_what_was_only_held_up_is_reported() -> None:
     """Its end comes over the next sideband: no estimate."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("a"))
     setting.control.newest.close(1006)
     await until(lambda: len(setting.control.sidebands) == 2)
@@ -312,12 +312,12 @@ async def test_what_was_only_held_up_is_reported() -> None:
 async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
     """It is waited for, and not for ever."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("endless"))
     setting.credit.becomes(CreditStatus.EXHAUSTED)
     now = asyncio.get_running_loop().time()
     setting.call.check(now + 1)
-    assert setting.call.state is State.HEARD
+    assert setting.call.state is State.LISTENING
     loop_time = now + CREDIT_WAIT_STREAMING_S + 1
     call_module_time = asyncio.get_running_loop().time
     asyncio.get_running_loop().time = lambda: loop_time  # type: ignore[method-assign]
@@ -333,7 +333,7 @@ async def test_a_call_is_told_what_the_credit_allowed_before_it() -> None:
     """Nothing: it is hung up at once."""
     setting = Setting()
     setting.credit.status = CreditStatus.EXHAUSTED
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     await setting.over()
     assert setting.control.hung_up == 1
 
@@ -341,13 +341,13 @@ async def test_a_call_is_told_what_the_credit_allowed_before_it() -> None:
 async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
     """It may go on for a moment, and on if the answer comes in time."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     now = asyncio.get_running_loop().time()
     setting.credit.becomes(CreditStatus.ALLOTMENT_SPENT)
     setting.call.check(now + CREDIT_WAIT_S / 2)
     setting.credit.becomes(CreditStatus.AVAILABLE)
     setting.call.check(now + 2 * CREDIT_WAIT_S)
-    assert setting.call.state is State.HEARD
+    assert setting.call.state is State.LISTENING
     setting.credit.becomes(CreditStatus.ALLOTMENT_SPENT)
     setting.call.check(asyncio.get_running_loop().time() + CREDIT_WAIT_S + 1)
     await setting.over()
@@ -356,7 +356,7 @@ async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
 async def test_a_provider_that_does_not_hang_up_is_asked_again_and_heard() -> None:
     """What is said until it does is charged."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.on_cancel = lambda: setting.control.newest.say(done("x"))
     setting.control.hang_ups = [BUSY, BUSY, BUSY]
     setting.call.hang_up("test")
@@ -371,11 +371,11 @@ async def test_a_gateway_that_stops_waits_for_what_is_being_said() -> None:
     """Not longer than it may; a quiet call is hung up at once."""
     for is_talking in (True, False):
         setting = Setting()
-        await setting.call.open(patience_s=0.1)
+        await setting.call.open(retry_for_s=0.1)
         if is_talking:
             setting.control.newest.say(created("a"))
         setting.call.leave(asyncio.get_running_loop().time() + 5)
-        assert (setting.call.state is State.HEARD) == is_talking
+        assert (setting.call.state is State.LISTENING) == is_talking
         if is_talking:
             setting.control.newest.say(done("a"))
             setting.call.check(asyncio.get_running_loop().time())
@@ -386,7 +386,7 @@ async def test_a_gateway_that_stops_waits_for_what_is_being_said() -> None:
 async def test_what_is_abandoned_is_charged_as_far_as_it_is_known() -> None:
     """And nothing more happens to it."""
     setting = Setting()
-    await setting.call.open(patience_s=0.1)
+    await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("a"), done("a"), created("b"))
     setting.control.hang_ups = [BUSY] * 1_000
     setting.call.hang_up("test")
