@@ -1,9 +1,9 @@
-"""What announcing balances costs: usage of 10,000 accounts, with and without anybody who listens.
+"""What announcing balances costs: usage of 10,000 accounts, with and without subscribers.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.balances``. A real accountd with an
 encrypted database applies ``BATCHES`` batches, spread over all accounts, again and again: while
-nobody listens for balances, and while ``GATEWAYS`` subscribers listen for all of them, in an order
-that turns round every time, because a larger database is a slower one. The clock of a round stops
+there is no subscriber to balances, and while ``GATEWAYS`` subscribe to all of them, in an order
+that is reversed every time, because a larger database is a slower one. The clock of a round stops
 when its last batch is durable. The last line is the median of the slowdowns; above
 ``SLOWDOWN_MAX`` the exit code is 1. At the end nothing is sent for a while, and the CPU that
 accountd uses is printed, with 10,000 silent accounts subscribed to and without any.
@@ -53,13 +53,13 @@ def main() -> None:
         bench.round()  # warms up
         slowdowns = []
         for n in range(ROUNDS):
-            quiet, heard = bench.compare(is_heard_first=n % 2 == 1)
+            quiet, heard = bench.compare(has_subscribers_first=n % 2 == 1)
             slowdowns.append(quiet / heard - 1)
             print(f"round {n + 1}: {quiet:,.0f}/s, heard {heard:,.0f}/s", flush=True)
         alone = idle_share(pid)
-        listeners = bench.listen()
+        subscribers = bench.start_subscribers()
         idle = idle_share(pid)
-        bench.close(listeners)
+        bench.close(subscribers)
         bench.push.close()
         bench.sub.close()
     print(f"{ACCOUNTS:,} silent accounts: {idle:.2%} of a core, without any: {alone:.2%}")
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 class Bench:
-    """One producer, and those who listen for balances."""
+    """One producer, and subscribers to balances."""
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
         self._context = context
@@ -81,13 +81,13 @@ class Bench:
         self.sub = self._socket(zmq.SUB, self._events)
         self.sub.setsockopt(zmq.SUBSCRIBE, watermark_topic(PRODUCER))
 
-    def compare(self, *, is_heard_first: bool) -> tuple[float, float]:
-        """Batches a second while nobody listens, and while everybody does."""
+    def compare(self, *, has_subscribers_first: bool) -> tuple[float, float]:
+        """Batches a second: without subscribers, and with all of them."""
         rates = {}
-        for is_heard in (is_heard_first, not is_heard_first):
-            listeners = self.listen() if is_heard else []
-            rates[is_heard] = BATCHES / self.round()
-            self.close(listeners)
+        for has_subscribers in (has_subscribers_first, not has_subscribers_first):
+            subscribers = self.start_subscribers() if has_subscribers else []
+            rates[has_subscribers] = BATCHES / self.round()
+            self.close(subscribers)
         return rates[False], rates[True]
 
     def round(self) -> float:
@@ -101,25 +101,25 @@ class Bench:
         self._wait(last)
         return time.perf_counter() - started
 
-    def listen(self) -> "list[subprocess.Popen[bytes]]":
-        """Start gateways' ears, each a process of its own; they have heard every balance once."""
-        code = "from bench.balances import hear; hear()"
+    def start_subscribers(self) -> "list[subprocess.Popen[bytes]]":
+        """Start the subscribers, each its own process; each has received every balance once."""
+        code = "from bench.balances import subscribe; subscribe()"
         env = {**os.environ, "ACCOUNTD_EVENTS_ENDPOINT": self._events}
-        listeners = [
+        subscribers = [
             subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
             for _ in range(GATEWAYS)
         ]
-        for listener in listeners:
-            assert listener.stdout is not None
-            assert listener.stdout.readline() == b"ready\n"
-        return listeners
+        for subscriber in subscribers:
+            assert subscriber.stdout is not None
+            assert subscriber.stdout.readline() == b"ready\n"
+        return subscribers
 
     @staticmethod
-    def close(listeners: "list[subprocess.Popen[bytes]]") -> None:
-        """End them, and give accountd a moment to notice."""
-        for listener in listeners:
-            listener.kill()
-            listener.wait()
+    def close(subscribers: "list[subprocess.Popen[bytes]]") -> None:
+        """End the subscribers, and give accountd a moment to notice."""
+        for subscriber in subscribers:
+            subscriber.kill()
+            subscriber.wait()
         time.sleep(1.0)
 
     def _socket(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
@@ -138,8 +138,8 @@ class Bench:
         sys.exit(f"no watermark {applied_through} within {DEADLINE_S} s")
 
 
-def hear() -> None:
-    """One gateway's ear: subscribes to every account, and reads what comes and forgets it.
+def subscribe() -> None:
+    """One subscriber, as a gateway is: to every account; what it reads it drops.
 
     It reads at idle priority: on a machine of two cores the readers must not compete with the
     daemon whose time is measured; what they have not read waits in their queues.
@@ -151,12 +151,12 @@ def hear() -> None:
         socket.connect(os.environ["ACCOUNTD_EVENTS_ENDPOINT"])
         for n in range(ACCOUNTS):
             socket.setsockopt(zmq.SUBSCRIBE, balance_topic(_account(n)))
-        heard: set[bytes] = set()
+        received: set[bytes] = set()
         while True:
             topic = topic_of(socket.recv_multipart())
-            if len(heard) < ACCOUNTS:
-                heard.add(topic)
-                if len(heard) == ACCOUNTS:
+            if len(received) < ACCOUNTS:
+                received.add(topic)
+                if len(received) == ACCOUNTS:
                     print("ready", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Does voice notice that accountd is away? Real processes, paced sessions, alternate phases.
+"""How much slower is voice while accountd is away? Real processes, paced sessions, phases in turn.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.never_block``. 50 sessions talk
 through a gateway, a frame every 20 ms. accountd is stopped (SIGSTOP) in every other phase. The
@@ -120,11 +120,11 @@ async def talk_through(
         accountd.send_signal(signal.SIGCONT)
     for voice in voices:
         voice.fall_silent()
-    await heard_out(voices)
+    await wait_for_echoes(voices)
 
 
-async def heard_out(voices: list[Voice]) -> None:
-    """Wait for the last echoes; what is then still missing is missing."""
+async def wait_for_echoes(voices: list[Voice]) -> None:
+    """Wait for the last echoes, for a limited time."""
     deadline = time.monotonic() + ECHOED_S
     while any(voice.unanswered for voice in voices) and time.monotonic() < deadline:  # noqa: ASYNC110 - the voices count, nobody tells
         await asyncio.sleep(0.1)
@@ -165,7 +165,7 @@ async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: in
 
 
 def charged_tokens(cluster: Cluster, expected: int) -> int:
-    """What is charged in the end; it waits for what is expected."""
+    """The tokens charged; waits until they are what is expected."""
     deadline = time.monotonic() + CHARGED_S
     while True:
         found = int(cluster.accountctl("usage", "acct")["totals"]["total_tokens"])

@@ -41,7 +41,7 @@ TICK_S: Final = 0.005
 
 
 def resident_mb() -> float:
-    """What this process has in memory."""
+    """The resident memory of this process."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -49,7 +49,7 @@ def resident_mb() -> float:
 
 
 async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
-    """The gateway's part. It speaks to its parent in lines."""
+    """The gateway's part, in a process of its own. It reports to its parent in lines."""
     context = zmq.asyncio.Context()
     accountd = RpcClient(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
     accountd.start()

@@ -1,4 +1,4 @@
-"""Clients that talk through whichever gateway lets them in, and come back when they are cut off."""
+"""Clients that talk through any gateway that accepts them, and reconnect when they are cut off."""
 
 import asyncio
 import base64

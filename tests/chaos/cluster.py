@@ -103,7 +103,7 @@ def gateway_places(cluster: Cluster, count: int, *, script: Path | None = None) 
 
 
 def doors(gateways: Sequence[Place]) -> list[GatewayAddress]:
-    """Where clients may knock: also at gateways that are down."""
+    """The addresses of all gateways, also of those that are down."""
     return [
         GatewayAddress(f"ws://{g.env['GATEWAY_LISTEN']}/v1/realtime", g.process) for g in gateways
     ]

@@ -1,7 +1,7 @@
-"""The real ``accountd serve``, which takes few messages at a time and dawdles over each group.
+"""The real ``accountd serve``, slowed down: few messages at a time, and a pause for each group.
 
 A consumer that keeps up loses nothing when it is killed, whatever the protocol: ZeroMQ's queues are
-empty. So it must lag. It dawdles before the transaction, where a kill loses what was received, and
+empty. So it must lag. It pauses before the transaction, where a kill loses what was received, and
 after it, where a kill loses the announcement of what is durable.
 """
 
@@ -20,16 +20,16 @@ PAUSE_S = float(os.environ["CHAOS_PAUSE_S"])
 _apply = Ledger.apply
 
 
-def dawdle() -> None:
+def pause() -> None:
     """Half of the pause, on average."""
     time.sleep(random.uniform(0, PAUSE_S))
 
 
 def slow_apply(ledger: Ledger, messages: Sequence[Sequence[bytes]], *, now: str) -> Decision:
     """``Ledger.apply`` between two pauses."""
-    dawdle()
+    pause()
     decision = _apply(ledger, messages, now=now)
-    dawdle()
+    pause()
     return decision
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# How long before its kill a gateway may have left something unread in its socket. Everything runs
-# on a loaded machine.
+# How long before its kill a gateway may have left something unread in its socket, on a loaded
+# machine.
 UNREAD_S = 2.0
 
 
@@ -43,7 +43,7 @@ class Verdict:
     received: int = 0
     charged: int = 0
     estimated: int = 0
-    in_flight: int = 0  # of killed gateways, not charged: nobody can know
+    in_flight: int = 0  # in the socket of a killed gateway, so not charged
     lost: list[Sent] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     invented: list[str] = field(default_factory=list)  # charged and never sent

@@ -40,8 +40,8 @@ class Plan:
     accounts: int = 60
     client_pause_s: float = 0.15
     fault_pause_s: float = 1.6
-    # accountd takes so many messages at a time, then dawdles: about as fast as usage comes, so that
-    # whatever kills it finds a queue.
+    # accountd takes so many messages at a time, then pauses: about as fast as usage comes, so that
+    # a kill always finds a queue.
     group: int = 4
     accountd_pause_s: float = 0.15
     kills_gateways: bool = True
@@ -87,7 +87,7 @@ class Report:
         )
 
     def table(self) -> str:
-        """For people."""
+        """The report as text."""
         v, crowd = self.verdict, self.crowd
         rows = [
             ("seconds", f"{self.seconds:.0f}"),
@@ -165,7 +165,7 @@ class Run:
         return report
 
     def end(self) -> None:
-        """Nothing of it stays, whatever happened."""
+        """Stop every process, however the run ended."""
         for place in (self._accountd, *self._gateways):
             if place.daemon is not None:
                 place.daemon.process.kill()
@@ -186,7 +186,7 @@ class Run:
             up = [place for place in targets if place.is_up]
             if not up:
                 continue
-            # accountd is one of many, and the one that matters most.
+            # accountd is one process of many, and its kills show most: it gets more of them.
             victim = self._accountd if self._accountd.is_up and self._flip(0.55) else None
             # Spread over the run: each in the middle of its share of the kills.
             is_due = self.kills * plan.restores >= (self.restores + 0.5) * plan.kills
@@ -260,7 +260,7 @@ class Run:
         return codes
 
     async def _wait_until_quiet(self, crowd: Crowd) -> None:
-        """Wait until nothing moves any more; what never comes is found by the verdict."""
+        """Wait until no more responses are charged; the verdict names what is missing."""
         deadline, seen = time.monotonic() + self._plan.settle_s, -1
         while time.monotonic() < deadline:
             charged = await asyncio.to_thread(self._charged)

@@ -1,4 +1,4 @@
-"""Whoever dies whenever: nothing is lost, nothing charged twice; without resends it would be."""
+"""Whichever process is killed: nothing is lost, nothing charged twice. Without resends it is."""
 
 import secrets
 from dataclasses import replace
@@ -55,7 +55,7 @@ CASES = [
 
 @pytest.mark.parametrize(("_case", "facts", "expected"), CASES)
 def test_the_oracle(_case: str, facts: dict, expected: str) -> None:  # type: ignore[type-arg]
-    """Every way to be wrong is found, and only the one moment is excused."""
+    """Every kind of error is found, and only a read just before a kill is excused."""
     known = {"received": set(), "rows": [], "unread_since": {}, **facts}
     verdict = judge([Sent("r", "g", 100.0, 7)], **known)
     found = {

@@ -1,4 +1,4 @@
-"""Credit rules the live session: real processes, and what the clients see."""
+"""Credit decides how live sessions end: real processes, and what their clients see."""
 
 import asyncio
 import base64
@@ -56,7 +56,7 @@ async def ended(socket: Any) -> tuple[list[dict[str, Any]], ConnectionClosed]:
 async def test_the_last_response_is_delivered_whole_then_the_client_is_told(
     cluster: Cluster,
 ) -> None:
-    """Whole response, error event, close 1008; the door stays shut, and nothing is redialled."""
+    """Whole response, error event, close 1008; new sessions are refused, none is redialled."""
     key = cluster.create_account("last", tokens=1)
     async with talk(urls(cluster)[0], key, tag="last") as client:
         await client.socket.send(json.dumps({"type": "response.create"}))
@@ -100,7 +100,7 @@ async def test_the_openai_sdk_raises_what_its_users_know(cluster: Cluster) -> No
 
 
 async def test_responses_that_the_provider_starts_are_gated_too(cluster: Cluster) -> None:
-    """Somebody who goes on speaking into an empty account hears one answer, not two."""
+    """A client that speaks on an exhausted account hears one answer, not two."""
     key = cluster.create_account("vad", tokens=1)
     turn = silence(0.2) + tone(0.6) + silence(0.8)
     url = f"{urls(cluster)[0]}?model=gpt-realtime&tag=vad&rs_key={key}"
@@ -137,7 +137,7 @@ async def test_a_silent_session_is_ended_when_another_has_used_up_the_credit(
 
 
 async def test_with_debt_the_door_stays_shut_until_the_sum_is_positive(cluster: Cluster) -> None:
-    """A top-up that does not cover the debt opens nothing."""
+    """A top-up that does not cover the debt lets no session in."""
     key = cluster.create_account("debt", tokens=-500)
     url = f"{urls(cluster)[0]}?model=gpt-realtime&tag=debt&rs_key={key}"
     for amount in (499, 1):

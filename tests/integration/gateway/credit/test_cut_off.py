@@ -65,7 +65,7 @@ def done(name: str) -> str:
 
 
 async def test_responses_that_overlap_do_not_keep_a_session_alive() -> None:
-    """What is being said when the credit ends is finished; what begins later is not waited for."""
+    """Responses in progress when the credit ends are finished; later ones are not waited for."""
 
     async def script(provider: ServerConnection) -> None:
         await provider.send(created("resp_0"))
@@ -88,7 +88,7 @@ async def test_responses_that_overlap_do_not_keep_a_session_alive() -> None:
 
 
 async def test_a_live_session_ends_with_its_credit() -> None:
-    """It is one long answer: there is no end of a response to wait for."""
+    """A translation is one long answer: there is no end of a response to wait for."""
     closes: list[Event] = []
 
     async def script(provider: ServerConnection) -> None:
@@ -199,7 +199,7 @@ async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None
 
 
 async def test_pings_are_answered_while_a_session_is_held_for_credit() -> None:
-    """What its client says meanwhile waits, and goes on in order once accountd has an answer."""
+    """What its client sends meanwhile is forwarded in order once accountd has answered."""
     ports: list[int] = []
     heard: list[str | bytes] = []
     is_held = asyncio.Event()

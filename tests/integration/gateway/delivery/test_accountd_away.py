@@ -1,4 +1,4 @@
-"""accountd is away: live sessions do not notice, and new ones are let in from memory or refused."""
+"""accountd is away: live sessions continue, new ones need a cached grant or are refused."""
 
 import http.client
 import json
@@ -90,7 +90,7 @@ OUTDATED = "rts_gateway_accountd_outdated"
 
 
 def test_an_accountd_of_an_earlier_release_is_told_once_for_each_boot() -> None:
-    """It would drop what it does not know of usage: nobody would ever be charged for it."""
+    """It would drop the fields of usage that it does not know, and never charge for them."""
     with cluster_folder() as cluster, fake_accountd(cluster.env) as accountd:
         accountd.level, accountd.is_mute = None, False
         gateway = cluster.start_gateway(
@@ -144,7 +144,7 @@ def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
 
 
 def test_a_revoked_key_is_forgotten(fresh: Cluster) -> None:
-    """Once accountd has said no, the memory of an earlier yes does not count."""
+    """Once accountd has denied a key, an earlier grant in the cache does not count."""
     key = fresh.create_account("acct")
     gateway = fresh.gateways[0]
     with session(gateway, key) as client:

@@ -1,4 +1,4 @@
-"""A gateway is killed in sessions that report late or never: what was heard is charged even so."""
+"""A gateway is killed during sessions that report late or never: their audio is still charged."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ async def heard(client: ClientConnection, kind: str, count: int = 1) -> None:
 
 
 async def kill(cluster: Cluster) -> None:
-    """The gateway ends without a last write, and another one takes its place."""
+    """Kill the gateway, and start another one in its place."""
     await asyncio.to_thread(cluster.gateways.pop(0).stop, signal.SIGKILL)
     await asyncio.to_thread(cluster.start_gateway)
 
@@ -54,7 +54,7 @@ async def rows(cluster: Cluster, account: str) -> list[dict[str, Any]]:
 
 
 async def test_the_minutes_of_a_translation_survive() -> None:
-    """All but the last one, which was not over."""
+    """All but the last one, which had not ended."""
     with every_provider(pace=0) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "abroad")
         target = "/v1/realtime/translations?model=gpt-realtime-translate"

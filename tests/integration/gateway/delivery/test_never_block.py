@@ -1,4 +1,4 @@
-"""Voice does not notice that accountd is away."""
+"""Voice sessions do not slow down while accountd is away."""
 
 import asyncio
 

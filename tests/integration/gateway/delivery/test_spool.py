@@ -32,7 +32,7 @@ def fresh() -> Iterator[Cluster]:
 
 
 def kill(daemon: Daemon | None) -> None:
-    """Not even a last write."""
+    """SIGKILL: it writes nothing more."""
     assert daemon is not None
     daemon.stop(signal.SIGKILL)
 
@@ -70,7 +70,7 @@ async def test_batches_and_single_responses_survive_together(fresh: Cluster) -> 
 
 
 async def test_usage_survives_when_both_daemons_were_away(fresh: Cluster) -> None:
-    """accountd dies first, the gateway meters on and dies too: its batches are sent by the next."""
+    """accountd is killed, then the gateway, which metered on: the next one sends its batches."""
     assert fresh.accountd is not None
     key = fresh.create_account("acct")
     async with talk(fresh.url, key) as client:
@@ -84,7 +84,7 @@ async def test_usage_survives_when_both_daemons_were_away(fresh: Cluster) -> Non
 
 
 async def test_a_neighbour_adopts_without_a_restart(fresh: Cluster) -> None:
-    """A gateway that lives on takes over what the killed one left, within seconds."""
+    """A running gateway adopts the journal of a killed one within seconds."""
     fresh.start_gateway()
     received = await metered(fresh, "acct", 3)
     (neighbour,) = fresh.gateways
@@ -97,7 +97,7 @@ async def test_a_neighbour_adopts_without_a_restart(fresh: Cluster) -> None:
 
 
 def own_segments(cluster: Cluster, gateway: Daemon) -> list[Path]:
-    """The files of the journal of a gateway that lives."""
+    """The files of a running gateway's journal."""
     (name,) = re.findall(r"producer started.*producer=(\w+)", gateway.log.read_text())
     found = (cluster.folder / "spool" / name).iterdir()
     return sorted(path for path in found if path.name.isdigit())
@@ -139,7 +139,7 @@ async def test_a_living_journal_stays_within_its_retention(
 
 
 async def test_what_is_durable_is_kept_for_a_day(fresh: Cluster) -> None:
-    """The control: with the bounds that a gateway starts with, nothing of it goes."""
+    """The control: with the default retention nothing of it is removed."""
     gateway = fresh.start_gateway(tuned=SMALL_SEGMENTS)
     key = fresh.create_account("acct")
     async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
@@ -196,7 +196,7 @@ def fill(folder: Path) -> Path:
 async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
     fresh: Cluster, small_disk: Path
 ) -> None:
-    """Live sessions go on and are charged response by response; space brings everything back."""
+    """Live sessions go on and are charged response by response; free space ends that."""
     gateway = fresh.start_gateway(GATEWAY_SPOOL_DIR=str(small_disk))
     address = gateway.field("listen")
     url = f"ws://{address}/v1/realtime"
@@ -263,7 +263,7 @@ DAMAGE = [
 async def test_a_damaged_journal_is_never_charged_twice(
     fresh: Cluster, damage: Callable[[Path], None], charged: int, quarantined: int
 ) -> None:
-    """What is whole is charged once; what is in doubt is counted, logged and quarantined."""
+    """Complete records are charged once; doubtful ones are counted, logged and quarantined."""
     key = fresh.create_account("acct")
     async with talk(fresh.url, key) as client:
         received = await client.respond_times(5)
@@ -287,7 +287,7 @@ async def test_a_damaged_journal_is_never_charged_twice(
 
 
 async def test_the_spool_is_private(fresh: Cluster) -> None:
-    """What is metered says who talked to whom: nobody else reads it."""
+    """Usage shows who talked to whom: no other user may read it."""
     await metered(fresh, "acct", 1)
     root = fresh.folder / "spool"
     (folder,) = (path for path in root.iterdir() if path.is_dir())
@@ -307,7 +307,7 @@ def open_to_others(place: Path) -> None:
 
 
 def read_only(place: Path) -> None:
-    """A disk that takes nothing, whoever asks."""
+    """A disk that refuses every write, even of root."""
     mount(place, "ro")
 
 

@@ -1,4 +1,4 @@
-"""What a gateway makes of every watermark that accountd could announce, or fail to."""
+"""How a gateway reacts to every watermark that accountd may announce, or fail to announce."""
 
 import asyncio
 import signal
@@ -32,7 +32,9 @@ def cluster() -> Iterator[Cluster]:
         made.env["GATEWAY_OPS_LISTEN"] = "127.0.0.1:0"
         made.start_simulator()
         yield made
-        for gateway in made.gateways:  # nobody acknowledges their end: it would take seconds
+        for (
+            gateway
+        ) in made.gateways:  # their end markers are never acknowledged: SIGTERM would take seconds
             gateway.stop(signal.SIGKILL)
 
 
@@ -44,7 +46,7 @@ def accountd(cluster: Cluster) -> Iterator[FakeAccountd]:
 
 
 async def meter(cluster: Cluster, responses: int = BATCH) -> float:
-    """A session of so many responses, through the first gateway; when the last was asked for."""
+    """A session of so many responses through the first gateway; the time of the last request."""
     async with talk(cluster.url, KEY) as client:
         await client.respond_times(responses - 1)
         asked_at = time.monotonic()
@@ -55,7 +57,7 @@ async def meter(cluster: Cluster, responses: int = BATCH) -> float:
 async def sent_once(
     cluster: Cluster, accountd: FakeAccountd, tuned: Constants | None = None
 ) -> float:
-    """The first message of a new gateway is in flight; a moment before it was sent."""
+    """Start a gateway and leave its first message in flight; a time just before it was sent."""
     cluster.start_gateway(tuned=tuned)
     asked_at = await meter(cluster)
     eventually(lambda: accountd.arrived(1))
@@ -64,14 +66,14 @@ async def sent_once(
 
 @contextmanager
 def sent_again(accountd: FakeAccountd) -> Iterator[None]:
-    """What is done within makes the first message come once more; wait until it has come."""
+    """What is done inside causes a resend of the first message; wait for that."""
     before = len(accountd.arrived(1))
     yield
     eventually(lambda: len(accountd.arrived(1)) > before)
 
 
 def not_sent_again(cluster: Cluster, accountd: FakeAccountd) -> None:
-    """The gateway has heard that everything is durable; what it has sent by then is all."""
+    """Everything is acknowledged, and nothing is sent after that."""
     gateway = cluster.gateways[0]
     eventually(lambda: gateway.metrics()["rts_gateway_outbox_batches"] == 0)
     sent = gateway.metrics()["rts_gateway_messages_sent_total"]
@@ -107,7 +109,7 @@ async def test_a_lost_watermark_costs_resends_until_the_next(
 async def test_an_answer_to_sync_is_as_good_as_an_announcement(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
-    """PUB stays silent for ever; the batch is settled all the same, and the gateway ends well."""
+    """Without any announcement the batch is settled by ``sync``, and the gateway exits with 0."""
     await sent_once(cluster, accountd)
     asked = len(accountd.questions)
     accountd.is_mute, accountd.applied_through = False, 1
@@ -120,7 +122,7 @@ async def test_an_answer_to_sync_is_as_good_as_an_announcement(
 async def test_a_doubled_watermark_changes_nothing(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
-    """Announcements repeat themselves twice a second: no line, no resend."""
+    """Announcements are repeated twice a second: that logs nothing and resends nothing."""
     await sent_once(cluster, accountd)
     for _ in range(3):
         accountd.announce(1)
@@ -173,7 +175,7 @@ async def test_a_new_boot_that_knows_less_is_refilled_at_once(
 async def test_a_new_connection_is_a_reason_to_send_again(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
-    """What was under way may be gone with the old one; the outbox's timer is minutes away."""
+    """Messages in flight may be lost with the old connection; the timer would take minutes."""
     await sent_once(cluster, accountd, LATE_RESENDS)
     with sent_again(accountd):
         accountd.end()
@@ -191,7 +193,7 @@ async def sent_away(client: Talk) -> int | None:
 async def test_a_full_outbox_takes_no_more_sessions_and_drops_nothing(
     cluster: Cluster, accountd: FakeAccountd
 ) -> None:
-    """Live sessions are sent away with 1013; what they had used is still there, and is sent."""
+    """Live sessions are closed with 1013; their usage is kept, and sent later."""
     cluster.start_gateway(tuned=SMALL_OUTBOX)
     async with talk(cluster.url, KEY) as live:
         received = await live.respond_times(2)
