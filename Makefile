@@ -35,7 +35,7 @@ test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all t
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property
 
-coverage: $(STAMP) ## Report branch coverage; at least 95 % of every pure module
+coverage: $(STAMP) ## Report branch coverage; at least 95 % of the pure modules
 	@mkdir -p var
 	@COVERAGE_FILE=var/.coverage $(BIN)/coverage run --branch --source=gateway,accountd,shared \
 	    -m pytest -q tests/unit tests/property

@@ -96,7 +96,7 @@ class Daemon:
         self._counts = services.counts
 
     def live(self) -> Health:
-        """Whether the loop turns."""
+        """Whether the loop runs."""
         age_s = time.monotonic() - self._heartbeat_at
         return Health(age_s < HEARTBEAT_STALE_S, f"last turn {age_s:.0f} s ago")
 

@@ -1,4 +1,4 @@
-"""How much an account was let off: estimates that were not charged, and since when they are."""
+"""Waived estimates of an account, and since when its estimates are charged."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""File descriptors: every program may open as many as the system allows it."""
+"""Raises the limit of open files to what the system allows."""
 
 import resource
 

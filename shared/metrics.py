@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: plain values, read when somebody asks for them.
+"""Numbers for Prometheus: plain values, read when they are scraped.
 
 A daemon counts in its own objects; nothing here is called on the voice path or in a transaction.
 ``prometheus_client`` writes the text format.

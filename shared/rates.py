@@ -40,7 +40,7 @@ from typing import Final
 from shared.other_units import OTHER_UNIT, other_units
 from shared.usage import RESPONSES_PER_BATCH_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage, UsageBatch
 
-# The names that usage comes under. A pattern that none of them matches is a slip of the pen.
+# The providers' names on usage. A pattern that matches none of them is a typing error.
 PROVIDERS: Final = ("azure", "gemini", "openai", "xai")
 
 MICRO_PER_CREDIT: Final = 1_000_000
@@ -193,7 +193,7 @@ class Rates:
         return self._find(batch.provider, batch.model).price(batch.usage, batch.kind)
 
     def unpriced(self, batch: UsageBatch) -> tuple[str, ...]:
-        """The units in ``batch`` that nobody priced: it costs nothing for them."""
+        """The units in ``batch`` without a price: it costs nothing for them."""
         units = self._find(batch.provider, batch.model).unpriced(batch.usage, batch.kind)
         if not batch.raw or self.frees_others(batch.provider, batch.model):
             return units
@@ -247,7 +247,7 @@ def _rate(entries: Sequence[Entry]) -> Rate:
 
 
 def _parts(whole: int, *claims: int) -> list[int]:
-    """``whole`` divided as claimed, each claim cut to what is left of it; last what nobody claims.
+    """``whole`` divided as claimed, each claim cut to what is left of it; last what is unclaimed.
 
     Counts are never negative, so neither is a part.
     """
@@ -268,7 +268,7 @@ def _cached(inputs: Sequence[int], usage: Usage) -> list[int]:
         usage.input_cached_image_tokens,
     )
     *named, left = _parts(usage.input_cached_tokens, *map(min, claims, inputs))
-    named.append(0)  # of the rest nobody says anything
+    named.append(0)  # the provider says nothing of the rest
     *more, _ = _parts(left, *map(sub, inputs, named))
     return list(map(add, named, more))
 
@@ -280,7 +280,7 @@ def _written(inputs: Sequence[int], usage: Usage) -> list[int]:
 
 
 def _pieces(usage: Usage) -> list[tuple[str, int]]:
-    """What ``usage`` has of that is billed by the piece, by the names of the prices."""
+    """The pieces (searches, queries, calls) in ``usage``, by the names of their prices."""
     if not (usage.web_searches or usage.grounding_queries or usage.tool_calls):
         return _NO_PIECES
     counts = ((name, getattr(usage, field)) for name, field in COUNT_BY_PIECE.items())

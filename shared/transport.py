@@ -41,15 +41,16 @@ def configure(socket: "zmq.Socket[Any]") -> None:
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_MAX_MS)
     socket.setsockopt(zmq.IPV6, 1)
     if socket.type == zmq.XPUB:
-        # Whoever subscribes is told what is true now, the second one too, and is counted.
+        # Every subscription reaches the publisher (XPUB), also to a topic that has one: a new
+        # gateway is told its balance at once, and is counted.
         socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        # A host that vanished spends nothing: it is counted no longer.
+        # A host that vanished is noticed, and no longer counted.
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS)
         socket.setsockopt(zmq.SNDHWM, HIGH_WATER_ANNOUNCEMENTS)
     if socket.type == zmq.SUB:
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_ANNOUNCEMENTS)
-        # Whoever hears of balances late spends what is spent: no pause grows.
+        # A gateway that hears of balances late spends credit that is gone: no growing backoff.
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)
     if socket.type in (zmq.PULL, zmq.ROUTER):
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
@@ -78,7 +79,7 @@ def bind(socket: "zmq.Socket[Any]", endpoint: str) -> None:
 
 
 def _refuse_if_somebody_listens(path: Path) -> None:
-    """ZeroMQ would take the path over from whoever listens there, without a word to either."""
+    """Refuse a path on which another process listens: ZeroMQ would silently take it over."""
     with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

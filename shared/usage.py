@@ -147,7 +147,7 @@ class EndOfProducer:
 
 @dataclass(frozen=True, slots=True)
 class LostBatch:
-    """Stands in for a message that accountd had, lost, and that nobody holds any more.
+    """Takes the place of a message that accountd had and lost, and no gateway holds any more.
 
     Without it the hole would hold the watermark back for ever.
     """

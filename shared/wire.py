@@ -46,9 +46,9 @@ SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1
 
-# What an accountd understands of what a gateway tells and asks it, as it answers a ping. It rises
-# with every field, kind or request that one of before drops or refuses; before there were levels an
-# accountd dropped searches, cache writes and what is shared.
+# The level of the protocol that an accountd understands, answered to a ping. It rises with every
+# field, kind or request that an older accountd would drop or refuse. An accountd without levels
+# drops searches, cache writes and the mark of shared responses.
 LEVEL: Final = 1
 
 # A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
@@ -188,7 +188,7 @@ def _is_shared(body: Mapping[str, Any], responses: int, response_ids: tuple[str,
 
 
 def _doubtful_kind(body: Mapping[str, Any], kind: str) -> str:
-    """What a doubtful batch was; of a gateway from before this was said it is a response."""
+    """The kind of a doubtful batch; from gateways that do not say it, a response."""
     if "doubtful_kind" not in body:
         return ""
     found = text_field(body, "doubtful_kind")

@@ -38,7 +38,7 @@ class Wire(Protocol):
         """Close it."""
 
     def is_open(self) -> bool:
-        """Whether nobody has closed it yet."""
+        """Whether neither side has closed it yet."""
 
 
 Make = Callable[["Call"], Session]
@@ -78,7 +78,7 @@ class Call:
         self._sidebands.discard(wire)
 
     async def send(self, message: Any) -> None:
-        """An event for everybody who listens."""
+        """Send an event to all sidebands."""
         if isinstance(message, bytes) or message["type"] == "response.output_audio.delta":
             return  # that is for the caller
         for wire in list(self._sidebands):

@@ -106,7 +106,7 @@ class LiveSession:
         return self._model
 
     async def attach(self, send: Send) -> None:
-        """Somebody else hears the session from now on, all but its audio."""
+        """Another socket attaches: it gets all events from now on, but no audio."""
         await send(event("session.updated", session=self._session))
         self._attached.append(send)
 

@@ -133,7 +133,7 @@ def with_model(to: Route, model: str) -> Mapping[str, str]:
 
 
 def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
-    """A wish that nobody fulfils is refused, too."""
+    """A fault that no provider implements is refused, too."""
     for name in asked:
         if provider not in _ONLY.get(name, (provider,)):
             raise ValueError(f"{name}: found with {provider}, expected {' or '.join(_ONLY[name])}")

@@ -28,7 +28,7 @@ def assistant_audio_tokens(duration_ms: int) -> int:
 
 
 def gemini_audio_tokens(duration_ms: int) -> int:
-    """Tokens of audio with Gemini, whoever spoke: 25 in a second."""
+    """Tokens of audio with Gemini, of either side: 25 in a second."""
     return -(-duration_ms // 40)
 
 

@@ -32,7 +32,7 @@ class Wire:
         self.faults = faults
 
     def is_open(self) -> bool:
-        """Whether nobody has closed it yet."""
+        """Whether neither side has closed it yet."""
         return self._connection.state is State.OPEN
 
     async def send(self, message: Event | bytes) -> None:

@@ -88,7 +88,7 @@ class Accounts:
         return self._changes.take()
 
     def authorize(self, params: Params) -> Json:
-        """May the owner of this key open a session?"""
+        """Whether the owner of this key may open a session, and what its account has left."""
         key_hash = params.text("key_hash")
         key = live_key(key_hash)
         account = find_account(key.account_id)

@@ -1,4 +1,4 @@
-"""Whose a provider's handle is. Runs on the daemon's one writing thread.
+"""Which account owns a provider's handle. Runs on the daemon's one writing thread.
 
 A handle (a call, a conversation, a session to resume) leads to what was said under it, and one
 provider key serves all accounts: so it belongs to the account that it was first given to. Gateways
@@ -74,7 +74,7 @@ class Handles:
         return {}
 
     def use(self, params: Params) -> Json:
-        """May the account use a handle? With ``claims`` an unknown one becomes its own."""
+        """Whether the account may use a handle. With ``claims`` an unknown one becomes its own."""
         (name,) = params.binaries("names", length=HANDLE_BYTES, at_most=1)
         account_id, claims = params.text("account_id"), params.flag("claims")
         with models.database.atomic("IMMEDIATE"):

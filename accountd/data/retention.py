@@ -8,7 +8,7 @@ from typing import Any, Final
 from accountd.data.database import passing_trouble, transaction
 from accountd.times import iso
 
-# What one turn of the loop may remove of a table: a few milliseconds, so that nobody waits for it.
+# What one turn of the loop may remove of a table: a few milliseconds, so that usage can wait.
 # And how often that is done while there is more, which is faster than rows come.
 PORTION: Final = 1_000
 MORE_S: Final = 0.5

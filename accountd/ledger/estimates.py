@@ -20,7 +20,7 @@ UNCHARGED_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class EstimatePolicy:
-    """Whether estimates are charged; else how many responses an account is let off in an hour."""
+    """Whether estimates are charged; else how many responses an hour are waived per account."""
 
     are_charged: bool = False
     uncharged_max: int = UNCHARGED_DEFAULT
@@ -62,7 +62,7 @@ class Waiver:
         if account in self._charged:
             return False
         if not cost:
-            return True  # nobody is let off anything
+            return True  # nothing is waived
         waived = self._waived.setdefault(account, [])
         used = sum(w.responses for w in waived if at_ms - PERIOD_MS < w.metered_at_ms <= at_ms)
         if used + batch.responses > self._terms.uncharged_max:

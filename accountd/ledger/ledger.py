@@ -42,7 +42,7 @@ _NEXT_EPOCH: Final = """
     ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + ?2, ?1)
     RETURNING epoch
 """
-# An estimate that took nothing charged nobody.
+# A waived estimate does not count as a charge of its responses.
 _CHARGED_RESPONSES: Final = f"""
     SELECT response_ids FROM usage_metrics
     WHERE account_id = ? AND session_id = ?

@@ -64,7 +64,7 @@ class ProducerWindow:
 
     @property
     def is_overrun(self) -> bool:
-        """Whether anything beyond the end was applied: somebody goes on under an ended name."""
+        """Whether anything beyond the end was applied: two processes use one producer id."""
         return self.ended_at is not None and (
             max(self.ahead, default=self.applied_through) > self.ended_at
         )

@@ -113,7 +113,7 @@ class Announcer:
         self._changed.update(dict.fromkeys(self._listeners))
 
     def receive(self) -> None:
-        """Read who subscribes and who is gone."""
+        """Read new subscriptions and those that ended."""
         with contextlib.suppress(zmq.Again):
             for _ in range(PER_TURN_MAX):
                 self._note(self._socket.recv(zmq.DONTWAIT))

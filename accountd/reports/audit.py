@@ -13,10 +13,10 @@ from accountd.requests import Json, Params
 from shared.usage import ESTIMATES, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts
-# Incomplete producers that are shown, the latest first. Each is a gateway to look after: nobody
-# reads more, and the answer stays below a megabyte. The total counts them all.
+# Incomplete producers that are shown, the latest first. Each is a gateway to look after: more
+# would not be read, and the answer stays below a megabyte. The total counts them all.
 INCOMPLETE_MAX: Final = 1_000
-# Usage that is known to be lost, or not to be charged as it should: somebody must settle it.
+# Usage that is known to be lost or wrongly charged: an operator has to settle it.
 UNSETTLED: Final = (RejectReason.LOST, RejectReason.DOUBTFUL, RejectReason.CONFLICT)
 
 # D9: for every account, balance = sum of grants - sum of deductions, in both buckets. The rows

@@ -116,19 +116,19 @@ class CallMeter(Meter, Protocol):
     """The meter of a call, whose audio does not pass here."""
 
     def passed(self, seconds: float) -> None:
-        """So much time passed: so long the caller was heard, and what is being said was said."""
+        """Time passed, in seconds: audio of the caller, and of a response that is being said."""
 
     def give_up_responses(self, names: Collection[str]) -> list[MeterResult]:
-        """Estimates of responses whose usage went by unheard; they are in flight no more."""
+        """Estimates of responses whose usage was sent unheard; they are no longer in flight."""
 
 
 def found_in(*found: MeterResult | None) -> Sequence[MeterResult]:
-    """What of ``found`` is something."""
+    """Those of ``found`` that are not None."""
     return tuple(one for one in found if one is not None) or NOTHING
 
 
 class Fragments:
-    """Joins the fragments of messages; a message in one frame is not its affair."""
+    """Joins the fragments of messages; messages in one frame need no joining."""
 
     __slots__ = ("_parts",)
 
@@ -160,7 +160,7 @@ class RecentIds:
         return name in self._ids
 
     def is_repeated(self, name: str) -> bool:
-        """Whether ``name`` was seen before; remembers it. What has no id never was."""
+        """Whether ``name`` was seen before; remembers it. An empty name never was."""
         is_repeated = name in self._ids
         self.add(name)
         return is_repeated

@@ -14,12 +14,12 @@ from gateway.limits import BATCH_RESPONSES, BATCH_S
 from gateway.metering.base import Metered
 from shared.usage import Usage, UsageBatch
 
-# Is told the producer and the sequence of a message once it has its number.
+# Called with the producer and the sequence of a message once it is sealed.
 OnSealed = Callable[[bytes, int], None]
 
 
 def ignore_sealed(_producer: bytes, _sequence: int) -> None:
-    """Nobody needs to know the number."""
+    """For messages whose sequence does not matter to the caller."""
 
 
 # What the responses of one batch have in common.
@@ -46,7 +46,7 @@ class MeteredResponse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BillingContext:
-    """Who is charged, and for what: the fields that every batch of a session shares."""
+    """The fields that all batches of a session share: account, session, provider."""
 
     account_id: str
     session_id: str

@@ -1,4 +1,4 @@
-"""What this process has metered, for ``/metrics``: of what goes on, and of what has ended."""
+"""Sums of what this process has metered, for ``/metrics``: live sessions and ended ones."""
 
 import threading
 from collections import Counter
@@ -20,12 +20,12 @@ class Totals:
         self._lock = threading.Lock()  # what ends is counted once at any moment
 
     def add(self, recorder: Recorder) -> None:
-        """Something begins that is metered."""
+        """A session or a call began."""
         with self._lock:
             self._live.add(recorder)
 
     def remove(self, recorder: Recorder) -> None:
-        """It has ended; what it has counted stays."""
+        """It has ended; its counts stay in the sums."""
         with self._lock:
             self._live.discard(recorder)
             for name in _COUNTED:

@@ -1,9 +1,9 @@
-"""What a Gemini model that only transcribes is owed: the audio that it turned into words. Pure.
+"""Estimates for Gemini models that only transcribe: the audio that they turned into words. Pure.
 
-Such a session has no turns and reports no usage; it is billed by its audio. So the length of the
-audio is what there is, once words of it were delivered: a marked estimate for every minute, and for
-the rest at the end. The tokens of the same audio stand beside the seconds, for a card that prices
-those (25 a second, ai.google.dev).
+Such a session has no turns and reports no usage, but is billed by its audio. So its usage is
+estimated by the length of the audio, once words of it were delivered: one row for every minute,
+and one for the rest at the end. The tokens of the same audio stand beside the seconds, for a card
+that prices those (25 a second, ai.google.dev).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Words:
 
     @property
     def is_due(self) -> bool:
-        """Whether a minute of audio is owed."""
+        """Whether there is a minute of audio to charge."""
         return self._has_delivered and self._ms >= ROW_MS and self.is_on
 
     def listen(self, message_bytes: int, *, rate_hz: int) -> None:
@@ -44,7 +44,7 @@ class Words:
         self._has_delivered = True
 
     def take(self, model: str) -> Sequence[Metered]:
-        """What is owed, and begin again."""
+        """The estimate since the last call."""
         if not (self.is_on and self._has_delivered):
             return ()
         ms, self._ms = int(self._ms), 0.0

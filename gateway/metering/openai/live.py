@@ -62,7 +62,7 @@ class LiveMeter(OpenAIMeter):
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: nothing is owed for a session that was not begun, or is closed."""
+        """See ``Meter``: a session that was not begun, or is closed, costs nothing more."""
         return DRAIN_S if self._in_flight else 0.0
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:

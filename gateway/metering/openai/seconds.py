@@ -1,9 +1,9 @@
-"""What is owed for the seconds of audio that a provider bills beside tokens (xAI). Pure.
+"""The seconds of audio that a provider bills beside tokens (xAI). Pure.
 
 The seconds are a running total of the conversation, by recordings (turns of 0.7, 0.7 and 0.9 s
-report 1, 2 and 3): what is new of them is charged. What was relayed since the last total is in
-none, and neither is all of a session that has no response: it is estimated at the end, by its
-length, for what is billed is the audio that was sent or received (docs.x.ai, Speech to Speech).
+report 1, 2 and 3): the difference to the last total is charged. Audio after the last total, or of a
+session without a response, is in no total: it is estimated at the end by its length, since audio
+sent and received is billed (docs.x.ai, Speech to Speech).
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is owed for transcriptions: which transcriber heard how much, and what was reported. Pure.
+"""What transcriptions cost: which transcriber heard how much audio, and what was reported. Pure.
 
 A transcriber works on the audio between two commits. Most report what they used with
 ``…transcription.completed``, under the item that the commit made; streaming ones deliver words
@@ -48,14 +48,14 @@ class Transcripts:
 
     @property
     def in_flight(self) -> Iterator[str]:
-        """What was committed and is not reported, and words of audio that nobody committed."""
+        """Items that were committed and not reported, and delivered words of uncommitted audio."""
         yield from self._committed
         if self.is_uncommitted:
             yield UNCOMMITTED
 
     @property
     def is_uncommitted(self) -> bool:
-        """Whether words were delivered of audio that was not committed: they are owed."""
+        """Whether words were delivered of audio that was not committed: they have to be charged."""
         return self._is_billed and self._has_delivered and self.audio.ms > 0
 
     def configure(self, transcription: object) -> None:
@@ -78,8 +78,8 @@ class Transcripts:
     def committed(self, item_id: str) -> Sequence[Metered]:
         """What was heard since the last commit is an item; xAI transcribes it before that.
 
-        Of too many items that wait, the oldest is given up. An item that nobody transcribes any
-        more is none, but the words that were delivered are owed.
+        Of too many items that wait, the oldest is estimated. Without a transcriber no item is
+        awaited; words that were delivered are charged all the same.
         """
         if not self.is_on:
             return self.cleared()
@@ -94,9 +94,9 @@ class Transcripts:
         return given_up
 
     def cleared(self) -> Sequence[Metered]:
-        """The client threw away what was heard; the words that were delivered are owed."""
-        is_owed, heard = self.is_uncommitted, self._take()
-        return self._estimate(UNCOMMITTED, heard) if is_owed else ()
+        """The client cleared its audio; words that were delivered of it are charged."""
+        is_chargeable, heard = self.is_uncommitted, self._take()
+        return self._estimate(UNCOMMITTED, heard) if is_chargeable else ()
 
     def ended(self, item_id: str) -> Heard:
         """An item is transcribed, or failed: what it was, as far as that is known.
@@ -118,10 +118,12 @@ class Transcripts:
 
     def give_up(self) -> list[Metered]:
         """The session is over: estimates of what will never be reported."""
-        is_owed, rest = self.is_uncommitted, self._take()
-        owed = [*self._committed.items(), *([(UNCOMMITTED, rest)] if is_owed else [])]
+        is_chargeable, rest = self.is_uncommitted, self._take()
+        unreported = [*self._committed.items()]
+        if is_chargeable:
+            unreported.append((UNCOMMITTED, rest))
         self._committed = {}
-        return [found for name, heard in owed for found in self._estimate(name, heard)]
+        return [found for name, heard in unreported for found in self._estimate(name, heard)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
