@@ -29,7 +29,7 @@ from gateway.calls.calls import Calls, ProviderCall
 from gateway.calls.provider_requests import ProviderRequests
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls.retrying import is_call_gone
-from gateway.connections.upstream import ProviderUnavailableError
+from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.control.grants import Grant
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.models import ModelTable

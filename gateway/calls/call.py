@@ -32,7 +32,8 @@ from gateway.calls.doubt import Doubt
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import GOING_AWAY, CloseEvent
 from gateway.connections.connection import Discard, Sink
-from gateway.connections.upstream import ProviderUnavailableError, Upstream
+from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.upstream import Upstream
 from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus

@@ -17,7 +17,8 @@ from gateway.calls.call import Call, CallInfo
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import POLICY_VIOLATION
 from gateway.connections.connection import Sink
-from gateway.connections.upstream import ProviderUnavailableError, Upstream, dial
+from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.upstream import Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.control.grants import Grant
 from gateway.credit.balances import Balances

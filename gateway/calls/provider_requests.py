@@ -14,7 +14,7 @@ import structlog
 from websockets.datastructures import Headers
 
 from gateway.calls.requests import JSON, SDP, Offer
-from gateway.connections.upstream import ProviderUnavailableError
+from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream_http import Answered, ProviderHttp
 from gateway.http.refusals import Refusal, provider_unavailable
 from gateway.metering.account_errors import (

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from gateway.connections.upstream import ProviderUnavailableError
+from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.limits import CALL_RETRY_S, CALL_RETRY_S_MAX
 
 Done = TypeVar("Done")

@@ -6,11 +6,13 @@
 ``request_reader``              what a client asks for, before anything is decided (pure)
 ``answer_writer``               a plain HTTP answer, or a download, until it is delivered
 ``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
+``provider_errors``             why a provider cannot be used, for client and operator (pure)
 ``tls``, ``tls_codec``          TLS that behaves like TCP; its records in memory
 ``certificate``                 proven before it is used, exchanged while the gateway runs
 ``receive_queue``               frames that wait while their sink is paused (pure)
 ``liveness``, ``close``         when a peer is pinged or lost; close codes (pure)
 
 Called by ``relay``, ``calls`` and ``server``. It knows nothing of usage or credit. It promises that
-writes are whole frames, that nothing received is dropped, and that every wait has a deadline.
+writes are whole frames, that nothing received is lost while its session lasts, and that every wait
+has a deadline.
 """

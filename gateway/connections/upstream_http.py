@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx2
 
 from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER
-from gateway.connections.upstream import ProviderUnavailableError
+from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.limits import DIAL_S, PROVIDER_ANSWER_BYTES_MAX
 from shared.errors import cause_of
 

@@ -9,7 +9,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from gateway.connections.downstream import Downstream
-from gateway.connections.upstream import ProviderUnavailableError, dial
+from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.upstream import dial
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admitted

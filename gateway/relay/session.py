@@ -30,8 +30,9 @@ from gateway.connections.close import (
     CloseEvent,
 )
 from gateway.connections.connection import Connection, Discard
+from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.receive_queue import Pause
-from gateway.connections.upstream import ProviderUnavailableError, Upstream
+from gateway.connections.upstream import Upstream
 from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus

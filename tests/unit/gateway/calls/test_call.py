@@ -12,7 +12,8 @@ from gateway.calls import retrying as patience
 from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Sink
-from gateway.connections.upstream import ProviderUnavailableError, Upstream
+from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
