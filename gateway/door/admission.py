@@ -1,4 +1,8 @@
-"""Who may open a session, and who may ask for an ephemeral key: by the key that a client shows."""
+"""Whose key a request carries, and what it may do: open sessions, or ask for ephemeral keys.
+
+accountd decides about accounts' keys, by their hashes; ephemeral keys are verified here, and then
+count as the key for which they were made. Called by ``gatekeeper``, ``endpoints`` and ``calls``.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +25,8 @@ from shared.errors import UnreachableError
 class Admitted:
     """The right to open a session.
 
-    ``model`` is the only one that it may use, None: any; ``configuration`` how the session begins.
-    ``is_ephemeral``: the key begins sessions and does nothing else.
+    ``model`` is the only one that it may use, None for any. ``configuration`` is sent to the
+    provider first. ``is_ephemeral``: the key may begin sessions, but not join any.
     """
 
     grant: Grant
@@ -35,14 +39,14 @@ class Admission:
     """Checks keys. Only their hashes go to accountd."""
 
     def __init__(self, accountd: RpcClient, signing: Signing | None) -> None:
-        """``signing`` is None where there are no ephemeral keys."""
+        """``signing`` is None where no ephemeral keys are configured."""
         self._accountd = accountd
         self._signing = signing
 
     async def admit(
         self, headers: Headers, parameters: Sequence[tuple[str, str]]
     ) -> Admitted | Refusal:
-        """May this client open a session?"""
+        """Whether the key in a request may open a session."""
         key = find_key(headers, parameters)
         if key is None:
             return missing_key()
@@ -55,9 +59,9 @@ class Admission:
         return grant if isinstance(grant, Refusal) else Admitted(grant)
 
     def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
-        """The only model that the shown key opens sessions with; None where it is any, or unclear.
+        """The model to which an ephemeral key is bound; None for any other key, or an invalid one.
 
-        Nothing is granted by it: the key is judged when the session is asked for.
+        This admits nothing: ``admit`` checks the key.
         """
         key = find_key(headers, parameters)
         if key is None or not ephemeral.is_ephemeral(key):
@@ -66,7 +70,7 @@ class Admission:
         return None if isinstance(claims, Refusal) else claims.model
 
     async def authorize(self, key_hash: str) -> Grant | Refusal:
-        """What accountd says about a key."""
+        """Ask accountd whether a key may begin sessions."""
         try:
             verdict = await self._accountd.authorize(key_hash)
         except UnreachableError:
@@ -76,9 +80,7 @@ class Admission:
         )
 
     async def identify(self, key_hash: str) -> Grant | Refusal:
-        """Whose key it is, also where the account may begin nothing: it has no credit, or was
-        disabled.
-        """
+        """Ask accountd whose key it is, even if the account has no credit or is disabled."""
         try:
             found = await self._accountd.identify(key_hash)
         except UnreachableError:
@@ -92,7 +94,7 @@ class Admission:
         grant = await self.authorize(claims.key_hash)
         if isinstance(grant, Refusal):
             return grant
-        if grant.account_id != claims.account_id:  # a key never changes hands; a database may
+        if grant.account_id != claims.account_id:  # after the database was replaced
             return refused_key("invalid_api_key", "the ephemeral key is of another account")
         return Admitted(grant, claims.model, claims.configuration, is_ephemeral=True)
 
@@ -106,7 +108,7 @@ class Admission:
 
 
 def own_key_hash(headers: Headers) -> str | Refusal:
-    """The hash of an account's own key, which a header has to carry."""
+    """The hash of the account's own key in a header; a key in the query is not looked at."""
     key = find_key(headers, ())
     if key is None:
         return missing_key()
@@ -116,7 +118,7 @@ def own_key_hash(headers: Headers) -> str | Refusal:
 
 
 def hash_of(key: str) -> str | Refusal:
-    """What travels to accountd in the place of a key."""
+    """The hash by which accountd knows a key; 401 for a malformed key."""
     return hash_key(key) or refused_key(
         "invalid_api_key", "the API key is malformed; expected rslive_v1_ and 48 hex digits"
     )

@@ -1,7 +1,7 @@
-"""Where a client may put its key, and how the key travels on: as a hash. Pure.
+"""Where a request may carry a key, and the key's hash; whether a page is the gateway's own. Pure.
 
-The key is looked for in the places that the providers' own SDKs use. It is hashed here; only the
-hash leaves the gateway, and neither key nor hash is ever logged or passed to a provider.
+Keys are looked for where the providers' own SDKs put them. Only the hash leaves the gateway, to
+accountd; neither key nor hash is logged or sent to a provider.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from websockets.datastructures import Headers
 _KEY: Final = re.compile(r"rslive_v1_[0-9a-f]{48}")
 # RFC 9110 section 7.2: a name, or an IPv6 address in brackets, and perhaps a port.
 _HOST: Final = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d*)?")
-# OpenAI's name for it, and xAI's.
+# OpenAI's prefix of the subprotocol that carries a key, and xAI's.
 KEY_SUBPROTOCOLS: Final = ("openai-insecure-api-key.", "xai-client-secret.")
 # In this order: the providers' own names, then the original system's.
 KEY_PARAMETERS: Final = ("key", "access_token", "api-key", "rs_key")
 KEY_HEADERS: Final = ("api-key", "x-goog-api-key")
-# With it Google's SDKs take a key for an ephemeral one, and ask for the Constrained path.
+# Google's SDKs treat a key with this prefix as ephemeral, and use the path ``…Constrained``.
 _EPHEMERAL: Final = "auth_tokens/"
 
 
@@ -32,7 +32,7 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 
 def find_key(headers: Headers, query: Sequence[tuple[str, str]]) -> str | None:
-    """The client's key, or None when there is none in any known place."""
+    """The client's key from the first place that has one, or None."""
     found = next((key for key in _candidates(headers, query) if key), None)
     return None if found is None else found.removeprefix(_EPHEMERAL)
 
@@ -53,8 +53,8 @@ def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[
 
 
 def is_same_origin(headers: Headers) -> bool:
-    """Whether a page of this very gateway asks (Fetch: ``Origin``, and ``Sec-Fetch-Site`` where a
-    browser sends it). A program can pretend to be one; a page of another origin cannot.
+    """Whether a page of this gateway asks, by ``Origin`` and, where the browser sends it,
+    ``Sec-Fetch-Site`` (Fetch standard). Programs can forge both; pages of other origins cannot.
     """
     site, host = headers.get_all("Sec-Fetch-Site"), headers.get_all("Host")
     origins = [origin.partition("://")[2] for origin in headers.get_all("Origin")]
@@ -62,10 +62,10 @@ def is_same_origin(headers: Headers) -> bool:
 
 
 def is_own_host(host: str, names: Collection[str]) -> bool:
-    """Whether ``host``, a request's ``Host``, is this computer, an address or one of ``names``.
+    """Whether ``host``, a request's ``Host``, is localhost, an IP address or one of ``names``.
 
-    Any name can be made to lead here by who owns it (DNS rebinding), and then a page of that owner
-    is of the same origin as ours.
+    The owner of any other name could point it at this gateway (DNS rebinding); a page of that owner
+    would then have the same origin as the gateway's page.
     """
     found = _HOST.fullmatch(host.lower())
     if found is None:
@@ -79,7 +79,7 @@ def is_own_host(host: str, names: Collection[str]) -> bool:
 
 
 def hash_key(key: str) -> str | None:
-    """The SHA-256 of a key in hex, or None when ``key`` cannot be one of ours."""
+    """The SHA-256 of a key in hex, or None when ``key`` has not the form of a key."""
     if _KEY.fullmatch(key) is None:
         return None
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,12 +1,13 @@
 """Ephemeral keys: what a browser may hold instead of an account's key. Pure.
 
-``ek_`` and base64url of a packed payload and its HMAC-SHA256. The payload says for whom the key
-stands and until when, so any replica that knows the secret can check one without asking anybody. It
-limits the *start* of a session only; a session then is authorized as the key that it stands for, so
-that one which was revoked or has no credit opens none.
+A key is ``ek_`` and the base64url of a compressed payload and its HMAC-SHA256. The payload has the
+account, the hash of the account's key and an expiry, so that every gateway with the same secret can
+verify a key by itself. The expiry limits when a session may begin, not how long it lasts. accountd
+authorizes the session by the hash in the payload; once that key is revoked, or its account has no
+credit, the ephemeral keys made for it open no sessions.
 
-A payload can be read by who holds it. The hash in it opens nothing: a client shows keys, and what
-takes hashes is private to the gateway and accountd.
+The payload is signed, not encrypted: its holder can read it. The hash in it is no credential,
+because clients have to present keys, and only the gateway sends hashes to accountd.
 """
 
 import base64
@@ -31,25 +32,26 @@ LIFETIME_S_DEFAULT: Final = 600
 # As many characters as 128 random bits need in hex; `make up` makes twice that.
 SECRET_CHARS_MIN: Final = 32
 SECRET_CHARS_MAX: Final = 1_024
-# The one that signs, and the one before it, whose keys are still out for up to two hours.
+# The current one, which signs, and the one before it, whose keys are valid for up to two hours.
 SECRETS_MAX: Final = 2
-# A key travels in a header, a subprotocol or a query, with a path, a model and a session's name
-# beside it: 8,192 bytes are the longest line of a handshake here, and in many proxies. A hash, an
-# account, a model and an origin at their longest always fit, and instructions of a thousand words.
+# A key is sent in a header, a subprotocol or a query, in one line with a path, a model and a
+# session's name. websockets, and many proxies, allow 8,192 bytes in a line. The longest account,
+# model and origin fit, with instructions of about a thousand words.
 TOKEN_CHARS_MAX: Final = 6_144
 assert TOKEN_CHARS_MAX + 2_048 <= MAX_LINE_LENGTH
 
 _MAC_BYTES: Final = hashlib.sha256().digest_size
-# The secret signs nothing else, and would not by accident. The number is that of the payload's
-# form: a key of another form is not one of ours.
+# Separates these signatures from any other use of the secret. The number is the version of the
+# payload's format: keys of another version do not verify.
 _CONTEXT: Final = b"realtime-switch ephemeral key 2\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an ephemeral key says. ``expires_at`` in Unix seconds; None binds to nothing.
+    """The payload of a key. ``expires_at`` in Unix seconds; a ``model`` or ``origin`` of None means
+    any.
 
-    ``configuration`` is how its sessions begin, as OpenAI's ``session`` objects say it.
+    ``configuration`` is the initial configuration of its sessions, as an OpenAI ``session`` object.
     """
 
     account_id: str
@@ -61,7 +63,7 @@ class Claims:
 
 
 def read_secrets(text: str) -> tuple[bytes, ...]:
-    """The secrets of a file, one in a line, the first signs. Raises ``ValueError``."""
+    """The secrets in a file, one per line; the first one signs. Raises ``ValueError``."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not 1 <= len(lines) <= SECRETS_MAX:
         raise ValueError(f"found {len(lines)} secrets, expected 1 or {SECRETS_MAX}, one in a line")
@@ -73,12 +75,12 @@ def read_secrets(text: str) -> tuple[bytes, ...]:
 
 
 def is_ephemeral(key: str) -> bool:
-    """Whether a client's key claims to be one of these."""
+    """Whether a key has the prefix of an ephemeral one; it may still be invalid."""
     return key.startswith(PREFIX)
 
 
 def mint(claims: Claims, secret: bytes) -> str:
-    """The key that says ``claims``."""
+    """The key with the payload ``claims``, signed with ``secret``."""
     fields = [getattr(claims, name) for name in Claims.__slots__]
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     payload = zlib.compress(text.encode(errors="surrogatepass"), 9)  # as json reads it again
@@ -86,14 +88,14 @@ def mint(claims: Claims, secret: bytes) -> str:
 
 
 def read(key: str, secrets: Sequence[bytes], *, now: float) -> Claims | Refusal:
-    """What ``key`` says; 401 unless one of ``secrets`` signed it and it is valid at ``now`` (Unix
-    seconds).
+    """The claims of ``key``; 401 unless one of ``secrets`` signed it and it has not expired at
+    ``now`` (Unix seconds).
     """
     signed = _decoded(key.removeprefix(PREFIX)) if len(key) <= TOKEN_CHARS_MAX else b""
     payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
     if not any(hmac.compare_digest(mac, _mac(payload, secret)) for secret in secrets):
         return refused_key("invalid_api_key", "the ephemeral key is not one of this gateway's")
-    claims = Claims(*json.loads(zlib.decompress(payload)))  # ours, as the signature says
+    claims = Claims(*json.loads(zlib.decompress(payload)))  # trusted: the signature is verified
     if claims.expires_at <= now:
         return refused_key("expired_api_key", "the ephemeral key has expired; get a new one")
     return claims
@@ -108,7 +110,9 @@ def _encoded(data: bytes) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes; none when ``text`` is not how they are spelled (base64 has spare bits)."""
+    """The decoded bytes; empty when ``text`` is not their only valid encoding: base64 ignores some
+    last bits, so one key would have several spellings.
+    """
     try:
         data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except (UnicodeEncodeError, binascii.Error):

@@ -1,7 +1,7 @@
-"""Whether a session may be opened: what a request asks for, and who asks.
+"""Whether a session may be opened: what a request asks for, and whether its key may have that.
 
-Called by ``server`` for a handshake, and for a plain request that asks why there would be none. It
-holds no connection: it answers with a target and an admitted key, or with a refusal.
+Called by ``server`` for a handshake, and for a plain request that asks why one would be refused. It
+holds no connection; it returns a target, an admitted key, or a refusal.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Gatekeeper:
         table: ModelTable,
         readiness: Readiness,
     ) -> None:
-        """``providers`` by name: those that there is a key for."""
+        """``providers`` are the configured ones by name."""
         self._admission = admission
         self._opener = opener
         self._handles = handles
@@ -42,7 +42,9 @@ class Gatekeeper:
         self._readiness = readiness
 
     def target(self, path: str, headers: Headers) -> Target | Refusal:
-        """What is asked for; a key that is bound to a model names it where the URL does not."""
+        """What is asked for. Where the URL names no model, the one to which an ephemeral key is
+        bound counts.
+        """
         found = route(path, headers, table=self._table, providers=self._providers)
         if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
             return found
@@ -57,7 +59,8 @@ class Gatekeeper:
     ) -> Admitted | Refusal:
         """Whether a session may be opened now.
 
-        With ``claims_handles`` an unknown handle in the URL becomes the account's own by this.
+        With ``claims_handles`` the handles in the URL are checked, and one without an owner becomes
+        the account's.
         """
         _, parameters, _ = split_target(path)
         verdict = await self._admission.admit(headers, parameters)
@@ -69,11 +72,11 @@ class Gatekeeper:
             refusal = await self._handles.use(
                 handle,
                 verdict.grant.account_id,
-                # A session of GPT-Live is charged on its own connection, which also was allowed
-                # its model: that connection must have existed.
+                # Attaching to a GPT-Live session costs nothing and checks no model, because the
+                # session's first connection did both: so a gateway must have seen that one.
                 must_be_issued=handle.kind is HandleKind.LIVE,
             )
             if refusal is not None:
                 return refusal
-        # Again, because accountd was asked in between.
+        # This may have changed while accountd was asked.
         return unavailable(reason) if (reason := self._readiness.why_closed()) else verdict

@@ -1,4 +1,7 @@
-"""Makes a session of a client that was let in: with its provider, its meter and its credit."""
+"""Opens the session of an admitted client: provider, meter, credit, gate, and the dialling.
+
+Called by ``gatekeeper`` and ``calls.api`` for what an account may use, and by ``server`` to open.
+"""
 
 import asyncio
 import ssl
@@ -22,6 +25,7 @@ from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
 from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
+from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider, Target
@@ -32,12 +36,12 @@ from gateway.relay.session import Session
 from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.sinks import DownstreamForwarder
 
-# What somebody else of the account may be in already.
+# Handles of what may be in use by another user of the account already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
 
 
 class Opener:
-    """Opens sessions. ``providers`` by name: those that there is a key for."""
+    """Opens sessions. ``providers`` are the configured ones by name."""
 
     def __init__(
         self,
@@ -60,13 +64,8 @@ class Opener:
         self._tls = ssl.create_default_context()
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
-        """Why a client that was let in may not have what it asks for."""
-        calls = self._providers[target.provider].calls
-        is_call = calls is not None and calls.has(target)
-        is_given = target.live_session is not None
-        is_unnamed = not target.model and (target.is_transcription or is_call or is_given)
-        is_checked_later = target.model is None or is_unnamed
-        if not is_checked_later and not self.may_use(admitted, target.model or ""):
+        """Why an admitted client may not have ``target``; None when it may."""
+        if not self._is_checked_later(target) and not self.may_use(admitted, target.model or ""):
             return model_not_allowed(target.model or "")
         if admitted.is_ephemeral and any(handle.kind in _JOINED for handle in target.handles):
             return own_key_needed()
@@ -75,13 +74,26 @@ class Opener:
             return not_configurable(configuration["type"])
         return None
 
+    def _is_checked_later(self, target: Target) -> bool:
+        """Whether the model is not known yet: the first message names it, or what the session joins
+        has it (a call, a GPT-Live session), or there is none (a transcription).
+        """
+        calls = self._providers[target.provider].calls
+        is_call = calls is not None and calls.has(target)
+        is_joining = is_call or target.live_session is not None
+        return target.model is None or (
+            not target.model and (target.is_transcription or is_joining)
+        )
+
     def may_hear(self, admitted: Admitted, served: str, *, provider: str) -> bool:
-        """Whether a client may use the model that a provider calls ``served``, by any name."""
+        """Whether a client may use the model that a provider calls ``served``, by any of the names
+        that clients have for it.
+        """
         names = (served, *self._table.client_models(served, provider=provider))
         return any(self.may_use(admitted, name) for name in names)
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
-        """Whether a client may use ``model``; empty: any, whatever it is called."""
+        """Whether a client may use ``model``; with an empty one: whether it may use any."""
         allowed = self._table.allows(admitted.grant.account_id, model)
         return allowed and admitted.model in (None, model)
 
@@ -95,40 +107,26 @@ class Opener:
         *,
         on_ended: Callable[[Session], None],
     ) -> Session:
-        """Upgrade ``connection`` and join it to a session, whose provider is not connected yet."""
-        grant = admitted.grant
+        """Upgrade ``connection`` and make its session. The provider is not connected yet; see
+        ``connect``.
+        """
+        account_id = admitted.grant.account_id
         provider = self._providers[target.provider]
         meter = provider.meter(with_provider_model(target, self._table))
         connection.upgrade(upgrade)
-        credit = self._balances.open(grant, wants_balances=wants_events(path) is True)
-
-        def call(model: str) -> str | None:
-            if model and model == meter.model:  # the server's own name for what it runs already
-                return model
-            if not self.may_use(admitted, model):
-                return None
-            return self._table.provider_model(model, provider=target.provider)
-
-        gate, is_held = None, not self.may_use(admitted, "")
-        if target.model is None or is_held:
-            has_opened = target.model is not None
-            opening = TRANSCRIPTION if target.is_transcription else provider.opening
-            gate = Gate(opening, call=call, is_held=is_held, has_opened=has_opened)
-        billing = BillingContext(grant.account_id, target.session_id, target.provider)
-
+        credit = self._balances.open(admitted.grant, wants_balances=wants_events(path) is True)
+        gate = self._gate(target, admitted, meter)
         handles = SessionHandles(
-            self._handles,
-            self._resumables,
-            provider=target.provider,
-            account_id=grant.account_id,
+            self._handles, self._resumables, provider=target.provider, account_id=account_id
         )
+        billing = BillingContext(account_id, target.session_id, target.provider)
 
         def ended(session: Session) -> None:
             self._resumables.ended(session)
             on_ended(session)
 
         session = Session(
-            SessionInfo(target.session_id, grant.account_id, target.provider),
+            SessionInfo(target.session_id, account_id, target.provider),
             client=connection,
             provider=provider,
             recorder=Recorder(billing, meter, self._usage, credit, on_handle_issued=handles.issued),
@@ -143,7 +141,7 @@ class Opener:
     async def connect(
         self, session: Session, client_headers: Headers, target: Target, sink: DownstreamForwarder
     ) -> None:
-        """Connect the provider, or tell the session that it cannot be reached."""
+        """Dial the session's provider; a failure ends the session."""
         provider = self._providers[target.provider]
         try:
             await dial(
@@ -156,12 +154,35 @@ class Opener:
         except ProviderUnavailableError as exc:
             session.provider_unavailable(exc)
 
+    def _gate(self, target: Target, admitted: Admitted, meter: Meter) -> Gate | None:
+        """What holds messages until the models that they name are checked; None where the URL named
+        the model and the account may use any.
+        """
+        is_limited = not self.may_use(admitted, "")
+        if target.model is not None and not is_limited:
+            return None
+
+        def provider_model(model: str) -> str | None:
+            if model and model == meter.model:  # the provider's name for what is in use
+                return model
+            if not self.may_use(admitted, model):
+                return None
+            return self._table.provider_model(model, provider=target.provider)
+
+        provider = self._providers[target.provider]
+        return Gate(
+            TRANSCRIPTION if target.is_transcription else provider.opening,
+            call=provider_model,
+            is_held=is_limited,
+            has_opened=target.model is not None,
+        )
+
     def _preface(self, target: Target, admitted: Admitted) -> Sequence[Frame]:
-        """What a session begins with for who opened it with a key that says so."""
+        """The first message of a session whose ephemeral key has a configuration."""
         if admitted.configuration is None:
             return ()
         message = self._configuring(target, admitted.configuration)
-        assert message is not None, "it was no reason for a refusal"
+        assert message is not None, "refusal() has checked it"
         return framed(message) if message else ()
 
     def _configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:

@@ -1,4 +1,7 @@
-"""The secrets that sign ephemeral keys: a file, checked at start and read anew on SIGHUP."""
+"""The secrets that sign ephemeral keys: a file, checked at start and read anew on SIGHUP.
+
+``app`` makes it and calls ``reload``; ``admission`` and ``minting`` read ``secrets``.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +17,7 @@ NAME: Final = "GATEWAY_EPHEMERAL_SECRET_FILE"
 
 
 class Signing:
-    """The secrets for the next ephemeral key."""
+    """The current secrets; the first one signs."""
 
     def __init__(self, path: Path) -> None:
         """Read them; raises ``ConfigError``."""
@@ -22,7 +25,7 @@ class Signing:
         self.secrets = _load(path)
 
     def reload(self) -> None:
-        """Use what the file holds now; when that cannot be used, go on with what there is."""
+        """Read the file again; when it is invalid, log that and keep the secrets."""
         try:
             self.secrets = _load(self._path)
         except ConfigError as exc:
