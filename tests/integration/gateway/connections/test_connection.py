@@ -104,8 +104,8 @@ async def test_the_end_of_the_peers_bytes_is_the_end_of_the_connection(pair: Pai
     assert [ended.code == ABNORMAL_CLOSURE for ended in pair.sink.endings] == [True]
 
 
-async def test_a_close_is_answered_and_ends_the_leg_once(pair: Pair) -> None:
-    """The peer's code is echoed, the ending told once, and later frames are ignored."""
+async def test_a_close_is_answered_and_ends_the_connection_once(pair: Pair) -> None:
+    """The peer's code is echoed, the sink is called once, and later frames are ignored."""
     await pair.send(masked(0x88, b"\x03\xe8bye") + masked(0x81, b"late"))
     assert await pair.receive(7) == b"\x88\x05\x03\xe8bye"
     await until(lambda: pair.connection._transport is None or pair.transport.is_closing())
@@ -156,7 +156,7 @@ async def test_a_peer_that_takes_nothing_is_cut(pair: Pair) -> None:
 
 
 async def test_a_quiet_peer_is_pinged_and_a_silent_one_is_cut(pair: Pair) -> None:
-    """A pong keeps a quiet peer; without any byte it is gone after the deadline."""
+    """A pong keeps a quiet peer; one that sends no byte at all is lost after the deadline."""
     loop = asyncio.get_running_loop()
     before = loop.time()
     await pair.send(masked(0x81, b"last words"))
@@ -194,27 +194,27 @@ class Clock:
         self.now = now
 
     def time(self) -> float:
-        """For the loop."""
+        """Instead of the loop's."""
         return self.now
 
-    async def go_on(self, seconds: float) -> None:
-        """So much time passes, and what is due then is done."""
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and the loop call what is due then."""
         self.now += seconds
         for _ in range(3):
             await asyncio.sleep(0)
 
 
-class Nowhere:
-    """A door that nobody comes through."""
+class IgnoringHandler:
+    """A handler that decides nothing."""
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
-        """Nobody asks for a session."""
+        """Not called: no handshake is sent."""
 
-    def serve(self, connection: Downstream, request: HttpRequest) -> None:
-        """Nobody asks for anything else."""
+    def request_received(self, connection: Downstream, request: HttpRequest) -> None:
+        """Not called: no request is sent."""
 
-    def gone(self, connection: Downstream) -> None:
-        """Nobody counts."""
+    def connection_closed(self, connection: Downstream) -> None:
+        """Nothing is to be done."""
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -231,7 +231,7 @@ async def test_an_answer_has_as_long_as_it_is_taken(
         peer.connect(listener.getsockname())
         ours, _ = listener.accept()
     peer.setblocking(False)
-    connection = Downstream(Nowhere())
+    connection = Downstream(IgnoringHandler())
     with peer:
         await loop.create_connection(lambda: connection, sock=ours)
         connection.answer(response(200, content, "text/plain"))
@@ -242,7 +242,7 @@ async def test_an_answer_has_as_long_as_it_is_taken(
                 while connection._transport.get_write_buffer_size() == unsent:
                     taken += len(await loop.sock_recv(peer, 2**20))
                     await asyncio.sleep(0)
-            await clock.go_on(CLOSE_S)
+            await clock.advance(CLOSE_S)
             connection.check(clock.now)
             assert reads or clock.now - began < STALLED_S + 3 * CLOSE_S, "it is cut off"
         if reads:

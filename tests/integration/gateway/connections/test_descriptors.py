@@ -1,4 +1,4 @@
-"""A gateway that may open few files: every client is served or told why not."""
+"""A gateway that may open few files: every client is served or refused with a reason."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ CROWD = 400  # in one burst: more than there are descriptors
 
 
 async def attempt(url: str, opened: list[ClientConnection]) -> str:
-    """What a client hears: its session, or a status."""
+    """What a client is answered: a session, or a status."""
     try:
         socket = await connect(url, open_timeout=30)
     except InvalidStatus as refused:
@@ -27,7 +27,7 @@ async def attempt(url: str, opened: list[ClientConnection]) -> str:
 
 
 async def test_a_client_is_served_or_refused_when_files_run_out(cluster: Cluster) -> None:
-    """Nobody is let in to a session whose provider cannot be connected, nor left without a word."""
+    """No session is admitted without a descriptor for its provider; no client is left waiting."""
     key = await asyncio.to_thread(cluster.create_account, "crowd")
     gateway = cluster.gateways[0]
     _, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)

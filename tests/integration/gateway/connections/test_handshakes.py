@@ -1,4 +1,4 @@
-"""Handshakes of a provider that fail, however they do: the client is told, and no secret."""
+"""Handshakes with a provider that fail in any way: the client gets an error without secrets."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def key(cluster: Cluster) -> str:
 def test_a_provider_that_fails_the_handshake_is_explained(
     cluster: Cluster, key: str, case: int
 ) -> None:
-    """However it fails, the client hears an error event and a close code, never silence.
+    """However it fails, the client gets an error event and a close code.
 
     SDKs that reconnect do so on 1013 and 1011, and never on 1008, which says that it is for good.
     """

@@ -1,4 +1,4 @@
-"""TLS keeps TCP's manners: one connection on a real socket whose peer is the standard library's."""
+"""TLS behaves like TCP: one connection on a real socket, against the standard library's TLS."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ SECONDS = 10
 
 @dataclass
 class Recorded(asyncio.Protocol):
-    """A recorded that keeps what it is told."""
+    """A connection that records what its transport calls."""
 
     stays_open: bool = False
     data: bytes = b""
@@ -37,7 +37,7 @@ class Recorded(asyncio.Protocol):
         self.on_data()
 
     def eof_received(self) -> bool:
-        """The peer has said everything."""
+        """The peer's bytes have ended."""
         self.events.append("eof")
         return self.stays_open
 
@@ -56,7 +56,7 @@ class Recorded(asyncio.Protocol):
 
 @dataclass
 class Pair:
-    """A connection, its recorded, and the peer's end."""
+    """A TLS connection, what it called on the connection above it, and the peer's end."""
 
     connection: TlsConnection
     recorded: Recorded
@@ -106,7 +106,7 @@ async def accept(pem: Pem) -> tuple[TlsConnection, Recorded, socket.socket]:
 async def until(check: Callable[[], object]) -> None:
     """Let the loop turn until ``check`` is true."""
     async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a recorded has no event of its own to await
+        while not check():  # noqa: ASYNC110 - a connection has no event of its own to await
             await asyncio.sleep(0.005)
 
 
@@ -152,8 +152,10 @@ def test_what_came_before_the_end_is_read_before_the_end(
         runner.run(scenario())
 
 
-async def test_an_end_that_arrives_with_the_data_that_pauses_is_told_later(pair: Pair) -> None:
-    """A recorded that pauses while it is given bytes hears of the end after it has resumed."""
+async def test_an_end_that_arrives_with_data_after_which_reading_pauses_is_reported_later(
+    pair: Pair,
+) -> None:
+    """A connection that pauses reading in ``data_received`` gets the end after it has resumed."""
     pair.recorded.on_data = pair.connection.pause_reading
     await asyncio.to_thread(pair.peer.sendall, b"request")
     say_goodbye(pair.peer)
@@ -192,7 +194,7 @@ async def test_the_peers_end_does_not_stop_us(pair: Pair) -> None:
     await until(lambda: pair.recorded.events[-1] == "lost")
 
 
-async def test_a_slow_reader_is_told_to_the_leg_and_nothing_is_lost(pair: Pair) -> None:
+async def test_a_slow_reader_pauses_writing_and_nothing_is_lost(pair: Pair) -> None:
     """TCP's own marks count, in encrypted bytes."""
     pair.connection.set_write_buffer_limits(high=100_000)
     written = b""
@@ -221,7 +223,7 @@ async def test_a_forged_record_cuts_the_connection(pair: Pair) -> None:
 async def test_a_handshake_that_takes_too_long_is_cut(
     pem: Pem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recorded hears of it although it never heard of the connection."""
+    """``connection_lost`` is called although ``connection_made`` never was."""
     monkeypatch.setattr("gateway.connections.tls.HANDSHAKE_S", 0.05)
     _, recorded, raw = await accept(pem)
     with raw:
@@ -231,7 +233,7 @@ async def test_a_handshake_that_takes_too_long_is_cut(
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\x05soup!", b"GET / HTTP/1.1\r\n\r\n", b""])
-async def test_a_handshake_that_fails_is_told(pem: Pem, sent: bytes) -> None:
+async def test_a_handshake_that_fails_is_reported(pem: Pem, sent: bytes) -> None:
     """An alert or an answer in plain HTTP to the peer, the reason to the recorded."""
     _, recorded, raw = await accept(pem)
     with raw:

@@ -1,4 +1,4 @@
-"""Google's own SDK through a real gateway: what it hears of cost is what is charged."""
+"""Google's own SDK through a real gateway: the usage that it reports is what is charged."""
 
 import asyncio
 import ssl

@@ -17,7 +17,7 @@ DONE = json.dumps({"type": "response.done", "response": {"id": "resp_1", "usage"
 
 
 async def test_a_session_is_announced_to_end_and_never_in_the_middle_of_a_response() -> None:
-    """Only who asked hears of it; the response that is being said arrives whole, then 1001."""
+    """Clients that asked for events are warned; the streaming response arrives whole, then 1001."""
     may_end = asyncio.Event()
 
     async def script(provider: ServerConnection) -> None:

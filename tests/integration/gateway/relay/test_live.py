@@ -87,7 +87,7 @@ async def is_charged(cluster: Cluster, account: str, *session_ids: str) -> None:
 
 
 async def test_who_attaches_hears_and_pays_nothing(cluster: Cluster) -> None:
-    """It hears the seconds of the whole session, leaves, and the session goes on."""
+    """It gets the events of the whole session, leaves, and the session goes on."""
     client = await client_of(cluster, "attached")
     async with client.live.connect() as connection:
         session_id = await begun(connection, model=MODEL)

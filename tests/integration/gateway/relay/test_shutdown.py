@@ -54,7 +54,7 @@ async def test_sigterm_lets_the_response_finish(fresh: Cluster) -> None:
 
 
 async def test_a_restart_may_be_called_one(fresh: Cluster) -> None:
-    """Every quiet session hears the code that was chosen, and a reason that says restart."""
+    """Every quiet session is closed with the chosen code, and a reason that says restart."""
     gateway = fresh.start_gateway(GATEWAY_DRAIN_CLOSE_CODE="1012")
     key = fresh.create_account("many")
     url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&rs_key={key}"
@@ -69,7 +69,7 @@ async def test_a_restart_may_be_called_one(fresh: Cluster) -> None:
 
 
 async def test_usage_metered_while_accountd_is_away_is_charged(fresh: Cluster) -> None:
-    """A live session does not notice that accountd is gone; its usage waits for it."""
+    """A session goes on while accountd is down; its usage is sent afterwards."""
     assert fresh.accountd is not None
     key = fresh.create_account("patient")
     query = f"?model=gpt-realtime&pace=0&rs_key={key}"
@@ -95,7 +95,7 @@ async def until_done(socket: ClientConnection) -> None:
 
 
 async def test_a_provider_that_is_not_there_is_explained() -> None:
-    """The client hears an error event in the provider's words, then 1011."""
+    """The client gets an error event in the provider's format, then 1011."""
     with cluster_folder() as cluster:
         cluster.start_accountd()
         cluster.start_gateway(OPENAI_BASE_URL="http://127.0.0.1:9/v1")
@@ -110,7 +110,7 @@ async def test_a_provider_that_is_not_there_is_explained() -> None:
 
 
 async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
-    """When the provider dies in the middle, the client hears it and what was metered is charged."""
+    """When the provider dies midway, the client gets 1011 and what was metered is charged."""
     assert fresh.simulator is not None
     key = fresh.create_account("cut")
     query = f"?model=gpt-realtime&pace=0&rs_key={key}"
@@ -189,7 +189,7 @@ async def talk_until_closed(url: str) -> None:
 
 
 async def test_sigterm_twice_under_load_loses_nothing(fresh: Cluster) -> None:
-    """Twenty sessions talk when the gateway is told to stop, and told again: all is charged."""
+    """Twenty sessions are streaming when the gateway gets SIGTERM twice: all is charged."""
     key = fresh.create_account("busy")
     url = f"{fresh.url}?model=gpt-realtime&pace=20&reply_ms=3000&rs_key={key}"
     talking = [asyncio.create_task(talk_until_closed(url)) for _ in range(20)]

@@ -282,7 +282,7 @@ def refused_key(cluster: Cluster) -> str:
 async def test_a_refusal_keeps_its_meaning_and_no_secret(
     cluster: Cluster, refused_key: str, provider: str, wish: str, close_code: int, code: str
 ) -> None:
-    """Whether trying again may help is what the client hears, in its own protocol, and no more."""
+    """The client is told whether trying again may help, in its own protocol, and nothing more."""
     path = GEMINI + "?" if provider == "gemini" else "/v1/realtime?model=gpt-realtime&"
     told, closed = await refusal_of(cluster, f"{path}{wish}&rs_key={refused_key}")
     assert [x["error"]["code"] for x in told] == ([code] if provider == "openai" else [])
@@ -305,7 +305,7 @@ async def test_a_transcriber_is_no_model_of_azure_s(cluster: Cluster, refused_ke
 
 
 async def refusal_of(cluster: Cluster, target: str) -> tuple[list[Event], ConnectionClosed]:
-    """What a client hears, and how it ends."""
+    """The events that a client gets, and how its connection ends."""
     told: list[Event] = []
     async with connect(f"ws://{cluster.address}{target}") as socket:
         with pytest.raises(ConnectionClosed) as closed:

@@ -68,7 +68,7 @@ def test_an_address_that_goes_nowhere_does_not_hold_up_the_next(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_refusal_goes_on_at_once_and_the_first_one_is_told(
+def test_a_refusal_starts_the_next_address_at_once_and_the_first_one_is_raised(
     loop: Callable[[], Any], closed: Any, answering: Any
 ) -> None:
     """Where none answers, what the first one said is the reason."""

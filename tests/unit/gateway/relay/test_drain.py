@@ -79,7 +79,7 @@ def test_a_drain_that_times_out_says_for_what(
 
 
 def test_a_provider_that_was_heard_out_is_not_late() -> None:
-    """It has been told goodbye, and has its own deadline to answer that."""
+    """A close was sent, and the answer to it has a deadline of its own."""
     provider = Cut(is_open=False)
     with capture_logs() as lines:
         drained(provider, Waited(set(), set()), structlog.get_logger()).check(NEVER_S)
@@ -105,7 +105,7 @@ PATIENCE = [
 def test_a_late_answer_is_waited_for_unless_the_gateway_stops(
     age_s: float, is_stopping: bool, expected: bool
 ) -> None:
-    """Nobody needs the connection, and it costs an estimate to end it."""
+    """The connection is of no use to a client, and ending it costs at most an estimate."""
     provider = Cut()
     drain = drained(provider, Waited({"resp_1"}, {"resp_1"}), structlog.get_logger())
     if is_stopping:

@@ -18,7 +18,7 @@ Happened = list[tuple[Any, ...]]
 
 
 class NotingSender:
-    """Who takes responsibility for usage: it writes down what it is told."""
+    """A sender that records what it is called with."""
 
     def __init__(self, happened: Happened, *, sends_at_once: bool = False) -> None:
         self._happened = happened
@@ -79,7 +79,7 @@ class Purse:
         return single.usage.total_tokens
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
-        """Nobody counts."""
+        """Not checked here."""
 
 
 def recorder(happened: Happened, **settings: bool) -> Recorder:
@@ -144,7 +144,7 @@ def test_a_complete_batch_is_sent_before_its_last_event_is_forwarded() -> None:
                         ("written", *names), ("metered",)]  # fmt: skip
 
 
-def test_the_provider_hears_the_client_after_the_meter() -> None:
+def test_the_meter_sees_the_client_before_the_provider_does() -> None:
     """What the client asks for decides how the answer is metered: it is looked at first."""
     happened: Happened = []
 
