@@ -36,7 +36,7 @@ from accountd.ledger.repeated import DAYS
 from accountd.notifications.counts import Counts
 from accountd.notifications.events import Announcer
 from accountd.notifications.low_credit import LowCredit
-from accountd.notifications.webhook import Sender
+from accountd.notifications.webhook import WebhookSender
 from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
@@ -57,7 +57,7 @@ DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
 # What is forgotten after a while, beside handles.
-MORTAL: Final = (
+RETENTION_RULES: Final = (
     RetentionRule("shared_responses", ["name"], "day", DAYS),
     RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
 )
@@ -72,7 +72,7 @@ class Daemon:
         self._pricing = services.pricing
         self._low_credit = services.low_credit
         self._handles = services.handles
-        self._aging = (services.handles.aging, *services.aging)
+        self._retentions = (services.handles.retention, *services.retentions)
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -144,10 +144,10 @@ class Daemon:
             self._announcer.repeat(now=time.monotonic())
             self._serve()
             self._answer_reports()
-            self._low_credit.turn(now=time.monotonic())
-            for aging in self._aging:
-                aging.turn(now=time.monotonic())
-            self._wal.turn(now=time.monotonic())
+            self._low_credit.tick(now=time.monotonic())
+            for retention in self._retentions:
+                retention.tick(now=time.monotonic())
+            self._wal.tick(now=time.monotonic())
             self._announcer.receive()
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
@@ -294,9 +294,11 @@ def _run(config: AccountdConfig) -> ExitCode:
                 on_begun=counts.estimates_begun,
             ),
             pricing=pricing,
-            low_credit=LowCredit(connection, Sender(config.webhook) if config.webhook else None),
+            low_credit=LowCredit(
+                connection, WebhookSender(config.webhook) if config.webhook else None
+            ),
             wal=Wal(connection, path),
-            aging=[Retention(connection, mortal) for mortal in MORTAL],
+            retentions=[Retention(connection, rule) for rule in RETENTION_RULES],
             counts=counts,
         )
         # Before a socket opens: whatever is announced carries this boot's number.

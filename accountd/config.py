@@ -9,7 +9,7 @@ from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.pricing import read_rate_card
-from accountd.notifications.webhook import Target, parse_secret, parse_url
+from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker
 from shared.rates import DEFAULT_RATES, Rates
@@ -41,7 +41,7 @@ class AccountdConfig:
     rate_card: Path | None
     rates: Rates  # what the rate card says at the start
     plans: TokensByPlan
-    webhook: Target | None
+    webhook: WebhookTarget | None
     ops_listen: Address | None
     log_level: str
     log_as_json: bool
@@ -87,7 +87,7 @@ def _estimates(checker: Checker) -> EstimatePolicy:
     return EstimatePolicy(are_charged, checker.value("ACCOUNTD_ESTIMATES_UNCHARGED_MAX", bound))
 
 
-def _webhook(checker: Checker) -> Target | None:
+def _webhook(checker: Checker) -> WebhookTarget | None:
     url = checker.optional("ACCOUNTD_WEBHOOK_URL", parse_url)
     if url is None:
         return None
@@ -95,7 +95,7 @@ def _webhook(checker: Checker) -> Target | None:
     if not text:
         return None  # finish() raises
     try:
-        return Target(url, parse_secret(text))
+        return WebhookTarget(url, parse_secret(text))
     except ValueError as exc:
         checker.problem(f"ACCOUNTD_WEBHOOK_SECRET: {exc}; {_HOW_TO_SIGN}")
         return None

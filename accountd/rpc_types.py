@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Final
 
 
-class Debt(StrEnum):
+class DebtPolicy(StrEnum):
     """What a renewal does with a subscription that was overdrawn."""
 
     KEEP = "keep"
     FORGIVE = "forgive"
 
 
-class By(StrEnum):
+class GroupBy(StrEnum):
     """What a statement groups charges by."""
 
     DAY = "day"

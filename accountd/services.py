@@ -27,5 +27,5 @@ class Services:
     pricing: Pricing
     low_credit: LowCredit
     wal: Wal
-    aging: Sequence[Retention]
+    retentions: Sequence[Retention]
     counts: Counts

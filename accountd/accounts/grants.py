@@ -19,13 +19,13 @@ from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Balance, crossing
 from accountd.ledger.ledger import write_crossings
 from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, now_iso
-from accountd.rpc_types import Debt
+from accountd.rpc_types import DebtPolicy
 
 GRANT_ID_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BalanceChange:
     """What a grant changes: deltas of both buckets, and the plan unless that is None."""
 
     topup: int = 0
@@ -35,26 +35,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request for a grant. ``terms`` is what is compared when its id comes again."""
+class GrantRequest:
+    """A request for a grant. ``arguments`` are compared when its id comes again."""
 
     kind: str
     account_id: str
     grant_id: str
-    terms: Mapping[str, Any]
+    arguments: Mapping[str, Any]
 
     @property
     def stored(self) -> str:
-        """The terms as the row keeps them."""
-        return json.dumps(self.terms, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        """The arguments as JSON, as the row keeps them."""
+        return json.dumps(self.arguments, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
-def renewed_tokens(*, plan_tokens: int, before: int, debt: Debt) -> int:
+def renewed_tokens(*, plan_tokens: int, before: int, debt: DebtPolicy) -> int:
     """What a renewal leaves in the subscription bucket, which held ``before``.
 
     Unspent tokens do not roll over. A debt is carried into the new period, unless it is forgiven.
     """
-    return plan_tokens + min(0, before) if debt is Debt.KEEP else plan_tokens
+    return plan_tokens + min(0, before) if debt is DebtPolicy.KEEP else plan_tokens
 
 
 class Grants:
@@ -69,22 +69,27 @@ class Grants:
     def topup(self, params: Params) -> Json:
         """Add top-up credits."""
         amount = params.integer("amount", 1, AMOUNT_MAX)
-        asked = _asked("topup", params, {"amount": amount})
-        return {**self._grant(asked, lambda _account: Change(topup=amount)), "amount": amount}
+        request = _grant_request("topup", params, {"amount": amount})
+        return {
+            **self._grant(request, lambda _account: BalanceChange(topup=amount)),
+            "amount": amount,
+        }
 
     def renew(self, params: Params) -> Json:
         """Begin a new period: the subscription holds the plan's tokens, less a kept debt."""
         wanted = params.optional_text("plan_name")
-        debt = params.optional_choice("debt", Debt) or Debt.KEEP
+        debt = params.optional_choice("debt", DebtPolicy) or DebtPolicy.KEEP
 
-        def change(account: Account) -> Change:
+        def change(account: Account) -> BalanceChange:
             plan, before = wanted or account.plan_name, account.token_remaining
             plan_tokens = tokens_of(plan, self._plans, otherwise="add it to ACCOUNTD_PLANS")
             after = renewed_tokens(plan_tokens=plan_tokens, before=before, debt=debt)
             reason = f"plan {plan}, debt {debt}"
-            return Change(tokens=after - before, reason=reason, plan_name=plan)
+            return BalanceChange(tokens=after - before, reason=reason, plan_name=plan)
 
-        return self._grant(_asked("renewal", params, {"plan": wanted, "debt": debt}), change)
+        return self._grant(
+            _grant_request("renewal", params, {"plan": wanted, "debt": debt}), change
+        )
 
     def adjust(self, params: Params) -> Json:
         """Correct either bucket, in either direction; the ``reason`` is kept with the grant."""
@@ -93,24 +98,24 @@ class Grants:
         reason = params.text("reason")
         if not topup and not tokens:
             raise RequestError("bad_request", "expected topup or tokens other than 0")
-        terms = {"topup": topup, "tokens": tokens, "reason": reason}
-        asked = _asked("adjustment", params, terms)
-        return self._grant(asked, lambda _account: Change(topup, tokens, reason))
+        arguments = {"topup": topup, "tokens": tokens, "reason": reason}
+        request = _grant_request("adjustment", params, arguments)
+        return self._grant(request, lambda _account: BalanceChange(topup, tokens, reason))
 
-    def _grant(self, asked: Asked, change: Callable[[Account], Change]) -> Json:
-        """Apply what was asked, unless it is applied; ``change`` is only called for what is new."""
+    def _grant(self, request: GrantRequest, change: Callable[[Account], BalanceChange]) -> Json:
+        """Apply a request, unless it is applied; ``change`` is only called for a new one."""
         with models.database.atomic("IMMEDIATE"):
-            account = find_account(asked.account_id)
-            known = CreditGrant.get_or_none(CreditGrant.id == asked.grant_id)
-            grant = known or _apply(asked, change(account), account)
+            account = find_account(request.account_id)
+            known = CreditGrant.get_or_none(CreditGrant.id == request.grant_id)
+            grant = known or _apply(request, change(account), account)
             if (grant.kind, grant.account_id, grant.asked) != (
-                asked.kind, asked.account_id, asked.stored,
+                request.kind, request.account_id, request.stored,
             ):  # fmt: skip
                 raise _conflict(grant)
         if known is None:
-            self._changes.note(asked.account_id)
+            self._changes.note(request.account_id)
         return {
-            **account_json(find_account(asked.account_id)),
+            **account_json(find_account(request.account_id)),
             "grant_id": grant.id,
             "topup_delta": grant.topup_delta,
             "token_delta": grant.token_delta,
@@ -121,12 +126,12 @@ class Grants:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _asked(kind: str, params: Params, terms: Mapping[str, Any]) -> Asked:
+def _grant_request(kind: str, params: Params, arguments: Mapping[str, Any]) -> GrantRequest:
     grant_id = params.optional_text("grant_id") or f"{kind}-{secrets.token_hex(GRANT_ID_BYTES)}"
-    return Asked(kind, params.text("account_id"), grant_id, terms)
+    return GrantRequest(kind, params.text("account_id"), grant_id, arguments)
 
 
-def _apply(asked: Asked, change: Change, account: Account) -> CreditGrant:
+def _apply(request: GrantRequest, change: BalanceChange, account: Account) -> CreditGrant:
     """Write the grant, the balance, and the warning when it falls to its mark."""
     before = account.topup_remaining + account.token_remaining
     left = Balance(
@@ -137,8 +142,8 @@ def _apply(asked: Asked, change: Change, account: Account) -> CreditGrant:
     _check(account, change, left)
     now = now_iso()
     grant = CreditGrant.create(
-        id=asked.grant_id, account_id=account.id, kind=asked.kind, topup_delta=change.topup,
-        token_delta=change.tokens, reason=change.reason, asked=asked.stored, created_at=now,
+        id=request.grant_id, account_id=account.id, kind=request.kind, topup_delta=change.topup,
+        token_delta=change.tokens, reason=change.reason, asked=request.stored, created_at=now,
     )  # fmt: skip
     Account.update(
         topup_remaining=left.topup,
@@ -151,7 +156,7 @@ def _apply(asked: Asked, change: Change, account: Account) -> CreditGrant:
     return grant
 
 
-def _check(account: Account, change: Change, left: Balance) -> None:
+def _check(account: Account, change: BalanceChange, left: Balance) -> None:
     """Refuse what would leave a balance that cannot be."""
     if change.topup < 0 and left.topup < 0:
         message = (

@@ -36,7 +36,7 @@ class Handles:
     def __init__(self, connection: Any, *, days: int = DAYS_DEFAULT) -> None:
         """``connection`` is the daemon's writing connection; ``days`` from 1 to 3,650."""
         self._connection = connection
-        self.aging = Retention(connection, RetentionRule("handles", ["name"], "used_at", days))
+        self.retention = Retention(connection, RetentionRule("handles", ["name"], "used_at", days))
         self._learned = self._refused = 0
 
     def metrics(self) -> list[Metric]:
@@ -55,7 +55,7 @@ class Handles:
             Metric(
                 "rts_accountd_handles_forgotten", "counter",
                 "Handles that were neither given nor used for too long.",
-                lambda: self.aging.forgotten,
+                lambda: self.retention.forgotten,
             ),
         ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from accountd.ctl import text as admin_text
 from accountd.ctl.client import call
 from accountd.ctl.tables import details, table
 from accountd.ledger.pricing import read_rate_card
-from accountd.rpc_types import By, Debt
+from accountd.rpc_types import DebtPolicy, GroupBy
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ConfigError, ExitCode, RefusedError
@@ -37,7 +37,7 @@ DISMISSED_COLUMNS = ("id", "detail")
 RETRIED_COLUMNS = ("id", "usage_id", "account_id", "topup_deducted", "token_deducted")
 
 
-class Mark(click.ParamType[int | None]):
+class CreditMark(click.ParamType[int | None]):
     """A number of credits, or none."""
 
     name = "mark"
@@ -51,7 +51,7 @@ class Mark(click.ParamType[int | None]):
         return click.INT.convert(value, param, ctx)
 
 
-MARK = Mark()
+CREDIT_MARK = CreditMark()
 
 
 @click.group()
@@ -121,7 +121,7 @@ def topup(endpoint: str, /, as_json: bool, **params: Any) -> None:
 @click.argument("account_id", metavar="ID")
 @click.option("--plan", "plan_name", help="Change to this plan, too.")
 @click.option(
-    "--debt", type=click.Choice([str(debt) for debt in Debt]), default=str(Debt.KEEP),
+    "--debt", type=click.Choice([str(debt) for debt in DebtPolicy]), default=str(DebtPolicy.KEEP),
     show_default=True, help="A negative balance: carry it into the new period, or not.",
 )  # fmt: skip
 @click.option("--id", "grant_id", help="Names the grant: repeated with one id it counts once.")
@@ -147,7 +147,7 @@ def adjust(endpoint: str, /, as_json: bool, **params: Any) -> None:
 
 @account.command("mark")
 @click.argument("account_id", metavar="ID")
-@click.argument("mark", metavar="N|none", type=MARK)
+@click.argument("mark", metavar="N|none", type=CREDIT_MARK)
 @_JSON
 @click.pass_obj
 def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> None:
@@ -226,7 +226,9 @@ def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bo
 @cli.command()
 @click.argument("account_id", metavar="ACCOUNT")
 @click.option(
-    "--by", type=click.Choice([str(by) for by in By]), help="A statement: groups in place of rows."
+    "--by",
+    type=click.Choice([str(by) for by in GroupBy]),
+    help="A statement: groups in place of rows.",
 )
 @click.option("--since", help="ISO date or time, included; UTC without a zone.")
 @click.option("--until", help="ISO date or time, not included; UTC without a zone.")

@@ -63,7 +63,7 @@ _HINT_BY_ERRNO: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenDatabase:
     """An open database and the lock that makes it ours."""
 
     database: SqlCipherDatabase
@@ -71,7 +71,7 @@ class Opened:
 
 
 @contextmanager
-def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
+def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
     if not _size(path):
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
@@ -82,13 +82,13 @@ def open_for_serving(path: Path, key: str) -> Iterator[Opened]:
         try:
             runner = _runner(database)
             _check_schema(runner, path)
-            yield Opened(database, runner)
+            yield OpenDatabase(database, runner)
         finally:
             _close(database)
 
 
 @contextmanager
-def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
+def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at whatever schema it has; a missing file is created with mode 0600."""
     _check_key(key)
     try:
@@ -105,7 +105,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[Opened]:
             unknown = [m.name for m in runner.status() if m.path is None]
             if unknown:
                 raise _too_new(path, unknown)
-            yield Opened(database, runner)
+            yield OpenDatabase(database, runner)
         finally:
             _close(database)
 

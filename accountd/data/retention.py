@@ -48,7 +48,7 @@ class Retention:
         self._wait_until = 0.0
         self.forgotten = 0
 
-    def turn(self, *, now: float) -> None:
+    def tick(self, *, now: float) -> None:
         """Forget a portion, when it is time for that; ``now`` by any clock in seconds."""
         if now < self._wait_until:
             return

@@ -49,7 +49,7 @@ class Wal:
         """Usage was committed at ``now``, by any clock in s."""
         self._wait_until = now + IDLE_S
 
-    def turn(self, *, now: float) -> None:
+    def tick(self, *, now: float) -> None:
         """Cut the log when it has grown and nothing has been committed for a while."""
         if now < self._wait_until:
             return

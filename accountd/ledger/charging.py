@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from accountd.ledger.cascade import Deduction, cascade
-from accountd.ledger.estimates import Waiver
+from accountd.ledger.estimates import EstimateWaiver
 from shared.rates import Rates
 from shared.usage import RejectReason, UsageBatch
 
@@ -55,7 +55,7 @@ class Settled:
 
 
 def settle(
-    batch: UsageBatch, balance: Balance | None, *, rates: Rates, waiver: Waiver
+    batch: UsageBatch, balance: Balance | None, *, rates: Rates, waiver: EstimateWaiver
 ) -> Settled | Refusal:
     """What ``batch`` takes from its account's ``balance``, or why it cannot."""
     if balance is None:

@@ -12,7 +12,7 @@ from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.digests import DigestKey
 from accountd.ledger.estimates import EstimatesSeen
-from accountd.ledger.repeated import Repetition
+from accountd.ledger.repeated import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason, UsageBatch
 
@@ -95,7 +95,7 @@ class Decision:
     now: str
     charges: list[Charge] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
-    repeated: list[Repetition] = field(default_factory=list)
+    repeated: list[RepeatedResponse] = field(default_factory=list)
     balances: dict[str, Balance] = field(default_factory=dict)
     crossings: list[Crossing] = field(default_factory=list)
     estimates_begun: list[str] = field(default_factory=list)  # accounts

@@ -27,7 +27,7 @@ class EstimatePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Waived:
+class WaivedEstimate:
     """An estimate that was not charged, although it would have cost something."""
 
     metered_at_ms: int
@@ -39,24 +39,26 @@ class EstimatesSeen:
     """What is committed of an account's estimates; ``charged_since`` is None before the bound."""
 
     charged_since: str | None = None
-    waived: tuple[Waived, ...] = ()
+    waived: tuple[WaivedEstimate, ...] = ()
 
 
-class Waiver:
+class EstimateWaiver:
     """Says, batch by batch in their order, which of a group's estimates are let off.
 
     ``begun`` are the accounts that have passed the bound on the way.
     """
 
-    def __init__(self, terms: EstimatePolicy, seen_by_account: Mapping[str, EstimatesSeen]) -> None:
-        self._terms = terms
+    def __init__(
+        self, policy: EstimatePolicy, seen_by_account: Mapping[str, EstimatesSeen]
+    ) -> None:
+        self._policy = policy
         self._waived = {account: list(seen.waived) for account, seen in seen_by_account.items()}
         self._charged = {a for a, seen in seen_by_account.items() if seen.charged_since is not None}
         self.begun: list[str] = []
 
     def waives(self, batch: UsageBatch, cost: int) -> bool:
         """Whether ``batch``, which costs so many credits, is not charged. It counts from now on."""
-        if batch.kind not in ESTIMATES or self._terms.are_charged:
+        if batch.kind not in ESTIMATES or self._policy.are_charged:
             return False
         account, at_ms = batch.account_id, batch.metered_at_ms
         if account in self._charged:
@@ -65,25 +67,25 @@ class Waiver:
             return True  # nothing is waived
         waived = self._waived.setdefault(account, [])
         used = sum(w.responses for w in waived if at_ms - PERIOD_MS < w.metered_at_ms <= at_ms)
-        if used + batch.responses > self._terms.uncharged_max:
+        if used + batch.responses > self._policy.uncharged_max:
             self._charged.add(account)
             self.begun.append(account)
             return False
-        waived.append(Waived(at_ms, batch.responses))
+        waived.append(WaivedEstimate(at_ms, batch.responses))
         return True
 
 
-def waiver_of(
+def waiver_for(
     batches: Iterable[UsageBatch],
-    terms: EstimatePolicy,
+    policy: EstimatePolicy,
     ask: Callable[[Mapping[str, int]], Mapping[str, EstimatesSeen]],
-) -> Waiver:
+) -> EstimateWaiver:
     """The waiver of a group. ``ask`` is asked about accounts of which it holds estimates, each with
     the Unix time in ms after which they matter: of most groups nothing.
     """
     wanted: dict[str, int] = {}
     for batch in batches:
-        if batch.kind in ESTIMATES and not terms.are_charged:
+        if batch.kind in ESTIMATES and not policy.are_charged:
             after_ms = batch.metered_at_ms - PERIOD_MS
             wanted[batch.account_id] = min(wanted.get(batch.account_id, after_ms), after_ms)
-    return Waiver(terms, ask(wanted) if wanted else {})
+    return EstimateWaiver(policy, ask(wanted) if wanted else {})

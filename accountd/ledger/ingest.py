@@ -16,8 +16,8 @@ from typing import Final
 from accountd.ledger.charging import Balance, Refusal, Settled, crossing, settle
 from accountd.ledger.decision import Charge, Decision, QuarantineState, Rejection, Retried, State
 from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
-from accountd.ledger.estimates import EstimatePolicy, waiver_of
-from accountd.ledger.repeated import AlreadyCharged, Repetition, once_of
+from accountd.ledger.estimates import EstimatePolicy, waiver_for
+from accountd.ledger.repeated import AlreadyCharged, RepeatedResponse, deduplicator_for
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.usage import (
@@ -92,10 +92,10 @@ def decide_retry(
         doubled = tuple(name for name in usage.response_ids if name in charged)
         if doubled:
             return AlreadyCharged(doubled, usage.responses)
-    if once_of([usage], state.charged_shared).is_repeated(usage):
+    if deduplicator_for([usage], state.charged_shared).is_repeated(usage):
         return AlreadyCharged(usage.response_ids, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
-    waiver = waiver_of([usage], estimates, state.estimates)
+    waiver = waiver_for([usage], estimates, state.estimates)
     settled = settle(usage, balance, rates=rates, waiver=waiver)
     if isinstance(settled, Refusal):
         return settled
@@ -247,11 +247,11 @@ def _charge_all(
     estimates: EstimatePolicy,
 ) -> None:
     balances = dict(state.balances({batch.account_id for _, batch in batches}))
-    waiver = waiver_of([batch for _, batch in batches], estimates, state.estimates)
-    once = once_of([batch for _, batch in batches], state.charged_shared)
+    waiver = waiver_for([batch for _, batch in batches], estimates, state.estimates)
+    deduplicator = deduplicator_for([batch for _, batch in batches], state.charged_shared)
     for envelope, batch in batches:
         account = batch.account_id
-        if once.is_repeated(batch):
+        if deduplicator.is_repeated(batch):
             _note_repetition(envelope, batch, balances, decision)
             continue
         settled = settle(batch, balances.get(account), rates=rates, waiver=waiver)
@@ -264,7 +264,7 @@ def _charge_all(
             crossed = crossing(account, before=before.total, left=left)
             if crossed is not None:
                 decision.crossings.append(crossed)
-        once.settled(batch, settled.deduction)
+        deduplicator.settled(batch, settled.deduction)
         digest = decision.digests[envelope.producer, envelope.sequence]
         numbers = envelope.producer, envelope.sequence
         decision.charges.append(_charge(numbers, batch, settled, digest, rates))
@@ -278,7 +278,7 @@ def _note_repetition(
     this one would go on taking what it cost for spent.
     """
     digest = decision.digests[envelope.producer, envelope.sequence]
-    decision.repeated.append(Repetition(envelope.producer, envelope.sequence, digest, batch))
+    decision.repeated.append(RepeatedResponse(envelope.producer, envelope.sequence, digest, batch))
     if batch.account_id in balances:
         decision.balances.setdefault(batch.account_id, balances[batch.account_id])
 

@@ -16,10 +16,10 @@ from accountd.data.models import LowCreditWarning, RejectedUsage, UsageMetric, i
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
-from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
+from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
 from accountd.ledger.pricing import Pricing
-from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.repeated import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from accountd.times import iso_of_ms, ms_of_iso
 from shared.usage import ESTIMATES, USAGE_FIELDS, RejectReason
@@ -110,7 +110,7 @@ class Ledger:
         with transaction(self._connection):
             decision = decide(
                 messages,
-                state=Stored(self._connection),
+                state=SqlState(self._connection),
                 recent=self._recent,
                 now=now,
                 rates=self._pricing.rates,
@@ -132,14 +132,14 @@ class Ledger:
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
         """What is committed of those producers that are known."""
-        return Stored(self._connection).windows(producers)
+        return SqlState(self._connection).windows(producers)
 
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
         """The committed balances of those accounts that exist."""
-        return Stored(self._connection).balances(accounts)
+        return SqlState(self._connection).balances(accounts)
 
 
-class Stored:
+class SqlState:
     """The state of ``ingest.decide`` as it stands in the database."""
 
     def __init__(self, connection: Any) -> None:
@@ -193,7 +193,7 @@ class Stored:
                 charged_since, forgiven_at = row
                 after = max(iso_of_ms(after_ms), forgiven_at)
                 waived = self._connection.execute(_READ_WAIVED, (account, after))
-                seen = tuple(Waived(ms_of_iso(at), responses) for at, responses in waived)
+                seen = tuple(WaivedEstimate(ms_of_iso(at), responses) for at, responses in waived)
                 found[account] = EstimatesSeen(charged_since, seen)
         return found
 
@@ -333,7 +333,7 @@ def _warning_row(crossing: Crossing, now: str) -> dict[str, Any]:
     }
 
 
-def _repeated_row(repetition: Repetition, now: str) -> tuple[Any, ...]:
+def _repeated_row(repetition: RepeatedResponse, now: str) -> tuple[Any, ...]:
     batch = repetition.batch
     (response_id,) = batch.response_ids
     return (

@@ -18,7 +18,7 @@ from accountd.ledger.decision import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import decide_retry
 from accountd.ledger.ledger import (
-    Stored,
+    SqlState,
     begin_estimates,
     insert_usage,
     write_balances,
@@ -146,7 +146,7 @@ class Quarantine:
         rejection = Rejection(*self._connection.execute(_READ, (row_id,)).fetchone())
         decided = decide_retry(
             rejection,
-            state=Stored(self._connection),
+            state=SqlState(self._connection),
             rates=self._pricing.rates,
             estimates=self._estimates,
         )

@@ -31,7 +31,7 @@ assert set(_COUNTED_BY_ESTIMATE) == ESTIMATES
 
 
 @dataclass(frozen=True, slots=True)
-class Repetition:
+class RepeatedResponse:
     """A message about what another one has charged: it takes nothing, and its number is applied."""
 
     producer: bytes
@@ -55,7 +55,7 @@ class AlreadyCharged:
         return f"{len(self.response_ids)} of {self.responses} responses are charged: {named}{more}"
 
 
-class Once:
+class Deduplicator:
     """Says, batch by batch in their order, which of a group's shared ones were charged before."""
 
     def __init__(self, charged: Iterable[bytes]) -> None:
@@ -72,10 +72,12 @@ class Once:
             self._charged.add(name)
 
 
-def once_of(batches: Iterable[UsageBatch], ask: Callable[[Iterable[bytes]], set[bytes]]) -> Once:
+def deduplicator_for(
+    batches: Iterable[UsageBatch], ask: Callable[[Iterable[bytes]], set[bytes]]
+) -> Deduplicator:
     """What is known of a group. ``ask`` is asked which names were charged: of most groups none."""
     names = {name_of(batch) for batch in batches if batch.is_shared}
-    return Once(ask(names) if names else ())
+    return Deduplicator(ask(names) if names else ())
 
 
 def name_of(batch: UsageBatch) -> bytes:

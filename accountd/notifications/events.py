@@ -17,7 +17,7 @@ import zmq
 
 from accountd.ledger.charging import Balance as Buckets
 from accountd.ledger.decision import Charge, Decision
-from accountd.ledger.repeated import Repetition
+from accountd.ledger.repeated import RepeatedResponse
 from shared.announcements import (
     AHEAD_MAX,
     Applied,
@@ -153,7 +153,7 @@ class Announcer:
             return
         applied = {p: applied_of(w.applied_through, w.ahead) for p, w in decision.windows.items()}
         producers: dict[str, dict[bytes, Applied]] = {}
-        all_settled: list[Charge | Repetition] = [*decision.charges, *decision.repeated]
+        all_settled: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
         for settled in all_settled:
             account = settled.batch.account_id
             if account in heard and settled.producer is not None:

@@ -13,7 +13,7 @@ import structlog
 
 from accountd.data import database
 from accountd.data.database import transaction
-from accountd.notifications.webhook import TRY_FOR_S, Message, Sender
+from accountd.notifications.webhook import TRY_FOR_S, WebhookMessage, WebhookSender
 from accountd.requests import now_iso
 from accountd.times import iso_of_ms, parse_time
 from shared.metrics import Metric
@@ -41,7 +41,7 @@ _SETTLE: Final = "UPDATE low_credit_warnings SET outcome = ?, settled_at = ? WHE
 class LowCredit:
     """Reads new warnings and hands them on. ``connection`` is the daemon's writing connection."""
 
-    def __init__(self, connection: Any, sender: Sender | None = None) -> None:
+    def __init__(self, connection: Any, sender: WebhookSender | None = None) -> None:
         self._connection = connection
         self._sender = sender
         (self._noticed,) = connection.execute(_LAST).fetchone()
@@ -59,7 +59,7 @@ class LowCredit:
         ]  # fmt: skip
         return found if self._sender is None else [*found, *self._sender.metrics()]
 
-    def turn(self, *, now: float) -> None:
+    def tick(self, *, now: float) -> None:
         """Do what there is to do; ``now`` is any clock in s. A database that cannot be written now
         is tried again in a later turn.
         """
@@ -78,7 +78,7 @@ class LowCredit:
         """Note what was told. What was not sent waits in the database for the next process."""
         if self._sender is not None:
             self._sender.close()
-        self.turn(now=self._stored_at + STORE_S)
+        self.tick(now=self._stored_at + STORE_S)
 
     def _notice(self) -> None:
         rows = self._connection.execute(_NEW, (self._noticed, NOTICED_TOGETHER_MAX)).fetchall()
@@ -90,7 +90,7 @@ class LowCredit:
             self._noticed = row_id
         self._crossings += len(rows)
 
-    def _store_outcomes(self, sender: Sender) -> None:
+    def _store_outcomes(self, sender: WebhookSender) -> None:
         settled = sender.settled()
         if settled:
             rows = [(outcome, now_iso(), row_id) for row_id, outcome in settled]
@@ -98,7 +98,7 @@ class LowCredit:
                 self._connection.executemany(_SETTLE, rows)
             sender.forget(len(settled))
 
-    def _hand_over(self, sender: Sender) -> None:
+    def _hand_over(self, sender: WebhookSender) -> None:
         if self._handed >= self._noticed or not sender.room:
             return
         oldest = iso_of_ms(int((time.time() - TRY_FOR_S) * 1000))
@@ -107,7 +107,7 @@ class LowCredit:
         self._handed = rows[-1][0] if rows else self._noticed
 
 
-def _message(row: tuple[Any, ...]) -> Message:
+def _message(row: tuple[Any, ...]) -> WebhookMessage:
     row_id, message_id, account_id, mark, topup, tokens, made_at = row
     data = {
         "account_id": account_id,
@@ -117,4 +117,4 @@ def _message(row: tuple[Any, ...]) -> Message:
     }
     message = {"type": "account.low_credit", "timestamp": made_at, "data": data}
     body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
-    return Message(row_id, message_id, parse_time(made_at).timestamp(), body)
+    return WebhookMessage(row_id, message_id, parse_time(made_at).timestamp(), body)

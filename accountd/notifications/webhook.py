@@ -43,7 +43,7 @@ assert RETRY_S_MIN < RETRY_S_MAX < TRY_FOR_S
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebhookTarget:
     """Where messages go and what signs them. The secret stays out of its text."""
 
     url: SplitResult
@@ -51,7 +51,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """What is to be sent: the same bytes under the same id, however often.
 
     ``row_id`` is the sender's own name for it; ``made_at`` is Unix time in seconds.
@@ -63,7 +63,7 @@ class Message:
     body: bytes = field(repr=False)
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """What became of a message."""
 
     SENT = "sent"
@@ -115,7 +115,7 @@ def backoff_s(failures: int, *, jitter: float) -> float:
     return longest * (0.5 + 0.5 * jitter)
 
 
-def post(target: Target, message: Message, *, now: float) -> str:
+def post(target: WebhookTarget, message: WebhookMessage, *, now: float) -> str:
     """Send ``message`` once. The answer is why it did not arrive, empty when it did."""
     timestamp = int(now)
     signature = sign(
@@ -142,17 +142,17 @@ def post(target: Target, message: Message, *, now: float) -> str:
     return "" if 200 <= status < 300 else f"answered {status}"  # a redirect is not followed
 
 
-class Sender:
+class WebhookSender:
     """The thread that sends, one message at a time.
 
     After a failure it waits, and goes on with the next message: one that a receiver does not like
     must not hold the others back, and a receiver that is down is not hurried.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: WebhookTarget) -> None:
         self._target = target
-        self._waiting: deque[Message] = deque()
-        self._settled: deque[tuple[int, Outcome]] = deque()
+        self._waiting: deque[WebhookMessage] = deque()
+        self._settled: deque[tuple[int, DeliveryOutcome]] = deque()
         self._failures = 0  # in a row
         self._not_before = 0.0
         self._is_stopping = False
@@ -188,14 +188,14 @@ class Sender:
         with self._changed:  # a failed message is out and in again
             return WAITING_MAX - len(self._waiting)
 
-    def put(self, messages: Iterable[Message]) -> None:
+    def put(self, messages: Iterable[WebhookMessage]) -> None:
         """Take messages to send, at most ``room``."""
         with self._changed:
             self._waiting.extend(messages)
             assert self.room >= 0
             self._changed.notify()
 
-    def settled(self) -> list[tuple[int, Outcome]]:
+    def settled(self) -> list[tuple[int, DeliveryOutcome]]:
         """What became of messages, by ``row_id``; the same until ``forget``."""
         with self._changed:
             return list(self._settled)
@@ -219,7 +219,7 @@ class Sender:
             with self._changed:
                 self._settle(message, failure)
 
-    def _next(self) -> Message | None:
+    def _next(self) -> WebhookMessage | None:
         """The message to send now, which stays first; None at the end."""
         with self._changed:
             while not self._is_stopping:
@@ -229,7 +229,7 @@ class Sender:
                 self._changed.wait(wait_s if self._waiting else None)
         return None
 
-    def _settle(self, message: Message, failure: str) -> None:
+    def _settle(self, message: WebhookMessage, failure: str) -> None:
         self._waiting.popleft()
         fields = {"webhook_id": message.message_id, "host": self._target.url.hostname}
         if not failure:
@@ -237,7 +237,7 @@ class Sender:
             self._failures = 0
             self._not_before = 0.0
             log.info("webhook sent", **fields)
-            self._settled.append((message.row_id, Outcome.SENT))
+            self._settled.append((message.row_id, DeliveryOutcome.SENT))
             return
         self._failed += 1
         self._failures += 1
@@ -249,7 +249,7 @@ class Sender:
         else:
             self._given_up += 1
             log.error("webhook given up", why=failure, **fields)
-            self._settled.append((message.row_id, Outcome.GIVEN_UP))
+            self._settled.append((message.row_id, DeliveryOutcome.GIVEN_UP))
 
 
 # --- helpers -------------------------------------------------------------------------------------

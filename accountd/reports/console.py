@@ -15,7 +15,7 @@ from accountd.reports import statements
 from accountd.reports.queries import count_keys, in_period, newest_keys, newest_rows
 from accountd.reports.statements import period_of
 from accountd.requests import Json, Params
-from accountd.rpc_types import By
+from accountd.rpc_types import GroupBy
 from shared.usage import USAGE_FIELDS
 
 # A page of rows: about 100 kB, a millisecond of a gateway's time.
@@ -65,7 +65,7 @@ def usage(params: Params) -> Json:
     Of more than ``GROUPS_MAX`` groups it has those with the newest charges, and ``has_more`` says
     so; of more than ``GRANTS_MAX`` grants the newest, of ``grants_total``. The sums are of all.
     """
-    by, period = params.optional_choice("by", By) or By.DAY, period_of(params)
+    by, period = params.optional_choice("by", GroupBy) or GroupBy.DAY, period_of(params)
     with models.database.atomic():  # one snapshot for all the questions
         owner = _owner(params)
         balances = statements.balances(owner, period)

@@ -15,7 +15,7 @@ from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.reports import statements
 from accountd.reports.statements import Period, period_of
 from accountd.requests import Json, Params, RequestError
-from accountd.rpc_types import By
+from accountd.rpc_types import GroupBy
 from shared.usage import ESTIMATES, USAGE_FIELDS, Kind
 
 ROWS_MAX: Final = 1_000
@@ -56,7 +56,7 @@ def usage(params: Params) -> Json:
     With ``by`` the charges come in groups, else as rows, newest first. An estimate that was not
     charged is a row, but no part of the sums. They count the responses, not what else there is.
     """
-    by, limit = params.optional_choice("by", By), params.optional_integer("limit", 1, ROWS_MAX)
+    by, limit = params.optional_choice("by", GroupBy), params.optional_integer("limit", 1, ROWS_MAX)
     if by is not None and limit is not None:
         raise RequestError("bad_request", "limit: it goes with rows; groups are complete")
     period = period_of(params)
@@ -90,7 +90,7 @@ def _page(wanted: Any, limit: int) -> Json:
     }
 
 
-def _groups(account: Account, period: Period, by: By) -> Json:
+def _groups(account: Account, period: Period, by: GroupBy) -> Json:
     found = statements.groups(account, by, period)
     return {"by": str(by), "groups": found, "totals": statements.total_of(found)}
 

@@ -15,14 +15,14 @@ from typing import Final
 from accountd.data import models
 from accountd.data.models import Account, in_sql
 from accountd.requests import Json, Params, RequestError
-from accountd.rpc_types import BUCKETS, SUMMED, By
+from accountd.rpc_types import BUCKETS, SUMMED, GroupBy
 from shared.usage import ESTIMATES, Kind
 
 _KEYS: Final = {
-    By.DAY: "substr(created_at, 1, 10)",
-    By.SESSION: "session_id",
-    By.MODEL: "model",
-    By.KIND: "kind",
+    GroupBy.DAY: "substr(created_at, 1, 10)",
+    GroupBy.SESSION: "session_id",
+    GroupBy.MODEL: "model",
+    GroupBy.KIND: "kind",
 }
 
 Buckets = tuple[int, int]  # top-up, tokens
@@ -77,7 +77,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Movements:
     """What came into both buckets and what went out."""
 
     granted: Buckets
@@ -104,8 +104,8 @@ def balances(account: Account, period: Period) -> Json:
     Call it inside one transaction together with what else the answer shows.
     """
     low, high = period.low, period.high
-    opening = _moved(account.id, _BEGINNING, low).left
-    within, later = _moved(account.id, low, high), _moved(account.id, high, _END).left
+    opening = _movements(account.id, _BEGINNING, low).left
+    within, later = _movements(account.id, low, high), _movements(account.id, high, _END).left
     closing = (account.topup_remaining - later[0], account.token_remaining - later[1])
     grants = models.database.execute_sql(_GRANTS, (account.id, low, high)).fetchall()
     return {
@@ -120,13 +120,13 @@ def balances(account: Account, period: Period) -> Json:
     }
 
 
-def groups(account: Account, by: By, period: Period) -> list[Json]:
+def groups(account: Account, by: GroupBy, period: Period) -> list[Json]:
     """What was charged in the period, by the values of ``by``."""
     found = _grouped(account, _KEYS[by], period, order="1")
     return [with_credits({str(by): key, **sums}) for key, _, sums in found]
 
 
-def newest_groups(account: Account, by: By, period: Period, *, limit: int) -> list[Json]:
+def newest_groups(account: Account, by: GroupBy, period: Period, *, limit: int) -> list[Json]:
     """The groups that were charged last, at most ``limit``, with the time of it."""
     found = _grouped(account, _KEYS[by], period, order=f"2 DESC, 1 LIMIT {limit:d}")
     return [with_credits({str(by): key, "last_at": last, **sums}) for key, last, sums in found]
@@ -168,12 +168,12 @@ def _grouped(
         yield value, last, dict(zip(SUMMED, sums, strict=True))
 
 
-def _moved(account_id: str, low: str, high: str) -> Moved:
+def _movements(account_id: str, low: str, high: str) -> Movements:
     granted, charged = (
         models.database.execute_sql(statement, (account_id, low, high)).fetchone()
         for statement in (_GRANTED, _CHARGED)
     )
-    return Moved(granted, charged)
+    return Movements(granted, charged)
 
 
 def _added(one: Buckets, other: Buckets) -> Buckets:

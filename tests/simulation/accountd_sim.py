@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from accountd.ledger.charging import Balance
 from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
-from accountd.ledger.estimates import EstimatesSeen, Waived
+from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
-from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.repeated import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason
 
@@ -42,7 +42,7 @@ class Database:
     has_digests: bool = True
     applied: dict[tuple[bytes, int], dict[DigestKey, int | None]] = field(default_factory=dict)
     estimates_charged: set[str] = field(default_factory=set)
-    repeated: list[Repetition] = field(default_factory=list)
+    repeated: list[RepeatedResponse] = field(default_factory=list)
     shared: set[bytes] = field(default_factory=set)
 
     def copy(self) -> "Database":
@@ -71,7 +71,7 @@ class Database:
         """See ``State``."""
         return {
             account: EstimatesSeen(NOW if account in self.estimates_charged else None, tuple(
-                Waived(row.batch.metered_at_ms, row.batch.responses)
+                WaivedEstimate(row.batch.metered_at_ms, row.batch.responses)
                 for row in self.rows
                 if row.waived and row.batch.account_id == account
                 and row.batch.metered_at_ms > after_ms

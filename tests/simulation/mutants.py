@@ -6,7 +6,7 @@ from typing import Any
 from unittest import mock
 
 from accountd.ledger.digests import RecentDigests
-from accountd.ledger.repeated import Once
+from accountd.ledger.repeated import Deduplicator
 from accountd.ledger.windows import ProducerWindow, Verdict
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
@@ -55,11 +55,11 @@ def _nothing_remembered(_recent: RecentDigests, _key: object) -> None:
     return None
 
 
-def _never_repeated(_once: Once, _batch: UsageBatch) -> bool:
+def _never_repeated(_deduplicator: Deduplicator, _batch: UsageBatch) -> bool:
     return False
 
 
-def _always_repeated(_once: Once, batch: UsageBatch) -> bool:
+def _always_repeated(_deduplicator: Deduplicator, batch: UsageBatch) -> bool:
     return batch.is_shared
 
 
@@ -91,8 +91,8 @@ _PATCHES: dict[str, list[Patch]] = {
     "regression ignored": [(Outbox, "acknowledge", _never_backwards)],
     "send before seal": [],
     "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],
-    "shared responses are charged again": [(Once, "is_repeated", _never_repeated)],
-    "all shared responses were charged before": [(Once, "is_repeated", _always_repeated)],
+    "shared responses are charged again": [(Deduplicator, "is_repeated", _never_repeated)],
+    "all shared responses were charged before": [(Deduplicator, "is_repeated", _always_repeated)],
 }
 # Found in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
 # or an answer that is late.

@@ -7,9 +7,9 @@ from typing import Any
 from accountd.ledger.charging import Balance
 from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
-from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, Waived
+from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
-from accountd.ledger.repeated import Repetition, charged_name
+from accountd.ledger.repeated import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import EndOfProducer, RejectReason, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
@@ -44,7 +44,7 @@ class Memory:
     rows: list[Charge] = field(default_factory=list)
     estimates_asked: list[dict[str, int]] = field(default_factory=list)
     shared_asked: list[set[bytes]] = field(default_factory=list)
-    repeated: list[Repetition] = field(default_factory=list)
+    repeated: list[RepeatedResponse] = field(default_factory=list)
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
         """Windows of their own."""
@@ -65,7 +65,7 @@ class Memory:
         self.estimates_asked.append(dict(after_ms_by_account))
         return {
             account: EstimatesSeen(self.begun.get(account), tuple(
-                Waived(row.batch.metered_at_ms, row.batch.responses)
+                WaivedEstimate(row.batch.metered_at_ms, row.batch.responses)
                 for row in self.rows
                 if row.waived and row.batch.account_id == account
                 and row.batch.metered_at_ms > after_ms

@@ -91,7 +91,7 @@ def test_what_nobody_used_for_long_is_forgotten(handles: Handles) -> None:
     learn(handles, ("given", "alice"))
     learn(handles, ("asked", "bob"))
     assert not may_use(handles, "asked", "bob")
-    handles.aging.turn(now=0.0)
+    handles.retention.tick(now=0.0)
     assert kept() == 2
     assert not may_use(handles, "asked", "alice", claims=False)
     assert may_use(handles, "used", "alice", claims=False)
@@ -104,11 +104,11 @@ def test_many_are_forgotten_in_portions(handles: Handles) -> None:
     for begin in range(0, len(names), HANDLES_MAX):
         learn(handles, *((each, "alice") for each in names[begin : begin + HANDLES_MAX]))
     models.database.execute_sql("UPDATE handles SET used_at = ?", (OLD,))
-    handles.aging.turn(now=0.0)
+    handles.retention.tick(now=0.0)
     assert kept() == 1
-    handles.aging.turn(now=MORE_S / 2)
+    handles.retention.tick(now=MORE_S / 2)
     assert kept() == 1
-    handles.aging.turn(now=MORE_S)
+    handles.retention.tick(now=MORE_S)
     assert kept() == 0
 
 

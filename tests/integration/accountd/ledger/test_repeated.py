@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from accountd.accounts.accounts import Accounts
-from accountd.app import MORTAL
+from accountd.app import RETENTION_RULES
 from accountd.data import models
 from accountd.data.retention import Retention
 from accountd.ledger.ledger import Ledger
@@ -137,8 +137,8 @@ def test_what_was_charged_long_ago_is_forgotten() -> None:
             producer = name.encode().ljust(16)
             ledger.apply([heard(producer, 1, response_ids=(name,))], now=now)
             ledger.apply([heard(producer, 2, response_ids=(name,))], now=now)
-        for mortal in MORTAL:
-            Retention(database.connection(), mortal).turn(now=0.0)
+        for rule in RETENTION_RULES:
+            Retention(database.connection(), rule).tick(now=0.0)
         counts = {
             table: models.database.execute_sql(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("shared_responses", "repeated_usage", "usage_metrics")

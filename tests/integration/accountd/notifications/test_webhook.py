@@ -22,10 +22,10 @@ from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import (
     TRY_FOR_S,
     WAITING_MAX,
-    Message,
-    Outcome,
-    Sender,
-    Target,
+    DeliveryOutcome,
+    WebhookMessage,
+    WebhookSender,
+    WebhookTarget,
     post,
 )
 from accountd.requests import now_iso
@@ -280,17 +280,17 @@ def test_without_a_webhook_a_crossing_is_logged_and_counted(receiver: Receiver) 
         assert metrics(cluster)["rts_accountd_low_credit_total"] == 0
 
 
-def sending(receiver: Receiver) -> Sender:
+def sending(receiver: Receiver) -> WebhookSender:
     """A sender of its own."""
-    return Sender(Target(urlsplit(receiver.url), SECRET))
+    return WebhookSender(WebhookTarget(urlsplit(receiver.url), SECRET))
 
 
 def test_a_message_is_given_up_when_its_time_is_over(receiver: Receiver) -> None:
     """Tried once more, and then no more."""
     receiver.status = 500
     sender = sending(receiver)
-    sender.put([Message(7, "msg_old", time.time() - TRY_FOR_S, b"{}")])
-    assert eventually(sender.settled) == [(7, Outcome.GIVEN_UP)]
+    sender.put([WebhookMessage(7, "msg_old", time.time() - TRY_FOR_S, b"{}")])
+    assert eventually(sender.settled) == [(7, DeliveryOutcome.GIVEN_UP)]
     sender.forget(1)
     sender.close()
     assert sender.settled() == []
@@ -303,8 +303,8 @@ def test_a_receiver_that_drips_has_as_long_as_one_that_hangs(
     """The time of an attempt is that of all of it."""
     monkeypatch.setattr("accountd.notifications.webhook.TIMEOUT_S", 0.5)
     receiver.is_dripping = True
-    target = Target(urlsplit(receiver.url), SECRET)
-    message = Message(1, "msg_1", time.time(), b"{}")
+    target = WebhookTarget(urlsplit(receiver.url), SECRET)
+    message = WebhookMessage(1, "msg_1", time.time(), b"{}")
     assert post(target, message, now=time.time()) == "no answer within 0.5 s"
 
 
@@ -313,11 +313,11 @@ def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> No
     receiver.refused = "msg_bad"
     sender = sending(receiver)
     sender.put(
-        Message(n, name, time.time(), b"{}") for n, name in ((1, "msg_bad"), (2, "msg_good"))
+        WebhookMessage(n, name, time.time(), b"{}") for n, name in ((1, "msg_bad"), (2, "msg_good"))
     )
-    assert eventually(sender.settled) == [(2, Outcome.SENT)]
+    assert eventually(sender.settled) == [(2, DeliveryOutcome.SENT)]
     receiver.refused = ""
-    eventually(lambda: sender.settled() == [(2, Outcome.SENT), (1, Outcome.SENT)])
+    eventually(lambda: sender.settled() == [(2, DeliveryOutcome.SENT), (1, DeliveryOutcome.SENT)])
     sender.close()
     assert [name for name, _ in receiver.verified()][:2] == ["msg_bad", "msg_good"]
 
@@ -333,7 +333,7 @@ def test_more_warnings_than_fit_into_memory_are_all_sent(receiver: Receiver) -> 
         low_credit = LowCredit(connection, sending(receiver))
 
         def waiting() -> int:
-            low_credit.turn(now=time.monotonic())
+            low_credit.tick(now=time.monotonic())
             query = "SELECT count(*) FROM low_credit_warnings WHERE outcome IS NULL"
             (found,) = connection.execute(query).fetchone()
             return int(found)

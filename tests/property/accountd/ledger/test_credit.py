@@ -22,7 +22,7 @@ from accountd.ledger.rejected import Quarantine
 from accountd.reports import queries
 from accountd.reports.audit import audit
 from accountd.requests import Params, RequestError
-from accountd.rpc_types import By
+from accountd.rpc_types import GroupBy
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.opened import empty_database
@@ -247,7 +247,7 @@ def test_statements_of_any_periods_add_up(
             handed_on = (0, 0)
             charged = granted = 0
             for since, until in itertools.pairwise([None, *bounds, None]):
-                found = [statement(name, since, until, by) for by in (None, *By)]
+                found = [statement(name, since, until, by) for by in (None, *GroupBy)]
                 assert all(one["adds_up"] for one in found)
                 opening, closing = found[0]["opening"], found[0]["closing"]
                 assert tuple(opening.values()) == handed_on

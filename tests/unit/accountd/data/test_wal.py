@@ -53,12 +53,12 @@ def test_the_log_shrinks_at_idle_after_a_long_reader(
     """It grows while somebody reads; once nobody does it is empty, with no commit in between."""
     wal = Wal(connection, path)
     write(connection, WRITTEN_BYTES)
-    wal.turn(now=LATER)
+    wal.tick(now=LATER)
     assert wal.bytes > WAL_BYTES_MAX
     reader.execute("COMMIT")
-    wal.turn(now=LATER + AGAIN_S - 1)
+    wal.tick(now=LATER + AGAIN_S - 1)
     assert wal.bytes > WAL_BYTES_MAX, "it is tried again, but not at every turn"
-    wal.turn(now=LATER + AGAIN_S)
+    wal.tick(now=LATER + AGAIN_S)
     assert wal.bytes == 0
     assert connection.execute("SELECT count(*) FROM filler").fetchone() == (17,)
 
@@ -78,13 +78,13 @@ def test_commits_shrink_the_log_after_a_long_reader(
 def test_a_busy_daemon_does_not_cut_the_log(connection: Any, path: Path, reader: Any) -> None:
     """The copying would hold up what arrives; a log of the usual size is left alone, too."""
     wal = Wal(connection, path)
-    wal.turn(now=LATER)
+    wal.tick(now=LATER)
     write(connection, WRITTEN_BYTES)
     reader.execute("COMMIT")
     wal.used(now=LATER + 100)
-    wal.turn(now=LATER + 100 + IDLE_S / 2)
+    wal.tick(now=LATER + 100 + IDLE_S / 2)
     assert wal.bytes > WAL_BYTES_MAX
-    wal.turn(now=LATER + 100 + IDLE_S)
+    wal.tick(now=LATER + 100 + IDLE_S)
     assert wal.bytes == 0
 
 
@@ -96,7 +96,7 @@ def test_a_cut_waits_for_nobody_and_leaves_the_patience(
     write(connection, WRITTEN_BYTES)
     calls: list[str] = []
     connection.set_trace_callback(calls.append)
-    Wal(connection, path).turn(now=LATER)
+    Wal(connection, path).tick(now=LATER)
     connection.set_trace_callback(None)
     assert calls.index("PRAGMA busy_timeout = 0") < calls.index("PRAGMA wal_checkpoint(TRUNCATE)")
     assert connection.execute("PRAGMA busy_timeout").fetchone() == patience

@@ -17,22 +17,22 @@ from accountd.notifications.webhook import (
     sign,
 )
 from accountd.requests import AMOUNT_MAX, Params, RequestError
-from accountd.rpc_types import Debt
+from accountd.rpc_types import DebtPolicy
 
 RENEWALS = [
     # before, debt, after
-    (0, Debt.KEEP, 1_000),
-    (400, Debt.KEEP, 1_000),
-    (9_000, Debt.KEEP, 1_000),
-    (-300, Debt.KEEP, 700),
-    (-5_000, Debt.KEEP, -4_000),
-    (400, Debt.FORGIVE, 1_000),
-    (-300, Debt.FORGIVE, 1_000),
+    (0, DebtPolicy.KEEP, 1_000),
+    (400, DebtPolicy.KEEP, 1_000),
+    (9_000, DebtPolicy.KEEP, 1_000),
+    (-300, DebtPolicy.KEEP, 700),
+    (-5_000, DebtPolicy.KEEP, -4_000),
+    (400, DebtPolicy.FORGIVE, 1_000),
+    (-300, DebtPolicy.FORGIVE, 1_000),
 ]
 
 
 @pytest.mark.parametrize(("before", "debt", "after"), RENEWALS)
-def test_a_renewal_sets_the_plans_tokens(before: int, debt: Debt, after: int) -> None:
+def test_a_renewal_sets_the_plans_tokens(before: int, debt: DebtPolicy, after: int) -> None:
     """What was not spent is gone; what is owed stays owed unless it is forgiven."""
     assert renewed_tokens(plan_tokens=1_000, before=before, debt=debt) == after
 

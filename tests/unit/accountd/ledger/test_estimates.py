@@ -44,12 +44,12 @@ def test_an_account_is_let_off_few_estimates_in_an_hour(
 
 def test_the_bound_counts_responses_and_only_what_costs_something() -> None:
     """A batch that would pass it is charged whole; estimates that are free anyway do not count."""
-    memory, terms = Memory(), EstimatePolicy(uncharged_max=2)
+    memory, policy = Memory(), EstimatePolicy(uncharged_max=2)
     free = usage(0, kind="estimate")
-    memory.apply(*sent(1, 2, 3, payload=free), estimates=terms)
-    memory.apply(*sent(4, payload=usage(kind="estimate", responses=2)), estimates=terms)
+    memory.apply(*sent(1, 2, 3, payload=free), estimates=policy)
+    memory.apply(*sent(4, payload=usage(kind="estimate", responses=2)), estimates=policy)
     assert memory.begun == {}
-    memory.apply(*sent(5, payload=usage(kind="estimate", responses=1)), estimates=terms)
+    memory.apply(*sent(5, payload=usage(kind="estimate", responses=1)), estimates=policy)
     assert [row.waived for row in memory.rows] == [0, 0, 0, 10, 0]
     assert memory.begun == {"a": NOW}
 
@@ -71,14 +71,14 @@ def test_estimates_are_asked_about_only_where_there_are_some() -> None:
 
 def test_a_retried_estimate_counts_like_any_other() -> None:
     """It is let off within the bound, charged beyond it."""
-    memory, terms = Memory(), EstimatePolicy(uncharged_max=1)
+    memory, policy = Memory(), EstimatePolicy(uncharged_max=1)
     payload = usage(kind="estimate")
     waiting = Rejection(P, 9, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
     for waived, begun in ((10, []), (0, ["a"])):
-        decided = decide_retry(waiting, state=memory, estimates=terms)
+        decided = decide_retry(waiting, state=memory, estimates=policy)
         assert isinstance(decided, Retried)
         assert (decided.charge.waived, decided.estimates_begun) == (waived, begun)
-        memory.apply(*sent(1, payload=payload), estimates=terms)
+        memory.apply(*sent(1, payload=payload), estimates=policy)
 
 
 RETRIED = [

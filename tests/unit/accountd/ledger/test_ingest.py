@@ -302,8 +302,8 @@ def test_an_end_marker_is_a_message_like_any_other(
 def test_estimates_are_charged_only_on_request(is_charged: bool, left: int) -> None:
     """Recorded and numbered in any case."""
     memory = Memory()
-    terms = EstimatePolicy(are_charged=is_charged)
-    decision = memory.apply(*sent(1, payload=usage(kind="estimate")), estimates=terms)
+    policy = EstimatePolicy(are_charged=is_charged)
+    decision = memory.apply(*sent(1, payload=usage(kind="estimate")), estimates=policy)
     (charge,) = decision.charges
     assert charge.batch.kind == "estimate"
     assert charge.deduction == Deduction(100 - left, 0)

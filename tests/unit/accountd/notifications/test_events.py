@@ -10,7 +10,7 @@ import zmq
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance as Buckets
 from accountd.ledger.decision import Charge, Decision
-from accountd.ledger.repeated import Repetition
+from accountd.ledger.repeated import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from accountd.notifications.events import (
     PER_TURN_MAX,
@@ -138,7 +138,7 @@ def test_what_repeats_a_charge_is_announced_as_applied(
     window = ProducerWindow(3)
     decision = Decision(
         "now",
-        repeated=[Repetition(P, 3, 0, batch)],
+        repeated=[RepeatedResponse(P, 3, 0, batch)],
         balances={"a": Buckets(10, 5)},
         windows={P: window},
         watermarks={P: 3},
