@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import random
-import signal
 import ssl
 import time
 from collections.abc import Iterator
@@ -16,42 +15,31 @@ from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCre
 from openai.types.realtime import RealtimeTranslationClientSecretCreateResponse as Made
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 
-from deploy import certificate
 from gateway.door.auth import hash_key
 from gateway.door.ephemeral import TOKEN_CHARS_MAX, Claims, mint
-from gateway.limits import DEMO_KEYS_BURST
 from gateway.providers.base import CONFIGURATION_ID
-from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.ephemeral import (
+    LATER,
+    MODEL,
+    ORIGIN,
+    PATH,
+    SECRET,
+    TRANSLATOR,
+    browse,
+    ephemeral_cluster,
+    make,
+    refused,
+)
+from tests.support.harness import Cluster, eventually
 from tests.support.http_client import Answer, ask
-
-PATH = "/v1/realtime/client_secrets"
-SECRET, LATER = "s" * 64, "t" * 64
-MODEL = "gpt-realtime"
-TRANSLATOR = "gpt-realtime-translate"
-ORIGIN = "https://app.example.org"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two replicas with one secret, the first with TLS and the demo; one account each way."""
-    with cluster_folder() as running:
-        (running.folder / "ephemeral.secret").write_text(SECRET)
-        cert, key = running.folder / "cert.pem", running.folder / "key.pem"
-        certificate.make(cert, key)
-        running.env["GATEWAY_EPHEMERAL_SECRET_FILE"] = str(running.folder / "ephemeral.secret")
-        running.env["GATEWAY_DEMO_KEY_FILE"] = str(running.folder / "demo.key")
-        running.start_accountd()
-        running.start_simulator("--pace", "0")
-        running.start_gateway(
-            GATEWAY_TLS_CERT=str(cert), GATEWAY_TLS_KEY=str(key), GATEWAY_TLS_LISTEN="127.0.0.1:0"
-        )
-        simulated = f"http://{running.simulator.field('listen')}" if running.simulator else ""
-        running.start_gateway(
-            AZURE_OPENAI_API_KEY="azure-key", AZURE_OPENAI_ENDPOINT=simulated,
-            GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=simulated,
-        )  # fmt: skip
+    """See ``ephemeral_cluster``."""
+    with ephemeral_cluster() as running:
         yield running
 
 
@@ -59,31 +47,6 @@ def cluster() -> Iterator[Cluster]:
 def key(cluster: Cluster) -> str:
     """An account's own key."""
     return cluster.create_account("owner")
-
-
-def make(cluster: Cluster, key: str, **body: Any) -> Answer:
-    """Ask for an ephemeral key."""
-    return ask(cluster.address, "POST", PATH, key=key, body=json.dumps(body))
-
-
-def browse(address: str, key: str, *, model: str = MODEL, origin: str | None = None) -> str:
-    """Open a session as a browser does; the type of the first event."""
-    offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{key}")]
-    shown = None if origin is None else Origin(origin)
-    url = f"ws://{address}/v1/realtime?model={model}"
-    with connect(url, subprotocols=offered, origin=shown) as socket:
-        assert socket.subprotocol == "realtime"
-        kind = json.loads(socket.recv(timeout=10))["type"]
-        assert isinstance(kind, str)
-        return kind
-
-
-def refused(address: str, key: str, **options: Any) -> tuple[int, str]:
-    """Status and code of the refusal."""
-    with pytest.raises(InvalidStatus) as caught:
-        browse(address, key, **options)
-    response = caught.value.response
-    return response.status_code, json.loads(response.body or b"")["error"]["code"]
 
 
 async def test_the_sdk_makes_a_key_and_talks_with_it(cluster: Cluster, key: str) -> None:
@@ -373,92 +336,3 @@ def test_what_makes_no_sense_is_refused(cluster: Cluster, key: str) -> None:
     assert make(cluster, key, expires_after={"seconds": 7_201}).error == "bad_request"
     assert ask(cluster.address, "POST", PATH, key=key, body=b"{").error == "bad_request"
     assert ask(cluster.address, "GET", PATH, key=key).status == 405
-
-
-def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None:
-    """Once its account is there: for ten minutes at most, and to no other page."""
-    own = {"Origin": f"http://{cluster.address}", "Sec-Fetch-Site": "same-origin"}
-
-    def demo(**headers: str) -> Answer:
-        return ask(cluster.address, "POST", "/demo/client_secrets", headers=headers)
-
-    assert demo(**own).status == 503
-    (cluster.folder / "demo.key").write_text(cluster.create_account("demo") + "\n")
-    answer = demo(**own)
-    secret = answer.json["value"]
-    assert browse(cluster.address, secret, origin=own["Origin"]) == "session.created"
-    for elsewhere in (ORIGIN, None):
-        assert refused(cluster.address, secret, origin=elsewhere) == (403, "origin_not_allowed")
-    assert answer.json["expires_at"] - time.time() <= 600
-    for headers in ({}, {**own, "Origin": ORIGIN}, {**own, "Sec-Fetch-Site": "cross-site"}):
-        assert (demo(**headers).status, demo(**headers).error) == (403, "cross_origin")
-    rebound = {"Host": "evil.example.org", "Origin": "http://evil.example.org"}
-    assert (demo(**rebound).status, demo(**rebound).error) == (403, "unknown_host")
-    named = cluster.start_gateway(GATEWAY_DEMO_HOSTS="demo.example.org, other.example.org")
-    theirs = {"Host": "demo.example.org", "Origin": "https://demo.example.org"}
-    path = "/demo/client_secrets"
-    assert ask(named.field("listen"), "POST", path, headers=theirs).status == 200
-
-
-def test_the_demo_gives_keys_at_a_pace(cluster: Cluster) -> None:
-    """A burst of them; then it says when there is the next one, and no other endpoint minds."""
-    (cluster.folder / "demo.key").write_text(cluster.create_account("paced"))
-    gateway = cluster.start_gateway()
-    address, path = gateway.field("listen"), "/demo/client_secrets"
-    own = {"Origin": f"http://{address}"}
-    given = 0
-    while (answer := ask(address, "POST", path, headers=own)).status == 200:
-        given += 1
-    assert given >= DEMO_KEYS_BURST
-    assert (answer.status, answer.error) == (429, "rate_limit_exceeded")
-    assert answer.headers["Retry-After"] == "1"
-    assert ask(address, "POST", PATH, key=cluster.create_account("unpaced")).status == 200
-
-
-def test_secrets_rotate_without_a_restart(cluster: Cluster, key: str) -> None:
-    """SIGHUP: the new one signs, the old one's keys are valid until its line is gone."""
-    gateway = cluster.gateways[0]
-    path = cluster.folder / "ephemeral.secret"
-
-    def reload(text: str, event: str) -> None:
-        path.write_text(text)
-        before = gateway.log.read_text().count(event)
-        gateway.process.send_signal(signal.SIGHUP)
-        eventually(lambda: gateway.log.read_text().count(event) > before)
-
-    old = make(cluster, key).json["value"]
-    reload(f"{LATER}\n{SECRET}\n", "ephemeral secrets reloaded")
-    new = make(cluster, key).json["value"]
-    assert [browse(cluster.address, secret) for secret in (old, new)] == ["session.created"] * 2
-    reload("short\n", "ephemeral secrets not reloaded")
-    assert browse(cluster.address, new) == "session.created"
-    reload(f"{LATER}\n", "ephemeral secrets reloaded")
-    assert refused(cluster.address, old) == (401, "invalid_api_key")
-    assert browse(cluster.address, new) == "session.created"
-    assert all(SECRET not in g.log.read_text() for g in cluster.gateways)
-    assert all(old not in g.log.read_text() for g in cluster.gateways)
-
-
-def test_a_gateway_without_a_secret_has_no_ephemeral_keys(cluster: Cluster, key: str) -> None:
-    """It says so; their keys are invalid there, and there is no demo."""
-    secret = make(cluster, key).json["value"]
-    plain = cluster.start_gateway(GATEWAY_EPHEMERAL_SECRET_FILE="", GATEWAY_DEMO_KEY_FILE="")
-    address = plain.field("listen")
-    answer = ask(address, "POST", PATH, key=key)
-    assert (answer.status, answer.error) == (404, "no_ephemeral_keys")
-    assert refused(address, secret) == (401, "invalid_api_key")
-    assert ask(address, "POST", "/demo/client_secrets").status == 404
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"), [("short", "secret 1 has 5 characters"), ("", "0 secrets")]
-)
-def test_a_secret_that_cannot_be_used_ends_the_start(
-    cluster: Cluster, text: str, complaint: str
-) -> None:
-    """The line says what was found, and not the secret."""
-    path = cluster.folder / "bad.secret"
-    path.write_text(text)
-    done = cluster.run("rts-gateway", "serve", GATEWAY_EPHEMERAL_SECRET_FILE=str(path))
-    assert done.returncode == 78
-    assert complaint in done.stderr

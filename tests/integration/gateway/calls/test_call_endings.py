@@ -1,0 +1,143 @@
+"""What ends a call: its credit, a lost sideband, a gateway that stops."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from openai import APIStatusError, OpenAI
+
+from gateway.limits import CREDIT_WAIT_S
+from tests.support.calls import (
+    OFFER,
+    assert_books_are_right,
+    client_of,
+    cluster_is_saying,
+    descriptors,
+    has_ended,
+    is_call_gone,
+    is_charged,
+    place,
+    reported,
+    respond,
+    sent,
+    sideband,
+)
+from tests.support.harness import SETTLE_S, Cluster, eventually
+
+
+def test_a_call_ends_with_its_credit(cluster: Cluster) -> None:
+    """What is being said is finished and charged; nothing new is said for long."""
+    key = cluster.create_account("poor", tokens=100)
+    call_id = place(cluster, key, "sim-pace-0,caller-100")
+    eventually(lambda: has_ended(cluster, call_id))
+    told = sent(cluster, call_id)
+    assert 2 <= len(told) < 10
+    assert reported(cluster, "poor", responses=len(told)) == sum(told.values())
+    log = cluster.gateways[0].log.read_text()
+    assert "the account's credits are used up" in log
+    with pytest.raises(APIStatusError) as refused:
+        place(cluster, key, "sim-pace-0")
+    assert refused.value.status_code == 402
+
+
+def test_a_call_whose_credit_cannot_be_confirmed(cluster: Cluster) -> None:
+    """Two gateways split the balance, and accountd is silent: once the allotment is spent the call
+    may go on for a moment only, and what was said is charged when accountd is back.
+    """
+    assert cluster.accountd is not None
+    key = cluster.create_account("held-up", tokens=3_000)
+    call_id = place(cluster, key, "sim-pace-0")
+    with sideband(cluster, key, call_id, gateway=1), sideband(cluster, key, call_id) as socket:
+        respond(socket)
+        eventually(lambda: cluster.usage_rows("held-up"))
+        cluster.accountd.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):  # the client is held, too
+                while True:
+                    respond(socket)
+            eventually(lambda: has_ended(cluster, call_id), seconds=CREDIT_WAIT_S + SETTLE_S)
+        finally:
+            cluster.accountd.process.send_signal(signal.SIGCONT)
+    logs = "".join(gateway.log.read_text() for gateway in cluster.gateways)
+    assert "the credit cannot be confirmed" in logs, "whichever gateway came first"
+    is_charged(cluster, "held-up", call_id, responses=len(sent(cluster, call_id)))
+
+
+def test_a_sideband_that_breaks_is_opened_again(cluster: Cluster) -> None:
+    """In the middle of a response, whose usage comes over the next one."""
+    key = cluster.create_account("broken")
+    call_id = place(cluster, key, "sim-call-dropping,pace-0.5,caller-2")
+    is_charged(cluster, "broken", call_id, responses=2)
+    assert f'event="call heard again" call={call_id}' in cluster.gateways[0].log.read_text()
+
+
+def test_a_call_that_cannot_be_heard_is_hung_up(cluster: Cluster) -> None:
+    """Its caller never gets the answer: 503, which SDKs try again."""
+    key = cluster.create_account("unheard")
+    with pytest.raises(APIStatusError) as refused:
+        client_of(cluster, key).realtime.calls.accept(
+            "rtc_incoming_deaf", type="realtime", model="sim-call-deaf,pace-0"
+        )
+    assert refused.value.status_code == 503
+    assert is_call_gone(cluster, key, "rtc_incoming_deaf")
+
+
+def test_a_call_without_a_name_is_not_answered(cluster: Cluster) -> None:
+    """Nobody could hear it, nor hang it up."""
+    key = cluster.create_account("nameless")
+    with pytest.raises(APIStatusError) as refused:
+        place(cluster, key, "sim-call-nameless")
+    assert refused.value.status_code == 503
+
+
+def test_a_gateway_that_stops_hangs_up(cluster: Cluster) -> None:
+    """Once what is being said is finished; everything is charged, and its exit is clean."""
+    key = cluster.create_account("stopped")
+    third = cluster.start_gateway()
+    try:
+        client = OpenAI(api_key=key, base_url=f"http://{third.field('listen')}/v1")
+        answer = client.realtime.calls.create(
+            sdp=OFFER,
+            session={"type": "realtime", "model": "sim-pace-0.2,caller-100"},
+        )
+        call_id = answer.response.headers["location"].rpartition("/")[2]
+        assert third.metrics()["rts_gateway_calls"] == 1
+        eventually(lambda: cluster_is_saying(cluster, key, call_id))
+        assert third.stop(signal.SIGTERM) == 0
+    finally:
+        cluster.gateways.remove(third)
+    told = sent(cluster, call_id)
+    assert reported(cluster, "stopped", responses=len(told)) == sum(told.values())
+    assert is_call_gone(cluster, key, call_id)
+
+
+def test_a_call_that_is_taken_while_the_gateway_stops(cluster: Cluster) -> None:
+    """The provider's answer is waited for, and the call hung up; none is taken after that."""
+    key = cluster.create_account("late-taken")
+    third = cluster.start_gateway()
+    cluster.gateways.remove(third)
+    client = OpenAI(
+        api_key=key, base_url=f"http://{third.field('listen')}/v1", max_retries=0
+    ).realtime.calls
+    quiet = descriptors(third)
+    with ThreadPoolExecutor(1) as thread:
+        taken = thread.submit(
+            client.accept, "rtc_incoming_slow", type="realtime", model="sim-pace-0",
+            extra_query={"dial_ms": "1500"},
+        )  # fmt: skip
+        # The client's connection and one to the provider, who answers a second later.
+        eventually(lambda: descriptors(third) >= quiet + 2)
+        third.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "draining" in third.log.read_text())
+        with pytest.raises(APIStatusError) as refused:
+            client.accept("rtc_incoming_late", type="realtime", model="sim-pace-0")
+        assert refused.value.status_code == 503
+        taken.result(timeout=20)
+    assert third.stop() == 0
+    assert is_call_gone(cluster, key, "rtc_incoming_slow")
+    assert "call abandoned" not in third.log.read_text()
+
+
+def test_the_books_are_right(cluster: Cluster) -> None:
+    """After all of that."""
+    assert_books_are_right(cluster)
