@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,25 +12,11 @@ from tests.support.ephemeral import (
     PATH,
     SECRET,
     browse,
-    ephemeral_cluster,
     make,
     refused,
 )
 from tests.support.harness import Cluster, eventually
 from tests.support.http_client import Answer, ask
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """See ``ephemeral_cluster``."""
-    with ephemeral_cluster() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def key(cluster: Cluster) -> str:
-    """An account's own key."""
-    return cluster.create_account("owner")
 
 
 def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None:

@@ -6,7 +6,6 @@ import json
 import random
 import ssl
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,25 +27,11 @@ from tests.support.ephemeral import (
     SECRET,
     TRANSLATOR,
     browse,
-    ephemeral_cluster,
     make,
     refused,
 )
 from tests.support.harness import Cluster, eventually
 from tests.support.http_client import Answer, ask
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """See ``ephemeral_cluster``."""
-    with ephemeral_cluster() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def key(cluster: Cluster) -> str:
-    """An account's own key."""
-    return cluster.create_account("owner")
 
 
 async def test_the_sdk_makes_a_key_and_talks_with_it(cluster: Cluster, key: str) -> None:
