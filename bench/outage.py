@@ -26,8 +26,9 @@ from gateway.control.grants import Grant
 from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances, SessionCredit
+from gateway.delivery.retention import Retention
 from gateway.delivery.sender import UsageSender
-from gateway.delivery.spool_manager import Retention, SpoolManager
+from gateway.delivery.spool_manager import SpoolManager
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from shared import logs
 from shared.usage import Usage

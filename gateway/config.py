@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.delivery.spool_manager import Retention
+from gateway.delivery.retention import Retention
 from gateway.door.models import ModelTable, read_table
 from gateway.limits import GRANT_CACHE_S_MAX
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig

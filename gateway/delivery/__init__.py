@@ -6,6 +6,7 @@
 ``producer``                      one numbered stream: note, seal, release, in this order (pure)
 ``spool_files``                   folders and locks on the disk
 ``spool_manager``                 this process's journal and the adopted ones: fsync, retention
+``retention``                     how long durable messages stay in the spool
 ``orphans``                       finds and adopts the journals of killed processes
 ``sender``                        the producers of this process; what sessions call
 ``pusher``, ``watermarks``        the PUSH socket; what accountd says is durable

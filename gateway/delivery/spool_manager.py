@@ -12,7 +12,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Protocol
@@ -24,8 +23,8 @@ from gateway.delivery import spool_files
 from gateway.delivery.orphans import Journal, Orphans
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
+from gateway.delivery.retention import KEEP_NOTHING, Retention, prune
 from gateway.delivery.spool import Spool
-from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
 from gateway.metering.batching import OnSealed, ignore_sealed
 from shared.wire import PRODUCER_BYTES
 
@@ -64,14 +63,6 @@ class Follower(Protocol):
 
     def unfollow(self, producer: Producer) -> None:
         """The producer is over, and its journal removed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long, and up to how many bytes, messages are kept that are durable."""
-
-    seconds: float = SPOOL_RETENTION_S
-    size: int = SPOOL_RETENTION_BYTES
 
 
 class SpoolManager:
@@ -147,7 +138,7 @@ class SpoolManager:
             self._wants_sync.set()
         if time.monotonic() - self._pruned_at > PRUNE_S:
             self._pruned_at = time.monotonic()
-            self._prune_all()
+            self._prune(self._retention)
 
     async def close(self) -> None:
         """Leave the journals as they are; a folder without segments is removed."""
@@ -207,7 +198,7 @@ class SpoolManager:
         except OSError as exc:
             self._fail(exc)
             # Durable messages, kept only for a refill, are removed before new usage has to wait.
-            self._prune_all(Retention(seconds=0, size=0))
+            self._prune(KEEP_NOTHING)
             for journal in [j for j in self._journals() if j.producer.unsealed]:
                 self._seal_from_reserve(journal)
             return
@@ -256,34 +247,13 @@ class SpoolManager:
         yield self._own
         yield from self._adopted
 
-    def _prune_all(self, retention: Retention | None = None) -> None:
-        """Prune the oldest journals first, because the bound in bytes is one for all of them."""
-        retention = retention or self._retention
-        journals = [*self._adopted, self._own]
-        excess = sum(j.producer.spool.size for j in journals if j.producer.spool) - retention.size
-        for journal in journals:
-            if journal.producer.spool is not None:
-                excess -= self._prune(journal, journal.producer.spool, excess, retention.seconds)
-
-    def _prune(self, journal: Journal, spool: Spool, excess: int, keep_s: float) -> int:
-        """Remove what is not needed and not kept; how many bytes that were."""
-        now, producer = time.time(), journal.producer
-        if spool.unreadable > journal.unreadable:
-            journal.unreadable = spool.unreadable
-            log.error("spool damaged", producer=journal.name.hex(), batches=spool.unreadable)
-        if producer.is_over:
-            spool.close(now)
-        before = spool.size
-        with contextlib.suppress(OSError):
-            spool.prune(
-                producer.outbox.acknowledged,
-                now=now,
-                keep_s=keep_s,
-                keep_bytes=max(0, before - max(0, excess)),
-            )
-        if journal is not self._own and producer.is_over and spool.is_empty:
-            self._finish(journal)
-        return before - spool.size
+    def _prune(self, retention: Retention) -> None:
+        """Prune the adopted journals first, which are older, then drop those that are finished."""
+        prune([*self._adopted, self._own], retention)
+        for journal in self._adopted[:]:
+            spool = journal.producer.spool
+            if journal.producer.is_over and spool is not None and spool.is_empty:
+                self._finish(journal)
 
     def _finish(self, journal: Journal) -> None:
         """Everything of an adopted journal is durable, and nothing of it is kept."""

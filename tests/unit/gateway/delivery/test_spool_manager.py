@@ -13,8 +13,9 @@ import pytest
 from gateway.delivery import spool_files
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
+from gateway.delivery.retention import Retention
 from gateway.delivery.spool import Spool
-from gateway.delivery.spool_manager import TRANSITIONS, Retention, SpoolManager, SpoolState
+from gateway.delivery.spool_manager import TRANSITIONS, SpoolManager, SpoolState
 from shared.announcements import Watermark
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_usage
