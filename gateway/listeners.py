@@ -44,7 +44,9 @@ class Listeners:
             makers.append((self.plain, make_connection))
         if self.tls is not None and (certificate := self.certificate) is not None:
             makers.append((self.tls, lambda: TlsConnection(make_connection(), certificate.context)))
-        listeners = [Listener(to, make, has_place=registry.has_place) for to, make in makers]
+        listeners = [
+            Listener(to, make, has_room=registry.has_room_for_client) for to, make in makers
+        ]
         for listener in listeners:
             registry.on_client_gone.append(listener.wake)
             listener.start()

@@ -23,7 +23,7 @@ from shared.transport import LINGER_MS
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All of it, started."""
+    """Sockets to accountd, what uses them, and the spool: all started."""
 
     context: zmq.asyncio.Context
     accountd: RpcClient
@@ -66,7 +66,7 @@ class Parts:
         return await self.usage.close(LINGER_MS / 1000)
 
     async def close(self) -> None:
-        """Tell accountd what is still to be told, and close every socket but the context."""
+        """Report the last handles to accountd, and close every socket, but not the context."""
         await self.handles.close()
         await self.balances.stop()
         await self.subscriber.close()

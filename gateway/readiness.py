@@ -1,4 +1,8 @@
-"""Whether this gateway is alive, and whether new sessions are welcome: for probes and the door."""
+"""Whether this gateway is alive, and whether it accepts new sessions.
+
+Read by probes (``/healthz``, ``/readyz``), ``server`` and ``gatekeeper``; ``server`` sets
+``is_draining`` when the gateway stops.
+"""
 
 from gateway.control.rpc_client import RpcClient
 from gateway.delivery.sender import UsageSender
@@ -6,7 +10,7 @@ from shared.ops import Health
 
 
 class Readiness:
-    """What ``/healthz`` and ``/readyz`` say; ``is_draining`` is set when the gateway stops."""
+    """The answers of ``/healthz`` and ``/readyz``."""
 
     def __init__(self, accountd: RpcClient, usage: UsageSender) -> None:
         self._accountd = accountd
@@ -14,11 +18,11 @@ class Readiness:
         self.is_draining = False
 
     def live(self) -> Health:
-        """The process answers."""
+        """Always healthy: that the process answers is what the probe is about."""
         return Health(True)
 
     def ready(self) -> Health:
-        """Whether new sessions are welcome."""
+        """Whether new sessions are accepted."""
         if reason := self.why_closed():
             return Health(False, reason)
         if not self._accountd.may_grant:
@@ -26,5 +30,9 @@ class Readiness:
         return Health(True)
 
     def why_closed(self) -> str:
-        """Why no session may be opened, whoever asks; empty when it may."""
+        """Why no session of any account may be opened; empty when they may.
+
+        Unlike ``ready`` this ignores accountd: while that is away, keys whose grants are cached are
+        still accepted.
+        """
         return "draining" if self.is_draining else self._usage.not_ready_reason

@@ -1,4 +1,4 @@
-"""What goes on in this process: clients, sessions, calls, and the tasks that answer clients.
+"""What is in progress in this process: clients, sessions, calls, and tasks that answer clients.
 
 ``Gateway`` adds what it lets in; each entry leaves by itself when it has ended. Once a second every
 entry looks at its deadlines. ``drain`` sends all of it away and waits, when the gateway stops.
@@ -81,11 +81,11 @@ class Registry:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._finished(done, on_failure))
 
-    def has_place(self) -> bool:
+    def has_room_for_client(self) -> bool:
         """Whether a descriptor is left for one more client."""
         return is_room_for_client(clients=len(self._clients))
 
-    def has_room(self, *, admitting: int) -> bool:
+    def has_room_for_session(self, *, admitting: int) -> bool:
         """Whether descriptors are left for one more session, beside those being admitted."""
         lasting = len(self._sessions) + admitting + len(self._calls)
         return is_room_for_session(sessions=lasting)
@@ -181,11 +181,11 @@ class Registry:
             client.check(now)
         for one in (*self._sessions, *self._calls):
             one.check(now)
-        self._end_latest()
+        self._bound_late_drains()
         if self._usage.is_full:
             self._end_everything()
 
-    def _end_latest(self) -> None:
+    def _bound_late_drains(self) -> None:
         """Keep at most ``LATE_DRAINS_MAX`` providers that are heard for late answers."""
         late = [
             (s.drain.since, s) for s in self._sessions if s.drain is not None and s.drain.is_late

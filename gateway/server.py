@@ -1,4 +1,4 @@
-"""The gateway: gives each connection to who serves it, and says what it is ready for.
+"""The gateway's server: decides what becomes of each connection from a client.
 
 A connection is a WebSocket handshake, which becomes a session or a refusal, or one plain HTTP
 request: a probe, the page, an endpoint, or the question why a session would be refused. What was
@@ -40,9 +40,9 @@ from gateway.relay.session_state import State
 
 log = structlog.get_logger()
 
-_READING: Final = ("GET", "HEAD")
+_READ_METHODS: Final = ("GET", "HEAD")
 # Methods of a request for why there is no session: a page asks by POST, which names its origin.
-_EXPLAINED: Final = (*_READING, "POST")
+_EXPLAINED_METHODS: Final = (*_READ_METHODS, "POST")
 
 
 class Gateway:
@@ -99,7 +99,7 @@ class Gateway:
             connection.answer(probe)
             return
         target = self._gatekeeper.target(request.path, request.headers)
-        for refusal in (target, wants_events(request.path), self._no_room()):
+        for refusal in (target, wants_events(request.path), self._refusal_if_full()):
             if isinstance(refusal, Refusal):
                 self._refuse(connection, refusal)
                 return
@@ -124,7 +124,7 @@ class Gateway:
         if plain is None:
             work = self._explain(connection, request)
             self._registry.start(work, on_failure=lambda exc: self._failed(connection, exc))
-        elif request.method in _READING:
+        elif request.method in _READ_METHODS:
             connection.answer(plain)
         else:
             self._refuse(connection, wrong_method(request.method, allowed="GET, HEAD"))
@@ -188,7 +188,7 @@ class Gateway:
         Browsers do not show a page how an upgrade was refused, so the page asks like this.
         """
         answer = self._gatekeeper.target(request.target, request.headers)
-        if isinstance(answer, Target) and request.method not in _EXPLAINED:
+        if isinstance(answer, Target) and request.method not in _EXPLAINED_METHODS:
             answer = wrong_method(request.method, allowed="GET, HEAD, POST")
         if isinstance(answer, Target):
             verdict = await self._gatekeeper.admit(
@@ -218,7 +218,7 @@ class Gateway:
             if request.method == "OPTIONS":
                 connection.answer(cors.preflight(endpoint.method))
                 return
-        refusal = self._not_now() if endpoint.starts_call else None
+        refusal = self._refusal_if_not_ready() if endpoint.starts_call else None
         if request.method != endpoint.method:
             refusal = wrong_method(request.method, allowed=endpoint.method)
         if refusal is not None:
@@ -250,16 +250,16 @@ class Gateway:
 
     # --- refusals ---------------------------------------------------------------------------------
 
-    def _not_now(self) -> Refusal | None:
+    def _refusal_if_not_ready(self) -> Refusal | None:
         """Why nothing that lasts can be opened."""
         return (
-            self._no_room()
+            self._refusal_if_full()
             if (health := self.readiness.ready()).is_ok
             else unavailable(health.detail)
         )
 
-    def _no_room(self) -> Refusal | None:
-        if self._registry.has_room(admitting=self._admitting):
+    def _refusal_if_full(self) -> Refusal | None:
+        if self._registry.has_room_for_session(admitting=self._admitting):
             return None
         if not self._is_full_logged:
             self._is_full_logged = True

@@ -32,16 +32,16 @@ class Listener:
         listening: socket.socket,
         make: Callable[[], asyncio.Protocol],
         *,
-        has_place: Callable[[], bool],
+        has_room: Callable[[], bool],
     ) -> None:
-        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_place`` says
+        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_room`` says
         whether one more may be accepted; it counts a client from ``make`` until
         ``connection_lost``.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._make = make
-        self._has_place = has_place
+        self._has_place = has_room
         self._joining: set[asyncio.Task[None]] = set()
         self._is_closed = self._is_reading = self._has_failed = False
 

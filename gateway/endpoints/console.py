@@ -1,7 +1,7 @@
-"""The console's data: bounded reports of accountd about the account whose key asks.
+"""The console's data: bounded reports of accountd about the account of the request's key.
 
-accountd answers about the account of that key and no other, and checks the key each time. Nothing
-here changes anything.
+Requests name no account: accountd finds it by the key's hash, and checks the key each time. All
+endpoints only read. ``app`` adds them to ``endpoints.api`` when the page is served.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ _CSV: Final = "text/csv; charset=utf-8"
 _CSV_PAGE_ROWS: Final = 200  # as many as accountd gives at once
 _NUMBERS: Final = ("limit", "before")
 _PERIOD: Final = ("since", "until")
-# A spreadsheet takes what begins so for a formula; a session's name is its client's to choose. The
-# second row is what East Asian input methods write for the first.
+# Spreadsheets take text that begins so for a formula, and clients choose their sessions' names. The
+# full-width forms are what East Asian input methods write; spreadsheets take them for the same.
 _FORMULA: Final = (
     "=", "+", "-", "@", "\t", "\r", "\n",
     "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH HYPHEN-MINUS}",
@@ -61,7 +61,7 @@ class Console:
         self._downloads = Counter[str]()  # by key
 
     def by_path(self) -> dict[str, Endpoint]:
-        """What is behind which path."""
+        """The endpoints by path."""
         answers = {
             "/api/account": self._report("console.account"),
             "/api/keys": self._report("console.keys"),
@@ -88,49 +88,49 @@ class Console:
         """An endpoint that passes the parameters ``names`` on to a report of accountd."""
 
         async def answer(request: HttpRequest) -> Response | Refusal:
-            found = await self._ask(method, request, _asked(request, names))
+            found = await self._ask(method, request, _parameters_of(request, names))
             return found if isinstance(found, Refusal) else json_response(200, found, PRIVATE)
 
         return answer
 
     async def _csv(self, request: HttpRequest) -> Download | Refusal:
-        """All rows of a period, page by page as the client takes them."""
-        asked = _asked(request, _PERIOD)
-        if isinstance(asked, Refusal):
-            return asked
-        asked["limit"] = _CSV_PAGE_ROWS
-        first = await self._ask("console.rows", request, asked)
+        """All rows of a period, page by page at the pace of the client."""
+        parameters = _parameters_of(request, _PERIOD)
+        if isinstance(parameters, Refusal):
+            return parameters
+        parameters["limit"] = _CSV_PAGE_ROWS
+        first = await self._ask("console.rows", request, parameters)
         if isinstance(first, Refusal):
             return first
         headers = {**PRIVATE, "Content-Disposition": 'attachment; filename="usage.csv"'}
         key_hash = own_key_hash(request.headers)
-        assert isinstance(key_hash, str)  # it has just been shown to accountd
+        assert isinstance(key_hash, str)  # accountd has accepted it above
         if self._downloads[key_hash] >= DOWNLOADS_EACH:
             return too_many_requests(f"{DOWNLOADS_EACH} files are being sent with this key already")
         if self._downloads.total() >= DOWNLOADS:
             return unavailable(f"{DOWNLOADS} files are being sent already; try again")
         text = _csv_text(first, has_header=True)
         before = first["next_before"]
-        return download(self._pages(key_hash, request, asked, text, before), _CSV, headers)
+        return download(self._pages(key_hash, request, parameters, text, before), _CSV, headers)
 
     async def _pages(
         self,
         key_hash: str,
         request: HttpRequest,
-        asked: Mapping[str, Any],
+        parameters: Mapping[str, Any],
         text: bytes,
         before: int | None,
     ) -> AsyncGenerator[bytes, None]:
-        """``text``, then the rows from below the id ``before`` on; counted from the first piece,
-        which is asked for at once.
+        """Yield ``text``, then pages of rows with ids below ``before``. The download counts from
+        the first piece on, which is taken at once.
 
-        What waits for the client is the text of one page; its rows take ten times as much.
+        While the client is slow only the text of one page is kept; its rows take ten times as much.
         """
         self._downloads[key_hash] += 1
         try:
             yield text
             while before is not None:
-                page = await self._next_page(request, {**asked, "before": before})
+                page = await self._next_page(request, {**parameters, "before": before})
                 text, before = _csv_text(page), page["next_before"]
                 del page
                 yield text
@@ -139,8 +139,10 @@ class Console:
             if not self._downloads[key_hash]:
                 del self._downloads[key_hash]
 
-    async def _next_page(self, request: HttpRequest, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Go on with a file that was begun, also while accountd restarts.
+    async def _next_page(
+        self, request: HttpRequest, parameters: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The next page of a file that was begun; retried while accountd restarts.
 
         Raises ``BrokenOffError``.
         """
@@ -149,7 +151,7 @@ class Console:
             if number:
                 await asyncio.sleep(DOWNLOAD_PAUSE_S * 2 ** (number - 1))
             try:
-                found = await self._ask("console.rows", request, asked)
+                found = await self._ask("console.rows", request, parameters)
             except UnreachableError as exc:
                 trouble = str(exc)
             else:
@@ -161,35 +163,35 @@ class Console:
         raise BrokenOffError(trouble)
 
     async def _ask(
-        self, method: str, request: HttpRequest, asked: Mapping[str, Any] | Refusal
+        self, method: str, request: HttpRequest, parameters: Mapping[str, Any] | Refusal
     ) -> Mapping[str, Any] | Refusal:
         key_hash = own_key_hash(request.headers)
         if isinstance(key_hash, Refusal):
             return key_hash
-        if isinstance(asked, Refusal):
-            return asked
-        parameters = {**asked, "key_hash": key_hash}
-        found = await self._queue.run(key_hash, lambda: self._accountd.report(method, parameters))
-        return _refused(found) if isinstance(found, Denial) else found
+        if isinstance(parameters, Refusal):
+            return parameters
+        query = {**parameters, "key_hash": key_hash}
+        found = await self._queue.run(key_hash, lambda: self._accountd.report(method, query))
+        return _refusal_for(found) if isinstance(found, Denial) else found
 
 
-def _asked(request: HttpRequest, names: tuple[str, ...]) -> dict[str, Any] | Refusal:
-    """The parameters of a request that a report knows; accountd checks what they say."""
-    _, parameters, _ = split_target(request.target)
-    asked: dict[str, Any] = {}
-    for name, value in parameters:
+def _parameters_of(request: HttpRequest, names: tuple[str, ...]) -> dict[str, Any] | Refusal:
+    """Those of a request's parameters that a report has; accountd checks their values."""
+    _, pairs, _ = split_target(request.target)
+    parameters: dict[str, Any] = {}
+    for name, value in pairs:
         if name not in names or not value:
             continue
         if name not in _NUMBERS:
-            asked[name] = value
+            parameters[name] = value
         elif value.isascii() and value.isdecimal() and len(value) < 20:
-            asked[name] = int(value)
+            parameters[name] = int(value)
         else:
             return bad_request(f"{name}: found {value[:32]!r}, expected a number")
-    return asked
+    return parameters
 
 
-def _refused(denial: Denial) -> Refusal:
+def _refusal_for(denial: Denial) -> Refusal:
     if denial.code in ("bad_request", "too_large"):
         return bad_request(denial.message)
     return refused_key(denial.code, denial.message)
@@ -200,12 +202,12 @@ def _csv_text(page: Mapping[str, Any], *, has_header: bool = False) -> bytes:
     writer = csv.DictWriter(text, page["columns"])
     if has_header:
         writer.writeheader()
-    writer.writerows(_plain(row) for row in page["rows"])
+    writer.writerows(_without_formulas(row) for row in page["rows"])
     return text.getvalue().encode()
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row in which no text is a formula."""
+def _without_formulas(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row in which a text that a spreadsheet would take for a formula has a quote before it."""
     return {
         name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
         for name, value in row.items()

@@ -22,7 +22,7 @@ from gateway.http.exchange import HttpRequest
 
 FOLDER: Final = "web"
 _PATH_BY_DOCUMENT: Final = {"index.html": "/", "console.html": "/console"}
-# What is served; a file with another ending is not.
+# The types by file name ending; other files are not served.
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -33,8 +33,8 @@ MEDIA_TYPES: Final = {
     ".ico": "image/x-icon",
     ".wav": "audio/wav",
 }
-# Nothing from anywhere else, no inline code, and nobody frames the page. 'self' includes the
-# WebSocket of the same host and port (CSP3 section 6.7.2.8).
+# Nothing from other origins, no inline code, no framing. 'self' includes WebSockets of the same
+# host and port (CSP3 section 6.7.2.8).
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -57,7 +57,7 @@ _HEADERS: Final = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        # Asked for anew each time and answered with 304: an upgrade of the gateway shows at once.
+        # Browsers revalidate each time and get 304: an upgrade of the gateway shows at once.
         "Cache-Control": "no-cache",
     }
 )
@@ -87,7 +87,7 @@ class Pages:
     by_path: Mapping[str, Page] = field(default_factory=dict)
 
     def answer(self, request: HttpRequest) -> Response | None:
-        """What ``request`` asks for; None when it is no file of ours."""
+        """The file that ``request`` asks for, or None."""
         path, _, _ = split_target(request.target)
         page = self.by_path.get(path)
         return None if page is None else page.answer(request.headers)
