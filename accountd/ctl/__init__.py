@@ -1,6 +1,8 @@
 """The command ``accountctl``: accounts, keys, usage and the audit, through the running daemon.
 
-``cli``             the commands; ``--json`` for programs
+``cli``             the root command, ``audit`` and ``rates``
+``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``
+``output``          JSON for programs, text for people; says what a list leaves out
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page
 ``text``            how longer answers look (pure)

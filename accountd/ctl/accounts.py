@@ -1,0 +1,156 @@
+"""``accountctl account``: accounts, their credits and their estimates."""
+
+from typing import Any, Final
+
+import click
+
+from accountd.ctl.client import call
+from accountd.ctl.output import JSON, show, show_list
+from accountd.ctl.tables import details
+from accountd.rpc_types import DebtPolicy
+
+ACCOUNT_COLUMNS: Final = (
+    "id",
+    "email",
+    "plan_name",
+    "token_remaining",
+    "topup_remaining",
+    "status",
+)
+_GRANT_ID: Final = click.option(
+    "--id", "grant_id", help="Names the grant: repeated with one id it counts once."
+)
+
+
+class CreditMark(click.ParamType[int | None]):
+    """A number of credits, or none."""
+
+    name = "mark"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Read ``none`` as None, anything else as an integer."""
+        if value == "none":
+            return None
+        return click.INT.convert(value, param, ctx)
+
+
+CREDIT_MARK = CreditMark()
+
+
+@click.group()
+def account() -> None:
+    """Accounts and their credits."""
+
+
+@account.command("create")
+@click.option("--email", required=True, help="Unique address of the account's owner.")
+@click.option("--id", "account_id", help="The account's id; made up when absent.")
+@click.option("--plan", "plan_name", default="Free", show_default=True, help="Free, Pro, …")
+@click.option("--tokens", type=int, help="Subscription tokens; the plan's when absent.")
+@click.option("--topup", type=int, default=0, show_default=True, help="Top-up credits in tokens.")
+@JSON
+@click.pass_obj
+def create_account(endpoint: str, /, account_id: str | None, as_json: bool, **params: Any) -> None:
+    """Create an account."""
+    show(call(endpoint, "account.create", {"id": account_id, **params}), as_json, details)
+
+
+@account.command("show")
+@click.argument("account_id", metavar="ID")
+@JSON
+@click.pass_obj
+def show_account(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Show one account."""
+    show(call(endpoint, "account.show", {"account_id": account_id}), as_json, details)
+
+
+@account.command("list")
+@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@JSON
+@click.pass_obj
+def list_accounts(endpoint: str, limit: int | None, as_json: bool) -> None:
+    """List accounts, oldest first."""
+    found = call(endpoint, "account.list", {"limit": limit})
+    show_list(found, as_json, "accounts", ACCOUNT_COLUMNS)
+
+
+@account.command("topup", context_settings={"ignore_unknown_options": True})
+@click.argument("account_id", metavar="ID")
+@click.argument("amount", type=int)
+@_GRANT_ID
+@JSON
+@click.pass_obj
+def topup(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Add AMOUNT top-up credits (tokens) to an account."""
+    show(call(endpoint, "account.topup", params), as_json, details)
+
+
+@account.command("renew")
+@click.argument("account_id", metavar="ID")
+@click.option("--plan", "plan_name", help="Change to this plan, too.")
+@click.option(
+    "--debt", type=click.Choice([str(debt) for debt in DebtPolicy]), default=str(DebtPolicy.KEEP),
+    show_default=True, help="A negative balance: carry it into the new period, or not.",
+)  # fmt: skip
+@_GRANT_ID
+@JSON
+@click.pass_obj
+def renew(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Begin a new period: set the subscription tokens to the plan's. Unspent ones are gone."""
+    show(call(endpoint, "account.renew", params), as_json, details)
+
+
+@account.command("adjust")
+@click.argument("account_id", metavar="ID")
+@click.option("--topup", type=int, help="Add so many top-up credits; negative: take.")
+@click.option("--tokens", type=int, help="Add so many subscription tokens; negative: take.")
+@click.option("--reason", required=True, help="Why; kept with the grant.")
+@_GRANT_ID
+@JSON
+@click.pass_obj
+def adjust(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Correct a balance."""
+    show(call(endpoint, "account.adjust", params), as_json, details)
+
+
+@account.command("mark")
+@click.argument("account_id", metavar="ID")
+@click.argument("mark", metavar="N|none", type=CREDIT_MARK)
+@JSON
+@click.pass_obj
+def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> None:
+    """Warn when the credits of both buckets together fall to N; none: never."""
+    params = {"account_id": account_id, "mark": mark}
+    show(call(endpoint, "account.mark", params), as_json, details)
+
+
+@account.command("estimates")
+@click.argument("account_id", metavar="ID")
+@click.option("--reset", is_flag=True, required=True, help="Forgive them.")
+@JSON
+@click.pass_obj
+def reset_estimates(endpoint: str, account_id: str, reset: bool, as_json: bool) -> None:
+    """Charge no estimates of an account any more, and count those that are let off anew."""
+    assert reset
+    params = {"account_id": account_id}
+    show(call(endpoint, "account.reset_estimates", params), as_json, details)
+
+
+@account.command("enable")
+@click.argument("account_id", metavar="ID")
+@JSON
+@click.pass_obj
+def enable(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Let an account open sessions again."""
+    show(call(endpoint, "account.enable", {"account_id": account_id}), as_json, details)
+
+
+@account.command("disable")
+@click.argument("account_id", metavar="ID")
+@JSON
+@click.pass_obj
+def disable(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Refuse new sessions of an account."""
+    show(call(endpoint, "account.disable", {"account_id": account_id}), as_json, details)

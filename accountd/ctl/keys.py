@@ -1,0 +1,55 @@
+"""``accountctl key``: API keys."""
+
+from typing import Any, Final
+
+import click
+
+from accountd.ctl.client import call
+from accountd.ctl.output import JSON, show, show_list
+from accountd.ctl.tables import details
+
+KEY_COLUMNS: Final = (
+    "key_indicator",
+    "label",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "revoked_at",
+)
+
+
+@click.group()
+def key() -> None:
+    """API keys."""
+
+
+@key.command("create")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--label", required=True, help="What the key is for.")
+@click.option("--expires", "expires_at", help="ISO date and time, UTC without a zone.")
+@JSON
+@click.pass_obj
+def create_key(endpoint: str, /, as_json: bool, **params: Any) -> None:
+    """Create a key. It is shown now and never again."""
+    show(call(endpoint, "key.create", params), as_json, details)
+
+
+@key.command("list")
+@click.argument("account_id", metavar="ACCOUNT")
+@JSON
+@click.pass_obj
+def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
+    """List the keys of an account, newest first."""
+    found = call(endpoint, "key.list", {"account_id": account_id})
+    show_list(found, as_json, "keys", KEY_COLUMNS)
+
+
+@key.command("revoke")
+@click.argument("key_name", metavar="INDICATOR_OR_HASH")
+@click.option("--account", "account_id", help="Look only among this account's keys.")
+@JSON
+@click.pass_obj
+def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
+    """Refuse new sessions with a key."""
+    params = {"key": key_name, "account_id": account_id}
+    show(call(endpoint, "key.revoke", params), as_json, details)
