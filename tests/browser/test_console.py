@@ -23,10 +23,10 @@ from accountd.reports.console import GRANTS_MAX, KEYS_MAX
 from browser.chromium import chromium, watched
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
+from tests.support.conversation import conversation
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.paths import TESTS
-from tests.support.pushing import pushing
-from tests.support.talk import talk
+from tests.support.usage_socket import usage_socket
 
 AXE = TESTS / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
@@ -77,7 +77,7 @@ def account() -> Iterator[Account]:
 
 async def speak(account: Account) -> None:
     """A session of two responses."""
-    async with talk(account.cluster.url, account.key, rs_sessid="spoken") as talking:
+    async with conversation(account.cluster.url, account.key, rs_sessid="spoken") as talking:
         await talking.respond_times(2)
 
 
@@ -86,7 +86,7 @@ def report(cluster: Cluster) -> int:
     made = random.Random(6)
     begin = datetime.now(UTC) - timedelta(days=DAYS)
     number = 0
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         for index in range(SESSIONS):
             at = begin + timedelta(days=DAYS * index / SESSIONS)
             for model, kind, share in MODELS:

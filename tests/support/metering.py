@@ -1,14 +1,15 @@
-"""What a meter of the OpenAI family is told in tests."""
+"""Frames for a meter, as the relay would hand them to it, and what the meter finds in them."""
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering.base import Metered, Unreadable
+from gateway.metering.base import Metered, MeterResult, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
@@ -32,3 +33,9 @@ def say(
     """What the meter finds in so many seconds of the client's audio, a second in each message."""
     second = frame({"type": kind, "audio": SECOND}, mask=True)
     return [found for _ in range(seconds) for found in meter.observe_client(second)]
+
+
+def the_one(found: Sequence[MeterResult]) -> MeterResult | None:
+    """The only result of a frame, or None; more than one fails the test."""
+    assert len(found) <= 1, found
+    return found[0] if found else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.harness import Cluster
-from tests.support.simulated import simulator
+from tests.support.simulator_client import simulator
 
 
 @pytest.fixture(scope="module")

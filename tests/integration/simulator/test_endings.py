@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import BEARER, CREATE, Event, logged, send, session, write
+from tests.support.simulator_client import BEARER, CREATE, Event, logged, send, session, write
 
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 WEATHER = {"type": "function", "name": "weather", "parameters": {}}

@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.support.deadlines import within
 from tests.support.harness import STOP_S, Cluster, cluster_folder, eventually, json_lines
-from tests.support.promises import within
 
 Event = dict[str, Any]
 CREATE = {"type": "response.create"}

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.harness import Cluster
-from tests.support.simulated import Event, logged, send
-from tests.support.simulated_gemini import (
+from tests.support.simulator_client import Event, logged, send
+from tests.support.simulator_client_gemini import (
     MODEL,
     PATH,
     SETUP,

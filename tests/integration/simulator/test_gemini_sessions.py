@@ -10,8 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import host, send
-from tests.support.simulated_gemini import (
+from tests.support.simulator_client import host, send
+from tests.support.simulator_client_gemini import (
     KEY,
     PATH,
     SETUP,

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.harness import Cluster
-from tests.support.simulated import Event, host, logged, order, send, session, until
+from tests.support.simulator_client import Event, host, logged, order, send, session, until
 from tests.support.speech import chunks, silence, tone
 
 SERVER: TypeAdapter[Any] = TypeAdapter(ConnectServerEvent)

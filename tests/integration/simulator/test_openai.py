@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.harness import Cluster, cluster_folder
-from tests.support.simulated import say, write
+from tests.support.simulator_client import say, write
 from tests.support.speech import silence, tone
 
 Event = dict[str, Any]

@@ -7,7 +7,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from tests.support.harness import Cluster
-from tests.support.simulated import (
+from tests.support.simulator_client import (
     CREATE,
     Event,
     logged,

@@ -7,7 +7,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.harness import Cluster
-from tests.support.simulated import (
+from tests.support.simulator_client import (
     CREATE,
     Event,
     host,

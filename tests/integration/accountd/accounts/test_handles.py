@@ -11,7 +11,7 @@ from accountd.data import models
 from accountd.data.retention import MORE_S, PORTION
 from accountd.requests import Params, RequestError
 from shared.wire import HANDLES_MAX
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 
 OLD = "2020-01-01T00:00:00.000Z"
 

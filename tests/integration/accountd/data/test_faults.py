@@ -17,7 +17,7 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import Request, encode_envelope, encode_request, encode_usage
 from tests.support import http_client
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 STRACE = shutil.which("strace")
 needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
@@ -53,7 +53,7 @@ def running_on(cluster: Cluster) -> Iterator[Gateway]:
     cluster.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"
     cluster.start_accountd()
     cluster.create_account("acct", tokens=0)
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         push.setsockopt(zmq.LINGER, 0)
         yield Gateway(cluster, push)
 

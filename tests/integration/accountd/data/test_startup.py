@@ -19,7 +19,7 @@ from shared.errors import ConfigError
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 EXIT_S = 20.0
 
@@ -242,7 +242,7 @@ def ask_for_audit(cluster: Cluster) -> None:
 def send_usage(cluster: Cluster) -> None:
     """A batch, on the writer."""
     batch = UsageBatch("acct", "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         push.send_multipart(encode_envelope(os.urandom(16), 1, encode_usage(batch)))
 
 

@@ -6,7 +6,7 @@ from accountd.data.database import WAL_BYTES_MAX
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 WAL_METRIC = "rts_accountd_wal_bytes"
 BIG = ("x" * 2_000,) * 5  # what a gateway keeps of one batch's unknown parts
@@ -15,7 +15,7 @@ BATCHES = 2_500  # twice the limit of the log
 
 def push_usage(cluster: Cluster) -> None:
     """Send usage of as many bytes as rows can have, and wait until it is in the database."""
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         for sequence in range(1, BATCHES + 1):
             usage = UsageBatch("a", "s", "openai", "m", "response", 1, ("r",), Usage(), 0, BIG)
             push.send_multipart(encode_envelope(b"p" * 16, sequence, encode_usage(usage)))

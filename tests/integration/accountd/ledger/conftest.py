@@ -6,7 +6,7 @@ import pytest
 import zmq
 
 from tests.support.harness import Cluster, cluster_folder
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 
 @pytest.fixture
@@ -21,5 +21,5 @@ def running() -> Iterator[Cluster]:
 @pytest.fixture
 def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """A gateway's usage socket."""
-    with pushing(running) as socket:
+    with usage_socket(running) as socket:
         yield socket

@@ -15,8 +15,8 @@ from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
+from tests.support.deadlines import within
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.promises import within
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
 END = encode_usage(EndOfProducer())

@@ -8,7 +8,7 @@ import pytest
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 NOW_MS = 1_790_000_000_000
 TOLD = "estimates are charged from now on"
@@ -27,7 +27,7 @@ def cluster() -> Iterator[Cluster]:
 def send(cluster: Cluster, first: int, *times: int) -> list[int]:
     """Push estimates of 10 tokens that were metered then; the credits that each one took."""
     before = len(cluster.usage_rows("a"))
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         for sequence, at_ms in enumerate(times, start=first):
             usage = Usage(10, 0, 10)
             batch = UsageBatch(
@@ -69,7 +69,7 @@ def test_a_retried_estimate_that_passes_the_bound_is_not_the_last_that_is_charge
     """It was quarantined for want of its account, and counts like one that is just coming."""
     accountd = cluster.accountd
     assert accountd is not None
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         batch = UsageBatch(
             "b",
             "s",

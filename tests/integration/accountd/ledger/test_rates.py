@@ -17,9 +17,9 @@ from accountd.ctl.client import call
 from shared.rate_card import CARD_BYTES_MAX, read_rates
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
+from tests.support.conversation import conversation
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
-from tests.support.pushing import pushing
-from tests.support.talk import talk
+from tests.support.usage_socket import usage_socket
 
 CARD = """
 version = "2026-11"
@@ -90,7 +90,7 @@ def send(
 ) -> None:
     """Push batches as a gateway does, and wait until they have rows."""
     before = len(cluster.usage_rows("acct"))
-    with pushing(cluster) as push:
+    with usage_socket(cluster) as push:
         for sequence, sent in enumerate(batches, start=first):
             push.send_multipart(encode_envelope(producer, sequence, encode_usage(sent)))
         eventually(lambda: len(cluster.usage_rows("acct")) == before + len(batches))
@@ -170,7 +170,7 @@ def test_a_new_card_counts_from_the_signal_on(running: Cluster) -> None:
     """What was charged stays as it is; the quarantine is charged by what is in force then."""
     nobody = batch(input_tokens=100, total_tokens=100)
     orphan = UsageBatch("later", *[getattr(nobody, n) for n in nobody.__slots__[1:]])
-    with pushing(running) as push:
+    with usage_socket(running) as push:
         push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(orphan)))
         eventually(lambda: running.audit()["rejected"] == 1)
     send(running, batch(input_tokens=100, total_tokens=100))
@@ -193,7 +193,7 @@ async def test_a_session_costs_what_the_provider_reported(running: Cluster) -> N
     running.start_simulator()
     running.start_gateway()
     key = running.create_account("talker", topup=7)
-    async with talk(running.url, key) as client:
+    async with conversation(running.url, key) as client:
         await client.respond_times(7)
     rows = await asyncio.to_thread(
         eventually, lambda: len(r := running.usage_rows("talker")) == 2 and r
@@ -222,7 +222,7 @@ async def test_live_sessions_are_held_to_a_new_card_at_once(running: Cluster) ->
     gateway = running.start_gateway()
     key = running.create_account("talker", tokens=50_000)
     dearer = CARD.replace("output = 4_000_000", "output = 90_000_000_000").replace("-11", "-12")
-    async with talk(running.url, key) as client:
+    async with conversation(running.url, key) as client:
         await asyncio.to_thread(eventually, lambda: "version=2026-11" in gateway.log.read_text())
         await asyncio.to_thread(reload, running, dearer, "rate card loaded")
         await asyncio.to_thread(eventually, lambda: "version=2026-12" in gateway.log.read_text())
@@ -241,7 +241,7 @@ def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
     """Every row is priced by the card that it names, the old one first, and none is lost."""
     dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
     burst, price_by_card = 900, {"2026-11": 50, "2026-12": 300}
-    with pushing(running) as push:
+    with usage_socket(running) as push:
         one = encode_usage(batch(input_tokens=100, total_tokens=100))
         for sequence in range(1, burst + 1):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, one))
@@ -329,7 +329,7 @@ def test_what_a_balance_cannot_hold_is_rejected(running: Cluster) -> None:
     row = UsageBatch(
         "acct", "s", "openai", "m", "response", 1_000, ("r",), Usage(tokens, 0, tokens), 0
     )
-    with pushing(running) as push:
+    with usage_socket(running) as push:
         for sequence in range(1, 1_001):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, encode_usage(row)))
         rejected = eventually(lambda: running.audit()["rejected_by_reason"])

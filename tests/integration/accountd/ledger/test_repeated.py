@@ -14,9 +14,9 @@ from accountd.ledger.ledger import Ledger
 from accountd.requests import Params, now_iso
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
+from tests.support.database import empty_database
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.opened import empty_database
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 P, Q, R = b"p" * 16, b"q" * 16, b"r" * 16
 
@@ -34,7 +34,7 @@ def running() -> Iterator[Cluster]:
 @pytest.fixture
 def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """A gateway's usage socket."""
-    with pushing(running) as socket:
+    with usage_socket(running) as socket:
         yield socket
 
 

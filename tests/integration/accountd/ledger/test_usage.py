@@ -20,7 +20,7 @@ from shared.wire import (
     encode_usage,
 )
 from tests.support.harness import ASK_S, Cluster, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 PRODUCER, OTHER = b"p" * 16, b"q" * 16
 
@@ -126,7 +126,7 @@ def quarantine(cluster: Cluster) -> list[Any]:
 def test_sigterm_commits_what_has_arrived(running: Cluster) -> None:
     """Right after a burst the daemon is told to stop: it exits 0 and nothing it got is lost."""
     burst = 3_000
-    with pushing(running) as push:  # at the end everything has left
+    with usage_socket(running) as push:  # at the end everything has left
         for sequence in range(1, burst + 1):
             push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(batch(1))))
     assert running.accountd is not None
@@ -195,7 +195,7 @@ def test_every_row_is_exported_and_what_is_cut_is_said(running: Cluster) -> None
     """2,500 rows: the table shows some and says so, programs get all, in three forms."""
     running.create_account("busy")
     total = 2_500
-    with pushing(running) as push:
+    with usage_socket(running) as push:
         for sequence in range(1, total + 1):
             usage = Usage(sequence, 0, sequence)
             row = UsageBatch("busy", "s", "openai", "m", "response", 1, (f"r{sequence}",), usage, 0)

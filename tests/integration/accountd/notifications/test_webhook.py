@@ -31,10 +31,10 @@ from accountd.notifications.webhook import (
 from accountd.requests import now_iso
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
+from tests.support.database import empty_database
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.opened import empty_database
-from tests.support.pushing import pushing
 from tests.support.tuned import PATIENT_WEBHOOK
+from tests.support.usage_socket import usage_socket
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 PRODUCER = b"p" * 16
@@ -138,7 +138,7 @@ def running(receiver: Receiver) -> Iterator[Cluster]:
 @pytest.fixture
 def push(running: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """A gateway's usage socket."""
-    with pushing(running) as socket:
+    with usage_socket(running) as socket:
         yield socket
 
 

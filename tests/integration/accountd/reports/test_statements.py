@@ -12,7 +12,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 PRODUCER = b"p" * 16
 DAY_MS = 86_400_000
@@ -32,7 +32,7 @@ def used() -> Iterator[Cluster]:
     """accountd where ``acct`` has used something on two days."""
     with (
         cluster_folder() as cluster,
-        pushing(cluster) as push,
+        usage_socket(cluster) as push,
     ):
         cluster.start_accountd()
         cluster.create_account("acct", tokens=1_000, topup=100)

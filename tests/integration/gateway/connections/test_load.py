@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from gateway.limits import DRAIN_S
+from tests.support.deadlines import within
 from tests.support.harness import Cluster, eventually, running_cluster
-from tests.support.promises import within
 from tests.support.speech import chunks, silence, tone
 
 SESSIONS, RESPONSES = 50, 12

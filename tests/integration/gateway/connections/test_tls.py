@@ -17,10 +17,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.certificates import Pem
+from tests.support.conversation import charged_ids, conversation
+from tests.support.deadlines import within
 from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
-from tests.support.promises import within
 from tests.support.speech import tone
-from tests.support.talk import charged_ids, talk
 from tests.support.tls_clients import QUERY, handshaken, read_all, respond, tls_port, wss
 
 UPGRADE = (
@@ -98,7 +98,7 @@ async def test_plain_and_secure_clients_share_a_gateway(
     """Neither port disturbs the other."""
     async with (
         connect(f"{wss(secure)}{QUERY}{key}", ssl=pem.trusting(), max_size=None) as safe,
-        talk(secure.url, key) as plain,
+        conversation(secure.url, key) as plain,
     ):
         response, _ = await asyncio.gather(respond(safe), plain.respond())
     assert response["status"] == "completed"
@@ -132,7 +132,7 @@ async def test_a_provider_over_wss(secure: Cluster, pem: Pem, key: str, is_trust
     front = secure.start_gateway(OPENAI_BASE_URL=provider, OPENAI_API_KEY=key, **trust)
     account = secure.create_account(name)
     url = f"ws://{front.field('listen')}/v1/realtime"
-    async with talk(url, account) as client:
+    async with conversation(url, account) as client:
         if is_trusted:
             await client.respond_times(3)
         else:

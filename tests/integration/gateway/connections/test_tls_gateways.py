@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.certificates import Pem
+from tests.support.conversation import charged_ids
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from tests.support.ports import listeners
-from tests.support.talk import charged_ids
 from tests.support.tls_clients import QUERY, handshaken, read_all, respond, tls_port, wss
 
 

@@ -14,10 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from accountd.ctl.client import call
+from tests.support.conversation import Conversation, conversation
+from tests.support.deadlines import within
 from tests.support.harness import Cluster, eventually, running_cluster
-from tests.support.promises import within
 from tests.support.speech import chunks, silence, tone
-from tests.support.talk import Talk, talk
 
 GATEWAYS, SESSIONS = 3, 20
 COST_MAX = 400  # tokens; no response of the simulator costs that much here
@@ -58,7 +58,7 @@ async def test_the_last_response_is_delivered_whole_then_the_client_is_told(
 ) -> None:
     """Whole response, error event, close 1008; new sessions are refused, none is redialled."""
     key = cluster.create_account("last", tokens=1)
-    async with talk(urls(cluster)[0], key, tag="last") as client:
+    async with conversation(urls(cluster)[0], key, tag="last") as client:
         await client.socket.send(json.dumps({"type": "response.create"}))
         events, closed = await ended(client.socket)
     assert [e["type"] for e in events].count("response.done") == 1
@@ -125,8 +125,8 @@ async def test_a_silent_session_is_ended_when_another_has_used_up_the_credit(
     """On another gateway, within a second."""
     key = cluster.create_account("silent", tokens=1)
     async with AsyncExitStack() as stack:
-        silent = await stack.enter_async_context(talk(urls(cluster)[1], key))
-        busy = await stack.enter_async_context(talk(urls(cluster)[0], key))
+        silent = await stack.enter_async_context(conversation(urls(cluster)[1], key))
+        busy = await stack.enter_async_context(conversation(urls(cluster)[0], key))
         await busy.socket.send(json.dumps({"type": "response.create"}))
         await ended(busy.socket)
         with within(1.0, cluster.accountd, *cluster.gateways):
@@ -202,8 +202,8 @@ async def test_only_who_asks_hears_of_credit(cluster: Cluster) -> None:
     """At the start, and after every batch that was applied; others hear the provider alone."""
     key = cluster.create_account("events", tokens=200)
     async with AsyncExitStack() as stack:
-        asking = await stack.enter_async_context(talk(urls(cluster)[0], key, rs_events=1))
-        other = await stack.enter_async_context(talk(urls(cluster)[0], key))
+        asking = await stack.enter_async_context(conversation(urls(cluster)[0], key, rs_events=1))
+        other = await stack.enter_async_context(conversation(urls(cluster)[0], key))
         first = await heard(asking.socket, "rts.credit")
         assert first == {"type": "rts.credit", "topup_remaining": 0, "token_remaining": 200}
         await other.respond()
@@ -225,7 +225,10 @@ async def test_who_watches_sees_the_credits_move_with_each_response(cluster: Clu
     """One response is charged while the session goes on; who does not watch sends batches."""
     watched, unwatched = cluster.create_account("watched"), cluster.create_account("unwatched")
     url = urls(cluster)[0]
-    async with talk(url, watched, rs_events=1) as seen, talk(url, unwatched) as other:
+    async with (
+        conversation(url, watched, rs_events=1) as seen,
+        conversation(url, unwatched) as other,
+    ):
         await other.respond_times(1)
         await seen.respond_times(1)
         rows = await asyncio.to_thread(eventually, lambda: cluster.usage_rows("watched"))
@@ -290,7 +293,7 @@ async def test_twenty_sessions_overshoot_by_a_response_each_at_most(
 async def talk_until_cut_off(url: str, key: str, account: str) -> list[int]:
     """One response after another until the gateway says that the credit is used up; their costs."""
     costs: list[int] = []
-    async with talk(url, key, tag=account) as client:
+    async with conversation(url, key, tag=account) as client:
         with pytest.raises(ConnectionClosedError) as closed:
             while True:
                 costs += await cost_of_response(client)
@@ -299,7 +302,7 @@ async def talk_until_cut_off(url: str, key: str, account: str) -> list[int]:
     return costs
 
 
-async def cost_of_response(client: Talk) -> list[int]:
+async def cost_of_response(client: Conversation) -> list[int]:
     """What a response cost; nothing when it was not to be."""
     await client.socket.send(json.dumps({"type": "response.create"}))
     while True:

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.limits import CREDIT_WAIT_S
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import Event
+from tests.support.simulator_client import Event
 
 USAGE = {"input_tokens": 60, "output_tokens": 40, "total_tokens": 100}
 HEARD_S = 20.0

@@ -15,10 +15,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.delivery.journal import HEADER_BYTES
+from tests.support.conversation import charged_ids, conversation
+from tests.support.deadlines import within
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
 from tests.support.http_client import readiness
-from tests.support.promises import within
-from tests.support.talk import charged_ids, talk
 from tests.support.tuned import PRUNE_S, SMALL_SEGMENTS
 
 ADOPTED_S = 10.0  # a neighbour looks every 5 s
@@ -40,7 +40,7 @@ def kill(daemon: Daemon | None) -> None:
 async def metered(cluster: Cluster, account: str, count: int) -> list[str]:
     """Responses that a client of the first gateway has received when that gateway is killed."""
     key = cluster.create_account(account)
-    async with talk(cluster.url, key) as client:
+    async with conversation(cluster.url, key) as client:
         received = await client.respond_times(count)
         kill(cluster.gateways.pop(0))
     return sorted(received)
@@ -73,7 +73,7 @@ async def test_usage_survives_when_both_daemons_were_away(fresh: Cluster) -> Non
     """accountd is killed, then the gateway, which metered on: the next one sends its batches."""
     assert fresh.accountd is not None
     key = fresh.create_account("acct")
-    async with talk(fresh.url, key) as client:
+    async with conversation(fresh.url, key) as client:
         received = await client.respond_times(1)
         kill(fresh.accountd)
         received += await client.respond_times(12)
@@ -129,7 +129,7 @@ async def test_a_living_journal_stays_within_its_retention(
         tuned=SMALL_SEGMENTS, GATEWAY_SPOOL_RETENTION_S=seconds, GATEWAY_SPOOL_RETENTION_BYTES=size
     )
     key = fresh.create_account("acct")
-    async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
+    async with conversation(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
         received = sorted(await client.respond_times(120))
         eventually(lambda: charged_ids(fresh, "acct") == received)
         eventually(lambda: size_of(own_segments(fresh, gateway)) <= left)
@@ -142,7 +142,7 @@ async def test_what_is_durable_is_kept_for_a_day(fresh: Cluster) -> None:
     """The control: with the default retention nothing of it is removed."""
     gateway = fresh.start_gateway(tuned=SMALL_SEGMENTS)
     key = fresh.create_account("acct")
-    async with talk(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
+    async with conversation(f"ws://{gateway.field('listen')}/v1/realtime", key) as client:
         received = sorted(await client.respond_times(60))
         eventually(lambda: charged_ids(fresh, "acct") == received)
         await asyncio.sleep(2 * PRUNE_S)
@@ -201,7 +201,7 @@ async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
     address = gateway.field("listen")
     url = f"ws://{address}/v1/realtime"
     key = fresh.create_account("acct")
-    async with talk(url, key) as client:
+    async with conversation(url, key) as client:
         journaled = await client.respond_times(2)
         ballast = fill(small_disk)
         received = await client.respond_times(40)
@@ -214,7 +214,7 @@ async def test_a_full_disk_keeps_new_sessions_out_and_usage_flowing(
         assert gateway.log.read_text().count("spool cannot be written") == 1
         ballast.unlink()
         eventually(lambda: readiness(address) == (200, ""))
-        async with talk(url, key) as another:
+        async with conversation(url, key) as another:
             received += await another.respond_times(3)
         received += await client.respond_times(2)
     charge_all = sorted(journaled + received)
@@ -265,7 +265,7 @@ async def test_a_damaged_journal_is_never_charged_twice(
 ) -> None:
     """Complete records are charged once; doubtful ones are counted, logged and quarantined."""
     key = fresh.create_account("acct")
-    async with talk(fresh.url, key) as client:
+    async with conversation(fresh.url, key) as client:
         received = await client.respond_times(5)
         eventually(lambda: len(charged_ids(fresh, "acct")) == 5)
         received += await client.respond_times(3)
@@ -366,7 +366,7 @@ async def test_a_restored_database_is_refilled(fresh: Cluster) -> None:
     key = fresh.create_account("acct")
     fresh.start_gateway()
     living, killed = (f"ws://{g.field('listen')}/v1/realtime" for g in fresh.gateways)
-    async with talk(living, key) as client, talk(killed, key) as other:
+    async with conversation(living, key) as client, conversation(killed, key) as other:
         received = await client.respond_times(5) + await other.respond_times(5)
         eventually(lambda: charged_ids(fresh, "acct") == sorted(received))
         copy = await asyncio.to_thread(swap_database, fresh, None)

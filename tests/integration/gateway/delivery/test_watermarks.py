@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.limits import RESEND_JITTER, RESEND_S
 from shared.usage import UsageBatch
 from shared.wire import decode_usage
+from tests.support.conversation import Conversation, conversation
 from tests.support.fake_accountd import FakeAccountd, fake_accountd
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import readiness
-from tests.support.talk import Talk, talk
 from tests.support.tuned import LATE_RESENDS, SMALL_OUTBOX, Constants
 
 KEY = "rslive_v1_" + "0" * 48
@@ -47,7 +47,7 @@ def accountd(cluster: Cluster) -> Iterator[FakeAccountd]:
 
 async def meter(cluster: Cluster, responses: int = BATCH) -> float:
     """A session of so many responses through the first gateway; the time of the last request."""
-    async with talk(cluster.url, KEY) as client:
+    async with conversation(cluster.url, KEY) as client:
         await client.respond_times(responses - 1)
         asked_at = time.monotonic()
         await client.respond()
@@ -182,7 +182,7 @@ async def test_a_new_connection_is_a_reason_to_send_again(
         accountd.begin()
 
 
-async def sent_away(client: Talk) -> int | None:
+async def sent_away(client: Conversation) -> int | None:
     """The code with which the gateway closes a session."""
     with pytest.raises(ConnectionClosed):
         while True:
@@ -195,9 +195,9 @@ async def test_a_full_outbox_takes_no_more_sessions_and_drops_nothing(
 ) -> None:
     """Live sessions are closed with 1013; their usage is kept, and sent later."""
     cluster.start_gateway(tuned=SMALL_OUTBOX)
-    async with talk(cluster.url, KEY) as live:
+    async with conversation(cluster.url, KEY) as live:
         received = await live.respond_times(2)
-        async with talk(cluster.url, KEY) as busy:
+        async with conversation(cluster.url, KEY) as busy:
             received += await busy.respond_times(3 * BATCH)
             assert [await sent_away(client) for client in (live, busy)] == [1013, 1013]
     ready = await asyncio.to_thread(readiness, cluster.address)

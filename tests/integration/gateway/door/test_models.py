@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.fake_provider import scripted
 from tests.support.golden import Step, framed
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import Event
+from tests.support.simulator_client import Event
 
 GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 LIVE = "/v1/live/sessions"

@@ -13,8 +13,8 @@ from websockets.asyncio.server import ServerConnection
 from gateway.delivery.journal import HEADER_BYTES
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import Event, send
-from tests.support.simulated_gemini import PATH, SETUP, content
+from tests.support.simulator_client import Event, send
+from tests.support.simulator_client_gemini import PATH, SETUP, content
 
 LIVE = "/v1/live/sessions"
 USAGE = {"promptTokenCount": 30, "responseTokenCount": 12, "totalTokenCount": 42}

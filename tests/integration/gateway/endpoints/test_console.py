@@ -15,7 +15,7 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import Answer, ask
-from tests.support.pushing import pushing
+from tests.support.usage_socket import usage_socket
 
 PRODUCER = b"p" * 16
 SECRET = "s" * 64
@@ -38,7 +38,7 @@ def cluster() -> Iterator[Cluster]:
     """Three accounts that have used something, and a gateway with the console."""
     with (
         cluster_folder() as running,
-        pushing(running) as push,
+        usage_socket(running) as push,
     ):
         (running.folder / "ephemeral.secret").write_text(SECRET)
         running.start_accountd()

@@ -19,8 +19,8 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
-from tests.support.pushing import pushing
 from tests.support.tuned import PATIENT_RPC
+from tests.support.usage_socket import usage_socket
 
 ROWS = 30_000
 BROKEN_OFF = (http.client.IncompleteRead, ConnectionResetError)
@@ -30,7 +30,7 @@ PATH = "/api/usage.csv"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """An account with more charges than sockets buffer, and one with none."""
-    with cluster_folder() as running, pushing(running) as push:
+    with cluster_folder() as running, usage_socket(running) as push:
         running.start_accountd()
         running.start_simulator()
         for account in ("busy", "calm"):

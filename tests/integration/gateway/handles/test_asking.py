@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.fake_provider import scripted
 from tests.support.golden import Step, framed
 from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
-from tests.support.simulated_gemini import PATH, SETUP
+from tests.support.simulator_client_gemini import PATH, SETUP
 
 RESUMING = json.dumps({"setup": {**SETUP, "sessionResumption": {"handle": "h1"}}}).encode()
 SPEECH = b'{"realtimeInput":{"audio":{"data":"UklG"}}}'

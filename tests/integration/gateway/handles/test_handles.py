@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
-from tests.support.simulated_gemini import PATH, TEXT, content
+from tests.support.simulator_client_gemini import PATH, TEXT, content
 
 XAI = "/xai/v1/realtime"
 CALL = "/v1/realtime"

@@ -13,8 +13,8 @@ from websockets.asyncio.server import ServerConnection
 from gateway.limits import FORMER_S
 from tests.support.fake_provider import beside, scripted
 from tests.support.harness import SETTLE_S, Cluster, eventually
-from tests.support.simulated import Event, send, simulator
-from tests.support.simulated_gemini import PATH, TEXT, content
+from tests.support.simulator_client import Event, send, simulator
+from tests.support.simulator_client_gemini import PATH, TEXT, content
 
 
 @asynccontextmanager

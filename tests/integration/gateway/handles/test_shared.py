@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.fake_provider import beside
 from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
-from tests.support.simulated import Event, send
+from tests.support.simulator_client import Event, send
 
 CALL = "/v1/realtime?call_id=rtc_C1"
 XAI = "/xai/v1/realtime?model=grok-voice-latest"

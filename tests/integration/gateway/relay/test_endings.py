@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.limits import CLOSE_S
 from tests.support.fake_provider import reset_when_closed, scripted
 from tests.support.harness import Cluster, eventually, lines_of
-from tests.support.openai_words import audio, client, created, done, rows
+from tests.support.openai_events import audio, client, created, done, rows
 
 
 async def test_a_response_that_was_asked_for_and_not_announced_is_awaited() -> None:

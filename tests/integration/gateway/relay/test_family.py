@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.limits import CLOSE_S, DRAIN_S
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.simulated import Event, host, logged, say, send, until
+from tests.support.simulator_client import Event, host, logged, say, send, until
 from tests.support.speech import silence, tone
 
 MODELS = """

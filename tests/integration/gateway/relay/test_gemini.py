@@ -12,8 +12,8 @@ from websockets.asyncio.server import ServerConnection
 from gateway.limits import ANSWER_S
 from tests.support.fake_provider import beside, scripted
 from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
-from tests.support.simulated import Event, logged, send, simulator
-from tests.support.simulated_gemini import SETUP, content, heard, speech
+from tests.support.simulator_client import Event, logged, send, simulator
+from tests.support.simulator_client_gemini import SETUP, content, heard, speech
 from tests.support.speech import silence, tone
 from tests.support.tuned import LONG_DRAIN, NO_LATE_ANSWERS, Constants
 

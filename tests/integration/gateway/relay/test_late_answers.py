@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.limits import CLOSE_S, DRAIN_S
 from tests.support.fake_provider import scripted
 from tests.support.harness import eventually
-from tests.support.openai_words import audio, client, created, done, rows
+from tests.support.openai_events import audio, client, created, done, rows
 from tests.support.tuned import NO_LATE_ANSWERS, ONE_LATE_DRAIN, SHORT_DRAIN, SHORT_DRAIN_S
 
 

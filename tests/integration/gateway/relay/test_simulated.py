@@ -19,8 +19,8 @@ from websockets.typing import Subprotocol
 
 from shared.usage import USAGE_FIELDS
 from tests.support.harness import Cluster, eventually
-from tests.support.simulated import CREATE, Event, logged, say, send, until
-from tests.support.simulated_gemini import MODEL, content, speech, turn
+from tests.support.simulator_client import CREATE, Event, logged, say, send, until
+from tests.support.simulator_client_gemini import MODEL, content, speech, turn
 from tests.support.speech import silence, tone
 
 GA: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

@@ -25,7 +25,7 @@ from accountd.requests import Params, RequestError
 from accountd.rpc_types import GroupBy
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 
 PRODUCER = b"p" * 16
 PLANS = {"Free": 50, "Pro": 200}

@@ -16,7 +16,7 @@ from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCERS = [bytes([n]) * 16 for n in range(3)]

@@ -21,7 +21,7 @@ from shared.rate_card import read_rates
 from shared.rates import PRICE_MAX, Rates
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCER = b"p" * 16

@@ -14,7 +14,7 @@ from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch
 from shared.wire import decode_usage, encode_usage
-from tests.support.observing import the_one
+from tests.support.metering import the_one
 
 counts = st.integers(0, 1_000_000)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from accountd.data import models
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 
 TABLES = models.Table.__subclasses__()
 

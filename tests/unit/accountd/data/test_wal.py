@@ -9,7 +9,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data.database import WAL_BYTES_MAX
 from accountd.data.wal import AGAIN_S, IDLE_S, Wal
-from tests.support.opened import KEY, empty_database
+from tests.support.database import KEY, empty_database
 
 WRITTEN_BYTES = WAL_BYTES_MAX + 2**20
 LATER = 1_000.0

@@ -9,8 +9,8 @@ from accountd.ledger.ingest import decide_retry
 from accountd.reports import queries
 from shared.rate_card import read_rates
 from shared.usage import ESTIMATES, Kind, RejectReason, Usage
+from tests.support.database import empty_database
 from tests.support.memory_ledger import NOW, Memory, P, sent, usage
-from tests.support.opened import empty_database
 
 HOUR = 3_600_000
 BOUNDS = [

@@ -12,7 +12,7 @@ from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
-from tests.support.opened import empty_database
+from tests.support.database import empty_database
 from tests.support.peers import until
 
 HANDLE = Handle("gemini", HandleKind.SESSION, "h1")

@@ -18,7 +18,7 @@ from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import XAI
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage
-from tests.support.observing import the_one
+from tests.support.metering import the_one
 
 DETAILED: dict[str, Any] = {
     "total_tokens": 230,

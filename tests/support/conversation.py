@@ -16,7 +16,7 @@ _WRITTEN = {
 _RESPOND = json.dumps({"type": "response.create"})
 
 
-class Talk:
+class Conversation:
     """A client that asks for one response after another."""
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -35,13 +35,13 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(url: str, key: str, **query: Any) -> AsyncIterator[Talk]:
+async def conversation(url: str, key: str, **query: Any) -> AsyncIterator[Conversation]:
     """A session that writes as fast as it can."""
     extra = "".join(f"&{name}={value}" for name, value in query.items())
     address = f"{url}?model=gpt-realtime&pace=0&rs_key={key}{extra}"
     async with connect(address, max_size=None) as socket:
         await socket.send(json.dumps(_WRITTEN))
-        yield Talk(socket)
+        yield Conversation(socket)
 
 
 def charged_ids(cluster: Cluster, account: str) -> list[str]:

@@ -11,7 +11,7 @@ from google.genai import types
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.harness import Cluster
-from tests.support.simulated import Event, host, send
+from tests.support.simulator_client import Event, host, send
 from tests.support.speech import chunks
 
 PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"

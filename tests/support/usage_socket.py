@@ -10,7 +10,7 @@ from tests.support.harness import SETTLE_S, Cluster
 
 
 @contextmanager
-def pushing(cluster: Cluster) -> Iterator["zmq.Socket[bytes]"]:
+def usage_socket(cluster: Cluster) -> Iterator["zmq.Socket[bytes]"]:
     """It is connected to the cluster's accountd; what is still queued at the end is sent."""
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         transport.configure(push)
