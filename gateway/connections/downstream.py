@@ -77,7 +77,7 @@ class Downstream(Connection):
         self._answer: AnswerWriter | None = None
         self._phase = Phase.REQUEST
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
-        self._catch_up: CatchUp | None = None  # once our close was not answered in time
+        self._catch_up: CatchUp | None = None  # from when our close should have been answered
         self.outlasts_drain = False  # whether a gateway that stops waits for the answer
         self.answer_headers: Mapping[str, str] = {}  # of a plain answer, beside its own
 

@@ -227,7 +227,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._tcp.close()
 
     def _answer_in_plain(self) -> None:
-        """A client that speaks HTTP here is told so in HTTP: it would not understand an alert."""
+        """Answer a client that speaks plain HTTP in HTTP: it would not understand an alert."""
         assert self._tcp is not None
         self._failure = ssl.SSLError("found no TLS")
         self._move(Phase.FAILED)

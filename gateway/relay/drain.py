@@ -19,7 +19,7 @@ from gateway.relay.sinks import MeterOnly
 
 
 def departure_gap_s(sessions: int) -> float:
-    """The time between two sessions that a gateway sends away when it is told to stop."""
+    """The time between two sessions that a gateway closes when it is to stop."""
     return min(1 / DEPARTURES_PER_S, DRAIN_S / max(sessions, 1))
 
 

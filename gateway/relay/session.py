@@ -105,7 +105,7 @@ class Session:
         self.drain: Drain | None = None
         self.was_cut_off = False
         self.state = State.CONNECTING
-        self._pre_open = PreOpenBuffer(client, self.client_disconnected)
+        self._pre_open: PreOpenBuffer | None = PreOpenBuffer(client, self.client_disconnected)
         self._pre_open.frames_received(opening.preface)
         client.sink = self._pre_open
         self._log.info("session opened", provider=info.provider, model=recorder.model)
@@ -148,7 +148,9 @@ class Session:
             on_close=self.client_disconnected,
         )
         self._log.info("provider connected")
-        self._pre_open.release(forwarder)
+        if self._pre_open is not None:
+            pre_open, self._pre_open = self._pre_open, None
+            pre_open.release(forwarder)
         self._metered()
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
@@ -209,7 +211,7 @@ class Session:
             self._client.notices.is_balance_due = True
             self._send_balance()
 
-    # --- from our side ----------------------------------------------------------------------------
+    # --- from the gateway -------------------------------------------------------------------------
 
     def leave(self, leave_by: float, close_code: int) -> None:
         """The gateway is going away: let a response finish, until ``leave_by`` at most."""
@@ -219,7 +221,7 @@ class Session:
         self.check(self._loop.time())
 
     def close_client(self, code: int, reason: str) -> None:
-        """End the session from our side."""
+        """End the session from the gateway's side."""
         client = self._client
         if client is not None:
             self._drain()
@@ -233,7 +235,7 @@ class Session:
             self._provider.close()
 
     def abandon(self) -> None:
-        """The gateway cannot wait any longer: end now, with what is known."""
+        """The gateway cannot wait any longer: end now, and charge what was metered."""
         if self._client is not None:
             self._client.detach()
         if self._provider is not None:
@@ -333,6 +335,7 @@ class Session:
         client, self._client = self._client, None
         if client is None:
             return
+        self._sink = self._pre_open = None  # they refer to the client
         client.detach()
         client.connection.resume_all()
         self.recorder.flush()
@@ -360,7 +363,7 @@ class Session:
         self._move(State.ENDED)
         if self._client is not None:
             self._client.cancel_ownership_check()
-        self._client = self._provider = self._sink = None
+        self._client = self._provider = self._sink = self._pre_open = None
         self.recorder.finish()
         self._credit.close()
         self._log.info("session ended", **self.recorder.summary())
