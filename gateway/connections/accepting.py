@@ -41,7 +41,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._make = make
-        self._has_place = has_room
+        self._has_room = has_room
         self._joining: set[asyncio.Task[None]] = set()
         self._is_closed = self._is_reading = self._has_failed = False
 
@@ -53,7 +53,7 @@ class Listener:
 
     def wake(self) -> None:
         """A client has left: accept again if there is a place."""
-        if not self._is_reading and not self._is_closed and self._has_place():
+        if not self._is_reading and not self._is_closed and self._has_room():
             self._is_reading = True
             self._loop.add_reader(self._listening, self._accept)
 
@@ -67,7 +67,7 @@ class Listener:
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
-            if not self._has_place():
+            if not self._has_room():
                 self._pause()
                 return
             try:

@@ -135,7 +135,7 @@ def test_an_account_that_is_held_to_models(cluster: Cluster) -> None:
     ("asked", "answered"), [("400", 400), ("404", 404), ("401", 503), ("429", 503), ("503", 503)]
 )
 def test_a_provider_s_refusal(cluster: Cluster, asked: str, answered: int) -> None:
-    """What is about the request is told; what is about our account is not."""
+    """A refusal about the request is passed on; one about the gateway's account is replaced."""
     key = cluster.create_account(f"refused-{asked}")
     with pytest.raises(APIStatusError) as refused:
         client_of(cluster, key).realtime.calls.create(

@@ -68,7 +68,7 @@ def test_a_browser_asks_first_whether_it_may(cluster: Cluster) -> None:
 
 
 def test_a_call_that_came_in_is_taken_and_charged(cluster: Cluster) -> None:
-    """SIP: accepted by its id, which a webhook of the provider told."""
+    """SIP: accepted by its id, which the provider sends in a webhook."""
     key = cluster.create_account("sip")
     call_id = "rtc_incoming_taken"
     client_of(cluster, key).realtime.calls.accept(
@@ -78,7 +78,7 @@ def test_a_call_that_came_in_is_taken_and_charged(cluster: Cluster) -> None:
 
 
 def test_a_call_that_came_in_is_turned_away(cluster: Cluster) -> None:
-    """Nothing is heard of it, and it cannot be taken any more."""
+    """Nothing of it is metered, and it cannot be accepted any more."""
     calls = client_of(cluster, cluster.create_account("away")).realtime.calls
     calls.reject("rtc_incoming_unwanted", status_code=486)
     with pytest.raises(APIStatusError) as refused:
@@ -135,7 +135,7 @@ async def test_a_client_listens_and_speaks_on_a_sideband(cluster: Cluster) -> No
 
 
 def test_an_observer_that_leaves_cuts_nobody_short(cluster: Cluster) -> None:
-    """What is being said to the caller goes on; it is heard three times, and counts once."""
+    """The response to the caller goes on; three sockets get its usage, and it is charged once."""
     key = cluster.create_account("observed")
     call_id = place(cluster, key, "sim-pace-0.2,caller-1")
     eventually(lambda: cluster_is_saying(cluster, key, call_id))
@@ -147,7 +147,7 @@ def test_an_observer_that_leaves_cuts_nobody_short(cluster: Cluster) -> None:
 
 
 def test_a_call_that_is_over_has_no_sideband(cluster: Cluster) -> None:
-    """404 before the upgrade, for a call that nobody knows as well."""
+    """404 before the upgrade, as for a call that does not exist."""
     key = cluster.create_account("late")
     call_id = place(cluster, key, "sim-pace-0")
     client_of(cluster, key).realtime.calls.hangup(call_id)

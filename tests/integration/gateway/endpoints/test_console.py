@@ -65,7 +65,7 @@ def get(cluster: Cluster, path: str, *, account: str = "acct") -> Answer:
 
 
 def found(cluster: Cluster, path: str, *, account: str = "acct") -> Any:
-    """The answer, which must be one that nobody keeps."""
+    """The answer, which no cache may store."""
     answer = get(cluster, path, account=account)
     assert answer.status == 200, answer.body
     assert answer.headers["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""A long file of charges: as fast as it is taken, whole or visibly not, and nobody waits for it."""
+"""A long CSV file: sent at the client's pace, whole or visibly not, without delaying others."""
 
 import contextlib
 import csv
@@ -152,7 +152,7 @@ def downloads(gateway: Daemon) -> float:
 
 
 def test_one_key_reads_so_many_files_at_once(cluster: Cluster) -> None:
-    """The next one is told to come back, other keys are not; a client that leaves makes room."""
+    """The next one of the key gets 429, other keys do not; a client that leaves makes room."""
     gateway = cluster.start_gateway(GATEWAY_PAGE="yes", GATEWAY_OPS_LISTEN="127.0.0.1:0")
     cluster.gateways.insert(0, cluster.gateways.pop())
     address = gateway.field("listen")
@@ -173,7 +173,7 @@ def test_one_key_reads_so_many_files_at_once(cluster: Cluster) -> None:
 
 
 def test_a_client_that_leaves_ends_it(cluster: Cluster) -> None:
-    """With a reset in the middle; nobody complains."""
+    """With a reset in the middle, which logs no error."""
     with Reader(cluster) as reader:
         reader.response.read(1_000)
         reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -94,7 +94,7 @@ async def test_nothing_goes_on_before_the_answer(cuts: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("cuts", [(), (5, 20)], ids=["whole", "in fragments"])
 async def test_nothing_of_a_refused_setup_reaches_the_provider(cuts: tuple[int, ...]) -> None:
-    """Its socket is closed, and nobody has asked it for anything."""
+    """Its socket is closed, and it was sent nothing."""
     google = Google()
     async with (
         scripted(google.serve, GATEWAY_UNKNOWN_HANDLES="refuse") as cluster,
@@ -112,7 +112,7 @@ async def test_nothing_of_a_refused_setup_reaches_the_provider(cuts: tuple[int, 
 
 
 async def test_without_an_answer_the_client_is_told_to_come_again() -> None:
-    """It is not known whose the session is; nobody may have it."""
+    """The owner of the session is unknown, so no account may resume it."""
     google = Google()
     async with scripted(google.serve) as cluster, joined(cluster, google) as socket:
         with halted(cluster.accountd):

@@ -140,7 +140,7 @@ NOT_FOUND = (1008, "BidiGenerateContent session not found")
 
 
 def test_a_gemini_session_is_resumed_by_its_own_account_alone(cluster: Cluster) -> None:
-    """In both spellings; who is refused hears what Google says of a session that there is not."""
+    """In both spellings; the refusal is what Google says about a session that does not exist."""
     alice, bob = new_key(cluster), new_key(cluster)
     handle = given_handle(cluster, alice)
     for name in ("sessionResumption", "session_resumption"):
@@ -157,7 +157,7 @@ def test_an_unclear_handle_resumes_nothing(cluster: Cluster) -> None:
 
 
 def test_a_refusal_is_counted(cluster: Cluster) -> None:
-    """And told in the log, without the handle."""
+    """And logged, without the handle."""
     alice, bob = new_key(cluster), new_key(cluster)
     handle = given_handle(cluster, alice)
     before = cluster.gateways[0].metrics()["rts_gateway_handles_refused_total"]
@@ -218,7 +218,7 @@ def test_a_second_name_beside_ones_own_does_not_go_on(cluster: Cluster, query: s
 
 
 def test_a_call_belongs_to_the_first_that_names_it(cluster: Cluster) -> None:
-    """A call that this gateway did not make is unknown until somebody listens to it."""
+    """A call that this gateway did not make is unknown until a sideband to it is opened."""
     alice, bob = new_key(cluster), new_key(cluster)
     call = call_past_us(cluster)
     for _ in range(2):

@@ -83,7 +83,7 @@ async def test_a_drain_ends_before_its_session_is_resumed(is_later: bool) -> Non
 
 
 async def test_what_the_former_session_owes_is_an_estimate() -> None:
-    """It is known that an answer was asked for, and nobody will ever say what it cost."""
+    """A response was requested, and its usage will never be reported: an estimate."""
     async with google() as cluster:
         key = await new_key(cluster)
         former = await open_session(cluster, key, done="never")

@@ -1,4 +1,4 @@
-"""A response that several sockets hear is charged once, whoever hears it and however often."""
+"""A response that several sockets receive is charged once."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ class Call:
                 pass
 
     async def tell(self, *events: Event, to: ServerConnection | None = None) -> None:
-        """Send events to everybody who is there, or to one."""
+        """Send events to all sockets, or to one."""
         for socket in self.sockets if to is None else [to]:
             for event in events:
                 with contextlib.suppress(ConnectionClosed):
@@ -81,7 +81,7 @@ async def served(**settings: str) -> AsyncIterator[tuple[Call, Cluster]]:
 async def listen(
     cluster: Cluster, key: str, path: str = CALL, gateway: Daemon | None = None
 ) -> ClientConnection:
-    """A socket that has heard the beginning of the session."""
+    """A socket that has received the first event of the session."""
     address = (gateway or cluster.gateways[0]).field("listen")
     socket = await connect(f"ws://{address}{path}&rs_key={key}")
     await until(socket, "session.updated" if "xai" in path else "session.created")

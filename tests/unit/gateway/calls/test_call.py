@@ -1,4 +1,4 @@
-"""The life of a call, with a line that does what the test wants; meter and recorder are real."""
+"""The life of a call, with a provider that a test controls; meter and recorder are real."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.calls import call as call_module
-from gateway.calls import retrying as patience
+from gateway.calls import retrying
 from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Sink
@@ -39,7 +39,7 @@ def done(name: str) -> dict[str, Any]:
 
 
 class Sideband:
-    """What the call sees of a connection to its provider."""
+    """A connection to the provider, as the call uses it."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -128,7 +128,7 @@ class Credit:
         self.is_closed = True
 
     def becomes(self, status: CreditStatus) -> None:
-        """It changes, and the call is told."""
+        """It changes, and the call is notified."""
         self.status = status
         self.listener.credit_changed()
 
@@ -190,7 +190,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CALL_RETRY_S", 0.001), ("CALL_RETRY_S_MAX", 0.002), ("CALL_UNHEARD_S", 0.1),
         ("CALL_STUCK_S", 0.01), ("CLOSE_S", 0.05),
     ):  # fmt: skip
-        for module in (call_module, patience):
+        for module in (call_module, retrying):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, seconds)
 
@@ -209,7 +209,7 @@ def test_the_transition_table_is_complete() -> None:
 
 
 async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
-    """What is being said is cancelled, and its usage heard before."""
+    """The response in flight is cancelled, and its usage is metered before the hang-up."""
     setting = Setting()
     await setting.call.open(retry_for_s=0.1)
     setting.control.newest.say(created("a"), done("a"), created("b"))
@@ -223,7 +223,7 @@ async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
 
 
 async def test_who_cannot_hear_a_call_says_so() -> None:
-    """After its patience; nothing is hung up by that alone."""
+    """After the retries; that alone hangs nothing up."""
     setting = Setting()
     setting.control.dials = [BUSY] * 1_000
     with pytest.raises(ProviderUnavailableError):

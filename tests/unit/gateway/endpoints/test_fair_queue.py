@@ -1,4 +1,4 @@
-"""Turns: how many are asked at once, who comes next, and who is told to come back."""
+"""The fair queue: how many requests run at once, which is next, and which are refused."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ TURNS, TURNS_EACH = 16, 4
 
 
 class Accountd:
-    """Answers when it is told to, one question after the other."""
+    """Answers when a test has it do so, one request after the other."""
 
     def __init__(self) -> None:
         self.queue = FairQueue(at_once=TURNS, each=TURNS_EACH)
@@ -24,19 +24,19 @@ class Accountd:
         self._may_answer = asyncio.Semaphore(0)
 
     def under_way(self) -> Counter[str]:
-        """How many questions of which holder wait for an answer."""
+        """How many requests of each holder are in progress."""
         return Counter(self.asked[self.answered :])
 
     async def ask(self, holder: str) -> str | Refusal:
-        """A question of ``holder``."""
+        """A request of ``holder``."""
 
-        async def question() -> str:
+        async def request() -> str:
             self.asked.append(holder)
             await self._may_answer.acquire()
             self.answered += 1
             return holder
 
-        return await self.queue.run(holder, question)
+        return await self.queue.run(holder, request)
 
     async def answer(self) -> None:
         """Answer the oldest question, and let what waits for that go on."""
@@ -69,8 +69,8 @@ def test_everybody_is_answered_and_nobody_asks_too_much_at_once(holders: list[st
     asyncio.run(scenario())
 
 
-async def test_who_asks_once_does_not_wait_for_who_asks_a_lot() -> None:
-    """Before it come only those few of the others that may stand in the common line."""
+async def test_one_request_does_not_wait_behind_all_of_a_busy_key() -> None:
+    """In front of it are at most ``TURNS_EACH`` requests of each other key."""
     accountd = Accountd()
     greedy = [f"greedy-{n}" for n in range(10)]
     tasks = [asyncio.create_task(accountd.ask(holder)) for holder in greedy for _ in range(60)]
@@ -86,8 +86,8 @@ async def test_who_asks_once_does_not_wait_for_who_asks_a_lot() -> None:
     assert not accountd.queue._queue_by_holder
 
 
-async def test_too_many_are_told_to_come_back() -> None:
-    """429 who has asked too much alone, 503 when all together have; nobody is forgotten for it."""
+async def test_too_many_requests_are_refused() -> None:
+    """429 for a key with too many requests, 503 when there are too many of all; the rest wait."""
     accountd = Accountd()
     for number in range(ASKING_MAX // ASKING_EACH_MAX):
         for _ in range(ASKING_EACH_MAX):
@@ -108,7 +108,7 @@ async def test_too_many_are_told_to_come_back() -> None:
         task.cancel()
 
 
-async def test_a_question_that_fails_gives_its_turn_back() -> None:
+async def test_a_request_that_fails_frees_its_slot() -> None:
     """Whatever it fails with."""
     queue = FairQueue(at_once=TURNS, each=TURNS_EACH)
 

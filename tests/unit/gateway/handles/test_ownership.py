@@ -19,7 +19,7 @@ HANDLE = Handle("gemini", HandleKind.SESSION, "h1")
 
 
 class Accountd:
-    """The real answers, without the way there, which can be cut; it keeps what was told."""
+    """The real table of owners without a network; it can be made unreachable, and keeps reports."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -186,7 +186,7 @@ async def test_who_may_use_it(
     is_away: bool,
     expected: int,
 ) -> None:
-    """And whoever may once may again; nobody else may then."""
+    """An account that may use it may do so again; other accounts may not."""
     if there is not None:
         await accountd.learn_handles([HANDLE.name], [there])
     handles = HandleRegistry(accountd, allows_unknown=allows_unknown)
@@ -200,7 +200,7 @@ async def test_who_may_use_it(
 
 
 async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accountd) -> None:
-    """Or who is not its owner could use it as soon as accountd is away."""
+    """Otherwise another account could use it while accountd is away."""
     await accountd.learn_handles([HANDLE.name], ["bob"])
     handles = HandleRegistry(accountd, allows_unknown=True)
     handles.learn(HANDLE, "alice")
@@ -210,7 +210,7 @@ async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accoun
 
 
 async def test_a_refusal_does_not_tell_whether_there_is_one(accountd: Accountd) -> None:
-    """Another account's and one that nobody was given are refused in the same words."""
+    """A handle of another account and an unknown one are refused with the same message."""
     await accountd.learn_handles([HANDLE.name], ["bob"])
     handles = HandleRegistry(accountd, allows_unknown=False)
     unknown = HANDLE._replace(value="h2")

@@ -1,4 +1,4 @@
-"""Which session was given which handle, and what is forgotten of that."""
+"""Which session was issued which handle, and when that is forgotten."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from gateway.handles.resumable import Resumables
 
 
 class Drain:
-    """A session that gives way when it is told to, at once or never."""
+    """A session that ends when it is closed, or never."""
 
     def __init__(self, known: Resumables, *, is_stuck: bool = False) -> None:
         self._known = known

@@ -210,7 +210,7 @@ def test_any_replica_takes_a_key_and_it_opens_several_sessions(cluster: Cluster,
 
 @pytest.mark.parametrize("prefix", ["", "/t/acme", "/openai"])
 def test_the_endpoint_may_have_any_prefix(cluster: Cluster, key: str, prefix: str) -> None:
-    """As the routes of the sessions; nobody may keep the answer."""
+    """As the routes of sessions; caches may not store the answer."""
     answer = ask(cluster.address, "POST", prefix + PATH, key=key)
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -225,7 +225,7 @@ def test_the_endpoint_is_there_over_tls(cluster: Cluster, key: str) -> None:
 
 
 def test_a_key_may_be_bound_to_a_model(cluster: Cluster, key: str) -> None:
-    """Another one is refused, whoever connects."""
+    """Another model is refused for any client."""
     secret = make(cluster, key, session={"type": "realtime", "model": MODEL}).json["value"]
     assert browse(cluster.address, secret) == "session.created"
     assert refused(cluster.address, secret, model="gpt-4o") == (403, "model_not_allowed")
@@ -309,7 +309,7 @@ def test_a_session_stands_on_the_key_behind_it(cluster: Cluster) -> None:
 
 
 def test_an_ephemeral_key_makes_no_other(cluster: Cluster, key: str) -> None:
-    """It opens sessions and nothing else; neither does nobody's key."""
+    """It opens sessions and nothing else. A key that does not exist makes none either."""
     secret = make(cluster, key).json["value"]
     assert (make(cluster, secret).status, make(cluster, secret).error) == (401, "invalid_api_key")
     assert make(cluster, "").status == 401
