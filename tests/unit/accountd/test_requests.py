@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accountd.requests import Params, RequestError, is_past
-from accountd.rpc_types import By
+from accountd.rpc_types import GroupBy
 
 Read = Callable[[Params], Any]
 GOOD: list[tuple[Any, Read, Any]] = [
@@ -24,8 +24,8 @@ GOOD: list[tuple[Any, Read, Any]] = [
     ([1, 5], lambda p: p.integers("x", 1, 5, at_most=2), [1, 5]),
     (None, lambda p: p.flag("x"), False),
     (True, lambda p: p.flag("x"), True),
-    (None, lambda p: p.optional_choice("x", By), None),
-    ("day", lambda p: p.optional_choice("x", By), By.DAY),
+    (None, lambda p: p.optional_choice("x", GroupBy), None),
+    ("day", lambda p: p.optional_choice("x", GroupBy), GroupBy.DAY),
     (None, lambda p: p.optional_time("x"), None),
     ("2026-11-29 06:00", lambda p: p.optional_time("x"), "2026-11-29T06:00:00.000Z"),
     ("2026-11-29T06:00+02:00", lambda p: p.optional_time("x"), "2026-11-29T04:00:00.000Z"),
@@ -51,7 +51,7 @@ BAD: list[tuple[Any, Read, str]] = [
     ([1, 6], lambda p: p.integers("x", 1, 5, at_most=2), "integers from 1 to 5"),
     ([True], lambda p: p.integers("x", 1, 5, at_most=2), "integers from 1 to 5"),
     ("yes", lambda p: p.flag("x"), "true or false"),
-    ("week", lambda p: p.optional_choice("x", By), "one of day, session, model, kind"),
+    ("week", lambda p: p.optional_choice("x", GroupBy), "one of day, session, model, kind"),
     ("soon", lambda p: p.optional_time("x"), "a date and time like 2027-01-31T12:00:00Z"),
 ]
 
