@@ -212,7 +212,7 @@ class Call:
         now = self._loop.time()
         self._meter_time(now)
         has_metered = self.recorder.observe(frames)
-        self.recorder.heard(frames)
+        self.recorder.for_client(frames)
         self._settle_doubt(now)
         self._changed.set()
         if has_metered or self._allowance.status is not CreditStatus.AVAILABLE:
@@ -263,7 +263,7 @@ class Call:
     def _settle_doubt(self, now: float) -> None:
         """Estimate responses whose end was missed while no sideband heard the call."""
         if lost := self._doubt.settle(self.recorder.streaming, now=now):
-            for found in self._meter.give_up_responses(lost):
+            for found in self._meter.estimate_responses(lost):
                 self.recorder.record(found)
 
     async def _dial(self, retry_for_s: float) -> None:
@@ -334,13 +334,13 @@ class Call:
     async def _cancel(self) -> None:
         if self._sideband is None:
             return
-        answers_before = self.recorder.answers
+        answers_before = self.recorder.cancels_answered
         for cancel in self.recorder.cancel_events():
             self._sideband.send_event(cancel)
         await self._wait_until(
             lambda: (
                 self._sideband is None
-                or (self.recorder.answers > answers_before and not self.recorder.in_flight)
+                or (self.recorder.cancels_answered > answers_before and not self.recorder.in_flight)
             ),
             seconds=CLOSE_S,
         )

@@ -20,8 +20,8 @@ from gateway.http.refusals import Refusal, provider_unavailable
 from gateway.metering.account_errors import (
     ACCOUNT_STATUSES,
     NEUTRAL_MESSAGE,
+    mask_account_error,
     names_us,
-    withheld,
 )
 from gateway.metering.totals import Totals
 from gateway.providers.base import Provider
@@ -73,7 +73,9 @@ class ProviderRequests:
         error = _error_in(answered.body)
         code = str(error.get("code") or error.get("type") or "provider_refused")
         message = str(error.get("message") or "the provider refused this request")
-        is_about_us = bool(error) and withheld({"type": "error", "error": error}) is not None
+        is_about_us = (
+            bool(error) and mask_account_error({"type": "error", "error": error}) is not None
+        )
         if is_about_us or names_us(message) or answered.status in ACCOUNT_STATUSES:
             self._totals.account_refused(provider.name)
             log.error(

@@ -55,7 +55,7 @@ NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
 
-def withheld(event: Mapping[str, Any]) -> MaskedError | None:
+def mask_account_error(event: Mapping[str, Any]) -> MaskedError | None:
     """What to say in place of ``event``, which may tell of a failure; None: as it is.
 
     Of a response that failed, and of what another model did for a session, everything stays but the

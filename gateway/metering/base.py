@@ -44,7 +44,7 @@ class Unreadable:
 
 MeterResult = Metered | Unreadable
 # Nearly every frame holds nothing to charge: one value for all of them.
-NOTHING: Final[Sequence[MeterResult]] = ()
+NO_RESULTS: Final[Sequence[MeterResult]] = ()
 
 
 class MaskedError(NamedTuple):
@@ -60,7 +60,7 @@ class Meter(Protocol):
     model: str
     """The model that is billed: what the client asked for, until the provider names its own."""
 
-    withheld: MaskedError | None
+    masked_error: MaskedError | None
     """What the client is to hear in place of the message that ``observe`` saw last; None nearly
     always: that message as it came.
     """
@@ -71,7 +71,7 @@ class Meter(Protocol):
     issued_handle: IssuedHandle | None
     """The handle that the message which ``observe`` saw last gave; None nearly always."""
 
-    answers: int
+    cancels_answered: int
     """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where
     a provider answers none.
     """
@@ -106,7 +106,7 @@ class Meter(Protocol):
         an answer that proves that nothing is. Called again for a response that begins even so.
         """
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """The session is over: what was reported and not charged yet, and estimates for the
         responses whose usage will never come.
         """
@@ -118,13 +118,13 @@ class CallMeter(Meter, Protocol):
     def passed(self, seconds: float) -> None:
         """Time passed, in seconds: audio of the caller, and of a response that is being said."""
 
-    def give_up_responses(self, names: Collection[str]) -> list[MeterResult]:
+    def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of responses whose usage was sent unheard; they are no longer in flight."""
 
 
-def found_in(*found: MeterResult | None) -> Sequence[MeterResult]:
+def results_of(*found: MeterResult | None) -> Sequence[MeterResult]:
     """Those of ``found`` that are not None."""
-    return tuple(one for one in found if one is not None) or NOTHING
+    return tuple(one for one in found if one is not None) or NO_RESULTS
 
 
 class Fragments:

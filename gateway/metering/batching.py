@@ -52,7 +52,7 @@ class BillingContext:
     session_id: str
     provider: str
 
-    def single(self, metered: Metered, *, wall_ms: int, is_shared: bool = False) -> UsageBatch:
+    def as_batch(self, metered: Metered, *, wall_ms: int, is_shared: bool = False) -> UsageBatch:
         """One metered response as a batch of its own. ``wall_ms`` is Unix time; ``is_shared``: it
         may be heard on another socket, too.
         """

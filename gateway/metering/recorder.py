@@ -76,10 +76,10 @@ class Recorder:
         "_batcher",
         "_billing",
         "_connection",
-        "_held",
-        "_instead",
+        "_held_fragments",
         "_meter",
         "_on_handle_issued",
+        "_replacements",
         "_sender",
         "_spending",
         "account_errors",
@@ -112,8 +112,8 @@ class Recorder:
         # The provider's errors about our account, and what is said in place of each.
         self.account_errors = 0
         self.has_just_refused = False  # one of them is the last that the provider said
-        self._instead: list[tuple[Frame, Sequence[Frame]]] = []
-        self._held: list[Frame] = []
+        self._replacements: list[tuple[Frame, Sequence[Frame]]] = []
+        self._held_fragments: list[Frame] = []
 
     @property
     def provider(self) -> str:
@@ -145,41 +145,41 @@ class Recorder:
         return self._meter.cancel_events()
 
     @property
-    def answers(self) -> int:
+    def cancels_answered(self) -> int:
         """Responses that ended, and cancels that found none: both answer a cancel of ours."""
-        return self._meter.answers
+        return self._meter.cancels_answered
 
     def observe(self, frames: Sequence[Frame]) -> bool:
         """Meter data frames of the provider. Call it before they are forwarded, and forward what
-        ``heard`` makes of them.
+        ``for_client`` makes of them.
 
         Whether anything was metered.
         """
         has_found = False
         meter = self._meter
         for frame in frames:
-            if not frame.is_final or self._held:
+            if not frame.is_final or self._held_fragments:
                 self._hold(frame)
             for found in meter.observe(frame):
                 self.record(found)
                 has_found = True
-            self.has_just_refused = meter.withheld is not None
-            if meter.withheld is not None:
-                withheld, meter.withheld = meter.withheld, None
-                self._withhold(frame, withheld)
+            self.has_just_refused = meter.masked_error is not None
+            if meter.masked_error is not None:
+                masked, meter.masked_error = meter.masked_error, None
+                self._mask(frame, masked)
             if meter.issued_handle is not None:
                 issued, meter.issued_handle = meter.issued_handle, None
                 if self._on_handle_issued is not None:
                     self._on_handle_issued(issued)
         return has_found
 
-    def heard(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+    def for_client(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         """Those of the observed ``frames`` that the client is to hear: the provider's errors about
         our own account are not for it.
         """
-        if not self._instead:
+        if not self._replacements:
             return frames
-        instead, self._instead = self._instead, []
+        instead, self._replacements = self._replacements, []
         found: list[Frame] = []
         for frame in frames:
             found += next((to for of, to in instead if of is frame), (frame,))
@@ -235,7 +235,7 @@ class Recorder:
         if found.is_local:  # a session of the same name may be charged for an id of the same name
             found = replace(found, response_id=f"{found.response_id} {self._connection}")
         is_shared = self._meter.is_shared and bool(found.response_id) and not found.is_local
-        single = self._billing.single(found, wall_ms=_wall_ms(), is_shared=is_shared)
+        single = self._billing.as_batch(found, wall_ms=_wall_ms(), is_shared=is_shared)
         number = self._sender.note(single)
         cost = self._spending.spend(single)
         self._send(self._batcher.add(MeteredResponse(single, number, cost), now=time.monotonic()))
@@ -252,17 +252,17 @@ class Recorder:
 
     def finish(self) -> None:
         """The session has ended: charge what is left, estimate what will never be reported."""
-        for found in self._meter.give_up():
+        for found in self._meter.finish():
             self.record(found)
         self.flush()
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _withhold(self, frame: Frame, withheld: MaskedError) -> None:
+    def _mask(self, frame: Frame, masked: MaskedError) -> None:
         """Another message in place of the one that ends with ``frame``."""
-        self.account_refused(withheld.code)
-        self._instead = [(of, to) for of, to in self._instead if of is not frame]
-        self._instead.append((frame, (spoken(Opcode.TEXT, withheld.message),)))
+        self.account_refused(masked.code)
+        self._replacements = [(of, to) for of, to in self._replacements if of is not frame]
+        self._replacements.append((frame, (spoken(Opcode.TEXT, masked.message),)))
 
     def _hold(self, frame: Frame) -> None:
         """Fragments of what may be an error about our account wait for the last one."""
@@ -270,13 +270,15 @@ class Recorder:
             head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
             is_open = len(head) < _HEAD_BYTES or b'"type"' not in head
             is_held = is_open or _MAY_FAIL.search(head) is not None
-            self._held = [frame] if is_held and not frame.is_final else []
-        elif self._held:
-            self._held.append(frame)
-        if not self._held:
+            self._held_fragments = [frame] if is_held and not frame.is_final else []
+        elif self._held_fragments:
+            self._held_fragments.append(frame)
+        if not self._held_fragments:
             return
-        whole, self._held = (self._held, []) if frame.is_final else ([], self._held)
-        self._instead.append((frame, whole))
+        whole, self._held_fragments = (
+            (self._held_fragments, []) if frame.is_final else ([], self._held_fragments)
+        )
+        self._replacements.append((frame, whole))
 
     def _quarantine(self, found: Unreadable) -> None:
         log.warning(

@@ -145,7 +145,7 @@ class DownstreamForwarder:
         the write fails, in between.
         """
         has_metered = self._recorder.observe(frames)
-        self._client.write(self._recorder.heard(frames))
+        self._client.write(self._recorder.for_client(frames))
         if has_metered or self.reports_gaps:
             self._on_metered()
 
@@ -201,7 +201,7 @@ class MeterOnly:
         on_close: OnClose,
     ) -> None:
         self._recorder = recorder
-        self._answers_before = recorder.answers
+        self._answers_before = recorder.cancels_answered
         self._in_flight = recorder.in_flight
         self._on_begun = on_begun
         self._on_idle = on_idle
@@ -212,7 +212,7 @@ class MeterOnly:
         recorder = self._recorder
         recorder.observe(frames)
         before, self._in_flight = self._in_flight, recorder.in_flight
-        is_answered = recorder.answers > self._answers_before and not self._in_flight
+        is_answered = recorder.cancels_answered > self._answers_before and not self._in_flight
         if is_answered or not recorder.drain_s:
             self._on_idle()
         elif self._in_flight - before:

@@ -71,7 +71,7 @@ class Gateway(Process):
         kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
         metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
         wall_ms = int(self.clock.wall * 1000)
-        single = session.billing.single(metered, wall_ms=wall_ms, is_shared=is_shared)
+        single = session.billing.as_batch(metered, wall_ms=wall_ms, is_shared=is_shared)
         self.step()
         number = self.spools.note(encode_usage(single))
         if not number:

@@ -113,7 +113,7 @@ def play(
     steps: Iterable[Step] | None = None,
     spell: Callable[[Event], bytes] | None = None,
     cut: Callable[[bytes], Sequence[int]] | None = None,
-    give_up: bool = True,
+    finish: bool = True,
 ) -> list[MeterResult]:
     """What the meter finds in the session, at its end included.
 
@@ -130,7 +130,7 @@ def play(
                 continue
             found += meter.observe_client(frame) if step.is_client else meter.observe(frame)
     assert scanners[True].violation is scanners[False].violation is None
-    return found + (meter.give_up() if give_up else [])
+    return found + (meter.finish() if finish else [])
 
 
 def framed(message: bytes, step: Step, cuts: Sequence[int]) -> bytes:

@@ -25,17 +25,17 @@ from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering.base import (
-    NOTHING,
+    NO_RESULTS,
     Fragments,
     MaskedError,
     Metered,
     MeterResult,
     Unreadable,
-    found_in,
+    results_of,
 )
 from gateway.metering.gemini.client import GeminiClient
-from gateway.metering.gemini.usage import Queries, camel_case, read_usage, unknown_usage
-from gateway.metering.gemini.words import Words
+from gateway.metering.gemini.transcribed_audio import TranscribedAudio
+from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
 from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
@@ -86,13 +86,13 @@ class GeminiMeter:
         "_owes_usage",
         "_queries",
         "_snapshot",
+        "_transcribed",
         "_turns",
-        "_words",
-        "answers",
+        "cancels_answered",
         "is_shared",
         "issued_handle",
+        "masked_error",
         "model",
-        "withheld",
     )  # fmt: skip
 
     def __init__(self, *, model: str) -> None:
@@ -107,13 +107,13 @@ class GeminiMeter:
         self._is_in_progress = False
         self._is_paid = False  # a report was charged when the turn began
         self._owes_usage = False
-        self._queries = Queries()
-        self._words = Words()
+        self._queries = GroundingQueries()
+        self._transcribed = TranscribedAudio()
         self._turns = 0
         self._audio_bytes_out = 0
-        self.answers = 0
+        self.cancels_answered = 0
         self.model = model
-        self.withheld: MaskedError | None = None  # its errors are closes
+        self.masked_error: MaskedError | None = None  # its errors are closes
         self.issued_handle: IssuedHandle | None = None
         self.is_shared = False  # its turns have no ids
 
@@ -138,20 +138,20 @@ class GeminiMeter:
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         found = self._find(frame)
-        if self._words.is_due:
-            return found_in(found, *self._words.take(self.model))
-        return NOTHING if found is None else (found,)
+        if self._transcribed.is_due:
+            return results_of(found, *self._transcribed.take(self.model))
+        return NO_RESULTS if found is None else (found,)
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
-        is_heard = self._words.is_on
+        is_heard = self._transcribed.is_on
         if self._client.observe(frame, is_answering=self._has_begun):
             self._has_moved = True
         if is_heard:
-            self._words.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
+            self._transcribed.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
         elif not self._is_set_up:  # audio may follow the setup at once
             self._expect_words(self._client.model or "")
-        return self._words.take(self.model) if self._words.is_due else NOTHING
+        return self._transcribed.take(self.model) if self._transcribed.is_due else NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.
@@ -161,15 +161,15 @@ class GeminiMeter:
         """
         return [_INTERRUPT]
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
             return [self._commit()]
-        return [*self._give_up_turn(), *self._words.take(self.model)]
+        return [*self._estimate_turn(), *self._transcribed.take(self.model)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _give_up_turn(self) -> list[MeterResult]:
+    def _estimate_turn(self) -> list[MeterResult]:
         name, queries = self._turn_id(), self._queries.take()
         found: list[MeterResult] = []
         if queries.grounding_queries:  # reported, though the turn never was
@@ -191,8 +191,8 @@ class GeminiMeter:
                 return None
             message = joined
         text = self._without_audio(message, start)
-        if self._words.is_on and _HEARD.search(text) is not None:
-            self._words.delivered()
+        if self._transcribed.is_on and _HEARD.search(text) is not None:
+            self._transcribed.delivered()
         if any(needle in text for needle in _NEEDLES):
             return self._read(message[start:])
         if not self._has_begun and _BEGINS.search(text) is not None:
@@ -258,7 +258,7 @@ class GeminiMeter:
         return found
 
     def _expect_words(self, model: str) -> None:
-        self._words.is_on = self._client.wants_rate = _TRANSCRIBES in model
+        self._transcribed.is_on = self._client.wants_rate = _TRANSCRIBES in model
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
         """Whether ``event`` is, once more, the message with usage that ended the last turn."""
@@ -313,7 +313,7 @@ class GeminiMeter:
     def _commit(self) -> MeterResult:
         usage, self._snapshot = self._snapshot, None
         self._last_usage, self._owes_usage, self._has_begun = usage, False, False
-        self._words.is_on = False  # what is reported is not estimated
+        self._transcribed.is_on = False  # what is reported is not estimated
         name = self._turn_id()
         self._turns += 1
         self._client.bytes_in = self._audio_bytes_out = 0

@@ -18,7 +18,7 @@ _TOKENS_PER_S: Final = 25
 _ENVELOPE_BYTES: Final = 80  # names and quotes around the audio of a message
 
 
-class Words:
+class TranscribedAudio:
     """The audio of one session. Nothing is counted unless it ``is_on``."""
 
     __slots__ = ("_has_delivered", "_ms", "_rows", "is_on")

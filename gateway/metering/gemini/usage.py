@@ -120,7 +120,7 @@ def camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}
 
 
-class Queries:
+class GroundingQueries:
     """The web searches by which the model's answers were grounded.
 
     They are billed by unique query and turn, and repeated on later messages of the turn, also after

@@ -36,7 +36,7 @@ _RATE_MIN: Final = 4_000  # samples a second: below and above no audio that spea
 _RATE_MAX: Final = 192_000
 
 
-class Appends:
+class AppendedAudio:
     """Finds the audio in what one client sends."""
 
     __slots__ = ("_fragments", "_is_raw", "_thirds")

@@ -16,9 +16,9 @@ class CallMeter(OpenAIMeter):
 
     __slots__ = ()
 
-    def give_up_responses(self, names: Collection[str]) -> list[MeterResult]:
+    def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """See ``CallMeter``."""
-        return self._give_up(names)
+        return self._estimate_responses(names)
 
     def passed(self, seconds: float) -> None:
         """So much time passed: so long the caller was heard, and what is being said was said."""

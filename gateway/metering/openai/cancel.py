@@ -20,6 +20,6 @@ def answers_cancel(event: Mapping[str, Any]) -> bool:
     return error.get("code") == _NOTHING_TO_CANCEL or CANCEL_ID in named
 
 
-def compact(event: Mapping[str, Any]) -> bytes:
+def encode_event(event: Mapping[str, Any]) -> bytes:
     """An event as it is sent."""
     return json.dumps(event, separators=(",", ":")).encode()

@@ -15,8 +15,15 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
-from gateway.metering.base import NOTHING, Fragments, Metered, MeterResult, Unreadable, found_in
-from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, compact
+from gateway.metering.base import (
+    NO_RESULTS,
+    Fragments,
+    Metered,
+    MeterResult,
+    Unreadable,
+    results_of,
+)
+from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, encode_event
 from gateway.metering.openai.charges import id_of
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.usage import KNOWN_SECONDS
@@ -72,15 +79,15 @@ class LiveMeter(OpenAIMeter):
             message = self._client_fragments.add(Frame(*frame[:2], 0, unmasked(frame)))
             if message is not None:
                 self._read_start(message)
-        return NOTHING
+        return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: a session that was begun is asked for its final seconds."""
-        return (
-            [compact({"type": "session.close", "event_id": CANCEL_ID})] if self._in_flight else []
-        )
+        if not self._in_flight:
+            return []
+        return [encode_event({"type": "session.close", "event_id": CANCEL_ID})]
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """See ``Meter``: a session that was not closed lasted as long as its audio, which flows all
         the time in both directions, since its seconds were reported last.
         """
@@ -120,13 +127,13 @@ class LiveMeter(OpenAIMeter):
                 self._in_flight.add(_SESSION)
                 self._read_session(event.get("session"))
                 self.issued_handle = _issued_handle(event.get("session"))
-                return NOTHING
+                return NO_RESULTS
             case "session.usage.updated" | "session.closed":
-                return found_in(self._read_duration(event))
+                return results_of(self._read_duration(event))
             case "response.event":
                 return self._read_delegated(event.get("event"))
             case "decision.event":
-                return found_in(self._read_decision(event))
+                return results_of(self._read_decision(event))
             case "error" if answers_cancel(event):
                 self._in_flight.discard(_SESSION)  # it never began
         return super()._read_event(event)
@@ -134,14 +141,14 @@ class LiveMeter(OpenAIMeter):
     def _read_delegated(self, inner: object) -> Sequence[MeterResult]:
         """A response that the session had another model make."""
         if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
-            return NOTHING
+            return NO_RESULTS
         response = inner.get("response")
         holder = response if isinstance(response, dict) else inner
         model = clean_text(holder.get("model"))
         usage = holder.get("usage")
         name = id_of(response)
         charged = self._charges.usage(name, usage, model or self.model, holder=holder)
-        return found_in(charged, self._charges.images(name, holder))
+        return results_of(charged, self._charges.images(name, holder))
 
     def _read_decision(self, event: Mapping[str, Any]) -> MeterResult | None:
         """A decision that the session had another model take; it has no id of its own."""
@@ -158,7 +165,7 @@ class LiveMeter(OpenAIMeter):
         """The seconds so far; what is new since the last report is a row."""
         if event.get("type") == "session.closed":
             self._in_flight.discard(_SESSION)
-            self.answers += 1
+            self.cancels_answered += 1
         try:
             usage = read_map(event, "usage")
             if not usage:

@@ -28,18 +28,18 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
-from gateway.metering.account_errors import MAY_FAIL, withheld
+from gateway.metering.account_errors import MAY_FAIL, mask_account_error
 from gateway.metering.base import (
-    NOTHING,
+    NO_RESULTS,
     Fragments,
     MaskedError,
     Metered,
     MeterResult,
     Unreadable,
-    found_in,
+    results_of,
 )
-from gateway.metering.openai.audio import Appends
-from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, compact
+from gateway.metering.openai.audio import AppendedAudio
+from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, encode_event
 from gateway.metering.openai.charges import Charges, id_of, is_nothing
 from gateway.metering.openai.events import (
     AUDIO_TYPES,
@@ -81,7 +81,7 @@ class OpenAIMeter:
     """
 
     __slots__ = (
-        "_appends",
+        "_appended",
         "_audio_bytes_in",
         "_audio_bytes_out",
         "_bills_seconds",
@@ -90,11 +90,11 @@ class OpenAIMeter:
         "_in_flight",
         "_seconds",
         "_transcripts",
-        "answers",
+        "cancels_answered",
         "is_shared",
         "issued_handle",
+        "masked_error",
         "model",
-        "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -116,12 +116,12 @@ class OpenAIMeter:
         self._fragments = Fragments()
         self._charges = Charges(counts_calls=bills_seconds)
         self._in_flight: set[str] = set()
-        self._appends = Appends()
+        self._appended = AppendedAudio()
         self._audio_bytes_in = self._audio_bytes_out = 0
         self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
-        self.answers = 0
+        self.cancels_answered = 0
         self.model = model
-        self.withheld: MaskedError | None = None
+        self.masked_error: MaskedError | None = None
         self.issued_handle: IssuedHandle | None = None
 
     @property
@@ -144,22 +144,22 @@ class OpenAIMeter:
         if frame.is_final and not frame.continues:
             if frame.opcode == BINARY and OBJECT.match(frame.raw, frame.start) is None:
                 self._spoke(len(frame.raw) * 4 // 3)  # xAI's audio, as if in base64
-                return NOTHING
+                return NO_RESULTS
             if self._is_irrelevant(frame.raw, frame.start):
-                return NOTHING
+                return NO_RESULTS
             return self._read(frame.raw[frame.start :])
         message = self._fragments.add(frame)
         if message is None or self._is_irrelevant(message, 0):
-            return NOTHING
+            return NO_RESULTS
         return self._read(message)
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: only how much was said is of interest."""
-        size = self._appends.size(frame)
+        size = self._appended.size(frame)
         self._audio_bytes_in += size
         heard = self._seconds if self._bills_seconds else self._transcripts
         heard.listen(size)
-        return NOTHING
+        return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.
@@ -177,16 +177,16 @@ class OpenAIMeter:
         ]
         commit = {"type": "input_audio_buffer.commit", "event_id": COMMIT_ID}
         commits = [commit] if self._transcripts.is_uncommitted else []
-        return [compact(event) for event in [*commits, *(named or [cancel])]]
+        return [encode_event(event) for event in [*commits, *(named or [cancel])]]
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """See ``Meter``."""
-        estimates = [*self._transcripts.give_up(), *self._give_up(self._in_flight)]
+        estimates = [*self._transcripts.finish(), *self._estimate_responses(self._in_flight)]
         return [*estimates, *self._seconds.rest(model=self.model)]
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _give_up(self, names: Collection[str]) -> list[MeterResult]:
+    def _estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of those responses, which are in flight no more."""
         estimates: list[MeterResult] = []
         for response_id in sorted(names):
@@ -219,12 +219,12 @@ class OpenAIMeter:
         try:
             event = read_object(message)
         except ValueError as exc:
-            return found_in(unparsable(message, self.model, str(exc)))
+            return results_of(unparsable(message, self.model, str(exc)))
         if event is None:
-            return NOTHING
+            return NO_RESULTS
         kind = clean_text(event.get("type"))
         if kind in MAY_FAIL:
-            self.withheld = withheld(event)
+            self.masked_error = mask_account_error(event)
         elif kind == "conversation.created":
             self.issued_handle = _issued_handle(event.get("conversation"))
         return self._read_event(event)
@@ -250,11 +250,11 @@ class OpenAIMeter:
             case "conversation.item.input_audio_transcription.failed":
                 self._transcripts.ended(clean_text(event.get("item_id")))
             case "error":
-                self.answers += answers_cancel(event)
+                self.cancels_answered += answers_cancel(event)
             case "response.cancel":
                 # No provider says that: it is our own, from one that echoes and answers nothing.
-                self.answers += event.get("event_id") == CANCEL_ID
-        return NOTHING
+                self.cancels_answered += event.get("event_id") == CANCEL_ID
+        return NO_RESULTS
 
     def _read_session(self, session: object) -> None:
         """The server names the model that it really runs, and the one that transcribes."""
@@ -283,7 +283,7 @@ class OpenAIMeter:
         response = event.get("response")
         response_id = id_of(response) or clean_text(event.get("response_id"))
         self._in_flight.discard(response_id)
-        self.answers += 1
+        self.cancels_answered += 1
         usage = response.get("usage") if isinstance(response, dict) else None
         other = event.get("usage")
         if counts_nothing(usage) and not is_nothing(other):
@@ -298,7 +298,7 @@ class OpenAIMeter:
             if not isinstance(found, Unreadable):  # else it is kept whole
                 seconds = self._seconds.reported(response_id, name, usage, model=self.model)
             self._audio_bytes_in = self._audio_bytes_out = 0
-        return found_in(found, seconds, self._charges.images(name, response))
+        return results_of(found, seconds, self._charges.images(name, response))
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         """Several may come for one item (xAI), so each event counts by its own id."""
@@ -315,7 +315,7 @@ class OpenAIMeter:
             read=read_transcription,
             known=KNOWN_SECONDS if is_by_duration(usage) else KNOWN_TOKENS,
         )
-        return found_in(charged)
+        return results_of(charged)
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio, both directions in one format; text counts nothing."""

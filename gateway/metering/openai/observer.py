@@ -7,7 +7,7 @@ socket ends nothing: what it heard goes on.
 from collections.abc import Sequence
 
 from gateway.frames import Frame
-from gateway.metering.base import NOTHING, MeterResult
+from gateway.metering.base import NO_RESULTS, MeterResult
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 
@@ -30,18 +30,18 @@ class ObserverMeter(OpenAIMeter):
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         super().observe(frame)
-        return NOTHING
+        return NO_RESULTS
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         del frame  # the connection that is charged knows
-        return NOTHING
+        return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: nothing."""
         return []
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """See ``Meter``: nothing."""
         return []
 

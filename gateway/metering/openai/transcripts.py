@@ -21,7 +21,7 @@ from shared.usage import Kind, Usage
 UNCOMMITTED: Final = "uncommitted audio"
 
 
-class Heard(NamedTuple):
+class CommittedAudio(NamedTuple):
     """Audio that was committed: its transcriber, and its length in milliseconds."""
 
     model: str
@@ -40,7 +40,7 @@ class Transcripts:
         self._is_billed = is_billed
         self.audio = ClientAudio()  # since the last commit
         self._has_delivered = False
-        self._committed: dict[str, Heard] = {}
+        self._committed: dict[str, CommittedAudio] = {}
         self._reported: dict[str, None] = {}
         self._estimates = 0
         self.is_on = False
@@ -98,7 +98,7 @@ class Transcripts:
         is_chargeable, heard = self.is_uncommitted, self._take()
         return self._estimate(UNCOMMITTED, heard) if is_chargeable else ()
 
-    def ended(self, item_id: str) -> Heard:
+    def ended(self, item_id: str) -> CommittedAudio:
         """An item is transcribed, or failed: what it was, as far as that is known.
 
         Several ends may come for one item; the later ones heard nothing more.
@@ -106,17 +106,17 @@ class Transcripts:
         heard = self._committed.pop(item_id, None)
         if heard is None:
             is_repeated = item_id in self._reported
-            heard = Heard(self.model, 0 if is_repeated else self.audio.ms)
+            heard = CommittedAudio(self.model, 0 if is_repeated else self.audio.ms)
         self._reported[item_id] = None
         if len(self._reported) > RESPONSE_IDS_MAX:
             del self._reported[next(iter(self._reported))]
         return heard
 
-    def unreported(self, item_id: str, heard: Heard) -> Sequence[Metered]:
+    def unreported(self, item_id: str, heard: CommittedAudio) -> Sequence[Metered]:
         """``item_id`` was transcribed, and no usage was told."""
         return self._estimate(item_id, heard)
 
-    def give_up(self) -> list[Metered]:
+    def finish(self) -> list[Metered]:
         """The session is over: estimates of what will never be reported."""
         is_chargeable, rest = self.is_uncommitted, self._take()
         unreported = [*self._committed.items()]
@@ -127,11 +127,11 @@ class Transcripts:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _take(self) -> Heard:
+    def _take(self) -> CommittedAudio:
         self._has_delivered = False
-        return Heard(self.model, self.audio.take())
+        return CommittedAudio(self.model, self.audio.take())
 
-    def _estimate(self, name: str, heard: Heard) -> Sequence[Metered]:
+    def _estimate(self, name: str, heard: CommittedAudio) -> Sequence[Metered]:
         return [self._row(name, heard.model, ms) for ms in rows_of(heard.ms) if self._is_billed]
 
     def _row(self, name: str, model: str, ms: int) -> Metered:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.metering.base import NOTHING, Metered, MeterResult
+from gateway.metering.base import NO_RESULTS, Metered, MeterResult
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.reading import rows_of
@@ -35,14 +35,14 @@ class TranslationMeter(OpenAIMeter):
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
-        self._audio.add(self._appends.size(frame))
-        return self._take() if self._audio.ms >= ROW_MS else NOTHING
+        self._audio.add(self._appended.size(frame))
+        return self._take() if self._audio.ms >= ROW_MS else NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: there is nothing to end."""
         return []
 
-    def give_up(self) -> list[MeterResult]:
+    def finish(self) -> list[MeterResult]:
         """See ``Meter``."""
         return self._take()
 
@@ -52,7 +52,7 @@ class TranslationMeter(OpenAIMeter):
         if event.get("type") in ("session.created", "session.updated"):
             self._read_session(event.get("session"))
             self._audio.bytes_per_s = self._transcripts.audio.bytes_per_s
-        return NOTHING
+        return NO_RESULTS
 
     def _take(self) -> list[MeterResult]:
         return [self._row(ms) for ms in rows_of(self._audio.take())]

@@ -87,20 +87,20 @@ def with_words(meter: Meter) -> Iterable[MeterResult]:
     """The end of a session in which words were delivered."""
     assert isinstance(meter, OpenAIMeter)
     hear(meter, "conversation.item.input_audio_transcription.delta", item_id="i", delta="a")
-    return meter.give_up()
+    return meter.finish()
 
 
 def with_gemini_words(meter: Meter) -> Iterable[MeterResult]:
     """The same, of Gemini."""
     return [
         *tell(meter, b'{"serverContent":{"inputTranscription":{"text":"a"}}}'),
-        *meter.give_up(),
+        *meter.finish(),
     ]
 
 
 def ended(meter: Meter) -> Iterable[MeterResult]:
     """The end of a session."""
-    return meter.give_up()
+    return meter.finish()
 
 
 PCM, G711 = {"type": "audio/pcm", "rate": 24_000}, {"type": "audio/pcmu"}
@@ -229,7 +229,7 @@ def test_raw_audio_counts_in_fragments_of_any_size(cut: int, size: int) -> None:
     count = -(-4_800 // size)
     for _ in range(count):
         say(meter, parts, Opcode.BINARY)
-    assert seconds(meter.give_up()) == pytest.approx(count * size / 48_000, rel=0.02, abs=0.001)
+    assert seconds(meter.finish()) == pytest.approx(count * size / 48_000, rel=0.02, abs=0.001)
 
 
 PLAINLY_OTHER = [
@@ -249,7 +249,7 @@ def test_what_is_no_audio_counts_nothing(event: dict[str, Any]) -> None:
     message = json.dumps(event).encode()
     say(meter, [message])
     say(meter, [message[at : at + 100] for at in range(0, len(message), 100)])
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_the_lowest_rate_that_a_message_of_gemini_says_counts() -> None:

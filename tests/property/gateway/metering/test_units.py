@@ -48,7 +48,7 @@ def play(meter: Meter, reports: list[Report], *, is_binary: bool = False) -> lis
     for events, _ in reports:
         for event in events:
             found += meter.observe(message(event, is_binary=is_binary))
-    return found + meter.give_up()
+    return found + meter.finish()
 
 
 def expected(reports: list[Report]) -> Counter[str]:
@@ -187,7 +187,7 @@ def test_all_audio_of_xai_is_reported_or_estimated(
             found += meter.observe(message(done))
         speak(meter, after_s)
         total_s += after_s  # it is in the next total
-    found += meter.give_up()
+    found += meter.finish()
     said_s = sum(before_s + after_s for before_s, after_s in turns)
     ms = sum(one.usage.billed_ms for one in found)
     assert abs(ms - said_s * 1_000) <= said_s * 20

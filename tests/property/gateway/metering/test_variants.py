@@ -132,7 +132,7 @@ def test_a_broken_report_of_usage_is_quarantined(script: Script) -> None:
         if step.raw is not None or step.is_client or not is_charged_for(script, step):
             continue
         cut_off = step.text(lambda e: json.dumps(e, indent=1).encode())[:-3]
-        found = play(script, steps=[Step(raw=cut_off, is_binary=step.is_binary)], give_up=False)
+        found = play(script, steps=[Step(raw=cut_off, is_binary=step.is_binary)], finish=False)
         assert [type(one) for one in found] != [Metered], at
         assert len(found) == 1, at
 
@@ -142,7 +142,7 @@ def test_a_broken_report_of_usage_is_quarantined(script: Script) -> None:
 
 def is_charged_for(script: Script, step: Step) -> bool:
     """Whether the message by itself, at the end of a session, is charged."""
-    return any(isinstance(one, Metered) for one in play(script, steps=[step], give_up=False))
+    return any(isinstance(one, Metered) for one in play(script, steps=[step], finish=False))
 
 
 def without_raw(found: Sequence[MeterResult]) -> list[tuple[object, ...]]:
@@ -170,7 +170,7 @@ def survives_the_wire(found: Sequence[MeterResult]) -> None:
     for one in found:
         message: UsageBatch | InvalidUsage
         if isinstance(one, Metered):
-            message = PARTY.single(one, wall_ms=1)
+            message = PARTY.as_batch(one, wall_ms=1)
         else:
             message = InvalidUsage(
                 "acct", "sess", "provider", one.model, one.response_id, one.detail, one.raw, 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account, withheld
+from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account, mask_account_error
 
 OURS = [
     {"type": "invalid_request_error", "code": "invalid_api_key",
@@ -34,7 +34,7 @@ THEIRS: list[Any] = [
 def test_what_is_about_our_account_is_told_as_a_failing_provider(error: dict[str, Any]) -> None:
     """No code that a client takes for its own, no fragment of a key, no organisation."""
     event = {"type": "error", "event_id": "event_1", "error": error}
-    found = withheld(event)
+    found = mask_account_error(event)
     assert found is not None
     assert NEUTRAL_CODE.encode() in found.message
     assert b'"event_id":"event_1"' in found.message
@@ -45,7 +45,7 @@ def test_what_is_about_our_account_is_told_as_a_failing_provider(error: dict[str
 def test_an_error_at_the_top_is_read_too() -> None:
     """Nothing of it stays beside what is told instead."""
     event = {"type": "error", "event_id": "e1", "code": "invalid_api_key", "message": "sk-abcd"}
-    found = withheld(event)
+    found = mask_account_error(event)
     assert found is not None
     assert NEUTRAL_CODE.encode() in found.message
     assert b"sk-" not in found.message
@@ -54,7 +54,9 @@ def test_an_error_at_the_top_is_read_too() -> None:
 
 def test_an_error_that_is_a_text_alone_is_read_too() -> None:
     """It may name our key as well as any other."""
-    found = withheld({"type": "error", "error": "Incorrect API key provided: xai-abcdefgh"})
+    found = mask_account_error(
+        {"type": "error", "error": "Incorrect API key provided: xai-abcdefgh"}
+    )
     assert found is not None
     assert b"xai-" not in found.message
 
@@ -62,9 +64,9 @@ def test_an_error_that_is_a_text_alone_is_read_too() -> None:
 @pytest.mark.parametrize("error", THEIRS)
 def test_what_the_client_did_is_told_as_it_is(error: Any) -> None:
     """Its own mistakes are its own, whatever they quote."""
-    assert withheld({"type": "error", "error": error}) is None
+    assert mask_account_error({"type": "error", "error": error}) is None
     failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
-    assert withheld({"type": "response.done", "response": failed}) is None
+    assert mask_account_error({"type": "response.done", "response": failed}) is None
 
 
 @pytest.mark.parametrize("error", OURS)
@@ -72,10 +74,10 @@ def test_a_failed_response_keeps_all_but_the_reason(error: dict[str, Any]) -> No
     """Its id and its usage are the client's affair."""
     response = {"id": "resp_1", "status": "failed", "usage": {"total_tokens": 3},
                 "status_details": {"type": "failed", "error": error}}  # fmt: skip
-    found = withheld({"type": "response.done", "response": response})
+    found = mask_account_error({"type": "response.done", "response": response})
     assert found is not None
     kind = "conversation.item.input_audio_transcription.failed"
-    failed = withheld({"type": kind, "item_id": "item_1", "error": error})
+    failed = mask_account_error({"type": kind, "item_id": "item_1", "error": error})
     assert failed is not None
     assert b"item_1" in failed.message
     assert b'"usage":{"total_tokens":3}' in found.message
@@ -87,8 +89,8 @@ def test_a_failed_response_keeps_all_but_the_reason(error: dict[str, Any]) -> No
 def test_any_response_may_end(details: Any) -> None:
     """xAI's details are a text."""
     response = {"id": "resp_1", "status": "completed", "status_details": details}
-    assert withheld({"type": "response.done", "response": response}) is None
-    assert withheld({"type": "response.done", "response": None}) is None
+    assert mask_account_error({"type": "response.done", "response": response}) is None
+    assert mask_account_error({"type": "response.done", "response": None}) is None
 
 
 DELEGATED = [
@@ -111,7 +113,7 @@ def test_what_another_model_did_keeps_all_but_the_reason_of_its_failure(
 ) -> None:
     """GPT-Live hands on what its other models' API says, with whatever that says of our account."""
     for error in OURS:
-        found = withheld({"type": kind, "delegation_id": "del_1", "event": inside(error)})
+        found = mask_account_error({"type": kind, "delegation_id": "del_1", "event": inside(error)})
         assert found is not None
         told = json.loads(found.message)
         assert told["delegation_id"] == "del_1"
@@ -123,13 +125,13 @@ def test_what_another_model_did_keeps_all_but_the_reason_of_its_failure(
         for word in (b"sk-", b"org-", b"quota", b"key", b"exceeded"):
             assert word not in found.message
     for error in THEIRS:
-        assert withheld({"type": kind, "event": inside(error)}) is None
+        assert mask_account_error({"type": kind, "event": inside(error)}) is None
 
 
 def test_the_flat_error_of_another_api_stays_flat() -> None:
     """``ResponseErrorEvent`` of the SDK has its fields at the top."""
     inner = {"type": "error", "sequence_number": 3, "code": "429", "message": "org-A"}
-    found = withheld({"type": "response.event", "event": inner})
+    found = mask_account_error({"type": "response.event", "event": inner})
     assert found is not None
     told = json.loads(found.message)["event"]
     assert (told["type"], told["code"], told["sequence_number"]) == ("error", NEUTRAL_CODE, 3)
@@ -140,13 +142,13 @@ def test_the_error_of_the_clients_own_tool_server_is_the_clients() -> None:
     """An MCP server has keys and limits of its own, which its owner must hear of."""
     item = {"type": "mcp_call", "error": {"type": "http_error", "code": 401, "message": "Denied."}}
     event = {"type": "response.output_item.done", "item": item}
-    assert withheld({"type": "response.event", "event": event}) is None
+    assert mask_account_error({"type": "response.event", "event": event}) is None
 
 
 @pytest.mark.parametrize("inner", [None, "insufficient_quota", [], 5, {"response": "failed"}])
 def test_an_event_of_another_api_may_be_anything(inner: Any) -> None:
     """What no document describes passes as it is."""
-    assert withheld({"type": "response.event", "event": inner}) is None
+    assert mask_account_error({"type": "response.event", "event": inner}) is None
 
 
 REASONS = [

@@ -349,7 +349,7 @@ def test_speech_is_neither_cancelled_nor_estimated() -> None:
     assert [json.loads(event) for event in watch.cancel_events()] == [
         {"type": "response.cancel", "event_id": CANCEL_ID}
     ]
-    assert watch.give_up() == []
+    assert watch.finish() == []
     assert watch.in_flight == frozenset()
 
 
@@ -367,7 +367,7 @@ def test_an_error_that_names_the_cancel_answers_it(error: object, is_answer: boo
     """Others may still answer what the client did before it left."""
     watch = meter()
     watch.observe(text({"type": "error", "error": error}))
-    assert watch.answers == is_answer
+    assert watch.cancels_answered == is_answer
 
 
 START = {"type": "session.start", "session": {"model": "gpt-live-1"}}
@@ -389,7 +389,7 @@ def test_a_live_session_is_in_flight_from_its_start_on() -> None:
     watch.observe(text({"type": "session.started", "session": {"model": "gpt-live-1-2026-10-01"}}))
     watch.observe(text({"type": "session.closed", "usage": {"seconds": 1}}))
     assert watch.model == "gpt-live-1-2026-10-01"
-    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
+    assert (watch.in_flight, watch.cancels_answered, watch.drain_s) == (frozenset(), 1, 0)
 
 
 @pytest.mark.parametrize("place", ["event", "error"])
@@ -400,7 +400,7 @@ def test_a_live_session_that_could_not_start_is_not_in_flight(place: str) -> Non
     named = {"client_event_id": CANCEL_ID}
     error: dict[str, Any] = {"type": "error", "error": {"code": "invalid_value"}}
     watch.observe(text({**error, **named} if place == "event" else {**error, "error": named}))
-    assert (watch.in_flight, watch.answers, watch.drain_s) == (frozenset(), 1, 0)
+    assert (watch.in_flight, watch.cancels_answered, watch.drain_s) == (frozenset(), 1, 0)
 
 
 def test_the_start_of_a_live_session_may_come_in_fragments() -> None:
@@ -478,7 +478,7 @@ def test_who_attaches_is_charged_nothing() -> None:
         {"type": "session.usage.updated", "usage": {"seconds": 61}},
     ):
         assert list(watch.observe(text(event))) == []
-    assert (watch.drain_s, watch.cancel_events(), watch.give_up()) == (0, [], [])
+    assert (watch.drain_s, watch.cancel_events(), watch.finish()) == (0, [], [])
     assert not watch.in_flight
 
 

@@ -13,7 +13,7 @@ PARTY = BillingContext("acct", "sess", "openai")
 def single(number: int, model: str = "m", kind: Kind = Kind.RESPONSE) -> UsageBatch:
     """One response that cost ``number`` tokens."""
     metered = Metered(f"resp_{number}", model, Usage(total_tokens=number), kind=kind)
-    return PARTY.single(metered, wall_ms=number)
+    return PARTY.as_batch(metered, wall_ms=number)
 
 
 def add_all(open_batch: Batcher, count: int, now: float = 0.0) -> list[Sealable]:
@@ -93,7 +93,7 @@ def test_what_is_not_in_the_journal_never_shares_a_batch_with_what_is() -> None:
 
 def test_merging_keeps_sessions_apart_and_batches_small() -> None:
     """What a killed gateway left behind is batched like everything else."""
-    other = BillingContext("acct", "other", "openai").single(
+    other = BillingContext("acct", "other", "openai").as_batch(
         Metered("resp_x", "m", Usage(total_tokens=1)), wall_ms=0
     )
     found = merge(

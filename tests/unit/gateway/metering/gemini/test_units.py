@@ -72,7 +72,7 @@ def test_queries_are_counted_once_a_turn() -> None:
     rows += hear(meter, serverContent=grounded("a", "b"))
     rows += hear(meter, serverContent=HELLO)
     rows += hear(meter, serverContent={"turnComplete": True, **grounded("a")}, usageMetadata=USAGE)
-    assert counted(rows + meter.give_up()) == [(9, 3), (9, 1)]
+    assert counted(rows + meter.finish()) == [(9, 3), (9, 1)]
 
 
 def test_queries_of_a_usage_that_nobody_understands_wait_with_it() -> None:
@@ -105,7 +105,7 @@ def test_queries_of_a_turn_that_is_never_reported_are_charged() -> None:
     """They were reported; its tokens are estimated beside them."""
     meter = session()
     hear(meter, serverContent={**HELLO, **grounded("a", "b")})
-    queries, estimate = meter.give_up()
+    queries, estimate = meter.finish()
     assert isinstance(queries, Metered)
     assert isinstance(estimate, Metered)
     assert (queries.kind, queries.usage.grounding_queries) == (Kind.RESPONSE, 2)
@@ -131,14 +131,14 @@ def test_a_model_that_only_transcribes_is_estimated_by_its_audio() -> None:
     rows += say(meter, 20)
     assert len(rows) == 2, "a minute does not wait for the next word"
     rows += say(meter, 5)
-    rows += meter.give_up()
+    rows += meter.finish()
     assert {row.kind for row in rows} == {Kind.ESTIMATED_TRANSCRIPTION}
     assert {row.model for row in rows} == {"gemini-3.5-transcribe-live"}
     assert len({row.response_id for row in rows}) == len(rows) == 3
     ms = sum(row.usage.billed_ms for row in rows)
     assert ms == pytest.approx(130_000, rel=0.02)
     assert sum(row.usage.total_tokens for row in rows) == pytest.approx(ms * 25 / 1000, rel=0.01)
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_audio_before_the_setup_is_confirmed_is_heard() -> None:
@@ -149,7 +149,7 @@ def test_audio_before_the_setup_is_confirmed_is_heard() -> None:
     say(meter, 20, "audio/pcm;rate=8000")
     hear(meter, setupComplete={})
     hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
-    (row,) = meter.give_up()
+    (row,) = meter.finish()
     assert isinstance(row, Metered)
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
 
@@ -160,7 +160,7 @@ def test_the_mime_type_says_how_long_audio_is(mime: str) -> None:
     meter = session(WHISPERER)
     say(meter, 20, mime)
     hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
-    (row,) = meter.give_up()
+    (row,) = meter.finish()
     assert isinstance(row, Metered)
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
 
@@ -171,7 +171,7 @@ def test_each_message_says_the_rate_of_its_own_audio() -> None:
     say(meter, 1, "audio/pcm;rate=48000")
     say(meter, 20)
     hear(meter, serverContent={"inputTranscription": {"text": "good morning"}})
-    (row,) = meter.give_up()
+    (row,) = meter.finish()
     assert isinstance(row, Metered)
     assert row.usage.billed_ms == pytest.approx(21_000, rel=0.03)
 
@@ -191,23 +191,23 @@ def test_words_are_what_is_owed(content: dict[str, Any], is_owed: bool) -> None:
     meter = session(WHISPERER)
     say(meter, 2)
     hear(meter, serverContent=content)
-    assert bool(meter.give_up()) is is_owed
+    assert bool(meter.finish()) is is_owed
 
 
 def test_what_nobody_heard_and_what_is_reported_is_not_estimated() -> None:
     """Words are owed, audio is not; a usage says all that there is."""
     silent = session(WHISPERER)
     say(silent, 20)
-    assert silent.give_up() == []
+    assert silent.finish() == []
     told = session(WHISPERER)
     say(told, 20)
     hear(told, serverContent={"inputTranscription": {"text": "good morning"}})
     found = hear(told, serverContent={"turnComplete": True}, usageMetadata=USAGE)
-    assert counted(found + told.give_up()) == [(9, 0)]
+    assert counted(found + told.finish()) == [(9, 0)]
     other = session()
     say(other, 20)
     hear(other, serverContent={"inputTranscription": {"text": "good morning"}})
-    kinds = [one.kind for one in other.give_up() if isinstance(one, Metered)]
+    kinds = [one.kind for one in other.finish() if isinstance(one, Metered)]
     assert Kind.ESTIMATED_TRANSCRIPTION not in kinds
 
 
@@ -219,5 +219,5 @@ def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
     minute = frame({"realtimeInput": {"audio": blob}}, mask=True)
     for _ in range(180):
         meter.observe_client(minute)
-    rows = hear(meter, serverContent={"inputTranscription": {"text": "a"}}) + meter.give_up()
+    rows = hear(meter, serverContent={"inputTranscription": {"text": "a"}}) + meter.finish()
     assert [one.usage.billed_ms for one in rows] == [10_000_000, pytest.approx(800_000, rel=0.01)]

@@ -57,7 +57,7 @@ def test_a_response_of_xai_that_is_cut_is_estimated_in_seconds_too() -> None:
     meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
     hear(meter, "response.created", response={"id": "r1"})
     say(meter, 6)
-    tokens, seconds = meter.give_up()
+    tokens, seconds = meter.finish()
     assert isinstance(tokens, Metered)
     assert isinstance(seconds, Metered)
     assert (tokens.kind, seconds.kind) == (Kind.ESTIMATE, Kind.ESTIMATED_DURATION)
@@ -89,11 +89,11 @@ def test_what_xai_heard_after_its_last_response_is_estimated(
         say(meter, int(seconds))
         part = SECOND[: int(seconds % 1 * 64_000)]
         meter.observe_client(frame({"type": "input_audio_buffer.append", "audio": part}, mask=True))
-    found = [row for row in meter.give_up() if isinstance(row, Metered)]
+    found = [row for row in meter.finish() if isinstance(row, Metered)]
     assert {row.kind for row in found} <= {Kind.ESTIMATED_DURATION}
     heard_ms = sum(row.usage.billed_ms for row in found)
     assert heard_ms == pytest.approx(rest * 1_000, rel=0.02)
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_a_total_holds_the_responses_before_it_that_told_none() -> None:
@@ -121,7 +121,7 @@ def test_seconds_that_xai_never_tells_are_estimated() -> None:
     for number in range(3):
         say(meter, 6)
         hear(meter, "response.done", response={"id": f"r{number}", "usage": {}}, usage=usage)
-    (estimate,) = meter.give_up()
+    (estimate,) = meter.finish()
     assert isinstance(estimate, Metered)
     assert estimate.kind == Kind.ESTIMATED_DURATION
     assert estimate.usage.billed_ms == pytest.approx(18_000, rel=0.01)
@@ -133,7 +133,7 @@ def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
     second = frame({"type": "input_audio_buffer.append", "audio": SECOND}, mask=True)
     for _ in range(3 * 3_600):
         meter.observe_client(second)
-    rows: list[Any] = meter.give_up()
+    rows: list[Any] = meter.finish()
     assert len({row.response_id for row in rows}) == len(rows) == 2
     assert sum(row.usage.billed_ms for row in rows) == pytest.approx(10_800_000, rel=0.001)
     assert max(row.usage.billed_ms for row in rows) == TOKENS_PER_RESPONSE_MAX

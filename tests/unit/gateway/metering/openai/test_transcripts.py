@@ -49,7 +49,7 @@ def test_words_that_are_never_committed_are_owed() -> None:
     assert not meter.in_flight, "no word was delivered: nothing is owed"
     hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good morning")
     assert meter.in_flight
-    assert estimates(meter.give_up()) == [("gpt-live-transcribe", 7)]
+    assert estimates(meter.finish()) == [("gpt-live-transcribe", 7)]
 
 
 def test_what_is_uncommitted_is_committed_when_the_client_is_gone() -> None:
@@ -69,7 +69,7 @@ def test_what_is_uncommitted_is_committed_when_the_client_is_gone() -> None:
     assert isinstance(found, Metered)
     assert (found.kind, found.usage.billed_ms) == (Kind.TRANSCRIPTION, 3_000)
     assert not meter.in_flight
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_audio_before_the_transcriber_is_confirmed_is_heard() -> None:
@@ -92,7 +92,7 @@ def test_words_of_audio_that_the_client_clears_are_owed() -> None:
     assert estimates(found) == [("gpt-live-transcribe", 5)]
     say(meter, 2)
     assert hear(meter, "input_audio_buffer.cleared") == [], "nobody heard it"
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_words_of_audio_that_is_committed_for_nobody_are_owed() -> None:
@@ -106,7 +106,7 @@ def test_words_of_audio_that_is_committed_for_nobody_are_owed() -> None:
     assert not meter.in_flight
     say(meter, 5)
     assert hear(meter, "input_audio_buffer.committed", item_id="item_T2") == []
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def test_more_words_than_a_row_may_hold_are_several_rows() -> None:
@@ -120,7 +120,7 @@ def test_more_words_than_a_row_may_hold_are_several_rows() -> None:
             hear(meter, "input_audio_buffer.committed", item_id="item_T1")
         else:
             hear(meter, f"{TRANSCRIPTION}.delta", item_id="item_T1", delta="good")
-        rows: list[Any] = meter.give_up()
+        rows: list[Any] = meter.finish()
         assert len({row.response_id for row in rows}) == len(rows)
         assert [seconds for _, seconds in estimates(rows)] == [10_000, 800]
 
@@ -144,7 +144,7 @@ def test_a_price_that_holds_transcriptions_has_no_estimates_beside_it() -> None:
     hear(meter, f"{TRANSCRIPTION}.completed", item_id="item_1", transcript="hello")
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
     assert not meter.in_flight
-    assert [row.kind for row in meter.give_up() if isinstance(row, Metered)] == [
+    assert [row.kind for row in meter.finish() if isinstance(row, Metered)] == [
         Kind.ESTIMATED_DURATION
     ]
 
@@ -186,7 +186,7 @@ def test_audio_is_measured_by_its_format(spoken: dict[str, Any], bytes_per_s: in
         event = {"type": "input_audio_buffer.append", "audio": chunk}
         meter.observe_client(frame(event, mask=True))
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
-    (found,) = meter.give_up()
+    (found,) = meter.finish()
     assert isinstance(found, Metered)
     assert found.usage.billed_ms == pytest.approx(10_000, rel=0.05)
 
@@ -197,7 +197,7 @@ def test_what_is_no_audio_is_not_measured() -> None:
     event = {"type": "session.update", "session": {"instructions": "Be kind. " * 9_000}}
     meter.observe_client(frame(event, mask=True))
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 def fragments(event: dict[str, Any], size: int) -> list[Frame]:
@@ -224,7 +224,7 @@ def test_later_fragments_are_what_the_first_one_is(size: int) -> None:
         for piece in fragments({"type": "input_audio_buffer.append", "audio": SECOND}, size):
             meter.observe_client(piece)
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
-    assert estimates(meter.give_up()) == [("whisper-1", 5)]
+    assert estimates(meter.finish()) == [("whisper-1", 5)]
 
 
 def test_raw_audio_is_as_long_as_it_is_in_base64() -> None:
@@ -234,7 +234,7 @@ def test_raw_audio_is_as_long_as_it_is_in_base64() -> None:
     for piece in FrameScanner(expects_mask=True).feed(wire):
         meter.observe_client(piece)
     hear(meter, "input_audio_buffer.committed", item_id="item_1")
-    assert estimates(meter.give_up()) == [("whisper-1", 10)]
+    assert estimates(meter.finish()) == [("whisper-1", 10)]
 
 
 def test_what_waits_too_long_is_estimated_and_not_forgotten() -> None:
@@ -255,7 +255,7 @@ def test_words_are_noticed_wherever_the_type_stands() -> None:
     say(meter, 3)
     event = {"event_id": "e1", "delta": "good", "type": f"{TRANSCRIPTION}.delta"}
     meter.observe(frame(event, mask=False))
-    assert estimates(meter.give_up()) == [("gpt-live-transcribe", 3)]
+    assert estimates(meter.finish()) == [("gpt-live-transcribe", 3)]
 
 
 def say_on_the_telephone(meter: OpenAIMeter, kind: str) -> None:
@@ -271,7 +271,7 @@ def test_a_translation_of_telephone_audio_is_metered_by_its_format() -> None:
     spoken = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
     hear(meter, "session.updated", session=spoken)
     say_on_the_telephone(meter, "session.input_audio_buffer.append")
-    (row,) = meter.give_up()
+    (row,) = meter.finish()
     assert isinstance(row, Metered)
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.02)
 
@@ -282,7 +282,7 @@ def test_a_live_session_of_telephone_audio_that_breaks_is_metered_by_its_format(
     audio = {"format": {"type": "audio/pcmu", "rate": 8_000}}
     meter.observe_client(frame({"type": "session.start", "session": {"audio": audio}}, mask=True))
     say_on_the_telephone(meter, "session.input_audio.append")
-    (row,) = meter.give_up()
+    (row,) = meter.finish()
     assert isinstance(row, Metered)
     assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
 
@@ -297,11 +297,11 @@ def test_a_translation_is_metered_by_what_was_said() -> None:
     assert [row.usage.billed_ms for row in rows] == [ROW_MS, ROW_MS]
     rows += hear(meter, "session.output_transcript.delta", delta="bon")
     rows += say(meter, 5, "session.input_audio_buffer.append")
-    rows += meter.give_up()
+    rows += meter.finish()
     assert {row.kind for row in rows} == {Kind.ESTIMATED_DURATION}
     assert len({row.response_id for row in rows}) == len(rows) == 3
     assert sum(row.usage.billed_ms for row in rows) == pytest.approx(135_000, rel=0.01)
-    assert meter.give_up() == []
+    assert meter.finish() == []
 
 
 @pytest.mark.parametrize("path", ["/voice-live/realtime", "/voice-agent/realtime"])
@@ -314,7 +314,7 @@ def test_what_voice_live_transcribes_is_part_of_its_price(path: str) -> None:
         hear(meter, "session.created", session={"input_audio_transcription": {"model": "a"}})
         say(meter, 4)
         hear(meter, "input_audio_buffer.committed", item_id="item_1")
-        return meter.give_up()
+        return meter.finish()
 
     assert estimated(path) == []
     assert estimates(estimated("/openai/v1/realtime")) == [("a", 4)]
