@@ -23,7 +23,7 @@ class Gemini:
         "setup",
         RESOURCE_PATH,
         resumptions=(("sessionResumption", "handle"), ("session_resumption", "handle")),
-        unknown="BidiGenerateContent session not found",
+        unknown_handle_reason="BidiGenerateContent session not found",
     )
     calls: ProviderCalls | None = None
 

@@ -1,21 +1,19 @@
-"""The client's first message where it names the model, and the gate that it must pass. Pure.
+"""The client's first message where it names the model: how it is read, and renamed. Pure.
 
-Gemini's ``setup`` and GPT-Live's ``session.start`` name the model that a URL names elsewhere. Until
-one was looked at, and as long as an account is held to certain models, nothing of a message goes on
-before its last fragment is here: a provider never sees the half of what it must not see. What is
-held is bounded by the longest message that there may be (``MESSAGE_BYTES_MAX``).
+Gemini's ``setup`` and GPT-Live's ``session.start`` name the model that a URL names elsewhere. The
+gate (``providers.gate``) lets a message through by what is read here; providers say where their
+messages name it (``Opening``).
 
 A message is read strictly. One that names its model twice, or in a way that two readers could
-understand differently, names none that may be used by an account that is held to certain models;
+understand differently, names none that may be used by an account that is limited to certain models;
 for others it goes on as it is, and the provider judges it.
 
-Gemini's ``setup`` may also name a session to resume, by a handle. Whose that is has to be asked,
-so the message, and what follows it, waits until that is known.
+Gemini's ``setup`` may also name a session to resume, by a handle.
 """
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,17 +21,17 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering.reading import read_object, unmasked, without_prefix, without_repetition
+from gateway.metering.reading import read_object, without_prefix, without_repetition
 from shared.usage import ID_CHARS_MAX
 
 PLAIN_NAME: Final = re.compile("")
-_UNCLEAR: Final = ""
+UNCLEAR: Final = ""  # no model or handle has this name
 _MAY_RESUME: Final = re.compile(rb"esumption|\\u")  # a name may be spelled with an escape
 _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OpeningRequest:
     """What a message asks for: None when it does not, empty when it is not clear for what.
 
     ``handle`` leads to the session that it resumes. ``delegates`` are the models that are to work
@@ -51,8 +49,8 @@ class Opening:
 
     ``delegates`` are the paths in there of the objects that name models to work for that one. Where
     they work in its place, ``naming`` are the types of the messages that name them: all that a
-    client may say before one is named. ``resumptions`` are the paths of a handle, and ``unknown``
-    is what the provider says of one that it does not know.
+    client may say before one is named. ``resumptions`` are the paths of a handle, and
+    ``unknown_handle_reason`` is what the provider says of a handle that it does not know.
     """
 
     holder: str
@@ -60,17 +58,17 @@ class Opening:
     delegates: tuple[tuple[str, ...], ...] = ()
     naming: frozenset[str] = frozenset()
     resumptions: tuple[tuple[str, ...], ...] = ()
-    unknown: str = ""
+    unknown_handle_reason: str = ""
 
-    def read(self, message: bytes) -> Asked:
+    def read(self, message: bytes) -> OpeningRequest:
         """What ``message`` asks for."""
         try:
             holder = self._holder_in(message)
         except ValueError:
             may_resume = bool(self.resumptions) and _MAY_RESUME.search(message) is not None
-            return Asked(_UNCLEAR, _UNCLEAR if may_resume else None)
+            return OpeningRequest(UNCLEAR, UNCLEAR if may_resume else None)
         delegates = (self._named_in(_inside(holder, path)) for path in self.delegates)
-        return Asked(
+        return OpeningRequest(
             self._named_in(holder),
             self._handle_in(holder),
             tuple(name for name in delegates if name is not None),
@@ -124,7 +122,7 @@ class Opening:
         found = [value for path in self.resumptions if (value := _inside(holder, path))]
         if not found:
             return None
-        return found[0] if len(found) == 1 and isinstance(found[0], str) else _UNCLEAR
+        return found[0] if len(found) == 1 and isinstance(found[0], str) else UNCLEAR
 
     def _may_be_in(self, message: bytes) -> bool:
         """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
@@ -137,7 +135,7 @@ class Opening:
     def _name(self, model: object) -> str:
         name = without_prefix(self.prefix, model)
         is_clear = 0 < len(name) <= ID_CHARS_MAX and name.isprintable()
-        return name if is_clear and "/" not in name else _UNCLEAR
+        return name if is_clear and "/" not in name else UNCLEAR
 
 
 # Whom a transcription session (``?intent=transcription``) names in place of a model: its
@@ -149,107 +147,6 @@ TRANSCRIPTION: Final = Opening(
     (("audio", "input", "transcription"), ("input_audio_transcription",)),
     naming=frozenset({"session.update", "transcription_session.update"}),
 )
-
-
-class Gate:
-    """Lets a client's frames through when their messages may go on to the provider.
-
-    ``call`` answers what the provider calls a model that the client names, and None when the
-    account may not use it. ``is_held``: the account may not use every model, so later messages that
-    name one (OpenAI's ``session.update``) are looked at, too. ``has_opened``: the URL named one, or
-    said that there is none.
-    """
-
-    __slots__ = (
-        "_behind", "_call", "_frames", "_has_delegate", "_has_opened", "_is_held", "_opening",
-        "_ready", "asks", "has_passed", "refused",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        opening: Opening,
-        *,
-        call: Callable[[str], str | None],
-        is_held: bool,
-        has_opened: bool = False,
-    ) -> None:
-        self._opening = opening
-        self._call = call
-        self._is_held = is_held
-        self._frames: list[Frame] = []
-        self._has_opened = has_opened
-        self._has_delegate = not opening.naming  # or needs none
-        self.has_passed = has_opened  # something may have been asked for
-        self.refused: str | None = None  # the model that the account may not use
-        # The handle of which it is to be found out whether the account may use it, the message that
-        # waits for that, and what came after it.
-        self.asks: str | None = None
-        self._ready: Sequence[Frame] = ()
-        self._behind: list[Frame] = []
-
-    @property
-    def unknown(self) -> str:
-        """What the provider says of a handle that it does not know."""
-        return self._opening.unknown
-
-    def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """Those that may go on; once ``refused`` is set nothing may any more, and while it ``asks``
-        nothing before ``go_on``.
-        """
-        if self._ready:
-            self._behind += frames
-            return ()
-        if self._has_opened and not self._is_held:
-            return frames
-        passed: list[Frame] = []
-        for number, frame in enumerate(frames, 1):
-            self._frames.append(frame)
-            if frame.is_final and self.refused is None:
-                whole, self._frames = self._frames, []
-                passed += self._judge(whole)
-                if self._ready:
-                    self._behind += frames[number:]
-                    break
-        return passed
-
-    def go_on(self) -> Sequence[Frame]:
-        """The account may use what it asked for: what waited for that, as far as it may go on."""
-        ready, self._ready, self.asks = self._ready, (), None
-        behind, self._behind = self._behind, []
-        self.has_passed = True
-        return [*ready, *self.take(behind)]
-
-    def _judge(self, whole: list[Frame]) -> Sequence[Frame]:
-        message = b"".join(unmasked(frame) for frame in whole)
-        asked = self._opening.read(message)
-        is_later = asked.model is None and self._has_opened
-        names = [] if is_later else [asked.model or _UNCLEAR]
-        if self._is_held and asked.model != _UNCLEAR:
-            names += [*asked.delegates, *self._missing_from(message)]
-        called = [self._call(name) for name in names]
-        if None in called:
-            self.refused = names[called.index(None)]
-            return ()
-        frames: Sequence[Frame] = whole
-        if asked.model:
-            self._has_opened = True
-            name = called[0] or asked.model
-            if name != asked.model:
-                frames = framed(self._opening.renamed(message, name))
-        if asked.handle is not None:
-            self.asks, self._ready = asked.handle, frames
-            return ()
-        if not is_later:
-            self.has_passed = True
-        return frames
-
-    def _missing_from(self, message: bytes) -> list[str]:
-        """What no model is called, where ``message`` had to name one that works for the session."""
-        if not self._opening.naming:
-            return []
-        has = self._opening.has_delegate(message, had=self._has_delegate)
-        self._has_delegate = bool(has)
-        return [_UNCLEAR] if has is None else []
 
 
 def _inside(value: object, path: tuple[str, ...]) -> object:

@@ -91,6 +91,6 @@ class ClientSide:
             if not self._ownership_check.is_pending:
                 self.connection.resume(Pause.OWNERSHIP)
         elif refusal.status == NOT_FOUND:
-            self._on_handle_refused(POLICY_VIOLATION, self._gate.unknown)
+            self._on_handle_refused(POLICY_VIOLATION, self._gate.unknown_handle_reason)
         else:
             self._on_handle_refused(TRY_AGAIN_LATER, refusal.message)

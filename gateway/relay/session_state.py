@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.http.refusals import Refusal
-from gateway.providers.opening import Gate
+from gateway.providers.gate import Gate
 
 
 class State(Enum):

@@ -25,7 +25,7 @@ from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
-from gateway.providers.opening import Gate
+from gateway.providers.gate import Gate
 
 OnClose = Callable[[CloseEvent], None]
 
@@ -97,23 +97,23 @@ class UpstreamForwarder:
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Forward them. The meter sees what passes the gate: that is what the provider will see."""
         if self._gate is not None:
-            frames = self._gate.take(frames)
+            frames = self._gate.admit(frames)
         self._forward(frames)
 
     def resume(self) -> None:
         """The client may use the handle that it named: forward what waits in the gate."""
         assert self._gate is not None
-        self._forward(self._gate.go_on())
+        self._forward(self._gate.release())
 
     def _forward(self, frames: Sequence[Frame]) -> None:
         self._recorder.observe_client(frames)
         self._provider.write(frames)
         if self._gate is None:
             return
-        if self._gate.refused is not None:
-            self._on_model_refused(self._gate.refused)
-        elif self._gate.asks is not None:
-            self._on_handle_named(self._gate.asks)
+        if self._gate.refused_model is not None:
+            self._on_model_refused(self._gate.refused_model)
+        elif self._gate.pending_handle is not None:
+            self._on_handle_named(self._gate.pending_handle)
 
 
 class DownstreamForwarder:

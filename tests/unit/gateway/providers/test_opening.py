@@ -8,9 +8,10 @@ import pytest
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.reading import unmasked
+from gateway.providers.gate import TRANSITIONS, Gate, GateState
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
-from gateway.providers.opening import PLAIN_NAME, TRANSCRIPTION, Gate, Opening
+from gateway.providers.opening import PLAIN_NAME, TRANSCRIPTION, Opening
 from tests.support.golden import Step, framed
 
 SETUP = Opening("setup", RESOURCE_PATH)
@@ -148,18 +149,18 @@ def frames(message: bytes, *cuts: int) -> list[Frame]:
     return [f for f in FrameScanner(expects_mask=True).feed(stream) if not f.is_control]
 
 
-def held() -> Gate:
+def limited() -> Gate:
     """The gate of an account that may not use every model."""
-    return Gate(SETUP, call=call, is_held=True)
+    return Gate(SETUP, call=call, is_limited=True)
 
 
 def test_nothing_of_a_message_goes_on_before_it_was_looked_at() -> None:
     """A provider never sees the beginning of a setup that is refused at its end."""
-    gate = held()
+    gate = limited()
     first, second, third = frames(GOOD, 12, 30)
-    assert [list(gate.take([one])) for one in (first, second)] == [[], []]
+    assert [list(gate.admit([one])) for one in (first, second)] == [[], []]
     assert not gate.has_passed
-    assert list(gate.take([third])) == [first, second, third]
+    assert list(gate.admit([third])) == [first, second, third]
     assert gate.has_passed
 
 
@@ -177,37 +178,39 @@ REFUSED: list[tuple[str, list[bytes]]] = [
 
 @pytest.mark.parametrize(("what", "messages"), REFUSED)
 @pytest.mark.parametrize("cuts", [(), (3,), (10, 20)])
-def test_an_account_is_held_to_its_models(
+def test_an_account_is_limited_to_its_models(
     what: str, messages: list[bytes], cuts: tuple[int, ...]
 ) -> None:
     """Whole or in fragments, first or later: nothing of what is refused passes, nor anything
     behind it.
     """
-    gate = held()
+    gate = limited()
     passed: list[bytes] = []
     for message in [*messages, SPEECH]:
-        passed += [unmasked(frame) for frame in gate.take(frames(message, *cuts))]
-    assert gate.refused is not None, what
+        passed += [unmasked(frame) for frame in gate.admit(frames(message, *cuts))]
+    assert gate.refused_model is not None, what
     assert b"".join(passed) == b"".join(m for m in messages[:-1] if messages[0] == GOOD)
 
 
-def test_an_account_is_held_to_its_models_after_the_door() -> None:
+def test_an_account_is_limited_to_its_models_after_the_door() -> None:
     """The URL named a model: messages pass as they came until one names another that is not its."""
-    gate = Gate(START, call=call, is_held=True, has_opened=True)
+    gate = Gate(START, call=call, is_limited=True, has_opened=True)
     assert gate.has_passed
     sent = [
         b'{"type":"input_audio_buffer.append","audio":"UklG"}',
         b'{"type":"session.update","session":{"voice":"marin"}}',
         b'{"type":"session.update","session":{"model":"good"}}',
     ]
-    passed = [frame for message in sent for frame in gate.take(frames(message, 9))]
+    passed = [frame for message in sent for frame in gate.admit(frames(message, 9))]
     assert b"".join(map(unmasked, passed)) == b"".join(sent)
-    assert list(gate.take(frames(b'{"session":{"model":"bad"},"type":"session.update"}', 30))) == []
-    assert gate.refused == "bad"
+    assert (
+        list(gate.admit(frames(b'{"session":{"model":"bad"},"type":"session.update"}', 30))) == []
+    )
+    assert gate.refused_model == "bad"
 
 
 @pytest.mark.parametrize("backend", ["responses", "decisions"])
-def test_an_account_is_held_to_its_models_where_a_session_delegates(backend: str) -> None:
+def test_an_account_is_limited_to_its_models_where_a_session_delegates(backend: str) -> None:
     """Work for a session costs that model's tokens: it must be the account's, first and later."""
 
     def naming(delegate: str, **session: str) -> bytes:
@@ -215,14 +218,14 @@ def test_an_account_is_held_to_its_models_where_a_session_delegates(backend: str
             {"session": {**session, "delegation": {backend: {"model": delegate}}}}
         ).encode()
 
-    first = Gate(GPT_LIVE, call=call, is_held=True)
-    assert list(first.take(frames(naming("bad", model="good"), 9))) == []
-    assert first.refused == "bad"
-    later = Gate(GPT_LIVE, call=call, is_held=True)
+    first = Gate(GPT_LIVE, call=call, is_limited=True)
+    assert list(first.admit(frames(naming("bad", model="good"), 9))) == []
+    assert first.refused_model == "bad"
+    later = Gate(GPT_LIVE, call=call, is_limited=True)
     allowed = frames(naming("good", model="good"), 9)
-    assert list(later.take(allowed)) == allowed
-    assert list(later.take(frames(naming("bad"), 9))) == []
-    assert later.refused == "bad"
+    assert list(later.admit(allowed)) == allowed
+    assert list(later.admit(frames(naming("bad"), 9))) == []
+    assert later.refused_model == "bad"
 
 
 def transcribing(transcription: object, **session: Any) -> bytes:
@@ -263,38 +266,38 @@ def test_a_transcriber_is_named_before_anything_is_transcribed(
     messages: list[bytes], passing: int, cuts: tuple[int, ...]
 ) -> None:
     """By an account that may not use every one: the provider has its own where none is named."""
-    gate = Gate(TRANSCRIPTION, call=call, is_held=True, has_opened=True)
-    passed = [frame for message in messages for frame in gate.take(frames(message, *cuts))]
+    gate = Gate(TRANSCRIPTION, call=call, is_limited=True, has_opened=True)
+    passed = [frame for message in messages for frame in gate.admit(frames(message, *cuts))]
     assert b"".join(map(unmasked, passed)) == b"".join(messages[:passing])
-    assert (gate.refused is None) is (passing == len(messages))
+    assert (gate.refused_model is None) is (passing == len(messages))
 
 
 def test_what_is_no_setup_passes_after_one() -> None:
     """Frames go on as they came, and a message that quotes a setup is none."""
-    gate = held()
+    gate = limited()
     quote = json.dumps({"realtimeInput": {"text": BAD.decode()}}).encode()
     sent = [frame for message in (GOOD, SPEECH, quote, GOOD) for frame in frames(message, 9)]
-    assert list(gate.take(sent)) == sent
-    assert gate.refused is None
+    assert list(gate.admit(sent)) == sent
+    assert gate.refused_model is None
 
 
 def test_the_provider_judges_what_an_account_without_limits_says() -> None:
     """Unclear or no setup at all: it goes on as it came."""
-    gate = Gate(SETUP, call=anything, is_held=False)
+    gate = Gate(SETUP, call=anything, is_limited=False)
     odd: list[Any] = [SPEECH, b'{"setup":{"model":"a","model":"b"}}', b"junk", BAD, GOOD]
     sent = [frame for message in odd for frame in frames(message, 5)]
-    assert list(gate.take(sent)) == sent
-    assert gate.refused is None
+    assert list(gate.admit(sent)) == sent
+    assert gate.refused_model is None
 
 
 @pytest.mark.parametrize("rule", [call, anything])
 def test_a_renamed_model_goes_on_under_its_other_name(rule: Any) -> None:
     """The message is written anew, masked as a client's must be."""
-    gate = Gate(SETUP, call=rule, is_held=rule is call)
-    (frame,) = gate.take(frames(setup("models/ours"), 7))
+    gate = Gate(SETUP, call=rule, is_limited=rule is call)
+    (frame,) = gate.admit(frames(setup("models/ours"), 7))
     assert json.loads(unmasked(frame)) == json.loads(setup("models/theirs"))
     assert frame.raw[1] & 0x80
-    assert list(gate.take(frames(SPEECH))) != []
+    assert list(gate.admit(frames(SPEECH))) != []
 
 
 # --- what leads to another session ----------------------------------------------------------------
@@ -335,52 +338,59 @@ def test_names_one_session_to_resume_or_none(message: bytes, handle: str | None)
     assert Gemini.opening.read(message).handle == handle
 
 
-@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize("is_limited", [True, False])
 @pytest.mark.parametrize("cuts", [(), (3,), (10, 20)])
-def test_a_session_to_resume_waits_for_an_answer(is_held: bool, cuts: tuple[int, ...]) -> None:
+def test_a_session_to_resume_waits_for_an_answer(is_limited: bool, cuts: tuple[int, ...]) -> None:
     """Nothing of the message goes on before, nor anything behind it; then all of it, in order."""
-    gate = Gate(Gemini.opening, call=call if is_held else anything, is_held=is_held)
+    gate = Gate(Gemini.opening, call=call if is_limited else anything, is_limited=is_limited)
     first, behind = frames(resuming("h1"), *cuts), frames(SPEECH, *cuts)
-    assert list(gate.take([*first, *behind[:1]])) == []
-    assert list(gate.take(behind[1:])) == []
-    assert gate.asks == "h1"
+    assert list(gate.admit([*first, *behind[:1]])) == []
+    assert list(gate.admit(behind[1:])) == []
+    assert gate.pending_handle == "h1"
     assert not gate.has_passed
-    assert list(gate.go_on()) == [*first, *behind]
-    assert gate.asks is None
+    assert list(gate.release()) == [*first, *behind]
+    assert gate.pending_handle is None
     assert gate.has_passed
 
 
 def test_a_session_to_resume_that_is_unclear_waits_as_well() -> None:
     """What names two handles is asked about under none, which nobody can use."""
-    gate = Gate(Gemini.opening, call=anything, is_held=False)
+    gate = Gate(Gemini.opening, call=anything, is_limited=False)
     two = b'"sessionResumption":{"handle":"a"},"session_resumption":{"handle":"b"}'
     unclear = frames(b'{"setup":{"model":"models/good",%b}}' % two)
-    assert list(gate.take(unclear)) == []
-    assert gate.asks == ""
+    assert list(gate.admit(unclear)) == []
+    assert gate.pending_handle == ""
     assert not gate.has_passed
-    assert list(gate.go_on()) == unclear
+    assert list(gate.release()) == unclear
 
 
 def test_a_session_to_resume_is_asked_about_under_a_model_of_another_name() -> None:
     """The handle goes on as it was, with the provider's name of the model."""
-    gate = Gate(Gemini.opening, call=anything, is_held=False)
+    gate = Gate(Gemini.opening, call=anything, is_limited=False)
     message = resuming("h1").replace(b"good", b"ours")
-    assert list(gate.take(frames(message))) == []
-    (frame,) = gate.go_on()
+    assert list(gate.admit(frames(message))) == []
+    (frame,) = gate.release()
     assert json.loads(unmasked(frame)) == json.loads(message.replace(b"ours", b"theirs"))
 
 
 def test_a_model_that_is_not_allowed_is_refused_before_anything_is_asked() -> None:
     """What follows cannot go on either."""
-    gate = Gate(Gemini.opening, call=call, is_held=True)
-    assert list(gate.take(frames(resuming("h1").replace(b"good", b"bad")))) == []
-    assert (gate.refused, gate.asks) == ("bad", None)
+    gate = Gate(Gemini.opening, call=call, is_limited=True)
+    assert list(gate.admit(frames(resuming("h1").replace(b"good", b"bad")))) == []
+    assert (gate.refused_model, gate.pending_handle) == ("bad", None)
 
 
 def test_what_waited_behind_a_session_to_resume_is_looked_at_as_well() -> None:
     """An account that is held to its models is held to them there, too."""
-    gate = Gate(Gemini.opening, call=call, is_held=True)
+    gate = Gate(Gemini.opening, call=call, is_limited=True)
     allowed = [*frames(resuming("h1")), *frames(SPEECH)]
-    gate.take([*allowed, *frames(BAD)])
-    assert list(gate.go_on()) == allowed
-    assert gate.refused == "bad"
+    gate.admit([*allowed, *frames(BAD)])
+    assert list(gate.release()) == allowed
+    assert gate.refused_model == "bad"
+
+
+def test_the_gates_transitions_are_complete() -> None:
+    """Every state has an entry; what waits can only be released, and a refusal is final."""
+    assert set(TRANSITIONS) == set(GateState)
+    assert TRANSITIONS[GateState.CHECKING] == {GateState.OPEN}
+    assert TRANSITIONS[GateState.REFUSED] == set()
