@@ -1,9 +1,9 @@
 """The meter of Gemini Live (Developer API and Vertex AI).
 
-``meter``   turns: usage is a snapshot of the whole context, billed again every turn
-``client``  what the client asked for and the model has not begun to answer
-``usage``   usage objects, and what beside them is billed by the piece
-``words``   models that only transcribe: the audio that became words
+``meter``              turns: usage is a snapshot of the whole context, billed again every turn
+``client``             what the client asked for and the model has not begun to answer
+``usage``              usage objects, and what beside them is billed by the piece
+``transcribed_audio``  models that only transcribe: the audio that became words
 
 All of it is pure. Source: the reference of ``BidiGenerateContent`` and the ``google-genai`` SDK.
 """
