@@ -8,9 +8,9 @@ from typing import Any
 from shared.usage import Kind
 from tests.support.golden import Event, Script, Step, charge
 from tests.support.golden_gemini import READY, content, server
-from tests.support.golden_openai import COMPLETED, created, done
-from tests.support.golden_openai import server as event
-from tests.support.golden_openai import session as opened
+from tests.support.golden_openai_events import COMPLETED, created, done
+from tests.support.golden_openai_events import server as event
+from tests.support.golden_openai_events import session as opened
 
 TRANSLATOR, STREAMER, WRITER = (
     "gpt-realtime-translate", "gpt-live-transcribe", "gemini-3.5-transcribe-live",

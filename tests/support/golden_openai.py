@@ -1,118 +1,33 @@
 """Sessions of the OpenAI family, and what they cost: OpenAI, Azure, xAI, GPT-Live."""
 
-from dataclasses import replace
-from typing import Any
-
 from gateway.metering.base import Unreadable
-from shared.usage import Kind, Usage
-from tests.support.golden import Event, Script, Step, charge, strange
-
-GA, BETA, GROK = "gpt-realtime-2.1", "gpt-4o-realtime-preview", "grok-voice-latest"
-WHISPER, LIVE = "gpt-realtime-whisper", "gpt-live-1"
-COMPLETED = "conversation.item.input_audio_transcription.completed"
-
-USAGE: Event = {
-    "total_tokens": 230, "input_tokens": 52, "output_tokens": 178,
-    "input_token_details": {
-        "text_tokens": 20, "audio_tokens": 32, "image_tokens": 0, "cached_tokens": 16,
-        "cached_tokens_details": {"text_tokens": 16, "audio_tokens": 0, "image_tokens": 0},
-    },
-    "output_token_details": {"text_tokens": 34, "audio_tokens": 144},
-}  # fmt: skip
-SPLITS: dict[str, Any] = {"into": (20, 32, 0, 16), "out": (34, 144, 0), "cached": (16, 0, 0)}
-ZEROS: Event = {
-    "total_tokens": 0, "input_tokens": 0, "output_tokens": 0,
-    "input_token_details": {"text_tokens": 0, "audio_tokens": 0, "cached_tokens": 0},
-    "output_token_details": {"text_tokens": 0, "audio_tokens": 0},
-}  # fmt: skip
-# A reply that quotes an event: text, never a charge.
-QUOTE = 'I heard {"type":"response.done","response":{"id":"resp_q","usage":{"total_tokens":7}}}.'
-
-
-def server(kind: str, *, number: int = 1, **fields: Any) -> Step:
-    """An event of the server."""
-    return Step({"type": kind, "event_id": f"event_{kind}_{number}", **fields})
-
-
-def done(
-    usage: Any = USAGE,
-    *,
-    name: str = "resp_1",
-    status: str = "completed",
-    part: str = "output_audio",
-    calls: tuple[str, ...] = (),
-    **more: Any,
-) -> Step:
-    """``response.done``; usage is left out when it is ``...``. ``calls`` are types of items."""
-    content = [{"type": part, "transcript": QUOTE}]
-    response = {
-        "object": "realtime.response", "id": name, "status": status,
-        "status_details": None if status == "completed" else {"type": status},
-        "output": [{"id": "item_1", "type": "message", "status": "completed", "role": "assistant",
-                    "content": content},
-                   *({"id": f"call_{n}", "type": call} for n, call in enumerate(calls))],
-        "conversation_id": "conv_1", "output_modalities": ["audio"], "max_output_tokens": "inf",
-        "metadata": None,
-    }  # fmt: skip
-    if usage is not ...:
-        response["usage"] = usage
-    return server("response.done", response=response, **more)
-
-
-def created(name: str = "resp_1") -> Step:
-    """``response.created``."""
-    response = {"object": "realtime.response", "id": name, "status": "in_progress", "usage": None}
-    return server("response.created", response=response)
-
-
-def session(model: str = GA, *, kind: str = "session.created", whisper: str = WHISPER) -> Step:
-    """What the server says about the session, in GA's nested form."""
-    audio = {"input": {"transcription": {"model": whisper} if whisper else None}}
-    return server(
-        kind, session={"type": "realtime", "id": "sess_1", "model": model, "audio": audio}
-    )
-
-
-def transcribed(usage: Any, *, number: int = 1, item: str = "item_u") -> Step:
-    """The caller's words and what it took to hear them; usage is left out when it is ``...``."""
-    fields = {"item_id": item, "content_index": 0, "transcript": QUOTE}
-    if usage is not ...:
-        fields["usage"] = usage
-    return server(COMPLETED, number=number, **fields)
-
-
-AUDIO = server(
-    "response.output_audio.delta", response_id="resp_1", item_id="item_1", output_index=0,
-    content_index=0, delta="UmVhbFRpbWU" * 40,
-)  # fmt: skip
-WORDS = server(
-    "response.output_audio_transcript.delta", response_id="resp_1", item_id="item_1",
-    output_index=0, content_index=0, delta=QUOTE,
-)  # fmt: skip
-ARGUMENTS = server(
-    "response.function_call_arguments.done", response_id="resp_1", item_id="item_1",
-    output_index=0, call_id="call_1", name="quote", arguments=QUOTE,
-)  # fmt: skip
-LIMITS = server("rate_limits.updated", rate_limits=[{"name": "tokens", "limit": 9, "remaining": 8}])
-TOKENS = {
-    "type": "tokens", "total_tokens": 48, "input_tokens": 38, "output_tokens": 10,
-    "input_token_details": {"text_tokens": 10, "audio_tokens": 28},
-}  # fmt: skip
-HEARD = charge(
-    "item_u", WHISPER, (38, 10, 48), into=(10, 28, 0, 0), kind=Kind.TRANSCRIPTION
-)  # fmt: skip
-SPOKEN = charge("resp_1", GA, (52, 178, 230), **SPLITS)
-
-
-def ga(name: str, *steps: Step, expected: tuple[Any, ...] = (), shape: str = "ga") -> Script:
-    """A session of OpenAI GA."""
-    return Script(name, shape, GA, steps, expected)
-
-
-def partial(name: str, usage: Any, *expected: Any, shape: str = "ga") -> Script:
-    """A session with one response."""
-    return ga(name, created(), done(usage), expected=expected, shape=shape)
-
+from shared.usage import Kind
+from tests.support.golden import Script, Step, charge, strange
+from tests.support.golden_live import GPT_LIVE
+from tests.support.golden_openai_events import (
+    ARGUMENTS,
+    AUDIO,
+    BETA,
+    GA,
+    HEARD,
+    LIMITS,
+    QUOTE,
+    SPLITS,
+    SPOKEN,
+    TOKENS,
+    USAGE,
+    WHISPER,
+    WORDS,
+    ZEROS,
+    created,
+    done,
+    ga,
+    partial,
+    server,
+    session,
+    transcribed,
+)
+from tests.support.golden_xai import XAI
 
 STATUSES = [
     ga("completed", session(), created(), WORDS, AUDIO, ARGUMENTS, done(), LIMITS,
@@ -289,146 +204,6 @@ AZURE += [
                 content_index=0, delta=QUOTE),
          done(part="text")),
         (charge("resp_1", "gpt-realtime-translate", (52, 178, 230), **SPLITS),),
-    ),
-]  # fmt: skip
-
-GROK_USAGE: Event = {
-    "input_tokens": 156,
-    "input_token_details": {"text_tokens": 10, "audio_tokens": 146, "grok_tokens": 0},
-    "output_tokens": 185,
-    "output_token_details": {"text_tokens": 15, "audio_tokens": 150, "grok_tokens": 20},
-    "total_tokens": 341, "output_audio_seconds": 3.38, "billable_audio_seconds": 5,
-}  # fmt: skip
-GROK_CHARGE = charge(
-    "resp_1", GROK, (156, 185, 341), into=(10, 146, 0, 0), out=(15, 150, 0),
-    raw={"output_audio_seconds": 3.38,
-         "output_token_details": {"grok_tokens": 20}},
-)  # fmt: skip
-GROK_SECONDS = charge("resp_1", GROK, kind=Kind.DURATION, ms=5_000)
-XAI = [
-    Script(
-        f"xAI, {what}", "xai", GROK,
-        (server("conversation.created", conversation={"id": "conv_1"}),
-         server("ping", timestamp=17),
-         created(),
-         Step(raw=b"\x7b\x00\xff\x00" * 200, is_binary=True),
-         done(inner, response_id="resp_1", usage_=GROK_USAGE, previous_item_id=None),
-         done(inner, response_id="resp_1", usage_=GROK_USAGE, previous_item_id=None)),
-        (GROK_CHARGE, GROK_SECONDS),
-    )
-    for what, inner in [
-        ("an empty usage inside", {}), ("none inside", ...), ("null inside", None),
-        ("zeros inside", ZEROS), ("nulls inside", dict.fromkeys(ZEROS)),
-    ]
-]  # fmt: skip
-LATER: Event = {**GROK_USAGE, "billable_audio_seconds": 8}
-CALLS = ("web_search_call", "x_search_call", "mcp_call", "file_search_call", "function_call")
-XAI += [
-    Script(
-        "xAI, a running total of seconds", "xai", GROK,
-        (created(), done({}, usage_=GROK_USAGE),
-         created("resp_2"), done({}, name="resp_2", usage_=LATER),
-         created("resp_3"), done({}, name="resp_3", usage_=LATER)),
-        (GROK_CHARGE, GROK_SECONDS,
-         replace(GROK_CHARGE, response_id="resp_2"),
-         charge("resp_2", GROK, kind=Kind.DURATION, ms=3_000),
-         replace(GROK_CHARGE, response_id="resp_3")),
-    ),
-    Script(
-        "xAI, tools that it ran itself", "xai", GROK,
-        (created(), done({}, calls=CALLS, usage_=GROK_USAGE)),
-        (replace(GROK_CHARGE, usage=GROK_CHARGE.usage + Usage(web_searches=2, tool_calls=2)),
-         GROK_SECONDS),
-    ),
-]  # fmt: skip
-for _script in XAI:
-    for _step in _script.steps:
-        if "usage_" in _step.event:
-            _step.event["usage"] = _step.event.pop("usage_")
-
-RESOURCE = {"id": "live_1", "model": LIVE, "status": "active", "expires_at": 1_800_000_000}
-DELEGATED_USAGE = {
-    "input_tokens": 900, "input_tokens_details": {"cached_tokens": 512, "cache_write_tokens": 64},
-    "output_tokens": 120, "output_tokens_details": {"reasoning_tokens": 100}, "total_tokens": 1020,
-}  # fmt: skip
-
-
-NO_IMAGES: Event = {
-    "input_tokens": 0, "output_tokens": 0, "total_tokens": 0,
-    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
-}  # fmt: skip
-SEARCHES: Event = {"image_gen": NO_IMAGES, "web_search": {"num_requests": 3}}
-DRAWINGS: Event = {
-    "image_gen": {"input_tokens": 90, "output_tokens": 1_056, "total_tokens": 1_146,
-                  "input_tokens_details": {"text_tokens": 90, "image_tokens": 0}},
-    "web_search": {"num_requests": 0},
-}  # fmt: skip
-
-
-def seconds(total: float, *, kind: str = "session.usage.updated", **more: Any) -> Step:
-    """GPT-Live: the seconds so far."""
-    return server(kind, number=int(total * 1000), usage={"seconds": total}, **more)
-
-
-def delegated(kind: str, response: Any) -> Step:
-    """GPT-Live: an event of a response that another model makes."""
-    return server(
-        "response.event", delegation_id="dlg_1", event={"type": kind, "response": response}
-    )
-
-
-GPT_LIVE = [
-    Script(
-        "GPT-Live", "live", None,
-        (server("session.started", session=RESOURCE),
-         seconds(1.5), seconds(1.5), seconds(4.2504, context_window={"usage_ratio": 0.1}),
-         seconds(4.1),
-         delegated("response.created", {"id": "resp_d", "model": "gpt-6", "usage": None}),
-         delegated("response.output_text.delta", None),
-         *(delegated(f"response.{end}", {"id": f"resp_{end}", "model": "gpt-6",
-                                         "usage": DELEGATED_USAGE})
-           for end in ("completed", "incomplete", "completed")),
-         delegated("response.failed", {"id": "resp_f", "model": "gpt-6", "usage": None}),
-         server("decision.event", delegation_id=None,
-                event={"type": "decision.completed",
-                       "decision": {"model": "gpt-6-mini", "answers": [],
-                                    "usage": DELEGATED_USAGE}}),
-         seconds(6.0, kind="session.closed", reason="close_requested", session=RESOURCE)),
-        (charge("1500 ms", LIVE, kind=Kind.DURATION, ms=1500),
-         charge("4250 ms", LIVE, kind=Kind.DURATION, ms=2750),
-         *(charge(name, model, (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
-                  written=64)
-           for name, model in [("resp_completed", "gpt-6"), ("resp_incomplete", "gpt-6"),
-                               ("event_decision.event_1", "gpt-6-mini")]),
-         charge("6000 ms", LIVE, kind=Kind.DURATION, ms=1750)),
-    ),
-    Script(
-        "GPT-Live, a delegate that searches", "live", None,
-        (server("session.started", session=RESOURCE),
-         delegated("response.completed", {"id": "resp_s", "model": "gpt-5.6",
-                                          "usage": DELEGATED_USAGE, "tool_usage": SEARCHES}),
-         seconds(1.5, kind="session.closed", reason="close_requested", session=RESOURCE)),
-        (charge("resp_s", "gpt-5.6", (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
-                written=64, pieces=(3, 0, 0)),
-         charge("1500 ms", LIVE, kind=Kind.DURATION, ms=1500)),
-    ),
-    Script(
-        "GPT-Live, a delegate that draws", "live", None,
-        (server("session.started", session=RESOURCE),
-         delegated("response.completed", {"id": "resp_i", "model": "gpt-5.6",
-                                          "usage": DELEGATED_USAGE, "tool_usage": DRAWINGS}),
-         server("session.closed", reason="close_requested", session=RESOURCE,
-                usage={"seconds": 0.0})),
-        (charge("resp_i", "gpt-5.6", (900, 120, 1020), into=(0, 0, 0, 512), out=(0, 0, 100),
-                written=64),
-         charge("resp_i images", "image_gen", (90, 1056, 1146), into=(90, 0, 0, 0))),
-    ),
-    Script(
-        "GPT-Live, closed without usage", "odd", None,
-        (server("session.started", session=RESOURCE), seconds(2),
-         server("session.closed"), server("session.closed", usage={"seconds": True})),
-        (charge("2000 ms", LIVE, kind=Kind.DURATION, ms=2000),
-         strange("event_session.closed_1", LIVE, {"seconds": True})),
     ),
 ]  # fmt: skip
 

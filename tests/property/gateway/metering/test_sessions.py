@@ -10,7 +10,7 @@ from gateway.metering.base import Metered, MeterResult
 from shared.usage import Kind
 from tests.support.golden import Event, Script, Step, play
 from tests.support.golden_gemini import READY, SETUP, TURN, complete, server, usage_alone
-from tests.support.golden_openai import created, done, transcribed
+from tests.support.golden_openai_events import created, done, transcribed
 
 counts = st.integers(0, 100_000)
 turn_usages = st.fixed_dictionaries(
