@@ -18,11 +18,11 @@ Sources: ``google.genai.types.UsageMetadata``, and recordings in which every usa
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.frames import Frame
-from gateway.handles.handle import HandleKind, IssuedHandle
+from gateway.handles.handle import IssuedHandle
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering.base import (
     NO_RESULTS,
@@ -34,29 +34,24 @@ from gateway.metering.base import (
     results_of,
 )
 from gateway.metering.gemini.client import GeminiClient
+from gateway.metering.gemini.events import (
+    BEGINS,
+    ENDINGS,
+    INTERACTION_OVER,
+    MAY_BEGIN,
+    NEEDLES,
+    TRANSCRIBED_TEXT,
+    TRANSCRIBES,
+    USAGE,
+    begins_turn,
+    field_of,
+    issued_handle_in,
+)
 from gateway.metering.gemini.transcribed_audio import TranscribedAudio
 from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
 from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
-# What makes a message worth parsing. A name may be spelled with an escape.
-_NEEDLES: Final = (
-    b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
-    b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
-    b'"interrupted"', b'"generationComplete"', b'"generation_complete"',
-    b'"webSearchQueries"', b'"web_search_queries"',
-    b'"sessionResumptionUpdate"', b'"session_resumption_update"', rb"\u",
-)  # fmt: skip
-_USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
-# The model has begun to answer, or may have: Vertex AI sends empty transcriptions, which begin
-# nothing, so those are parsed.
-_BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"')
-_MAY_BEGIN: Final = b'"outputTranscription"'
-# What comes before the end of a turn even when the model said nothing in it.
-_ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
-# Models that only transcribe, by their names, and the words that they deliver.
-_TRANSCRIBES: Final = "transcribe"
-_HEARD: Final = re.compile(rb'"input_?[tT]ranscription"\s*:\s*\{[^}]*"text"')
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
 _INLINE: Final = b'"inlineData"'
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
@@ -65,8 +60,6 @@ _DATA_BYTES_MAX: Final = 256  # how far behind inlineData its data is looked for
 # 24 kHz PCM16 in base64 is 64,000 bytes a second; audio is 25 tokens a second (ai.google.dev).
 _AUDIO_BYTES_PER_S: Final = 64_000
 _TOKENS_PER_S: Final = 25
-
-_IS_OVER: Final = ("IDLE", "REQUIRES_ACTION")  # interactionStatus; the second one is an old name
 
 
 class GeminiMeter:
@@ -191,13 +184,13 @@ class GeminiMeter:
                 return None
             message = joined
         text = self._without_audio(message, start)
-        if self._transcribed.is_on and _HEARD.search(text) is not None:
+        if self._transcribed.is_on and TRANSCRIBED_TEXT.search(text) is not None:
             self._transcribed.delivered()
-        if any(needle in text for needle in _NEEDLES):
+        if any(needle in text for needle in NEEDLES):
             return self._read(message[start:])
-        if not self._has_begun and _BEGINS.search(text) is not None:
+        if not self._has_begun and BEGINS.search(text) is not None:
             return self._begin_after(has_usage=False)
-        if not self._has_begun and _MAY_BEGIN in text:
+        if not self._has_begun and MAY_BEGIN in text:
             return self._read(message[start:])
         return None
 
@@ -226,39 +219,39 @@ class GeminiMeter:
         try:
             event = read_object(message)
         except ValueError as exc:
-            if _USAGE.search(message) is None:
+            if USAGE.search(message) is None:
                 return None
             raw = message[:RAW_USAGE_CHARS_MAX].decode(errors="replace")
             return Unreadable("", self.model, f"not JSON: {exc}", raw)
         if event is None or self._is_repeated(event):
             return None
-        self.issued_handle = _issued_handle(event)
+        self.issued_handle = issued_handle_in(event)
         if "setupComplete" in event or "setup_complete" in event:
             self.model, self._is_set_up = self._client.model or self.model, True
             self._expect_words(self.model)
-        content = _field(event, "serverContent", "server_content")
+        content = field_of(event, "serverContent", "server_content")
         content = content if isinstance(content, dict) else {}
-        usage = _field(event, "usageMetadata", "usage_metadata")
+        usage = field_of(event, "usageMetadata", "usage_metadata")
         found = None
-        if not self._has_begun and _begins(event, content):
+        if not self._has_begun and begins_turn(event, content):
             found = self._begin_after(has_usage=usage is not None)
         self._queries.read(content)
-        if any(content.get(name) is True for name in _ENDINGS):
+        if any(content.get(name) is True for name in ENDINGS):
             self._has_moved = True
-        is_over = _field(content, "turnComplete", "turn_complete") is True
+        is_over = field_of(content, "turnComplete", "turn_complete") is True
         if usage is not None and usage != {}:
             found = self._take(usage, is_another=is_over and self._has_moved)
-        status = str(_field(content, "interactionStatus", "interaction_status")).upper()
+        status = str(field_of(content, "interactionStatus", "interaction_status")).upper()
         if is_over:
             self._completed = event if usage else None
             is_part = status == "IN_PROGRESS"
             return self._turn_complete(is_part=is_part, is_told=usage is not None) or found
-        if status in _IS_OVER and self._is_in_progress:
+        if status in INTERACTION_OVER and self._is_in_progress:
             return self._interaction_complete() or found
         return found
 
     def _expect_words(self, model: str) -> None:
-        self._transcribed.is_on = self._client.wants_rate = _TRANSCRIBES in model
+        self._transcribed.is_on = self._client.wants_rate = TRANSCRIBES in model
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
         """Whether ``event`` is, once more, the message with usage that ended the last turn."""
@@ -338,25 +331,3 @@ class GeminiMeter:
             self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
             self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )
-
-
-def _field(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
-    """A field by the first of its two spellings that has a value."""
-    value = parent.get(name)
-    return parent.get(other_name) if value is None else value
-
-
-def _issued_handle(event: Mapping[str, Any]) -> IssuedHandle | None:
-    update = _field(event, "sessionResumptionUpdate", "session_resumption_update")
-    value = _field(update, "newHandle", "new_handle") if isinstance(update, dict) else None
-    return IssuedHandle(HandleKind.SESSION, value) if isinstance(value, str) and value else None
-
-
-def _begins(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """What ``_BEGINS`` searches for, in a message that was parsed."""
-    spoken = _field(content, "outputTranscription", "output_transcription")
-    return (
-        _field(content, "modelTurn", "model_turn") is not None
-        or _field(event, "toolCall", "tool_call") is not None
-        or (isinstance(spoken, dict) and "text" in spoken)
-    )
