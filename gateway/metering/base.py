@@ -3,7 +3,7 @@
 A meter sees every data frame of the provider before it is forwarded, without parsing audio: it
 peeks at the first bytes of a message or searches it for a few names, and parses JSON only on a hit.
 What is charged is read from the parsed object, never from text positions. The meters themselves are
-those of the provider families: ``gateway.metering.openai.meter`` and ``gemini_meter``.
+those of the provider families: ``metering.openai.meter`` and ``metering.gemini.meter``.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -61,8 +61,8 @@ class Meter(Protocol):
     """The model that is billed: what the client asked for, until the provider names its own."""
 
     masked_error: MaskedError | None
-    """What the client is to hear in place of the message that ``observe`` saw last; None nearly
-    always: that message as it came.
+    """What the client gets in place of the message that ``observe`` saw last. None nearly always:
+    it gets that message as it came. The caller takes it and sets None again.
     """
 
     is_shared: bool
@@ -72,8 +72,8 @@ class Meter(Protocol):
     """The handle that the message which ``observe`` saw last gave; None nearly always."""
 
     cancels_answered: int
-    """Responses that ended, and cancels that found none: both answer a cancel of ours. Zero where
-    a provider answers none.
+    """How many events so far would answer a cancel of ours: responses that ended, and errors that
+    say that there was nothing to cancel. Zero where a provider answers no cancel.
     """
 
     @property
@@ -83,14 +83,14 @@ class Meter(Protocol):
 
     @property
     def streaming(self) -> frozenset[str]:
-        """The ids of responses that were begun and have not ended: what a client still hears when
+        """The ids of responses that were begun and have not ended: a client gets these whole when
         its credit ends. Never what lasts as long as the session, nor a transcription.
         """
 
     @property
     def drain_s(self) -> float:
-        """How long, in seconds, what may still be reported is worth waiting for when the client is
-        gone, at most ``DRAIN_S``; 0 when nothing is to come.
+        """How many seconds to wait for usage that is still to be reported when the client is gone:
+        at most ``DRAIN_S``, and 0 when nothing is to come.
         """
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
@@ -98,7 +98,7 @@ class Meter(Protocol):
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """Look at one data frame of the client, before it is forwarded; what there is to charge by
-        it, whether or not the provider ever says a word.
+        it where the provider reports no usage (translations: each minute of audio that is sent).
         """
 
     def cancel_events(self) -> list[bytes]:
@@ -116,7 +116,7 @@ class CallMeter(Meter, Protocol):
     """The meter of a call, whose audio does not pass here."""
 
     def passed(self, seconds: float) -> None:
-        """Time passed, in seconds: audio of the caller, and of a response that is being said."""
+        """Count ``seconds`` as audio of the caller, and of a response that is being generated."""
 
     def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of responses whose usage was sent unheard; they are no longer in flight."""

@@ -35,7 +35,7 @@ _MAY_FAIL: Final = re.compile(rb"error|response\.(?:done|event)|decision\.event|
 
 
 class Sender(Protocol):
-    """Who takes responsibility for usage; nothing here may wait."""
+    """Delivers usage to accountd. It is called for every frame's usage, so nothing may wait."""
 
     @property
     def sends_at_once(self) -> bool:
@@ -50,8 +50,8 @@ class Sender(Protocol):
         covers: Sequence[int] = (),
         on_sealed: OnSealed = ignore_sealed,
     ) -> None:
-        """Send a message, which covers the noted responses ``covers``; ``on_sealed`` is told how it
-        is on_sealed, now or later.
+        """Send a message, which covers the noted responses ``covers``. ``on_sealed`` is called with
+        its producer and its number once it has one, now or later.
         """
 
 
@@ -66,7 +66,7 @@ class Spending(Protocol):
         """One response was metered: what it costs, in nano-credits."""
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
-        """So much of it is in the message with this number."""
+        """``nano`` nano-credits of it are charged by the message ``sequence`` of ``producer``."""
 
 
 class Recorder:
@@ -109,15 +109,15 @@ class Recorder:
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
-        # The provider's errors about our account, and what is said in place of each.
+        # The provider's errors about our account. Each is replaced by a neutral one.
         self.account_errors = 0
-        self.has_just_refused = False  # one of them is the last that the provider said
+        self.has_just_refused = False  # the provider's last message was one of them
         self._replacements: list[tuple[Frame, Sequence[Frame]]] = []
         self._held_fragments: list[Frame] = []
 
     @property
     def provider(self) -> str:
-        """Who answers."""
+        """The provider's name."""
         return self._billing.provider
 
     @property
@@ -132,7 +132,7 @@ class Recorder:
 
     @property
     def streaming(self) -> frozenset[str]:
-        """The ids of responses that the client is hearing."""
+        """The ids of responses that have begun and not ended."""
         return self._meter.streaming
 
     @property
@@ -141,7 +141,7 @@ class Recorder:
         return self._meter.drain_s
 
     def cancel_events(self) -> list[bytes]:
-        """What to tell the provider when the client is gone."""
+        """What is sent to the provider when the client is gone, so that it stops generating."""
         return self._meter.cancel_events()
 
     @property
@@ -174,8 +174,8 @@ class Recorder:
         return has_found
 
     def for_client(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """Those of the observed ``frames`` that the client is to hear: the provider's errors about
-        our own account are not for it.
+        """The observed ``frames`` as the client gets them: an error about our own account (an
+        unpaid bill, a wrong key) is replaced by one that only says that the provider failed.
         """
         if not self._replacements:
             return frames
@@ -213,7 +213,7 @@ class Recorder:
         self._send(self._batcher.flush())
 
     def record(self, found: MeterResult) -> None:
-        """Take what the meter found."""
+        """Note, batch and spend one result of the meter; what is unreadable goes to quarantine."""
         if isinstance(found, Unreadable):
             self._quarantine(found)
             return
@@ -259,13 +259,15 @@ class Recorder:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _mask(self, frame: Frame, masked: MaskedError) -> None:
-        """Another message in place of the one that ends with ``frame``."""
+        """Replace the message that ends with ``frame``. Its earlier fragments were kept back."""
         self.account_refused(masked.code)
         self._replacements = [(of, to) for of, to in self._replacements if of is not frame]
         self._replacements.append((frame, (spoken(Opcode.TEXT, masked.message),)))
 
     def _hold(self, frame: Frame) -> None:
-        """Fragments of what may be an error about our account wait for the last one."""
+        """Keep back the fragments of what may be an error about our account: only with the last
+        one is it known whether the client may get them.
+        """
         if not frame.continues:
             head = frame.raw[frame.start : frame.start + _HEAD_BYTES]
             is_open = len(head) < _HEAD_BYTES or b'"type"' not in head

@@ -94,19 +94,19 @@ class GeminiMeter:
         self._snapshot: Any = None  # the newest usage that is not charged yet
         self._last_usage: Any = None  # the one that was charged last
         self._completed: dict[str, Any] | None = None  # the message that ended the last turn
-        self._has_begun = False  # the model has said something since
-        self._has_moved = False  # something since tells that the next end is not that one again
+        self._has_begun = False  # the model has begun the next turn
+        self._has_moved = False  # since then something came that makes the next end another turn's
         self._is_set_up = False
         self._is_in_progress = False
-        self._is_paid = False  # a report was charged when the turn began
-        self._owes_usage = False
+        self._is_paid = False  # a usage was charged when the turn began, so it may end with none
+        self._owes_usage = False  # a turn ended without its usage, which may still come
         self._queries = GroundingQueries()
         self._transcribed = TranscribedAudio()
         self._turns = 0
         self._audio_bytes_out = 0
         self.cancels_answered = 0
         self.model = model
-        self.masked_error: MaskedError | None = None  # its errors are closes
+        self.masked_error: MaskedError | None = None  # always: Gemini reports errors by closing
         self.issued_handle: IssuedHandle | None = None
         self.is_shared = False  # its turns have no ids
 

@@ -72,7 +72,7 @@ class Transcripts:
             self.audio.add(base64_bytes)
 
     def delivered(self) -> None:
-        """Words arrived."""
+        """Words of audio that may not be committed yet arrived: that audio is charged."""
         self._has_delivered = True
 
     def committed(self, item_id: str) -> Sequence[Metered]:
