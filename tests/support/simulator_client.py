@@ -62,6 +62,17 @@ async def until(socket: ClientConnection, kind: str) -> list[Any]:
                 return seen
 
 
+async def text_until_done(connection: Any, kind: str) -> str:
+    """The joined deltas of type ``kind`` that an official client reads up to response.done."""
+    text = ""
+    async for event in connection:
+        if event.type == kind:
+            text += event.delta
+        if event.type == "response.done":
+            break
+    return text
+
+
 def say(pcm: bytes) -> list[Event]:
     """Audio in 20 ms pieces."""
     return [

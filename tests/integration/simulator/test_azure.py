@@ -24,6 +24,7 @@ from tests.support.simulator_client import (
     say,
     send,
     session,
+    text_until_done,
     until,
     write,
 )
@@ -178,13 +179,7 @@ async def test_the_official_azure_client(provider: Cluster) -> None:
     async with client.beta.realtime.connect(model="gpt-4o-realtime-preview") as it:
         await it.session.update(session={"modalities": ["text"]})
         await it.response.create()
-        text = ""
-        async for event in it:
-            if event.type == "response.text.delta":
-                text += event.delta
-            if event.type == "response.done":
-                break
-    assert text
+        assert await text_until_done(it, "response.text.delta")
 
 
 async def test_the_official_ga_clients(provider: Cluster) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -15,10 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.harness import Cluster, cluster_folder
-from tests.support.simulator_client import say, write
+from tests.support.simulator_client import Event, say, send, text_until_done, write
+from tests.support.simulator_client import session as connected
 from tests.support.speech import silence, tone
 
-Event = dict[str, Any]
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 TEXT = {"type": "realtime", "output_modalities": ["text"]}
@@ -35,21 +35,9 @@ def provider() -> Iterator[Cluster]:
         assert simulator.complaints() == []
 
 
-@asynccontextmanager
-async def session(provider: Cluster, **query: str) -> AsyncIterator[ClientConnection]:
+def session(provider: Cluster, **query: str) -> AbstractAsyncContextManager[ClientConnection]:
     """A plain connection to the simulator."""
-    assert provider.simulator is not None
-    pairs = "&".join(f"{n}={v}" for n, v in {"model": "gpt-realtime", "pace": "0", **query}.items())
-    url = f"ws://{provider.simulator.field('listen')}/v1/realtime?{pairs}"
-    headers = {"Authorization": "Bearer sk-any"}
-    async with connect(url, additional_headers=headers, max_size=None) as socket:
-        yield socket
-
-
-async def send(socket: ClientConnection, *events: Event) -> None:
-    """Send client events."""
-    for event in events:
-        await socket.send(json.dumps(event))
+    return connected(provider, "/v1/realtime", **{"model": "gpt-realtime", **query})
 
 
 async def until(socket: ClientConnection, *types: str) -> list[Event]:
@@ -355,10 +343,4 @@ async def test_the_official_sdk_talks_to_it(provider: Cluster) -> None:
     async with client.realtime.connect(model="gpt-realtime", extra_query={"pace": "0"}) as it:
         await it.session.update(session={"type": "realtime", "output_modalities": ["text"]})
         await it.response.create()
-        text = ""
-        async for event in it:
-            if event.type == "response.output_text.delta":
-                text += event.delta
-            if event.type == "response.done":
-                break
-    assert text
+        assert await text_until_done(it, "response.output_text.delta")
