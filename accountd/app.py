@@ -56,7 +56,7 @@ DRAIN_S: Final = 5.0
 DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
-# What is forgotten after a while, beside handles.
+# Rows that expire, beside handles, which have a setting.
 RETENTION_RULES: Final = (
     RetentionRule("shared_responses", ["name"], "day", DAYS),
     RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
@@ -169,7 +169,7 @@ class Daemon:
         for source in (self._requests, self._events, wakeup, self._rpc.wakeup):
             poller.register(source, zmq.POLLIN)
         now, wait_s = time.monotonic(), POLL_S
-        if self.holds_usage:  # a held group comes first: what waits behind it must not wake us
+        if self.holds_usage:  # the held group is retried first: later usage must not wake us
             wait_s = min(wait_s, max(0.0, self._retry_at - now))
         else:
             poller.register(self._usage, zmq.POLLIN)
@@ -181,7 +181,8 @@ class Daemon:
 
     def _reload(self) -> None:
         if self.must_reload:
-            self.must_reload = False  # first: a signal that comes now must count
+            # Cleared first: a signal during the reload asks for another one.
+            self.must_reload = False
             before = self._pricing.rates
             self._pricing.reload()
             if self._pricing.rates is not before:

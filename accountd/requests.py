@@ -121,7 +121,7 @@ class Params:
 
 
 def is_past(stored: str | None, now: datetime) -> bool:
-    """Whether a stored moment has come. One that cannot be read counts as past: no free entry."""
+    """Whether a stored time has passed. An unreadable one counts as passed: fail closed."""
     if stored is None:
         return False
     try:

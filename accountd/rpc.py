@@ -101,7 +101,7 @@ class Rpc:
         self._reader = ThreadPoolExecutor(1, "reader", initializer=_prepare_reader)
         self._waiting = 0
         self._done: deque[tuple[list[bytes], bytes]] = deque()
-        # What ended a report and must end the daemon: a failing disk, a corrupt page.
+        # An error of a report that must end the daemon: a failing disk, a corrupt page.
         self.failure: BaseException | None = None
         self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -134,7 +134,7 @@ class Rpc:
         return ready
 
     def close(self) -> None:
-        """Let the reader finish what it reads."""
+        """Wait for the report in progress, then end the reader thread."""
         self._reader.submit(models.database.close)
         self._reader.shutdown()
         os.close(self.wakeup)

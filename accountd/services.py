@@ -17,7 +17,7 @@ from accountd.notifications.low_credit import LowCredit
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All of them, on one connection."""
+    """The parts of the daemon, on its one writing connection."""
 
     ledger: Ledger
     accounts: Accounts

@@ -329,7 +329,8 @@ def down() -> None:
     """Stop what ``up`` started."""
     if RUN.exists():
         names = [path.stem for path in sorted(RUN.glob("*.json"), reverse=True)]
-        ordered = sorted(names, key=lambda name: name == "accountd")  # the last to hear of usage
+        # accountd stops last: gateways hand their usage over while they stop.
+        ordered = sorted(names, key=lambda name: name == "accountd")
         stopped = [name for name in ordered if stop(name)]
         click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     elif not has_engine():

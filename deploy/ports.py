@@ -1,4 +1,4 @@
-"""Whose a port is: asked before anything starts, so that two clusters never share one unnoticed."""
+"""Checks before a start that ports are free, so that two clusters never share one."""
 
 import os
 import socket

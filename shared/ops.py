@@ -70,7 +70,7 @@ class OpsServer:
                 self.wfile.write(body)
 
             def log_message(self, *_args: Any) -> None:
-                """Probes come every few seconds; they are not events."""
+                """Log nothing: probes come every few seconds."""
 
         try:
             self._server = ThreadingHTTPServer((listen.host, listen.port), Handler)

@@ -101,7 +101,7 @@ def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _hidden(entries: list[Entry]) -> Iterator[str]:
-    """An entry that never counts is one that its author believes to count."""
+    """Name entries that earlier ones hide: their author expects them to have an effect."""
     for number, entry in enumerate(entries, start=1):
         before = enumerate(entries[: number - 1], start=1)
         covering = {earlier: other.units for earlier, other in before if other.covers(entry)}

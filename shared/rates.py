@@ -200,7 +200,7 @@ class Rates:
         return (*units, OTHER_UNIT) if other_units(batch.raw) else units
 
     def frees_others(self, provider: str, model: str) -> bool:
-        """Whether what no unit stands for is free on purpose."""
+        """Whether a matching entry declares units without a column free (``other = 0``)."""
         return any(OTHER_UNIT in e.prices for e in self.entries if e.matches(provider, model))
 
     def names(self, provider: str, model: str, unit: str) -> bool:

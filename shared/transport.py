@@ -50,7 +50,7 @@ def configure(socket: "zmq.Socket[Any]") -> None:
         socket.setsockopt(zmq.SNDHWM, HIGH_WATER_ANNOUNCEMENTS)
     if socket.type == zmq.SUB:
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_ANNOUNCEMENTS)
-        # A gateway that hears of balances late spends credit that is gone: no growing backoff.
+        # No growing backoff: sessions of a gateway without new balances spend credit that is gone.
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)
     if socket.type in (zmq.PULL, zmq.ROUTER):
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)

@@ -63,7 +63,7 @@ def is_known(key: str, expected: str | None) -> bool:
 
 
 def refusal_before(request: Request, route: Route, expected: str | None) -> Response | None:
-    """The answer in place of the upgrade; None: go on."""
+    """The HTTP answer that refuses the upgrade; None when the session may open."""
     if route.provider in _REFUSES_EARLY and not is_known(key_of(request.headers, route), expected):
         status = http.HTTPStatus.UNAUTHORIZED
         details = {"code": "401", "message": "Access denied due to invalid or missing key."}
@@ -90,7 +90,7 @@ def refusal_after(
 
 
 def redirect(request: Request, where: str, key: str) -> Response | None:
-    """Elsewhere, as Azure does it: the key may stand in the location. None: this is the place."""
+    """A redirect; its location holds the key for ``away`` (Azure). None once it was followed."""
     if where == "same" and request.path.startswith(MOVED):
         return None
     status = http.HTTPStatus.FOUND

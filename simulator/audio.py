@@ -143,7 +143,7 @@ class AudioBuffer:
         return taken
 
     def clear(self, audio_format: str) -> None:
-        """Forget everything."""
+        """Clear the buffer without a commit."""
         self.take(audio_format)
         self._window.clear()
 

@@ -91,7 +91,7 @@ class Call:
             self._is_answered.set()
 
     def is_open(self) -> bool:
-        """A call hears until it ends."""
+        """Always true: the switchboard forgets a call when it ends."""
         return True
 
     async def hang_up(self, code: int, reason: str = "as asked for") -> None:
@@ -167,11 +167,11 @@ class Switchboard:
         return http.HTTPStatus.SERVICE_UNAVAILABLE if call.faults.call == "deaf" else None
 
     def is_ringing(self, call_id: str) -> bool:
-        """Whether a call has come in and waits."""
+        """Whether this is an incoming call that was neither accepted nor rejected."""
         return call_id.startswith(INCOMING) and call_id not in self._taken
 
     def turn_away(self, call_id: str) -> None:
-        """A call that waits is not taken."""
+        """Reject an incoming call."""
         self._taken.add(call_id)
 
     def begin(self, call: Call, make: Make) -> None:
@@ -182,7 +182,7 @@ class Switchboard:
         call.speak(lambda: self.end(call))
 
     async def end(self, call: Call) -> None:
-        """A call is over."""
+        """End a call and forget it."""
         if self._by_id.pop(call.call_id, None) is not None:
             await call.end()
 

@@ -79,7 +79,7 @@ class Conversation:
 
 
 def spoken_item(audio: bytes, audio_format: str) -> Item:
-    """What the user said."""
+    """An item for what the user said."""
     body = {
         "id": make_id("item"),
         "type": "message",

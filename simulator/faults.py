@@ -1,4 +1,4 @@
-"""What a session does wrong, or otherwise than by default, on demand. Pure.
+"""The faults and other deviations that a test can ask of a session. Pure.
 
 This is the one place that reads these wishes: from the query, from a model's name
 (``sim-usage-null`` or, several at once, ``sim-usage-null,close-1011``) and from path segments of

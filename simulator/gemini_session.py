@@ -76,7 +76,7 @@ class GeminiSession:
         }
 
     async def open(self) -> None:
-        """The client speaks first."""
+        """Send nothing: Gemini waits for the client's setup message."""
 
     async def receive(self, data: str | bytes) -> None:
         """Serve one message of the client; its mistakes close the session."""
@@ -89,7 +89,7 @@ class GeminiSession:
             await self._hang_up(exc.code, str(exc))
 
     async def expire(self) -> tuple[int, str]:
-        """There are no error messages: the close is all."""
+        """Gemini Live has no error messages: only the close code and reason tell the client."""
         return 1011, "Deadline expired before operation could complete."
 
     async def close(self) -> None:

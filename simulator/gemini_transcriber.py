@@ -37,7 +37,7 @@ class GeminiTranscriber:
             await self._outside.send(frames.content(inputTranscription={"text": "word "}))
 
     def close(self) -> None:
-        """Note what was heard: nothing on the wire says so."""
+        """Log the audio that was transcribed; no message on the wire reports it."""
         if self._words:
             heard_ms = milliseconds(self._heard_bytes, _PCM)
             self._outside.log_usage(

@@ -67,7 +67,7 @@ class GeminiTurns:
             self._abandon(self._waiting)
 
     async def interrupt(self) -> None:
-        """The user takes the turn."""
+        """Interrupt the model's turn because the user began to speak."""
         if not self.setup.is_interruptible:
             return
         waiting, self._waiting = self._waiting, None

@@ -59,7 +59,7 @@ class Generation:
         self._cancelled.set()
 
     def fail(self) -> None:
-        """Something broke: what was generated so far is all there will be."""
+        """Mark the reply as failed; nothing more is generated."""
         self.reason = "failed"
 
     @property

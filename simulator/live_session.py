@@ -51,7 +51,7 @@ class LiveSideband:
         self._send = send
 
     async def open(self) -> None:
-        """Begin to hear it."""
+        """Attach to the session and receive its events."""
         await self._session.attach(self._send)
 
     async def receive(self, data: str | bytes) -> None:
@@ -102,7 +102,7 @@ class LiveSession:
 
     @property
     def model(self) -> str:
-        """What was asked for."""
+        """The model that the session was asked for."""
         return self._model
 
     async def attach(self, send: Send) -> None:
@@ -111,11 +111,11 @@ class LiveSession:
         self._attached.append(send)
 
     def detach(self, send: Send) -> None:
-        """And no more."""
+        """Stop sending events to a socket that was attached."""
         self._attached.remove(send)
 
     async def open(self) -> None:
-        """The client speaks first."""
+        """Send nothing: GPT-Live waits for the client's session.start."""
 
     async def _send(self, message: Event) -> None:
         await self._outside.send(message)
@@ -142,7 +142,7 @@ class LiveSession:
             await self._send(event("error", error=details))
 
     async def expire(self) -> tuple[int, str]:
-        """Report for the last time; the close that follows."""
+        """Report the last usage and return the close code and reason that follow."""
         await self._close("expired")
         return NORMAL, "expired"
 
@@ -289,7 +289,7 @@ class LiveSession:
                 return
 
     async def _delegate(self) -> None:
-        """Once in a session that delegates to a model of its own, it does so."""
+        """Delegate once in a session whose settings name a model to delegate to."""
         delegation = self._session.get("delegation")
         config = delegation.get("responses") if isinstance(delegation, dict) else None
         if self._has_delegated or not isinstance(config, dict):

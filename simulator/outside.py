@@ -1,4 +1,4 @@
-"""What a session reaches beyond itself."""
+"""What a session is given to act with: its connection and its logs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -84,12 +84,12 @@ class Responses:
         self._reply.cancel("client_cancelled")
 
     def interrupt(self) -> None:
-        """The user speaks: a response that is being made is cut."""
+        """Interrupt the response in progress because the user began to speak."""
         if self._reply is not None:
             self._reply.cancel("turn_detected")
 
     async def answer_speech(self) -> None:
-        """The user has spoken: respond, once a response that was cut has said so."""
+        """Respond to what the user said, after the response.done of one that was interrupted."""
         if self._reply is not None:
             if self._faults.is_endless:
                 return

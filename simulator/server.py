@@ -67,7 +67,7 @@ class Served(Protocol):
     """A session of any dialect."""
 
     async def open(self) -> None:
-        """Greet the client."""
+        """Send the session's first events."""
 
     async def receive(self, data: str | bytes) -> None:
         """Serve one message of the client."""

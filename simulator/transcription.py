@@ -62,7 +62,7 @@ class Transcriber:
             await self._emit(events.padded_delta(f"{KIND}.delta", "word ", **place))
 
     def drop(self) -> None:
-        """The buffer is gone: its words were delivered."""
+        """The buffer was cleared; the words of its audio had been delivered already."""
         if self.item_id is not None:
             self._owe(self.item_id, self._streamed_ms, self._streaming)
         self._forget()
@@ -85,7 +85,7 @@ class Transcriber:
             await self._flush()
 
     async def close(self) -> None:
-        """What was not sent yet is never sent."""
+        """Stop: transcripts that were not sent yet are dropped."""
         for timer in (timers := list(self._timers)):
             timer.cancel()
         await asyncio.gather(*timers, return_exceptions=True)
@@ -129,7 +129,7 @@ class Transcriber:
                 )
 
     def _owe(self, item_id: str, heard_ms: int, model: str) -> None:
-        """Delivered, and never reported: the length of the audio is what there is."""
+        """Log words that were delivered without a usage by the length of their audio."""
         self._log_usage(
             {
                 "kind": "estimated_transcription",

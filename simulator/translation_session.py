@@ -57,7 +57,7 @@ class TranslationSession:
         return NORMAL, "expired"
 
     async def close(self) -> None:
-        """Note what was heard: nothing on the wire says so."""
+        """Log the audio that was translated; no message on the wire reports it."""
         heard_ms = self._heard_bytes // BYTES_PER_MS
         if heard_ms:
             self._outside.log_usage(

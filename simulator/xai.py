@@ -19,7 +19,7 @@ _DELTAS_MS: Final = (350, 570, 420, 500)
 _FIRST_DELTA_MS: Final = 60
 _AUDIO_TOKENS_PER_S: Final = 20
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
-# What xAI was never seen to send.
+# Events of OpenAI's that no recording of xAI contains.
 _SILENT: Final = frozenset({f"{_TRANSCRIPTION}.delta", f"{_TRANSCRIPTION}.completed"}) | {
     "conversation.item.done",
     "rate_limits.updated",
@@ -55,7 +55,7 @@ class XaiDialect(Dialect):
         return [events.event("conversation.created", conversation=shown), *replayed, ping()]
 
     def delta_sizes_ms(self) -> Iterator[int]:
-        """The first is small, the others are bigger than OpenAI's."""
+        """Length of each audio delta: the first is short, the others longer than OpenAI's."""
         return chain((_FIRST_DELTA_MS,), cycle(_DELTAS_MS))
 
     def usage_in(self, event: Event) -> Any:

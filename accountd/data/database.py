@@ -50,7 +50,7 @@ PRAGMAS: Final = {
 }
 # What opening needs at the least: the index of the WAL (32 KiB) and a few pages.
 START_BYTES_MIN: Final = 64 * 1024
-# After these a daemon must not go on: what a failed commit left behind is not known.
+# A daemon exits after these errors: whether the failed commit reached the disk is unknown.
 FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
 _HINT_BY_ERRNO: Final = {
@@ -146,7 +146,7 @@ def translate(exc: Exception, path: Path) -> OperatorError | None:
 
 
 class Trouble(Enum):
-    """What keeps a transaction from being written, and passes. Nothing of it is on the disk."""
+    """A temporary reason why a transaction could not be written; it left nothing on the disk."""
 
     DISK_FULL = "disk full"
     LOCKED = "database locked"

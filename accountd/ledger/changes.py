@@ -8,11 +8,11 @@ class Changes:
         self._accounts: dict[str, None] = {}
 
     def note(self, account_id: str) -> None:
-        """Something of the account was changed and committed."""
+        """Note that a change of the account was committed."""
         self._accounts[account_id] = None
 
     def take(self) -> list[str]:
-        """What was noted since the last call."""
+        """Return the accounts noted since the last call, and forget them."""
         taken = list(self._accounts)
         self._accounts.clear()
         return taken

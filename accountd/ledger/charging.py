@@ -71,10 +71,10 @@ def settle(
 
 
 def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:
-    """Whether an account that had ``before`` in both buckets fell to its mark with what is left.
+    """The crossing, if an account that had ``before`` in both buckets fell to its mark.
 
-    Every charge and grant asks this, so a crossing is noticed once: below its mark an account has
-    nothing to cross until something lifts it above.
+    Every charge and grant asks this. A mark of 100 is crossed by a charge from 120 to 90, not by
+    one from 90 to 60: the next crossing needs a grant that lifts the balance above 100 first.
     """
     if left.mark is not None and before > left.mark >= left.total:
         return Crossing(account_id, left)

@@ -75,7 +75,7 @@ class State(Protocol):
 
 
 class QuarantineState(State, Protocol):
-    """What a retry asks beside it."""
+    """What a retry from quarantine reads beside that."""
 
     def charged_responses(self, account_id: str, session_id: str) -> set[str]:
         """The ids of all responses of a session that were charged."""

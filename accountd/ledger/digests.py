@@ -1,4 +1,4 @@
-"""What was seen under each sequence, so that a resend is told from a conflict. Pure."""
+"""Payload digests by sequence, which tell a resend from a conflict. Pure."""
 
 import hashlib
 from collections import deque
@@ -14,7 +14,7 @@ _DIGEST_BYTES: Final = 8  # SQLite's integers
 
 
 class RecentDigests:
-    """A bounded memory of what was seen under each sequence, oldest out first.
+    """A bounded cache of digests by sequence; the oldest are evicted first.
 
     It lives as long as the process and spares ``decide`` the question to the database.
     """

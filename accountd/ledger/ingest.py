@@ -200,7 +200,7 @@ def _is_as_applied(envelope: Envelope, stored: Mapping[DigestKey, int | None]) -
 def _note_conflict(
     envelope: Envelope, digest: int, recent: RecentDigests, decision: Decision
 ) -> None:
-    """Two machines use one producer's numbers: keep the second payload, once."""
+    """Quarantine the second payload of one sequence, once: two machines share a producer id."""
     decision.conflicts += 1
     key = (envelope.producer, envelope.sequence, digest)
     if _known(key, recent, decision) is not None:
@@ -213,7 +213,7 @@ def _note_conflict(
 def _sort_out(
     fresh: Iterable[Envelope], windows: Mapping[bytes, ProducerWindow], decision: Decision
 ) -> list[tuple[Envelope, UsageBatch]]:
-    """The batches among new messages; the others are noted for what they are."""
+    """The batches among new messages; others are quarantined, or end their producer."""
     batches: list[tuple[Envelope, UsageBatch]] = []
     for envelope in fresh:
         usage = _decode(envelope, decision)

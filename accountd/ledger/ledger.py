@@ -288,7 +288,7 @@ def begin_estimates(connection: Any, accounts: Iterable[str], *, now: str) -> No
 
 
 def write_crossings(connection: Any, crossings: Iterable[Crossing], *, now: str) -> None:
-    """Keep what is to be told, inside the transaction of what caused it."""
+    """Write low-credit warnings, inside the transaction that caused them."""
     connection.executemany(_INSERT_WARNING, [_warning_row(c, now) for c in crossings])
 
 

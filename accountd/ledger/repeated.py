@@ -1,4 +1,4 @@
-"""Responses that several sockets hear: each is charged once for its account. Pure.
+"""Deduplicates responses that several sockets report: each is charged once. Pure.
 
 A call is heard by every gateway that one of its sidebands came to, and a conversation that was
 resumed on its former connection until that is closed. Gateways mark such usage as *shared* and send
@@ -32,7 +32,7 @@ assert set(_COUNTED_BY_ESTIMATE) == ESTIMATES
 
 @dataclass(frozen=True, slots=True)
 class RepeatedResponse:
-    """A message about what another one has charged: it takes nothing, and its number is applied."""
+    """A message whose response another one has charged: applied without a charge."""
 
     producer: bytes
     sequence: int
@@ -66,7 +66,7 @@ class Deduplicator:
         return batch.is_shared and name_of(batch) in self._charged
 
     def settled(self, batch: UsageBatch, deduction: Deduction) -> None:
-        """``batch`` was charged."""
+        """Remember that ``batch`` was charged, so that a later one of the group is a repetition."""
         name = charged_name(batch, deduction)
         if name is not None:
             self._charged.add(name)

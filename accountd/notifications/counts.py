@@ -36,7 +36,7 @@ class Counts:
         _report(decision)
 
     def estimates_begun(self, accounts: Iterable[str]) -> None:
-        """Those accounts have passed the bound, and it is committed that they pay from now on."""
+        """Count and log accounts whose estimates are charged from now on; this is committed."""
         for account_id in accounts:
             self._estimates_begun += 1
             log.warning(
@@ -47,7 +47,7 @@ class Counts:
             )
 
     def rates_changed(self) -> None:
-        """Another card is in force: what it does not price is told again."""
+        """Log unpriced usage anew: another rate card is in force."""
         self._unpriced.forget()
 
     def metrics(self) -> Iterable[Metric]:

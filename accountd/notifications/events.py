@@ -109,7 +109,7 @@ class Announcer:
         self._changed.update(dict.fromkeys(accounts))
 
     def rates_changed(self) -> None:
-        """There is another rate card: gateways count by it once a balance has named it."""
+        """Announce all balances again: each names the rate card, which gateways then use."""
         self._changed.update(dict.fromkeys(self._listeners))
 
     def receive(self) -> None:

@@ -60,8 +60,9 @@ class LowCredit:
         return found if self._sender is None else [*found, *self._sender.metrics()]
 
     def tick(self, *, now: float) -> None:
-        """Do what there is to do; ``now`` is any clock in s. A database that cannot be written now
-        is tried again in a later turn.
+        """Log new warnings, store outcomes, hand messages over; ``now`` is any clock in s.
+
+        A database that cannot be written now is tried again in a later tick.
         """
         try:
             self._notice()
@@ -75,7 +76,7 @@ class LowCredit:
                 raise
 
     def stop(self) -> None:
-        """Note what was told. What was not sent waits in the database for the next process."""
+        """Store which messages were sent; the others wait in the database for the next process."""
         if self._sender is not None:
             self._sender.close()
         self.tick(now=self._stored_at + STORE_S)

@@ -36,7 +36,7 @@ class UnpricedUsage:
                     self._tell(batch.provider, batch.model, unit, field, rate_card)
 
     def forget(self) -> None:
-        """Another card is in force: what it does not price is news."""
+        """Forget what was logged: under another rate card it is logged once more."""
         self._told.clear()
 
     def metrics(self) -> list[Metric]:

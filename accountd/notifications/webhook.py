@@ -185,7 +185,7 @@ class WebhookSender:
     @property
     def room(self) -> int:
         """How many messages may be put in. It only grows until the next ``put``."""
-        with self._changed:  # a failed message is out and in again
+        with self._changed:  # a failed message leaves the queue and returns under this lock
             return WAITING_MAX - len(self._waiting)
 
     def put(self, messages: Iterable[WebhookMessage]) -> None:

@@ -67,25 +67,25 @@ class Period:
 
     @property
     def low(self) -> str:
-        """What no stored time in the period is below."""
+        """The inclusive lower bound for stored times."""
         return _bound(self.since) if self.since else _BEGINNING
 
     @property
     def high(self) -> str:
-        """What every stored time in the period is below."""
+        """The exclusive upper bound for stored times."""
         return _bound(self.until) if self.until else _END
 
 
 @dataclass(frozen=True, slots=True)
 class Movements:
-    """What came into both buckets and what went out."""
+    """Credits granted to and charged from both buckets in one period."""
 
     granted: Buckets
     charged: Buckets
 
     @property
     def left(self) -> Buckets:
-        """What that leaves."""
+        """The difference, in each bucket."""
         return self.granted[0] - self.charged[0], self.granted[1] - self.charged[1]
 
 
