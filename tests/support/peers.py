@@ -1,4 +1,7 @@
-"""A connection after its upgrade, over real TCP, and the frames of its client."""
+"""A connection after its upgrade, over real TCP, the frames of its client, and `until`.
+
+It stands in for the handshake: tests of a connection begin where the upgrade is done.
+"""
 
 import asyncio
 import socket
@@ -14,14 +17,14 @@ SECONDS = 10.0
 
 
 def masked(first: int, payload: bytes = b"") -> bytes:
-    """A short client frame with a zero mask."""
+    """A client frame of at most 125 bytes, with a zero mask: its payload is readable as it is."""
     return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
 
 
 async def until(check: Callable[[], object]) -> None:
     """Let the loop turn until ``check`` is true."""
     async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a connection has no event of its own to await
+        while not check():  # noqa: ASYNC110 - what is waited for has no event to await
             await asyncio.sleep(0.001)
 
 

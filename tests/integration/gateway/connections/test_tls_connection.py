@@ -14,6 +14,7 @@ import uvloop
 from gateway.connections.certificate import load
 from gateway.connections.tls import TlsConnection
 from tests.support.certificates import Pem
+from tests.support.peers import until
 
 SECONDS = 10
 
@@ -101,13 +102,6 @@ async def accept(pem: Pem) -> tuple[TlsConnection, Recorded, socket.socket]:
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: connection, ours)
     return connection, recorded, raw
-
-
-async def until(check: Callable[[], object]) -> None:
-    """Let the loop turn until ``check`` is true."""
-    async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - a connection has no event of its own to await
-            await asyncio.sleep(0.005)
 
 
 def take_tickets(peer: ssl.SSLSocket) -> None:

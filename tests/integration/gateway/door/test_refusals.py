@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.support.harness import Cluster
+from tests.support.peers import masked
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -123,11 +124,6 @@ def test_bytes_that_are_no_handshake(cluster: Cluster, raw: bytes, status_line: 
             answer += data
     assert answer.startswith(status_line)
     assert b'{"error": {' in answer
-
-
-def masked(first: int, payload: bytes = b"") -> bytes:
-    """A client frame with a zero mask, so that its payload is readable here."""
-    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
 
 
 FRAMES = [

@@ -14,6 +14,7 @@ from gateway.limits import CLOSE_S
 from tests.support.fake_provider import reset_when_closed, scripted
 from tests.support.harness import Cluster, eventually, lines_of
 from tests.support.openai_events import audio, client, created, done, rows
+from tests.support.peers import masked
 
 
 async def test_a_response_that_was_asked_for_and_not_announced_is_awaited() -> None:
@@ -77,8 +78,7 @@ async def test_an_open_fragment_does_not_keep_a_response_from_being_cancelled() 
         socket_ = await client(cluster)
         await socket_.recv()
         await socket_.ping()
-        fragment = b'{"type":'
-        socket_.transport.write(bytes([0x01, 0x80 | len(fragment)]) + bytes(4) + fragment)
+        socket_.transport.write(masked(0x01, b'{"type":'))
         await asyncio.sleep(0.2)
         socket_.transport.abort()
         await asyncio.wait_for(cancelled.wait(), 10)

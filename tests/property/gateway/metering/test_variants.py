@@ -63,14 +63,22 @@ def cutter(rng: random.Random) -> Callable[[bytes], Sequence[int]]:
     return cut
 
 
+def respelled(
+    script: Script, steps: Sequence[Step], rng: random.Random, *, quotes: float
+) -> list[MeterResult]:
+    """What a meter finds in ``steps`` written otherwise and cut into fragments; with a probability
+    of ``quotes`` there are quotations between them.
+    """
+    if rng.random() < quotes:
+        steps = quoting(script, steps, rng)
+    return play(script, steps=steps, spell=lambda e: spelled(e, rng), cut=cutter(rng))
+
+
 def test_other_spellings_cost_the_same() -> None:
     """Order, spaces, escapes, fragments, quotations between them: every field is as it was."""
 
     def check(script: Script, rng: random.Random) -> None:
-        steps = script.steps
-        if rng.random() < 0.5:
-            steps = quoting(script, steps, rng)
-        found = play(script, steps=steps, spell=lambda e: spelled(e, rng), cut=cutter(rng))
+        found = respelled(script, script.steps, rng, quotes=0.5)
         assert normal(found) == normal(script.expected)
         survives_the_wire(found)
 
@@ -81,10 +89,7 @@ def test_repeated_and_grown_events_cost_the_same() -> None:
     """Events that come twice and fields of the future change no count; they are kept raw."""
 
     def check(script: Script, rng: random.Random) -> None:
-        steps = repeated(grown(script.steps, rng), rng)
-        if rng.random() < 0.2:
-            steps = quoting(script, steps, rng)
-        found = play(script, steps=steps, spell=lambda e: spelled(e, rng), cut=cutter(rng))
+        found = respelled(script, repeated(grown(script.steps, rng), rng), rng, quotes=0.2)
         assert without_raw(found) == without_raw(script.expected)
         survives_the_wire(found)
 

@@ -19,6 +19,7 @@ from gateway.delivery.spool_manager import TRANSITIONS, SpoolManager, SpoolState
 from shared.announcements import Watermark
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_usage
+from tests.support.peers import until
 
 DEADLINE_S = 10.0
 ORPHAN = b"o" * 16
@@ -84,13 +85,6 @@ async def running(
     finally:
         fsync.is_open.set()
         await manager.close()
-
-
-async def until(check: Callable[[], object]) -> None:
-    """Let everything else run until ``check`` is true."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not check():  # noqa: ASYNC110 - a thread sets what is waited for
-            await asyncio.sleep(0.001)
 
 
 def response(name: str) -> bytes:
