@@ -1,0 +1,91 @@
+"""What goes to quarantine, and that it is kept whole with the reason."""
+
+import pytest
+
+from accountd.ledger.decision import Rejection
+from accountd.ledger.digests import digest_of
+from accountd.ledger.windows import missing_sequences
+from shared.usage import InvalidUsage, Kind, LostBatch, RejectReason
+from shared.wire import encode_usage
+from tests.support.memory_ledger import NOW, Memory, P, sent, usage
+
+INVALID = InvalidUsage("a", "s", "openai", "m", "r", "usage: found a list", "[]", 0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "kept"),
+    [
+        ([b"only one"], b"only one"),
+        ([b"short", b"12345678", b"x"], b"short12345678x"),
+        ([b"p" * 16, b"\0" * 8, b"payload"], b"p" * 16 + b"\0" * 8 + b"payload"),
+    ],
+)
+def test_a_message_without_an_envelope_is_kept_whole(frames: list[bytes], kept: bytes) -> None:
+    """It has no producer and no number, so no watermark counts it."""
+    decision = Memory().decide(frames)
+    (rejection,) = decision.rejections
+    assert (rejection.producer, rejection.sequence) == (None, None)
+    assert (rejection.payload, rejection.received_at) == (kept, NOW)
+    assert rejection.reason is RejectReason.UNREADABLE
+    assert rejection.detail
+    assert decision.rejected == {RejectReason.UNREADABLE: 1}
+    assert decision.watermarks == {}
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "detail"),
+    [
+        (encode_usage(INVALID), RejectReason.UNREADABLE_USAGE, "usage: found a list"),
+        (encode_usage(LostBatch()), RejectReason.LOST, "no gateway holds it any more"),
+        (usage(kind=Kind.DOUBTFUL), RejectReason.DOUBTFUL, "the spool was damaged"),
+        (usage(account_id="nobody"), RejectReason.UNKNOWN_ACCOUNT, "nobody"),
+    ],
+)
+def test_what_cannot_be_charged_is_kept_under_its_number(
+    payload: bytes, reason: RejectReason, detail: str
+) -> None:
+    """Its sequence counts as received, so it holds nothing back."""
+    memory = Memory()
+    decision = memory.apply(*sent(1, payload=payload))
+    (rejection,) = decision.rejections
+    assert (rejection.producer, rejection.sequence, rejection.payload) == (P, 1, payload)
+    assert rejection.reason is reason
+    assert detail in rejection.detail
+    assert rejection.received_at == NOW
+    assert decision.watermarks == {P: 1}
+
+
+def test_a_conflict_says_what_happened() -> None:
+    """The second content of a number, whole; the third is only counted."""
+    memory = Memory()
+    memory.apply(*sent(1))
+    second, third = usage(77), usage(78)
+    decision = memory.apply(*sent(1, payload=second))
+    (rejection,) = decision.rejections
+    assert rejection == Rejection(
+        P, 1, RejectReason.CONFLICT, "the sequence was applied before, with other content",
+        second, NOW, digest_of(second),
+    )  # fmt: skip
+    again = memory.apply(*sent(1, payload=second))
+    assert (again.rejections, again.conflicts) == ([], 1)
+    assert memory.apply(*sent(1, payload=third)).conflicts == 1
+
+
+@pytest.mark.parametrize(
+    ("through", "ahead", "ended_at", "at_most", "missing"),
+    [
+        (0, (), None, 9, []),
+        (0, (), 3, 9, [1, 2, 3]),
+        (0, (), 3, 2, [1, 2]),
+        (2, (4, 6), None, 9, [3, 5]),
+        (2, (4, 6), 8, 9, [3, 5, 7, 8]),
+        (2, (4, 6), 8, 3, [3, 5, 7]),
+        (2, (4, 6), 8, 1, [3]),
+        (2, (4,), 4, 9, [3]),
+    ],
+)
+def test_which_sequences_did_not_come(
+    through: int, ahead: tuple[int, ...], ended_at: int | None, at_most: int, missing: list[int]
+) -> None:
+    """The lowest first: holes, then what is missing up to the end."""
+    assert missing_sequences(through, ahead, ended_at, at_most) == missing
