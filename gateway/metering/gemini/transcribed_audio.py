@@ -35,12 +35,12 @@ class TranscribedAudio:
         return self._has_delivered and self._ms >= ROW_MS and self.is_on
 
     def listen(self, message_bytes: int, *, rate_hz: int) -> None:
-        """A message of the client's: PCM16 in base64, 4 characters for 3 bytes."""
+        """Count the audio of a client's message: PCM16 in base64, 4 characters for 3 bytes."""
         if message_bytes > _ENVELOPE_BYTES:
             self._ms += (message_bytes - _ENVELOPE_BYTES) * 375 / rate_hz
 
     def delivered(self) -> None:
-        """Words arrived."""
+        """Words of the audio arrived: from now on it is charged."""
         self._has_delivered = True
 
     def take(self, model: str) -> Sequence[Metered]:

@@ -32,7 +32,7 @@ _TEXT: Final = int(Opcode.TEXT)
 PCM_BYTES_PER_S: Final = 64_000
 _G711_BYTES_PER_S: Final = 32_000 // 3
 _G711: Final = ("audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw")
-_RATE_MIN: Final = 4_000  # samples a second: below and above no audio that speaks
+_RATE_MIN: Final = 4_000  # samples a second: no speech is recorded at rates outside these
 _RATE_MAX: Final = 192_000
 
 
@@ -84,7 +84,7 @@ class ClientAudio:
         return base64_bytes * 1000 // self.bytes_per_s
 
     def take(self) -> int:
-        """``ms``, and begin again."""
+        """Its length in milliseconds; counting starts again from zero."""
         ms, self._bytes = self.ms, 0
         return ms
 

@@ -21,7 +21,9 @@ class CallMeter(OpenAIMeter):
         return self._estimate_responses(names)
 
     def passed(self, seconds: float) -> None:
-        """So much time passed: so long the caller was heard, and what is being said was said."""
+        """Count ``seconds`` as audio of the caller and, while a response is in flight, of it. The
+        audio of a call does not pass here, so its length is taken to be the time.
+        """
         audio = self._transcripts.audio
         size = int(seconds * audio.bytes_per_s)
         self._audio_bytes_in += size

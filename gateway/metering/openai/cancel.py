@@ -21,5 +21,5 @@ def answers_cancel(event: Mapping[str, Any]) -> bool:
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
-    """An event as it is sent."""
+    """``event`` as compact JSON, as it is sent to the provider."""
     return json.dumps(event, separators=(",", ":")).encode()

@@ -154,7 +154,7 @@ class OpenAIMeter:
         return self._read(message)
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
-        """See ``Meter``: only how much was said is of interest."""
+        """See ``Meter``: the length of the audio is kept for estimates."""
         size = self._appended.size(frame)
         self._audio_bytes_in += size
         heard = self._seconds if self._bills_seconds else self._transcripts
@@ -252,7 +252,7 @@ class OpenAIMeter:
             case "error":
                 self.cancels_answered += answers_cancel(event)
             case "response.cancel":
-                # No provider says that: it is our own, from one that echoes and answers nothing.
+                # No provider sends this type: one that echoes what it gets sends our own back.
                 self.cancels_answered += event.get("event_id") == CANCEL_ID
         return NO_RESULTS
 

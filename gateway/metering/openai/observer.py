@@ -1,7 +1,7 @@
 """Meters that charge nothing: of sockets that hear what another connection is charged for. Pure.
 
-They know what is being said, and which errors are not for a client. A client that leaves such a
-socket ends nothing: what it heard goes on.
+They know which responses are being streamed, and which errors a client must not see. When a client
+leaves such a socket nothing is cancelled: the response belongs to the connection that is charged.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class ObserverMeter(OpenAIMeter):
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
-        del frame  # the connection that is charged knows
+        del frame  # the connection that is charged meters it
         return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:

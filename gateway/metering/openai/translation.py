@@ -3,7 +3,8 @@
 A translation is billed by the seconds of audio that go in, and no event reports them: neither
 ``session.closed`` nor any delta carries a usage (the SDK's ``types/realtime`` translation events).
 So the length of the audio that was relayed is what there is: a marked estimate for every minute of
-it, and for the rest at the end. Nobody waits for the provider's last words: they report nothing.
+it, and for the rest at the end. When the client is gone the session ends at once, because nothing
+that the provider could still send reports usage.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.reading import rows_of
 from shared.usage import Kind, Usage
 
-# A gateway that is killed loses at most so much of what it had not metered yet.
+# A gateway that is killed loses at most this much audio that was not metered yet.
 ROW_MS: Final = 60_000
 
 
