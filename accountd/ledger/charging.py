@@ -47,7 +47,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a batch takes, what that leaves, and the credits that an estimate was let off."""
+    """What a batch takes, what that leaves, and the credits waived if it was an estimate."""
 
     deduction: Deduction
     left: Balance

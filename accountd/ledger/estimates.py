@@ -43,7 +43,7 @@ class EstimatesSeen:
 
 
 class EstimateWaiver:
-    """Says, batch by batch in their order, which of a group's estimates are let off.
+    """Says, batch by batch in their order, which of a group's estimates are waived.
 
     ``begun`` are the accounts that have passed the bound on the way.
     """

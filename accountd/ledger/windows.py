@@ -49,7 +49,7 @@ class ProducerWindow:
 
     def end(self, sequence: int) -> None:
         """Note an end marker. Of several the lowest counts, in whatever order they come: what is
-        beyond it is odd, and the audit says so.
+        beyond it makes the producer incomplete in the audit.
         """
         self.ended_at = sequence if self.ended_at is None else min(self.ended_at, sequence)
 

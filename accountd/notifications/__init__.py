@@ -2,7 +2,7 @@
 
 ``events``      watermarks and balances, after the COMMIT that made them true
 ``counts``      what became of usage since the start
-``unpriced``    usage that the rate card has no price for, told once for each model
+``unpriced``    usage that the rate card has no price for, logged once for each model
 ``low_credit``  accounts that fell to their mark
 ``webhook``     signed messages to the operator's URL, on a thread of its own, until they arrive
 

@@ -1,6 +1,6 @@
-"""Notices usage that the rate card has no price for: counted, and told once for each model.
+"""Notices usage that the rate card has no price for: counted, and logged once for each model.
 
-Of what no price can be given for, each field is told.
+A field that no unit stands for is logged by its name: no price can be given for it yet.
 """
 
 from collections.abc import Iterable
