@@ -8,8 +8,11 @@ from gateway.metering.base import Unreadable
 from shared.usage import RAW_USAGE_CHARS_MAX
 
 TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
-TYPE: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"')
-OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
+# Bound methods: CPython 3.11 compiles a call of a method on an imported name without its fast path,
+# which made a frame of raw audio a tenth slower.
+match_type: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"').match
+# How JSON begins, and audio hardly ever does.
+match_object: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"').match
 BINARY: Final = int(Opcode.BINARY)
 
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"

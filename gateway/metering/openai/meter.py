@@ -45,11 +45,11 @@ from gateway.metering.openai.events import (
     AUDIO_TYPES,
     BINARY,
     NEEDLES,
-    OBJECT,
-    TYPE,
     TYPE_BYTES_MAX,
     WATCHED_TYPES,
     WORDS,
+    match_object,
+    match_type,
     unparsable,
 )
 from gateway.metering.openai.seconds import BilledSeconds
@@ -142,7 +142,7 @@ class OpenAIMeter:
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if frame.opcode == BINARY and OBJECT.match(frame.raw, frame.start) is None:
+            if frame.opcode == BINARY and match_object(frame.raw, frame.start) is None:
                 self._spoke(len(frame.raw) * 4 // 3)  # xAI's audio, as if in base64
                 return NO_RESULTS
             if self._is_irrelevant(frame.raw, frame.start):
@@ -200,7 +200,7 @@ class OpenAIMeter:
         return estimates
 
     def _is_irrelevant(self, data: bytes, start: int) -> bool:
-        found = TYPE.match(data, start, start + TYPE_BYTES_MAX)
+        found = match_type(data, start, start + TYPE_BYTES_MAX)
         if found is not None:
             if found[1] in AUDIO_TYPES:
                 self._spoke(len(data) - start)
