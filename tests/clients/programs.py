@@ -16,7 +16,7 @@ async def genai_environment(where: Where) -> Outcome:
     """google-genai, told by environment variables alone."""
     env = {
         **where.environment(),
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
         "GOOGLE_API_KEY": where.key,
         "GOOGLE_GEMINI_BASE_URL": f"https://{where.tls}",
         "SSL_CERT_FILE": where.ca,
@@ -28,7 +28,7 @@ async def agents_python(where: Where) -> Outcome:
     """openai-agents in the environment that ``make test`` made for it."""
     env = {
         **where.environment(),
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
         "OPENAI_AGENTS_DISABLE_TRACING": "1",  # it would report to OpenAI
     }
     return Outcome.of(await run_program(AGENTS_PYTHON, HERE / "agents_python.py", env=env))
@@ -52,7 +52,7 @@ async def heavy(where: Where, *, program: str) -> Outcome:
     """A program in the environment that ``make clients`` made."""
     env = {
         **where.environment(),
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
         "LOGURU_LEVEL": "WARNING",
     }
     return Outcome.of(await run_program(HEAVY_PYTHON, HERE / "heavy" / f"{program}.py", env=env))
