@@ -19,6 +19,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.limits import CREDIT_WAIT_S
+from shared.announcements import decode_balance
+from shared.wire import PRODUCER_BYTES
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
 from tests.support.simulator_client import Event
@@ -149,6 +151,15 @@ async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
     assert connections == 1
 
 
+def gateways_of_account(cluster: Cluster) -> int:
+    """Between how many gateways accountd divides the balance: those that listen for it."""
+    # A request for balances names a producer at least; nobody has this one.
+    (frames,) = cluster.ask("balances", accounts=["acct"], producers=[bytes(PRODUCER_BYTES)])[
+        "balances"
+    ]
+    return decode_balance(frames).gateways
+
+
 @contextlib.asynccontextmanager
 async def two_gateways_without_accountd(
     cluster: Cluster, socket: ClientConnection, *, provider_port: int
@@ -161,6 +172,9 @@ async def two_gateways_without_accountd(
     assert socket.request is not None
     async with connect(f"ws://{other.field('listen')}{socket.request.path}") as second:
         await second.recv()
+        await asyncio.to_thread(eventually, lambda: gateways_of_account(cluster) == 2)
+        # Announced in the turn of accountd's loop that noted it, so before a later answer.
+        assert gateways_of_account(cluster) == 2
         assert cluster.accountd is not None
         cluster.accountd.stop(signal.SIGKILL)
         await socket.send("{}")
@@ -210,7 +224,8 @@ async def test_pings_are_answered_while_a_session_is_held_for_credit() -> None:
         await provider.send(created("resp_1"))
         await provider.recv()
         await provider.send(done("resp_1"))
-        await is_held.wait()
+        # With a deadline: a script that does not end would hide why the test has failed.
+        await asyncio.wait_for(is_held.wait(), 2 * HEARD_S)
         await provider.send(created("resp_2"))  # while it is being said, the hold may last
         with contextlib.suppress(ConnectionClosed):
             while True:
