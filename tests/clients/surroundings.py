@@ -42,6 +42,7 @@ def every_provider(*, pace: float) -> Iterator[Cluster]:
             GATEWAY_TLS_KEY=str(key),
             GATEWAY_TLS_LISTEN="127.0.0.1:0",
             GATEWAY_EPHEMERAL_SECRET_FILE=str(secret),
+            GATEWAY_OPS_LISTEN="127.0.0.1:0",
         )
         yield cluster
 

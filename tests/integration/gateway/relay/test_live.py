@@ -115,6 +115,9 @@ async def test_a_fork_is_a_session_of_its_own(cluster: Cluster) -> None:
         session_id = await begun(connection, model=MODEL)
         await speak(connection, 3)
         await end(connection)
+    # The other gateway asks accountd whose session that is: wait until accountd has the report.
+    own = cluster.gateways[0]
+    await asyncio.to_thread(eventually, lambda: not own.metrics()["rts_gateway_handles_waiting"])
     async with at(cluster, client.api_key, gateway=1).live.forks.connect(
         session_id=session_id
     ) as fork:
