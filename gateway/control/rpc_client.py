@@ -18,12 +18,14 @@ from shared import transport
 from shared.announcements import Balance, decode_balance
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
-from shared.wire import EPOCH_MAX, SEQUENCE_MAX, Reply, Request, WireError
+from shared.wire import EPOCH_MAX, PRODUCER_BYTES, SEQUENCE_MAX, Reply, Request, WireError
 
 log = structlog.get_logger()
 
 # Of the producers named in a request for balances: a gateway sends as one or two at a time.
 PRODUCERS_MAX: Final = 16
+# accountd expects one at least. This one has no usage, so it changes no answer.
+NO_PRODUCER: Final = bytes(PRODUCER_BYTES)
 _UNKNOWN_METHOD: Final = "unknown_method"
 
 
@@ -102,8 +104,12 @@ class RpcClient:
         return _watermarks(reply, len(producers))
 
     async def balances(self, accounts: Sequence[str], producers: Sequence[bytes]) -> list[Balance]:
-        """What the accounts have left, and how much of the producers' usage that includes."""
-        params = {"accounts": list(accounts), "producers": list(producers)[:PRODUCERS_MAX]}
+        """What the accounts have left, and how much of the producers' usage that includes.
+
+        ``producers`` may be empty: a balance is also missing when all usage is durable already.
+        """
+        named = list(producers)[:PRODUCERS_MAX] or [NO_PRODUCER]
+        params = {"accounts": list(accounts), "producers": named}
         reply = await self._channel.call(Request("balances", params), PING_DEADLINE_S)
         try:
             return [decode_balance(frames) for frames in reply.result["balances"]]
