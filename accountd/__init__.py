@@ -4,7 +4,7 @@
 ``app``                     one thread, one poll loop: usage in groups, then requests
 ``rpc``, ``services``       who answers which request, with what
 ``requests``, ``rpc_types`` reading parameters; words that ``accountctl`` knows too (pure)
-``times``                   timestamps as they are stored (pure)
+``times``, ``clock``        timestamps as they are stored (pure); the time now
 
 The rooms: ``ledger`` (what usage costs and whether it is new), ``accounts`` (accounts, keys,
 grants),

@@ -23,6 +23,7 @@ import zmq
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
+from accountd.clock import now_iso
 from accountd.config import AccountdConfig
 from accountd.data import database
 from accountd.data.database import Trouble
@@ -37,7 +38,6 @@ from accountd.notifications.counts import Counts
 from accountd.notifications.events import Announcer
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
-from accountd.requests import now_iso
 from accountd.rpc import Rpc
 from accountd.services import Services
 from shared import transport

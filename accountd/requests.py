@@ -1,7 +1,7 @@
 """Reading the parameters of a request: what was found, what was expected. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -128,8 +128,3 @@ def is_past(stored: str | None, now: datetime) -> bool:
         return parse_time(stored) <= now
     except ValueError:
         return True
-
-
-def now_iso() -> str:
-    """The time now, in the stored form."""
-    return iso(datetime.now(UTC))

@@ -22,9 +22,9 @@ from typing import Any, Final
 
 import zmq
 
+from accountd.clock import now_iso
 from accountd.data import database, models
 from accountd.data.models import Account, CreditGrant
-from accountd.requests import now_iso
 from shared import transport
 from shared.announcements import balance_topic, decode_watermark, topic_of, watermark_topic
 from shared.usage import Usage, UsageBatch

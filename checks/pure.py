@@ -4,12 +4,14 @@ A pure module decides: it takes values and ``now`` and returns values, so a test
 no clock. Its docstring says so with the sentence "Pure." in the first paragraph, which is what a
 reader sees and what this contract reads. Both directions are checked: a marked module must not
 reach an impure one by any chain of imports, and a module that reaches none must be marked. So the
-marker cannot be forgotten and cannot go stale. A coroutine counts as impure: it needs a loop.
+marker cannot be forgotten and cannot go stale. What a module does itself counts as well: a
+coroutine needs an event loop, and some calls reach a file, the terminal or the clock without an
+import of their own.
 """
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -18,6 +20,15 @@ from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
 MARKER: Final = re.compile(r"\bPure\.(?=\s|$)")
+# Calls that reach outside whatever the module imports: files, the terminal, the clock. Names that
+# only a value of ours has (a spool's ``read``) are not among them.
+IMPURE_CALLS: Final = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
+IMPURE_METHODS: Final = frozenset(
+    {
+        "now", "today", "utcnow", "read_text", "read_bytes", "write_text", "write_bytes", "mkdir",
+        "unlink", "exists", "iterdir", "urandom", "urlopen",
+    }
+)  # fmt: skip
 
 
 def read(module: str) -> ast.Module:
@@ -34,9 +45,27 @@ def is_marked(code: ast.Module) -> bool:
     return MARKER.search(docstring.split("\n\n")[0]) is not None
 
 
-def is_asynchronous(code: ast.Module) -> bool:
-    """Whether it defines coroutines: those need an event loop, whatever is imported."""
-    return any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(code))
+def impurity_of(code: ast.Module, submodules: Collection[str]) -> str:
+    """What makes the module impure by itself; empty when nothing does.
+
+    ``submodules`` are impure parts of libraries that are pure otherwise, like ``urllib.request``:
+    the graph of imports knows a library by its first name only.
+    """
+    for node in ast.walk(code):
+        match node:
+            case ast.Import(names=names) if found := {n.name for n in names} & set(submodules):
+                return f"imports {min(found)}"
+            case ast.ImportFrom(module=str(module), names=names) if found := (
+                {module, *(f"{module}.{n.name}" for n in names)} & set(submodules)
+            ):
+                return f"imports {min(found)}"
+            case ast.AsyncFunctionDef(name=name):
+                return f"{name} is a coroutine, which needs an event loop"
+            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
+                return f"calls {name}() in line {node.lineno}"
+            case ast.Call(func=ast.Attribute(attr=name)) if name in IMPURE_METHODS:
+                return f"calls .{name}() in line {node.lineno}"
+    return ""
 
 
 def pure_modules(root: Path, packages: Sequence[str]) -> list[Path]:
@@ -54,18 +83,25 @@ class PureContract(Contract):
     impure_modules = fields.SetField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        """Compare every module's marker with what it reaches."""
-        reaching = self._reach_impure(graph)
+        """Compare every module's marker with what it does and reaches."""
+        code_by_module = {module: read(module) for module in self._modules(graph)}
+        impure_names: Any = self.impure_modules
+        submodules = {name for name in impure_names if "." in name}
+        reasons = {
+            module: why
+            for module, code in code_by_module.items()
+            if (why := impurity_of(code, submodules))
+        }
+        sources = {*self._external(graph), *reasons}
+        impure = sources.union(*(graph.find_downstream_modules(source) for source in sources))
         stale: dict[str, str] = {}
         missing: list[str] = []
-        for module in self._modules(graph):
-            code = read(module)
-            is_impure = module in reaching or is_asynchronous(code)
-            if is_marked(code) and is_impure:
-                stale[module] = self._why(graph, module)
-            elif not is_marked(code) and not is_impure:
+        for module, code in code_by_module.items():
+            if is_marked(code) and module in impure:
+                stale[module] = reasons.get(module) or self._chain(graph, module, sources)
+            elif not is_marked(code) and module not in impure:
                 missing.append(module)
-        output.verbose_print(verbose, f"{len(reaching)} modules reach an impure one")
+        output.verbose_print(verbose, f"{len(impure)} modules are impure")
         return ContractCheck(
             kept=not stale and not missing, metadata={"stale": stale, "missing": missing}
         )
@@ -84,17 +120,11 @@ class PureContract(Contract):
                 if not graph.find_children(module):
                     yield module
 
-    def _reach_impure(self, graph: ImportGraph) -> set[str]:
-        found: set[str] = set()
-        for module in self._present(graph):
-            found |= {module, *graph.find_downstream_modules(module)}
-        return found
-
-    def _why(self, graph: ImportGraph, module: str) -> str:
-        found = (graph.find_shortest_chain(module, to) for to in self._present(graph))
+    def _chain(self, graph: ImportGraph, module: str, sources: set[str]) -> str:
+        found = (graph.find_shortest_chain(module, to) for to in sorted(sources))
         chains = sorted((tuple(chain) for chain in found if chain), key=len)
-        return "imports " + " -> ".join(chains[0]) if chains else "defines coroutines"
+        return "imports " + " -> ".join(chains[0])
 
-    def _present(self, graph: ImportGraph) -> list[str]:
+    def _external(self, graph: ImportGraph) -> list[str]:
         impure: Any = self.impure_modules
         return sorted(name for name in impure if name in graph.modules)

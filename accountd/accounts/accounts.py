@@ -11,10 +11,11 @@ from typing import Any, Final
 from peewee import IntegrityError
 
 from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
+from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
 from accountd.ledger.changes import Changes
-from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, is_past, now_iso
+from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, is_past
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24

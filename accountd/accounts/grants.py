@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from accountd.accounts.accounts import BALANCE_MAX, account_json, find_account
 from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
+from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, CreditGrant
 from accountd.ledger.changes import Changes
 from accountd.ledger.charging import Balance, crossing
 from accountd.ledger.ledger import write_crossings
-from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, now_iso
+from accountd.requests import AMOUNT_MAX, Json, Params, RequestError
 from accountd.rpc_types import DebtPolicy
 
 GRANT_ID_BYTES: Final = 8

@@ -10,9 +10,10 @@ that was never given.
 
 from typing import Any, Final
 
+from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import Retention, RetentionRule
-from accountd.requests import Params, RequestError, now_iso
+from accountd.requests import Params, RequestError
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgpack
 
+from accountd.clock import now_iso
 from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
@@ -27,7 +28,7 @@ from accountd.ledger.ledger import (
 )
 from accountd.ledger.pricing import Pricing
 from accountd.ledger.repeated import AlreadyCharged
-from accountd.requests import Json, Params, RequestError, now_iso
+from accountd.requests import Json, Params, RequestError
 from shared.usage import ID_CHARS_MAX
 
 ROWS_MAX: Final = 1_000

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import structlog
 
+from accountd.clock import now_iso
 from accountd.data import database
 from accountd.data.database import transaction
 from accountd.notifications.webhook import TRY_FOR_S, WebhookMessage, WebhookSender
-from accountd.requests import now_iso
 from accountd.times import iso_of_ms, parse_time
 from shared.metrics import Metric
 

@@ -32,6 +32,7 @@ from gateway.calls.retrying import is_call_gone
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.control.grants import Grant
 from gateway.door.admission import Admission, Admitted, own_key_hash
+from gateway.door.gatekeeper import new_session_id
 from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.queries import (
@@ -303,7 +304,15 @@ class CallApi:
 
     def _route(self, target: str, headers: Headers) -> Target:
         """What ``target`` asks for; refused where the provider has no calls."""
-        found = _require(route(target, headers, table=self._table, providers=self._providers))
+        found = _require(
+            route(
+                target,
+                headers,
+                table=self._table,
+                providers=self._providers,
+                new_session_id=new_session_id,
+            )
+        )
         self._calls_of(found)
         return found
 

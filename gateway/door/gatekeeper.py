@@ -4,6 +4,7 @@ Called by ``server`` for a handshake, and for a plain request that asks why one 
 holds no connection; it returns a target, an admitted key, or a refusal.
 """
 
+import secrets
 from collections.abc import Mapping
 
 from websockets.datastructures import Headers
@@ -18,6 +19,11 @@ from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal, unavailable
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
+
+
+def new_session_id() -> str:
+    """A name for a session whose client gave none: 96 random bits."""
+    return f"sess_{secrets.token_hex(12)}"
 
 
 class Gatekeeper:
@@ -45,14 +51,26 @@ class Gatekeeper:
         """What is asked for. Where the URL names no model, the one to which an ephemeral key is
         bound counts.
         """
-        found = route(path, headers, table=self._table, providers=self._providers)
+        found = route(
+            path,
+            headers,
+            table=self._table,
+            providers=self._providers,
+            new_session_id=new_session_id,
+        )
         if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
             return found
         model = self._admission.bound_model(headers, split_target(path)[1])
         if model is None:
             return found
         target = with_model(path, model)
-        return route(target, headers, table=self._table, providers=self._providers)
+        return route(
+            target,
+            headers,
+            table=self._table,
+            providers=self._providers,
+            new_session_id=new_session_id,
+        )
 
     async def admit(
         self, path: str, headers: Headers, target: Target, *, claims_handles: bool = True

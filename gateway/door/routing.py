@@ -7,8 +7,7 @@ path it is (``paths``). The session's name may be in the query, in a header or i
 """
 
 import re
-import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
@@ -41,10 +40,15 @@ _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 
 
 def route(
-    target: str, headers: Headers, *, table: ModelTable, providers: Collection[str]
+    target: str,
+    headers: Headers,
+    *,
+    table: ModelTable,
+    providers: Collection[str],
+    new_session_id: Callable[[], str],
 ) -> Target | Refusal:
     """What a client asks for, or why it cannot have it. ``providers`` are the names of those that
-    are configured.
+    are configured; ``new_session_id`` names a session where the client does not.
     """
     path, parameters, raw_query = split_target(target)
     if ";" in raw_query:  # some servers separate parameters there and would see other ones
@@ -74,7 +78,7 @@ def route(
     # Where the first message names the model, that one is checked and not one in the URL.
     asked = None if found.model_source is ModelSource.MESSAGE else model
     wanted = Target(
-        found.provider, asked, session_id or _new_session_id(), found.path, query, not session_id
+        found.provider, asked, session_id or new_session_id(), found.path, query, not session_id
     )
     return _resolve(wanted, values.get("provider", ""), table, providers)
 
@@ -141,7 +145,3 @@ def _session_id(
         found = " and ".join(sorted(name[:32] for name in named)[:2])
         return bad_request(f"found the session ids {found}", code="session_conflict")
     return named.pop() if named else ""
-
-
-def _new_session_id() -> str:
-    return f"sess_{secrets.token_hex(12)}"

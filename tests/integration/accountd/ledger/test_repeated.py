@@ -8,10 +8,11 @@ import zmq
 
 from accountd.accounts.accounts import Accounts
 from accountd.app import RETENTION_RULES
+from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import Retention
 from accountd.ledger.ledger import Ledger
-from accountd.requests import Params, now_iso
+from accountd.requests import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import empty_database

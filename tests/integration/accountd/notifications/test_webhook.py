@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import zmq
 
+from accountd.clock import now_iso
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.ledger import write_crossings
 from accountd.notifications.low_credit import LowCredit
@@ -28,7 +29,6 @@ from accountd.notifications.webhook import (
     WebhookTarget,
     post,
 )
-from accountd.requests import now_iso
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import empty_database

@@ -121,7 +121,9 @@ def read(query: str) -> list[tuple[str, str]]:
 @example("/v1/realtime?model=acme&mod%65l=grok-voice&Deployment=x")
 def test_a_session_goes_where_its_whole_path_says_with_what_was_judged(target: str) -> None:
     """Never to whom only the end of the path belongs, nor with a second name for the model."""
-    found = route(target, Headers(), table=TABLE, providers=PROVIDER_NAMES)
+    found = route(
+        target, Headers(), table=TABLE, providers=PROVIDER_NAMES, new_session_id=lambda: "sess_new"
+    )
     if isinstance(found, Refusal):
         event(f"refused {found.code}")
         assert found.status in (400, 404)

@@ -1,5 +1,7 @@
 """What a request asks for, and where its key may stand."""
 
+import itertools
+
 import pytest
 from websockets.datastructures import Headers
 
@@ -22,10 +24,18 @@ TABLE = ModelTable(
 )
 GEMINI = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
 
+NUMBERS = itertools.count(1)
+
 
 def understood(target: str, *providers: str, headers: Headers | None = None) -> Target | Refusal:
     """What a request asks for."""
-    return route(target, headers or Headers(), table=TABLE, providers=providers or EVERYTHING)
+    return route(
+        target,
+        headers or Headers(),
+        table=TABLE,
+        providers=providers or EVERYTHING,
+        new_session_id=lambda: f"sess_{next(NUMBERS)}",
+    )
 
 
 ROUTES = [
