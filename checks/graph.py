@@ -17,7 +17,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "ARCHITECTURE.md
 BEGIN: Final = "<!-- drawn by python -m checks.graph: do not edit -->"
 END: Final = "<!-- end of the drawing -->"
 DAEMONS: Final = ("gateway", "accountd")
-# Every module imports these: arrows to them would hide the others.
+# Nearly every room imports these: arrows to them would hide the others.
 EVERYWHERE: Final = {"gateway.limits", "gateway.tasks"}
 
 Arrows = dict[str, set[str]]

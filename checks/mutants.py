@@ -7,13 +7,21 @@ that survives names a rule that no test holds: ``mutmut show NAME`` prints it.
 
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Final
 
 SCORE_MIN: Final = 90.0
 NOTICED: Final = frozenset({"killed", "timeout", "caught by type check"})
+ROOT: Final = Path(__file__).resolve().parent.parent
 MUTMUT: Final = Path(sys.executable).with_name("mutmut")
+
+
+def wanted() -> set[str]:
+    """The modules that ``[tool.mutmut]`` names: a renamed one must not go unnoticed."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    return {path.removesuffix(".py").replace("/", ".") for path in settings["only_mutate"]}
 
 
 def results() -> list[tuple[str, str]]:
@@ -33,7 +41,10 @@ def main() -> int:
         counts.setdefault(module, Counter())[status in NOTICED] += 1
         if status not in NOTICED:
             print(f"{status}: {name}")
-    is_low = not counts
+    absent = sorted(wanted() - counts.keys())
+    for module in absent:
+        print(f"{module:34} no mutant was made of it: is it gone, or renamed?")
+    is_low = bool(absent)
     for module, noticed in sorted(counts.items()):
         score = 100.0 * noticed[True] / noticed.total()
         is_low |= score < SCORE_MIN

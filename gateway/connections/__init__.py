@@ -12,7 +12,7 @@
 ``receive_queue``               frames that wait while their sink is paused (pure)
 ``liveness``, ``close``         when a peer is pinged or lost; close codes (pure)
 
-Called by ``relay``, ``calls`` and ``server``. It knows nothing of usage or credit. It promises that
-writes are whole frames, that nothing received is lost while its session lasts, and that every wait
-has a deadline.
+Called by ``door``, ``relay``, ``calls`` and ``server``. It decides nothing about usage or credit;
+who does pauses it. It promises that writes are whole frames, that nothing received is lost while
+its session lasts, and that every wait has a deadline.
 """

@@ -5,6 +5,6 @@
 ``grants``        what accountd grants or denies, and a cache of grants (pure)
 ``subscriber``    the SUB socket: hands each announcement to the listener of its topic
 
-Called by ``door``, ``handles``, ``credit`` and ``delivery``. What was not announced in time is
-asked for, so a lost announcement costs time and never a charge.
+Called by ``door``, ``endpoints``, ``calls``, ``credit`` and ``delivery``; ``handles`` is given it.
+What was not announced in time is asked for, so a lost announcement costs time and never a charge.
 """

@@ -8,7 +8,7 @@
 ``prices``        the rate card that accountd charges by, fetched when it changes
 ``balances``      the shell: balances announced or requested, sessions notified of changes
 
-Called by ``relay`` and ``calls`` (may the client go on?), by ``metering.recorder`` (a response was
-metered) and by ``delivery.watermarks`` (it is durable). It promises that a session ends within one
-response of its account's last credit, as far as this gateway can know.
+Called by ``relay`` and ``calls`` (may the client go on?) and by ``delivery.watermarks`` (it is
+durable); ``door`` hands it to ``metering.recorder`` (a response was metered). It promises that a
+session ends within one response of its account's last credit, as far as this gateway can know.
 """

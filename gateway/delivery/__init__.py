@@ -11,6 +11,7 @@
 ``sender``                        the producers of this process; what sessions call
 ``pusher``, ``watermarks``        the PUSH socket; what accountd says is durable
 
-Called by ``metering.recorder``. It promises: noted before it is forwarded, on the disk before it is
-sent, sent again until a watermark covers it. docs/RELIABILITY.md says how that is proven.
+Called by ``metering.recorder``, to which ``door`` and ``calls`` hand it. It promises: noted before
+it is forwarded, on the disk before it is sent, sent again until a watermark covers it.
+docs/RELIABILITY.md says how that is proven.
 """

@@ -7,5 +7,6 @@
 ``fair_queue``                   whose question is next at accountd, so that one key delays no other
 ``token_bucket``                 how often something may be done (pure)
 
-Called by ``server``. It promises that no request names an account and none reaches the file system.
+Called by ``server``; ``calls`` adds its own endpoints to ``api``. It promises that no request names
+an account and none reaches the file system.
 """

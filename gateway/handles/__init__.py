@@ -5,7 +5,7 @@
 ``ownership_check``  one check while a session's first message is held
 ``resumable``        which live session was issued which handle: it is closed before it is resumed
 
-Called by ``door`` before a session opens, and by the meters' findings through
-``metering.recorder``. It promises that no account reaches what another one said, and that no frame
-waits for accountd.
+Called by ``door``, ``calls`` and ``relay`` before a handle is used; what meters find is reported to
+it through ``metering.recorder``. It promises that no account reaches what another one said, and
+that no frame waits for accountd.
 """

@@ -6,6 +6,6 @@
 ``bodies``    JSON objects of requests, read strictly
 ``cors``      what lets a page of another origin ask
 
-Called by ``connections.downstream``, ``door`` and ``endpoints``. All of it is pure: bytes and
-values in, bytes and values out. It promises that an answer never holds a key.
+Called by every room that answers or refuses a client. All of it is pure: bytes and values in,
+bytes and values out. It promises that an answer never holds a key.
 """

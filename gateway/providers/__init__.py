@@ -7,5 +7,6 @@
 ``opening``, ``gate``    which model a first message names; whether it, and what follows, may go on
 ``lifetimes``            how long a session may last
 
-Called by ``door`` and ``relay``. All of it is pure. To add a provider: CONTRIBUTING.md.
+Called by ``door``, ``endpoints``, ``relay``, ``calls`` and ``server``. All of it is pure. To add a
+provider: CONTRIBUTING.md.
 """
