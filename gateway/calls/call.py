@@ -332,15 +332,21 @@ class Call:
         return True
 
     async def _cancel(self) -> None:
+        """Cancel what is in flight, and wait for its usage. Responses that begin after that are not
+        waited for: a caller who goes on talking would keep the call.
+        """
         if self._sideband is None:
             return
-        answers_before = self.recorder.cancels_answered
+        answers_before, cancelled = self.recorder.cancels_answered, self.recorder.in_flight
         for cancel in self.recorder.cancel_events():
             self._sideband.send_event(cancel)
         await self._wait_until(
             lambda: (
                 self._sideband is None
-                or (self.recorder.cancels_answered > answers_before and not self.recorder.in_flight)
+                or (
+                    self.recorder.cancels_answered > answers_before
+                    and not cancelled & self.recorder.in_flight
+                )
             ),
             seconds=CLOSE_S,
         )

@@ -222,6 +222,22 @@ async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
     assert setting.control.hung_up == 1
 
 
+async def test_a_caller_who_goes_on_talking_does_not_keep_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only what was in flight is waited for: the next response begins with the end of the last."""
+    monkeypatch.setattr(call_module, "CLOSE_S", 60.0)  # waiting for it would take so long
+    setting = Setting()
+    await setting.call.open(retry_for_s=0.1)
+    sideband = setting.control.newest
+    sideband.say(created("b"))
+    sideband.on_cancel = lambda: sideband.say(done("b"), created("c"))
+    setting.call.hang_up("test")
+    await setting.over()
+    assert setting.kinds() == [("response", "b"), ("estimate", "c")]
+    assert setting.control.hung_up == 1
+
+
 async def test_who_cannot_hear_a_call_says_so() -> None:
     """After the retries; that alone hangs nothing up."""
     setting = Setting()
