@@ -20,24 +20,20 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How a provider is configured. Without a default its base URL must be set with its key."""
+    """How a provider is configured, by the names of its settings, and its adapter."""
 
     name: str
     key_setting: str
     url_setting: str
-    default_url: str | None
     adapter: type[OpenAI | XAI | Azure | Gemini]
 
 
 CATALOG: Final = (
-    Entry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", OpenAI),
-    Entry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", None, Azure),
-    Entry("xai", "XAI_API_KEY", "XAI_BASE_URL", "https://api.x.ai/v1", XAI),
-    Entry(
-        "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL",
-        "https://generativelanguage.googleapis.com", Gemini,
-    ),
-)  # fmt: skip
+    Entry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI),
+    Entry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure),
+    Entry("xai", "XAI_API_KEY", "XAI_BASE_URL", XAI),
+    Entry("gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini),
+)
 PROVIDER_NAMES: Final = frozenset(entry.name for entry in CATALOG)
 
 
