@@ -39,7 +39,7 @@ coverage: export COVERAGE_FILE = $(CURDIR)/var/.coverage
 coverage: $(STAMP) ## Report branch coverage, real processes included; at least 95 % of each pure module
 	@mkdir -p var
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/unit tests/property tests/integration
+	@$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile tests/unit tests/property tests/integration
 	@$(BIN)/coverage run -m tests.simulation --seeds 100 --jobs 1
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage json -q -o var/coverage.json

@@ -284,6 +284,8 @@ def _environment(folder: Path) -> dict[str, str]:
     """The settings of a cluster in a folder."""
     return {
         "PATH": os.environ["PATH"],
+        # So that `make coverage` measures the programs, too.
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         "HOME": str(folder),
         "DB_PATH": str(folder / "accounts.db"),
         "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
