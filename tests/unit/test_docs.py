@@ -134,7 +134,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.PING_S:g} s; {limits.IDLE_S:g} s",
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
         f"| {limits.LATE_ANSWER_S:g} s; {limits.LATE_DRAINS_MAX}, then the oldest end",
-        f"comes to our close | {limits.CATCH_UP_S:g} s",
+        f"that still sends or reads | {limits.CATCH_UP_S:g} s",
         f"{limits.BATCH_RESPONSES} responses or {limits.BATCH_S:g} s",
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
         f"| {limits.DEPARTURES_PER_S} leave a second, and all within {limits.DRAIN_S:g} s",
