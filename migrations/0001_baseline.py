@@ -1,6 +1,6 @@
 """The original system's tables, column for column.
 
-A table that exists is left alone, so that a database of the original system opens in place.
+A table that exists is not changed, so that a database of the original system can be used in place.
 """
 
 from typing import Any
@@ -66,7 +66,7 @@ INDEXES = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Create what is not there."""
+    """Create the tables and indexes that do not exist."""
     existing = set(db.get_tables())
     for table, statement in TABLES.items():
         if table not in existing:

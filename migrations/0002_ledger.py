@@ -1,7 +1,7 @@
-"""Our own on top: what each usage row took from each bucket, grants, producers, quarantine.
+"""The ledger: the deduction of each usage row from each bucket, grants, producers, quarantine.
 
-Accounts that are found (a database of the original system) get an opening grant over the balances
-that they have, so that the ledger's equation holds from the first moment: for every account
+Each account of an existing database (the original system's) gets an opening grant of its present
+balances, so that the ledger's equation holds from then on: for every account
 ``topup_remaining = sum of topup_delta - sum of topup_deducted``, and the same for tokens.
 """
 
@@ -26,7 +26,7 @@ USAGE_COLUMNS = (
 )
 
 STATEMENTS = (
-    # The last line of defence against charging a batch twice.
+    # No batch can be charged twice: the database refuses the second row, whatever the code decides.
     "CREATE UNIQUE INDEX usage_batch_index ON usage_metrics (producer, sequence)",
     "ALTER TABLE api_keys ADD COLUMN revoked_at TEXT",
     """

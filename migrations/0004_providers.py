@@ -1,4 +1,4 @@
-"""What providers report beside tokens: seconds, and what is not known here."""
+"""Usage beside tokens: billed milliseconds, and the parts of a usage object that no column has."""
 
 from typing import Any
 

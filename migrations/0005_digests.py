@@ -1,6 +1,6 @@
-"""What was applied can be compared after a restart, and a rejection can be settled by hand.
+"""Digests of payloads, which tell a duplicate from a conflict after a restart; dismissals.
 
-Rows from before have no digest: what repeats them counts as a duplicate.
+Older rows have no digest: a message with the sequence of one counts as a duplicate.
 """
 
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 STATEMENTS = (
     "ALTER TABLE usage_metrics ADD COLUMN digest INTEGER",
     "ALTER TABLE rejected_usage ADD COLUMN digest INTEGER",
-    # Whether a sequence left a row in quarantine; for usage_metrics usage_batch_index says it.
+    # Finds the quarantined message of a sequence; usage_batch_index does so for usage_metrics.
     "CREATE INDEX rejected_batch_index ON rejected_usage (producer, sequence)"
     " WHERE producer IS NOT NULL",
-    # A retry asks what of a session was charged; an account may have millions of rows.
+    # A retry reads the charged rows of a session; its account may have millions of rows.
     "CREATE INDEX usage_session_index ON usage_metrics (account_id, session_id)",
     "ALTER TABLE rejected_usage ADD COLUMN dismissed_at TEXT"
     " CHECK (dismissed_at IS NULL OR retried_at IS NULL)",
@@ -24,6 +24,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add the columns and what finds them."""
+    """Add the columns and indexes."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

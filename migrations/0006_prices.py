@@ -1,7 +1,7 @@
-"""What a usage row cost, by which rate card, and which modality was cached.
+"""The credits of a usage row, the version of its rate card, and cached tokens by modality.
 
-Rows from before have no card: they cost what they took. ``credits`` is computed when it is read, so
-that it can never say anything else than the two deductions.
+Older rows have no card version; their credits are their deductions, too. ``credits`` is a generated
+column, so that it always equals the sum of the two deductions.
 """
 
 from typing import Any

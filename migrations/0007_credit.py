@@ -1,10 +1,10 @@
-"""Grants by what was asked, low-credit marks and the warnings of their crossings, statements."""
+"""Parameters of grants, low-credit marks and their warnings, indexes for statements."""
 
 from typing import Any
 
 STATEMENTS = (
-    # The same id with other terms is a conflict. A renewal's delta depends on the balance that it
-    # found, so what was asked is kept beside what came of it.
+    # The parameters of the request that made a grant. A second request with the same id must have
+    # the same ones. The deltas cannot tell: a renewal's delta depends on the balance before it.
     "ALTER TABLE credit_grants ADD COLUMN asked TEXT NOT NULL DEFAULT ''",
     "UPDATE credit_grants SET asked = json_object('amount', topup_delta) WHERE kind = 'topup'",
     "ALTER TABLE accounts ADD COLUMN low_credit_mark INTEGER"
@@ -24,8 +24,8 @@ STATEMENTS = (
         settled_at TEXT CHECK ((settled_at IS NULL) = (outcome IS NULL))
     ) STRICT
     """,
-    # Every column that a statement reads: a million rows of one account without touching the table.
-    # It begins with the index that it replaces.
+    # Has every column that a statement reads, so that SQLite reads a million rows of one account
+    # from the index alone. Its first columns are those of the index that it replaces.
     """
     CREATE INDEX usage_statement_index ON usage_metrics (
         account_id, created_at, topup_deducted, token_deducted, kind, model, session_id, responses,
@@ -39,6 +39,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add what credit needs."""
+    """Add the columns, the table and the indexes."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

@@ -1,4 +1,4 @@
-"""What is billed by the piece, and tokens that were written to a cache."""
+"""Units that are billed by the piece, and tokens that were written to a cache."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""A row says which of its units no rate card entry priced: names of prices, separated by commas.
+"""The units of a usage row that no entry of the rate card priced: names separated by commas.
 
-Rows from before say nothing; ``accountctl rates check`` looks at them too.
+The column is empty in older rows; ``accountctl rates check`` prices those anew.
 """
 
 from typing import Any
@@ -13,6 +13,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add the column, and what finds the few rows that have something in it."""
+    """Add the column, and an index of the rows in which it is not empty."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

@@ -1,16 +1,17 @@
-"""Waived estimates of an account, and since when its estimates are charged."""
+"""The waived credits of an estimate, and since when the estimates of an account are charged."""
 
 from typing import Any
 
 STATEMENTS = (
-    # What an uncharged estimate would have cost, in credits.
+    # The price of an estimate that was not charged, in credits.
     "ALTER TABLE usage_metrics ADD COLUMN waived INTEGER NOT NULL DEFAULT 0 CHECK (waived >= 0)",
-    # The bound was passed then; None: it was not, or the operator forgave it.
+    # When the account passed the bound of waived estimates; None: it did not, or the operator reset
+    # it (``accountctl account estimates ID --reset``).
     "ALTER TABLE accounts ADD COLUMN estimates_charged_since TEXT",
-    # What was metered until then counts no more.
+    # When the operator reset it; estimates that were metered until then do not count any more.
     "ALTER TABLE accounts ADD COLUMN estimates_forgiven_at TEXT NOT NULL DEFAULT ''",
-    # All kinds of estimates now, and all columns that are asked for. A query must name the kinds in
-    # the same words, or SQLite does not see that the index is enough.
+    # Covers all kinds of estimates and all columns that are read. SQLite uses a partial index only
+    # for a query whose WHERE has the same term, so queries name the kinds exactly like this.
     """
     CREATE INDEX usage_estimates_index ON usage_metrics (
         account_id, created_at, waived, responses, total_tokens
@@ -21,6 +22,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add the columns, and what finds an account's estimates."""
+    """Add the columns, and an index of an account's estimates."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

@@ -1,7 +1,7 @@
-"""Whose a provider's handle is: a call, a conversation, a session to resume.
+"""The account that owns a provider's handle: of a call, a conversation, a session to resume.
 
-``name`` is the beginning of the SHA-256 of a handle with its provider and kind; the handle itself
-is not here. ``used_at`` is when it was last given or used, in the stored form of a time.
+``name`` is the first 16 bytes of the SHA-256 of provider, kind and handle; the handle itself is not
+stored. ``used_at`` is when the handle was last issued or used, in the stored form of a time.
 """
 
 from typing import Any
@@ -19,6 +19,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add the table, and what finds its oldest rows."""
+    """Add the table, and an index that finds its oldest rows."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

@@ -1,8 +1,8 @@
-"""Responses that several sockets hear are charged once: which were, and what repeated them.
+"""Shared responses, which several sockets report and accountd charges once, and their repetitions.
 
-``name`` is a hash of the provider, the account, what was counted and the response's id; ``day`` is
-when it was charged. A repetition leaves no usage row, so its digest is here: a resend of it is a
-duplicate, and anything else under its number a conflict.
+``name`` is a hash of provider, account, kind of usage and the response's id; ``day`` is when it was
+charged. A repetition has no usage row, so ``repeated_usage`` keeps its digest: a message with the
+same producer, sequence and digest is a duplicate, one with another digest a conflict.
 """
 
 from typing import Any
@@ -32,6 +32,6 @@ STATEMENTS = (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add the tables, and what finds their oldest rows."""
+    """Add the tables, and the indexes that find their oldest rows."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

@@ -1,4 +1,7 @@
-"""What a provider says to a request before its session begins. Pure but for the waits asked for."""
+"""Decides whether a provider accepts a request: key, redirect, refusal.
+
+The functions return what to send and send nothing; the server does, and waits where a fault asks.
+"""
 
 import http
 import json
@@ -10,16 +13,20 @@ from websockets.http11 import Request, Response
 from simulator.openai_events import Event
 from simulator.routing import Route
 
-# Providers that refuse a bad key before the upgrade; OpenAI accepts, explains and closes.
+# Providers that refuse a bad key before the upgrade (401). OpenAI upgrades, then sends an error
+# event and closes.
 _REFUSES_EARLY: Final = ("azure", "xai", "gemini")
 
 
-MOVED: Final = "/moved"  # what was redirected begins with it
+MOVED: Final = "/moved"  # the path of a redirected request begins with this
 ELSEWHERE: Final = "https://elsewhere.invalid"
 
 
 class Refusal(NamedTuple):
-    """An error event, for those who have some, and the close behind it."""
+    """The error event that refuses a connection, and the close that follows.
+
+    Gemini has no error events: there only the close is sent.
+    """
 
     code: str
     close: int
@@ -27,7 +34,7 @@ class Refusal(NamedTuple):
     message: str = ""
 
 
-# In the providers' own words, which quote keys.
+# The providers' own texts. They quote the key, so a gateway must not forward them.
 _OF_ACCOUNT: Final = {
     found.code: found
     for found in (
@@ -48,7 +55,7 @@ _OF_ACCOUNT: Final = {
 
 
 def key_of(headers: Headers, route: Route) -> str:
-    """The key that a request carries, in any of the places where its provider looks."""
+    """The key of a request, from any header or parameter that its provider reads."""
     for value in headers.get_all("Authorization"):
         return value.partition(" ")[2].strip()
     if route.provider == "gemini":
@@ -58,7 +65,7 @@ def key_of(headers: Headers, route: Route) -> str:
 
 
 def is_known(key: str, expected: str | None) -> bool:
-    """Whether a key is taken: any one when none is expected."""
+    """Whether ``key`` is accepted. Without an ``expected`` key any key is, but not an empty one."""
     return bool(key) and expected in (None, key)
 
 
@@ -74,9 +81,9 @@ def refusal_before(request: Request, route: Route, expected: str | None) -> Resp
 def refusal_after(
     request: Request, route: Route, expected: str | None, account: str | None
 ) -> Refusal | None:
-    """With what a provider refuses what it has upgraded; None: serve it.
+    """The refusal that a provider sends after the upgrade; None: serve the session.
 
-    ``account`` is what is wrong with the account of the key, when something is to be.
+    ``account``: the fault of the key's account, e.g. ``insufficient_quota``; None for no fault.
     """
     if account is not None:
         return _OF_ACCOUNT[account]
@@ -90,7 +97,11 @@ def refusal_after(
 
 
 def redirect(request: Request, where: str, key: str) -> Response | None:
-    """A redirect; its location holds the key for ``away`` (Azure). None once it was followed."""
+    """A redirect (302), or None for a request that has followed the redirect ``same``.
+
+    ``same``: to a path below ``MOVED``; ``circle``: to such a path again and again; ``away``: to
+    another origin, with the key in the query, as Azure spells it.
+    """
     if where == "same" and request.path.startswith(MOVED):
         return None
     status = http.HTTPStatus.FOUND
@@ -101,7 +112,7 @@ def redirect(request: Request, where: str, key: str) -> Response | None:
 
 
 def json_response(status: http.HTTPStatus, body: Event) -> Response:
-    """An HTTP answer."""
+    """An HTTP answer with ``body`` as JSON, which closes the connection."""
     content = json.dumps(body).encode()
     headers = Headers(
         {

@@ -1,4 +1,4 @@
-"""Audio as the simulator needs it: byte rates, a voice detector, a chime. Pure."""
+"""Audio for the simulator: byte rates, a voice detector, a resampler, a chime. Pure."""
 
 import array
 import math
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 PCM_RATE_HZ: Final = 24_000
 WINDOW_MS: Final = 20
-# A sample above this is a voice; microphones' silence stays far below.
+# A 16-bit sample above this counts as voice; the noise of a silent microphone stays far below.
 VOICE_LEVEL: Final = 800
 BYTES_PER_S: Final = {"audio/pcm": 48_000, "audio/pcmu": 8_000, "audio/pcma": 8_000}
 _CHIME_HZ: Final = (660.0, 880.0)
@@ -21,7 +21,10 @@ def milliseconds(size: int, audio_format: str) -> int:
 
 
 def is_voice(window: bytes, audio_format: str) -> bool:
-    """Whether a window of audio holds a voice. Companded audio is judged by its variety."""
+    """Whether a window of audio holds a voice.
+
+    The samples of companded audio (G.711) are not decoded: many different bytes count as voice.
+    """
     if audio_format != "audio/pcm":
         return len(set(window)) > 8
     samples = array.array("h", window[: len(window) // 2 * 2])
@@ -50,12 +53,12 @@ class Resampler:
     def __init__(self, rate_hz: int, *, to_hz: int = PCM_RATE_HZ) -> None:
         self._rate_hz = rate_hz
         self._to_hz = to_hz
-        self._half = b""  # of a sample that is still to come
+        self._half = b""  # the first byte of a sample whose second byte is in the next piece
         self._taken = 0
         self._made = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The next piece."""
+        """Resample the next piece of audio."""
         data = self._half + data
         whole = len(data) // 2 * 2
         self._half = data[whole:]
@@ -69,7 +72,7 @@ class Resampler:
 
 
 class Heard(Enum):
-    """What the voice detector noticed."""
+    """Events of the voice detector."""
 
     SPEECH_STARTED = auto()
     SPEECH_STOPPED = auto()
@@ -77,7 +80,7 @@ class Heard(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """Server VAD as the session asks for it."""
+    """The session's settings of voice activity detection on the server."""
 
     prefix_ms: int = 300
     silence_ms: int = 500
@@ -86,7 +89,7 @@ class VoiceSettings:
 
     @classmethod
     def of(cls, turn_detection: Any) -> "VoiceSettings | None":
-        """The settings in ``session.audio.input.turn_detection``; None means manual."""
+        """The settings in ``session.audio.input.turn_detection``; None: the client commits."""
         if not isinstance(turn_detection, dict):
             return None
         return cls(
@@ -98,9 +101,10 @@ class VoiceSettings:
 
 
 class AudioBuffer:
-    """The input audio buffer: what was appended since the last commit, and who speaks in it.
+    """The input audio buffer: the audio since the last commit, and whether somebody speaks in it.
 
-    Time is the time of the audio, not of the clock, so that speech sent at once is still speech.
+    Times are positions in the audio, not of the clock, so that the detector finds the same speech
+    in audio that is sent faster than real time.
     """
 
     def __init__(self) -> None:
@@ -111,7 +115,11 @@ class AudioBuffer:
         self.is_speaking = False
 
     def append(self, data: bytes, voice: VoiceSettings | None, audio_format: str) -> list[Heard]:
-        """Take audio; with ``voice`` settings, what was noticed in it. Stops at the first stop."""
+        """Append audio and return the events that the detector found in it.
+
+        None without ``voice`` settings. Audio after the first ``SPEECH_STOPPED`` stays in the
+        detector's window, so that the caller can commit first.
+        """
         if voice is None:
             self.audio += data
             return []
@@ -131,11 +139,11 @@ class AudioBuffer:
         return heard
 
     def position_ms(self, audio_format: str) -> int:
-        """Where in the session's audio the end of the buffer is."""
+        """The position of the buffer's end in all of the session's audio."""
         return self._dropped_ms + milliseconds(len(self.audio), audio_format)
 
     def take(self, audio_format: str) -> bytes:
-        """Commit: everything that is in the buffer, which is empty afterwards."""
+        """Commit: return all audio in the buffer and empty it."""
         taken = bytes(self.audio)
         self._dropped_ms += milliseconds(len(taken), audio_format)
         self.audio.clear()

@@ -1,4 +1,4 @@
-"""The beta's names, which Azure's older interfaces still speak, for what is GA inside."""
+"""Translates between the GA protocol and the beta's, which Azure's older interfaces still use."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from simulator.dialect import Dialect
 from simulator.openai_events import Event
 
-# The beta's flat session, and where GA keeps the same.
+# Each setting of the beta's flat session object, and its path in GA's nested one.
 _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "modalities": ("output_modalities",),
     "max_response_output_tokens": ("max_output_tokens",),
@@ -38,17 +38,17 @@ _TEMPERATURE: Final = 0.8
 
 
 class BetaDialect(Dialect):
-    """One connection that uses the old names; transcriptions have no usage on it."""
+    """One connection that uses the beta's names. Its transcriptions report no usage."""
 
     def inward(self, message: Event) -> Event:
-        """Settings move to their places in GA."""
+        """A client's event in GA's form: settings move to their paths in GA's session."""
         for kind, name in (("session.update", "session"), ("response.create", "response")):
             if message.get("type") == kind and isinstance(message.get(name), dict):
                 return {**message, name: _nested(message[name])}
         return message
 
     def outward(self, event: Event) -> list[Event | bytes]:
-        """Old names, flat settings, no padding."""
+        """An event in the beta's form: old names, a flat session, no ``obfuscation``."""
         kind = event["type"]
         if kind == "conversation.item.done":
             return []
@@ -117,7 +117,7 @@ def _item(item: Event) -> Event:
 
 
 def _modalities(found: list[str]) -> list[str]:
-    """The beta's model that speaks also writes."""
+    """The beta's modalities: a session with audio always lists text as well."""
     return ["text", "audio"] if "audio" in found else ["text"]
 
 

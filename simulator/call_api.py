@@ -27,7 +27,7 @@ _NOT_FOUND: Final = http.HTTPStatus.NOT_FOUND
 
 
 class CallApi:
-    """Answers POSTs. ``make`` makes the session that answers a call."""
+    """Answers POST requests. ``make`` creates the session of a new call."""
 
     def __init__(self, calls: Switchboard, make: MakeSession, *, api_key: str | None) -> None:
         self._calls = calls
@@ -35,7 +35,7 @@ class CallApi:
         self._api_key = api_key
 
     async def answer(self, posted: Posted) -> Response:
-        """The answer to any POST."""
+        """The answer to a POST; 404 for a path that is not about calls."""
         named = call_path(posted.target)
         if named is None:
             return _failed(_NOT_FOUND, "unknown path")

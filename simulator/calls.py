@@ -1,9 +1,9 @@
 """Calls (WebRTC, SIP) of the simulated OpenAI: a caller who speaks, and sidebands that listen.
 
-No audio travels: the caller's is put into the session as if it had come over the phone, and what is
-said to the caller goes nowhere. Every sideband hears the same events, without audio.
+No audio is transmitted: generated speech is put into the session as the caller's, and the audio of
+responses is dropped. Every sideband gets the same events, without audio deltas.
 
-A call whose id begins with ``rtc_incoming`` has come in over SIP and waits to be accepted.
+A call whose id begins with ``rtc_incoming`` is an incoming SIP call that waits to be accepted.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from simulator.session import Session
 INCOMING: Final = "rtc_incoming"
 OVER: Final = 1000
 SPEECH_MS: Final = 600
-PAUSE_S: Final = 1.0  # of a caller, before the first word at most
+PAUSE_S: Final = 1.0  # a caller begins to speak when a sideband joins, or after this time
 ANSWER: Final = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 _PATH: Final = re.compile(r"/realtime/calls(?:/([^/]+)/(accept|refer|reject|hangup))?$")
 
@@ -45,7 +45,10 @@ Make = Callable[["Call"], Session]
 
 
 def call_path(path: str) -> tuple[str, str] | None:
-    """(call id, verb) that a path names, both empty for a new call; None: it is about no call."""
+    """The call id and the verb in a path, e.g. ``rtc_1`` and ``hangup``; both empty for a new call.
+
+    None when the path is not about calls.
+    """
     found = _PATH.search(path.partition("?")[0].rstrip("/"))
     return None if found is None else (found[1] or "", found[2] or "")
 
@@ -80,7 +83,7 @@ class Call:
     async def send(self, message: Any) -> None:
         """Send an event to all sidebands."""
         if isinstance(message, bytes) or message["type"] == "response.output_audio.delta":
-            return  # that is for the caller
+            return  # audio goes to the caller, not to sidebands
         for wire in list(self._sidebands):
             with contextlib.suppress(ConnectionError):
                 await wire.send(message)
@@ -91,7 +94,7 @@ class Call:
             self._is_answered.set()
 
     def is_open(self) -> bool:
-        """Always true: the switchboard forgets a call when it ends."""
+        """Always true: the switchboard removes a call when it ends."""
         return True
 
     async def hang_up(self, code: int, reason: str = "as asked for") -> None:
@@ -100,12 +103,12 @@ class Call:
             await wire.hang_up(code, reason)
 
     def speak(self, on_over: Callable[[], Awaitable[None]]) -> None:
-        """The caller begins to speak, and calls ``on_over`` at the end."""
+        """Let the caller speak ``caller_turns`` times, then call ``on_over`` (it hangs up)."""
         if self.faults.caller_turns:
             self._caller = asyncio.get_running_loop().create_task(self._speak(on_over))
 
     async def end(self) -> None:
-        """The call is over."""
+        """End the session and close every sideband."""
         if self._caller is not None and self._caller is not asyncio.current_task():
             self._caller.cancel()
         await self.session.close()
@@ -123,7 +126,7 @@ class Call:
 
 
 class Sideband:
-    """A socket that listens to a call, and may speak to its session."""
+    """A client's socket that gets the events of a call and may send events to its session."""
 
     def __init__(self, call: Call, wire: Wire) -> None:
         self._call = call
@@ -151,14 +154,14 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Call] = {}
-        self._taken: set[str] = set()  # incoming ones that were accepted, or turned away
+        self._taken: set[str] = set()  # ids of incoming calls that were accepted or rejected
 
     def find(self, call_id: str) -> Call | None:
-        """A call that has not ended."""
+        """The call of this id; None when there is none or it has ended."""
         return self._by_id.get(call_id)
 
     def refusal(self, call_id: str | None) -> http.HTTPStatus | None:
-        """The answer to a socket that wants to listen to a call, in place of the upgrade."""
+        """The status that refuses a sideband; None: upgrade it."""
         if call_id is None:
             return None
         call = self.find(call_id)
@@ -175,7 +178,7 @@ class Switchboard:
         self._taken.add(call_id)
 
     def begin(self, call: Call, make: Make) -> None:
-        """A call is answered by the session that ``make`` makes."""
+        """Start a call with the session that ``make`` creates."""
         self._taken.add(call.call_id)
         call.session = make(call)
         self._by_id[call.call_id] = call
@@ -188,6 +191,6 @@ class Switchboard:
 
 
 def configured(session: Event) -> Event:
-    """What a caller's session asks for, as the message that says it on a socket."""
+    """The ``session.update`` that has the same effect as the ``session`` of a call's request."""
     asked = {name: value for name, value in session.items() if name != "model"}
     return events.event("session.update", session={"type": "realtime", **asked})

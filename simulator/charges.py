@@ -1,8 +1,9 @@
-"""What a correct meter charges for a usage that was sent. Pure.
+"""The charge that a correct meter computes from a usage object. Pure.
 
 The rules are the providers' own arithmetic: cached tokens are part of the input, thoughts are
-output, a tool's answer is input, totals are not to be trusted. A usage with a number that is none
-or beyond reason is charged to nobody (None): it is for people to look at.
+output, the answer of a tool is input. Totals are ignored, since they are inconsistent. A usage with
+a count that is not an integer, negative or too large has no charge (None): the gateway sends it to
+quarantine.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,9 @@ Charge = dict[str, int]
 
 
 def charge(into: int, out: int, *, billed_ms: int = 0, **units: int) -> Charge:
-    """A charge; ``units`` are what is billed beside tokens, or at another price than theirs."""
+    """A charge; ``units`` are counts that are billed beside tokens, e.g. ``web_searches``, or
+    tokens with a price of their own, e.g. ``input_cache_write_tokens``. Zero counts are left out.
+    """
     return {
         "input_tokens": into,
         "output_tokens": out,
@@ -30,13 +33,15 @@ def charge(into: int, out: int, *, billed_ms: int = 0, **units: int) -> Charge:
 def for_response(
     usage: Event | None, *, already_ms: int = 0, tools: Event | None = None
 ) -> Charge | None:
-    """For a response of the OpenAI family, or a transcription billed by tokens. ``tools`` is what
-    stands beside the usage.
+    """For a response of the OpenAI family, or a transcription billed by tokens.
+
+    ``tools`` is the Responses API's ``tool_usage``, a field beside ``usage``. ``already_ms`` is the
+    part of xAI's running total of audio that was charged before.
     """
     counts = [(usage or {}).get(name) or 0 for name in ("input_tokens", "output_tokens")]
     if not _are_sane(usage, counts):
         return None
-    # xAI's, beside the tokens: a running total, of which ``already_ms`` are charged.
+    # Only xAI sends this: the total of the conversation so far.
     billable = (usage or {}).get("billable_audio_seconds") or 0
     details = (usage or {}).get("input_tokens_details") or {}
     return charge(
@@ -55,7 +60,10 @@ def for_transcription(usage: Event) -> Charge | None:
 
 
 def for_turn(usage: Event | None, *, queries: Iterable[str] = ()) -> Charge | None:
-    """For a turn of Gemini, in either spelling. Of the ``queries`` each counts once."""
+    """For a turn of Gemini, with the field names of the developer API or Vertex AI.
+
+    A query that stands in ``queries`` twice is charged once.
+    """
     found = usage or {}
     out = "responseTokenCount" if "responseTokenCount" in found else "candidatesTokenCount"
     names = ("promptTokenCount", "toolUsePromptTokenCount", out, "thoughtsTokenCount")
@@ -66,13 +74,13 @@ def for_turn(usage: Event | None, *, queries: Iterable[str] = ()) -> Charge | No
 
 
 def for_words(heard_ms: int) -> Charge:
-    """For audio that Gemini turned into words and never reports: 25 tokens a second."""
+    """For audio of a Gemini transcriber, which reports no usage: 25 tokens a second."""
     tokens = heard_ms * 25 // 1000
     return charge(tokens, 0, billed_ms=heard_ms)
 
 
 def for_seconds(usage: Event | None, *, already_ms: int) -> Charge | None:
-    """For cumulative seconds: what they add to what was charged already."""
+    """For a total of seconds (GPT-Live): what exceeds the ``already_ms`` that were charged."""
     seconds = (usage or {}).get("seconds") or 0
     if type(seconds) not in (int, float) or not 0 <= seconds <= SECONDS_MAX:
         return None
@@ -80,7 +88,7 @@ def for_seconds(usage: Event | None, *, already_ms: int) -> Charge | None:
 
 
 def _are_sane(usage: Event | None, counts: list[Any]) -> bool:
-    """Whether the counts, and every other number beside them, can be believed."""
+    """Whether the counts, and every other integer in the usage, are within bounds."""
     others = [x for x in (usage or {}).values() if not isinstance(x, dict | list)]
     return all(type(x) is int and 0 <= x <= TOKENS_MAX for x in counts) and all(
         x is None or isinstance(x, str | float) or (type(x) is int and 0 <= x <= TOKENS_MAX)

@@ -13,7 +13,7 @@ from simulator.server import EventLog, Provider, run
 @click.group()
 @click.version_option(package_name="realtime-switch")
 def cli() -> None:
-    """Stand in for the providers, so that everything runs without one."""
+    """Simulate the providers, so that clients and gateways run without a provider's key."""
 
 
 @cli.command()

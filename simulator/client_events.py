@@ -1,8 +1,8 @@
-"""What a client may send: the shape of every event, as tables. Pure.
+"""The shapes of a client's events, as tables. Pure.
 
-What has passed ``check`` is what the rest of the simulator relies on: a field that it reads is
-absent or of its type. Fields that are not named here are the client's own and only echoed. Types
-and bounds are those of OpenAI's reference (Realtime, client events).
+After ``check`` every field that the simulator reads is absent or of its type. Fields that are not
+in the tables are not checked; the simulator only echoes them. Types and bounds are those of
+OpenAI's reference (Realtime, client events).
 """
 
 import json
@@ -15,14 +15,15 @@ from simulator.openai_events import SESSION_S, Event
 
 Shape = Callable[[Any, str], None]
 
-# Deeper nesting has no use, and what is echoed must survive being copied and encoded again.
+# Deeper nesting has no use, and would exceed Python's recursion limit where an event is copied and
+# encoded for its echo.
 DEPTH_MAX: Final = 64
 MILLISECONDS_MAX: Final = SESSION_S * 1000
 _SHOWN_CHARS: Final = 80
 
 
 class ClientError(Exception):
-    """The client asked for something that cannot be; it hears an error event."""
+    """A client's event is invalid or impossible now; the client gets an error event."""
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -47,7 +48,7 @@ def decode(text: str | bytes) -> Event:
 
 
 def check(message: Event) -> None:
-    """Hold an event to its type's shape; raises ``ClientError`` for the first mistake."""
+    """Check an event against its type's shape; raises ``ClientError`` for the first mistake."""
     shape = EVENTS.get(str(message.get("type")))
     if shape is None:
         shown = str(message.get("type"))[:_SHOWN_CHARS]
@@ -60,7 +61,7 @@ def check(message: Event) -> None:
 
 
 def event_id(message: Event) -> str | None:
-    """The client's own name for its event, when it has one."""
+    """The ``event_id`` that the client gave its event, or None."""
     found = message.get("event_id")
     return found if isinstance(found, str) else None
 
@@ -242,11 +243,14 @@ EVENTS: Final[Mapping[str, Shape]] = {
 }
 
 
-# --- what can be sent back ------------------------------------------------------------------------
+# --- what can be echoed ---------------------------------------------------------------------------
 
 
 def _can_be_echoed(value: Any, depth: int = DEPTH_MAX) -> bool:
-    """Not too deep, no infinite number (1e999), no half of a surrogate pair, which is no UTF-8."""
+    """Whether JSON and UTF-8 can carry the value back.
+
+    Not so: an infinite number (1e999), half of a surrogate pair, or more than ``depth`` levels.
+    """
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
     if isinstance(value, float):
@@ -261,5 +265,5 @@ def _can_be_echoed(value: Any, depth: int = DEPTH_MAX) -> bool:
 
 
 def _no_json(constant: str) -> NoReturn:
-    """Python reads NaN and Infinity, JSON does not know them."""
+    """Refuse NaN and Infinity, which Python's decoder accepts and JSON does not have."""
     raise ValueError(constant)

@@ -1,4 +1,4 @@
-"""What has been said in a session: items in order, each with the tokens that it costs. Pure."""
+"""The conversation of a session: its items in order, each with its tokens. Pure."""
 
 import base64
 import binascii
@@ -15,9 +15,9 @@ IMAGE_TOKENS: Final = 85  # a small picture
 
 @dataclass(slots=True)
 class Item:
-    """An item of the conversation; ``audio`` is what the user spoke in it.
+    """An item of the conversation; ``audio`` is the user's speech in it.
 
-    ``is_answered``: an answer to it has begun.
+    ``is_answered``: a response to it has begun.
     """
 
     body: Event
@@ -33,9 +33,9 @@ class Item:
 
 @dataclass(slots=True)
 class Conversation:
-    """Items in the order of the conversation; ``may_resume``: in another session, too.
+    """The items in order. ``may_resume``: another session may continue the conversation.
 
-    ``is_in_use``: the session that it was begun in still has its connection.
+    ``is_in_use()``: whether the connection of the session that began it is still open.
     """
 
     id: str = field(default_factory=lambda: make_id("conv"))
@@ -54,14 +54,12 @@ class Conversation:
         return next(reversed(self.items), None)
 
     def last_user(self) -> Item | None:
-        """The newest thing that the user said or wrote."""
+        """The newest item of the user."""
         users = (i for i in reversed(self.items.values()) if i.body.get("role") == "user")
         return next(users, None)
 
     def take_questions(self) -> list[Item]:
-        """What the user said and wrote since the last answer began, else the newest of it once
-        more. From now on it is answered.
-        """
+        """The user's items that have no answer yet, or else the newest one; marks them answered."""
         users = [item for item in self.items.values() if item.body.get("role") == "user"]
         found = [item for item in users if not item.is_answered] or users[-1:]
         for item in found:
@@ -79,7 +77,7 @@ class Conversation:
 
 
 def spoken_item(audio: bytes, audio_format: str) -> Item:
-    """An item for what the user said."""
+    """The item of a user's committed audio."""
     body = {
         "id": make_id("item"),
         "type": "message",

@@ -1,7 +1,7 @@
-"""The OpenAI family's dialects: what each says in place of OpenAI GA, which sessions speak inside.
+"""The dialects of the OpenAI family: how each differs from OpenAI GA, which ``Session`` speaks.
 
-A dialect belongs to one connection. It translates the client's events to GA's (``inward``), and
-GA's to its own (``outward``): to several, to none, or to raw bytes.
+A dialect belongs to one connection. It translates the client's events to GA's (``inward``), and an
+event of GA to the dialect's (``outward``): to one, several, none, or raw bytes.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ class Dialect:
         return []
 
     def inward(self, message: Event) -> Event:
-        """A client's event as GA's; whatever its shape, it must be survived."""
+        """A client's event in GA's form. It is not checked yet, so no shape of it may raise."""
         return message
 
     def outward(self, event: Event) -> list[Event | bytes]:
-        """What goes on the wire for an event of GA."""
+        """The messages to send for an event of GA."""
         return [event]
 
     def usage_in(self, event: Event) -> Any:
@@ -37,5 +37,5 @@ class Dialect:
         return event["response"].get("usage")
 
     def delta_sizes_ms(self) -> Iterator[int]:
-        """How long each audio delta of a response is."""
+        """The lengths of the audio deltas of a response, in order, in ms."""
         return repeat(DELTA_MS)

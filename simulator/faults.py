@@ -1,9 +1,9 @@
 """The faults and other deviations that a test can ask of a session. Pure.
 
-This is the one place that reads these wishes: from the query, from a model's name
-(``sim-usage-null`` or, several at once, ``sim-usage-null,close-1011``) and from path segments of
-the same form, for clients that can set neither query nor model. A value that it does not know is
-refused with 400, so that a test never passes because its fault was misspelt.
+Only this module reads them (*wishes*): from the query, from a model's name (``sim-usage-null`` or,
+several at once, ``sim-usage-null,close-1011``), and from path segments of the same form, for
+clients that can set neither query nor model. An unknown value is refused with 400, so that a test
+never passes because its fault was misspelt.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from simulator.openai_events import Event
 
-ABSURD_TOKENS: Final = 10**12  # more than a response can cost
+ABSURD_TOKENS: Final = 10**12  # above the 10^7 that a meter accepts for one response
 ABNORMAL: Final = 1006  # no close frame is sent (RFC 6455 section 7.1.5): the connection is cut
 MILLISECONDS_MAX: Final = 60_000
 SESSION_MS_MAX: Final = 3_600_000
@@ -24,9 +24,9 @@ _REFUSALS: Final = (
     "400", "401", "402", "403", "404", "408", "425", "429", "500", "502", "503", "504",
 )  # fmt: skip
 _ACCOUNT: Final = ("invalid_api_key", "insufficient_quota", "billing_hard_limit_reached")
-# What a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
+# The codes that a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005})
-# Every wish by name, and what it means in a model's name when nothing follows it.
+# Every wish by name, and its value where a model's name gives none: ``sim-usage``.
 WISHES: Final[Mapping[str, str]] = {
     "pace": "0", "reply_ms": "", "refuse": "503", "dial_ms": "", "cancel": "ignore",
     "done": "never", "usage": "null", "close": "1011", "close_after_ms": "", "end": "",
@@ -41,18 +41,19 @@ WISHES: Final[Mapping[str, str]] = {
 class Faults:
     """The wishes of one session; by default there are none.
 
-    ``dial_s``: how long the handshake waits. ``refuse``: the HTTP status in place of the upgrade.
-    ``close_code``, ``close_after_s``: closes so long after a response began, if it is still made.
-    ``usage``: what stands in every response.done in place of the usage. ``end``: the status of
-    every response, wherever it would have ended. ``stall``: ``reply`` stops in the middle of one,
-    ``read`` never reads from the client. ``fragments``: frames in a message. ``expire_s``: how long
-    an OpenAI session lives; ``go_away_s``: when Gemini says that it is about to end.
-    ``usage_style``, ``usage_at``: Gemini's field names and the frames that carry them. ``served``:
-    the model that the server says it is. ``redirect``: where the upgrade is sent to. ``account``:
-    what is wrong with the account whose key was taken, told after the upgrade. ``transcribed``:
-    what stands in place of the usage of a transcription. ``caller_turns``: how often the caller of
-    a call speaks before it hangs up; 0: never. ``call``: it is told without its name, takes no
-    sideband (deaf), or cuts its sidebands once while something is said.
+    ``dial_s``: delay of the handshake. ``refuse``: HTTP status in place of the upgrade.
+    ``redirect``: target of a 302 in place of the upgrade. ``account``: error about the key's
+    account that follows the upgrade. ``served``: model that the server reports.
+    ``close_code``, ``close_after_s``: the close, and its delay from the beginning of a response; no
+    close when the response has ended before. ``expire_s``: lifetime of a session. ``go_away_s``:
+    time of Gemini's ``goAway``.
+    ``usage``, ``transcribed``: value in place of the usage of every response, of every
+    transcription. ``usage_style``, ``usage_at``: Gemini's field names for it, and the frames that
+    carry it. ``end``: status of every response. ``stall``: ``reply`` stops in the middle of a
+    response, ``read`` never reads from the client. ``fragments``: frames of a message.
+    ``caller_turns``: number of times that the caller of a call speaks before hanging up; 0: never.
+    ``call``: ``nameless`` answers an offer without a call id, ``deaf`` accepts no sideband,
+    ``dropping`` cuts all sidebands once, during a response.
     """
 
     dial_s: float = 0.0
@@ -82,7 +83,7 @@ class Faults:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Faults":
-        """The faults that are wished for; raises ``ValueError`` with "expected …"."""
+        """The faults in ``query``; raises ``ValueError`` ("expected …") for an unknown value."""
         refuse = _choice(query, "refuse", *_REFUSALS)
         code = _integer(query, "close", 1000, 4999)
         if code is not None and code not in _CLOSE_CODES:
@@ -123,11 +124,11 @@ class Faults:
 
     @property
     def is_endless(self) -> bool:
-        """Whether a response that was begun stays open until the client leaves."""
+        """Whether a response never ends: it stays open until the client leaves."""
         return self.is_done_withheld or self.stall == "reply"
 
     def reported(self, counted: Event) -> Event | None:
-        """The usage that is sent in place of what was counted."""
+        """The usage to send in place of ``counted``."""
         if self.usage in ("null", "missing"):
             return None
         if self.usage == "empty":
@@ -142,7 +143,7 @@ class Faults:
 
 
 def wishes(query: Mapping[str, str], *names: str) -> dict[str, str]:
-    """The wishes in a query and in names (models, path segments); the query's count more."""
+    """The wishes in a query and in names (models, path segments); the query's take precedence."""
     found: dict[str, str] = {}
     for name in names:
         last = name.rpartition("/")[2]
@@ -157,7 +158,7 @@ def wishes(query: Mapping[str, str], *names: str) -> dict[str, str]:
 
 
 def _filled(counted: Event, tokens: int) -> Event:
-    """The same shape with other counts; names and units stay."""
+    """A usage of the same shape, with ``tokens`` in place of every count."""
     return {
         name: _filled(value, tokens)
         if isinstance(value, dict)

@@ -1,6 +1,7 @@
-"""What a Gemini Live client may send, in snake_case or camelCase at every depth. Pure.
+"""Reads the messages of a Gemini Live client, with keys in snake_case or camelCase. Pure.
 
-What is read here is of its type; a mistake ends the session with 1007, as with the real provider.
+A field of the wrong type raises ``GeminiError``, and the session is closed with 1007, as the real
+provider does.
 """
 
 import base64
@@ -17,12 +18,12 @@ from simulator.tokens import Tokens, text_tokens
 T = TypeVar("T")
 
 INVALID: Final = "Request contains an invalid argument."
-RATE_HZ: Final = 16_000  # when the mime type names none
+RATE_HZ: Final = 16_000  # where the mime type names no rate
 RATES_HZ: Final = range(4_000, 192_001)
 IMAGE_TOKENS: Final = 258
 MS_MAX: Final = 60_000
 KINDS: Final = ("setup", "clientContent", "realtimeInput", "toolResponse", "contextUpdate")
-# Below these names the keys are the application's own.
+# Keys below these fields belong to the application and are not converted.
 _OPAQUE: Final = frozenset(
     {"response", "args", "properties", "parametersJsonSchema", "responseJsonSchema", "labels"}
 )
@@ -53,7 +54,7 @@ def read(data: str | bytes) -> tuple[str, Event]:
 
 
 def camel(value: Any) -> Any:
-    """The same with every key in camelCase, but for what belongs to the application."""
+    """``value`` with every key in camelCase, except below ``_OPAQUE`` fields."""
     if isinstance(value, list):
         return [camel(part) for part in value]
     if not isinstance(value, dict):
@@ -63,7 +64,7 @@ def camel(value: Any) -> Any:
 
 
 def field(body: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
-    """A field of its type; absent and null are the default."""
+    """The field ``name``, checked to be of type ``kind``; absent and null give the default."""
     found = body.get(name)
     if found is None:
         return default
@@ -73,7 +74,7 @@ def field(body: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
 
 
 def objects(body: Mapping[str, Any], name: str) -> list[Event]:
-    """A list of objects; one object alone counts as a list of it, as in protobuf's JSON."""
+    """A list of objects. A single object counts as a list of one, as in protobuf's JSON."""
     found = body.get(name)
     if isinstance(found, dict):
         return [found]
@@ -110,14 +111,14 @@ def text_of(content: Mapping[str, Any]) -> str:
 
 
 def tokens_of(content: Mapping[str, Any]) -> Tokens:
-    """What a content costs as input, audio aside."""
+    """The input tokens of a content, without its audio."""
     images = sum("inlineData" in part for part in objects(content, "parts"))
     return Tokens(text=text_tokens(text_of(content)), image=images * IMAGE_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The settings of a session. ``voice``: None without automatic activity detection."""
+    """The settings of a session. ``voice`` is None without automatic activity detection."""
 
     model: str
     is_spoken: bool

@@ -1,4 +1,4 @@
-"""Gemini Live's server messages as JSON objects, and their spelling. Pure.
+"""Gemini Live's server messages as JSON objects, and their encoding. Pure.
 
 Names and shapes are those of the ``google-genai`` SDK's ``LiveServerMessage``.
 """
@@ -17,7 +17,7 @@ THOUGHT: Final = (
 
 
 def spell(message: Event) -> str:
-    """As the provider does: pretty-printed, in a binary frame."""
+    """The message as pretty-printed JSON, as the provider sends it (in a binary frame)."""
     return json.dumps(message, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -27,7 +27,7 @@ def content(**fields: Any) -> Event:
 
 
 def model_turn(part: Event, *, is_vertex: bool) -> Event:
-    """A part of the model's answer; Vertex names the role."""
+    """A part of the model's answer; Vertex AI adds the role."""
     return {"parts": [part], **({"role": "model"} if is_vertex else {})}
 
 
@@ -47,9 +47,9 @@ def usage(
     is_vertex: bool,
     is_spoken: bool,
 ) -> Event:
-    """The usageMetadata of a turn. The prompt is the whole context; zero counts are left out.
+    """The usageMetadata of a turn. The prompt is the whole context; zero counts are absent.
 
-    The total leaves out the thoughts, as the provider's own does.
+    ``totalTokenCount`` does not include the thoughts, as with the real provider.
     """
     answer = "candidates" if is_vertex else "response"
     cached = min(cached_before, history.total) // CACHE_BLOCK * CACHE_BLOCK

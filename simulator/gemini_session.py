@@ -39,8 +39,8 @@ GOING_AWAY: Final = 1001
 class GeminiSession:
     """The state of one connection.
 
-    ``configure`` is called with the model that the setup names, and answers with the session's
-    faults and pace: a model's name may ask for some.
+    ``configure`` is called with the model that the setup names and returns the session's faults
+    and pace, which a model's name may set (``sim-usage-null``).
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class GeminiSession:
             found = self._memory.find(setup.handle)
             if found is None:
                 raise GeminiError("BidiGenerateContent session not found", code=1008)
-            if found.is_in_use():  # as Google does, in these words
+            if found.is_in_use():  # Google's close code and text
                 raise GeminiError("Internal error encountered.", code=1011)
             self._conversation = Conversation(items=dict(found.items))
         self._conversation.may_resume = setup.is_resumable
@@ -161,7 +161,7 @@ class GeminiSession:
 
     @property
     def _talk(self) -> GeminiTurns:
-        assert self._turns is not None  # receive() lets nothing through before the setup
+        assert self._turns is not None  # receive() refuses other messages before the setup
         return self._turns
 
     @property
@@ -172,7 +172,7 @@ class GeminiSession:
     def _settings(self, setup: Setup) -> None:
         self._talk.setup = setup
 
-    # --- what the user says and writes ------------------------------------------------------------
+    # --- the user's audio and text ----------------------------------------------------------------
 
     async def _take_content(self, body: Event) -> None:
         if self._transcriber is not None:
@@ -213,7 +213,7 @@ class GeminiSession:
         if voice is None and not self._is_active:
             return
         while heard := self._buffer.append(pcm, voice, PCM):
-            pcm = b""  # what follows the end of speech is still in the buffer's window
+            pcm = b""  # audio after the end of speech is still in the buffer's window
             for notice in heard:
                 await (self._talk.interrupt() if notice is Heard.SPEECH_STARTED else self._spoken())
 

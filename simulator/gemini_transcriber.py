@@ -1,6 +1,6 @@
-"""A Gemini model that only transcribes: words of what it hears, no turn, and never a usage.
+"""A Gemini model that only transcribes: it sends words, makes no turn and reports no usage.
 
-The log notes the audio that became words, which is what the provider bills.
+The provider bills the audio that was transcribed; the usage log has its length.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from simulator.audio import milliseconds
 from simulator.outside import Outside
 
 WORD_MS: Final = 400
-_NAME: Final = "transcribe"  # of such models
+_NAME: Final = "transcribe"  # part of the names of such models
 _PCM: Final = "audio/pcm"
 
 
@@ -21,7 +21,7 @@ def only_transcribes(model: str) -> bool:
 
 
 class GeminiTranscriber:
-    """The words of one session."""
+    """Transcribes the audio of one session."""
 
     def __init__(self, model: str, outside: Outside) -> None:
         self._model = model
@@ -30,7 +30,7 @@ class GeminiTranscriber:
         self._words = 0
 
     async def listen(self, pcm: bytes) -> None:
-        """A piece of audio at 24 kHz."""
+        """Transcribe a piece of audio at 24 kHz."""
         self._heard_bytes += len(pcm)
         while self._words < milliseconds(self._heard_bytes, _PCM) // WORD_MS:
             self._words += 1

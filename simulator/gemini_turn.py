@@ -1,4 +1,4 @@
-"""Makes one turn of Gemini Live, at the provider's order, sizes and pace."""
+"""Generates one turn of Gemini Live: its frames in the provider's order, sizes and pace."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,18 +17,18 @@ from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
 PCM: Final = "audio/pcm"
 _QUERIES: Final = ("What was asked?", "What is known of it?", "What was asked?")
 THOUGHT_TOKENS: Final = 28
-# 62 ms pieces from the older speech models, 200 ms from the others.
+# Models whose audio comes in pieces of 62 ms; from the others it comes in pieces of 200 ms.
 _SMALL_PIECES: Final = "2.5-native-audio", "2.5-flash-native-audio"
-WORDS_AT_ONCE: Final = 3  # with every third piece
+WORDS_AT_ONCE: Final = 3  # sent with every third piece of audio
 _SMALL_MS: Final = 62
 _PIECE_MS: Final = 200
 
 
 class GeminiTurn(Generation):
-    """One answer of the model. ``calls`` are the ids of the tools that it waits for.
+    """One answer of the model. ``calls`` are the ids of the tool calls that it waits for.
 
-    ``before`` is what the same turn cost until its tools answered, ``tool`` what their answer
-    costs. ``heard`` is what the user said, when it was spoken.
+    ``before`` is the part of the same turn that called the tools; its cost is added. ``tool`` are
+    the tokens of their answers. ``heard`` is the transcript of the user's speech, or empty.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class GeminiTurn(Generation):
         self._send = send
         self._on_audio = on_audio
         self._thoughts = before.thoughts if before is not None else 0
-        self.queries: list[str] = []  # what it searched for, as its last frame says it
+        self.queries: list[str] = []  # searches, as the last frame reports them
         self.calls: list[str] = []
         self.id: str = before.id if before is not None else make_id("turn")
         self.began_at: float = before.began_at if before is not None else time.time()
@@ -71,17 +71,17 @@ class GeminiTurn(Generation):
 
     @property
     def thoughts(self) -> int:
-        """Tokens thought so far."""
+        """Tokens of the thoughts so far."""
         return self._thoughts
 
     @property
     def cost(self) -> Tokens:
-        """What was generated in the whole turn."""
+        """The tokens that the whole turn generated, the part before its tools included."""
         return self.made + (self._before.cost if self._before is not None else Tokens())
 
     @property
     def usage(self) -> Event:
-        """What the turn has cost so far."""
+        """The usageMetadata of the turn so far."""
         return frames.usage(
             self._history,
             self.cost,
@@ -93,7 +93,10 @@ class GeminiTurn(Generation):
         )
 
     def grounding(self) -> Event:
-        """What was looked up for the answer: every frame says all of it again, and once more."""
+        """The groundingMetadata. Later frames repeat the queries, and have one of them twice.
+
+        A meter has to count each query of a turn once.
+        """
         if not self._setup.is_grounded or self.calls:
             return {}
         self.queries = list(_QUERIES if self.queries else _QUERIES[:2])

@@ -1,7 +1,7 @@
 """The turns of a Gemini session: one at a time, each reported and logged once.
 
-Every turn that began ends with turnComplete and its usage; only a client that leaves, and a fault
-that was asked for, keep it back. What was generated then is noted as abandoned.
+Every turn ends with turnComplete and its usage, except when the client leaves or a fault withholds
+it. Then the tokens that were generated go to the log of abandoned responses.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ INTERNAL: Final = "Internal error encountered."
 
 
 class GeminiTurns:
-    """Starts, interrupts and reports turns. ``setup`` may change between two."""
+    """Starts, interrupts and reports turns. ``setup`` may change between two turns."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class GeminiTurns:
         self._when_over = when_over
         self._cached_before = 0
         self._turn: GeminiTurn | None = None
-        self._waiting: GeminiTurn | None = None  # for its tools
+        self._waiting: GeminiTurn | None = None  # the turn that waits for the answers of its tools
         self._turning: asyncio.Task[None] | None = None
 
     @property
     def history(self) -> Tokens:
-        """Everything so far: the prompt of the next turn."""
+        """The tokens of all turns so far, which are the prompt of the next one."""
         return self.setup.system + self._conversation.tokens
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class GeminiTurns:
         await self._begin(self.history, heard=heard, before=None, tool=0)
 
     async def answer_with_tool(self, tool: int) -> None:
-        """Go on once the tools have answered, with so many tokens."""
+        """Continue the turn after its tools have answered with ``tool`` tokens."""
         history = self.history
         item = {"id": make_id("content"), "type": "function_call_output", "role": "tool"}
         self._conversation.add(Item(item, Tokens(text=tool)))
@@ -93,7 +93,7 @@ class GeminiTurns:
     async def _begin(
         self, history: Tokens, *, heard: str, before: GeminiTurn | None, tool: int
     ) -> None:
-        """Begin a turn, once the one before has said that it is over."""
+        """Begin a turn after the previous one has sent its end."""
         if self._turn is not None and self._turning is not None:
             if self._faults.is_endless:
                 return
@@ -121,7 +121,7 @@ class GeminiTurns:
                 await turn.generate()
                 if self._faults.is_done_withheld:
                     await asyncio.Event().wait()  # until the client leaves: close() cancels it
-            if turn.calls and not self._is_vertex:  # one turn with what follows the tools
+            if turn.calls and not self._is_vertex:  # the answer to the tools is in the same turn
                 self._waiting = turn
             else:
                 self._turn = None
@@ -131,7 +131,7 @@ class GeminiTurns:
             assert self._faults.close_code is not None
             await self._outside.hang_up(self._faults.close_code)
         except ConnectionError:
-            pass  # the client is gone; what it did not get is not in the log
+            pass  # the client is gone; a usage that was not sent is not logged
         except Exception:
             log.exception("turn failed")
             await self._outside.hang_up(1011, INTERNAL)
@@ -147,7 +147,7 @@ class GeminiTurns:
         )
 
     async def _end(self, turn: GeminiTurn) -> None:
-        """Say how the turn ended, and what it cost."""
+        """Send the end of the turn and its usage."""
         ending: dict[str, Any] = {"turnComplete": True}
         if turn.status == "failed":
             self._abandon(turn)
@@ -169,7 +169,7 @@ class GeminiTurns:
         await self._when_over()
 
     async def _report(self, turn: GeminiTurn, ending: Event) -> None:
-        """Send turnComplete and the usage, in as many frames as asked for; log it once."""
+        """Send turnComplete and the usage in the frames that ``usage_at`` names; log it once."""
         told = self._faults.reported(turn.usage)
         alone = {"usageMetadata": told}
         at = self._faults.usage_at

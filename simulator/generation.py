@@ -1,4 +1,4 @@
-"""What every reply shares, whatever the dialect: content, pace, end, and the tokens so far."""
+"""The part of a reply that all providers share: content, pace, end, and the tokens so far."""
 
 import asyncio
 import json
@@ -14,7 +14,8 @@ from simulator.tokens import Tokens
 MS_PER_WORD: Final = 250
 _WORDS: Final = ("I", "heard", "you", "and", "play", "back", "what", "you", "said")
 _TEXT_REPLY: Final = "This is a written answer, made by the simulator."
-# What must not be taken for a usage when it is found inside a transcript or an argument.
+# Text that looks like a usage: it is put into transcripts and arguments, where a meter must not
+# find it.
 QUOTE: Final = (
     '{"type":"response.done","event_id":"event_quoted","response":{"id":"resp_quoted","status":'
     '"completed","usage":{"total_tokens":77,"input_tokens":33,"output_tokens":44}},"usage":'
@@ -36,14 +37,17 @@ _REASON_BY_STATUS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """``factor`` times real time, 0 as fast as possible; ``reply_ms`` is a chime's length."""
+    """Speed of a reply: ``factor`` times real time, 0 without pauses.
+
+    ``reply_ms`` is the length of a reply that is a chime.
+    """
 
     factor: float = 2.5
     reply_ms: int = 2_000
 
 
 class Generation:
-    """A reply in the making. ``cancel`` may be called at any time; ``made`` is what it cost."""
+    """A reply in progress. ``made`` are its tokens so far; ``cancel`` may be called at any time."""
 
     def __init__(self, pace: Pace, faults: Faults, *, tokens_max: Any = None) -> None:
         self._pace = pace
@@ -64,7 +68,7 @@ class Generation:
 
     @property
     def is_cut(self) -> bool:
-        """Whether this is not the whole reply."""
+        """Whether the reply ends early: cancelled, failed or at its limit of tokens."""
         return bool(self.reason)
 
     @property
@@ -73,7 +77,7 @@ class Generation:
         return _STATUS_BY_REASON.get(self.reason, "cancelled")
 
     async def pause(self, audio_ms: int) -> bool:
-        """Wait as long as generating this much takes; true when the reply was cut."""
+        """Wait as long as generating ``audio_ms`` of audio takes; true when the reply was cut."""
         if self._faults.stall == "reply":
             await asyncio.Event().wait()  # until the client leaves
         if not self._pace.factor:
@@ -93,7 +97,7 @@ class Generation:
     # --- content ----------------------------------------------------------------------------------
 
     def audio(self, conversation: Conversation, *, heard_as: str, spoken_as: str) -> bytes:
-        """The caller's own last utterance, or a chime."""
+        """The reply's audio: an echo of the user's last utterance, or a chime."""
         last = conversation.last_user()
         if last is not None and last.audio and heard_as == spoken_as:
             return last.audio
@@ -117,7 +121,7 @@ class Generation:
 
 
 def pieces(audio: bytes, audio_format: str, sizes_ms: Iterator[int]) -> Iterator[tuple[bytes, int]]:
-    """The audio in pieces so long, each with where it ends; one empty piece of no audio."""
+    """The audio in pieces of ``sizes_ms``, each with its end in ms; one empty piece of no audio."""
     at = 0
     while True:
         size = BYTES_PER_S[audio_format] * next(sizes_ms) // 1000 // 2 * 2
@@ -129,7 +133,7 @@ def pieces(audio: bytes, audio_format: str, sizes_ms: Iterator[int]) -> Iterator
 
 
 def chosen_tool(names: Iterable[str], choice: Any, conversation: Conversation) -> str | None:
-    """The tool to call: named or demanded by ``choice``, or by what the user now asks for."""
+    """The tool to call: named or required by ``choice``, or named in the user's items."""
     known = list(names)
     said = json.dumps([item.body for item in conversation.take_questions()])
     if not known or choice == "none" or conversation.has_tool_output():

@@ -1,7 +1,7 @@
-"""One session of the simulated GPT-Live: audio both ways all the time, billed by its duration.
+"""One session of the simulated GPT-Live: continuous audio both ways, billed by its duration.
 
-The seconds that it reports are cumulative. What it delegates to another model is billed by that
-model's tokens, which come inside ``response.event``.
+Its reports of seconds are cumulative. A response that it delegates to another model is billed by
+that model's tokens, which it reports inside ``response.event``.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Send = Callable[[Event], Awaitable[None]]
 PCM: Final = "audio/pcm"
 RATES_HZ: Final = (16_000, 24_000)
 DELTA_MS: Final = 200
-REPORT_MS: Final = 1_000  # of audio, between two reports of the usage
+REPORT_MS: Final = 1_000  # audio between two reports of the usage
 NORMAL: Final = 1000
 DELEGATED_TOKENS: Final = 21
 SEARCHES: Final = 3
@@ -44,7 +44,7 @@ _DELEGATED: Final = "Look up what the user asked for and answer in one sentence.
 
 
 class LiveSideband:
-    """A socket that is attached to a session of another connection."""
+    """A socket that is attached to the session of another connection."""
 
     def __init__(self, session: "LiveSession", send: Send) -> None:
         self._session = session
@@ -55,7 +55,7 @@ class LiveSideband:
         await self._session.attach(self._send)
 
     async def receive(self, data: str | bytes) -> None:
-        """Serve one message; the session begins only once."""
+        """Serve one message; ``session.start`` is refused, since the session has begun."""
         await self._session.receive(data)
 
     async def expire(self) -> tuple[int, str]:
@@ -70,8 +70,8 @@ class LiveSideband:
 class LiveSession:
     """The state of one connection; ``configure`` is called with the model of session.start.
 
-    ``model`` is the one that the URL names, or that of the session that is forked: session.start
-    names none then.
+    ``model`` is the one in the URL, or that of the session that is forked; session.start then names
+    no model.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class LiveSession:
         if self._is_muted:
             pcm = bytes(len(pcm))
         while heard := self._buffer.append(pcm, VoiceSettings(), PCM):
-            pcm = b""  # what follows the end of speech is still in the buffer's window
+            pcm = b""  # audio after the end of speech is still in the buffer's window
             for notice in heard:
                 await (self._interrupt() if notice is Heard.SPEECH_STARTED else self._answer())
         if self._audio_ms - self._reported_ms >= REPORT_MS:
@@ -249,7 +249,7 @@ class LiveSession:
         self._reply = Generation(self._pace, self._faults)
         self._replying = asyncio.get_running_loop().create_task(self._run(self._reply))
 
-    # --- what it says -----------------------------------------------------------------------------
+    # --- server events ----------------------------------------------------------------------------
 
     async def _run(self, reply: Generation) -> None:
         try:
@@ -281,7 +281,7 @@ class LiveSession:
                 await self._send(event("session.output_transcript.delta", delta=delta, **place))
             data = self._outward.feed(piece)
             delta = base64.b64encode(data).decode()
-            # This one has no event_id.
+            # Unlike the other events, this one has no event_id.
             await self._send({"type": "session.output_audio.delta", "delta": delta, **place})
             self._outside.on_audio(piece)
             self._audio_ms += length_ms
@@ -333,7 +333,7 @@ class LiveSession:
             await self._tell("session.closed", reason=reason, session=self._session)
 
     async def _tell(self, kind: str, **fields: Any) -> None:
-        """Send the cumulative usage; the log has what it adds."""
+        """Send the cumulative usage; the log charges the seconds since the last report."""
         told = self._faults.reported({"seconds": self._audio_ms / 1000})
         message = event(kind, usage=told, **fields)
         if self._faults.usage == "missing":

@@ -13,9 +13,10 @@ from typing import Any, Final
 Event = dict[str, Any]
 
 SESSION_S: Final = 3_600
-# Transcript and text deltas are padded to one size, so that their length tells nothing.
+# Transcript and text deltas are padded to one size, so that the length of an encrypted message does
+# not reveal its text.
 _PADDED_BYTES: Final = 251
-# As long as the provider's own default, so that session.created has its size.
+# As long as the provider's default instructions, so that session.created has a realistic size.
 _INSTRUCTIONS: Final = (
     "This is the simulator that stands in for the provider. It plays back what it hears, writes one"
     " sentence when it is asked for text, and calls a tool when the user names it. It understands"
@@ -79,7 +80,7 @@ def default_session(session_id: str, model: str) -> Event:
 
 
 def transcription_session(session_id: str) -> Event:
-    """A session that has no model but its transcriber's."""
+    """The session object of a session that only transcribes: a transcriber, and no model."""
     whole = default_session(session_id, "")
     heard = whole["audio"]["input"]
     for name in ("create_response", "interrupt_response", "idle_timeout_ms"):
@@ -95,7 +96,7 @@ def transcription_session(session_id: str) -> Event:
 
 
 def error(message: str, *, code: str, param: str | None, client_event_id: str | None) -> Event:
-    """An error that the session survives."""
+    """An error event after which the session goes on."""
     details = {
         "type": "invalid_request_error",
         "code": code,
@@ -150,7 +151,7 @@ def audio_delta(pcm: bytes, **place: Any) -> Event:
 
 
 def rate_limits() -> Event:
-    """What follows a response: limits, not usage."""
+    """The rate_limits.updated event that follows a response. Its token counts are no usage."""
     limits = [
         {"name": "tokens", "limit": 15_000_000, "remaining": 14_998_000, "reset_seconds": 0.002}
     ]

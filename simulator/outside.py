@@ -1,4 +1,4 @@
-"""What a session is given to act with: its connection and its logs."""
+"""The effects that a session may have: on its connection and in the logs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from simulator.openai_events import Event
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Its connection (``hang_up`` takes a code and perhaps a reason) and the logs.
+    """The connection of a session and the logs.
 
-    ``is_open`` says whether the connection still is.
+    ``hang_up`` closes the connection with a code and optionally a reason; ``is_open`` says whether
+    it is open.
     """
 
     send: Callable[[Any], Awaitable[None]]

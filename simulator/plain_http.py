@@ -33,7 +33,7 @@ Answer = Callable[[Posted], Awaitable[Response]]
 
 
 class Door(ServerConnection):
-    """A connection that looks at its first byte before it becomes a WebSocket's."""
+    """A connection whose first bytes decide: a POST is answered, all else is a handshake."""
 
     answer: ClassVar[Answer]
 
@@ -91,7 +91,7 @@ class _Post:
         self._task: asyncio.Task[None] | None = None
 
     def receive(self, data: bytes) -> None:
-        """More of the request."""
+        """Take the next bytes of the request."""
         try:
             self._h11.receive_data(data)
             self._read()

@@ -1,4 +1,6 @@
-"""Makes one response: spoken, written or a tool call, at the provider's order and pace."""
+"""Generates one response, spoken, written or a tool call: its events in the provider's order and
+pace.
+"""
 
 import copy
 import json
@@ -16,15 +18,14 @@ from simulator.tokens import Tokens, assistant_audio_tokens, text_tokens, usage
 
 Send = Callable[[Event], Awaitable[None]]
 
-TEXT_DELTAS_AHEAD: Final = 3  # the transcript runs ahead of the audio
+TEXT_DELTAS_AHEAD: Final = 3  # transcript deltas that are sent before the audio of their words
 TOOL_DELTAS: Final = 12
 
 
 class Reply(Generation):
-    """One response in the making: ``begin``, ``generate``, then ``done`` makes response.done.
+    """One response in progress: ``begin``, ``generate``, then ``done`` makes response.done.
 
-    ``began_at`` is the Unix time at which response.created
-    was sent; None before.
+    ``began_at`` is the Unix time at which response.created was sent; None before.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Reply(Generation):
     ) -> None:
         limit = wanted.get("max_output_tokens", session["max_output_tokens"])
         super().__init__(pace, faults, tokens_max=limit)
-        self._session = copy.deepcopy(session)  # an update counts from the next response on
+        self._session = copy.deepcopy(session)  # a session.update applies from the next response on
         self._conversation = conversation
         self._wanted = wanted
         self._send = send
@@ -71,7 +72,7 @@ class Reply(Generation):
 
     @property
     def usage(self) -> Event:
-        """What the response has cost so far."""
+        """The usage of the response so far."""
         return usage(self._history, self.made, cached_before=self._cached_before)
 
     def done(self, reported: Event | None) -> Event:
@@ -222,7 +223,7 @@ class Reply(Generation):
                 events.padded_delta("response.output_audio_transcript.delta", delta, **place)
             )
 
-    # --- what the response is ---------------------------------------------------------------------
+    # --- the response object ----------------------------------------------------------------------
 
     @property
     def _details(self) -> Event | None:

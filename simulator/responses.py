@@ -1,8 +1,7 @@
 """The responses of a session of the OpenAI family: one at a time, each reported and logged.
 
-Once ``response.created`` was sent, ``response.done`` follows, whatever happens to the reply; only a
-client that leaves, and a fault that was asked for, keep it back. What was generated then is noted
-as abandoned.
+Every ``response.created`` is followed by a ``response.done``, except when the client leaves or a
+fault withholds it. Then the tokens that were generated go to the log of abandoned responses.
 """
 
 import asyncio
@@ -65,7 +64,7 @@ class Responses:
         )
 
     def create(self, wanted: Event) -> None:
-        """The client asks for a response. Raises ``ClientError`` while one is being made."""
+        """Serve ``response.create``. Raises ``ClientError`` while a response is in progress."""
         if self._reply is not None:
             raise ClientError(
                 "conversation_already_has_active_response",
@@ -74,7 +73,7 @@ class Responses:
         self._start(wanted)
 
     def cancel(self) -> None:
-        """The client cancels it. Raises ``ClientError`` when there is none."""
+        """Serve ``response.cancel``. Raises ``ClientError`` when no response is in progress."""
         if self._faults.is_cancel_ignored:
             return
         if self._reply is None:
@@ -89,7 +88,7 @@ class Responses:
             self._reply.cancel("turn_detected")
 
     async def answer_speech(self) -> None:
-        """Respond to what the user said, after the response.done of one that was interrupted."""
+        """Respond to the user's speech, after the response.done of an interrupted response."""
         if self._reply is not None:
             if self._faults.is_endless:
                 return
@@ -140,7 +139,7 @@ class Responses:
             assert self._faults.close_code is not None
             await self._hang_up(self._faults.close_code)
         except ConnectionError:
-            pass  # the client is gone; what it did not get is not in the log
+            pass  # the client is gone; a usage that was not sent is not logged
         finally:
             if self._reply is reply:
                 self._reply = None

@@ -1,4 +1,4 @@
-"""Which provider a request is for, by the form of its URL. Pure."""
+"""Finds the provider of a request by its URL. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 
 from simulator.faults import FAULTY, wishes
 
-# The first form that fits the end of a path counts.
+# Paths and their providers. The first entry that matches the end of a request's path counts.
 _ENDS: Final = tuple(
     (re.compile(form), place)
     for form, place in (
@@ -38,16 +38,17 @@ _DEFAULT_MODELS: Final[Mapping[str, str]] = {
     "azure": "gpt-realtime",
     "xai": "grok-voice-latest",
 }
-# What Azure's older paths must name, one of these each; an agent, too, brings a model.
+# Parameters of Azure's older paths, of which one is required: a deployment, a model, or an agent,
+# which has a model of its own.
 _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "openai/realtime": ("deployment",),
     "voice-live/realtime": ("model", "agent-name", "agent-id"),
 }
-# What Azure does not take for a model of a session: it is named inside of one.
+# Models that Azure refuses in the URL: a session names them as its transcriber.
 _TRANSCRIBERS: Final = ("gpt-realtime-whisper", "gpt-live-transcribe", "whisper")
 DIALECTS: Final = ("ga", "beta")
 _OPENAI: Final = ("openai", "azure", "xai")
-# Wishes that only some providers can fulfil.
+# Wishes that only these providers implement.
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "dialect": ("openai", "azure"),
     "cancel": _OPENAI,
@@ -59,18 +60,18 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "usage_style": ("gemini",),
     "usage_at": ("gemini",),
 }
-# What has happened, or not, before a model is named in a message.
+# Wishes about the time before the first message; a model that is named in a message comes too late.
 _TOO_LATE: Final = ("refuse", "redirect", "account", "dial_ms", "expire_ms", "dialect")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes.
+    """The provider and the parameters of a request.
 
-    ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: what is spoken there.
-    ``model``: as the URL names it, empty where the client names it later, or none. ``wishes``: the
-    first value of every parameter, and what names in the path and the model ask for. ``names``:
-    the path's segments.
+    ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: the protocol spoken there.
+    ``model``: the one in the URL; empty where a message names it or there is none. ``wishes``: the
+    first value of every parameter, and the wishes in the path and the model. ``names``: the path's
+    segments.
     """
 
     provider: str
@@ -82,7 +83,7 @@ class Route:
 
     @property
     def live_session(self) -> str | None:
-        """The session of GPT-Live that a socket attaches to, or forks."""
+        """The id of the GPT-Live session that a socket attaches to or forks, else None."""
         return self.names[-2] if self.dialect in ("attach", "fork") else None
 
     @property
@@ -92,10 +93,10 @@ class Route:
 
 
 def route(target: str) -> Route | None:
-    """The route of a request target; None: unknown path. Raises ``ValueError``: bad parameters.
+    """The route of a request target; None for an unknown path.
 
-    The target is cut by hand: of ``//ws/x``, which some clients send, ``urlsplit`` takes ``ws``
-    for a host.
+    Raises ``ValueError`` for wrong parameters. The target is split by hand, because ``urlsplit``
+    reads ``ws`` in ``//ws/x``, which some clients send, as a host.
     """
     path, _, query = target.partition("?")
     segments = [unquote(part) for part in path.split("/") if part]
@@ -133,7 +134,7 @@ def with_model(to: Route, model: str) -> Mapping[str, str]:
 
 
 def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
-    """A fault that no provider implements is refused, too."""
+    """Refuse a wish that this provider does not implement."""
     for name in asked:
         if provider not in _ONLY.get(name, (provider,)):
             raise ValueError(f"{name}: found with {provider}, expected {' or '.join(_ONLY[name])}")

@@ -1,4 +1,4 @@
-"""The simulated providers as a WebSocket server, and its logs of what was sent and what was not."""
+"""The simulated providers as a WebSocket server, with its logs of usage and abandoned responses."""
 
 import asyncio
 import contextlib
@@ -53,12 +53,13 @@ from simulator.xai import XaiDialect
 log = structlog.get_logger()
 
 MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
-# ``send`` writes, then waits while the buffer is above its limit; a wait between writing a usage
-# and logging it could lose the log line of a usage that was sent. So the limit is never reached.
+# ``send`` writes, then waits while the write buffer is above its limit. A session that ends in that
+# wait would have sent a usage without logging it, so the limit is too high to be reached.
 WRITE_LIMIT_BYTES: Final = 1024 * 1024 * 1024
 GOING_AWAY: Final = 1001
-LIVE_SESSIONS_MAX: Final = 1_000  # that can be attached to, or forked; the oldest is forgotten
-OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # a slow dial is a fault that may be asked for
+# GPT-Live sessions that can be attached to or forked; beyond it the oldest is removed.
+LIVE_SESSIONS_MAX: Final = 1_000
+OPENING_S: Final = 10.0 + MILLISECONDS_MAX / 1000  # 10 s, and the longest delay of ``dial_ms``
 REALTIME: Final = Subprotocol("realtime")
 _DIALECTS: Final = {"ga": Dialect, "beta": BetaDialect, "xai": XaiDialect}
 
@@ -73,14 +74,14 @@ class Served(Protocol):
         """Serve one message of the client."""
 
     async def expire(self) -> tuple[int, str]:
-        """The session has lasted too long: say so; the close that follows."""
+        """Send the provider's notice that the session has lasted too long; the close to follow."""
 
     async def close(self) -> None:
         """The client is gone."""
 
 
 class EventLog:
-    """JSON lines: every usage that was handed to a client's connection, or could not be."""
+    """A file of JSON lines: usage that was sent, or responses that were abandoned."""
 
     def __init__(self, path: Path, *, option: str) -> None:
         try:
@@ -136,7 +137,7 @@ class Provider:
         return await self._answer(request, found, faults)
 
     async def _answer(self, request: Request, found: Route, faults: Faults) -> Response | None:
-        """What is said in place of the upgrade; None: go on."""
+        """The answer in place of the upgrade; None: upgrade."""
         if faults.dial_s and await self._is_stopped_within(faults.dial_s):
             return json_response(http.HTTPStatus.SERVICE_UNAVAILABLE, {"error": {}})
         if faults.redirect is not None:
@@ -155,7 +156,7 @@ class Provider:
         return await self._call_api.answer(posted)
 
     async def serve(self, connection: ServerConnection) -> None:
-        """One connection from its first event to its end."""
+        """Serve one connection from its first event to its end."""
         request = connection.request
         assert request is not None
         to = route(request.path)
@@ -205,7 +206,7 @@ class Provider:
         )
 
     def _call_session(self, to: Route, call: Call, model: str) -> Session:
-        """The session that answers a call; its usage is logged once, whoever hears of it."""
+        """The session of a call. Its usage is logged once, however many sidebands get it."""
         to = replace(to, wishes=with_model(to, model))
         served = call.faults.served or model
         outside = self._outside(call.call_id, to, served, call)
@@ -271,7 +272,7 @@ class Provider:
         )
 
     def _configure(self, to: Route, wire: Wire, model: str) -> tuple[Faults, Pace]:
-        """Faults and pace of a session whose model is named after it was opened."""
+        """Faults and pace of a session whose first message names the model."""
         asked = with_model(to, model)
         wire.faults = Faults.of(asked)
         return wire.faults, pace_of(asked, self._pace)
@@ -327,7 +328,7 @@ async def run(listen: Address, provider: Provider, usage_log: Path) -> None:
 
 
 def pace_of(wishes: Any, default: Pace) -> Pace:
-    """``pace`` and ``reply_ms`` of one session, for tests; nonsense counts as absent."""
+    """The pace in ``pace`` and ``reply_ms``; the default when one of them is no number."""
     try:
         return Pace(
             factor=float(wishes.get("pace", default.factor)),

@@ -1,7 +1,7 @@
 """One session of the simulated OpenAI Realtime: client events in, server events out.
 
-It speaks OpenAI GA inside; its dialect translates what the client and the wire see. What is made in
-answer is in ``responses``.
+It uses OpenAI GA's events; its dialect translates those that come from and go to the connection.
+``responses`` generates the responses.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ class Session:
     """The state of one connection.
 
     ``send`` writes an event or raw bytes, ``hang_up`` closes the connection with a code.
-    ``log_usage`` notes what was sent, ``log_abandoned`` which response was begun and could not be
-    reported. ``conversation`` is one that goes on. One that ``is_transcription`` has no model and
-    makes no response.
+    ``log_usage`` logs a usage that was sent, ``log_abandoned`` a response that began and was never
+    reported. ``conversation`` is one that this session continues. With ``is_transcription`` the
+    session has no model and makes no response.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Session:
         }
 
     def greeting(self) -> list[Event]:
-        """What a connection hears first."""
+        """The first events of a connection."""
         return [events.event("session.created", session=self._session)]
 
     async def open(self) -> None:
@@ -118,7 +118,7 @@ class Session:
             )
 
     async def expire(self) -> tuple[int, str]:
-        """Say that the session is over; the close that follows."""
+        """Send ``session_expired``; returns the close code and reason that follow."""
         await self._emit(
             events.error(EXPIRED, code="session_expired", param=None, client_event_id=None)
         )
@@ -132,7 +132,7 @@ class Session:
         await self._responses.close()
 
     async def _emit(self, event: Event) -> list[Event | bytes]:
-        """Send an event of GA in the dialect; what went on the wire."""
+        """Send an event of GA in the dialect's form; returns the messages that were sent."""
         messages = self._dialect.outward(event)
         for message in messages:
             await self._send(message)
@@ -207,7 +207,7 @@ class Session:
 
     @property
     def _wanted(self) -> Any:
-        """The transcriber that the session asks for."""
+        """The session's ``audio.input.transcription``: the transcriber, or None."""
         return self._session["audio"]["input"].get("transcription")
 
     @property
@@ -220,7 +220,7 @@ class Session:
         return VoiceSettings.of(self._session["audio"]["input"]["turn_detection"])
 
     async def hear(self, data: bytes) -> None:
-        """Audio that did not come in a message: over the phone."""
+        """Take audio of a call, which does not come in a client event."""
         await self._listen(data)
 
     async def _append(self, message: Event) -> None:
@@ -238,7 +238,7 @@ class Session:
             await self._responses.transcriber.listen(heard_ms, self._wanted)
             return
         while heard := self._buffer.append(data, voice, self._input_format):
-            data = b""  # what follows the end of speech is still in the buffer's window
+            data = b""  # audio after the end of speech is still in the buffer's window
             for notice in heard:
                 await (self._started(voice) if notice is Heard.SPEECH_STARTED else self._stopped())
 
@@ -309,7 +309,7 @@ class Session:
 
 
 def _merge(into: Any, new: Mapping[str, Any]) -> None:
-    """Update nested objects; anything else is replaced."""
+    """Merge ``new`` into ``into``: nested objects are updated, other values replaced."""
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)

@@ -1,4 +1,4 @@
-"""How many tokens a response costs, by OpenAI's own arithmetic. Pure.
+"""Counts the tokens of a response by OpenAI's own arithmetic. Pure.
 
 User audio is one token per 100 ms, assistant audio one per 50 ms (realtime-costs guide); text is
 taken as one token per four characters. The input of a response is the whole conversation so far.
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 INSTRUCTION_TOKENS: Final = 12
-CACHE_BLOCK: Final = 64  # the provider caches in blocks
-BY_DURATION: Final = ("whisper", "live-transcribe")  # transcribers, by their names
+CACHE_BLOCK: Final = 64  # tokens; the provider caches whole blocks
+BY_DURATION: Final = ("whisper", "live-transcribe")  # in the names of transcribers billed by time
 
 
 def text_tokens(text: str) -> int:
@@ -28,7 +28,7 @@ def assistant_audio_tokens(duration_ms: int) -> int:
 
 
 def gemini_audio_tokens(duration_ms: int) -> int:
-    """Tokens of audio with Gemini, of either side: 25 in a second."""
+    """Gemini's tokens of audio, of the user or the model: 25 a second."""
     return -(-duration_ms // 40)
 
 
@@ -51,7 +51,7 @@ class Tokens:
 
 
 def usage(history: Tokens, output: Tokens, *, cached_before: int) -> dict[str, Any]:
-    """The ``usage`` object of a response. ``cached_before`` is the previous response's input."""
+    """The ``usage`` object of a response. ``cached_before``: input tokens of the previous one."""
     into = history + Tokens(text=INSTRUCTION_TOKENS)
     cached = min(cached_before, into.total) // CACHE_BLOCK * CACHE_BLOCK
     cached_audio = min(cached, into.audio)

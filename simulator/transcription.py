@@ -1,7 +1,8 @@
-"""The transcripts of what the user said: before, in the middle of, or after the response.
+"""The transcripts of the user's audio: sent before, during or after the response.
 
-Streaming transcribers deliver words of audio that nobody has committed; they report what they used
-only of what is committed. What they and others never report is owed all the same, and logged.
+A streaming transcriber also delivers words of audio that is not committed, but it reports the usage
+of committed audio only. Audio that was transcribed without a reported usage is billed all the same,
+so the usage log has it, by its length.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from simulator.openai_events import Event, make_id
 from simulator.tokens import transcription_usage
 
 KIND: Final = "conversation.item.input_audio_transcription"
-# Without a response, a transcript comes so long after the speech.
+# Delay of a transcript after the speech, when there is no response.
 ALONE_S: Final = 0.2
 STREAMING: Final = ("gpt-realtime-whisper", "gpt-live-transcribe")
 WORD_MS: Final = 400
@@ -25,8 +26,8 @@ WORD_MS: Final = 400
 class Transcriber:
     """Sends the transcripts of one session at the place that its faults name.
 
-    ``emit`` sends an event and returns what went on the wire; ``log_usage`` notes a usage that did,
-    and what is owed without one.
+    ``emit`` sends an event and returns the messages that were sent; ``log_usage`` logs a usage that
+    was sent, or audio that is billed without one.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class Transcriber:
         self._is_replying = is_replying
         self._waiting: list[tuple[Item, int, str]] = []
         self._timers: set[asyncio.Task[None]] = set()
-        self._streaming = ""  # who streams
+        self._streaming = ""  # the streaming transcriber's model
         self._streamed_ms = 0
         self._words = 0
-        self.item_id: str | None = None  # of the words that were streamed
+        self.item_id: str | None = None  # the item of the streamed words
 
     async def listen(self, heard_ms: int, wanted: Any) -> None:
-        """So much audio is in the buffer, which only the client commits."""
+        """``heard_ms`` of audio are in the buffer: a streaming transcriber sends its words."""
         model = str(wanted.get("model")) if isinstance(wanted, dict) else ""
         if not model.startswith(STREAMING):
             return
@@ -62,13 +63,13 @@ class Transcriber:
             await self._emit(events.padded_delta(f"{KIND}.delta", "word ", **place))
 
     def drop(self) -> None:
-        """The buffer was cleared; the words of its audio had been delivered already."""
+        """The buffer was cleared: log its audio, whose words were sent and are never reported."""
         if self.item_id is not None:
             self._owe(self.item_id, self._streamed_ms, self._streaming)
         self._forget()
 
     async def transcribe(self, item: Item, duration_ms: int, wanted: Any) -> None:
-        """What was said is to be transcribed, when the session ``wanted`` it."""
+        """Transcribe an item's audio if ``wanted``, the session's setting, has a transcriber."""
         if not isinstance(wanted, dict):
             return
         self._waiting.append((item, duration_ms, str(wanted.get("model"))))
@@ -80,7 +81,7 @@ class Transcriber:
             timer.add_done_callback(self._timers.discard)
 
     async def reached(self, place: str) -> None:
-        """The response is at this place: ``between`` its beginning and its end, or ``after``."""
+        """The response has reached ``place``: ``between`` its beginning and end, or ``after``."""
         if place == self._when:
             await self._flush()
 
@@ -107,7 +108,7 @@ class Transcriber:
         transcript = f"Speech of {duration_ms} milliseconds."
         place = {"item_id": item.id, "content_index": 0}
         if item.id == self.item_id:
-            self._forget()  # its words are delivered
+            self._forget()  # its words have been sent as they were spoken
         else:
             await self._emit(events.padded_delta(f"{KIND}.delta", transcript, **place))
         completed = events.event(f"{KIND}.completed", **place, transcript=transcript)
@@ -129,7 +130,7 @@ class Transcriber:
                 )
 
     def _owe(self, item_id: str, heard_ms: int, model: str) -> None:
-        """Log words that were delivered without a usage by the length of their audio."""
+        """Log words that were sent without a usage, by the length of their audio."""
         self._log_usage(
             {
                 "kind": "estimated_transcription",

@@ -1,7 +1,7 @@
-"""One session of the simulated translations endpoint: it says what it heard, in another language.
+"""One session of the simulated translations endpoint: it translates the audio that it gets.
 
-Audio is worked on in frames of 200 ms. No event reports a usage; the log notes the audio that was
-heard, which is what the provider bills.
+Audio is processed in frames of 200 ms. No event reports a usage; the provider bills the audio that
+was received, and the usage log has its length.
 """
 
 import base64
@@ -35,7 +35,7 @@ class TranslationSession:
         self._heard_bytes = 0
 
     async def open(self) -> None:
-        """Say what the session is."""
+        """Send session.created."""
         await self._outside.send(event("session.created", session=self._session))
 
     async def receive(self, data: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""Puts messages on a connection, spelt and cut into frames as the session's faults ask."""
+"""Sends messages on a connection, with the spelling and the fragments that the faults name."""
 
 import json
 import re
@@ -56,7 +56,10 @@ class Wire:
 
 
 def oddly(message: Event) -> str:
-    """The same JSON, spelt as no provider does: keys reversed, white space, needless escapes."""
+    """The message as JSON with keys in reverse order, extra white space and needless escapes.
+
+    No provider writes so; a meter has to read it all the same.
+    """
     text = json.dumps(_reversed(message), indent=1, separators=(" ,", " :\t"))
     return "\n" + _STRING_START.sub(lambda found: f'"\\u{ord(found[1]):04x}', text) + " "
 

@@ -1,6 +1,7 @@
-"""xAI's Grok voice: OpenAI GA but for usage at the top level, binary audio, pings and transcripts.
+"""The dialect of xAI's Grok voice. It differs from OpenAI GA in four things: usage at the top level
+of response.done, binary audio, pings, and transcripts.
 
-Names, places and order are those of recordings of the real provider; it has no published types.
+xAI publishes no types. Field names and the order of events follow recordings of the real provider.
 """
 
 import base64
@@ -27,7 +28,7 @@ _SILENT: Final = frozenset({f"{_TRANSCRIPTION}.delta", f"{_TRANSCRIPTION}.comple
 
 
 def ping() -> Event:
-    """What xAI sends now and then, outside of any conversation."""
+    """xAI's ping event, which it sends at intervals and which belongs to no response."""
     return events.event("ping", timestamp=int(time.time() * 1000))
 
 
@@ -42,10 +43,10 @@ class XaiDialect(Dialect):
         self._speech_from_ms = 0
         self._announced: set[str] = set()
         self._held: list[Event] = []
-        self._spoken_by_id: dict[str, float] = {}  # seconds of each response, in their order
+        self._spoken_by_id: dict[str, float] = {}  # seconds of each response, in order
 
     def greeting(self, conversation: Conversation) -> list[Event]:
-        """The conversation, what was said in it before, and the first ping."""
+        """The conversation, its earlier items, and the first ping."""
         shown = {"id": conversation.id, "object": "realtime.conversation"}
         previous: str | None = None
         replayed: list[Event] = []
@@ -59,7 +60,7 @@ class XaiDialect(Dialect):
         return chain((_FIRST_DELTA_MS,), cycle(_DELTAS_MS))
 
     def usage_in(self, event: Event) -> Any:
-        """At the top level; ``response.usage`` is ``{}``."""
+        """The usage at the top level; ``response.usage`` is ``{}``."""
         return event.get("usage")
 
     def outward(self, event: Event) -> list[Event | bytes]:
@@ -77,7 +78,7 @@ class XaiDialect(Dialect):
         return self._spoken(event) if kind.startswith("response.") else self._heard(event)
 
     def _spoken(self, event: Event) -> list[Event | bytes]:
-        """Binary audio, and its end after the content part's."""
+        """Audio deltas as binary messages; ``output_audio.done`` after ``content_part.done``."""
         kind = event["type"]
         if kind == "response.output_audio.delta" and self._is_binary:
             return [base64.b64decode(event["delta"])]
@@ -109,7 +110,7 @@ class XaiDialect(Dialect):
         return _usage(counted, seconds, sum(self._spoken_by_id.values()))
 
     def _heard(self, event: Event) -> list[Event | bytes]:
-        """Speech: its item is there as soon as it begins, its transcripts before it is over."""
+        """The user's speech: its item is added when it begins, transcripts precede its end."""
         kind = event["type"]
         if kind == "input_audio_buffer.speech_started":
             self._speech_from_ms = event["audio_start_ms"]
@@ -149,7 +150,10 @@ def _transcripts(item_id: str, duration_ms: int) -> list[Event]:
 
 
 def _usage(counted: Event, seconds: float, total_s: float) -> Event:
-    """The seconds of this response, and the running total that is billed, in whole ones."""
+    """xAI's usage: tokens, the seconds of this response, and the conversation's total.
+
+    The total is what is billed; it is rounded up to whole seconds.
+    """
     into, out = counted["input_token_details"], counted["output_token_details"]
     return {
         "input_tokens": counted["input_tokens"],
