@@ -36,18 +36,16 @@ from gateway.metering.base import (
 from gateway.metering.gemini.client import GeminiClient
 from gateway.metering.gemini.events import (
     BEGINS,
-    ENDINGS,
-    INTERACTION_OVER,
     MAY_BEGIN,
     NEEDLES,
     TRANSCRIBED_TEXT,
     TRANSCRIBES,
     USAGE,
-    begins_turn,
-    field_of,
-    issued_handle_in,
+    ServerMessage,
+    read_message,
 )
 from gateway.metering.gemini.transcribed_audio import TranscribedAudio
+from gateway.metering.gemini.turn import Debt, Happening, Turn
 from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
 from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
@@ -70,16 +68,12 @@ class GeminiMeter:
         "_client",
         "_completed",
         "_fragments",
-        "_has_begun",
-        "_has_moved",
-        "_is_in_progress",
-        "_is_paid",
         "_is_set_up",
         "_last_usage",
-        "_owes_usage",
         "_queries",
         "_snapshot",
         "_transcribed",
+        "_turn",
         "_turns",
         "cancels_answered",
         "is_shared",
@@ -91,18 +85,15 @@ class GeminiMeter:
     def __init__(self, *, model: str) -> None:
         self._fragments = Fragments()
         self._client = GeminiClient()
+        self._turn = Turn()
         self._snapshot: Any = None  # the newest usage that is not charged yet
-        self._last_usage: Any = None  # the one that was charged last
-        self._completed: dict[str, Any] | None = None  # the message that ended the last turn
-        self._has_begun = False  # the model has begun the next turn
-        self._has_moved = False  # since then something came that makes the next end another turn's
-        self._is_set_up = False
-        self._is_in_progress = False
-        self._is_paid = False  # a usage was charged when the turn began, so it may end with none
-        self._owes_usage = False  # a turn ended without its usage, which may still come
+        self._last_usage: Any = None  # the newest usage that is charged
+        # The message that ended the last turn, where a usage stood in it.
+        self._completed: dict[str, Any] | None = None
+        self._is_set_up = False  # the server accepted the setup
         self._queries = GroundingQueries()
         self._transcribed = TranscribedAudio()
-        self._turns = 0
+        self._turns = 0  # that were charged
         self._audio_bytes_out = 0
         self.cancels_answered = 0
         self.model = model
@@ -113,7 +104,7 @@ class GeminiMeter:
     @property
     def in_flight(self) -> frozenset[str]:
         """See ``Meter``: the turn that was asked for, has begun, or has not reported its usage."""
-        is_due = self._has_begun or self._is_in_progress or self._owes_usage or self._client.asked
+        is_due = self._turn.is_due or self._client.asked
         return frozenset({self._turn_id()} if is_due else ())
 
     @property
@@ -138,8 +129,8 @@ class GeminiMeter:
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
         is_heard = self._transcribed.is_on
-        if self._client.observe(frame, is_answering=self._has_begun):
-            self._has_moved = True
+        if self._client.observe(frame, is_answering=self._turn.is_speaking):
+            self._turn.move(Happening.ANNOUNCED)
         if is_heard:
             self._transcribed.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
         elif not self._is_set_up:  # audio may follow the setup at once
@@ -157,6 +148,7 @@ class GeminiMeter:
     def finish(self) -> list[MeterResult]:
         """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
         if self._snapshot is not None:
+            self._turn = Turn()
             return [self._commit()]
         return [*self._estimate_turn(), *self._transcribed.take(self.model)]
 
@@ -167,8 +159,8 @@ class GeminiMeter:
         found: list[MeterResult] = []
         if queries.grounding_queries:  # reported, though the turn never was
             found.append(Metered(f"{name} queries", self.model, queries, is_local=True))
-        if self.in_flight and (self._is_set_up or self._has_begun):
-            self._has_begun = self._is_in_progress = self._owes_usage = False
+        if self.in_flight and (self._is_set_up or self._turn.is_speaking):
+            self._turn = Turn()
             self._client.begun()
             found.append(
                 Metered(name, self.model, self._estimate(), kind=Kind.ESTIMATE, is_local=True)
@@ -188,9 +180,9 @@ class GeminiMeter:
             self._transcribed.delivered()
         if any(needle in text for needle in NEEDLES):
             return self._read(message[start:])
-        if not self._has_begun and BEGINS.search(text) is not None:
-            return self._begin_after(has_usage=False)
-        if not self._has_begun and MAY_BEGIN in text:
+        if not self._turn.is_speaking and BEGINS.search(text) is not None:
+            return self._begin(has_usage=False)
+        if not self._turn.is_speaking and MAY_BEGIN in text:
             return self._read(message[start:])
         return None
 
@@ -225,87 +217,92 @@ class GeminiMeter:
             return Unreadable("", self.model, f"not JSON: {exc}", raw)
         if event is None or self._is_repeated(event):
             return None
-        self.issued_handle = issued_handle_in(event)
-        if "setupComplete" in event or "setup_complete" in event:
-            self.model, self._is_set_up = self._client.model or self.model, True
-            self._expect_words(self.model)
-        content = field_of(event, "serverContent", "server_content")
-        content = content if isinstance(content, dict) else {}
-        usage = field_of(event, "usageMetadata", "usage_metadata")
-        found = None
-        if not self._has_begun and begins_turn(event, content):
-            found = self._begin_after(has_usage=usage is not None)
-        self._queries.read(content)
-        if any(content.get(name) is True for name in ENDINGS):
-            self._has_moved = True
-        is_over = field_of(content, "turnComplete", "turn_complete") is True
-        if usage is not None and usage != {}:
-            found = self._take(usage, is_another=is_over and self._has_moved)
-        status = str(field_of(content, "interactionStatus", "interaction_status")).upper()
-        if is_over:
-            self._completed = event if usage else None
-            is_part = status == "IN_PROGRESS"
-            return self._turn_complete(is_part=is_part, is_told=usage is not None) or found
-        if status in INTERACTION_OVER and self._is_in_progress:
-            return self._interaction_complete() or found
-        return found
+        said = read_message(event)
+        if said.is_over:
+            self._completed = event if said.usage else None
+        return self._follow(said)
+
+    def _follow(self, said: ServerMessage) -> MeterResult | None:
+        """One message may say several things: a turn that begins, its usage, and its end. They are
+        taken in this order, and no more than one of them charges something.
+        """
+        self.issued_handle = said.issued_handle
+        if said.is_setup:
+            self._accept_setup()
+        between = self._begin(has_usage=said.usage is not None) if said.is_begin else None
+        self._queries.read(said.content)
+        if said.is_ending:
+            self._turn.move(Happening.ANNOUNCED)
+        late = self._take(said)
+        return self._end(said) or late or between
+
+    def _accept_setup(self) -> None:
+        self.model, self._is_set_up = self._client.model or self.model, True
+        self._expect_words(self.model)
 
     def _expect_words(self, model: str) -> None:
         self._transcribed.is_on = self._client.wants_rate = TRANSCRIBES in model
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
         """Whether ``event`` is, once more, the message with usage that ended the last turn."""
-        return not self._has_moved and self._completed is not None and event == self._completed
+        if self._turn.expects_end or self._completed is None:
+            return False
+        return event == self._completed
 
-    def _begin(self, *, is_paid: bool = False) -> None:
-        """The model says the first thing of a turn."""
-        self._has_begun = self._has_moved = True
-        self._is_paid = is_paid
-        if not self._is_in_progress:
-            self._queries.begin_turn()
-        self._client.begun()
+    def _begin(self, *, has_usage: bool) -> MeterResult | None:
+        """The model says something. With the first thing that it says a turn begins.
 
-    def _begin_after(self, *, has_usage: bool) -> MeterResult | None:
-        """A turn begins, by a message with or without a usage; a report that came between the turns
-        is a record of its own.
+        A snapshot that came since the last turn is a record of its own, unless this very message
+        brings a newer one (``has_usage``), which takes its place.
         """
+        if self._turn.is_speaking:
+            return None
         between = None if has_usage or self._snapshot is None else self._commit()
-        self._begin(is_paid=between is not None)
+        if not self._turn.is_open:
+            self._queries.begin_turn()
+        self._turn.move(Happening.BEGUN if between is None else Happening.BEGUN_PAID)
+        self._client.begun()
         return between
 
-    def _take(self, usage: Any, *, is_another: bool) -> MeterResult | None:
-        """A snapshot arrived; ``is_another``: it is known not to be the last one once more."""
-        if self._has_begun or self._snapshot is not None or is_another:
+    def _take(self, said: ServerMessage) -> MeterResult | None:
+        """Keep the snapshot in ``said``, if there is one, until its turn ends. What is charged at
+        once is the usage that a turn which has ended still owes.
+        """
+        usage = said.usage
+        if usage is None or usage == {}:
+            return None
+        is_of_this_turn = self._turn.is_speaking or (said.is_over and self._turn.expects_end)
+        if is_of_this_turn or self._snapshot is not None:
             self._snapshot = usage
-        elif self._owes_usage:
+        elif self._turn.debt is Debt.OWED:
             self._snapshot = usage
-            return self._commit()  # it belongs to the turn that is over
-        elif usage != self._last_usage:  # else a repetition of what was charged with the turn
+            return self._commit()
+        elif usage != self._last_usage:  # an equal one is a repetition, which charges nothing
             self._snapshot = usage
         return None
 
-    def _turn_complete(self, *, is_part: bool, is_told: bool) -> MeterResult | None:
-        # What neither began nor was asked for was no turn: the message is repeated.
-        is_turn = self._has_begun or self._client.asked > 0
-        if is_turn and not (is_part or is_told or self._is_paid):
-            self._owes_usage = True
-        self._end(is_in_progress=is_part)
-        return None if self._snapshot is None else self._commit()
-
-    def _interaction_complete(self) -> MeterResult | None:
-        self._end(is_in_progress=False)
-        return None if self._snapshot is None else self._commit()
-
-    def _end(self, *, is_in_progress: bool) -> None:
-        self._client.ended(was_begun=self._has_begun)
-        self._has_begun = self._has_moved = self._is_paid = False
-        self._is_in_progress = is_in_progress
-        if not self._owes_usage:
+    def _end(self, said: ServerMessage) -> MeterResult | None:
+        """Where ``said`` ends the turn, or a part of it, the snapshot is charged."""
+        if said.is_over:
+            happening = self._turn.completed(
+                is_part=said.is_in_progress,
+                is_told=said.usage is not None,
+                is_asked=self._client.asked > 0,
+            )
+        elif said.is_interaction_over and self._turn.is_open:
+            happening = Happening.ENDED
+        else:
+            return None
+        self._client.ended(was_begun=self._turn.is_speaking)
+        self._turn.move(happening)
+        if self._turn.debt is not Debt.OWED:  # else it is kept for the estimate
             self._audio_bytes_out = 0
+        return None if self._snapshot is None else self._commit()
 
     def _commit(self) -> MeterResult:
         usage, self._snapshot = self._snapshot, None
-        self._last_usage, self._owes_usage, self._has_begun = usage, False, False
+        self._last_usage = usage
+        self._turn.move(Happening.REPORTED)
         self._transcribed.is_on = False  # what is reported is not estimated
         name = self._turn_id()
         self._turns += 1
