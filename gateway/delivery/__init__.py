@@ -1,7 +1,7 @@
 """How usage reaches accountd exactly once, whichever process is killed.
 
 ``outbox``                        what was sealed, sent, and is not known to be durable (pure)
-``journal``, ``segments``         the file format; the segments, an index of sealed messages (pure)
+``journal_format``, ``segments``  the file format; the segments, an index of sealed messages (pure)
 ``spool``, ``spool_recovery``     one producer's journal: written, pruned; read after a kill (pure)
 ``producer``                      one numbered stream: note, seal, release, in this order (pure)
 ``spool_files``                   folders and locks on the disk

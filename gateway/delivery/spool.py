@@ -13,7 +13,7 @@ in seconds. Called by ``producer`` and ``spool_manager``.
 import contextlib
 from collections.abc import Sequence
 
-from gateway.delivery.journal import (
+from gateway.delivery.journal_format import (
     RECORD_BYTES_MAX,
     encode_base,
     encode_header,

@@ -3,7 +3,7 @@
 ::
 
     GATEWAY_SPOOL_DIR/<producer in hex>/            flock'ed by its owner; the kernel unlocks it
-    GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/delivery/journal.py
+    GATEWAY_SPOOL_DIR/<producer in hex>/00000001    segments, see gateway/delivery/journal_format.py
     GATEWAY_SPOOL_DIR/<producer in hex>/reserve     space that is freed when the disk is full
 
 The lock is on the folder itself, and a folder gets its name only after it is locked. So a folder

@@ -9,7 +9,7 @@ middle, and sequences or responses that must have been there and are not, are co
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.delivery.journal import (
+from gateway.delivery.journal_format import (
     HEADER_BYTES,
     RECORD_BYTES_MIN,
     BaseRecord,

@@ -4,7 +4,7 @@ import errno
 import random
 from dataclasses import dataclass, field
 
-from gateway.delivery.journal import HEADER_BYTES
+from gateway.delivery.journal_format import HEADER_BYTES
 
 from .clock import Process
 

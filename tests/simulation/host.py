@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gateway.delivery.journal import SealedRecord, read_records
+from gateway.delivery.journal_format import SealedRecord, read_records
 from gateway.delivery.spool import Spool
 from shared.usage import UsageBatch
 from shared.wire import decode_usage

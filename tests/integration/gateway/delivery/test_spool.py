@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.delivery.journal import HEADER_BYTES
+from gateway.delivery.journal_format import HEADER_BYTES
 from tests.support.conversation import charged_ids, conversation
 from tests.support.deadlines import within
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster

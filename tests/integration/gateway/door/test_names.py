@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
-from gateway.delivery.journal import HEADER_BYTES
+from gateway.delivery.journal_format import HEADER_BYTES
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
 from tests.support.simulator_client import Event, send

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.delivery import spool as spools
-from gateway.delivery.journal import (
+from gateway.delivery.journal_format import (
     Damage,
     MeteredRecord,
     SealedRecord,

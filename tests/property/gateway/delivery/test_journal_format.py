@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.delivery.journal import (
+from gateway.delivery.journal_format import (
     HEADER_BYTES,
     BaseRecord,
     Damage,
