@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from gateway.delivery import spool_files
-from gateway.delivery.spool import Spool
+from gateway.delivery.journal import Journal
 from shared.usage import Usage, UsageBatch
 from shared.wire import PRODUCER_BYTES, encode_usage
 
@@ -53,11 +53,11 @@ def main(*, folder: str, responses: int) -> None:
     with tempfile.TemporaryDirectory(prefix="spool-", dir=folder) as name:
         producer = secrets.token_bytes(PRODUCER_BYTES)
         store = spool_files.create(Path(name), producer)
-        spool = Spool(store, producer, now=time.time())
+        journal = Journal(store, producer, now=time.time())
         payload = encode_usage(SINGLE)
         cases = {
-            "append": lambda: spool.note(payload, now=time.time()),
-            "encode and append": lambda: spool.note(encode_usage(SINGLE), now=time.time()),
+            "append": lambda: journal.note(payload, now=time.time()),
+            "encode and append": lambda: journal.note(encode_usage(SINGLE), now=time.time()),
         }
         print(f"  {'one response, µs':<20}{'median':>8}{'p99':>8}{'worst':>10}")
         medians = []

@@ -2,7 +2,8 @@
 
 ``outbox``                        what was sealed, sent, and is not known to be durable (pure)
 ``journal_format``, ``segments``  the file format; the segments, an index of sealed messages (pure)
-``spool``, ``spool_recovery``     one producer's journal: written, pruned; read after a kill (pure)
+``journal``                       one producer's journal: written and pruned (pure)
+``journal_recovery``              reads a journal after a kill (pure)
 ``producer``                      one numbered stream: note, seal, release, in this order (pure)
 ``spool_files``                   folders and locks on the disk
 ``spool_manager``                 this process's journal and the adopted ones: fsync, retention

@@ -1,4 +1,4 @@
-"""The format of a spool's segments: what was metered and what was sealed, in order. Pure.
+"""The format of a journal's segments: what was metered and what was sealed, in order. Pure.
 
 A segment is a header and records. Each record has a mark, its length and a CRC, so that a torn tail
 is recognised, and damage in the middle is found, counted and skipped::
@@ -14,7 +14,7 @@ responses; a sealed message names those that it covers. All integers are big end
 
 A segment begins with a ``BaseRecord``. It shows what is missing at the end of the segment before,
 although that looks like a torn tail there; and in the first segment, that what was removed before
-it is not missing. Written by ``spool``, read by ``spool_recovery``.
+it is not missing. Written by ``journal``, read by ``journal_recovery``.
 """
 
 import struct

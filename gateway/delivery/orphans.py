@@ -15,16 +15,16 @@ from pathlib import Path
 import structlog
 
 from gateway.delivery import spool_files
+from gateway.delivery.journal import Journal
+from gateway.delivery.journal_recovery import Recovered
 from gateway.delivery.producer import Producer
-from gateway.delivery.spool import Spool
 from gateway.delivery.spool_files import FileStore, SpoolUnusable
-from gateway.delivery.spool_recovery import Recovered
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Journal:
+class OwnedJournal:
     """A journal that this process owns: its producer, and the files under its lock."""
 
     producer: Producer
@@ -48,24 +48,24 @@ class Orphans:
         # fails on them too.
         self._unreadable: dict[bytes, FileStore] = {}
 
-    async def adopt(self, owned: Collection[bytes]) -> AsyncIterator[Journal]:
+    async def adopt(self, owned: Collection[bytes]) -> AsyncIterator[OwnedJournal]:
         """Every journal found, now ours, except the ``owned``, which are ours already."""
         for found in spool_files.adopt(self._root, {*owned, *self._unreadable}):
             if isinstance(found, SpoolUnusable):
                 self._report_unusable(found)
-            elif (spool := await self._recover(found)) is not None:
-                producer = Producer.recovered(spool, chance=random.random)
-                yield Journal(producer, found)
+            elif (journal := await self._recover(found)) is not None:
+                producer = Producer.recovered(journal, chance=random.random)
+                yield OwnedJournal(producer, found)
 
-    async def _recover(self, store: FileStore) -> Spool | None:
-        """The spool in ``store``; None when it cannot be read, or holds nothing."""
+    async def _recover(self, store: FileStore) -> Journal | None:
+        """The journal in ``store``; None when it cannot be read, or holds nothing."""
 
-        def recover() -> Spool:
+        def recover() -> Journal:
             store.sync_all()
-            return Spool(store, store.producer, now=time.time())
+            return Journal(store, store.producer, now=time.time())
 
         try:
-            spool = await asyncio.to_thread(recover)
+            journal = await asyncio.to_thread(recover)
         except Exception:
             self._unreadable[store.producer] = store
             log.exception(
@@ -74,12 +74,12 @@ class Orphans:
                 hint="its usage is uncharged: move the folder aside and report it",
             )
             return None
-        found = spool.recovered
+        found = journal.recovered
         if not found.last_sequence and not found.unsealed and not found.damaged_bytes:
-            _remove(store, spool)
+            _remove(store, journal)
             return None
         _report_adopted(store.producer, found)
-        return spool
+        return journal
 
     def _report_unusable(self, found: SpoolUnusable) -> None:
         if found.folder not in self._unusable:
@@ -87,10 +87,10 @@ class Orphans:
             log.error("spool cannot be read", folder=str(found.folder), detail=str(found.error))
 
 
-def _remove(store: FileStore, spool: Spool) -> None:
+def _remove(store: FileStore, journal: Journal) -> None:
     with contextlib.suppress(OSError):
-        spool.prune(0, now=time.time(), keep_s=0, keep_bytes=0)
-    (store.delete if spool.is_empty else store.close)()
+        journal.prune(0, now=time.time(), keep_s=0, keep_bytes=0)
+    (store.delete if journal.is_empty else store.close)()
 
 
 def _report_adopted(name: bytes, found: Recovered) -> None:

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import AckOutcome, Outbox
-from gateway.delivery.spool import Spool
 from gateway.metering.batching import MeteredResponse, OnSealed, ignore_sealed, merge
 from shared.announcements import Watermark
 from shared.usage import EndOfProducer, Kind, UsageBatch
@@ -32,22 +32,22 @@ class _Unsealed:
 class Producer:
     """One producer: everything goes through its journal first, then through its outbox."""
 
-    def __init__(self, outbox: Outbox, spool: Spool | None = None) -> None:
+    def __init__(self, outbox: Outbox, journal: Journal | None = None) -> None:
         self.outbox = outbox
-        self.spool = spool
+        self.journal = journal
         self._unsealed: deque[_Unsealed] = deque()
         self._has_ended = False
 
     @classmethod
-    def recovered(cls, spool: Spool, *, chance: Callable[[], float]) -> "Producer":
+    def recovered(cls, journal: Journal, *, chance: Callable[[], float]) -> "Producer":
         """The producer of a journal that was found; all of it is synced to the disk already."""
-        through = spool.recovered.last_sequence
+        through = journal.recovered.last_sequence
         outbox = Outbox(
-            spool.producer, chance=chance, load=spool.payload, recovered_through=through
+            journal.producer, chance=chance, load=journal.payload, recovered_through=through
         )
-        spool.synced(through)
-        producer = cls(outbox, spool)
-        producer._has_ended = spool.recovered.last_payload == END
+        journal.synced(through)
+        producer = cls(outbox, journal)
+        producer._has_ended = journal.recovered.last_payload == END
         return producer
 
     @property
@@ -69,14 +69,15 @@ class Producer:
     @property
     def wants_sync(self) -> bool:
         """Whether sealed messages wait for an fsync of the journal."""
-        return self.spool is not None and self.spool.sealed_through > self.spool.synced_through
+        journal = self.journal
+        return journal is not None and journal.sealed_through > journal.synced_through
 
     def note(self, payload: bytes, *, now: float) -> int:
         """Note one metered response before its event is forwarded. Raises ``OSError``.
 
         The answer is its number in the journal; 0 without one.
         """
-        return 0 if self.spool is None else self.spool.note(payload, now=now)
+        return 0 if self.journal is None else self.journal.note(payload, now=now)
 
     def seal(
         self,
@@ -96,15 +97,16 @@ class Producer:
         """The journal was removed: continue in memory. Everything sealed may be sent now: without a
         journal no recovery can give it another sequence.
         """
-        self.spool = None
+        self.journal = None
         self.seal_waiting(now=0.0)
 
     def seal_waiting(self, *, now: float) -> None:
         """Seal the messages that wait. Raises ``OSError`` while the journal cannot be written."""
         while self._unsealed:
             first = self._unsealed[0]
-            if self.spool is not None:
-                self.spool.seal(self.outbox.last_sequence + 1, first.covers, first.payload, now=now)
+            if self.journal is not None:
+                sequence = self.outbox.last_sequence + 1
+                self.journal.seal(sequence, first.covers, first.payload, now=now)
             sequence = self.outbox.seal(first.payload)
             self._unsealed.popleft()
             first.on_sealed(self.outbox.producer, sequence)
@@ -112,10 +114,10 @@ class Producer:
 
     def release(self) -> None:
         """Let every message be sent whose sequence no crash can change: the journal is synced."""
-        if self.spool is None:
+        if self.journal is None:
             self.outbox.release(self.outbox.last_sequence)
         else:
-            self.outbox.release(min(self.spool.synced_through, self.outbox.last_sequence))
+            self.outbox.release(min(self.journal.synced_through, self.outbox.last_sequence))
 
     def end(self, *, now: float) -> None:
         """Seal the end marker: nothing follows. Raises ``OSError`` like ``seal``."""
@@ -141,15 +143,15 @@ class Producer:
         """Whether unsealed responses may have been charged already, in messages that are missing
         from the journal.
         """
-        assert self.spool is not None
-        found = self.spool.recovered
+        assert self.journal is not None
+        found = self.journal.recovered
         return found.is_damaged or watermark.applied_through > found.last_sequence
 
     def _finish_recovery(self, *, is_doubtful: bool, now: float) -> None:
         """Seal what the killed process had metered and not sealed, then end in its place."""
-        assert self.spool is not None
-        unsealed = self.spool.recovered.unsealed
-        if self.spool.recovered.is_bare and self.is_settled:
+        assert self.journal is not None
+        unsealed = self.journal.recovered.unsealed
+        if self.journal.recovered.is_bare and self.is_settled:
             # All messages are durable and none is left: they were removed, the end marker too.
             self._has_ended = True
         if is_doubtful:

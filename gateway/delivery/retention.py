@@ -2,7 +2,7 @@
 
 They are kept to refill an accountd that was restored from a backup. Called by ``spool_manager``
 every few seconds, and with nothing to keep while the disk is full. What a single journal may remove
-is decided by ``Spool.prune``.
+is decided by ``Journal.prune``.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.delivery.orphans import Journal
-from gateway.delivery.spool import Spool
+from gateway.delivery.journal import Journal
+from gateway.delivery.orphans import OwnedJournal
 from gateway.limits import SPOOL_RETENTION_BYTES, SPOOL_RETENTION_S
 
 log = structlog.get_logger()
@@ -30,29 +30,29 @@ class Retention:
 KEEP_NOTHING = Retention(seconds=0, size=0)
 
 
-def prune(journals: Sequence[Journal], retention: Retention) -> None:
-    """Prune ``journals`` in this order: the bound in bytes is one for all of them."""
-    spools = [(journal, journal.producer.spool) for journal in journals]
-    excess = sum(spool.size for _, spool in spools if spool is not None) - retention.size
-    for journal, spool in spools:
-        if spool is not None:
-            excess -= _prune_one(journal, spool, excess, retention.seconds)
+def prune(all_owned: Sequence[OwnedJournal], retention: Retention) -> None:
+    """Prune journals in this order: the bound in bytes is one for all of them."""
+    journals = [(owned, owned.producer.journal) for owned in all_owned]
+    excess = sum(journal.size for _, journal in journals if journal is not None) - retention.size
+    for owned, journal in journals:
+        if journal is not None:
+            excess -= _prune_one(owned, journal, excess, retention.seconds)
 
 
-def _prune_one(journal: Journal, spool: Spool, excess: int, keep_s: float) -> int:
+def _prune_one(owned: OwnedJournal, journal: Journal, excess: int, keep_s: float) -> int:
     """Remove what is not needed and not kept; how many bytes that were."""
-    now, producer = time.time(), journal.producer
-    if spool.unreadable > journal.unreadable:
-        journal.unreadable = spool.unreadable
-        log.error("spool damaged", producer=journal.name.hex(), batches=spool.unreadable)
+    now, producer = time.time(), owned.producer
+    if journal.unreadable > owned.unreadable:
+        owned.unreadable = journal.unreadable
+        log.error("spool damaged", producer=owned.name.hex(), batches=journal.unreadable)
     if producer.is_over:
-        spool.close(now)
-    before = spool.size
+        journal.close(now)
+    before = journal.size
     with contextlib.suppress(OSError):
-        spool.prune(
+        journal.prune(
             producer.outbox.acknowledged,
             now=now,
             keep_s=keep_s,
             keep_bytes=max(0, before - max(0, excess)),
         )
-    return before - spool.size
+    return before - journal.size

@@ -1,7 +1,7 @@
 """What a journal is made of besides its format: a store, its segments, and an index of them. Pure.
 
-``spool`` appends to segments and prunes them, ``spool_recovery`` reads them after a kill. Both keep
-the same two tables: the segments, and the index of sealed messages.
+``journal`` appends to segments and prunes them, ``journal_recovery`` reads them after a kill. Both
+keep the same two tables: the segments, and the index of sealed messages.
 """
 
 from array import array

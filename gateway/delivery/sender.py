@@ -155,7 +155,7 @@ class UsageSender:
             ),
             Metric(
                 "rts_gateway_spool_bytes", "gauge", "Bytes in the spool that this process owns.",
-                lambda: sum(p.spool.size for p in self._producers() if p.spool is not None),
+                lambda: sum(p.journal.size for p in self._producers() if p.journal is not None),
             ),
             Metric(
                 "rts_gateway_spools_adopted", "counter",

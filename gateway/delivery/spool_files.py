@@ -8,7 +8,8 @@
 
 The lock is on the folder itself, and a folder gets its name only after it is locked. So a folder
 whose lock is free belongs to a process that has ended, and the process that gets the lock adopts
-it. Called by ``spool_manager`` and ``orphans``; ``FileStore`` is the ``segments.Store`` of a spool.
+it. Called by ``spool_manager`` and ``orphans``; ``FileStore`` is the ``segments.Store`` of a
+journal.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Manages the spool directory: this process's own journal, and those of killed processes.
 
 Owns the files, the thread that syncs them, retention, and the search for orphans. The rules are in
-``spool`` and ``producer``. Called by ``sender``. It promises that a message is released for sending
-only after an fsync has returned; where the fsync failed, it is sent nevertheless.
+``journal`` and ``producer``. Called by ``sender``. It promises that a message is released for
+sending only after an fsync has returned; where the fsync failed, it is sent nevertheless.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ import structlog
 
 from gateway import tasks
 from gateway.delivery import spool_files
-from gateway.delivery.orphans import Journal, Orphans
+from gateway.delivery.journal import Journal
+from gateway.delivery.orphans import Orphans, OwnedJournal
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.retention import KEEP_NOTHING, Retention, prune
-from gateway.delivery.spool import Spool
 from gateway.metering.batching import OnSealed, ignore_sealed
 from shared.wire import PRODUCER_BYTES
 
@@ -74,7 +74,7 @@ class SpoolManager:
         self._retention = retention
         self._orphans = Orphans(root)
         self._own = _create(root)
-        self._adopted: list[Journal] = []
+        self._adopted: list[OwnedJournal] = []
         self._state = SpoolState.WRITABLE
         self._wants_sync = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,8 +103,8 @@ class SpoolManager:
     def producers(self) -> Iterator[Producer]:
         """Our own producer and the adopted ones."""
         yield self.own
-        for journal in self._adopted:
-            yield journal.producer
+        for owned in self._adopted:
+            yield owned.producer
 
     def note(self, payload: bytes) -> int:
         """The number of a metered response in our journal; 0 when it cannot be written."""
@@ -143,9 +143,9 @@ class SpoolManager:
     async def close(self) -> None:
         """Leave the journals as they are; a folder without segments is removed."""
         await tasks.stop(self._tasks)
-        for journal in self._journals():
-            spool, store = journal.producer.spool, journal.store
-            (store.delete if spool and spool.is_empty else store.close)()
+        for owned in self._journals():
+            journal, store = owned.producer.journal, owned.store
+            (store.delete if journal and journal.is_empty else store.close)()
 
     # --- trouble with the disk --------------------------------------------------------------------
 
@@ -163,17 +163,17 @@ class SpoolManager:
             hint=_HINT_BY_ERRNO.get(exc.errno or 0, "check the disk under GATEWAY_SPOOL_DIR"),
         )
 
-    def _seal_from_reserve(self, journal: Journal) -> None:
+    def _seal_from_reserve(self, owned: OwnedJournal) -> None:
         """Free the reserve of a full disk, so that waiting messages are sealed and sent."""
-        if journal.store.free_reserve():
+        if owned.store.free_reserve():
             with contextlib.suppress(OSError):
-                journal.producer.seal_waiting(now=time.time())
+                owned.producer.seal_waiting(now=time.time())
 
     def _hold_reserves(self) -> None:
-        for journal in self._journals():
-            if journal.producer.spool is not None:
+        for owned in self._journals():
+            if owned.producer.journal is not None:
                 with contextlib.suppress(OSError):
-                    journal.store.hold_reserve()
+                    owned.store.hold_reserve()
 
     def _lose_journal(self) -> None:
         """Our folder was removed, so no recovery can find it: continue in memory."""
@@ -192,15 +192,15 @@ class SpoolManager:
         try:
             for producer in self.producers():
                 producer.seal_waiting(now=now)
-            if self.is_failing and self.own.spool is not None:
+            if self.is_failing and self.own.journal is not None:
                 self._own.store.hold_reserve()
-                self.own.spool.probe(now=now)
+                self.own.journal.probe(now=now)
         except OSError as exc:
             self._fail(exc)
             # Durable messages, kept only for a refill, are removed before new usage has to wait.
             self._prune(KEEP_NOTHING)
-            for journal in [j for j in self._journals() if j.producer.unsealed]:
-                self._seal_from_reserve(journal)
+            for owned in [j for j in self._journals() if j.producer.unsealed]:
+                self._seal_from_reserve(owned)
             return
         if self._state is SpoolState.FAILING:
             self._move(SpoolState.WRITABLE)
@@ -214,60 +214,60 @@ class SpoolManager:
         while True:
             await self._wants_sync.wait()
             self._wants_sync.clear()
-            for journal in list(self._journals()):
-                await self._sync_one(journal)
+            for owned in list(self._journals()):
+                await self._sync_one(owned)
             self._released()
 
-    async def _sync_one(self, journal: Journal) -> None:
-        producer, spool = journal.producer, journal.producer.spool
-        if spool is None or not producer.wants_sync:
+    async def _sync_one(self, owned: OwnedJournal) -> None:
+        producer, journal = owned.producer, owned.producer.journal
+        if journal is None or not producer.wants_sync:
             return
-        through = spool.sealed_through
-        sync = journal.store.sync_later()
+        through = journal.sealed_through
+        sync = owned.store.sync_later()
         try:
             await asyncio.to_thread(sync)
         except OSError as exc:
             # They are sent nevertheless: only a power failure could give them other sequences now.
             self._fail(exc)
-        spool.synced(through)
+        journal.synced(through)
         producer.release()
 
     async def _adopt(self) -> None:
         while True:
-            async for journal in self._orphans.adopt([j.name for j in self._journals()]):
-                self._adopted.append(journal)
+            async for owned in self._orphans.adopt([j.name for j in self._journals()]):
+                self._adopted.append(owned)
                 self.adoptions += 1
                 assert self._follower is not None
-                self._follower.follow(journal.producer)
+                self._follower.follow(owned.producer)
             await asyncio.sleep(ADOPT_S)
 
     # --- retention --------------------------------------------------------------------------------
 
-    def _journals(self) -> Iterator[Journal]:
+    def _journals(self) -> Iterator[OwnedJournal]:
         yield self._own
         yield from self._adopted
 
     def _prune(self, retention: Retention) -> None:
         """Prune the adopted journals first, which are older, then drop those that are finished."""
         prune([*self._adopted, self._own], retention)
-        for journal in self._adopted[:]:
-            spool = journal.producer.spool
-            if journal.producer.is_over and spool is not None and spool.is_empty:
-                self._finish(journal)
+        for owned in self._adopted[:]:
+            journal = owned.producer.journal
+            if owned.producer.is_over and journal is not None and journal.is_empty:
+                self._finish(owned)
 
-    def _finish(self, journal: Journal) -> None:
+    def _finish(self, owned: OwnedJournal) -> None:
         """Everything of an adopted journal is durable, and nothing of it is kept."""
-        self._adopted.remove(journal)
+        self._adopted.remove(owned)
         assert self._follower is not None
-        self._follower.unfollow(journal.producer)
-        journal.store.delete()
-        log.info("spool done", producer=journal.name.hex())
+        self._follower.unfollow(owned.producer)
+        owned.store.delete()
+        log.info("spool done", producer=owned.name.hex())
 
 
-def _create(root: Path) -> Journal:
+def _create(root: Path) -> OwnedJournal:
     """A new producer with a journal of its own. Raises ``OSError``."""
     name = secrets.token_bytes(PRODUCER_BYTES)
     store = spool_files.create(root, name)
-    spool = Spool(store, name, now=time.time())
-    outbox = Outbox(name, chance=random.random, load=spool.payload)
-    return Journal(Producer(outbox, spool), store)
+    journal = Journal(store, name, now=time.time())
+    outbox = Outbox(name, chance=random.random, load=journal.payload)
+    return OwnedJournal(Producer(outbox, journal), store)

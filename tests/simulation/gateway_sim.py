@@ -1,4 +1,4 @@
-"""A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Spool``.
+"""A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Journal``.
 
 It calls them in the order of ``recorder``, ``sender``, ``pusher`` and ``watermarks``.
 """
@@ -235,13 +235,13 @@ class Gateway(Process):
 
     def _send_then_seal(self, payload: bytes, covers: Sequence[int]) -> None:
         """What a mutant does: the message is sent before its sequence is in the journal."""
-        outbox, spool = self.own.outbox, self.own.spool
+        outbox, journal = self.own.outbox, self.own.journal
         sequence = outbox.seal(payload)
         outbox.release(sequence)
         self.push()
         self.step()
-        if spool is not None:
-            spool.seal(sequence, covers, payload, now=self.clock.wall)
+        if journal is not None:
+            journal.seal(sequence, covers, payload, now=self.clock.wall)
 
     def _volatile(self) -> Producer:
         if self.memory is None:
@@ -354,8 +354,8 @@ class Gateway(Process):
             if self.memory is not None and not self.memory.is_settled:
                 self.world.oracle.may_lose(self.memory_ids)
             for producer in [self.own, *self.spools.adopted]:
-                if producer.spool is not None:
-                    self.spools.give_up(producer.spool)
+                if producer.journal is not None:
+                    self.spools.give_up(producer.journal)
             self._leave()
 
     def _leave(self) -> None:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from gateway.delivery.journal import Journal
 from gateway.delivery.journal_format import SealedRecord, read_records
-from gateway.delivery.spool import Spool
 from shared.usage import UsageBatch
 from shared.wire import decode_usage
 
@@ -80,10 +80,10 @@ class Host:
         (gateway,) = self.living
         if folder.producer != gateway.own.outbox.producer:
             return list(folder.files)
-        return _before_the_last_seal(gateway.own.spool)
+        return _before_the_last_seal(gateway.own.journal)
 
 
-def _before_the_last_seal(journal: Spool | None) -> list[int]:
+def _before_the_last_seal(journal: Journal | None) -> list[int]:
     """Segments that a running gateway's journal does not need any more."""
     if journal is None:
         return []

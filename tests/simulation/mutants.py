@@ -8,9 +8,9 @@ from unittest import mock
 from accountd.ledger.digests import RecentDigests
 from accountd.ledger.repeated import Deduplicator
 from accountd.ledger.windows import ProducerWindow, Verdict
+from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
-from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
 from shared.usage import UsageBatch
 
@@ -29,7 +29,7 @@ def _always_new(window: ProducerWindow, sequence: int) -> Verdict:
 _judge = ProducerWindow.judge
 _sent = Outbox.sent
 _acknowledge = Outbox.acknowledge
-_prune = Spool.prune
+_prune = Journal.prune
 
 
 def _new_above_the_highest(window: ProducerWindow, sequence: int) -> Verdict:
@@ -67,12 +67,12 @@ def _release_all(producer: Producer) -> None:
     producer.outbox.release(producer.outbox.last_sequence)
 
 
-def _prune_all(spool: Spool, through: int, **bounds: Any) -> int:
-    is_over, spool._is_over = spool._is_over, True
+def _prune_all(journal: Journal, through: int, **bounds: Any) -> int:
+    is_over, journal._is_over = journal._is_over, True
     try:
-        return _prune(spool, through, **bounds)
+        return _prune(journal, through, **bounds)
     finally:
-        spool._is_over = is_over
+        journal._is_over = is_over
 
 
 def _stay(_outbox: Outbox, _sequence: int) -> None:
@@ -104,7 +104,7 @@ _PATCHES: dict[str, list[Patch]] = {
 #   RESEND_S_MAX, and at once when accountd was started anew. A reconnection only hastens that.
 _SUBTLE: dict[str, list[Patch]] = {
     "release before fsync": [(Producer, "release", _release_all)],
-    "prune the last seal": [(Spool, "prune", _prune_all)],
+    "prune the last seal": [(Journal, "prune", _prune_all)],
     "no skip_to": [(Outbox, "skip_to", _stay)],
     "answers of an older boot are believed": [],
 }

@@ -1,13 +1,13 @@
 """The simulated ``SpoolManager``: one gateway's own journal, and those that it adopted.
 
-It calls the real ``Producer`` and ``Spool`` in the order of ``spool_manager`` and ``orphans``.
+It calls the real ``Producer`` and ``Journal`` in the order of ``spool_manager`` and ``orphans``.
 """
 
 from typing import TYPE_CHECKING
 
+from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
-from gateway.delivery.spool import Spool
 
 from .disk import Folder, SimStore
 
@@ -54,12 +54,12 @@ class Spools:
             self.sync()
             return
         producer, *others = producers
-        assert producer.spool is not None
+        assert producer.journal is not None
         store = self._stores.get(producer.outbox.producer)
         if store is None:  # it was removed meanwhile
             self._sync_next(others)
             return
-        through = producer.spool.sealed_through
+        through = producer.journal.sealed_through
         delay = 0.001 + self._rng.random() * self._world.sync_s
         self._gateway.later(delay, self._synced, producer, store, store.written(), through, others)
 
@@ -78,8 +78,8 @@ class Spools:
         else:
             store.synced(written)
         self._gateway.step()
-        assert producer.spool is not None
-        producer.spool.synced(through)
+        assert producer.journal is not None
+        producer.journal.synced(through)
         producer.release()
         self._gateway.push()
         self._sync_next(others)
@@ -90,8 +90,8 @@ class Spools:
             for producer in self._gateway.producers():
                 producer.seal_waiting(now=self._clock.wall)
             if self.is_failing:
-                assert self.own.spool is not None
-                self.own.spool.probe(now=self._clock.wall)
+                assert self.own.journal is not None
+                self.own.journal.probe(now=self._clock.wall)
         except OSError:
             self.is_failing = True
             return
@@ -109,11 +109,11 @@ class Spools:
         store = SimStore(self._host.disk, folder, self._gateway)
         store.synced(store.written())
         self._gateway.step()
-        spool = Spool(store, folder.producer, now=self._clock.wall)
-        found = spool.recovered
+        journal = Journal(store, folder.producer, now=self._clock.wall)
+        found = journal.recovered
         self._gateway.step()
         if not found.last_sequence and not found.unsealed and not found.damaged_bytes:
-            self._remove(store, spool)
+            self._remove(store, journal)
             return
         if found.is_damaged:
             self._world.oracle.damaged.add(folder.producer)
@@ -121,29 +121,29 @@ class Spools:
             "adopts", producer=folder.producer.hex()[:4], through=found.last_sequence,
             unsealed=list(found.unsealed), is_damaged=found.is_damaged,
         )  # fmt: skip
-        producer = Producer.recovered(spool, chance=self._rng.random)
+        producer = Producer.recovered(journal, chance=self._rng.random)
         self._stores[folder.producer] = store
         self.adopted.append(producer)
         self._gateway.follow(producer)
 
-    def _remove(self, store: SimStore, spool: Spool) -> None:
+    def _remove(self, store: SimStore, journal: Journal) -> None:
         self._gateway.trace("nothing to adopt", producer=store.folder.producer.hex()[:4])
-        spool.prune(0, now=self._clock.wall, keep_s=0, keep_bytes=0)
+        journal.prune(0, now=self._clock.wall, keep_s=0, keep_bytes=0)
         self._world.oracle.gone.add(store.folder.producer)
-        (store.delete if spool.is_empty else store.close)()
+        (store.delete if journal.is_empty else store.close)()
 
     def prune(self) -> None:
         """Remove what is neither needed nor kept."""
         for producer in [*self.adopted, self.own]:
-            spool = producer.spool
-            if spool is None:
+            journal = producer.journal
+            if journal is None:
                 continue
             if producer.is_over:
-                spool.close(self._clock.wall)
-            files = self._stores[spool.producer].folder.files
+                journal.close(self._clock.wall)
+            files = self._stores[journal.producer].folder.files
             before = len(files)
             try:
-                spool.prune(
+                journal.prune(
                     producer.outbox.acknowledged, now=self._clock.wall,
                     keep_s=self._world.retention_s, keep_bytes=1 << 40,
                 )  # fmt: skip
@@ -151,20 +151,20 @@ class Spools:
                 continue
             finally:  # also when it is killed half-way
                 if len(files) < before and not self._world.is_judged:
-                    self._world.oracle.pruned(spool.producer, producer.outbox.acknowledged)
-            if producer is not self.own and producer.is_over and spool.is_empty:
+                    self._world.oracle.pruned(journal.producer, producer.outbox.acknowledged)
+            if producer is not self.own and producer.is_over and journal.is_empty:
                 self.adopted.remove(producer)
                 self._gateway.unfollow(producer)
                 self._stores.pop(producer.outbox.producer).delete()
                 self._world.oracle.gone.add(producer.outbox.producer)
                 self._gateway.trace("spool done", producer=producer.outbox.producer.hex()[:4])
 
-    def give_up(self, spool: Spool) -> None:
+    def give_up(self, journal: Journal) -> None:
         """The process exits: unlock a folder, or remove it when it is empty."""
-        store = self._stores[spool.producer]
-        if spool.is_empty:
-            self._world.oracle.gone.add(spool.producer)
-        (store.delete if spool.is_empty else store.close)()
+        store = self._stores[journal.producer]
+        if journal.is_empty:
+            self._world.oracle.gone.add(journal.producer)
+        (store.delete if journal.is_empty else store.close)()
 
     def _create(self, name: bytes) -> Producer:
         if not self._world.plan.has_spool:
@@ -173,6 +173,6 @@ class Spools:
         store = SimStore(
             self._host.disk, self._host.disk.create(name, self._gateway), self._gateway
         )
-        spool = Spool(store, name, now=self._clock.wall)
+        journal = Journal(store, name, now=self._clock.wall)
         self._stores[name] = store
-        return Producer(Outbox(name, chance=self._rng.random, load=spool.payload), spool)
+        return Producer(Outbox(name, chance=self._rng.random, load=journal.payload), journal)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 from accountd.ledger.charging import Balance
-from gateway.delivery import outbox, spool
+from gateway.delivery import journal, outbox
 
 from .accountd_sim import Accountd, Database
 from .clock import WALL_S, Clock
@@ -230,8 +230,8 @@ class World:
         """Small bounds, so that a small world reaches them."""
         with (
             mock.patch.object(outbox, "IN_FLIGHT_MAX", self.plan.in_flight),
-            mock.patch.object(spool, "SEGMENT_BYTES_MAX", self.plan.segment_bytes),
-            mock.patch.object(spool, "SEGMENT_S_MAX", self.plan.segment_s),
+            mock.patch.object(journal, "SEGMENT_BYTES_MAX", self.plan.segment_bytes),
+            mock.patch.object(journal, "SEGMENT_S_MAX", self.plan.segment_s),
         ):
             yield
 

@@ -1,4 +1,4 @@
-"""A spool's store in memory, for tests."""
+"""A journal's store in memory, for tests."""
 
 import errno
 from dataclasses import dataclass, field

@@ -52,7 +52,7 @@ SMALL_OUTBOX: Final = {"gateway.delivery.sender.OUTBOX_BATCHES_MAX": 3}
 # Retention is seen soon.
 PRUNE_S: Final = 0.5
 SMALL_SEGMENTS: Final = {
-    "gateway.delivery.spool.SEGMENT_BYTES_MAX": 2_000,
+    "gateway.delivery.journal.SEGMENT_BYTES_MAX": 2_000,
     "gateway.delivery.spool_manager.PRUNE_S": PRUNE_S,
 }
 # However slow accountd is, or the receiver of its warnings, nothing is given up.

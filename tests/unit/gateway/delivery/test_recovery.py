@@ -5,10 +5,10 @@ from unittest import mock
 
 import pytest
 
-from gateway.delivery import spool as spools
+from gateway.delivery import journal as spools
+from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import END, Producer
-from gateway.delivery.spool import Spool
 from shared.announcements import Watermark
 from shared.usage import ESTIMATES, Kind, LostBatch, Usage, UsageBatch
 from shared.wire import decode_usage, encode_usage
@@ -25,16 +25,16 @@ def response(name: str) -> bytes:
 
 def started(store: MemoryStore) -> Producer:
     """A gateway's own producer."""
-    spool = Spool(store, NAME, now=0.0)
-    return Producer(Outbox(NAME, chance=lambda: 0.5, load=spool.payload), spool)
+    journal = Journal(store, NAME, now=0.0)
+    return Producer(Outbox(NAME, chance=lambda: 0.5, load=journal.payload), journal)
 
 
 def adopted(store: MemoryStore, *, applied_through: int) -> list[bytes]:
     """What the adopter sends once it knows what is durable."""
-    producer = Producer.recovered(Spool(store, NAME, now=100.0), chance=lambda: 0.5)
+    producer = Producer.recovered(Journal(store, NAME, now=100.0), chance=lambda: 0.5)
     producer.acknowledge(Watermark(NAME, 1, applied_through), monotonic=0.0, now=100.0)
-    assert producer.spool is not None
-    producer.spool.synced(producer.spool.sealed_through)
+    assert producer.journal is not None
+    producer.journal.synced(producer.journal.sealed_through)
     producer.release()
     sent = []
     while (frames := producer.outbox.next_frames(0.0)) is not None:
@@ -47,14 +47,14 @@ def seal(producer: Producer, name: str) -> None:
     """Note, seal and sync one response."""
     number = producer.note(response(name), now=0.0)
     producer.seal(response(name), (number,), now=0.0)
-    assert producer.spool is not None
-    producer.spool.synced(producer.spool.sealed_through)
+    assert producer.journal is not None
+    producer.journal.synced(producer.journal.sealed_through)
 
 
 def prune(producer: Producer, through: int) -> None:
     """Prune everything that is durable and not needed."""
-    assert producer.spool is not None
-    producer.spool.prune(through, now=50.0, keep_s=0, keep_bytes=0)
+    assert producer.journal is not None
+    producer.journal.prune(through, now=50.0, keep_s=0, keep_bytes=0)
 
 
 def test_fresh_usage_behind_a_pruned_journal_is_charged() -> None:
@@ -85,7 +85,7 @@ def test_retention_leaves_the_last_sealed_message_that_is_synced() -> None:
         producer.end(now=0.0)
         prune(producer, 1)
     store.files.popitem()  # the end, which was not synced
-    assert Spool(store, NAME, now=0.0).recovered.last_sequence == 1
+    assert Journal(store, NAME, now=0.0).recovered.last_sequence == 1
 
 
 @pytest.mark.parametrize(("applied_through", "sent"), [(2, []), (0, [LOST, LOST, END])])
@@ -96,9 +96,9 @@ def test_a_bare_journal_ends_once(applied_through: int, sent: list[bytes]) -> No
         producer = started(store)
         seal(producer, "one")
         producer.end(now=0.0)
-        assert producer.spool is not None
-        producer.spool.synced(2)
-        producer.spool.probe(now=1.0)
+        assert producer.journal is not None
+        producer.journal.synced(2)
+        producer.journal.probe(now=1.0)
     store.files = {max(store.files): store.files[max(store.files)]}
     assert adopted(store, applied_through=applied_through) == sent
 

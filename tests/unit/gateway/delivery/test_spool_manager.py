@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway.delivery import spool_files
+from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
 from gateway.delivery.retention import Retention
-from gateway.delivery.spool import Spool
 from gateway.delivery.spool_manager import TRANSITIONS, SpoolManager, SpoolState
 from shared.announcements import Watermark
 from shared.usage import Usage, UsageBatch
@@ -167,8 +167,8 @@ def leave_orphan(root: Path) -> None:
     """The journal of a killed gateway: a message, and a response after it."""
     spool_files.prepare(root)
     store = spool_files.create(root, ORPHAN)
-    spool = Spool(store, ORPHAN, now=time.time())
-    producer = Producer(Outbox(ORPHAN, chance=lambda: 0.5, load=spool.payload), spool)
+    journal = Journal(store, ORPHAN, now=time.time())
+    producer = Producer(Outbox(ORPHAN, chance=lambda: 0.5, load=journal.payload), journal)
     number = producer.note(response("one"), now=time.time())
     producer.seal(response("one"), (number,), now=time.time())
     producer.note(response("two"), now=time.time())

@@ -6,8 +6,8 @@ messages are released for sending once they are synced (fsync), so that this hol
 failure too. Messages that are durable at accountd are kept for a while, to refill one that was
 restored from a backup.
 
-The spool owns no file and no clock: it writes through a ``Store`` and takes ``now``, the wall clock
-in seconds. Called by ``producer`` and ``spool_manager``.
+The journal owns no file and no clock: it writes through a ``Store`` and takes ``now``, the wall
+clock in seconds. Called by ``producer`` and ``spool_manager``.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from gateway.delivery.journal_format import (
     encode_sealed,
     read_sealed,
 )
+from gateway.delivery.journal_recovery import Recovery
 from gateway.delivery.segments import Segment, Store
-from gateway.delivery.spool_recovery import Recovery
 from gateway.limits import SEGMENT_BYTES_MAX, SEGMENT_S_MAX
 
 
-class Spool:
+class Journal:
     """The journal of ``producer``. After a failed write it continues in a new segment."""
 
     def __init__(self, store: Store, producer: bytes, *, now: float) -> None:

@@ -1,7 +1,7 @@
 """Reads the journal of a producer whose process ended: what is sealed, unsealed, lost. Pure.
 
-Used by ``spool`` when it opens a store. Reading costs the time of the bytes; nothing is written. A
-torn tail is normal, because a record that was not complete was never acted upon. Damage in the
+Used by ``journal`` when it opens a store. Reading costs the time of the bytes; nothing is written.
+A torn tail is normal, because a record that was not complete was never acted upon. Damage in the
 middle, and sequences or responses that must have been there and are not, are counted in
 ``Recovered``: then nobody can tell whether unsealed responses were charged already.
 """
@@ -32,7 +32,7 @@ _START_BYTES: Final = HEADER_BYTES + len(encode_base(0, 0))
 
 @dataclass(slots=True)
 class Recovered:
-    """What was found in the spool of a producer that ended.
+    """What was found in the journal of a producer that ended.
 
     ``unsealed`` are the payloads of responses that no sealed message covers, by number.
     ``damaged_bytes``, ``missing_sequences`` and ``missing_numbers`` are zero unless the disk lost
@@ -55,7 +55,7 @@ class Recovered:
     def is_bare(self) -> bool:
         """Whether messages were sealed of which none is left.
 
-        They were removed after the end marker (see ``Spool.prune``), or lost in a power failure
+        They were removed after the end marker (see ``Journal.prune``), or lost in a power failure
         before they were synced, and so never sent.
         """
         is_empty = not (self.last_payload or self.unsealed or self.is_damaged)
@@ -63,7 +63,7 @@ class Recovered:
 
 
 class Recovery:
-    """The tables of a spool, built by reading its segments from the first to the last."""
+    """The tables of a journal, built by reading its segments from the first to the last."""
 
     def __init__(self, producer: bytes) -> None:
         self.found = Recovered()

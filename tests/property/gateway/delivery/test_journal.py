@@ -1,4 +1,4 @@
-"""The spool against a model: recovery finds what was written, pruning removes what may go."""
+"""The journal against a model: recovery finds what was written, pruning removes what may go."""
 
 import contextlib
 import copy
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.delivery import spool as spools
+from gateway.delivery import journal as spools
+from gateway.delivery.journal import Journal
 from gateway.delivery.journal_format import (
     Damage,
     MeteredRecord,
@@ -16,7 +17,6 @@ from gateway.delivery.journal_format import (
     encode_sealed,
     read_records,
 )
-from gateway.delivery.spool import Spool
 from tests.support.memory_store import MemoryStore
 
 PRODUCER = b"p" * 16
@@ -35,7 +35,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.covers: dict[int, tuple[int, ...]] = {}
         self.noted = self.durable = 0
         with self.small_segments():
-            self.spool = Spool(self.store, PRODUCER, now=0.0)
+            self.journal = Journal(self.store, PRODUCER, now=0.0)
 
     def small_segments(self) -> "mock._patch[int]":
         """Segments that a few records fill."""
@@ -46,7 +46,7 @@ class SpoolMachine(RuleBasedStateMachine):
         """A response is metered."""
         payload = b"r" * size
         with self.small_segments():
-            assert self.spool.note(payload, now=self.now) == self.noted + 1
+            assert self.journal.note(payload, now=self.now) == self.noted + 1
         self.noted += 1
         self.unsealed[self.noted] = payload
 
@@ -58,7 +58,7 @@ class SpoolMachine(RuleBasedStateMachine):
         covers, sequence = tuple(sorted(chosen)), len(self.sealed) + 1
         payload = b"message %d" % sequence
         with self.small_segments():
-            self.spool.seal(sequence, covers, payload, now=self.now)
+            self.journal.seal(sequence, covers, payload, now=self.now)
         self.sealed[sequence] = payload
         self.covers[sequence] = covers
         for number in covers:
@@ -67,7 +67,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule()
     def sync(self) -> None:
         """An fsync returns: everything sealed is synced."""
-        self.spool.synced(len(self.sealed))
+        self.journal.synced(len(self.sealed))
 
     @precondition(lambda self: self.sealed)
     @rule(data=st.data())
@@ -78,7 +78,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @property
     def synced(self) -> int:
         """What was released for sending."""
-        return self.spool.synced_through
+        return self.journal.synced_through
 
     @rule(seconds=st.integers(0, 5_000))
     def wait(self, seconds: int) -> None:
@@ -91,23 +91,23 @@ class SpoolMachine(RuleBasedStateMachine):
     )
     def prune(self, keep_s: float, keep_bytes: int) -> None:
         """Retention removes whole segments from the front, until the rest is small enough."""
-        before, size = self.spool._segments[:], self.spool.size
-        self.spool.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
-        assert self.spool.size <= sum(map(len, self.store.files.values()))
+        before, size = self.journal._segments[:], self.journal.size
+        self.journal.prune(self.durable, now=self.now, keep_s=keep_s, keep_bytes=keep_bytes)
+        assert self.journal.size <= sum(map(len, self.store.files.values()))
         is_young = self.now - self.oldest_closed_at() < keep_s
-        if self.spool.size > keep_bytes or not is_young:
+        if self.journal.size > keep_bytes or not is_young:
             assert self.is_needed(min(self.store.files, default=0))
-        for segment in before[: len(before) - len(self.spool._segments)]:
+        for segment in before[: len(before) - len(self.journal._segments)]:
             assert size > keep_bytes or self.now - segment.closed_at >= keep_s
             size -= segment.size
 
     def oldest_closed_at(self) -> float:
         """When the first segment was closed; an open one is never old."""
-        return self.spool._segments[0].closed_at if self.spool._segments else self.now
+        return self.journal._segments[0].closed_at if self.journal._segments else self.now
 
     def is_needed(self, segment: int) -> bool:
         """Whether a segment must stay, whatever its age and size: judged by its bytes alone."""
-        if segment in (0, self.spool._current and self.spool._current.number):
+        if segment in (0, self.journal._current and self.journal._current.number):
             return True
         open_numbers = set(self.unsealed).union(
             *(c for sequence, c in self.covers.items() if sequence > self.synced)
@@ -131,9 +131,9 @@ class SpoolMachine(RuleBasedStateMachine):
         try:
             with self.small_segments():
                 if is_seal:
-                    self.spool.seal(sequence, (), b"x" * 50, now=self.now)
+                    self.journal.seal(sequence, (), b"x" * 50, now=self.now)
                 else:
-                    self.spool.note(b"x" * 50, now=self.now)
+                    self.journal.note(b"x" * 50, now=self.now)
         except OSError:
             pass
         else:
@@ -144,7 +144,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @invariant()
     def a_recovery_finds_what_was_written(self) -> None:
         """After a kill at any moment: what is unsealed, what is sealed, and no damage."""
-        found = Spool(copy.deepcopy(self.store), PRODUCER, now=self.now)
+        found = Journal(copy.deepcopy(self.store), PRODUCER, now=self.now)
         recovered = found.recovered
         assert recovered.unsealed == self.unsealed
         assert not recovered.is_damaged
@@ -152,14 +152,14 @@ class SpoolMachine(RuleBasedStateMachine):
         assert recovered.last_payload == self.sealed.get(len(self.sealed), b"")
         for sequence in range(self.durable + 1, len(self.sealed) + 1):
             assert found.payload(sequence) == self.sealed[sequence]
-            assert self.spool.payload(sequence) == self.sealed[sequence]
+            assert self.journal.payload(sequence) == self.sealed[sequence]
         for sequence in range(1, self.durable + 1):
             assert found.payload(sequence) in (None, self.sealed[sequence])
 
     @invariant()
     def it_knows_its_size(self) -> None:
         """Files that a failed write left are known too, so that retention removes them."""
-        assert {s.number for s in self.spool._segments} >= set(self.store.files)
+        assert {s.number for s in self.journal._segments} >= set(self.store.files)
 
 
 TestSpool = SpoolMachine.TestCase
@@ -173,15 +173,15 @@ def test_power_loss_takes_only_what_was_not_synced(
     store, synced = MemoryStore(), min(messages, synced)
     size = 0
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1 << 20):
-        spool = Spool(store, PRODUCER, now=0.0)
+        journal = Journal(store, PRODUCER, now=0.0)
         for sequence in range(1, messages + 1):
-            number = spool.note(b"response", now=0.0)
-            spool.seal(sequence, (number,), b"message %d" % sequence, now=0.0)
+            number = journal.note(b"response", now=0.0)
+            journal.seal(sequence, (number,), b"message %d" % sequence, now=0.0)
             if sequence == synced:
                 size = len(store.files[1])
     cut = data.draw(st.integers(size, len(store.files[1])))
     store.files[1] = store.files[1][:cut]
-    found = Spool(store, PRODUCER, now=0.0)
+    found = Journal(store, PRODUCER, now=0.0)
     assert found.recovered.last_sequence >= synced
     assert not found.recovered.is_damaged
     for sequence in range(1, found.recovered.last_sequence + 1):
@@ -194,27 +194,27 @@ def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: in
     """The oldest durable segments go, and the first that need not go stays."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
-        spool = Spool(store, PRODUCER, now=0.0)
+        journal = Journal(store, PRODUCER, now=0.0)
         for sequence in range(1, messages + 1):
-            spool.seal(sequence, (), b"message", now=0.0)
-    spool.synced(messages)
+            journal.seal(sequence, (), b"message", now=0.0)
+    journal.synced(messages)
     sizes = [len(data) for data in store.files.values()]
-    spool.prune(messages, now=1.0, keep_s=100.0, keep_bytes=keep_bytes)
+    journal.prune(messages, now=1.0, keep_s=100.0, keep_bytes=keep_bytes)
     fitting = [n for n in range(len(sizes)) if sum(sizes[n:]) <= keep_bytes]
     # The last one is open, and tells where the numbering stands.
     assert len(store.files) == len(sizes) - min(fitting, default=len(sizes) - 1)
-    assert spool.size == sum(map(len, store.files.values()))
+    assert journal.size == sum(map(len, store.files.values()))
 
 
 def test_a_segment_without_any_readable_record_is_damaged() -> None:
     """It is not torn: its first record was complete when the next one was written."""
     store = MemoryStore()
-    spool = Spool(store, PRODUCER, now=0.0)
-    spool.note(b"response", now=0.0)
+    journal = Journal(store, PRODUCER, now=0.0)
+    journal.note(b"response", now=0.0)
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
-        spool.note(b"another", now=0.0)
+        journal.note(b"another", now=0.0)
     store.files[1] = store.files[1][:30] + bytes(len(store.files[1]) - 30)
-    recovered = Spool(store, PRODUCER, now=0.0).recovered
+    recovered = Journal(store, PRODUCER, now=0.0).recovered
     assert recovered.is_damaged
     assert list(recovered.unsealed.values()) == [b"another"]
 
@@ -222,43 +222,43 @@ def test_a_segment_without_any_readable_record_is_damaged() -> None:
 def test_an_over_producer_leaves_nothing() -> None:
     """Its last segment is pruned too, once all is durable and the retention is over."""
     store = MemoryStore()
-    spool = Spool(store, PRODUCER, now=0.0)
-    spool.seal(1, (), b"end", now=0.0)
-    spool.synced(1)
-    assert spool.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 0
-    spool.close(1.0)
-    assert spool.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 1
-    assert spool.is_empty
+    journal = Journal(store, PRODUCER, now=0.0)
+    journal.seal(1, (), b"end", now=0.0)
+    journal.synced(1)
+    assert journal.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 0
+    journal.close(1.0)
+    assert journal.prune(1, now=1.0, keep_s=0, keep_bytes=0) == 1
+    assert journal.is_empty
     assert not store.files
 
 
 def test_probing_a_full_disk_for_hours_leaves_no_files() -> None:
     """A segment whose file was never made is forgotten, and does not stop retention."""
     store = MemoryStore()
-    spool = Spool(store, PRODUCER, now=0.0)
-    spool.seal(1, (), b"one", now=0.0)
-    spool.synced(1)
+    journal = Journal(store, PRODUCER, now=0.0)
+    journal.seal(1, (), b"one", now=0.0)
+    journal.synced(1)
     for second, space in ((n, n % 2 * 10) for n in range(100)):
         store.space = space
         with contextlib.suppress(OSError):
-            spool.probe(now=float(second))
+            journal.probe(now=float(second))
     store.space = None
-    spool.probe(now=100.0)
+    journal.probe(now=100.0)
     assert len(store.files) == 2
-    spool.close(100.0)
-    assert spool.prune(1, now=200.0, keep_s=0, keep_bytes=0) == 2
+    journal.close(100.0)
+    assert journal.prune(1, now=200.0, keep_s=0, keep_bytes=0) == 2
 
 
 def test_a_seal_lost_at_the_end_of_a_closed_segment_is_missed() -> None:
     """It looks like a torn tail, but the base of the next segment names it."""
     store = MemoryStore()
     with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
-        spool = Spool(store, PRODUCER, now=0.0)
-        number = spool.note(b"response", now=0.0)
-        spool.seal(1, (number,), b"message", now=0.0)
-        spool.note(b"another", now=0.0)
+        journal = Journal(store, PRODUCER, now=0.0)
+        number = journal.note(b"response", now=0.0)
+        journal.seal(1, (number,), b"message", now=0.0)
+        journal.note(b"another", now=0.0)
     store.files[2] = store.files[2][:-1]
-    recovered = Spool(store, PRODUCER, now=0.0).recovered
+    recovered = Journal(store, PRODUCER, now=0.0).recovered
     assert recovered.missing_sequences == 1
     assert recovered.is_damaged
     assert recovered.last_sequence == 1
