@@ -22,7 +22,7 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.control.grants import Grant
+from gateway.control.authorizations import Authorization
 from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances, SessionCredit
@@ -68,7 +68,7 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
     sender.start()
     subscriber.start()
     balances.start()
-    credit = balances.open(Grant("acct", "", 10**12, 0), wants_balances=False)
+    credit = balances.open(Authorization("acct", "", 10**12, 0), wants_balances=False)
     await asyncio.sleep(0.5)
     gc.collect()
     before = resident_mb()

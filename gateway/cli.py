@@ -110,7 +110,7 @@ def cli() -> None:
 )
 @setting(
     "GATEWAY_GRANT_CACHE_S",
-    default=f"{limits.GRANT_CACHE_S_MAX:.0f}",
+    default=f"{limits.AUTHORIZATION_CACHE_S_MAX:.0f}",
     help="While accountd is away, a key that it let in so many seconds ago is let in (0 to 60).",
 )
 @setting(

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.delivery.retention import Retention
 from gateway.door.models import ModelTable, read_table
-from gateway.limits import GRANT_CACHE_S_MAX
+from gateway.limits import AUTHORIZATION_CACHE_S_MAX
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
 from shared import config
 from shared.config import Address, Checker
@@ -76,7 +76,9 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
             seconds=checker.value("GATEWAY_SPOOL_RETENTION_S", config.number(0, 30 * 86_400)),
             size=checker.value("GATEWAY_SPOOL_RETENTION_BYTES", config.integer(0, 2**40)),
         ),
-        grant_cache_s=checker.value("GATEWAY_GRANT_CACHE_S", config.number(0, GRANT_CACHE_S_MAX)),
+        grant_cache_s=checker.value(
+            "GATEWAY_GRANT_CACHE_S", config.number(0, AUTHORIZATION_CACHE_S_MAX)
+        ),
         near_empty_responses=checker.value(
             "GATEWAY_NEAR_EMPTY_RESPONSES", config.integer(0, 1_000_000)
         ),

@@ -135,8 +135,8 @@ RESPONSE_IDS_MAX: Final = 4_096
 
 # While accountd is away, a key that it authorized less than this ago is admitted again: long enough
 # for a restart, short enough for a revoked key.
-GRANT_CACHE_S_MAX: Final = 60.0
-GRANTS_MAX: Final = 10_000
+AUTHORIZATION_CACHE_S_MAX: Final = 60.0
+CACHED_AUTHORIZATIONS_MAX: Final = 10_000
 
 # Handles of providers whose owner a gateway remembers, and how many of those accountd may not know
 # yet: Gemini issues one with every turn, so this is an hour of a busy gateway, in 15 MB each.

@@ -32,7 +32,7 @@ class Readiness:
     def why_closed(self) -> str:
         """Why no session of any account may be opened; empty when they may.
 
-        Unlike ``ready`` this ignores accountd: while that is away, keys whose grants are cached are
-        still accepted.
+        Unlike ``ready`` this ignores accountd: while that is away, keys whose authorizations are
+        cached are still accepted.
         """
         return "draining" if self.is_draining else self._usage.not_ready_reason

@@ -172,7 +172,7 @@ class Gateway:
         provider = self._providers[target.provider]
         if provider.calls is None or not provider.calls.has(target):
             return admitted
-        call = await self._calls.join(provider, target, admitted.grant)
+        call = await self._calls.join(provider, target, admitted.authorization)
         if isinstance(call, Refusal):
             return call
         if self._opener.may_use(admitted, ""):  # any model: its name need not be awaited

@@ -30,7 +30,7 @@ from gateway.calls.provider_requests import ProviderRequests
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls.retrying import is_call_gone
 from gateway.connections.provider_errors import ProviderUnavailableError
-from gateway.control.grants import Grant
+from gateway.control.authorizations import Authorization
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.gatekeeper import new_session_id
 from gateway.door.models import ModelTable
@@ -142,7 +142,7 @@ class CallApi:
         parameters = split_target(request.target)[1]
         admitted = _require(await self._admission.admit(request.headers, parameters))
         session = self._session_of_new(target, admitted, offer.session)
-        return await self._make(request, target, admitted.grant, Offer(offer.sdp, session))
+        return await self._make(request, target, admitted.authorization, Offer(offer.sdp, session))
 
     def _target_of_new(self, request: HttpRequest, session: Mapping[str, Any]) -> Target:
         """The target of the call's sidebands, by the model that the session, the URL or the key
@@ -198,7 +198,7 @@ class CallApi:
         return {**session, "model": self._table.provider_model(model, provider=target.provider)}
 
     async def _make(
-        self, request: HttpRequest, target: Target, grant: Grant, offer: Offer
+        self, request: HttpRequest, target: Target, authorization: Authorization, offer: Offer
     ) -> Reversible:
         provider, calls = self._calls_of(target)
         url = calls.url(query=rest_of_query(target))
@@ -209,11 +209,11 @@ class CallApi:
             log.error("call without a name", provider=provider.name, hint=hint)
             raise _RefusedError(provider_unavailable())
         handle = _handle(provider, call_id)
-        self._handles.learn(handle, grant.account_id)
+        self._handles.learn(handle, authorization.account_id)
         # At accountd before the client knows the id: it may name it to another gateway at once.
-        await self._handles.use(handle, grant.account_id)
+        await self._handles.use(handle, authorization.account_id)
         control = self._calls.control(provider, sideband_of(target, call_id), call_id)
-        await self._listen(control, grant, model=str(offer.session["model"]))
+        await self._listen(control, authorization, model=str(offer.session["model"]))
         path = request.target.partition("?")[0].rstrip("/")
         headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
         answer = response(HTTPStatus.CREATED, answered.body, SDP, headers)
@@ -233,24 +233,26 @@ class CallApi:
             raise _RefusedError(not_found("expected a call's id before the verb"))
         target = self._route(with_call(_sessions_target(request.target), call_id), request.headers)
         body = _require(read_session(request.body))
-        grant = _require(await self._authorize(_require(own_key_hash(request.headers)), verb))
+        authorization = _require(
+            await self._authorize(_require(own_key_hash(request.headers)), verb)
+        )
         provider, _ = self._calls_of(target)
-        refusal = await self._handles.use(_handle(provider, call_id), grant.account_id)
+        refusal = await self._handles.use(_handle(provider, call_id), authorization.account_id)
         if refusal is not None:
             raise _RefusedError(refusal)
         control = self._calls.control(provider, sideband_of(target, call_id), call_id)
         if verb == "accept":
-            return await self._accept(request, control, grant, body)
-        if verb == "hangup" and await self._hang_up(control, grant):
+            return await self._accept(request, control, authorization, body)
+        if verb == "hangup" and await self._hang_up(control, authorization):
             return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         return await self._forward(request, control, verb, body)
 
-    async def _hang_up(self, control: ProviderCall, grant: Grant) -> bool:
+    async def _hang_up(self, control: ProviderCall, authorization: Authorization) -> bool:
         """End a call, its last response metered. False when the gateway cannot listen to it, for
         example because there is no such call.
         """
         try:
-            call = await self._calls.listen(control, grant, model="", retry_for_s=0.0)
+            call = await self._calls.listen(control, authorization, model="", retry_for_s=0.0)
         except ProviderUnavailableError:
             return False
         call.hang_up("it was asked for")
@@ -261,30 +263,38 @@ class CallApi:
             raise _RefusedError(provider_unavailable()) from None
         return True
 
-    async def _authorize(self, key_hash: str, verb: str) -> Grant | Refusal:
+    async def _authorize(self, key_hash: str, verb: str) -> Authorization | Refusal:
         """Whose key it is. Accepting a call needs credit; the other verbs do not."""
         if verb == "accept":
             return await self._admission.authorize(key_hash)
         return await self._admission.identify(key_hash)
 
     async def _accept(
-        self, request: HttpRequest, control: ProviderCall, grant: Grant, body: Mapping[str, Any]
+        self,
+        request: HttpRequest,
+        control: ProviderCall,
+        authorization: Authorization,
+        body: Mapping[str, Any],
     ) -> Reversible:
         model = _require(model_in(body))
-        session = self._checked_session(body, control.target, Admitted(grant))
+        session = self._checked_session(body, control.target, Admitted(authorization))
         try:
             answer = await self._forward(request, control, "accept", session)
         except _RefusedError as exc:
-            if exc.refusal.status < 500 or not await self._was_accepted(control, grant, model):
+            if exc.refusal.status < 500 or not await self._was_accepted(
+                control, authorization, model
+            ):
                 raise
             return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
-        await self._listen(control, grant, model=str(session.get("model", model)))
+        await self._listen(control, authorization, model=str(session.get("model", model)))
         return answer
 
-    async def _was_accepted(self, control: ProviderCall, grant: Grant, model: str) -> bool:
+    async def _was_accepted(
+        self, control: ProviderCall, authorization: Authorization, model: str
+    ) -> bool:
         """Whether a call was accepted although the provider's answer was lost or an error."""
         try:
-            await self._calls.listen(control, grant, model=model, retry_for_s=0.0)
+            await self._calls.listen(control, authorization, model=model, retry_for_s=0.0)
         except ProviderUnavailableError as exc:
             if not is_call_gone(exc):
                 await self._calls.hang_up(control)
@@ -323,10 +333,14 @@ class CallApi:
             raise _RefusedError(not_found(message, code="provider_not_found"))
         return provider, provider.calls
 
-    async def _listen(self, control: ProviderCall, grant: Grant, *, model: str) -> None:
+    async def _listen(
+        self, control: ProviderCall, authorization: Authorization, *, model: str
+    ) -> None:
         """Listen to the call; if that is not possible, hang it up and refuse."""
         try:
-            await self._calls.listen(control, grant, model=model, retry_for_s=CALL_UNHEARD_S)
+            await self._calls.listen(
+                control, authorization, model=model, retry_for_s=CALL_UNHEARD_S
+            )
             return
         except ProviderUnavailableError as exc:
             log.error("call cannot be heard", call=control.call_id, reason=str(exc), hint=exc.hint)

@@ -20,7 +20,7 @@ from gateway.connections.connection import Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
-from gateway.control.grants import Grant
+from gateway.control.authorizations import Authorization
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.door.queries import rest_of_query
@@ -156,7 +156,7 @@ class Calls:
         return self._calls.get((provider, call_id))
 
     async def listen(
-        self, control: ProviderCall, grant: Grant, *, model: str, retry_for_s: float
+        self, control: ProviderCall, authorization: Authorization, *, model: str, retry_for_s: float
     ) -> Call:
         """Listen to a call, and return it once its sideband is open. ``model`` is what was asked
         for, empty if unknown.
@@ -168,7 +168,7 @@ class Calls:
             call = self._calls.get(key)
             is_ours = call is None
             if call is None:
-                call = self._calls[key] = self._make(control, grant, model)
+                call = self._calls[key] = self._make(control, authorization, model)
                 self._openings[call] = self._loop.create_task(call.open(retry_for_s=retry_for_s))
             opening = self._openings.get(call)
             if opening is None:
@@ -194,11 +194,13 @@ class Calls:
             log.error("call not hung up", call=control.call_id, reason="stopping", hint=_UNHEARD)
             raise
 
-    async def join(self, provider: Provider, target: Target, grant: Grant) -> Call | Refusal:
+    async def join(
+        self, provider: Provider, target: Target, authorization: Authorization
+    ) -> Call | Refusal:
         """Listen to the call for which a client opens a sideband, so that it is metered here."""
         control = self.control(provider, target, target.call_id)
         try:
-            call = await self.listen(control, grant, model="", retry_for_s=0.0)
+            call = await self.listen(control, authorization, model="", retry_for_s=0.0)
         except ProviderUnavailableError as exc:
             if is_call_gone(exc):
                 return not_found("found no call of this name; it may be over")
@@ -206,19 +208,19 @@ class Calls:
             if exc.close_code == POLICY_VIOLATION:
                 return bad_request(exc.client_message, code=exc.code)
             return provider_unavailable()
-        if call.info.account_id != grant.account_id:
+        if call.info.account_id != authorization.account_id:
             return not_found("found no call of this name that belongs to this account")
         return call
 
-    def _make(self, control: ProviderCall, grant: Grant, model: str) -> Call:
+    def _make(self, control: ProviderCall, authorization: Authorization, model: str) -> Call:
         provider = control.target.provider
         meter = control.calls.meter(model)
-        credit = self._balances.open(grant, wants_balances=False)
-        billing = BillingContext(grant.account_id, control.session_id, provider)
+        credit = self._balances.open(authorization, wants_balances=False)
+        billing = BillingContext(authorization.account_id, control.session_id, provider)
         recorder = Recorder(billing, meter, self._usage, credit)
         self.totals.add(recorder)
         call = Call(
-            CallInfo(control.call_id, control.session_id, grant.account_id, provider),
+            CallInfo(control.call_id, control.session_id, authorization.account_id, provider),
             control=control,
             meter=meter,
             recorder=recorder,

@@ -1,9 +1,9 @@
 """The two sockets to accountd beside usage: requests (DEALER) and announcements (SUB).
 
-``rpc_client``    asks which key may talk, what is durable, what is left; every answer within 5 s
-``rpc_channel``   its DEALER socket: requests with ids, deadlines, pings
-``grants``        what accountd grants or denies, and a cache of grants (pure)
-``subscriber``    the SUB socket: hands each announcement to the listener of its topic
+``rpc_client``      asks which key may talk, what is durable, what is left; every answer within 5 s
+``rpc_channel``     its DEALER socket: requests with ids, deadlines, pings
+``authorizations``  what accountd allows or denies, and a cache of that (pure)
+``subscriber``      the SUB socket: hands each announcement to the listener of its topic
 
 Called by ``door``, ``endpoints``, ``calls``, ``credit`` and ``delivery``; ``handles`` is given it.
 What was not announced in time is asked for, so a lost announcement costs time and never a charge.

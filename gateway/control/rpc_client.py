@@ -2,7 +2,7 @@
 
 Called by ``door``, ``handles``, ``endpoints``, ``credit`` and ``delivery``. Every method raises
 ``UnreachableError`` when accountd does not answer in time, or answers what cannot be read. While it
-is away, a key that was granted less than ``grant_cache_s`` ago is granted again.
+is away, a key that was authorized less than ``grant_cache_s`` ago is authorized again.
 """
 
 import asyncio
@@ -12,7 +12,12 @@ from typing import Any, Final
 import structlog
 import zmq.asyncio
 
-from gateway.control.grants import Denial, Grant, GrantCache, read_grant
+from gateway.control.authorizations import (
+    Authorization,
+    AuthorizationCache,
+    Denial,
+    read_authorization,
+)
 from gateway.control.rpc_channel import PING_DEADLINE_S, RpcChannel
 from shared import transport
 from shared.announcements import Balance, decode_balance
@@ -38,7 +43,7 @@ class RpcClient:
         """``grant_cache_s``: 0 to 60; with 0 nobody is let in while accountd is away."""
         self._loop = asyncio.get_running_loop()
         self._channel = RpcChannel(context, endpoint)
-        self._grants = GrantCache(grant_cache_s)
+        self._authorizations = AuthorizationCache(grant_cache_s)
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
@@ -56,7 +61,7 @@ class RpcClient:
     @property
     def may_grant(self) -> bool:
         """Whether anybody can be let in: accountd answers, or did so lately enough."""
-        seconds = max(transport.RPC_DEADLINE_S, self._grants.seconds)
+        seconds = max(transport.RPC_DEADLINE_S, self._authorizations.seconds)
         return self._channel.has_answered_within(seconds)
 
     def metrics(self) -> list[Metric]:
@@ -71,25 +76,25 @@ class RpcClient:
 
     # --- keys -------------------------------------------------------------------------------------
 
-    async def authorize(self, key_hash: str) -> Grant | Denial:
+    async def authorize(self, key_hash: str) -> Authorization | Denial:
         """Whether the owner of this key may talk."""
         try:
             reply = await self._channel.call(Request("authorize", {"key_hash": key_hash}))
         except UnreachableError:
             return self._cached(key_hash)
         if reply.error is not None:
-            self._grants.remove(key_hash)
+            self._authorizations.remove(key_hash)
             return Denial(*reply.error)
-        grant = read_grant(reply.result)
-        self._grants.put(key_hash, grant, now=self._loop.time())
-        return grant
+        authorization = read_authorization(reply.result)
+        self._authorizations.put(key_hash, authorization, now=self._loop.time())
+        return authorization
 
-    async def identify(self, key_hash: str) -> Grant | Denial:
+    async def identify(self, key_hash: str) -> Authorization | Denial:
         """Whose key it is, whether or not the account may talk."""
         found = await self.report("console.account", {"key_hash": key_hash})
         if isinstance(found, Denial):
             return found
-        return read_grant({**found, "account_id": found.get("id"), "key_indicator": ""})
+        return read_authorization({**found, "account_id": found.get("id"), "key_indicator": ""})
 
     # --- usage and balances -----------------------------------------------------------------------
 
@@ -159,12 +164,12 @@ class RpcClient:
             raise kind(f"accountd cannot answer {method}: {reply.error[1]}")
         return reply.result
 
-    def _cached(self, key_hash: str) -> Grant:
-        grant = self._grants.get(key_hash, now=self._loop.time())
-        if grant is None:
+    def _cached(self, key_hash: str) -> Authorization:
+        authorization = self._authorizations.get(key_hash, now=self._loop.time())
+        if authorization is None:
             raise UnreachableError
-        log.info("grant from the cache", account=grant.account_id)
-        return grant
+        log.info("authorization from the cache", account=authorization.account_id)
+        return authorization
 
 
 def _watermarks(reply: Reply, count: int) -> tuple[int, list[int]]:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway import tasks
-from gateway.control.grants import Grant
+from gateway.control.authorizations import Authorization
 from gateway.control.rpc_client import RpcClient
 from gateway.control.subscriber import Subscriber
 from gateway.credit.credit import Credit, CreditStatus
@@ -120,11 +120,11 @@ class Balances:
         await tasks.stop(self._tasks)
         await self._prices.stop()
 
-    def open(self, grant: Grant, *, wants_balances: bool) -> SessionCredit:
+    def open(self, authorization: Authorization, *, wants_balances: bool) -> SessionCredit:
         """A session of the account begins. ``wants_balances``: notify it of each new balance."""
-        account = grant.account_id
+        account = authorization.account_id
         credit = self._credits.open(
-            account, topup=grant.topup_remaining, tokens=grant.token_remaining
+            account, topup=authorization.topup_remaining, tokens=authorization.token_remaining
         )
         self._subscriber.subscribe(balance_topic(account), self._announced)
         session = SessionCredit(self, credit, wants_balances=wants_balances)

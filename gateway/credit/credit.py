@@ -49,7 +49,8 @@ class Credit:
     )  # fmt: skip
 
     def __init__(self, balance: Balance, *, near_responses: int) -> None:
-        """``balance`` is from the grant of the key: it stands until the first announcement."""
+        """``balance`` is from the authorization of the key: it stands until the first
+        announcement."""
         self.account_id = balance.account_id
         self.balance = balance
         self.sessions = 0
@@ -135,7 +136,9 @@ class Credit:
     def announced(self, balance: Balance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
-        if self.balance.epoch:  # the first balance came with the key's grant, without an allotment
+        if (
+            self.balance.epoch
+        ):  # the first balance came with the authorization, without an allotment
             self._keep_allotment(balance, now)
         self.balance = balance
         self._pending.include(balance.applied)

@@ -31,7 +31,7 @@ class CreditTable:
         return list(self._waiting)
 
     def open(self, account_id: str, *, topup: int, tokens: int) -> Credit:
-        """A session begins; the grant of its key named these credits."""
+        """A session begins; the authorization of its key named these credits."""
         credit = self._credits.get(account_id)
         if credit is None:
             balance = Balance(account_id, epoch=0, revision=0, topup=topup, tokens=tokens)

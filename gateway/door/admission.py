@@ -11,7 +11,7 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway.control.grants import Denial, Grant
+from gateway.control.authorizations import Authorization, Denial
 from gateway.control.rpc_client import RpcClient
 from gateway.door import ephemeral
 from gateway.door.auth import find_key, hash_key
@@ -29,7 +29,7 @@ class Admitted:
     provider first. ``is_ephemeral``: the key may begin sessions, but not join any.
     """
 
-    grant: Grant
+    authorization: Authorization
     model: str | None = None
     configuration: Mapping[str, Any] | None = None
     is_ephemeral: bool = False
@@ -55,8 +55,8 @@ class Admission:
         key_hash = hash_of(key)
         if isinstance(key_hash, Refusal):
             return key_hash
-        grant = await self.authorize(key_hash)
-        return grant if isinstance(grant, Refusal) else Admitted(grant)
+        authorization = await self.authorize(key_hash)
+        return authorization if isinstance(authorization, Refusal) else Admitted(authorization)
 
     def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
         """The model to which an ephemeral key is bound; None for any other key, or an invalid one.
@@ -69,7 +69,7 @@ class Admission:
         claims = self._claims_of(key, headers)
         return None if isinstance(claims, Refusal) else claims.model
 
-    async def authorize(self, key_hash: str) -> Grant | Refusal:
+    async def authorize(self, key_hash: str) -> Authorization | Refusal:
         """Ask accountd whether a key may begin sessions."""
         try:
             verdict = await self._accountd.authorize(key_hash)
@@ -79,7 +79,7 @@ class Admission:
             refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
         )
 
-    async def identify(self, key_hash: str) -> Grant | Refusal:
+    async def identify(self, key_hash: str) -> Authorization | Refusal:
         """Ask accountd whose key it is, even if the account has no credit or is disabled."""
         try:
             found = await self._accountd.identify(key_hash)
@@ -91,12 +91,12 @@ class Admission:
         claims = self._claims_of(key, headers)
         if isinstance(claims, Refusal):
             return claims
-        grant = await self.authorize(claims.key_hash)
-        if isinstance(grant, Refusal):
-            return grant
-        if grant.account_id != claims.account_id:  # after the database was replaced
+        authorization = await self.authorize(claims.key_hash)
+        if isinstance(authorization, Refusal):
+            return authorization
+        if authorization.account_id != claims.account_id:  # after the database was replaced
             return refused_key("invalid_api_key", "the ephemeral key is of another account")
-        return Admitted(grant, claims.model, claims.configuration, is_ephemeral=True)
+        return Admitted(authorization, claims.model, claims.configuration, is_ephemeral=True)
 
     def _claims_of(self, key: str, headers: Headers) -> Claims | Refusal:
         if self._signing is None:

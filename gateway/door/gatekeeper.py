@@ -89,7 +89,7 @@ class Gatekeeper:
         for handle in target.handles if claims_handles else ():
             refusal = await self._handles.use(
                 handle,
-                verdict.grant.account_id,
+                verdict.authorization.account_id,
                 # Attaching to a GPT-Live session costs nothing and checks no model, because the
                 # session's first connection did both: so a gateway must have seen that one.
                 must_be_issued=handle.kind is HandleKind.LIVE,

@@ -95,7 +95,7 @@ class Opener:
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
         """Whether a client may use ``model``; with an empty one: whether it may use any."""
-        allowed = self._table.allows(admitted.grant.account_id, model)
+        allowed = self._table.allows(admitted.authorization.account_id, model)
         return allowed and admitted.model in (None, model)
 
     def open(
@@ -111,11 +111,13 @@ class Opener:
         """Upgrade ``connection`` and make its session. The provider is not connected yet; see
         ``connect``.
         """
-        account_id = admitted.grant.account_id
+        account_id = admitted.authorization.account_id
         provider = self._providers[target.provider]
         meter = provider.meter(with_provider_model(target, self._table))
         connection.upgrade(upgrade)
-        credit = self._balances.open(admitted.grant, wants_balances=wants_events(path) is True)
+        credit = self._balances.open(
+            admitted.authorization, wants_balances=wants_events(path) is True
+        )
         gate = self._gate(target, admitted, meter)
         handles = SessionHandles(
             self._handles, self._resumables, provider=target.provider, account_id=account_id

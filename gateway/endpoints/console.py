@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.control.grants import Denial
+from gateway.control.authorizations import Denial
 from gateway.control.rpc_client import RpcClient
 from gateway.door.admission import own_key_hash
 from gateway.door.queries import split_target

@@ -145,14 +145,16 @@ class Minting:
             return no_ephemeral_keys()
         if isinstance(wanted, Refusal):
             return wanted
-        grant = await self._queue.run(key_hash, lambda: self._admission.authorize(key_hash))
-        if isinstance(grant, Refusal):
-            return grant
-        if wanted.model is not None and not self._table.allows(grant.account_id, wanted.model):
+        authorization = await self._queue.run(key_hash, lambda: self._admission.authorize(key_hash))
+        if isinstance(authorization, Refusal):
+            return authorization
+        if wanted.model is not None and not self._table.allows(
+            authorization.account_id, wanted.model
+        ):
             return model_not_allowed(wanted.model)
         expires_at = int(time.time()) + wanted.lifetime_s
         claims = Claims(
-            grant.account_id,
+            authorization.account_id,
             key_hash,
             expires_at,
             wanted.model,
@@ -163,7 +165,9 @@ class Minting:
         if len(key) > TOKEN_CHARS_MAX:
             return _too_long(len(key))
         self._made += 1
-        log.info("ephemeral key made", account=grant.account_id, lifetime_s=wanted.lifetime_s)
+        log.info(
+            "ephemeral key made", account=authorization.account_id, lifetime_s=wanted.lifetime_s
+        )
         shown = client_secrets.answer(
             wanted,
             value=key,

@@ -1,4 +1,4 @@
-"""accountd is away: live sessions continue, new ones need a cached grant or are refused."""
+"""accountd is away: live sessions continue, new ones need a cached authorization or are refused."""
 
 import http.client
 import json
@@ -121,7 +121,8 @@ def test_an_accountd_of_an_earlier_release_is_told_once_for_each_boot() -> None:
 
 
 def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
-    """A grant less than a minute old counts while accountd is away; an unknown key does not."""
+    """An authorization less than a minute old counts while accountd is away; an unknown key does
+    not."""
     known, unknown = fresh.create_account("known"), fresh.create_account("unknown")
     gateway = fresh.gateways[0]
     with session(gateway, known) as live:
@@ -144,7 +145,7 @@ def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
 
 
 def test_a_revoked_key_is_forgotten(fresh: Cluster) -> None:
-    """Once accountd has denied a key, an earlier grant in the cache does not count."""
+    """Once accountd has denied a key, an earlier authorization in the cache does not count."""
     key = fresh.create_account("acct")
     gateway = fresh.gateways[0]
     with session(gateway, key) as client:

@@ -234,7 +234,7 @@ def test_gateways_keep_their_allotment_after_a_restart_of_accountd() -> None:
 
 
 def test_the_first_balance_replaces_no_allotment() -> None:
-    """The balance in the grant of a key is no allotment."""
+    """The balance in the authorization of a key is no allotment."""
     table, credit = opened(topup=1)
     announce(table, 90, revision=1)
     spend(table, credit, 30, 1)
