@@ -179,7 +179,7 @@ class CallApi:
         self, session: Mapping[str, Any], target: Target, admitted: Admitted
     ) -> Mapping[str, Any]:
         """``session`` with the provider's name for its model. Refused if it names a model that is
-        not allowed, also one that is to work for the session's own (``opening.delegates``).
+        not allowed, also one that is to work for the session's own (``first_message.delegates``).
         """
         # A provider that ignores case might use ``Model``, which was not checked.
         session = {
@@ -188,9 +188,9 @@ class CallApi:
             if name == "model" or name.lower() != "model"
         }
         model = str(session.get("model") or "")
-        opening = self._providers[target.provider].opening
-        message = json.dumps({opening.holder: session}).encode()
-        for name in (model, *opening.read(message).delegates):
+        first_message = self._providers[target.provider].first_message
+        message = json.dumps({first_message.holder: session}).encode()
+        for name in (model, *first_message.read(message).delegates):
             if not self._opener.may_use(admitted, name):
                 raise _RefusedError(model_not_allowed(name))
         if not model:

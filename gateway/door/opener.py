@@ -29,9 +29,9 @@ from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider, Target
+from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.gate import Gate
 from gateway.providers.lifetimes import Lifetimes
-from gateway.providers.opening import TRANSCRIPTION, framed
 from gateway.relay.lifetime import Age
 from gateway.relay.session import Session
 from gateway.relay.session_state import Opening, SessionInfo
@@ -174,7 +174,7 @@ class Opener:
 
         provider = self._providers[target.provider]
         return Gate(
-            TRANSCRIPTION if target.is_transcription else provider.opening,
+            TRANSCRIPTION if target.is_transcription else provider.first_message,
             call=provider_model,
             is_limited=is_limited,
             has_opened=target.model is not None,

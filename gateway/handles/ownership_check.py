@@ -1,7 +1,7 @@
 """Whether a session may use the handle that its first message names, asked while that waits.
 
-The message waits in the gate (``providers.opening``), and reading from the client is paused until
-accountd has answered. Called by ``relay.client_side``.
+The message waits in the gate (``providers.first_message``), and reading from the client is paused
+until accountd has answered. Called by ``relay.client_side``.
 """
 
 import asyncio

@@ -4,7 +4,8 @@
 ``base``                 what an adapter tells: URL, headers, meter, words for a failure
 ``openai``, ``gemini``   the adapters of the two families
 ``openai_calls``         where calls (WebRTC, SIP) are made and taken
-``opening``, ``gate``    which model a first message names; whether it, and what follows, may go on
+``first_message``, ``gate``  which model a first message names; whether it, and what follows, may go
+on
 ``lifetimes``            how long a session may last
 
 Called by ``door``, ``endpoints``, ``relay``, ``calls`` and ``server``. All of it is pure. To add a

@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 
 from gateway.handles.handle import Handle, HandleKind
 from gateway.metering.base import CallMeter, Meter
-from gateway.providers.opening import Opening
+from gateway.providers.first_message import FirstMessageFormat
 
 # Paths that adapters and routes both know; they may have any prefix.
 REALTIME: Final = "/realtime"
@@ -112,7 +112,7 @@ class Provider(Protocol):
         """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
 
     @property
-    def opening(self) -> Opening:
+    def first_message(self) -> FirstMessageFormat:
         """How a client's first message names the model, where the request does not."""
 
     @property

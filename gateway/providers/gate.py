@@ -7,7 +7,7 @@ there may be (``MESSAGE_BYTES_MAX``).
 
 Where a message names a session to resume, accountd has to be asked whose that is. The message, and
 what follows it, waits until the session calls ``release``. What a message says is read by
-``providers.opening``.
+``providers.first_message``.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.metering.reading import unmasked
-from gateway.providers.opening import UNCLEAR, Opening, framed
+from gateway.providers.first_message import UNCLEAR, FirstMessageFormat, framed
 
 
 class GateState(Enum):
@@ -45,13 +45,23 @@ class Gate:
     """
 
     __slots__ = (
-        "_call", "_fragments", "_has_delegate", "_is_limited", "_is_model_named", "_opening",
-        "_pending_message", "_queued", "has_passed", "pending_handle", "refused_model", "state",
+        "_call",
+        "_format",
+        "_fragments",
+        "_has_delegate",
+        "_is_limited",
+        "_is_model_named",
+        "_pending_message",
+        "_queued",
+        "has_passed",
+        "pending_handle",
+        "refused_model",
+        "state",
     )  # fmt: skip
 
     def __init__(
         self,
-        opening: Opening,
+        first_message: FirstMessageFormat,
         *,
         call: Callable[[str], str | None],
         is_limited: bool,
@@ -62,11 +72,11 @@ class Gate:
         messages that name one (OpenAI's ``session.update``) are read, too. ``has_opened``: the URL
         named a model, or said that there is none.
         """
-        self._opening = opening
+        self._format = first_message
         self._call = call
         self._is_limited = is_limited
         self._is_model_named = has_opened
-        self._has_delegate = not opening.naming  # or needs none
+        self._has_delegate = not first_message.naming  # or needs none
         self.state = GateState.OPEN if has_opened else GateState.CLOSED
         self.has_passed = has_opened
         self.refused_model: str | None = None
@@ -78,7 +88,7 @@ class Gate:
     @property
     def unknown_handle_reason(self) -> str:
         """What the provider says of a handle that it does not know."""
-        return self._opening.unknown_handle_reason
+        return self._format.unknown_handle_reason
 
     def admit(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         """Those that may go on: none once it is REFUSED, and none while it is CHECKING, when they
@@ -124,7 +134,7 @@ class Gate:
 
     def _judge(self, whole: list[Frame]) -> Sequence[Frame]:
         message = b"".join(unmasked(frame) for frame in whole)
-        request = self._opening.read(message)
+        request = self._format.read(message)
         names = [] if request.model is None and self._is_model_named else [request.model or UNCLEAR]
         if self._is_limited and request.model != UNCLEAR:
             names += [*request.delegates, *self._missing_from(message)]
@@ -138,7 +148,7 @@ class Gate:
             self._is_model_named = True
             name = called[0] or request.model
             if name != request.model:
-                frames = framed(self._opening.renamed(message, name))
+                frames = framed(self._format.renamed(message, name))
         if request.handle is not None:
             self.pending_handle, self._pending_message = request.handle, frames
             self._move(GateState.CHECKING)
@@ -151,8 +161,8 @@ class Gate:
         """``UNCLEAR``, which no model is called, where ``message`` had to name a model that works
         for the session and does not; else nothing.
         """
-        if not self._opening.naming:
+        if not self._format.naming:
             return []
-        has = self._opening.has_delegate(message, had=self._has_delegate)
+        has = self._format.has_delegate(message, had=self._has_delegate)
         self._has_delegate = bool(has)
         return [UNCLEAR] if has is None else []

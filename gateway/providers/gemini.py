@@ -12,14 +12,14 @@ from gateway.metering.base import Meter
 from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.providers.base import ProviderCalls, Target, joined
-from gateway.providers.opening import Opening
+from gateway.providers.first_message import FirstMessageFormat
 
 
 class Gemini:
     """The adapter for Gemini Live. ``base_url`` is ``ws(s)://HOST``."""
 
     name = "gemini"
-    opening = Opening(
+    first_message = FirstMessageFormat(
         "setup",
         RESOURCE_PATH,
         resumptions=(("sessionResumption", "handle"), ("session_resumption", "handle")),

@@ -24,8 +24,8 @@ from gateway.providers.base import (
     Target,
     joined,
 )
+from gateway.providers.first_message import PLAIN_NAME, FirstMessageFormat
 from gateway.providers.openai_calls import OpenAICalls
-from gateway.providers.opening import PLAIN_NAME, Opening
 
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
@@ -51,7 +51,7 @@ class OpenAIFamily:
     bills_transcripts = "/"
     calls: OpenAICalls | None = None
     # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
-    opening = Opening(
+    first_message = FirstMessageFormat(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
     )
 

@@ -143,6 +143,6 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"after {limits.RESEND_S:g} s, doubling up to {limits.RESEND_S_MAX:g} s",
         f"{limits.SEGMENT_BYTES_MAX // 2**20} MiB or {limits.SEGMENT_S_MAX / 3600:g} h",
         f"{limits.SPOOL_RETENTION_S / 3600:g} h, {limits.SPOOL_RETENTION_BYTES // 2**20} MiB",
-        f"{limits.GRANT_CACHE_S_MAX:g} s, {limits.GRANTS_MAX:,} keys",
+        f"{limits.AUTHORIZATION_CACHE_S_MAX:g} s, {limits.CACHED_AUTHORIZATIONS_MAX:,} keys",
     ):
         assert text in table, text

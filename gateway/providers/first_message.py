@@ -2,7 +2,7 @@
 
 Gemini's ``setup`` and GPT-Live's ``session.start`` name the model that a URL names elsewhere. The
 gate (``providers.gate``) lets a message through by what is read here; providers say where their
-messages name it (``Opening``).
+messages name it (``FirstMessageFormat``).
 
 A message is read strictly. One that names its model twice, or in a way that two readers could
 understand differently, names none that may be used by an account that is limited to certain models;
@@ -31,7 +31,7 @@ _OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; a
 
 
 @dataclass(frozen=True, slots=True)
-class OpeningRequest:
+class FirstMessageContent:
     """What a message asks for: None when it does not, empty when it is not clear for what.
 
     ``handle`` leads to the session that it resumes. ``delegates`` are the models that are to work
@@ -44,7 +44,7 @@ class OpeningRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class FirstMessageFormat:
     """Where a first message names its model: in the object ``holder``, behind ``prefix``.
 
     ``delegates`` are the paths in there of the objects that name models to work for that one. Where
@@ -60,15 +60,15 @@ class Opening:
     resumptions: tuple[tuple[str, ...], ...] = ()
     unknown_handle_reason: str = ""
 
-    def read(self, message: bytes) -> OpeningRequest:
+    def read(self, message: bytes) -> FirstMessageContent:
         """What ``message`` asks for."""
         try:
             holder = self._holder_in(message)
         except ValueError:
             may_resume = bool(self.resumptions) and _MAY_RESUME.search(message) is not None
-            return OpeningRequest(UNCLEAR, UNCLEAR if may_resume else None)
+            return FirstMessageContent(UNCLEAR, UNCLEAR if may_resume else None)
         delegates = (self._named_in(_inside(holder, path)) for path in self.delegates)
-        return OpeningRequest(
+        return FirstMessageContent(
             self._named_in(holder),
             self._handle_in(holder),
             tuple(name for name in delegates if name is not None),
@@ -141,7 +141,7 @@ class Opening:
 # Whom a transcription session (``?intent=transcription``) names in place of a model: its
 # transcriber, in GA's words or the beta's. The provider has one of its own for audio that comes
 # before one is named.
-TRANSCRIPTION: Final = Opening(
+TRANSCRIPTION: Final = FirstMessageFormat(
     "session",
     PLAIN_NAME,
     (("audio", "input", "transcription"), ("input_audio_transcription",)),

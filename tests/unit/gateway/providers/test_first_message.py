@@ -8,15 +8,15 @@ import pytest
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.reading import unmasked
+from gateway.providers.first_message import PLAIN_NAME, TRANSCRIPTION, FirstMessageFormat
 from gateway.providers.gate import TRANSITIONS, Gate, GateState
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
-from gateway.providers.opening import PLAIN_NAME, TRANSCRIPTION, Opening
 from tests.support.golden import Step, framed
 
-SETUP = Opening("setup", RESOURCE_PATH)
-START = Opening("session", PLAIN_NAME)
-GPT_LIVE = OpenAI.opening
+SETUP = FirstMessageFormat("setup", RESOURCE_PATH)
+START = FirstMessageFormat("session", PLAIN_NAME)
+GPT_LIVE = OpenAI.first_message
 
 
 def setup(model: object) -> bytes:
@@ -24,7 +24,7 @@ def setup(model: object) -> bytes:
     return json.dumps({"setup": {"model": model, "generation_config": {"top_p": 0.9}}}).encode()
 
 
-NAMED: list[tuple[Opening, bytes, str | None]] = [
+NAMED: list[tuple[FirstMessageFormat, bytes, str | None]] = [
     (SETUP, setup("models/good"), "good"),
     (SETUP, setup("good"), "good"),
     (SETUP, setup("publishers/google/models/good"), "good"),
@@ -69,10 +69,12 @@ NAMED: list[tuple[Opening, bytes, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("opening", "message", "model"), NAMED)
-def test_names_one_model_or_none(opening: Opening, message: bytes, model: str | None) -> None:
+@pytest.mark.parametrize(("first_message", "message", "model"), NAMED)
+def test_names_one_model_or_none(
+    first_message: FirstMessageFormat, message: bytes, model: str | None
+) -> None:
     """None: it asks for none. Empty: two readers might understand it differently."""
-    assert opening.read(message).model == model
+    assert first_message.read(message).model == model
 
 
 DELEGATED: list[tuple[Any, list[str]]] = [
@@ -335,14 +337,14 @@ HANDLES: list[tuple[bytes, str | None]] = [
 @pytest.mark.parametrize(("message", "handle"), HANDLES)
 def test_names_one_session_to_resume_or_none(message: bytes, handle: str | None) -> None:
     """None: it resumes none. Empty: two readers might understand it differently."""
-    assert Gemini.opening.read(message).handle == handle
+    assert Gemini.first_message.read(message).handle == handle
 
 
 @pytest.mark.parametrize("is_limited", [True, False])
 @pytest.mark.parametrize("cuts", [(), (3,), (10, 20)])
 def test_a_session_to_resume_waits_for_an_answer(is_limited: bool, cuts: tuple[int, ...]) -> None:
     """Nothing of the message goes on before, nor anything behind it; then all of it, in order."""
-    gate = Gate(Gemini.opening, call=call if is_limited else anything, is_limited=is_limited)
+    gate = Gate(Gemini.first_message, call=call if is_limited else anything, is_limited=is_limited)
     first, behind = frames(resuming("h1"), *cuts), frames(SPEECH, *cuts)
     assert list(gate.admit([*first, *behind[:1]])) == []
     assert list(gate.admit(behind[1:])) == []
@@ -355,7 +357,7 @@ def test_a_session_to_resume_waits_for_an_answer(is_limited: bool, cuts: tuple[i
 
 def test_a_session_to_resume_that_is_unclear_waits_as_well() -> None:
     """What names two handles is asked about under none, which nobody can use."""
-    gate = Gate(Gemini.opening, call=anything, is_limited=False)
+    gate = Gate(Gemini.first_message, call=anything, is_limited=False)
     two = b'"sessionResumption":{"handle":"a"},"session_resumption":{"handle":"b"}'
     unclear = frames(b'{"setup":{"model":"models/good",%b}}' % two)
     assert list(gate.admit(unclear)) == []
@@ -366,7 +368,7 @@ def test_a_session_to_resume_that_is_unclear_waits_as_well() -> None:
 
 def test_a_session_to_resume_is_asked_about_under_a_model_of_another_name() -> None:
     """The handle goes on as it was, with the provider's name of the model."""
-    gate = Gate(Gemini.opening, call=anything, is_limited=False)
+    gate = Gate(Gemini.first_message, call=anything, is_limited=False)
     message = resuming("h1").replace(b"good", b"ours")
     assert list(gate.admit(frames(message))) == []
     (frame,) = gate.release()
@@ -375,14 +377,14 @@ def test_a_session_to_resume_is_asked_about_under_a_model_of_another_name() -> N
 
 def test_a_model_that_is_not_allowed_is_refused_before_anything_is_asked() -> None:
     """What follows cannot go on either."""
-    gate = Gate(Gemini.opening, call=call, is_limited=True)
+    gate = Gate(Gemini.first_message, call=call, is_limited=True)
     assert list(gate.admit(frames(resuming("h1").replace(b"good", b"bad")))) == []
     assert (gate.refused_model, gate.pending_handle) == ("bad", None)
 
 
 def test_what_waited_behind_a_session_to_resume_is_looked_at_as_well() -> None:
     """An account that is held to its models is held to them there, too."""
-    gate = Gate(Gemini.opening, call=call, is_limited=True)
+    gate = Gate(Gemini.first_message, call=call, is_limited=True)
     allowed = [*frames(resuming("h1")), *frames(SPEECH)]
     gate.admit([*allowed, *frames(BAD)])
     assert list(gate.release()) == allowed
