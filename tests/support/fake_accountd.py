@@ -25,7 +25,7 @@ from shared.wire import (
 from tests.support.harness import eventually
 
 POLL_MS = 20
-GRANT = {
+AUTHORIZATION = {
     "account_id": "acct", "key_indicator": "rsliv", "token_remaining": 10**9, "topup_remaining": 9,
 }  # fmt: skip
 _UNKNOWN = ("unknown_method", "no method; is accountd older?")
@@ -115,7 +115,7 @@ class FakeAccountd:
 
     def _answer(self, socket: Any, frames: list[bytes]) -> None:
         request = decode_request(frames[-1])
-        result: Any = {"authorize": GRANT}.get(request.method, {})
+        result: Any = {"authorize": AUTHORIZATION}.get(request.method, {})
         if request.method == "ping" and self.level is not None:
             result = {"level": self.level, "epoch": self.epoch}
         if request.method == "sync":

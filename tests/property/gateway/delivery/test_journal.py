@@ -23,7 +23,7 @@ PRODUCER = b"p" * 16
 SEGMENT_BYTES = 300  # a few records
 
 
-class SpoolMachine(RuleBasedStateMachine):
+class JournalMachine(RuleBasedStateMachine):
     """A gateway's own journal: notes, seals, syncs, a full disk, retention."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert {s.number for s in self.journal._segments} >= set(self.store.files)
 
 
-TestSpool = SpoolMachine.TestCase
+TestJournal = JournalMachine.TestCase
 
 
 @given(st.integers(1, 12), st.integers(0, 12), st.data())

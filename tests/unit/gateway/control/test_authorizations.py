@@ -7,12 +7,12 @@ from gateway.limits import CACHED_AUTHORIZATIONS_MAX
 from shared.errors import UnreachableError
 
 ANSWER = {"account_id": "a", "key_indicator": "rsliv…x", "token_remaining": 5, "topup_remaining": 7}
-GRANT = Authorization("a", "rsliv…x", 5, 7)
+AUTHORIZATION = Authorization("a", "rsliv…x", 5, 7)
 
 
 def test_a_grant_is_read_from_accountds_answer() -> None:
     """What a newer accountd says beside it is ignored."""
-    assert read_authorization({**ANSWER, "newer": 1}) == GRANT
+    assert read_authorization({**ANSWER, "newer": 1}) == AUTHORIZATION
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {**ANSWER, "token_remaining": "5"}])
@@ -23,14 +23,14 @@ def test_nonsense_lets_nobody_in(answer: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age_s", "seconds", "found"), [(9.9, 10, GRANT), (10, 10, None), (0, 0, None)]
+    ("age_s", "seconds", "found"), [(9.9, 10, AUTHORIZATION), (10, 10, None), (0, 0, None)]
 )
 def test_a_grant_counts_for_so_long(
     age_s: float, seconds: float, found: Authorization | None
 ) -> None:
     """With 0 seconds nobody is let in without accountd."""
     cache = AuthorizationCache(seconds)
-    cache.put("k", GRANT, now=100.0)
+    cache.put("k", AUTHORIZATION, now=100.0)
     assert cache.get("k", now=100.0 + age_s) == found
     assert cache.get("other", now=100.0) is None
 
@@ -38,7 +38,7 @@ def test_a_grant_counts_for_so_long(
 def test_a_denial_ends_a_grant() -> None:
     """A key that was revoked is not let in on an old answer."""
     cache = AuthorizationCache(60)
-    cache.put("k", GRANT, now=0.0)
+    cache.put("k", AUTHORIZATION, now=0.0)
     cache.remove("k")
     cache.remove("never seen")
     assert cache.get("k", now=1.0) is None
@@ -48,8 +48,8 @@ def test_the_oldest_of_too_many_grants_goes() -> None:
     """One that was renewed is young again."""
     cache = AuthorizationCache(60)
     for number in range(CACHED_AUTHORIZATIONS_MAX):
-        cache.put(f"k{number}", GRANT, now=0.0)
-    cache.put("k0", GRANT, now=1.0)
-    cache.put("one more", GRANT, now=1.0)
-    assert cache.get("k0", now=2.0) == GRANT
+        cache.put(f"k{number}", AUTHORIZATION, now=0.0)
+    cache.put("k0", AUTHORIZATION, now=1.0)
+    cache.put("one more", AUTHORIZATION, now=1.0)
+    assert cache.get("k0", now=2.0) == AUTHORIZATION
     assert cache.get("k1", now=2.0) is None
