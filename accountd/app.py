@@ -27,7 +27,7 @@ from accountd.clock import now_iso
 from accountd.config import AccountdConfig
 from accountd.data import database
 from accountd.data.database import Trouble
-from accountd.data.retention import Retention, RetentionRule
+from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
@@ -299,7 +299,7 @@ def _run(config: AccountdConfig) -> ExitCode:
                 connection, WebhookSender(config.webhook) if config.webhook else None
             ),
             wal=Wal(connection, path),
-            retentions=[Retention(connection, rule) for rule in RETENTION_RULES],
+            retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
             counts=counts,
         )
         # Before a socket opens: whatever is announced carries this boot's number.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
-from accountd.data.retention import Retention
+from accountd.data.retention import RowRetention
 from accountd.data.wal import Wal
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.pricing import Pricing
@@ -27,5 +27,5 @@ class Services:
     pricing: Pricing
     low_credit: LowCredit
     wal: Wal
-    retentions: Sequence[Retention]
+    retentions: Sequence[RowRetention]
     counts: Counts

@@ -75,18 +75,18 @@ async def run(config: GatewayConfig) -> ExitCode:
         _close(listeners)
     await gateway.drain(GATEWAY_DRAIN_S)
     _close(listeners)
-    unsettled = await parts.hand_over()
+    undelivered = await parts.hand_over()
     await calls.close()
     await parts.close()
     if ops is not None:
         await asyncio.to_thread(ops.close)
     await parts.terminate()
-    if unsettled:
+    if undelivered:
         fate = "the next gateway sends it" if config.spool_dir else "lost: there is no spool"
-        log.error("usage not delivered", batches=unsettled, fate=fate)
+        log.error("usage not delivered", batches=undelivered, fate=fate)
     log.info("stopped")
     _ignore_signals(loop)
-    return ExitCode.NOT_NOW if unsettled or tasks.have_failed() else ExitCode.DONE
+    return ExitCode.NOT_NOW if undelivered or tasks.have_failed() else ExitCode.DONE
 
 
 def _open_gateway(

@@ -36,7 +36,7 @@ from gateway.http.refusals import (
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
 from gateway.registry import Registry
-from gateway.relay.session_state import State
+from gateway.relay.session_state import SessionState
 
 log = structlog.get_logger()
 
@@ -161,7 +161,7 @@ class Gateway:
         # Usage that was metered here and is not charged yet was unknown to accountd when it let
         # this client in.
         session.credit_changed()
-        if session.state is State.CONNECTING:
+        if session.state is SessionState.CONNECTING:
             task = asyncio.current_task()
             assert task is not None
             session.dial_started(task)

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from shared.other_units import OTHER_UNIT
-from shared.rates import ORIGINAL_VERSION, PRICE_KEYS, PRICE_MAX, PROVIDERS, Entry, Rates
+from shared.rates import ORIGINAL_VERSION, PRICE_KEYS, PRICE_MAX, PROVIDERS, PriceEntry, Rates
 from shared.usage import ID_CHARS_MAX
 from shared.wire import MESSAGE_BYTES_MAX
 
@@ -54,9 +54,9 @@ def read_rates(content: bytes) -> Rates:
     return Rates(found["version"], read, text=text)
 
 
-def _entry(found: Mapping[str, Any]) -> Entry:
+def _entry(found: Mapping[str, Any]) -> PriceEntry:
     prices = {name: found[name] for name in (*PRICE_KEYS, OTHER_UNIT) if name in found}
-    return Entry(found.get("provider", "*"), found.get("model", "*"), prices)
+    return PriceEntry(found.get("provider", "*"), found.get("model", "*"), prices)
 
 
 def _unknown(found: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _hidden(entries: list[Entry]) -> Iterator[str]:
+def _hidden(entries: list[PriceEntry]) -> Iterator[str]:
     """Name entries that earlier ones hide: their author expects them to have an effect."""
     for number, entry in enumerate(entries, start=1):
         before = enumerate(entries[: number - 1], start=1)

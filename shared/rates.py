@@ -89,7 +89,7 @@ _MODALITIES: Final = ("text", "audio", "image")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PriceEntry:
     """An entry of the card: two patterns, and the prices that it names, in micro-credits."""
 
     provider: str
@@ -100,7 +100,7 @@ class Entry:
         """Whether this entry is about ``model`` of ``provider``."""
         return fnmatchcase(provider, self.provider) and fnmatchcase(model, self.model)
 
-    def covers(self, later: "Entry") -> bool:
+    def covers(self, later: "PriceEntry") -> bool:
         """Whether this entry matches whatever ``later`` matches."""
         return self.provider in ("*", later.provider) and self.model in ("*", later.model)
 
@@ -177,7 +177,7 @@ def second_unit(kind: str) -> str:
 class Rates:
     """A rate card in use. ``text`` is its TOML, empty for the built-in card."""
 
-    def __init__(self, version: str, entries: Iterable[Entry] = (), *, text: str = "") -> None:
+    def __init__(self, version: str, entries: Iterable[PriceEntry] = (), *, text: str = "") -> None:
         self.version = version
         self.entries = tuple(entries)
         self.text = text
@@ -221,7 +221,7 @@ def to_credits(nano: int) -> int:
 # --- prices --------------------------------------------------------------------------------------
 
 
-def _rate(entries: Sequence[Entry]) -> Rate:
+def _rate(entries: Sequence[PriceEntry]) -> Rate:
     """The prices by those ``entries``, all of which match."""
 
     def named(unit: str) -> int | None:

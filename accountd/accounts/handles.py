@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from accountd.clock import now_iso
 from accountd.data import models
-from accountd.data.retention import Retention, RetentionRule
+from accountd.data.retention import RetentionRule, RowRetention
 from accountd.requests import Params, RequestError
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX
@@ -37,7 +37,9 @@ class Handles:
     def __init__(self, connection: Any, *, days: int = DAYS_DEFAULT) -> None:
         """``connection`` is the daemon's writing connection; ``days`` from 1 to 3,650."""
         self._connection = connection
-        self.retention = Retention(connection, RetentionRule("handles", ["name"], "used_at", days))
+        self.retention = RowRetention(
+            connection, RetentionRule("handles", ["name"], "used_at", days)
+        )
         self._learned = self._refused = 0
 
     def metrics(self) -> list[Metric]:

@@ -132,7 +132,7 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
 @JSON
 @click.pass_obj
 def reset_estimates(endpoint: str, account_id: str, reset: bool, as_json: bool) -> None:
-    """Charge no estimates of an account any more, and count those that are let off anew."""
+    """Charge no estimates of an account any more, and count waived ones from zero."""
     assert reset
     params = {"account_id": account_id}
     show(call(endpoint, "account.reset_estimates", params), as_json, details)

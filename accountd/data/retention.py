@@ -39,12 +39,12 @@ class RetentionRule:
         )
 
 
-class Retention:
+class RowRetention:
     """Looks after one table. ``connection`` is the daemon's writing connection."""
 
-    def __init__(self, connection: Any, mortal: RetentionRule) -> None:
+    def __init__(self, connection: Any, rule: RetentionRule) -> None:
         self._connection = connection
-        self._statement, self._days = mortal.statement, mortal.days
+        self._statement, self._days = rule.statement, rule.days
         self._wait_until = 0.0
         self.forgotten = 0
 

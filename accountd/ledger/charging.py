@@ -38,7 +38,7 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Unchargeable:
     """Why a batch cannot be charged."""
 
     reason: RejectReason
@@ -46,7 +46,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PricedCharge:
     """What a batch takes, what that leaves, and the credits waived if it was an estimate."""
 
     deduction: Deduction
@@ -54,20 +54,20 @@ class Settled:
     waived: int
 
 
-def settle(
+def price_batch(
     batch: UsageBatch, balance: Balance | None, *, rates: Rates, waiver: EstimateWaiver
-) -> Settled | Refusal:
+) -> PricedCharge | Unchargeable:
     """What ``batch`` takes from its account's ``balance``, or why it cannot."""
     if balance is None:
-        return Refusal(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
+        return Unchargeable(RejectReason.UNKNOWN_ACCOUNT, f"no account {batch.account_id!r}")
     cost = rates.credits(batch)
     waived = cost if waiver.waives(batch, cost) else 0
     deduction = cascade(topup=balance.topup, used=cost - waived)
     if balance.tokens - deduction.tokens < BALANCE_MIN:
         detail = f"account {batch.account_id!r} would fall below {BALANCE_MIN}"
-        return Refusal(RejectReason.OUT_OF_RANGE, detail)
+        return Unchargeable(RejectReason.OUT_OF_RANGE, detail)
     left = Balance(balance.topup - deduction.topup, balance.tokens - deduction.tokens, balance.mark)
-    return Settled(deduction, left, waived)
+    return PricedCharge(deduction, left, waived)
 
 
 def crossing(account_id: str, *, before: int, left: Balance) -> Crossing | None:

@@ -21,7 +21,7 @@ from shared.usage import RejectReason, UsageBatch
 class Charge:
     """A usage row to write, and what it takes from its account by the prices of ``rate_card``;
     ``unpriced`` are the units that the card has no price for, ``waived`` the credits that an
-    estimate was let off.
+    estimate was waived.
 
     ``producer`` and ``sequence`` are None for a conflict that an operator had charged: the numbers
     belong to the message that came first.
@@ -50,7 +50,7 @@ class Rejection:
     digest: int | None = None
 
 
-class State(Protocol):
+class CommittedState(Protocol):
     """The committed state, read inside the transaction that will write the decision."""
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
@@ -67,14 +67,14 @@ class State(Protocol):
 
     def estimates(self, after_ms_by_account: Mapping[str, int]) -> dict[str, EstimatesSeen]:
         """What is known of those accounts' estimates: when they began to be charged, and which were
-        let off and metered after that Unix time.
+        waived and metered after that Unix time.
         """
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
         """Those of the ``names`` of shared responses (see ``repeated``) that were charged."""
 
 
-class QuarantineState(State, Protocol):
+class QuarantineState(CommittedState, Protocol):
     """What a retry from quarantine reads beside that."""
 
     def charged_responses(self, account_id: str, session_id: str) -> set[str]:

@@ -1,9 +1,9 @@
 """Estimates: what no provider ever reported, and from when on an account pays for it. Pure.
 
 An estimate is not charged unless the operator wants it: a provider's fault is not the caller's. But
-a caller can also bring it about, and would talk for free. So what an account is let off has a bound
-in any hour by the gateways' clocks; what goes beyond it is charged, and so is every estimate after
-that, until the operator forgives it.
+a caller can also bring it about, and would talk for free. So what is waived for an account has a
+bound in any hour by the gateways' clocks; what goes beyond it is charged, and so is every estimate
+after that, until the operator forgives it.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -13,8 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from accountd.ledger.charging import Balance, Refusal, Settled, crossing, settle
-from accountd.ledger.decision import Charge, Decision, QuarantineState, Rejection, Retried, State
+from accountd.ledger.charging import Balance, PricedCharge, Unchargeable, crossing, price_batch
+from accountd.ledger.decision import (
+    Charge,
+    CommittedState,
+    Decision,
+    QuarantineState,
+    Rejection,
+    Retried,
+)
 from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy, waiver_for
 from accountd.ledger.repeated import AlreadyCharged, RepeatedResponse, deduplicator_for
@@ -39,7 +46,7 @@ _LENIENT: Final = EstimatePolicy()
 def decide(
     messages: Iterable[Sequence[bytes]],
     *,
-    state: State,
+    state: CommittedState,
     recent: RecentDigests,
     now: str,
     rates: Rates = DEFAULT_RATES,
@@ -71,7 +78,7 @@ def decide_retry(
     state: QuarantineState,
     rates: Rates = DEFAULT_RATES,
     estimates: EstimatePolicy = _LENIENT,
-) -> Retried | Refusal | AlreadyCharged:
+) -> Retried | Unchargeable | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
     It costs what it costs now; an estimate that passes its account's bound is charged, and so are
     those that come after it.
@@ -82,9 +89,9 @@ def decide_retry(
     try:
         usage = decode_usage(rejection.payload)
     except WireError as exc:
-        return Refusal(exc.reason, str(exc))
+        return Unchargeable(exc.reason, str(exc))
     if not isinstance(usage, UsageBatch):
-        return Refusal(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
+        return Unchargeable(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
     if usage.kind == Kind.DOUBTFUL:
         usage = replace(usage, kind=usage.doubtful_kind or Kind.RESPONSE, doubtful_kind="")
     if rejection.reason in (RejectReason.CONFLICT, RejectReason.DOUBTFUL):
@@ -96,15 +103,15 @@ def decide_retry(
         return AlreadyCharged(usage.response_ids, usage.responses)
     balance = state.balances([usage.account_id]).get(usage.account_id)
     waiver = waiver_for([usage], estimates, state.estimates)
-    settled = settle(usage, balance, rates=rates, waiver=waiver)
-    if isinstance(settled, Refusal):
-        return settled
+    priced = price_batch(usage, balance, rates=rates, waiver=waiver)
+    if isinstance(priced, Unchargeable):
+        return priced
     if rejection.reason == RejectReason.CONFLICT:
-        charge = _charge((None, None), usage, settled, None, rates)
+        charge = _charge((None, None), usage, priced, None, rates)
     else:
         numbers = rejection.producer, rejection.sequence
-        charge = _charge(numbers, usage, settled, digest_of(rejection.payload), rates)
-    return Retried(charge, settled.left, waiver.begun)
+        charge = _charge(numbers, usage, priced, digest_of(rejection.payload), rates)
+    return Retried(charge, priced.left, waiver.begun)
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -123,7 +130,9 @@ def _open(messages: Iterable[Sequence[bytes]], decision: Decision) -> list[Envel
     return envelopes
 
 
-def _load_windows(state: State, envelopes: Iterable[Envelope]) -> dict[bytes, ProducerWindow]:
+def _load_windows(
+    state: CommittedState, envelopes: Iterable[Envelope]
+) -> dict[bytes, ProducerWindow]:
     producers = {envelope.producer for envelope in envelopes}
     known = state.windows(producers)
     return {producer: known.get(producer) or ProducerWindow() for producer in producers}
@@ -133,7 +142,7 @@ def _new_ones(
     envelopes: Iterable[Envelope],
     windows: Mapping[bytes, ProducerWindow],
     recent: RecentDigests,
-    state: State,
+    state: CommittedState,
     decision: Decision,
 ) -> list[Envelope]:
     """The messages to apply; duplicates are counted, conflicts noted."""
@@ -162,7 +171,7 @@ def _known(key: DigestKey, recent: RecentDigests, decision: Decision) -> int | N
 def _compare(
     strange: Iterable[tuple[Envelope, int]],
     recent: RecentDigests,
-    state: State,
+    state: CommittedState,
     decision: Decision,
 ) -> None:
     """Tell duplicates from conflicts among what memory does not know: one question to the state."""
@@ -240,7 +249,7 @@ def _decode(envelope: Envelope, decision: Decision) -> UsageMessage | None:
 
 def _charge_all(
     batches: Sequence[tuple[Envelope, UsageBatch]],
-    state: State,
+    state: CommittedState,
     decision: Decision,
     *,
     rates: Rates,
@@ -254,20 +263,20 @@ def _charge_all(
         if deduplicator.is_repeated(batch):
             _note_repetition(envelope, batch, balances, decision)
             continue
-        settled = settle(batch, balances.get(account), rates=rates, waiver=waiver)
-        if isinstance(settled, Refusal):
-            _reject(envelope, settled.reason, settled.detail, decision)
+        priced = price_batch(batch, balances.get(account), rates=rates, waiver=waiver)
+        if isinstance(priced, Unchargeable):
+            _reject(envelope, priced.reason, priced.detail, decision)
             continue
-        before, left = balances[account], settled.left
+        before, left = balances[account], priced.left
         if left != before:
             balances[account] = decision.balances[account] = left
             crossed = crossing(account, before=before.total, left=left)
             if crossed is not None:
                 decision.crossings.append(crossed)
-        deduplicator.settled(batch, settled.deduction)
+        deduplicator.charged(batch, priced.deduction)
         digest = decision.digests[envelope.producer, envelope.sequence]
         numbers = envelope.producer, envelope.sequence
-        decision.charges.append(_charge(numbers, batch, settled, digest, rates))
+        decision.charges.append(_charge(numbers, batch, priced, digest, rates))
     decision.estimates_begun += waiver.begun
 
 
@@ -286,12 +295,12 @@ def _note_repetition(
 def _charge(
     numbers: tuple[bytes | None, int | None],
     batch: UsageBatch,
-    settled: Settled,
+    priced: PricedCharge,
     digest: int | None,
     rates: Rates,
 ) -> Charge:
-    unpriced, waived = rates.unpriced(batch), settled.waived
-    return Charge(*numbers, batch, settled.deduction, digest, rates.version, unpriced, waived)
+    unpriced, waived = rates.unpriced(batch), priced.waived
+    return Charge(*numbers, batch, priced.deduction, digest, rates.version, unpriced, waived)
 
 
 def _reject(envelope: Envelope, reason: RejectReason, detail: str, decision: Decision) -> None:

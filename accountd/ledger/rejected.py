@@ -14,7 +14,7 @@ from accountd.clock import now_iso
 from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changes import Changes
-from accountd.ledger.charging import Refusal, crossing
+from accountd.ledger.charging import Unchargeable, crossing
 from accountd.ledger.decision import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import decide_retry
@@ -153,7 +153,7 @@ class Quarantine:
         )
         if isinstance(decided, AlreadyCharged):
             return _left(row_id, "already_charged", decided.detail)
-        if isinstance(decided, Refusal):
+        if isinstance(decided, Unchargeable):
             return _left(row_id, str(decided.reason), decided.detail)
         return self._charge(row_id, decided, now=now)
 

@@ -6,7 +6,7 @@ it response by response, because a batch holds sums, which cannot be split.
 
 What was charged is known by a name: the provider, the account, what was counted (the response, its
 seconds, a transcription) and the provider's own id. An estimate counts as what it stands for, once
-it has taken something; one that was let off does not keep the real usage from being charged.
+it has taken something; a waived one does not keep the real usage from being charged.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class Deduplicator:
         """Whether another message has charged what ``batch`` is about."""
         return batch.is_shared and name_of(batch) in self._charged
 
-    def settled(self, batch: UsageBatch, deduction: Deduction) -> None:
+    def charged(self, batch: UsageBatch, deduction: Deduction) -> None:
         """Remember that ``batch`` was charged, so that a later one of the group is a repetition."""
         name = charged_name(batch, deduction)
         if name is not None:
@@ -92,5 +92,5 @@ def name_of(batch: UsageBatch) -> bytes:
 
 def charged_name(batch: UsageBatch, deduction: Deduction) -> bytes | None:
     """The name that a charge is to be known by; None where nothing can repeat it."""
-    was_let_off = batch.kind in ESTIMATES and not (deduction.topup or deduction.tokens)
-    return name_of(batch) if batch.is_shared and not was_let_off else None
+    is_waived = batch.kind in ESTIMATES and not (deduction.topup or deduction.tokens)
+    return name_of(batch) if batch.is_shared and not is_waived else None

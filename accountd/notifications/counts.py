@@ -42,7 +42,7 @@ class Counts:
             log.warning(
                 "estimates are charged from now on",
                 account_id=account_id,
-                hint="the account had more unreported responses in an hour than it is let off; is"
+                hint="the account had more unreported responses in an hour than are waived; is"
                 f" it the provider? accountctl account estimates {account_id} --reset forgives it",
             )
 

@@ -153,11 +153,11 @@ class Announcer:
             return
         applied = {p: applied_of(w.applied_through, w.ahead) for p, w in decision.windows.items()}
         producers: dict[str, dict[bytes, Applied]] = {}
-        all_settled: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
-        for settled in all_settled:
-            account = settled.batch.account_id
-            if account in heard and settled.producer is not None:
-                producers.setdefault(account, {})[settled.producer] = applied[settled.producer]
+        messages: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
+        for message in messages:
+            account = message.batch.account_id
+            if account in heard and message.producer is not None:
+                producers.setdefault(account, {})[message.producer] = applied[message.producer]
         for name, buckets in heard.items():
             self._publish_balance(name, buckets, producers.get(name, {}))
 

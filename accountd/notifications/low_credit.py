@@ -35,7 +35,7 @@ _TO_SEND: Final = """
     FROM low_credit_warnings
     WHERE id > ? AND outcome IS NULL AND created_at > ? ORDER BY id LIMIT ?
 """
-_SETTLE: Final = "UPDATE low_credit_warnings SET outcome = ?, settled_at = ? WHERE id = ?"
+_FINISH: Final = "UPDATE low_credit_warnings SET outcome = ?, settled_at = ? WHERE id = ?"
 
 
 class LowCredit:
@@ -92,12 +92,12 @@ class LowCredit:
         self._crossings += len(rows)
 
     def _store_outcomes(self, sender: WebhookSender) -> None:
-        settled = sender.settled()
-        if settled:
-            rows = [(outcome, now_iso(), row_id) for row_id, outcome in settled]
+        finished = sender.finished()
+        if finished:
+            rows = [(outcome, now_iso(), row_id) for row_id, outcome in finished]
             with transaction(self._connection):
-                self._connection.executemany(_SETTLE, rows)
-            sender.forget(len(settled))
+                self._connection.executemany(_FINISH, rows)
+            sender.forget(len(finished))
 
     def _hand_over(self, sender: WebhookSender) -> None:
         if self._handed >= self._noticed or not sender.room:

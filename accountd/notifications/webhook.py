@@ -152,7 +152,7 @@ class WebhookSender:
     def __init__(self, target: WebhookTarget) -> None:
         self._target = target
         self._waiting: deque[WebhookMessage] = deque()
-        self._settled: deque[tuple[int, DeliveryOutcome]] = deque()
+        self._finished: deque[tuple[int, DeliveryOutcome]] = deque()
         self._failures = 0  # in a row
         self._not_before = 0.0
         self._is_stopping = False
@@ -195,16 +195,16 @@ class WebhookSender:
             assert self.room >= 0
             self._changed.notify()
 
-    def settled(self) -> list[tuple[int, DeliveryOutcome]]:
+    def finished(self) -> list[tuple[int, DeliveryOutcome]]:
         """What became of messages, by ``row_id``; the same until ``forget``."""
         with self._changed:
-            return list(self._settled)
+            return list(self._finished)
 
     def forget(self, count: int) -> None:
-        """The first ``count`` of ``settled`` are stored."""
+        """The first ``count`` of ``finished`` are stored."""
         with self._changed:
             for _ in range(count):
-                self._settled.popleft()
+                self._finished.popleft()
 
     def close(self) -> None:
         """Stop. A message that is being sent is sent again by the next process."""
@@ -237,7 +237,7 @@ class WebhookSender:
             self._failures = 0
             self._not_before = 0.0
             log.info("webhook sent", **fields)
-            self._settled.append((message.row_id, DeliveryOutcome.SENT))
+            self._finished.append((message.row_id, DeliveryOutcome.SENT))
             return
         self._failed += 1
         self._failures += 1
@@ -249,7 +249,7 @@ class WebhookSender:
         else:
             self._given_up += 1
             log.error("webhook given up", why=failure, **fields)
-            self._settled.append((message.row_id, DeliveryOutcome.GIVEN_UP))
+            self._finished.append((message.row_id, DeliveryOutcome.GIVEN_UP))
 
 
 # --- helpers -------------------------------------------------------------------------------------

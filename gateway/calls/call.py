@@ -58,7 +58,7 @@ _ORDERLY: Final = (1000, GOING_AWAY)
 _STUCK: Final = "it goes on at the provider, and is asked for again; see to it there"
 
 
-class State(Enum):
+class CallState(Enum):
     """Where a call is in its life."""
 
     OPENING = auto()  # the first sideband is being opened
@@ -69,11 +69,11 @@ class State(Enum):
 
 
 TRANSITIONS: Final = {
-    State.OPENING: {State.LISTENING, State.ENDING, State.ENDED},
-    State.LISTENING: {State.RECONNECTING, State.ENDING, State.ENDED},
-    State.RECONNECTING: {State.LISTENING, State.ENDING, State.ENDED},
-    State.ENDING: {State.ENDED},
-    State.ENDED: set[State](),
+    CallState.OPENING: {CallState.LISTENING, CallState.ENDING, CallState.ENDED},
+    CallState.LISTENING: {CallState.RECONNECTING, CallState.ENDING, CallState.ENDED},
+    CallState.RECONNECTING: {CallState.LISTENING, CallState.ENDING, CallState.ENDED},
+    CallState.ENDING: {CallState.ENDED},
+    CallState.ENDED: set[CallState](),
 }
 
 
@@ -138,7 +138,7 @@ class Call:
         self._leave_by: float | None = None
         self.was_cut_off = False
         self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
-        self.state = State.OPENING
+        self.state = CallState.OPENING
 
     async def open(self, *, retry_for_s: float) -> None:
         """Open the first sideband. Retried for ``retry_for_s``: a provider may need a moment to
@@ -150,10 +150,10 @@ class Call:
         try:
             await self._dial(retry_for_s)
         except ProviderUnavailableError:
-            if self.state is State.OPENING:
+            if self.state is CallState.OPENING:
                 self._finish()
             raise
-        if self.state is not State.LISTENING:
+        if self.state is not CallState.LISTENING:
             raise ProviderUnavailableError("the call was hung up while it was opened")
         self._log.info("call opened", provider=self.info.provider, model=self.recorder.model)
         self.credit_changed()  # credit may have been used up meanwhile
@@ -161,15 +161,15 @@ class Call:
     async def wait_for_model(self) -> None:
         """Wait until the provider has said which model the call has, for ``CLOSE_S`` at most."""
         await self._wait_until(
-            lambda: bool(self.recorder.model) or self.state is State.ENDED, seconds=CLOSE_S
+            lambda: bool(self.recorder.model) or self.state is CallState.ENDED, seconds=CLOSE_S
         )
 
     def hang_up(self, reason: str) -> None:
         """Begin to end the call; ``ended`` is set when that is done."""
-        if self.state in (State.ENDING, State.ENDED):
+        if self.state in (CallState.ENDING, CallState.ENDED):
             return
         self._log.info("call is hung up", reason=reason)
-        self._move(State.ENDING)
+        self._move(CallState.ENDING)
         self._run(self._cancel_and_hang_up())
 
     def leave(self, leave_by: float) -> None:
@@ -179,7 +179,7 @@ class Call:
 
     def abandon(self) -> None:
         """End now without hanging up; what is in flight becomes an estimate."""
-        if self.state is not State.ENDED:
+        if self.state is not CallState.ENDED:
             self._log.error("call abandoned", hint="it may go on at the provider, and is unmetered")
         if self._task is not None:
             self._task.cancel()
@@ -187,10 +187,10 @@ class Call:
 
     def check(self, now: float) -> None:
         """Check all deadlines; called every second."""
-        if self.state is State.ENDED:
+        if self.state is CallState.ENDED:
             return
         self._meter_time(now)
-        self._settle_doubt(now)
+        self._resolve_doubt(now)
         self.recorder.send_due(now)
         if self._sideband is not None:
             self._sideband.check(now)
@@ -213,7 +213,7 @@ class Call:
         self._meter_time(now)
         has_metered = self.recorder.observe(frames)
         self.recorder.for_client(frames)
-        self._settle_doubt(now)
+        self._resolve_doubt(now)
         self._changed.set()
         if has_metered or self._allowance.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
@@ -226,18 +226,18 @@ class Call:
         self._changed.set()
         if is_about_account(close.reason):
             self.recorder.account_refused(str(close.code))
-        if self.state is not State.LISTENING:
+        if self.state is not CallState.LISTENING:
             return
         write = self._log.info if close.code in _ORDERLY else self._log.warning
         write("sideband closed", code=close.code, reason=close.reason)
-        self._move(State.RECONNECTING)
+        self._move(CallState.RECONNECTING)
         self._run(self._reconnect())
 
     # --- credit -----------------------------------------------------------------------------------
 
     def credit_changed(self) -> None:
         """The account's credit has changed: perhaps the call must end."""
-        if self.state not in (State.LISTENING, State.RECONNECTING):
+        if self.state not in (CallState.LISTENING, CallState.RECONNECTING):
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
@@ -260,9 +260,9 @@ class Call:
         is_streaming = bool(self.recorder.streaming)
         return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is Due.END
 
-    def _settle_doubt(self, now: float) -> None:
+    def _resolve_doubt(self, now: float) -> None:
         """Estimate responses whose end was missed while no sideband heard the call."""
-        if lost := self._doubt.settle(self.recorder.streaming, now=now):
+        if lost := self._doubt.lost_unheard(self.recorder.streaming, now=now):
             for found in self._meter.estimate_responses(lost):
                 self.recorder.record(found)
 
@@ -271,7 +271,7 @@ class Call:
             await retry(
                 lambda: self._control.dial(self, self._opened),
                 retry_for_s=retry_for_s,
-                is_final=lambda exc: is_call_gone(exc) and self.state is State.RECONNECTING,
+                is_final=lambda exc: is_call_gone(exc) and self.state is CallState.RECONNECTING,
             )
         except ProviderUnavailableError as exc:
             if exc.is_about_account:
@@ -279,13 +279,13 @@ class Call:
             raise
 
     def _opened(self, connection: Upstream) -> None:
-        if self.state not in (State.OPENING, State.RECONNECTING):
+        if self.state not in (CallState.OPENING, CallState.RECONNECTING):
             connection.sink = Discard()
             connection.abort()
             return
         self._sideband, self._listening_since = connection, self._loop.time()
         self._doubt.begin(self.recorder.streaming, now=self._listening_since)
-        self._move(State.LISTENING)
+        self._move(CallState.LISTENING)
 
     async def _reconnect(self) -> None:
         """Open another sideband, or end the call.
@@ -307,7 +307,7 @@ class Call:
                 self._finish()
                 return
             self._log.error("call lost", reason=str(exc), hint=exc.hint or "it is hung up")
-            self._move(State.ENDING)
+            self._move(CallState.ENDING)
             await self._cancel_and_hang_up()
         else:
             self._log.info("call heard again")
@@ -374,9 +374,9 @@ class Call:
             self.abandon()
 
     def _finish(self) -> None:
-        if self.state is State.ENDED:
+        if self.state is CallState.ENDED:
             return
-        self._move(State.ENDED)
+        self._move(CallState.ENDED)
         if self._sideband is not None:
             self._sideband.sink = Discard()
             self._sideband.abort()
@@ -389,5 +389,5 @@ class Call:
             self._log.info("call ended", **self.recorder.summary())
         self._on_ended(self)
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: CallState) -> None:
         self.state = advance(TRANSITIONS, self.state, state)

@@ -21,7 +21,7 @@ class Doubt:
         """There is a sideband again; ``streaming`` are the responses that had begun before."""
         self._names, self._until = streaming, now + CALL_DOUBT_S
 
-    def settle(self, streaming: frozenset[str], *, now: float) -> frozenset[str]:
+    def lost_unheard(self, streaming: frozenset[str], *, now: float) -> frozenset[str]:
         """The responses that are taken to have ended unheard; each is returned once."""
         self._names &= streaming
         has_next = bool(streaming - self._names)

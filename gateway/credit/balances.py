@@ -238,7 +238,7 @@ class Balances:
     async def _ask_when_overdue(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for credit in self._credits.settled(self._loop.time()):
+            for credit in self._credits.expired(self._loop.time()):
                 self.review(credit)
             overdue = self._credits.overdue(self._loop.time())
             for some in chunks(overdue):

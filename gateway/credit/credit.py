@@ -144,7 +144,7 @@ class Credit:
         self._pending.include(balance.applied)
         self._waits_since = now if self._pending else None
 
-    def settle(self, now: float) -> bool:
+    def expire_allotments(self, now: float) -> bool:
         """Let old allotments expire; whether that changes what the credit allows."""
         before = self.status
         return self._old_allotments.expire(now) and self.status is not before
@@ -157,7 +157,7 @@ class Credit:
         """
         if self._is_new_boot:
             left = self._allotment_left
-            self._old_allotments.settle(now)
+            self._old_allotments.accountd_restarted(now)
         elif max(self.balance.gateways, balance.gateways) > 1:
             left = self._new_allotment_left
         else:

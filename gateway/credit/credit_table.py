@@ -17,7 +17,7 @@ class CreditTable:
         self._credits: dict[str, Credit] = {}
         # By producer: the credits that have usage in its pending messages.
         self._waiting: dict[bytes, dict[str, Credit]] = {}
-        # Those that time alone may change: ``settled`` and ``overdue`` look at no others.
+        # Those that time alone may change: ``expired`` and ``overdue`` look at no others.
         self._timed: dict[str, Credit] = {}
         self._epoch = 0
 
@@ -90,9 +90,9 @@ class CreditTable:
         self._drop_if_idle(credit)
         return credit
 
-    def settled(self, now: float) -> list[Credit]:
+    def expired(self, now: float) -> list[Credit]:
         """Let old allotments expire: the credits that this changes. To be called twice a second."""
-        return [credit for credit in self._timed.values() if credit.settle(now)]
+        return [credit for credit in self._timed.values() if credit.expire_allotments(now)]
 
     def overdue(self, now: float) -> list[str]:
         """The accounts whose balance should have been announced and was not."""

@@ -1,7 +1,8 @@
 """Usage of one account that is in messages and in no balance yet. Pure.
 
 A message is *pending* from when it is sealed until a balance or a watermark covers it. Then its
-amount is in the balance, or it is *settled*: durable at accountd, although no balance has said so.
+amount is in the balance, or it is *durable*: accountd has committed it, although no balance has
+included it.
 
 A balance names the messages that it includes, as far as this boot of accountd has announced them.
 What an earlier boot had applied, or what was applied while announcements were lost, it includes
@@ -20,11 +21,11 @@ from shared.announcements import Applied
 class PendingUsage:
     """The messages of one account that wait for a balance, by producer and sequence."""
 
-    __slots__ = ("_by_producer", "_doubtful_through", "_sent", "_settled", "doubtful")
+    __slots__ = ("_by_producer", "_doubtful_through", "_durable", "_sent", "doubtful")
 
     def __init__(self) -> None:
         self._sent = 0  # in messages that are pending
-        self._settled = 0
+        self._durable = 0
         self.doubtful = 0  # of ``_sent``, what the balance may include already
         self._by_producer: dict[bytes, OrderedDict[int, int]] = {}  # sequences ascend
         self._doubtful_through: dict[bytes, int] = {}  # the highest doubtful sequence
@@ -35,8 +36,8 @@ class PendingUsage:
 
     @property
     def nano(self) -> int:
-        """What the balance does not include, pending or settled."""
-        return self._sent + self._settled
+        """What the balance does not include, pending or durable."""
+        return self._sent + self._durable
 
     def has_producer(self, producer: bytes) -> bool:
         """Whether any message of the producer is pending."""
@@ -50,7 +51,7 @@ class PendingUsage:
     def acknowledge(self, producer: bytes, through: int, *, is_new_boot: bool) -> bool:
         """Messages of the producer up to ``through`` are durable; whether any were pending.
 
-        They are settled: they stay subtracted until the next balance. ``is_new_boot``: the balance
+        They stay subtracted until the next balance. ``is_new_boot``: the balance
         is the first of a boot of accountd. It includes all that the boot before had applied, and
         so what was doubtful and is durable now. Any other balance may be out of date by now, since
         announcements were lost: what was doubtful stays so until the next one.
@@ -58,16 +59,16 @@ class PendingUsage:
         sent, doubtful = self._sent, self.doubtful
         if not self._remove(producer, through):
             return False
-        self._settled += sent - self._sent
+        self._durable += sent - self._sent
         if is_new_boot:
-            self._settled -= doubtful - self.doubtful
+            self._durable -= doubtful - self.doubtful
         else:
             self.doubtful = doubtful
         return True
 
     def include(self, applied_by_producer: Mapping[bytes, Applied]) -> None:
-        """A new balance: it includes what it names and all that was settled before."""
-        self._settled = 0
+        """A new balance: it includes what it names and all that was durable before."""
+        self._durable = 0
         for producer, applied in applied_by_producer.items():
             self._remove(producer, applied.through, applied.ahead)
         self.doubtful = self._sent

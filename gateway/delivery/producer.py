@@ -51,7 +51,7 @@ class Producer:
         return producer
 
     @property
-    def is_settled(self) -> bool:
+    def is_durable(self) -> bool:
         """Whether everything is sealed and durable."""
         outbox = self.outbox
         return not (outbox.awaits_watermark or self._unsealed or len(outbox))
@@ -59,7 +59,7 @@ class Producer:
     @property
     def is_over(self) -> bool:
         """Whether it has ended and everything is durable."""
-        return self._has_ended and self.is_settled
+        return self._has_ended and self.is_durable
 
     @property
     def unsealed(self) -> int:
@@ -151,7 +151,7 @@ class Producer:
         """Seal what the killed process had metered and not sealed, then end in its place."""
         assert self.journal is not None
         unsealed = self.journal.recovered.unsealed
-        if self.journal.recovered.is_bare and self.is_settled:
+        if self.journal.recovered.is_bare and self.is_durable:
             # All messages are durable and none is left: they were removed, the end marker too.
             self._has_ended = True
         if is_doubtful:

@@ -177,7 +177,7 @@ class UsageSender:
         self._pusher.push()
         try:
             async with asyncio.timeout(deadline_s):
-                while not all(producer.is_settled for producer in ours):
+                while not all(producer.is_durable for producer in ours):
                     await self._watermarks.next_change(TICK_S)
         except TimeoutError:
             pass

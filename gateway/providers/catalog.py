@@ -19,7 +19,7 @@ class ProviderConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """How a provider is configured, by the names of its settings, and its adapter."""
 
     name: str
@@ -29,10 +29,10 @@ class Entry:
 
 
 CATALOG: Final = (
-    Entry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI),
-    Entry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure),
-    Entry("xai", "XAI_API_KEY", "XAI_BASE_URL", XAI),
-    Entry("gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini),
+    CatalogEntry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI),
+    CatalogEntry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure),
+    CatalogEntry("xai", "XAI_API_KEY", "XAI_BASE_URL", XAI),
+    CatalogEntry("gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini),
 )
 PROVIDER_NAMES: Final = frozenset(entry.name for entry in CATALOG)
 

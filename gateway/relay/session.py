@@ -48,7 +48,7 @@ from gateway.relay.session_state import (
     Departure,
     Opening,
     SessionInfo,
-    State,
+    SessionState,
 )
 from gateway.relay.sinks import (
     ConfigurationMonitor,
@@ -104,7 +104,7 @@ class Session:
         self._on_ended = on_ended
         self.drain: Drain | None = None
         self.was_cut_off = False
-        self.state = State.CONNECTING
+        self.state = SessionState.CONNECTING
         self._pre_open: PreOpenBuffer | None = PreOpenBuffer(client, self.client_disconnected)
         self._pre_open.frames_received(opening.preface)
         client.sink = self._pre_open
@@ -125,16 +125,16 @@ class Session:
 
     def dial_started(self, task: asyncio.Task[None]) -> None:
         """``task`` connects to the provider; it is cancelled when the client leaves."""
-        assert self.state is State.CONNECTING
+        assert self.state is SessionState.CONNECTING
         self._dial_task = task
 
     def provider_connected(self, provider: Upstream) -> None:
         """The provider is there: join the connections."""
-        if self.state is not State.CONNECTING or self._client is None:
+        if self.state is not SessionState.CONNECTING or self._client is None:
             provider.sink = Discard()
             provider.abort()
             return
-        self._move(State.RELAYING)
+        self._move(SessionState.RELAYING)
         client, self._provider, self._dial_task = self._client.connection, provider, None
         client.feeder, provider.feeder = provider, client
         if self._opening.preface and self._sink is not None:
@@ -155,7 +155,7 @@ class Session:
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
-        if self.state is State.CONNECTING:
+        if self.state is SessionState.CONNECTING:
             provider = self._info.provider
             self._log.error(
                 "provider unavailable", provider=provider, reason=str(failure), hint=failure.hint
@@ -173,7 +173,7 @@ class Session:
     def provider_disconnected(self, close: CloseEvent) -> None:
         """The provider is gone: everything that it sent has been seen."""
         client = self._client
-        if client is not None and self.state is State.RELAYING:
+        if client is not None and self.state is SessionState.RELAYING:
             self._log.info("provider left", code=close.code, reason=close.reason)
             if close.code == ABNORMAL_CLOSURE or close.is_violation:
                 self._fail(endings.PROVIDER_LOST)
@@ -289,7 +289,7 @@ class Session:
         client = self._client
         if client is None or not client.notices.is_balance_due:
             return
-        if self.state is State.RELAYING:
+        if self.state is SessionState.RELAYING:
             client.notices.send_balance(client.connection)
         if client.notices.is_balance_due and self._sink is not None:
             self._sink.reports_gaps = True
@@ -344,7 +344,7 @@ class Session:
                 self._dial_task.cancel()
             self._finish()
             return
-        self._move(State.DRAINING)
+        self._move(SessionState.DRAINING)
         self.drain = Drain(
             self._provider,
             self.recorder,
@@ -358,9 +358,9 @@ class Session:
         self.drain.begin(has_asked=gate is None or gate.has_passed)
 
     def _finish(self) -> None:
-        if self.state is State.ENDED:
+        if self.state is SessionState.ENDED:
             return
-        self._move(State.ENDED)
+        self._move(SessionState.ENDED)
         if self._client is not None:
             self._client.cancel_ownership_check()
         self._client = self._provider = self._sink = self._pre_open = None
@@ -369,5 +369,5 @@ class Session:
         self._log.info("session ended", **self.recorder.summary())
         self._on_ended(self)
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: SessionState) -> None:
         self.state = advance(TRANSITIONS, self.state, state)

@@ -10,7 +10,7 @@ from gateway.http.refusals import Refusal
 from gateway.providers.gate import Gate
 
 
-class State(Enum):
+class SessionState(Enum):
     """Where a session is in its life."""
 
     CONNECTING = auto()  # the client is there, the provider is dialled
@@ -20,10 +20,10 @@ class State(Enum):
 
 
 TRANSITIONS: Final = {
-    State.CONNECTING: {State.RELAYING, State.ENDED},
-    State.RELAYING: {State.DRAINING, State.ENDED},
-    State.DRAINING: {State.ENDED},
-    State.ENDED: set[State](),
+    SessionState.CONNECTING: {SessionState.RELAYING, SessionState.ENDED},
+    SessionState.RELAYING: {SessionState.DRAINING, SessionState.ENDED},
+    SessionState.DRAINING: {SessionState.ENDED},
+    SessionState.ENDED: set[SessionState](),
 }
 
 

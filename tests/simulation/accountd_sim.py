@@ -32,7 +32,7 @@ Window = tuple[int, frozenset[int], int | None]
 
 @dataclass
 class Database:
-    """What is committed: the ``State`` that ``decide`` reads."""
+    """What is committed: the ``CommittedState`` that ``decide`` reads."""
 
     accounts: dict[str, Balance]
     epoch: int = 0
@@ -54,21 +54,21 @@ class Database:
         )  # fmt: skip
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
-        """See ``State``."""
+        """See ``CommittedState``."""
         return {p: ProducerWindow(*self.stored[p]) for p in producers if p in self.stored}
 
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
-        """See ``State``."""
+        """See ``CommittedState``."""
         return {a: self.accounts[a] for a in accounts if a in self.accounts}
 
     def digests(self, sequences: Iterable[tuple[bytes, int]]) -> dict[DigestKey, int | None]:
-        """See ``State``."""
+        """See ``CommittedState``."""
         if not self.has_digests:
             return dict.fromkeys(sequences)
         return {k: d for sequence in sequences for k, d in self.applied.get(sequence, {}).items()}
 
     def estimates(self, after_ms_by_account: Mapping[str, int]) -> dict[str, EstimatesSeen]:
-        """See ``State``."""
+        """See ``CommittedState``."""
         return {
             account: EstimatesSeen(NOW if account in self.estimates_charged else None, tuple(
                 WaivedEstimate(row.batch.metered_at_ms, row.batch.responses)
@@ -80,7 +80,7 @@ class Database:
         }  # fmt: skip
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
-        """See ``State``."""
+        """See ``CommittedState``."""
         return self.shared & set(names)
 
     def commit(self, decision: Decision) -> None:

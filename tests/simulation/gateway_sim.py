@@ -183,11 +183,11 @@ class Gateway(Process):
             yield self.memory
 
     @property
-    def is_settled(self) -> bool:
+    def is_durable(self) -> bool:
         """Whether everything is durable, and every adopted producer is over."""
         return (
             not self.spools.is_failing
-            and all(p.is_settled for p in self._ours())
+            and all(p.is_durable for p in self._ours())
             and all(p.is_over or self._is_at_odds(p) for p in self.spools.adopted)
         )
 
@@ -348,10 +348,10 @@ class Gateway(Process):
     def _exit_when_settled(self) -> None:
         if not self.is_stopping:
             return
-        if all(p.is_settled for p in self._ours()) or self.clock.now >= self._stop_at:
+        if all(p.is_durable for p in self._ours()) or self.clock.now >= self._stop_at:
             self.is_alive = False
-            self.trace("exits", is_settled=all(p.is_settled for p in self._ours()))
-            if self.memory is not None and not self.memory.is_settled:
+            self.trace("exits", is_durable=all(p.is_durable for p in self._ours()))
+            if self.memory is not None and not self.memory.is_durable:
                 self.world.oracle.may_lose(self.memory_ids)
             for producer in [self.own, *self.spools.adopted]:
                 if producer.journal is not None:

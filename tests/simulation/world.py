@@ -196,7 +196,7 @@ class World:
         if self.is_cloned:  # clones never agree with accountd: it is enough that everything arrived
             return self.clock.now > self.plan.active_s + 40
         return all(
-            not host.disk.orphans() and all(g.is_settled for g in host.living)
+            not host.disk.orphans() and all(g.is_durable for g in host.living)
             for host in self.hosts
         )
 
@@ -204,7 +204,7 @@ class World:
         found = [
             f"{g.name} {p.outbox.producer.hex()[:4]} acknowledged {p.outbox.acknowledged} of"
             f" {p.outbox.last_sequence}, unsealed {p.unsealed}, waiting {p.outbox.awaits_watermark}"
-            for host in self.hosts for g in host.living for p in g.producers() if not p.is_settled
+            for host in self.hosts for g in host.living for p in g.producers() if not p.is_durable
         ]  # fmt: skip
         return found + [
             f"orphan {f.producer.hex()[:4]}" for host in self.hosts for f in host.disk.orphans()

@@ -15,7 +15,7 @@ from shared.rates import (
     NANO_PER_MICRO,
     PRICE_KEYS,
     PRICE_MAX,
-    Entry,
+    PriceEntry,
     Rates,
 )
 from shared.usage import TOKENS_PER_RESPONSE_MAX, USAGE_FIELDS, Kind, Usage, UsageBatch
@@ -164,9 +164,9 @@ def test_what_the_first_entry_does_not_say_the_next_one_does(
     first: Card, second: Card, usage: Usage, kind: str
 ) -> None:
     """Two entries cost what one costs that takes from the second what the first leaves open."""
-    merged = Entry("*", "*", first)
+    merged = PriceEntry("*", "*", first)
     said = {name: price for name in PRICE_KEYS if (price := merged.price(name)) is not None}
-    other = Entry("*", "*", second)
+    other = PriceEntry("*", "*", second)
     for name in PRICE_KEYS:
         if name not in said and (price := other.price(name)) is not None:
             said[name] = price

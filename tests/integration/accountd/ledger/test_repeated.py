@@ -10,7 +10,7 @@ from accountd.accounts.accounts import Accounts
 from accountd.app import RETENTION_RULES
 from accountd.clock import now_iso
 from accountd.data import models
-from accountd.data.retention import Retention
+from accountd.data.retention import RowRetention
 from accountd.ledger.ledger import Ledger
 from accountd.requests import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
@@ -139,7 +139,7 @@ def test_what_was_charged_long_ago_is_forgotten() -> None:
             ledger.apply([heard(producer, 1, response_ids=(name,))], now=now)
             ledger.apply([heard(producer, 2, response_ids=(name,))], now=now)
         for rule in RETENTION_RULES:
-            Retention(database.connection(), rule).tick(now=0.0)
+            RowRetention(database.connection(), rule).tick(now=0.0)
         counts = {
             table: models.database.execute_sql(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("shared_responses", "repeated_usage", "usage_metrics")

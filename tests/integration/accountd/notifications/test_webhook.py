@@ -290,10 +290,10 @@ def test_a_message_is_given_up_when_its_time_is_over(receiver: Receiver) -> None
     receiver.status = 500
     sender = sending(receiver)
     sender.put([WebhookMessage(7, "msg_old", time.time() - TRY_FOR_S, b"{}")])
-    assert eventually(sender.settled) == [(7, DeliveryOutcome.GIVEN_UP)]
+    assert eventually(sender.finished) == [(7, DeliveryOutcome.GIVEN_UP)]
     sender.forget(1)
     sender.close()
-    assert sender.settled() == []
+    assert sender.finished() == []
     assert len(receiver.requests) == 1
 
 
@@ -315,9 +315,9 @@ def test_a_message_that_is_refused_holds_no_other_back(receiver: Receiver) -> No
     sender.put(
         WebhookMessage(n, name, time.time(), b"{}") for n, name in ((1, "msg_bad"), (2, "msg_good"))
     )
-    assert eventually(sender.settled) == [(2, DeliveryOutcome.SENT)]
+    assert eventually(sender.finished) == [(2, DeliveryOutcome.SENT)]
     receiver.refused = ""
-    eventually(lambda: sender.settled() == [(2, DeliveryOutcome.SENT), (1, DeliveryOutcome.SENT)])
+    eventually(lambda: sender.finished() == [(2, DeliveryOutcome.SENT), (1, DeliveryOutcome.SENT)])
     sender.close()
     assert [name for name, _ in receiver.verified()][:2] == ["msg_bad", "msg_good"]
 

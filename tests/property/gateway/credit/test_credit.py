@@ -13,7 +13,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit.allotments import LATE_S, SETTLE_S
+from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.credit import CreditStatus
 from gateway.credit.credit_table import CreditTable
 from shared.announcements import Applied, Balance
@@ -134,9 +134,9 @@ class World:
         gateway.hear_answer()
         self.announce(self.commit(gateway, len(gateway.waiting)))
         if not any(one.is_away for one in self.gateways):
-            self.now += SETTLE_S
+            self.now += RECONNECT_S
             for one in self.gateways:
-                one.credits.settled(self.now)
+                one.credits.expired(self.now)
 
     @property
     def sessions(self) -> int:
@@ -188,7 +188,7 @@ class LateWorld(World):
                 self.announce(self.commit(gateway, len(gateway.waiting)))
         for gateway in self.gateways:
             self.hear(gateway, sent_until=self.now - LATE_S / 2)
-            gateway.credits.settled(self.now)
+            gateway.credits.expired(self.now)
 
 
 @settings(max_examples=400)

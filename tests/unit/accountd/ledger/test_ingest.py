@@ -4,7 +4,7 @@ import msgpack
 import pytest
 
 from accountd.ledger.cascade import Deduction
-from accountd.ledger.charging import BALANCE_MIN, Balance, Refusal
+from accountd.ledger.charging import BALANCE_MIN, Balance, Unchargeable
 from accountd.ledger.decision import Charge, Rejection, Retried
 from accountd.ledger.digests import RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy
@@ -241,7 +241,7 @@ def test_a_retry_charges_no_response_twice(
         assert isinstance(decided[0], Charge)
     else:
         assert decided == AlreadyCharged(doubled, len(names))
-        assert not isinstance(decided, (Refusal, tuple))
+        assert not isinstance(decided, (Unchargeable, tuple))
         assert ", ".join(doubled) in decided.detail
 
 
@@ -346,7 +346,7 @@ def test_a_retry_of_what_cannot_be_charged_says_why(payload: bytes, reason: Reje
     """As it would of a message that comes for the first time."""
     rejection = Rejection(P, 1, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
     refused = decide_retry(rejection, state=Memory())
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, Unchargeable)
     assert refused.reason is reason
     assert refused.detail
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.calls import call as call_module
 from gateway.calls import retrying
-from gateway.calls.call import TRANSITIONS, Call, CallInfo, State
+from gateway.calls.call import TRANSITIONS, Call, CallInfo, CallState
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
@@ -178,7 +178,7 @@ class Setting:
         """The call is over, and everything was let go."""
         async with asyncio.timeout(10):
             await self.call.ended.wait()
-        assert self.call.state is State.ENDED
+        assert self.call.state is CallState.ENDED
         assert self.credit.is_closed
         assert self.ended == [self.call]
 
@@ -202,10 +202,12 @@ UNKNOWN = ProviderUnavailableError("unknown", status=404)
 
 def test_the_transition_table_is_complete() -> None:
     """Every state has an entry, every state can end, and the end is final."""
-    assert set(TRANSITIONS) == set(State)
-    assert TRANSITIONS[State.ENDED] == set()
-    assert all(State.ENDED in TRANSITIONS[state] for state in State if state is not State.ENDED)
-    assert TRANSITIONS[State.ENDING] == {State.ENDED}, "who is hung up is heard no more"
+    assert set(TRANSITIONS) == set(CallState)
+    assert TRANSITIONS[CallState.ENDED] == set()
+    assert all(
+        CallState.ENDED in TRANSITIONS[state] for state in CallState if state is not CallState.ENDED
+    )
+    assert TRANSITIONS[CallState.ENDING] == {CallState.ENDED}, "who is hung up is heard no more"
 
 
 async def test_a_call_that_is_heard_is_charged_and_hung_up() -> None:
@@ -264,7 +266,7 @@ async def test_a_call_may_be_hung_up_while_it_is_opened() -> None:
     setting = Setting()
     setting.control.gate.clear()
     opening = asyncio.create_task(setting.call.open(retry_for_s=1))
-    await until(lambda: setting.call.state is State.OPENING)
+    await until(lambda: setting.call.state is CallState.OPENING)
     setting.call.hang_up("test")
     await until(lambda: setting.control.hung_up)
     setting.control.gate.set()
@@ -293,8 +295,8 @@ async def test_a_sideband_that_never_lasts_is_none() -> None:
     """It is opened and closed again and again: the call is hung up."""
     setting = Setting()
     await setting.call.open(retry_for_s=0.1)
-    while setting.call.state is not State.ENDED:
-        if setting.call.state is State.LISTENING:
+    while setting.call.state is not CallState.ENDED:
+        if setting.call.state is CallState.LISTENING:
             setting.control.newest.close(1000)
         await asyncio.sleep(0.001)
     assert setting.control.hung_up == 1
@@ -309,7 +311,7 @@ async def test_an_end_that_went_by_does_not_keep_a_call_alive() -> None:
     setting.control.newest.close(1006)
     await until(lambda: len(setting.control.sidebands) == 2)
     setting.credit.becomes(CreditStatus.EXHAUSTED)
-    assert setting.call.state is State.LISTENING, "perhaps it is still being said"
+    assert setting.call.state is CallState.LISTENING, "perhaps it is still being said"
     setting.control.newest.say(created("next"))
     assert setting.kinds() == [("estimate", "lost")]
     await setting.over()
@@ -334,7 +336,7 @@ async def test_a_response_that_never_ends_does_not_outlive_the_credit() -> None:
     setting.credit.becomes(CreditStatus.EXHAUSTED)
     now = asyncio.get_running_loop().time()
     setting.call.check(now + 1)
-    assert setting.call.state is State.LISTENING
+    assert setting.call.state is CallState.LISTENING
     loop_time = now + CREDIT_WAIT_STREAMING_S + 1
     call_module_time = asyncio.get_running_loop().time
     asyncio.get_running_loop().time = lambda: loop_time  # type: ignore[method-assign]
@@ -364,7 +366,7 @@ async def test_a_credit_that_is_not_confirmed_ends_the_call() -> None:
     setting.call.check(now + CREDIT_WAIT_S / 2)
     setting.credit.becomes(CreditStatus.AVAILABLE)
     setting.call.check(now + 2 * CREDIT_WAIT_S)
-    assert setting.call.state is State.LISTENING
+    assert setting.call.state is CallState.LISTENING
     setting.credit.becomes(CreditStatus.ALLOTMENT_SPENT)
     setting.call.check(asyncio.get_running_loop().time() + CREDIT_WAIT_S + 1)
     await setting.over()
@@ -392,7 +394,7 @@ async def test_a_gateway_that_stops_waits_for_what_is_being_said() -> None:
         if is_talking:
             setting.control.newest.say(created("a"))
         setting.call.leave(asyncio.get_running_loop().time() + 5)
-        assert (setting.call.state is State.LISTENING) == is_talking
+        assert (setting.call.state is CallState.LISTENING) == is_talking
         if is_talking:
             setting.control.newest.say(done("a"))
             setting.call.check(asyncio.get_running_loop().time())

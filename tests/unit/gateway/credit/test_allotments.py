@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.credit.allotments import LATE_S, SETTLE_S, OldAllotments
+from gateway.credit.allotments import LATE_S, RECONNECT_S, OldAllotments
 
 
 def test_without_an_old_allotment_the_new_one_counts() -> None:
@@ -65,20 +65,20 @@ def test_what_is_given_widens_every_bound() -> None:
     assert old.left(99) == 16
 
 
-@pytest.mark.parametrize(("now", "left"), [(SETTLE_S - 0.1, 10), (SETTLE_S, 14)])
+@pytest.mark.parametrize(("now", "left"), [(RECONNECT_S - 0.1, 10), (RECONNECT_S, 14)])
 def test_after_a_restart_what_is_given_waits(now: float, left: int) -> None:
     """Until all gateways are back it is not known by how many to divide it."""
     old = OldAllotments()
-    old.settle(0.0)
+    old.accountd_restarted(0.0)
     old.keep(10, now=0.0)
     old.grant(4, now=now)
     assert old.left(99) == left
 
 
-@pytest.mark.parametrize(("now", "has_expired"), [(LATE_S, False), (SETTLE_S, True)])
+@pytest.mark.parametrize(("now", "has_expired"), [(LATE_S, False), (RECONNECT_S, True)])
 def test_after_a_restart_an_allotment_binds_longer(now: float, has_expired: bool) -> None:
     """Gateways come back one by one."""
     old = OldAllotments()
-    old.settle(0.0)
+    old.accountd_restarted(0.0)
     old.keep(10, now=0.0)
     assert old.expire(now) is has_expired

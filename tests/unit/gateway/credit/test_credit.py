@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
-from gateway.credit.allotments import LATE_S, SETTLE_S
+from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.balances import ASKED_MAX, chunks
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
@@ -119,10 +119,10 @@ def test_each_gateway_spends_its_allotment_and_then_waits_for_a_balance() -> Non
     assert credit.status is CreditStatus.ALLOTMENT_SPENT
     announce(table, 60, revision=2, gateways=3, through=2, now=10.0)
     assert credit.status is CreditStatus.ALLOTMENT_SPENT
-    assert table.settled(10.0 + LATE_S - 0.1) == []
-    assert table.settled(10.0 + LATE_S) == [credit]
+    assert table.expired(10.0 + LATE_S - 0.1) == []
+    assert table.expired(10.0 + LATE_S) == [credit]
     assert credit.status is CreditStatus.AVAILABLE
-    assert table.settled(99.0) == []
+    assert table.expired(99.0) == []
     assert not credit.is_waiting
 
 
@@ -146,7 +146,7 @@ def test_an_allotment_is_renewed_while_announcements_go_on() -> None:
     announce(table, left, revision=1, gateways=3, now=now)
     for number in range(1, 41):
         now += LATE_S / 5
-        table.settled(now)
+        table.expired(now)
         assert credit.status is CreditStatus.AVAILABLE, f"{left} are left"
         spend(table, credit, 10, number)
         left -= 15  # another gateway spends, too
@@ -227,10 +227,10 @@ def test_gateways_keep_their_allotment_after_a_restart_of_accountd() -> None:
     assert credit.status is CreditStatus.ALLOTMENT_SPENT
     announce(table, 60, revision=2, epoch=2, gateways=2, through=2, now=10.1)
     assert credit.status is CreditStatus.ALLOTMENT_SPENT
-    assert table.settled(10.0 + SETTLE_S - 0.1) == []
-    assert table.settled(10.0 + SETTLE_S) == [credit]
+    assert table.expired(10.0 + RECONNECT_S - 0.1) == []
+    assert table.expired(10.0 + RECONNECT_S) == [credit]
     assert (credit.status, credit.left) == (CreditStatus.AVAILABLE, 60 * NANO_PER_CREDIT)
-    assert table.settled(99.0) == []
+    assert table.expired(99.0) == []
 
 
 def test_the_first_balance_replaces_no_allotment() -> None:
@@ -329,12 +329,12 @@ def test_time_alone_changes_a_session_only_where_an_old_allotment_held_it() -> N
     announce(table, 90, revision=1, gateways=3)
     announce(table, 90, revision=2, gateways=3)
     assert credit.is_waiting
-    assert credit.settle(now=LATE_S) is False, "it allowed what it allows now"
+    assert credit.expire_allotments(now=LATE_S) is False, "it allowed what it allows now"
     assert not credit.is_waiting
-    assert credit.settle(now=2 * LATE_S) is False, "there is none"
+    assert credit.expire_allotments(now=2 * LATE_S) is False, "there is none"
     spend(table, credit, 30, 1)
     announce(table, 60, revision=3, gateways=3, through=1, now=10.0)
     assert credit.status is CreditStatus.ALLOTMENT_SPENT
-    assert credit.settle(now=10.0 + LATE_S / 2) is False, "it still binds"
-    assert credit.settle(now=10.0 + LATE_S) is True
+    assert credit.expire_allotments(now=10.0 + LATE_S / 2) is False, "it still binds"
+    assert credit.expire_allotments(now=10.0 + LATE_S) is True
     assert credit.status is CreditStatus.AVAILABLE

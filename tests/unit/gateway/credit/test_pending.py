@@ -24,7 +24,7 @@ def include(usage: PendingUsage, through: int, ahead: Iterable[int] = ()) -> Non
 
 
 def test_what_is_durable_stays_subtracted_until_a_balance_includes_it() -> None:
-    """A watermark settles messages one after the other, a balance takes them off."""
+    """A watermark makes messages durable one after the other, a balance takes them off."""
     usage = pending(10, 20, 40)
     assert usage.acknowledge(P, 1, is_new_boot=False) is True
     assert usage.acknowledge(P, 2, is_new_boot=False) is True
