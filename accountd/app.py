@@ -31,9 +31,9 @@ from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
-from accountd.ledger.pricing import Pricing
+from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
-from accountd.ledger.repeated import DAYS
+from accountd.ledger.shared_responses import DAYS
 from accountd.notifications.counts import Counts
 from accountd.notifications.events import Announcer
 from accountd.notifications.low_credit import LowCredit
@@ -69,7 +69,7 @@ class Daemon:
     def __init__(self, config: AccountdConfig, services: Services, *, epoch: int) -> None:
         self._ledger = services.ledger
         self._accounts = services.accounts
-        self._pricing = services.pricing
+        self._rate_card = services.rate_card
         self._low_credit = services.low_credit
         self._handles = services.handles
         self._retentions = (services.handles.retention, *services.retentions)
@@ -82,7 +82,7 @@ class Daemon:
             self._events,
             epoch=epoch,
             read_balances=services.ledger.balances,
-            rates=lambda: services.pricing.rates.version,
+            rates=lambda: services.rate_card.rates.version,
         )
         self._rpc = Rpc(services, self._announcer, epoch=epoch)
         self._group: list[list[bytes]] = []
@@ -183,9 +183,9 @@ class Daemon:
         if self.must_reload:
             # Cleared first: a signal during the reload asks for another one.
             self.must_reload = False
-            before = self._pricing.rates
-            self._pricing.reload()
-            if self._pricing.rates is not before:
+            before = self._rate_card.rates
+            self._rate_card.reload()
+            if self._rate_card.rates is not before:
                 self._announcer.rates_changed()
                 self._counts.rates_changed()
 
@@ -213,7 +213,7 @@ class Daemon:
         self._group = []
         self._announcer.announce(decision, now=time.monotonic())
         self._wal.used(now=time.monotonic())
-        self._counts.count(decision, rate_card=self._pricing.rates.version)
+        self._counts.count(decision, rate_card=self._rate_card.rates.version)
 
     def _wait_for(self, trouble: Trouble) -> None:
         self._retry_at = time.monotonic() + RETRY_S
@@ -280,21 +280,21 @@ def _run(config: AccountdConfig) -> ExitCode:
     path = config.database.path
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
-        pricing = Pricing(config.rate_card, config.rates)
+        rate_card = RateCardFile(config.rate_card, config.rates)
         changes, counts, estimates = Changes(), Counts(), config.estimates
         services = Services(
-            ledger=Ledger(connection, pricing, estimates=estimates),
+            ledger=Ledger(connection, rate_card, estimates=estimates),
             accounts=Accounts(changes, plans=config.plans),
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
             quarantine=Quarantine(
                 connection,
-                pricing,
+                rate_card,
                 changes,
                 estimates=estimates,
                 on_begun=counts.estimates_begun,
             ),
-            pricing=pricing,
+            rate_card=rate_card,
             low_credit=LowCredit(
                 connection, WebhookSender(config.webhook) if config.webhook else None
             ),

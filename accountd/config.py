@@ -8,7 +8,7 @@ from typing import Final
 from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
-from accountd.ledger.pricing import read_rate_card
+from accountd.ledger.rate_card_file import read_rate_card
 from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker

@@ -58,7 +58,7 @@ class Rpc:
 
     def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
         accounts, grants, handles = services.accounts, services.grants, services.handles
-        quarantine, pricing = services.quarantine, services.pricing
+        quarantine, rate_card = services.quarantine, services.rate_card
         self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
@@ -66,7 +66,7 @@ class Rpc:
             "ping": lambda _params: {"level": LEVEL, "epoch": self._epoch},
             "sync": self._sync,
             "balances": self._balances,
-            "rates": pricing.answer,
+            "rates": rate_card.answer,
             "authorize": accounts.authorize,
             "handles.learn": handles.learn,
             "handles.use": handles.use,
@@ -90,7 +90,7 @@ class Rpc:
             "usage": queries.usage,
             "usage.rows": queries.usage_rows,
             "audit": audit.audit,
-            "rates.check": rate_check.checking(lambda: pricing.rates),
+            "rates.check": rate_check.checking(lambda: rate_card.rates),
             "console.account": console.account,
             "console.keys": console.keys,
             "console.usage": console.usage,

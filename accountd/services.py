@@ -9,7 +9,7 @@ from accountd.accounts.handles import Handles
 from accountd.data.retention import RowRetention
 from accountd.data.wal import Wal
 from accountd.ledger.ledger import Ledger
-from accountd.ledger.pricing import Pricing
+from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.notifications.counts import Counts
 from accountd.notifications.low_credit import LowCredit
@@ -24,7 +24,7 @@ class Services:
     grants: Grants
     handles: Handles
     quarantine: Quarantine
-    pricing: Pricing
+    rate_card: RateCardFile
     low_credit: LowCredit
     wal: Wal
     retentions: Sequence[RowRetention]

@@ -13,7 +13,7 @@ from accountd.ctl.keys import key
 from accountd.ctl.output import JSON, show
 from accountd.ctl.rejected import rejected
 from accountd.ctl.usage import usage
-from accountd.ledger.pricing import read_rate_card
+from accountd.ledger.rate_card_file import read_rate_card
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ConfigError, ExitCode

@@ -12,7 +12,7 @@ from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.digests import DigestKey
 from accountd.ledger.estimates import EstimatesSeen
-from accountd.ledger.repeated import RepeatedResponse
+from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason, UsageBatch
 
@@ -71,7 +71,8 @@ class CommittedState(Protocol):
         """
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
-        """Those of the ``names`` of shared responses (see ``repeated``) that were charged."""
+        """Those of the ``names`` of shared responses (see ``shared_responses``) that were
+        charged."""
 
 
 class QuarantineState(CommittedState, Protocol):

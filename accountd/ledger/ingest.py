@@ -24,7 +24,7 @@ from accountd.ledger.decision import (
 )
 from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy, waiver_for
-from accountd.ledger.repeated import AlreadyCharged, RepeatedResponse, deduplicator_for
+from accountd.ledger.shared_responses import AlreadyCharged, RepeatedResponse, deduplicator_for
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates
 from shared.usage import (

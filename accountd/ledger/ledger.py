@@ -18,8 +18,8 @@ from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
-from accountd.ledger.pricing import Pricing
-from accountd.ledger.repeated import RepeatedResponse, charged_name
+from accountd.ledger.rate_card_file import RateCardFile
+from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from accountd.times import iso_of_ms, ms_of_iso
 from shared.usage import ESTIMATES, USAGE_FIELDS, RejectReason
@@ -72,18 +72,18 @@ _MESSAGE_ID_BYTES: Final = 16  # random: a number would come again after a resto
 class Ledger:
     """The writer of usage. ``connection`` is the daemon's only writing connection.
 
-    What a group costs is what ``pricing`` says when it is applied.
+    What a group costs is what ``rate_card`` says when it is applied.
     """
 
     def __init__(
         self,
         connection: Any,
-        pricing: Pricing | None = None,
+        rate_card: RateCardFile | None = None,
         *,
         estimates: EstimatePolicy | None = None,
     ) -> None:
         self._connection = connection
-        self._pricing = pricing or Pricing()
+        self._rate_card = rate_card or RateCardFile()
         self._estimates = estimates or EstimatePolicy()
         self._recent = RecentDigests()
 
@@ -113,7 +113,7 @@ class Ledger:
                 state=SqlState(self._connection),
                 recent=self._recent,
                 now=now,
-                rates=self._pricing.rates,
+                rates=self._rate_card.rates,
                 estimates=self._estimates,
             )
             write(self._connection, decision)

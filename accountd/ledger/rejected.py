@@ -26,8 +26,8 @@ from accountd.ledger.ledger import (
     write_crossings,
     write_shared,
 )
-from accountd.ledger.pricing import Pricing
-from accountd.ledger.repeated import AlreadyCharged
+from accountd.ledger.rate_card_file import RateCardFile
+from accountd.ledger.shared_responses import AlreadyCharged
 from accountd.requests import Json, Params, RequestError
 from shared.usage import ID_CHARS_MAX
 
@@ -80,14 +80,14 @@ class Quarantine:
     def __init__(
         self,
         connection: Any,
-        pricing: Pricing,
+        rate_card: RateCardFile,
         changes: Changes | None = None,
         *,
         estimates: EstimatePolicy | None = None,
         on_begun: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._connection = connection
-        self._pricing = pricing
+        self._rate_card = rate_card
         self._changes = changes or Changes()
         self._estimates = estimates or EstimatePolicy()
         self._on_begun = on_begun
@@ -148,7 +148,7 @@ class Quarantine:
         decided = decide_retry(
             rejection,
             state=SqlState(self._connection),
-            rates=self._pricing.rates,
+            rates=self._rate_card.rates,
             estimates=self._estimates,
         )
         if isinstance(decided, AlreadyCharged):

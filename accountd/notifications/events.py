@@ -17,7 +17,7 @@ import zmq
 
 from accountd.ledger.charging import Balance as Buckets
 from accountd.ledger.decision import Charge, Decision
-from accountd.ledger.repeated import RepeatedResponse
+from accountd.ledger.shared_responses import RepeatedResponse
 from shared.announcements import (
     AHEAD_MAX,
     Applied,

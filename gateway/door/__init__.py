@@ -2,7 +2,8 @@
 
 ``routing``              which provider, model and session a request asks for (pure)
 ``paths``, ``queries``   whose path it is, after any prefix; what of a query goes on (pure)
-``auth``, ``admission``  where a key may stand; whose it is, and whether it may talk now
+``client_key``           where in a request a key may stand, and its hash (pure)
+``admission``            whose key it is, and whether it may talk now
 ``models``               the table of models and who may use them (pure)
 ``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets
 ``gatekeeper``           whether a session may be opened now: all of the above in order

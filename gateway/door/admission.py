@@ -14,7 +14,7 @@ from websockets.datastructures import Headers
 from gateway.control.authorizations import Authorization, Denial
 from gateway.control.rpc_client import RpcClient
 from gateway.door import ephemeral
-from gateway.door.auth import find_key, hash_key
+from gateway.door.client_key import find_key, hash_key
 from gateway.door.ephemeral import Claims
 from gateway.door.signing import Signing
 from gateway.http.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable

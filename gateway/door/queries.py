@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote_plus
 
-from gateway.door.auth import KEY_PARAMETERS
+from gateway.door.client_key import KEY_PARAMETERS
 from gateway.http.refusals import Refusal, bad_request
 from gateway.providers.base import HANDLE_PARAMETERS, Target
 

@@ -19,7 +19,7 @@ from browser.on_page import (
     start_gateway,
     write,
 )
-from gateway.door.auth import hash_key
+from gateway.door.client_key import hash_key
 from gateway.door.ephemeral import Claims, mint
 from tests.support.harness import Cluster, eventually
 

@@ -12,7 +12,7 @@ from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
-from accountd.ledger.repeated import RepeatedResponse, charged_name
+from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason
 

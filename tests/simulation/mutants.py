@@ -6,7 +6,7 @@ from typing import Any
 from unittest import mock
 
 from accountd.ledger.digests import RecentDigests
-from accountd.ledger.repeated import Deduplicator
+from accountd.ledger.shared_responses import Deduplicator
 from accountd.ledger.windows import ProducerWindow, Verdict
 from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import AckOutcome, Outbox

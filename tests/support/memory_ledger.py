@@ -9,7 +9,7 @@ from accountd.ledger.decision import Charge, Decision, Rejection
 from accountd.ledger.digests import DigestKey, RecentDigests
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
-from accountd.ledger.repeated import RepeatedResponse, charged_name
+from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import EndOfProducer, RejectReason, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage

@@ -17,7 +17,7 @@ from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.ledger.changes import Changes
 from accountd.ledger.ledger import Ledger
-from accountd.ledger.pricing import Pricing
+from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.reports import queries
 from accountd.reports.audit import audit
@@ -96,7 +96,7 @@ class World:
         self.accounts = Accounts(changes, plans=PLANS)
         self.grants = Grants(changes, plans=PLANS)
         self.ledger = Ledger(connection)
-        self.quarantine = Quarantine(connection, Pricing(), changes)
+        self.quarantine = Quarantine(connection, RateCardFile(), changes)
         self.connection = connection
         self.purses = {name: Purse(mark) for name, mark in MARKS.items()}
         self.known: dict[str, tuple[Any, ...]] = {}

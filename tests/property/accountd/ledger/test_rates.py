@@ -14,7 +14,7 @@ from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
-from accountd.ledger.pricing import Pricing
+from accountd.ledger.rate_card_file import RateCardFile
 from accountd.reports.audit import audit
 from accountd.requests import Params
 from shared.rate_card import read_rates
@@ -42,11 +42,11 @@ steps = st.one_of(
 
 
 @contextmanager
-def opened_ledger(pricing: Pricing) -> Iterator[tuple[Any, Ledger]]:
+def opened_ledger(rate_card: RateCardFile) -> Iterator[tuple[Any, Ledger]]:
     """A real encrypted file with one account: 50 tokens and 30 top-up credits."""
     with empty_database() as opened:
         Accounts().create(Params({"email": "a", "id": "a", "tokens": 50, "topup": 30}))
-        yield opened, Ledger(opened.connection(), pricing)
+        yield opened, Ledger(opened.connection(), rate_card)
 
 
 def card_of(number: int, of_each: list[int | None]) -> Rates:
@@ -73,12 +73,12 @@ def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> N
     """After each step the credits are exact, the top-up has paid first, and the audit adds up; what
     the card has no price for costs nothing and is named on its row.
     """
-    pricing, price_of_each = Pricing(), [10**6, 10**6, 10**6, None]
+    rate_card, price_of_each = RateCardFile(), [10**6, 10**6, 10**6, None]
     topup, tokens, expected, let_off = 30, 50, [], 0
-    with opened_ledger(pricing) as (opened, ledger):
+    with opened_ledger(rate_card) as (opened, ledger):
         for number, (what, *numbers) in enumerate(taken, start=1):
             if what == "card":
-                pricing.rates, price_of_each = card_of(number, numbers), numbers
+                rate_card.rates, price_of_each = card_of(number, numbers), numbers
             elif what == "topup":
                 Grants().topup(Params({"account_id": "a", "amount": numbers[0]}))
                 topup += numbers[0]
@@ -94,7 +94,7 @@ def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> N
                 unpriced = "web_search" if numbers[-1] and price_of_each[-1] is None else ""
                 expected.append(
                     (sum(numbers[:-1]), charged, first, charged - first,
-                     pricing.rates.version, unpriced)
+                     rate_card.rates.version, unpriced)
                 )  # fmt: skip
             assert opened.execute_sql(_BALANCE).fetchall() == [(topup, tokens)]
             assert not audit(Params({}))["drift"]

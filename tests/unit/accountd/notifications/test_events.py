@@ -10,7 +10,7 @@ import zmq
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance as Buckets
 from accountd.ledger.decision import Charge, Decision
-from accountd.ledger.repeated import RepeatedResponse
+from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from accountd.notifications.events import (
     PER_TURN_MAX,

@@ -12,7 +12,7 @@ from openai.types.realtime import (
 )
 from websockets.datastructures import Headers
 
-from gateway.door.auth import is_own_host, is_same_origin
+from gateway.door.client_key import is_own_host, is_same_origin
 from gateway.endpoints.client_secrets import TRANSLATIONS, KeyRequest, answer, read_key_request
 from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.refusals import Refusal

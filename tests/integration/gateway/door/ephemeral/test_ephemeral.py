@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from gateway.door.auth import hash_key
+from gateway.door.client_key import hash_key
 from gateway.door.ephemeral import TOKEN_CHARS_MAX, Claims, mint
 from gateway.providers.base import CONFIGURATION_ID
 from tests.support.ephemeral import (

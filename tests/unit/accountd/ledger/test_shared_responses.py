@@ -9,7 +9,7 @@ from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
 from accountd.ledger.decision import Rejection, Retried
 from accountd.ledger.ingest import AlreadyCharged, decide_retry
-from accountd.ledger.repeated import name_of
+from accountd.ledger.shared_responses import name_of
 from accountd.ledger.windows import Verdict
 from shared.usage import Kind, RejectReason, UsageBatch
 from shared.wire import decode_usage, encode_envelope

@@ -11,7 +11,7 @@ from shared.rates import DEFAULT_RATES, Rates
 log = structlog.get_logger()
 
 
-class Pricing:
+class RateCardFile:
     """What usage is charged by. Without a ``path`` it is the built-in card, always."""
 
     def __init__(self, path: Path | None = None, rates: Rates = DEFAULT_RATES) -> None:

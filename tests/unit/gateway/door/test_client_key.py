@@ -3,7 +3,7 @@
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.door.auth import find_key, hash_key
+from gateway.door.client_key import find_key, hash_key
 from gateway.door.queries import split_target
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
