@@ -34,8 +34,8 @@ from accountd.ledger.ledger import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.shared_responses import DAYS
+from accountd.notifications.announcer import Announcer
 from accountd.notifications.counts import Counts
-from accountd.notifications.events import Announcer
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
 from accountd.rpc import Rpc

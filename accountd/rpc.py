@@ -16,7 +16,7 @@ import structlog
 from accountd.data import models
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import rejected
-from accountd.notifications.events import Announcer, applied_of
+from accountd.notifications.announcer import Announcer, applied_of
 from accountd.reports import audit, console, queries, rate_check
 from accountd.requests import Params, RequestError
 from accountd.services import Services

@@ -5,10 +5,10 @@
 ``server``            gives each connection to who serves it, or refuses it
 ``registry``          the clients, sessions and calls that go on; drains them at the end
 ``listeners``         the sockets on which clients arrive
-``parts``             what talks to accountd: opened first, closed last
+``accountd_link``     what talks to accountd: opened first, closed last
 ``readiness``         what ``/healthz`` and ``/readyz`` say
 ``frames``            where a WebSocket frame begins and ends (pure)
-``limits``, ``tasks`` every bound with its reason; background tasks that must not die
+``limits``, ``tasks``   every bound with its reason; background tasks that must not die
 
 The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
 is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,

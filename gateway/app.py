@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from gateway import tasks
+from gateway.accountd_link import AccountdLink
 from gateway.calls.api import CallApi
 from gateway.calls.calls import Calls
 from gateway.config import GatewayConfig
@@ -24,12 +25,11 @@ from gateway.endpoints.pages import Pages
 from gateway.limits import GATEWAY_DRAIN_S
 from gateway.listeners import Listeners
 from gateway.metering.totals import Totals
-from gateway.parts import Parts
 from gateway.providers.catalog import open_providers
 from gateway.providers.lifetimes import Lifetimes
 from gateway.readiness import Readiness
 from gateway.registry import Registry
-from gateway.server import Gateway
+from gateway.server import GatewayServer
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
 from shared.ops import OpsServer
@@ -51,14 +51,14 @@ async def run(config: GatewayConfig) -> ExitCode:
         loop.add_signal_handler(number, stop.set)
     signing = Signing(config.ephemeral_secrets) if config.ephemeral_secrets else None
     sockets = Listeners.bind(config)
-    parts = Parts.open(config)
+    link = AccountdLink.open(config)
     totals, lifetimes = Totals(), Lifetimes(config.models.lifetimes)
-    calls = Calls(balances=parts.balances, usage=parts.usage, totals=totals, lifetimes=lifetimes)
-    registry = Registry(calls=calls, totals=totals, usage=parts.usage)
+    calls = Calls(balances=link.balances, usage=link.usage, totals=totals, lifetimes=lifetimes)
+    registry = Registry(calls=calls, totals=totals, usage=link.usage)
     gateway, metrics = _open_gateway(
-        config, parts, calls=calls, registry=registry, lifetimes=lifetimes, signing=signing
+        config, link, calls=calls, registry=registry, lifetimes=lifetimes, signing=signing
     )
-    metrics += [*registry.metrics(), *totals.metrics(), *calls.metrics(), *parts.metrics()]
+    metrics += [*registry.metrics(), *totals.metrics(), *calls.metrics(), *link.metrics()]
     reloads = [part for part in (sockets.certificate, signing) if part is not None]
     if sockets.certificate is not None:
         metrics += sockets.certificate.metrics()
@@ -75,12 +75,12 @@ async def run(config: GatewayConfig) -> ExitCode:
         _close(listeners)
     await gateway.drain(GATEWAY_DRAIN_S)
     _close(listeners)
-    undelivered = await parts.hand_over()
+    undelivered = await link.hand_over()
     await calls.close()
-    await parts.close()
+    await link.close()
     if ops is not None:
         await asyncio.to_thread(ops.close)
-    await parts.terminate()
+    await link.terminate()
     if undelivered:
         fate = "the next gateway sends it" if config.spool_dir else "lost: there is no spool"
         log.error("usage not delivered", batches=undelivered, fate=fate)
@@ -91,36 +91,36 @@ async def run(config: GatewayConfig) -> ExitCode:
 
 def _open_gateway(
     config: GatewayConfig,
-    parts: Parts,
+    link: AccountdLink,
     *,
     calls: Calls,
     registry: Registry,
     lifetimes: Lifetimes,
     signing: Signing | None,
-) -> tuple[Gateway, list[Metric]]:
+) -> tuple[GatewayServer, list[Metric]]:
     """Everything that answers clients, and its numbers."""
-    readiness = Readiness(parts.accountd, parts.usage)
-    admission = Admission(parts.accountd, signing)
+    readiness = Readiness(link.accountd, link.usage)
+    admission = Admission(link.accountd, signing)
     minting = Minting(
         admission, config.models, signing=signing,
         demo_key=config.demo_key, demo_hosts=config.demo_hosts,
     )  # fmt: skip
-    console = Console(parts.accountd)
+    console = Console(link.accountd)
     providers = open_providers(config.providers)
     opener = Opener(
-        balances=parts.balances, usage=parts.usage, handles=parts.handles,
+        balances=link.balances, usage=link.usage, handles=link.handles,
         providers=providers, table=config.models, lifetimes=lifetimes,
     )  # fmt: skip
     call_api = CallApi(
-        admission=admission, opener=opener, calls=calls, handles=parts.handles,
+        admission=admission, opener=opener, calls=calls, handles=link.handles,
         providers=providers, table=config.models,
     )  # fmt: skip
     gatekeeper = Gatekeeper(
-        admission=admission, opener=opener, handles=parts.handles,
+        admission=admission, opener=opener, handles=link.handles,
         providers=providers, table=config.models, readiness=readiness,
     )  # fmt: skip
     by_path = (console.by_path() if config.serves_page else {}) | minting.by_path()
-    gateway = Gateway(
+    gateway = GatewayServer(
         readiness=readiness,
         gatekeeper=gatekeeper,
         opener=opener,
@@ -160,7 +160,7 @@ def _close(listeners: Iterable[Listener]) -> None:
 
 
 def _open_ops(
-    config: GatewayConfig, gateway: Gateway, metrics: Iterable[Metric]
+    config: GatewayConfig, gateway: GatewayServer, metrics: Iterable[Metric]
 ) -> OpsServer | None:
     if config.ops_listen is None:
         return None

@@ -1,7 +1,8 @@
 """What is in progress in this process: clients, sessions, calls, and tasks that answer clients.
 
-``Gateway`` adds what it lets in; each entry leaves by itself when it has ended. Once a second every
-entry looks at its deadlines. ``drain`` sends all of it away and waits, when the gateway stops.
+``GatewayServer`` adds what it lets in; each entry leaves by itself when it has ended. Once a second
+every entry looks at its deadlines. ``drain`` sends all of it away and waits, when the gateway
+stops.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from gateway.connections.downstream import Downstream
 from gateway.delivery.sender import UsageSender
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.metering.totals import Totals
-from gateway.relay.drain import departure_gap_s
+from gateway.relay.provider_drain import departure_gap_s
 from gateway.relay.session import Session
 from shared.metrics import Metric
 

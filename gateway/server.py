@@ -45,7 +45,7 @@ _READ_METHODS: Final = ("GET", "HEAD")
 _EXPLAINED_METHODS: Final = (*_READ_METHODS, "POST")
 
 
-class Gateway:
+class GatewayServer:
     """The handler of all connections from clients."""
 
     def __init__(

@@ -69,7 +69,7 @@ class Applied:
         return sequence <= self.through or sequence in self.ahead
 
 
-class Balance(NamedTuple):
+class AnnouncedBalance(NamedTuple):
     """What an account has left, in credits, as committed.
 
     Of two from one boot (``epoch``) the one with the higher ``revision`` is newer. ``gateways`` is
@@ -149,7 +149,7 @@ def topic_of(frames: Sequence[bytes]) -> bytes:
     return first
 
 
-def encode_balance(balance: Balance) -> list[bytes]:
+def encode_balance(balance: AnnouncedBalance) -> list[bytes]:
     """The frames of an announcement."""
     body: dict[str, Any] = {
         "v": VERSION, "epoch": balance.epoch, "revision": balance.revision,
@@ -164,14 +164,14 @@ def encode_balance(balance: Balance) -> list[bytes]:
     return [balance_topic(balance.account_id) + _packed(body)]
 
 
-def decode_balance(frames: Sequence[bytes]) -> Balance:
+def decode_balance(frames: Sequence[bytes]) -> AnnouncedBalance:
     """Read the frames of an announcement; raises ``WireError`` when it is not one."""
     topic = topic_of(frames) if len(frames) == 1 else b""
     account_id = account_of_topic(topic)
     if account_id is None:
         raise WireError(RejectReason.UNREADABLE, "not the frame of a balance")
     body = unpack_map(frames[0][len(topic) :])
-    return Balance(
+    return AnnouncedBalance(
         account_id=account_id,
         epoch=integer_field(body, "epoch", 1, EPOCH_MAX),
         revision=integer_field(body, "revision", 1, EPOCH_MAX),

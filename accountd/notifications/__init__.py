@@ -1,6 +1,6 @@
 """What accountd tells without being asked: on PUB, in ``/metrics``, in the log, to a webhook.
 
-``events``      watermarks and balances, after the COMMIT that made them true
+``announcer``   watermarks and balances, after the COMMIT that made them true
 ``counts``      what became of usage since the start
 ``unpriced``    usage that the rate card has no price for, logged once for each model
 ``low_credit``  accounts that fell to their mark

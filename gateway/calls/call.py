@@ -49,7 +49,7 @@ from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay.lifetime import Age, Due
+from gateway.relay.lifetime import Age, AgeAction
 from shared.transitions import advance
 
 log = structlog.get_logger()
@@ -258,7 +258,7 @@ class Call:
 
     def _is_too_old(self, now: float) -> bool:
         is_streaming = bool(self.recorder.streaming)
-        return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is Due.END
+        return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is AgeAction.END
 
     def _resolve_doubt(self, now: float) -> None:
         """Estimate responses whose end was missed while no sideband heard the call."""

@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 
 from gateway.connections import close as closes
 from gateway.connections.close import ABNORMAL_CLOSURE, NO_STATUS, CloseEvent
-from gateway.connections.liveness import Due, Liveness
+from gateway.connections.liveness import Liveness, PeerAction
 from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
 from gateway.frames import Frame, FrameScanner, Opcode, Violation
 from gateway.limits import CLOSE_S, IDLE_S, STALLED_S, WRITE_HIGH_WATER_BYTES
@@ -158,11 +158,11 @@ class Connection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
         match self._liveness.due(now, is_reading=self._is_reading):
-            case Due.CUT_STALLED:
+            case PeerAction.CUT_STALLED:
                 self._lose(f"took nothing for {STALLED_S:g} s")
-            case Due.CUT_SILENT:
+            case PeerAction.CUT_SILENT:
                 self._lose(f"silent for {IDLE_S:g} s")
-            case Due.PING if self.is_open:
+            case PeerAction.PING if self.is_open:
                 self._liveness.pinged_at = now
                 self._protocol.send_ping(b"")
                 self._flush()

@@ -34,7 +34,7 @@ from gateway.limits import CLOSE_S, HANDSHAKE_S
 from shared.transitions import advance
 
 
-class Phase(Enum):
+class RequestPhase(Enum):
     """How far the client's request is."""
 
     REQUEST = auto()  # reading it
@@ -45,11 +45,11 @@ class Phase(Enum):
 
 
 TRANSITIONS: Final = {
-    Phase.REQUEST: {Phase.ADMISSION, Phase.ANSWERED},
-    Phase.ADMISSION: {Phase.WATCHED, Phase.UPGRADED, Phase.ANSWERED},
-    Phase.WATCHED: {Phase.ANSWERED},
-    Phase.UPGRADED: set[Phase](),
-    Phase.ANSWERED: set[Phase](),
+    RequestPhase.REQUEST: {RequestPhase.ADMISSION, RequestPhase.ANSWERED},
+    RequestPhase.ADMISSION: {RequestPhase.WATCHED, RequestPhase.UPGRADED, RequestPhase.ANSWERED},
+    RequestPhase.WATCHED: {RequestPhase.ANSWERED},
+    RequestPhase.UPGRADED: set[RequestPhase](),
+    RequestPhase.ANSWERED: set[RequestPhase](),
 }
 
 
@@ -75,7 +75,7 @@ class Downstream(Connection):
         self._handler = handler
         self._reader = RequestReader(self._server_protocol)
         self._answer: AnswerWriter | None = None
-        self._phase = Phase.REQUEST
+        self._phase = RequestPhase.REQUEST
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
         self.outlasts_drain = False  # whether a gateway that stops waits for the answer
@@ -84,14 +84,14 @@ class Downstream(Connection):
     @property
     def is_waiting(self) -> bool:
         """Whether the client still waits for its answer."""
-        is_undecided = self._phase in (Phase.ADMISSION, Phase.WATCHED)
+        is_undecided = self._phase in (RequestPhase.ADMISSION, RequestPhase.WATCHED)
         return is_undecided and self._transport is not None
 
     @property
     def is_voice(self) -> bool:
         """Whether the client has a session, or waits for one, or for what a call depends on."""
         is_for_voice = self._reader.exchange is None or self.outlasts_drain
-        return self._phase is Phase.UPGRADED or (self.is_waiting and is_for_voice)
+        return self._phase is RequestPhase.UPGRADED or (self.is_waiting and is_for_voice)
 
     # --- for the handler --------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Downstream(Connection):
 
     def upgrade(self, response: Response) -> None:
         """Send the answer of ``accept``: from here on there are frames."""
-        self._move(Phase.UPGRADED)
+        self._move(RequestPhase.UPGRADED)
         self._server_protocol.send_response(response)
         self._flush()
 
@@ -121,7 +121,7 @@ class Downstream(Connection):
         What it sends is dropped. A client that closes its direction alone counts as gone, too.
         """
         if self.is_waiting:
-            self._move(Phase.WATCHED)
+            self._move(RequestPhase.WATCHED)
             self.resume(Pause.ADMISSION)
 
     def answer(self, response: Response) -> None:
@@ -171,16 +171,16 @@ class Downstream(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop: the request first, frames after the upgrade."""
-        if self._phase is Phase.UPGRADED:
+        if self._phase is RequestPhase.UPGRADED:
             super().data_received(data)
-        elif self._phase is Phase.REQUEST:
+        elif self._phase is RequestPhase.REQUEST:
             self._receive_request(data)
 
     def eof_received(self) -> bool:
         """Called by the event loop; a true answer keeps our direction open."""
-        if self._phase is Phase.UPGRADED:
+        if self._phase is RequestPhase.UPGRADED:
             return super().eof_received()
-        return self._phase is Phase.ADMISSION
+        return self._phase is RequestPhase.ADMISSION
 
     def pause_writing(self) -> None:
         """Called by the event loop when the client does not keep up."""
@@ -212,7 +212,7 @@ class Downstream(Connection):
         if isinstance(request, Refusal):
             self.answer(request.response())
         elif request is not None:
-            self._move(Phase.ADMISSION)
+            self._move(RequestPhase.ADMISSION)
             self._handshake_timer.cancel()
             self.pause(Pause.ADMISSION)
             if isinstance(request, Request):
@@ -221,7 +221,7 @@ class Downstream(Connection):
                 self._handler.request_received(self, request)
 
     def _begin_answer(self, transport: asyncio.Transport) -> AnswerWriter:
-        self._move(Phase.ANSWERED)
+        self._move(RequestPhase.ANSWERED)
         self._handshake_timer.cancel()
         self._answer = AnswerWriter(transport)
         return self._answer
@@ -250,7 +250,7 @@ class Downstream(Connection):
         else:
             self.abort()
 
-    def _move(self, phase: Phase) -> None:
+    def _move(self, phase: RequestPhase) -> None:
         self._phase = advance(TRANSITIONS, self._phase, phase)
 
 

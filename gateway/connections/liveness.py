@@ -12,7 +12,7 @@ from enum import Enum, auto
 from gateway.limits import CATCH_UP_S, CLOSE_S, IDLE_S, PING_S, STALLED_S
 
 
-class Due(Enum):
+class PeerAction(Enum):
     """What is to be done about a peer."""
 
     NOTHING = auto()
@@ -32,19 +32,19 @@ class Liveness:
     pinged_at: float
     stalled_since: float | None = None
 
-    def due(self, now: float, *, is_reading: bool) -> Due:
+    def due(self, now: float, *, is_reading: bool) -> PeerAction:
         """What is due. While nothing is read (not ``is_reading``), silence says nothing about the
         peer: it counts from when reading goes on.
         """
         if self.stalled_since is not None and now - self.stalled_since > STALLED_S:
-            return Due.CUT_STALLED
+            return PeerAction.CUT_STALLED
         if not is_reading:
             self.heard_at = now
-            return Due.NOTHING
+            return PeerAction.NOTHING
         if now - self.heard_at > IDLE_S:
-            return Due.CUT_SILENT
+            return PeerAction.CUT_SILENT
         is_quiet = now - max(self.heard_at, self.pinged_at) > PING_S
-        return Due.PING if is_quiet else Due.NOTHING
+        return PeerAction.PING if is_quiet else PeerAction.NOTHING
 
 
 class CatchUp:

@@ -27,7 +27,7 @@ from gateway.limits import HANDSHAKE_S
 from shared.transitions import advance
 
 
-class Phase(Enum):
+class TLSPhase(Enum):
     """How far TLS is."""
 
     SILENT = auto()  # a server to which the client has sent nothing yet
@@ -37,10 +37,10 @@ class Phase(Enum):
 
 
 TRANSITIONS: Final = {
-    Phase.SILENT: {Phase.HANDSHAKE, Phase.FAILED},
-    Phase.HANDSHAKE: {Phase.OPEN, Phase.FAILED},
-    Phase.OPEN: {Phase.FAILED},
-    Phase.FAILED: set[Phase](),
+    TLSPhase.SILENT: {TLSPhase.HANDSHAKE, TLSPhase.FAILED},
+    TLSPhase.HANDSHAKE: {TLSPhase.OPEN, TLSPhase.FAILED},
+    TLSPhase.OPEN: {TLSPhase.FAILED},
+    TLSPhase.FAILED: set[TLSPhase](),
 }
 
 
@@ -53,7 +53,7 @@ class PeerEnd(Enum):
 
 
 # Module constants, for every read and write: an attribute of an enum class costs more.
-_OPEN: Final = Phase.OPEN
+_OPEN: Final = TLSPhase.OPEN
 _AHEAD: Final = PeerEnd.AHEAD
 
 
@@ -75,7 +75,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._tcp: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
-        self._phase = Phase.SILENT
+        self._phase = TLSPhase.SILENT
         self._peer_end = PeerEnd.AHEAD
         self._is_reading_paused = False
         self._has_sent_end = False
@@ -88,7 +88,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._tcp = cast(asyncio.Transport, transport)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)
         if not self._is_server:
-            self._move(Phase.HANDSHAKE)
+            self._move(TLSPhase.HANDSHAKE)
             self._go_on_with_handshake(b"")
 
     def data_received(self, data: bytes) -> None:
@@ -191,12 +191,12 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def _expects_handshake(self, data: bytes) -> bool:
         """Whether ``data`` belongs to a handshake; a client's first bytes show if it speaks TLS."""
-        if self._phase is Phase.SILENT:
+        if self._phase is TLSPhase.SILENT:
             if data[0] != TLS_RECORD:
                 self._answer_in_plain()
                 return False
-            self._move(Phase.HANDSHAKE)
-        return self._phase is Phase.HANDSHAKE
+            self._move(TLSPhase.HANDSHAKE)
+        return self._phase is TLSPhase.HANDSHAKE
 
     def _go_on_with_handshake(self, data: bytes) -> None:
         try:
@@ -208,7 +208,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if is_done:
             assert self._timer is not None
             self._timer.cancel()
-            self._move(Phase.OPEN)
+            self._move(TLSPhase.OPEN)
             self._connection.connection_made(self)
             self._read(b"")  # what came behind the handshake
 
@@ -219,7 +219,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         unread bytes would reset the connection, and the client might never see the alert.
         """
         self._failure = exc
-        self._move(Phase.FAILED)
+        self._move(TLSPhase.FAILED)
         self._send()
         if self._is_server:
             self._half_close()
@@ -230,7 +230,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         """Answer a client that speaks plain HTTP in HTTP: it would not understand an alert."""
         assert self._tcp is not None
         self._failure = ssl.SSLError("found no TLS")
-        self._move(Phase.FAILED)
+        self._move(TLSPhase.FAILED)
         message = "this port speaks TLS; use https:// or wss://"
         self._tcp.write(bad_request(message, code="tls_required").response().serialize())
         self._half_close()
@@ -248,7 +248,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._connection.data_received(plain)
         if codec.failure is not None:
             self._failure = codec.failure
-            self._move(Phase.FAILED)
+            self._move(TLSPhase.FAILED)
             self.abort()
         elif self._peer_end is not _AHEAD and not self._is_reading_paused:
             self._end()
@@ -280,5 +280,5 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             assert self._tcp is not None
             self._tcp.write(self._codec.outgoing.read())
 
-    def _move(self, phase: Phase) -> None:
+    def _move(self, phase: TLSPhase) -> None:
         self._phase = advance(TRANSITIONS, self._phase, phase)

@@ -20,7 +20,7 @@ from gateway.control.authorizations import (
 )
 from gateway.control.rpc_channel import PING_DEADLINE_S, RpcChannel
 from shared import transport
-from shared.announcements import Balance, decode_balance
+from shared.announcements import AnnouncedBalance, decode_balance
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.wire import EPOCH_MAX, PRODUCER_BYTES, SEQUENCE_MAX, Reply, Request, WireError
@@ -108,7 +108,9 @@ class RpcClient:
         reply = await self._channel.call(request, PING_DEADLINE_S)
         return _watermarks(reply, len(producers))
 
-    async def balances(self, accounts: Sequence[str], producers: Sequence[bytes]) -> list[Balance]:
+    async def balances(
+        self, accounts: Sequence[str], producers: Sequence[bytes]
+    ) -> list[AnnouncedBalance]:
         """What the accounts have left, and how much of the producers' usage that includes.
 
         ``producers`` may be empty: a balance is also missing when all usage is durable already.

@@ -18,7 +18,7 @@ from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from gateway.credit.prices import Prices
 from gateway.metering.base import RecentIds
-from shared.announcements import Balance, balance_topic, decode_balance
+from shared.announcements import AnnouncedBalance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.metrics import Metric
 from shared.usage import Kind, UsageBatch
@@ -70,7 +70,7 @@ class SessionCredit:
         return self._credit.is_near_empty
 
     @property
-    def balance(self) -> Balance:
+    def balance(self) -> AnnouncedBalance:
         """What accountd said last."""
         return self._credit.balance
 
@@ -211,7 +211,7 @@ class Balances:
     def _announced(self, frames: list[bytes]) -> None:
         self._apply([decode_balance(frames)])
 
-    def _apply(self, balances: Iterable[Balance]) -> None:
+    def _apply(self, balances: Iterable[AnnouncedBalance]) -> None:
         for balance in balances:
             self._prices.announced(balance.rates)
             credit = self._credits.announced(balance, now=self._loop.time())

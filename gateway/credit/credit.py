@@ -9,9 +9,9 @@ overshoots by no more than the responses that were in progress when its credit e
 
 A new balance also brings a new allotment, while other gateways may still spend, or have spent and
 not sent, their allotments of the balance before. So for a while every gateway also stays within
-what was left of its old allotment (``allotments``). Example: three gateways, a balance of 90, an
-allotment of 30 each; one that has spent its 30 and hears of a new balance of 60 has a new allotment
-of 20, and may begin to spend it ``LATE_S`` later.
+what was left of its old allotment (``old_allotments``). Example: three gateways, a balance of 90,
+an allotment of 30 each; one that has spent its 30 and hears of a new balance of 60 has a new
+allotment of 20, and may begin to spend it ``LATE_S`` later.
 
 Amounts are nano-credits (``shared.rates``) unless a name says credits; ``now`` is monotonic
 seconds.
@@ -20,9 +20,9 @@ seconds.
 from enum import Enum
 from typing import Final
 
-from gateway.credit.allotments import OldAllotments
+from gateway.credit.old_allotments import OldAllotments
 from gateway.credit.pending import PendingUsage
-from shared.announcements import Balance
+from shared.announcements import AnnouncedBalance
 from shared.rates import NANO_PER_CREDIT
 
 # How much of a response's cost goes into the typical one, inverted: the last handful counts.
@@ -48,7 +48,7 @@ class Credit:
         "_waits_since", "account_id", "balance", "sessions",
     )  # fmt: skip
 
-    def __init__(self, balance: Balance, *, near_responses: int) -> None:
+    def __init__(self, balance: AnnouncedBalance, *, near_responses: int) -> None:
         """``balance`` is from the authorization of the key: it stands until the first
         announcement."""
         self.account_id = balance.account_id
@@ -133,7 +133,7 @@ class Credit:
         """Messages are durable; whether any of this account are among them."""
         return self._pending.acknowledge(producer, through, is_new_boot=self._is_new_boot)
 
-    def announced(self, balance: Balance, *, now: float) -> None:
+    def announced(self, balance: AnnouncedBalance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
         if (
@@ -149,7 +149,7 @@ class Credit:
         before = self.status
         return self._old_allotments.expire(now) and self.status is not before
 
-    def _keep_allotment(self, balance: Balance, now: float) -> None:
+    def _keep_allotment(self, balance: AnnouncedBalance, now: float) -> None:
         """Stay within what is left of the allotment that ``balance`` replaces.
 
         Not where this gateway is the only one, before and after: then the allotment is the balance.

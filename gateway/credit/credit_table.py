@@ -5,7 +5,7 @@ promises that a credit stays known while a session or a message without a balanc
 """
 
 from gateway.credit.credit import Credit
-from shared.announcements import Balance
+from shared.announcements import AnnouncedBalance
 
 
 class CreditTable:
@@ -34,7 +34,7 @@ class CreditTable:
         """A session begins; the authorization of its key named these credits."""
         credit = self._credits.get(account_id)
         if credit is None:
-            balance = Balance(account_id, epoch=0, revision=0, topup=topup, tokens=tokens)
+            balance = AnnouncedBalance(account_id, epoch=0, revision=0, topup=topup, tokens=tokens)
             credit = Credit(balance, near_responses=self._near_responses)
             self._credits[account_id] = credit
         credit.sessions += 1
@@ -71,7 +71,7 @@ class CreditTable:
         """
         self._epoch = epoch
 
-    def announced(self, balance: Balance, *, now: float) -> Credit | None:
+    def announced(self, balance: AnnouncedBalance, *, now: float) -> Credit | None:
         """A balance was announced: the credit that it changes; None when it is out of date, or of
         an account without sessions.
         """

@@ -5,7 +5,7 @@
 ``client_side``, ``notices``  its client, as long as there is one; the gateway's own events for it
 ``endings``                   why a session ends, as its client hears it (pure)
 ``sinks``                     where received frames go: through the meter, on to the other side
-``drain``                     what becomes of the provider's connection when the client is gone
+``provider_drain``            what becomes of the provider's connection when the client is gone
 ``lifetime``                  when a session is as old as its provider allows (pure)
 
 Called by ``door.opener``, ``server`` and ``registry``. It promises that a response is metered

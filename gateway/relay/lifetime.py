@@ -11,7 +11,7 @@ from gateway.providers import lifetimes
 from gateway.providers.lifetimes import Lifetimes
 
 
-class Due(Enum):
+class AgeAction(Enum):
     """What is due by a session's age."""
 
     NOTHING = auto()
@@ -29,14 +29,14 @@ class Age:
         self._provider = provider
         self._opened_at = opened_at
 
-    def due(self, model: str, now: float, *, is_streaming: bool) -> Due:
+    def due(self, model: str, now: float, *, is_streaming: bool) -> AgeAction:
         """What is due with ``model``; ``is_streaming``: a response is being streamed."""
         if now - self._opened_at < self._lifetimes.soonest_s:
-            return Due.NOTHING
+            return AgeAction.NOTHING
         over_s = -self._left_s(model, now)
         if over_s > (lifetimes.FINISHING_S if is_streaming else 0.0):
-            return Due.END
-        return Due.WARNING if over_s > -lifetimes.WARNING_S else Due.NOTHING
+            return AgeAction.END
+        return AgeAction.WARNING if over_s > -lifetimes.WARNING_S else AgeAction.NOTHING
 
     def ending_event(self, model: str, now: float) -> bytes:
         """What tells a client that asked for events how many seconds are left."""

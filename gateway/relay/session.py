@@ -40,9 +40,9 @@ from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider
 from gateway.relay import endings
 from gateway.relay.client_side import ClientSide
-from gateway.relay.drain import Drain
 from gateway.relay.endings import Ending
-from gateway.relay.lifetime import Age, Due
+from gateway.relay.lifetime import Age, AgeAction
+from gateway.relay.provider_drain import Drain
 from gateway.relay.session_state import (
     TRANSITIONS,
     Departure,
@@ -273,9 +273,9 @@ class Session:
             self.close_client(departure.close_code, RESTARTING)
         else:
             due = self._age.due(self.recorder.model, now, is_streaming=is_streaming)
-            if due is Due.END:
+            if due is AgeAction.END:
                 self.close_client(GOING_AWAY, "session is too old")
-            elif due is Due.WARNING:
+            elif due is AgeAction.WARNING:
                 warning = self._age.ending_event(self.recorder.model, now)
                 client.notices.send_warning(client.connection, warning)
 

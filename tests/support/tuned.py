@@ -29,13 +29,16 @@ SHORT_DRAIN_S: Final = 4.0  # longer than ``ANSWER_S``, as it has to be
 SHORT_DRAIN: Final = {"gateway.limits.DRAIN_S": SHORT_DRAIN_S}
 NO_LATE_ANSWERS: Final = {**SHORT_DRAIN, "gateway.limits.LATE_ANSWER_S": SHORT_DRAIN_S}
 # One provider at most is heard for a late answer: late is half a second after its client left.
-ONE_LATE_DRAIN: Final = {"gateway.relay.drain.DRAIN_S": 0.5, "gateway.registry.LATE_DRAINS_MAX": 1}
+ONE_LATE_DRAIN: Final = {
+    "gateway.relay.provider_drain.DRAIN_S": 0.5,
+    "gateway.registry.LATE_DRAINS_MAX": 1,
+}
 # A provider that is let go within seconds all the same was not let go because its time was over.
 LONG_DRAIN: Final = {
     "gateway.metering.gemini.meter.ANSWER_S": 300.0,
     "gateway.metering.gemini.meter.DRAIN_S": 600.0,
-    "gateway.relay.drain.DRAIN_S": 600.0,
-    "gateway.relay.drain.LATE_ANSWER_S": 600.0,
+    "gateway.relay.provider_drain.DRAIN_S": 600.0,
+    "gateway.relay.provider_drain.LATE_ANSWER_S": 600.0,
 }
 # What is sent again within seconds all the same was not sent for being overdue.
 LATE_RESENDS: Final = {

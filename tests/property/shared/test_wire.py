@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.announcements import (
+    AnnouncedBalance,
     Applied,
-    Balance,
     Watermark,
     account_of_topic,
     balance_topic,
@@ -226,7 +226,7 @@ applied = st.builds(
     Applied, st.integers(0, 2**63 - 1), st.frozensets(st.integers(0, 2**63 - 1), max_size=9)
 )
 balances = st.builds(
-    Balance,
+    AnnouncedBalance,
     account_id=st.text(
         st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=256
     ),
@@ -241,7 +241,7 @@ balances = st.builds(
 
 
 @given(balances)
-def test_a_balance_survives_the_wire(balance: Balance) -> None:
+def test_a_balance_survives_the_wire(balance: AnnouncedBalance) -> None:
     """Under the topic that its account's listeners subscribe to, and no other's."""
     frames = encode_balance(balance)
     assert topic_of(frames) == balance_topic(balance.account_id)

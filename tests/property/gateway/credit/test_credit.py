@@ -13,10 +13,10 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.credit import CreditStatus
 from gateway.credit.credit_table import CreditTable
-from shared.announcements import Applied, Balance
+from gateway.credit.old_allotments import LATE_S, RECONNECT_S
+from shared.announcements import AnnouncedBalance, Applied
 from shared.rates import NANO_PER_CREDIT
 
 COST_MAX = 20
@@ -99,14 +99,14 @@ class World:
         """Announce the balance to all connected gateways."""
         self.revision += 1
         present = [gateway for gateway in self.gateways if not gateway.is_away]
-        balance = Balance(
+        balance = AnnouncedBalance(
             "a", self.epoch, self.revision, self.left, 0, gateways=max(1, len(present)),
             applied=applied,
         )  # fmt: skip
         for gateway in present:
             self.send(gateway, balance)
 
-    def send(self, gateway: Gateway, balance: Balance) -> None:
+    def send(self, gateway: Gateway, balance: AnnouncedBalance) -> None:
         """It arrives at once."""
         gateway.credits.announced(balance, now=self.now)
 
@@ -163,10 +163,10 @@ class LateWorld(World):
     A message is applied within half of ``LATE_S``, and its balance arrives within another half.
     """
 
-    coming: dict[bytes, list[tuple[float, Balance]]] = field(default_factory=dict)
+    coming: dict[bytes, list[tuple[float, AnnouncedBalance]]] = field(default_factory=dict)
     sent_at: dict[tuple[bytes, int], float] = field(default_factory=dict)
 
-    def send(self, gateway: Gateway, balance: Balance) -> None:
+    def send(self, gateway: Gateway, balance: AnnouncedBalance) -> None:
         """It is in flight to the gateway."""
         self.coming.setdefault(gateway.producer, []).append((self.now, balance))
 

@@ -2,26 +2,31 @@
 
 import pytest
 
-from gateway.connections.liveness import CatchUp, Due, Liveness
+from gateway.connections.liveness import CatchUp, Liveness, PeerAction
 from gateway.limits import CATCH_UP_S, IDLE_S, PING_S, STALLED_S
 
 DUE = [
     # heard at, pinged at, stalled since, is reading, now, what is due
-    (0.0, 0.0, None, True, PING_S, Due.NOTHING),
-    (0.0, 0.0, None, True, PING_S + 1, Due.PING),
-    (0.0, PING_S, None, True, PING_S + 1, Due.NOTHING),
-    (0.0, PING_S, None, True, 2 * PING_S + 1, Due.PING),
-    (0.0, IDLE_S - 1, None, True, IDLE_S + 1, Due.CUT_SILENT),
-    (0.0, 0.0, None, False, IDLE_S + 1, Due.NOTHING),
-    (STALLED_S, 0.0, 1.0, True, 1.0 + STALLED_S, Due.NOTHING),
-    (STALLED_S, 0.0, 1.0, True, 2.0 + STALLED_S, Due.CUT_STALLED),
-    (STALLED_S, 0.0, 1.0, False, 2.0 + STALLED_S, Due.CUT_STALLED),
+    (0.0, 0.0, None, True, PING_S, PeerAction.NOTHING),
+    (0.0, 0.0, None, True, PING_S + 1, PeerAction.PING),
+    (0.0, PING_S, None, True, PING_S + 1, PeerAction.NOTHING),
+    (0.0, PING_S, None, True, 2 * PING_S + 1, PeerAction.PING),
+    (0.0, IDLE_S - 1, None, True, IDLE_S + 1, PeerAction.CUT_SILENT),
+    (0.0, 0.0, None, False, IDLE_S + 1, PeerAction.NOTHING),
+    (STALLED_S, 0.0, 1.0, True, 1.0 + STALLED_S, PeerAction.NOTHING),
+    (STALLED_S, 0.0, 1.0, True, 2.0 + STALLED_S, PeerAction.CUT_STALLED),
+    (STALLED_S, 0.0, 1.0, False, 2.0 + STALLED_S, PeerAction.CUT_STALLED),
 ]
 
 
 @pytest.mark.parametrize(("heard", "pinged", "stalled", "is_reading", "now", "expected"), DUE)
 def test_what_is_due(
-    heard: float, pinged: float, stalled: float | None, is_reading: bool, now: float, expected: Due
+    heard: float,
+    pinged: float,
+    stalled: float | None,
+    is_reading: bool,
+    now: float,
+    expected: PeerAction,
 ) -> None:
     """A peer that takes nothing is lost even while it sends; a ping is due once in ``PING_S``."""
     liveness = Liveness(heard_at=heard, pinged_at=pinged, stalled_since=stalled)
@@ -31,9 +36,9 @@ def test_what_is_due(
 def test_silence_counts_from_when_reading_goes_on() -> None:
     """Nothing can be heard of a peer that is not read."""
     liveness = Liveness(heard_at=0.0, pinged_at=0.0)
-    assert liveness.due(IDLE_S + 1, is_reading=False) is Due.NOTHING
-    assert liveness.due(IDLE_S + 2, is_reading=True) is Due.NOTHING
-    assert liveness.due(2 * IDLE_S + 2, is_reading=True) is Due.CUT_SILENT
+    assert liveness.due(IDLE_S + 1, is_reading=False) is PeerAction.NOTHING
+    assert liveness.due(IDLE_S + 2, is_reading=True) is PeerAction.NOTHING
+    assert liveness.due(2 * IDLE_S + 2, is_reading=True) is PeerAction.CUT_SILENT
 
 
 CATCHING_UP = [

@@ -4,7 +4,7 @@ import pytest
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from gateway.connections.downstream import TRANSITIONS, Phase
+from gateway.connections.downstream import TRANSITIONS, RequestPhase
 from gateway.connections.request_reader import RequestReader
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal
@@ -57,6 +57,6 @@ def test_what_cannot_be_read_is_refused(data: bytes, code: str) -> None:
 
 def test_the_phases_of_a_client_are_complete() -> None:
     """Every phase has an entry, and every way ends with an upgrade or an answer."""
-    assert set(TRANSITIONS) == set(Phase)
+    assert set(TRANSITIONS) == set(RequestPhase)
     ends = {phase for phase, following in TRANSITIONS.items() if not following}
-    assert ends == {Phase.UPGRADED, Phase.ANSWERED}
+    assert ends == {RequestPhase.UPGRADED, RequestPhase.ANSWERED}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.connections.certificate import load
-from gateway.connections.tls import TRANSITIONS, Phase
+from gateway.connections.tls import TRANSITIONS, TLSPhase
 from gateway.connections.tls_codec import TlsCodec
 from tests.support.certificates import Pem
 
@@ -57,6 +57,8 @@ def test_a_record_that_was_changed_fails_and_what_came_before_it_counts(tmp_path
 
 def test_the_phases_of_tls_are_complete() -> None:
     """Every phase has an entry, every one can fail, and nothing follows a failure."""
-    assert set(TRANSITIONS) == set(Phase)
-    assert TRANSITIONS[Phase.FAILED] == set()
-    assert all(Phase.FAILED in TRANSITIONS[one] for one in Phase if one is not Phase.FAILED)
+    assert set(TRANSITIONS) == set(TLSPhase)
+    assert TRANSITIONS[TLSPhase.FAILED] == set()
+    assert all(
+        TLSPhase.FAILED in TRANSITIONS[one] for one in TLSPhase if one is not TLSPhase.FAILED
+    )

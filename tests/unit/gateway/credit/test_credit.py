@@ -3,11 +3,11 @@
 import pytest
 
 from gateway.control.rpc_client import PRODUCERS_MAX
-from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.balances import ASKED_MAX, chunks
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
-from shared.announcements import Applied, Balance
+from gateway.credit.old_allotments import LATE_S, RECONNECT_S
+from shared.announcements import AnnouncedBalance, Applied
 from shared.rates import NANO_PER_CREDIT
 from shared.usage import ID_CHARS_MAX
 from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
@@ -35,7 +35,9 @@ def announce(
 ) -> Credit | None:
     """accountd announces what ``a`` has left."""
     applied = {} if through is None else {P: Applied(through, ahead)}
-    balance = Balance("a", epoch, revision, credits_left, 0, gateways=gateways, applied=applied)
+    balance = AnnouncedBalance(
+        "a", epoch, revision, credits_left, 0, gateways=gateways, applied=applied
+    )
     return table.announced(balance, now=now)
 
 

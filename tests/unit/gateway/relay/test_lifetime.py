@@ -9,7 +9,7 @@ from gateway.door.models import read_table
 from gateway.limits import IDLE_S
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes
-from gateway.relay.lifetime import Age, Due
+from gateway.relay.lifetime import Age, AgeAction
 from tests.support.paths import HAPROXY_CONFIG as HAPROXY
 
 HOUR = 3_600.0
@@ -17,23 +17,23 @@ USUAL = Lifetimes()
 
 CASES = [
     # provider, model, age, a response is streaming, what is due
-    ("openai", "gpt-realtime", HOUR - 61, False, Due.NOTHING),
-    ("openai", "gpt-realtime", HOUR, False, Due.WARNING),
-    ("openai", "gpt-realtime", HOUR + 11, False, Due.END),
-    ("openai", "gpt-realtime", HOUR + 11, True, Due.WARNING),
-    ("openai", "gpt-realtime", HOUR + 131, True, Due.END),
-    ("openai", "gpt-live-1", HOUR + 60, False, Due.NOTHING),
-    ("openai", "gpt-live-1", 2 * HOUR + 11, False, Due.END),
-    ("xai", "grok-voice-latest", HOUR + 60, True, Due.NOTHING),
-    ("xai", "", 2 * HOUR + 11, False, Due.END),
-    ("azure", "my-deployment", HOUR + 11, False, Due.END),
-    ("gemini", "gemini-3.8-live", HOUR + 11, False, Due.END),
+    ("openai", "gpt-realtime", HOUR - 61, False, AgeAction.NOTHING),
+    ("openai", "gpt-realtime", HOUR, False, AgeAction.WARNING),
+    ("openai", "gpt-realtime", HOUR + 11, False, AgeAction.END),
+    ("openai", "gpt-realtime", HOUR + 11, True, AgeAction.WARNING),
+    ("openai", "gpt-realtime", HOUR + 131, True, AgeAction.END),
+    ("openai", "gpt-live-1", HOUR + 60, False, AgeAction.NOTHING),
+    ("openai", "gpt-live-1", 2 * HOUR + 11, False, AgeAction.END),
+    ("xai", "grok-voice-latest", HOUR + 60, True, AgeAction.NOTHING),
+    ("xai", "", 2 * HOUR + 11, False, AgeAction.END),
+    ("azure", "my-deployment", HOUR + 11, False, AgeAction.END),
+    ("gemini", "gemini-3.8-live", HOUR + 11, False, AgeAction.END),
 ]
 
 
 @pytest.mark.parametrize(("provider", "model", "age_s", "is_streaming", "expected"), CASES)
 def test_the_provider_decides_how_long_a_session_lasts(
-    provider: str, model: str, age_s: float, is_streaming: bool, expected: Due
+    provider: str, model: str, age_s: float, is_streaming: bool, expected: AgeAction
 ) -> None:
     """It ends after the provider's own end; a response that is streaming may be finished."""
     age = Age(USUAL, provider, opened_at=5.0)
@@ -63,9 +63,9 @@ def test_the_operator_may_know_better() -> None:
     asked = [("azure", "short-1"), ("azure", "other"), ("openai", "short-1"), ("xai", "m")]
     assert [own.seconds(*which) for which in asked] == [70, 5_410, 3_610, 7_210]
     age = Age(own, "azure", opened_at=0.0)
-    assert age.due("short-1", 9, is_streaming=False) is Due.NOTHING
-    assert age.due("short-1", 11, is_streaming=False) is Due.WARNING
-    assert age.due("short-1", 71, is_streaming=False) is Due.END
+    assert age.due("short-1", 9, is_streaming=False) is AgeAction.NOTHING
+    assert age.due("short-1", 11, is_streaming=False) is AgeAction.WARNING
+    assert age.due("short-1", 71, is_streaming=False) is AgeAction.END
 
 
 WRONG = [

@@ -22,7 +22,7 @@ from shared.transport import LINGER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AccountdLink:
     """Sockets to accountd, what uses them, and the spool: all started."""
 
     context: zmq.asyncio.Context
@@ -33,7 +33,7 @@ class Parts:
     handles: HandleRegistry
 
     @classmethod
-    def open(cls, config: GatewayConfig) -> "Parts":
+    def open(cls, config: GatewayConfig) -> "AccountdLink":
         """Open the spool, connect to accountd, and start. Raises ``ConfigError``."""
         spool_manager = _open_spool(config)
         context = zmq.asyncio.Context()

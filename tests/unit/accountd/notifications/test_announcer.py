@@ -8,11 +8,11 @@ import pytest
 import zmq
 
 from accountd.ledger.cascade import Deduction
-from accountd.ledger.charging import Balance as Buckets
+from accountd.ledger.charging import Balance
 from accountd.ledger.decision import Charge, Decision
 from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
-from accountd.notifications.events import (
+from accountd.notifications.announcer import (
     PER_TURN_MAX,
     RECENT_PRODUCERS_MAX,
     RECENT_S,
@@ -20,8 +20,8 @@ from accountd.notifications.events import (
     Announcer,
 )
 from shared.announcements import (
+    AnnouncedBalance,
     Applied,
-    Balance,
     Watermark,
     balance_topic,
     decode_balance,
@@ -40,7 +40,7 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.sent: list[Watermark | Balance] = []
+        self.sent: list[Watermark | AnnouncedBalance] = []
         self.subscriptions: deque[bytes] = deque()
         self.is_full = False
 
@@ -73,7 +73,7 @@ class Recorder:
         assert all(w.epoch == EPOCH for w in taken)
         return [(w.producer, w.applied_through) for w in taken if isinstance(w, Watermark)]
 
-    def take_all(self) -> list[Watermark | Balance]:
+    def take_all(self) -> list[Watermark | AnnouncedBalance]:
         """Everything that was sent since the last call, in order."""
         taken, self.sent = self.sent, []
         return taken
@@ -86,17 +86,17 @@ def socket() -> Recorder:
 
 
 @pytest.fixture
-def stored() -> dict[str, Buckets]:
+def stored() -> dict[str, Balance]:
     """What is committed."""
-    return {"a": Buckets(10, 5), "ab": Buckets(0, 7)}
+    return {"a": Balance(10, 5), "ab": Balance(0, 7)}
 
 
 @pytest.fixture
-def announcer(socket: Recorder, stored: Mapping[str, Buckets]) -> Announcer:
+def announcer(socket: Recorder, stored: Mapping[str, Balance]) -> Announcer:
     """An announcer of epoch 7."""
     recorder: Any = socket
 
-    def read(names: Iterable[str]) -> dict[str, Buckets]:
+    def read(names: Iterable[str]) -> dict[str, Balance]:
         return {name: stored[name] for name in names if name in stored}
 
     return Announcer(recorder, epoch=EPOCH, read_balances=read, rates=lambda: "card")
@@ -107,7 +107,7 @@ def durable(watermarks: Mapping[bytes, int]) -> Decision:
     return Decision("now", watermarks=dict(watermarks))
 
 
-def charged(account: str, producer: bytes, window: ProducerWindow, left: Buckets) -> Decision:
+def charged(account: str, producer: bytes, window: ProducerWindow, left: Balance) -> Decision:
     """A group with one charge."""
     batch = UsageBatch(account, "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
     return Decision(
@@ -139,13 +139,13 @@ def test_what_repeats_a_charge_is_announced_as_applied(
     decision = Decision(
         "now",
         repeated=[RepeatedResponse(P, 3, 0, batch)],
-        balances={"a": Buckets(10, 5)},
+        balances={"a": Balance(10, 5)},
         windows={P: window},
         watermarks={P: 3},
     )
     announcer.announce(decision, now=0)
     balance, _ = socket.take_all()
-    assert isinstance(balance, Balance)
+    assert isinstance(balance, AnnouncedBalance)
     assert (balance.topup, balance.applied[P].through) == (10, 3)
 
 
@@ -207,7 +207,7 @@ def test_whoever_begins_to_listen_is_told_at_once(announcer: Announcer, socket: 
     announcer.receive()
     assert announcer.wait_s(now=0) == 0
     announcer.announce_changed()
-    assert socket.take_all() == [Balance("a", EPOCH, 1, 10, 5, gateways=1, rates="card")]
+    assert socket.take_all() == [AnnouncedBalance("a", EPOCH, 1, 10, 5, gateways=1, rates="card")]
     assert announcer.wait_s(now=0) is None
 
 
@@ -219,11 +219,13 @@ def test_the_listeners_are_counted_and_hear_of_each_other(
         socket.subscribe("a")
         announcer.receive()
         announcer.announce_changed()
-        assert [b.gateways for b in socket.take_all() if isinstance(b, Balance)] == [expected]
+        assert [b.gateways for b in socket.take_all() if isinstance(b, AnnouncedBalance)] == [
+            expected
+        ]
     socket.unsubscribe("a")
     announcer.receive()
     announcer.announce_changed()
-    assert [b.gateways for b in socket.take_all() if isinstance(b, Balance)] == [2]
+    assert [b.gateways for b in socket.take_all() if isinstance(b, AnnouncedBalance)] == [2]
     socket.unsubscribe("a")
     socket.unsubscribe("a")
     announcer.receive()
@@ -240,27 +242,29 @@ def test_a_charge_announces_what_it_left_before_its_watermark(
     announcer.receive()
     announcer.announce_changed()
     socket.take_all()
-    announcer.announce(charged("a", P, ProducerWindow(3, [5, 8]), Buckets(9, 5)), now=0)
-    announcer.announce(charged("ab", Q, ProducerWindow(1), Buckets(0, 6)), now=0)
+    announcer.announce(charged("a", P, ProducerWindow(3, [5, 8]), Balance(9, 5)), now=0)
+    announcer.announce(charged("ab", Q, ProducerWindow(1), Balance(0, 6)), now=0)
     assert socket.take_all() == [
-        Balance("a", EPOCH, 2, 9, 5, rates="card", applied={P: Applied(3, frozenset({5, 8}))}),
+        AnnouncedBalance(
+            "a", EPOCH, 2, 9, 5, rates="card", applied={P: Applied(3, frozenset({5, 8}))}
+        ),
         Watermark(P, EPOCH, 3),
         Watermark(Q, EPOCH, 1),  # nobody listens for the other account
     ]
 
 
 def test_what_requests_change_is_announced_to_those_who_listen(
-    announcer: Announcer, socket: Recorder, stored: dict[str, Buckets]
+    announcer: Announcer, socket: Recorder, stored: dict[str, Balance]
 ) -> None:
     """A top-up reaches live sessions; an account without any costs nothing."""
     socket.subscribe("ab")
     announcer.receive()
     announcer.announce_changed()
     socket.take_all()
-    stored["a"] = stored["ab"] = Buckets(100, 0)
+    stored["a"] = stored["ab"] = Balance(100, 0)
     announcer.changed(["a", "ab", "unknown"])
     announcer.announce_changed()
-    assert socket.take_all() == [Balance("ab", EPOCH, 2, 100, 0, rates="card")]
+    assert socket.take_all() == [AnnouncedBalance("ab", EPOCH, 2, 100, 0, rates="card")]
 
 
 def test_another_rate_card_is_told_to_all_who_listen(
@@ -273,17 +277,20 @@ def test_another_rate_card_is_told_to_all_who_listen(
     socket.take_all()
     announcer.rates_changed()
     announcer.announce_changed()
-    assert [b.account_id for b in socket.take_all() if isinstance(b, Balance)] == ["a", "ab"]
+    assert [b.account_id for b in socket.take_all() if isinstance(b, AnnouncedBalance)] == [
+        "a",
+        "ab",
+    ]
     announcer.announce_changed()
     assert socket.take_all() == []
 
 
 def test_a_storm_of_subscriptions_is_served_in_turns(
-    announcer: Announcer, socket: Recorder, stored: dict[str, Buckets]
+    announcer: Announcer, socket: Recorder, stored: dict[str, Balance]
 ) -> None:
     """After a restart usage is applied between them."""
     names = [f"account-{n}" for n in range(PER_TURN_MAX + 1)]
-    stored.update(dict.fromkeys(names, Buckets(1, 1)))
+    stored.update(dict.fromkeys(names, Balance(1, 1)))
     socket.subscribe(*names)
     announcer.receive()
     announcer.announce_changed()

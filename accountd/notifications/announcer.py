@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import zmq
 
-from accountd.ledger.charging import Balance as Buckets
+from accountd.ledger.charging import Balance
 from accountd.ledger.decision import Charge, Decision
 from accountd.ledger.shared_responses import RepeatedResponse
 from shared.announcements import (
     AHEAD_MAX,
+    AnnouncedBalance,
     Applied,
-    Balance,
     Watermark,
     account_of_topic,
     encode_balance,
@@ -38,7 +38,7 @@ RECENT_PRODUCERS_MAX: Final = 4_096
 # every account is subscribed anew, and usage must not wait for all of them.
 PER_TURN_MAX: Final = 1_000
 
-ReadBalances = Callable[[Iterable[str]], Mapping[str, Buckets]]
+ReadBalances = Callable[[Iterable[str]], Mapping[str, Balance]]
 
 
 class Announcer:
@@ -129,7 +129,9 @@ class Announcer:
         for name, buckets in balances.items():
             self._publish_balance(name, buckets, {})
 
-    def balances(self, accounts: Iterable[str], applied: Mapping[bytes, Applied]) -> list[Balance]:
+    def balances(
+        self, accounts: Iterable[str], applied: Mapping[bytes, Applied]
+    ) -> list[AnnouncedBalance]:
         """The balances as they would be announced now, for a gateway that does not hear."""
         read = self._read_balances(accounts)
         return [self._balance(name, buckets, applied) for name, buckets in read.items()]
@@ -161,15 +163,17 @@ class Announcer:
         for name, buckets in heard.items():
             self._publish_balance(name, buckets, producers.get(name, {}))
 
-    def _balance(self, account: str, buckets: Buckets, applied: Mapping[bytes, Applied]) -> Balance:
+    def _balance(
+        self, account: str, buckets: Balance, applied: Mapping[bytes, Applied]
+    ) -> AnnouncedBalance:
         self._revision += 1
-        return Balance(
+        return AnnouncedBalance(
             account, self._epoch, self._revision, buckets.topup, buckets.tokens,
             gateways=max(1, self._listeners.get(account, 0)), rates=self._rates(), applied=applied,
         )  # fmt: skip
 
     def _publish_balance(
-        self, account: str, buckets: Buckets, applied: Mapping[bytes, Applied]
+        self, account: str, buckets: Balance, applied: Mapping[bytes, Applied]
     ) -> None:
         self._publish(encode_balance(self._balance(account, buckets, applied)))
 
