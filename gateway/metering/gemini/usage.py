@@ -5,7 +5,8 @@ Names may be spelled in either case, as protobuf's JSON allows.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from enum import Enum, auto
+from typing import Any, Final, NamedTuple
 
 from gateway.metering.reading import (
     Known,
@@ -28,6 +29,34 @@ _MODALITIES: Final = {
     "TEXT": "text", "MODALITY_UNSPECIFIED": "text", "AUDIO": "audio", "IMAGE": "image",
     "VIDEO": "image",
 }  # fmt: skip
+
+
+class Place(Enum):
+    """The list of a usage object in which a count of one modality stands."""
+
+    INPUT = auto()  # promptTokensDetails and toolUsePromptTokensDetails, added up
+    OUTPUT = auto()  # responseTokensDetails; on Vertex AI candidatesTokensDetails
+    CACHED = auto()  # cacheTokensDetails
+
+
+class Part(NamedTuple):
+    """A count of one modality: the field of ``Usage`` that it becomes, its place, its modality."""
+
+    field: str
+    place: Place
+    modality: str
+
+
+PARTS: Final = (
+    Part("input_text_tokens", Place.INPUT, "text"),
+    Part("input_audio_tokens", Place.INPUT, "audio"),
+    Part("input_image_tokens", Place.INPUT, "image"),
+    Part("output_text_tokens", Place.OUTPUT, "text"),
+    Part("output_audio_tokens", Place.OUTPUT, "audio"),
+    Part("input_cached_text_tokens", Place.CACHED, "text"),
+    Part("input_cached_audio_tokens", Place.CACHED, "audio"),
+    Part("input_cached_image_tokens", Place.CACHED, "image"),
+)
 _UNDERSCORE: Final = re.compile("_([a-z])")
 _QUERIES: Final = ("webSearchQueries", "web_search_queries")
 _GROUNDING: Final = ("groundingMetadata", "grounding_metadata")
@@ -53,25 +82,20 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     reported = read_count(usage, "totalTokenCount")
     if reported and not total:
         raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
-    into = _by_modality(usage, *_DETAILS_IN)
     is_vertex = not usage.get("responseTokensDetails")
-    cached = _by_modality(usage, _DETAILS_CACHED)
-    out = _by_modality(usage, _DETAILS_OUT[is_vertex])
+    details = {
+        Place.INPUT: _by_modality(usage, *_DETAILS_IN),
+        Place.CACHED: _by_modality(usage, _DETAILS_CACHED),
+        Place.OUTPUT: _by_modality(usage, _DETAILS_OUT[is_vertex]),
+    }
     return check_total(
         Usage(
             input_tokens=prompt + tool,
             output_tokens=answer + thoughts,
             total_tokens=total,
-            input_text_tokens=into["text"],
-            input_audio_tokens=into["audio"],
-            input_image_tokens=into["image"],
             input_cached_tokens=read_count(usage, "cachedContentTokenCount") or 0,
-            output_text_tokens=out["text"],
-            output_audio_tokens=out["audio"],
             output_thought_tokens=thoughts,
-            input_cached_text_tokens=cached["text"],
-            input_cached_audio_tokens=cached["audio"],
-            input_cached_image_tokens=cached["image"],
+            **{field: details[place][modality] for field, place, modality in PARTS},
         )
     )
 

@@ -1,7 +1,8 @@
 """How the usage objects of the OpenAI family are read: in tokens, or in seconds. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from enum import Enum, auto
+from typing import Any, Final, NamedTuple
 
 from gateway.metering.reading import (
     Known,
@@ -13,16 +14,51 @@ from gateway.metering.reading import (
 )
 from shared.usage import Usage
 
+
+class Place(Enum):
+    """The object inside a usage object in which a count stands."""
+
+    INPUT = auto()  # input_token_details
+    OUTPUT = auto()  # output_token_details
+    CACHED = auto()  # cached_tokens_details, inside input_token_details
+
+
+class Count(NamedTuple):
+    """A count: the field of ``Usage`` that it becomes, its place, and the provider's name of it."""
+
+    field: str
+    place: Place
+    name: str
+
+
+# All are parts of the input or of the output, and none is added to them.
+COUNTS: Final = (
+    Count("input_text_tokens", Place.INPUT, "text_tokens"),
+    Count("input_audio_tokens", Place.INPUT, "audio_tokens"),
+    Count("input_image_tokens", Place.INPUT, "image_tokens"),
+    Count("input_cached_tokens", Place.INPUT, "cached_tokens"),
+    Count("output_text_tokens", Place.OUTPUT, "text_tokens"),
+    Count("output_audio_tokens", Place.OUTPUT, "audio_tokens"),
+    Count("output_thought_tokens", Place.OUTPUT, "reasoning_tokens"),
+    Count("input_cached_text_tokens", Place.CACHED, "text_tokens"),
+    Count("input_cached_audio_tokens", Place.CACHED, "audio_tokens"),
+    Count("input_cached_image_tokens", Place.CACHED, "image_tokens"),
+    Count("input_cache_write_tokens", Place.INPUT, "cache_write_tokens"),
+)
 # The Responses API, which delegated responses come from, spells the details with one more s.
 _INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
 _OUTPUT_DETAILS: Final = ("output_token_details", "output_tokens_details")
 _TOKENS: Final = ("total_tokens", "input_tokens", "output_tokens")
-_CACHED: Final = "cached_tokens_details"  # inside the input's details
-_MODALITIES: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "image_tokens": {}}
-_INPUT: Final[Known] = {
-    **_MODALITIES, "cached_tokens": {}, _CACHED: _MODALITIES, "cache_write_tokens": {},
-}  # fmt: skip
-_OUTPUT: Final[Known] = {"text_tokens": {}, "audio_tokens": {}, "reasoning_tokens": {}}
+_CACHED: Final = "cached_tokens_details"
+_MODALITIES: Final = ("text_tokens", "audio_tokens", "image_tokens")
+
+
+def _known_in(place: Place) -> Known:
+    return {count.name: {} for count in COUNTS if count.place is place}
+
+
+_INPUT: Final[Known] = {**_known_in(Place.INPUT), _CACHED: _known_in(Place.CACHED)}
+_OUTPUT: Final = _known_in(Place.OUTPUT)
 KNOWN_TOKENS: Final[Known] = {
     **{name: {} for name in ("type", *_TOKENS)},
     **dict.fromkeys(_INPUT_DETAILS, _INPUT),
@@ -41,12 +77,20 @@ KNOWN_XAI: Final[Known] = {**KNOWN_TOKENS, _BILLABLE: {}}
 KNOWN_SECONDS: Final[Known] = {"type": {}, "seconds": {}}
 
 
+class Totals(NamedTuple):
+    """Input, output and both together; ``total`` stands alone where only it was reported."""
+
+    tokens_in: int
+    tokens_out: int
+    total: int
+
+
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """A usage object in tokens. Raises ``UnreadableUsageError``.
 
-    Every field is optional in the SDK's types; what is absent counts as zero. Input plus output is
-    charged; only where one of them is absent the reported total fills in, or where that is absent,
-    too, what the details say.
+    Every field is optional in the SDK's types; what is absent counts as zero. Where
+    ``total_tokens`` and one of its parts are absent, the sum of that part's details stands for it;
+    what is absent then is filled in (``fill_in``).
     """
     reported = read_count(usage, "total_tokens")
     tokens_in, tokens_out = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
@@ -54,33 +98,43 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     if reported is None:
         tokens_in = _by_modality(into) if tokens_in is None else tokens_in
         tokens_out = _by_modality(out) if tokens_out is None else tokens_out
-    if reported is not None and tokens_in is None and tokens_out is not None:
-        tokens_in = _rest(reported, tokens_out)
-    if reported is not None and tokens_out is None and tokens_in is not None:
-        tokens_out = _rest(reported, tokens_in)
-    if tokens_in is None and tokens_out is None:
-        total = reported or 0
-    else:
-        total = (tokens_in or 0) + (tokens_out or 0)
-    cached = read_map(into, _CACHED)
+    totals = fill_in(reported, tokens_in=tokens_in, tokens_out=tokens_out)
+    details = {Place.INPUT: into, Place.OUTPUT: out, Place.CACHED: read_map(into, _CACHED)}
+    counts = {field: read_count(details[place], name) or 0 for field, place, name in COUNTS}
     return check_total(
         Usage(
-            input_tokens=tokens_in or 0,
-            output_tokens=tokens_out or 0,
-            total_tokens=total,
-            input_text_tokens=read_count(into, "text_tokens") or 0,
-            input_audio_tokens=read_count(into, "audio_tokens") or 0,
-            input_image_tokens=read_count(into, "image_tokens") or 0,
-            input_cached_tokens=read_count(into, "cached_tokens") or 0,
-            output_text_tokens=read_count(out, "text_tokens") or 0,
-            output_audio_tokens=read_count(out, "audio_tokens") or 0,
-            output_thought_tokens=read_count(out, "reasoning_tokens") or 0,
-            input_cached_text_tokens=read_count(cached, "text_tokens") or 0,
-            input_cached_audio_tokens=read_count(cached, "audio_tokens") or 0,
-            input_cached_image_tokens=read_count(cached, "image_tokens") or 0,
-            input_cache_write_tokens=read_count(into, "cache_write_tokens") or 0,
+            input_tokens=totals.tokens_in,
+            output_tokens=totals.tokens_out,
+            total_tokens=totals.total,
+            **counts,
         )
     )
+
+
+def fill_in(reported: int | None, *, tokens_in: int | None, tokens_out: int | None) -> Totals:
+    """The totals of a usage object in which some may be absent. Raises ``UnreadableUsageError``.
+
+    What is charged is input plus output. A ``reported`` total counts only where one of them is
+    absent: that one is the rest of it. Where both are, the total is all that there is.
+
+    ========  =====  ======  ===============================
+    reported  input  output  charged
+    ========  =====  ======  ===============================
+    any       6      3       9: 6 and 3
+    10        6      absent  10: 6 and 4
+    10        absent 4       10: 6 and 4
+    absent    6      absent  6: 6 and 0
+    10        absent absent  10, of which nobody knows which
+    3         6      absent  unreadable
+    ========  =====  ======  ===============================
+    """
+    if tokens_in is None and tokens_out is None:
+        return Totals(0, 0, reported or 0)
+    if tokens_in is None:
+        tokens_in = _rest(reported, tokens_out or 0)
+    if tokens_out is None:
+        tokens_out = _rest(reported, tokens_in)
+    return Totals(tokens_in, tokens_out, tokens_in + tokens_out)
 
 
 def tells_tools(holder: object) -> bool:
@@ -189,7 +243,10 @@ def _by_modality(details: Mapping[str, Any]) -> int | None:
     return sum(counts) if counts else None
 
 
-def _rest(total: int, part: int) -> int:
+def _rest(total: int | None, part: int) -> int:
+    """What is left of ``total`` without ``part``; nothing where no total was reported."""
+    if total is None:
+        return 0
     if total < part:
         raise UnreadableUsageError(f"total_tokens {total} is less than its part {part}")
     return total - part
