@@ -61,12 +61,9 @@ class RequestReader:
 
     def _check_handshake(self, head: bytes) -> Request | Refusal:
         self._protocol.receive_data(head)
-        events = self._protocol.events_received()
         cause = self._protocol.handshake_exc
         if cause is not None:
             return bad_request(str(cause.__cause__ or cause))
-        if not events:
-            return bad_request("not an HTTP request")
-        request = events[0]
+        (request,) = self._protocol.events_received()  # the head is whole
         assert isinstance(request, Request)
         return request

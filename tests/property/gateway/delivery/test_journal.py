@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.delivery import journal as spools
+from gateway.delivery import journal as journals
 from gateway.delivery.journal import Journal
 from gateway.delivery.journal_format import (
     Damage,
@@ -39,7 +39,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     def small_segments(self) -> "mock._patch[int]":
         """Segments that a few records fill."""
-        return mock.patch.object(spools, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
+        return mock.patch.object(journals, "SEGMENT_BYTES_MAX", SEGMENT_BYTES)
 
     @rule(size=st.integers(0, 80))
     def note(self, size: int) -> None:
@@ -172,7 +172,7 @@ def test_power_loss_takes_only_what_was_not_synced(
     """Cut at any byte after what is synced: all synced messages are there."""
     store, synced = MemoryStore(), min(messages, synced)
     size = 0
-    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1 << 20):
+    with mock.patch.object(journals, "SEGMENT_BYTES_MAX", 1 << 20):
         journal = Journal(store, PRODUCER, now=0.0)
         for sequence in range(1, messages + 1):
             number = journal.note(b"response", now=0.0)
@@ -193,7 +193,7 @@ def test_power_loss_takes_only_what_was_not_synced(
 def test_the_bound_in_bytes_is_reached_and_no_more(messages: int, keep_bytes: int) -> None:
     """The oldest durable segments go, and the first that need not go stays."""
     store = MemoryStore()
-    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
+    with mock.patch.object(journals, "SEGMENT_BYTES_MAX", 1):  # one record in each
         journal = Journal(store, PRODUCER, now=0.0)
         for sequence in range(1, messages + 1):
             journal.seal(sequence, (), b"message", now=0.0)
@@ -211,7 +211,7 @@ def test_a_segment_without_any_readable_record_is_damaged() -> None:
     store = MemoryStore()
     journal = Journal(store, PRODUCER, now=0.0)
     journal.note(b"response", now=0.0)
-    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):
+    with mock.patch.object(journals, "SEGMENT_BYTES_MAX", 1):
         journal.note(b"another", now=0.0)
     store.files[1] = store.files[1][:30] + bytes(len(store.files[1]) - 30)
     recovered = Journal(store, PRODUCER, now=0.0).recovered
@@ -252,7 +252,7 @@ def test_probing_a_full_disk_for_hours_leaves_no_files() -> None:
 def test_a_seal_lost_at_the_end_of_a_closed_segment_is_missed() -> None:
     """It looks like a torn tail, but the base of the next segment names it."""
     store = MemoryStore()
-    with mock.patch.object(spools, "SEGMENT_BYTES_MAX", 1):  # one record in each
+    with mock.patch.object(journals, "SEGMENT_BYTES_MAX", 1):  # one record in each
         journal = Journal(store, PRODUCER, now=0.0)
         number = journal.note(b"response", now=0.0)
         journal.seal(1, (number,), b"message", now=0.0)
