@@ -1,12 +1,12 @@
-"""What announcing balances costs: usage of 10,000 accounts, with and without subscribers.
+"""Measures the cost of announcing balances: usage of 10,000 accounts with and without subscribers.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.balances``. A real accountd with an
-encrypted database applies ``BATCHES`` batches, spread over all accounts, again and again: while
-there is no subscriber to balances, and while ``GATEWAYS`` subscribe to all of them, in an order
-that is reversed every time, because a larger database is a slower one. The clock of a round stops
-when its last batch is durable. The last line is the median of the slowdowns; above
-``SLOWDOWN_MAX`` the exit code is 1. At the end nothing is sent for a while, and the CPU that
-accountd uses is printed, with 10,000 silent accounts subscribed to and without any.
+encrypted database applies rounds of ``BATCHES`` batches, spread over all accounts: one without
+subscribers to balances, one with ``GATEWAYS`` that subscribe to all of them. The order of the two
+is reversed every time, because the database grows and gets slower. A round ends when its last batch
+is durable. The last line is the median of the slowdowns; above ``SLOWDOWN_MAX`` the exit code is 1.
+At the end no usage is sent for a while, and the CPU that accountd uses is printed, with 10,000
+subscribed accounts and with none.
 """
 
 import os
@@ -91,7 +91,7 @@ class Bench:
         return rates[False], rates[True]
 
     def round(self) -> float:
-        """Seconds until ``BATCHES`` more are durable."""
+        """The seconds until ``BATCHES`` more batches are durable."""
         first, last = self._sequence + 1, self._sequence + BATCHES
         messages = [encode_envelope(PRODUCER, n, _payload(n)) for n in range(first, last + 1)]
         self._sequence = last
@@ -102,7 +102,7 @@ class Bench:
         return time.perf_counter() - started
 
     def start_subscribers(self) -> "list[subprocess.Popen[bytes]]":
-        """Start the subscribers, each its own process; each has received every balance once."""
+        """Start the subscribers, each a process; returns when each has received every balance."""
         code = "from bench.balances import subscribe; subscribe()"
         env = {**os.environ, "ACCOUNTD_EVENTS_ENDPOINT": self._events}
         subscribers = [
@@ -139,10 +139,10 @@ class Bench:
 
 
 def subscribe() -> None:
-    """One subscriber, as a gateway is: to every account; what it reads it drops.
+    """Subscribe to every account, as a gateway does, and drop what arrives.
 
     It reads at idle priority: on a machine of two cores the readers must not compete with the
-    daemon whose time is measured; what they have not read waits in their queues.
+    daemon whose time is measured. Unread messages wait in their queues.
     """
     os.nice(19)
     with zmq.Context() as context:
@@ -188,7 +188,7 @@ def accountd(folder: Path) -> Iterator[tuple[dict[str, str], int]]:
 
 
 def idle_share(pid: int) -> float:
-    """How much of a core a process uses while nothing is sent."""
+    """The share of a core that a process uses while no usage is sent."""
     before = _cpu_s(pid)
     time.sleep(IDLE_S)
     return (_cpu_s(pid) - before) / IDLE_S

@@ -1,8 +1,8 @@
-"""How many duplicates a second accountd refuses: real process, real sockets, encrypted database.
+"""Measures how many duplicates accountd refuses in a second, with a real process and database.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.duplicates``. It sends 1,000
 batches, waits until they are durable, and sends 200,000 repetitions of them as fast as PUSH takes
-them. The clock stops when a batch that was sent last of all has been announced. The last line is
+them, then one new batch. The clock stops when that batch is announced. The last line is
 ``duplicates refused: N/s``; below ``RATE_MIN`` the exit code is 1.
 """
 
@@ -27,7 +27,7 @@ from shared.wire import encode_envelope, encode_usage
 ORIGINALS: Final = 1_000
 DUPLICATES: Final = 200_000
 DEADLINE_S: Final = 120
-RATE_MIN: Final = 50_000  # what gateways send again after an outage must not hold up what is new
+RATE_MIN: Final = 50_000  # resends after an outage must not delay new usage
 BIN: Final = Path(sys.executable).parent
 PRODUCER: Final = b"duplicates-bench"
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 @contextmanager
 def accountd(folder: Path) -> Iterator[dict[str, str]]:
-    """A running accountd with one account, ``acct``; the environment that finds it."""
+    """A running accountd with one account, ``acct``; yields the environment with its endpoints."""
     (folder / "db.key").write_text(os.urandom(32).hex())
     endpoints = {
         f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"

@@ -1,8 +1,8 @@
-"""What it costs to look at one message of each kind on its way through the gateway.
+"""Measures how long a meter takes to observe one message of each kind.
 
-Run it from the root of the project: ``.venv/bin/python -m bench.metering``. Messages have the sizes
-of the real ones; audio is random, in base64. Exit code 1 when a message of audio takes longer than
-10 µs at the median: they are nearly all messages that there are.
+Run it from the root of the project: ``.venv/bin/python -m bench.metering``. Messages have realistic
+sizes; audio is random, in base64. Exit code 1 when the median of a message of audio is above 10 µs:
+nearly all messages are audio.
 """
 
 import base64
@@ -25,12 +25,12 @@ from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.meter import OpenAIMeter
 
 BAR_US: Final = 10.0
-CALLS: Final = 100  # timed together: reading the clock costs as much as some calls
+CALLS: Final = 100  # timed together, because reading the clock takes as long as some calls
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A message, and what is called with it. ``is_audio``: the bar holds for it."""
+    """A message, and the function that is called with it. ``is_audio``: the 10 µs apply to it."""
 
     name: str
     action: Callable[[Frame], object]
@@ -39,12 +39,12 @@ class Case:
 
 
 def audio(size: int) -> str:
-    """``size`` bytes of sound in base64."""
+    """``size`` random bytes in base64."""
     return base64.b64encode(os.urandom(size)).decode()
 
 
 def frame_of(message: bytes, *, is_binary: bool = False, is_client: bool = False) -> Frame:
-    """The message as the scanner gives it."""
+    """The message as the scanner of ``gateway.frames`` returns it."""
     opcode = Opcode.BINARY if is_binary else Opcode.TEXT
     stream = WireFrame(opcode, message).serialize(mask=is_client)
     (frame,) = FrameScanner(expects_mask=is_client).feed(stream)
@@ -52,17 +52,17 @@ def frame_of(message: bytes, *, is_binary: bool = False, is_client: bool = False
 
 
 def compact(event: dict[str, Any]) -> bytes:
-    """As OpenAI writes."""
+    """The event as compact JSON, as OpenAI sends it."""
     return json.dumps(event, separators=(",", ":")).encode()
 
 
 def pretty(event: dict[str, Any]) -> bytes:
-    """As Gemini writes."""
+    """The event as pretty-printed JSON, as Gemini sends it."""
     return json.dumps(event, indent=2).encode() + b"\n"
 
 
 def cases() -> list[Case]:
-    """What is measured."""
+    """The messages to measure."""
     openai, gemini = OpenAIMeter(model="gpt-realtime"), GeminiMeter(model="gemini-live")
     setup = frame_of(compact({"setup": {"model": "models/gemini-live"}}), is_client=True)
     gemini.observe_client(setup)
@@ -145,7 +145,7 @@ def main(*, rounds: int) -> None:
 
 
 def timed(action: Callable[[Frame], object], frame: Frame) -> float:
-    """How long one call takes, in microseconds."""
+    """The time of one call, in microseconds."""
     started = time.perf_counter_ns()
     for _ in range(CALLS):
         action(frame)

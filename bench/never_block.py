@@ -1,17 +1,17 @@
-"""How much slower is voice while accountd is away? Real processes, paced sessions, phases in turn.
+"""Measures how much slower a round trip of voice is while accountd is stopped.
 
-Run it from the root of the project: ``.venv/bin/python -m bench.never_block``. 50 sessions talk
-through a gateway, a frame every 20 ms. accountd is stopped (SIGSTOP) in every other phase. The
-first phase talks to the provider directly: what is above it is the relay's. At the end every token
-that the provider reported must be charged.
+Run it from the root of the project: ``.venv/bin/python -m bench.never_block``. 50 sessions send a
+frame every 20 ms through a gateway; all processes are real. accountd is stopped (SIGSTOP) in every
+other phase. In the first phase the clients connect to the provider directly: the difference to it
+is the relay's. At the end every token that the provider reported must be charged.
 
-The bar is about the p99 of all round trips together. Other programs on the machine make whole
-seconds slow, in whichever phase they fall; so the p99 of the median second stands beside it, and
-the share of the time for which the gateway had to wait for a core (``waited``, from the kernel).
-When that is 2 % or more in either condition, the machine was too busy to judge the difference.
+The bound applies to the p99 of all round trips together. Other programs on the machine slow down
+whole seconds of any phase. So the table also has the p99 of the median second, and the share of the
+time for which the gateway waited for a core (``waited``, from the kernel). When that is 2 % or more
+in either condition, the machine was too busy to judge the difference.
 
 Exit code 1 when the p99 differs by 2 ms or more, when a session closed, or when a token is missing;
-75 when everything else is well and the machine was too busy to judge the p99.
+75 when everything else is right and the machine was too busy to judge the p99.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ MODEL: Final = "model=gpt-realtime"
 
 @dataclass
 class Phase:
-    """A stretch of time: (when it began, how long it took) of every round trip, in seconds."""
+    """The round trips of a phase, each as (time of its beginning, duration), in seconds."""
 
     name: str
     is_stopped: bool = False
     trips: list[tuple[float, float]] = field(default_factory=list)
     began: float = 0.0
     seconds: float = 0.0
-    waited_s: float = 0.0  # the gateway, for a core
+    waited_s: float = 0.0  # time for which the gateway waited for a core
 
     @property
     def answered_within(self) -> int:
-        """Round trips that ended before the phase did."""
+        """The number of round trips that ended before the phase."""
         ended = self.began + self.seconds
         return sum(1 for sent_at, taken in self.trips if sent_at + taken < ended)
 
@@ -66,7 +66,7 @@ class Phase:
         return self.waited_s / self.seconds
 
     def typical_ms(self, share: float) -> float:
-        """The same quantile of every second by itself; the median second's."""
+        """The median of the quantiles of each second, in milliseconds."""
         by_second: dict[int, list[float]] = {}
         for began, taken in self.trips:
             by_second.setdefault(int(began), []).append(taken)
@@ -79,33 +79,33 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def waited_s(pid: int) -> float:
-    """How long a process has waited for a core in all: the kernel's own count."""
+    """The time for which a process has waited for a core since its start (schedstat)."""
     fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
     return int(fields[1]) / 1e9
 
 
 class Recorder:
-    """Sorts round trips into phases by when they began."""
+    """Assigns round trips to phases by the time of their beginning."""
 
     def __init__(self) -> None:
         self._starts: list[float] = []
         self.phases: list[Phase] = []
 
     def begin(self, phase: Phase, now: float) -> None:
-        """From ``now`` on."""
+        """Begin ``phase`` at ``now``."""
         phase.began = now
         self._starts.append(now)
         self.phases.append(phase)
 
     def note(self, sent_at: float, seconds: float) -> None:
-        """A round trip."""
+        """Add a round trip."""
         self.phases[bisect(self._starts, sent_at) - 1].trips.append((sent_at, seconds))
 
 
 async def talk_through(
     voices: list[Voice], recorder: Recorder, phases: list[Phase], cluster: Cluster, seconds: float
 ) -> None:
-    """All voices at once, through phases of so many seconds."""
+    """Let all voices talk through ``phases``, each of ``seconds``."""
     assert cluster.accountd is not None
     accountd, gateway = cluster.accountd.process, cluster.gateways[0].process
     for number, voice in enumerate(voices):
@@ -126,7 +126,7 @@ async def talk_through(
 async def wait_for_echoes(voices: list[Voice]) -> None:
     """Wait for the last echoes, for a limited time."""
     deadline = time.monotonic() + ECHOED_S
-    while any(voice.unanswered for voice in voices) and time.monotonic() < deadline:  # noqa: ASYNC110 - the voices count, nobody tells
+    while any(voice.unanswered for voice in voices) and time.monotonic() < deadline:  # noqa: ASYNC110 - a voice only counts, it has no event to wait for
         await asyncio.sleep(0.1)
 
 
@@ -165,7 +165,7 @@ async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: in
 
 
 def charged_tokens(cluster: Cluster, expected: int) -> int:
-    """The tokens charged; waits until they are what is expected."""
+    """The tokens charged; waits, for a limited time, until they are ``expected``."""
     deadline = time.monotonic() + CHARGED_S
     while True:
         found = int(cluster.accountctl("usage", "acct")["totals"]["total_tokens"])
@@ -201,7 +201,7 @@ def report(base: Phase, phases: list[Phase], *, closed: int, charged: int, repor
 
 
 def judge(difference_ms: float, waited: float) -> int:
-    """The exit code for a difference, and for how busy the machine was."""
+    """The exit code for a difference of the p99 and the larger share of ``waited``."""
     if waited < WAITED_MAX:
         return 0 if difference_ms < BAR_MS else 1
     print(

@@ -1,9 +1,9 @@
-"""An outage of accountd: what the waiting batches cost a gateway, and how fast they drain.
+"""Measures an outage of accountd: the memory that waiting batches take, and how fast they drain.
 
-Run it from the root of the project: ``.venv/bin/python -m bench.outage``. A process with the real
-usage sender of a gateway (spool included) meters and seals 100,000 batches of five responses while
-accountd is away, then accountd comes back. Exit code 1 when it grew by more than 100 MB or took
-more than 30 s to hand everything over, or when not everything is charged.
+Run it from the root of the project: ``.venv/bin/python -m bench.outage``. A process with the usage
+sender of a gateway (spool included) meters and seals 100,000 batches of five responses while
+accountd is not running, then accountd starts. Exit code 1 when the process grew by more than
+100 MB, when delivery took more than 30 s, or when a response was not charged.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def resident_mb() -> float:
 
 
 async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
-    """The gateway's part, in a process of its own. It reports to its parent in lines."""
+    """The gateway's part, in a process of its own. It prints its results, a line each."""
     context = zmq.asyncio.Context()
     accountd = RpcClient(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
     accountd.start()
@@ -94,7 +94,7 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
 
 
 def meter(sender: UsageSender, credit: SessionCredit, number: int) -> None:
-    """One batch as a session makes it: noted and spent response by response, then sealed."""
+    """Make one batch as a session does: note and spend each response, then seal."""
     single = replace(SINGLE, account_id="acct", session_id=f"sess_{number:024d}")
     names = tuple(f"resp_{number:018d}{part}" for part in range(RESPONSES))
     singles = [replace(single, response_ids=(name,)) for name in names]
@@ -106,7 +106,7 @@ def meter(sender: UsageSender, credit: SessionCredit, number: int) -> None:
 
 
 def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
-    """Run it and print; whether the bars were met."""
+    """Run it and print; whether all bounds were kept."""
     cluster.start_accountd()
     cluster.create_account("acct", tokens=10**12)
     assert cluster.accountd is not None

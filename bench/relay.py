@@ -1,13 +1,13 @@
-"""What one round trip costs the gateway in CPU, beside another checkout in the same run.
+"""Measures the gateway's CPU for one round trip, and compares it with another checkout's.
 
-50 sessions with two frames in flight each, as fast as they come back; metering on. Run it from the
-root of the project::
+50 sessions keep two frames in flight each: a client sends the next frame when one comes back.
+Metering is on. Run it from the root of the project::
 
     .venv/bin/python -m bench.relay                       # this checkout alone
     .venv/bin/python -m bench.relay --against ../before   # its ratio to another, which has a .venv
 
-The gateways take turns, so that a noisy machine disturbs both. The CPU is the kernel's own count
-for the gateway's process. Exit code 1 when the ratio is above ``--most``.
+The two gateways take turns, so that other programs on the machine disturb both. The CPU is the
+kernel's count for the gateway's process. Exit code 1 when the ratio is above ``--most``.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def cpu_us(pid: int) -> float:
 
 
 class Player(Voice):
-    """A client that sends a frame for each that comes back."""
+    """A client that sends a frame for each frame that comes back."""
 
     trips = 0
     is_playing = False
@@ -56,7 +56,7 @@ class Player(Voice):
 
 
 async def connect(address: str, target: str) -> list[Player]:
-    """The sessions of one gateway."""
+    """Open the sessions of one gateway."""
     host, _, port = address.rpartition(":")
     loop, players = asyncio.get_running_loop(), []
     for _ in range(SESSIONS):
@@ -97,7 +97,7 @@ def start_other(cluster: Cluster, checkout: Path, upstream: str) -> Daemon:
 
 
 async def run(cluster: Cluster, rounds: int, seconds: float, against: Path | None) -> float:
-    """Measure in turns; the median of the ratios, 1.0 where there is no other checkout."""
+    """Measure in turns; returns the median of the ratios, 1.0 without another checkout."""
     ledger: dict[str, int] = {}
     server, provider = await provide(ledger)
     upstream = f"http://{provider}/v1"

@@ -1,4 +1,4 @@
-"""What it costs to note one response in the spool before its event is forwarded.
+"""Measures how long it takes to note one response in the spool, before its event is forwarded.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.spool_append [--folder F]``. It
 notes responses in a real spool on the disk under ``--folder``, as a gateway does, and measures
@@ -36,7 +36,7 @@ SINGLE: Final = UsageBatch(
 
 
 def timed(action: Callable[[], object], times: int) -> list[float]:
-    """How long each call took, in microseconds."""
+    """The time of each call, in microseconds."""
     taken = []
     for _ in range(times):
         started = time.perf_counter_ns()

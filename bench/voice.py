@@ -1,9 +1,8 @@
-"""Paced voice sessions and a provider that echoes, light enough to measure a relay with.
+"""Paced voice sessions and an echoing provider, cheap enough to measure a relay with.
 
-A client sends a frame every 20 ms, as a microphone does; the provider answers each with one of the
-same size, so that the time from one to the other is the relay's and nobody else's. Once a second of
-every session the provider reports a response's usage. Frames are bytes made beforehand; neither
-side decodes any.
+A client sends a frame every 20 ms, as a microphone does; the provider answers each at once with a
+frame of the same size, so that a round trip measures the relay. Once a second of each session the
+provider reports a response's usage. Frames are prepared bytes; neither side decodes one.
 """
 
 import asyncio
@@ -49,7 +48,7 @@ ECHO: Final = frame(TEXT, event("response.output_audio.delta", delta=AUDIO), is_
 
 
 class Peer(asyncio.Protocol):
-    """One end of a connection after its handshake: takes frames apart, answers pings."""
+    """One end of a connection: parses frames and answers pings."""
 
     is_client = False
 
@@ -62,7 +61,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's class is no subclass of it
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the event loop."""
@@ -83,7 +82,7 @@ class Peer(asyncio.Protocol):
             self._take(opcode, payload)
 
     def greeted(self, head: bytes) -> None:
-        """The other side's head has arrived."""
+        """The head of the other side's handshake has arrived."""
         raise NotImplementedError
 
     def heard(self, payload: bytes) -> None:
@@ -124,13 +123,13 @@ class Provider(Peer):
     _numbers = itertools.count(1)
 
     def __init__(self, ledger: dict[str, int]) -> None:
-        """``ledger`` takes what every reported response cost."""
+        """``ledger`` gets the tokens of every reported response, by its id."""
         super().__init__()
         self._ledger = ledger
         self._frames_heard = 0
 
     def greeted(self, head: bytes) -> None:
-        """Accept whoever comes."""
+        """Accept every handshake."""
         key = next(
             line.partition(b":")[2].strip()
             for line in head.split(b"\r\n")
@@ -157,7 +156,10 @@ class Provider(Peer):
 
 
 class Voice(Peer):
-    """A client: a frame every 20 ms; ``measured`` gets (when it was sent, seconds to its echo)."""
+    """A client that sends a frame every 20 ms.
+
+    ``measured`` is called with the time at which a frame was sent and the seconds to its echo.
+    """
 
     is_client = True
 
@@ -180,25 +182,25 @@ class Voice(Peer):
         )
 
     def greeted(self, head: bytes) -> None:
-        """Whether we were let in."""
+        """Note whether the gateway accepted the handshake (101)."""
         self.let_in.set_result(b" 101 " in head.split(b"\r\n")[0])
 
     @property
     def unanswered(self) -> int:
-        """Frames whose echo has not come."""
+        """The number of frames whose echo has not arrived."""
         return len(self._unanswered)
 
     def talk(self, *, delay_s: float) -> None:
-        """Begin to talk, so long from now."""
+        """Begin to send frames after ``delay_s``."""
         self._is_talking = True
         self._loop.call_later(delay_s, self._say, self._loop.time() + delay_s)
 
     def fall_silent(self) -> None:
-        """Say nothing more."""
+        """Send no more frames."""
         self._is_talking = False
 
     def leave(self) -> None:
-        """Close."""
+        """Close the connection."""
         if self.is_open:
             self.write(frame(CLOSE, (1000).to_bytes(2, "big"), is_masked=True))
 
@@ -211,13 +213,13 @@ class Voice(Peer):
     def _say(self, due: float) -> None:
         if not self._is_talking or not self.is_open:
             return
-        self._unanswered.append(time.monotonic())  # the loop's own clock counts milliseconds
+        self._unanswered.append(time.monotonic())  # the loop's clock (uvloop) counts milliseconds
         self.write(SPOKEN)
         self._loop.call_at(due + FRAME_S, self._say, due + FRAME_S)
 
 
 async def connect(address: str, target: str, measured: Callable[[float, float], None]) -> Voice:
-    """A session that was let in."""
+    """Open a session; raises when the gateway refuses it."""
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     _, voice = await loop.create_connection(lambda: Voice(target, measured), host, int(port))

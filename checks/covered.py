@@ -1,8 +1,8 @@
 """Branch coverage of the pure modules, from ``coverage json``: at least 95 % of each.
 
-``make coverage`` runs the tests with real processes too, each of which is measured, and calls
-this. A branch is a pair of lines of which the first may be followed by the second. The shells are
-reported without a bound: what fails in them is shown by killed processes, which report nothing.
+``make coverage`` runs all tests, measures the processes that they start, too, and calls this. A
+branch is a pair of lines of which the second may follow the first. Other modules are reported
+without a bound: their tests kill processes, and a killed process writes no coverage data.
 """
 
 import json
@@ -19,14 +19,14 @@ PERCENT_MIN: Final = 95.0
 
 
 def percent(summaries: list[dict[str, Any]]) -> float:
-    """Branches that were taken, of all that there are, in percent; 100 where there are none."""
+    """The branches that were taken, in percent of all; 100 when there are none."""
     taken = sum(summary["covered_branches"] for summary in summaries)
     total = sum(summary["num_branches"] for summary in summaries)
     return 100.0 * taken / total if total else 100.0
 
 
 def main() -> int:
-    """Print each package, and pure modules below the bound; the exit code is 1 for any of these."""
+    """Print each package and every pure module below the bound; exit code 1 when there is one."""
     summary_by_path = {
         path: found["summary"] for path, found in json.loads(REPORT.read_text())["files"].items()
     }

@@ -1,9 +1,9 @@
-"""The picture of the packages: drawn from the imports into docs/ARCHITECTURE.md, or found stale.
+"""Draws the packages and their imports into docs/ARCHITECTURE.md, or checks that drawing.
 
-``python -m checks.graph`` draws it, ``python -m checks.graph --check`` exits 1 where the drawn one
-is not that of today. A box is a package, or a module that stands beside the packages; an arrow says
-that something in the first imports something in the second. What follows from other arrows is left
-out, so that the picture can be read.
+``python -m checks.graph`` writes it, ``python -m checks.graph --check`` exits 1 when it differs
+from the imports. A box is a package, or a module beside the packages; an arrow says that a module
+in the first box imports one in the second. An arrow that others imply is left out: of a → b, b → c
+and a → c the last one is not drawn.
 """
 
 import sys
@@ -17,7 +17,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "ARCHITECTURE.md
 BEGIN: Final = "<!-- drawn by python -m checks.graph: do not edit -->"
 END: Final = "<!-- end of the drawing -->"
 DAEMONS: Final = ("gateway", "accountd")
-# Nearly every room imports these: arrows to them would hide the others.
+# Nearly every package imports these: arrows to them would hide the others.
 EVERYWHERE: Final = {"gateway.limits", "gateway.tasks"}
 
 Arrows = dict[str, set[str]]
@@ -30,7 +30,7 @@ def room_of(module: str, packages: Iterable[str]) -> str:
 
 
 def arrows_between(graph: grimp.ImportGraph, daemon: str) -> Arrows:
-    """Which room of ``daemon`` imports from which others."""
+    """The rooms of ``daemon``, each with the rooms that it imports from."""
     rooms = graph.find_children(daemon)
     found: Arrows = {room: set() for room in rooms - EVERYWHERE}
     for module in graph.find_descendants(daemon):
@@ -43,7 +43,7 @@ def arrows_between(graph: grimp.ImportGraph, daemon: str) -> Arrows:
 
 
 def reachable(arrows: Mapping[str, set[str]], start: str) -> set[str]:
-    """Every room that ``start`` depends on."""
+    """Every room that ``start`` imports from, directly or not."""
     found: set[str] = set()
     waiting = list(arrows.get(start, ()))
     while waiting:
@@ -55,7 +55,7 @@ def reachable(arrows: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def reduced(arrows: Mapping[str, set[str]]) -> Arrows:
-    """``arrows`` without those that others imply; there is no circle, import-linter sees to it."""
+    """``arrows`` without those that others imply. import-linter proves that there is no cycle."""
     return {
         room: {to for to in tos if not any(to in reachable(arrows, other) for other in tos - {to})}
         for room, tos in arrows.items()
@@ -80,7 +80,7 @@ def drawn(graph: grimp.ImportGraph) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Draw, or compare. The exit code is 1 where a drawing is stale."""
+    """Draw, or compare with ``--check``. The exit code is 1 when the drawing is stale."""
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,8 +1,9 @@
-"""The mutation score of the modules in which a wrong sign is money: at least 90 % of each.
+"""The mutation score of the modules that compute charges: at least 90 % of the mutants of each.
 
-``make mutation`` has mutmut change these modules in some hundred ways, one by one, and run their
-tests; this reads what came of it. A mutant counts as noticed when a test fails or times out. One
-that survives names a rule that no test holds: ``mutmut show NAME`` prints it.
+In ``make mutation`` mutmut makes several hundred single changes (mutants) to these modules, e.g. a
+``-`` for a ``+``, and runs their tests for each; this reads the results. A mutant counts as noticed
+when a test fails or times out. A mutant that survives shows a rule that no test checks:
+``mutmut show NAME`` prints it.
 """
 
 import subprocess
@@ -19,13 +20,15 @@ MUTMUT: Final = Path(sys.executable).with_name("mutmut")
 
 
 def wanted() -> set[str]:
-    """The modules that ``[tool.mutmut]`` names: a renamed one must not go unnoticed."""
+    """The modules that ``[tool.mutmut]`` names. One of them without results is an error: it was
+    renamed.
+    """
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
     return {path.removesuffix(".py").replace("/", ".") for path in settings["only_mutate"]}
 
 
 def results() -> list[tuple[str, str]]:
-    """(name of the mutant, what became of it) for all of them."""
+    """The name and the result of every mutant."""
     done = subprocess.run(
         [str(MUTMUT), "results", "--all", "true"], capture_output=True, text=True, check=True
     )

@@ -1,12 +1,11 @@
-"""An import-linter contract: a module that calls itself pure is, and one that is says so.
+"""An import-linter contract: exactly the pure modules say "Pure." in their docstring.
 
-A pure module decides: it takes values and ``now`` and returns values, so a test needs no socket and
-no clock. Its docstring says so with the sentence "Pure." in the first paragraph, which is what a
-reader sees and what this contract reads. Both directions are checked: a marked module must not
-reach an impure one by any chain of imports, and a module that reaches none must be marked. So the
-marker cannot be forgotten and cannot go stale. What a module does itself counts as well: a
-coroutine needs an event loop, and some calls reach a file, the terminal or the clock without an
-import of their own.
+A pure module takes values and ``now`` and returns values, so its tests need no socket and no clock.
+The marker is the sentence "Pure." in the first paragraph of the module's docstring. Both directions
+are checked: a marked module must not reach an impure one by any chain of imports, and a module that
+reaches none must be marked. So the marker cannot be forgotten and cannot go stale. The module's own
+code counts as well: a coroutine needs an event loop, and some calls (``open``) reach a file, the
+terminal or the clock without an import.
 """
 
 import ast
@@ -20,8 +19,8 @@ from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
 MARKER: Final = re.compile(r"\bPure\.(?=\s|$)")
-# Calls that reach outside whatever the module imports: files, the terminal, the clock. Names that
-# only a value of ours has (a spool's ``read``) are not among them.
+# Functions and methods that reach a file, the terminal or the clock without an import. Only names
+# are compared, so a name that classes of this project have as well (``read``) is left out.
 IMPURE_CALLS: Final = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
 IMPURE_METHODS: Final = frozenset(
     {
@@ -32,7 +31,7 @@ IMPURE_METHODS: Final = frozenset(
 
 
 def read(module: str) -> ast.Module:
-    """The code of ``module``, which is not imported for it."""
+    """The parsed source of ``module``, without importing it."""
     spec = find_spec(module)
     assert spec is not None, module
     assert spec.origin is not None, module
@@ -46,10 +45,10 @@ def is_marked(code: ast.Module) -> bool:
 
 
 def impurity_of(code: ast.Module, submodules: Collection[str]) -> str:
-    """What makes the module impure by itself; empty when nothing does.
+    """The reason why the module's own code is impure; empty when there is none.
 
     ``submodules`` are impure parts of libraries that are pure otherwise, like ``urllib.request``:
-    the graph of imports knows a library by its first name only.
+    the graph of imports has ``urllib`` only.
     """
     for node in ast.walk(code):
         match node:
@@ -75,7 +74,9 @@ def pure_modules(root: Path, packages: Sequence[str]) -> list[Path]:
 
 
 class PureContract(Contract):
-    """The ``pure`` contract. ``impure_modules`` are what makes a module impure, directly or not."""
+    """The ``pure`` contract. A module that imports one of ``impure_modules``, directly or not, is
+    impure.
+    """
 
     type_name: ClassVar[str] = "pure"
 
@@ -83,7 +84,7 @@ class PureContract(Contract):
     impure_modules = fields.SetField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        """Compare every module's marker with what it does and reaches."""
+        """Compare the marker of every module with its own code and the modules that it reaches."""
         code_by_module = {module: read(module) for module in self._modules(graph)}
         impure_names: Any = self.impure_modules
         submodules = {name for name in impure_names if "." in name}
@@ -114,7 +115,7 @@ class PureContract(Contract):
             output.print_error(f'{module} is pure: say "Pure." in its docstring\'s first paragraph')
 
     def _modules(self, graph: ImportGraph) -> Iterator[str]:
-        """The modules with code: packages are maps, and so are their ``__init__``."""
+        """The modules to check: not the packages, whose ``__init__`` has only a docstring."""
         for package in self.packages:  # type: ignore[attr-defined]
             for module in sorted(graph.find_descendants(package)):
                 if not graph.find_children(module):

@@ -1,7 +1,7 @@
 """Modules of at most 400 lines and functions of at most 60, so that each can be read at once.
 
-``python -m checks.sizes`` names what is longer and exits 1. Tests are not held to it: a test is
-read alone, and a table of cases may be long.
+``python -m checks.sizes`` names longer ones and exits 1. Tests are not checked: each test is read
+by itself, and a table of cases may be long.
 """
 
 import ast
@@ -19,7 +19,7 @@ FUNCTION_LINES_MAX: Final = 60
 
 
 def too_long(path: Path) -> Iterator[str]:
-    """What in the module ``path`` is too long, a line each."""
+    """A line for the module ``path`` and for each of its functions that is too long."""
     text, name = path.read_text(), path.relative_to(ROOT)
     lines = text.count("\n")
     if lines > MODULE_LINES_MAX:
@@ -33,7 +33,7 @@ def too_long(path: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Name what is too long; the exit code is 1 where anything is."""
+    """Print every module and function that is too long; exit code 1 when there is one."""
     paths = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
     found = [line for path in paths if "node_modules" not in path.parts for line in too_long(path)]
     for line in found:

@@ -1,6 +1,6 @@
-"""A self-signed certificate for trying wss on one machine, made on the first ``make up``.
+"""A self-signed certificate for wss on one machine, made by the first ``make up``.
 
-It is its own authority and signs for nobody else: a client that trusts it trusts this server only.
+It cannot sign other certificates (CA:FALSE), so a client that trusts it trusts this server only.
 """
 
 import ipaddress
@@ -20,7 +20,10 @@ _ADDRESSES = ("127.0.0.1", "::1")
 
 
 def ensure(cert: Path, key: Path) -> bool:
-    """Make both files unless they are there and stay valid for a while; whether they were made."""
+    """Make both files, unless they exist and the certificate does not expire soon.
+
+    Returns whether they were made.
+    """
     if cert.exists() and key.exists() and _expires_at(cert) > datetime.now(UTC) + RENEW_BEFORE:
         return False
     make(cert, key)
@@ -33,7 +36,7 @@ def make(
     """A certificate for this machine's own names; the key's file is private (0600)."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begins = begins or datetime.now(UTC) - timedelta(minutes=5)  # clocks differ a little
+    begins = begins or datetime.now(UTC) - timedelta(minutes=5)  # for clients whose clock is slow
     addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in _ADDRESSES]
     made = (
         x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())

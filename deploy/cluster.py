@@ -1,9 +1,8 @@
-"""``make up``, ``make down``, ``make logs``: a local cluster for trying things.
+"""``make up``, ``make down``, ``make logs``: a local cluster to try the project with.
 
 With a container engine it is ``docker-compose.yml``; without one, plain processes: accountd, the
 simulator (unless a provider key is set) and two gateways that share a port for ws and one for wss.
-Everything that it makes lies in ``var/``. Running it twice is harmless; what has died is started
-again.
+All files that it makes are in ``var/``. A second ``make up`` starts only what does not run.
 """
 
 import json
@@ -49,9 +48,10 @@ GATEWAYS = 2
 PORT = port_setting("RTS_PORT", 8080)
 TLS_PORT = port_setting("RTS_TLS_PORT", 8443)
 SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
-OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # and the next ones
+OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # accountd's; the gateways' are the next ones
 
-# In the service `key`: as it makes the other secrets.
+# Runs in the compose service `key`, which also makes the other secrets: as root, since the folder
+# belongs to it.
 _KEEP = """
 import os, pathlib, sys
 key = pathlib.Path("/gateway/demo.key")
@@ -66,7 +66,7 @@ Accountctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """Print a line of progress."""
     click.echo(f"  {line}")
 
 
@@ -74,7 +74,7 @@ def say(line: str) -> None:
 
 
 def services() -> Iterator[Service]:
-    """What runs, in the order in which it is started."""
+    """The services, in the order of their start."""
     yield Service(
         "accountd", ("accountd", "serve"), f"http://127.0.0.1:{OPS_PORT}/readyz",
         {**database_env(), "ACCOUNTD_OPS_LISTEN": f"127.0.0.1:{OPS_PORT}"},
@@ -99,18 +99,18 @@ def services() -> Iterator[Service]:
             "GATEWAY_PAGE": "yes",
             "GATEWAY_EPHEMERAL_SECRET_FILE": str(EPHEMERAL_SECRET),
             "GATEWAY_DEMO_KEY_FILE": str(DEMO_KEY),
-            "GATEWAY_SPOOL_DIR": str(SPOOL),  # what a killed gateway held, the next one adopts
+            "GATEWAY_SPOOL_DIR": str(SPOOL),  # shared: a gateway adopts the journal of a killed one
         }
         yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)
 
 
 def database_env() -> dict[str, str]:
-    """What opens the database."""
+    """The variables with the database's path and key."""
     return {"DB_PATH": str(VAR / "accounts.db"), "DB_ENCRYPTION_KEY_FILE": str(DB_KEY)}
 
 
 def start_processes() -> None:
-    """Bring up everything that does not run; on failure stop what this call started."""
+    """Start every service that does not run; on failure stop those that this call started."""
     check_ports()
     for folder in (VAR, RUN, LOG, SPOOL, SECRETS, TLS):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -142,10 +142,10 @@ def start_processes() -> None:
 
 
 def check_ports() -> None:
-    """Refuse ports that belong to somebody else, before anything starts."""
+    """Refuse ports on which another program listens, before a service is started."""
     absent = [service.name for service in services() if running_pid(service.name) is None]
     gateways = [f"gateway-{number}" for number in range(1, GATEWAYS + 1)]
-    if set(gateways) <= set(absent):  # one that runs already shares its port with the next
+    if set(gateways) <= set(absent):  # a gateway of ours that runs shares its port with the next
         check_free(PORT, variable="RTS_PORT")
         check_free(TLS_PORT, variable="RTS_TLS_PORT")
     if "simulator" in absent:
@@ -156,7 +156,7 @@ def check_ports() -> None:
 
 
 def reload_certificate() -> None:
-    """Let gateways that run already use the new certificate."""
+    """Make running gateways load the new certificate (SIGHUP)."""
     for number in range(1, GATEWAYS + 1):
         if (pid := running_pid(f"gateway-{number}")) is not None:
             os.kill(pid, signal.SIGHUP)
@@ -174,7 +174,7 @@ def migrate() -> None:
 
 
 def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run accountctl beside the processes."""
+    """Run accountctl for a cluster of processes."""
     return subprocess.run(
         [str(BIN / "accountctl"), *arguments],
         env=environment(), capture_output=True, text=True, check=False,
@@ -182,7 +182,7 @@ def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def keep_demo_key_process(key: str) -> None:
-    """Give the gateways the key of the demo's account."""
+    """Write the key of the demo's account where the gateways read it."""
     write_private(DEMO_KEY, key)
 
 
@@ -217,7 +217,7 @@ def start_containers() -> None:
                 " or RTS_ENGINE=process make up"
             )
     VAR.mkdir(mode=0o700, exist_ok=True)
-    if real(env):  # the simulator, which compose has as the default, stands in for nobody then
+    if real(env):  # with a real provider the simulator, compose's default, serves none
         for provider in PROVIDERS:
             env.setdefault(provider.key, "")
             env.setdefault(provider.url, "")
@@ -234,7 +234,7 @@ def accountctl_container(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def keep_demo_key_container(key: str) -> None:
-    """Give the gateways the key of the demo's account; only root may write where they look."""
+    """Write the key of the demo's account where the gateways read it; only root may write there."""
     command = ["docker", "compose", "run", "--rm", "-T", "--no-deps", "key", "python", "-c", _KEEP]
     done = subprocess.run(command, input=key, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -245,7 +245,7 @@ def keep_demo_key_container(key: str) -> None:
 
 
 def demo_account(accountctl: Accountctl, cert: Path) -> dict[str, str]:
-    """``var/cluster.env``: kept when its key still belongs to the database, else made anew."""
+    """The values of ``var/cluster.env``, made anew unless the database has their key."""
     known = read_env()
     account_id = known.get("ACCOUNT_ID", "demo")
     keys = accountctl("key", "list", account_id, "--json")
@@ -278,7 +278,7 @@ def is_known(key: str, listed: "subprocess.CompletedProcess[str]") -> bool:
 
 
 def ask(accountctl: Accountctl, *arguments: str) -> dict[str, Any]:
-    """The JSON answer of accountctl; raises ``ClusterError`` with its own words."""
+    """The JSON answer of accountctl; raises ``ClusterError`` with accountctl's message."""
     done = accountctl(*arguments, "--json")
     if done.returncode:
         raise ClusterError(f"accountctl {' '.join(arguments[:2])}: {done.stderr.strip()}")
@@ -287,7 +287,7 @@ def ask(accountctl: Accountctl, *arguments: str) -> dict[str, Any]:
 
 
 def read_env() -> dict[str, str]:
-    """What ``var/cluster.env`` says; empty when there is none."""
+    """The values in ``var/cluster.env``; empty when there is no such file."""
     if not ENV_FILE.exists():
         return {}
     lines = ENV_FILE.read_text().splitlines()
@@ -305,7 +305,7 @@ def cli() -> None:
 
 @cli.command()
 def up() -> None:
-    """Start it and wait until it is ready."""
+    """Start the cluster and wait until it is ready."""
     in_containers = has_engine()
     click.echo(f"starting a cluster ({'docker compose' if in_containers else 'plain processes'})")
     try:
@@ -329,7 +329,7 @@ def down() -> None:
     """Stop what ``up`` started."""
     if RUN.exists():
         names = [path.stem for path in sorted(RUN.glob("*.json"), reverse=True)]
-        # accountd stops last: gateways hand their usage over while they stop.
+        # accountd stops last: gateways deliver their usage while they stop.
         ordered = sorted(names, key=lambda name: name == "accountd")
         stopped = [name for name in ordered if stop(name)]
         click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")

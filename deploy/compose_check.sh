@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Proves a running compose cluster: an account, a key, a session through haproxy, and the charge.
-# Run it beside docker-compose.yml once `docker compose up -d --wait` has returned.
+# Checks a running compose cluster: creates an account and a key, holds a session through haproxy,
+# and checks that it was charged. Run it in the folder of docker-compose.yml, after
+# `docker compose up -d --wait` has returned.
 set -euo pipefail
 ctl() { docker compose exec -T accountd accountctl "$@"; }
 
@@ -8,14 +9,14 @@ account="check-$RANDOM$RANDOM"
 ctl account create --email "$account@example.org" --id "$account" --tokens 1000 --topup 10 --json
 key=$(ctl key create "$account" --label check --json | sed -E 's/.*"key": "([^"]*)".*/\1/')
 
-# The client runs in the image, on the cluster's network, and goes through haproxy, without and with
-# TLS; the second trusts nothing but the certificate that the cluster has made.
+# The client runs in the image, on the cluster's network. It connects to haproxy without and with
+# TLS; with TLS it trusts only the certificate that the cluster has made.
 docker compose exec -T -e KEY="$key" -e CERT="$(cat deploy/tls/cert.pem)" gateway python - <<'PY'
 import asyncio, json, os, ssl, urllib.request
 from websockets.asyncio.client import connect
 
 def ephemeral():
-    """An ephemeral key through haproxy: whichever gateway makes it, any takes it."""
+    """Get an ephemeral key through haproxy. Every gateway accepts it, whichever one made it."""
     uri = "http://haproxy:8080/v1/realtime/client_secrets"
     headers = {"Authorization": f"Bearer {os.environ['KEY']}"}
     with urllib.request.urlopen(urllib.request.Request(uri, b"{}", headers)) as answer:
@@ -50,7 +51,7 @@ with_page=$(docker compose exec -T gateway python -c \
     "import urllib.request as u; print(u.urlopen('http://haproxy:8080/').read().decode())")
 grep -qi "<!doctype html>" <<<"$with_page" || { echo "found no page at /" >&2; exit 1; }
 
-# The image holds nothing of the machine that built it, and the spool is the gateways' own.
+# The image has no files of the build machine's cluster, and the spool is private to the gateways.
 found=$(docker compose exec -T -u 0 gateway find / -xdev -not -path '/proc/*' \
     \( -name db.key -o -name cluster.env -o -name '*.jsonl' -o -name '*.db' -o -name compose_check.sh \))
 if [ -n "$found" ]; then echo "in the image: $found" >&2; exit 1; fi
@@ -58,7 +59,7 @@ docker compose exec -T gateway sh -c 'touch "$GATEWAY_SPOOL_DIR/check" && rm "$G
 mode=$(docker compose exec -T gateway stat -c '%U %a' /var/spool/rts)
 if [ "$mode" != "rts 700" ]; then echo "the spool belongs to $mode" >&2; exit 1; fi
 
-# From outside, as a client on the host sees it; the key belongs to haproxy's user alone.
+# A client on the host can use the certificate, and only haproxy's user can read its key.
 python3 - <<'PY'
 import ssl, urllib.request
 trusting = ssl.create_default_context(cafile="deploy/tls/cert.pem")

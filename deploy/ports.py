@@ -7,12 +7,12 @@ from pathlib import Path
 
 from deploy.process import ClusterError
 
-_PORT_MAX = 65_000  # leaves room for the next ones
+_PORT_MAX = 65_000  # below 65,535: RTS_OPS_PORT is the first of several ports
 _LISTEN = "0A"  # the state in /proc/net/tcp (proc(5))
 
 
 def port_setting(variable: str, default: int) -> int:
-    """The port that a variable names; ends the program with one line when it names none."""
+    """The port in an environment variable; exits with one line when its value is no port."""
     text = os.environ.get(variable) or str(default)
     if not text.isdecimal() or not 0 < int(text) <= _PORT_MAX:
         raise SystemExit(f"{variable}: found {text!r}, expected a port from 1 to {_PORT_MAX}")
@@ -20,13 +20,13 @@ def port_setting(variable: str, default: int) -> int:
 
 
 def check_free(port: int, *, variable: str) -> None:
-    """Raise ``ClusterError`` when somebody listens on a loopback port that ``variable`` chooses.
+    """Raise ``ClusterError`` when a program listens on the loopback port that ``variable`` sets.
 
-    The bind is a plain one, without SO_REUSEPORT: gateways share their port with anyone of this
-    user who wants it, so the gateway of another checkout would take half of our clients.
+    The test binds without SO_REUSEPORT, so it fails on a shared port, too. A gateway shares its
+    port with every process of the same user: one of another checkout would get half of the clients.
     """
     with socket.socket() as probe:
-        # Connections of the cluster that was just stopped may linger in TIME_WAIT; they are free.
+        # Allows a port with connections in TIME_WAIT: a cluster that was just stopped leaves some.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -38,7 +38,10 @@ def check_free(port: int, *, variable: str) -> None:
 
 
 def listener(port: int) -> str:
-    """Who listens on a port in words, as far as /proc tells this user; empty when it does not."""
+    """A clause that names the process which listens on a port, for an error message.
+
+    Empty when it is another user's process, whose descriptors /proc does not show.
+    """
     sockets = set(_listening_sockets(port))
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         process = Path("/proc", pid)
@@ -48,7 +51,7 @@ def listener(port: int) -> str:
             command = (process / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
             return f"taken by pid {pid} ({command[:80]}) in {os.readlink(process / 'cwd')}"
         except OSError:
-            continue  # it has ended, or it is another user's
+            continue  # the process has ended, or it is another user's
     return ""
 
 

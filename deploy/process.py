@@ -1,7 +1,7 @@
-"""Background processes of the local cluster: started once, known by a pid file, stopped by it.
+"""Background processes of the local cluster, each identified by a pid file.
 
-A pid file holds the pid *and* the time at which that process started: a pid alone may belong to
-somebody else by now, and only what was started here is ever stopped here.
+A pid file holds the pid and the start time of the process. The kernel reuses pids, so without the
+start time ``make down`` could stop another process.
 """
 
 import json
@@ -26,22 +26,22 @@ RUN, LOG, SPOOL = VAR / "run", VAR / "log", VAR / "spool"
 
 READY_S = 30.0
 # A gateway may need 30 s to stop: 2 x 10 s for responses to finish, 5 s for the close handshake
-# and 5 s to hand its usage over. One that is killed before that loses what it holds.
+# and 5 s to deliver usage. A gateway that is killed before that loses the responses in progress.
 STOP_S = 45.0
 SHOWN_LOG_LINES = 12
 
-# The project's own variables, which ``make up`` decides by itself: one that happens to be exported
-# (another database, a log level) must not reach the services. The providers' (OPENAI_…) are kept.
+# The prefixes of variables that ``make up`` sets itself: a value from the caller's environment
+# (another database, a log level) does not reach the services. The providers' (OPENAI_…) do.
 DECIDED_HERE = ("DB_", "ACCOUNTD_", "GATEWAY_", "SIMULATOR_", "LOG_LEVEL", "LOG_FORMAT")
 
 
 class ClusterError(Exception):
-    """The cluster cannot be started; the text is for the person who typed ``make up``."""
+    """The cluster cannot be started; the message is for the user of ``make up``."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A background process, known by its pid file."""
+    """A background process with a pid file."""
 
     name: str
     command: tuple[str, ...]
@@ -50,11 +50,11 @@ class Service:
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """The file of its output."""
         return LOG / f"{self.name}.log"
 
     def start(self) -> bool:
-        """Start it in a session of its own; false when it runs already."""
+        """Start it in a process session of its own; false when it runs already."""
         if running_pid(self.name) is not None:
             return False
         with self.log.open("ab") as log:
@@ -69,9 +69,10 @@ class Service:
         return True
 
     def wait_ready(self) -> None:
-        """Wait until it says so itself and its probe agrees; raises ``ClusterError``.
+        """Wait until the service has printed ``ready`` and its probe answers 200.
 
-        A probe alone proves nothing: whoever holds that port may answer it, another cluster even.
+        The probe alone is not enough: another cluster's service may answer on that port. Raises
+        ``ClusterError`` when the service ends or takes too long.
         """
         deadline = time.monotonic() + READY_S
         while (is_alive := running_pid(self.name) is not None) and time.monotonic() < deadline:
@@ -88,7 +89,7 @@ class Service:
         return any(line.startswith("ready ") for line in self.logged().splitlines())
 
     def logged(self) -> str:
-        """What it has written since it was last started."""
+        """Its output since its last start."""
         try:
             log_from = int(remembered(self.name).get("log_from", 0))
             return self.log.read_bytes()[log_from:].decode(errors="replace")
@@ -97,9 +98,9 @@ class Service:
 
 
 def environment(decided: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """What a program of the cluster inherits: everything but ours, and what was ``decided``.
+    """The environment of a service: the caller's without ``DECIDED_HERE``, and ``decided``.
 
-    An empty variable of a provider counts as absent: ``OPENAI_API_KEY_FILE=`` names no file.
+    An empty variable of a provider is removed: ``OPENAI_API_KEY_FILE=`` would name no file.
     """
     inherited = {
         name: value
@@ -110,7 +111,7 @@ def environment(decided: Mapping[str, str] = MappingProxyType({})) -> dict[str, 
 
 
 def pid_file(name: str) -> Path:
-    """Where the process of a service is remembered."""
+    """The path of a service's pid file."""
     return RUN / f"{name}.json"
 
 
@@ -124,7 +125,7 @@ def started(pid: int) -> str | None:
 
 
 def remembered(name: str) -> dict[str, Any]:
-    """What the pid file of a service says; empty when there is none."""
+    """The content of a service's pid file; empty when there is none."""
     try:
         known: dict[str, Any] = json.loads(pid_file(name).read_text())
     except (OSError, ValueError):
@@ -142,7 +143,7 @@ def running_pid(name: str) -> int | None:
 
 
 def stop(name: str) -> bool:
-    """SIGTERM, then SIGKILL after a while; false when it did not run."""
+    """Send SIGTERM, and SIGKILL after ``STOP_S``; false when the service did not run."""
     pid = running_pid(name)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
@@ -156,7 +157,7 @@ def stop(name: str) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether an HTTP probe says 200."""
+    """Whether an HTTP probe is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own URL
             return bool(response.status == 200)

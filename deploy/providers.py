@@ -1,4 +1,4 @@
-"""Which provider a local cluster talks to: the real ones with your keys, or the simulator."""
+"""The providers of a local cluster: the real ones for which there is a key, else the simulator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ SIMULATED_KEY = "simulated"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider: its name for people, its variables, and its path in the simulator."""
+    """One provider: its display name, its variables, and its path in the simulator."""
 
     name: str
     key: str
@@ -22,7 +22,7 @@ PROVIDERS = (
     Provider("xAI", "XAI_API_KEY", "XAI_BASE_URL", "/xai/v1"),
     Provider("Azure OpenAI", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", ""),
 )
-# The start of every variable of a provider.
+# The prefixes of the providers' variables.
 PREFIXES = ("OPENAI_", "GEMINI_", "XAI_", "AZURE_OPENAI_")
 
 
@@ -32,9 +32,10 @@ def real(environ: Mapping[str, str]) -> list[Provider]:
 
 
 def simulated(environ: Mapping[str, str], simulator: str) -> dict[str, str]:
-    """What sends every provider's sessions to the simulator; nothing once there is any key.
+    """The variables that send all providers' sessions to the simulator; none with a provider's key.
 
-    Real and simulated providers are never mixed: what is charged for would be no longer clear.
+    Real and simulated providers are never mixed, so that all usage of a cluster is either real or
+    simulated.
     """
     if real(environ):
         return {}

@@ -1,4 +1,4 @@
-"""What ``make up`` prints: the first thing to try, ready to paste."""
+"""The text that ``make up`` prints: a program to paste, and the commands to run after it."""
 
 from collections.abc import Mapping
 
@@ -48,12 +48,12 @@ Stop everything:         make down
 
 
 def snippet_of(text: str) -> str:
-    """The Python program between the rulers of ``render``'s text."""
+    """The Python program between the two rulers in the text of ``render``."""
     return text.split("-" * 80)[1]
 
 
 def render(values: Mapping[str, str], *, accountctl: str) -> str:
-    """The text for a cluster; ``accountctl`` is how that command is run there."""
+    """The text for a cluster; ``accountctl`` is the command line that runs accountctl there."""
     url = values["GATEWAY_URL"]
     return _TEXT.format(
         url=url,
@@ -69,5 +69,5 @@ def render(values: Mapping[str, str], *, accountctl: str) -> str:
 
 
 def base_url(url: str) -> str:
-    """The http(s) form that SDKs want."""
+    """The URL with http(s) in place of ws(s), as SDKs expect it."""
     return url.replace("ws", "http", 1) + "/v1"
