@@ -4,9 +4,9 @@ Each turn of the loop drains the usage socket up to ``GROUP_MESSAGES_MAX`` witho
 the whole group in one transaction, announces what is durable now, and then serves a bounded number
 of requests. While one group commits the next gathers by itself, so group commit needs no timer.
 
-A group that finds the disk full, or the database locked by another program, is held and tried again
-once a second. Meanwhile the loop turns:
-requests are answered, and what is sent waits in ZeroMQ and in the gateways.
+A group that cannot be committed, because the disk is full or another program locks the database, is
+held and tried again once a second. Meanwhile the loop answers requests, and new usage waits in
+ZeroMQ and in the gateways' outboxes.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ DRAIN_S: Final = 5.0
 DRAIN_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
-# Rows that expire, beside handles, which have a setting.
+# Tables whose rows expire. The handles' rule is not here: its days are a setting.
 RETENTION_RULES: Final = (
     RetentionRule("shared_responses", ["name"], "day", DAYS),
     RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
@@ -64,7 +64,7 @@ RETENTION_RULES: Final = (
 
 
 class Daemon:
-    """The poll loop and what it owns."""
+    """The poll loop, with its sockets, its group and its threads."""
 
     def __init__(self, config: AccountdConfig, services: Services, *, epoch: int) -> None:
         self._ledger = services.ledger
@@ -96,12 +96,12 @@ class Daemon:
         self._counts = services.counts
 
     def live(self) -> Health:
-        """Whether the loop runs."""
+        """Whether the loop has turned within ``HEARTBEAT_STALE_S`` (``/healthz``)."""
         age_s = time.monotonic() - self._heartbeat_at
         return Health(age_s < HEARTBEAT_STALE_S, f"last turn {age_s:.0f} s ago")
 
     def ready(self) -> Health:
-        """Whether usage can be applied."""
+        """Whether usage can be applied (``/readyz``)."""
         if self._trouble is not None:
             return Health(False, self._trouble.value)
         return Health(False, "stopping") if self.is_stopping else self.live()
@@ -134,7 +134,7 @@ class Daemon:
         return bool(self._group)
 
     def run(self, wakeup: int) -> None:
-        """Turn until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
+        """Run the loop until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
         while not self.is_stopping:
             self._heartbeat_at = time.monotonic()
             if wakeup in self._poll(wakeup):
@@ -156,7 +156,7 @@ class Daemon:
         self._low_credit.stop()
 
     def close(self) -> None:
-        """Free sockets and threads. Nothing is queued any more."""
+        """Close sockets and threads. Called when no usage is queued any more."""
         self._rpc.close()
         self._usage.close()
         self._requests.close()
@@ -164,24 +164,24 @@ class Daemon:
         self._context.term()
 
     def _poll(self, wakeup: int) -> set[Any]:
-        """Wait until there is something to do, and return what became readable."""
+        """Wait for a message, a signal or a timer; returns the sockets that are readable."""
         poller = zmq.Poller()
         for source in (self._requests, self._events, wakeup, self._rpc.wakeup):
             poller.register(source, zmq.POLLIN)
         now, wait_s = time.monotonic(), POLL_S
-        if self.holds_usage:  # the held group is retried first: later usage must not wake us
+        if self.holds_usage:  # later usage has to wait, so it need not wake the poll
             wait_s = min(wait_s, max(0.0, self._retry_at - now))
         else:
             poller.register(self._usage, zmq.POLLIN)
         repeat_s = self._announcer.wait_s(now=now)
         if repeat_s is not None:
             wait_s = min(wait_s, repeat_s)
-        # Rounded up: a wait of 0.4 ms must not become a spin of zeros.
+        # Rounded up: a wait of 0.4 ms as 0 ms would make the loop poll without a pause.
         return {source for source, _ in poller.poll(math.ceil(wait_s * 1000))}
 
     def _reload(self) -> None:
         if self.must_reload:
-            # Cleared first: a signal during the reload asks for another one.
+            # Cleared before the reload, so that a signal during it causes another one.
             self.must_reload = False
             before = self._rate_card.rates
             self._rate_card.reload()
@@ -192,7 +192,7 @@ class Daemon:
     # --- usage ------------------------------------------------------------------------------------
 
     def _apply(self) -> None:
-        """Apply what has arrived. A group that cannot be written now stays and is tried again."""
+        """Apply the usage that has arrived. A group that cannot be committed is held."""
         if self.holds_usage and time.monotonic() < self._retry_at:
             return
         if not self._group:
@@ -222,15 +222,15 @@ class Daemon:
             log.error(trouble.value, waiting=len(self._group), hint=trouble.hint)
 
     def _drain(self) -> None:
-        """Commit what is held and what has already arrived; gateways keep what comes later."""
+        """Commit the held group and the usage that has arrived. Gateways send later usage again."""
         deadline = time.monotonic() + DRAIN_S
-        self._retry_at = 0.0  # a held group is tried once more, now
+        self._retry_at = 0.0  # try a held group once more, at once
         while time.monotonic() < deadline:
             self._apply()
             if self._trouble is not None:
                 log.error("usage not applied", why=self._trouble.value, held=len(self._group))
                 return
-            # What the kernel still holds needs a moment to come through ZeroMQ's own thread.
+            # ZeroMQ's thread may still be reading messages from the kernel.
             if not self._group and not self._usage.poll(DRAIN_QUIET_MS):
                 break
         self._write_last_used(now=True)
@@ -250,7 +250,7 @@ class Daemon:
             raise self._rpc.failure
 
     def _send(self, answer: list[bytes]) -> None:
-        # A caller that is gone or does not read loses its answer; ROUTER drops it by itself.
+        # ROUTER drops the answer to a caller that is gone; one that does not read loses it here.
         with contextlib.suppress(zmq.Again):
             self._requests.send_multipart(answer, zmq.DONTWAIT)
 
@@ -271,7 +271,7 @@ class Daemon:
 
 
 def run(config: AccountdConfig) -> ExitCode:
-    """Serve until SIGTERM or SIGINT; what arrived before is committed."""
+    """Serve until SIGTERM or SIGINT; usage that arrived before is committed."""
     with database.errors_translated(config.database.path):
         return _run(config)
 
@@ -302,7 +302,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
             counts=counts,
         )
-        # Before a socket opens: whatever is announced carries this boot's number.
+        # Committed before a socket opens: every announcement carries the epoch of this boot.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
         daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
@@ -325,7 +325,7 @@ def _run(config: AccountdConfig) -> ExitCode:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """A descriptor that becomes readable when a signal came, so that the poll wakes up."""
+    """A descriptor that becomes readable when a signal came, which ends the wait of the poll."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     previous = signal.set_wakeup_fd(writer)
     try:
@@ -357,7 +357,7 @@ def _open_ops(config: AccountdConfig, daemon: Daemon) -> OpsServer | None:
 
 
 def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:
-    """What has arrived, without waiting."""
+    """The messages that have arrived, at most ``at_most``, without waiting."""
     messages: list[list[bytes]] = []
     try:
         while len(messages) < at_most:

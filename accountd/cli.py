@@ -54,13 +54,13 @@ def cli() -> None:
     "ACCOUNTD_ESTIMATES_UNCHARGED_MAX",
     "--estimates-uncharged-max",
     default=str(UNCHARGED_DEFAULT),
-    help="So many estimated responses of an account are not charged in an hour; what goes beyond"
-    " is, from then on.",
+    help="Estimated responses of an account in an hour that are not charged; once it has more, its"
+    " estimates are charged.",
 )
 @setting(
     "ACCOUNTD_HANDLES_DAYS",
     default=str(DAYS_DEFAULT),
-    help="Days after which it is forgotten whose a provider's handle is that nobody used.",
+    help="Days after its last use for which the owner of a provider's handle is stored.",
 )
 @setting(
     "ACCOUNTD_RATE_CARD",
@@ -73,14 +73,14 @@ def cli() -> None:
 )
 @setting(
     "ACCOUNTD_WEBHOOK_URL",
-    help="Where low-credit warnings are sent, https://HOST/PATH. Its secret:"
+    help="The URL to which low-credit warnings are sent, https://HOST/PATH. Its secret:"
     " ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET.",
 )
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
 def serve(**settings: str | None) -> None:
-    """Serve until SIGTERM; what has arrived by then is committed."""
+    """Serve until SIGTERM; usage that has arrived by then is committed."""
     loaded = load(settings)
     logs.configure(service="accountd", level=loaded.log_level, as_json=loaded.log_as_json)
     raise_limit()

@@ -22,7 +22,7 @@ _HOW_TO_SIGN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseConfig:
-    """Where the database is and what opens it. The key stays out of its text."""
+    """The database's path and key. ``repr`` does not show the key."""
 
     path: Path
     key: str = field(repr=False)
@@ -39,7 +39,7 @@ class AccountdConfig:
     estimates: EstimatePolicy
     handles_days: int
     rate_card: Path | None
-    rates: Rates  # what the rate card says at the start
+    rates: Rates  # the rate card at the start; SIGHUP may load another one
     plans: TokensByPlan
     webhook: WebhookTarget | None
     ops_listen: Address | None

@@ -1,4 +1,4 @@
-"""Reading the parameters of a request: what was found, what was expected. Pure."""
+"""Reads and checks the parameters of a request; errors say what was found and expected. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from accountd.times import iso, parse_time
 
 TEXT_CHARS_MAX: Final = 256
-AMOUNT_MAX: Final = 2**53  # what JSON numbers carry exactly everywhere
+AMOUNT_MAX: Final = 2**53  # every JSON reader represents integers up to this one exactly
 
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ class RequestError(Exception):
 
 
 class Params:
-    """The named parameters of one request, checked as they are asked for."""
+    """The named parameters of one request. Each is checked when it is read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -121,7 +121,9 @@ class Params:
 
 
 def is_past(stored: str | None, now: datetime) -> bool:
-    """Whether a stored time has passed. An unreadable one counts as passed: fail closed."""
+    """Whether a stored time has passed. An unreadable one counts as passed, so that a key with a
+    damaged ``expires_at`` is refused.
+    """
     if stored is None:
         return False
     try:

@@ -1,8 +1,8 @@
-"""Requests over ROUTER: who answers what, and on which thread.
+"""Dispatches the requests that arrive on ROUTER to their handlers.
 
-Short requests that write or authorize are answered by the daemon's loop; reports go to one reader
-thread with a connection of its own, and their answers come back to the loop, because only its
-thread may touch the socket.
+Short requests that write or authorize are answered on the daemon's thread. Reports run on one
+reader thread with a connection of its own; their answers are passed back, because only the daemon's
+thread may use the socket.
 """
 
 import os
@@ -43,11 +43,11 @@ _PASSING: Final = {
 
 _TOO_LARGE: Final = "the answer is too large; use --limit, or --since and --until"
 REPORTS_WAITING_MAX: Final = 64
-# A gateway asks about itself and the spools that it adopted; 1,000 fit into one message.
+# A gateway asks about its own producer and those that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
 # A gateway asks about accounts whose announcement is overdue.
 BALANCES_MAX: Final = 1_000
-# A report is read by accountctl, which has no size limit; this one only catches the absurd.
+# accountctl reads an answer of any size. This bounds the memory that one report may take.
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 assert MESSAGE_BYTES_MAX < REPLY_BYTES_MAX
 assert SYNC_PRODUCERS_MAX * (PRODUCER_BYTES + 8) < MESSAGE_BYTES_MAX
@@ -101,7 +101,7 @@ class Rpc:
         self._reader = ThreadPoolExecutor(1, "reader", initializer=_prepare_reader)
         self._waiting = 0
         self._done: deque[tuple[list[bytes], bytes]] = deque()
-        # An error of a report that must end the daemon: a failing disk, a corrupt page.
+        # The error of a report that has to end the daemon: an I/O error or a corrupt page.
         self.failure: BaseException | None = None
         self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -140,14 +140,15 @@ class Rpc:
         os.close(self.wakeup)
 
     def _sync(self, params: Params) -> Any:
-        """What PUB announces, for a gateway that does not hear it. Between two transactions the
-        writer's connection sees exactly what is committed.
+        """The watermarks as PUB announces them, for a gateway that missed the announcement.
+
+        Called between two transactions, so the writer's connection reads committed state only.
         """
         producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
         return {"epoch": self._epoch, "applied_through": self._ledger.applied_through(producers)}
 
     def _balances(self, params: Params) -> Any:
-        """The balances that PUB announces, as it does, for a gateway that did not hear them."""
+        """The balances as PUB announces them, for a gateway that missed the announcement."""
         accounts = params.texts("accounts", at_most=BALANCES_MAX)
         producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
         windows = self._ledger.windows(producers)
@@ -185,7 +186,10 @@ def _unknown(method: str) -> Answer:
 
 
 def _answer(answer: Answer, request: Request) -> bytes:
-    """Run one request to its encoded reply. A failing disk is the daemon's affair: it is raised."""
+    """Handle one request; returns the encoded reply.
+
+    Raises I/O errors and the like, which end the daemon; other errors become a reply.
+    """
     try:
         encoded = encode_reply(Reply(result=answer(Params(request.params))))
     except RequestError as exc:

@@ -1,6 +1,6 @@
-"""Words of requests and answers that accountctl and the daemon share. Pure.
+"""Parameter values and field names of requests that accountctl and the daemon share. Pure.
 
-Imports nothing, so that a command that asks a daemon need not load a database.
+It imports no module of accountd, so that accountctl does not load the database.
 """
 
 from enum import StrEnum
@@ -8,14 +8,14 @@ from typing import Final
 
 
 class DebtPolicy(StrEnum):
-    """What a renewal does with a subscription that was overdrawn."""
+    """What a renewal does with a negative subscription balance."""
 
     KEEP = "keep"
     FORGIVE = "forgive"
 
 
 class GroupBy(StrEnum):
-    """What a statement groups charges by."""
+    """By what a statement groups charges."""
 
     DAY = "day"
     SESSION = "session"
@@ -23,7 +23,7 @@ class GroupBy(StrEnum):
     KIND = "kind"
 
 
-# What a statement sums.
+# The columns that a statement sums.
 SUMMED: Final = (
     "responses", "input_tokens", "output_tokens", "total_tokens", "topup_deducted",
     "token_deducted",

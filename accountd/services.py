@@ -1,4 +1,4 @@
-"""What the daemon's one writing thread works with: everything that changes the database."""
+"""The objects of the daemon's one writing thread: all that change the database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from accountd.notifications.low_credit import LowCredit
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the daemon, on its one writing connection."""
+    """The parts of the daemon that write, on its one writing connection."""
 
     ledger: Ledger
     accounts: Accounts

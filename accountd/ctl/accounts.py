@@ -98,7 +98,7 @@ def topup(endpoint: str, /, as_json: bool, **params: Any) -> None:
 @JSON
 @click.pass_obj
 def renew(endpoint: str, /, as_json: bool, **params: Any) -> None:
-    """Begin a new period: set the subscription tokens to the plan's. Unspent ones are gone."""
+    """Begin a new period: set the subscription tokens to the plan's. Unspent ones are lost."""
     show(call(endpoint, "account.renew", params), as_json, details)
 
 
@@ -128,11 +128,11 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
 
 @account.command("estimates")
 @click.argument("account_id", metavar="ID")
-@click.option("--reset", is_flag=True, required=True, help="Forgive them.")
+@click.option("--reset", is_flag=True, required=True, help="Confirms it.")
 @JSON
 @click.pass_obj
 def reset_estimates(endpoint: str, account_id: str, reset: bool, as_json: bool) -> None:
-    """Charge no estimates of an account any more, and count waived ones from zero."""
+    """Waive the estimates of an account again, and count waived ones from 0."""
     assert reset
     params = {"account_id": account_id}
     show(call(endpoint, "account.reset_estimates", params), as_json, details)

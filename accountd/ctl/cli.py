@@ -41,7 +41,7 @@ def cli(context: click.Context, /, **settings: str | None) -> None:
 @JSON
 @click.pass_obj
 def audit(endpoint: str, as_json: bool) -> None:
-    """Prove every balance and every producer; exit 1 when anything is off."""
+    """Prove every balance and every producer; exit 1 when a check fails."""
     found = call(endpoint, "audit", {})
     show(found, as_json, text.audit_text)
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
@@ -58,9 +58,10 @@ def rates() -> None:
 @JSON
 @click.pass_obj
 def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bool) -> None:
-    """Look for usage without a price by CARD, or by the card in force; exit 1 when there is any.
+    """List usage that CARD, or the card in force, has no price for; exit 1 when there is any.
 
-    Also lists units of known models that no entry names: they cost nothing, or one credit a token.
+    Also lists units of known models that no entry names: a token of them costs one credit, other
+    units cost nothing.
     """
     try:
         card_text = None if card is None else read_rate_card(card).text

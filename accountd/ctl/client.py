@@ -1,4 +1,4 @@
-"""Asks a running daemon: one request, one answer, over DEALER."""
+"""Sends a request to the running daemon over DEALER and waits for its answer."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,14 +9,14 @@ from shared import transport
 from shared.errors import ExitCode, NotNowError, RefusedError, UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, WireError, decode_reply, encode_request
 
-INTEGER_MIN: Final = -(2**63)  # what msgpack carries: an int64 or a uint64
+INTEGER_MIN: Final = -(2**63)  # msgpack has integers from the least int64 to the largest uint64
 INTEGER_MAX: Final = 2**64 - 1
-# Refusals that pass by themselves or by an operator's hand: the same request may then succeed.
+# Temporary refusals: the same request may succeed later, in some cases after an operator has acted.
 _PASSING: Final = ("busy", "disk_full")
 
 
 class UnsendableError(RefusedError):
-    """No message can carry this request."""
+    """The request has a value that msgpack cannot encode."""
 
     exit_code = ExitCode.USAGE
 
@@ -24,9 +24,9 @@ class UnsendableError(RefusedError):
 def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     """The result of a request.
 
-    Raises ``UnsendableError`` for values that have no place in a message, ``UnreachableError``
-    without an answer within ``RPC_DEADLINE_S``, and with the daemon's own words ``NotNowError``
-    when it cannot now and ``RefusedError`` when it refuses.
+    Raises ``UnsendableError`` for values that cannot be encoded, ``UnreachableError`` without an
+    answer within ``RPC_DEADLINE_S``, and with the daemon's message ``NotNowError`` for a temporary
+    refusal and ``RefusedError`` for any other.
     """
     request_id = b"accountctl"
     _check_text("ACCOUNTD_RPC_ENDPOINT", endpoint)
@@ -71,7 +71,7 @@ def _encoded(request: Request) -> bytes:
 
 
 def _check_text(name: str, value: str) -> None:
-    """Arguments that are no UTF-8 arrive with surrogates in them (PEP 383)."""
+    """Refuse surrogates: Python puts them into an argument that is not UTF-8 (PEP 383)."""
     try:
         value.encode()
     except UnicodeEncodeError:

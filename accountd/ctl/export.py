@@ -1,7 +1,7 @@
-"""Every usage row of an account, read page by page from the daemon and written as it comes.
+"""Exports every usage row of an account: read page by page from the daemon, written at once.
 
-A page is one bounded report. Rows come newest first, each page from below the last row of the one
-before: what is charged meanwhile is newer than the first page, and not part of the export.
+A page is one bounded report. Rows come newest first, and each page begins below the id of the last
+row before. Rows that are inserted meanwhile have higher ids, so they are not part of the export.
 """
 
 import csv
@@ -32,20 +32,20 @@ def rows(endpoint: str, params: Mapping[str, Any], first: Mapping[str, Any]) -> 
 
 
 def write_csv(found: Iterable[Row], out: TextIO) -> None:
-    """With a header; numbers as they are (RFC 4180)."""
+    """Write CSV (RFC 4180) with a header; numbers without separators."""
     writer = csv.DictWriter(out, ROW_COLUMNS, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(found)
 
 
 def write_json_lines(found: Iterable[Row], out: TextIO) -> None:
-    """One row a line."""
+    """Write one JSON object a line."""
     for row in found:
         out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def write_json(found: Iterable[Row], rest: Mapping[str, Any], out: TextIO) -> None:
-    """One document: ``rest`` and, last, its ``rows``, which are never all in memory."""
+    """Write one document: ``rest``, and last its ``rows``, which are never all in memory."""
     head = json.dumps(rest, ensure_ascii=False)
     out.write(head[:-1] + ', "rows": [')
     for number, row in enumerate(found):
@@ -54,14 +54,14 @@ def write_json(found: Iterable[Row], rest: Mapping[str, Any], out: TextIO) -> No
 
 
 class _Progress:
-    """A line on a terminal that says how far it is, and is gone at the end."""
+    """A line on a terminal that shows the progress and is erased at the end."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._is_shown = sys.stderr.isatty() and total > PAGE_ROWS
 
     def show(self, done: int) -> None:
-        """So many rows were written."""
+        """Show that ``done`` rows were written."""
         if self._is_shown:
             sys.stderr.write(f"\r{done:,} of {self._total:,} rows")
             sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""How commands of ``accountctl`` print an answer: JSON for programs, text for people.
+"""Prints the answers of ``accountctl``: JSON for programs, text for people.
 
-Lists say on stderr how many rows they leave out; stdout stays what was asked for.
+The number of rows that a list leaves out is printed on stderr, so that stdout has only the answer.
 """
 
 import json
@@ -24,7 +24,7 @@ _CUT_HINTS: Final = {
 
 
 def show(found: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
-    """Print an answer as one JSON document, or as ``as_text`` makes it."""
+    """Print an answer as one JSON document, or as the text that ``as_text`` returns."""
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else as_text(found))
 
 

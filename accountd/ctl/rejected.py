@@ -18,7 +18,7 @@ RETRIED_COLUMNS: Final = ("id", "usage_id", "account_id", "topup_deducted", "tok
 
 @click.group()
 def rejected() -> None:
-    """Usage that could not be applied: kept whole, charged once it can be, or dismissed."""
+    """Usage that could not be applied: stored whole, until it is charged or dismissed."""
 
 
 @rejected.command("list")
@@ -37,7 +37,7 @@ def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json:
 @JSON
 @click.pass_obj
 def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
-    """Show one message: what can be read of it, and its bytes in hex."""
+    """Show one message: its fields, as far as they can be decoded, and its bytes in hex."""
     show(call(endpoint, "rejected.show", {"id": rejected_id}), as_json, text.rejected_text)
 
 

@@ -1,4 +1,4 @@
-"""How usage and statements look: tables for people, CSV for spreadsheets. Pure."""
+"""Formats usage and statements: tables for people, CSV for spreadsheets. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,7 +25,7 @@ def as_csv(found: Found) -> str:
 
 
 def as_text(found: Found) -> str:
-    """The statement with its groups, or the rows and what was charged in all."""
+    """The statement with its groups, or the rows and the totals."""
     lines = _statement(found) if "groups" in found else [_rows(found)]
     estimates = found["estimates"]
     if estimates["rows"]:
@@ -68,7 +68,7 @@ def _buckets(amounts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _rows(found: Found) -> str:
-    """The kind is shown when it is not a response, its column when there is such a row."""
+    """The rows as a table. It has the column of kinds only when a row is not a response."""
     total = {"created_at": "total charged", "kind": "", **found["totals"]}
     rows = [r | {"kind": "" if r["kind"] == Kind.RESPONSE else r["kind"]} for r in found["rows"]]
     columns = [c for c in ROW_COLUMNS if c != "kind" or any(row["kind"] for row in rows)]

@@ -25,7 +25,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def details(record: Mapping[str, Any]) -> str:
-    """One record, a field a line."""
+    """One record, each field on a line."""
     width = max(len(name) for name in record)
     return "\n".join(
         f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in record.items()
@@ -50,5 +50,5 @@ def _shown(value: Any) -> str:
         return "-"
     if _is_number(value):
         return f"{value:,}"
-    # What came over the wire must neither move the cursor of a terminal nor break a line.
+    # A name from a client could have control characters, which move a terminal's cursor.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))

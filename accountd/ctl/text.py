@@ -1,4 +1,4 @@
-"""How the longer answers of ``accountctl`` look. Pure."""
+"""Formats the longer answers of ``accountctl`` as text. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ def rejected_text(found: Mapping[str, Any]) -> str:
 
 
 def rates_text(found: Mapping[str, Any]) -> str:
-    """What a rate card leaves without a price."""
+    """The usage and the units of models that a rate card has no price for."""
     lines = [f"rate card {found['version']}"]
     if found["past"]:
         lines += ["used and not priced:", table(found["past"], UNPRICED_COLUMNS)]
@@ -36,7 +36,7 @@ def rates_text(found: Mapping[str, Any]) -> str:
 
 
 def audit_text(found: Mapping[str, Any]) -> str:
-    """Whether the books are in order, and what is not."""
+    """The result of the audit: OK or NOT OK, the counts, and each check that failed."""
     producers, waiting = found["producers"], found["rejected_by_reason"]
     lines = [
         "OK: every balance equals its grants minus its deductions"
@@ -64,5 +64,5 @@ def audit_text(found: Mapping[str, Any]) -> str:
 
 
 def _cut(shown: Sequence[object], total: int, what: str) -> list[str]:
-    """A line where there are more than are shown."""
+    """A line with the number of entries that are not shown; none when all are."""
     return [f"{len(shown):,} of {total:,} {what}"] if len(shown) < total else []

@@ -1,10 +1,11 @@
-"""The database file: encrypted, proven, locked, durable. The only room that opens it.
+"""The database file. This is the only room that opens it.
 
-``database``   opens it for serving or for migrating; transactions; which errors pass and which end
+``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
 ``models``     the tables, as ``migrations/`` makes them
-``wal``        keeps the write-ahead log small
-``retention``  forgets what is too old, a portion at a time
+``wal``        truncates the write-ahead log
+``retention``  deletes expired rows, a portion at a time
 
 Called by every other room of accountd. It promises one daemon for one file (flock), WAL with
-``synchronous=FULL``, and that a file which is not ours is refused and left as it is.
+``synchronous=FULL``, and that a file which is not an encrypted database of this project is refused
+and not changed.
 """

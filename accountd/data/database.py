@@ -1,6 +1,6 @@
-"""The one module that opens the database file: encrypted, proven, locked, durable.
+"""The one module that opens the encrypted database file.
 
-``open_for_serving`` refuses everything that is not a database of ours at the newest schema;
+``open_for_serving`` refuses a file that is not a database of this project at the newest schema;
 ``open_for_migrating`` creates the file when it is missing. Both hold a lock file, so that there is
 one daemon per database.
 """
@@ -36,8 +36,8 @@ from shared.errors import (
 PLAIN_HEADER: Final = b"SQLite format 3\x00"
 # A raw 256-bit key opens in 0.3 ms; a passphrase costs 100-200 ms of key derivation.
 _RAW_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
-# What the write-ahead log is cut to once no reader holds it. SQLite reuses it from the start at
-# 4 MiB, and the largest group of usage adds about as much again as this leaves.
+# The length to which the write-ahead log is truncated once no reader needs it. SQLite starts it
+# over at 4 MiB, and the largest group of usage adds about 12 MiB.
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024
 # WAL with FULL lost no acknowledged commit in 2,000 simulated power failures; NORMAL lost many.
 PRAGMAS: Final = {
@@ -45,12 +45,12 @@ PRAGMAS: Final = {
     "synchronous": "full",
     "journal_size_limit": WAL_BYTES_MAX,
     "foreign_keys": 1,
-    "cache_size": -65_536,  # KiB; with the default of 2 MiB 10,000 live accounts halve the rate
+    "cache_size": -65_536,  # KiB; with 2 MiB, the default, 10,000 live accounts halve the rate
     "busy_timeout": 1_000,  # milliseconds; the daemon tries again by itself
 }
-# What opening needs at the least: the index of the WAL (32 KiB) and a few pages.
+# The least free space for opening: the index of the WAL (32 KiB) and a few pages.
 START_BYTES_MIN: Final = 64 * 1024
-# A daemon exits after these errors: whether the failed commit reached the disk is unknown.
+# The daemon exits after these errors: it is unknown whether the failed commit is on the disk.
 FATAL_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MIGRATE: Final = "run: accountd migrate"
 _HINT_BY_ERRNO: Final = {
@@ -64,7 +64,7 @@ _HINT_BY_ERRNO: Final = {
 
 @dataclass(frozen=True, slots=True)
 class OpenDatabase:
-    """An open database and the lock that makes it ours."""
+    """An open database, whose lock file this process holds."""
 
     database: SqlCipherDatabase
     runner: Runner
@@ -75,7 +75,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
     if not _size(path):
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
-    if _has_no_space(path):  # SQLite would call it an I/O error of the WAL's index
+    if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with _lock(path):
         database = _open_existing(path, key)
@@ -89,7 +89,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
 
 @contextmanager
 def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
-    """The database at whatever schema it has; a missing file is created with mode 0600."""
+    """The database with any schema; a missing file is created with mode 0600."""
     _check_key(key)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
 
 @contextmanager
 def errors_translated(path: Path) -> Iterator[None]:
-    """A database error that ends a program becomes one line and its exit code."""
+    """Translate a database error that ends a program into an ``OperatorError`` (``translate``)."""
     try:
         yield
     except Exception as exc:
@@ -123,13 +123,14 @@ def errors_translated(path: Path) -> Iterator[None]:
 
 
 def translate(exc: Exception, path: Path) -> OperatorError | None:
-    """What a database error means for a program: 74, 75, 78, or None when it is none of these.
+    """The ``OperatorError`` (exit code 74, 75 or 78) for a database error; None for others.
 
-    A commit that failed with an I/O error may or may not be on the disk: the daemon must end, and
-    the resend of what was not acknowledged is recognised as a duplicate where it was.
+    A commit that failed with an I/O error may or may not be on the disk, so the daemon ends. The
+    gateways send the unacknowledged usage again, and accountd refuses as duplicates the part that
+    was committed.
     """
     name = error_name(exc)
-    passing = passing_trouble(exc)  # the daemon's loop waits: only a start ends here
+    passing = passing_trouble(exc)  # the daemon's loop waits instead: only a start ends with these
     if passing is not None:
         return NotNowError(f"{passing.value} ({path})", hint=passing.hint)
     if name.startswith("SQLITE_IOERR"):
@@ -146,21 +147,21 @@ def translate(exc: Exception, path: Path) -> OperatorError | None:
 
 
 class Trouble(Enum):
-    """A temporary reason why a transaction could not be written; it left nothing on the disk."""
+    """A temporary reason why a transaction failed; nothing of it is on the disk."""
 
     DISK_FULL = "disk full"
     LOCKED = "database locked"
 
     @property
     def hint(self) -> str:
-        """What to do."""
+        """What the operator should do."""
         if self is Trouble.DISK_FULL:
             return "free some space"
         return "another program has the database open and locked; close it"
 
 
 def passing_trouble(exc: BaseException) -> Trouble | None:
-    """Whether the same transaction may succeed later."""
+    """The trouble after which the same transaction may succeed later; None for other errors."""
     name = error_name(exc)
     if name == "SQLITE_FULL":
         return Trouble.DISK_FULL
@@ -170,8 +171,8 @@ def passing_trouble(exc: BaseException) -> Trouble | None:
 def error_name(exc: BaseException) -> str:
     """SQLite's name of an error, e.g. ``SQLITE_FULL``; empty when it is none of SQLite's.
 
-    SQLite ends a transaction by itself when a COMMIT finds the disk full; peewee then rolls back
-    what is no more, and its own complaint (a plain ``SQLITE_ERROR``) hides what happened first.
+    SQLite rolls a transaction back by itself when a COMMIT finds the disk full. peewee then rolls
+    back again, which fails with ``SQLITE_ERROR``; the first error is in that one's ``__context__``.
     """
     found = ""
     step: BaseException | None = exc
@@ -190,7 +191,7 @@ def error_name(exc: BaseException) -> str:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold ``<path>.lock``. The kernel frees it when the process ends, however it ends."""
+    """Hold a lock on ``<path>.lock``. The kernel releases it when the process ends or is killed."""
     lock_path = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -237,14 +238,14 @@ def _has_no_space(path: Path) -> bool:
 
 def _check_key(key: str) -> None:
     if not key:
-        # SQLCipher takes an empty passphrase without an error and writes a plain file.
+        # SQLCipher accepts an empty passphrase without an error and writes an unencrypted file.
         raise DatabaseUnusableError(
             "the database key is empty", hint="set DB_ENCRYPTION_KEY_FILE or DB_ENCRYPTION_KEY"
         )
 
 
 def _passphrases(key: str) -> list[str]:
-    """How ``key`` may be meant: 64 hex digits as a raw key first, then as a passphrase."""
+    """The passphrases to try, in order: 64 hex digits as a raw key first, then as a passphrase."""
     return [f"x'{key}'", key] if _RAW_KEY.fullmatch(key) else [key]
 
 
@@ -282,7 +283,7 @@ def _connect(path: Path, passphrase: str) -> SqlCipherDatabase:
             raise DatabaseUnusableError(
                 "the SQLite driver has no encryption", hint="install sqlcipher3, and only it"
             )
-        # A wrong key shows only when something is read.
+        # SQLCipher reports a wrong key only at the first read.
         database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         database.close()
@@ -291,7 +292,7 @@ def _connect(path: Path, passphrase: str) -> SqlCipherDatabase:
 
 
 def _silence_sqlcipher() -> None:
-    """SQLCipher writes its errors to stderr beside raising them; one line is enough."""
+    """Stop SQLCipher from writing errors to stderr: it raises them as well."""
     connection = sqlcipher.connect(":memory:")
     connection.execute("PRAGMA cipher_log_level = NONE")
     connection.close()
@@ -332,7 +333,7 @@ def _close(database: Any) -> None:
 
 @contextmanager
 def transaction(connection: Any) -> Iterator[None]:
-    """Everything inside is committed together, or rolled back when it raises."""
+    """Commit all statements inside together, or roll them back when one raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Forgets what is too old, a portion at a time. Runs on the daemon's one writing thread."""
+"""Deletes expired rows, a portion at a time. Runs on the daemon's one writing thread."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any, Final
 from accountd.data.database import passing_trouble, transaction
 from accountd.times import iso
 
-# What one turn of the loop may remove of a table: a few milliseconds, so that usage can wait.
-# And how often that is done while there is more, which is faster than rows come.
+# Rows of a table that one turn of the loop deletes: it takes a few milliseconds, for which usage
+# has to wait. While more rows have expired this happens every MORE_S, faster than rows are added.
 PORTION: Final = 1_000
 MORE_S: Final = 0.5
 IDLE_S: Final = 60.0
@@ -17,8 +17,9 @@ IDLE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RetentionRule:
-    """A table of which rows are forgotten ``days`` after the time in ``column``, which is indexed;
-    ``key`` is its primary key.
+    """A table whose rows expire ``days`` after the time in ``column``, which is indexed.
+
+    ``key`` are the columns of its primary key.
     """
 
     table: str
@@ -28,8 +29,10 @@ class RetentionRule:
 
     @property
     def statement(self) -> str:
-        """Deletes the oldest; its parameters are a time, in the stored form or its beginning, and
-        how many rows at most.
+        """The SQL that deletes the oldest rows.
+
+        Its parameters: rows before this time (a stored time or its beginning, such as a day), and
+        the largest number of rows.
         """
         key = ", ".join(self.key)
         return (
@@ -40,7 +43,7 @@ class RetentionRule:
 
 
 class RowRetention:
-    """Looks after one table. ``connection`` is the daemon's writing connection."""
+    """Deletes the expired rows of one table. ``connection`` is the daemon's writing connection."""
 
     def __init__(self, connection: Any, rule: RetentionRule) -> None:
         self._connection = connection
@@ -49,7 +52,7 @@ class RowRetention:
         self.forgotten = 0
 
     def tick(self, *, now: float) -> None:
-        """Forget a portion, when it is time for that; ``now`` by any clock in seconds."""
+        """Delete a portion when one is due; ``now`` is any clock in seconds."""
         if now < self._wait_until:
             return
         before = iso(datetime.now(UTC) - timedelta(days=self._days))

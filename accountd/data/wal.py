@@ -1,8 +1,8 @@
-"""Keeps the write-ahead log small. Runs on the daemon's one writing thread.
+"""Truncates the write-ahead log. Runs on the daemon's one writing thread.
 
-While a report reads, nothing that was written since can leave the log, so a statement that reads
-for minutes lets it grow by all that is charged meanwhile. ``journal_size_limit`` cuts the file when
-commits go on after that; here it is cut when none come.
+While a report reads, SQLite cannot move later commits from the log into the database, so a report
+of minutes makes the log grow by all usage of that time. Afterwards the next commits truncate it to
+16 MiB (``journal_size_limit``). Without commits this module empties it.
 """
 
 from pathlib import Path
@@ -15,8 +15,9 @@ from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-IDLE_S: Final = 2.0  # without usage: a cut copies what is left in the log, and callers wait for it
-# After a reader kept it from being cut. An attempt costs an fsync of the database.
+# Time without usage before the log is emptied: that copies it into the database, and callers wait.
+IDLE_S: Final = 2.0
+# Pause after a reader prevented it. Each attempt costs an fsync of the database.
 AGAIN_S: Final = 10.0
 
 
@@ -30,7 +31,7 @@ class Wal:
 
     @property
     def bytes(self) -> int:
-        """How long the file is now."""
+        """The length of the file; 0 when there is none."""
         try:
             return self._path.stat().st_size
         except OSError:
@@ -50,7 +51,7 @@ class Wal:
         self._wait_until = now + IDLE_S
 
     def tick(self, *, now: float) -> None:
-        """Cut the log when it has grown and nothing has been committed for a while."""
+        """Empty the log when it is above ``WAL_BYTES_MAX`` and no usage came for ``IDLE_S``."""
         if now < self._wait_until:
             return
         self._wait_until = now + IDLE_S
@@ -62,9 +63,10 @@ class Wal:
                 self._wait_until = now + AGAIN_S
 
     def _truncate(self) -> bool:
-        """Whether it was cut: not while somebody reads what it alone holds. Never waits for them.
+        """Try to empty the log; false when a reader still needs it.
 
-        SQLite's busy handler would hold the loop up for as long as a commit may wait for a lock.
+        Sets the busy timeout to 0 for it: otherwise SQLite would wait for the reader, and with it
+        the daemon's loop, for as long as a commit may wait for a lock.
         """
         (patience_ms,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
         self._connection.execute("PRAGMA busy_timeout = 0")

@@ -1,11 +1,11 @@
-"""What accountd tells without being asked: on PUB, in ``/metrics``, in the log, to a webhook.
+"""The messages that accountd sends unasked: on PUB, in ``/metrics``, in the log, to a webhook.
 
-``announcer``   watermarks and balances, after the COMMIT that made them true
-``counts``      what became of usage since the start
+``announcer``   announces watermarks and balances, after the COMMIT that wrote them
+``counts``      counts applied, duplicate and rejected usage for ``/metrics``, and logs rejections
 ``unpriced``    usage that the rate card has no price for, logged once for each model
-``low_credit``  accounts that fell to their mark
-``webhook``     signed messages to the operator's URL, on a thread of its own, until they arrive
+``low_credit``  accounts that fell to their low-credit mark
+``webhook``     sends signed messages to the operator's URL, on a thread of its own, until accepted
 
 Called by ``app`` after each group. It promises that nothing is announced before it is durable, and
-that a receiver which hangs holds nothing up.
+that a receiver which hangs delays no usage.
 """

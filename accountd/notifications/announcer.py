@@ -1,11 +1,12 @@
-"""Announces on PUB what is durable, and what accounts have left, each under its own topic.
+"""Announces watermarks of producers and balances of accounts on PUB, each under its own topic.
 
 Called by the daemon's loop, after a COMMIT has returned and never before. A lost announcement is
-harmless: watermarks are cumulative and those of recent producers are repeated, balances are whole,
-and a gateway asks for what it misses.
+harmless: a watermark covers all earlier ones and is repeated for a minute, an announcement of a
+balance holds the whole balance, and a gateway requests an announcement that is overdue.
 
-The socket is an XPUB, which says who listens: a balance is announced to a gateway as soon as it
-subscribes, and again to all of them when their number changes, because each spends its allotment.
+The socket is an XPUB, which receives the subscriptions. A gateway that subscribes to an account
+gets its balance at once. When the number of an account's subscribers changes, all of them get it
+again, because each gateway's allotment is the balance divided by that number.
 """
 
 import contextlib
@@ -28,11 +29,11 @@ from shared.announcements import (
     encode_watermark,
 )
 
-# A gateway that missed an announcement learns it half a second later, before it sends again.
+# Shorter than the 1 s after which a gateway that missed a watermark would send its usage again.
 REPEAT_S: Final = 0.5
-# A gateway whose usage is unacknowledged sends again within this time and is recent once more.
+# Longer than the 15 s after which a gateway resends unacknowledged usage, and so is recent again.
 RECENT_S: Final = 60.0
-# Far more gateways than one accountd serves; a round of repetitions then costs about 10 ms.
+# Far more gateways than one accountd serves; repeating so many watermarks takes about 10 ms.
 RECENT_PRODUCERS_MAX: Final = 4_096
 # Subscriptions read, and balances announced on request, in one turn of the loop: after a restart
 # every account is subscribed anew, and usage must not wait for all of them.
@@ -42,7 +43,7 @@ ReadBalances = Callable[[Iterable[str]], Mapping[str, Balance]]
 
 
 class Announcer:
-    """Publishes watermarks and balances. ``now`` is any clock in s."""
+    """Publishes watermarks and balances. ``now`` is any clock in seconds."""
 
     def __init__(
         self,
@@ -52,14 +53,14 @@ class Announcer:
         read_balances: ReadBalances,
         rates: Callable[[], str],
     ) -> None:
-        """``socket`` is an XPUB; ``read_balances`` reads what is committed, ``rates`` names the
-        rate card in force.
+        """``socket`` is an XPUB; ``read_balances`` reads committed balances; ``rates`` returns the
+        version of the rate card in force.
         """
         self._socket = socket
         self._epoch = epoch
         self._read_balances = read_balances
         self._rates = rates
-        # producer -> (watermark, when it was heard of), the longest silent first
+        # producer -> (watermark, time of its last usage), in the order of that time
         self._recent: dict[bytes, tuple[int, float]] = {}
         self._repeat_at = 0.0
         self._revision = 0
@@ -68,13 +69,13 @@ class Announcer:
 
     @property
     def accounts(self) -> int:
-        """Accounts that gateways listen for."""
+        """The number of accounts that gateways subscribe to."""
         return len(self._listeners)
 
     # --- usage ------------------------------------------------------------------------------------
 
     def announce(self, decision: Decision, *, now: float) -> None:
-        """Publish what a group has made durable: its balances first, then its watermarks."""
+        """Publish the balances and the watermarks of a committed group, in this order."""
         self._announce_charged(decision)
         if not self._recent:
             self._repeat_at = now + REPEAT_S
@@ -86,7 +87,7 @@ class Announcer:
             del self._recent[next(iter(self._recent))]
 
     def repeat(self, *, now: float) -> None:
-        """Publish the watermarks of recent producers again, when it is time for that."""
+        """Publish the watermarks of recent producers again when ``REPEAT_S`` have passed."""
         if now < self._repeat_at:
             return
         self._repeat_at = now + REPEAT_S
@@ -97,7 +98,7 @@ class Announcer:
             self._publish_watermark(producer, applied_through)
 
     def wait_s(self, *, now: float) -> float | None:
-        """How long until there is something to publish; None when there is nothing."""
+        """The time until the next repetition in seconds; None when there is none to come."""
         if self._changed:
             return 0.0
         return max(0.0, self._repeat_at - now) if self._recent else None
@@ -105,21 +106,21 @@ class Announcer:
     # --- balances ---------------------------------------------------------------------------------
 
     def changed(self, accounts: Iterable[str]) -> None:
-        """Balances of these accounts were changed by requests."""
+        """Note that requests changed the balances of these accounts."""
         self._changed.update(dict.fromkeys(accounts))
 
     def rates_changed(self) -> None:
-        """Announce all balances again: each names the rate card, which gateways then use."""
+        """Another rate card is in force: announce all balances again, which name its version."""
         self._changed.update(dict.fromkeys(self._listeners))
 
     def receive(self) -> None:
-        """Read new subscriptions and those that ended."""
+        """Read the subscriptions that began or ended."""
         with contextlib.suppress(zmq.Again):
             for _ in range(PER_TURN_MAX):
                 self._note(self._socket.recv(zmq.DONTWAIT))
 
     def announce_changed(self) -> None:
-        """Publish the balances that requests have changed, and those of new listeners."""
+        """Publish balances that requests changed, and those of accounts with new subscriptions."""
         if not self._changed:
             return
         names = list(itertools.islice(self._changed, PER_TURN_MAX))
@@ -132,7 +133,7 @@ class Announcer:
     def balances(
         self, accounts: Iterable[str], applied: Mapping[bytes, Applied]
     ) -> list[AnnouncedBalance]:
-        """The balances as they would be announced now, for a gateway that does not hear."""
+        """The balances as they would be announced now, for a gateway that requests them."""
         read = self._read_balances(accounts)
         return [self._balance(name, buckets, applied) for name, buckets in read.items()]
 
@@ -181,11 +182,11 @@ class Announcer:
         self._publish(encode_watermark(Watermark(producer, self._epoch, applied_through)))
 
     def _publish(self, frames: list[bytes]) -> None:
-        # Dropped for a subscriber that does not read; it asks, or hears the next one.
+        # Dropped for a subscriber that does not read: it gets the next one, or requests it.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(frames, zmq.DONTWAIT)
 
 
 def applied_of(through: int, ahead: Iterable[int]) -> Applied:
-    """How far a producer was applied, as it is announced: the lowest ``AHEAD_MAX`` beyond."""
+    """A producer's watermark and the lowest ``AHEAD_MAX`` sequences applied beyond it."""
     return Applied(through, frozenset(sorted(ahead)[:AHEAD_MAX]))

@@ -1,4 +1,4 @@
-"""What became of usage since the start: numbers for ``/metrics``, and lines in the log."""
+"""Counts the decisions about usage since the start for ``/metrics``, and logs exceptional ones."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ class Counts:
         self._unpriced = UnpricedUsage()
 
     def count(self, decision: Decision, *, rate_card: str) -> None:
-        """Count and tell what was decided by the card of this version."""
+        """Count and log a committed decision. ``rate_card``: version of the card that priced it."""
         self._applied += decision.applied
         self._duplicates += decision.duplicates
         self._conflicts += decision.conflicts
@@ -36,7 +36,7 @@ class Counts:
         _report(decision)
 
     def estimates_begun(self, accounts: Iterable[str]) -> None:
-        """Count and log accounts whose estimates are charged from now on; this is committed."""
+        """Count and log accounts whose estimates are charged from now on, after the commit."""
         for account_id in accounts:
             self._estimates_begun += 1
             log.warning(
@@ -47,11 +47,11 @@ class Counts:
             )
 
     def rates_changed(self) -> None:
-        """Log unpriced usage anew: another rate card is in force."""
+        """Another rate card is in force: log the usage that it has no price for once more."""
         self._unpriced.forget()
 
     def metrics(self) -> Iterable[Metric]:
-        """The numbers of this boot."""
+        """The metrics; counters begin at 0 with the process."""
         return [
             Metric(
                 "rts_accountd_batches_applied", "counter",

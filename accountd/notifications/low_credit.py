@@ -1,8 +1,8 @@
-"""Tells what fell to its low-credit mark: in the log, as a number, and to the webhook.
+"""Reports accounts that fell to their low-credit mark: in the log, a metric and the webhook.
 
-``low_credit_warnings`` is the only channel. Whatever crosses a mark (a charge, a retry, a grant)
-writes a row there in its own transaction; after the COMMIT the daemon's loop looks here for new
-ones. So nothing waits on the ingest path, and a killed daemon still sends what it had not sent.
+The charge, retry or grant that crosses a mark inserts a row into ``low_credit_warnings`` in its own
+transaction. After the COMMIT the daemon's loop calls this module, which reads the new rows. So
+usage does not wait for the webhook, and a killed daemon sends unsent messages after its restart.
 """
 
 import json
@@ -20,8 +20,8 @@ from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-NOTICED_TOGETHER_MAX: Final = 1_000  # of one turn; the others come in the next
-# What the webhook has sent is noted together: a COMMIT of its own for each would slow charges down.
+NOTICED_TOGETHER_MAX: Final = 1_000  # warnings read in one turn of the loop; the next reads more
+# Interval at which outcomes of messages are stored: a COMMIT for each would slow usage down.
 STORE_S: Final = 1.0
 
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM low_credit_warnings"
@@ -29,7 +29,8 @@ _NEW: Final = """
     SELECT id, account_id, low_credit_mark, topup_remaining, token_remaining
     FROM low_credit_warnings WHERE id > ? ORDER BY id LIMIT ?
 """
-# What is older than the webhook's patience is not sent any more: it was never configured, or down.
+# Unsent warnings. The second parameter leaves out those older than ``TRY_FOR_S``, from a time when
+# there was no webhook or no daemon.
 _TO_SEND: Final = """
     SELECT id, message_id, account_id, low_credit_mark, topup_remaining, token_remaining, created_at
     FROM low_credit_warnings
@@ -39,18 +40,21 @@ _FINISH: Final = "UPDATE low_credit_warnings SET outcome = ?, settled_at = ? WHE
 
 
 class LowCredit:
-    """Reads new warnings and hands them on. ``connection`` is the daemon's writing connection."""
+    """Logs new warnings and gives them to the webhook's thread.
+
+    ``connection`` is the daemon's writing connection.
+    """
 
     def __init__(self, connection: Any, sender: WebhookSender | None = None) -> None:
         self._connection = connection
         self._sender = sender
         (self._noticed,) = connection.execute(_LAST).fetchone()
-        self._handed = 0  # from the beginning: what the process before this one had not sent
+        self._handed = 0  # not the newest id: an earlier process may have left warnings unsent
         self._stored_at = 0.0
         self._crossings = 0
 
     def metrics(self) -> list[Metric]:
-        """The numbers of this boot."""
+        """The metrics; counters begin at 0 with the process."""
         found = [
             Metric(
                 "rts_accountd_low_credit", "counter",
@@ -60,7 +64,9 @@ class LowCredit:
         return found if self._sender is None else [*found, *self._sender.metrics()]
 
     def tick(self, *, now: float) -> None:
-        """Log new warnings, store outcomes, hand messages over; ``now`` is any clock in s.
+        """Log new warnings, store outcomes, give messages to the webhook's thread.
+
+        ``now`` is any clock in seconds.
 
         A database that cannot be written now is tried again in a later tick.
         """

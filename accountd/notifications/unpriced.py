@@ -1,6 +1,7 @@
-"""Notices usage that the rate card has no price for: counted, and logged once for each model.
+"""Counts usage that the rate card has no price for, and logs it once for each model and unit.
 
-A field that no unit stands for is logged by its name: no price can be given for it yet.
+A field of a usage object for which there is no unit is logged by its name. A rate card cannot price
+it; it can only say ``other = 0`` (free).
 """
 
 from collections.abc import Iterable
@@ -14,19 +15,19 @@ from shared.other_units import OTHER_UNIT, other_units
 
 log = structlog.get_logger()
 
-# Models are what providers and clients call them: a bound, because anybody may invent names.
+# Combinations of model, unit and field that are logged. Clients can make up any number of names.
 _TOLD_MAX: Final = 1_024
 
 
 class UnpricedUsage:
-    """What was written without a price since the start. ``forget`` when another card comes."""
+    """Usage rows since the start that had a unit without a price."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
         self._told: set[tuple[str, str, str, str]] = set()
 
     def count(self, charges: Iterable[Charge], *, rate_card: str) -> None:
-        """Look at charges that were committed."""
+        """Count the unpriced units of committed charges, and log new ones."""
         for charge in charges:
             batch = charge.batch
             for unit in charge.unpriced:
@@ -36,7 +37,7 @@ class UnpricedUsage:
                     self._tell(batch.provider, batch.model, unit, field, rate_card)
 
     def forget(self) -> None:
-        """Forget what was logged: under another rate card it is logged once more."""
+        """Another rate card is in force: log unpriced units once more."""
         self._told.clear()
 
     def metrics(self) -> list[Metric]:

@@ -1,8 +1,8 @@
-"""Sends messages to the operator's URL: signed, on a thread of its own, until they arrive.
+"""Sends signed messages to the operator's URL, on a thread of its own, until they are accepted.
 
-The form is that of Standard Webhooks (https://www.standardwebhooks.com), so that its libraries can
-verify it. Every message is sent at least once, always under the same id. The thread never touches
-the database: the daemon puts messages in, and takes out what became of them.
+The format is that of Standard Webhooks (https://www.standardwebhooks.com), whose libraries verify
+the signature. Every message is sent at least once, always with the same id. The thread does not use
+the database: the daemon gives it messages, and reads their outcomes from it.
 """
 
 import asyncio
@@ -27,13 +27,14 @@ from shared.metrics import Metric
 
 log = structlog.get_logger()
 
-# Standard Webhooks: a receiver has 15 to 30 s; what takes longer is sent again.
+# Standard Webhooks recommends 15 to 30 s for an attempt; a message that takes longer is sent again.
 TIMEOUT_S: Final = 15.0
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 300.0
-# A receiver that is repaired the next day still gets everything; an older warning is stale.
+# A receiver that is repaired within a day still gets all messages; an older warning is outdated.
 TRY_FOR_S: Final = 24 * 3600.0
-# More accounts than fall to their marks between two attempts; the others wait in the database.
+# Messages in memory; further ones wait in the database. More than one interval between two attempts
+# brings.
 WAITING_MAX: Final = 1_000
 CLOSE_S: Final = 1.0
 _READ_BYTES: Final = 65_536
@@ -44,7 +45,7 @@ assert RETRY_S_MIN < RETRY_S_MAX < TRY_FOR_S
 
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
-    """Where messages go and what signs them. The secret stays out of its text."""
+    """The URL of the receiver and the secret that signs. ``repr`` does not show the secret."""
 
     url: SplitResult
     secret: bytes = field(repr=False)
@@ -52,9 +53,9 @@ class WebhookTarget:
 
 @dataclass(frozen=True, slots=True)
 class WebhookMessage:
-    """What is to be sent: the same bytes under the same id, however often.
+    """A message to send. Each attempt sends the same bytes with the same id.
 
-    ``row_id`` is the sender's own name for it; ``made_at`` is Unix time in seconds.
+    ``row_id`` is its row in ``low_credit_warnings``; ``made_at`` is Unix time in seconds.
     """
 
     row_id: int
@@ -64,21 +65,21 @@ class WebhookMessage:
 
 
 class DeliveryOutcome(StrEnum):
-    """What became of a message."""
+    """The outcome of a message, as it is stored."""
 
     SENT = "sent"
     GIVEN_UP = "given_up"
 
 
 def parse_url(text: str) -> SplitResult:
-    """A URL to send to; raises ``ValueError``. http is for receivers on this machine."""
+    """Parse the receiver's URL: https, or http on this machine. Raises ``ValueError``."""
     parts = urlsplit(text)
     try:
-        _ = parts.port  # urlsplit checks the port only when it is asked for
+        _ = parts.port  # urlsplit checks the port when this property is read
     except ValueError:
         raise ValueError("expected a port from 0 to 65535") from None
     is_plain = text.isascii() and text.isprintable() and " " not in text
-    has_more = parts.fragment or "@" in parts.netloc  # a password would end up in logs
+    has_more = parts.fragment or "@" in parts.netloc  # a password in the URL would be logged
     if parts.scheme not in ("http", "https") or not parts.hostname or has_more or not is_plain:
         raise ValueError("expected http:// or https:// with a host, no user and no fragment")
     return parts
@@ -105,10 +106,10 @@ def sign(secret: bytes, *, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 def backoff_s(failures: int, *, jitter: float) -> float:
-    """How long to wait after so many failures in a row (from 1); ``jitter`` is 0 to 1.
+    """The pause in seconds after ``failures`` in a row (from 1); ``jitter`` is 0 to 1.
 
-    Between half and all of an interval that doubles: daemons that failed together must
-    not come back together.
+    The interval doubles with each failure, and ``jitter`` takes up to half of it away, so that
+    daemons whose attempts failed together do not all retry together.
     """
     assert failures >= 1
     longest = min(RETRY_S_MAX, RETRY_S_MIN * 2.0 ** min(failures - 1, 32))
@@ -116,7 +117,7 @@ def backoff_s(failures: int, *, jitter: float) -> float:
 
 
 def post(target: WebhookTarget, message: WebhookMessage, *, now: float) -> str:
-    """Send ``message`` once. The answer is why it did not arrive, empty when it did."""
+    """Send ``message`` once. Returns the reason of a failure; empty when it was accepted."""
     timestamp = int(now)
     signature = sign(
         target.secret, message_id=message.message_id, timestamp=timestamp, body=message.body
@@ -145,15 +146,15 @@ def post(target: WebhookTarget, message: WebhookMessage, *, now: float) -> str:
 class WebhookSender:
     """The thread that sends, one message at a time.
 
-    After a failure it waits, and goes on with the next message: one that a receiver does not like
-    must not hold the others back, and a receiver that is down is not hurried.
+    After a failure it pauses and continues with the next message, so that a message which the
+    receiver refuses does not block the others. The failed message goes to the end of the queue.
     """
 
     def __init__(self, target: WebhookTarget) -> None:
         self._target = target
         self._waiting: deque[WebhookMessage] = deque()
         self._finished: deque[tuple[int, DeliveryOutcome]] = deque()
-        self._failures = 0  # in a row
+        self._failures = 0  # since the last success
         self._not_before = 0.0
         self._is_stopping = False
         self._changed = threading.Condition()
@@ -162,7 +163,7 @@ class WebhookSender:
         self._thread.start()
 
     def metrics(self) -> list[Metric]:
-        """The numbers of this boot."""
+        """The metrics; counters begin at 0 with the process."""
         return [
             Metric(
                 "rts_accountd_webhook_sent", "counter", "Webhook messages that arrived.",
@@ -184,30 +185,30 @@ class WebhookSender:
 
     @property
     def room(self) -> int:
-        """How many messages may be put in. It only grows until the next ``put``."""
+        """The number of messages that ``put`` accepts. Until the next ``put`` it does not fall."""
         with self._changed:  # a failed message leaves the queue and returns under this lock
             return WAITING_MAX - len(self._waiting)
 
     def put(self, messages: Iterable[WebhookMessage]) -> None:
-        """Take messages to send, at most ``room``."""
+        """Queue messages, at most ``room``."""
         with self._changed:
             self._waiting.extend(messages)
             assert self.room >= 0
             self._changed.notify()
 
     def finished(self) -> list[tuple[int, DeliveryOutcome]]:
-        """What became of messages, by ``row_id``; the same until ``forget``."""
+        """The ``row_id`` and the outcome of finished messages, until ``forget`` removes them."""
         with self._changed:
             return list(self._finished)
 
     def forget(self, count: int) -> None:
-        """The first ``count`` of ``finished`` are stored."""
+        """Remove the first ``count`` of ``finished``, which have been stored."""
         with self._changed:
             for _ in range(count):
                 self._finished.popleft()
 
     def close(self) -> None:
-        """Stop. A message that is being sent is sent again by the next process."""
+        """Stop the thread. The next process sends an interrupted message again."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
@@ -220,7 +221,7 @@ class WebhookSender:
                 self._settle(message, failure)
 
     def _next(self) -> WebhookMessage | None:
-        """The message to send now, which stays first; None at the end."""
+        """Wait for the message to send, which stays in the queue; None when the thread stops."""
         with self._changed:
             while not self._is_stopping:
                 wait_s = max(0.0, self._not_before - time.monotonic())
@@ -256,9 +257,10 @@ class WebhookSender:
 
 
 async def _exchange(url: SplitResult, head: h11.Request, body: bytes) -> int:
-    """The status of the answer, within ``TIMEOUT_S`` in all: a receiver that drips has no more.
+    """Send the request; returns the status of the answer.
 
-    Raises ``TimeoutError``, ``OSError``, ``h11.ProtocolError``, ``ValueError``.
+    ``TIMEOUT_S`` covers the whole exchange, so a receiver that sends single bytes cannot prolong
+    it. Raises ``TimeoutError``, ``OSError``, ``h11.ProtocolError``, ``ValueError``.
     """
     is_secure = url.scheme == "https"
     context = ssl.create_default_context() if is_secure else None

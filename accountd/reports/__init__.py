@@ -1,11 +1,11 @@
-"""What only reads: reports for operators and for the console, and the proof of the ledger.
+"""Requests that only read: reports for operators and for the console, and the audit.
 
 ``queries``     accounts, keys and usage, page by page
-``statements``  what an account had, was granted and was charged in a period
-``console``     the same for a key's owner, bounded
-``audit``       every balance equals its grants less its deductions; every producer accounted for
-``rate_check``  what a rate card would leave without a price
+``statements``  the balances, grants and charges of an account in a period
+``console``     the same for the owner of a key, bounded
+``audit``       proves every balance, and finds missing batches of every producer
+``rate_check``  usage and units that a rate card has no price for
 
 Called by ``rpc`` on the reader's thread, with a read-only connection: a report that takes minutes
-holds up no commit.
+delays no commit.
 """

@@ -1,7 +1,7 @@
-"""The proof: every balance equals its grants minus its deductions, every producer is accounted for.
+"""The audit: every balance equals its grants minus its deductions, and no batch is missing.
 
-Runs on the reader thread, in one snapshot, and reads producers in SQL: 100,000 of them cost well
-under a second.
+Runs on the reader thread, in one snapshot. Producers are evaluated in SQL: 100,000 of them take
+well under a second.
 """
 
 from typing import Any, Final
@@ -12,16 +12,16 @@ from accountd.ledger.windows import missing_sequences
 from accountd.requests import Json, Params
 from shared.usage import ESTIMATES, RejectReason
 
-SHOWN_MAX: Final = 20  # missing sequences of a producer, drifting accounts
-# Incomplete producers that are shown, the latest first. Each is a gateway to look after: more
-# would not be read, and the answer stays below a megabyte. The total counts them all.
+SHOWN_MAX: Final = 20  # missing sequences of a producer; accounts whose balance is wrong
+# Incomplete producers that are shown, the latest first. An operator has to look at each of them,
+# and the answer stays below 1 MB. The total counts them all.
 INCOMPLETE_MAX: Final = 1_000
-# Usage that is known to be lost or wrongly charged: an operator has to settle it.
+# Reasons for which usage is lost or perhaps not charged: an operator has to settle each message.
 UNSETTLED: Final = (RejectReason.LOST, RejectReason.DOUBTFUL, RejectReason.CONFLICT)
 
-# D9: for every account, balance = sum of grants - sum of deductions, in both buckets. The rows
-# themselves are read, in the order of an index, and not the index that repeats their deductions: a
-# page that was damaged must not pass unread.
+# For every account, balance = sum of grants - sum of deductions, in both buckets. The query reads
+# the rows of the table, not an index that has the deductions as well, so that a damaged page of the
+# table is found.
 _DRIFT: Final = """
     SELECT a.id, a.topup_remaining, a.token_remaining,
            coalesce(g.topup, 0) - coalesce(u.topup, 0) AS topup_expected,
@@ -45,14 +45,14 @@ _WAITING: Final = """
     WHERE retried_at IS NULL AND dismissed_at IS NULL GROUP BY reason
 """
 _HAS_AHEAD: Final = "EXISTS (SELECT 1 FROM applied_ahead a WHERE a.producer = p.producer)"
-# COMPLETE: it said where it ended, and exactly that has come. OPEN: no end yet and no hole.
+# COMPLETE: an end marker was received, and all batches up to it were. OPEN: no end marker, no hole.
 _COUNTS: Final = f"""
     SELECT count(*),
            coalesce(sum(p.ended_at = p.applied_through AND NOT {_HAS_AHEAD}), 0),
            coalesce(sum(p.ended_at IS NULL AND NOT {_HAS_AHEAD}), 0)
     FROM producers p
 """  # noqa: S608 - constants only
-# INCOMPLETE: a hole, an end that has not been reached, or sequences beyond the end.
+# INCOMPLETE: a hole, fewer batches than the end marker says, or batches beyond it.
 _INCOMPLETE: Final = f"""
     SELECT p.producer, p.applied_through, p.ended_at
     FROM producers p
@@ -67,8 +67,8 @@ _AHEAD: Final = "SELECT sequence FROM applied_ahead WHERE producer = ? ORDER BY 
 
 
 def audit(_params: Params) -> Json:
-    """Prove the ledger: every balance, every producer's batches without a hole, nothing lost."""
-    with models.database.atomic():  # one snapshot for all the questions
+    """Check every balance, the batches of every producer, and the unsettled usage in quarantine."""
+    with models.database.atomic():  # one snapshot for all queries
         drift = [dict(zip(_DRIFT_COLUMNS, row, strict=True)) for row in _rows(_DRIFT)]
         producers = _producers()
         rejected = _rejected_by_reason()
@@ -93,7 +93,7 @@ def audit(_params: Params) -> Json:
 
 
 def _rejected_by_reason() -> dict[str, int]:
-    """How much waits in quarantine: neither charged by a retry nor dismissed."""
+    """Messages in quarantine that were neither charged by a retry nor dismissed."""
     return dict(_rows(_WAITING))
 
 

@@ -1,9 +1,9 @@
-"""What a key's owner may see of the own account: reports for the console. They only read.
+"""Reports about one account for the console, which the owner of a key uses. They only read.
 
-Every request names the hash of a key, and is answered about that key's account and no other. An
-account that is disabled or has no credit may look; a key that is unknown, revoked or expired may
-not. The answers have bounds, because a gateway reads them beside the voice: what does not fit says
-so, and a shorter period or the next page has it.
+Every request names the hash of a key, and the answer is about that key's account only. A disabled
+account or one without credit may read; an unknown, revoked or expired key is refused. The answers
+are bounded, because a gateway decodes them in the event loop that forwards voice. A longer list is
+marked as cut (``has_more``, ``truncated``); a shorter period or the next page has the rest.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ from shared.usage import USAGE_FIELDS
 # A page of rows: about 100 kB, a millisecond of a gateway's time.
 ROWS_MAX: Final = 200
 ROWS_DEFAULT: Final = 50
-# More than the days of a year, and than models or kinds there are; sessions are the newest ones.
+# More than the days of a year, the models or the kinds. Of more sessions the newest are returned.
 GROUPS_MAX: Final = 400
 GRANTS_MAX: Final = 100
 KEYS_MAX: Final = 200
@@ -40,16 +40,19 @@ _ROW: Final = (
 
 
 def account(params: Params) -> Json:
-    """The account as it stands."""
+    """The account with its balances and status."""
     shown = account_json(_owner(params))
     return {name: shown[name] for name in _ACCOUNT}
 
 
 def keys(params: Params) -> Json:
-    """The account's keys, newest first; neither keys nor hashes. ``is_own``: the one that asks."""
+    """The account's keys, newest first, without the keys and their hashes.
+
+    ``is_own`` marks the key of the request.
+    """
     owner = _owner(params)
     own = params.text("key_hash")
-    with models.database.atomic():  # one snapshot for both questions
+    with models.database.atomic():  # one snapshot for both queries
         newest = list(newest_keys(owner, limit=KEYS_MAX))
         total = count_keys(owner)
     return {
@@ -60,13 +63,14 @@ def keys(params: Params) -> Json:
 
 
 def usage(params: Params) -> Json:
-    """The statement of a period, with what was charged in groups.
+    """The statement of a period, with its charges in groups.
 
-    Of more than ``GROUPS_MAX`` groups it has those with the newest charges, and ``has_more`` says
-    so; of more than ``GRANTS_MAX`` grants the newest, of ``grants_total``. The sums are of all.
+    Of more than ``GROUPS_MAX`` groups it has those with the newest charges, and ``has_more`` is
+    true. Of more than ``GRANTS_MAX`` grants it has the newest; ``grants_total`` is their number.
+    The sums cover all groups and grants.
     """
     by, period = params.optional_choice("by", GroupBy) or GroupBy.DAY, period_of(params)
-    with models.database.atomic():  # one snapshot for all the questions
+    with models.database.atomic():  # one snapshot for all queries
         owner = _owner(params)
         balances = statements.balances(owner, period)
         newest = statements.newest_groups(owner, by, period, limit=GROUPS_MAX + 1)
@@ -82,9 +86,9 @@ def usage(params: Params) -> Json:
 
 
 def rows(params: Params) -> Json:
-    """The rows of a period, newest first, from below the id ``before`` on.
+    """The rows of a period with ids below ``before``, newest first.
 
-    ``next_before`` asks for the rows after these; it is None when there are none.
+    ``next_before`` is the value of ``before`` for the next page, None when there is none.
     """
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_DEFAULT
     before = params.optional_integer("before", 1, ROW_IDS_MAX)
@@ -113,6 +117,6 @@ def _shown(key: ApiKey) -> Json:
 
 
 def _row_json(row: UsageMetric) -> Json:
-    """The original system's rows have no numbers where ours have 0."""
+    """A row as JSON. Where a row of the original system has NULL it says 0."""
     shown = {name: getattr(row, name) for name in _ROW}
     return {name: 0 if value is None else value for name, value in shown.items()}

@@ -1,6 +1,7 @@
-"""Reports: reads that may take long. They run on the reader thread, on a connection of its own.
+"""Reports on accounts, keys and usage, which may take long. They run on the reader thread, with a
+connection of their own.
 
-Each report sees one consistent snapshot and never holds the writer up (WAL).
+Each report reads one consistent snapshot and never blocks the writer (WAL).
 """
 
 import json
@@ -22,7 +23,8 @@ ROWS_MAX: Final = 1_000
 ROW_IDS_MAX: Final = 2**63 - 1
 
 _IS_ESTIMATE: Final = UsageMetric.kind.in_(ESTIMATES)
-# As text: a partial index serves a question that names the kinds as it does, and no parameters.
+# The kinds are constants in the text: SQLite uses the partial index of estimates only for a query
+# whose WHERE has the same term, which rules parameters out.
 _ESTIMATES: Final = f"""
     SELECT count(*), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0) FROM usage_metrics
     WHERE account_id = ? AND created_at >= ? AND created_at < ? AND kind IN {in_sql(ESTIMATES)}
@@ -51,16 +53,17 @@ def list_keys(params: Params) -> Json:
 
 
 def usage(params: Params) -> Json:
-    """What an account used in a period: its statement, and all that was charged, summed.
+    """The statement of an account in a period, with its charges and their sums.
 
-    With ``by`` the charges come in groups, else as rows, newest first. An estimate that was not
-    charged is a row, but no part of the sums. They count the responses, not what else there is.
+    With ``by`` the charges are grouped, else they are rows, newest first. An estimate that was not
+    charged is a row, but it is not in the sums. Their ``responses`` leave out transcriptions and
+    durations.
     """
     by, limit = params.optional_choice("by", GroupBy), params.optional_integer("limit", 1, ROWS_MAX)
     if by is not None and limit is not None:
         raise RequestError("bad_request", "limit: it goes with rows; groups are complete")
     period = period_of(params)
-    with models.database.atomic():  # one snapshot for all the questions
+    with models.database.atomic():  # one snapshot for all queries
         account = find_account(params.text("account_id"))
         return {
             "account_id": account.id,
@@ -73,7 +76,7 @@ def usage(params: Params) -> Json:
 
 
 def usage_rows(params: Params) -> Json:
-    """The rows of a period, newest first, from below the id ``before`` on, at most ``limit``."""
+    """The rows of a period with ids below ``before``, newest first, at most ``limit``."""
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
     before = params.integer("before", 1, ROW_IDS_MAX)
     mine = in_period(find_account(params.text("account_id")), period_of(params))
@@ -81,7 +84,7 @@ def usage_rows(params: Params) -> Json:
 
 
 def _page(wanted: Any, limit: int) -> Json:
-    """``next_before`` asks for the rows after these; it is None when there are none."""
+    """``next_before`` is the value of ``before`` for the next page, None when there is none."""
     found = list(newest_rows(wanted, limit=limit + 1))
     shown = found[:limit]
     return {
@@ -118,14 +121,14 @@ def _rows(account: Account, period: Period, limit: int) -> Json:
 
 
 def _estimates(account: Account, period: Period) -> Json:
-    """What no provider reported, charged or not; ``waived`` is what it would have cost."""
+    """The estimates, charged or not; ``waived`` are the credits that were not charged for them."""
     asked = (account.id, period.low, period.high)
     rows, tokens, waived = models.database.execute_sql(_ESTIMATES, asked).fetchone()
     return {"rows": rows, "total_tokens": tokens, "waived": waived}
 
 
 def _unpriced(account: Account, period: Period) -> list[Json]:
-    """What was used without a price, by model: the partial index finds these few rows."""
+    """Usage without a price, by model. A partial index finds these rows."""
     columns = (UsageMetric.provider, UsageMetric.model, UsageMetric.unpriced)
     found: Any = (
         UsageMetric.select(*columns, fn.COUNT())
@@ -146,7 +149,7 @@ def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:
 
 
 def count_keys(account: Account) -> int:
-    """How many keys the account has, revoked ones included."""
+    """The number of the account's keys, revoked ones included."""
     count: int = ApiKey.select().where(ApiKey.account_id == account.id).count()
     return count
 
@@ -154,7 +157,7 @@ def count_keys(account: Account) -> int:
 def newest_rows(wanted: Any, *, limit: int) -> Iterable[UsageMetric]:
     """The usage rows for which ``wanted`` is true, newest first.
 
-    The ids come first, from an index: sorting whole rows of a large account takes seconds.
+    Reads their ids first, from an index: sorting the whole rows of a large account takes seconds.
     """
     ids = UsageMetric.select(UsageMetric.id).where(wanted).order_by(UsageMetric.id.desc())
     rows = UsageMetric.select().where(UsageMetric.id.in_(ids.limit(limit)))
@@ -163,8 +166,10 @@ def newest_rows(wanted: Any, *, limit: int) -> Iterable[UsageMetric]:
 
 
 def in_period(account: Account, period: Period) -> Any:
-    """The account's rows in the period. An open end is no condition: without any, rows are read in
-    the order in which they are stored, which takes a third of the time.
+    """The condition for the account's rows in the period.
+
+    It has no term for an open end: without any, SQLite reads the rows in the order in which they
+    are stored, which takes a third of the time.
     """
     found = UsageMetric.account_id == account.id
     if period.since:

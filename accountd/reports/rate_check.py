@@ -1,4 +1,4 @@
-"""What a rate card would leave without a price: of past usage, and of models that are known.
+"""Finds usage, and units of known models, that a rate card has no price for.
 
 Runs on the reader thread: it reads every usage row once.
 """
@@ -18,14 +18,17 @@ from shared.rates import COUNT_BY_PIECE, TOKEN_UNITS, Rates
 from shared.usage import USAGE_FIELDS, Usage, UsageBatch
 
 _GROUP: Final = (UsageMetric.provider, UsageMetric.model, UsageMetric.kind)
-# The fields of a usage that are no tokens: what a card may leave without a price.
+# The fields of a usage that are not tokens. A card need not price these units.
 _COUNTED: Final = ("billed_ms", "web_searches", "grounding_queries", "tool_calls")
-# Fields are what providers call them: a bound, because anybody may invent names.
+# Names of fields come from providers' usage objects, so their number is bounded here.
 _FIELDS_MAX: Final = 1_000
 
 
 def checking(rates_in_force: Callable[[], Rates]) -> Callable[[Params], Json]:
-    """The report: ``text`` is the TOML of the card to check, the card in force when absent."""
+    """Make the report. Its parameter ``text`` is the card to check as TOML.
+
+    Without it the card in force is checked.
+    """
 
     def check(params: Params) -> Json:
         rates = _card(params) or rates_in_force()
@@ -37,8 +40,9 @@ def checking(rates_in_force: Callable[[], Rates]) -> Callable[[Params], Json]:
 
 
 def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
-    """What usage rows hold that ``rates`` has no price for, by provider, model and unit; what no
-    unit stands for, by its field as well.
+    """Usage that ``rates`` has no price for, by provider, model and unit.
+
+    Fields for which there is no unit (``other``) are listed by their name.
     """
     sums = [fn.SUM(getattr(UsageMetric, name)) for name in _COUNTED]
     rows: Any = UsageMetric.select(*_GROUP, fn.COUNT(), fn.MAX(UsageMetric.created_at), *sums)
@@ -58,7 +62,7 @@ def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
 
 
 def _others(rates: Rates, *, since: str | None) -> list[Json]:
-    """What the rows keep that no unit stands for."""
+    """The fields in the rows' ``raw_usage`` for which there is no unit."""
     columns = (*_GROUP, UsageMetric.created_at, UsageMetric.raw_usage)
     rows: Any = UsageMetric.select(*columns).where(UsageMetric.raw_usage != "[]")
     if since is not None:
@@ -83,9 +87,9 @@ def _others(rates: Rates, *, since: str | None) -> list[Json]:
 
 
 def known_models(rates: Rates) -> list[Json]:
-    """Units that known models bill for and that no entry of ``rates`` names.
+    """Units that known models bill and that no entry of ``rates`` names.
 
-    A token costs one credit then, which may be meant; anything else costs nothing.
+    Such a token costs one credit, which may be intended; any other unit costs nothing.
     """
     return [
         {"provider": one.provider, "model": one.model, "unit": unit, "costs": _otherwise(unit)}
@@ -100,7 +104,7 @@ def _otherwise(unit: str) -> str:
 
 
 def _amount(unit: str, counts: Mapping[str, int]) -> float:
-    """How much of the unit: pieces, or seconds."""
+    """The amount of the unit: pieces, or seconds."""
     return counts[COUNT_BY_PIECE[unit]] if unit in COUNT_BY_PIECE else counts["billed_ms"] / 1000
 
 

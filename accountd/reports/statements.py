@@ -1,11 +1,15 @@
-"""Statements: what an account had, was granted and was charged in a period. Runs on the reader.
+"""Statements: the balances, grants and charges of an account in a period.
 
-A period is ``since <= t < until``, so that periods that meet count everything once. A grant counts
-when it was made, a charge when the gateway *metered* it (``created_at``), whenever it arrived:
-usage that was held up, or charged by a retry, belongs to the time in which it was used. So a
-balance at a moment is what had been granted less what had been used by then. The closing balance is
-counted back from the stored one: that opening + grants - charges = closing is the audit's equation,
-and checked here. Days are UTC.
+Runs on the reader thread.
+
+A period is ``since <= t < until``, so that two adjacent periods count everything once. A grant
+belongs to the time at which it was made, a charge to the time at which the gateway *metered* it
+(``created_at``): usage of 23:59 that arrives after midnight belongs to the earlier day. So the
+balance at a moment is the sum of the grants less the usage until then.
+
+The closing balance is the stored balance without the grants and charges after the period, the
+opening balance the sum of all before it. opening + grants - charges = closing is checked, as in the
+audit. Days are UTC.
 """
 
 from collections.abc import Iterator
@@ -27,10 +31,11 @@ _KEYS: Final = {
 
 Buckets = tuple[int, int]  # top-up, tokens
 
-_BEGINNING, _END = "", "~"  # before and after every stored time
+_BEGINNING, _END = "", "~"  # sort before and after every stored time
 _MIDNIGHT: Final = "T00:00:00.000Z"
 
-# An estimate that took nothing was not charged. What is no response counts none.
+# Leaves out estimates without a deduction: they were not charged. ``responses`` leaves out
+# transcriptions and durations.
 _GROUPS: Final = f"""
     SELECT {{key}}, max(created_at),
            coalesce(
@@ -60,7 +65,7 @@ _GRANT_COLUMNS: Final = ("id", "kind", "topup_delta", "token_delta", "reason", "
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From ``since``, included, until ``until``, not included; None is open. Stored forms."""
+    """From ``since``, included, until ``until``, not included, in the stored form; None is open."""
 
     since: str | None
     until: str | None
@@ -85,12 +90,12 @@ class Movements:
 
     @property
     def left(self) -> Buckets:
-        """The difference, in each bucket."""
+        """Granted less charged, in each bucket."""
         return self.granted[0] - self.charged[0], self.granted[1] - self.charged[1]
 
 
 def period_of(params: Params) -> Period:
-    """The period that a request asks for; raises ``RequestError``."""
+    """The period in the parameters of a request; raises ``RequestError``."""
     period = Period(params.optional_time("since"), params.optional_time("until"))
     if period.since and period.until and period.since > period.until:
         message = f"since: found {period.since}, expected a time before until, {period.until}"
@@ -99,9 +104,9 @@ def period_of(params: Params) -> Period:
 
 
 def balances(account: Account, period: Period) -> Json:
-    """Opening balance, every grant, the sums granted and charged, closing balance; do they add up?
+    """Opening balance, grants, the sums granted and charged, closing balance, and ``adds_up``.
 
-    Call it inside one transaction together with what else the answer shows.
+    Call it in one transaction with the other queries of an answer, so that all read one snapshot.
     """
     low, high = period.low, period.high
     opening = _movements(account.id, _BEGINNING, low).left
@@ -121,30 +126,30 @@ def balances(account: Account, period: Period) -> Json:
 
 
 def groups(account: Account, by: GroupBy, period: Period) -> list[Json]:
-    """What was charged in the period, by the values of ``by``."""
+    """The charges of the period, grouped by ``by``."""
     found = _grouped(account, _KEYS[by], period, order="1")
     return [with_credits({str(by): key, **sums}) for key, _, sums in found]
 
 
 def newest_groups(account: Account, by: GroupBy, period: Period, *, limit: int) -> list[Json]:
-    """The groups that were charged last, at most ``limit``, with the time of it."""
+    """The groups with the newest charges, at most ``limit``, with the time of that charge."""
     found = _grouped(account, _KEYS[by], period, order=f"2 DESC, 1 LIMIT {limit:d}")
     return [with_credits({str(by): key, "last_at": last, **sums}) for key, last, sums in found]
 
 
 def totals(account: Account, period: Period) -> Json:
-    """The sums over all that was charged in the period."""
+    """The sums of all charges in the period."""
     found = _grouped(account, "account_id", period, order="1")
     return total_of([sums for _, _, sums in found])
 
 
 def total_of(rows: list[Json]) -> Json:
-    """The sums of groups."""
+    """The sums over groups."""
     return with_credits({name: sum(row[name] for row in rows) for name in SUMMED})
 
 
 def with_credits(sums: Json) -> Json:
-    """``sums`` and the credits in it: what both buckets paid together."""
+    """``sums`` with ``credits``: the deductions from both buckets together."""
     return {**sums, "credits": sums["topup_deducted"] + sums["token_deducted"]}
 
 
@@ -152,8 +157,11 @@ def with_credits(sums: Json) -> Json:
 
 
 def _bound(stored: str) -> str:
-    """A stored time to compare others with. The original system wrote some with a space for the T,
-    which sorts before every T of its day: a bound at midnight is the bare day, before both.
+    """A stored time as a bound for comparisons.
+
+    The original system wrote ``2026-11-01 09:00``, with a space in place of the T, which sorts
+    before every ``2026-11-01T…``. So a bound at midnight is ``2026-11-01``, which sorts before
+    both.
     """
     return stored.removesuffix(_MIDNIGHT)
 
@@ -161,7 +169,7 @@ def _bound(stored: str) -> str:
 def _grouped(
     account: Account, key: str, period: Period, *, order: str
 ) -> Iterator[tuple[str, str, Json]]:
-    """(value of ``key``, time of the newest charge, sums) of every group."""
+    """The groups, each as (value of ``key``, time of the newest charge, sums)."""
     statement = _GROUPS.format(key=key, order=order)
     rows = models.database.execute_sql(statement, (account.id, period.low, period.high))
     for value, last, *sums in rows:
