@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.delivery.retention import Retention
-from gateway.door.models import ModelTable, read_table
+from gateway.door.allowed_models import ModelTable, read_table
 from gateway.limits import AUTHORIZATION_CACHE_S_MAX
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
 from shared import config

@@ -32,8 +32,8 @@ from gateway.calls.retrying import is_call_gone
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.control.authorizations import Authorization
 from gateway.door.admission import Admission, Admitted, own_key_hash
+from gateway.door.allowed_models import ModelTable
 from gateway.door.gatekeeper import new_session_id
-from gateway.door.models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.queries import (
     CALL_ID,

@@ -4,7 +4,7 @@
 ``paths``, ``queries``   whose path it is, after any prefix; what of a query goes on (pure)
 ``client_key``           where in a request a key may stand, and its hash (pure)
 ``admission``            whose key it is, and whether it may talk now
-``models``               the table of models and who may use them (pure)
+``allowed_models``               the table of models and who may use them (pure)
 ``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets
 ``gatekeeper``           whether a session may be opened now: all of the above in order
 ``opener``               makes the session: provider, meter, credit

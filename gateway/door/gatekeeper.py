@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from websockets.datastructures import Headers
 
 from gateway.door.admission import Admission, Admitted
-from gateway.door.models import ModelTable
+from gateway.door.allowed_models import ModelTable
 from gateway.door.opener import Opener
 from gateway.door.queries import split_target, with_model
 from gateway.door.routing import MISSING_MODEL, route

@@ -17,7 +17,7 @@ from gateway.connections.upstream import dial
 from gateway.credit.balances import Balances
 from gateway.delivery.sender import UsageSender
 from gateway.door.admission import Admitted
-from gateway.door.models import ModelTable
+from gateway.door.allowed_models import ModelTable
 from gateway.door.queries import wants_events
 from gateway.door.routing import with_provider_model
 from gateway.frames import Frame

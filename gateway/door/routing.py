@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from websockets.datastructures import Headers
 
-from gateway.door.models import ModelTable
+from gateway.door.allowed_models import ModelTable
 from gateway.door.paths import EXPECTED, ModelSource, model_parameter, route_of, session_segments
 from gateway.door.queries import (
     MODEL_ALTERNATIVES,

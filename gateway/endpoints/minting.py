@@ -18,9 +18,9 @@ from websockets.http11 import Response
 
 from gateway.door import ephemeral
 from gateway.door.admission import Admission, hash_of, own_key_hash
+from gateway.door.allowed_models import ModelTable
 from gateway.door.client_key import is_own_host, is_same_origin
 from gateway.door.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
-from gateway.door.models import ModelTable
 from gateway.door.signing import Signing
 from gateway.endpoints import client_secrets
 from gateway.endpoints.api import Endpoint

@@ -11,7 +11,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
-from gateway.door.models import ModelRoute, ModelTable
+from gateway.door.allowed_models import ModelRoute, ModelTable
 from gateway.door.routing import route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target

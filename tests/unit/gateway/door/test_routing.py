@@ -5,7 +5,7 @@ import itertools
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.door.models import ModelRoute, ModelTable
+from gateway.door.allowed_models import ModelRoute, ModelTable
 from gateway.door.routing import route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target

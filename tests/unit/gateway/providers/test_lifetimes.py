@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.door.models import read_table
+from gateway.door.allowed_models import read_table
 from gateway.limits import IDLE_S
 from gateway.providers.catalog import PROVIDER_NAMES
 from gateway.providers.lifetimes import FINISHING_S, LIFETIMES, Lifetime, Lifetimes

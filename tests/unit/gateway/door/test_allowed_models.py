@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.door.models import ModelRoute, ModelTable, read_table
+from gateway.door.allowed_models import ModelRoute, ModelTable, read_table
 from gateway.providers.catalog import PROVIDER_NAMES
 
 EVERYTHING = ("openai", "azure", "xai", "gemini")
