@@ -16,7 +16,7 @@ from gateway.config import GatewayConfig
 from gateway.connections.accepting import Listener
 from gateway.door.admission import Admission
 from gateway.door.gatekeeper import Gatekeeper
-from gateway.door.opener import Opener
+from gateway.door.session_opener import Opener
 from gateway.door.signing import Signing
 from gateway.endpoints.api import Api
 from gateway.endpoints.console import Console

@@ -17,8 +17,8 @@ from gateway.connections.close import INTERNAL_ERROR
 from gateway.connections.downstream import Downstream
 from gateway.door.admission import Admitted
 from gateway.door.gatekeeper import Gatekeeper
-from gateway.door.opener import Opener
 from gateway.door.queries import split_target, wants_events
+from gateway.door.session_opener import Opener
 from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
 from gateway.http import cors

@@ -34,7 +34,6 @@ from gateway.control.authorizations import Authorization
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.allowed_models import ModelTable
 from gateway.door.gatekeeper import new_session_id
-from gateway.door.opener import Opener
 from gateway.door.queries import (
     CALL_ID,
     rest_of_query,
@@ -44,6 +43,7 @@ from gateway.door.queries import (
     with_model,
 )
 from gateway.door.routing import MISSING_MODEL, route
+from gateway.door.session_opener import Opener
 from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import HandleRegistry

@@ -7,7 +7,7 @@
 ``allowed_models``               the table of models and who may use them (pure)
 ``ephemeral``            keys for browsers, which expire (pure); ``signing`` keeps their secrets
 ``gatekeeper``           whether a session may be opened now: all of the above in order
-``opener``               makes the session: provider, meter, credit
+``session_opener``               makes the session: provider, meter, credit
 
 Called by ``server``, ``endpoints`` and ``calls``. It promises that a provider is dialled only for a
 key that accountd knows, that no key is logged, and that a refusal says what to do.

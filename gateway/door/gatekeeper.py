@@ -11,9 +11,9 @@ from websockets.datastructures import Headers
 
 from gateway.door.admission import Admission, Admitted
 from gateway.door.allowed_models import ModelTable
-from gateway.door.opener import Opener
 from gateway.door.queries import split_target, with_model
 from gateway.door.routing import MISSING_MODEL, route
+from gateway.door.session_opener import Opener
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal, unavailable

@@ -8,6 +8,7 @@
 ``provider_drain``            what becomes of the provider's connection when the client is gone
 ``lifetime``                  when a session is as old as its provider allows (pure)
 
-Called by ``door.opener``, ``server`` and ``registry``. It promises that a response is metered
-before it is forwarded, that nothing reaches a client that is gone, and that a session ends once.
+Called by ``door.session_opener``, ``server`` and ``registry``. It promises that a response is
+metered before it is forwarded, that nothing reaches a client that is gone, and that a session ends
+once.
 """
