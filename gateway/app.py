@@ -13,7 +13,7 @@ from gateway.accountd_link import AccountdLink
 from gateway.calls.api import CallApi
 from gateway.calls.calls import Calls
 from gateway.config import GatewayConfig
-from gateway.connections.accepting import Listener
+from gateway.connections.listener import Listener
 from gateway.door.admission import Admission
 from gateway.door.gatekeeper import Gatekeeper
 from gateway.door.session_opener import Opener

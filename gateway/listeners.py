@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.config import OFF, GatewayConfig
-from gateway.connections.accepting import Listener
 from gateway.connections.certificate import CertificateReloader
+from gateway.connections.listener import Listener
 from gateway.connections.tls import TlsConnection
 from gateway.registry import Registry
 from shared.config import Address
