@@ -1,6 +1,6 @@
 """Sockets: bytes in, whole frames out, and back. One object for each connection.
 
-``listener``, ``descriptors``  clients are accepted while there are descriptors for them
+``listener``, ``file_descriptors``  clients are accepted while there are descriptors for them
 ``connection``                  after the handshake: frames to a sink, control frames, backpressure
 ``downstream``, ``upstream``    the handshake with a client, and with a provider that is dialled
 ``request_reader``              what a client asks for, before anything is decided (pure)
