@@ -12,7 +12,7 @@ from accountd.data import database
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from shared import config, logs
 from shared.config import setting
-from shared.descriptors import raise_limit
+from shared.file_descriptors import raise_limit
 
 _DB_PATH = setting(
     "DB_PATH",

@@ -9,7 +9,7 @@ from gateway import app, limits
 from gateway.config import load
 from shared import config, logs
 from shared.config import setting
-from shared.descriptors import raise_limit
+from shared.file_descriptors import raise_limit
 
 
 @click.group()

@@ -9,5 +9,5 @@
 ``errors``                       one tree of errors, by whose fault it is (pure)
 ``transport``                    the one module that binds or connects a ZeroMQ socket
 ``ops``, ``metrics``, ``logs``   health and numbers over HTTP; one event, one line
-``descriptors``                  as many open files as the system allows
+``file_descriptors``                  as many open files as the system allows
 """
