@@ -29,21 +29,21 @@ from accountd.data import database
 from accountd.data.database import Trouble
 from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
-from accountd.ledger.changes import Changes
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.shared_responses import DAYS
 from accountd.notifications.announcer import Announcer
-from accountd.notifications.counts import Counts
+from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
 from accountd.rpc import Rpc
 from accountd.services import Services
-from shared import transport
+from shared import zmq_sockets
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
-from shared.ops import Health, OpsServer
+from shared.ops_server import Health, OpsServer
 
 log = structlog.get_logger()
 
@@ -265,8 +265,8 @@ class Daemon:
 
     def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
         socket = self._context.socket(kind)
-        transport.configure(socket)
-        transport.bind(socket, endpoint)
+        zmq_sockets.configure(socket)
+        zmq_sockets.bind(socket, endpoint)
         return socket
 
 
@@ -281,7 +281,7 @@ def _run(config: AccountdConfig) -> ExitCode:
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
         connection = opened.database.connection()
         rate_card = RateCardFile(config.rate_card, config.rates)
-        changes, counts, estimates = Changes(), Counts(), config.estimates
+        changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
         services = Services(
             ledger=Ledger(connection, rate_card, estimates=estimates),
             accounts=Accounts(changes, plans=config.plans),

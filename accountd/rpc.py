@@ -18,7 +18,7 @@ from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_tr
 from accountd.ledger import rejected
 from accountd.notifications.announcer import Announcer, applied_of
 from accountd.reports import audit, console, queries, rate_check
-from accountd.requests import Params, RequestError
+from accountd.request_params import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance
 from shared.wire import (

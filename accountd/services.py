@@ -11,7 +11,7 @@ from accountd.data.wal import Wal
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
-from accountd.notifications.counts import Counts
+from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 
 
@@ -28,4 +28,4 @@ class Services:
     low_credit: LowCredit
     wal: Wal
     retentions: Sequence[RowRetention]
-    counts: Counts
+    counts: Counters

@@ -25,7 +25,7 @@ import zmq
 from accountd.clock import now_iso
 from accountd.data import database, models
 from accountd.data.models import Account, CreditGrant
-from shared import transport
+from shared import zmq_sockets
 from shared.announcements import balance_topic, decode_watermark, topic_of, watermark_topic
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
@@ -124,7 +124,7 @@ class Bench:
 
     def _socket(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
         socket: zmq.Socket[Any] = self._context.socket(kind)
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         socket.connect(endpoint)
         return socket
 
@@ -147,7 +147,7 @@ def subscribe() -> None:
     os.nice(19)
     with zmq.Context() as context:
         socket: zmq.Socket[Any] = context.socket(zmq.SUB)
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         socket.connect(os.environ["ACCOUNTD_EVENTS_ENDPOINT"])
         for n in range(ACCOUNTS):
             socket.setsockopt(zmq.SUBSCRIBE, balance_topic(_account(n)))

@@ -19,7 +19,7 @@ from typing import Any, Final
 import zmq
 
 from accountd.ctl.client import call
-from shared import transport
+from shared import zmq_sockets
 from shared.announcements import decode_watermark, watermark_topic
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
@@ -85,7 +85,7 @@ def _connect(context: "zmq.Context[Any]", env: dict[str, str]) -> list["zmq.Sock
     sockets = []
     for kind, name in ((zmq.PUSH, "USAGE"), (zmq.SUB, "EVENTS")):
         socket: zmq.Socket[Any] = context.socket(kind)
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         socket.setsockopt(zmq.SNDTIMEO, DEADLINE_S * 1000)
         socket.connect(env[f"ACCOUNTD_{name}_ENDPOINT"])
         sockets.append(socket)

@@ -22,13 +22,13 @@ import uvloop
 import zmq.asyncio
 
 from bench.spool_append import SINGLE
-from gateway.control.authorizations import Authorization
-from gateway.control.rpc_client import RpcClient
-from gateway.control.subscriber import Subscriber
+from gateway.accountd_client.authorizations import Authorization
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.balances import Balances, SessionCredit
 from gateway.delivery.retention import Retention
-from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import SpoolManager
+from gateway.delivery.usage_sender import UsageSender
 from gateway.limits import NEAR_EMPTY_RESPONSES
 from shared import logs
 from shared.usage import Usage

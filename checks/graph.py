@@ -18,7 +18,7 @@ BEGIN: Final = "<!-- drawn by python -m checks.graph: do not edit -->"
 END: Final = "<!-- end of the drawing -->"
 DAEMONS: Final = ("gateway", "accountd")
 # Nearly every package imports these: arrows to them would hide the others.
-EVERYWHERE: Final = {"gateway.limits", "gateway.tasks"}
+EVERYWHERE: Final = {"gateway.limits", "gateway.background_tasks"}
 
 Arrows = dict[str, set[str]]
 

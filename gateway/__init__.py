@@ -1,18 +1,18 @@
 """The gateway: a WebSocket relay that meters. Any replica serves any client.
 
-``cli``, ``config``   the command and its settings, checked together before a socket opens
-``app``               opens everything in order, waits for a signal, closes in reverse
-``server``            gives each connection to who serves it, or refuses it
-``registry``          the clients, sessions and calls that go on; drains them at the end
-``listeners``         the sockets on which clients arrive
-``accountd_link``     what talks to accountd: opened first, closed last
-``readiness``         what ``/healthz`` and ``/readyz`` say
-``frames``            where a WebSocket frame begins and ends (pure)
-``limits``, ``tasks``   every bound with its reason; background tasks that must not die
+``cli``, ``config``               the command; its settings, checked before a socket opens
+``app``                           opens everything in order, waits for a signal, closes in reverse
+``server``                        gives each connection to who serves it, or refuses it
+``session_registry``              the clients, sessions and calls that go on; drains them at the end
+``listeners``                     the sockets on which clients arrive
+``accountd_link``                 what talks to accountd: opened first, closed last
+``readiness``                     what ``/healthz`` and ``/readyz`` say
+``frames``                        where a WebSocket frame begins and ends (pure)
+``limits``, ``background_tasks``  every bound with its reason; background tasks that must not die
 
 The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
 is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,
-``providers``, ``metering`` (what it cost), ``credit`` (what may be spent), ``delivery`` (usage,
-exactly once), ``control`` (asking and hearing accountd), ``web`` (the page and the console).
-docs/ARCHITECTURE.md draws who imports whom.
+``providers``, ``metering`` (what it cost), ``credit`` (what may be spent), ``delivery``
+(usage, exactly once), ``accountd_client`` (requests and announcements), ``web`` (the page, the
+console). docs/ARCHITECTURE.md draws who imports whom.
 """

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import zmq.asyncio
 
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.accountd_client.subscriber import Subscriber
 from gateway.config import GatewayConfig
-from gateway.control.rpc_client import RpcClient
-from gateway.control.subscriber import Subscriber
 from gateway.credit.balances import Balances
-from gateway.delivery.sender import UsageSender
 from gateway.delivery.spool_manager import SpoolManager
+from gateway.delivery.usage_sender import UsageSender
 from gateway.handles.ownership import HandleRegistry
 from shared.errors import ConfigError
 from shared.metrics import Metric
-from shared.transport import LINGER_MS
+from shared.zmq_sockets import LINGER_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from gateway import tasks
+from gateway import background_tasks
 from gateway.accountd_link import AccountdLink
 from gateway.calls.api import CallApi
 from gateway.calls.calls import Calls
@@ -28,11 +28,11 @@ from gateway.metering.totals import Totals
 from gateway.providers.catalog import open_providers
 from gateway.providers.lifetimes import Lifetimes
 from gateway.readiness import Readiness
-from gateway.registry import Registry
 from gateway.server import GatewayServer
+from gateway.session_registry import Registry
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
-from shared.ops import OpsServer
+from shared.ops_server import OpsServer
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ async def run(config: GatewayConfig) -> ExitCode:
         log.error("usage not delivered", batches=undelivered, fate=fate)
     log.info("stopped")
     _ignore_signals(loop)
-    return ExitCode.NOT_NOW if undelivered or tasks.have_failed() else ExitCode.DONE
+    return ExitCode.NOT_NOW if undelivered or background_tasks.have_failed() else ExitCode.DONE
 
 
 def _open_gateway(

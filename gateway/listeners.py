@@ -9,7 +9,7 @@ from gateway.config import OFF, GatewayConfig
 from gateway.connections.certificate import CertificateReloader
 from gateway.connections.listener import Listener
 from gateway.connections.tls import TlsConnection
-from gateway.registry import Registry
+from gateway.session_registry import Registry
 from shared.config import Address
 from shared.errors import ConfigError
 
@@ -38,7 +38,7 @@ class Listeners:
     def accept(
         self, make_connection: Callable[[], asyncio.Protocol], registry: Registry
     ) -> list[Listener]:
-        """Accept clients as long as ``registry`` has a place for them."""
+        """Accept clients as long as ``session_registry`` has a place for them."""
         makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
         if self.plain is not None:
             makers.append((self.plain, make_connection))

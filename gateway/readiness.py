@@ -4,9 +4,9 @@ Read by probes (``/healthz``, ``/readyz``), ``server`` and ``gatekeeper``; ``ser
 ``is_draining`` when the gateway stops.
 """
 
-from gateway.control.rpc_client import RpcClient
-from gateway.delivery.sender import UsageSender
-from shared.ops import Health
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.delivery.usage_sender import UsageSender
+from shared.ops_server import Health
 
 
 class Readiness:

@@ -2,7 +2,7 @@
 
 A connection is a WebSocket handshake, which becomes a session or a refusal, or one plain HTTP
 request: a probe, the page, an endpoint, or the question why a session would be refused. What was
-let in is kept by ``registry`` until it has ended.
+let in is kept by ``session_registry`` until it has ended.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from gateway.http.refusals import (
 )
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
-from gateway.registry import Registry
 from gateway.relay.session_state import SessionState
+from gateway.session_registry import Registry
 
 log = structlog.get_logger()
 

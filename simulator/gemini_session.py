@@ -27,9 +27,9 @@ from simulator.gemini_transcriber import GeminiTranscriber, only_transcribes
 from simulator.gemini_turn import PCM
 from simulator.gemini_turns import GeminiTurns
 from simulator.generation import Pace
-from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
-from simulator.outside import Outside
+from simulator.resumable_conversations import Memory
+from simulator.session_effects import Outside
 from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
 
 GO_AWAY_LEFT_S: Final = 0.5

@@ -8,7 +8,7 @@ from typing import Final
 from simulator import charges
 from simulator import gemini_frames as frames
 from simulator.audio import milliseconds
-from simulator.outside import Outside
+from simulator.session_effects import Outside
 
 WORD_MS: Final = 400
 _NAME: Final = "transcribe"  # part of the names of such models

@@ -18,7 +18,7 @@ from simulator.gemini_client import Setup
 from simulator.gemini_turn import GeminiTurn
 from simulator.generation import Pace
 from simulator.openai_events import Event, make_id
-from simulator.outside import Outside
+from simulator.session_effects import Outside
 from simulator.tokens import Tokens
 
 log = structlog.get_logger()

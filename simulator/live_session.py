@@ -21,7 +21,7 @@ from simulator.conversation import Conversation, spoken_item
 from simulator.faults import Faults
 from simulator.generation import Generation, Pace, pieces
 from simulator.openai_events import SESSION_S, Event, event, make_id
-from simulator.outside import Outside
+from simulator.session_effects import Outside
 from simulator.tokens import text_tokens
 
 log = structlog.get_logger()

@@ -29,7 +29,7 @@ from simulator.admission import (
     refusal_after,
     refusal_before,
 )
-from simulator.beta import BetaDialect
+from simulator.beta_dialect import BetaDialect
 from simulator.call_api import CallApi
 from simulator.calls import Call, Sideband, Switchboard
 from simulator.calls import Wire as Sends
@@ -40,12 +40,12 @@ from simulator.gemini_frames import spell
 from simulator.gemini_session import GeminiSession
 from simulator.generation import Pace
 from simulator.live_session import LiveSession, LiveSideband
-from simulator.memory import Memory
 from simulator.openai_events import Event, make_id
-from simulator.outside import Outside
 from simulator.plain_http import Posted, connection_class
+from simulator.resumable_conversations import Memory
 from simulator.routing import Route, route, with_model
 from simulator.session import Session
+from simulator.session_effects import Outside
 from simulator.translation_session import TranslationSession, expires_at
 from simulator.wire import Wire
 from simulator.xai import XaiDialect

@@ -11,7 +11,7 @@ from typing import Any, Final
 from simulator import charges
 from simulator.client_events import ClientError, decode, event_id
 from simulator.openai_events import SESSION_S, Event, event
-from simulator.outside import Outside
+from simulator.session_effects import Outside
 
 FRAME_BYTES: Final = 24_000 * 2 // 5  # 200 ms of PCM16 at 24 kHz
 BYTES_PER_MS: Final = 48

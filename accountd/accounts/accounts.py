@@ -14,8 +14,8 @@ from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
-from accountd.ledger.changes import Changes
-from accountd.requests import AMOUNT_MAX, Json, Params, RequestError, is_past
+from accountd.ledger.changed_accounts import ChangedAccounts
+from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError, is_past
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24
@@ -76,9 +76,12 @@ class Accounts:
     """The requests that change accounts and keys, and ``authorize``."""
 
     def __init__(
-        self, changes: Changes | None = None, *, plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN
+        self,
+        changes: ChangedAccounts | None = None,
+        *,
+        plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN,
     ) -> None:
-        self._changes = changes or Changes()
+        self._changes = changes or ChangedAccounts()
         self._plans = plans
         self._last_used: dict[str, str] = {}
 

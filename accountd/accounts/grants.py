@@ -16,10 +16,10 @@ from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, CreditGrant
-from accountd.ledger.changes import Changes
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.charging import Balance, crossing
 from accountd.ledger.ledger import write_crossings
-from accountd.requests import AMOUNT_MAX, Json, Params, RequestError
+from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError
 from accountd.rpc_types import DebtPolicy
 
 GRANT_ID_BYTES: Final = 8
@@ -62,9 +62,12 @@ class Grants:
     """The requests that change balances."""
 
     def __init__(
-        self, changes: Changes | None = None, *, plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN
+        self,
+        changes: ChangedAccounts | None = None,
+        *,
+        plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN,
     ) -> None:
-        self._changes = changes or Changes()
+        self._changes = changes or ChangedAccounts()
         self._plans = plans
 
     def topup(self, params: Params) -> Json:

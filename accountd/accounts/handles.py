@@ -13,7 +13,7 @@ from typing import Any, Final
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import RetentionRule, RowRetention
-from accountd.requests import Params, RequestError
+from accountd.request_params import Params, RequestError
 from shared.metrics import Metric
 from shared.wire import HANDLE_BYTES, HANDLES_MAX
 

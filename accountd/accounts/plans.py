@@ -6,7 +6,7 @@ They are configuration, ``ACCOUNTD_PLANS="Free=1000,Pro=50000"``, checked as a w
 from collections.abc import Mapping
 from typing import Final
 
-from accountd.requests import AMOUNT_MAX, TEXT_CHARS_MAX, RequestError
+from accountd.request_params import AMOUNT_MAX, TEXT_CHARS_MAX, RequestError
 
 DEFAULT_PLANS: Final = "Free=1000,Pro=50000,Enterprise=500000"
 

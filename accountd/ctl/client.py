@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import zmq
 
-from shared import transport
+from shared import zmq_sockets
 from shared.errors import ExitCode, NotNowError, RefusedError, UnreachableError
 from shared.wire import MESSAGE_BYTES_MAX, Request, WireError, decode_reply, encode_request
 
@@ -32,13 +32,13 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     _check_text("ACCOUNTD_RPC_ENDPOINT", endpoint)
     payload = _encoded(Request(method, params))
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
         socket.send_multipart([request_id, payload])
-        if not socket.poll(int(transport.RPC_DEADLINE_S * 1000)):
+        if not socket.poll(int(zmq_sockets.RPC_DEADLINE_S * 1000)):
             raise UnreachableError(
-                f"no answer from accountd at {endpoint} within {transport.RPC_DEADLINE_S:g} s",
+                f"no answer from accountd at {endpoint} within {zmq_sockets.RPC_DEADLINE_S:g} s",
                 hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",
             )
         frames = socket.recv_multipart()

@@ -1,7 +1,7 @@
 """What becomes of usage messages: the decisions behind exactly once. Pure.
 
-A producer numbers its messages 1, 2, 3…; ``windows`` knows which of them are new, ``digests`` which
-are repeated with other content, and ``charging`` what a new one costs.
+A producer numbers its messages 1, 2, 3…; ``windows`` knows which of them are new,
+``payload_digests`` which are repeated with other content, and ``charging`` what a new one costs.
 
 ``decide`` takes a group of messages and the committed state, and returns everything to write and
 everything to report. ``ledger`` writes it in one transaction; the simulation of the protocol drives
@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from accountd.ledger.charging import Balance, PricedCharge, Unchargeable, crossing, price_batch
-from accountd.ledger.decision import (
+from accountd.ledger.decision_types import (
     Charge,
     CommittedState,
     Decision,
@@ -22,8 +22,8 @@ from accountd.ledger.decision import (
     Rejection,
     Retried,
 )
-from accountd.ledger.digests import DigestKey, RecentDigests, digest_of
 from accountd.ledger.estimates import EstimatePolicy, waiver_for
+from accountd.ledger.payload_digests import DigestKey, RecentDigests, digest_of
 from accountd.ledger.shared_responses import AlreadyCharged, RepeatedResponse, deduplicator_for
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rates import DEFAULT_RATES, Rates

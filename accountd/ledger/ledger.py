@@ -14,10 +14,10 @@ from typing import Any, Final
 from accountd.data.database import transaction
 from accountd.data.models import LowCreditWarning, RejectedUsage, UsageMetric, in_sql, insert_sql
 from accountd.ledger.charging import Balance, Crossing
-from accountd.ledger.decision import Charge, Decision, Rejection
-from accountd.ledger.digests import DigestKey, RecentDigests
+from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
+from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import structlog
 
-from accountd.requests import Params
+from accountd.request_params import Params
 from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
 from shared.rates import DEFAULT_RATES, Rates
 

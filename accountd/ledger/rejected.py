@@ -13,9 +13,9 @@ import msgpack
 from accountd.clock import now_iso
 from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
-from accountd.ledger.changes import Changes
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.charging import Unchargeable, crossing
-from accountd.ledger.decision import Rejection, Retried
+from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import decide_retry
 from accountd.ledger.ledger import (
@@ -28,7 +28,7 @@ from accountd.ledger.ledger import (
 )
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.shared_responses import AlreadyCharged
-from accountd.requests import Json, Params, RequestError
+from accountd.request_params import Json, Params, RequestError
 from shared.usage import ID_CHARS_MAX
 
 ROWS_MAX: Final = 1_000
@@ -81,14 +81,14 @@ class Quarantine:
         self,
         connection: Any,
         rate_card: RateCardFile,
-        changes: Changes | None = None,
+        changes: ChangedAccounts | None = None,
         *,
         estimates: EstimatePolicy | None = None,
         on_begun: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._connection = connection
         self._rate_card = rate_card
-        self._changes = changes or Changes()
+        self._changes = changes or ChangedAccounts()
         self._estimates = estimates or EstimatePolicy()
         self._on_begun = on_begun
         self._begun: list[str] = []

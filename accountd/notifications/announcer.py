@@ -17,7 +17,7 @@ from typing import Any, Final
 import zmq
 
 from accountd.ledger.charging import Balance
-from accountd.ledger.decision import Charge, Decision
+from accountd.ledger.decision_types import Charge, Decision
 from accountd.ledger.shared_responses import RepeatedResponse
 from shared.announcements import (
     AHEAD_MAX,

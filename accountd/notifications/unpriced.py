@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from accountd.ledger.decision import Charge
+from accountd.ledger.decision_types import Charge
 from shared.metrics import Metric
 from shared.other_units import OTHER_UNIT, other_units
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage, UsageMetric
 from accountd.ledger.windows import missing_sequences
-from accountd.requests import Json, Params
+from accountd.request_params import Json, Params
 from shared.usage import ESTIMATES, RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer; accounts whose balance is wrong

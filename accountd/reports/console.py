@@ -14,7 +14,7 @@ from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.reports import statements
 from accountd.reports.queries import count_keys, in_period, newest_keys, newest_rows
 from accountd.reports.statements import period_of
-from accountd.requests import Json, Params
+from accountd.request_params import Json, Params
 from accountd.rpc_types import GroupBy
 from shared.usage import USAGE_FIELDS
 

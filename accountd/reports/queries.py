@@ -15,7 +15,7 @@ from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.reports import statements
 from accountd.reports.statements import Period, period_of
-from accountd.requests import Json, Params, RequestError
+from accountd.request_params import Json, Params, RequestError
 from accountd.rpc_types import GroupBy
 from shared.usage import ESTIMATES, USAGE_FIELDS, Kind
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from peewee import fn
 
 from accountd.data.models import UsageMetric
-from accountd.requests import Json, Params, RequestError
+from accountd.request_params import Json, Params, RequestError
 from shared.billed_units import BILLED_MODELS
 from shared.other_units import OTHER_UNIT, other_units
 from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates

@@ -18,7 +18,7 @@ from typing import Final
 
 from accountd.data import models
 from accountd.data.models import Account, in_sql
-from accountd.requests import Json, Params, RequestError
+from accountd.request_params import Json, Params, RequestError
 from accountd.rpc_types import BUCKETS, SUMMED, GroupBy
 from shared.usage import ESTIMATES, Kind
 

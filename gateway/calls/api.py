@@ -25,12 +25,12 @@ from typing import Any, Final, TypeVar
 import structlog
 from websockets.datastructures import Headers
 
+from gateway.accountd_client.authorizations import Authorization
 from gateway.calls.calls import Calls, ProviderCall
 from gateway.calls.provider_requests import ProviderRequests
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls.retrying import is_call_gone
 from gateway.connections.provider_errors import ProviderUnavailableError
-from gateway.control.authorizations import Authorization
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.allowed_models import ModelTable
 from gateway.door.gatekeeper import new_session_id

@@ -16,8 +16,8 @@ because what the call costs would be unknown. A response that is streaming when 
 gateway stops, may finish first; in the other cases it is cancelled, and its usage is waited for. If
 the provider does not hang up, it is asked again, and the call is metered meanwhile.
 
-Responses that were streaming when a sideband broke are in doubt (``calls.doubt``), because their
-usage may have been sent while nobody listened; they may become estimates.
+Responses that were streaming when a sideband broke are in doubt (``calls.unheard_responses``),
+because their usage may have been sent while nobody listened; they may become estimates.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from gateway.calls.doubt import Doubt
 from gateway.calls.retrying import is_call_gone, retry
+from gateway.calls.unheard_responses import UnheardResponses
 from gateway.connections.close import GOING_AWAY, CloseEvent
 from gateway.connections.connection import Discard, Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import Upstream
-from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
+from gateway.credit.cut_off import CreditAction, CutOff
 from gateway.frames import Frame
 from gateway.limits import (
     CALL_RETRY_S,
@@ -49,7 +49,7 @@ from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
 from gateway.metering.recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay.lifetime import Age, AgeAction
+from gateway.relay.session_age import Age, AgeAction
 from shared.transitions import advance
 
 log = structlog.get_logger()
@@ -123,7 +123,7 @@ class Call:
         self.recorder = recorder
         self._credit = credit
         credit.listener = self
-        self._allowance = Allowance()
+        self._cut_off = CutOff()
         self._on_ended = on_ended
         self._sideband: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
@@ -134,7 +134,7 @@ class Call:
         # When the newest sideband was opened; since when none has lasted for CALL_RETRY_S_MAX.
         self._listening_since = 0.0
         self._reconnecting_since: float | None = None
-        self._doubt = Doubt()
+        self._unheard = UnheardResponses()
         self._leave_by: float | None = None
         self.was_cut_off = False
         self._log = log.bind(call=info.call_id, session=info.session_id, account=info.account_id)
@@ -190,15 +190,15 @@ class Call:
         if self.state is CallState.ENDED:
             return
         self._meter_time(now)
-        self._resolve_doubt(now)
+        self._estimate_unheard(now)
         self.recorder.send_due(now)
         if self._sideband is not None:
             self._sideband.check(now)
             if now - self._listening_since > CALL_RETRY_S_MAX:
                 self._reconnecting_since = None
-        if self._allowance.status is not CreditStatus.AVAILABLE:
+        if self._cut_off.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
-        if self._allowance.is_overdue(now, is_streaming=False):
+        if self._cut_off.is_overdue(now, is_streaming=False):
             self.hang_up("the credit cannot be confirmed")
         elif self._leave_by is not None and (now > self._leave_by or not self.recorder.in_flight):
             self.hang_up("the gateway stops")
@@ -213,9 +213,9 @@ class Call:
         self._meter_time(now)
         has_metered = self.recorder.observe(frames)
         self.recorder.for_client(frames)
-        self._resolve_doubt(now)
+        self._estimate_unheard(now)
         self._changed.set()
-        if has_metered or self._allowance.status is not CreditStatus.AVAILABLE:
+        if has_metered or self._cut_off.status is not CreditStatus.AVAILABLE:
             self.credit_changed()
 
     def connection_closed(self, close: CloseEvent) -> None:
@@ -242,8 +242,8 @@ class Call:
         if self._credit.is_near_empty:
             self.recorder.flush()
         status, streaming = self._credit.status, self.recorder.streaming
-        action = self._allowance.review(status, streaming, now=self._loop.time())
-        if action is Action.END:
+        action = self._cut_off.review(status, streaming, now=self._loop.time())
+        if action is CreditAction.END:
             self.was_cut_off = True
             self.hang_up("the account's credits are used up")
 
@@ -260,9 +260,9 @@ class Call:
         is_streaming = bool(self.recorder.streaming)
         return self._age.due(self.recorder.model, now, is_streaming=is_streaming) is AgeAction.END
 
-    def _resolve_doubt(self, now: float) -> None:
+    def _estimate_unheard(self, now: float) -> None:
         """Estimate responses whose end was missed while no sideband heard the call."""
-        if lost := self._doubt.lost_unheard(self.recorder.streaming, now=now):
+        if lost := self._unheard.lost_unheard(self.recorder.streaming, now=now):
             for found in self._meter.estimate_responses(lost):
                 self.recorder.record(found)
 
@@ -284,7 +284,7 @@ class Call:
             connection.abort()
             return
         self._sideband, self._listening_since = connection, self._loop.time()
-        self._doubt.begin(self.recorder.streaming, now=self._listening_since)
+        self._unheard.begin(self.recorder.streaming, now=self._listening_since)
         self._move(CallState.LISTENING)
 
     async def _reconnect(self) -> None:

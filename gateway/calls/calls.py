@@ -1,7 +1,7 @@
 """All calls that this gateway listens to: begun when a client makes, accepts or joins a call.
 
 Called by ``api`` for calls that are made or accepted, by ``server`` for clients' sidebands, and by
-``registry``, which looks at deadlines and drains.
+``session_registry``, which looks at deadlines and drains.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from websockets.datastructures import Headers
 
+from gateway.accountd_client.authorizations import Authorization
 from gateway.calls.call import Call, CallInfo
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import POLICY_VIOLATION
@@ -20,9 +21,8 @@ from gateway.connections.connection import Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
-from gateway.control.authorizations import Authorization
 from gateway.credit.balances import Balances
-from gateway.delivery.sender import UsageSender
+from gateway.delivery.usage_sender import UsageSender
 from gateway.door.queries import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S

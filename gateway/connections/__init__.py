@@ -1,16 +1,16 @@
 """Sockets: bytes in, whole frames out, and back. One object for each connection.
 
 ``listener``, ``file_descriptors``  clients are accepted while there are descriptors for them
-``connection``                  after the handshake: frames to a sink, control frames, backpressure
-``downstream``, ``upstream``    the handshake with a client, and with a provider that is dialled
-``request_reader``              what a client asks for, before anything is decided (pure)
-``answer_writer``               a plain HTTP answer, or a download, until it is delivered
-``upstream_http``, ``dialing``  short requests to a provider; addresses are raced (RFC 8305)
-``provider_errors``             why a provider cannot be used, for client and operator (pure)
-``tls``, ``tls_codec``          TLS that behaves like TCP; its records in memory
-``certificate``                 proven before it is used, exchanged while the gateway runs
-``receive_queue``               frames that wait while their sink is paused (pure)
-``liveness``, ``close``         when a peer is pinged or lost; close codes (pure)
+``connection``                      after the handshake: frames, control frames, backpressure
+``downstream``, ``upstream``        the handshake with a client, and with a provider that is dialled
+``request_reader``                  what a client asks for, before anything is decided (pure)
+``answer_writer``                   a plain HTTP answer, or a download, until it is delivered
+``upstream_http``, ``dialing``      short requests to a provider; addresses are raced (RFC 8305)
+``provider_errors``                 why a provider cannot be used, for client and operator (pure)
+``tls``, ``tls_codec``              TLS that behaves like TCP; its records in memory
+``certificate``                     proven before it is used, exchanged while the gateway runs
+``receive_queue``                   frames that wait while their sink is paused (pure)
+``liveness``, ``close``             when a peer is pinged or lost; close codes (pure)
 
 Called by ``door``, ``relay``, ``calls`` and ``server``. It decides nothing about usage or credit;
 who does pauses it. It promises that writes are whole frames, that nothing received is lost while

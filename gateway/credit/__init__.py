@@ -1,12 +1,12 @@
 """What an account may still spend on this gateway, and what a session does about it.
 
-``credit``          the balance that was announced, less what is metered and not in it yet (pure)
-``pending``         usage in messages that no balance includes yet (pure)
-``old_allotments``  bounds of earlier balances that still count (pure)
-``credit_table``    the credit of every account, and which of them wait (pure)
-``allowance``       what a session may finish before it is ended (pure)
-``prices``          the rate card that accountd charges by, fetched when it changes
-``balances``        the shell: balances announced or requested, sessions notified of changes
+``credit``        the balance that was announced, less what is metered and not in it yet (pure)
+``pending``       usage in messages that no balance includes yet (pure)
+``allotments``    a gateway's part of a balance; earlier ones that still bind (pure)
+``credit_table``  the credit of every account, and which of them wait (pure)
+``cut_off``       when a session is paused or ended, and what it may finish (pure)
+``prices``        the rate card that accountd charges by, fetched when it changes
+``balances``      the shell: balances announced or requested, sessions notified of changes
 
 Called by ``relay`` and ``calls`` (may the client go on?) and by ``delivery.watermarks`` (it is
 durable); ``door`` hands it to ``metering.recorder`` (a response was metered). It promises that a

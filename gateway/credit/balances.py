@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway import tasks
-from gateway.control.authorizations import Authorization
-from gateway.control.rpc_client import RpcClient
-from gateway.control.subscriber import Subscriber
+from gateway import background_tasks
+from gateway.accountd_client.authorizations import Authorization
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from gateway.credit.prices import Prices
@@ -113,11 +113,11 @@ class Balances:
     def start(self) -> None:
         """Begin to ask for the rate card, and for balances that were not announced in time."""
         self._prices.start()
-        self._tasks = [tasks.start(self._ask_when_overdue())]
+        self._tasks = [background_tasks.start(self._ask_when_overdue())]
 
     async def stop(self) -> None:
         """Ask no more."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         await self._prices.stop()
 
     def open(self, authorization: Authorization, *, wants_balances: bool) -> SessionCredit:

@@ -9,7 +9,7 @@ overshoots by no more than the responses that were in progress when its credit e
 
 A new balance also brings a new allotment, while other gateways may still spend, or have spent and
 not sent, their allotments of the balance before. So for a while every gateway also stays within
-what was left of its old allotment (``old_allotments``). Example: three gateways, a balance of 90,
+what was left of its old allotment (``allotments``). Example: three gateways, a balance of 90,
 an allotment of 30 each; one that has spent its 30 and hears of a new balance of 60 has a new
 allotment of 20, and may begin to spend it ``LATE_S`` later.
 
@@ -20,7 +20,7 @@ seconds.
 from enum import Enum
 from typing import Final
 
-from gateway.credit.old_allotments import OldAllotments
+from gateway.credit.allotments import OldAllotments, allotment_of
 from gateway.credit.pending import PendingUsage
 from shared.announcements import AnnouncedBalance
 from shared.rates import NANO_PER_CREDIT
@@ -102,7 +102,7 @@ class Credit:
     @property
     def _new_allotment_left(self) -> int:
         """What is left of the allotment by the newest balance alone."""
-        return self.balance.credits * NANO_PER_CREDIT // self.balance.gateways - self._spent
+        return allotment_of(self.balance) - self._spent
 
     @property
     def _spent(self) -> int:

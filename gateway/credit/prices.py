@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from gateway import tasks
-from gateway.control.rpc_client import RpcClient
+from gateway import background_tasks
+from gateway.accountd_client.rpc_client import RpcClient
 from shared.errors import UnreachableError
 from shared.rate_card import RateCardError, read_rates
 from shared.rates import DEFAULT_RATES
@@ -34,11 +34,11 @@ class Prices:
 
     def start(self) -> None:
         """Begin to fetch the card, now and whenever its version changes."""
-        self._tasks = [tasks.start(self._fetch_when_wanted())]
+        self._tasks = [background_tasks.start(self._fetch_when_wanted())]
 
     async def stop(self) -> None:
         """Fetch no more."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
 
     def announced(self, version: str) -> None:
         """accountd charges by this version."""

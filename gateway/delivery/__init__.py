@@ -9,7 +9,7 @@
 ``spool_manager``                 this process's journal and the adopted ones: fsync, retention
 ``retention``                     how long durable messages stay in the spool
 ``orphans``                       finds and adopts the journals of killed processes
-``sender``                        the producers of this process; what sessions call
+``usage_sender``                  the producers of this process; what sessions call
 ``pusher``, ``watermarks``        the PUSH socket; what accountd says is durable
 
 Called by ``metering.recorder``, to which ``door`` and ``calls`` hand it. It promises: noted before

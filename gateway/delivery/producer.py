@@ -3,7 +3,7 @@
 Sealing gives a message its sequence and writes it to the journal in one step; it is released for
 sending once the journal is synced (fsync). A producer that was *recovered* from the journal of a
 killed process waits for its first watermark, then seals what was metered and not sealed, then ends.
-Called by ``sender`` and ``spool_manager``; ``now`` is the wall clock in seconds.
+Called by ``usage_sender`` and ``spool_manager``; ``now`` is the wall clock in seconds.
 """
 
 from collections import deque

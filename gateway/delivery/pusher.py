@@ -1,4 +1,4 @@
-"""Sends the outboxes of all producers to accountd. Owns the PUSH socket; used by ``sender``.
+"""Sends the outboxes of all producers to accountd. Owns the PUSH socket; used by ``usage_sender``.
 
 It never waits: what the socket does not accept is tried again ``RETRY_S`` later, and a timer wakes
 it when an outbox has something to send again.
@@ -13,7 +13,7 @@ import zmq.asyncio
 
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
-from shared import transport
+from shared import zmq_sockets
 
 RETRY_S: Final = 0.05
 # Messages pushed in one turn of the event loop. The frames of all sessions wait meanwhile: a whole
@@ -40,7 +40,7 @@ class Pusher:
         # A plain socket of the same ZeroMQ context: one that does not wait.
         plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)
         self.socket = plain.socket(zmq.PUSH)
-        transport.configure(self.socket)
+        zmq_sockets.configure(self.socket)
         # Without a connection messages stay in the outbox, not in a queue of the socket.
         self.socket.setsockopt(zmq.IMMEDIATE, 1)
         self._timer: asyncio.TimerHandle | None = None

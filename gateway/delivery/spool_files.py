@@ -24,8 +24,8 @@ from typing import Final
 
 from gateway.limits import SPOOL_RESERVE_BYTES
 from shared.errors import ConfigError
-from shared.transport import make_private_folder
 from shared.wire import PRODUCER_BYTES
+from shared.zmq_sockets import make_private_folder
 
 _FOLDER: Final = re.compile(rf"[0-9a-f]{{{2 * PRODUCER_BYTES}}}")
 _RESERVE: Final = "reserve"

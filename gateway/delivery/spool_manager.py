@@ -1,7 +1,7 @@
 """Manages the spool directory: this process's own journal, and those of killed processes.
 
 Owns the files, the thread that syncs them, retention, and the search for orphans. The rules are in
-``journal`` and ``producer``. Called by ``sender``. It promises that a message is released for
+``journal`` and ``producer``. Called by ``usage_sender``. It promises that a message is released for
 sending only after an fsync has returned; where the fsync failed, it is sent nevertheless.
 """
 
@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway import tasks
+from gateway import background_tasks
 from gateway.delivery import spool_files
 from gateway.delivery.journal import Journal
 from gateway.delivery.orphans import Orphans, OwnedJournal
@@ -88,7 +88,7 @@ class SpoolManager:
     def start(self, follower: Follower, *, released: Callable[[], None]) -> None:
         """Begin to look for orphans; ``released`` is called when messages may be sent."""
         self._follower, self._released = follower, released
-        self._tasks = [tasks.start(self._sync()), tasks.start(self._adopt())]
+        self._tasks = [background_tasks.start(self._sync()), background_tasks.start(self._adopt())]
 
     @property
     def own(self) -> Producer:
@@ -142,7 +142,7 @@ class SpoolManager:
 
     async def close(self) -> None:
         """Leave the journals as they are; a folder without segments is removed."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         for owned in self._journals():
             journal, store = owned.producer.journal, owned.store
             (store.delete if journal and journal.is_empty else store.close)()

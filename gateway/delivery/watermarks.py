@@ -2,7 +2,8 @@
 
 accountd is asked at the start, when the connection to it is new, when a message is overdue, and
 when a watermark was ignored. Owns the monitor of the PUSH socket, which tells of new connections.
-Called by ``sender`` and ``spool_manager``; each watermark goes to its producer and to ``balances``.
+Called by ``usage_sender`` and ``spool_manager``; each watermark goes to its producer and to
+``balances``.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from gateway import tasks
-from gateway.control.rpc_client import RpcClient
-from gateway.control.subscriber import Subscriber
+from gateway import background_tasks
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import AckOutcome
 from gateway.delivery.producer import Producer
@@ -68,13 +69,13 @@ class Watermarks:
     def start(self) -> None:
         """Begin to ask, and to watch the connection."""
         self._tasks = [
-            tasks.start(self._watch_connection()),
-            tasks.start(self._ask_when_wanted()),
+            background_tasks.start(self._watch_connection()),
+            background_tasks.start(self._ask_when_wanted()),
         ]
 
     async def close(self) -> None:
         """Stop both."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         self._pushed_by.disable_monitor()
         self._monitor.close(linger=0)
 

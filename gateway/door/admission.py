@@ -11,8 +11,8 @@ from typing import Any
 
 from websockets.datastructures import Headers
 
-from gateway.control.authorizations import Authorization, Denial
-from gateway.control.rpc_client import RpcClient
+from gateway.accountd_client.authorizations import Authorization, Denial
+from gateway.accountd_client.rpc_client import RpcClient
 from gateway.door import ephemeral
 from gateway.door.client_key import find_key, hash_key
 from gateway.door.ephemeral import Claims

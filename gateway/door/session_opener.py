@@ -15,7 +15,7 @@ from gateway.connections.downstream import Downstream
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import dial
 from gateway.credit.balances import Balances
-from gateway.delivery.sender import UsageSender
+from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
 from gateway.door.queries import wants_events
@@ -32,8 +32,8 @@ from gateway.providers.base import Provider, Target
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.gate import Gate
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay.lifetime import Age
 from gateway.relay.session import Session
+from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.sinks import DownstreamForwarder
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from websockets.http11 import Response
 
-from gateway.control.authorizations import Denial
-from gateway.control.rpc_client import RpcClient
+from gateway.accountd_client.authorizations import Denial
+from gateway.accountd_client.rpc_client import RpcClient
 from gateway.door.admission import own_key_hash
 from gateway.door.queries import split_target
 from gateway.endpoints.api import Endpoint, Handler

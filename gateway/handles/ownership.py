@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway import tasks
+from gateway import background_tasks
 from gateway.handles.handle import Handle
 from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
@@ -68,11 +68,11 @@ class HandleRegistry:
 
     def start(self) -> None:
         """Start the task that reports to accountd."""
-        self._tasks = [tasks.start(self._report_forever())]
+        self._tasks = [background_tasks.start(self._report_forever())]
 
     async def close(self) -> None:
         """Stop; report what is left, for ``CLOSE_REPORT_S`` at most."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         with contextlib.suppress(UnreachableError, TimeoutError):
             async with asyncio.timeout(CLOSE_REPORT_S):
                 while self._unreported:

@@ -7,11 +7,11 @@ of a session is a table (``session_state.TRANSITIONS``)::
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
 
 The client is accepted first, and the provider is dialled while the client may already send. When
-the client is gone, by its will or ours, the session *drains* (``relay.drain``): the client is cut
-out, and the provider is heard until it has reported what its last response cost. When the
+the client is gone, by its will or ours, the session *drains* (``relay.provider_drain``): the client
+is cut out, and the provider is heard until it has reported what its last response cost. When the
 provider's connection is gone, the session has ended.
 
-A session spends its account's credit (``credit.allowance``). Once nothing is left, responses that
+A session spends its account's credit (``credit.cut_off``). Once nothing is left, responses that
 are streaming are finished, then the client is told and the session drains. While it is not known
 whether anything is left, the client is paused: its frames are not forwarded.
 """
@@ -33,16 +33,16 @@ from gateway.connections.connection import Connection, Discard
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import Upstream
-from gateway.credit.allowance import Action, Allowance
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
+from gateway.credit.cut_off import CreditAction, CutOff
 from gateway.metering.recorder import Recorder
 from gateway.providers.base import Provider
 from gateway.relay import endings
 from gateway.relay.client_side import ClientSide
 from gateway.relay.endings import Ending
-from gateway.relay.lifetime import Age, AgeAction
 from gateway.relay.provider_drain import Drain
+from gateway.relay.session_age import Age, AgeAction
 from gateway.relay.session_state import (
     TRANSITIONS,
     Departure,
@@ -96,7 +96,7 @@ class Session:
         self._opening = opening
         self._credit = credit
         credit.listener = self
-        self._allowance = Allowance()
+        self._cut_off = CutOff()
         self._age = age
         self._departure: Departure | None = None
         self._sink: DownstreamForwarder | None = None
@@ -192,17 +192,17 @@ class Session:
         if self._credit.is_near_empty:
             self.recorder.flush()
         status = self._credit.status
-        action = self._allowance.review(status, self.recorder.streaming, now=self._loop.time())
+        action = self._cut_off.review(status, self.recorder.streaming, now=self._loop.time())
         if self._sink is not None:
             waits = status is not CreditStatus.AVAILABLE or client.notices.is_balance_due
             self._sink.reports_gaps = waits
-        if action is Action.END and not client.connection.is_mid_message:
+        if action is CreditAction.END and not client.connection.is_mid_message:
             self._log.info("credit used up", credits_left=self._credit.balance.credits)
             self.was_cut_off = True
             self._dismiss(endings.CREDIT_USED_UP)
-        elif action is Action.PAUSE:
+        elif action is CreditAction.PAUSE:
             client.connection.pause(Pause.CREDIT)
-        elif action is Action.RESUME:
+        elif action is CreditAction.RESUME:
             client.connection.resume(Pause.CREDIT)
 
     def balance_announced(self) -> None:
@@ -254,7 +254,7 @@ class Session:
         if self._provider is not None:
             self._provider.check(now)
         self._send_balance()
-        if self._allowance.status is CreditStatus.EXHAUSTED:
+        if self._cut_off.status is CreditStatus.EXHAUSTED:
             self.credit_changed()
         if self._client is not None:
             self._check_client(now, self._client)
@@ -267,7 +267,7 @@ class Session:
         """
         is_streaming, is_idle = bool(self.recorder.streaming), not self.recorder.in_flight
         departure = self._departure
-        if self._allowance.is_overdue(now, is_streaming=is_streaming):
+        if self._cut_off.is_overdue(now, is_streaming=is_streaming):
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         elif departure is not None and departure.is_due(now, is_idle=is_idle):
             self.close_client(departure.close_code, RESTARTING)

@@ -1,10 +1,10 @@
 """Real processes killed and stopped at random under load; the provider's log is the oracle.
 
 ==============================  ================================================================
-``oracle``                      what must have been charged, and what was: pure
-``clients``                     sessions that come back whenever they are cut off
-``cluster``                     the processes: start, kill, stop for a while, start again
-``run``                         one run from the first session to the verdict
+``oracle``   what must have been charged, and what was: pure
+``clients``  sessions that come back whenever they are cut off
+``cluster``  the processes: start, kill, stop for a while, start again
+``run``      one run from the first session to the verdict
 ``lagging_accountd.py``         the real accountd, slowed, so that usage waits in front of it
 ``forgetful_gateway.py``        the real gateway without resends: the control
 ==============================  ================================================================

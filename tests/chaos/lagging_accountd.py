@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from accountd import app, cli
-from accountd.ledger.decision import Decision
+from accountd.ledger.decision_types import Decision
 from accountd.ledger.ledger import Ledger
 
 GROUP = int(os.environ["CHAOS_GROUP"])

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.ledger.charging import Balance
-from accountd.ledger.decision import Charge, Decision, Rejection
-from accountd.ledger.digests import DigestKey, RecentDigests
+from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
 from accountd.ledger.ingest import decide
+from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason

@@ -1,6 +1,6 @@
 """A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Journal``.
 
-It calls them in the order of ``recorder``, ``sender``, ``pusher`` and ``watermarks``.
+It calls them in the order of ``recorder``, ``usage_sender``, ``pusher`` and ``watermarks``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from accountd.ledger.digests import RecentDigests
+from accountd.ledger.payload_digests import RecentDigests
 from accountd.ledger.shared_responses import Deduplicator
 from accountd.ledger.windows import ProducerWindow, Verdict
 from gateway.delivery.journal import Journal

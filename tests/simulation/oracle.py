@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.ledger.cascade import cascade
-from accountd.ledger.decision import Charge, Decision, Rejection
+from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import PERIOD_MS, UNCHARGED_DEFAULT
 from shared.usage import Kind, LostBatch, RejectReason, UsageBatch
 from shared.wire import WireError, decode_usage, encode_usage

@@ -10,7 +10,7 @@ from typing import Any
 
 import zmq
 
-from shared import transport
+from shared import zmq_sockets
 from shared.announcements import Watermark, encode_watermark
 from shared.errors import AlreadyRunningError
 from shared.wire import (
@@ -135,14 +135,14 @@ class FakeAccountd:
 
     def _bind(self, kind: int, name: str) -> Any:
         socket = self._context.socket(kind)
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         eventually(lambda: self._is_bound(socket, self._env[f"ACCOUNTD_{name}_ENDPOINT"]))
         return socket
 
     @staticmethod
     def _is_bound(socket: Any, endpoint: str) -> bool:
         try:
-            transport.bind(socket, endpoint)
+            zmq_sockets.bind(socket, endpoint)
         except AlreadyRunningError:  # ZeroMQ closes the previous socket in a thread of its own
             return False
         return True

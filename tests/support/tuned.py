@@ -5,8 +5,8 @@ object from their full name to their value, and starts the command. Nothing but 
 different. A name that is no longer there, or a value of another type, ends the program at once, so
 that no test goes on with the usual bound.
 
-``gateway.limits`` and ``shared.transport`` come first: other modules copy their constants when they
-are imported.
+``gateway.limits`` and ``shared.zmq_sockets`` come first: other modules copy their constants when
+they are imported.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from typing import Final
 
 PROGRAM: Final = Path(__file__)
 VARIABLE: Final = "TUNED_CONSTANTS"
-_FIRST: Final = ("gateway.limits.", "shared.transport.")
+_FIRST: Final = ("gateway.limits.", "shared.zmq_sockets.")
 
 Constants = Mapping[str, float]
 
@@ -31,7 +31,7 @@ NO_LATE_ANSWERS: Final = {**SHORT_DRAIN, "gateway.limits.LATE_ANSWER_S": SHORT_D
 # One provider at most is heard for a late answer: late is half a second after its client left.
 ONE_LATE_DRAIN: Final = {
     "gateway.relay.provider_drain.DRAIN_S": 0.5,
-    "gateway.registry.LATE_DRAINS_MAX": 1,
+    "gateway.session_registry.LATE_DRAINS_MAX": 1,
 }
 # A provider that is let go within seconds all the same was not let go because its time was over.
 LONG_DRAIN: Final = {
@@ -51,7 +51,7 @@ SHORT_SESSIONS: Final = {
     "gateway.providers.lifetimes.GRACE_S": 0.0,
     "gateway.providers.lifetimes.WARNING_S": 2.0,
 }
-SMALL_OUTBOX: Final = {"gateway.delivery.sender.OUTBOX_BATCHES_MAX": 3}
+SMALL_OUTBOX: Final = {"gateway.delivery.usage_sender.OUTBOX_BATCHES_MAX": 3}
 # Retention is seen soon.
 PRUNE_S: Final = 0.5
 SMALL_SEGMENTS: Final = {
@@ -59,7 +59,7 @@ SMALL_SEGMENTS: Final = {
     "gateway.delivery.spool_manager.PRUNE_S": PRUNE_S,
 }
 # However slow accountd is, or the receiver of its warnings, nothing is given up.
-PATIENT_RPC: Final = {"shared.transport.RPC_DEADLINE_S": 300.0}
+PATIENT_RPC: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 300.0}
 PATIENT_WEBHOOK: Final = {"accountd.notifications.webhook.TIMEOUT_S": 300.0}
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import structlog
 
-from simulator.beta import BetaDialect
+from simulator.beta_dialect import BetaDialect
 from simulator.dialect import Dialect
 from simulator.faults import Faults
 from simulator.gemini_session import GeminiSession
 from simulator.generation import Pace
 from simulator.live_session import LiveSession
-from simulator.memory import Memory
 from simulator.openai_events import Event, encode
-from simulator.outside import Outside
+from simulator.resumable_conversations import Memory
 from simulator.session import Session
+from simulator.session_effects import Outside
 from simulator.xai import XaiDialect
 
 VALUES: list[Any] = [

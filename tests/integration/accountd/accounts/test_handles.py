@@ -9,7 +9,7 @@ import pytest
 from accountd.accounts.handles import Handles
 from accountd.data import models
 from accountd.data.retention import MORE_S, PORTION
-from accountd.requests import Params, RequestError
+from accountd.request_params import Params, RequestError
 from shared.wire import HANDLES_MAX
 from tests.support.database import empty_database
 

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from accountd.ctl.client import call
-from shared import transport
+from shared import zmq_sockets
 from shared.announcements import Watermark, decode_watermark, watermark_topic
 from shared.errors import RefusedError
 from shared.usage import EndOfProducer, Usage, UsageBatch
@@ -70,7 +70,7 @@ class Gateway:
 
     def _connect(self, context: Any, kind: int, endpoint: str) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = context.socket(kind)
-        transport.configure(socket)
+        zmq_sockets.configure(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
         return socket

@@ -12,7 +12,7 @@ from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import RowRetention
 from accountd.ledger.ledger import Ledger
-from accountd.requests import Params
+from accountd.request_params import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import empty_database

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
-from accountd.ledger.changes import Changes
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.reports import queries
 from accountd.reports.audit import audit
-from accountd.requests import Params, RequestError
+from accountd.request_params import Params, RequestError
 from accountd.rpc_types import GroupBy
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
@@ -92,7 +92,7 @@ class World:
     """The real thing and the rules, side by side."""
 
     def __init__(self, connection: Any) -> None:
-        changes = Changes()
+        changes = ChangedAccounts()
         self.accounts = Accounts(changes, plans=PLANS)
         self.grants = Grants(changes, plans=PLANS)
         self.ledger = Ledger(connection)

@@ -13,7 +13,7 @@ from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.windows import ProducerWindow, Verdict
 from accountd.reports.audit import audit
-from accountd.requests import Params
+from accountd.request_params import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import empty_database

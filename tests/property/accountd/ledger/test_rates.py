@@ -16,7 +16,7 @@ from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.ledger import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.reports.audit import audit
-from accountd.requests import Params
+from accountd.request_params import Params
 from shared.rate_card import read_rates
 from shared.rates import PRICE_MAX, Rates
 from shared.usage import Usage, UsageBatch

@@ -13,9 +13,9 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.credit import CreditStatus
 from gateway.credit.credit_table import CreditTable
-from gateway.credit.old_allotments import LATE_S, RECONNECT_S
 from shared.announcements import AnnouncedBalance, Applied
 from shared.rates import NANO_PER_CREDIT
 

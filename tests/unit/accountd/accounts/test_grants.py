@@ -6,7 +6,7 @@ import pytest
 
 from accountd.accounts.grants import Grants, renewed_tokens
 from accountd.data import database
-from accountd.requests import Params, RequestError
+from accountd.request_params import Params, RequestError
 from accountd.rpc_types import DebtPolicy
 
 RENEWALS = [

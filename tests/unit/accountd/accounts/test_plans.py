@@ -3,7 +3,7 @@
 import pytest
 
 from accountd.accounts.plans import DEFAULT_PLANS, parse_plans, tokens_of
-from accountd.requests import AMOUNT_MAX, RequestError
+from accountd.request_params import AMOUNT_MAX, RequestError
 
 
 def test_the_default_plans() -> None:

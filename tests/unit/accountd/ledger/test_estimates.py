@@ -3,7 +3,7 @@
 import pytest
 
 from accountd.ledger import ledger
-from accountd.ledger.decision import Rejection, Retried
+from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import decide_retry
 from accountd.reports import queries

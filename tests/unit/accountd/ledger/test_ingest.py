@@ -5,10 +5,10 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Unchargeable
-from accountd.ledger.decision import Charge, Rejection, Retried
-from accountd.ledger.digests import RecentDigests, digest_of
+from accountd.ledger.decision_types import Charge, Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import AlreadyCharged, decide_retry
+from accountd.ledger.payload_digests import RecentDigests, digest_of
 from accountd.ledger.windows import ProducerWindow, Verdict
 from shared.rate_card import read_rates
 from shared.usage import InvalidUsage, Kind, RejectReason

@@ -2,8 +2,8 @@
 
 import pytest
 
-from accountd.ledger.decision import Rejection
-from accountd.ledger.digests import digest_of
+from accountd.ledger.decision_types import Rejection
+from accountd.ledger.payload_digests import digest_of
 from accountd.ledger.windows import missing_sequences
 from shared.usage import InvalidUsage, Kind, LostBatch, RejectReason
 from shared.wire import encode_usage

@@ -9,7 +9,7 @@ import zmq
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
-from accountd.ledger.decision import Charge, Decision
+from accountd.ledger.decision_types import Charge, Decision
 from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from accountd.notifications.announcer import (

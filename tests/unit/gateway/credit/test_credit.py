@@ -2,11 +2,11 @@
 
 import pytest
 
-from gateway.control.rpc_client import PRODUCERS_MAX
+from gateway.accountd_client.rpc_client import PRODUCERS_MAX
+from gateway.credit.allotments import LATE_S, RECONNECT_S
 from gateway.credit.balances import ASKED_MAX, chunks
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
-from gateway.credit.old_allotments import LATE_S, RECONNECT_S
 from shared.announcements import AnnouncedBalance, Applied
 from shared.rates import NANO_PER_CREDIT
 from shared.usage import ID_CHARS_MAX

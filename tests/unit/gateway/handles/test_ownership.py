@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from accountd.accounts.handles import Handles as Table
-from accountd.requests import Params
+from accountd.request_params import Params
 from gateway.handles import ownership as under_test
 from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import HandleRegistry

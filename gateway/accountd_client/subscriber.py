@@ -12,8 +12,8 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from gateway import tasks
-from shared import transport
+from gateway import background_tasks
+from shared import zmq_sockets
 from shared.announcements import topic_of
 from shared.wire import WireError
 
@@ -28,18 +28,18 @@ class Subscriber:
 
     def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
         self._socket: zmq.asyncio.Socket = context.socket(zmq.SUB)
-        transport.configure(self._socket)
+        zmq_sockets.configure(self._socket)
         self._socket.connect(endpoint)
         self._listeners: dict[bytes, Listener] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to receive."""
-        self._tasks = [tasks.start(self._receive())]
+        self._tasks = [background_tasks.start(self._receive())]
 
     async def close(self) -> None:
         """Stop receiving."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         self._socket.close(linger=0)
 
     def subscribe(self, topic: bytes, listener: Listener) -> None:

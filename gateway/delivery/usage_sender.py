@@ -16,8 +16,8 @@ from typing import Final
 import structlog
 import zmq.asyncio
 
-from gateway.control.rpc_client import RpcClient
-from gateway.control.subscriber import Subscriber
+from gateway.accountd_client.rpc_client import RpcClient
+from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer

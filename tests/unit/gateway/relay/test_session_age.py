@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.providers.lifetimes import Lifetime, Lifetimes
-from gateway.relay.lifetime import Age, AgeAction
+from gateway.relay.session_age import Age, AgeAction
 
 HOUR = 3_600.0
 USUAL = Lifetimes()

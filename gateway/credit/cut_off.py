@@ -1,4 +1,5 @@
-"""What a session or a call does about its account's credit, and what it may finish first. Pure."""
+"""When a session is paused or ended because of its account's credit, and what it may finish.
+Pure."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,7 +8,7 @@ from gateway.credit.credit import CreditStatus
 from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
 
 
-class Action(Enum):
+class CreditAction(Enum):
     """What to do after a review of the credit."""
 
     NOTHING = auto()
@@ -17,15 +18,18 @@ class Action(Enum):
 
 
 @dataclass(slots=True)
-class Allowance:
-    """What the credit allows now, and which responses were streaming when it began to."""
+class CutOff:
+    """What the credit of one session allows now, and which responses were streaming when it began
+    to."""
 
     status: CreditStatus = CreditStatus.AVAILABLE
     _finishing: frozenset[str] = frozenset()
     _since: float = 0.0
     _paused_at: float | None = None
 
-    def review(self, status: CreditStatus, streaming: frozenset[str], *, now: float) -> Action:
+    def review(
+        self, status: CreditStatus, streaming: frozenset[str], *, now: float
+    ) -> CreditAction:
         """What follows from ``status`` while the responses ``streaming`` are being streamed.
 
         A response that was streaming when the status changed is finished first, unless its end
@@ -36,15 +40,15 @@ class Allowance:
             self.status, self._finishing, self._since = status, streaming, now
         if status is CreditStatus.AVAILABLE:
             was_paused, self._paused_at = self._paused_at is not None, None
-            return Action.RESUME if was_paused else Action.NOTHING
+            return CreditAction.RESUME if was_paused else CreditAction.NOTHING
         if self._finishing & streaming and now - self._since <= CREDIT_WAIT_STREAMING_S:
-            return Action.NOTHING
+            return CreditAction.NOTHING
         if status is CreditStatus.EXHAUSTED:
-            return Action.END
+            return CreditAction.END
         if self._paused_at is not None:
-            return Action.NOTHING
+            return CreditAction.NOTHING
         self._paused_at = now
-        return Action.PAUSE
+        return CreditAction.PAUSE
 
     def is_overdue(self, now: float, *, is_streaming: bool) -> bool:
         """Whether a pause has lasted too long to go on waiting for accountd."""

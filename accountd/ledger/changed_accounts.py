@@ -1,7 +1,7 @@
 """Accounts that requests changed: noted after the COMMIT, announced by the daemon. Pure."""
 
 
-class Changes:
+class ChangedAccounts:
     """Ids of accounts whose balance, plan or status is another one, each once, in their order."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from gateway import tasks
+from gateway import background_tasks
 from gateway.limits import AUTHORIZATIONS_MAX
-from shared import transport
+from shared import zmq_sockets
 from shared.errors import UnreachableError
 from shared.wire import LEVEL, Reply, Request, WireError, decode_reply, encode_request
 
@@ -35,7 +35,7 @@ class RpcChannel:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
         self._socket = context.socket(zmq.DEALER)
-        transport.configure(self._socket)
+        zmq_sockets.configure(self._socket)
         # At the end, requests that were not sent are dropped: nobody waits for their answers.
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
@@ -48,11 +48,14 @@ class RpcChannel:
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
-        self._tasks = [tasks.start(self._receive()), tasks.start(self._ping())]
+        self._tasks = [
+            background_tasks.start(self._receive()),
+            background_tasks.start(self._ping()),
+        ]
 
     async def close(self) -> None:
         """Stop. Requests that still wait for an answer are cancelled."""
-        await tasks.stop(self._tasks)
+        await background_tasks.stop(self._tasks)
         for pending in self._pending.values():
             pending.cancel()
         self._socket.close()
@@ -64,14 +67,14 @@ class RpcChannel:
     @property
     def is_reachable(self) -> bool:
         """Whether accountd answered lately. It costs nothing to ask."""
-        return self.has_answered_within(transport.RPC_DEADLINE_S)
+        return self.has_answered_within(zmq_sockets.RPC_DEADLINE_S)
 
     @property
     def is_outdated(self) -> bool:
         """Whether accountd is of an earlier release, which does not understand all of the usage."""
         return self._level < LEVEL
 
-    async def call(self, request: Request, deadline_s: float = transport.RPC_DEADLINE_S) -> Reply:
+    async def call(self, request: Request, deadline_s: float = zmq_sockets.RPC_DEADLINE_S) -> Reply:
         """Send a request and wait for its answer.
 
         Raises ``UnreachableError``: at once where accountd is not reachable or too many requests

@@ -17,7 +17,7 @@ from gateway.calls.calls import Calls
 from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.connections.file_descriptors import is_room_for_client, is_room_for_session
-from gateway.delivery.sender import UsageSender
+from gateway.delivery.usage_sender import UsageSender
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.metering.totals import Totals
 from gateway.relay.provider_drain import departure_gap_s

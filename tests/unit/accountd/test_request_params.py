@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accountd.requests import Params, RequestError, is_past
+from accountd.request_params import Params, RequestError, is_past
 from accountd.rpc_types import GroupBy
 
 Read = Callable[[Params], Any]

@@ -8,7 +8,7 @@ nobody listened. That is certain once another response begins, and assumed after
 from gateway.limits import CALL_DOUBT_S
 
 
-class Doubt:
+class UnheardResponses:
     """The responses of one call that are in doubt. ``now`` is monotonic seconds."""
 
     __slots__ = ("_names", "_until")

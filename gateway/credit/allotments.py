@@ -1,4 +1,4 @@
-"""Allotments of earlier balances that still bind, each until a moment in time. Pure.
+"""How a balance is divided among gateways, and which earlier allotments still bind. Pure.
 
 A gateway's *allotment* is the balance divided by the gateways that serve the account. When a new
 balance brings a new one, other gateways may not have heard of it, and spend by the old one. So the
@@ -15,12 +15,23 @@ from collections import deque
 from math import inf
 from typing import Final
 
+from shared.announcements import AnnouncedBalance
+from shared.rates import NANO_PER_CREDIT
+
 # Gateways reconnect to a restarted accountd one by one, each with usage that it metered meanwhile.
 # Until all are back the balances are too high, so each stays within what was left of its allotment.
 RECONNECT_S: Final = 5.0
 # Time after which every gateway has heard of usage: it takes milliseconds, and rarely a second on a
 # busy machine. While accountd is away no allotment is renewed.
 LATE_S: Final = 1.0
+
+
+def allotment_of(balance: AnnouncedBalance) -> int:
+    """What this gateway may spend of ``balance``, in nano-credits; negative in debt.
+
+    Example: a balance of 90 credits that three gateways spend from is 30 credits for each.
+    """
+    return balance.credits * NANO_PER_CREDIT // balance.gateways
 
 
 class OldAllotments:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.credit.allowance import Action, Allowance
 from gateway.credit.credit import CreditStatus
+from gateway.credit.cut_off import CreditAction, CutOff
 from gateway.limits import CREDIT_WAIT_S, CREDIT_WAIT_STREAMING_S
 
 ONE, TWO = frozenset({"one"}), frozenset({"two"})
@@ -15,39 +15,39 @@ EXHAUSTED = CreditStatus.EXHAUSTED
 
 REVIEWS = [
     # reviews before the last (status, streaming, now); the last one; and what follows from it
-    ([], (AVAILABLE, ONE, 0.0), Action.NOTHING),
-    ([], (EXHAUSTED, NONE, 0.0), Action.END),
-    ([], (EXHAUSTED, ONE, 0.0), Action.NOTHING),
-    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, NONE, 1.0), Action.END),
+    ([], (AVAILABLE, ONE, 0.0), CreditAction.NOTHING),
+    ([], (EXHAUSTED, NONE, 0.0), CreditAction.END),
+    ([], (EXHAUSTED, ONE, 0.0), CreditAction.NOTHING),
+    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, NONE, 1.0), CreditAction.END),
     (
         [(EXHAUSTED, ONE, 0.0)],
         (EXHAUSTED, ONE | TWO, 1.0),
-        Action.NOTHING,
+        CreditAction.NOTHING,
     ),
-    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, TWO, 1.0), Action.END),
-    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, ONE, LONG), Action.END),
-    ([], (SPENT, NONE, 0.0), Action.PAUSE),
+    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, TWO, 1.0), CreditAction.END),
+    ([(EXHAUSTED, ONE, 0.0)], (EXHAUSTED, ONE, LONG), CreditAction.END),
+    ([], (SPENT, NONE, 0.0), CreditAction.PAUSE),
     (
         [(SPENT, NONE, 0.0)],
         (SPENT, NONE, 1.0),
-        Action.NOTHING,
+        CreditAction.NOTHING,
     ),
     (
         [(SPENT, ONE, 0.0)],
         (SPENT, NONE, 1.0),
-        Action.PAUSE,
+        CreditAction.PAUSE,
     ),
     (
         [(SPENT, NONE, 0.0)],
         (AVAILABLE, NONE, 1.0),
-        Action.RESUME,
+        CreditAction.RESUME,
     ),
     (
         [(SPENT, ONE, 0.0)],
         (AVAILABLE, ONE, 1.0),
-        Action.NOTHING,
+        CreditAction.NOTHING,
     ),
-    ([(SPENT, NONE, 0.0)], (EXHAUSTED, NONE, 1.0), Action.END),
+    ([(SPENT, NONE, 0.0)], (EXHAUSTED, NONE, 1.0), CreditAction.END),
 ]
 
 
@@ -55,23 +55,23 @@ REVIEWS = [
 def test_what_was_streaming_is_finished_first(
     before: list[tuple[CreditStatus, frozenset[str], float]],
     last: tuple[CreditStatus, frozenset[str], float],
-    expected: Action,
+    expected: CreditAction,
 ) -> None:
     """Then a session pauses or ends; what begins later is not waited for."""
-    allowance = Allowance()
+    cut_off = CutOff()
     for status, streaming, now in before:
-        allowance.review(status, streaming, now=now)
+        cut_off.review(status, streaming, now=now)
     status, streaming, now = last
-    assert allowance.review(status, streaming, now=now) is expected
+    assert cut_off.review(status, streaming, now=now) is expected
 
 
 @pytest.mark.parametrize(("is_streaming", "wait_s"), [(False, CREDIT_WAIT_S), (True, LONG - 1)])
 def test_a_pause_has_a_deadline(is_streaming: bool, wait_s: float) -> None:
     """It is longer while a response is streamed to the client, which nobody has to wait for."""
-    allowance = Allowance()
-    assert not allowance.is_overdue(1e9, is_streaming=is_streaming), "nothing is paused"
-    allowance.review(SPENT, NONE, now=0.0)
-    assert not allowance.is_overdue(wait_s, is_streaming=is_streaming)
-    assert allowance.is_overdue(wait_s + 1, is_streaming=is_streaming)
-    allowance.review(AVAILABLE, NONE, now=1.0)
-    assert not allowance.is_overdue(1e9, is_streaming=is_streaming)
+    cut_off = CutOff()
+    assert not cut_off.is_overdue(1e9, is_streaming=is_streaming), "nothing is paused"
+    cut_off.review(SPENT, NONE, now=0.0)
+    assert not cut_off.is_overdue(wait_s, is_streaming=is_streaming)
+    assert cut_off.is_overdue(wait_s + 1, is_streaming=is_streaming)
+    cut_off.review(AVAILABLE, NONE, now=1.0)
+    assert not cut_off.is_overdue(1e9, is_streaming=is_streaming)

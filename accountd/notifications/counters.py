@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from accountd.ledger.decision import Decision
+from accountd.ledger.decision_types import Decision
 from accountd.notifications.unpriced import UnpricedUsage
 from shared.metrics import Metric
 from shared.usage import ESTIMATES, RejectReason
@@ -12,7 +12,7 @@ from shared.usage import ESTIMATES, RejectReason
 log = structlog.get_logger()
 
 
-class Counts:
+class Counters:
     """Counts decisions that were committed."""
 
     def __init__(self) -> None:

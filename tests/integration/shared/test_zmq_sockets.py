@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from shared import transport
+from shared import zmq_sockets
 from shared.errors import AlreadyRunningError, ConfigError
 from tests.support.harness import Cluster, cluster_folder
 
@@ -25,15 +25,15 @@ def test_an_endpoint_is_not_taken_from_who_listens_there(folder: Path) -> None:
     """ZeroMQ itself would take it over silently; a file that was left behind is taken over."""
     endpoint = f"ipc://{folder}/run/x.sock"
     with zmq.Context() as context, context.socket(zmq.PULL) as first:
-        transport.bind(first, endpoint)
+        zmq_sockets.bind(first, endpoint)
         with (
             context.socket(zmq.PULL) as second,
             pytest.raises(AlreadyRunningError, match="another process listens"),
         ):
-            transport.bind(second, endpoint)
+            zmq_sockets.bind(second, endpoint)
     (folder / "run" / "x.sock").touch()
     with zmq.Context() as context, context.socket(zmq.PULL) as third:
-        transport.bind(third, endpoint)
+        zmq_sockets.bind(third, endpoint)
 
 
 def test_a_taken_port_is_a_clear_error() -> None:
@@ -45,7 +45,7 @@ def test_a_taken_port_is_a_clear_error() -> None:
     ):
         port = first.bind_to_random_port("tcp://127.0.0.1")
         with pytest.raises(ConfigError, match="cannot listen"):
-            transport.bind(second, f"tcp://127.0.0.1:{port}")
+            zmq_sockets.bind(second, f"tcp://127.0.0.1:{port}")
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from typing import Any, Final
 import structlog
 import zmq.asyncio
 
-from gateway.control.authorizations import (
+from gateway.accountd_client.authorizations import (
     Authorization,
     AuthorizationCache,
     Denial,
     read_authorization,
 )
-from gateway.control.rpc_channel import PING_DEADLINE_S, RpcChannel
-from shared import transport
+from gateway.accountd_client.rpc_channel import PING_DEADLINE_S, RpcChannel
+from shared import zmq_sockets
 from shared.announcements import AnnouncedBalance, decode_balance
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
@@ -61,7 +61,7 @@ class RpcClient:
     @property
     def may_grant(self) -> bool:
         """Whether anybody can be let in: accountd answers, or did so lately enough."""
-        seconds = max(transport.RPC_DEADLINE_S, self._authorizations.seconds)
+        seconds = max(zmq_sockets.RPC_DEADLINE_S, self._authorizations.seconds)
         return self._channel.has_answered_within(seconds)
 
     def metrics(self) -> list[Metric]:

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance, Crossing
-from accountd.ledger.digests import DigestKey
 from accountd.ledger.estimates import EstimatesSeen
+from accountd.ledger.payload_digests import DigestKey
 from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason, UsageBatch
@@ -88,9 +88,9 @@ class Decision:
 
     Written in one transaction: ``charges``, ``rejections``, ``repeated``, ``crossings``, the
     ``balances`` that changed or are to be announced, the changed ``windows``, and that the
-    estimates of ``estimates_begun`` are charged from now on. After its COMMIT ``digests`` are
-    remembered and ``watermarks`` announced: those of all producers in the group, of one that sent
-    only duplicates too.
+    estimates of ``estimates_begun`` are charged from now on. After its COMMIT ``payload_digests``
+    are remembered and ``watermarks`` announced: those of all producers in the group, of one that
+    sent only duplicates too.
     """
 
     now: str

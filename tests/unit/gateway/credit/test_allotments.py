@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.credit.old_allotments import LATE_S, RECONNECT_S, OldAllotments
+from gateway.credit.allotments import LATE_S, RECONNECT_S, OldAllotments
 
 
 def test_without_an_old_allotment_the_new_one_counts() -> None:

@@ -2,7 +2,11 @@
 
 import pytest
 
-from gateway.control.authorizations import Authorization, AuthorizationCache, read_authorization
+from gateway.accountd_client.authorizations import (
+    Authorization,
+    AuthorizationCache,
+    read_authorization,
+)
 from gateway.limits import CACHED_AUTHORIZATIONS_MAX
 from shared.errors import UnreachableError
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import zmq.asyncio
 
-from gateway.control.rpc_client import NO_PRODUCER, RpcClient
+from gateway.accountd_client.rpc_client import NO_PRODUCER, RpcClient
 from tests.support.harness import Cluster, cluster_folder
 
 DEADLINE_S = 20.0
