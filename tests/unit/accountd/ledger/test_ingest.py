@@ -401,3 +401,15 @@ def test_a_retried_shared_response_that_was_charged_is_refused() -> None:
     assert memory.apply(*sent(1, payload=payload)).applied == 1
     rejection = Rejection(Q, 1, RejectReason.UNKNOWN_ACCOUNT, "", payload, NOW)
     assert decide_retry(rejection, state=memory) == AlreadyCharged(("r",), 1)
+
+
+@pytest.mark.parametrize(("payload", "is_conflict"), [(END, False), (b"\xc1 of nobody", True)])
+def test_what_is_known_to_be_applied_and_left_no_row_was_an_end(
+    payload: bytes, is_conflict: bool
+) -> None:
+    """After a restart nothing but an end marker passes for it, whatever its bytes are."""
+    memory = Memory()
+    memory.apply(*sent(1, payload=END))
+    memory.restart()
+    found = memory.apply(*sent(1, payload=payload)).rejections
+    assert [one.reason for one in found] == [RejectReason.CONFLICT] * is_conflict

@@ -160,3 +160,13 @@ def test_an_estimate_that_was_charged_counts() -> None:
     (charge,) = memory.apply(heard(P, 4, shared(kind="estimate"))).charges
     assert charge.deduction == Deduction(10, 0)
     assert len(memory.apply(heard(Q, 1, shared())).repeated) == 1
+
+
+def test_a_repetition_of_an_account_that_is_gone_announces_nothing() -> None:
+    """It is written down all the same: the message counts as applied."""
+    memory = Memory()
+    memory.apply(heard(P, 1, shared()))
+    del memory.accounts["a"]
+    decision = memory.apply(heard(Q, 1, shared()))
+    assert [(one.producer, one.sequence) for one in decision.repeated] == [(Q, 1)]
+    assert decision.balances == {}

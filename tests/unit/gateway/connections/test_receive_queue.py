@@ -109,3 +109,12 @@ READING = [
 def test_reading_goes_on_while_there_is_room(paused: Pause, pending: int, expected: bool) -> None:
     """A paused peer is read for its pings; while admission is decided on nothing is read."""
     assert queue_of(paused=paused).wants_more(pending) is expected
+
+
+def test_a_queue_in_which_nothing_waits_has_nothing_before_the_end() -> None:
+    """What had come went straight to the sink; the connection may still be ended."""
+    queue, delivered = ReceiveQueue(), list[Frame]()
+    queue.drain_before_end(delivered.append)
+    assert (delivered, queue.state) == ([], Intake.DIRECT)
+    queue.end()
+    assert queue.is_over

@@ -1,11 +1,13 @@
 """The seconds of audio that xAI bills: told, estimated, and the rest at the end."""
 
+import json
 from typing import Any
 
 import pytest
 
-from gateway.metering.base import Metered
+from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.seconds import BilledSeconds
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 from tests.support.metering import SECOND, frame, hear, say
 
@@ -137,3 +139,26 @@ def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
     assert len({row.response_id for row in rows}) == len(rows) == 2
     assert sum(row.usage.billed_ms for row in rows) == pytest.approx(10_800_000, rel=0.001)
     assert max(row.usage.billed_ms for row in rows) == TOKENS_PER_RESPONSE_MAX
+
+
+def test_a_total_that_cannot_be_read_is_quarantined() -> None:
+    """Whole, under the response's id; the next total holds its seconds."""
+    seconds = BilledSeconds(is_billed=True, is_resumed=False)
+    wrong = {"billable_audio_seconds": "many"}
+    found = seconds.reported("r1", "r1", wrong, model="grok")
+    assert isinstance(found, Unreadable)
+    assert (found.response_id, found.model, json.loads(found.raw)) == ("r1", "grok", wrong)
+    right = seconds.reported("r2", "r2", {"billable_audio_seconds": 3}, model="grok")
+    assert isinstance(right, Metered)
+    assert right.usage.billed_ms == 3_000
+
+
+def test_what_is_not_billed_by_seconds_has_none() -> None:
+    """Neither told nor estimated, whatever was said."""
+    seconds = BilledSeconds(is_billed=False, is_resumed=False)
+    seconds.listen(640_000)
+    assert seconds.audio.ms == 0
+    seconds.spoke(640_000)
+    assert seconds.reported("r1", "r1", {"billable_audio_seconds": 3}, model="m") is None
+    assert list(seconds.unreported("r1", model="m")) == []
+    assert list(seconds.rest(model="m")) == []

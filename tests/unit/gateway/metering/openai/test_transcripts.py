@@ -318,3 +318,18 @@ def test_what_voice_live_transcribes_is_part_of_its_price(path: str) -> None:
 
     assert estimated(path) == []
     assert estimates(estimated("/openai/v1/realtime")) == [("a", 4)]
+
+
+def test_an_item_that_was_reported_before_its_commit_is_awaited_no_more() -> None:
+    """xAI transcribes it first; the audio of the next item is its own."""
+    meter = session("grok-transcribe")
+    say(meter, 4)
+    usage = {"type": "duration", "seconds": 4}
+    (row,) = hear(meter, f"{TRANSCRIPTION}.completed", item_id="i", event_id="e1", usage=usage)
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == 4_000
+    assert hear(meter, "input_audio_buffer.committed", item_id="i") == []
+    assert not meter.in_flight
+    say(meter, 2)
+    hear(meter, "input_audio_buffer.committed", item_id="j")
+    assert estimates(meter.finish()) == [("grok-transcribe", 2)]
