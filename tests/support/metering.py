@@ -15,11 +15,22 @@ from gateway.metering.openai.meter import OpenAIMeter
 SECOND = base64.b64encode(bytes(48_000)).decode()
 
 
-def frame(event: dict[str, Any], *, mask: bool) -> Frame:
+def frame(event: dict[str, Any] | bytes, *, mask: bool) -> Frame:
     """One message as the gateway sees it."""
-    wire = WireFrame(Opcode.TEXT, json.dumps(event).encode()).serialize(mask=mask)
+    payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+    wire = WireFrame(Opcode.TEXT, payload).serialize(mask=mask)
     (found,) = FrameScanner(expects_mask=mask).feed(wire)
     return found
+
+
+def text(event: dict[str, Any] | bytes) -> Frame:
+    """A message of the provider's."""
+    return frame(event, mask=False)
+
+
+def said(event: dict[str, Any] | bytes) -> Frame:
+    """A message of the client's."""
+    return frame(event, mask=True)
 
 
 def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreadable]:

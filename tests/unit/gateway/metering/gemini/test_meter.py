@@ -1,13 +1,15 @@
-"""What a Gemini session waits for when its client is gone: what was asked for, and until when."""
+"""What a Gemini session is charged for its turns, and waits for when its client is gone."""
 
 import json
 from typing import Any
 
 import pytest
 
-from gateway.frames import FrameScanner
+from gateway.frames import Frame, FrameScanner
 from gateway.limits import ANSWER_S, DRAIN_S
+from gateway.metering.base import Metered
 from gateway.metering.gemini.meter import GeminiMeter
+from shared.usage import Usage
 from tests.support.golden import Step, framed, pretty
 from tests.support.golden_gemini import (
     GENERATED,
@@ -22,6 +24,7 @@ from tests.support.golden_gemini import (
     content,
     usage_alone,
 )
+from tests.support.metering import text, the_one
 
 MANUAL = {"automaticActivityDetection": {"disabled": True}}
 
@@ -127,3 +130,53 @@ def test_an_interruption_asks_for_nothing() -> None:
     """Content interrupts; only complete content would be answered."""
     (interruption,) = GeminiMeter(model="").cancel_events()
     assert json.loads(interruption) == {"clientContent": {"turnComplete": False}}
+
+
+def test_keeps_which_modality_gemini_had_cached() -> None:
+    """Video counts as images; a modality alone is zero; what is not known is kept beside it."""
+    watch = GeminiMeter(model="gemini-live")
+    usage = {
+        "promptTokenCount": 30,
+        "cachedContentTokenCount": 22,
+        "cacheTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 4},
+            {"modality": "AUDIO", "tokenCount": 7},
+            {"modality": "VIDEO", "tokenCount": 8},
+            {"modality": "IMAGE"},
+            {"modality": "SMELL", "tokenCount": 3},
+        ],
+    }
+    found = the_one(
+        watch.observe(text({"serverContent": {"turnComplete": True}, "usageMetadata": usage}))
+    )
+    assert isinstance(found, Metered)
+    assert found.usage == Usage(
+        input_tokens=30,
+        total_tokens=30,
+        input_cached_tokens=22,
+        input_cached_text_tokens=4,
+        input_cached_audio_tokens=7,
+        input_cached_image_tokens=8,
+    )
+    assert "SMELL" in found.raw
+
+
+def test_a_report_between_two_gemini_turns_is_a_record_of_its_own() -> None:
+    """It is neither taken for the turn before nor overwritten by the one after."""
+    watch = GeminiMeter(model="gemini")
+
+    def say(**message: object) -> Frame:
+        payload = json.dumps(message, indent=2).encode()
+        return Frame(2, True, 2, b"\x82\x00" + payload)
+
+    def usage(prompt: int) -> dict[str, int]:
+        return {"promptTokenCount": prompt, "responseTokenCount": 20}
+
+    turn = {"serverContent": {"modelTurn": {"parts": []}}}
+    end = {"serverContent": {"turnComplete": True}}
+    messages = [
+        turn, {**end, "usageMetadata": usage(100)}, {"usageMetadata": usage(220)},
+        turn, {**end, "usageMetadata": usage(310)},
+    ]  # fmt: skip
+    found = [x for m in messages if isinstance(x := the_one(watch.observe(say(**m))), Metered)]
+    assert [x.usage.total_tokens for x in found] == [120, 240, 330]

@@ -14,6 +14,7 @@ from gateway.metering.base import Metered
 from gateway.metering.openai.cancel import COMMIT_ID
 from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.transcripts import Transcripts
 from gateway.metering.openai.translation import ROW_MS, TranslationMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import Azure
@@ -333,3 +334,13 @@ def test_an_item_that_was_reported_before_its_commit_is_awaited_no_more() -> Non
     say(meter, 2)
     hear(meter, "input_audio_buffer.committed", item_id="j")
     assert estimates(meter.finish()) == [("grok-transcribe", 2)]
+
+
+def test_remembered_items_are_bounded() -> None:
+    """A transcript that comes again after so many others is one of an item that is unknown."""
+    transcripts = Transcripts(is_billed=True)
+    for number in range(RESPONSE_IDS_MAX + 1):
+        transcripts.ended(f"item_{number}")
+    transcripts.audio.add(64_000)
+    heard = [transcripts.ended(name).ms for name in ("item_1", "item_0")]
+    assert heard == [0, 1_000]
