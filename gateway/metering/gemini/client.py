@@ -2,8 +2,8 @@
 
 A message of the client asks for an answer for certain when it is content with ``turnComplete``, a
 text, the end of an activity, or the answer of a tool. With automatic activity detection any sound
-may be speech that is answered: *may*, because nobody but the provider knows whether it was one.
-Zeros, which a muted microphone sends, are none.
+*may* be speech that is answered: only the provider knows whether it was. Audio of nothing but
+zeros, which a muted microphone sends, is no sound.
 
 Source: the reference of ``BidiGenerateContentClientMessage`` (ai.google.dev/api/live).
 """
@@ -29,28 +29,28 @@ from gateway.metering.reading import (
 RESOURCE_PATH: Final = re.compile(
     r"(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/)?models/(?=[^/]+$)"
 )
-# What makes a message worth parsing: all but media, which are nearly all messages that there are.
-# A name may be spelled with an escape. (One expression that begins with a quotation mark is found
-# nine times as fast as the names one by one.)
+# What makes a message worth parsing. Nearly all messages are media, which are not. A name may be
+# spelled with an escape. (One expression that begins with a quotation mark is found nine times as
+# fast as the names one by one.)
 _ASKS: Final = re.compile(rb'"(?:client_?[cC]ontent|tool_?[rR]esponse|text|activity_?[eE]nd)"')
 _ESCAPE: Final = b"\\"
-_AUDIO: Final = b"audio"  # the name, or in the mime type
+_AUDIO: Final = b"audio"  # as a field's name, or in a mime type
 _DATA: Final = re.compile(rb'"data"\s*:\s*"')
 _MIME: Final = re.compile(rb'"\s*audio/([^"]*)"', re.IGNORECASE)
 _RATE: Final = re.compile(rb";\s*rate=(\d{4,6})\b")
 _RATE_HZ: Final = 16_000  # where the mime type says nothing
 _RATE_MIN: Final = 4_000
 _RATE_MAX: Final = 192_000
-_ZEROS: Final = b"A="  # what zeros are in base64
+_ZEROS: Final = b"A="  # the characters of zeros in base64
 
 
 class GeminiClient:
     """Watches the client of one session.
 
-    ``model`` is the one that its setup asks for. ``asked`` counts the answers that are certain to
-    come, ``may_follow`` says that another one may. ``message_bytes`` is the length of the message
-    that the last frame ended, 0 while it has not ended; ``rate_hz`` is the rate of the audio in it,
-    where somebody ``wants_rate``.
+    ``model`` is the one that its setup asks for, None before the setup. ``asked`` counts the
+    answers that are certain to come; ``may_follow`` says that one more may. ``message_bytes`` is
+    the length of the message that the last frame completed, 0 while a message is incomplete.
+    ``rate_hz`` is the rate of the audio in it, and read only where ``wants_rate`` is set.
     """
 
     __slots__ = (
@@ -73,7 +73,8 @@ class GeminiClient:
     def observe(self, frame: Frame, *, is_answering: bool) -> bool:
         """Look at one data frame; whether it asks for an answer for certain.
 
-        ``is_answering``: the model has begun a turn. A tool's answer belongs to it.
+        ``is_answering``: the model has begun a turn. A tool's answer then belongs to this turn and
+        asks for no other one.
         """
         payload = unmasked(frame)
         self.bytes_in += len(payload)
@@ -92,14 +93,19 @@ class GeminiClient:
         return False
 
     def begun(self) -> None:
-        """The model has begun to answer all that was asked for: at once, or one by one."""
+        """The model has begun to answer what was asked for so far.
+
+        Whether it answers several questions at once or one by one nobody says. So none of them
+        is certain to be answered later, but after more than one another answer may follow.
+        """
         self._is_more_left = self.asked > 1
         self.asked = 0
 
     def ended(self, *, was_begun: bool) -> None:
-        """A turn is over. One that the model had not begun was interrupted before its first word.
+        """A turn is over. What was asked for after its beginning is still to be answered.
 
-        What was asked for after the beginning is still to be answered.
+        ``was_begun`` is False where it was interrupted before the model's first word: its end is
+        then the answer to what was asked for.
         """
         if not was_begun:
             self.begun()
@@ -114,7 +120,7 @@ class GeminiClient:
                 self._set_up(read_map(event, "setup"))
             content = read_map(event, _either(event, "clientContent", "client_content"))
             realtime = read_map(event, _either(event, "realtimeInput", "realtime_input"))
-        except (ValueError, UnreadableUsageError):  # the provider will say so
+        except (ValueError, UnreadableUsageError):  # the provider refuses it
             self.model = self.model or ""
             return False
         self._listen(message)
@@ -128,7 +134,7 @@ class GeminiClient:
         return is_asking
 
     def _set_up(self, setup: Mapping[str, Any]) -> None:
-        """The first message: the model without the path before it, and who detects activity."""
+        """Read the first message: the model without its path, and who detects activity."""
         self.model = clean_text(without_prefix(RESOURCE_PATH, setup.get("model")))
         realtime = read_map(setup, _either(setup, "realtimeInputConfig", "realtime_input_config"))
         name = _either(realtime, "automaticActivityDetection", "automatic_activity_detection")
@@ -140,11 +146,11 @@ class GeminiClient:
 
 
 def _rate_hz(message: bytes) -> int:
-    """The rate of the audio in ``message``, which its mime type says; of several the lowest, by
-    which audio is longest.
+    """The rate of the audio in ``message`` by its mime type. Where it names several rates, the
+    lowest counts: a high one would make the same bytes shorter, and cheaper.
     """
     if _ESCAPE in message:
-        with suppress(ValueError):  # the provider refuses what is no JSON
+        with suppress(ValueError):  # what is no JSON is refused by the provider
             message = json.dumps(read_object(message)).encode()
     rates = [_rate_in(mime) for mime in _MIME.findall(message)]
     return min(rates, default=_RATE_HZ)
@@ -157,7 +163,7 @@ def _rate_in(mime: bytes) -> int:
 
 
 def _is_sound(message: bytes) -> bool:
-    """Whether any of the data in ``message`` is not all zeros."""
+    """Whether ``message`` holds data that is not all zeros."""
     found = _DATA.search(message)
     while found is not None:
         end = message.find(b'"', found.end())
@@ -168,5 +174,5 @@ def _is_sound(message: bytes) -> bool:
 
 
 def _either(fields: Mapping[str, Any], name: str, other_name: str) -> str:
-    """The spelling that there is."""
+    """The spelling that ``fields`` has; ``other_name`` where it has neither."""
     return name if name in fields else other_name

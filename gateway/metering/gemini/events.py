@@ -5,11 +5,13 @@ Every field has two spellings: the API's camelCase, and the snake_case that prot
 
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
 from gateway.handles.handle import HandleKind, IssuedHandle
 
-# What makes a message worth parsing. A name may be spelled with an escape.
+# Names that make a message worth parsing, and the beginning of an escape, which may spell one:
+# JSON allows "turn\u0043omplete".
 NEEDLES: Final = (
     b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
     b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
@@ -18,42 +20,54 @@ NEEDLES: Final = (
     b'"sessionResumptionUpdate"', b'"session_resumption_update"', rb"\u",
 )  # fmt: skip
 USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
-# Names by which the model begins a turn. A transcription may begin one, too; but Vertex AI sends
-# empty ones, which begin nothing, so a message with one is parsed.
+# Names by which the model begins a turn. The transcription of what it says begins one as well, but
+# only with a text: Vertex AI sends ``"outputTranscription": {}``. So such a message is parsed.
 BEGINS: Final = re.compile(rb'"(?:modelTurn|toolCall)"')
 MAY_BEGIN: Final = b'"outputTranscription"'
-# What comes before the end of a turn even when the model said nothing in it.
+# What announces the end of a turn, also of one in which the model said nothing.
 _ENDINGS: Final = ("interrupted", "generationComplete", "generation_complete")
-# Models that only transcribe, by their names, and the words that they deliver.
+# A part of the names of models that only transcribe, and what the words look like that they send.
 TRANSCRIBES: Final = "transcribe"
 TRANSCRIBED_TEXT: Final = re.compile(rb'"input_?[tT]ranscription"\s*:\s*\{[^}]*"text"')
-# Values of interactionStatus by which the model has finished; the second one is an old name.
+# Values of interactionStatus: only a part of the answer is over, or all of it. REQUIRES_ACTION is
+# an old name.
+_PART_OVER: Final = "IN_PROGRESS"
 _INTERACTION_OVER: Final = ("IDLE", "REQUIRES_ACTION")
 
 
-class ServerMessage(NamedTuple):
-    """What one message of the server's says, as far as the meter cares.
+class End(Enum):
+    """What is over by a message of the server."""
 
-    ``usage`` is None where there is none, and an empty object where the server says that there is
-    nothing to report.
+    NOTHING = auto()
+    PART = auto()  # turnComplete, IN_PROGRESS: a part of the answer, and the turn stays open
+    TURN = auto()  # turnComplete
+    INTERACTION = auto()  # no turnComplete, but a status by which an open turn is over
+
+
+class ServerMessage(NamedTuple):
+    """What one message of the server says, as far as the meter needs it.
+
+    ``usage`` is as the server wrote it: None where there is none, ``{}`` where it counts nothing.
     """
 
     content: Mapping[str, Any]  # serverContent; empty where there is none
     usage: Any
     issued_handle: IssuedHandle | None  # by which the session can be resumed
-    is_setup: bool  # the setup is accepted
-    is_begin: bool  # the model says something, with which a turn begins
-    is_ending: bool  # the turn is about to end
-    is_over: bool  # turnComplete
-    is_in_progress: bool  # beside turnComplete: only a part of the answer is over
-    is_interaction_over: bool  # without turnComplete: all parts of the answer are over
+    is_setup: bool  # the setup was accepted
+    is_begin: bool  # it holds something that the model says, so a turn has begun
+    is_ending: bool  # it announces the end of the turn
+    end: End
+
+    @property
+    def is_turn_complete(self) -> bool:
+        """Whether it says ``turnComplete``, of the turn or of a part."""
+        return self.end in (End.PART, End.TURN)
 
 
 def read_message(event: Mapping[str, Any]) -> ServerMessage:
-    """A message that was parsed; values of another kind than the API's say nothing."""
+    """Read a message that was parsed. A value of a wrong type counts as absent."""
     content = field_of(event, "serverContent", "server_content")
     content = content if isinstance(content, dict) else {}
-    status = str(field_of(content, "interactionStatus", "interaction_status")).upper()
     return ServerMessage(
         content=content,
         usage=field_of(event, "usageMetadata", "usage_metadata"),
@@ -61,16 +75,21 @@ def read_message(event: Mapping[str, Any]) -> ServerMessage:
         is_setup="setupComplete" in event or "setup_complete" in event,
         is_begin=_begins_turn(event, content),
         is_ending=any(content.get(name) is True for name in _ENDINGS),
-        is_over=field_of(content, "turnComplete", "turn_complete") is True,
-        is_in_progress=status == "IN_PROGRESS",
-        is_interaction_over=status in _INTERACTION_OVER,
+        end=_end_in(content),
     )
 
 
 def field_of(parent: Mapping[str, Any], name: str, other_name: str) -> Any:
-    """A field by the first of its two spellings that has a value."""
+    """The field under ``name``; under ``other_name`` where there is none, or null."""
     value = parent.get(name)
     return parent.get(other_name) if value is None else value
+
+
+def _end_in(content: Mapping[str, Any]) -> End:
+    status = str(field_of(content, "interactionStatus", "interaction_status")).upper()
+    if field_of(content, "turnComplete", "turn_complete") is True:
+        return End.PART if status == _PART_OVER else End.TURN
+    return End.INTERACTION if status in _INTERACTION_OVER else End.NOTHING
 
 
 def _issued_handle_in(event: Mapping[str, Any]) -> IssuedHandle | None:
@@ -81,7 +100,7 @@ def _issued_handle_in(event: Mapping[str, Any]) -> IssuedHandle | None:
 
 
 def _begins_turn(event: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """What ``BEGINS`` searches for, in a message that was parsed."""
+    """Whether the model says something: what ``BEGINS`` finds unparsed, or a transcribed text."""
     spoken = field_of(content, "outputTranscription", "output_transcription")
     return (
         field_of(content, "modelTurn", "model_turn") is not None

@@ -1,17 +1,22 @@
 """The meter of Gemini Live (Developer API and Vertex AI). Pure.
 
-Server messages are binary frames of pretty-printed JSON. ``usageMetadata`` is *per turn*: the
-prompt is the whole context and is billed again every turn, so turns are summed. It comes beside
-``turnComplete``; the API allows it on any message, so the newest snapshot since the last
-``turnComplete`` is kept and charged there, or at the end of the session:
+Server messages are binary frames of pretty-printed JSON. ``usageMetadata`` counts one turn: the
+prompt is the whole context and is billed again every turn, so the usages of turns add up. Usually
+it stands beside ``turnComplete``, but the API allows it on any message. So a usage is kept as a
+*snapshot*, of which a newer one takes the place, and charged at ``turnComplete`` or at the end of
+the session. What is charged where it comes earlier or later:
 
-* a snapshot before ``turnComplete`` belongs to that turn;
-* one after a ``turnComplete`` that had none belongs to the turn that is over;
-* one after a ``turnComplete`` that had one, and equal to it, is a repetition; any other begins the
-  next record.
+=================================================  ====================================
+messages of the server                             charged
+=================================================  ====================================
+``modelTurn``, usage A, usage B, ``turnComplete``  B, at ``turnComplete``
+``modelTurn``, ``turnComplete``, usage A           A, at once: the turn still owed it
+``modelTurn``, ``turnComplete`` with A, usage A    A once: the second repeats the first
+``modelTurn``, ``turnComplete`` with A, usage B    A; and B, when the next turn begins
+=================================================  ====================================
 
-With ``interactionStatus`` IN_PROGRESS a ``turnComplete`` ends a part of the answer only: the usage
-beside it is charged, and the turn stays open.
+A ``turnComplete`` with ``interactionStatus`` IN_PROGRESS ends a part of the answer only: the usage
+beside it is charged, and the turn stays open. ``turn`` holds these states.
 
 Sources: ``google.genai.types.UsageMetadata``, and recordings in which every usage stands beside a
 ``turnComplete``.
@@ -41,6 +46,7 @@ from gateway.metering.gemini.events import (
     TRANSCRIBED_TEXT,
     TRANSCRIBES,
     USAGE,
+    End,
     ServerMessage,
     read_message,
 )
@@ -93,17 +99,17 @@ class GeminiMeter:
         self._is_set_up = False  # the server accepted the setup
         self._queries = GroundingQueries()
         self._transcribed = TranscribedAudio()
-        self._turns = 0  # that were charged
+        self._turns = 0  # how many were charged
         self._audio_bytes_out = 0
         self.cancels_answered = 0
         self.model = model
         self.masked_error: MaskedError | None = None  # always: Gemini reports errors by closing
         self.issued_handle: IssuedHandle | None = None
-        self.is_shared = False  # its turns have no ids
+        self.is_shared = False  # turns have no ids of the provider's
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """See ``Meter``: the turn that was asked for, has begun, or has not reported its usage."""
+        """See ``Meter``: a turn that was asked for, has begun, or has not reported its usage."""
         is_due = self._turn.is_due or self._client.asked
         return frozenset({self._turn_id()} if is_due else ())
 
@@ -114,7 +120,7 @@ class GeminiMeter:
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: what may have been speech is given time to be answered."""
+        """See ``Meter``: what may have been speech is given time to be answered (``ANSWER_S``)."""
         if self.in_flight:
             return DRAIN_S
         return ANSWER_S if self._client.may_follow else 0.0
@@ -127,7 +133,7 @@ class GeminiMeter:
         return NO_RESULTS if found is None else (found,)
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
-        """See ``Meter``: the setup names the model, and an answer that is asked for is due."""
+        """See ``Meter``: its setup names the model, and its questions ask for answers."""
         is_heard = self._transcribed.is_on
         if self._client.observe(frame, is_answering=self._turn.is_speaking):
             self._turn.move(Happening.ANNOUNCED)
@@ -138,15 +144,16 @@ class GeminiMeter:
         return self._transcribed.take(self.model) if self._transcribed.is_due else NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
-        """See ``Meter``: content interrupts, and unless it is complete it asks for no answer.
+        """See ``Meter``: ``clientContent`` interrupts the model, and asks for no answer as long as
+        its ``turnComplete`` is false.
 
-        The answer is ``interrupted``, then ``turnComplete`` with the usage so far. Where nothing is
-        generated there is none.
+        The server says ``interrupted``, then ``turnComplete`` with the usage so far. It says
+        nothing when it was not generating.
         """
         return [_INTERRUPT]
 
     def finish(self) -> list[MeterResult]:
-        """See ``Meter``: a snapshot that no ``turnComplete`` followed is charged."""
+        """See ``Meter``: a snapshot is charged, though no ``turnComplete`` followed it."""
         if self._snapshot is not None:
             self._turn = Turn()
             return [self._commit()]
@@ -157,7 +164,7 @@ class GeminiMeter:
     def _estimate_turn(self) -> list[MeterResult]:
         name, queries = self._turn_id(), self._queries.take()
         found: list[MeterResult] = []
-        if queries.grounding_queries:  # reported, though the turn never was
+        if queries.grounding_queries:  # these are known, only the turn's tokens are not
             found.append(Metered(f"{name} queries", self.model, queries, is_local=True))
         if self.in_flight and (self._is_set_up or self._turn.is_speaking):
             self._turn = Turn()
@@ -190,9 +197,10 @@ class GeminiMeter:
         return f"turn_{self._turns + 1}"
 
     def _without_audio(self, message: bytes, start: int) -> bytes:
-        """The message without the texts of its audio, which are ten times as long as the rest.
+        """The message without its audio, which is ten times as long as the rest.
 
-        They are base64; whatever stands between two quotes of a value holds no name.
+        Audio is a value in base64, which holds no quotation mark: from one quotation mark to the
+        next there is no name to find. Its length is counted for estimates.
         """
         parts: list[bytes] = []
         found = message.find(_INLINE, start)
@@ -218,13 +226,13 @@ class GeminiMeter:
         if event is None or self._is_repeated(event):
             return None
         said = read_message(event)
-        if said.is_over:
+        if said.is_turn_complete:
             self._completed = event if said.usage else None
         return self._follow(said)
 
     def _follow(self, said: ServerMessage) -> MeterResult | None:
-        """One message may say several things: a turn that begins, its usage, and its end. They are
-        taken in this order, and no more than one of them charges something.
+        """A message may say at once that a turn begins, what it used, and that it is over. The
+        steps follow this order, and at most one of them finds something to charge.
         """
         self.issued_handle = said.issued_handle
         if said.is_setup:
@@ -244,16 +252,16 @@ class GeminiMeter:
         self._transcribed.is_on = self._client.wants_rate = TRANSCRIBES in model
 
     def _is_repeated(self, event: dict[str, Any]) -> bool:
-        """Whether ``event`` is, once more, the message with usage that ended the last turn."""
+        """Whether ``event`` is the message with usage that ended the last turn, sent again."""
         if self._turn.expects_end or self._completed is None:
             return False
         return event == self._completed
 
     def _begin(self, *, has_usage: bool) -> MeterResult | None:
-        """The model says something. With the first thing that it says a turn begins.
+        """The model says something, and with the first thing that it says a turn begins.
 
-        A snapshot that came since the last turn is a record of its own, unless this very message
-        brings a newer one (``has_usage``), which takes its place.
+        A snapshot that came between the turns is charged now, unless this very message brings a
+        newer one (``has_usage``), which takes its place.
         """
         if self._turn.is_speaking:
             return None
@@ -265,37 +273,39 @@ class GeminiMeter:
         return between
 
     def _take(self, said: ServerMessage) -> MeterResult | None:
-        """Keep the snapshot in ``said``, if there is one, until its turn ends. What is charged at
-        once is the usage that a turn which has ended still owes.
+        """Keep the usage in ``said``, if there is one, as a snapshot. It is charged at once where
+        it is the one that a turn which is over still owes.
         """
         usage = said.usage
         if usage is None or usage == {}:
             return None
-        is_of_this_turn = self._turn.is_speaking or (said.is_over and self._turn.expects_end)
+        is_of_this_turn = self._turn.is_speaking or (
+            said.is_turn_complete and self._turn.expects_end
+        )
         if is_of_this_turn or self._snapshot is not None:
             self._snapshot = usage
         elif self._turn.debt is Debt.OWED:
             self._snapshot = usage
             return self._commit()
-        elif usage != self._last_usage:  # an equal one is a repetition, which charges nothing
+        elif usage != self._last_usage:  # one that is equal repeats it, and charges nothing
             self._snapshot = usage
         return None
 
     def _end(self, said: ServerMessage) -> MeterResult | None:
-        """Where ``said`` ends the turn, or a part of it, the snapshot is charged."""
-        if said.is_over:
-            happening = self._turn.completed(
-                is_part=said.is_in_progress,
-                is_told=said.usage is not None,
-                is_asked=self._client.asked > 0,
-            )
-        elif said.is_interaction_over and self._turn.is_open:
-            happening = Happening.ENDED
-        else:
-            return None
+        """Where ``said`` ends the turn or a part of it, charge the snapshot."""
+        match said.end:
+            case End.TURN:
+                is_told, is_asked = said.usage is not None, self._client.asked > 0
+                happening = self._turn.ended(is_told=is_told, is_asked=is_asked)
+            case End.PART:
+                happening = Happening.PART_ENDED
+            case End.INTERACTION if self._turn.is_open:
+                happening = Happening.ENDED
+            case _:
+                return None
         self._client.ended(was_begun=self._turn.is_speaking)
         self._turn.move(happening)
-        if self._turn.debt is not Debt.OWED:  # else it is kept for the estimate
+        if self._turn.debt is not Debt.OWED:  # else the length is needed for an estimate
             self._audio_bytes_out = 0
         return None if self._snapshot is None else self._commit()
 
@@ -303,7 +313,7 @@ class GeminiMeter:
         usage, self._snapshot = self._snapshot, None
         self._last_usage = usage
         self._turn.move(Happening.REPORTED)
-        self._transcribed.is_on = False  # what is reported is not estimated
+        self._transcribed.is_on = False  # a model that reports its usage needs no estimates
         name = self._turn_id()
         self._turns += 1
         self._client.bytes_in = self._audio_bytes_out = 0
@@ -315,7 +325,7 @@ class GeminiMeter:
             counts = read_usage(usage) + queries
         except UnreadableUsageError as exc:
             kept = usage
-            if queries.grounding_queries:  # they are this turn's, and for people to look at with it
+            if queries.grounding_queries:  # whoever looks at the turn has to see its queries, too
                 kept = {"usageMetadata": usage, "groundingQueries": queries.grounding_queries}
             return Unreadable(name, self.model, str(exc), as_json(kept))
         return Metered(
@@ -323,7 +333,7 @@ class GeminiMeter:
         )
 
     def _estimate(self) -> Usage:
-        """Tokens by the length of the audio; text counts nothing."""
+        """Tokens by the length of the audio that was relayed; text counts nothing."""
         return audio_estimate(
             self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
             self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,

@@ -1,9 +1,9 @@
 """Estimates for Gemini models that only transcribe: the audio that they turned into words. Pure.
 
-Such a session has no turns and reports no usage, but is billed by its audio. So its usage is
-estimated by the length of the audio, once words of it were delivered: one row for every minute,
-and one for the rest at the end. The tokens of the same audio stand beside the seconds, for a card
-that prices those (25 a second, ai.google.dev).
+Such a session has no turns and reports no usage, but is billed by its audio. So usage is estimated
+by the length of the audio as soon as a word was delivered: one row for every minute, and one for
+the rest at the end. A row holds the tokens of its audio as well as its milliseconds, and the rate
+card says which of them has a price (25 tokens a second, ai.google.dev).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ENVELOPE_BYTES: Final = 80  # names and quotes around the audio of a message
 
 
 class TranscribedAudio:
-    """The audio of one session. Nothing is counted unless it ``is_on``."""
+    """The audio of one session. ``is_on``: its model only transcribes, so there are estimates."""
 
     __slots__ = ("_has_delivered", "_ms", "_rows", "is_on")
 
@@ -40,11 +40,11 @@ class TranscribedAudio:
             self._ms += (message_bytes - _ENVELOPE_BYTES) * 375 / rate_hz
 
     def delivered(self) -> None:
-        """Words of the audio arrived: from now on it is charged."""
+        """Words of the audio arrived: all audio of the session is charged from now on."""
         self._has_delivered = True
 
     def take(self, model: str) -> Sequence[Metered]:
-        """The estimate since the last call."""
+        """Rows for the audio since the last call."""
         if not (self.is_on and self._has_delivered):
             return ()
         ms, self._ms = int(self._ms), 0.0

@@ -149,14 +149,12 @@ class Turn:
         """Whether a usage is certain to come, also if the client asks for nothing more."""
         return self.is_speaking or self.is_open or self.debt is Debt.OWED
 
-    def completed(self, *, is_part: bool, is_told: bool, is_asked: bool) -> Happening:
-        """What a ``turnComplete`` is: ``is_told`` with usage, ``is_asked`` after a question.
+    def ended(self, *, is_told: bool, is_asked: bool) -> Happening:
+        """What the end of a turn is: ``is_told`` with a usage, ``is_asked`` after a question.
 
-        Without a question, and without a word of the model, there was no turn that could owe
-        anything: the server repeats an earlier ``turnComplete``.
+        Without a question, and without a word of the model, there was no turn that could owe a
+        usage: the server repeats an earlier ``turnComplete``.
         """
-        if is_part:
-            return Happening.PART_ENDED
         was_turn = self.is_speaking or is_asked
         return Happening.ENDED_UNPAID if was_turn and not is_told else Happening.ENDED
 

@@ -60,21 +60,22 @@ PARTS: Final = (
 _UNDERSCORE: Final = re.compile("_([a-z])")
 _QUERIES: Final = ("webSearchQueries", "web_search_queries")
 _GROUNDING: Final = ("groundingMetadata", "grounding_metadata")
-# In one turn, 20 bytes each, and more than an answer has sources. Beyond it each counts.
+# How many of a turn are remembered, at 20 bytes each: more than an answer has sources. Those beyond
+# it are not compared, so each of them counts.
 _QUERIES_MAX: Final = 100_000
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """A ``usageMetadata`` object. Raises ``UnreadableUsageError``.
 
-    Names may be spelled in either case, as protobuf's JSON allows. Input is the prompt and what
-    tools put into it, output the answer and the thoughts. The reported total leaves thoughts out,
-    so it is not used, and cannot be charged where it stands alone. Zero counts are absent.
+    Input is the prompt and what tools put into it, output the answer and the thoughts. The reported
+    total leaves thoughts out, so it is not used; where it stands alone the usage is unreadable.
+    The server leaves out counts of zero.
     """
     usage = camel_case(usage)
     prompt = read_count(usage, "promptTokenCount") or 0
     tool = read_count(usage, "toolUsePromptTokenCount") or 0
-    # Vertex AI has other names for the answer.
+    # Vertex AI calls the answer "candidates".
     answer = read_count(usage, "responseTokenCount") or read_count(usage, "candidatesTokenCount")
     answer = answer or 0
     thoughts = read_count(usage, "thoughtsTokenCount") or 0
@@ -101,7 +102,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def _by_modality(usage: Mapping[str, Any], *names: str) -> dict[str, int]:
-    """The split of a count; ``{"modality": "AUDIO"}`` alone is zero."""
+    """The counts in the lists ``names``, added up. ``{"modality": "AUDIO"}`` counts zero."""
     counts = {"text": 0, "audio": 0, "image": 0}
     for name in names:
         details = usage.get(name)
@@ -124,7 +125,9 @@ def _kind_of(detail: Mapping[str, Any]) -> str | None:
 
 
 def unknown_usage(usage: Mapping[str, Any]) -> str:
-    """JSON text of the parts that have no column: other fields, the modalities among them."""
+    """JSON text of what has no column: fields that are not known, and counts of other modalities
+    (``{"modality": "DOCUMENT", "tokenCount": 3}``).
+    """
     kinds_by_name = {
         **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
         **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
@@ -140,15 +143,15 @@ def unknown_usage(usage: Mapping[str, Any]) -> str:
 
 
 def camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` with names in the server's own spelling."""
+    """``fields`` in the server's own spelling: ``prompt_token_count`` is ``promptTokenCount``."""
     return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}
 
 
 class GroundingQueries:
     """The web searches by which the model's answers were grounded.
 
-    They are billed by unique query and turn, and repeated on later messages of the turn, also after
-    its end. Those that are more than can be remembered count without that.
+    Each different query of a turn is billed once. The server repeats queries on later messages of
+    the turn, even after its end, so what was counted is remembered until the next turn begins.
     """
 
     __slots__ = ("_counted", "_more", "_new")
@@ -159,7 +162,7 @@ class GroundingQueries:
         self._more = 0
 
     def read(self, content: Mapping[str, Any]) -> None:
-        """A message's ``serverContent``."""
+        """Count the queries in the ``serverContent`` of a message."""
         for query in map(hash, _queries_in(content)):
             if query in self._counted:
                 continue
@@ -169,14 +172,14 @@ class GroundingQueries:
                 self._more += 1
 
     def take(self) -> Usage:
-        """Those that were not charged yet."""
+        """The queries that were not charged yet; they are charged by this."""
         found = min(len(self._new) + self._more, TOKENS_PER_RESPONSE_MAX)
         self._counted |= self._new
         self._new, self._more = set(), 0
         return Usage(grounding_queries=found)
 
     def begin_turn(self) -> None:
-        """A query counts once more."""
+        """Forget what was counted: in the new turn the same query counts again."""
         self._counted = set()
 
 

@@ -121,23 +121,22 @@ def test_what_cannot_happen_is_an_error_of_ours(
 
 
 ENDS = [
-    # spoken, part, told, asked
-    (True, True, False, False, PART_ENDED),
-    (True, True, True, True, PART_ENDED),
-    (False, True, False, False, PART_ENDED),
-    (True, False, True, False, ENDED),
-    (True, False, False, False, UNPAID),
-    (False, False, True, True, ENDED),
-    (False, False, False, True, UNPAID),  # interrupted before the model's first word
-    (False, False, False, False, ENDED),  # a repetition
+    # spoken, told, asked
+    (True, True, True, ENDED),
+    (True, True, False, ENDED),
+    (True, False, True, UNPAID),
+    (True, False, False, UNPAID),
+    (False, True, True, ENDED),
+    (False, False, True, UNPAID),  # interrupted before the model's first word
+    (False, True, False, ENDED),
+    (False, False, False, ENDED),  # a repetition
 ]
 
 
-@pytest.mark.parametrize(("is_spoken", "is_part", "is_told", "is_asked", "expected"), ENDS)
-def test_what_a_turn_complete_is(
-    is_spoken: bool, is_part: bool, is_told: bool, is_asked: bool, expected: Happening
+@pytest.mark.parametrize(("is_spoken", "is_told", "is_asked", "expected"), ENDS)
+def test_what_the_end_of_a_turn_is(
+    is_spoken: bool, is_told: bool, is_asked: bool, expected: Happening
 ) -> None:
     """Only a turn that was asked for, or in which the model spoke, can owe its usage."""
     turn = after(BEGUN) if is_spoken else Turn()
-    found = turn.completed(is_part=is_part, is_told=is_told, is_asked=is_asked)
-    assert found is expected
+    assert turn.ended(is_told=is_told, is_asked=is_asked) is expected
