@@ -1,9 +1,9 @@
 """The provider's errors about *our* account: its key, quota, billing and rate limits. Pure.
 
-A tenant must not hear them as they are. A fragment of our key or our organisation's name stands in
-their text, and their codes are what clients take for the state of their own credit
-(``insufficient_quota`` ends a session for good in livekit and others). The tenant hears of a
-provider that fails and may come back; the operator hears what it is.
+A tenant must not get them as they are. Their text may hold a fragment of our key or the name of our
+organisation, and clients take their codes for the state of their own credit (``insufficient_quota``
+ends a session for good in livekit and others). The tenant is told that the provider fails and may
+come back; the operator is told what it is.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from gateway.metering.base import MaskedError
 
-# Codes and types of OpenAI's errors, which xAI shares, of Azure's, and of HTTP; without the marks
-# between their words, which differ.
+# Codes and types of errors of OpenAI (and xAI), of Azure and of HTTP, in small letters and without
+# marks: ``invalid_api_key`` and ``InvalidApiKey`` are one.
 _ACCOUNT_CODES: Final = frozenset(
     {
         "invalidapikey", "incorrectapikey", "authenticationerror", "permissionerror",
@@ -25,9 +25,10 @@ _ACCOUNT_CODES: Final = frozenset(
         "401", "403", "429",
     }
 )  # fmt: skip
-# The same of a request, or of an upgrade, that was refused: key, billing, permission, rate limit.
+# HTTP statuses that refuse a request or an upgrade because of our account: its key, its bill, its
+# permissions, its rate limit.
 ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 429})
-# What names our account in an error whose code is not known: fragments of keys, organisations.
+# Text that names our account, in an error whose code is not known: "sk-abcd…", "in organization x".
 _NAMES_US: Final = re.compile(
     r"\b(?:sk|xai|org|proj)[-_][\w*.…-]{4,}|\b(?:api|subscription)[ _]key\b|\bin organization \S",
     re.IGNORECASE,
@@ -46,30 +47,31 @@ MAY_FAIL: Final = frozenset(
         "response.event", "decision.event", "transport.failed",
     }
 )  # fmt: skip
-# What of an event stays when its error is replaced.
+# The fields that stay in an event whose error is replaced.
 _KEPT: Final = ("type", "event_id", "item_id", "content_index", "client_event_id")
-# What holds an error in an event that tells of more: a response (Realtime's stands in its details),
-# what a tool made, a decision.
+# Where an event that tells of more than an error holds one: under ``error`` in the event itself, in
+# its response (Realtime: in the details of its status), in what a tool made, or in a decision.
 _HOLDERS: Final = ((), ("response",), ("response", "status_details"), ("item",), ("decision",))
 NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
 
 
 def mask_account_error(event: Mapping[str, Any]) -> MaskedError | None:
-    """What to say in place of ``event``, which may tell of a failure; None: as it is.
+    """What the client gets in place of ``event``, whose type is one of ``MAY_FAIL``; None where
+    there is no error about our account in it.
 
-    Of a response that failed, and of what another model did for a session, everything stays but the
-    details of the failure; an ``error``, or a transcription that failed, is nothing else.
+    A ``response.done``, and what another model did for a session, stays whole but for its error.
+    An ``error``, or a transcription that failed, keeps only the fields that name what failed.
     """
     match event.get("type"):
         case "response.done":
             code, told = _without_error(event)
-        case "response.event" | "decision.event":  # GPT-Live: an event of another API inside
+        case "response.event" | "decision.event":  # GPT-Live: it holds an event of another API
             inner = event.get("event")
             code, told = _delegated(inner) if isinstance(inner, dict) else ("", {})
             told = {**event, "event": told}
         case _:
-            error = event.get("error", event)  # where nothing is inside, it stands at the top
+            error = event.get("error", event)  # without that field the event itself is the error
             kept = {name: event[name] for name in _KEPT if name in event}
             code, told = _account_code(error), {**kept, "error": _neutral(error)}
     return MaskedError(code, _text(told)) if code else None
@@ -86,7 +88,9 @@ def is_about_account(reason: str) -> bool:
 
 
 def _delegated(inner: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The same of an event of the Responses or the Decision API, whose ``error`` event is flat."""
+    """As ``_without_error``, of an event of the Responses or the Decision API. Their ``error``
+    event holds code and message itself.
+    """
     if inner.get("type") != "error" or "error" in inner:
         return _without_error(inner)
     kept = {name: inner[name] for name in ("type", "sequence_number") if name in inner}
@@ -100,7 +104,7 @@ def _without_error(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         holder: Any = event
         for name in path:
             holder = holder.get(name) if isinstance(holder, dict) else None
-        # What the client's own tool server says is the client's affair.
+        # An error of the client's own tool server (MCP) is not about our account.
         if not isinstance(holder, dict) or str(holder.get("type")).startswith("mcp"):
             continue
         found = _account_code(holder.get("error"))
@@ -116,8 +120,8 @@ def _replaced(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dic
 
 
 def _account_code(error: object) -> str:
-    """The code of an error about our account; empty when it is none."""
-    if isinstance(error, str):  # no code, a text alone
+    """The code of ``error`` where it is about our account, else empty."""
+    if isinstance(error, str):  # a text without a code
         error = {"message": error}
     if not isinstance(error, dict):
         return ""
@@ -125,7 +129,7 @@ def _account_code(error: object) -> str:
     if any(_MARKS.sub("", name).lower() in _ACCOUNT_CODES for name in (code, kind)):
         return code or kind
     names_us = _NAMES_US.search(str(error.get("message"))) is not None
-    # An error about what the client sent may quote what looks like a name of ours.
+    # An error about a parameter may quote what the client sent, which may look like a key of ours.
     is_clients = kind == "invalid_request_error" and error.get("param") is not None
     return (code or kind or "error") if names_us and not is_clients else ""
 

@@ -18,10 +18,10 @@ from shared.usage import Kind, Usage
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """One thing to charge, with the model that it was made by.
+    """One charge: the usage of a response, or of what is charged like one, and its model.
 
     ``raw`` is JSON text of the parts of the provider's usage object that are not known here.
-    ``is_local``: the id is ours, and begins again on every connection.
+    ``is_local``: the id was made here, and the next connection has the same one (``turn_1``).
     """
 
     response_id: str
@@ -34,7 +34,9 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something ended with a usage that makes no sense: to quarantine, not to charge."""
+    """A usage that cannot be charged, for the quarantine. ``detail`` says why, ``raw`` is its JSON
+    text.
+    """
 
     response_id: str
     model: str
@@ -43,12 +45,12 @@ class Unreadable:
 
 
 MeterResult = Metered | Unreadable
-# Nearly every frame holds nothing to charge: one value for all of them.
+# What nearly every frame gives: one value, so that none is made for each frame.
 NO_RESULTS: Final[Sequence[MeterResult]] = ()
 
 
 class MaskedError(NamedTuple):
-    """An error that a client does not hear: its code, and what the client hears instead."""
+    """An error that is kept from the client: its code, and the message that it gets instead."""
 
     code: str
     message: bytes
@@ -61,19 +63,23 @@ class Meter(Protocol):
     """The model that is billed: what the client asked for, until the provider names its own."""
 
     masked_error: MaskedError | None
-    """What the client gets in place of the message that ``observe`` saw last. None nearly always:
-    it gets that message as it came. The caller takes it and sets None again.
+    """What the client gets in place of the message that ``observe`` saw last. It is None nearly
+    always: the message goes on as it came. The caller reads it and sets it to None again.
     """
 
     is_shared: bool
-    """Whether another socket may report the same responses: those with an id of the provider's."""
+    """Whether another socket may report the same responses. Those with the provider's own id are
+    then charged once, by accountd.
+    """
 
     issued_handle: IssuedHandle | None
-    """The handle that the message which ``observe`` saw last gave; None nearly always."""
+    """The handle in the message that ``observe`` saw last; None nearly always. The caller reads it
+    and sets it to None again.
+    """
 
     cancels_answered: int
-    """How many events so far would answer a cancel of ours: responses that ended, and errors that
-    say that there was nothing to cancel. Zero where a provider answers no cancel.
+    """How many events so far may have answered a cancel of ours: responses that ended, and errors
+    that say that there was nothing to cancel. Zero where a provider answers no cancel.
     """
 
     @property
@@ -83,8 +89,9 @@ class Meter(Protocol):
 
     @property
     def streaming(self) -> frozenset[str]:
-        """The ids of responses that were begun and have not ended: a client gets these whole when
-        its credit ends. Never what lasts as long as the session, nor a transcription.
+        """The ids of responses that were begun and have not ended. A client whose credit is used
+        up still gets these whole. Transcriptions are not among them, nor an answer that lasts as
+        long as its session (GPT-Live).
         """
 
     @property
@@ -94,16 +101,16 @@ class Meter(Protocol):
         """
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
-        """Look at one data frame of the provider, in order; what there is to charge by it."""
+        """Look at the next data frame of the provider; the charges that it completes."""
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
-        """Look at one data frame of the client, before it is forwarded; what there is to charge by
-        it where the provider reports no usage (translations: each minute of audio that is sent).
+        """Look at the next data frame of the client, before it is forwarded. It completes charges
+        where the provider reports no usage (translations: one for each minute of audio).
         """
 
     def cancel_events(self) -> list[bytes]:
-        """What to tell the provider when the client is gone: it ends what is in flight, or asks for
-        an answer that proves that nothing is. Called again for a response that begins even so.
+        """What to send to the provider when the client is gone. It ends what is in flight, or it
+        makes the provider answer that nothing is. Called again for a response that begins later.
         """
 
     def finish(self) -> list[MeterResult]:
@@ -116,19 +123,21 @@ class CallMeter(Meter, Protocol):
     """The meter of a call, whose audio does not pass here."""
 
     def passed(self, seconds: float) -> None:
-        """Count ``seconds`` as audio of the caller, and of a response that is being generated."""
+        """Count ``seconds`` as audio of the caller and, where a response is in flight, of it."""
 
     def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
-        """Estimates of responses whose usage was sent unheard; they are no longer in flight."""
+        """Estimates of responses whose usage was sent while nothing was heard of the call. They
+        are no longer in flight.
+        """
 
 
 def results_of(*found: MeterResult | None) -> Sequence[MeterResult]:
-    """Those of ``found`` that are not None."""
+    """``found`` without None."""
     return tuple(one for one in found if one is not None) or NO_RESULTS
 
 
 class Fragments:
-    """Joins the fragments of messages; messages in one frame need no joining."""
+    """Joins the fragments of messages. A message in one frame need not pass here."""
 
     __slots__ = ("_parts",)
 
@@ -160,7 +169,7 @@ class RecentIds:
         return name in self._ids
 
     def is_repeated(self, name: str) -> bool:
-        """Whether ``name`` was seen before; remembers it. An empty name never was."""
+        """Whether ``name`` was seen before; it is remembered. An empty name never was."""
         is_repeated = name in self._ids
         self.add(name)
         return is_repeated

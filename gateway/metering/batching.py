@@ -1,9 +1,10 @@
 """Collects the usage of one session into batches. Pure.
 
 A batch is complete after ``BATCH_RESPONSES`` responses, ``BATCH_S`` seconds after its first one,
-or when the session ends. 20 responses make 4 batches. What differs in model or kind (a
-transcription is not a response) has a batch of its own beside it. What another socket may report as
-well is sent by itself, at once: of a sum nobody could say which part was charged before.
+or when the session ends: 20 responses make 4 batches. A batch holds one model and one kind, so a
+session that transcribes has two open ones. A response that another socket may report as well is
+sent by itself, at once: when it turns out to be charged already, it could not be taken out of a
+sum.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,8 +28,8 @@ Key = tuple[str, str, str, str, str, bool]
 
 
 class Sealable(NamedTuple):
-    """A batch, the numbers that its responses have in the journal (none without one), and what
-    its responses cost together, in nano-credits.
+    """A batch, the journal's numbers of its responses (none without a journal), and what they cost
+    together, in nano-credits.
     """
 
     batch: UsageBatch
@@ -37,7 +38,9 @@ class Sealable(NamedTuple):
 
 
 class MeteredResponse(NamedTuple):
-    """One metered response, its number in the journal (0: it is not there), and its cost."""
+    """One metered response, its number in the journal (0: not noted there), and its cost in
+    nano-credits.
+    """
 
     batch: UsageBatch
     number: int
@@ -53,8 +56,8 @@ class BillingContext:
     provider: str
 
     def as_batch(self, metered: Metered, *, wall_ms: int, is_shared: bool = False) -> UsageBatch:
-        """One metered response as a batch of its own. ``wall_ms`` is Unix time; ``is_shared``: it
-        may be heard on another socket, too.
+        """One metered response as a batch of its own. ``wall_ms`` is Unix time; ``is_shared``:
+        another socket may report it, too.
         """
         return UsageBatch(
             account_id=self.account_id,
@@ -80,7 +83,7 @@ class Batcher:
         self._open: dict[Key, _Open] = {}
 
     def add(self, single: MeteredResponse, *, now: float) -> list[Sealable]:
-        """Take one metered response; the batch that is complete with it, if one is."""
+        """Take one metered response; the batch that it completes, if there is one."""
         if single.batch.is_shared:
             return [_merged([single])]
         key = _key(single)
@@ -99,7 +102,7 @@ class Batcher:
         return [_merged(self._open.pop(key).singles) for key in due]
 
     def flush(self) -> list[Sealable]:
-        """The open batches, whatever is in them."""
+        """All open batches."""
         batches, self._open = self._open, {}
         return [_merged(batch.singles) for batch in batches.values()]
 

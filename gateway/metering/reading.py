@@ -22,7 +22,8 @@ from shared.usage import (
     Usage,
 )
 
-# Fields that have a place on the row; an object maps to its known fields, a plain value to none.
+# The fields of a usage object that have a column. An object maps to its own known fields, a plain
+# value to nothing: {"input_tokens": {}, "input_token_details": {"text_tokens": {}}}.
 Known = Mapping[str, "Known"]
 
 
@@ -44,7 +45,9 @@ def without_prefix(prefix: re.Pattern[str], model: object) -> str:
 
 
 def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different: of equal ones readers take the first or the last."""
+    """A hook for ``read_object``: refuses an object in which a name stands twice. Some readers take
+    the first value of it and some the last, so the provider could read what nobody checked here.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name stands there twice")
@@ -56,7 +59,8 @@ def read_object(
 ) -> dict[str, Any] | None:
     """The JSON object in ``message``; None when it is another value. Raises ``ValueError``.
 
-    ``pairs_hook`` makes each object, and may refuse to; without one the last of equal names counts.
+    ``pairs_hook`` makes each object of its pairs, or raises ``ValueError``. Without one the last
+    value counts of a name that stands twice.
     """
     try:
         value = json.loads(message.removeprefix(BOM_UTF8).decode(), object_pairs_hook=pairs_hook)
@@ -107,14 +111,14 @@ def read_map(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def rows_of(ms: int) -> Iterator[int]:
-    """``ms`` in pieces that a row may hold, the longest first; none for 0."""
+    """``ms`` in pieces that fit into a row, the longest first; none for 0."""
     while ms > 0:
         yield min(ms, TOKENS_PER_RESPONSE_MAX)
         ms -= TOKENS_PER_RESPONSE_MAX
 
 
 def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
-    """What was relayed and never reported: so many tokens of audio, within what is charged."""
+    """An estimate in tokens of audio. Each direction is cut at half of what a row may hold."""
     most = TOKENS_PER_RESPONSE_MAX // 2
     tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
     return Usage(
@@ -127,7 +131,7 @@ def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
 
 
 def check_total(usage: Usage) -> Usage:
-    """``usage``, unless no provider can mean it. Raises ``UnreadableUsageError``."""
+    """``usage``. Raises ``UnreadableUsageError`` where it is more than one response can use."""
     if usage.total_tokens > TOKENS_PER_RESPONSE_MAX:
         raise UnreadableUsageError(
             f"{usage.total_tokens} tokens, expected at most {TOKENS_PER_RESPONSE_MAX}"
@@ -136,9 +140,9 @@ def check_total(usage: Usage) -> Usage:
 
 
 def unknown_parts(usage: Mapping[str, Any], known: Known) -> str:
-    """JSON text of what stands in ``usage`` beside the known fields; empty when there is nothing.
+    """JSON text of the fields of ``usage`` that are not known; empty when there are none.
 
-    Zeros, nulls and empty objects say nothing and are left out.
+    Those that count nothing (zero, null, an empty object) are left out.
     """
     found = _unknown(usage, known)
     return as_json(found)[:RAW_PART_CHARS_MAX] if found else ""
@@ -168,5 +172,5 @@ def as_json(value: object) -> str:
     """Text of a peer's value for the quarantine, at most ``RAW_USAGE_CHARS_MAX`` characters."""
     try:
         return json.dumps(value)[:RAW_USAGE_CHARS_MAX]
-    except RecursionError:  # nested to the very limit that parsing still allowed
+    except RecursionError:  # writing nests a little deeper than parsing, which has passed
         return ""

@@ -29,7 +29,8 @@ from shared.usage import ESTIMATES, InvalidUsage, Kind, UsageBatch, UsageMessage
 
 log = structlog.get_logger()
 
-# How far into a message in fragments its type is looked for, and the types that may hold an error.
+# How many bytes of a message in fragments are searched for its type, and which types may hold an
+# error.
 _HEAD_BYTES: Final = 96
 _MAY_FAIL: Final = re.compile(rb"error|response\.(?:done|event)|decision\.event|\.failed|\\u")
 
@@ -66,7 +67,9 @@ class Spending(Protocol):
         """One response was metered: what it costs, in nano-credits."""
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
-        """``nano`` nano-credits of it are charged by the message ``sequence`` of ``producer``."""
+        """Of what was spent, the message ``sequence`` of ``producer`` charges ``nano``
+        nano-credits.
+        """
 
 
 class Recorder:
@@ -109,9 +112,8 @@ class Recorder:
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
-        # The provider's errors about our account. Each is replaced by a neutral one.
-        self.account_errors = 0
-        self.has_just_refused = False  # the provider's last message was one of them
+        self.account_errors = 0  # how many were replaced by neutral ones
+        self.has_just_refused = False  # the provider's last message was such an error
         self._replacements: list[tuple[Frame, Sequence[Frame]]] = []
         self._held_fragments: list[Frame] = []
 
@@ -219,7 +221,7 @@ class Recorder:
             return
         if found.kind in ESTIMATES:
             self.estimates += 1
-            # A response that is never reported is a fault; what a provider never reports is not.
+            # A response whose report is missing is a fault; a kind that is never reported is not.
             told = log.warning if found.kind == Kind.ESTIMATE else log.info
             told(
                 "usage estimated",
@@ -232,7 +234,7 @@ class Recorder:
         else:
             self.responses += found.kind == Kind.RESPONSE
             self.tokens += found.usage.total_tokens
-        if found.is_local:  # a session of the same name may be charged for an id of the same name
+        if found.is_local:  # the client's next connection may have the same session id, and turn_1
             found = replace(found, response_id=f"{found.response_id} {self._connection}")
         is_shared = self._meter.is_shared and bool(found.response_id) and not found.is_local
         single = self._billing.as_batch(found, wall_ms=_wall_ms(), is_shared=is_shared)
@@ -259,14 +261,14 @@ class Recorder:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _mask(self, frame: Frame, masked: MaskedError) -> None:
-        """Replace the message that ends with ``frame``. Its earlier fragments were kept back."""
+        """Replace the message that ends with ``frame``; its earlier fragments were held back."""
         self.account_refused(masked.code)
         self._replacements = [(of, to) for of, to in self._replacements if of is not frame]
         self._replacements.append((frame, (spoken(Opcode.TEXT, masked.message),)))
 
     def _hold(self, frame: Frame) -> None:
-        """Keep back the fragments of what may be an error about our account: only with the last
-        one is it known whether the client may get them.
+        """Hold back the fragments of a message that may be an error about our account. Whether the
+        client may get them is known with the last one.
         """
         if not frame.continues:
             head = frame.raw[frame.start : frame.start + _HEAD_BYTES]

@@ -17,7 +17,7 @@ class Totals:
         self._live: set[Recorder] = set()
         self._ended: Counter[str] = Counter()
         self._account_errors: Counter[str] = Counter()  # by provider
-        self._lock = threading.Lock()  # what ends is counted once at any moment
+        self._lock = threading.Lock()  # a session that ends is counted once, live or ended
 
     def add(self, recorder: Recorder) -> None:
         """A session or a call began."""

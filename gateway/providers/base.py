@@ -1,4 +1,4 @@
-"""What a provider's adapter tells: where it is, how it is addressed, what it bills. Pure.
+"""What a provider's adapter says: where it is, how it is addressed, what it bills. Pure.
 
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """
@@ -15,32 +15,32 @@ from gateway.handles.handle import Handle, HandleKind
 from gateway.metering.base import CallMeter, Meter
 from gateway.providers.first_message import FirstMessageFormat
 
-# Paths that adapters and routes both know; they may have any prefix.
+# Paths that adapters and routes both know. Any prefix may stand before them.
 REALTIME: Final = "/realtime"
 TRANSLATIONS: Final = "/realtime/translations"
-# GPT-Live: a session whose first message names its model, one whose URL does, and what another
-# socket may do with a session: hear it, or go on from where it ended.
+# GPT-Live: a session whose first message names its model, and one whose URL does. Another socket
+# may hear a session (``attach``), or begin one that goes on from it (``fork``).
 LIVE: Final = "/live/sessions"
 LIVE_WITH_MODEL: Final = "/live"
 _LIVE_SESSION: Final = re.compile(rf"{LIVE}/([^/]+)/(attach|fork)")
 AZURE_GA: Final = "/openai/v1/realtime"
-# By which a query names what was begun on another connection.
+# Parameters of a query that name what began on another connection.
 HANDLE_PARAMETERS: Final = {
     "call_id": HandleKind.CALL,
     "conversation_id": HandleKind.CONVERSATION,
 }
-# The event_id of the message that is not the client's.
+# The event_id of a configuration that is ours (``Provider.configuring``), not the client's.
 CONFIGURATION_ID: Final = "event_rts_configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request understood.
+    """What a client's request asks for.
 
-    ``path`` is the provider's own, ``query`` goes on to the provider verbatim, and ``model`` is
-    what the client asked for: empty where it is for something else (a call), None where its first
-    message will say (Gemini's setup, GPT-Live's ``session.start``). ``is_anonymous``: the client
-    gave its session no name, so ``session_id`` is one of ours.
+    ``path`` is the provider's own, and ``query`` is sent to the provider as it is. ``model`` is
+    what the client asked for: empty where it asked for something else (a call), None where its
+    first message will say (Gemini's setup, GPT-Live's ``session.start``). ``is_anonymous``: the
+    client gave its session no name, so ``session_id`` was made here.
     """
 
     provider: str
@@ -52,28 +52,30 @@ class Target:
 
     @property
     def is_transcription(self) -> bool:
-        """Whether the session only transcribes: it has a transcriber in place of a model."""
+        """Whether the session only transcribes, so that it has a transcriber but no model."""
         return self._named("intent") == "transcription"
 
     @property
     def call_id(self) -> str:
-        """The call that the connection is a sideband of; empty: of none."""
+        """The call whose sideband this connection is; empty where it is none."""
         return self._named("call_id")
 
     @property
     def is_live(self) -> bool:
-        """Whether it is a session of GPT-Live, or leads to one."""
+        """Whether it is a session of GPT-Live, or attaches to one, or forks one."""
         return f"{self.path}/".startswith(f"{LIVE_WITH_MODEL}/")
 
     @property
     def live_session(self) -> tuple[str, str] | None:
-        """(id, ``attach`` or ``fork``) of a session of GPT-Live that there is already."""
+        """(id, ``attach`` or ``fork``) of a session of GPT-Live that exists; None where the request
+        names none.
+        """
         found = _LIVE_SESSION.fullmatch(self.path)
         return None if found is None else (unquote(found[1]), found[2])
 
     @property
     def handles(self) -> Sequence[Handle]:
-        """What the session goes on with, which may be another account's."""
+        """The handles that the request names. They may be another account's."""
         values = dict(parse_qsl(self.query))
         found = [
             Handle(self.provider, kind, values[name])
@@ -92,16 +94,16 @@ class ProviderCalls(Protocol):
     """Where a provider takes calls over WebRTC and SIP, and how they are metered."""
 
     path: str
-    """That of the sessions, which its calls stand behind."""
+    """The path of its sessions. That of its calls is ``{path}/calls``."""
 
     def has(self, target: Target) -> bool:
-        """Whether a connection is a sideband of one of its calls."""
+        """Whether ``target`` is a sideband of one of its calls."""
 
     def url(self, *segments: str, query: str = "") -> str:
-        """Where plain HTTP requests go: to all calls, or to a call's id and a verb."""
+        """Where plain HTTP requests go. ``segments`` are none, or a call's id and a verb."""
 
     def meter(self, model: str) -> CallMeter:
-        """What charges a call."""
+        """The meter of one call."""
 
 
 class Provider(Protocol):
@@ -113,7 +115,7 @@ class Provider(Protocol):
 
     @property
     def first_message(self) -> FirstMessageFormat:
-        """How a client's first message names the model, where the request does not."""
+        """How a client's first message names the model, where the request names none."""
 
     @property
     def calls(self) -> ProviderCalls | None:
@@ -129,14 +131,16 @@ class Provider(Protocol):
         """A meter for one session, with the model in the provider's words."""
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
-        """The message by which a session on ``target`` begins with ``configuration``, a session
-        object in OpenAI's GA form with its ``type``; None where none begins so, empty where it does
-        without a word. An error that answers it names ``CONFIGURATION_ID``.
+        """The message that configures a session on ``target`` before the client does.
+
+        ``configuration`` is a session object in OpenAI's GA form with its ``type``. None where a
+        session on ``target`` cannot begin with it; empty where it asks for nothing, so that no
+        message is needed. An error that answers the message names ``CONFIGURATION_ID``.
         """
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:
-        """What tells a client in its provider's words that the session failed; None when the
-        provider has no such event, and its SDK would stumble over ours.
+        """The event that tells a client, in the provider's own form, that its session failed. None
+        where the provider has no such event, as its SDK would fail on one of ours.
         """
 
 

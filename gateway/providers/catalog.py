@@ -11,7 +11,7 @@ from gateway.providers.openai import XAI, Azure, OpenAI
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
-    """A provider that there is a key for. The key stays out of its text."""
+    """A provider for which a key is set. ``repr`` leaves the key out, so no log can show it."""
 
     name: str
     base_url: str
@@ -20,7 +20,7 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """How a provider is configured, by the names of its settings, and its adapter."""
+    """A provider: its name, the names of its two settings, and its adapter."""
 
     name: str
     key_setting: str

@@ -1,14 +1,14 @@
 """The client's first message where it names the model: how it is read, and renamed. Pure.
 
-Gemini's ``setup`` and GPT-Live's ``session.start`` name the model that a URL names elsewhere. The
-gate (``providers.gate``) lets a message through by what is read here; providers say where their
-messages name it (``FirstMessageFormat``).
+Gemini's ``setup`` and GPT-Live's ``session.start`` name the model; of other sessions the URL does.
+The gate (``providers.gate``) decides by what is read here. Where in a message the model is named
+differs from provider to provider (``FirstMessageFormat``).
 
-A message is read strictly. One that names its model twice, or in a way that two readers could
-understand differently, names none that may be used by an account that is limited to certain models;
-for others it goes on as it is, and the provider judges it.
+A message is read strictly. One in which a name stands twice could be understood in another way by
+the provider (``{"model":"a","model":"b"}``), so its model is ``UNCLEAR``. An account that is
+limited to certain models may not use that; for others the message goes on as it is.
 
-Gemini's ``setup`` may also name a session to resume, by a handle.
+Gemini's ``setup`` may also hold a handle, by which it resumes a session.
 """
 
 import json
@@ -25,17 +25,19 @@ from gateway.metering.reading import read_object, without_prefix, without_repeti
 from shared.usage import ID_CHARS_MAX
 
 PLAIN_NAME: Final = re.compile("")
-UNCLEAR: Final = ""  # no model or handle has this name
+UNCLEAR: Final = ""  # the name of no model, and no handle
 _MAY_RESUME: Final = re.compile(rb"esumption|\\u")  # a name may be spelled with an escape
-_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')  # so JSON begins; audio hardly ever
+# How a JSON object begins, and raw audio hardly ever does.
+_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')
 
 
 @dataclass(frozen=True, slots=True)
 class FirstMessageContent:
-    """What a message asks for: None when it does not, empty when it is not clear for what.
+    """What a message asks for. ``model`` and ``handle`` are None where it names none, and
+    ``UNCLEAR`` where it is not clear which.
 
-    ``handle`` leads to the session that it resumes. ``delegates`` are the models that are to work
-    for the session, in a message that is clear; their tokens are charged like the session's.
+    ``handle`` leads to the session that is resumed. ``delegates`` are the models that shall work
+    for the session, if the message is clear; their tokens are charged to the session's account.
     """
 
     model: str | None = None
@@ -47,10 +49,11 @@ class FirstMessageContent:
 class FirstMessageFormat:
     """Where a first message names its model: in the object ``holder``, behind ``prefix``.
 
-    ``delegates`` are the paths in there of the objects that name models to work for that one. Where
-    they work in its place, ``naming`` are the types of the messages that name them: all that a
-    client may say before one is named. ``resumptions`` are the paths of a handle, and
-    ``unknown_handle_reason`` is what the provider says of a handle that it does not know.
+    ``delegates`` are paths inside ``holder`` of objects that name further models, which work for
+    the session. A session that only transcribes has no model, only such a one (its transcriber):
+    then ``naming`` are the types of messages that name it, and no other message may come before
+    one has. ``resumptions`` are the paths of a handle, and ``unknown_handle_reason`` is the reason
+    by which the provider refuses a handle that it does not know.
     """
 
     holder: str
@@ -75,9 +78,9 @@ class FirstMessageFormat:
         )
 
     def has_delegate(self, message: bytes, *, had: bool) -> bool | None:
-        """Whether one is named once ``message``, which is clear, was heard; ``had``: before it.
+        """Whether a delegate is named after ``message``, which is clear. ``had``: before it.
 
-        None where nothing but naming one may be said, and this is something else.
+        None where the message had to name one and does not.
         """
         if had and not self._may_be_in(message):
             return True
@@ -96,10 +99,10 @@ class FirstMessageFormat:
         ]
         if any(self._named_in(delegate) for delegate in told):
             return True
-        return had and None not in told  # null ends it, and what does not name one leaves it
+        return had and None not in told  # null takes it away, any other value leaves it
 
     def renamed(self, message: bytes, name: str) -> bytes:
-        """``message``, of which ``read`` finds the model, with another one: ``name``."""
+        """``message``, in which ``read`` found a model, with the model ``name`` in its place."""
         event: dict[str, Any] = json.loads(message)
         holder = event[self.holder]
         model = holder["model"]
@@ -107,7 +110,7 @@ class FirstMessageFormat:
         return json.dumps(event).encode()
 
     def _holder_in(self, message: bytes) -> object:
-        """What stands under ``holder``; None when nothing does. Raises ``ValueError``."""
+        """The value of ``holder``; None where there is none. Raises ``ValueError``."""
         if not self._may_be_in(message):
             return None
         return (read_object(message, pairs_hook=without_repetition) or {}).get(self.holder)
@@ -118,15 +121,16 @@ class FirstMessageFormat:
         return self._name(holder["model"])
 
     def _handle_in(self, holder: object) -> str | None:
-        """The handle; an empty one, which some clients send with their first setup, is none."""
+        """The handle. An empty one, which some clients send with their first setup, is none."""
         found = [value for path in self.resumptions if (value := _inside(holder, path))]
         if not found:
             return None
         return found[0] if len(found) == 1 and isinstance(found[0], str) else UNCLEAR
 
     def _may_be_in(self, message: bytes) -> bool:
-        """Whether it is worth parsing. A type (``session.update``) does not count, so that audio is
-        not parsed; an escape may spell a name, but raw audio (xAI) that holds one is no text.
+        """Whether ``message`` is worth parsing: it holds the name ``holder``, or an escape, which
+        may spell it. ``session`` in a type (``session.update``) is not this name, so that audio is
+        not parsed for its type. Raw audio (xAI) may hold a backslash, but is no text.
         """
         if re.search(rb"%b(?![.\w])" % self.holder.encode(), message) is not None:
             return True
@@ -138,9 +142,9 @@ class FirstMessageFormat:
         return name if is_clear and "/" not in name else UNCLEAR
 
 
-# Whom a transcription session (``?intent=transcription``) names in place of a model: its
-# transcriber, in GA's words or the beta's. The provider has one of its own for audio that comes
-# before one is named.
+# A session that only transcribes (``?intent=transcription``) names a transcriber in place of a
+# model, where the GA interface has it or the beta. Audio that came before it is named would be
+# transcribed by one that the provider chooses.
 TRANSCRIPTION: Final = FirstMessageFormat(
     "session",
     PLAIN_NAME,
@@ -164,6 +168,6 @@ def _is_text(message: bytes) -> bool:
 
 
 def framed(message: bytes) -> Sequence[Frame]:
-    """A text message as a client sends it."""
+    """``message`` as a client sends it: a masked text frame."""
     data = WireFrame(Opcode.TEXT, message).serialize(mask=True)
     return FrameScanner(expects_mask=True, message_bytes_max=len(message)).feed(data)

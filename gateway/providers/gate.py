@@ -1,12 +1,12 @@
 """The gate that a client's messages pass where the first one names the model. Pure.
 
-Until one was read, and as long as an account is limited to certain models, nothing of a message
-goes on before its last fragment is here: a provider never gets the first half of a message whose
-second half names a model that is not allowed. What waits is bounded by the longest message that
-there may be (``MESSAGE_BYTES_MAX``).
+Messages are read until one has named the model, and all of them where the account may use only
+certain models. A message that is read passes when its last fragment has arrived: otherwise the
+provider could get the first half of a message whose second half names a model that is not allowed.
+What waits is at most one message (``MESSAGE_BYTES_MAX``).
 
-Where a message names a session to resume, accountd has to be asked whose that is. The message, and
-what follows it, waits until the session calls ``release``. What a message says is read by
+A message may name a session to resume. Then accountd is asked whose session it is, and the message
+waits, with all that follow, until the relay calls ``release``. What a message says is read by
 ``providers.first_message``.
 """
 
@@ -23,7 +23,7 @@ class GateState(Enum):
     """Whether messages pass."""
 
     CLOSED = auto()  # no message has passed
-    OPEN = auto()  # one has, or the URL named the model
+    OPEN = auto()  # a message has passed, or the URL named the model
     CHECKING = auto()  # a message waits for the owner of the handle that it names
     REFUSED = auto()  # a message named a model that the account may not use: nothing passes
 
@@ -39,9 +39,9 @@ TRANSITIONS: Final = {
 class Gate:
     """Lets a client's frames through when their messages may go on to the provider.
 
-    ``state`` is where it stands, and ``has_passed`` says that it was OPEN once: something may have
-    been asked for. While it is CHECKING ``pending_handle`` is the handle that accountd is asked
-    about; once it is REFUSED ``refused_model`` is the model that the account may not use.
+    ``has_passed`` says that ``state`` was OPEN once, so the provider may have been asked for
+    something. While it is CHECKING ``pending_handle`` is the handle that accountd is asked about;
+    once it is REFUSED ``refused_model`` is the model that the account may not use.
     """
 
     __slots__ = (
@@ -67,16 +67,16 @@ class Gate:
         is_limited: bool,
         has_opened: bool = False,
     ) -> None:
-        """``call`` answers what the provider calls a model that the client names, and None when the
+        """``call`` returns the provider's name of a model that the client names, and None when the
         account may not use it. ``is_limited``: the account may not use every model, so later
         messages that name one (OpenAI's ``session.update``) are read, too. ``has_opened``: the URL
-        named a model, or said that there is none.
+        named a model, or the session needs none.
         """
         self._format = first_message
         self._call = call
         self._is_limited = is_limited
         self._is_model_named = has_opened
-        self._has_delegate = not first_message.naming  # or needs none
+        self._has_delegate = not first_message.naming  # True where none is needed
         self.state = GateState.OPEN if has_opened else GateState.CLOSED
         self.has_passed = has_opened
         self.refused_model: str | None = None
@@ -87,12 +87,12 @@ class Gate:
 
     @property
     def unknown_handle_reason(self) -> str:
-        """What the provider says of a handle that it does not know."""
+        """The reason by which the provider refuses a handle that it does not know."""
         return self._format.unknown_handle_reason
 
     def admit(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """Those that may go on: none once it is REFUSED, and none while it is CHECKING, when they
-        wait for ``release``.
+        """The frames that may go on now. While the gate is CHECKING they wait for ``release``; once
+        it is REFUSED they are dropped.
         """
         if self._is_blocked():
             self._queue(frames)
@@ -111,7 +111,7 @@ class Gate:
         return passed
 
     def release(self) -> Sequence[Frame]:
-        """The account may use ``pending_handle``: what waited for that, as far as it may go on."""
+        """The account may use ``pending_handle``: the frames that waited for that and may go on."""
         message, self._pending_message, self.pending_handle = self._pending_message, (), None
         queued, self._queued = self._queued, []
         self._move(GateState.OPEN)
@@ -128,7 +128,7 @@ class Gate:
         return self.state in (GateState.CHECKING, GateState.REFUSED)
 
     def _queue(self, frames: Sequence[Frame]) -> None:
-        """They wait for ``release``. After a refusal nothing waits: the session ends."""
+        """Let ``frames`` wait for ``release``. After a refusal the session ends, so none wait."""
         if self.state is GateState.CHECKING:
             self._queued += frames
 
@@ -158,8 +158,8 @@ class Gate:
         return frames
 
     def _missing_from(self, message: bytes) -> list[str]:
-        """``UNCLEAR``, which no model is called, where ``message`` had to name a model that works
-        for the session and does not; else nothing.
+        """``UNCLEAR``, which is the name of no model, where ``message`` had to name a model that
+        works for the session and names none; else nothing.
         """
         if not self._format.naming:
             return []

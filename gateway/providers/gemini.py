@@ -1,4 +1,4 @@
-"""Gemini Live: where it is and how a key is shown. Pure.
+"""Gemini Live: where it is, and the header for the key. Pure.
 
 Source: the ``google-genai`` SDK.
 """
@@ -48,9 +48,9 @@ class Gemini:
         target: Target,  # noqa: ARG002
         configuration: Mapping[str, Any],  # noqa: ARG002
     ) -> bytes | None:
-        """See ``Provider``: its client's own ``setup`` has to come first."""
+        """See ``Provider``: none, as the client's own ``setup`` has to be the first message."""
         return None
 
     def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
-        """See ``Provider``: its SDK fails on messages that it does not know; it gets the close."""
+        """See ``Provider``: none, as its SDK fails on messages that it does not know."""
         return None

@@ -1,10 +1,10 @@
 """How long a session may last: the providers' own limits, in one table. Pure.
 
-A provider ends its session by itself, with an event of its own that must arrive first. Ours comes
-``GRACE_S`` later and catches a provider that does not. Sources: OpenAI's and Azure's guides say 60
-minutes, GPT-Live's and xAI's pages 120. Gemini says ``goAway`` before it ends a connection,
-which it does far below the cap here. An operator may know better (``[[lifetimes]]`` of the model
-table): such rows come first.
+A provider ends its session itself, with an event that the client should get. So the gateway ends a
+session ``GRACE_S`` after that limit, which only happens where a provider does not. Sources: the
+guides of OpenAI and Azure say 60 minutes, the pages of GPT-Live and xAI 120. Gemini announces the
+end of a connection with ``goAway``, long before the limit here. An operator may set other limits
+(``[[lifetimes]]`` of the model table), whose rows come first.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class Lifetime(NamedTuple):
-    """How long sessions last with the models of ``provider`` that a pattern matches."""
+    """How long sessions of ``provider`` last where ``model``, a pattern, matches their model."""
 
     provider: str
     model: str
@@ -27,13 +27,13 @@ LIFETIMES: Final = (
     Lifetime("xai", "*", 120),
     Lifetime("gemini", "*", 60),
 )
-# An operator's: a day is longer than any provider's, and than any talk.
+# The most that an operator may set: a day is longer than any provider's limit, and than any talk.
 MINUTES_MAX: Final = 24 * 60
 MINUTE_S: Final = 60.0
 GRACE_S: Final = 10.0
-# So long before its end a session is announced to end, to a client that asked for events.
+# How long before its end a client that asked for events is told of it.
 WARNING_S: Final = 60.0
-# What is being said when the time is over may be finished, for so long.
+# How long an answer that is being spoken at the end may go on.
 FINISHING_S: Final = 120.0
 
 
@@ -44,11 +44,11 @@ class Lifetimes:
 
     def __init__(self, own: Iterable[Lifetime] = ()) -> None:
         self._rows = (*own, *LIFETIMES)
-        # Before this no session ends or is warned, so that nothing needs to be looked up.
+        # Before this age no session ends or is warned, so no row has to be looked up.
         self.soonest_s = min(row.minutes for row in self._rows) * MINUTE_S + GRACE_S - WARNING_S
 
     def seconds(self, provider: str, model: str) -> float:
-        """Seconds from its opening after which a session is ended by us."""
+        """The age in seconds at which the gateway ends a session."""
         for name, pattern, minutes in self._rows:
             if name == provider and fnmatchcase(model, pattern):
                 return minutes * MINUTE_S + GRACE_S

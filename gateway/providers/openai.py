@@ -1,6 +1,6 @@
 """The OpenAI family: OpenAI Realtime and GPT-Live, Azure OpenAI, xAI. Pure.
 
-They share events, errors and the meter, and differ in where they are and how a key is shown.
+They share events, errors and the meter, and differ in their addresses and the header for the key.
 Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 """
 
@@ -33,7 +33,7 @@ FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 
 _RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from another connection
 
-# What a failure is, in OpenAI's words, when it is not the server's.
+# OpenAI's error types for our codes; those that are not here are ``server_error``.
 _TYPES: Final = {
     "insufficient_quota": "insufficient_quota",
     "model_not_allowed": "invalid_request_error",
@@ -42,15 +42,16 @@ _TYPES: Final = {
 
 
 class OpenAIFamily:
-    """What the members share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
+    """What the adapters of the family share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
 
     name = "openai"
     ga_paths: tuple[str, ...] = (REALTIME,)
     bills_seconds = False
-    # Paths that begin so bill transcripts by themselves, also those that report nothing.
+    # On paths that begin so transcriptions have a price of their own, also without a report.
     bills_transcripts = "/"
     calls: OpenAICalls | None = None
-    # GPT-Live's session.start, and session.update; whom GPT-Live delegates to.
+    # The messages are session.start (GPT-Live) and session.update. The paths lead to the models
+    # that GPT-Live delegates to.
     first_message = FirstMessageFormat(
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
     )
@@ -91,8 +92,8 @@ class OpenAIFamily:
         )
 
     def _live_meter(self, target: Target) -> Meter:
-        """Who attaches hears what the session's own connection is charged for; a fork is a session
-        of its own.
+        """A socket that attaches only observes: the session's own connection is charged. A fork is
+        a session of its own.
         """
         match target.live_session:
             case (_, "attach"):
@@ -102,9 +103,10 @@ class OpenAIFamily:
         return LiveMeter(model=target.model or "")
 
     def configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
-        """See ``Provider``: ``session.update``. The paths that speak the beta's names take flat
-        objects, a call was configured when it was made, and GPT-Live's client begins by itself. A
-        translation's update has no type (SDK ``RealtimeTranslationSessionUpdateRequest``).
+        """See ``Provider``: a ``session.update``. None on paths with the beta's names, which take
+        other objects; for a call, which was configured when it was made; and for GPT-Live, whose
+        client sends the first message. A translation's update has no ``type`` (SDK
+        ``RealtimeTranslationSessionUpdateRequest``).
         """
         begins = "realtime" if target.model else None
         if target.path == TRANSLATIONS:
@@ -152,8 +154,8 @@ class XAI(OpenAIFamily):
 class Azure(OpenAIFamily):
     """Azure OpenAI: ``base_url`` is the resource's endpoint.
 
-    Voice Live and its agents charge text and audio by the token, and what Azure Speech hears is
-    part of that (learn.microsoft.com, Voice Live overview, "Pricing").
+    Voice Live and its agents charge text and audio by the token, and this price includes what
+    Azure Speech transcribes (learn.microsoft.com, Voice Live overview, "Pricing").
     """
 
     name = "azure"

@@ -12,8 +12,8 @@ from gateway.providers.base import Target, joined
 
 
 class OpenAICalls:
-    """See ``ProviderCalls``. ``base_url`` is ``ws(s)://HOST/PREFIX``, ``path`` that of its
-    sessions, which its calls stand behind.
+    """See ``ProviderCalls``. ``base_url`` is ``ws(s)://HOST/PREFIX``, ``path`` the path of the
+    sessions.
     """
 
     def __init__(self, base_url: str, path: str) -> None:
@@ -34,5 +34,5 @@ class OpenAICalls:
         return CallMeter(model=model, is_shared=True)
 
     def observer(self, model: str) -> ObserverMeter:
-        """What watches a client's sideband."""
+        """The meter of a client's sideband, which charges nothing."""
         return ObserverMeter(model=model)

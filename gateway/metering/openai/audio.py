@@ -1,9 +1,9 @@
 """How long the audio is that a client of the OpenAI family sends. Pure.
 
-Only lengths are looked at, and of an append in its usual spelling only the first bytes: where the
-audio begins stands there. A message is no audio when it says another type first and nothing in it
-could be audio in spite of that. What is left is rare, and is read as a provider reads it: names may
-be spelled with escapes, stand in any order, and come twice.
+Only lengths matter. An append in its usual spelling (``{"type":"….append","audio":"…"}``) is
+measured by its first bytes, which say where the audio begins. A message that begins with another
+type is no audio, unless ``"audio"`` or an escape stands somewhere in it. All other messages are
+rare, and are parsed: names may be spelled with escapes, stand in any order, and stand twice.
 """
 
 import re
@@ -16,15 +16,15 @@ from gateway.metering.base import Fragments
 from gateway.metering.reading import read_object, unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
-# Of several types: input_audio_buffer.append, session.input_audio_buffer.append (translations) and
-# session.input_audio.append (GPT-Live).
+# The end of several types: input_audio_buffer.append, session.input_audio_buffer.append
+# (translations) and session.input_audio.append (GPT-Live).
 _APPEND: Final = b'.append"'
 _AUDIO: Final = b'"audio"'
 _ESCAPE: Final = b"\\"
 _QUOTE: Final = b'"'
-_END_BYTES: Final = 2  # a quote and a brace behind the audio
+_END_BYTES: Final = 2  # the quotation mark and the brace behind the audio
 _OTHER: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"[\w.]*"')
-# Longer messages that are no plain append are not read, which could take a second: they count.
+# To parse longer messages could take a second. They count in full, as if all were audio.
 _READ_BYTES_MAX: Final = 1024 * 1024
 _TEXT: Final = int(Opcode.TEXT)
 
@@ -43,11 +43,13 @@ class AppendedAudio:
 
     def __init__(self) -> None:
         self._fragments = Fragments()
-        self._is_raw = False  # the message that is not over is binary
-        self._thirds = 0  # of a byte of base64, that were not counted yet
+        self._is_raw = False  # the message whose fragments are arriving is binary
+        self._thirds = 0  # thirds of a byte of base64 that were not counted yet
 
     def size(self, frame: Frame) -> int:
-        """The audio that comes with ``frame``, in bytes of base64; text counts with its end."""
+        """The audio in ``frame``, in bytes of base64. A text message in fragments counts with its
+        last one.
+        """
         if frame.opcode == _TEXT and frame.is_final:
             raw, start = frame.raw, frame.start
             head = apply_mask(raw[start : start + _HEAD_BYTES], raw[start - 4 : start])
@@ -84,7 +86,7 @@ class ClientAudio:
         return base64_bytes * 1000 // self.bytes_per_s
 
     def take(self) -> int:
-        """Its length in milliseconds; counting starts again from zero."""
+        """Its length in milliseconds; it is zero afterwards."""
         ms, self._bytes = self.ms, 0
         return ms
 
@@ -104,7 +106,7 @@ class ClientAudio:
 
 
 def _plain_size(head: bytes, size: int) -> int | None:
-    """The audio of an append as SDKs write it, by its beginning; None: another message."""
+    """The audio in an append as SDKs write it; None where ``head`` is not the beginning of one."""
     if _APPEND not in head or _ESCAPE in head:
         return None
     name = head.find(_AUDIO)
@@ -113,8 +115,8 @@ def _plain_size(head: bytes, size: int) -> int | None:
 
 
 def _size_in(message: bytes) -> int:
-    """The audio of any other message. One that two readers could understand differently, or that
-    nobody could, counts in full.
+    """The audio in any other message. One that cannot be parsed, or in which a name stands twice,
+    counts in full: the provider might hear more in it than was found here.
     """
     if _OTHER.match(message) is not None and _AUDIO not in message and _ESCAPE not in message:
         return 0

@@ -1,8 +1,9 @@
 """The meter of a call (WebRTC, SIP) of the OpenAI family. Pure.
 
-A call's audio goes from the caller to the provider and back, and never passes here. All that is
-heard of it are its events, on *sidebands*: sockets with ``?call_id=``, any number of them, which
-all hear the same. So a call has one meter, on a sideband of our own, and those of clients observe.
+A call's audio goes from the caller to the provider and back, and never passes here. Only its events
+do, on *sidebands*: sockets with ``?call_id=``, of which there may be any number, and which all get
+the same events. So a call has one meter, on a sideband of our own, and clients' sidebands have
+observers (``observer``).
 """
 
 from collections.abc import Collection
@@ -12,7 +13,7 @@ from gateway.metering.openai.meter import OpenAIMeter
 
 
 class CallMeter(OpenAIMeter):
-    """The meter of a call. What is never reported is estimated by time."""
+    """The meter of a call. A response that is never reported is estimated by the time it took."""
 
     __slots__ = ()
 
@@ -21,9 +22,7 @@ class CallMeter(OpenAIMeter):
         return self._estimate_responses(names)
 
     def passed(self, seconds: float) -> None:
-        """Count ``seconds`` as audio of the caller and, while a response is in flight, of it. The
-        audio of a call does not pass here, so its length is taken to be the time.
-        """
+        """See ``CallMeter``: audio does not pass here, so the time is taken for its length."""
         audio = self._transcripts.audio
         size = int(seconds * audio.bytes_per_s)
         self._audio_bytes_in += size

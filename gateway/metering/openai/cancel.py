@@ -6,13 +6,15 @@ from typing import Any, Final
 
 CANCEL_ID: Final = "event_rts_cancel"
 COMMIT_ID: Final = "event_rts_commit"
-# The error that answers a cancel when no response is in progress. Some sessions (transcriptions)
-# know no cancel: any error that names ours answers it as well.
+# The error that answers a cancel when no response is in progress. Sessions that only transcribe do
+# not know ``response.cancel`` and answer with another error, which names the event.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
 
 
 def answers_cancel(event: Mapping[str, Any]) -> bool:
-    """Whether an error answers a cancel of ours; GPT-Live names the client's event otherwise."""
+    """Whether an error answers a cancel of ours. The field that names the client's event is called
+    ``event_id``, in GPT-Live ``client_event_id``.
+    """
     error = event.get("error")
     if not isinstance(error, dict):
         return False

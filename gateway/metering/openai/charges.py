@@ -1,7 +1,7 @@
-"""What of a session was charged already, and what a usage object is charged as. Pure.
+"""How a usage object becomes a charge, and what a session was charged for already. Pure.
 
-An event may come twice, and one usage may be told under several names. What is counted once is
-counted once by its own id: a response by the response's, a transcription by its event's.
+An event may come twice, and one response may have several events with a usage. So each charge has a
+name by which it is made once: of a response its id, of a transcription the id of its event.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from shared.usage import Kind, Usage
 
 
 class Charges:
-    """The charges of one session. ``counts_calls``: tool calls are billed by the piece (xAI)."""
+    """The charges of one session. ``counts_calls``: each call of a tool is billed (xAI)."""
 
     __slots__ = ("_counts_calls", "_quarantined", "_seen")
 
@@ -36,11 +36,11 @@ class Charges:
         self._seen, self._quarantined = RecentIds(), RecentIds()
 
     def is_repeated(self, kind: Kind, name: str) -> bool:
-        """Whether what ``name`` stands for was charged; it counts as charged from now on."""
+        """Whether ``name`` was charged before; from now on it was."""
         return self._seen.is_repeated(_key(kind, name))
 
     def is_quarantined(self, kind: Kind, name: str) -> bool:
-        """Whether what ``name`` stands for was quarantined; it counts as that from now on."""
+        """Whether ``name`` was quarantined before; from now on it was."""
         return self._quarantined.is_repeated(_key(kind, name))
 
     def usage(
@@ -55,10 +55,10 @@ class Charges:
         known: Known = KNOWN_TOKENS,
         holder: object = None,
     ) -> MeterResult | None:
-        """What ``usage`` costs, once for each ``name``, which is ``response_id`` when not given.
+        """The charge of ``usage``, once for each ``name``, which is ``response_id`` by default.
 
-        ``holder`` is the object that ``usage`` stands in, where it tells of tools as well.
-        One that cannot be read does not stand in the way of one that can and comes later.
+        ``holder`` is the object in which ``usage`` stands, where it may tell of tools as well. A
+        usage that cannot be read is quarantined, and a readable one may still follow it.
         """
         if is_nothing(usage):
             if not tells_tools(holder):
@@ -81,19 +81,21 @@ class Charges:
         return Metered(response_id, model, counts, kind=kind, raw=raw)
 
     def images(self, name: str, holder: object) -> MeterResult | None:
-        """What the images cost that tools made for a response, once for each ``name``."""
+        """The charge of the images that tools made for a response, once for each ``name``."""
         found = images_of(name, holder)
         key = f"{type(found).__name__} {name}" if name else ""
         return None if found is None or self._seen.is_repeated(key) else found
 
 
 def is_nothing(usage: object) -> bool:
-    """Absent, null or empty: nothing was used. Any other value means something."""
+    """Whether ``usage`` is absent, null or empty. Any other value is charged or quarantined."""
     return usage is None or usage == {}
 
 
 def _key(kind: Kind, name: str) -> str:
-    """What is counted once. Kinds have names of their own; what has none has no key either."""
+    """By which a charge is made once. Names of different kinds are different; a charge without a
+    name has no key, and is made each time.
+    """
     return f"{kind}:{name}" if name else ""
 
 

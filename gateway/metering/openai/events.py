@@ -11,14 +11,14 @@ TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
 # Bound methods: CPython 3.11 compiles a call of a method on an imported name without its fast path,
 # which made a frame of raw audio a tenth slower.
 match_type: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"').match
-# How JSON begins, and audio hardly ever does.
+# How a JSON object begins, and raw audio hardly ever does.
 match_object: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"').match
 BINARY: Final = int(Opcode.BINARY)
 
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
 _TRANSCRIBED: Final = f"{_TRANSCRIPTION}.completed"
-# Events that carry usage: one that cannot be parsed is quarantined. Quoted inside a text its name
-# would stand between escaped quotes.
+# Events that carry usage: one that cannot be parsed is quarantined. A text that quotes an event has
+# escaped quotation marks around the name, which do not match.
 _METERED_TYPES: Final = frozenset(
     {b"response.done", _TRANSCRIBED.encode(), b"session.closed", b"session.usage.updated",
      b"decision.event"}
@@ -45,7 +45,7 @@ AUDIO_TYPES: Final = frozenset(
 
 
 def unparsable(message: bytes, model: str, detail: str) -> Unreadable | None:
-    """A broken message is only worth keeping when it says that it carries usage."""
+    """A message that is not JSON goes to quarantine when its type is one that carries usage."""
     is_delegated = _IS_DELEGATED.search(message) is not None and b'"usage"' in message
     if not is_delegated and _IS_METERED.search(message) is None:
         return None

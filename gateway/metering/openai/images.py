@@ -1,8 +1,8 @@
-"""What images cost that a tool made for a response: tokens of another model. Pure.
+"""What the images cost that a tool made for a response: tokens of another model. Pure.
 
-They stand beside the response's own usage, as sums over its calls, and the image model has prices
-of its own (SDK ``BetaResponse.tool_usage.image_gen``). So they are a row of their own, under the
-model that the response's tools name, else ``IMAGES``.
+They stand beside the response's own usage, as sums over the calls of the tool, and the image model
+has prices of its own (SDK ``BetaResponse.tool_usage.image_gen``). So they are a row of their own,
+under the model that the response's ``tools`` name, or else under ``IMAGES``.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _KNOWN: Final[Known] = {
     _CACHED: {},
     _DETAILS: {f"cached_{part}_tokens": {} for part in _PARTS},
 }
-# What a response tells of its tools that has a place: its own row keeps the rest.
+# What is charged by a row of images, and so is not kept as unknown on the row of the response.
 KNOWN_BESIDE: Final[Known] = {"tool_usage": {IMAGES: _KNOWN}}
 
 
 def images_of(name: str, holder: object) -> MeterResult | None:
-    """What the response ``holder`` tells of images; None where it tells of none."""
+    """The charge of the images that the response ``holder`` tells of; None without any."""
     told = holder.get("tool_usage") if isinstance(holder, dict) else None
     if not isinstance(holder, dict) or not isinstance(told, dict) or not told.get(IMAGES):
         return None
@@ -41,7 +41,9 @@ def images_of(name: str, holder: object) -> MeterResult | None:
 
 
 def _as_usage(images: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With what was cached where a response's usage has it: among the input's details."""
+    """``images`` in the form of a response's usage, which has what was cached among the details of
+    the input.
+    """
     cached = read_map(images, _DETAILS)
     details = {
         **read_map(images, "input_tokens_details"),

@@ -1,9 +1,10 @@
-"""The meter of a GPT-Live session: seconds, and what other models did for it. Pure.
+"""The meter of a GPT-Live session: its seconds, and the work of other models for it. Pure.
 
 Where usage stands, by the SDK's types:
 
-* ``session.usage.updated``, ``session.closed``: seconds, cumulative.
-* ``response.event``, ``decision.event``: what other models did for the session, in tokens.
+* ``session.usage.updated``, ``session.closed``: seconds since the session began. Reports of 4 and
+  of 10 seconds are rows of 4 and of 6.
+* ``response.event``, ``decision.event``: tokens of the models that the session delegates to.
 
 The session is in flight from the client's ``session.start``, which names the model, to
 ``session.closed``.
@@ -40,12 +41,12 @@ from gateway.metering.reading import (
 )
 from shared.usage import Kind, Usage
 
-# How a response ends that the session delegated; an incomplete one costs tokens too.
+# The events by which a delegated response ends; one that is incomplete has used tokens, too.
 _DELEGATED_ENDS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 )
 
-# What is in flight while the session lasts.
+# The id that is in flight while the session lasts.
 _SESSION: Final = "session"
 
 
@@ -64,12 +65,12 @@ class LiveMeter(OpenAIMeter):
 
     @property
     def streaming(self) -> frozenset[str]:
-        """See ``Meter``: a session is one long answer, and no part of it has an end of its own."""
+        """See ``Meter``: nothing, since the whole session is one answer, without ends inside."""
         return frozenset()
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: a session that was not begun, or is closed, costs nothing more."""
+        """See ``Meter``: nothing more is reported of a session that did not begin, or is closed."""
         return DRAIN_S if self._in_flight else 0.0
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
@@ -82,14 +83,14 @@ class LiveMeter(OpenAIMeter):
         return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
-        """See ``Meter``: a session that was begun is asked for its final seconds."""
+        """See ``Meter``: a session is closed, and reports its seconds with ``session.closed``."""
         if not self._in_flight:
             return []
         return [encode_event({"type": "session.close", "event_id": CANCEL_ID})]
 
     def finish(self) -> list[MeterResult]:
-        """See ``Meter``: a session that was not closed lasted as long as its audio, which flows all
-        the time in both directions, since its seconds were reported last.
+        """See ``Meter``: a session that was not closed is estimated by the audio since its last
+        report. Audio flows all the time in both directions, so its length is the session's.
         """
         is_open, self._in_flight = _SESSION in self._in_flight, set()
         ms = self._relayed_ms()
@@ -106,12 +107,16 @@ class LiveMeter(OpenAIMeter):
     # --- helpers ----------------------------------------------------------------------------------
 
     def _relayed_ms(self) -> int:
-        """The audio since the seconds were reported last, which flows both ways at once."""
+        """How long the audio since the last report is: the longer one of the two directions, which
+        flow at the same time.
+        """
         relayed = max(self._audio_bytes_in, self._audio_bytes_out)
         return self._transcripts.audio.length_ms(relayed)
 
     def _read_start(self, message: bytes) -> None:
-        """The client's messages up to its ``session.start``; others are refused before it."""
+        """Read a message of the client that may be its ``session.start``; the server refuses
+        others before that one.
+        """
         try:
             event = read_object(message) or {}
         except ValueError:
@@ -119,7 +124,7 @@ class LiveMeter(OpenAIMeter):
         if event.get("type") == "session.start":
             self._is_begun = True
             self._in_flight.add(_SESSION)
-            self._read_session(event.get("session"))  # so far as the client knows
+            self._read_session(event.get("session"))  # until the server says what it runs
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         match event.get("type"):
@@ -135,11 +140,11 @@ class LiveMeter(OpenAIMeter):
             case "decision.event":
                 return results_of(self._read_decision(event))
             case "error" if answers_cancel(event):
-                self._in_flight.discard(_SESSION)  # it never began
+                self._in_flight.discard(_SESSION)  # the close that failed shows that it never began
         return super()._read_event(event)
 
     def _read_delegated(self, inner: object) -> Sequence[MeterResult]:
-        """A response that the session had another model make."""
+        """A response of another model, to which the session delegated it."""
         if not isinstance(inner, dict) or str(inner.get("type")) not in _DELEGATED_ENDS:
             return NO_RESULTS
         response = inner.get("response")
@@ -151,7 +156,7 @@ class LiveMeter(OpenAIMeter):
         return results_of(charged, self._charges.images(name, holder))
 
     def _read_decision(self, event: Mapping[str, Any]) -> MeterResult | None:
-        """A decision that the session had another model take; it has no id of its own."""
+        """A decision of another model; it has no id of its own, so that of the event counts."""
         inner = event.get("event")
         decision = inner.get("decision") if isinstance(inner, dict) else None
         if not isinstance(decision, dict):
@@ -162,7 +167,7 @@ class LiveMeter(OpenAIMeter):
         )
 
     def _read_duration(self, event: Mapping[str, Any]) -> MeterResult | None:
-        """The seconds so far; what is new since the last report is a row."""
+        """A report of the seconds since the session began: a row of what is new in it."""
         if event.get("type") == "session.closed":
             self._in_flight.discard(_SESSION)
             self.cancels_answered += 1
@@ -178,7 +183,8 @@ class LiveMeter(OpenAIMeter):
             return Unreadable(name, self.model, str(exc), as_json(event.get("usage")))
         new_ms = total_ms - self._total_ms
         if self._is_fork and not self._total_ms:
-            # Where its count begins no document says: not more than passed here is new.
+            # No document says whether a fork counts the seconds of the session that it goes on
+            # from, which were charged there. So not more than what was relayed here is charged.
             new_ms = min(new_ms, self._relayed_ms())
         self._total_ms = max(total_ms, self._total_ms)
         if new_ms <= 0:
@@ -192,6 +198,6 @@ class LiveMeter(OpenAIMeter):
 
 
 def _issued_handle(session: object) -> IssuedHandle | None:
-    """What others attach to, or fork."""
+    """The id by which other connections attach to the session, or fork it."""
     session_id = id_of(session)
     return IssuedHandle(HandleKind.LIVE, session_id) if session_id else None

@@ -6,20 +6,20 @@ may be spelled) and parsed only on a hit.
 
 Where usage stands, by the SDK's types and by recordings:
 
-* ``response.done``: ``response.usage``, or at the top level (xAI, where ``response.usage`` is
-  ``{}``); of every status, absent, null, empty, zero or partial.
+* ``response.done``: ``response.usage``, or ``usage`` of the event (xAI, where ``response.usage`` is
+  ``{}``). Its status may be any, and the usage may be absent, null, empty, zero or partial.
 * ``conversation.item.input_audio_transcription.completed``: ``usage`` of another model, in tokens
-  or in seconds; before, between or after the events of the response.
+  or in seconds. It comes before, between or after the events of a response.
 
-What is counted once is counted once by its own id: a response by the response's, a transcription by
-its event's.
+An event may come twice. A response is charged once by its own id, a transcription by the id of its
+event.
 
-In flight is what was begun and not reported: responses, and, while transcriptions are on, what was
-said and is not transcribed yet (``openai_transcripts``).
+In flight are responses that began and have not ended, and, while transcriptions are on, audio whose
+transcription was not reported (``transcripts``).
 
-xAI bills the seconds of audio beside the tokens, which stand in the same usage: each is a row of
-its own kind, and the rate card chooses (``openai_seconds``). The images that tools made stand
-beside it as well, in tokens of another model (``openai_images``).
+xAI bills seconds of audio, and its usages hold tokens as well. Each is a row of its own kind, and
+the rate card says which has a price (``seconds``). Images that tools made are tokens of another
+model, and rows of their own, too (``images``).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -76,8 +76,8 @@ _OUTPUT_TOKENS_PER_S: Final = 20
 
 
 class OpenAIMeter:
-    """The meter of one session. ``model`` is what the client asked for; ``bills_seconds`` says that
-    the provider bills the seconds of audio, transcriptions included (xAI).
+    """The meter of one session. ``model`` is what the client asked for. ``bills_seconds``: the
+    provider bills the seconds of audio, in which transcriptions are included (xAI).
     """
 
     __slots__ = (
@@ -106,9 +106,9 @@ class OpenAIMeter:
         is_resumed: bool = False,
         is_shared: bool = False,
     ) -> None:
-        """``bills_transcripts``: those that report nothing are no part of another price.
-        ``is_resumed``: the conversation began on another connection. ``is_shared``: another one may
-        hear it as well.
+        """``bills_transcripts``: transcriptions have a price of their own, so those that report no
+        usage are estimated. ``is_resumed``: the conversation began on another connection.
+        ``is_shared``: another connection may hear the same responses.
         """
         self.is_shared = is_shared
         self._bills_seconds = bills_seconds
@@ -136,14 +136,14 @@ class OpenAIMeter:
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: a cancel is answered in any case."""
+        """See ``Meter``: always the whole time, as every cancel is answered (``cancel_events``)."""
         return DRAIN_S
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
             if frame.opcode == BINARY and match_object(frame.raw, frame.start) is None:
-                self._spoke(len(frame.raw) * 4 // 3)  # xAI's audio, as if in base64
+                self._spoke(len(frame.raw) * 4 // 3)  # raw audio (xAI), as its length in base64
                 return NO_RESULTS
             if self._is_irrelevant(frame.raw, frame.start):
                 return NO_RESULTS
@@ -164,10 +164,10 @@ class OpenAIMeter:
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``.
 
-        A response is named, because one outside the conversation is cancelled only by its name.
-        Without a response the provider answers with an error, after everything that the client
-        had asked for before. Audio whose words were delivered is committed: its transcription is
-        reported only then.
+        A cancel names its response, because one outside the conversation is cancelled only by its
+        id. Without a response in flight the provider answers a cancel with an error, which comes
+        behind everything that the client had asked for before. Audio whose words were delivered is
+        committed, because only then its transcription is reported.
         """
         cancel = {"type": "response.cancel", "event_id": CANCEL_ID}
         named = [
@@ -187,7 +187,7 @@ class OpenAIMeter:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
-        """Estimates of those responses, which are in flight no more."""
+        """Estimates of the responses ``names``, which are no longer in flight."""
         estimates: list[MeterResult] = []
         for response_id in sorted(names):
             self._in_flight.discard(response_id)
@@ -261,7 +261,7 @@ class OpenAIMeter:
         if not isinstance(session, dict):
             return
         self.model = clean_text(session.get("model")) or self.model
-        # xAI's conversations go on elsewhere where that is enabled, while we may still listen.
+        # xAI: another connection may go on with this conversation while this one still hears it.
         resumption = session.get("resumption")
         if isinstance(resumption, dict) and resumption.get("enabled") is True:
             self.is_shared = True
@@ -279,7 +279,7 @@ class OpenAIMeter:
         self._seconds.audio.bytes_per_s = self._transcripts.audio.bytes_per_s
 
     def _read_done(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
-        """``response.done`` of any status: cancelled and incomplete ones are billed like others."""
+        """``response.done`` of any status: what was cancelled or is incomplete is billed, too."""
         response = event.get("response")
         response_id = id_of(response) or clean_text(event.get("response_id"))
         self._in_flight.discard(response_id)
@@ -287,7 +287,7 @@ class OpenAIMeter:
         usage = response.get("usage") if isinstance(response, dict) else None
         other = event.get("usage")
         if counts_nothing(usage) and not is_nothing(other):
-            usage = other  # xAI: {} inside, the real one at the top level
+            usage = other  # xAI: the one in the response is {}
         name = response_id or clean_text(event.get("event_id"))
         known = KNOWN_XAI if self._bills_seconds else KNOWN_TOKENS
         found = self._charges.usage(
@@ -295,13 +295,13 @@ class OpenAIMeter:
         )
         seconds = None
         if not is_nothing(usage):
-            if not isinstance(found, Unreadable):  # else it is kept whole
+            if not isinstance(found, Unreadable):  # else the quarantine has it, seconds included
                 seconds = self._seconds.reported(response_id, name, usage, model=self.model)
             self._audio_bytes_in = self._audio_bytes_out = 0
         return results_of(found, seconds, self._charges.images(name, response))
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
-        """Several may come for one item (xAI), so each event counts by its own id."""
+        """One item may have several of these events (xAI), so each is charged by its event's id."""
         item_id, usage = clean_text(event.get("item_id")), event.get("usage")
         heard = self._transcripts.ended(item_id)
         if is_nothing(usage):
@@ -318,7 +318,9 @@ class OpenAIMeter:
         return results_of(charged)
 
     def _estimate(self) -> Usage:
-        """Tokens by the length of the audio, both directions in one format; text counts nothing."""
+        """Tokens by the length of the audio that was relayed; text counts nothing. Both directions
+        are taken to have one format.
+        """
         bytes_per_s = self._transcripts.audio.bytes_per_s
         return audio_estimate(
             self._audio_bytes_in * _INPUT_TOKENS_PER_S // bytes_per_s,

@@ -1,7 +1,7 @@
-"""Meters that charge nothing: of sockets that hear what another connection is charged for. Pure.
+"""Meters that charge nothing, for sockets that hear what another connection is charged for. Pure.
 
 They know which responses are being streamed, and which errors a client must not see. When a client
-leaves such a socket nothing is cancelled: the response belongs to the connection that is charged.
+leaves such a socket nothing is cancelled: its responses belong to the connection that is charged.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from gateway.metering.openai.meter import OpenAIMeter
 
 
 class ObserverMeter(OpenAIMeter):
-    """Of a client's sideband of a call."""
+    """The observer of a client's sideband of a call."""
 
     __slots__ = ()
 
     @property
     def in_flight(self) -> frozenset[str]:
-        """See ``Meter``: nothing that is charged here."""
+        """See ``Meter``: nothing, as nothing is charged here."""
         return frozenset()
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: nothing."""
+        """See ``Meter``: no time."""
         return 0.0
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
@@ -47,6 +47,6 @@ class ObserverMeter(OpenAIMeter):
 
 
 class LiveObserverMeter(ObserverMeter, LiveMeter):
-    """Of a socket that is attached to a session of GPT-Live."""
+    """The observer of a socket that is attached to a session of GPT-Live."""
 
     __slots__ = ()

@@ -1,9 +1,9 @@
 """The seconds of audio that a provider bills beside tokens (xAI). Pure.
 
-The seconds are a running total of the conversation, by recordings (turns of 0.7, 0.7 and 0.9 s
-report 1, 2 and 3): the difference to the last total is charged. Audio after the last total, or of a
-session without a response, is in no total: it is estimated at the end by its length, since audio
-sent and received is billed (docs.x.ai, Speech to Speech).
+Each response reports the total of its conversation, as recordings show (turns of 0.7, 0.7 and 0.9 s
+report 1, 2 and 3), so the difference to the last total is charged. Audio behind the last total, or
+in a session without a response, is in no total. It is estimated at the end by its length, because
+all audio that is sent and received is billed (docs.x.ai, Speech to Speech).
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,13 @@ from gateway.metering.openai.usage import read_billable_ms
 from gateway.metering.reading import UnreadableUsageError, as_json, rows_of
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
-# A total is in whole seconds, rounded up: a shorter rest behind one is in it on average.
+# A total is rounded up to whole seconds, so half a second of what follows is paid on average: a
+# shorter rest is not estimated.
 _REST_MS_MIN: Final = 500
 
 
 class BilledSeconds:
-    """The seconds of one session. Without ``is_billed`` there are none."""
+    """The seconds of one session. Nothing is charged unless ``is_billed``."""
 
     __slots__ = ("_is_billed", "_is_resumed", "_seen", "_spoken_bytes", "_told_ms", "audio")
 
@@ -31,7 +32,7 @@ class BilledSeconds:
         self._seen = RecentIds()
         self._told_ms: int | None = None  # the highest total so far
         self._spoken_bytes = 0
-        self.audio = ClientAudio()  # like what was spoken, since the last row
+        self.audio = ClientAudio()  # since the last row, as ``_spoken_bytes``
 
     def listen(self, base64_bytes: int) -> None:
         """So much audio came from the client."""
@@ -45,9 +46,9 @@ class BilledSeconds:
     def reported(
         self, response_id: str, name: str, usage: Any, *, model: str
     ) -> MeterResult | None:
-        """What a response's ``usage``, which is not empty, tells, once for each ``name``.
+        """What the seconds in a response's ``usage`` charge, once for each ``name``.
 
-        One that tells no total is part of the next, or of the rest.
+        A response that reports no total is part of the next one's total, or of the rest.
         """
         if not self._is_billed or self._seen.is_repeated(name):
             return None
@@ -60,8 +61,9 @@ class BilledSeconds:
         new_ms = max(0, total_ms - (self._told_ms or 0))
         relayed_ms = self._take()
         if self._told_ms is None and self._is_resumed:
-            new_ms = min(new_ms, relayed_ms)  # the rest was charged on that connection
-        if new_ms > TOKENS_PER_RESPONSE_MAX:  # more than a row may hold: no response is so long
+            # What came before this connection was charged on the one that it was relayed by.
+            new_ms = min(new_ms, relayed_ms)
+        if new_ms > TOKENS_PER_RESPONSE_MAX:  # does not fit into a row: no response is so long
             detail = f"found {new_ms} ms of audio since the last response"
             return Unreadable(response_id or name, model, detail, as_json(usage))
         self._told_ms = max(total_ms, self._told_ms or 0)
@@ -73,7 +75,7 @@ class BilledSeconds:
         return self._estimate(response_id, self._take(), model)
 
     def rest(self, *, model: str) -> Sequence[Metered]:
-        """The session is over: an estimate of what was relayed behind its last total."""
+        """The session is over: an estimate of the audio behind its last total."""
         ms, told_ms = self._take(), self._told_ms
         if told_ms is not None and ms < _REST_MS_MIN:
             return ()
@@ -82,7 +84,7 @@ class BilledSeconds:
     # --- helpers ----------------------------------------------------------------------------------
 
     def _take(self) -> int:
-        """The milliseconds in both directions; begin again."""
+        """The milliseconds of both directions since the last call."""
         ms = self.audio.take() + self.audio.length_ms(self._spoken_bytes)
         self._spoken_bytes = 0
         return ms
@@ -90,7 +92,7 @@ class BilledSeconds:
     def _estimate(
         self, name: str, ms: int, model: str, *, is_local: bool = False
     ) -> Sequence[Metered]:
-        """A row, or several where one would hold too much."""
+        """An estimate as one row, or as several where it does not fit into one."""
         kind = Kind.ESTIMATED_DURATION
         return [
             Metered(

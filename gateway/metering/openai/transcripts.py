@@ -1,12 +1,12 @@
 """What transcriptions cost: which transcriber heard how much audio, and what was reported. Pure.
 
 A transcriber works on the audio between two commits. Most report what they used with
-``…transcription.completed``, under the item that the commit made; streaming ones deliver words
-(``….delta``) before any commit, and some never report anything. What was delivered or committed and
-is not reported is estimated by the length of the audio.
+``…transcription.completed``, under the item that the commit made. Streaming ones deliver words
+(``….delta``) before any commit, and some report nothing. Audio that was committed, or of which
+words were delivered, is estimated by its length where no usage was reported.
 
-The transcriber that is billed is the one that was in force at the commit: a later
-``session.update`` changes nothing for what was said before.
+The transcriber that is billed is the one that was configured at the commit: a later
+``session.update`` does not change what was said before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ class CommittedAudio(NamedTuple):
 
 
 class Transcripts:
-    """The transcriptions of one session. Without ``is_billed`` nothing is estimated."""
+    """The transcriptions of one session. Nothing is estimated unless ``is_billed``."""
 
     __slots__ = (
         "_committed", "_estimates", "_has_delivered", "_is_billed", "_reported", "audio", "is_on",
@@ -48,38 +48,41 @@ class Transcripts:
 
     @property
     def in_flight(self) -> Iterator[str]:
-        """Items that were committed and not reported, and delivered words of uncommitted audio."""
+        """Items that were committed and not reported, and uncommitted audio of which words were
+        delivered.
+        """
         yield from self._committed
         if self.is_uncommitted:
             yield UNCOMMITTED
 
     @property
     def is_uncommitted(self) -> bool:
-        """Whether words were delivered of audio that was not committed: they have to be charged."""
+        """Whether words were delivered of audio that is not committed: it has to be charged."""
         return self._is_billed and self._has_delivered and self.audio.ms > 0
 
     def configure(self, transcription: object) -> None:
-        """What the session says of its transcription; None: there is none."""
+        """What the session says of its transcription; None where it is switched off."""
         self.is_on = isinstance(transcription, dict)
         if isinstance(transcription, dict):
             self.model = clean_text(transcription.get("model")) or self.model
 
     def listen(self, base64_bytes: int) -> None:
-        """So much audio came from the client. It may come before the transcriber is on, and
-        be committed later.
+        """So much audio came from the client. It counts before the transcriber is on as well,
+        because it may be committed after that.
         """
         if self._is_billed:
             self.audio.add(base64_bytes)
 
     def delivered(self) -> None:
-        """Words of audio that may not be committed yet arrived: that audio is charged."""
+        """Words arrived, so the audio is charged even if it is never committed."""
         self._has_delivered = True
 
     def committed(self, item_id: str) -> Sequence[Metered]:
-        """What was heard since the last commit is an item; xAI transcribes it before that.
+        """The audio since the last commit becomes the item ``item_id``, whose usage is awaited,
+        unless it was reported already (xAI reports before the commit).
 
-        Of too many items that wait, the oldest is estimated. Without a transcriber no item is
-        awaited; words that were delivered are charged all the same.
+        When too many items wait, the oldest one is estimated. Without a transcriber no usage is
+        awaited, but words that were delivered before are charged.
         """
         if not self.is_on:
             return self.cleared()
@@ -94,14 +97,14 @@ class Transcripts:
         return given_up
 
     def cleared(self) -> Sequence[Metered]:
-        """The client cleared its audio; words that were delivered of it are charged."""
+        """The client cleared its audio; it is charged where words of it were delivered."""
         is_chargeable, heard = self.is_uncommitted, self._take()
         return self._estimate(UNCOMMITTED, heard) if is_chargeable else ()
 
     def ended(self, item_id: str) -> CommittedAudio:
-        """An item is transcribed, or failed: what it was, as far as that is known.
+        """An item was transcribed, or that failed: what was heard, as far as it is known.
 
-        Several ends may come for one item; the later ones heard nothing more.
+        One item may end several times (xAI); only the first time it heard something.
         """
         heard = self._committed.pop(item_id, None)
         if heard is None:
@@ -113,7 +116,7 @@ class Transcripts:
         return heard
 
     def unreported(self, item_id: str, heard: CommittedAudio) -> Sequence[Metered]:
-        """``item_id`` was transcribed, and no usage was told."""
+        """``item_id`` was transcribed, and its event has no usage."""
         return self._estimate(item_id, heard)
 
     def finish(self) -> list[Metered]:

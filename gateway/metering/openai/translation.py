@@ -2,9 +2,8 @@
 
 A translation is billed by the seconds of audio that go in, and no event reports them: neither
 ``session.closed`` nor any delta carries a usage (the SDK's ``types/realtime`` translation events).
-So the length of the audio that was relayed is what there is: a marked estimate for every minute of
-it, and for the rest at the end. When the client is gone the session ends at once, because nothing
-that the provider could still send reports usage.
+So the client's audio is measured: each minute of it is an estimate, and the rest is one at the end.
+When the client is gone the session ends at once, because the provider has no usage to report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ class TranslationMeter(OpenAIMeter):
 
     @property
     def drain_s(self) -> float:
-        """See ``Meter``: nothing will be reported, so nothing is waited for."""
+        """See ``Meter``: no time, as nothing will be reported."""
         return 0.0
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
@@ -40,7 +39,7 @@ class TranslationMeter(OpenAIMeter):
         return self._take() if self._audio.ms >= ROW_MS else NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
-        """See ``Meter``: there is nothing to end."""
+        """See ``Meter``: none, as nothing that is in flight is charged."""
         return []
 
     def finish(self) -> list[MeterResult]:

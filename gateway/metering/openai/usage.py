@@ -66,7 +66,7 @@ KNOWN_TOKENS: Final[Known] = {
 }
 # xAI: the audio that is billed.
 _BILLABLE: Final = "billable_audio_seconds"
-# A conversation is resumed for as long as the provider keeps it: ten days of talk.
+# The highest total of a conversation, which may be resumed for days: ten days of talk.
 _TOTAL_S_MAX: Final = 864_000
 _WEB_SEARCH: Final = "web_search"
 _REQUESTS: Final = "num_requests"
@@ -138,16 +138,16 @@ def fill_in(reported: int | None, *, tokens_in: int | None, tokens_out: int | No
 
 
 def tells_tools(holder: object) -> bool:
-    """Whether a response counts the tools that the provider ran, with or without a usage."""
+    """Whether a response says which tools the provider ran; it may do so without a usage."""
     return isinstance(holder, dict) and bool(holder.get("tool_usage"))
 
 
 def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
-    """What a response tells of tools that the provider ran. Raises ``UnreadableUsageError``.
+    """The calls of tools that the provider ran. Raises ``UnreadableUsageError``.
 
-    ``tool_usage`` beside ``usage`` counts requests by tool (``{"web_search": {"num_requests":
-    3}}``). Where it is absent and the provider bills calls by the piece (``counts_calls``: xAI),
-    they are the calls among the output; the client's own functions are none of them.
+    ``tool_usage`` beside ``usage`` counts them by tool (``{"web_search": {"num_requests": 3}}``).
+    Where it is absent and the provider bills each call (``counts_calls``: xAI), the items of the
+    output that are such calls are counted. Calls of the client's own functions are not among them.
     """
     if not isinstance(holder, dict):
         return NO_PIECES
@@ -167,8 +167,8 @@ def read_pieces(holder: object, *, counts_calls: bool) -> Usage:
 
 
 def other_units_of_tools(holder: object) -> dict[str, Any]:
-    """What tools count in other units than requests. But for images (``openai_images``) no row has
-    a column for them, so they are kept as they were told. Those of zero are left out.
+    """What ``tool_usage`` counts in other units than requests, without zeros. It has no column, so
+    it is kept as it was reported; the tokens of images have a row of their own (``images``).
     """
     told = holder.get("tool_usage") if isinstance(holder, dict) else None
     if not isinstance(told, dict):
@@ -188,7 +188,7 @@ def _counts_any(value: object) -> bool:
 
 
 def read_billable_ms(usage: Any) -> int | None:
-    """The seconds of audio that xAI bills, in milliseconds; None when it does not say.
+    """The seconds of audio that xAI bills, in milliseconds; None where they are absent.
 
     Raises ``UnreadableUsageError``.
     """
@@ -198,7 +198,7 @@ def read_billable_ms(usage: Any) -> int | None:
 
 
 def counts_nothing(usage: object) -> bool:
-    """Whether ``usage`` is absent, or an object that counts no token, not even in its details."""
+    """Whether ``usage`` is absent, or an object without a token, in its details as well."""
     if not isinstance(usage, dict):
         return usage is None
     try:
@@ -208,8 +208,8 @@ def counts_nothing(usage: object) -> bool:
 
 
 def is_by_duration(usage: object) -> bool:
-    """Whether a transcription's usage is in seconds, by its ``type`` or, where it says nothing of
-    tokens, by what it counts.
+    """Whether a transcription's usage is in seconds: by its ``type``, or because it has ``seconds``
+    and no tokens.
     """
     if not isinstance(usage, dict):
         return False
@@ -221,7 +221,7 @@ def is_by_duration(usage: object) -> bool:
 def read_transcription(usage: Mapping[str, Any]) -> Usage:
     """A transcription's usage, in seconds or in tokens. Raises ``UnreadableUsageError``.
 
-    One that counts neither is not taken for nothing: the caller's words were heard.
+    A usage with neither is unreadable: words were heard, so it cannot mean that nothing was used.
     """
     if is_by_duration(usage):
         return Usage(billed_ms=read_milliseconds(usage, "seconds"))
@@ -232,13 +232,15 @@ def read_transcription(usage: Mapping[str, Any]) -> Usage:
 
 
 def _read_details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    """The details under the first of ``names`` that there are any under."""
+    """The details under the first of ``names`` that holds any."""
     found = [details for name in names if (details := read_map(usage, name))]
     return found[0] if found else {}
 
 
 def _by_modality(details: Mapping[str, Any]) -> int | None:
-    """The sum of the details; cached and reasoning tokens are among them already."""
+    """The sum over the modalities, None where there are none. Cached tokens and those of reasoning
+    are part of it.
+    """
     counts = [count for name in _MODALITIES if (count := read_count(details, name)) is not None]
     return sum(counts) if counts else None
 
