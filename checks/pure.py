@@ -108,7 +108,7 @@ class PureContract(Contract):
         )
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        """Say what is wrong, and what to do."""
+        """Print each module that breaks the contract, and how to repair it."""
         for module, why in check.metadata["stale"].items():
             output.print_error(f'{module} says "Pure.", and {why}')
         for module in check.metadata["missing"]:

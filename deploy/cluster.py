@@ -50,8 +50,8 @@ TLS_PORT = port_setting("RTS_TLS_PORT", 8443)
 SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
 OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # accountd's; the gateways' are the next ones
 
-# Runs in the compose service `key`, which also makes the other secrets: as root, since the folder
-# belongs to it.
+# Runs in the compose service `key`, which also makes the other secrets. That service runs as root,
+# because the folder of the secrets belongs to root.
 _KEEP = """
 import os, pathlib, sys
 key = pathlib.Path("/gateway/demo.key")

@@ -33,7 +33,7 @@ def is_voice(window: bytes, audio_format: str) -> bool:
 
 @lru_cache(maxsize=16)
 def chime(duration_ms: int, audio_format: str) -> bytes:
-    """Two tones, one after the other: the reply when nothing was said."""
+    """Two tones, one after the other: the audio of a reply when the user has not spoken."""
     size = BYTES_PER_S[audio_format] * duration_ms // 1000
     if audio_format != "audio/pcm":
         return bytes((n * 37) % 256 for n in range(size))

@@ -1,4 +1,4 @@
-"""Calls (WebRTC, SIP) of the simulated OpenAI: a caller who speaks, and sidebands that listen.
+"""Calls (WebRTC, SIP) of the simulated OpenAI, with a simulated caller and clients' sidebands.
 
 No audio is transmitted: generated speech is put into the session as the caller's, and the audio of
 responses is dropped. Every sideband gets the same events, without audio deltas.
@@ -141,7 +141,7 @@ class Sideband:
         await self._call.session.receive(data)
 
     async def expire(self) -> tuple[int, str]:
-        """The call has lasted too long."""
+        """End the call, which has lasted too long; returns the close code and reason."""
         return await self._call.session.expire()
 
     async def close(self) -> None:

@@ -89,7 +89,10 @@ class GeminiSession:
             await self._hang_up(exc.code, str(exc))
 
     async def expire(self) -> tuple[int, str]:
-        """Gemini Live has no error messages: only the close code and reason tell the client."""
+        """Returns the close code and reason of a session that has lasted too long.
+
+        Gemini Live has no error messages, so nothing is sent before the close.
+        """
         return 1011, "Deadline expired before operation could complete."
 
     async def close(self) -> None:
@@ -218,7 +221,7 @@ class GeminiSession:
                 await (self._talk.interrupt() if notice is Heard.SPEECH_STARTED else self._spoken())
 
     async def _spoken(self) -> None:
-        """The user has finished speaking."""
+        """Answer the user's speech, which has ended."""
         self._is_active = False
         audio = self._buffer.take(PCM)
         if not audio:

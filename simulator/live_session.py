@@ -59,7 +59,7 @@ class LiveSideband:
         await self._session.receive(data)
 
     async def expire(self) -> tuple[int, str]:
-        """The session has lasted too long."""
+        """End the session, which has lasted too long; returns the close code and reason."""
         return await self._session.expire()
 
     async def close(self) -> None:
@@ -264,7 +264,7 @@ class LiveSession:
             assert self._faults.close_code is not None
             await self._outside.hang_up(self._faults.close_code)
         except ConnectionError:
-            pass  # the client is gone
+            pass  # the client is gone; there is nobody to send the rest to
         except Exception:
             log.exception("reply failed")
             await self._outside.hang_up(1011)

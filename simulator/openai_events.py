@@ -37,7 +37,7 @@ def event(kind: str, **fields: Any) -> Event:
 
 
 def encode(message: Event) -> str:
-    """The compact text that goes on the wire."""
+    """The event as compact JSON, as it is sent."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
 
 

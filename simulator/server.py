@@ -77,7 +77,7 @@ class Served(Protocol):
         """Send the provider's notice that the session has lasted too long; the close to follow."""
 
     async def close(self) -> None:
-        """The client is gone."""
+        """Called once the client is gone: stop what is in progress."""
 
 
 class EventLog:

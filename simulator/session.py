@@ -125,7 +125,7 @@ class Session:
         return GOING_AWAY, EXPIRED
 
     async def close(self) -> None:
-        """The client is gone."""
+        """Called once the client is gone: stop what is in progress."""
         if self._pinging is not None:
             self._pinging.cancel()
             await asyncio.gather(self._pinging, return_exceptions=True)

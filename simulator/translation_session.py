@@ -53,7 +53,7 @@ class TranslationSession:
             await self._outside.send(event("error", error=details))
 
     async def expire(self) -> tuple[int, str]:
-        """The session has lasted too long."""
+        """End the session, which has lasted too long; returns the close code and reason."""
         return NORMAL, "expired"
 
     async def close(self) -> None:
