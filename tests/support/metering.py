@@ -46,6 +46,13 @@ def say(
     return [found for _ in range(seconds) for found in meter.observe_client(second)]
 
 
+def say_on_the_telephone(meter: OpenAIMeter, kind: str) -> None:
+    """Twenty seconds of G.711: eight thousand bytes each."""
+    chunk = base64.b64encode(bytes(8_000)).decode()
+    for _ in range(20):
+        meter.observe_client(said({"type": kind, "audio": chunk}))
+
+
 def the_one(found: Sequence[MeterResult]) -> MeterResult | None:
     """The only result of a frame, or None; more than one fails the test."""
     assert len(found) <= 1, found

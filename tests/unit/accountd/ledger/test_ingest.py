@@ -8,14 +8,11 @@ from accountd.ledger.charging import BALANCE_MIN, Balance, Unchargeable
 from accountd.ledger.decision_types import Charge, Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.ingest import AlreadyCharged, decide_retry
-from accountd.ledger.payload_digests import RecentDigests, digest_of
-from accountd.ledger.windows import ProducerWindow, Verdict
+from accountd.ledger.payload_digests import digest_of
 from shared.rate_card import read_rates
 from shared.usage import InvalidUsage, Kind, RejectReason
 from shared.wire import encode_usage
 from tests.support.memory_ledger import END, NOW, Memory, P, Q, sent, usage
-
-DIGEST_OF_USAGE = 3351228868243206096
 
 ORDERS = [
     # sent, applied, duplicates, watermark, ahead
@@ -113,11 +110,6 @@ def test_a_conflict_is_noticed_ahead_of_the_watermark_too() -> None:
     memory = Memory()
     memory.apply(*sent(5))
     assert memory.apply(*sent(5, payload=usage(1))).conflicts == 1
-
-
-def test_a_digest_is_the_same_in_every_process() -> None:
-    """It is stored: another value would make conflicts of all that is sent again."""
-    assert digest_of(b"usage") == DIGEST_OF_USAGE
 
 
 def test_after_a_restart_other_content_is_a_conflict() -> None:
@@ -314,24 +306,6 @@ def test_producers_do_not_share_sequences() -> None:
     """Each has a window of its own."""
     decision = Memory().apply(*sent(1, 2), *sent(1, producer=Q), *sent(3, producer=Q))
     assert decision.watermarks == {P: 2, Q: 1}
-
-
-def test_digests_are_forgotten_oldest_first() -> None:
-    """The memory is bounded; what is known already does not count twice."""
-    recent = RecentDigests(entries_max=3)
-    recent.remember({(P, n): n for n in (1, 2, 3)})
-    recent.remember({(P, 3): 3})
-    assert len(recent) == 3
-    recent.remember({(P, 4): 4})
-    assert [recent.get((P, n)) for n in (1, 2, 3, 4)] == [None, 2, 3, 4]
-
-
-def test_missing_sequences_are_bounded() -> None:
-    """A hole of any size costs what is shown of it."""
-    window = ProducerWindow(0, {2**62, 2**62 + 3}, 2**63 - 1)
-    assert window.missing(at_most=3) == [1, 2, 3]
-    assert window.judge(2) is Verdict.APPLY
-    assert window.missing(at_most=2) == [1, 3]
 
 
 @pytest.mark.parametrize(

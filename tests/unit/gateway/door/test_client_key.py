@@ -1,9 +1,9 @@
-"""Where a key may be in a request."""
+"""Where a key may be in a request, and which pages and hosts are the gateway's own."""
 
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.door.client_key import find_key, hash_key
+from gateway.door.client_key import find_key, hash_key, is_own_host, is_same_origin
 from gateway.door.queries import split_target
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
@@ -46,3 +46,41 @@ def test_a_malformed_key_is_no_key(key: str) -> None:
     """What cannot be one of ours is refused without asking accountd."""
     assert hash_key(key) is None
     assert hash_key(KEY) is not None
+
+
+ORIGINS = [
+    ({"Host": "a.org:8080", "Origin": "http://a.org:8080"}, True),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "same-origin"}, True),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "cross-site"}, False),
+    ({"Host": "a.org", "Origin": "https://a.org", "Sec-Fetch-Site": "none"}, False),
+    ({"Host": "a.org:8080", "Origin": "http://a.org:8081"}, False),
+    ({"Host": "a.org", "Origin": "null"}, False),
+    ({"Host": "a.org", "Sec-Fetch-Site": "same-origin"}, False),
+    ({"Origin": "http://"}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "is_own"), ORIGINS)
+def test_only_a_page_of_this_gateway_is_of_the_same_origin(
+    headers: dict[str, str], is_own: bool
+) -> None:
+    """What says nothing is no page."""
+    assert is_same_origin(Headers(headers)) is is_own
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        ("localhost", True), ("LOCALHOST:8080", True), ("demo.localhost", True),
+        ("127.0.0.1:8443", True), ("[::1]:8080", True), ("192.0.2.7", True),
+        ("demo.example.org", True), ("Demo.Example.org:443", True),
+        ("evil.example.org", False), ("demo.example.org.evil", False), ("127.0.0.1.evil", False),
+        ("localhost.evil", False), ("", False), ("[::1", False), ("a@localhost.evil", False),
+        ("a@localhost", False), ("evil:80@127.0.0.1", False), ("evil\\@localhost", False),
+        ("localhost.", True), ("demo.example.org.:80", True), ("[127.0.0.1]", True),
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_here_is_not_ours_for_that(host: str, is_own: bool) -> None:
+    """Only those are that nobody else can give to this computer, or that the operator named."""
+    assert is_own_host(host, frozenset({"demo.example.org"})) is is_own

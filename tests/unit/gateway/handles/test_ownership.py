@@ -55,24 +55,6 @@ def status(refusal: Refusal | None) -> int:
     return 200 if refusal is None else refusal.status
 
 
-NAMES = [
-    HANDLE,
-    Handle("gemini", HandleKind.SESSION, "h2"),
-    Handle("xai", HandleKind.SESSION, "h1"),
-    Handle("gemini", HandleKind.CALL, "h1"),
-    Handle("gemini", HandleKind.SESSION, "\ud800"),
-    Handle("gemini", HandleKind.SESSION, "h" * 100_000),
-]
-
-
-def test_a_handle_leaves_the_gateway_as_a_short_name_of_its_own() -> None:
-    """The same always, another one for every provider, kind and value, whatever a peer wrote."""
-    names = [handle.name for handle in NAMES]
-    assert {len(name) for name in names} == {16}
-    assert len(set(names)) == len(NAMES)
-    assert Handle(*HANDLE).name == HANDLE.name
-
-
 async def test_what_was_given_is_told_in_the_background(accountd: Accountd) -> None:
     """What comes while one message is under way, or soon after it, goes in one together."""
     handles = HandleRegistry(accountd, allows_unknown=False)

@@ -11,7 +11,7 @@ from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.cancel import CANCEL_ID
 from gateway.metering.openai.live import LiveMeter
 from shared.usage import Usage
-from tests.support.metering import hear, said, text, the_one
+from tests.support.metering import hear, said, say_on_the_telephone, text, the_one
 
 START = {"type": "session.start", "session": {"model": "gpt-live-1"}}
 
@@ -109,3 +109,14 @@ def test_what_is_no_start_begins_nothing(message: bytes) -> None:
     assert watch.in_flight == frozenset()
     watch.observe_client(said(START))
     assert watch.model == "gpt-live-1"
+
+
+def test_a_live_session_of_telephone_audio_that_breaks_is_metered_by_its_format() -> None:
+    """GPT-Live names one format for both directions."""
+    meter = LiveMeter()
+    audio = {"format": {"type": "audio/pcmu", "rate": 8_000}}
+    meter.observe_client(said({"type": "session.start", "session": {"audio": audio}}))
+    say_on_the_telephone(meter, "session.input_audio.append")
+    (row,) = meter.finish()
+    assert isinstance(row, Metered)
+    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)

@@ -12,10 +12,8 @@ from gateway.frames import Frame, FrameScanner
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered
 from gateway.metering.openai.cancel import COMMIT_ID
-from gateway.metering.openai.live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.transcripts import Transcripts
-from gateway.metering.openai.translation import ROW_MS, TranslationMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import Azure
 from shared.usage import Kind
@@ -257,52 +255,6 @@ def test_words_are_noticed_wherever_the_type_stands() -> None:
     event = {"event_id": "e1", "delta": "good", "type": f"{TRANSCRIPTION}.delta"}
     meter.observe(frame(event, mask=False))
     assert estimates(meter.finish()) == [("gpt-live-transcribe", 3)]
-
-
-def say_on_the_telephone(meter: OpenAIMeter, kind: str) -> None:
-    """Twenty seconds of G.711: eight thousand bytes each."""
-    chunk = base64.b64encode(bytes(8_000)).decode()
-    for _ in range(20):
-        meter.observe_client(frame({"type": kind, "audio": chunk}, mask=True))
-
-
-def test_a_translation_of_telephone_audio_is_metered_by_its_format() -> None:
-    """As the session says it."""
-    meter = TranslationMeter(model="gpt-realtime-translate")
-    spoken = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
-    hear(meter, "session.updated", session=spoken)
-    say_on_the_telephone(meter, "session.input_audio_buffer.append")
-    (row,) = meter.finish()
-    assert isinstance(row, Metered)
-    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.02)
-
-
-def test_a_live_session_of_telephone_audio_that_breaks_is_metered_by_its_format() -> None:
-    """GPT-Live names one format for both directions."""
-    meter = LiveMeter()
-    audio = {"format": {"type": "audio/pcmu", "rate": 8_000}}
-    meter.observe_client(frame({"type": "session.start", "session": {"audio": audio}}, mask=True))
-    say_on_the_telephone(meter, "session.input_audio.append")
-    (row,) = meter.finish()
-    assert isinstance(row, Metered)
-    assert row.usage.billed_ms == pytest.approx(20_000, rel=0.03)
-
-
-def test_a_translation_is_metered_by_what_was_said() -> None:
-    """A row for each minute of audio, and one for the rest: no event reports any usage.
-
-    What waits for the provider's next word would be lost with a gateway that is killed.
-    """
-    meter = TranslationMeter(model="gpt-realtime-translate")
-    rows: list[Any] = say(meter, 130, "session.input_audio_buffer.append")
-    assert [row.usage.billed_ms for row in rows] == [ROW_MS, ROW_MS]
-    rows += hear(meter, "session.output_transcript.delta", delta="bon")
-    rows += say(meter, 5, "session.input_audio_buffer.append")
-    rows += meter.finish()
-    assert {row.kind for row in rows} == {Kind.ESTIMATED_DURATION}
-    assert len({row.response_id for row in rows}) == len(rows) == 3
-    assert sum(row.usage.billed_ms for row in rows) == pytest.approx(135_000, rel=0.01)
-    assert meter.finish() == []
 
 
 @pytest.mark.parametrize("path", ["/voice-live/realtime", "/voice-agent/realtime"])

@@ -1,0 +1,33 @@
+"""Answers as tables for people, and as CSV."""
+
+import pytest
+
+from accountd.ctl.tables import csv_text, details, table
+
+
+def test_numbers_are_aligned_and_grouped() -> None:
+    """A column of integers is right-aligned; anything else left."""
+    rows = [{"name": "a", "token_count": 1_000}, {"name": "bb", "token_count": 20}]
+    assert table(rows, ("name", "token_count")).splitlines() == [
+        "name  token count", "----  -----------", "a           1,000", "bb             20",
+    ]  # fmt: skip
+
+
+def test_a_table_without_rows_has_its_head() -> None:
+    """So that one sees what would be there."""
+    assert table([], ("id", "email")) == "id  email\n--  -----"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (True, "True"), (1_234, "1,234"), ("a\x1b[2Jb\n", "a\ufffd[2Jb\ufffd")],
+)
+def test_what_a_value_looks_like(value: object, shown: str) -> None:
+    """Text from a peer cannot move a terminal's cursor."""
+    assert details({"it": value}) == f"it  {shown}"
+
+
+def test_csv_keeps_numbers_as_they_are() -> None:
+    """RFC 4180: a header, CRLF, quotes where they are needed; other fields are left out."""
+    rows = [{"a": 1_000, "b": 'x,"y"', "c": 1}]
+    assert csv_text(rows, ("a", "b")) == 'a,b\r\n1000,"x,""y"""\r\n'

@@ -1,0 +1,33 @@
+"""How often something may be done: a burst, then a steady rate."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.endpoints.token_bucket import TokenBucket
+
+
+@given(st.lists(st.floats(0, 10), max_size=60))
+def test_a_pace_is_kept(pauses: list[float]) -> None:
+    """In no span of time are more taken than the burst and one for every second of it."""
+    pace, now, taken = TokenBucket(burst=5, seconds=1.0), 100.0, list[float]()
+    for pause in pauses:
+        now += pause
+        wait_s = pace.take(now)
+        if not wait_s:
+            taken.append(now)
+        else:
+            assert 0 < wait_s <= 1
+            assert TokenBucket(burst=5, seconds=1.0).take(now) == 0
+    for first, begin in enumerate(taken):
+        for last, end in enumerate(taken[first:], start=first):
+            assert last - first + 1 <= 5 + (end - begin) + 1e-6
+
+
+def test_a_pace_says_when_it_has_one_again() -> None:
+    """Nothing is taken meanwhile; then one is."""
+    pace = TokenBucket(burst=2, seconds=4.0)
+    assert [pace.take(0.0) for _ in range(3)] == [0, 0, 4.0]
+    assert pace.take(3.0) == 1.0
+    assert pace.take(4.0) == 0
+    assert pace.take(4.0) == 4.0
+    assert [pace.take(100.0) for _ in range(3)] == [0, 0, 4.0]
