@@ -10,15 +10,17 @@ from typing import Any, Final, NamedTuple
 
 from gateway.handles.handle import HandleKind, IssuedHandle
 
-# Names that make a message worth parsing, and the beginning of an escape, which may spell one:
-# JSON allows "turn\u0043omplete".
-NEEDLES: Final = (
-    b'"usageMetadata"', b'"turnComplete"', b'"setupComplete"', b'"interactionStatus"',
-    b'"usage_metadata"', b'"turn_complete"', b'"setup_complete"', b'"interaction_status"',
-    b'"interrupted"', b'"generationComplete"', b'"generation_complete"',
-    b'"webSearchQueries"', b'"web_search_queries"',
-    b'"sessionResumptionUpdate"', b'"session_resumption_update"', rb"\u",
-)  # fmt: skip
+# Names that make a message worth parsing. (One expression that begins with a quotation mark is
+# searched three times as fast as the names one by one.)
+NAMES: Final = re.compile(
+    rb'"(?:usageMetadata|turnComplete|setupComplete|interactionStatus'
+    rb"|usage_metadata|turn_complete|setup_complete|interaction_status"
+    rb"|interrupted|generationComplete|generation_complete"
+    rb"|webSearchQueries|web_search_queries"
+    rb'|sessionResumptionUpdate|session_resumption_update)"'
+)
+# The beginning of an escape, which may spell one of them: JSON allows "turn\u0043omplete".
+ESCAPE: Final = rb"\u"
 USAGE: Final = re.compile(rb'"usage_?[mM]etadata"')
 # Names by which the model begins a turn. The transcription of what it says begins one as well, but
 # only with a text: Vertex AI sends ``"outputTranscription": {}``. So such a message is parsed.

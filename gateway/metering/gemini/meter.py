@@ -41,8 +41,9 @@ from gateway.metering.base import (
 from gateway.metering.gemini.client import GeminiClient
 from gateway.metering.gemini.events import (
     BEGINS,
+    ESCAPE,
     MAY_BEGIN,
-    NEEDLES,
+    NAMES,
     TRANSCRIBED_TEXT,
     TRANSCRIBES,
     USAGE,
@@ -185,7 +186,7 @@ class GeminiMeter:
         text = self._without_audio(message, start)
         if self._transcribed.is_on and TRANSCRIBED_TEXT.search(text) is not None:
             self._transcribed.delivered()
-        if any(needle in text for needle in NEEDLES):
+        if NAMES.search(text) is not None or ESCAPE in text:
             return self._read(message[start:])
         if not self._turn.is_speaking and BEGINS.search(text) is not None:
             return self._begin(has_usage=False)

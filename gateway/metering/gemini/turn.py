@@ -160,8 +160,8 @@ class Turn:
 
     def move(self, happening: Happening) -> None:
         """Move both states, as the tables say."""
-        assert happening in ANSWERS[self.answer], f"{self.answer}: {happening}"
-        assert happening in DEBTS[self.debt], f"{self.debt}: {happening}"
-        self.answer = ANSWERS[self.answer][happening]
-        self.debt = DEBTS[self.debt][happening]
+        answers, debts = ANSWERS[self.answer], DEBTS[self.debt]
+        assert happening in answers, f"{self.answer}: {happening}"
+        assert happening in debts, f"{self.debt}: {happening}"
+        self.answer, self.debt = answers[happening], debts[happening]
         self.is_speaking = self.answer in (Answer.SPEAKING, Answer.SPEAKING_PART)

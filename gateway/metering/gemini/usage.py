@@ -5,7 +5,7 @@ Names may be spelled in either case, as protobuf's JSON allows.
 
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Any, Final, NamedTuple
 
 from gateway.metering.reading import (
@@ -31,7 +31,7 @@ _MODALITIES: Final = {
 }  # fmt: skip
 
 
-class Place(Enum):
+class Place(StrEnum):
     """The list of a usage object in which a count of one modality stands."""
 
     INPUT = auto()  # promptTokensDetails and toolUsePromptTokensDetails, added up

@@ -1,7 +1,7 @@
 """How the usage objects of the OpenAI family are read: in tokens, or in seconds. Pure."""
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Any, Final, NamedTuple
 
 from gateway.metering.reading import (
@@ -15,7 +15,7 @@ from gateway.metering.reading import (
 from shared.usage import Usage
 
 
-class Place(Enum):
+class Place(StrEnum):
     """The object inside a usage object in which a count stands."""
 
     INPUT = auto()  # input_token_details
@@ -100,7 +100,11 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         tokens_out = _by_modality(out) if tokens_out is None else tokens_out
     totals = fill_in(reported, tokens_in=tokens_in, tokens_out=tokens_out)
     details = {Place.INPUT: into, Place.OUTPUT: out, Place.CACHED: read_map(into, _CACHED)}
-    counts = {field: read_count(details[place], name) or 0 for field, place, name in COUNTS}
+    counts = {
+        field: count
+        for field, place, name in COUNTS
+        if (count := read_count(details[place], name))  # the others are zero by themselves
+    }
     return check_total(
         Usage(
             input_tokens=totals.tokens_in,
