@@ -99,7 +99,9 @@ def packages_below(*names: str) -> list[Path]:
 MAP_LINES_MAX = 18  # ten, and a line for each module of the largest packages
 
 
-@pytest.mark.parametrize("package", packages_below("gateway", "accountd", "shared"), ids=str)
+@pytest.mark.parametrize(
+    "package", packages_below("gateway", "accountd", "shared", "simulator"), ids=str
+)
 def test_the_map_of_a_package_names_everything_in_it(package: Path) -> None:
     """One look at the ``__init__`` tells where a question is answered."""
     chart = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
