@@ -33,7 +33,7 @@ SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS
 VARIANTS = 5_200  # of each of the four tests
 SEED, _, ONLY = os.environ.get("RTS_VARIANTS", "1:").partition(":")
 NUMBERS = [int(ONLY)] if ONLY else range(VARIANTS)
-PARTY = BillingContext("acct", "sess", "provider")
+SESSION = BillingContext("acct", "sess", "provider")
 
 
 def each_variant(
@@ -175,7 +175,7 @@ def survives_the_wire(found: Sequence[MeterResult]) -> None:
     for one in found:
         message: UsageBatch | InvalidUsage
         if isinstance(one, Metered):
-            message = PARTY.as_batch(one, wall_ms=1)
+            message = SESSION.as_batch(one, wall_ms=1)
         else:
             message = InvalidUsage(
                 "acct", "sess", "provider", one.model, one.response_id, one.detail, one.raw, 1

@@ -7,13 +7,13 @@ from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable, merge
 from shared.usage import Kind, Usage, UsageBatch
 
-PARTY = BillingContext("acct", "sess", "openai")
+SESSION = BillingContext("acct", "sess", "openai")
 
 
 def single(number: int, model: str = "m", kind: Kind = Kind.RESPONSE) -> UsageBatch:
     """One response that cost ``number`` tokens."""
     metered = Metered(f"resp_{number}", model, Usage(total_tokens=number), kind=kind)
-    return PARTY.as_batch(metered, wall_ms=number)
+    return SESSION.as_batch(metered, wall_ms=number)
 
 
 def add_all(open_batch: Batcher, count: int, now: float = 0.0) -> list[Sealable]:
