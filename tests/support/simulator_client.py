@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from tests.support.harness import Cluster, cluster_folder
 from tests.support.speech import chunks
@@ -43,6 +45,29 @@ async def session(
     url = f"ws://{host(provider)}{path}?{pairs}"
     async with connect(url, additional_headers=headers, max_size=None) as socket:
         yield socket
+
+
+async def refused(provider: Cluster, target: str, headers: dict[str, str] | None = None) -> int:
+    """The status by which a handshake is refused; one that is not fails the test."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(f"ws://{host(provider)}{target}", additional_headers=headers):
+            pass
+    return caught.value.response.status_code
+
+
+async def answered(
+    provider: Cluster, path: str, headers: dict[str, str] = BEARER, **query: str
+) -> list[Any]:
+    """All events of a session that asks for one response, up to its end."""
+    async with session(provider, path, headers, **query) as socket:
+        await send(socket, CREATE)
+        return await until(socket, "response.done")
+
+
+async def spoken(socket: ClientConnection, pcm: bytes, last: str) -> list[Any]:
+    """All events that answer what is said, up to one of type ``last``."""
+    await send(socket, *say(pcm))
+    return await until(socket, last)
 
 
 async def send(socket: ClientConnection, *events: Event) -> None:

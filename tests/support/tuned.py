@@ -33,7 +33,7 @@ ONE_LATE_DRAIN: Final = {
     "gateway.relay.provider_drain.DRAIN_S": 0.5,
     "gateway.session_registry.LATE_DRAINS_MAX": 1,
 }
-# A provider that is let go within seconds all the same was not let go because its time was over.
+# A connection that ends within seconds all the same did not end because its time was over.
 LONG_DRAIN: Final = {
     "gateway.metering.gemini.meter.ANSWER_S": 300.0,
     "gateway.metering.gemini.meter.DRAIN_S": 600.0,

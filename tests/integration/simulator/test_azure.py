@@ -10,20 +10,20 @@ from openai.types.beta.realtime import (
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter, ValidationError
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
 
 from tests.support.harness import Cluster
 from tests.support.simulator_client import (
     BEARER,
     CREATE,
     Event,
+    answered,
     host,
     logged,
     order,
-    say,
+    refused,
     send,
     session,
+    spoken,
     text_until_done,
     until,
     write,
@@ -54,8 +54,9 @@ async def test_a_spoken_turn_in_the_old_names(provider: Cluster) -> None:
     flat = {"modalities": ["text", "audio"], "input_audio_transcription": {"model": "whisper-1"}}
     async with session(provider, PATH, KEY, **OLD, tag="spoken") as socket:
         await send(socket, {"type": "session.update", "session": flat})
-        await send(socket, *say(silence(0.4) + tone(2.0) + silence(0.6)))
-        events = await until(socket, "rate_limits.updated")
+        events = await spoken(
+            socket, silence(0.4) + tone(2.0) + silence(0.6), "rate_limits.updated"
+        )
     check(events)
     deltas = ("response.audio.delta", "response.audio_transcript.delta")
     found = [x for x in order(events, *deltas) if "transcription" not in x]
@@ -128,15 +129,11 @@ async def test_any_flat_session_is_survived(provider: Cluster, broken: Any) -> N
 
 async def test_ga_names_on_the_new_url(provider: Cluster) -> None:
     """``/openai/v1/realtime`` speaks GA; ``?dialect=`` chooses otherwise."""
-    async with session(provider, "/openai/v1/realtime", KEY, model="dep") as socket:
-        await send(socket, CREATE)
-        events = await until(socket, "response.done")
+    events = await answered(provider, "/openai/v1/realtime", KEY, model="dep")
     assert all(GA.validate_python(event).type == event["type"] for event in events)
     for path in ("/v1/realtime", "/openai/v1/realtime"):
         query = {"model": "gpt-4o-realtime-preview", "dialect": "beta"}
-        async with session(provider, path, **query) as socket:
-            await send(socket, CREATE)
-            check(await until(socket, "response.done"))
+        check(await answered(provider, path, **query))
 
 
 async def test_azure_ignores_the_beta_header(provider: Cluster) -> None:
@@ -164,10 +161,7 @@ async def test_it_refuses_before_the_upgrade(
     provider: Cluster, path: str, headers: dict[str, str], status: int
 ) -> None:
     """No key, no version, no deployment, no such dialect."""
-    with pytest.raises(InvalidStatus) as caught:
-        async with connect(f"ws://{host(provider)}{path}", additional_headers=headers):
-            pass
-    assert caught.value.response.status_code == status
+    assert await refused(provider, path, headers) == status
 
 
 async def test_the_official_azure_client(provider: Cluster) -> None:

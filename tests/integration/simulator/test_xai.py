@@ -2,20 +2,17 @@
 
 import base64
 
-import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
-
 from tests.support.harness import Cluster
 from tests.support.simulator_client import (
     CREATE,
     Event,
-    host,
+    answered,
     logged,
     order,
-    say,
+    refused,
     send,
     session,
+    spoken,
     until,
 )
 from tests.support.speech import silence, tone
@@ -45,8 +42,7 @@ USAGE = {
 async def test_a_spoken_turn(provider: Cluster) -> None:
     """The recorded order and fields; transcripts come before the speech is over."""
     async with session(provider, PATH, model="grok-voice-latest", tag="turn") as socket:
-        await send(socket, *say(TURN))
-        events = await until(socket, "response.done")
+        events = await spoken(socket, TURN, "response.done")
     transcription = "conversation.item.input_audio_transcription"
     assert order(
         events, "response.output_audio.delta", "response.output_audio_transcript.delta"
@@ -81,9 +77,7 @@ async def test_a_spoken_turn(provider: Cluster) -> None:
 
 async def test_usage_is_at_the_top_level(provider: Cluster) -> None:
     """response.usage is {} in response.created and response.done; the log has the real one."""
-    async with session(provider, PATH, tag="usage") as socket:
-        await send(socket, CREATE)
-        events = await until(socket, "response.done")
+    events = await answered(provider, PATH, tag="usage")
     done = events[-1]
     created = next(e for e in events if e["type"] == "response.created")
     assert created["response"]["usage"] == done["response"]["usage"] == {}
@@ -101,19 +95,13 @@ async def test_usage_is_at_the_top_level(provider: Cluster) -> None:
 async def test_a_usage_that_is_missing_is_missing_at_the_top(provider: Cluster) -> None:
     """Faults reach the place where this provider keeps its usage."""
     for kind, expected in (("null", None), ("empty", {})):
-        async with session(provider, PATH, usage=kind) as socket:
-            await send(socket, CREATE)
-            assert (await until(socket, "response.done"))[-1]["usage"] == expected
-    async with session(provider, PATH, model="sim-usage-missing") as socket:
-        await send(socket, CREATE)
-        assert "usage" not in (await until(socket, "response.done"))[-1]
+        assert (await answered(provider, PATH, usage=kind))[-1]["usage"] == expected
+    assert "usage" not in (await answered(provider, PATH, model="sim-usage-missing"))[-1]
 
 
 async def test_deltas_are_bigger_and_the_first_is_small(provider: Cluster) -> None:
     """350 to 570 ms each, the first below 100."""
-    async with session(provider, PATH, reply_ms="5000") as socket:
-        await send(socket, CREATE)
-        events = await until(socket, "response.done")
+    events = await answered(provider, PATH, reply_ms="5000")
     deltas = [e["delta"] for e in events if e["type"] == "response.output_audio.delta"]
     lengths_ms = [len(base64.b64decode(delta)) / 48 for delta in deltas]
     assert lengths_ms[0] < 100
@@ -163,7 +151,4 @@ async def test_a_conversation_goes_on_in_another_session(provider: Cluster) -> N
 
 async def test_it_refuses_before_the_upgrade(provider: Cluster) -> None:
     """No key is 401."""
-    with pytest.raises(InvalidStatus) as caught:
-        async with connect(f"ws://{host(provider)}{PATH}"):
-            pass
-    assert caught.value.response.status_code == 401
+    assert await refused(provider, PATH) == 401
