@@ -153,9 +153,7 @@ class Recorder:
 
     def observe(self, frames: Sequence[Frame]) -> bool:
         """Meter data frames of the provider. Call it before they are forwarded, and forward what
-        ``for_client`` makes of them.
-
-        Whether anything was metered.
+        ``for_client`` makes of them. Returns whether anything was metered.
         """
         has_found = False
         meter = self._meter

@@ -86,7 +86,7 @@ class FirstMessageFormat:
             return True
         try:
             event = read_object(message, pairs_hook=without_repetition) or {}
-        except ValueError:  # nothing that names a model, so nobody else has read it
+        except ValueError:  # not parsed before, as it does not hold the name ``holder``
             event = {}
         kind = event.get("type")
         if not isinstance(kind, str) or kind not in self.naming:

@@ -33,9 +33,9 @@ class Answer(Enum):
 
 
 class Debt(Enum):
-    """What usage is missing of turns that have ended."""
+    """What usage is owed for turns that have ended."""
 
-    SETTLED = auto()  # none
+    SETTLED = auto()  # nothing
     OWED = auto()  # a turn ended without its usage, which may still come
     PAID_AHEAD = auto()  # a usage was charged when the answer began: the turn may end without one
 
