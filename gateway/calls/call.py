@@ -47,7 +47,7 @@ from gateway.limits import (
 )
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import CallMeter
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay.session_age import Age, AgeAction
 from shared.transitions import advance

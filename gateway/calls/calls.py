@@ -27,8 +27,8 @@ from gateway.door.queries import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.metering.batching import BillingContext
-from gateway.metering.recorder import Recorder
 from gateway.metering.totals import Totals
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from shared.metrics import Metric

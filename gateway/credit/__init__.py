@@ -9,6 +9,7 @@
 ``balances``      the shell: balances announced or requested, sessions notified of changes
 
 Called by ``relay`` and ``calls`` (may the client go on?) and by ``delivery.watermarks`` (it is
-durable); ``door`` hands it to ``metering.recorder`` (a response was metered). It promises that a
-session ends within one response of its account's last credit, as far as this gateway can know.
+durable); ``door`` hands it to ``metering.usage_recorder`` (a response was metered). It promises
+that a session ends within one response of its account's last credit, as far as this gateway can
+know.
 """

@@ -10,9 +10,9 @@
 ``retention``                     how long durable messages stay in the spool
 ``orphans``                       finds and adopts the journals of killed processes
 ``usage_sender``                  the producers of this process; what sessions call
-``pusher``, ``watermarks``        the PUSH socket; what accountd says is durable
+``push_socket``, ``watermarks``   the PUSH socket; what accountd says is durable
 
-Called by ``metering.recorder``, to which ``door`` and ``calls`` hand it. It promises: noted before
-it is forwarded, on the disk before it is sent, sent again until a watermark covers it.
+Called by ``metering.usage_recorder``, to which ``door`` and ``calls`` hand it. It promises: noted
+before it is forwarded, on the disk before it is sent, sent again until a watermark covers it.
 docs/RELIABILITY.md says how that is proven.
 """

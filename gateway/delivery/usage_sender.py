@@ -3,7 +3,8 @@
 Nothing here waits. A metered response is noted in the journal (``note``) before its event is
 forwarded; a message is sealed and sent, now or later (``send``), and sent again until a watermark
 covers it. Owns the set of producers: this process's own, the adopted ones (``SpoolManager``), and,
-while the spool cannot be written, one that lives in memory only. Called by ``metering.recorder``.
+while the spool cannot be written, one that lives in memory only. Called by
+``metering.usage_recorder``.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.balances import Balances
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.producer import Producer
-from gateway.delivery.pusher import Pusher
+from gateway.delivery.push_socket import Pusher
 from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.watermarks import Watermarks
 from gateway.limits import OUTBOX_BATCHES_MAX

@@ -27,10 +27,10 @@ from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
 from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider, Target
 from gateway.providers.first_message import TRANSCRIPTION, framed
-from gateway.providers.gate import Gate
+from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age

@@ -6,6 +6,6 @@
 ``resumable``        which live session was issued which handle: it is closed before it is resumed
 
 Called by ``door``, ``calls`` and ``relay`` before a handle is used; what meters find is reported to
-it through ``metering.recorder``. It promises that no account reaches what another one said, and
-that no frame waits for accountd.
+it through ``metering.usage_recorder``. It promises that no account reaches what another one said,
+and that no frame waits for accountd.
 """

@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from typing import Final
 
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from shared.metrics import Metric
 
 _COUNTED: Final = ("responses", "tokens", "estimates")

@@ -1,8 +1,8 @@
 """The client's first message where it names the model: how it is read, and renamed. Pure.
 
 Gemini's ``setup`` and GPT-Live's ``session.start`` name the model; of other sessions the URL does.
-The gate (``providers.gate``) decides by what is read here. Where in a message the model is named
-differs from provider to provider (``FirstMessageFormat``).
+The gate (``providers.first_message_gate``) decides by what is read here. Where in a message the
+model is named differs from provider to provider (``FirstMessageFormat``).
 
 A message is read strictly. One in which a name stands twice could be understood in another way by
 the provider (``{"model":"a","model":"b"}``), so its model is ``UNCLEAR``. An account that is
@@ -21,7 +21,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from gateway.frames import Frame, FrameScanner
-from gateway.metering.reading import read_object, without_prefix, without_repetition
+from gateway.metering.parsing import read_object, without_prefix, without_repetition
 from shared.usage import ID_CHARS_MAX
 
 PLAIN_NAME: Final = re.compile("")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from websockets.datastructures import Headers
 
 from gateway.metering.base import Meter
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.metering.openai.translation import TranslationMeter

@@ -6,7 +6,7 @@ controls, Azure's to its GA endpoints.
 
 from urllib.parse import quote
 
-from gateway.metering.openai.call import CallMeter
+from gateway.metering.openai.call_meter import OpenAICallMeter
 from gateway.metering.openai.observer import ObserverMeter
 from gateway.providers.base import Target, joined
 
@@ -29,9 +29,9 @@ class OpenAICalls:
         names = "".join(f"/{quote(segment, safe='')}" for segment in segments)
         return joined(self._base_url, f"{self.path}/calls{names}", query)
 
-    def meter(self, model: str) -> CallMeter:
+    def meter(self, model: str) -> OpenAICallMeter:
         """See ``ProviderCalls``: another gateway may hear the same call."""
-        return CallMeter(model=model, is_shared=True)
+        return OpenAICallMeter(model=model, is_shared=True)
 
     def observer(self, model: str) -> ObserverMeter:
         """The meter of a client's sideband, which charges nothing."""

@@ -14,7 +14,7 @@ from gateway.credit.balances import SessionCredit
 from gateway.handles.ownership_check import OwnershipCheck
 from gateway.http.refusals import Refusal
 from gateway.metering.account_errors import is_about_account
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider
 from gateway.relay import endings
 from gateway.relay.endings import Ending

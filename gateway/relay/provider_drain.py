@@ -14,7 +14,7 @@ from gateway.connections.close import CloseEvent
 from gateway.connections.receive_queue import Pause
 from gateway.connections.upstream import Upstream
 from gateway.limits import DEPARTURES_PER_S, DRAIN_S, LATE_ANSWER_S
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.relay.sinks import MeterOnly
 
 

@@ -36,7 +36,7 @@ from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.credit.cut_off import CreditAction, CutOff
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider
 from gateway.relay import endings
 from gateway.relay.client_side import ClientSide

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.http.refusals import Refusal
-from gateway.providers.gate import Gate
+from gateway.providers.first_message_gate import Gate
 
 
 class SessionState(Enum):

@@ -23,9 +23,9 @@ from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
-from gateway.providers.gate import Gate
+from gateway.providers.first_message_gate import Gate
 
 OnClose = Callable[[CloseEvent], None]
 

@@ -1,6 +1,7 @@
 """A simulated gateway process: the shells around the real ``Producer``, ``Outbox`` and ``Journal``.
 
-It calls them in the order of ``recorder``, ``usage_sender``, ``pusher`` and ``watermarks``.
+It calls them in the order of ``usage_recorder``, ``usage_sender``, ``push_socket`` and
+``watermarks``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -14,8 +14,8 @@ from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.frames import Frame
 from gateway.metering.batching import BillingContext
-from gateway.metering.openai.call import CallMeter
-from gateway.metering.recorder import Recorder
+from gateway.metering.openai.call_meter import OpenAICallMeter
+from gateway.metering.usage_recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
 from shared.usage import UsageBatch, UsageMessage
 
@@ -151,7 +151,7 @@ class CallSetting:
     def __init__(self) -> None:
         self.control, self.credit, self.sender = Provider(), Credit(), Sender()
         self.ended: list[Call] = []
-        meter = CallMeter(model="gpt-realtime", is_shared=True)
+        meter = OpenAICallMeter(model="gpt-realtime", is_shared=True)
         credit = cast(SessionCredit, self.credit)
         recorder = Recorder(BillingContext("acct", "s", "openai"), meter, self.sender, credit)
         self.call = Call(

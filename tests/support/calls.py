@@ -11,7 +11,8 @@ from tests.support.harness import Cluster, Daemon, eventually
 
 CALLS = "/v1/realtime/calls"
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
-SLOW = "sim-pace-0.1,caller-1"  # one answer that lasts for six seconds
+# One answer of twelve seconds, after which the caller leaves: a busy machine takes some of them.
+SLOW = "sim-pace-0.05,caller-1"
 
 
 def client_of(cluster: Cluster, key: str, *, gateway: int = 0) -> OpenAI:

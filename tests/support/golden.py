@@ -17,7 +17,7 @@ from websockets.frames import Opcode
 from gateway.frames import FrameScanner
 from gateway.metering.base import Meter, Metered, MeterResult, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.translation import TranslationMeter
 from shared.usage import Kind, Usage

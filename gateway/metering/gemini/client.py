@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from gateway.frames import Frame
 from gateway.metering.base import Fragments
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     UnreadableUsageError,
     clean_text,
     read_map,

@@ -54,7 +54,7 @@ from gateway.metering.gemini.events import (
 from gateway.metering.gemini.transcribed_audio import TranscribedAudio
 from gateway.metering.gemini.turn import Debt, Happening, Turn
 from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
-from gateway.metering.reading import UnreadableUsageError, as_json, audio_estimate, read_object
+from gateway.metering.parsing import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'

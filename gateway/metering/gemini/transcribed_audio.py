@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.metering.base import Metered
-from gateway.metering.reading import rows_of
+from gateway.metering.parsing import rows_of
 from shared.usage import Kind, Usage
 
 ROW_MS: Final = 60_000

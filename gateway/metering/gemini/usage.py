@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum, auto
 from typing import Any, Final, NamedTuple
 
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     Known,
     UnreadableUsageError,
     check_total,

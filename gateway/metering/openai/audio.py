@@ -13,7 +13,7 @@ from websockets.utils import apply_mask
 
 from gateway.frames import Frame, Opcode
 from gateway.metering.base import Fragments
-from gateway.metering.reading import read_object, unmasked, without_repetition
+from gateway.metering.parsing import read_object, unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
 # The end of several types: input_audio_buffer.append, session.input_audio_buffer.append

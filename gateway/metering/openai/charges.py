@@ -16,7 +16,7 @@ from gateway.metering.openai.usage import (
     read_usage,
     tells_tools,
 )
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     Known,
     UnreadableUsageError,
     as_json,

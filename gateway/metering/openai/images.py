@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.metering.base import Metered, MeterResult, Unreadable
 from gateway.metering.openai.usage import KNOWN_TOKENS, read_usage
-from gateway.metering.reading import Known, UnreadableUsageError, as_json, clean_text, read_map
+from gateway.metering.parsing import Known, UnreadableUsageError, as_json, clean_text, read_map
 
 IMAGES: Final = "image_gen"
 _CACHED: Final = "cached_tokens"

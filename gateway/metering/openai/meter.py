@@ -18,8 +18,8 @@ In flight are responses that began and have not ended, and, while transcriptions
 transcription was not reported (``transcripts``).
 
 xAI bills seconds of audio, and its usages hold tokens as well. Each is a row of its own kind, and
-the rate card says which has a price (``seconds``). Images that tools made are tokens of another
-model, and rows of their own, too (``images``).
+the rate card says which has a price (``billed_seconds``). Images that tools made are tokens of
+another model, and rows of their own, too (``images``).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,6 +39,7 @@ from gateway.metering.base import (
     results_of,
 )
 from gateway.metering.openai.audio import AppendedAudio
+from gateway.metering.openai.billed_seconds import BilledSeconds
 from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, encode_event
 from gateway.metering.openai.charges import Charges, id_of, is_nothing
 from gateway.metering.openai.events import (
@@ -52,7 +53,6 @@ from gateway.metering.openai.events import (
     match_type,
     unparsable,
 )
-from gateway.metering.openai.seconds import BilledSeconds
 from gateway.metering.openai.transcripts import Transcripts
 from gateway.metering.openai.usage import (
     KNOWN_SECONDS,
@@ -62,7 +62,7 @@ from gateway.metering.openai.usage import (
     is_by_duration,
     read_transcription,
 )
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     audio_estimate,
     clean_text,
     read_object,

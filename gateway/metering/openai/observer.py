@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gateway.frames import Frame
 from gateway.metering.base import NO_RESULTS, MeterResult
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered
 from gateway.metering.openai.audio import ClientAudio
-from gateway.metering.reading import clean_text, rows_of
+from gateway.metering.parsing import clean_text, rows_of
 from shared.usage import Kind, Usage
 
 UNCOMMITTED: Final = "uncommitted audio"

@@ -13,7 +13,7 @@ from gateway.frames import Frame
 from gateway.metering.base import NO_RESULTS, Metered, MeterResult
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
-from gateway.metering.reading import rows_of
+from gateway.metering.parsing import rows_of
 from shared.usage import Kind, Usage
 
 # A gateway that is killed loses at most this much audio that was not metered yet.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum, auto
 from typing import Any, Final, NamedTuple
 
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     Known,
     UnreadableUsageError,
     check_total,
@@ -212,8 +212,8 @@ def counts_nothing(usage: object) -> bool:
 
 
 def is_by_duration(usage: object) -> bool:
-    """Whether a transcription's usage is in seconds: by its ``type``, or because it has ``seconds``
-    and no tokens.
+    """Whether a transcription's usage is in seconds: by its ``type``, or because it has
+    ``billed_seconds`` and no tokens.
     """
     if not isinstance(usage, dict):
         return False

@@ -18,7 +18,7 @@ from websockets.frames import Opcode
 from gateway.frames import FrameScanner
 from gateway.metering.base import Meter, Metered, MeterResult
 from gateway.metering.gemini.meter import GeminiMeter
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.translation import TranslationMeter
 from tests.support.metering import hear

@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.base import Meter, Metered
 from gateway.metering.gemini.meter import GeminiMeter
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.rate_card import read_rates
 from shared.rates import DEFAULT_RATES

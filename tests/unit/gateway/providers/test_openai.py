@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.observer import LiveObserverMeter, ObserverMeter
 from gateway.metering.openai.translation import TranslationMeter

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.metering.openai.call import CallMeter
+from gateway.metering.openai.call_meter import OpenAICallMeter
 from gateway.metering.openai.observer import ObserverMeter
 from gateway.providers.base import AZURE_GA, REALTIME, Target
 from gateway.providers.openai_calls import OpenAICalls
@@ -46,6 +46,6 @@ def test_a_call_is_charged_by_its_own_meter_alone() -> None:
     """Two gateways may hear the same call: what both report is one row."""
     calls = OpenAICalls("wss://h/v1", REALTIME)
     meter = calls.meter("m")
-    assert type(meter) is CallMeter
+    assert type(meter) is OpenAICallMeter
     assert (meter.model, meter.is_shared) == ("m", True)
     assert type(calls.observer("m")) is ObserverMeter

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from gateway.connections.upstream import Upstream
 from gateway.limits import DRAIN_S, LATE_ANSWER_S
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.relay.provider_drain import Drain, departure_gap_s
 
 NEVER_S = 1_000.0

@@ -9,7 +9,7 @@ import pytest
 from gateway.frames import Frame
 from gateway.metering.batching import BillingContext, OnSealed, ignore_sealed
 from gateway.metering.openai.meter import OpenAIMeter
-from gateway.metering.recorder import Recorder
+from gateway.metering.usage_recorder import Recorder
 from gateway.relay.sinks import DownstreamForwarder, MeterOnly, UpstreamForwarder
 from shared.usage import UsageBatch, UsageMessage
 

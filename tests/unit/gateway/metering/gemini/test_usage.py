@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.metering.gemini.usage import PARTS, Part, Place, read_usage
-from gateway.metering.reading import UnreadableUsageError
+from gateway.metering.parsing import UnreadableUsageError
 from shared.usage import USAGE_FIELDS
 
 LISTS = {

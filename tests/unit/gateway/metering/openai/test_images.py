@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.metering.base import Metered, Unreadable
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.usage import Usage
 from tests.support.metering import hear

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.metering.openai.usage import COUNTS, KNOWN_TOKENS, Place, Totals, fill_in, read_usage
-from gateway.metering.reading import UnreadableUsageError
+from gateway.metering.parsing import UnreadableUsageError
 from shared.usage import USAGE_FIELDS
 
 # Reported, input, output; what is charged.

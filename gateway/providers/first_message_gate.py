@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Final
 
 from gateway.frames import Frame
-from gateway.metering.reading import unmasked
+from gateway.metering.parsing import unmasked
 from gateway.providers.first_message import UNCLEAR, FirstMessageFormat, framed
 
 

@@ -28,7 +28,7 @@ from gateway.metering.openai.cancel import CANCEL_ID, answers_cancel, encode_eve
 from gateway.metering.openai.charges import id_of
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.usage import KNOWN_SECONDS
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     UnreadableUsageError,
     as_json,
     clean_text,

@@ -9,7 +9,7 @@ from websockets.utils import apply_mask
 from gateway.frames import Frame
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.cancel import CANCEL_ID
-from gateway.metering.openai.live import LiveMeter
+from gateway.metering.openai.gpt_live import LiveMeter
 from shared.usage import Usage
 from tests.support.metering import hear, said, say_on_the_telephone, text, the_one
 

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.frames import Frame, FrameScanner
 from gateway.metering.gemini.client import RESOURCE_PATH
-from gateway.metering.reading import unmasked
+from gateway.metering.parsing import unmasked
 from gateway.providers.first_message import PLAIN_NAME, TRANSCRIPTION, FirstMessageFormat
-from gateway.providers.gate import TRANSITIONS, Gate, GateState
+from gateway.providers.first_message_gate import TRANSITIONS, Gate, GateState
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import OpenAI
 from tests.support.golden import Step, framed

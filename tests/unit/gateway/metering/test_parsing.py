@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.metering.reading import (
+from gateway.metering.parsing import (
     UnreadableUsageError,
     as_json,
     clean_text,

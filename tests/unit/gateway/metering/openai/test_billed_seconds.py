@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.metering.base import Metered, Unreadable
+from gateway.metering.openai.billed_seconds import BilledSeconds
 from gateway.metering.openai.meter import OpenAIMeter
-from gateway.metering.openai.seconds import BilledSeconds
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 from tests.support.metering import SECOND, frame, hear, say
 

@@ -12,7 +12,7 @@ from gateway.metering.base import MeterResult
 from gateway.metering.openai.meter import OpenAIMeter
 
 
-class CallMeter(OpenAIMeter):
+class OpenAICallMeter(OpenAIMeter):
     """The meter of a call. A response that is never reported is estimated by the time it took."""
 
     __slots__ = ()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.metering.base import Metered, MeterResult, RecentIds, Unreadable
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.usage import read_billable_ms
-from gateway.metering.reading import UnreadableUsageError, as_json, rows_of
+from gateway.metering.parsing import UnreadableUsageError, as_json, rows_of
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 
 # A total is rounded up to whole seconds, so half a second of what follows is paid on average: a

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.metering.base import Metered
-from gateway.metering.openai.call import CallMeter
+from gateway.metering.openai.call_meter import OpenAICallMeter
 from shared.usage import Kind
 from tests.support.metering import hear
 
@@ -13,7 +13,7 @@ WHISPER = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
 
 def test_a_response_that_ended_unheard_is_estimated_by_time() -> None:
     """Ten tokens a second of the caller, twenty of the answer while one is being made."""
-    meter = CallMeter(model="gpt-realtime")
+    meter = OpenAICallMeter(model="gpt-realtime")
     meter.passed(3.0)
     hear(meter, "response.created", response={"id": "resp_1"})
     meter.passed(2.0)
@@ -26,7 +26,7 @@ def test_a_response_that_ended_unheard_is_estimated_by_time() -> None:
 
 def test_a_response_that_was_reported_is_not_estimated() -> None:
     """Its usage came before the connection broke."""
-    meter = CallMeter(model="gpt-realtime")
+    meter = OpenAICallMeter(model="gpt-realtime")
     hear(meter, "response.created", response={"id": "resp_1"})
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     hear(meter, "response.done", response={"id": "resp_1", "usage": usage})
@@ -38,7 +38,7 @@ def test_what_a_caller_said_is_transcribed_if_that_is_on(
     is_transcribed: bool, heard_ms: list[int]
 ) -> None:
     """By the time until its commit, where no usage is told."""
-    meter = CallMeter(model="gpt-realtime")
+    meter = OpenAICallMeter(model="gpt-realtime")
     if is_transcribed:
         hear(meter, "session.updated", session=WHISPER)
     meter.passed(4.0)
