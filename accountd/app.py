@@ -30,7 +30,7 @@ from accountd.data.database import Trouble
 from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
 from accountd.ledger.changed_accounts import ChangedAccounts
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.shared_responses import DAYS

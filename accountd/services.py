@@ -8,7 +8,7 @@ from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.data.retention import RowRetention
 from accountd.data.wal import Wal
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.notifications.counters import Counters

@@ -5,7 +5,7 @@
 ``rates``, ``rate_card``               what usage costs by a rate card; how a card is read (pure)
 ``billed_units``, ``other_units``      what providers bill for; what has no column (pure)
 ``config``                             settings: options, environment, secrets from files
-``transitions``                        moves of a state machine, held against its table (pure)
+``state_machine``                      moves of a state machine, held against its table (pure)
 ``errors``                             one tree of errors, by whose fault it is (pure)
 ``zmq_sockets``                        the one module that binds or connects a ZeroMQ socket
 ``ops_server``, ``metrics``, ``logs``  health and numbers over HTTP; one event, one line

@@ -18,7 +18,7 @@ from accountd.data import models
 from accountd.data.models import Account, CreditGrant
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.charging import Balance, crossing
-from accountd.ledger.ledger import write_crossings
+from accountd.ledger.group_commit import write_crossings
 from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError
 from accountd.rpc_types import DebtPolicy
 

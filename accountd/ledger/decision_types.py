@@ -1,7 +1,7 @@
 """What is decided about usage messages: the state that it needs, and what is to be written. Pure.
 
-``ingest`` decides; ``ledger`` loads the state and writes the decision; the simulation does both
-with a database in memory.
+``decision`` decides; ``group_commit`` loads the state and writes the decision; the simulation does
+both with a database in memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -15,10 +15,10 @@ from accountd.data.database import transaction
 from accountd.data.models import RejectedUsage
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.charging import Unchargeable, crossing
+from accountd.ledger.decision import decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import decide_retry
-from accountd.ledger.ledger import (
+from accountd.ledger.group_commit import (
     SqlState,
     begin_estimates,
     insert_usage,

@@ -50,7 +50,7 @@ from gateway.metering.base import CallMeter
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay.session_age import Age, AgeAction
-from shared.transitions import advance
+from shared.state_machine import advance
 
 log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ from gateway.http.answers import Download
 from gateway.http.exchange import REALTIME_SUBPROTOCOL, HttpRequest
 from gateway.http.refusals import Refusal
 from gateway.limits import CLOSE_S, HANDSHAKE_S
-from shared.transitions import advance
+from shared.state_machine import advance
 
 
 class RequestPhase(Enum):

@@ -18,7 +18,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.limits import RECEIVE_QUEUE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
-from shared.transitions import advance
+from shared.state_machine import advance
 
 
 class Pause(Flag):

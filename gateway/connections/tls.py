@@ -24,7 +24,7 @@ from gateway.connections.request_reader import TLS_RECORD
 from gateway.connections.tls_codec import TlsCodec
 from gateway.http.refusals import bad_request
 from gateway.limits import HANDSHAKE_S
-from shared.transitions import advance
+from shared.state_machine import advance
 
 
 class TLSPhase(Enum):

@@ -56,7 +56,7 @@ from gateway.relay.sinks import (
     PreOpenBuffer,
     UpstreamForwarder,
 )
-from shared.transitions import advance
+from shared.state_machine import advance
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from accountd import app, cli
 from accountd.ledger.decision_types import Decision
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 
 GROUP = int(os.environ["CHAOS_GROUP"])
 PAUSE_S = float(os.environ["CHAOS_PAUSE_S"])

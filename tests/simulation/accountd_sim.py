@@ -1,6 +1,7 @@
 """A simulated accountd: its database, backups and clock, and one process after the other.
 
-The shell around ``ingest.decide`` in the order of ``accountd.app`` and ``accountd.ledger.ledger``.
+The shell around ``decision.decide`` in the order of ``accountd.app`` and
+``accountd.ledger.group_commit``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accountd.ledger.charging import Balance
+from accountd.ledger.decision import decide
 from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
-from accountd.ledger.ingest import decide
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
@@ -116,7 +117,7 @@ class Accountd(Process):
         self.db = world.db
         self.recent = RecentDigests()
         self.db.has_digests = not world.has_flag("conflict ignored")
-        # As ``ledger.begin_epoch``, which commits it before a socket opens.
+        # As ``group_commit.begin_epoch``, which commits it before a socket opens.
         next_epoch = self.db.epoch + 1 + self.rng.randrange(EPOCH_STEP_MAX)
         self.epoch = self.db.epoch = max(next_epoch, world.accountd_clock_ns)
         self._inbox: list[list[bytes]] = []

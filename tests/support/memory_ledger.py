@@ -1,13 +1,13 @@
-"""A ledger in memory: the state of ``ingest.decide``, and messages for it."""
+"""A ledger in memory: the state of ``decision.decide``, and messages for it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from accountd.ledger.charging import Balance
+from accountd.ledger.decision import decide
 from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
-from accountd.ledger.ingest import decide
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow

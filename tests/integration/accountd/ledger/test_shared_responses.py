@@ -11,7 +11,7 @@ from accountd.app import RETENTION_RULES
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import RowRetention
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.request_params import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage

@@ -18,7 +18,7 @@ import zmq
 
 from accountd.clock import now_iso
 from accountd.ledger.charging import Balance, Crossing
-from accountd.ledger.ledger import write_crossings
+from accountd.ledger.group_commit import write_crossings
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import (
     TRY_FOR_S,

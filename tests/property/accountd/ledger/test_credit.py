@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.ledger.changed_accounts import ChangedAccounts
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.reports import queries

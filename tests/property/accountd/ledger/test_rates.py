@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.reports.audit import audit
 from accountd.request_params import Params

@@ -2,10 +2,10 @@
 
 import pytest
 
-from accountd.ledger import ledger
+from accountd.ledger import group_commit
+from accountd.ledger.decision import decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import decide_retry
 from accountd.reports import queries
 from shared.rate_card import read_rates
 from shared.usage import ESTIMATES, Kind, RejectReason, Usage
@@ -120,7 +120,7 @@ def test_a_doubtful_row_was_something_that_can_be_charged(kind: str, doubtful: s
 
 
 QUESTIONS = [
-    (ledger._READ_WAIVED, ("a", "")),
+    (group_commit._READ_WAIVED, ("a", "")),
     (queries._ESTIMATES, ("a", "", "~")),
 ]
 

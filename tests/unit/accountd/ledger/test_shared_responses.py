@@ -7,8 +7,8 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
+from accountd.ledger.decision import AlreadyCharged, decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
-from accountd.ledger.ingest import AlreadyCharged, decide_retry
 from accountd.ledger.shared_responses import name_of
 from accountd.ledger.windows import Verdict
 from shared.usage import Kind, RejectReason, UsageBatch

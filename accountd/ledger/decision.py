@@ -4,9 +4,9 @@ A producer numbers its messages 1, 2, 3…; ``windows`` knows which of them are 
 ``payload_digests`` which are repeated with other content, and ``charging`` what a new one costs.
 
 ``decide`` takes a group of messages and the committed state, and returns everything to write and
-everything to report. ``ledger`` writes it in one transaction; the simulation of the protocol drives
-the same function with a database in memory. After the COMMIT, and only then, the caller remembers
-the group's digests: ``recent.remember(decision.digests)``.
+everything to report. ``group_commit`` writes it in one transaction; the simulation of the protocol
+drives the same function with a database in memory. After the COMMIT, and only then, the caller
+remembers the group's digests: ``recent.remember(decision.digests)``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 import pytest
 
-from shared.transitions import advance
+from shared.state_machine import advance
 
 
 class Door(Enum):

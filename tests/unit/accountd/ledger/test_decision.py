@@ -5,9 +5,9 @@ import pytest
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import BALANCE_MIN, Balance, Unchargeable
+from accountd.ledger.decision import AlreadyCharged, decide_retry
 from accountd.ledger.decision_types import Charge, Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
-from accountd.ledger.ingest import AlreadyCharged, decide_retry
 from accountd.ledger.payload_digests import digest_of
 from shared.rate_card import read_rates
 from shared.usage import InvalidUsage, Kind, RejectReason

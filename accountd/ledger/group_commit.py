@@ -1,6 +1,6 @@
 """Applies usage: a group of messages in one transaction, together or not at all.
 
-``ingest.decide`` says what becomes of every message; here its state is loaded and its decision is
+``decision.decide`` says what becomes of every message; here its state is loaded and its decision is
 written. For every new batch a usage row, the deduction from its account and the producer's
 bookkeeping are written by the same COMMIT. What cannot be applied goes whole to ``rejected_usage``
 in that COMMIT too, its sequence counting as applied, so that a resend does not quarantine it twice.
@@ -14,9 +14,9 @@ from typing import Any, Final
 from accountd.data.database import transaction
 from accountd.data.models import LowCreditWarning, RejectedUsage, UsageMetric, in_sql, insert_sql
 from accountd.ledger.charging import Balance, Crossing
+from accountd.ledger.decision import decide
 from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
-from accountd.ledger.ingest import decide
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
@@ -140,7 +140,7 @@ class Ledger:
 
 
 class SqlState:
-    """The state of ``ingest.decide`` as it stands in the database."""
+    """The state of ``decision.decide`` as it stands in the database."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accountd.accounts.accounts import Accounts
 from accountd.ledger.cascade import cascade
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
-from accountd.ledger.ledger import Ledger
+from accountd.ledger.group_commit import Ledger
 from accountd.ledger.windows import ProducerWindow, Verdict
 from accountd.reports.audit import audit
 from accountd.request_params import Params
