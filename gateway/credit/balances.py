@@ -186,7 +186,7 @@ class Balances:
         if account not in self._sessions or self._notified.get(account) == allowed:
             return
         if self._notified.get(account, (CreditStatus.AVAILABLE, False))[0] is not allowed[0]:
-            log.info("credit", account=account, verdict=allowed[0].value)
+            log.info("credit", account=account, status=allowed[0].value)
         self._notified[account] = allowed
         # In the next turn of the loop: a session that just metered a response forwards it first.
         self._loop.call_soon(self._notify, account)

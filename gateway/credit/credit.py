@@ -35,9 +35,9 @@ OVERDUE_S: Final = 1.0
 class CreditStatus(Enum):
     """What the credit allows. The value is the word in the log."""
 
-    AVAILABLE = "go"
-    ALLOTMENT_SPENT = "hold"  # nothing new may start before accountd has announced what is left
-    EXHAUSTED = "empty"  # nothing is left of the balance
+    AVAILABLE = "available"
+    ALLOTMENT_SPENT = "allotment_spent"  # nothing new may start before the next balance
+    EXHAUSTED = "exhausted"  # nothing is left of the balance
 
 
 class Credit:
