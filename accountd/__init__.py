@@ -8,6 +8,5 @@
 
 The rooms: ``ledger`` (what usage costs and whether it is new), ``accounts`` (accounts, keys,
 grants), ``notifications`` (announcements, metrics, webhook), ``reports`` (requests that only read),
-``data`` (the database file), ``ctl`` (the command ``accountctl``, which
-loads no database).
+``data`` (the database file), ``ctl`` (the command ``accountctl``, which loads no database).
 """

@@ -42,10 +42,11 @@ PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
 # the fastest provider's audio, and small enough that 10,000 stalled sessions fit into memory.
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 
-# What is queued of a peer while its connection is paused, so that its pings are read: 16 s of
-# 24 kHz audio in base64. A client of ``websockets`` pings after 20 s and gives up 20 s later, which
-# is longer than STALLED_S from the last byte that is read. And what a frame costs beside its bytes.
+# Bytes of one peer's frames that are queued while its connection is paused: 16 s of 24 kHz audio in
+# base64. Reading goes on meanwhile, so its pings are answered for longer than STALLED_S. (A client
+# of ``websockets`` pings after 20 s and gives up after 20 s more.)
 RECEIVE_QUEUE_BYTES_MAX: Final = 1024 * 1024
+# What a queued frame takes in memory beside its bytes.
 RECEIVE_QUEUE_FRAME_BYTES: Final = 200
 
 # A peer that takes nothing for this long is gone: a live one reads at least at the pace of speech.

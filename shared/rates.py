@@ -1,4 +1,4 @@
-"""What usage costs: the rate card, read and applied. Pure.
+"""What usage costs by a rate card. Pure. The card is read by ``rate_card``.
 
 accountd charges by the card, and gateways estimate by the same one with the same code. A card is a
 TOML file::

@@ -1,9 +1,10 @@
-"""Estimates: what no provider ever reported, and from when on an account pays for it. Pure.
+"""Which estimates are waived, and from when on an account's estimates are charged. Pure.
 
-An estimate is not charged unless the operator wants it: a provider's fault is not the caller's. But
-a caller can also bring it about, and would talk for free. So what is waived for an account has a
-bound in any hour by the gateways' clocks; what goes beyond it is charged, and so is every estimate
-after that, until the operator forgives it.
+An estimate stands for usage that the provider never reported. It is waived by default, because that
+is the provider's fault. But a caller can cause it by hanging up early, and would talk for free. So
+the number that is waived for one account in an hour (by the gateways' clocks) is bounded. Example
+with a bound of 3: the fourth estimate within an hour is charged, and so is every later one, until
+the operator resets the account (``accountctl account estimates ID --reset``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -80,8 +81,8 @@ def waiver_for(
     policy: EstimatePolicy,
     ask: Callable[[Mapping[str, int]], Mapping[str, EstimatesSeen]],
 ) -> EstimateWaiver:
-    """The waiver of a group. ``ask`` is asked about accounts of which it holds estimates, each with
-    the Unix time in ms after which they matter: of most groups nothing.
+    """The waiver of a group. ``ask`` reads the earlier estimates of the accounts that have some in
+    the group, after a Unix time in ms for each. It is not called for a group without estimates.
     """
     wanted: dict[str, int] = {}
     for batch in batches:

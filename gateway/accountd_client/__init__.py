@@ -5,6 +5,7 @@
 ``authorizations``  what accountd allows or denies, and a cache of that (pure)
 ``subscriber``      the SUB socket: hands each announcement to the listener of its topic
 
-Called by ``door``, ``endpoints``, ``calls``, ``credit`` and ``delivery``; ``handles`` is given it.
-What was not announced in time is asked for, so a lost announcement costs time and never a charge.
+Called by ``door``, ``endpoints``, ``calls``, ``credit``, ``delivery``, ``readiness`` and, through
+an interface, ``handles``. What was not announced in time is asked for, so a lost announcement costs
+time and never a charge.
 """

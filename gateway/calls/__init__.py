@@ -8,7 +8,7 @@
 ``unheard_responses``  what may have ended while there was no sideband (pure)
 ``retrying``           retries with growing pauses
 
-Called by ``server``; It promises that a call is
-metered before its client gets the answer, and hung up when that is impossible, its credit ends, or
-it drains.
+Called by ``server`` for requests and sidebands, and by ``session_registry`` every second. It
+promises that a call is metered before its client gets the answer, and that it is hung up when it
+cannot be metered, when its account's credit is used up, and when the gateway stops.
 """

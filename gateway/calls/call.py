@@ -7,7 +7,7 @@ sessions (``gateway.relay.session``) that charge nothing, because the call's own
 The life of a call is a table (``TRANSITIONS``)::
 
     OPENING ──▶ LISTENING ◀──▶ RECONNECTING
-       └────────────┴──▶ ENDING ◀───┘ ──▶ ENDED
+       └────────────┴──▶ ENDING ◀───┘           and from each of these to ENDED
 
 The gateway cannot pause a call nor tell its caller anything; it can only have the provider hang up.
 It does so when the account's credit is used up or cannot be confirmed, when the call is as old as

@@ -12,7 +12,8 @@
 ``receive_queue``                   frames that wait while their sink is paused (pure)
 ``liveness``, ``close``             when a peer is pinged or lost; close codes (pure)
 
-Called by ``door``, ``relay``, ``calls`` and ``server``. It decides nothing about usage or credit;
+Called by ``listeners`` and ``server`` for clients, by ``door`` and ``calls`` to dial, by ``relay``,
+and by ``session_registry`` every second. It decides nothing about usage or credit;
 who does pauses it. It promises that writes are whole frames, that nothing received is lost while
 its session lasts, and that every wait has a deadline.
 """

@@ -1,4 +1,4 @@
-"""What a connection has received and its sink must not have yet. Pure.
+"""Received frames that wait while their sink is paused. Pure.
 
 ``Connection`` owns one. While there is a reason to pause (``Pause``), data frames wait here in
 order, and behind them at most one close frame. Pings never wait, so a paused peer still gets its

@@ -60,7 +60,8 @@ class TlsCodec:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def encrypt(self, parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
-        """The records that hold ``parts``, behind whatever TLS has to say by itself."""
+        """The records that hold ``parts``, after any handshake or alert records that are
+        pending."""
         for part in parts:
             self._tls.write(part)  # all of it: the buffer behind it has no bound of its own
         return self.outgoing.read()

@@ -1,4 +1,4 @@
-"""What meters have in common: the usage that they find, and how they read what a peer wrote. Pure.
+"""What a meter is: its interface, what it finds, and how it joins fragments. Pure.
 
 A meter sees every data frame of the provider before it is forwarded, without parsing audio: it
 peeks at the first bytes of a message or searches it for a few names, and parses JSON only on a hit.
@@ -123,7 +123,8 @@ class CallMeter(Meter, Protocol):
     """The meter of a call, whose audio does not pass here."""
 
     def passed(self, seconds: float) -> None:
-        """Count ``seconds`` as audio of the caller and, where a response is in flight, of it."""
+        """Count ``seconds`` as the caller's audio and, while a response is in flight, as its
+        audio."""
 
     def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of responses whose usage was sent while nothing was heard of the call. They

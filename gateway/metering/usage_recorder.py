@@ -219,7 +219,8 @@ class Recorder:
             return
         if found.kind in ESTIMATES:
             self.estimates += 1
-            # A response whose report is missing is a fault; a kind that is never reported is not.
+            # A missing report of a response is a fault. Other kinds of usage are never reported by
+            # some providers: their estimates are expected.
             told = log.warning if found.kind == Kind.ESTIMATE else log.info
             told(
                 "usage estimated",

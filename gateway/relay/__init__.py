@@ -8,7 +8,7 @@
 ``provider_drain``            what becomes of the provider's connection when the client is gone
 ``session_age``               when a session is as old as its provider allows (pure)
 
-Called by ``door.session_opener``, ``server`` and ``session_registry``. It promises that a response
-is metered before it is forwarded, that nothing reaches a client that is gone, and that a session
-ends once.
+Called by ``door.session_opener``, ``server``, ``session_registry`` and, for its age, ``calls``. It
+promises that a response is metered before it is forwarded, that nothing reaches a client that is
+gone, and that a session ends once.
 """

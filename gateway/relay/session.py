@@ -1,10 +1,11 @@
 """One voice session: a client's connection, a provider's connection, and what became of them.
 
-``server`` opens sessions, one for each client that was admitted, and calls ``check`` on each every
-second; the sinks of both connections and the account's credit call it with what happens. The life
-of a session is a table (``session_state.TRANSITIONS``)::
+``door.session_opener`` makes a session for each client that was admitted, and ``session_registry``
+calls ``check`` on each every second; the sinks of both connections and the account's credit report
+to it. The life of a session is a table (``session_state.TRANSITIONS``)::
 
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
+         └─────────────┴─────────────────────▶┘
 
 The client is accepted first, and the provider is dialled while the client may already send. When
 the client is gone, by its will or ours, the session *drains* (``relay.provider_drain``): the client

@@ -49,7 +49,7 @@ WRONG = [
     ('lifetimes = [5]', "lifetimes: expected entries that begin with [[lifetimes]]"),
     ('[lifetimes]\nminutes = 5', "lifetimes: expected entries that begin with [[lifetimes]]"),
     ('[[lifetimes]]\nminutes = 5', "lifetimes, entry 1: provider: found None, expected one of"),
-    ('[[lifetimes]]\nprovider = "acme"\nminutes = 5', "found 'acme', expected one of azure, "),
+    ('[[lifetimes]]\nprovider = "acme"\nminutes = 5', "found 'acme', expected one of "),
     ('[[lifetimes]]\nprovider = "xai"', "minutes: found None, expected an integer from 1 to 1440"),
     ('[[lifetimes]]\nprovider = "xai"\nminutes = 0', "minutes: found 0, expected"),
     ('[[lifetimes]]\nprovider = "xai"\nminutes = 1441', "minutes: found 1441, expected"),
