@@ -72,7 +72,7 @@ class Credit:
     @property
     def status(self) -> CreditStatus:
         """Whether a session may go on. What may be in the balance already ends none."""
-        if self.left + self._pending.doubtful <= 0:
+        if self.left + self._pending.perhaps_included <= 0:
             return CreditStatus.EXHAUSTED
         return CreditStatus.AVAILABLE if self._allotment_left > 0 else CreditStatus.ALLOTMENT_SPENT
 

@@ -52,48 +52,52 @@ def test_a_balance_includes_what_it_names(through: int, ahead: tuple[int, ...], 
     assert usage.nano == left
 
 
-def test_what_a_balance_does_not_name_is_doubtful() -> None:
+def test_what_a_balance_does_not_name_is_perhaps_included() -> None:
     """It may be included all the same; what is sealed later is not."""
     usage = pending(10, 20)
     include(usage, 1)
     usage.add(5, P, 3)
-    assert (usage.doubtful, usage.nano) == (20, 25)
+    assert (usage.perhaps_included, usage.nano) == (20, 25)
 
 
-@pytest.mark.parametrize(("is_new_boot", "doubtful", "nano"), [(False, 20, 25), (True, 0, 5)])
-def test_what_was_doubtful_and_is_durable_now(is_new_boot: bool, doubtful: int, nano: int) -> None:
+@pytest.mark.parametrize(
+    ("is_new_boot", "perhaps_included", "nano"), [(False, 20, 25), (True, 0, 5)]
+)
+def test_what_was_perhaps_included_and_is_durable_now(
+    is_new_boot: bool, perhaps_included: int, nano: int
+) -> None:
     """The first balance of a boot includes all that the boot before had applied; others may not."""
     usage = pending(10, 20)
     include(usage, 1)
     usage.add(5, P, 3)
     assert usage.acknowledge(P, 2, is_new_boot=is_new_boot)
-    assert (usage.doubtful, usage.nano) == (doubtful, nano)
+    assert (usage.perhaps_included, usage.nano) == (perhaps_included, nano)
 
 
-def test_a_part_of_what_was_doubtful_is_durable() -> None:
-    """After a restart the rest stays doubtful."""
+def test_a_part_of_what_was_perhaps_included_is_durable() -> None:
+    """After a restart the rest stays perhaps included."""
     usage = pending(10, 20, 40)
     include(usage, 0)
-    assert usage.doubtful == 70
+    assert usage.perhaps_included == 70
     assert usage.acknowledge(P, 1, is_new_boot=True)
-    assert (usage.doubtful, usage.nano) == (60, 60)
+    assert (usage.perhaps_included, usage.nano) == (60, 60)
 
 
 def test_producers_are_kept_apart() -> None:
-    """Each has its own sequences, and its own doubt."""
+    """Each has its own sequences, and its own part that is perhaps included."""
     usage = pending(10)
     usage.add(7, Q, 1)
     assert usage.has_producer(P)
     assert usage.has_producer(Q)
     include(usage, 1)
     assert (usage.has_producer(P), usage.has_producer(Q), usage.nano) == (False, True, 7)
-    assert usage.doubtful == 7
+    assert usage.perhaps_included == 7
 
 
-def test_the_first_message_of_a_new_producer_is_not_doubtful() -> None:
+def test_the_first_message_of_a_new_producer_is_not_perhaps_included() -> None:
     """It was sealed after the balance."""
     usage = PendingUsage()
     include(usage, 0)
     usage.add(7, Q, 1)
     assert usage.acknowledge(Q, 1, is_new_boot=True)
-    assert (usage.doubtful, usage.nano) == (0, 7)
+    assert (usage.perhaps_included, usage.nano) == (0, 7)
