@@ -106,8 +106,8 @@ NEAR_EMPTY_RESPONSES: Final = 2 * BATCH_RESPONSES
 OUTBOX_BATCHES_MAX: Final = 100_000
 # Messages sent beyond the watermark: accountd commits far more in one round trip, and a resend of
 # all of them is refused as duplicates within milliseconds.
-IN_FLIGHT_MAX: Final = 1_000
-# How long the oldest message in flight may wait for its watermark before everything from the
+UNACKNOWLEDGED_MAX: Final = 1_000
+# How long the oldest unacknowledged message may wait for its watermark before everything from the
 # watermark on is sent again: a commit takes milliseconds, a restart of accountd about a second. It
 # doubles up to the second number; the jitter keeps a fleet of gateways from resending in step.
 RESEND_S: Final = 1.0
@@ -197,5 +197,5 @@ assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
 assert RESEND_S < RESEND_S_MAX
 assert HANDLES_WAITING_MAX <= HANDLES_KNOWN_MAX
-assert IN_FLIGHT_MAX < OUTBOX_BATCHES_MAX
+assert UNACKNOWLEDGED_MAX < OUTBOX_BATCHES_MAX
 assert 4 * SEGMENT_BYTES_MAX < SPOOL_RETENTION_BYTES

@@ -1,9 +1,9 @@
 """One producer's messages on their way to accountd, until a watermark says they are durable. Pure.
 
 A producer numbers its messages 1, 2, 3… without holes. The outbox sends them in that order, at most
-``IN_FLIGHT_MAX`` beyond the watermark. It goes back to the watermark and sends again from there
-(go-back-N) when the oldest message in flight has waited too long, when accountd was restarted, and
-when the connection is new. It forgets a message only when a watermark covers it.
+``UNACKNOWLEDGED_MAX`` beyond the watermark. It goes back to the watermark and sends again from
+there (go-back-N) when the oldest unacknowledged message has waited too long, when accountd was
+restarted, and when the connection is new. It forgets a message only when a watermark covers it.
 
 The caller seals messages, releases those that may be sent, and then repeats: ``next_frames``, write
 them, ``sent``. ``now`` is monotonic seconds.
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from gateway.limits import (
-    IN_FLIGHT_MAX,
     LOAD_TRIES_MAX,
     OUTBOX_BATCHES_MAX,
     RESEND_JITTER,
     RESEND_S,
     RESEND_S_MAX,
+    UNACKNOWLEDGED_MAX,
 )
 from shared.announcements import Watermark
 from shared.usage import LostBatch
@@ -121,7 +121,7 @@ class Outbox:
             self._go_back()
         elif self._resend_at is not None and self._load_tries:
             return None
-        if self._next > min(self._released_through, self.acknowledged + IN_FLIGHT_MAX):
+        if self._next > min(self._released_through, self.acknowledged + UNACKNOWLEDGED_MAX):
             return None
         try:
             payload = self._payload(self._next)
@@ -140,7 +140,7 @@ class Outbox:
             self._resend_at = now + self._backoff_s()
 
     def reconnected(self) -> None:
-        """The connection is new: messages in flight may be lost, so they are sent again."""
+        """The connection is new: unacknowledged messages may be lost, so they are sent again."""
         if self._next > self.acknowledged + 1:
             self._go_back()
 
@@ -189,8 +189,8 @@ class Outbox:
         self.acknowledged = through
         self._next = max(self._next, through + 1)
         self._attempts = 0
-        is_in_flight = self._next > through + 1
-        self._resend_at = now + self._backoff_s() if is_in_flight else None
+        has_unacknowledged = self._next > through + 1
+        self._resend_at = now + self._backoff_s() if has_unacknowledged else None
 
     def _go_back(self) -> None:
         self.resends += int(self._next > self.acknowledged + 1)

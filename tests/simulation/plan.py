@@ -33,7 +33,7 @@ class Plan:
     are_answers_ambushed: bool  # a restore happens while an answer is in flight
     segment_bytes: int
     segment_s: float
-    in_flight: int
+    unacknowledged_max: int
     idle_s: float  # how long it is watched once everything is durable
 
     @classmethod
@@ -70,6 +70,6 @@ class Plan:
             segment_bytes=rng.choice((300, 700, 2_500, 1 << 20)),
             segment_s=rng.choice((0.5, 2.0, 3_600.0)),
             # A clone is detected by what it sends, so a small window must not stop it.
-            in_flight=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
+            unacknowledged_max=1_000 if is_cloned else rng.choice((2, 6, 1_000)),
             idle_s=rng.choice((0.0, 4.0)),
         )

@@ -229,7 +229,7 @@ class World:
     def _bounds(self) -> Iterator[None]:
         """Small bounds, so that a small world reaches them."""
         with (
-            mock.patch.object(outbox, "IN_FLIGHT_MAX", self.plan.in_flight),
+            mock.patch.object(outbox, "UNACKNOWLEDGED_MAX", self.plan.unacknowledged_max),
             mock.patch.object(journal, "SEGMENT_BYTES_MAX", self.plan.segment_bytes),
             mock.patch.object(journal, "SEGMENT_S_MAX", self.plan.segment_s),
         ):

@@ -141,7 +141,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.OUTBOX_BATCHES_MAX:,} batches",
         f"| {limits.DEPARTURES_PER_S} leave a second, and all within {limits.DRAIN_S:g} s",
         f"| stop of a gateway | {limits.GATEWAY_DRAIN_S:g} s",
-        f"{limits.IN_FLIGHT_MAX:,} batches |",
+        f"{limits.UNACKNOWLEDGED_MAX:,} batches |",
         f"after {limits.RESEND_S:g} s, doubling up to {limits.RESEND_S_MAX:g} s",
         f"{limits.SEGMENT_BYTES_MAX // 2**20} MiB or {limits.SEGMENT_S_MAX / 3600:g} h",
         f"{limits.SPOOL_RETENTION_S / 3600:g} h, {limits.SPOOL_RETENTION_BYTES // 2**20} MiB",

@@ -7,12 +7,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.limits import (
-    IN_FLIGHT_MAX,
     LOAD_TRIES_MAX,
     OUTBOX_BATCHES_MAX,
     RESEND_JITTER,
     RESEND_S,
     RESEND_S_MAX,
+    UNACKNOWLEDGED_MAX,
 )
 from shared.announcements import Watermark
 from shared.usage import LostBatch
@@ -150,10 +150,10 @@ TestOutbox = OutboxMachine.TestCase
 
 def test_the_window_bounds_what_is_in_flight() -> None:
     """A watermark opens the window by as much as it moved."""
-    outbox = filled(IN_FLIGHT_MAX + 10)
-    assert send_all(outbox) == list(range(1, IN_FLIGHT_MAX + 1))
+    outbox = filled(UNACKNOWLEDGED_MAX + 10)
+    assert send_all(outbox) == list(range(1, UNACKNOWLEDGED_MAX + 1))
     outbox.acknowledge(watermark(1, 4), 0.1)
-    assert send_all(outbox, 0.1) == list(range(IN_FLIGHT_MAX + 1, IN_FLIGHT_MAX + 5))
+    assert send_all(outbox, 0.1) == list(range(UNACKNOWLEDGED_MAX + 1, UNACKNOWLEDGED_MAX + 5))
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
