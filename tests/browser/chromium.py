@@ -1,5 +1,6 @@
 """A real Chromium with a microphone that plays a file, and pages that are watched."""
 
+import os
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.paths import TESTS
 from tests.support.speech import RATE_HZ, silence, tone
 
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = Path(__file__).parent
+AXE = TESTS / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
 WAIT_MS = 15_000
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}

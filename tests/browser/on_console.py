@@ -1,6 +1,5 @@
 """An account whose usage the console shows, and the console itself, as a test looks at it."""
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +14,13 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.conversation import conversation
 from tests.support.harness import Cluster, eventually
-from tests.support.paths import TESTS
 from tests.support.usage_socket import usage_socket
 
-AXE = TESTS / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
-AWAY_MS = 30_000  # the gateway's deadline for accountd, 5 s, and the time of a busy machine
 SESSIONS = 24  # three pages
 DAYS = 27
 PRODUCER = b"c" * 16
 MODELS = (("gpt-realtime", "response", 1.0), ("gemini-live-2.5-flash", "response", 0.5),
           ("gpt-4o-transcribe", "transcription", 0.15))  # fmt: skip
-HEIGHT = 1_000  # of the pictures
 UNKNOWN_KEY = "rslive_v1_" + "0a" * 24
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -16,21 +15,22 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from accountd.ctl.client import call
 from accountd.reports.console import GRANTS_MAX, KEYS_MAX
-from browser.chromium import chromium
-from browser.on_console import Account, cells, console, number, offer, report, sign_in, speak
+from browser.chromium import AXE, PICTURES, chromium
+from browser.on_console import (
+    UNKNOWN_KEY,
+    Account,
+    cells,
+    console,
+    number,
+    offer,
+    report,
+    sign_in,
+    speak,
+)
 from tests.support.harness import cluster_folder, eventually
-from tests.support.paths import TESTS
 
-AXE = TESTS / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
 AWAY_MS = 30_000  # the gateway's deadline for accountd, 5 s, and the time of a busy machine
-SESSIONS = 24  # three pages
-DAYS = 27
-PRODUCER = b"c" * 16
-MODELS = (("gpt-realtime", "response", 1.0), ("gemini-live-2.5-flash", "response", 0.5),
-          ("gpt-4o-transcribe", "transcription", 0.15))  # fmt: skip
 HEIGHT = 1_000  # of the pictures
-UNKNOWN_KEY = "rslive_v1_" + "0a" * 24
 
 
 # --- what is there -------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The page in a real Chromium: a spoken turn, the money, and how it looks."""
 
 import json
-import os
 import re
 import statistics
 from itertools import pairwise
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser.chromium import DESKTOP, HERE, PHONE, Watched, watched
+from browser.chromium import AXE, DESKTOP, PHONE, PICTURES, Watched, watched
 from browser.on_page import (
     STYLES,
     Samples,
@@ -28,8 +27,6 @@ from browser.on_page import (
 from tests.support.harness import Cluster, eventually
 from tests.support.speech import RATE_HZ
 
-AXE = HERE.parent / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-PICTURES = os.environ.get("RTS_PICTURES")  # a folder: the pictures of docs/ are made anew in it
 # What is said is short: whoever looks late at the meter sees silence.
 KEEP_LOUDEST = """() => {
   const meter = document.getElementById('level-microphone');
