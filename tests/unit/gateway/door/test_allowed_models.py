@@ -6,19 +6,7 @@ import pytest
 
 from gateway.door.allowed_models import ModelRoute, ModelTable, read_table
 from gateway.providers.catalog import PROVIDER_NAMES
-
-EVERYTHING = ("openai", "azure", "xai", "gemini")
-
-
-TABLE = ModelTable(
-    {
-        "acme": ModelRoute("xai", "grok voice/1"),
-        "ours": ModelRoute("azure", "ours"),
-        "renamed": ModelRoute("azure", "dep-1"),
-    },
-    {"*": ("gpt-*", "acme"), "rich": ("*",), "poor": ()},
-)
-
+from tests.support.models import TABLE
 
 ALLOWED = [
     ("rich", "anything", True),

@@ -5,23 +5,15 @@ import itertools
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.door.allowed_models import ModelRoute, ModelTable
 from gateway.door.routing import route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Target
+from tests.support.models import TABLE
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
 
 
 EVERYTHING = ("openai", "azure", "xai", "gemini")
-TABLE = ModelTable(
-    {
-        "acme": ModelRoute("xai", "grok voice/1"),
-        "ours": ModelRoute("azure", "ours"),
-        "renamed": ModelRoute("azure", "dep-1"),
-    },
-    {"*": ("gpt-*", "acme"), "rich": ("*",), "poor": ()},
-)
 GEMINI = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
 
 NUMBERS = itertools.count(1)
