@@ -1,8 +1,9 @@
 """The daemon: one thread, one poll loop, one writer.
 
-Each turn of the loop drains the usage socket up to ``GROUP_MESSAGES_MAX`` without waiting, applies
-the whole group in one transaction, announces what is durable now, and then serves a bounded number
-of requests. While one group commits the next gathers by itself, so group commit needs no timer.
+Each turn of the loop takes up to ``GROUP_MESSAGES_MAX`` from the usage socket without waiting,
+applies the whole group in one transaction, announces what is durable now, and then serves a bounded
+number of requests. While one group commits the next gathers by itself, so group commit needs no
+timer.
 
 A group that cannot be committed, because the disk is full or another program locks the database, is
 held and tried again once a second. Meanwhile the loop answers requests, and new usage waits in
@@ -52,8 +53,8 @@ GROUP_MESSAGES_MAX: Final = 5_000
 REQUESTS_PER_TURN_MAX: Final = 200
 POLL_S: Final = 1.0
 RETRY_S: Final = 1.0
-DRAIN_S: Final = 5.0
-DRAIN_QUIET_MS: Final = 100
+FINISH_S: Final = 5.0
+FINISH_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
 # Tables whose rows expire. The handles' rule is not here: its days are a setting.
@@ -152,7 +153,7 @@ class Daemon:
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
             self._write_last_used()
-        self._drain()
+        self._finish()
         self._low_credit.stop()
 
     def close(self) -> None:
@@ -221,9 +222,9 @@ class Daemon:
             self._trouble = trouble
             log.error(trouble.value, waiting=len(self._group), hint=trouble.hint)
 
-    def _drain(self) -> None:
+    def _finish(self) -> None:
         """Commit the held group and the usage that has arrived. Gateways send later usage again."""
-        deadline = time.monotonic() + DRAIN_S
+        deadline = time.monotonic() + FINISH_S
         self._retry_at = 0.0  # try a held group once more, at once
         while time.monotonic() < deadline:
             self._apply()
@@ -231,7 +232,7 @@ class Daemon:
                 log.error("usage not applied", why=self._trouble.value, held=len(self._group))
                 return
             # ZeroMQ's thread may still be reading messages from the kernel.
-            if not self._group and not self._usage.poll(DRAIN_QUIET_MS):
+            if not self._group and not self._usage.poll(FINISH_QUIET_MS):
                 break
         self._write_last_used(now=True)
 

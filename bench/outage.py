@@ -1,4 +1,4 @@
-"""Measures an outage of accountd: the memory that waiting batches take, and how fast they drain.
+"""Measures an outage of accountd: the memory of waiting batches, and how fast they are delivered.
 
 Run it from the root of the project: ``.venv/bin/python -m bench.outage``. A process with the usage
 sender of a gateway (spool included) meters and seals 100,000 batches of five responses while
@@ -36,7 +36,7 @@ from tests.support.harness import Cluster, cluster_folder
 
 RESPONSES: Final = 5  # in each batch
 GROWTH_MB_MAX: Final = 100.0
-DRAIN_S_MAX: Final = 30.0
+DELIVERY_S_MAX: Final = 30.0
 GIVE_UP_S: Final = 300.0
 TICK_S: Final = 0.005
 
@@ -49,7 +49,7 @@ def resident_mb() -> float:
     raise AssertionError("no VmRSS")
 
 
-async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
+async def hold_and_deliver(batches: int, env: dict[str, str]) -> None:
     """The gateway's part, in a process of its own. It prints its results, a line each."""
     context = zmq.asyncio.Context()
     accountd = RpcClient(context, env["ACCOUNTD_RPC_ENDPOINT"], grant_cache_s=0)
@@ -85,7 +85,7 @@ async def hold_and_drain(batches: int, env: dict[str, str]) -> None:
         late.append(time.monotonic() - now - TICK_S)
     late.sort()
     p99, worst = (late[int(len(late) * share)] * 1000 for share in (0.99, 0.9999))
-    print(f"drained {len(sender)} {p99:.1f} {worst:.1f}", flush=True)
+    print(f"delivered {len(sender)} {p99:.1f} {worst:.1f}", flush=True)
     await sender.close(5.0)
     await balances.stop()
     await subscriber.close()
@@ -122,19 +122,19 @@ def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
         cluster.start_accountd()
         ready = time.monotonic()
         _, left, p99, worst = gateway.stdout.readline().split()
-        drained = time.monotonic()
+        delivered = time.monotonic()
         gateway.wait()
     charged = cluster.accountctl("usage", "acct")["totals"]["responses"]
     print(f"  spool                    {'on' if spool else 'off'}")
     print(f"  batches held             {int(held):,} of {RESPONSES} responses")
     print(f"  grown by                 {grown} MB (bar {GROWTH_MB_MAX:g})")
     print(f"  start of accountd        {ready - starting:.1f} s")
-    print(f"  drained after            {drained - ready:.1f} s (bar {DRAIN_S_MAX:g})")
-    print(f"  event loop late by       {p99} ms (p99), {worst} ms (worst) while it drained")
+    print(f"  delivered after          {delivered - ready:.1f} s (bar {DELIVERY_S_MAX:g})")
+    print(f"  event loop late by       {p99} ms (p99), {worst} ms (worst) meanwhile")
     print(f"  responses charged        {charged:,}, messages left {left}")
     return (
         float(grown) <= GROWTH_MB_MAX
-        and drained - ready <= DRAIN_S_MAX
+        and delivered - ready <= DELIVERY_S_MAX
         and charged == batches * RESPONSES
     )
 
@@ -147,7 +147,7 @@ def main(*, batches: int, no_spool: bool, as_gateway: bool) -> None:
     """Measure an outage of accountd."""
     if as_gateway:
         logs.configure(service="bench", level="WARNING")
-        uvloop.run(hold_and_drain(batches, dict(os.environ)))
+        uvloop.run(hold_and_deliver(batches, dict(os.environ)))
         return
     with cluster_folder() as cluster:
         is_met = measure(cluster, batches=batches, spool=not no_spool)

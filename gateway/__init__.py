@@ -3,7 +3,7 @@
 ``cli``, ``config``               the command; its settings, checked before a socket opens
 ``app``                           opens everything in order, waits for a signal, closes in reverse
 ``server``                        gives each connection to who serves it, or refuses it
-``session_registry``              the clients, sessions and calls that go on; drains them at the end
+``session_registry``              the clients, sessions and calls that go on; ends them at the stop
 ``listeners``                     the sockets on which clients arrive
 ``accountd_link``                 what talks to accountd: opened first, closed last
 ``readiness``                     what ``/healthz`` and ``/readyz`` say

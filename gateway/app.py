@@ -69,11 +69,11 @@ async def run(config: GatewayConfig) -> ExitCode:
     print(f"ready gateway {sockets}{address}", flush=True)  # noqa: T201 - for scripts
     await stop.wait()
 
-    log.info("draining")
-    gateway.readiness.is_draining = True
+    log.info("stopping")
+    gateway.readiness.is_stopping = True
     if config.reuse_port:  # a neighbour on the same port takes new clients at once
         _close(listeners)
-    await gateway.drain(GATEWAY_DRAIN_S)
+    await gateway.stop(GATEWAY_DRAIN_S)
     _close(listeners)
     undelivered = await link.hand_over()
     await calls.close()
@@ -129,7 +129,7 @@ def _open_gateway(
         providers=providers,
         pages=Pages.load() if config.serves_page else Pages(),
         api=Api(by_path, by_pattern=minting.by_pattern() | call_api.by_pattern()),
-        drain_close_code=config.drain_close_code,
+        stop_close_code=config.drain_close_code,
     )
     return gateway, [*minting.metrics(), *console.metrics()]
 

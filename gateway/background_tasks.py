@@ -22,7 +22,7 @@ def have_failed() -> bool:
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run ``work`` until it is cancelled. Should it fail, the gateway drains and stops.
+    """Run ``work`` until it is cancelled. Should it fail, the gateway stops.
 
     A gateway that no longer receives watermarks, or accountd's answers, must not go on serving. Its
     supervisor starts a new one.

@@ -1,7 +1,7 @@
 """Whether this gateway is alive, and whether it accepts new sessions.
 
 Read by probes (``/healthz``, ``/readyz``), ``server`` and ``gatekeeper``; ``server`` sets
-``is_draining`` when the gateway stops.
+``is_stopping`` when the gateway stops.
 """
 
 from gateway.accountd_client.rpc_client import RpcClient
@@ -15,7 +15,7 @@ class Readiness:
     def __init__(self, accountd: RpcClient, usage: UsageSender) -> None:
         self._accountd = accountd
         self._usage = usage
-        self.is_draining = False
+        self.is_stopping = False
 
     def live(self) -> Health:
         """Always healthy: that the process answers is what the probe is about."""
@@ -35,4 +35,4 @@ class Readiness:
         Unlike ``ready`` this ignores accountd: while that is away, keys whose authorizations are
         cached are still accepted.
         """
-        return "draining" if self.is_draining else self._usage.not_ready_reason
+        return "draining" if self.is_stopping else self._usage.not_ready_reason

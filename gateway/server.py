@@ -59,7 +59,7 @@ class GatewayServer:
         providers: Mapping[str, Provider],
         pages: Pages,
         api: Api,
-        drain_close_code: int,
+        stop_close_code: int,
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self.readiness = readiness
@@ -70,18 +70,18 @@ class GatewayServer:
         self._providers = providers
         self._pages = pages
         self._api = api
-        self._drain_close_code = drain_close_code
+        self._stop_close_code = stop_close_code
         self._is_full_logged = False
         self._admitting = 0
 
     # --- shutting down ----------------------------------------------------------------------------
 
-    async def drain(self, deadline_s: float) -> None:
+    async def stop(self, deadline_s: float) -> None:
         """Take no new sessions, and end those that there are within ``deadline_s`` seconds."""
-        self.readiness.is_draining = True
-        await self._registry.drain(
+        self.readiness.is_stopping = True
+        await self._registry.send_away(
             deadline_s,
-            self._drain_close_code,
+            self._stop_close_code,
             lambda client: self._refuse(client, unavailable("draining")),
         )
 
@@ -224,7 +224,7 @@ class GatewayServer:
         if refusal is not None:
             self._refuse(connection, refusal)
             return
-        connection.outlasts_drain = endpoint.outlasts_drain
+        connection.outlasts_stop = endpoint.outlasts_stop
         if endpoint.starts_call:
             connection.watch()
         work = self._answer(connection, found, request)

@@ -1,7 +1,7 @@
 """What is in progress in this process: clients, sessions, calls, and tasks that answer clients.
 
 ``GatewayServer`` adds what it lets in; each entry leaves by itself when it has ended. Once a second
-every entry looks at its deadlines. ``drain`` sends all of it away and waits, when the gateway
+every entry looks at its deadlines. ``send_away`` ends all of it and waits, when the gateway
 stops.
 """
 
@@ -40,8 +40,8 @@ class Registry:
         self._clients: set[Downstream] = set()
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._departure = asyncio.Event()  # an entry has left
-        calls.on_departure = self._departure.set
+        self._entry_ended = asyncio.Event()
+        calls.on_ended = self._entry_ended.set
         self.on_client_gone: list[Callable[[], None]] = []
         self._cut_off = 0
         self._ticker = self._loop.call_later(CHECK_S, self._check)
@@ -55,7 +55,7 @@ class Registry:
     def remove_client(self, client: Downstream) -> None:
         """A client's connection is closed."""
         self._clients.discard(client)
-        self._departure.set()
+        self._entry_ended.set()
         for notify in self.on_client_gone:
             notify()
 
@@ -69,7 +69,7 @@ class Registry:
         self._sessions.discard(session)
         self._totals.remove(session.recorder)
         self._cut_off += session.was_cut_off
-        self._departure.set()
+        self._entry_ended.set()
 
     def start(
         self,
@@ -112,7 +112,7 @@ class Registry:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    async def drain(
+    async def send_away(
         self, deadline_s: float, close_code: int, refuse: Callable[[Downstream], None]
     ) -> None:
         """Let responses in flight finish, send clients away, wait for every session.
@@ -120,7 +120,7 @@ class Registry:
         Sessions without a response leave one after the other, so that their clients do not all
         reconnect in the same second. Clients that wait for a short answer are given to ``refuse``.
         """
-        self._send_away(close_code)
+        self._schedule_leaving(close_code)
         for client in list(self._clients):
             if client.is_waiting and not client.is_voice:
                 refuse(client)
@@ -133,7 +133,7 @@ class Registry:
             log.info("answers cut off", answers=len(self._clients))
         await self._abandon()
 
-    def _send_away(self, close_code: int) -> None:
+    def _schedule_leaving(self, close_code: int) -> None:
         now = self._loop.time()
         talking = [session for session in self._sessions if session.drain is None]
         for session in self._sessions - set(talking):
@@ -163,12 +163,12 @@ class Registry:
         return has_client or bool(self._sessions) or len(self._calls) > 0
 
     async def _wait_until(self, is_so: Callable[[], bool], deadline: float) -> bool:
-        """Wait for departures until ``is_so``; false when it is not by ``deadline``."""
+        """Wait until ``is_so``, which only the end of an entry changes; false when not in time."""
         try:
             async with asyncio.timeout_at(deadline):
                 while not is_so():
-                    self._departure.clear()
-                    await self._departure.wait()
+                    self._entry_ended.clear()
+                    await self._entry_ended.wait()
         except TimeoutError:
             return False
         return True
@@ -207,6 +207,6 @@ class Registry:
         self, task: asyncio.Task[None], on_failure: Callable[[BaseException], None]
     ) -> None:
         self._tasks.discard(task)
-        self._departure.set()
+        self._entry_ended.set()
         if not task.cancelled() and (exc := task.exception()) is not None:
             on_failure(exc)

@@ -117,10 +117,10 @@ class CallApi:
         create, serve = partial(self._answer, self._create), partial(self._answer, self._run_verb)
         return {
             _NEW: Endpoint(
-                "POST", create, starts_call=True, allows_cross_origin=True, outlasts_drain=True
+                "POST", create, starts_call=True, allows_cross_origin=True, outlasts_stop=True
             ),
-            _ACCEPT: Endpoint("POST", serve, starts_call=True, outlasts_drain=True),
-            _VERB: Endpoint("POST", serve, outlasts_drain=True),
+            _ACCEPT: Endpoint("POST", serve, starts_call=True, outlasts_stop=True),
+            _VERB: Endpoint("POST", serve, outlasts_stop=True),
         }
 
     async def _answer(

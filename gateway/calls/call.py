@@ -173,7 +173,7 @@ class Call:
         self._run(self._cancel_and_hang_up())
 
     def leave(self, leave_by: float) -> None:
-        """The gateway drains: hang up once no response is in flight, or at ``leave_by``."""
+        """The gateway stops: hang up once no response is in flight, or at ``leave_by``."""
         self._leave_by = leave_by
         self.check(self._loop.time())
 

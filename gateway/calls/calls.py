@@ -1,7 +1,7 @@
 """All calls that this gateway listens to: begun when a client makes, accepts or joins a call.
 
 Called by ``api`` for calls that are made or accepted, by ``server`` for clients' sidebands, and by
-``session_registry``, which looks at deadlines and drains.
+``session_registry``, which looks at deadlines and sends them away.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ class Calls:
         self._leave_by: float | None = None
         self._abandoned: list[ProviderCall] = []
         self._control_by_call: dict[Call, ProviderCall] = {}
-        self.on_departure: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -125,7 +125,7 @@ class Calls:
         ]  # fmt: skip
 
     def leave(self, leave_by: float) -> None:
-        """The gateway drains: a call that begins from now on leaves by then, too."""
+        """The gateway stops: a call that begins from now on leaves by then, too."""
         self._leave_by = leave_by
 
     def abandon(self) -> None:
@@ -237,4 +237,4 @@ class Calls:
         self._control_by_call.pop(call, None)
         self.totals.remove(call.recorder)
         self._cut_off += call.was_cut_off
-        self.on_departure()
+        self.on_ended()

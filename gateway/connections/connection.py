@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         The end is delivered here, not in ``connection_lost``: in between, the other connection may
         receive frames, and this one can write no more.
         """
-        self._received.drain_before_end(self._deliver)
+        self._received.empty_before_end(self._deliver)
         self._protocol.receive_eof()
         self._flush()
         self._end(CloseEvent(ABNORMAL_CLOSURE, _loss_reason(None)))
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop, once, whatever ended the connection."""
-        self._received.drain_before_end(self._deliver)
+        self._received.empty_before_end(self._deliver)
         self._protocol.receive_eof()
         self._transport = None
         if self._close_timer is not None:
@@ -292,14 +292,14 @@ class Connection(asyncio.Protocol):
             self._end(CloseEvent(int(close.code), close.reason, is_violation=is_violation))
 
     def _refuse_frames(self, violation: Violation) -> None:
-        self._received.drain_before_end(self._deliver)
+        self._received.empty_before_end(self._deliver)
         if not self._has_ended:
             self._protocol.fail(violation.close_code, violation.reason)
             self._flush()
             self._end(CloseEvent(violation.close_code, violation.reason, is_violation=True))
 
     def _lose(self, reason: str) -> None:
-        self._received.drain_before_end(self._deliver)
+        self._received.empty_before_end(self._deliver)
         self._end(CloseEvent(ABNORMAL_CLOSURE, reason))
         self.abort()
 

@@ -78,7 +78,7 @@ class Downstream(Connection):
         self._phase = RequestPhase.REQUEST
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
-        self.outlasts_drain = False  # whether a gateway that stops waits for the answer
+        self.outlasts_stop = False  # whether a gateway that stops waits for the answer
         self.answer_headers: Mapping[str, str] = {}  # of a plain answer, beside its own
 
     @property
@@ -90,7 +90,7 @@ class Downstream(Connection):
     @property
     def is_voice(self) -> bool:
         """Whether the client has a session, or waits for one, or for what a call depends on."""
-        is_for_voice = self._reader.exchange is None or self.outlasts_drain
+        is_for_voice = self._reader.exchange is None or self.outlasts_stop
         return self._phase is RequestPhase.UPGRADED or (self.is_waiting and is_for_voice)
 
     # --- for the handler --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ it is full, and then the connection stops reading from TCP.
 
 The states are a table (``TRANSITIONS``)::
 
-    DIRECT ◀──▶ QUEUEING ──▶ DRAINING ──▶ DIRECT or QUEUEING
+    DIRECT ◀──▶ QUEUEING ──▶ EMPTYING ──▶ DIRECT or QUEUEING
        └────────────┴────────────┴──▶ ENDED
 """
 
@@ -41,14 +41,14 @@ class Intake(Enum):
 
     DIRECT = auto()  # they go straight to the sink
     QUEUEING = auto()  # they wait: there is a reason to pause, or others wait before them
-    DRAINING = auto()  # those that waited are being delivered; new ones go behind them
+    EMPTYING = auto()  # those that waited are being delivered; new ones go behind them
     ENDED = auto()  # the sink has heard of the end: they are dropped
 
 
 TRANSITIONS: Final = {
     Intake.DIRECT: {Intake.QUEUEING, Intake.ENDED},
-    Intake.QUEUEING: {Intake.DRAINING, Intake.ENDED},
-    Intake.DRAINING: {Intake.DIRECT, Intake.QUEUEING, Intake.ENDED},
+    Intake.QUEUEING: {Intake.EMPTYING, Intake.ENDED},
+    Intake.EMPTYING: {Intake.DIRECT, Intake.QUEUEING, Intake.ENDED},
     Intake.ENDED: set[Intake](),
 }
 
@@ -83,7 +83,7 @@ class ReceiveQueue:
 
     def put(self, frame: Frame) -> None:
         """Append a data frame, or the close frame that ends them."""
-        assert self.state in (Intake.QUEUEING, Intake.DRAINING)
+        assert self.state in (Intake.QUEUEING, Intake.EMPTYING)
         self._frames.append(frame)
         self._bytes += len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
 
@@ -101,15 +101,15 @@ class ReceiveQueue:
         """
         self.paused &= ~reasons
         if self.state is Intake.QUEUEING and not self.paused:
-            self._drain(deliver, is_last=False)
+            self._empty(deliver, is_last=False)
 
-    def drain_before_end(self, deliver: Callable[[Frame], None]) -> None:
+    def empty_before_end(self, deliver: Callable[[Frame], None]) -> None:
         """The peer is gone: deliver what it had sent before, however full the other connection is.
 
         Data frames that a session withholds are dropped: the client is not there to be answered.
         """
         if self.state is Intake.QUEUEING:
-            self._drain(deliver, is_last=True)
+            self._empty(deliver, is_last=True)
 
     def end(self) -> None:
         """The sink hears of the end now, and of nothing afterwards."""
@@ -119,8 +119,8 @@ class ReceiveQueue:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _drain(self, deliver: Callable[[Frame], None], *, is_last: bool) -> None:
-        self._move(Intake.DRAINING)
+    def _empty(self, deliver: Callable[[Frame], None], *, is_last: bool) -> None:
+        self._move(Intake.EMPTYING)
         try:
             while self._frames and (is_last or not self.paused):
                 frame = self._frames.popleft()
@@ -128,10 +128,10 @@ class ReceiveQueue:
                 if frame.is_control or not (is_last and self.paused & _WITHOUT_LEAVE):
                     deliver(frame)
         finally:
-            self._after_draining()
+            self._after_emptying()
 
-    def _after_draining(self) -> None:
-        if self.state is Intake.DRAINING:  # else ``deliver`` has ended the connection
+    def _after_emptying(self) -> None:
+        if self.state is Intake.EMPTYING:  # else ``deliver`` has ended the connection
             has_more = bool(self._frames or self.paused)
             self._move(Intake.QUEUEING if has_more else Intake.DIRECT)
 

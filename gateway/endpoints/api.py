@@ -26,7 +26,7 @@ class Endpoint:
     """What answers requests for a path with one method.
 
     ``starts_call``: it is refused while no session could be opened either. ``allows_cross_origin``:
-    pages of any origin may call it (``http.cors``). ``outlasts_drain``: a gateway that stops
+    pages of any origin may call it (``http.cors``). ``outlasts_stop``: a gateway that stops
     waits for the answer.
     """
 
@@ -34,7 +34,7 @@ class Endpoint:
     handler: Handler
     starts_call: bool = False
     allows_cross_origin: bool = False
-    outlasts_drain: bool = False
+    outlasts_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

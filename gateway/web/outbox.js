@@ -17,7 +17,7 @@ export class Outbox {
   // Sends messages, behind what is waited for.
   push(messages) {
     this.#waiting.push({ messages });
-    this.#drain();
+    this.#empty();
   }
 
   // Keeps a place for the messages that `promise` gives: it must come to an end.
@@ -25,7 +25,7 @@ export class Outbox {
     const place = { messages: null };
     this.#waiting.push(place);
     place.messages = await promise;
-    this.#drain();
+    this.#empty();
   }
 
   // What still waits belongs to a session that is over.
@@ -33,7 +33,7 @@ export class Outbox {
     this.#isClosed = true;
   }
 
-  #drain() {
+  #empty() {
     while (!this.#isClosed && this.#waiting.length > 0 && this.#waiting[0].messages !== null) {
       this.#send(this.#waiting.shift().messages);
     }

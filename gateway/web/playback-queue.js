@@ -47,7 +47,7 @@ export class PlaybackQueue {
   }
 
   // Fills `output`, with silence where there is nothing; returns what began and what ended, as
-  // [{ kind: 'started' | 'finished', item }] and { kind: 'drained' }. A start and running dry have
+  // [{ kind: 'started' | 'finished', item }] and { kind: 'dry' }. A start and running dry have
   // their sample in `output`, as `at`.
   pull(output) {
     output.fill(0);
@@ -66,7 +66,7 @@ export class PlaybackQueue {
     happened.push(...this.#finish());
     if (filled < output.length) {
       this.#isHolding = true;
-      happened.push({ kind: 'drained', at: filled });
+      happened.push({ kind: 'dry', at: filled });
     }
     return happened;
   }

@@ -14,7 +14,7 @@ export class Speaker {
   #cuts = 0;
   #answers = new Map(); // number of a cut -> what takes its answer
 
-  // `listener` is told { kind: 'started' | 'finished', item }, { kind: 'drained' } and
+  // `listener` is told { kind: 'started' | 'finished', item }, { kind: 'dry' } and
   // { kind: 'level', level } as the worklet says it.
   constructor(listener) {
     this.#listener = listener;

@@ -10,7 +10,7 @@ globalThis.registerProcessor = (name, Processor) => register(name, class extends
     const { port } = this;
     const post = port.postMessage.bind(port);
     port.postMessage = (message, ...more) => {
-      if (message.kind === 'drained') dry.push(currentFrame + message.at);
+      if (message.kind === 'dry') dry.push(currentFrame + message.at);
       post(message, ...more);
     };
   }

@@ -129,7 +129,7 @@ def test_a_call_that_is_taken_while_the_gateway_stops(cluster: Cluster) -> None:
         # The client's connection and one to the provider, who answers a second later.
         eventually(lambda: descriptors(third) >= quiet + 2)
         third.process.send_signal(signal.SIGTERM)
-        eventually(lambda: "draining" in third.log.read_text())
+        eventually(lambda: "stopping" in third.log.read_text())
         with pytest.raises(APIStatusError) as refused:
             client.accept("rtc_incoming_late", type="realtime", model="sim-pace-0")
         assert refused.value.status_code == 503

@@ -40,7 +40,7 @@ async def test_drain_over_tls(own: tuple[Cluster, Pem]) -> None:
         while json.loads(await client.recv())["type"] != "response.output_audio.delta":
             pass
         gateway.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(eventually, lambda: "draining" in gateway.log.read_text())
+        await asyncio.to_thread(eventually, lambda: "stopping" in gateway.log.read_text())
         with pytest.raises(InvalidStatus) as refused:
             await connect(url, ssl=pem.trusting())
         assert refused.value.response.status_code == 503

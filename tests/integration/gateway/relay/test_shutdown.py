@@ -134,7 +134,7 @@ async def test_a_draining_gateway_takes_nobody(fresh: Cluster) -> None:
     async with connect(fresh.url + query, max_size=None) as socket:
         await speak(socket)
         fresh.gateways[0].process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(eventually, lambda: "draining" in fresh.gateways[0].log.read_text())
+        await asyncio.to_thread(eventually, lambda: "stopping" in fresh.gateways[0].log.read_text())
         with pytest.raises(InvalidStatus) as refused:
             await connect(fresh.url + query)
         assert refused.value.response.status_code == 503

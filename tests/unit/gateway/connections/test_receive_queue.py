@@ -67,7 +67,7 @@ BEFORE_THE_END = [
 def test_what_had_leave_is_delivered_before_the_end(paused: Pause, expected: list[Frame]) -> None:
     """A response that waited for a slow client is metered; what was not allowed yet is dropped."""
     delivered: list[Frame] = []
-    queue_of(ONE, TWO, CLOSE, paused=paused).drain_before_end(delivered.append)
+    queue_of(ONE, TWO, CLOSE, paused=paused).empty_before_end(delivered.append)
     assert delivered == expected
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_delivered_after_the_end(is_last: bool) -> None:
         queue.end()
 
     if is_last:
-        queue.drain_before_end(deliver)
+        queue.empty_before_end(deliver)
     else:
         queue.resume(Pause.BACKPRESSURE, deliver)
     assert (delivered, queue.state, len(queue)) == ([ONE], Intake.ENDED, 0)
@@ -114,7 +114,7 @@ def test_reading_goes_on_while_there_is_room(paused: Pause, pending: int, expect
 def test_a_queue_in_which_nothing_waits_has_nothing_before_the_end() -> None:
     """What had come went straight to the sink; the connection may still be ended."""
     queue, delivered = ReceiveQueue(), list[Frame]()
-    queue.drain_before_end(delivered.append)
+    queue.empty_before_end(delivered.append)
     assert (delivered, queue.state) == ([], Intake.DIRECT)
     queue.end()
     assert queue.is_over

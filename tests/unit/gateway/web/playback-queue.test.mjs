@@ -59,7 +59,7 @@ test('the first sound of each item is told, with its place', () => {
   assert.deepEqual(happened, [
     { kind: 'started', item: 'a', at: 0 },
     { kind: 'started', item: 'b', at: PREBUFFER % BLOCK },
-    { kind: 'drained', at: (PREBUFFER + BLOCK) % BLOCK },
+    { kind: 'dry', at: (PREBUFFER + BLOCK) % BLOCK },
   ]);
   assert.deepEqual(queue.flush(),
     [{ kind: 'finished', item: 'a' }, { kind: 'finished', item: 'b' }]);
