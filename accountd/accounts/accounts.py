@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from peewee import IntegrityError
 
-from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
+from accountd.accounts.plans import TokensByPlan, tokens_of
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
@@ -75,13 +75,8 @@ def live_key(key_hash: str) -> ApiKey:
 class Accounts:
     """The requests that change accounts and keys, and ``authorize``."""
 
-    def __init__(
-        self,
-        changes: ChangedAccounts | None = None,
-        *,
-        plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN,
-    ) -> None:
-        self._changes = changes or ChangedAccounts()
+    def __init__(self, changes: ChangedAccounts, *, plans: TokensByPlan) -> None:
+        self._changes = changes
         self._plans = plans
         self._last_used: dict[str, str] = {}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from accountd.accounts.accounts import BALANCE_MAX, account_json, find_account
-from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN, TokensByPlan, tokens_of
+from accountd.accounts.plans import TokensByPlan, tokens_of
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, CreditGrant
@@ -61,13 +61,8 @@ def renewed_tokens(*, plan_tokens: int, before: int, debt: DebtPolicy) -> int:
 class Grants:
     """The requests that change balances."""
 
-    def __init__(
-        self,
-        changes: ChangedAccounts | None = None,
-        *,
-        plans: TokensByPlan = TOKENS_BY_DEFAULT_PLAN,
-    ) -> None:
-        self._changes = changes or ChangedAccounts()
+    def __init__(self, changes: ChangedAccounts, *, plans: TokensByPlan) -> None:
+        self._changes = changes
         self._plans = plans
 
     def topup(self, params: Params) -> Json:

@@ -6,7 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from accountd.accounts.accounts import Accounts
+from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
 from accountd.data import database
+from accountd.ledger.changed_accounts import ChangedAccounts
+from accountd.request_params import Params
 
 KEY = "ab" * 32
 
@@ -20,3 +24,9 @@ def empty_database() -> Iterator[Any]:
     ):
         opened.runner.up()
         yield opened.database
+
+
+def create_account(account: str, *, tokens: int, topup: int = 0) -> None:
+    """An account in the open database."""
+    asked = {"email": account, "id": account, "tokens": tokens, "topup": topup}
+    Accounts(ChangedAccounts(), plans=TOKENS_BY_DEFAULT_PLAN).create(Params(asked))

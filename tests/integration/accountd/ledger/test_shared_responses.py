@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 import zmq
 
-from accountd.accounts.accounts import Accounts
 from accountd.app import RETENTION_RULES
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import RowRetention
 from accountd.ledger.group_commit import Ledger
-from accountd.request_params import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.database import empty_database
+from tests.support.database import create_account, empty_database
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.usage_socket import usage_socket
 
@@ -131,8 +129,7 @@ def test_a_retry_of_what_another_socket_charged_is_refused(
 def test_what_was_charged_long_ago_is_forgotten() -> None:
     """Names of charged responses, and what repeated them; not the rows."""
     with empty_database() as database:
-        params = {"email": "a", "id": "acct", "tokens": 1_000}
-        Accounts().create(Params(params))
+        create_account("acct", tokens=1_000)
         ledger = Ledger(database.connection())
         for now, name in (("2020-01-01T00:00:00.000Z", "old"), (now_iso(), "new")):
             producer = name.encode().ljust(16)

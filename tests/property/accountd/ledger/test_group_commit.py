@@ -7,7 +7,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accountd.accounts.accounts import Accounts
 from accountd.ledger.cascade import cascade
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.group_commit import Ledger
@@ -16,7 +15,7 @@ from accountd.reports.audit import audit
 from accountd.request_params import Params
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.database import empty_database
+from tests.support.database import create_account, empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCERS = [bytes([n]) * 16 for n in range(3)]
@@ -104,8 +103,7 @@ def apply_in_groups(messages: list[list[bytes]], cuts: list[int]) -> list[Any]:
     edges = cuts_to_edges(cuts, len(messages))
     with empty_database() as opened:
         for account in ("a", "b"):
-            params = {"email": account, "id": account, "tokens": 5_000, "topup": 3_000}
-            Accounts().create(Params(params))
+            create_account(account, tokens=5_000, topup=3_000)
         ledger = Ledger(opened.connection())
         for start, end in itertools.pairwise(edges):
             ledger.apply(messages[start:end], now=NOW)
@@ -220,8 +218,7 @@ def test_the_ledger_is_the_rules_written_out(
     messages = [encode_envelope(p, n, content(name)) for p, n, name in sent]
     edges = list(range(len(messages) + 1)) if is_slow else cuts_to_edges(cuts, len(messages))
     with empty_database() as opened:
-        params = {"email": "a", "id": "a", "tokens": 0, "topup": 5}
-        Accounts().create(Params(params))
+        create_account("a", tokens=0, topup=5)
         ledger = Ledger(opened.connection())
         decisions = [ledger.apply(messages[i:j], now=NOW) for i, j in itertools.pairwise(edges)]
         assert not audit(Params({}))["drift"]

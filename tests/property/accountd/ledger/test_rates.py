@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accountd.accounts.accounts import Accounts
 from accountd.accounts.grants import Grants
+from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
@@ -21,7 +22,7 @@ from shared.rate_card import read_rates
 from shared.rates import PRICE_MAX, Rates
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.database import empty_database
+from tests.support.database import create_account, empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCER = b"p" * 16
@@ -45,7 +46,7 @@ steps = st.one_of(
 def opened_ledger(rate_card: RateCardFile) -> Iterator[tuple[Any, Ledger]]:
     """A real encrypted file with one account: 50 tokens and 30 top-up credits."""
     with empty_database() as opened:
-        Accounts().create(Params({"email": "a", "id": "a", "tokens": 50, "topup": 30}))
+        create_account("a", tokens=50, topup=30)
         yield opened, Ledger(opened.connection(), rate_card)
 
 
@@ -80,7 +81,8 @@ def test_every_charge_is_by_the_card_in_force(taken: list[tuple[Any, ...]]) -> N
             if what == "card":
                 rate_card.rates, price_of_each = card_of(number, numbers), numbers
             elif what == "topup":
-                Grants().topup(Params({"account_id": "a", "amount": numbers[0]}))
+                asked = Params({"account_id": "a", "amount": numbers[0]})
+                Grants(ChangedAccounts(), plans=TOKENS_BY_DEFAULT_PLAN).topup(asked)
                 topup += numbers[0]
             else:
                 ledger.apply([message(what, number, numbers)], now=NOW)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from accountd.accounts.grants import Grants, renewed_tokens
+from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
 from accountd.data import database
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Params, RequestError
 from accountd.rpc_types import DebtPolicy
 
@@ -37,7 +39,8 @@ def test_topups_from_before_are_compared_too(tmp_path: Path) -> None:
             " VALUES ('order', 'a', 'topup', 500, 0, '2026-01-01T00:00:00.000Z')"
         )
         opened.runner.up()
+        grants = Grants(ChangedAccounts(), plans=TOKENS_BY_DEFAULT_PLAN)
         again = {"account_id": "a", "grant_id": "order", "amount": 500}
-        assert Grants().topup(Params(again))["applied"] is False
+        assert grants.topup(Params(again))["applied"] is False
         with pytest.raises(RequestError, match="grant 'order' exists"):
-            Grants().topup(Params({**again, "amount": 501}))
+            grants.topup(Params({**again, "amount": 501}))
