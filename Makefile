@@ -70,13 +70,14 @@ bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
 	@$(BIN)/python -m bench.relay
 	@$(BIN)/python -m bench.balances
 
-check: $(STAMP) ## Lint, format, types, directions of imports, purity, sizes, the drawing of the packages
+check: $(STAMP) ## Lint, format, types, directions of imports, purity, sizes, repetitions, the drawing of the packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m checks.graph --check
 	@$(BIN)/python -m checks.sizes
+	@$(BIN)/python -m checks.duplicates
 
 hooks: $(STAMP) ## Check each commit before it is made, as `make check` does
 	@$(BIN)/pre-commit install
