@@ -135,14 +135,14 @@ class RpcClient:
 
     # --- handles and reports ----------------------------------------------------------------------
 
-    async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
+    async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
         """See ``gateway.handles.ownership.HandleOwners``."""
-        params = {"names": list(names), "accounts": list(accounts)}
+        params = {"names": list(digests), "accounts": list(accounts)}
         await self._ask_handles("handles.learn", params)
 
-    async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
         """See ``gateway.handles.ownership.HandleOwners``."""
-        params = {"names": [name], "account_id": account_id, "claims": claims}
+        params = {"names": [digest], "account_id": account_id, "claims": claims}
         match await self._ask_handles("handles.use", params):
             case {"is_allowed": bool(is_allowed)}:
                 return is_allowed

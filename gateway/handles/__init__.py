@@ -1,6 +1,6 @@
 """Whose a provider's handle is: the id of a call or a conversation, or a token to resume a session.
 
-``handle``           what a handle is, and the hash that stands for it elsewhere (pure)
+``handle``           what a handle is, and the digest that stands for it elsewhere (pure)
 ``ownership``        reports issued handles to accountd, checks those in use
 ``ownership_check``  one check while a session's first message is held
 ``resumable``        which live session was issued which handle: it is closed before it is resumed

@@ -1,4 +1,4 @@
-"""A provider's handle, and the hash that stands for it outside of the gateway. Pure.
+"""A provider's handle, and the digest that stands for it outside of the gateway. Pure.
 
 Meters find handles in a provider's events; ``ownership`` keeps who owns them.
 """
@@ -27,8 +27,8 @@ class Handle(NamedTuple):
     value: str
 
     @property
-    def name(self) -> bytes:
-        """The hash that leaves the gateway instead of the handle, ``HANDLE_BYTES`` long."""
+    def digest(self) -> bytes:
+        """What leaves the gateway instead of the handle: a SHA-256, cut to ``HANDLE_BYTES``."""
         head = f"{self.provider}\0{self.kind}\0".encode()
         # JSON can spell half of a surrogate pair, which UTF-8 cannot encode otherwise.
         value = self.value.encode(errors="surrogatepass")

@@ -2,8 +2,9 @@
 
 A handle gives access to the conversation behind it, and one provider key serves all accounts. So a
 handle belongs to the account for which the provider issued it first, and others may not use it.
-accountd keeps the owners, by a hash of each handle. This gateway remembers owners that it has seen,
-so that a client may resume at once, before accountd has the report, and while accountd is away.
+accountd keeps the owners, by the digest of each handle. This gateway remembers owners that it has
+seen, so that a client may resume at once, before accountd has the report, and while accountd is
+away.
 
 Reports are sent in the background in portions: no frame waits for accountd. Called by ``door`` and
 ``calls``, and by sessions through ``resumable``.
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 PAUSE_S: Final = 0.2
 RETRY_S: Final = 1.0
 CLOSE_REPORT_S: Final = 1.0  # for the last reports when the gateway stops
-# Of account ids in one report: half of a message, the other half is for the handles' hashes.
+# Of account ids in one report: half of a message, the other half is for the handles' digests.
 _REPORT_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
 _NAME_HEAD_BYTES: Final = 3  # msgpack's header of a string of up to 65,535 bytes
 
@@ -40,10 +41,10 @@ _NAME_HEAD_BYTES: Final = 3  # msgpack's header of a string of up to 65,535 byte
 class HandleOwners(Protocol):
     """Keeps the owner of each handle for all gateways. Both methods raise ``UnreachableError``."""
 
-    async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
+    async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
         """Record the owners of issued handles; a handle that has an owner keeps it."""
 
-    async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
         """Whether the account may use the handle. With ``claims`` one without an owner becomes the
         account's.
         """
@@ -58,7 +59,7 @@ class HandleRegistry:
         """
         self._owners = owners
         self._allows_unknown = allows_unknown
-        self._owner_by_name: OrderedDict[bytes, str] = OrderedDict()
+        self._owner_by_digest: OrderedDict[bytes, str] = OrderedDict()
         self._unreported: OrderedDict[bytes, str] = OrderedDict()
         self._has_work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,11 +102,11 @@ class HandleRegistry:
 
     def learn(self, handle: Handle, account_id: str) -> None:
         """The provider issued ``handle`` to the account. Never waits and never fails."""
-        name = handle.name
-        if self._owner_by_name.get(name) == account_id:
+        digest = handle.digest
+        if self._owner_by_digest.get(digest) == account_id:
             return
-        self._remember(name, account_id)
-        self._unreported[name] = account_id
+        self._remember(digest, account_id)
+        self._unreported[digest] = account_id
         if len(self._unreported) > HANDLES_WAITING_MAX:
             self._unreported.popitem(last=False)
             self._dropped += 1
@@ -118,23 +119,23 @@ class HandleRegistry:
 
         ``must_be_issued``: a handle without an owner is refused even with ``allows_unknown``.
         """
-        name = handle.name
-        owner = self._owner_by_name.get(name)
+        digest = handle.digest
+        owner = self._owner_by_digest.get(digest)
         if owner not in (None, account_id):
             return self._refuse(handle, account_id)
         is_own = owner is not None  # known here, perhaps not reported yet
         try:
             claims = is_own or (self._allows_unknown and not must_be_issued)
-            is_allowed = await self._owners.use_handle(name, account_id, claims=claims)
+            is_allowed = await self._owners.use_handle(digest, account_id, claims=claims)
         except UnreachableError as exc:
             is_outdated = isinstance(exc, OutdatedError)
             self._log_outdated(exc if isinstance(exc, OutdatedError) else None)
             return None if is_own else unavailable(_OUTDATED if is_outdated else _AWAY)
         self._log_outdated(None)
         if not is_allowed:
-            self._owner_by_name.pop(name, None)
+            self._owner_by_digest.pop(digest, None)
             return self._refuse(handle, account_id)
-        self._remember(name, account_id)
+        self._remember(digest, account_id)
         return None
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -153,11 +154,11 @@ class HandleRegistry:
         )
         return not_found(f"found no {handle.kind} of this name that belongs to this account")
 
-    def _remember(self, name: bytes, account_id: str) -> None:
-        self._owner_by_name[name] = account_id
-        self._owner_by_name.move_to_end(name)
-        if len(self._owner_by_name) > HANDLES_KNOWN_MAX:
-            self._owner_by_name.popitem(last=False)
+    def _remember(self, digest: bytes, account_id: str) -> None:
+        self._owner_by_digest[digest] = account_id
+        self._owner_by_digest.move_to_end(digest)
+        if len(self._owner_by_digest) > HANDLES_KNOWN_MAX:
+            self._owner_by_digest.popitem(last=False)
 
     async def _report_forever(self) -> None:
         while True:
@@ -179,8 +180,8 @@ class HandleRegistry:
         """Send one portion; it is removed once accountd has it."""
         portion = dict(_oldest(self._unreported))
         await self._owners.learn_handles(list(portion), list(portion.values()))
-        for name in portion:
-            self._unreported.pop(name, None)
+        for digest in portion:
+            self._unreported.pop(digest, None)
 
     def _log_reporting(self, trouble: str = "") -> None:
         if self._is_reporting and trouble:
@@ -199,8 +200,8 @@ _HINT: Final = "they are known here alone until accountd hears of them; is it up
 def _oldest(waiting: OrderedDict[bytes, str]) -> Iterator[tuple[bytes, str]]:
     """The oldest unreported handles, as many as fit into one message, at least one."""
     size = 0
-    for name, account_id in islice(waiting.items(), HANDLES_MAX):
+    for digest, account_id in islice(waiting.items(), HANDLES_MAX):
         size += len(account_id.encode()) + _NAME_HEAD_BYTES
-        yield name, account_id
+        yield digest, account_id
         if size > _REPORT_BYTES_MAX:
             return

@@ -33,38 +33,38 @@ class ResumableSession(Protocol):
 
 
 class Resumables:
-    """Sessions by the hashes of handles issued to them, of the newest ``RESUMABLES_MAX``."""
+    """Sessions by the digests of handles issued to them, of the newest ``RESUMABLES_MAX``."""
 
     def __init__(self) -> None:
-        self._session_by_name: OrderedDict[bytes, ResumableSession] = OrderedDict()
-        self._names_by_session: dict[ResumableSession, OrderedDict[bytes, None]] = {}
+        self._session_by_digest: OrderedDict[bytes, ResumableSession] = OrderedDict()
+        self._digests_by_session: dict[ResumableSession, OrderedDict[bytes, None]] = {}
         self._ended_by_session: dict[ResumableSession, asyncio.Event] = {}  # of those being closed
 
     def __len__(self) -> int:
         """How many handles there are."""
-        return len(self._session_by_name)
+        return len(self._session_by_digest)
 
-    def issued(self, name: bytes, session: ResumableSession) -> None:
-        """The provider issued a handle to ``session``; ``name`` is the handle's hash."""
-        self._forget(name)
-        self._session_by_name[name] = session
-        self._names_by_session.setdefault(session, OrderedDict())[name] = None
-        if len(self._session_by_name) > RESUMABLES_MAX:
-            self._forget(next(iter(self._session_by_name)))
+    def issued(self, digest: bytes, session: ResumableSession) -> None:
+        """The provider issued a handle to ``session``; ``digest`` is the handle's."""
+        self._forget(digest)
+        self._session_by_digest[digest] = session
+        self._digests_by_session.setdefault(session, OrderedDict())[digest] = None
+        if len(self._session_by_digest) > RESUMABLES_MAX:
+            self._forget(next(iter(self._session_by_digest)))
 
     def ended(self, session: ResumableSession) -> None:
         """``session`` has ended: both of its connections are closed."""
-        for name in self._names_by_session.pop(session, ()):
-            del self._session_by_name[name]
+        for digest in self._digests_by_session.pop(session, ()):
+            del self._session_by_digest[digest]
         ended = self._ended_by_session.pop(session, None)
         if ended is not None:
             ended.set()
 
-    async def end_predecessor(self, name: bytes, resuming: ResumableSession) -> None:
+    async def end_predecessor(self, digest: bytes, resuming: ResumableSession) -> None:
         """Close the session to which a handle was issued, if there is one, and wait until it has
         ended. After ``FORMER_S`` it is abandoned.
         """
-        session = self._session_by_name.get(name)
+        session = self._session_by_digest.get(digest)
         if session is None or session is resuming:
             return
         ended = self._ended_by_session.setdefault(session, asyncio.Event())
@@ -76,14 +76,14 @@ class Resumables:
             log.warning("former connection cut", waited_s=FORMER_S)
             session.abandon()
 
-    def _forget(self, name: bytes) -> None:
-        session = self._session_by_name.pop(name, None)
+    def _forget(self, digest: bytes) -> None:
+        session = self._session_by_digest.pop(digest, None)
         if session is None:
             return
-        names = self._names_by_session[session]
-        del names[name]
-        if not names:
-            del self._names_by_session[session]
+        digests = self._digests_by_session[session]
+        del digests[digest]
+        if not digests:
+            del self._digests_by_session[session]
 
 
 class SessionHandles:
@@ -106,7 +106,7 @@ class SessionHandles:
         handle = Handle(self._provider, *issued)
         self._handles.learn(handle, self._account_id)
         if handle.kind is HandleKind.SESSION and self.session is not None:
-            self._resumables.issued(handle.name, self.session)
+            self._resumables.issued(handle.digest, self.session)
 
     async def ask(self, value: str) -> Refusal | None:
         """None when the session may resume the one of the handle ``value``, which is then closed.
@@ -118,5 +118,5 @@ class SessionHandles:
         handle = Handle(self._provider, HandleKind.SESSION, value)
         refusal = await self._handles.use(handle, self._account_id)
         if refusal is None:
-            await self._resumables.end_predecessor(handle.name, self.session)
+            await self._resumables.end_predecessor(handle.digest, self.session)
         return refusal

@@ -1,9 +1,9 @@
-"""The name that stands for a handle outside of the gateway."""
+"""The digest that stands for a handle outside of the gateway."""
 
 from gateway.handles.handle import Handle, HandleKind
 
 HANDLE = Handle("gemini", HandleKind.SESSION, "h1")
-NAMES = [
+HANDLES = [
     HANDLE,
     Handle("gemini", HandleKind.SESSION, "h2"),
     Handle("xai", HandleKind.SESSION, "h1"),
@@ -13,9 +13,9 @@ NAMES = [
 ]
 
 
-def test_a_handle_leaves_the_gateway_as_a_short_name_of_its_own() -> None:
+def test_a_handle_leaves_the_gateway_as_a_short_digest_of_its_own() -> None:
     """The same always, another one for every provider, kind and value, whatever a peer wrote."""
-    names = [handle.name for handle in NAMES]
-    assert {len(name) for name in names} == {16}
-    assert len(set(names)) == len(NAMES)
-    assert Handle(*HANDLE).name == HANDLE.name
+    digests = [handle.digest for handle in HANDLES]
+    assert {len(digest) for digest in digests} == {16}
+    assert len(set(digests)) == len(HANDLES)
+    assert Handle(*HANDLE).digest == HANDLE.digest

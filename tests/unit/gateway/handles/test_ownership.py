@@ -26,20 +26,20 @@ class Accountd:
         self.is_away = False
         self.told: list[list[bytes]] = []
 
-    async def learn_handles(self, names: Sequence[bytes], accounts: Sequence[str]) -> None:
+    async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
         """See ``HandleOwners``."""
         if self.is_away:
             raise UnreachableError
-        params = {"names": list(names), "accounts": list(accounts)}
+        params = {"names": list(digests), "accounts": list(accounts)}
         assert len(encode_request(Request("handles.learn", params))) < MESSAGE_BYTES_MAX
         self._table.learn(Params(params))
-        self.told.append(list(names))
+        self.told.append(list(digests))
 
-    async def use_handle(self, name: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
         """See ``HandleOwners``."""
         if self.is_away:
             raise UnreachableError
-        params = {"names": [name], "account_id": account_id, "claims": claims}
+        params = {"names": [digest], "account_id": account_id, "claims": claims}
         return bool(self._table.use(Params(params))["is_allowed"])
 
 
@@ -80,7 +80,7 @@ async def test_what_was_given_while_accountd_is_away_is_told_later(accountd: Acc
     await until(lambda: not handles._is_reporting)
     accountd.is_away = False
     await handles.close()
-    assert accountd.told == [[HANDLE.name]]
+    assert accountd.told == [[HANDLE.digest]]
 
 
 async def test_accountd_hears_it_when_it_is_back(accountd: Accountd) -> None:
@@ -93,7 +93,7 @@ async def test_accountd_hears_it_when_it_is_back(accountd: Accountd) -> None:
     accountd.is_away = False
     await until(lambda: accountd.told)
     await handles.close()
-    assert accountd.told == [[HANDLE.name]]
+    assert accountd.told == [[HANDLE.digest]]
 
 
 async def test_what_waits_is_bounded(accountd: Accountd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ async def test_what_waits_is_bounded(accountd: Accountd, monkeypatch: pytest.Mon
         "rts_gateway_handles_refused": 0,
     }
     await handles.close()
-    assert accountd.told == [[handle.name for handle in given[1:]]]
+    assert accountd.told == [[handle.digest for handle in given[1:]]]
 
 
 async def test_what_is_known_here_is_bounded(
@@ -170,7 +170,7 @@ async def test_who_may_use_it(
 ) -> None:
     """An account that may use it may do so again; other accounts may not."""
     if there is not None:
-        await accountd.learn_handles([HANDLE.name], [there])
+        await accountd.learn_handles([HANDLE.digest], [there])
     handles = HandleRegistry(accountd, allows_unknown=allows_unknown)
     if here is not None:
         handles.learn(HANDLE, here)
@@ -183,7 +183,7 @@ async def test_who_may_use_it(
 
 async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accountd) -> None:
     """Otherwise another account could use it while accountd is away."""
-    await accountd.learn_handles([HANDLE.name], ["bob"])
+    await accountd.learn_handles([HANDLE.digest], ["bob"])
     handles = HandleRegistry(accountd, allows_unknown=True)
     handles.learn(HANDLE, "alice")
     assert status(await handles.use(HANDLE, "alice")) == 404
@@ -193,7 +193,7 @@ async def test_what_accountd_refused_is_not_known_here_any_more(accountd: Accoun
 
 async def test_a_refusal_does_not_tell_whether_there_is_one(accountd: Accountd) -> None:
     """A handle of another account and an unknown one are refused with the same message."""
-    await accountd.learn_handles([HANDLE.name], ["bob"])
+    await accountd.learn_handles([HANDLE.digest], ["bob"])
     handles = HandleRegistry(accountd, allows_unknown=False)
     unknown = HANDLE._replace(value="h2")
     assert await handles.use(HANDLE, "alice") == await handles.use(unknown, "alice")
