@@ -31,7 +31,7 @@ _MODALITIES: Final = {
 }  # fmt: skip
 
 
-class Place(StrEnum):
+class DetailsList(StrEnum):
     """The list of a usage object in which a count of one modality stands."""
 
     INPUT = auto()  # promptTokensDetails and toolUsePromptTokensDetails, added up
@@ -43,19 +43,19 @@ class Part(NamedTuple):
     """A count of one modality: the field of ``Usage`` that it becomes, its place, its modality."""
 
     field: str
-    place: Place
+    place: DetailsList
     modality: str
 
 
 PARTS: Final = (
-    Part("input_text_tokens", Place.INPUT, "text"),
-    Part("input_audio_tokens", Place.INPUT, "audio"),
-    Part("input_image_tokens", Place.INPUT, "image"),
-    Part("output_text_tokens", Place.OUTPUT, "text"),
-    Part("output_audio_tokens", Place.OUTPUT, "audio"),
-    Part("input_cached_text_tokens", Place.CACHED, "text"),
-    Part("input_cached_audio_tokens", Place.CACHED, "audio"),
-    Part("input_cached_image_tokens", Place.CACHED, "image"),
+    Part("input_text_tokens", DetailsList.INPUT, "text"),
+    Part("input_audio_tokens", DetailsList.INPUT, "audio"),
+    Part("input_image_tokens", DetailsList.INPUT, "image"),
+    Part("output_text_tokens", DetailsList.OUTPUT, "text"),
+    Part("output_audio_tokens", DetailsList.OUTPUT, "audio"),
+    Part("input_cached_text_tokens", DetailsList.CACHED, "text"),
+    Part("input_cached_audio_tokens", DetailsList.CACHED, "audio"),
+    Part("input_cached_image_tokens", DetailsList.CACHED, "image"),
 )
 _UNDERSCORE: Final = re.compile("_([a-z])")
 _QUERIES: Final = ("webSearchQueries", "web_search_queries")
@@ -85,9 +85,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         raise UnreadableUsageError(f"totalTokenCount: found {reported} tokens of no kind")
     is_vertex = not usage.get("responseTokensDetails")
     details = {
-        Place.INPUT: _by_modality(usage, *_DETAILS_IN),
-        Place.CACHED: _by_modality(usage, _DETAILS_CACHED),
-        Place.OUTPUT: _by_modality(usage, _DETAILS_OUT[is_vertex]),
+        DetailsList.INPUT: _by_modality(usage, *_DETAILS_IN),
+        DetailsList.CACHED: _by_modality(usage, _DETAILS_CACHED),
+        DetailsList.OUTPUT: _by_modality(usage, _DETAILS_OUT[is_vertex]),
     }
     return check_total(
         Usage(

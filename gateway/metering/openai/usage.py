@@ -15,7 +15,7 @@ from gateway.metering.parsing import (
 from shared.usage import Usage
 
 
-class Place(StrEnum):
+class DetailsObject(StrEnum):
     """The object inside a usage object in which a count stands."""
 
     INPUT = auto()  # input_token_details
@@ -27,23 +27,23 @@ class Count(NamedTuple):
     """A count: the field of ``Usage`` that it becomes, its place, and the provider's name of it."""
 
     field: str
-    place: Place
+    place: DetailsObject
     name: str
 
 
 # All are parts of the input or of the output, and none is added to them.
 COUNTS: Final = (
-    Count("input_text_tokens", Place.INPUT, "text_tokens"),
-    Count("input_audio_tokens", Place.INPUT, "audio_tokens"),
-    Count("input_image_tokens", Place.INPUT, "image_tokens"),
-    Count("input_cached_tokens", Place.INPUT, "cached_tokens"),
-    Count("output_text_tokens", Place.OUTPUT, "text_tokens"),
-    Count("output_audio_tokens", Place.OUTPUT, "audio_tokens"),
-    Count("output_thought_tokens", Place.OUTPUT, "reasoning_tokens"),
-    Count("input_cached_text_tokens", Place.CACHED, "text_tokens"),
-    Count("input_cached_audio_tokens", Place.CACHED, "audio_tokens"),
-    Count("input_cached_image_tokens", Place.CACHED, "image_tokens"),
-    Count("input_cache_write_tokens", Place.INPUT, "cache_write_tokens"),
+    Count("input_text_tokens", DetailsObject.INPUT, "text_tokens"),
+    Count("input_audio_tokens", DetailsObject.INPUT, "audio_tokens"),
+    Count("input_image_tokens", DetailsObject.INPUT, "image_tokens"),
+    Count("input_cached_tokens", DetailsObject.INPUT, "cached_tokens"),
+    Count("output_text_tokens", DetailsObject.OUTPUT, "text_tokens"),
+    Count("output_audio_tokens", DetailsObject.OUTPUT, "audio_tokens"),
+    Count("output_thought_tokens", DetailsObject.OUTPUT, "reasoning_tokens"),
+    Count("input_cached_text_tokens", DetailsObject.CACHED, "text_tokens"),
+    Count("input_cached_audio_tokens", DetailsObject.CACHED, "audio_tokens"),
+    Count("input_cached_image_tokens", DetailsObject.CACHED, "image_tokens"),
+    Count("input_cache_write_tokens", DetailsObject.INPUT, "cache_write_tokens"),
 )
 # The Responses API, which delegated responses come from, spells the details with one more s.
 _INPUT_DETAILS: Final = ("input_token_details", "input_tokens_details")
@@ -53,12 +53,12 @@ _CACHED: Final = "cached_tokens_details"
 _MODALITIES: Final = ("text_tokens", "audio_tokens", "image_tokens")
 
 
-def _known_in(place: Place) -> Known:
+def _known_in(place: DetailsObject) -> Known:
     return {count.name: {} for count in COUNTS if count.place is place}
 
 
-_INPUT: Final[Known] = {**_known_in(Place.INPUT), _CACHED: _known_in(Place.CACHED)}
-_OUTPUT: Final = _known_in(Place.OUTPUT)
+_INPUT: Final[Known] = {**_known_in(DetailsObject.INPUT), _CACHED: _known_in(DetailsObject.CACHED)}
+_OUTPUT: Final = _known_in(DetailsObject.OUTPUT)
 KNOWN_TOKENS: Final[Known] = {
     **{name: {} for name in ("type", *_TOKENS)},
     **dict.fromkeys(_INPUT_DETAILS, _INPUT),
@@ -77,7 +77,7 @@ KNOWN_XAI: Final[Known] = {**KNOWN_TOKENS, _BILLABLE: {}}
 KNOWN_SECONDS: Final[Known] = {"type": {}, "seconds": {}}
 
 
-class Totals(NamedTuple):
+class TokenTotals(NamedTuple):
     """Input, output and both together; ``total`` stands alone where only it was reported."""
 
     tokens_in: int
@@ -99,7 +99,11 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         tokens_in = _by_modality(into) if tokens_in is None else tokens_in
         tokens_out = _by_modality(out) if tokens_out is None else tokens_out
     totals = fill_in(reported, tokens_in=tokens_in, tokens_out=tokens_out)
-    details = {Place.INPUT: into, Place.OUTPUT: out, Place.CACHED: read_map(into, _CACHED)}
+    details = {
+        DetailsObject.INPUT: into,
+        DetailsObject.OUTPUT: out,
+        DetailsObject.CACHED: read_map(into, _CACHED),
+    }
     counts = {
         field: count
         for field, place, name in COUNTS
@@ -115,7 +119,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-def fill_in(reported: int | None, *, tokens_in: int | None, tokens_out: int | None) -> Totals:
+def fill_in(reported: int | None, *, tokens_in: int | None, tokens_out: int | None) -> TokenTotals:
     """The totals of a usage object in which some may be absent. Raises ``UnreadableUsageError``.
 
     What is charged is input plus output. A ``reported`` total counts only where one of them is
@@ -133,12 +137,12 @@ def fill_in(reported: int | None, *, tokens_in: int | None, tokens_out: int | No
     ========  =====  ======  ===============================
     """
     if tokens_in is None and tokens_out is None:
-        return Totals(0, 0, reported or 0)
+        return TokenTotals(0, 0, reported or 0)
     if tokens_in is None:
         tokens_in = _rest(reported, tokens_out or 0)
     if tokens_out is None:
         tokens_out = _rest(reported, tokens_in)
-    return Totals(tokens_in, tokens_out, tokens_in + tokens_out)
+    return TokenTotals(tokens_in, tokens_out, tokens_in + tokens_out)
 
 
 def tells_tools(holder: object) -> bool:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gateway.metering.gemini.usage import PARTS, Part, Place, read_usage
+from gateway.metering.gemini.usage import PARTS, DetailsList, Part, read_usage
 from gateway.metering.parsing import UnreadableUsageError
 from shared.usage import USAGE_FIELDS
 
 LISTS = {
-    Place.INPUT: "promptTokensDetails",
-    Place.OUTPUT: "responseTokensDetails",
-    Place.CACHED: "cacheTokensDetails",
+    DetailsList.INPUT: "promptTokensDetails",
+    DetailsList.OUTPUT: "responseTokensDetails",
+    DetailsList.CACHED: "cacheTokensDetails",
 }
 
 

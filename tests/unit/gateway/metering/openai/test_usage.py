@@ -2,29 +2,36 @@
 
 import pytest
 
-from gateway.metering.openai.usage import COUNTS, KNOWN_TOKENS, Place, Totals, fill_in, read_usage
+from gateway.metering.openai.usage import (
+    COUNTS,
+    KNOWN_TOKENS,
+    DetailsObject,
+    TokenTotals,
+    fill_in,
+    read_usage,
+)
 from gateway.metering.parsing import UnreadableUsageError
 from shared.usage import USAGE_FIELDS
 
 # Reported, input, output; what is charged.
 FILLED = [
-    (None, None, None, Totals(0, 0, 0)),
-    (10, None, None, Totals(0, 0, 10)),
-    (10, 6, None, Totals(6, 4, 10)),
-    (10, None, 4, Totals(6, 4, 10)),
-    (10, 10, None, Totals(10, 0, 10)),
-    (10, None, 0, Totals(10, 0, 10)),
-    (None, 6, None, Totals(6, 0, 6)),
-    (None, None, 4, Totals(0, 4, 4)),
-    (None, 6, 3, Totals(6, 3, 9)),
-    (10, 6, 3, Totals(6, 3, 9)),
-    (3, 6, 3, Totals(6, 3, 9)),
+    (None, None, None, TokenTotals(0, 0, 0)),
+    (10, None, None, TokenTotals(0, 0, 10)),
+    (10, 6, None, TokenTotals(6, 4, 10)),
+    (10, None, 4, TokenTotals(6, 4, 10)),
+    (10, 10, None, TokenTotals(10, 0, 10)),
+    (10, None, 0, TokenTotals(10, 0, 10)),
+    (None, 6, None, TokenTotals(6, 0, 6)),
+    (None, None, 4, TokenTotals(0, 4, 4)),
+    (None, 6, 3, TokenTotals(6, 3, 9)),
+    (10, 6, 3, TokenTotals(6, 3, 9)),
+    (3, 6, 3, TokenTotals(6, 3, 9)),
 ]
 
 
 @pytest.mark.parametrize(("reported", "tokens_in", "tokens_out", "expected"), FILLED)
 def test_totals_that_are_absent_are_filled_in(
-    reported: int | None, tokens_in: int | None, tokens_out: int | None, expected: Totals
+    reported: int | None, tokens_in: int | None, tokens_out: int | None, expected: TokenTotals
 ) -> None:
     """Input plus output is charged; a reported total says only what one of them is."""
     assert fill_in(reported, tokens_in=tokens_in, tokens_out=tokens_out) == expected
@@ -60,14 +67,14 @@ def test_details_count_where_no_total_is_reported(
 
 
 @pytest.mark.parametrize("count", COUNTS, ids=[count.field for count in COUNTS])
-def test_each_count_is_read_from_its_place(count: tuple[str, Place, str]) -> None:
+def test_each_count_is_read_from_its_place(count: tuple[str, DetailsObject, str]) -> None:
     """It becomes its own field and no other one, and does not change the totals."""
     field, place, name = count
     details: dict[str, object] = {name: 5}
     usage = {
-        Place.INPUT: {"input_token_details": details},
-        Place.OUTPUT: {"output_token_details": details},
-        Place.CACHED: {"input_token_details": {"cached_tokens_details": details}},
+        DetailsObject.INPUT: {"input_token_details": details},
+        DetailsObject.OUTPUT: {"output_token_details": details},
+        DetailsObject.CACHED: {"input_token_details": {"cached_tokens_details": details}},
     }[place]
     found = read_usage({"input_tokens": 9, "output_tokens": 9, **usage})
     totals = {"input_tokens": 9, "output_tokens": 9, "total_tokens": 18}
@@ -79,9 +86,9 @@ def test_what_is_read_is_known() -> None:
     """A count that has a column is not kept beside it as something unknown."""
     into, out = KNOWN_TOKENS["input_token_details"], KNOWN_TOKENS["output_token_details"]
     known = {
-        Place.INPUT: into,
-        Place.OUTPUT: out,
-        Place.CACHED: into["cached_tokens_details"],
+        DetailsObject.INPUT: into,
+        DetailsObject.OUTPUT: out,
+        DetailsObject.CACHED: into["cached_tokens_details"],
     }
     assert all(count.name in known[count.place] for count in COUNTS)
     assert {field for field, _, _ in COUNTS} <= set(USAGE_FIELDS)
