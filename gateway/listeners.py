@@ -45,7 +45,7 @@ class Listeners:
         if self.tls is not None and (certificate := self.certificate) is not None:
             makers.append((self.tls, lambda: TlsConnection(make_connection(), certificate.context)))
         listeners = [
-            Listener(to, make, has_room=registry.has_room_for_client) for to, make in makers
+            Listener(to, make, has_capacity=registry.has_capacity_for_client) for to, make in makers
         ]
         for listener in listeners:
             registry.on_client_gone.append(listener.wake)

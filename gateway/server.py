@@ -259,7 +259,7 @@ class GatewayServer:
         )
 
     def _refusal_if_full(self) -> Refusal | None:
-        if self._registry.has_room_for_session(admitting=self._admitting):
+        if self._registry.has_capacity_for_session(admitting=self._admitting):
             return None
         if not self._is_full_logged:
             self._is_full_logged = True

@@ -16,7 +16,7 @@ import structlog
 from gateway.calls.calls import Calls
 from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
-from gateway.connections.file_descriptors import is_room_for_client, is_room_for_session
+from gateway.connections.file_descriptors import has_capacity_for_client, has_capacity_for_session
 from gateway.delivery.usage_sender import UsageSender
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
 from gateway.metering.totals import Totals
@@ -82,14 +82,14 @@ class Registry:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._finished(done, on_failure))
 
-    def has_room_for_client(self) -> bool:
+    def has_capacity_for_client(self) -> bool:
         """Whether a descriptor is left for one more client."""
-        return is_room_for_client(clients=len(self._clients))
+        return has_capacity_for_client(clients=len(self._clients))
 
-    def has_room_for_session(self, *, admitting: int) -> bool:
+    def has_capacity_for_session(self, *, admitting: int) -> bool:
         """Whether descriptors are left for one more session, beside those being admitted."""
         lasting = len(self._sessions) + admitting + len(self._calls)
-        return is_room_for_session(sessions=lasting)
+        return has_capacity_for_session(sessions=lasting)
 
     @property
     def sessions(self) -> int:

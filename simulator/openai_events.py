@@ -139,8 +139,8 @@ def response(
 def padded_delta(kind: str, delta: str, **place: Any) -> Event:
     """A text delta, padded with ``obfuscation`` to one size on the wire."""
     message = event(kind, **place, delta=delta, obfuscation="")
-    room = _PADDED_BYTES - len(encode(message).encode())
-    message["obfuscation"] = secrets.token_hex(max(room, 0) // 2 + 1)[: max(room, 0)]
+    missing = _PADDED_BYTES - len(encode(message).encode())
+    message["obfuscation"] = secrets.token_hex(max(missing, 0) // 2 + 1)[: max(missing, 0)]
     return message
 
 

@@ -106,10 +106,12 @@ class LowCredit:
             sender.forget(len(finished))
 
     def _hand_over(self, sender: WebhookSender) -> None:
-        if self._handed >= self._noticed or not sender.room:
+        if self._handed >= self._noticed or not sender.capacity:
             return
         oldest = iso_of_ms(int((time.time() - TRY_FOR_S) * 1000))
-        rows = self._connection.execute(_TO_SEND, (self._handed, oldest, sender.room)).fetchall()
+        rows = self._connection.execute(
+            _TO_SEND, (self._handed, oldest, sender.capacity)
+        ).fetchall()
         sender.put(_message(row) for row in rows)
         self._handed = rows[-1][0] if rows else self._noticed
 

@@ -184,16 +184,16 @@ class WebhookSender:
         ]  # fmt: skip
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """The number of messages that ``put`` accepts. Until the next ``put`` it does not fall."""
         with self._changed:  # a failed message leaves the queue and returns under this lock
             return WAITING_MAX - len(self._waiting)
 
     def put(self, messages: Iterable[WebhookMessage]) -> None:
-        """Queue messages, at most ``room``."""
+        """Queue messages, at most ``capacity``."""
         with self._changed:
             self._waiting.extend(messages)
-            assert self.room >= 0
+            assert self.capacity >= 0
             self._changed.notify()
 
     def finished(self) -> list[tuple[int, DeliveryOutcome]]:

@@ -22,8 +22,8 @@ class AnswerWriter:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._has_room = asyncio.Event()  # set as well when the client is gone: nobody waits then
-        self._has_room.set()
+        self._takes_more = asyncio.Event()  # set as well when the client is gone: nobody waits then
+        self._takes_more.set()
         self._is_lost = False
         self._is_complete = False
         self._unsent: float = math.inf  # when that was last looked at
@@ -49,7 +49,7 @@ class AnswerWriter:
         self.write(exchange.begin(download.headers))
         async for piece in download.pieces:
             self.write(exchange.piece(piece))
-            await self._has_room.wait()
+            await self._takes_more.wait()
             self._progressed_at = self._loop.time()
             if self._is_lost:
                 return
@@ -87,16 +87,16 @@ class AnswerWriter:
 
     def pause_writing(self) -> None:
         """The write buffer is full: make no more of a download."""
-        self._has_room.clear()
+        self._takes_more.clear()
 
     def resume_writing(self) -> None:
-        """The write buffer has room again."""
-        self._has_room.set()
+        """The write buffer takes more again."""
+        self._takes_more.set()
 
     def connection_lost(self) -> None:
         """The client is gone."""
         self._is_lost = True
-        self._has_room.set()
+        self._takes_more.set()
         if self._cut_timer is not None:
             self._cut_timer.cancel()
 

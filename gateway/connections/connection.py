@@ -221,7 +221,7 @@ class Connection(asyncio.Protocol):
             self.feeder.pause(Pause.BACKPRESSURE)
 
     def resume_writing(self) -> None:
-        """Called by the event loop when the write buffer has room again."""
+        """Called by the event loop when the write buffer takes more again."""
         self._liveness.stalled_since = None
         if self._unsent_pong and self._transport is not None:
             self._transport.write(self._unsent_pong)

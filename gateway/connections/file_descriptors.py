@@ -16,12 +16,12 @@ OWN: Final = 40
 OTHERS: Final = 24
 
 
-def is_room_for_session(*, sessions: int) -> bool:
+def has_capacity_for_session(*, sessions: int) -> bool:
     """Whether one more session may be opened beside so many."""
     return sessions < _sessions_max()
 
 
-def is_room_for_client(*, clients: int) -> bool:
+def has_capacity_for_client(*, clients: int) -> bool:
     """Whether one more client may be accepted beside so many, with a session or without. Each one
     that may get a session has a descriptor left for its provider then.
     """

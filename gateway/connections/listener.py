@@ -32,16 +32,16 @@ class Listener:
         listening: socket.socket,
         make: Callable[[], asyncio.Protocol],
         *,
-        has_room: Callable[[], bool],
+        has_capacity: Callable[[], bool],
     ) -> None:
-        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_room`` says
+        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_capacity`` says
         whether one more may be accepted; it counts a client from ``make`` until
         ``connection_lost``.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._make = make
-        self._has_room = has_room
+        self._has_capacity = has_capacity
         self._joining: set[asyncio.Task[None]] = set()
         self._is_closed = self._is_reading = self._has_failed = False
 
@@ -53,7 +53,7 @@ class Listener:
 
     def wake(self) -> None:
         """A client has left: accept again if there is a place."""
-        if not self._is_reading and not self._is_closed and self._has_room():
+        if not self._is_reading and not self._is_closed and self._has_capacity():
             self._is_reading = True
             self._loop.add_reader(self._listening, self._accept)
 
@@ -67,7 +67,7 @@ class Listener:
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
-            if not self._has_room():
+            if not self._has_capacity():
                 self._pause()
                 return
             try:

@@ -32,7 +32,7 @@ class Pause(Flag):
 
 
 # A session waits for leave to forward these frames, so they are dropped when the peer disconnects.
-# Frames that only wait for room were allowed: they are delivered before the end is.
+# Frames that only wait for capacity were allowed: they are delivered before the end is.
 _WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP
 
 
@@ -78,8 +78,8 @@ class ReceiveQueue:
         """Whether to read on, when ``pending_bytes`` of an incomplete frame are here already."""
         if not self.paused:
             return True
-        has_room = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
-        return has_room and Pause.ADMISSION not in self.paused
+        has_capacity = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
+        return has_capacity and Pause.ADMISSION not in self.paused
 
     def put(self, frame: Frame) -> None:
         """Append a data frame, or the close frame that ends them."""

@@ -252,14 +252,14 @@ class Balances:
 def chunks(accounts: Iterable[str]) -> Iterator[list[str]]:
     """``accounts`` in lists, each of as many as fit into one request."""
     some: list[str] = []
-    room = ASKED_BYTES_MAX
+    bytes_left = ASKED_BYTES_MAX
     for account in accounts:
         size = len(account.encode()) + _NAME_HEAD_BYTES
-        if len(some) == ASKED_MAX or size > room:
+        if len(some) == ASKED_MAX or size > bytes_left:
             yield some
-            some, room = [], ASKED_BYTES_MAX
+            some, bytes_left = [], ASKED_BYTES_MAX
         some.append(account)
-        room -= size
+        bytes_left -= size
     if some:
         yield some
 
