@@ -10,7 +10,7 @@ the session. What is charged where it comes earlier or later:
 messages of the server                             charged
 =================================================  ====================================
 ``modelTurn``, usage A, usage B, ``turnComplete``  B, at ``turnComplete``
-``modelTurn``, ``turnComplete``, usage A           A, at once: the turn still owed it
+``modelTurn``, ``turnComplete``, usage A           A, at once: the turn still lacked it
 ``modelTurn``, ``turnComplete`` with A, usage A    A once: the second repeats the first
 ``modelTurn``, ``turnComplete`` with A, usage B    A; and B, when the next turn begins
 =================================================  ====================================
@@ -52,7 +52,7 @@ from gateway.metering.gemini.events import (
     read_message,
 )
 from gateway.metering.gemini.transcribed_audio import TranscribedAudio
-from gateway.metering.gemini.turn import Debt, Happening, Turn
+from gateway.metering.gemini.turn import Turn, TurnEvent, UsageState
 from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
 from gateway.metering.parsing import UnreadableUsageError, as_json, audio_estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
@@ -137,7 +137,7 @@ class GeminiMeter:
         """See ``Meter``: its setup names the model, and its questions ask for answers."""
         is_heard = self._transcribed.is_on
         if self._client.observe(frame, is_answering=self._turn.is_speaking):
-            self._turn.move(Happening.ANNOUNCED)
+            self._turn.move(TurnEvent.ANNOUNCED)
         if is_heard:
             self._transcribed.listen(self._client.message_bytes, rate_hz=self._client.rate_hz)
         elif not self._is_set_up:  # audio may follow the setup at once
@@ -241,7 +241,7 @@ class GeminiMeter:
         between = self._begin(has_usage=said.usage is not None) if said.is_begin else None
         self._queries.read(said.content)
         if said.is_ending:
-            self._turn.move(Happening.ANNOUNCED)
+            self._turn.move(TurnEvent.ANNOUNCED)
         late = self._take(said)
         return self._end(said) or late or between
 
@@ -269,13 +269,13 @@ class GeminiMeter:
         between = None if has_usage or self._snapshot is None else self._commit()
         if not self._turn.is_open:
             self._queries.begin_turn()
-        self._turn.move(Happening.BEGUN if between is None else Happening.BEGUN_PAID)
+        self._turn.move(TurnEvent.BEGUN if between is None else TurnEvent.BEGUN_AFTER_USAGE)
         self._client.begun()
         return between
 
     def _take(self, said: ServerMessage) -> MeterResult | None:
         """Keep the usage in ``said``, if there is one, as a snapshot. It is charged at once where
-        it is the one that a turn which is over still owes.
+        it is the one that a turn which is over still lacks.
         """
         usage = said.usage
         if usage is None or usage == {}:
@@ -285,7 +285,7 @@ class GeminiMeter:
         )
         if is_of_this_turn or self._snapshot is not None:
             self._snapshot = usage
-        elif self._turn.debt is Debt.OWED:
+        elif self._turn.usage is UsageState.MISSING:
             self._snapshot = usage
             return self._commit()
         elif usage != self._last_usage:  # one that is equal repeats it, and charges nothing
@@ -297,23 +297,23 @@ class GeminiMeter:
         match said.end:
             case End.TURN:
                 is_told, is_asked = said.usage is not None, self._client.asked > 0
-                happening = self._turn.ended(is_told=is_told, is_asked=is_asked)
+                turn_event = self._turn.ended(is_told=is_told, is_asked=is_asked)
             case End.PART:
-                happening = Happening.PART_ENDED
+                turn_event = TurnEvent.PART_ENDED
             case End.INTERACTION if self._turn.is_open:
-                happening = Happening.ENDED
+                turn_event = TurnEvent.ENDED
             case _:
                 return None
         self._client.ended(was_begun=self._turn.is_speaking)
-        self._turn.move(happening)
-        if self._turn.debt is not Debt.OWED:  # else the length is needed for an estimate
+        self._turn.move(turn_event)
+        if self._turn.usage is not UsageState.MISSING:  # else the length is needed for an estimate
             self._audio_bytes_out = 0
         return None if self._snapshot is None else self._commit()
 
     def _commit(self) -> MeterResult:
         usage, self._snapshot = self._snapshot, None
         self._last_usage = usage
-        self._turn.move(Happening.REPORTED)
+        self._turn.move(TurnEvent.REPORTED)
         self._transcribed.is_on = False  # a model that reports its usage needs no estimates
         name = self._turn_id()
         self._turns += 1
