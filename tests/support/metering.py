@@ -33,6 +33,17 @@ def said(event: dict[str, Any] | bytes) -> Frame:
     return frame(event, mask=True)
 
 
+def in_pieces(message: bytes, size: int, *, mask: bool) -> list[Frame]:
+    """A message in fragments of so many bytes."""
+    cuts = range(0, len(message), size)
+    return [
+        frame(message[at : at + size], mask=mask)._replace(
+            opcode=Opcode.CONT if at else Opcode.TEXT, is_final=at == cuts[-1]
+        )
+        for at in cuts
+    ]
+
+
 def hear(meter: OpenAIMeter, kind: str, **fields: Any) -> list[Metered | Unreadable]:
     """What the meter finds in an event of the provider's."""
     return list(meter.observe(frame({"type": kind, **fields}, mask=False)))

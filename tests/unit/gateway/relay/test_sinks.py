@@ -7,39 +7,12 @@ from typing import Any
 import pytest
 
 from gateway.frames import Frame
-from gateway.metering.batching import BillingContext, OnSealed, ignore_sealed
+from gateway.metering.batching import BillingContext
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.usage_recorder import Recorder
 from gateway.relay.sinks import DownstreamForwarder, MeterOnly, UpstreamForwarder
-from shared.usage import UsageBatch, UsageMessage
-
-# Everything that happens, in order.
-Happened = list[tuple[Any, ...]]
-
-
-class NotingSender:
-    """A sender that records what it is called with."""
-
-    def __init__(self, happened: Happened, *, sends_at_once: bool = False) -> None:
-        self._happened = happened
-        self._noted = 0
-        self.sends_at_once = sends_at_once
-
-    def note(self, single: UsageBatch) -> int:
-        """See ``Sender``."""
-        self._happened.append(("noted", *single.response_ids))
-        self._noted += 1
-        return self._noted
-
-    def send(
-        self,
-        message: UsageMessage,
-        covers: Sequence[int] = (),
-        on_sealed: OnSealed = ignore_sealed,
-    ) -> None:
-        """See ``Sender``."""
-        assert isinstance(message, UsageBatch)
-        self._happened.append(("sent", *message.response_ids))
+from shared.usage import UsageBatch
+from tests.support.noting_sender import Happened, NotingSender
 
 
 class NotingConnection:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.frames import Frame
 from gateway.metering.gemini.client import RESOURCE_PATH, GeminiClient
 from gateway.metering.parsing import without_prefix
-from tests.support.metering import said
+from tests.support.metering import in_pieces, said
 
 ZEROS = base64.b64encode(bytes(640)).decode()
 SOUND = base64.b64encode(bytes(600) + b"\x01" * 40).decode()
@@ -25,15 +24,6 @@ def client_of(model: str = "models/m", **setup: Any) -> GeminiClient:
 def audio(data: str, *, mime: str = "audio/pcm;rate=16000") -> dict[str, Any]:
     """A piece of what the microphone hears."""
     return {"realtimeInput": {"audio": {"data": data, "mimeType": mime}}}
-
-
-def in_pieces(message: bytes, size: int) -> list[Frame]:
-    """A message in fragments, as a client sends them."""
-    cuts = range(0, len(message), size)
-    return [
-        said(message[at : at + size])._replace(opcode=1 if at == 0 else 0, is_final=at == cuts[-1])
-        for at in cuts
-    ]
 
 
 TURN = {"turns": [{"role": "user", "parts": [{"text": "hi"}]}]}
@@ -220,7 +210,7 @@ def test_a_message_in_fragments_is_read_when_it_is_whole(size: int) -> None:
     client = client_of()
     before = client.bytes_in
     message = json.dumps({"clientContent": {**TURN, "turnComplete": True}}).encode()
-    *earlier, last = in_pieces(message, size)
+    *earlier, last = in_pieces(message, size, mask=True)
     for piece in earlier:
         assert not client.observe(piece, is_answering=False)
         assert client.message_bytes == 0
