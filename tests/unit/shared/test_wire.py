@@ -1,12 +1,14 @@
-"""Messages that are none, and the words that say why."""
+"""Messages that are none, the words that say why, and the level of what is understood."""
 
+from dataclasses import fields
 from typing import Any
 
 import msgpack
 import pytest
 
-from shared.usage import RejectReason
+from shared.usage import USAGE_FIELDS, Kind, RejectReason, UsageBatch
 from shared.wire import (
+    LEVEL,
     PRODUCER_BYTES,
     SEQUENCE_BYTES,
     SEQUENCE_MAX,
@@ -98,3 +100,15 @@ def test_a_reply_is_a_result_or_an_error() -> None:
     assert decode_reply(packed(error={"code": "c", "message": "m" * 4096})).error == (
         "c", "m" * 4096
     )  # fmt: skip
+
+
+# By level: the counts of a usage, the fields of a batch, the kinds.
+UNDERSTOOD = {1: (18, 12, 10)}
+
+
+def test_a_level_says_what_is_understood() -> None:
+    """Who adds a field or a kind raises the level, and adds a line here: an accountd of before
+    drops it silently, or refuses it, and a gateway says so only when the level tells.
+    """
+    found = len(USAGE_FIELDS), len(fields(UsageBatch)), len(Kind)
+    assert {LEVEL: found} == {max(UNDERSTOOD): UNDERSTOOD[max(UNDERSTOOD)]}

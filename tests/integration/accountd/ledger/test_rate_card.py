@@ -60,60 +60,60 @@ def test_a_card_that_cannot_be_read(prepared: Cluster, name: str, message: str) 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_bad_card_keeps_the_old_one_in_force(running: Cluster) -> None:
+def test_a_bad_card_keeps_the_old_one_in_force(priced: Cluster) -> None:
     """Each is one line in the log that says what is wrong; charging goes on as before."""
     for content, message in BAD_CARDS:
-        line = reload(running, content, "rate card not reloaded")
+        line = reload(priced, content, "rate card not reloaded")
         assert message in line.replace('\\"', '"')
         assert "charging goes on by version '2026-11'" in line
-    assert len(daemon_of(running).complaints()) == len(BAD_CARDS)
-    card_of(running).unlink()
-    seen = len(daemon_of(running).complaints())
-    daemon_of(running).process.send_signal(signal.SIGHUP)
-    eventually(lambda: len(daemon_of(running).complaints()) == seen + 1)
-    send(running, batch(input_tokens=100, total_tokens=100))
-    assert charges(running) == [(50, "2026-11")]
-    assert ask(running) == {"version": "2026-11", "text": CARD}
+    assert len(daemon_of(priced).complaints()) == len(BAD_CARDS)
+    card_of(priced).unlink()
+    seen = len(daemon_of(priced).complaints())
+    daemon_of(priced).process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(daemon_of(priced).complaints()) == seen + 1)
+    send(priced, batch(input_tokens=100, total_tokens=100))
+    assert charges(priced) == [(50, "2026-11")]
+    assert ask(priced) == {"version": "2026-11", "text": CARD}
 
 
-def test_other_prices_need_another_version(running: Cluster) -> None:
+def test_other_prices_need_another_version(priced: Cluster) -> None:
     """A row's version says what it was charged by; comments may change under it."""
     other = CARD.replace("input = 500_000", "input = 3_000_000")
-    line = reload(running, other, "rate card not reloaded")
+    line = reload(priced, other, "rate card not reloaded")
     assert "version: found '2026-11', which is in force with other entries" in line
-    send(running, batch(input_tokens=100, total_tokens=100))
-    reload(running, CARD + "# as agreed\n", "rate card loaded")
-    send(running, batch(input_tokens=100, total_tokens=100), first=2)
-    assert charges(running) == [(50, "2026-11"), (50, "2026-11")]
-    assert ask(running)["text"].endswith("# as agreed\n")
+    send(priced, batch(input_tokens=100, total_tokens=100))
+    reload(priced, CARD + "# as agreed\n", "rate card loaded")
+    send(priced, batch(input_tokens=100, total_tokens=100), first=2)
+    assert charges(priced) == [(50, "2026-11"), (50, "2026-11")]
+    assert ask(priced)["text"].endswith("# as agreed\n")
 
 
-def test_a_check_can_begin_at_a_time(running: Cluster) -> None:
+def test_a_check_can_begin_at_a_time(priced: Cluster) -> None:
     """What was used before does not count, nor do models that are merely known."""
-    send(running, batch(kind=Kind.DURATION, billed_ms=1_500))
-    (row,) = running.usage_rows("acct")
+    send(priced, batch(kind=Kind.DURATION, billed_ms=1_500))
+    (row,) = priced.usage_rows("acct")
     at = row["created_at"]
     for since, status in ((at, 1), ("2100-01-01", 0)):
-        checked = running.run("accountctl", "rates", "check", "--since", since, "--json")
+        checked = priced.run("accountctl", "rates", "check", "--since", since, "--json")
         found = json.loads(checked.stdout)
         assert (checked.returncode, len(found["past"])) == (status, status)
         named = {(k["provider"], k["model"], k["unit"]): k["costs"] for k in found["known"]}
         assert named["xai", "grok-voice-latest", "session_second"] == "nothing"
         assert ("openai", "gpt-realtime", "text_input") not in named
-    refused = running.run("accountctl", "rates", "check", "--since", "soon")
+    refused = priced.run("accountctl", "rates", "check", "--since", "soon")
     assert "since: found 'soon', expected a date and time" in refused.stderr
 
 
-def test_a_card_can_be_checked_before_it_is_used(running: Cluster, tmp_path: Path) -> None:
+def test_a_card_can_be_checked_before_it_is_used(priced: Cluster, tmp_path: Path) -> None:
     """Against past usage: the card in force names what the other one forgets."""
-    send(running, batch(kind=Kind.DURATION, billed_ms=1_500))
+    send(priced, batch(kind=Kind.DURATION, billed_ms=1_500))
     better = tmp_path / "better.toml"
     better.write_text(CARD + "[[rates]]\nsession_second = 0\n")
-    assert running.run("accountctl", "rates", "check").returncode == 1
-    checked = running.run("accountctl", "rates", "check", str(better))
+    assert priced.run("accountctl", "rates", "check").returncode == 1
+    checked = priced.run("accountctl", "rates", "check", str(better))
     assert checked.returncode == 0, checked.stderr
     assert "every unit of past usage has a price" in checked.stdout
     better.write_text("version = 5")
-    refused = running.run("accountctl", "rates", "check", str(better))
+    refused = priced.run("accountctl", "rates", "check", str(better))
     assert refused.returncode == 78
     assert "version: found 5" in refused.stderr

@@ -20,10 +20,10 @@ from tests.support.rate_card import CARD, ask, batch, card_of, charges, daemon_o
 from tests.support.usage_socket import usage_socket
 
 
-def test_a_row_has_its_tokens_its_credits_and_its_card(running: Cluster) -> None:
+def test_a_row_has_its_tokens_its_credits_and_its_card(priced: Cluster) -> None:
     """Each is priced as what it is and rounded once; the top-up pays first; the audit holds."""
     send(
-        running,
+        priced,
         batch(input_tokens=9, total_tokens=9),  # 4.5
         batch(
             input_tokens=40, output_tokens=10, total_tokens=50, input_text_tokens=10,
@@ -33,17 +33,17 @@ def test_a_row_has_its_tokens_its_credits_and_its_card(running: Cluster) -> None
         batch("gpt-4o-mini", input_tokens=3, output_tokens=2, total_tokens=5),
         batch(input_tokens=7, total_tokens=7, kind="estimate"),
     )  # fmt: skip
-    assert charges(running) == [(n, "2026-11") for n in (5, 88, 15, 5, 0)]
-    rows = running.usage_rows("acct")
+    assert charges(priced) == [(n, "2026-11") for n in (5, 88, 15, 5, 0)]
+    rows = priced.usage_rows("acct")
     assert all(r["credits"] == r["topup_deducted"] + r["token_deducted"] for r in rows)
     assert [r["total_tokens"] for r in rows] == [7, 5, 0, 50, 9]
     assert rows[3]["input_cached_audio_tokens"] == 5
-    found = running.accountctl("usage", "acct")["totals"]
+    found = priced.accountctl("usage", "acct")["totals"]
     assert (found["credits"], found["topup_deducted"], found["token_deducted"]) == (113, 100, 13)
-    shown = running.accountctl("account", "show", "acct")
+    shown = priced.accountctl("account", "show", "acct")
     assert (shown["topup_remaining"], shown["token_remaining"]) == (0, 987)
-    assert running.audit()["ok"]
-    assert daemon_of(running).complaints() == []
+    assert priced.audit()["ok"]
+    assert daemon_of(priced).complaints() == []
 
 
 def test_without_a_card_a_token_is_a_credit(prepared: Cluster) -> None:
@@ -59,56 +59,56 @@ def test_without_a_card_a_token_is_a_credit(prepared: Cluster) -> None:
     assert daemon_of(prepared).stop() == 0
 
 
-def test_gateways_are_told_the_very_card(running: Cluster) -> None:
+def test_gateways_are_told_the_very_card(priced: Cluster) -> None:
     """Its text makes the same prices there, also when it is as large as it may be."""
-    answer = ask(running)
+    answer = ask(priced)
     assert answer == {"version": "2026-11", "text": CARD}
     assert read_rates(answer["text"].encode()).entries == read_rates(CARD.encode()).entries
     large = CARD.replace("2026-11", "2026-12")
     large += "#" * (CARD_BYTES_MAX - len(large))
-    reload(running, large, "rate card loaded")
-    assert ask(running) == {"version": "2026-12", "text": large}
+    reload(priced, large, "rate card loaded")
+    assert ask(priced) == {"version": "2026-12", "text": large}
 
 
-def test_a_new_card_counts_from_the_signal_on(running: Cluster) -> None:
+def test_a_new_card_counts_from_the_signal_on(priced: Cluster) -> None:
     """What was charged stays as it is; the quarantine is charged by what is in force then."""
     nobody = batch(input_tokens=100, total_tokens=100)
     orphan = UsageBatch("later", *[getattr(nobody, n) for n in nobody.__slots__[1:]])
-    with usage_socket(running) as push:
+    with usage_socket(priced) as push:
         push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(orphan)))
-        eventually(lambda: running.audit()["rejected"] == 1)
-    send(running, batch(input_tokens=100, total_tokens=100))
+        eventually(lambda: priced.audit()["rejected"] == 1)
+    send(priced, batch(input_tokens=100, total_tokens=100))
     dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
-    line = reload(running, dearer, "rate card loaded")
+    line = reload(priced, dearer, "rate card loaded")
     assert "version=2026-12" in line
     assert "entries=2" in line
-    send(running, batch(input_tokens=100, total_tokens=100), first=2)
-    assert charges(running) == [(50, "2026-11"), (300, "2026-12")]
-    running.create_account("later")
-    (rejected,) = running.accountctl("rejected", "list")["rejected"]
-    running.accountctl("rejected", "retry", str(rejected["id"]))
-    (row,) = running.usage_rows("later")
+    send(priced, batch(input_tokens=100, total_tokens=100), first=2)
+    assert charges(priced) == [(50, "2026-11"), (300, "2026-12")]
+    priced.create_account("later")
+    (rejected,) = priced.accountctl("rejected", "list")["rejected"]
+    priced.accountctl("rejected", "retry", str(rejected["id"]))
+    (row,) = priced.usage_rows("later")
     assert (row["credits"], row["rate_card"]) == (300, "2026-12")
-    assert running.audit()["ok"]
+    assert priced.audit()["ok"]
 
 
-async def test_a_session_costs_what_the_provider_reported(running: Cluster) -> None:
+async def test_a_session_costs_what_the_provider_reported(priced: Cluster) -> None:
     """Through a real gateway: every row is the price of its responses in the provider's log."""
-    running.start_simulator()
-    running.start_gateway()
-    key = running.create_account("talker", topup=7)
-    async with conversation(running.url, key) as client:
+    priced.start_simulator()
+    priced.start_gateway()
+    key = priced.create_account("talker", topup=7)
+    async with conversation(priced.url, key) as client:
         await client.respond_times(7)
     rows = await asyncio.to_thread(
-        eventually, lambda: len(r := running.usage_rows("talker")) == 2 and r
+        eventually, lambda: len(r := priced.usage_rows("talker")) == 2 and r
     )
-    sent = {entry["response_id"]: entry["usage"] for entry in running.usage_sent()}
+    sent = {entry["response_id"]: entry["usage"] for entry in priced.usage_sent()}
     for row in rows:
         exact = sum(fee(sent[name]) for name in row["response_ids"])
         assert row["credits"] == floor(exact + Fraction(1, 2))
         assert row["credits"] != row["total_tokens"]
     assert sum(row["input_cached_text_tokens"] for row in rows) > 0
-    assert running.audit()["ok"]
+    assert priced.audit()["ok"]
 
 
 def fee(usage: dict[str, Any]) -> Fraction:
@@ -120,15 +120,15 @@ def fee(usage: dict[str, Any]) -> Fraction:
     return Fraction(micro + 4_000_000 * usage["output_tokens"], 1_000_000)
 
 
-async def test_live_sessions_are_held_to_a_new_card_at_once(running: Cluster) -> None:
+async def test_live_sessions_are_held_to_a_new_card_at_once(priced: Cluster) -> None:
     """Not only from the next charge on: by then a batch of responses may have cost too much."""
-    running.start_simulator()
-    gateway = running.start_gateway()
-    key = running.create_account("talker", tokens=50_000)
+    priced.start_simulator()
+    gateway = priced.start_gateway()
+    key = priced.create_account("talker", tokens=50_000)
     dearer = CARD.replace("output = 4_000_000", "output = 90_000_000_000").replace("-11", "-12")
-    async with conversation(running.url, key) as client:
+    async with conversation(priced.url, key) as client:
         await asyncio.to_thread(eventually, lambda: "version=2026-11" in gateway.log.read_text())
-        await asyncio.to_thread(reload, running, dearer, "rate card loaded")
+        await asyncio.to_thread(reload, priced, dearer, "rate card loaded")
         await asyncio.to_thread(eventually, lambda: "version=2026-12" in gateway.log.read_text())
         await client.respond()
         with pytest.raises(ConnectionClosed) as closed:
@@ -137,50 +137,50 @@ async def test_live_sessions_are_held_to_a_new_card_at_once(running: Cluster) ->
                 await client.socket.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.reason == "insufficient_quota"
-    (row,) = await asyncio.to_thread(eventually, lambda: running.usage_rows("talker"))
+    (row,) = await asyncio.to_thread(eventually, lambda: priced.usage_rows("talker"))
     assert (row["responses"], row["rate_card"]) == (1, "2026-12")
 
 
-def test_a_signal_in_the_middle_of_a_burst(running: Cluster) -> None:
+def test_a_signal_in_the_middle_of_a_burst(priced: Cluster) -> None:
     """Every row is priced by the card that it names, the old one first, and none is lost."""
     dearer = CARD.replace("input = 500_000", "input = 3_000_000").replace("2026-11", "2026-12")
     burst, price_by_card = 900, {"2026-11": 50, "2026-12": 300}
-    with usage_socket(running) as push:
+    with usage_socket(priced) as push:
         one = encode_usage(batch(input_tokens=100, total_tokens=100))
         for sequence in range(1, burst + 1):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, one))
             if sequence == burst // 3:
-                eventually(lambda: running.usage_rows("acct"))
-                card_of(running).write_text(dearer)
-                daemon_of(running).process.send_signal(signal.SIGHUP)
+                eventually(lambda: priced.usage_rows("acct"))
+                card_of(priced).write_text(dearer)
+                daemon_of(priced).process.send_signal(signal.SIGHUP)
             if sequence == 2 * burst // 3:  # what is sent from here on comes after the signal
-                eventually(lambda: "rate card loaded" in daemon_of(running).log.read_text())
-        eventually(lambda: len(running.usage_rows("acct")) == burst)
-    found = charges(running)
+                eventually(lambda: "rate card loaded" in daemon_of(priced).log.read_text())
+        eventually(lambda: len(priced.usage_rows("acct")) == burst)
+    found = charges(priced)
     assert all(charged == price_by_card[card] for charged, card in found)
     cards = [card for _, card in found]
     assert cards == sorted(cards)
     assert set(cards) == set(price_by_card)
-    assert running.audit()["ok"]
+    assert priced.audit()["ok"]
 
 
-def test_what_a_balance_cannot_hold_is_rejected(running: Cluster) -> None:
+def test_what_a_balance_cannot_hold_is_rejected(priced: Cluster) -> None:
     """The dearest row that there can be fits; a thousand of them would not, and none is cut."""
     dear = 'version = "dear"\n[[rates]]\ninput = 1_000_000_000_000\n'
-    reload(running, dear, "rate card loaded")
+    reload(priced, dear, "rate card loaded")
     tokens = 10_000_000_000
     row = UsageBatch(
         "acct", "s", "openai", "m", "response", 1_000, ("r",), Usage(tokens, 0, tokens), 0
     )
-    with usage_socket(running) as push:
+    with usage_socket(priced) as push:
         for sequence in range(1, 1_001):
             push.send_multipart(encode_envelope(b"p" * 16, sequence, encode_usage(row)))
-        rejected = eventually(lambda: running.audit()["rejected_by_reason"])
-        eventually(lambda: (a := running.audit())["usage_rows"] + a["rejected"] == 1_000)
+        rejected = eventually(lambda: priced.audit()["rejected_by_reason"])
+        eventually(lambda: (a := priced.audit())["usage_rows"] + a["rejected"] == 1_000)
     assert list(rejected) == ["out_of_range"]
-    found = running.accountctl("account", "show", "acct")
+    found = priced.accountctl("account", "show", "acct")
     assert -(2**63) <= found["token_remaining"] < -(2**63) + 10**16
-    assert running.usage_rows("acct")[0]["credits"] == 10**16
+    assert priced.usage_rows("acct")[0]["credits"] == 10**16
 
 
 UNPRICED = """

@@ -4,7 +4,6 @@ import pytest
 
 from accountd.ledger.decision_types import Rejection
 from accountd.ledger.payload_digests import digest_of
-from accountd.ledger.windows import missing_sequences
 from shared.usage import InvalidUsage, Kind, LostBatch, RejectReason
 from shared.wire import encode_usage
 from tests.support.memory_ledger import NOW, Memory, P, sent, usage
@@ -69,23 +68,3 @@ def test_a_conflict_says_what_happened() -> None:
     again = memory.apply(*sent(1, payload=second))
     assert (again.rejections, again.conflicts) == ([], 1)
     assert memory.apply(*sent(1, payload=third)).conflicts == 1
-
-
-@pytest.mark.parametrize(
-    ("through", "ahead", "ended_at", "at_most", "missing"),
-    [
-        (0, (), None, 9, []),
-        (0, (), 3, 9, [1, 2, 3]),
-        (0, (), 3, 2, [1, 2]),
-        (2, (4, 6), None, 9, [3, 5]),
-        (2, (4, 6), 8, 9, [3, 5, 7, 8]),
-        (2, (4, 6), 8, 3, [3, 5, 7]),
-        (2, (4, 6), 8, 1, [3]),
-        (2, (4,), 4, 9, [3]),
-    ],
-)
-def test_which_sequences_did_not_come(
-    through: int, ahead: tuple[int, ...], ended_at: int | None, at_most: int, missing: list[int]
-) -> None:
-    """The lowest first: holes, then what is missing up to the end."""
-    assert missing_sequences(through, ahead, ended_at, at_most) == missing

@@ -96,7 +96,7 @@ def defined() -> set[str]:
 
 
 @pytest.mark.parametrize("number", REPORTS)
-def test_a_report_has_its_tests(defined: set[str], number: int) -> None:
+def test_a_reported_bug_has_its_tests(defined: set[str], number: int) -> None:
     """They are where the table says, whatever file they moved to."""
     _, names = REPORTS[number]
     assert [name for name in names if name not in defined] == []
