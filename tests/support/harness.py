@@ -251,14 +251,18 @@ class Cluster:
 
 
 @contextmanager
-def cluster_folder() -> Iterator[Cluster]:
-    """A cluster with a migrated database, of which nothing runs yet."""
+def cluster_folder(*, is_measured: bool = True) -> Iterator[Cluster]:
+    """A cluster with a migrated database, of which nothing runs yet.
+
+    Without ``is_measured`` its programs write no coverage: where the disk is made to fail, that
+    file would fail as well, and end the program in another way than its own.
+    """
     # Not pytest's tmp_path: the path of a Unix socket holds at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="rts-"))
     for name, content in _migrated().items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
-    cluster = Cluster(folder, _environment(folder))
+    cluster = Cluster(folder, _environment(folder, is_measured=is_measured))
     try:
         yield cluster
     finally:
@@ -280,12 +284,13 @@ def _migrated() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, *, is_measured: bool = True) -> dict[str, str]:
     """The settings of a cluster in a folder."""
+    # So that `make coverage` measures the programs, too.
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return {
         "PATH": os.environ["PATH"],
-        # So that `make coverage` measures the programs, too.
-        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
+        **(coverage if is_measured else {}),
         "HOME": str(folder),
         "DB_PATH": str(folder / "accounts.db"),
         "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),

@@ -114,7 +114,7 @@ FATAL = [
 @needs_strace
 def test_an_io_error_ends_the_daemon_and_loses_nothing() -> None:
     """Exit 74 with one line; after a restart and a full resend every batch is charged once."""
-    with cluster_folder() as cluster, running_on(cluster) as gateway:
+    with cluster_folder(is_measured=False) as cluster, running_on(cluster) as gateway:
         total = 0
         for number, fault in enumerate(FATAL, start=1):
             producer, daemon = bytes([number]) * 16, daemon_of(cluster)
@@ -145,7 +145,7 @@ def test_an_io_error_ends_the_daemon_and_loses_nothing() -> None:
 @needs_strace
 def test_an_io_error_of_a_request_ends_the_daemon_too() -> None:
     """Whoever asks for the write: a failed commit is ambiguous."""
-    with cluster_folder() as cluster, running_on(cluster):
+    with cluster_folder(is_measured=False) as cluster, running_on(cluster):
         daemon = daemon_of(cluster)
         with (
             injected(daemon, "fsync:error=EIO:when=1+"),
@@ -168,7 +168,7 @@ def test_an_io_error_of_a_request_ends_the_daemon_too() -> None:
 @needs_strace
 def test_no_space_for_a_moment_pauses_the_daemon() -> None:
     """It answers meanwhile, says so once, and goes on by itself."""
-    with cluster_folder() as cluster, running_on(cluster) as gateway:
+    with cluster_folder(is_measured=False) as cluster, running_on(cluster) as gateway:
         daemon, producer = daemon_of(cluster), b"p" * 16
         with injected(daemon, "pwrite64:error=ENOSPC:when=1+"):
             gateway.send(producer, 1, BATCHES)
