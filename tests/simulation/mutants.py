@@ -94,10 +94,10 @@ _PATCHES: dict[str, list[Patch]] = {
     "shared responses are charged again": [(Deduplicator, "is_repeated", _never_repeated)],
     "all shared responses were charged before": [(Deduplicator, "is_repeated", _always_repeated)],
 }
-# Found in a review, and hard to notice: they need a power failure, a failed fsync, short retention,
-# or an answer that is late.
+# Hard to notice: they need a power failure, a failed fsync, short retention, or an answer that is
+# late.
 #
-# Two others of that review are not here, because no money hangs on them:
+# Two others are not here, because no money hangs on them:
 # * "highest end counts": where an end marker stands is for the audit alone. Nothing is applied,
 #   refused or sent by it. Two markers come only from a journal that lost the first one.
 # * "reconnect ignored": what a dead connection took is sent again when it is overdue, after at most
