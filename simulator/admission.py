@@ -59,7 +59,10 @@ def key_of(headers: Headers, route: Route) -> str:
     for value in headers.get_all("Authorization"):
         return value.partition(" ")[2].strip()
     if route.provider == "gemini":
-        places = (headers.get("x-goog-api-key"), *map(route.wishes.get, ("key", "access_token")))
+        places = (
+            headers.get("x-goog-api-key"),
+            *map(route.parameters.get, ("key", "access_token")),
+        )
         return next((key for key in places if key), "")
     return headers.get("api-key") or ""
 

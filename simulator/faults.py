@@ -1,7 +1,7 @@
 """The faults and other deviations that a test can ask of a session. Pure.
 
-Only this module reads them (*wishes*): from the query, from a model's name (``sim-usage-null`` or,
-several at once, ``sim-usage-null,close-1011``), and from path segments of the same form, for
+Only this module reads these *parameters*: from the query, from a model's name (``sim-usage-null``
+or, several at once, ``sim-usage-null,close-1011``), and from path segments of the same form, for
 clients that can set neither query nor model. An unknown value is refused with 400, so that a test
 never passes because its fault was misspelt.
 """
@@ -26,8 +26,8 @@ _REFUSALS: Final = (
 _ACCOUNT: Final = ("invalid_api_key", "insufficient_quota", "billing_hard_limit_reached")
 # The codes that a close frame may carry (RFC 6455 section 7.4 and IANA's registry), and 1006.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005})
-# Every wish by name, and its value where a model's name gives none: ``sim-usage``.
-WISHES: Final[Mapping[str, str]] = {
+# Every parameter by name, and its value where a model's name gives none: ``sim-usage``.
+PARAMETERS: Final[Mapping[str, str]] = {
     "pace": "0", "reply_ms": "", "refuse": "503", "dial_ms": "", "cancel": "ignore",
     "done": "never", "usage": "null", "close": "1011", "close_after_ms": "", "end": "",
     "duplicate": "done", "stall": "reply", "fragment": "3", "spelling": "odd", "quote": "done",
@@ -39,7 +39,7 @@ WISHES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The wishes of one session; by default there are none.
+    """What the parameters of one session ask for; by default nothing.
 
     ``dial_s``: delay of the handshake. ``refuse``: HTTP status in place of the upgrade.
     ``redirect``: target of a 302 in place of the upgrade. ``account``: error about the key's
@@ -142,18 +142,20 @@ class Faults:
         return counted
 
 
-def wishes(query: Mapping[str, str], *names: str) -> dict[str, str]:
-    """The wishes in a query and in names (models, path segments); the query's take precedence."""
+def parameters(query: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Those in a query and in names (models, path segments); the query's take precedence."""
     found: dict[str, str] = {}
     for name in names:
         last = name.rpartition("/")[2]
         if not last.startswith(FAULTY):
             continue
         for part in last.removeprefix(FAULTY).split(","):
-            wish, _, value = part.partition("-")
-            if wish not in WISHES:
-                raise ValueError(f"{name}: found {wish!r}, expected one of {', '.join(WISHES)}")
-            found[wish] = value or WISHES[wish]
+            parameter, _, value = part.partition("-")
+            if parameter not in PARAMETERS:
+                raise ValueError(
+                    f"{name}: found {parameter!r}, expected one of {', '.join(PARAMETERS)}"
+                )
+            found[parameter] = value or PARAMETERS[parameter]
     return {**found, **query}
 
 

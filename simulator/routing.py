@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
-from simulator.faults import FAULTY, wishes
+from simulator.faults import FAULTY, parameters
 
 # Paths and their providers. The first entry that matches the end of a request's path counts.
 _ENDS: Final = tuple(
@@ -48,7 +48,7 @@ _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
 _TRANSCRIBERS: Final = ("gpt-realtime-whisper", "gpt-live-transcribe", "whisper")
 DIALECTS: Final = ("ga", "beta")
 _OPENAI: Final = ("openai", "azure", "xai")
-# Wishes that only these providers implement.
+# Parameters that only these providers implement.
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "dialect": ("openai", "azure"),
     "cancel": _OPENAI,
@@ -60,7 +60,7 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "usage_style": ("gemini",),
     "usage_at": ("gemini",),
 }
-# Wishes about the time before the first message; a model that is named in a message comes too late.
+# Parameters about the time before the first message; a model that a message names comes too late.
 _TOO_LATE: Final = ("refuse", "redirect", "account", "dial_ms", "expire_ms", "dialect")
 
 
@@ -69,16 +69,16 @@ class Route:
     """The provider and the parameters of a request.
 
     ``provider``: openai, azure, xai, gemini or gpt-live. ``dialect``: the protocol spoken there.
-    ``model``: the one in the URL; empty where a message names it or there is none. ``wishes``: the
-    first value of every parameter, and the wishes in the path and the model. ``names``: the path's
-    segments.
+    ``model``: the one in the URL; empty where a message names it or there is none.
+    ``parameters``: the first value of each one in the query, and those in the path and the model.
+    ``names``: the path's segments.
     """
 
     provider: str
     dialect: str
     model: str
     query: str
-    wishes: Mapping[str, str]
+    parameters: Mapping[str, str]
     names: tuple[str, ...] = ()
 
     @property
@@ -89,7 +89,7 @@ class Route:
     @property
     def is_transcription(self) -> bool:
         """Whether the session only transcribes."""
-        return self.dialect == "ga" and self.wishes.get("intent") == "transcription"
+        return self.dialect == "ga" and self.parameters.get("intent") == "transcription"
 
 
 def route(target: str) -> Route | None:
@@ -108,7 +108,7 @@ def route(target: str) -> Route | None:
     model = values.get("model") or values.get("deployment") or ""
     if not model and "intent" not in values:
         model = _DEFAULT_MODELS.get(provider, "")
-    asked = wishes(values, *(x for x in segments if x.startswith(FAULTY)), model)
+    asked = parameters(values, *(x for x in segments if x.startswith(FAULTY)), model)
     _check_provider(provider, asked)
     if provider == "azure" and model.startswith(_TRANSCRIBERS):
         raise ValueError(f"{model}: found a transcriber, expected a model that answers")
@@ -124,17 +124,17 @@ def route(target: str) -> Route | None:
 
 
 def with_model(to: Route, model: str) -> Mapping[str, str]:
-    """The wishes of a session whose model is named in a message; raises ``ValueError``."""
-    late = wishes({}, model)
+    """The parameters of a session whose model is named in a message; raises ``ValueError``."""
+    late = parameters({}, model)
     for name in late:
         if name in _TOO_LATE or (name, late[name]) == ("stall", "read"):
             raise ValueError(f"{name}: found in {model[:40]!r}, expected in the URL")
     _check_provider(to.provider, late)
-    return {**late, **to.wishes}
+    return {**late, **to.parameters}
 
 
 def _check_provider(provider: str, asked: Mapping[str, str]) -> None:
-    """Refuse a wish that this provider does not implement."""
+    """Refuse a parameter that this provider does not implement."""
     for name in asked:
         if provider not in _ONLY.get(name, (provider,)):
             raise ValueError(f"{name}: found with {provider}, expected {' or '.join(_ONLY[name])}")

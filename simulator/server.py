@@ -131,7 +131,7 @@ class Provider:
                 return json_response(
                     http.HTTPStatus.NOT_FOUND, {"error": {"message": "unknown path"}}
                 )
-            faults = Faults.of(found.wishes)
+            faults = Faults.of(found.parameters)
         except ValueError as exc:
             return json_response(http.HTTPStatus.BAD_REQUEST, {"error": {"message": str(exc)}})
         return await self._answer(request, found, faults)
@@ -147,7 +147,7 @@ class Provider:
         refused = http.HTTPStatus(faults.refuse) if faults.refuse is not None else None
         if found.live_session is not None and found.live_session not in self._live:
             refused = http.HTTPStatus.NOT_FOUND
-        if status := refused or self._calls.refusal(found.wishes.get("call_id")):
+        if status := refused or self._calls.refusal(found.parameters.get("call_id")):
             return json_response(status, {"error": {"message": f"refused: {status.phrase}"}})
         return refusal_before(request, found, self._api_key)
 
@@ -161,7 +161,7 @@ class Provider:
         assert request is not None
         to = route(request.path)
         assert to is not None
-        faults = Faults.of(to.wishes)
+        faults = Faults.of(to.parameters)
         if to.provider == "gemini":
             wire = Wire(connection, faults, spell=spell, is_binary=True)
         else:
@@ -170,7 +170,7 @@ class Provider:
         if refusal is not None:
             await _say_and_close(wire, refusal, has_events=to.provider != "gemini")
             return
-        call = self._calls.find(to.wishes.get("call_id", ""))
+        call = self._calls.find(to.parameters.get("call_id", ""))
         session = self._session(to, faults, wire) if call is None else Sideband(call, wire)
         try:
             await session.open()
@@ -207,7 +207,7 @@ class Provider:
 
     def _call_session(self, to: Route, call: Call, model: str) -> Session:
         """The session of a call. Its usage is logged once, however many sidebands get it."""
-        to = replace(to, wishes=with_model(to, model))
+        to = replace(to, parameters=with_model(to, model))
         served = call.faults.served or model
         outside = self._outside(call.call_id, to, served, call)
         return self._spoken(to, call.faults, outside, session_id=call.call_id, model=model)
@@ -253,13 +253,13 @@ class Provider:
     def _spoken(
         self, to: Route, faults: Faults, outside: Outside, *, session_id: str, model: str
     ) -> Session:
-        conversation = self._memory.find(to.wishes.get("conversation_id")) or Conversation()
+        conversation = self._memory.find(to.parameters.get("conversation_id")) or Conversation()
         if to.provider == "xai":
             self._memory.keep(conversation.id, conversation)
         return Session(
             model=model,
             is_transcription=to.is_transcription,
-            pace=pace_of(to.wishes, self._pace),
+            pace=pace_of(to.parameters, self._pace),
             faults=faults,
             dialect=_DIALECTS[to.dialect](),
             conversation=conversation,
@@ -327,12 +327,12 @@ async def run(listen: Address, provider: Provider, usage_log: Path) -> None:
     await server.wait_closed()
 
 
-def pace_of(wishes: Any, default: Pace) -> Pace:
+def pace_of(parameters: Any, default: Pace) -> Pace:
     """The pace in ``pace`` and ``reply_ms``; the default when one of them is no number."""
     try:
         return Pace(
-            factor=float(wishes.get("pace", default.factor)),
-            reply_ms=min(int(wishes.get("reply_ms", default.reply_ms)), 60_000),
+            factor=float(parameters.get("pace", default.factor)),
+            reply_ms=min(int(parameters.get("reply_ms", default.reply_ms)), 60_000),
         )
     except ValueError:
         return default

@@ -63,8 +63,8 @@ async def test_a_client_that_leaves_is_charged_what_the_provider_reports(
     try:
         assert provider.simulator is not None
         async with beside(f"http://{provider.simulator.field('listen')}") as cluster:
-            wishes = {"pace": "1", "reply_ms": "8000", "usage_at": usage_at, "tag": "left"}
-            async with joined(cluster, **wishes) as socket:
+            parameters = {"pace": "1", "reply_ms": "8000", "usage_at": usage_at, "tag": "left"}
+            async with joined(cluster, **parameters) as socket:
                 await send(socket, *messages)
                 while is_heard and not heard([json.loads(await socket.recv())]):
                     pass

@@ -277,14 +277,14 @@ def refused_key(cluster: Cluster) -> str:
     return cluster.create_account("refused")
 
 
-@pytest.mark.parametrize(("wish", "close_code", "code"), REFUSALS)
+@pytest.mark.parametrize(("parameter", "close_code", "code"), REFUSALS)
 @pytest.mark.parametrize("provider", ["openai", "gemini"])
 async def test_a_refusal_keeps_its_meaning_and_no_secret(
-    cluster: Cluster, refused_key: str, provider: str, wish: str, close_code: int, code: str
+    cluster: Cluster, refused_key: str, provider: str, parameter: str, close_code: int, code: str
 ) -> None:
     """The client is told whether trying again may help, in its own protocol, and nothing more."""
     path = GEMINI + "?" if provider == "gemini" else "/v1/realtime?model=gpt-realtime&"
-    told, closed = await refusal_of(cluster, f"{path}{wish}&rs_key={refused_key}")
+    told, closed = await refusal_of(cluster, f"{path}{parameter}&rs_key={refused_key}")
     assert [x["error"]["code"] for x in told] == ([code] if provider == "openai" else [])
     assert closed.rcvd is not None
     assert closed.rcvd.code == close_code

@@ -1,4 +1,4 @@
-"""Where wishes are read, which provider a URL is for, and what a usage should be charged."""
+"""Where parameters are read, which provider a URL is for, and what a usage should be charged."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from simulator import charges
 from simulator.audio import Resampler
-from simulator.faults import WISHES, Faults, wishes
+from simulator.faults import PARAMETERS, Faults, parameters
 from simulator.gemini_client import camel
 from simulator.generation import QUOTE
 from simulator.routing import route, with_model
@@ -80,7 +80,7 @@ def test_where_wishes_are_read(target: str, expected: dict[str, Any]) -> None:
     """Query, model, deployment and path; the query counts most."""
     found = route(target)
     assert found is not None
-    faults = Faults.of(found.wishes)
+    faults = Faults.of(found.parameters)
     assert {name: getattr(faults, name) for name in expected} == expected
 
 
@@ -88,7 +88,7 @@ def test_where_wishes_are_read(target: str, expected: dict[str, Any]) -> None:
 def test_a_name_that_is_misspelt_is_refused(name: str) -> None:
     """So that no test passes because its fault was not there."""
     with pytest.raises(ValueError, match="expected"):
-        wishes({}, name)
+        parameters({}, name)
 
 
 NOT_THERE = [
@@ -120,7 +120,7 @@ def test_what_a_model_cannot_ask_for_any_more_is_refused(model: str) -> None:
 def test_operations_names_every_wish() -> None:
     """Whoever cannot find it will not use it."""
     page = OPERATIONS.read_text()
-    assert [name for name in WISHES if f"`{name}=" not in page] == []
+    assert [name for name in PARAMETERS if f"`{name}=" not in page] == []
 
 
 RESPONSES: list[tuple[Any, Any]] = [
