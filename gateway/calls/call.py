@@ -31,7 +31,7 @@ import structlog
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.calls.unheard_responses import UnheardResponses
 from gateway.connections.close import GOING_AWAY, CloseEvent
-from gateway.connections.connection import Discard, Sink
+from gateway.connections.connection import Discard, SequenceSink, Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
@@ -99,7 +99,7 @@ class CallControl(Protocol):
         """
 
 
-class Call:
+class Call(SequenceSink):
     """Listens to a call, charges it, and ends it when it must not go on."""
 
     def __init__(

@@ -42,6 +42,9 @@ _FIRST_CONTROL: Final = int(Opcode.CLOSE)  # RFC 6455 section 5.2: 8 and above a
 class Sink(Protocol):
     """Who gets what a connection receives."""
 
+    def frame_received(self, frame: Frame) -> None:
+        """A message in one frame, which came alone: nearly every read of speech."""
+
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Data frames, whole and in order."""
 
@@ -49,7 +52,21 @@ class Sink(Protocol):
         """Nothing more will come. Called once, after the last frame."""
 
 
-class Discard:
+class SequenceSink:
+    """The part of a sink for which a frame alone is a sequence of one."""
+
+    __slots__ = ()
+
+    def frame_received(self, frame: Frame) -> None:
+        """See ``Sink``."""
+        self.frames_received((frame,))
+
+    def frames_received(self, frames: Sequence[Frame]) -> None:
+        """See ``Sink``."""
+        raise NotImplementedError
+
+
+class Discard(SequenceSink):
     """The sink of a connection whose frames are of no use any more: it drops them."""
 
     __slots__ = ()
@@ -73,11 +90,13 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent_pong = b""
+        self._is_framed = True  # what arrives is frames: subclasses do a handshake first
         self._received = ReceiveQueue()
         self._is_reading = True  # what the transport was told last
         self._is_mid_message = False
         now = self._loop.time()
         self._liveness = Liveness(heard_at=now, pinged_at=now)
+        self._has_heard = False  # since ``_liveness`` was told last: to read the clock costs more
         self.sink: Sink = sink
         # The connection whose frames are written here: it is paused while this one cannot keep up.
         self.feeder: Connection | None = None
@@ -98,6 +117,12 @@ class Connection(asyncio.Protocol):
     def is_mid_message(self) -> bool:
         """Whether a fragmented message was forwarded in part: an event of ours has to wait."""
         return self._is_mid_message
+
+    def write_one(self, frame: Frame) -> None:
+        """Forward a message in one frame, as ``write`` does."""
+        if self._transport is not None:
+            self._transport.write(frame.raw)
+            self._is_mid_message = False
 
     def write(self, frames: Sequence[Frame]) -> None:
         """Forward data frames. Only sinks of an open peer call this."""
@@ -157,6 +182,7 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
+        self._note_heard(now)
         match self._liveness.due(now, is_reading=self._is_reading):
             case PeerAction.CUT_STALLED:
                 self._lose(f"took nothing for {STALLED_S:g} s")
@@ -175,8 +201,27 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop: give whole frames to the sink."""
-        self._liveness.heard_at = self._loop.time()
+        """Called by the event loop: give whole frames to the sink.
+
+        A read that is one message in one frame takes the short way; all others, and all while
+        frames have to wait, are scanned. Both ways end the same (tests/property, test_frames).
+        """
+        if not self._is_framed:
+            self._receive_handshake(data)
+            return
+        self._has_heard = True
+        if self._received.state is _DIRECT:
+            frame = self._scanner.single(data)
+            if frame is not None:
+                self.sink.frame_received(frame)
+                return
+        self._scan(data)
+
+    def _receive_handshake(self, data: bytes) -> None:
+        """Take what arrives before there are frames."""
+        raise NotImplementedError
+
+    def _scan(self, data: bytes) -> None:
         is_direct = self._received.state is _DIRECT
         if not is_direct and self._received.is_over:
             return
@@ -230,6 +275,12 @@ class Connection(asyncio.Protocol):
             self.feeder.resume(Pause.BACKPRESSURE)
 
     # --- what is received -------------------------------------------------------------------------
+
+    def _note_heard(self, now: float) -> None:
+        """Tell the liveness that bytes came since the last call."""
+        if self._has_heard:
+            self._has_heard = False
+            self._liveness.heard_at = now
 
     @property
     def _has_ended(self) -> bool:

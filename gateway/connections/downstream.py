@@ -76,6 +76,7 @@ class Downstream(Connection):
         self._reader = RequestReader(self._server_protocol)
         self._answer: AnswerWriter | None = None
         self._phase = RequestPhase.REQUEST
+        self._is_framed = False
         self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
         self.outlasts_stop = False  # whether a gateway that stops waits for the answer
@@ -106,6 +107,7 @@ class Downstream(Connection):
     def upgrade(self, response: Response) -> None:
         """Send the answer of ``accept``: from here on there are frames."""
         self._move(RequestPhase.UPGRADED)
+        self._is_framed = True
         self._server_protocol.send_response(response)
         self._flush()
 
@@ -113,7 +115,7 @@ class Downstream(Connection):
         """Deliver frames, beginning with those that came behind the handshake: the sink is set."""
         self.resume(Pause.ADMISSION)
         if self._reader.rest:
-            super().data_received(self._reader.rest)
+            self.data_received(self._reader.rest)
 
     def watch(self) -> None:
         """Notice when the client leaves before it is answered.
@@ -169,13 +171,6 @@ class Downstream(Connection):
 
     # --- for the event loop -----------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the event loop: the request first, frames after the upgrade."""
-        if self._phase is RequestPhase.UPGRADED:
-            super().data_received(data)
-        elif self._phase is RequestPhase.REQUEST:
-            self._receive_request(data)
-
     def eof_received(self) -> bool:
         """Called by the event loop; a true answer keeps our direction open."""
         if self._phase is RequestPhase.UPGRADED:
@@ -203,6 +198,11 @@ class Downstream(Connection):
         self._handler.connection_closed(self)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _receive_handshake(self, data: bytes) -> None:
+        """Take the request; what follows it before it is decided on is dropped."""
+        if self._phase is RequestPhase.REQUEST:
+            self._receive_request(data)
 
     def _receive_request(self, data: bytes) -> None:
         """A request, within ``HANDSHAKE_S``."""
@@ -244,6 +244,7 @@ class Downstream(Connection):
         now = self._loop.time()
         if self._catch_up is None:
             self._catch_up = CatchUp(now)
+        self._note_heard(now)
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
         if self._catch_up.goes_on(now, unsent=unsent, heard_at=self._liveness.heard_at):
             self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)

@@ -55,6 +55,7 @@ class Upstream(Connection):
         self._headers = headers
         self._on_open = on_open
         self._head = bytearray()
+        self._is_framed = False
         self.opened: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,13 +67,6 @@ class Upstream(Connection):
         self._client_protocol.send_request(request)
         self._flush()
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the event loop: the handshake first, frames after it."""
-        if self._protocol.state is not State.CONNECTING:
-            super().data_received(data)
-        elif not self.opened.done():
-            self._receive_head(data)
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
@@ -80,7 +74,10 @@ class Upstream(Connection):
         broken = f"the connection broke during the handshake{cause}"
         self._fail_opening(ProviderUnavailableError(broken, close_code=TRY_AGAIN_LATER))
 
-    def _receive_head(self, data: bytes) -> None:
+    def _receive_handshake(self, data: bytes) -> None:
+        """Take the head of the provider's answer; what follows a refusal is dropped."""
+        if self.opened.done():
+            return
         # Only the head goes to the protocol object: what follows it in the same read may be frames
         # already, and those are for our scanner.
         self._head += data
@@ -94,10 +91,11 @@ class Upstream(Connection):
         if self._protocol.state is State.OPEN:
             self._protocol.events_received()
             self.sink = self._sink_when_open
+            self._is_framed = True
             self._on_open(self)
             self.opened.set_result(None)
             if rest:
-                super().data_received(rest)
+                self.data_received(rest)
         else:
             self._fail_opening(error_for(head))
             self.abort()

@@ -100,6 +100,11 @@ class Meter(Protocol):
         at most ``DRAIN_S``, and 0 when nothing is to come.
         """
 
+    def skim(self, frame: Frame) -> bool:
+        """Whether ``frame``, a message in one frame, is by its first bytes audio of the provider,
+        which is counted then. If not, nothing has happened: ``observe`` takes the frame.
+        """
+
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """Look at the next data frame of the provider; the charges that it completes."""
 

@@ -9,9 +9,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-from websockets.utils import apply_mask
+from typing import Any, Final
 
 from gateway.frames import Frame
 from shared.usage import (
@@ -21,6 +19,14 @@ from shared.usage import (
     TOKENS_PER_RESPONSE_MAX,
     Usage,
 )
+
+try:  # in C: four times as fast for the head of a frame, ten times for a whole one
+    from websockets.speedups import apply_mask
+except ImportError:  # where ``websockets`` was installed without its extension
+    from websockets.utils import apply_mask
+
+# What ``mask`` hides of ``data`` (RFC 6455 section 5.3): ``unmask(data, mask)``.
+unmask: Final = apply_mask
 
 # The fields of a usage object that have a column. An object maps to its own known fields, a plain
 # value to nothing: {"input_tokens": {}, "input_token_details": {"text_tokens": {}}}.
@@ -33,7 +39,7 @@ class UnreadableUsageError(Exception):
 
 def unmasked(frame: Frame) -> bytes:
     """The payload of a client's frame."""
-    return apply_mask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
+    return unmask(frame.raw[frame.start :], frame.raw[frame.start - 4 : frame.start])
 
 
 def without_prefix(prefix: re.Pattern[str], model: object) -> str:

@@ -173,6 +173,16 @@ class Recorder:
                     self._on_handle_issued(issued)
         return has_found
 
+    def skim(self, frame: Frame) -> bool:
+        """Whether a message in one frame is audio of the provider, which the meter has counted.
+
+        If not, nothing has happened: ``observe`` takes the frame.
+        """
+        if self._held_fragments or not self._meter.skim(frame):
+            return False
+        self.has_just_refused = False
+        return True
+
     def for_client(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         """The observed ``frames`` as the client gets them: an error about our own account (an
         unpaid bill, a wrong key) is replaced by one that only says that the provider failed.
@@ -201,8 +211,12 @@ class Recorder:
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
         for frame in frames:
-            for found in self._meter.observe_client(frame):
-                self.record(found)
+            self.observe_client_one(frame)
+
+    def observe_client_one(self, frame: Frame) -> None:
+        """Look at one of them."""
+        for found in self._meter.observe_client(frame):
+            self.record(found)
 
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""

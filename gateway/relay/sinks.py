@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.connections.close import CloseEvent
-from gateway.connections.connection import Connection
+from gateway.connections.connection import Connection, SequenceSink
 from gateway.connections.receive_queue import Pause
 from gateway.frames import Frame
 from gateway.limits import PRE_OPEN_BYTES_MAX
@@ -33,7 +33,7 @@ _CONFIGURED: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:transcription_)?sess
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
-class PreOpenBuffer:
+class PreOpenBuffer(SequenceSink):
     """Keeps what the client sends before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
 
     def __init__(self, client: Connection, on_close: OnClose) -> None:
@@ -94,6 +94,14 @@ class UpstreamForwarder:
         self._on_handle_named = on_handle_named
         self.connection_closed = on_close
 
+    def frame_received(self, frame: Frame) -> None:
+        """Forward a message that came alone."""
+        if self._gate is None:
+            self._recorder.observe_client_one(frame)
+            self._provider.write_one(frame)
+        else:
+            self.frames_received((frame,))
+
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Forward them. The meter sees what passes the gate: that is what the provider will see."""
         if self._gate is not None:
@@ -140,6 +148,13 @@ class DownstreamForwarder:
         self.connection_closed = on_close
         self.reports_gaps = False
 
+    def frame_received(self, frame: Frame) -> None:
+        """Forward a message that came alone; audio is counted and holds nothing to meter."""
+        if self.reports_gaps or not self._recorder.skim(frame):
+            self.frames_received((frame,))
+        else:
+            self._client.write_one(frame)
+
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Meter, then forward: what the client gets is charged, even if the gateway is killed, or
         the write fails, in between.
@@ -150,7 +165,7 @@ class DownstreamForwarder:
             self._on_metered()
 
 
-class ConfigurationMonitor:
+class ConfigurationMonitor(SequenceSink):
     """Passes frames to ``DownstreamForwarder`` until the provider has answered our configuration.
 
     ``on_answered`` is called with whether the provider accepted it: the first ``session.updated``
@@ -174,7 +189,7 @@ class ConfigurationMonitor:
                 return
 
 
-class MeterOnly:
+class MeterOnly(SequenceSink):
     """Meters the provider's frames and drops them: the client is gone.
 
     The provider was told to cancel. Where it answers that (OpenAI), it does so in the order of

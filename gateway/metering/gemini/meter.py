@@ -126,6 +126,11 @@ class GeminiMeter:
             return DRAIN_S
         return ANSWER_S if self._client.may_follow else 0.0
 
+    def skim(self, frame: Frame) -> bool:
+        """See ``Meter``: no audio is told by its first bytes, since usage may stand behind it."""
+        del frame
+        return False
+
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         found = self._find(frame)

@@ -9,11 +9,9 @@ rare, and are parsed: names may be spelled with escapes, stand in any order, and
 import re
 from typing import Final
 
-from websockets.utils import apply_mask
-
 from gateway.frames import Frame, Opcode
 from gateway.metering.base import Fragments
-from gateway.metering.parsing import read_object, unmasked, without_repetition
+from gateway.metering.parsing import read_object, unmask, unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
 # The end of several types: input_audio_buffer.append, session.input_audio_buffer.append
@@ -39,10 +37,13 @@ _RATE_MAX: Final = 192_000
 class AppendedAudio:
     """Finds the audio in what one client sends."""
 
-    __slots__ = ("_fragments", "_is_raw", "_thirds")
+    __slots__ = ("_before", "_fragments", "_is_raw", "_prefix", "_thirds")
 
     def __init__(self) -> None:
         self._fragments = Fragments()
+        # How the last append in its usual spelling began, up to its audio; the size of that.
+        self._prefix = b"\0"  # no message begins so
+        self._before = 0
         self._is_raw = False  # the message whose fragments are arriving is binary
         self._thirds = 0  # thirds of a byte of base64 that were not counted yet
 
@@ -52,9 +53,14 @@ class AppendedAudio:
         """
         if frame.opcode == _TEXT and frame.is_final:
             raw, start = frame.raw, frame.start
-            head = apply_mask(raw[start : start + _HEAD_BYTES], raw[start - 4 : start])
-            found = _plain_size(head, len(raw) - start)
-            return _size_in(unmasked(frame)) if found is None else found
+            head = unmask(raw[start : start + _HEAD_BYTES], raw[start - 4 : start])
+            if head.startswith(self._prefix) and _ESCAPE not in head:
+                return max(0, len(raw) - start - self._before - _END_BYTES)
+            begin = _audio_in(head)
+            if begin is None:
+                return _size_in(unmasked(frame))
+            self._prefix, self._before = head[:begin], begin
+            return max(0, len(raw) - start - begin - _END_BYTES)
         if not frame.continues:
             self._is_raw = frame.opcode != _TEXT
         if self._is_raw:  # xAI: the audio itself
@@ -63,8 +69,8 @@ class AppendedAudio:
         message = self._fragments.add(frame._replace(start=0, raw=unmasked(frame)))
         if message is None:
             return 0
-        found = _plain_size(message[:_HEAD_BYTES], len(message))
-        return _size_in(message) if found is None else found
+        begin = _audio_in(message[:_HEAD_BYTES])
+        return _size_in(message) if begin is None else max(0, len(message) - begin - _END_BYTES)
 
 
 class ClientAudio:
@@ -105,13 +111,15 @@ class ClientAudio:
             self.bytes_per_s = _G711_BYTES_PER_S if found in _G711 else PCM_BYTES_PER_S
 
 
-def _plain_size(head: bytes, size: int) -> int | None:
-    """The audio in an append as SDKs write it; None where ``head`` is not the beginning of one."""
+def _audio_in(head: bytes) -> int | None:
+    """Where the audio begins in an append as SDKs write it; None where ``head`` is not the
+    beginning of one.
+    """
     if _APPEND not in head or _ESCAPE in head:
         return None
     name = head.find(_AUDIO)
-    begin = head.find(_QUOTE, name + len(_AUDIO)) if name >= 0 else -1
-    return max(0, size - begin - 1 - _END_BYTES) if begin >= 0 else None
+    quote = head.find(_QUOTE, name + len(_AUDIO)) if name >= 0 else -1
+    return quote + 1 if quote >= 0 else None
 
 
 def _size_in(message: bytes) -> int:

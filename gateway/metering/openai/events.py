@@ -8,6 +8,9 @@ from gateway.metering.base import Unreadable
 from shared.usage import RAW_USAGE_CHARS_MAX
 
 TYPE_BYTES_MAX: Final = 128  # how far into a message its type is looked for
+# The length of the head by which audio is recognised. It holds the type of each of AUDIO_TYPES
+# in the providers' spelling ({"type":"response.output_audio.delta"), and nothing that varies.
+AUDIO_HEAD_BYTES: Final = 40
 # Bound methods: CPython 3.11 compiles a call of a method on an imported name without its fast path,
 # which made a frame of raw audio a tenth slower.
 match_type: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.]+)"').match

@@ -43,6 +43,7 @@ from gateway.metering.openai.billed_seconds import BilledSeconds
 from gateway.metering.openai.cancel import CANCEL_ID, COMMIT_ID, answers_cancel, encode_event
 from gateway.metering.openai.charges import Charges, id_of, is_nothing
 from gateway.metering.openai.events import (
+    AUDIO_HEAD_BYTES,
     AUDIO_TYPES,
     BINARY,
     NEEDLES,
@@ -84,6 +85,7 @@ class OpenAIMeter:
         "_appended",
         "_audio_bytes_in",
         "_audio_bytes_out",
+        "_audio_head",
         "_bills_seconds",
         "_charges",
         "_fragments",
@@ -118,6 +120,7 @@ class OpenAIMeter:
         self._in_flight: set[str] = set()
         self._appended = AppendedAudio()
         self._audio_bytes_in = self._audio_bytes_out = 0
+        self._audio_head: bytes | None = None  # how the provider's messages of audio begin
         self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
         self.cancels_answered = 0
         self.model = model
@@ -138,6 +141,14 @@ class OpenAIMeter:
     def drain_s(self) -> float:
         """See ``Meter``: always the whole time, as every cancel is answered (``cancel_events``)."""
         return DRAIN_S
+
+    def skim(self, frame: Frame) -> bool:
+        """See ``Meter``: whether it begins as the audio before it did, type included."""
+        raw, start = frame.raw, frame.start
+        if raw[start : start + AUDIO_HEAD_BYTES] != self._audio_head:
+            return False
+        self._spoke(len(raw) - start)
+        return True
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
@@ -204,6 +215,8 @@ class OpenAIMeter:
         if found is not None:
             if found[1] in AUDIO_TYPES:
                 self._spoke(len(data) - start)
+                if found.end() <= start + AUDIO_HEAD_BYTES <= len(data):
+                    self._audio_head = data[start : start + AUDIO_HEAD_BYTES]
             if found[1] == WORDS:
                 self._transcripts.delivered()
             return found[1] not in WATCHED_TYPES

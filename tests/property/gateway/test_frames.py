@@ -57,6 +57,50 @@ def test_frames_in_are_frames_out(
     assert scanner.violation is None
 
 
+def scan_shortly(scanner: FrameScanner, chunks: list[bytes]) -> list[Frame]:
+    """The same, where a chunk that is one message in one frame takes the short way."""
+    found: list[Frame] = []
+    for chunk in chunks:
+        one = scanner.single(chunk)
+        found += scanner.feed(chunk) if one is None else [one]
+    return found
+
+
+def agree(chunks: list[bytes], *, is_masked: bool, most: int = MESSAGE_MAX) -> None:
+    """Both ways find the same frames, and the same fault after the same chunk."""
+    long, short = (FrameScanner(expects_mask=is_masked, message_bytes_max=most) for _ in range(2))
+    for chunk in chunks:
+        assert scan_shortly(short, [chunk]) == scan(long, [chunk])
+        assert short.violation == long.violation
+        assert (short.in_message, short.pending_bytes) == (long.in_message, long.pending_bytes)
+
+
+@given(
+    legal_frames(), st.lists(st.integers(0, 2**20), max_size=6), st.booleans(),
+    st.sampled_from([0, 100, MESSAGE_MAX]), st.booleans(),
+)  # fmt: skip
+def test_the_short_way_finds_what_the_scan_finds(
+    frames: list[ReferenceFrame], cuts: list[int], is_masked: bool, most: int, is_wrong: bool
+) -> None:
+    """Frame by frame, in reads that begin and end anywhere, beyond the bound, and unduly masked."""
+    raw = [frame.serialize(mask=is_masked is not is_wrong) for frame in frames]
+    for chunks in (raw, pieces(b"".join(raw), cuts), [*raw, *pieces(b"".join(raw), cuts)]):
+        agree([chunk for chunk in chunks if chunk], is_masked=is_masked, most=most)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=12), max_size=6), st.booleans())
+@example([b"\x82\xfe\x00\x01mask1"], True)  # a length in more bytes than it needs
+@example([b"\x81\x7e\x00"], False)
+@example([b"\x81\x7f" + b"\x00" * 7 + b"\x01x"], False)
+@example([b"\x01\x01a", b"\x81\x01b"], False)  # a message inside a message
+@example([b"\x81", b"\x81\x00"], False)
+def test_the_short_way_refuses_what_the_scan_refuses(data: list[bytes], is_masked: bool) -> None:
+    """On any bytes, those of ``ILLEGAL`` among them."""
+    agree(data, is_masked=is_masked)
+    for wrong, _, _ in ILLEGAL:
+        agree([*data, wrong], is_masked=is_masked)
+
+
 def reference(data: bytes, is_masked: bool) -> tuple[list[int], int | None]:
     """(opcodes that ``websockets`` parses, its close code if it refuses the stream)."""
     side = SERVER if is_masked else CLIENT

@@ -47,6 +47,7 @@ XAI_USAGE: dict[str, Any] = {
 def test_a_golden_session_costs_what_stands_beside_it(script: Script) -> None:
     """Kind, model, every count and the raw rest of each charge, in order."""
     assert normal(play(script)) == normal(script.expected)
+    assert normal(play(script, skims=False)) == normal(script.expected)
 
 
 def test_golden_sessions_have_names_of_their_own() -> None:

@@ -6,18 +6,23 @@ import pytest
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import FrameScanner
+from gateway.frames import Frame, FrameScanner
 from gateway.metering.openai.audio import PCM_BYTES_PER_S, AppendedAudio, ClientAudio
 
 G711 = 32_000 // 3
 LONG = 1024 * 1024  # longer messages are not parsed
 
 
-def size_of(message: bytes, opcode: Opcode = Opcode.TEXT) -> int:
-    """The audio that is found in one message."""
+def sent(message: bytes, opcode: Opcode = Opcode.TEXT) -> Frame:
+    """A message of a client as the relay gets it."""
     wire = WireFrame(opcode, message).serialize(mask=True)
     (frame,) = FrameScanner(expects_mask=True).feed(wire)
-    return AppendedAudio().size(frame)
+    return frame
+
+
+def size_of(message: bytes, opcode: Opcode = Opcode.TEXT) -> int:
+    """The audio that is found in one message."""
+    return AppendedAudio().size(sent(message, opcode))
 
 
 APPEND = b'{"type":"input_audio_buffer.append","audio":"AAAA"}'
@@ -97,3 +102,24 @@ def test_audio_that_was_taken_counts_no_more() -> None:
     audio.add(PCM_BYTES_PER_S)
     assert audio.take() == 1_000
     assert audio.take() == 0
+
+
+def test_what_came_before_does_not_change_what_is_found() -> None:
+    """A meter remembers how the last append began; each message has what it has by itself."""
+    messages = (
+        [message for message, _ in SIZES]
+        + [
+            b'{"type":"input_audio_buffer.append","audio":"\\/\\/AA"}',  # an escape behind it
+            b'{"event_id":"e1","type":"input_audio_buffer.append","audio":"AAAA"}',
+            b'{"type":"input_audio_buffer.append","audio":""}',
+            b'{"type":"input_audio_buffer.append","audio":"',
+            b"",
+            APPEND[:-1] + b"A" * 300 + b'"}',
+        ]
+    )
+    for before in messages:
+        for message in messages:
+            appended = AppendedAudio()
+            for known in (APPEND, before):
+                appended.size(sent(known))
+            assert appended.size(sent(message)) == size_of(message), (before, message)
