@@ -6,6 +6,7 @@ are integers, durations are milliseconds, and every bound stands here with its r
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import add, attrgetter
 from typing import Final
 
 # What of an unreadable usage object is kept: with its envelope it must fit into one message.
@@ -91,10 +92,11 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
-        return Usage(*(getattr(self, n) + getattr(other, n) for n in USAGE_FIELDS))
+        return Usage(*map(add, _counts_of(self), _counts_of(other)))
 
 
 USAGE_FIELDS: Final = tuple(f.name for f in fields(Usage))
+_counts_of: Final = attrgetter(*USAGE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

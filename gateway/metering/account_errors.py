@@ -47,6 +47,8 @@ MAY_FAIL: Final = frozenset(
         "response.event", "decision.event", "transport.failed",
     }
 )  # fmt: skip
+# Of these, the types that tell of more than an error; the others are one by themselves.
+_HOLD_ERRORS: Final = frozenset({"response.done", "response.event", "decision.event"})
 # The fields that stay in an event whose error is replaced.
 _KEPT: Final = ("type", "event_id", "item_id", "content_index", "client_event_id")
 # Where an event that tells of more than an error holds one: under ``error`` in the event itself, in
@@ -54,6 +56,13 @@ _KEPT: Final = ("type", "event_id", "item_id", "content_index", "client_event_id
 _HOLDERS: Final = ((), ("response",), ("response", "status_details"), ("item",), ("decision",))
 NEUTRAL_CODE: Final = "provider_unavailable"
 NEUTRAL_MESSAGE: Final = "The provider cannot serve this now; try again later."
+
+
+def may_hold_error(kind: str, message: bytes) -> bool:
+    """Whether an event of a type of ``MAY_FAIL`` can hold an error: a ``response.done`` in which
+    the word stands nowhere, and no escape that could spell it, holds none.
+    """
+    return kind not in _HOLD_ERRORS or b"error" in message or b"\\" in message
 
 
 def mask_account_error(event: Mapping[str, Any]) -> MaskedError | None:

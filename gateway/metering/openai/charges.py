@@ -11,6 +11,7 @@ from gateway.metering.base import Metered, MeterResult, RecentIds, Unreadable
 from gateway.metering.openai.images import KNOWN_BESIDE, images_of
 from gateway.metering.openai.usage import (
     KNOWN_TOKENS,
+    NO_PIECES,
     other_units_of_tools,
     read_pieces,
     read_usage,
@@ -69,13 +70,15 @@ class Charges:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usage: found a {found}, expected an object")
-            counts = read(usage) + read_pieces(holder, counts_calls=self._counts_calls)
+            counts, pieces = read(usage), read_pieces(holder, counts_calls=self._counts_calls)
         except UnreadableUsageError as exc:
             if key in self._seen or self._quarantined.is_repeated(key):
                 return None
             return Unreadable(response_id or name, model, str(exc), as_json(usage))
         if self._seen.is_repeated(key):
             return None
+        if pieces is not NO_PIECES:
+            counts += pieces
         told = {**usage, **other_units_of_tools(holder)}
         raw = unknown_parts(told, {**known, **KNOWN_BESIDE})
         return Metered(response_id, model, counts, kind=kind, raw=raw)

@@ -28,7 +28,7 @@ from typing import Any, Final
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
-from gateway.metering.account_errors import MAY_FAIL, mask_account_error
+from gateway.metering.account_errors import MAY_FAIL, mask_account_error, may_hold_error
 from gateway.metering.base import (
     NO_RESULTS,
     Fragments,
@@ -236,7 +236,7 @@ class OpenAIMeter:
         if event is None:
             return NO_RESULTS
         kind = clean_text(event.get("type"))
-        if kind in MAY_FAIL:
+        if kind in MAY_FAIL and may_hold_error(kind, message):
             self.masked_error = mask_account_error(event)
         elif kind == "conversation.created":
             self.issued_handle = _issued_handle(event.get("conversation"))
@@ -299,7 +299,7 @@ class OpenAIMeter:
         self.cancels_answered += 1
         usage = response.get("usage") if isinstance(response, dict) else None
         other = event.get("usage")
-        if counts_nothing(usage) and not is_nothing(other):
+        if not is_nothing(other) and counts_nothing(usage):
             usage = other  # xAI: the one in the response is {}
         name = response_id or clean_text(event.get("event_id"))
         known = KNOWN_XAI if self._bills_seconds else KNOWN_TOKENS
