@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
-from gateway.connections.connection import Connection, Discard
+from gateway.connections.connection import Connection, Discard, SequenceSink
 from gateway.connections.receive_queue import Pause
 from gateway.frames import Frame
 from gateway.limits import RECEIVE_QUEUE_BYTES_MAX
@@ -25,7 +25,7 @@ PONG = b"\x8a\x00"
 
 
 @dataclass
-class Paused:
+class Paused(SequenceSink):
     """A paused connection, what its sink was given, and the peer."""
 
     connection: Connection
