@@ -90,25 +90,30 @@ def cases() -> list[Case]:
     done = frame_of(compact({"type": "response.done", "response": response}))
     turn = frame_of(pretty(ended), **binary)
     return [
-        Case("OpenAI, 16 kB of audio", openai.observe, frame_of(compact(delta))),
-        Case("OpenAI, its type last", openai.observe, frame_of(compact(last_first)), False),
-        Case("xAI, 16 kB of raw audio", openai.observe, frame_of(b"\0" * 16_000, **binary)),
+        Case("OpenAI, 16 kB of audio", relayed(openai), frame_of(compact(delta))),
+        Case("OpenAI, its type last", relayed(openai), frame_of(compact(last_first)), False),
+        Case("xAI, 16 kB of raw audio", relayed(openai), frame_of(b"\0" * 16_000, **binary)),
         Case(
             "OpenAI, 1.4 kB of a client", openai.observe_client,
             frame_of(compact(append), is_client=True),
         ),
-        Case("Gemini, 13 kB of audio", gemini.observe, frame_of(pretty(spoken), **binary)),
+        Case("Gemini, 13 kB of audio", relayed(gemini), frame_of(pretty(spoken), **binary)),
         Case(
             "Gemini, 1.4 kB of a client", gemini.observe_client,
             frame_of(compact(speech), is_client=True),
         ),
         Case(
-            "OpenAI, response.done, repeated", openai.observe,
+            "OpenAI, response.done, repeated", relayed(openai),
             done, False,
         ),
         Case("OpenAI, response.done", fresh_done(openai, response), done, False),
         Case("Gemini, turnComplete and usage", fresh_turn(gemini, ended), turn, False),
     ]  # fmt: skip
+
+
+def relayed(meter: Meter) -> Callable[[Frame], object]:
+    """What the relay asks the meter of a frame that came alone."""
+    return lambda frame: meter.skim(frame) or meter.observe(frame)
 
 
 def fresh_done(meter: Meter, response: dict[str, Any]) -> Callable[[Frame], object]:
@@ -117,7 +122,8 @@ def fresh_done(meter: Meter, response: dict[str, Any]) -> Callable[[Frame], obje
         [frame_of(compact({"type": "response.done", "response": {**response, "id": f"resp_{n}"}}))
          for n in range(30_000)]
     )  # fmt: skip
-    return lambda _: meter.observe(next(frames))
+    observe = relayed(meter)
+    return lambda _: observe(next(frames))
 
 
 def fresh_turn(meter: Meter, ended: dict[str, Any]) -> Callable[[Frame], object]:
@@ -126,7 +132,8 @@ def fresh_turn(meter: Meter, ended: dict[str, Any]) -> Callable[[Frame], object]
         [frame_of(pretty({**ended, "usageMetadata": {"promptTokenCount": n}}), is_binary=True)
          for n in range(1, 30_000)]
     )  # fmt: skip
-    return lambda _: meter.observe(next(frames))
+    observe = relayed(meter)
+    return lambda _: observe(next(frames))
 
 
 @click.command()

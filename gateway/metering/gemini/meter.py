@@ -328,7 +328,9 @@ class GeminiMeter:
             if not isinstance(usage, dict):
                 found = type(usage).__name__
                 raise UnreadableUsageError(f"usageMetadata: found a {found}, expected an object")
-            counts = read_usage(usage) + queries
+            counts = read_usage(usage)
+            if queries.grounding_queries:
+                counts += queries
         except UnreadableUsageError as exc:
             kept = usage
             if queries.grounding_queries:  # whoever looks at the turn has to see its queries, too

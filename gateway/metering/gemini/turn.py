@@ -14,14 +14,16 @@ server: ``usageMetadata``           REPORTED             IDLE      COMPLETE
 
 An answer may come in parts: a ``turnComplete`` with ``interactionStatus`` IN_PROGRESS ends one of
 them, and the turn stays open until the next ``turnComplete`` or until the status is IDLE.
+
+The members are integers because those are hashed in C: tables are looked up for every turn.
 """
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 
-class Answer(Enum):
+class Answer(IntEnum):
     """How far the model's answer has come."""
 
     IDLE = auto()  # nothing since the last turnComplete: an equal one repeats it
@@ -32,7 +34,7 @@ class Answer(Enum):
     SPEAKING_PART = auto()  # as SPEAKING, in a turn that stays open
 
 
-class UsageState(Enum):
+class UsageState(IntEnum):
     """Whether the usage of the turns that have ended was reported."""
 
     COMPLETE = auto()  # all of it
@@ -40,7 +42,7 @@ class UsageState(Enum):
     EARLY = auto()  # a usage was charged when the answer began: the turn may end without one
 
 
-class TurnEvent(Enum):
+class TurnEvent(IntEnum):
     """What moves a turn."""
 
     ANNOUNCED = auto()  # the client asks, or the server says that it is about to end the turn
@@ -161,7 +163,7 @@ class Turn:
     def move(self, event: TurnEvent) -> None:
         """Move both states, as the tables say."""
         answers, usages = ANSWERS[self.answer], USAGE_STATES[self.usage]
-        assert event in answers, f"{self.answer}: {event}"
-        assert event in usages, f"{self.usage}: {event}"
+        assert event in answers, f"{self.answer!r}: {event!r}"
+        assert event in usages, f"{self.usage!r}: {event!r}"
         self.answer, self.usage = answers[event], usages[event]
         self.is_speaking = self.answer in (Answer.SPEAKING, Answer.SPEAKING_PART)

@@ -20,11 +20,17 @@ from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage
 _DETAILS_IN: Final = ("promptTokensDetails", "toolUsePromptTokensDetails")
 _DETAILS_CACHED: Final = "cacheTokensDetails"
 _DETAILS_OUT: Final = ("responseTokensDetails", "candidatesTokensDetails")
-_KNOWN: Final = (
-    "promptTokenCount", "cachedContentTokenCount", "responseTokenCount", "candidatesTokenCount",
-    "toolUsePromptTokenCount", "thoughtsTokenCount", "totalTokenCount", _DETAILS_CACHED,
-    *_DETAILS_IN, *_DETAILS_OUT,
-)  # fmt: skip
+_KNOWN: Final[Known] = {
+    "promptTokenCount": {}, "cachedContentTokenCount": {}, "responseTokenCount": {},
+    "candidatesTokenCount": {}, "toolUsePromptTokenCount": {}, "thoughtsTokenCount": {},
+    "totalTokenCount": {}, _DETAILS_CACHED: {},
+    **{name: {} for name in (*_DETAILS_IN, *_DETAILS_OUT)},
+}  # fmt: skip
+# The modalities of each list that have a column.
+_KINDS_BY_NAME: Final = {
+    **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
+    **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
+}
 _MODALITIES: Final = {
     "TEXT": "text", "MODALITY_UNSPECIFIED": "text", "AUDIO": "audio", "IMAGE": "image",
     "VIDEO": "image",
@@ -57,6 +63,7 @@ PARTS: Final = (
     Part("input_cached_audio_tokens", DetailsList.CACHED, "audio"),
     Part("input_cached_image_tokens", DetailsList.CACHED, "image"),
 )
+_NO_DETAILS: Final = {"text": 0, "audio": 0, "image": 0}
 _UNDERSCORE: Final = re.compile("_([a-z])")
 _QUERIES: Final = ("webSearchQueries", "web_search_queries")
 _GROUNDING: Final = ("groundingMetadata", "grounding_metadata")
@@ -101,8 +108,10 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-def _by_modality(usage: Mapping[str, Any], *names: str) -> dict[str, int]:
+def _by_modality(usage: Mapping[str, Any], *names: str) -> Mapping[str, int]:
     """The counts in the lists ``names``, added up. ``{"modality": "AUDIO"}`` counts zero."""
+    if all(usage.get(name) is None for name in names):
+        return _NO_DETAILS
     counts = {"text": 0, "audio": 0, "image": 0}
     for name in names:
         details = usage.get(name)
@@ -128,23 +137,25 @@ def unknown_usage(usage: Mapping[str, Any]) -> str:
     """JSON text of what has no column: fields that are not known, and counts of other modalities
     (``{"modality": "DOCUMENT", "tokenCount": 3}``).
     """
-    kinds_by_name = {
-        **dict.fromkeys((*_DETAILS_IN, _DETAILS_CACHED), ("text", "audio", "image")),
-        **dict.fromkeys(_DETAILS_OUT, ("text", "audio")),
-    }
     strange = {
         name: rest
-        for name, kinds in kinds_by_name.items()
+        for name, kinds in _KINDS_BY_NAME.items()
         if isinstance(details := usage.get(name), list)
         and (rest := [d for d in details if not isinstance(d, dict) or _kind_of(d) not in kinds])
     }
+    if not strange:
+        return unknown_parts(usage, _KNOWN)
     known: Known = {name: {} for name in _KNOWN if name not in strange}
     return unknown_parts({**usage, **strange}, known)
 
 
 def camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
     """``fields`` in the server's own spelling: ``prompt_token_count`` is ``promptTokenCount``."""
-    return {_UNDERSCORE.sub(lambda m: m[1].upper(), n): v for n, v in fields.items()}
+    return {_camel_case(name) if "_" in name else name: value for name, value in fields.items()}
+
+
+def _camel_case(name: str) -> str:
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
 class GroundingQueries:

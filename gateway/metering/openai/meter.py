@@ -143,20 +143,20 @@ class OpenAIMeter:
         return DRAIN_S
 
     def skim(self, frame: Frame) -> bool:
-        """See ``Meter``: whether it begins as the audio before it did, type included."""
-        raw, start = frame.raw, frame.start
-        if raw[start : start + AUDIO_HEAD_BYTES] != self._audio_head:
-            return False
-        self._spoke(len(raw) - start)
-        return True
+        """See ``Meter``: audio begins as the audio before it did, type included, or it is raw."""
+        opcode, _, start, raw = frame
+        if opcode == BINARY and match_object(raw, start) is None:
+            self._spoke(len(raw) * 4 // 3)  # raw audio (xAI), as its length in base64
+            return True
+        if raw[start : start + AUDIO_HEAD_BYTES] == self._audio_head:
+            self._spoke(len(raw) - start)
+            return True
+        return False
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if frame.opcode == BINARY and match_object(frame.raw, frame.start) is None:
-                self._spoke(len(frame.raw) * 4 // 3)  # raw audio (xAI), as its length in base64
-                return NO_RESULTS
-            if self._is_irrelevant(frame.raw, frame.start):
+            if self.skim(frame) or self._is_irrelevant(frame.raw, frame.start):
                 return NO_RESULTS
             return self._read(frame.raw[frame.start :])
         message = self._fragments.add(frame)
