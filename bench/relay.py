@@ -1,27 +1,31 @@
-"""Measures the gateway's CPU for one round trip, and compares it with another checkout's.
+"""Measures a relay's CPU for one round trip: the gateway's, haproxy's, and another checkout's.
 
 50 sessions keep two frames in flight each: a client sends the next frame when one comes back.
 Metering is on. Run it from the root of the project::
 
-    .venv/bin/python -m bench.relay                       # this checkout alone
-    .venv/bin/python -m bench.relay --against ../before   # its ratio to another, which has a .venv
+    .venv/bin/python -m bench.relay                       # beside haproxy and bare asyncio
+    .venv/bin/python -m bench.relay --against ../before   # beside another checkout, with a .venv
 
-The two gateways take turns, so that other programs on the machine disturb both. The CPU is the
-kernel's count for the gateway's process. Exit code 1 when the ratio is above ``--most``.
+All relays take turns in each round, so that other programs on the machine disturb all of them. The
+CPU is the kernel's count for the process. The last lines are medians, and the ratios of the gateway
+to each of the others. Exit code 1 when the ratio to the other checkout is above ``--most``.
 """
 
 import asyncio
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import click
 
+from bench.relays import Relay, haproxy, splice
 from bench.voice import SPOKEN, Voice, provide
-from shared.errors import ExitCode
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 
+GATEWAY: Final = "gateway"
 SESSIONS: Final = 50
 IN_FLIGHT: Final = 2
 MODEL: Final = "model=gpt-realtime"
@@ -56,7 +60,7 @@ class Player(Voice):
 
 
 async def connect(address: str, target: str) -> list[Player]:
-    """Open the sessions of one gateway."""
+    """Open the sessions of one relay."""
     host, _, port = address.rpartition(":")
     loop, players = asyncio.get_running_loop(), []
     for _ in range(SESSIONS):
@@ -69,21 +73,27 @@ async def connect(address: str, target: str) -> list[Player]:
     return players
 
 
-async def measure(gateway: Daemon, target: str, seconds: float) -> float:
+async def measure(relay: Relay, target: str, seconds: float) -> float:
     """Microseconds of CPU for one round trip."""
-    players = await connect(gateway.field("listen"), target)
+    players = await connect(relay.address, target)
     for player in players:
         player.play()
     await asyncio.sleep(WARM_UP_S)
-    trips, cpu = sum(player.trips for player in players), cpu_us(gateway.process.pid)
+    trips, cpu = sum(player.trips for player in players), cpu_us(relay.pid)
     await asyncio.sleep(seconds)
     trips = sum(player.trips for player in players) - trips
-    cpu = cpu_us(gateway.process.pid) - cpu
+    cpu = cpu_us(relay.pid) - cpu
     for player in players:
         player.is_playing = False
         player.leave()
     await asyncio.sleep(WARM_UP_S)
+    assert not any(player.is_open for player in players), "a session did not end"
     return cpu / trips
+
+
+def relay_of(name: str, gateway: Daemon) -> Relay:
+    """A gateway as one of the relays."""
+    return Relay(name, gateway.field("listen"), gateway.process.pid)
 
 
 def start_other(cluster: Cluster, checkout: Path, upstream: str) -> Daemon:
@@ -96,8 +106,10 @@ def start_other(cluster: Cluster, checkout: Path, upstream: str) -> Daemon:
     return gateway
 
 
-async def run(cluster: Cluster, rounds: int, seconds: float, against: Path | None) -> float:
-    """Measure in turns; returns the median of the ratios, 1.0 without another checkout."""
+async def run(
+    cluster: Cluster, rounds: int, seconds: float, against: Path | None
+) -> dict[str, list[float]]:
+    """Measure in turns: the microseconds of each relay in each round, the gateway's first."""
     ledger: dict[str, int] = {}
     server, provider = await provide(ledger)
     upstream = f"http://{provider}/v1"
@@ -105,18 +117,34 @@ async def run(cluster: Cluster, rounds: int, seconds: float, against: Path | Non
     key = await asyncio.to_thread(cluster.create_account, "bench", tokens=10**12)
     target = f"/v1/realtime?{MODEL}&key={key}"
     ours = await asyncio.to_thread(cluster.start_gateway, OPENAI_BASE_URL=upstream)
-    other: Daemon | None = None
-    if against is not None:
-        other = await asyncio.to_thread(start_other, cluster, against, upstream)
-    ratios = []
-    for number in range(1, rounds + 1):
-        before = await measure(other, target, seconds) if other else 0.0
-        after = await measure(ours, target, seconds)
-        ratios.append(after / before if other else 1.0)
-        beside = f", {before:6.1f} µs there, ratio {ratios[-1]:.3f}" if other else ""
-        click.echo(f"round {number}: {after:6.1f} µs of CPU for a round trip{beside}")
+    relays = [relay_of(GATEWAY, ours)]
+    with ExitStack() as stack:
+        if against is not None:
+            other = await asyncio.to_thread(start_other, cluster, against, upstream)
+            relays.append(relay_of(str(against), other))
+        else:
+            proxy = stack.enter_context(haproxy(provider, cluster.folder))
+            relays += [proxy] if proxy is not None else []
+            relays.append(stack.enter_context(splice(provider)))
+        await asyncio.sleep(WARM_UP_S)
+        found: dict[str, list[float]] = {relay.name: [] for relay in relays}
+        for number in range(1, rounds + 1):
+            for relay in relays:
+                found[relay.name].append(await measure(relay, target, seconds))
+            told = ", ".join(f"{name} {taken[-1]:.1f}" for name, taken in found.items())
+            click.echo(f"round {number}: {told} µs of CPU for a round trip")
     server.close()
-    return statistics.median(ratios)
+    return found
+
+
+def ratios(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median, over the rounds, of the gateway's CPU to that of each other relay."""
+    ours = found[GATEWAY]
+    return {
+        name: statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        for name, theirs in found.items()
+        if name != GATEWAY
+    }
 
 
 @click.command()
@@ -125,12 +153,15 @@ async def run(cluster: Cluster, rounds: int, seconds: float, against: Path | Non
 @click.option("--against", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--most", default=1.02, show_default=True, help="The ratio above which it fails.")
 def main(rounds: int, seconds: float, against: Path | None, most: float) -> None:
-    """CPU of a round trip through the gateway."""
+    """CPU of a round trip through the gateway, and through others."""
     with cluster_folder() as cluster:
-        ratio = asyncio.run(run(cluster, rounds, seconds, against and against.resolve()))
-    if against is not None:
-        click.echo(f"median ratio {ratio:.3f}, at most {most}")
-        sys.exit(ExitCode.REFUSED if ratio > most else 0)
+        found = asyncio.run(run(cluster, rounds, seconds, against and against.resolve()))
+    for name, taken in found.items():
+        click.echo(f"{name}: median {statistics.median(taken):.1f} µs")
+    for name, ratio in ratios(found).items():
+        click.echo(f"ratio to {name}: {ratio:.3f}")
+        if against is not None and ratio > most:
+            sys.exit(f"expected at most {most}")
 
 
 if __name__ == "__main__":

@@ -98,10 +98,12 @@ class Peer(asyncio.Protocol):
             self.heard(payload)
         elif opcode == PING:
             self.write(frame(PONG, payload, is_masked=self.is_client))
-        elif opcode == CLOSE:
+        elif opcode == CLOSE and self.is_open:
             self.is_open = False
             self.close_code = int.from_bytes(payload[:2], "big")
             self.write(frame(CLOSE, payload[:2], is_masked=self.is_client))
+            if not self.is_client and self.transport is not None:
+                self.transport.close()  # RFC 6455 section 7.1.1: the server ends the connection
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
         buffer, at = self._buffer, 0
