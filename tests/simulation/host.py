@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gateway.delivery.journal import Journal
-from gateway.delivery.journal_format import SealedRecord, read_records
+from gateway.delivery.journal_format import MeteredRecord, SealedRecord, read_records
 from shared.usage import UsageBatch
 from shared.wire import decode_usage
 
@@ -54,6 +54,8 @@ class Host:
         }
         kept = {name for names in after.values() for name in names}
         oracle.may_lose(journaled - kept)
+        for producer, names in self._noted().items():
+            oracle.lost_from(producer, names)
         for message in before.keys() - after.keys():
             oracle.may_lose(before[message])
             oracle.cut_off(message, before[message])
@@ -68,6 +70,18 @@ class Host:
                         usage = decode_usage(record.payload)
                         ids = usage.response_ids if isinstance(usage, UsageBatch) else ()
                         found[folder.producer, record.sequence] = ids
+        return found
+
+    def _noted(self) -> dict[bytes, set[str]]:
+        """By producer: the responses in its journal that can be read, noted or sealed."""
+        found: dict[bytes, set[str]] = {}
+        for folder in self.disk.folders.values():
+            names = found.setdefault(folder.producer, set())
+            for file in folder.files.values():
+                for record in read_records(bytes(file.data)):
+                    if isinstance(record, SealedRecord | MeteredRecord):
+                        usage = decode_usage(record.payload)
+                        names.update(usage.response_ids if isinstance(usage, UsageBatch) else ())
         return found
 
     def stale_segments(self, folder: Folder) -> list[int]:

@@ -27,7 +27,8 @@ class Oracle:
     account: dict[str, str] = field(default_factory=dict)
     owed: set[str] = field(default_factory=set)  # their events were forwarded
     in_memory: set[str] = field(default_factory=set)  # they are in no journal
-    journal: dict[str, bytes] = field(default_factory=dict)  # the producer whose journal has it
+    # The producers whose journals have it: two of them, where two gateways heard a shared response.
+    journals: dict[str, set[bytes]] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)  # may be lost, and may not be doubled
     volatile: set[bytes] = field(default_factory=set)  # producers without a journal
     damaged: set[bytes] = field(default_factory=set)  # producers whose journal has holes, as found
@@ -56,7 +57,7 @@ class Oracle:
         if journal is None:
             self.in_memory.add(name)
         else:
-            self.journal[name] = journal
+            self.journals.setdefault(name, set()).add(journal)
 
     def committed(self, decision: Decision) -> None:
         """A group was committed."""
@@ -69,6 +70,12 @@ class Oracle:
     def may_lose(self, names: Iterable[str]) -> None:
         """These were only in the memory of a killed process, unless they are durable already."""
         self.excused.update(name for name in names if name not in self.history)
+
+    def lost_from(self, producer: bytes, kept: set[str]) -> None:
+        """A power failure left only the responses ``kept`` in the journal of ``producer``."""
+        if producer not in self.harmed:  # else it is the damage that took them
+            for name in self.journals.keys() - kept:
+                self.journals[name].discard(producer)
 
     def cut_off(self, message: "Message", names: Iterable[str]) -> None:
         """A power failure took a sealed message. Unless an fsync had failed, it was never sent."""
@@ -147,10 +154,9 @@ class Oracle:
     def _is_explained(self, name: str, kept: "Kept", world: "World") -> bool:
         """Whether the loss is one that the design allows, and that is visible to an operator."""
         messages = self.history.get(name, set())
-        journal = self.journal.get(name)
-        if journal in self.harmed and (
-            journal in self.damaged or any(producer == journal for producer, _ in kept.lost)
-        ):
+        journals = self.journals.get(name, set())
+        visible = self.damaged | {producer for producer, _ in kept.lost}
+        if journals and journals <= self.harmed & visible:
             return True
         if world.is_cloned and name in kept.names:
             return True
