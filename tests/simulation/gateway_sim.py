@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.delivery.producer import Producer
+from gateway.limits import RESEND_S_MAX
 from gateway.metering.base import Metered
 from gateway.metering.batching import Batcher, BillingContext, MeteredResponse, Sealable
 from shared.announcements import Watermark
@@ -27,6 +28,7 @@ PRUNE_S = 0.7
 RETRY_S = 0.05
 QUESTION_S = 2.0  # the deadline of a request
 CLOSE_S = 10.0
+AT_ODDS_S = 3 * RESEND_S_MAX  # more than two messages that are sent again in vain
 ESTIMATED_EVERY = 7  # responses of so many tokens, or a multiple, are never reported
 
 
@@ -56,6 +58,8 @@ class Gateway(Process):
         self._wakes_at = float("inf")
         self._stop_at = float("inf")
         self._pruned_at = self.clock.now
+        # Of adopted producers: the watermark when it was looked at, and since when it is that.
+        self._stood: dict[bytes, tuple[int, float]] = {}
         self.spools = Spools(self, host.name_of_producer())
         self.trace("started", producer=self.own.outbox.producer.hex()[:4])
         self.follow(self.own)
@@ -196,10 +200,16 @@ class Gateway(Process):
         """Whether accountd has messages of the producer that its journal has not.
 
         An fsync failed, then the power, and messages in flight arrived only after the adopter had
-        asked accountd. The two never agree again.
+        asked accountd. The two never agree again: whatever is sent, the watermark stands still.
         """
         outbox = producer.outbox
-        return outbox.producer in self.world.oracle.torn and not outbox.awaits_watermark
+        if outbox.producer not in self.world.oracle.torn or outbox.awaits_watermark:
+            return False
+        stood_at, since = self._stood.get(outbox.producer, (-1, 0.0))
+        if stood_at != outbox.acknowledged:
+            self._stood[outbox.producer] = outbox.acknowledged, self.clock.now
+            return False
+        return self.clock.now - since > AT_ODDS_S
 
     def kill(self) -> None:
         """SIGKILL: memory is lost, the page cache is not."""
@@ -352,7 +362,9 @@ class Gateway(Process):
         if all(p.is_durable for p in self._ours()) or self.clock.now >= self._stop_at:
             self.is_alive = False
             self.trace("exits", is_durable=all(p.is_durable for p in self._ours()))
-            if self.memory is not None and not self.memory.is_durable:
+            # What is in memory alone, and accountd did not acknowledge in time, is lost: the real
+            # gateway says so, and exits with 75.
+            if any(p.journal is None and not p.is_durable for p in self._ours()):
                 self.world.oracle.may_lose(self.memory_ids)
             for producer in [self.own, *self.spools.adopted]:
                 if producer.journal is not None:
