@@ -61,7 +61,7 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py
 
-bench: $(STAMP) ## The figures of docs/RELIABILITY.md on this machine
+bench: $(STAMP) ## Figures of this machine: those of docs/RELIABILITY.md, the meters, the relay beside haproxy
 	@$(BIN)/python -m bench.spool_append
 	@$(BIN)/python -m bench.duplicates
 	@$(BIN)/python -m bench.outage

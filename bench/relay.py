@@ -1,6 +1,6 @@
 """Measures a relay's CPU for one round trip: the gateway's, haproxy's, and another checkout's.
 
-50 sessions keep two frames in flight each: a client sends the next frame when one comes back.
+50 sessions keep two frames on their way each: a client sends the next frame when one comes back.
 Metering is on. Run it from the root of the project::
 
     .venv/bin/python -m bench.relay                       # beside haproxy and bare asyncio
@@ -21,7 +21,7 @@ from typing import Final
 
 import click
 
-from bench.relays import Relay, haproxy, splice
+from bench.compared_relays import Relay, haproxy, splice
 from bench.voice import SPOKEN, Voice, provide
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 

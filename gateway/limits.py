@@ -43,8 +43,9 @@ PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 
 # Bytes of one peer's frames that are queued while its connection is paused: 16 s of 24 kHz audio in
-# base64. Reading goes on meanwhile, so its pings are answered for longer than STALLED_S. (A client
-# of ``websockets`` pings after 20 s and gives up after 20 s more.)
+# base64, in which its pings are still answered. After that it is not read. A client of
+# ``websockets`` gives up 40 s after its last pong; by then the other peer, which caused the pause,
+# was cut (STALLED_S), and reading goes on.
 RECEIVE_QUEUE_BYTES_MAX: Final = 1024 * 1024
 # What a queued frame takes in memory beside its bytes.
 RECEIVE_QUEUE_FRAME_BYTES: Final = 200

@@ -6,7 +6,6 @@
 ``retention``  deletes expired rows, a portion at a time
 
 Called by every other room of accountd but ``ctl``. It promises one daemon for one file (flock), WAL
-with
-``synchronous=FULL``, and that a file which is not an encrypted database of this project is refused
-and not changed.
+with ``synchronous=FULL``, and that a file which is not an encrypted database of this project is
+refused and not changed.
 """

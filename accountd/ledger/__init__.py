@@ -12,6 +12,7 @@
 ``rejected``               the quarantine, and how it is charged later, once
 ``changed_accounts``       accounts that requests changed, to be announced
 
-Called by ``app`` for usage and by ``rpc`` for requests about rejected usage. It promises that for
-every account the balance is the sum of its grants less the sum of its deductions.
+Called by ``app`` for usage, by ``accounts`` for grants, and by ``rpc`` for requests about rejected
+usage. It promises that for every account the balance is the sum of its grants less the sum of its
+deductions.
 """

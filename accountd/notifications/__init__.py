@@ -6,6 +6,6 @@
 ``low_credit``  accounts that fell to their low-credit mark
 ``webhook``     sends signed messages to the operator's URL, on a thread of its own, until accepted
 
-Called by ``app`` after each group. It promises that nothing is announced before it is durable, and
-that a receiver which hangs delays no usage.
+Called by ``app`` after each group, and by ``rpc`` for gateways that ask for balances. It promises
+that nothing is announced before it is durable, and that a receiver which hangs delays no usage.
 """

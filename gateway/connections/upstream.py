@@ -1,9 +1,8 @@
 """The connection to a provider: dialling it and the opening handshake of a WebSocket client.
 
 ``dial`` is called for sessions (``door.session_opener``) and for the sidebands of calls. It
-promises an
-``Upstream`` whose handshake is done, or ``ProviderUnavailableError`` within ``DIAL_S`` per try. The
-key is sent to the configured origin alone, and no error text holds it.
+promises an ``Upstream`` whose handshake is done, or ``ProviderUnavailableError`` within ``DIAL_S``
+per try. The key is sent to the configured origin alone, and no error text holds it.
 """
 
 import asyncio

@@ -2,7 +2,8 @@
 
 What goes on keeps its spelling. A parameter that says what the connection is for (a model, a call,
 an intent), or what it resumes, goes on once, as it was checked: of ``?model=a&model=b`` the gateway
-checks ``a``, and a provider might use ``b``. Called by ``routing``, ``endpoints`` and ``calls``.
+checks ``a``, and a provider might use ``b``. Called by the rest of ``door``, by ``server``,
+``endpoints`` and ``calls``.
 """
 
 import re

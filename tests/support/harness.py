@@ -27,7 +27,7 @@ from tests.support.tuned import PROGRAM, Constants, environment
 T = TypeVar("T")
 
 START_S = 30.0
-STOP_S = 45.0  # a gateway may drain for 25 s and hand over for 5
+STOP_S = 45.0  # a gateway has 25 s for its sessions, and 5 to hand over
 SETTLE_S = 20.0
 ASK_S = 20.0
 BIN = Path(sys.executable).parent

@@ -1,7 +1,7 @@
 """What a relay is compared with: haproxy, and the least that an asyncio program can do.
 
-Each is a process of its own in front of the same provider. ``python -m bench.relays PORT`` is the
-second one: it passes bytes on as they come, on uvloop, and knows nothing of frames.
+Each is a process of its own in front of the same provider. ``python -m bench.compared_relays PORT``
+is the second one: it passes bytes on as they come, on uvloop, and knows nothing of frames.
 """
 
 import asyncio
@@ -61,7 +61,13 @@ def haproxy(provider: str, folder: Path) -> Iterator[Relay | None]:
 def splice(provider: str) -> Iterator[Relay]:
     """The program below before ``provider``."""
     port = _free_port()
-    command = [sys.executable, "-m", "bench.relays", str(port), provider.rpartition(":")[2]]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.compared_relays",
+        str(port),
+        provider.rpartition(":")[2],
+    ]
     with _running(command) as process:
         yield Relay("bytes on uvloop", f"127.0.0.1:{port}", process.pid)
 
