@@ -59,7 +59,8 @@ class AppendedAudio:
             begin = _audio_in(head)
             if begin is None:
                 return _size_in(unmasked(frame))
-            self._prefix, self._before = head[:begin], begin
+            if _APPEND in head[:begin]:  # else the next message that begins so may be no append
+                self._prefix, self._before = head[:begin], begin
             return max(0, len(raw) - start - begin - _END_BYTES)
         if not frame.continues:
             self._is_raw = frame.opcode != _TEXT

@@ -112,6 +112,8 @@ def test_what_came_before_does_not_change_what_is_found() -> None:
             b'{"type":"input_audio_buffer.append","audio":"\\/\\/AA"}',  # an escape behind it
             b'{"event_id":"e1","type":"input_audio_buffer.append","audio":"AAAA"}',
             b'{"type":"input_audio_buffer.append","audio":""}',
+            b'{"audio":"AAAA","type":"input_audio_buffer.append"}',  # the type is last
+            b'{"audio":"AAAA","type":"response.create"}',
             b'{"type":"input_audio_buffer.append","audio":"',
             b"",
             APPEND[:-1] + b"A" * 300 + b'"}',
