@@ -155,9 +155,9 @@ class FrameScanner:
         if size >= 126:
             start = 4 if size == 126 else 10
             if end - position < start:
-                # The length is not here yet, but the first two bytes are judged at once.
+                # The length is not here yet; what can be judged without it is judged at once.
                 self._needed = start
-                self.violation = self._check(first, is_masked=second >= 0x80, size=0)
+                self.violation = self._check_start(first, is_masked=second >= 0x80)
                 return None
             size = int.from_bytes(data[position + 2 : position + start], "big")
         violation = self._check(first, is_masked=second >= 0x80, size=size)
@@ -180,32 +180,40 @@ class FrameScanner:
         )
 
     def _check(self, first: int, *, is_masked: bool, size: int) -> Violation | None:
-        """What section 5 forbids, as soon as the header shows it."""
+        """What section 5 forbids, by a whole header, in the order in which ``websockets`` looks."""
         opcode = first & 0x0F
-        if is_masked is not self._expects_mask:
-            return Violation(1002, "incorrect masking")
+        violation = self._check_start(first, is_masked=is_masked)
+        if violation is None:
+            violation = self._check_size(size, is_data=opcode in _DATA_OPCODES)
+        if violation is not None:
+            return violation
         if first & 0x70:
             return Violation(1002, "reserved bits must be 0")
         if opcode not in _DATA_OPCODES:
             return self._check_control(first, size)
-        if (too_large := self._check_size(size)) is not None:
-            return too_large
         if self.in_message is not (opcode == _CONTINUATION):
             expected = "expected a continuation frame"
             return Violation(1002, expected if self.in_message else "unexpected continuation frame")
         return None
 
-    def _check_size(self, size: int) -> Violation | None:
-        """The bounds of a message, fragments together."""
-        if self._message_bytes + size > self._message_bytes_max:
+    def _check_start(self, first: int, *, is_masked: bool) -> Violation | None:
+        """What the first two bytes show, whatever the length is."""
+        opcode = first & 0x0F
+        if opcode not in _DATA_OPCODES and opcode not in _CONTROLS:
+            return Violation(1002, "invalid opcode")
+        if is_masked is not self._expects_mask:
+            return Violation(1002, "incorrect masking")
+        return None
+
+    def _check_size(self, size: int, *, is_data: bool) -> Violation | None:
+        """The bounds of a message, fragments together; a control frame is no part of one."""
+        if size + (self._message_bytes if is_data else 0) > self._message_bytes_max:
             return Violation(1009, f"message over {self._message_bytes_max} bytes")
-        if self._fragments >= FRAGMENTS_MAX:
+        if is_data and self._fragments >= FRAGMENTS_MAX:
             return Violation(1009, f"message in more than {FRAGMENTS_MAX} fragments")
         return None
 
     def _check_control(self, first: int, size: int) -> Violation | None:
-        if first & 0x0F not in _CONTROLS:
-            return Violation(1002, "invalid opcode")
         if size > _CONTROL_BYTES_MAX:
             return Violation(1002, "control frame too long")
         if first < 0x80:

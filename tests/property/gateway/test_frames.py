@@ -66,7 +66,7 @@ def scan_shortly(scanner: FrameScanner, chunks: list[bytes]) -> list[Frame]:
     return found
 
 
-def agree(chunks: list[bytes], *, is_masked: bool, most: int = MESSAGE_MAX) -> None:
+def assert_both_agree(chunks: list[bytes], *, is_masked: bool, most: int = MESSAGE_MAX) -> None:
     """Both ways find the same frames, and the same fault after the same chunk."""
     long, short = (FrameScanner(expects_mask=is_masked, message_bytes_max=most) for _ in range(2))
     for chunk in chunks:
@@ -85,7 +85,7 @@ def test_the_short_way_finds_what_the_scan_finds(
     """Frame by frame, in reads that begin and end anywhere, beyond the bound, and unduly masked."""
     raw = [frame.serialize(mask=is_masked is not is_wrong) for frame in frames]
     for chunks in (raw, pieces(b"".join(raw), cuts), [*raw, *pieces(b"".join(raw), cuts)]):
-        agree([chunk for chunk in chunks if chunk], is_masked=is_masked, most=most)
+        assert_both_agree([chunk for chunk in chunks if chunk], is_masked=is_masked, most=most)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=12), max_size=6), st.booleans())
@@ -96,9 +96,9 @@ def test_the_short_way_finds_what_the_scan_finds(
 @example([b"\x81", b"\x81\x00"], False)
 def test_the_short_way_refuses_what_the_scan_refuses(data: list[bytes], is_masked: bool) -> None:
     """On any bytes, those of ``ILLEGAL`` among them."""
-    agree(data, is_masked=is_masked)
+    assert_both_agree(data, is_masked=is_masked)
     for wrong, _, _ in ILLEGAL:
-        agree([*data, wrong], is_masked=is_masked)
+        assert_both_agree([*data, wrong], is_masked=is_masked)
 
 
 def reference(data: bytes, is_masked: bool) -> tuple[list[int], int | None]:
@@ -165,6 +165,9 @@ def test_fragments_are_counted_as_well_as_weighed() -> None:
 @given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=5), st.booleans())
 @example(b"\x88\x80mask\x81\x80mask", [], True)
 @example(b"\x00\xff\x00\x00\x00\x00\x00\x01\x11q", [], True)
+@example(b"\x08\xff\x00\x00\x00\x00\x00\x01\x11q", [], True)  # a control frame over the bound
+@example(b"\xc1\x7f\x00\x00\x00\x00\x00\x01\x11q", [2], False)  # a reserved bit, and over it
+@example(b"\x83\x7f\x00\x00\x00\x00\x00\x01\x11q", [2], True)  # no opcode, no mask, over it
 def test_agrees_with_websockets_on_any_bytes(data: bytes, cuts: list[int], is_masked: bool) -> None:
     """On arbitrary bytes the scanner finds the frames and the fault that ``websockets`` finds."""
     opcodes, code = reference(data, is_masked)
