@@ -11,6 +11,7 @@ again, because each gateway's allotment is the balance divided by that number.
 
 import contextlib
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -61,7 +62,7 @@ class Announcer:
         self._read_balances = read_balances
         self._rates = rates
         # producer -> (watermark, time of its last usage), in the order of that time
-        self._recent: dict[bytes, tuple[int, float]] = {}
+        self._recent: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
         self._repeat_at = 0.0
         self._revision = 0
         self._listeners: dict[str, int] = {}
@@ -80,11 +81,11 @@ class Announcer:
         if not self._recent:
             self._repeat_at = now + REPEAT_S
         for producer, applied_through in decision.watermarks.items():
-            self._recent.pop(producer, None)
             self._recent[producer] = (applied_through, now)
+            self._recent.move_to_end(producer)
             self._publish_watermark(producer, applied_through)
         while len(self._recent) > RECENT_PRODUCERS_MAX:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)
 
     def repeat(self, *, now: float) -> None:
         """Publish the watermarks of recent producers again when ``REPEAT_S`` have passed."""

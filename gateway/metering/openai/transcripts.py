@@ -9,6 +9,7 @@ The transcriber that is billed is the one that was configured at the commit: a l
 ``session.update`` does not change what was said before.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -40,8 +41,8 @@ class Transcripts:
         self._is_billed = is_billed
         self.audio = ClientAudio()  # since the last commit
         self._has_delivered = False
-        self._committed: dict[str, CommittedAudio] = {}
-        self._reported: dict[str, None] = {}
+        self._committed: OrderedDict[str, CommittedAudio] = OrderedDict()
+        self._reported: OrderedDict[str, None] = OrderedDict()
         self._estimates = 0
         self.is_on = False
         self.model = ""
@@ -91,8 +92,7 @@ class Transcripts:
             return ()
         given_up: Sequence[Metered] = ()
         if item_id not in self._committed and len(self._committed) >= RESPONSE_IDS_MAX:
-            name = next(iter(self._committed))
-            given_up = self._estimate(name, self._committed.pop(name))
+            given_up = self._estimate(*self._committed.popitem(last=False))
         self._committed[item_id] = heard
         return given_up
 
@@ -112,7 +112,7 @@ class Transcripts:
             heard = CommittedAudio(self.model, 0 if is_repeated else self.audio.ms)
         self._reported[item_id] = None
         if len(self._reported) > RESPONSE_IDS_MAX:
-            del self._reported[next(iter(self._reported))]
+            self._reported.popitem(last=False)
         return heard
 
     def unreported(self, item_id: str, heard: CommittedAudio) -> Sequence[Metered]:
@@ -125,7 +125,7 @@ class Transcripts:
         unreported = [*self._committed.items()]
         if is_chargeable:
             unreported.append((UNCOMMITTED, rest))
-        self._committed = {}
+        self._committed.clear()
         return [found for name, heard in unreported for found in self._estimate(name, heard)]
 
     # --- helpers ----------------------------------------------------------------------------------
