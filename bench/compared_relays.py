@@ -6,7 +6,6 @@ is the second one: it passes bytes on as they come, on uvloop, and knows nothing
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from typing import Final, NamedTuple, cast
 
 import uvloop
 
-START_S: Final = 10.0
+from tests.support.ports import free_ports
+
 # One thread, and the tunnel that a WebSocket is for it: it reads no frame.
 _HAPROXY: Final = """
 global
@@ -50,7 +50,7 @@ def haproxy(provider: str, folder: Path) -> Iterator[Relay | None]:
         print("found no haproxy to compare with; on Debian: apt-get install haproxy")
         yield None
         return
-    port = _free_port()
+    (port,) = free_ports(1)
     config = folder / "haproxy.cfg"
     config.write_text(_HAPROXY.format(port=port, provider=provider))
     with _running([program, "-q", "-f", str(config)]) as process:
@@ -60,14 +60,9 @@ def haproxy(provider: str, folder: Path) -> Iterator[Relay | None]:
 @contextmanager
 def splice(provider: str) -> Iterator[Relay]:
     """The program below before ``provider``."""
-    port = _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "bench.compared_relays",
-        str(port),
-        provider.rpartition(":")[2],
-    ]
+    (port,) = free_ports(1)
+    upstream = provider.rpartition(":")[2]
+    command = [sys.executable, "-m", "bench.compared_relays", str(port), upstream]
     with _running(command) as process:
         yield Relay("bytes on uvloop", f"127.0.0.1:{port}", process.pid)
 
@@ -80,12 +75,6 @@ def _running(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Half(asyncio.Protocol):

@@ -230,8 +230,17 @@ async def connect(address: str, target: str, measured: Callable[[float, float], 
     return voice
 
 
-async def provide(ledger: dict[str, int]) -> tuple[asyncio.Server, str]:
-    """An echoing provider, and its HOST:PORT."""
+async def provide(
+    ledger: dict[str, int], made: list[Provider] | None = None
+) -> tuple[asyncio.Server, str]:
+    """An echoing provider, and its HOST:PORT. ``made`` gets the provider's end of each session."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Provider(ledger), "127.0.0.1", 0)
+
+    def accept() -> Provider:
+        one = Provider(ledger)
+        if made is not None:
+            made.append(one)
+        return one
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
     return server, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
