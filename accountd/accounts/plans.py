@@ -46,7 +46,3 @@ def _mistake(name: str, tokens: str, plans: TokensByPlan) -> str:
     if not (tokens.isascii() and tokens.isdecimal() and int(tokens) <= AMOUNT_MAX):
         return f"the tokens must be an integer from 0 to {AMOUNT_MAX}"
     return ""
-
-
-# The defaults of a daemon that was not told otherwise, and of tests.
-TOKENS_BY_DEFAULT_PLAN: Final = parse_plans(DEFAULT_PLANS)

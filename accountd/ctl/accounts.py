@@ -128,7 +128,7 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
 
 @account.command("estimates")
 @click.argument("account_id", metavar="ID")
-@click.option("--reset", is_flag=True, required=True, help="Confirms it.")
+@click.option("--reset", is_flag=True, required=True, help="Required: confirms that this is meant.")
 @JSON
 @click.pass_obj
 def reset_estimates(endpoint: str, account_id: str, reset: bool, as_json: bool) -> None:

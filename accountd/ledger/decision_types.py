@@ -72,7 +72,8 @@ class CommittedState(Protocol):
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
         """Those of the ``names`` of shared responses (see ``shared_responses``) that were
-        charged."""
+        charged.
+        """
 
 
 class QuarantineState(CommittedState, Protocol):

@@ -33,7 +33,8 @@ class Denial:
 
 def read_authorization(result: object) -> Authorization:
     """The authorization in an answer of accountd. Raises ``UnreachableError`` when it holds
-    none."""
+    none.
+    """
     values: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
     match values:
         case {
@@ -48,7 +49,8 @@ def read_authorization(result: object) -> Authorization:
 
 class AuthorizationCache:
     """The newest authorizations by the hash of their key, at most ``CACHED_AUTHORIZATIONS_MAX``.
-    ``now`` is monotonic."""
+    ``now`` is monotonic.
+    """
 
     def __init__(self, seconds: float) -> None:
         """``seconds``: how long one counts, from 0, which is never."""

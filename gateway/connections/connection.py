@@ -15,6 +15,7 @@ It promises:
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
@@ -52,7 +53,7 @@ class Sink(Protocol):
         """Nothing more will come. Called once, after the last frame."""
 
 
-class SequenceSink:
+class SequenceSink(ABC):
     """The part of a sink for which a frame alone is a sequence of one."""
 
     __slots__ = ()
@@ -61,9 +62,9 @@ class SequenceSink:
         """See ``Sink``."""
         self.frames_received((frame,))
 
+    @abstractmethod
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """See ``Sink``."""
-        raise NotImplementedError
 
 
 class Discard(SequenceSink):
@@ -90,7 +91,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent_pong = b""
-        self._is_framed = True  # what arrives is frames: subclasses do a handshake first
+        # What arrives is frames. Subclasses do a handshake first; kept because every read asks.
+        self._is_framed = True
         self._received = ReceiveQueue()
         self._is_reading = True  # what the transport was told last
         self._is_mid_message = False
@@ -204,7 +206,8 @@ class Connection(asyncio.Protocol):
         """Called by the event loop: give whole frames to the sink.
 
         A read that is one message in one frame takes the short way; all others, and all while
-        frames have to wait, are scanned. Both ways end the same (tests/property, test_frames).
+        frames have to wait, are scanned. tests/property/gateway/connections holds that both ways
+        end the same.
         """
         if not self._is_framed:
             self._receive_handshake(data)

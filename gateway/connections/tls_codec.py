@@ -61,7 +61,8 @@ class TlsCodec:
 
     def encrypt(self, parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
         """The records that hold ``parts``, after any handshake or alert records that are
-        pending."""
+        pending.
+        """
         for part in parts:
             self._tls.write(part)  # all of it: the buffer behind it has no bound of its own
         return self.outgoing.read()

@@ -50,7 +50,8 @@ class Credit:
 
     def __init__(self, balance: AnnouncedBalance, *, near_responses: int) -> None:
         """``balance`` is from the authorization of the key: it stands until the first
-        announcement."""
+        announcement.
+        """
         self.account_id = balance.account_id
         self.balance = balance
         self.sessions = 0
@@ -136,9 +137,7 @@ class Credit:
     def announced(self, balance: AnnouncedBalance, *, now: float) -> None:
         """There is a newer balance: whatever was durable before is in it."""
         self._is_new_boot = balance.epoch != self.balance.epoch
-        if (
-            self.balance.epoch
-        ):  # the first balance came with the authorization, without an allotment
+        if self.balance.epoch:  # else it came with the authorization, without an allotment
             self._keep_allotment(balance, now)
         self.balance = balance
         self._pending.include(balance.applied)

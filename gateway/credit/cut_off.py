@@ -1,5 +1,4 @@
-"""When a session is paused or ended because of its account's credit, and what it may finish.
-Pure."""
+"""When a session is paused or ended for want of credit, and what it may finish first. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -20,7 +19,8 @@ class CreditAction(Enum):
 @dataclass(slots=True)
 class CutOff:
     """What the credit of one session allows now, and which responses were streaming when it began
-    to."""
+    to.
+    """
 
     status: CreditStatus = CreditStatus.AVAILABLE
     _finishing: frozenset[str] = frozenset()

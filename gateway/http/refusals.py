@@ -138,7 +138,8 @@ def cross_origin() -> Refusal:
 
 def unknown_host(host: str) -> Refusal:
     """403: the request's host is not configured (DNS rebinding, see
-    ``door.client_key.is_own_host``)."""
+    ``door.client_key.is_own_host``).
+    """
     return Refusal(
         403,
         "unknown_host",

@@ -86,7 +86,8 @@ class Meter(Protocol):
     @property
     def in_flight(self) -> frozenset[str]:
         """The ids of responses and transcriptions that are certain to come and whose usage has not
-        arrived."""
+        arrived.
+        """
 
     @property
     def streaming(self) -> frozenset[str]:
@@ -130,7 +131,8 @@ class CallMeter(Meter, Protocol):
 
     def passed(self, seconds: float) -> None:
         """Count ``seconds`` as the caller's audio and, while a response is in flight, as its
-        audio."""
+        audio.
+        """
 
     def estimate_responses(self, names: Collection[str]) -> list[MeterResult]:
         """Estimates of responses whose usage was sent while nothing was heard of the call. They

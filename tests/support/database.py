@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from accountd.accounts.accounts import Accounts
-from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
+from accountd.accounts.plans import DEFAULT_PLANS, parse_plans
 from accountd.data import database
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Params
 
 KEY = "ab" * 32
+TOKENS_BY_DEFAULT_PLAN = parse_plans(DEFAULT_PLANS)
 
 
 @contextmanager

@@ -8,9 +8,7 @@ from tests.support.harness import cluster_folder
 
 
 def test_each_relay_is_measured() -> None:
-    """The gateway, haproxy where it is installed, and the bare program carry frames, use CPU, and end
-    their sessions.
-    """
+    """The gateway, haproxy where there is one, and the bare program; all their sessions end."""
     with cluster_folder() as cluster:
         found = asyncio.run(relay.run(cluster, 1, 0.3, None))
     with_haproxy = ["haproxy"] if shutil.which("haproxy") else []

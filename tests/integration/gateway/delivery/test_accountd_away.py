@@ -122,7 +122,8 @@ def test_an_accountd_of_an_earlier_release_is_told_once_for_each_boot() -> None:
 
 def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
     """An authorization less than a minute old counts while accountd is away; an unknown key does
-    not."""
+    not.
+    """
     known, unknown = fresh.create_account("known"), fresh.create_account("unknown")
     gateway = fresh.gateways[0]
     with session(gateway, known) as live:

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accountd.accounts.grants import Grants
-from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from accountd.ledger.group_commit import Ledger
@@ -22,7 +21,7 @@ from shared.rate_card import read_rates
 from shared.rates import PRICE_MAX, Rates
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.database import create_account, empty_database
+from tests.support.database import TOKENS_BY_DEFAULT_PLAN, create_account, empty_database
 
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCER = b"p" * 16

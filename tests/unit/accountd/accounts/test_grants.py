@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from accountd.accounts.grants import Grants, renewed_tokens
-from accountd.accounts.plans import TOKENS_BY_DEFAULT_PLAN
 from accountd.data import database
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Params, RequestError
 from accountd.rpc_types import DebtPolicy
+from tests.support.database import TOKENS_BY_DEFAULT_PLAN
 
 RENEWALS = [
     # before, debt, after
