@@ -12,7 +12,7 @@ HEAVY   := var/clients-venv
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test test-fast coverage mutation check hooks chaos clients bench clean
+.PHONY: help up down logs test test-fast compiled test-compiled coverage mutation check hooks chaos clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
@@ -35,6 +35,18 @@ test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all t
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property
 
+compiled: $(STAMP) ## Compile what every frame passes through into var/compiled (PYTHONPATH=var/compiled runs it)
+	@$(BIN)/python -m deploy.compiled
+
+# The rooms whose modules setup.py compiles, as production runs them.
+test-compiled: export RTS_EXPECT_COMPILED = yes
+test-compiled: compiled ## Run the tests of frames, meters, connections and relay on the compiled modules
+	@PYTHONPATH=$(CURDIR)/var/compiled $(BIN)/python -m pytest -q -n 2 --dist loadfile \
+	    -o "pythonpath=var/compiled . tests" tests/unit/test_compiled.py \
+	    tests/unit/gateway/test_frames.py tests/unit/gateway/metering tests/unit/gateway/connections tests/unit/gateway/relay \
+	    tests/property/gateway/test_frames.py tests/property/gateway/metering tests/property/gateway/connections \
+	    tests/integration/gateway/relay tests/integration/gateway/connections
+
 coverage: export COVERAGE_FILE = $(CURDIR)/var/.coverage
 coverage: $(STAMP) ## Report branch coverage, real processes included; at least 95 % of each pure module
 	@mkdir -p var
@@ -52,6 +64,7 @@ mutation: $(STAMP) ## Change what decides about money in some hundred ways; at l
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
+	@$(BIN)/python -m tests.chaos.provider_cuts --cuts 200
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
 	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \
@@ -61,14 +74,8 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py
 
-bench: $(STAMP) ## Figures of this machine: those of docs/RELIABILITY.md, the meters, the relay beside haproxy
-	@$(BIN)/python -m bench.spool_append
-	@$(BIN)/python -m bench.duplicates
-	@$(BIN)/python -m bench.outage
-	@$(BIN)/python -m bench.never_block
-	@$(BIN)/python -m bench.metering
-	@$(BIN)/python -m bench.relay
-	@$(BIN)/python -m bench.balances
+bench: $(VENV)/.bench ## Figures of this machine, those of the documents (SCENARIOS="relay metering"; all without it)
+	@$(BIN)/python -m bench $(SCENARIOS)
 
 check: $(STAMP) ## Lint, format, types, directions of imports, purity, sizes, repetitions, the drawing of the packages
 	@$(BIN)/ruff check .
@@ -93,6 +100,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (once) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(STAMP)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 $(AGENTS)/.installed: $(CLIENTS)/agents-requirements.txt | $(STAMP)

@@ -1,8 +1,9 @@
 """accountd: the one writer of the encrypted database. It applies usage and authorizes keys.
 
 ``cli``, ``config``                the command and its settings
-``app``                            one thread, one poll loop: usage in groups, then requests
-``rpc``, ``services``              hands requests to their handlers; the objects behind these
+``app``                            one poll loop that writes: usage in groups, then requests
+``rpc_thread``                     reads requests, authorizes, hands over all the others
+``rpc``, ``services``              the handlers of requests; the objects behind these
 ``request_params``, ``rpc_types``  reading parameters; words that ``accountctl`` knows too (pure)
 ``times``, ``clock``               timestamps as they are stored (pure); the time now
 

@@ -1,9 +1,9 @@
-"""The daemon: one thread, one poll loop, one writer.
+"""The daemon: one poll loop that writes, and a thread that reads requests.
 
 Each turn of the loop takes up to ``GROUP_MESSAGES_MAX`` from the usage socket without waiting,
 applies the whole group in one transaction, announces what is durable now, and then serves a bounded
-number of requests. While one group commits the next gathers by itself, so group commit needs no
-timer.
+number of the requests that ``rpc_thread`` hands over. While one group commits the next gathers by
+itself, so group commit needs no timer.
 
 A group that cannot be committed, because the disk is full or another program locks the database, is
 held and tried again once a second. Meanwhile the loop answers requests, and new usage waits in
@@ -11,6 +11,7 @@ ZeroMQ and in the gateways' outboxes.
 """
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -22,6 +23,7 @@ import structlog
 import zmq
 
 from accountd.accounts.accounts import Accounts
+from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.clock import now_iso
@@ -40,6 +42,7 @@ from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
 from accountd.rpc import Rpc
+from accountd.rpc_thread import RpcThread
 from accountd.services import Services
 from shared import zmq_sockets
 from shared.errors import ExitCode
@@ -70,6 +73,7 @@ class Daemon:
     def __init__(self, config: AccountdConfig, services: Services, *, epoch: int) -> None:
         self._ledger = services.ledger
         self._accounts = services.accounts
+        self._authorizations = services.authorizations
         self._rate_card = services.rate_card
         self._low_credit = services.low_credit
         self._handles = services.handles
@@ -77,7 +81,7 @@ class Daemon:
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
-        self._requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
+        requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
         self._events = self._bind(zmq.XPUB, config.events_endpoint)
         self._announcer = Announcer(
             self._events,
@@ -86,6 +90,7 @@ class Daemon:
             rates=lambda: services.rate_card.rates.version,
         )
         self._rpc = Rpc(services, self._announcer, epoch=epoch)
+        self._requests = RpcThread(requests, at_once=self._rpc.at_once, reports=self._rpc.reports)
         self._group: list[list[bytes]] = []
         self._retry_at = 0.0
         self._heartbeat_at = time.monotonic()
@@ -136,6 +141,7 @@ class Daemon:
 
     def run(self, wakeup: int) -> None:
         """Run the loop until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
+        self._requests.start()
         while not self.is_stopping:
             self._heartbeat_at = time.monotonic()
             if wakeup in self._poll(wakeup):
@@ -144,7 +150,6 @@ class Daemon:
             self._apply()
             self._announcer.repeat(now=time.monotonic())
             self._serve()
-            self._answer_reports()
             self._low_credit.tick(now=time.monotonic())
             for retention in self._retentions:
                 retention.tick(now=time.monotonic())
@@ -153,21 +158,21 @@ class Daemon:
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
             self._write_last_used()
+        self._requests.stop()
         self._finish()
         self._low_credit.stop()
 
     def close(self) -> None:
         """Close sockets and threads. Called when no usage is queued any more."""
-        self._rpc.close()
-        self._usage.close()
         self._requests.close()
+        self._usage.close()
         self._events.close()
         self._context.term()
 
     def _poll(self, wakeup: int) -> set[Any]:
         """Wait for a message, a signal or a timer; returns the sockets that are readable."""
         poller = zmq.Poller()
-        for source in (self._requests, self._events, wakeup, self._rpc.wakeup):
+        for source in (self._requests.wakeup, self._events, wakeup):
             poller.register(source, zmq.POLLIN)
         now, wait_s = time.monotonic(), POLL_S
         if self.holds_usage:  # later usage has to wait, so it need not wake the poll
@@ -239,27 +244,16 @@ class Daemon:
     # --- requests ---------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        for frames in _receive(self._requests, REQUESTS_PER_TURN_MAX):
-            answer = self._rpc.receive(frames)
-            if answer is not None:
-                self._send(answer)
-
-    def _answer_reports(self) -> None:
-        for answer in self._rpc.finished():
-            self._send(answer)
-        if self._rpc.failure is not None:
-            raise self._rpc.failure
-
-    def _send(self, answer: list[bytes]) -> None:
-        # ROUTER drops the answer to a caller that is gone; one that does not read loses it here.
-        with contextlib.suppress(zmq.Again):
-            self._requests.send_multipart(answer, zmq.DONTWAIT)
+        for address, request in self._requests.requests(REQUESTS_PER_TURN_MAX):
+            self._requests.reply(address, self._rpc.answer(request))
+        if self._requests.failure is not None:
+            raise self._requests.failure
 
     def _write_last_used(self, *, now: bool = False) -> None:
         if now or time.monotonic() - self._last_used_at > LAST_USED_S:
             self._last_used_at = time.monotonic()
             try:
-                self._accounts.write_last_used()
+                self._authorizations.write_last_used()
             except Exception as exc:
                 if database.passing_trouble(exc) is None:
                     raise
@@ -283,13 +277,16 @@ def _run(config: AccountdConfig) -> ExitCode:
         connection = opened.database.connection()
         rate_card = RateCardFile(config.rate_card, config.rates)
         changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
+        ledger = Ledger(connection, rate_card, estimates=estimates)
         services = Services(
-            ledger=Ledger(connection, rate_card, estimates=estimates),
+            ledger=ledger,
             accounts=Accounts(changes, plans=config.plans),
+            authorizations=Authorizations(),
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
             quarantine=Quarantine(
                 connection,
+                ledger.usage,
                 rate_card,
                 changes,
                 estimates=estimates,
@@ -308,6 +305,9 @@ def _run(config: AccountdConfig) -> ExitCode:
         daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)
+        # What was loaded stays. A full collection that looks at it stops every thread for 40 ms.
+        gc.collect()
+        gc.freeze()
         log.info("rate card", version=config.rates.version, entries=len(config.rates.entries))
         print(  # noqa: T201 - for scripts
             f"ready accountd db={path} usage={config.usage_endpoint} rpc={config.rpc_endpoint}"
@@ -360,9 +360,17 @@ def _open_ops(config: AccountdConfig, daemon: Daemon) -> OpsServer | None:
 def _receive(socket: "zmq.Socket[Any]", at_most: int) -> list[list[bytes]]:
     """The messages that have arrived, at most ``at_most``, without waiting."""
     messages: list[list[bytes]] = []
+    receive, without_waiting = socket.recv, int(zmq.DONTWAIT)
     try:
         while len(messages) < at_most:
-            messages.append(socket.recv_multipart(zmq.DONTWAIT))
+            # 40 % faster than ``recv_multipart``, which asks the socket after each frame. Arguments
+            # by name and a flag that is no integer would take a sixth of the time.
+            frame = receive(without_waiting, False)
+            frames = [frame.bytes]
+            while frame.more:
+                frame = receive(without_waiting, False)
+                frames.append(frame.bytes)
+            messages.append(frames)
     except zmq.Again:
         pass
     return messages

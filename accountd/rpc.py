@@ -1,19 +1,15 @@
-"""Dispatches the requests that arrive on ROUTER to their handlers.
+"""Answers requests: the handler of each method, on which thread it runs, and what errors become.
 
-Short requests that write or authorize are answered on the daemon's thread. Reports run on one
-reader thread with a connection of its own; their answers are passed back, because only the daemon's
-thread may use the socket.
+What writes, or tells of the daemon's loop, runs on the daemon's thread, between two groups of
+usage. ``authorize`` runs on the thread of requests and waits for no group; reports run on a thread
+of their own. Both of these only read, each with a connection of its own (``rpc_thread``).
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
 
-from accountd.data import models
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import rejected
 from accountd.notifications.announcer import Announcer, applied_of
@@ -27,8 +23,6 @@ from shared.wire import (
     PRODUCER_BYTES,
     Reply,
     Request,
-    WireError,
-    decode_request,
     encode_reply,
 )
 
@@ -42,7 +36,6 @@ _PASSING: Final = {
 }
 
 _TOO_LARGE: Final = "the answer is too large; use --limit, or --since and --until"
-REPORTS_WAITING_MAX: Final = 64
 # A gateway asks about its own producer and those that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
 # A gateway asks about accounts whose announcement is overdue.
@@ -54,7 +47,7 @@ assert SYNC_PRODUCERS_MAX * (PRODUCER_BYTES + 8) < MESSAGE_BYTES_MAX
 
 
 class Rpc:
-    """Answers requests. ``wakeup`` is a descriptor that is readable when reports are done."""
+    """The handlers of all methods."""
 
     def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
         accounts, grants, handles = services.accounts, services.grants, services.handles
@@ -62,12 +55,12 @@ class Rpc:
         self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
+        self.at_once: Mapping[str, Answer] = {"authorize": services.authorizations.authorize}
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {"level": LEVEL, "epoch": self._epoch},
             "sync": self._sync,
             "balances": self._balances,
             "rates": rate_card.answer,
-            "authorize": accounts.authorize,
             "handles.learn": handles.learn,
             "handles.use": handles.use,
             "account.create": accounts.create,
@@ -83,7 +76,7 @@ class Rpc:
             "rejected.retry": quarantine.retry,
             "rejected.dismiss": quarantine.dismiss,
         }
-        self._reports: Mapping[str, Answer] = {
+        self.reports: Mapping[str, Answer] = {
             "account.show": queries.show_account,
             "account.list": queries.list_accounts,
             "key.list": queries.list_keys,
@@ -98,46 +91,10 @@ class Rpc:
             "rejected.list": rejected.list_rejected,
             "rejected.show": rejected.show_rejected,
         }
-        self._reader = ThreadPoolExecutor(1, "reader", initializer=_prepare_reader)
-        self._waiting = 0
-        self._done: deque[tuple[list[bytes], bytes]] = deque()
-        # The error of a report that has to end the daemon: an I/O error or a corrupt page.
-        self.failure: BaseException | None = None
-        self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
-    def receive(self, frames: list[bytes]) -> list[bytes] | None:
-        """Serve one message; the frames of the answer, or None when it comes later or never."""
-        if len(frames) != 3:
-            log.warning("request ignored", frames=len(frames))
-            return None
-        address, payload = frames[:2], frames[2]
-        try:
-            request = decode_request(payload)
-        except WireError as exc:
-            return [*address, encode_reply(Reply(error=("bad_request", str(exc))))]
-        if request.method in self._reports:
-            return self._hand_over(address, request)
-        answer = self._here.get(request.method, _unknown(request.method))
-        return [*address, _answer(answer, request)]
-
-    def finished(self) -> list[list[bytes]]:
-        """The frames of all answers that the reader thread has ready."""
-        try:
-            os.eventfd_read(self.wakeup)
-        except BlockingIOError:
-            return []
-        ready = []
-        while self._done:
-            address, payload = self._done.popleft()
-            self._waiting -= 1
-            ready.append([*address, payload])
-        return ready
-
-    def close(self) -> None:
-        """Wait for the report in progress, then end the reader thread."""
-        self._reader.submit(models.database.close)
-        self._reader.shutdown()
-        os.close(self.wakeup)
+    def answer(self, request: Request) -> bytes:
+        """The encoded reply to a request of the daemon's thread; called there, see ``answer``."""
+        return answer(self._here.get(request.method, _unknown(request.method)), request)
 
     def _sync(self, params: Params) -> Any:
         """The watermarks as PUB announces them, for a gateway that missed the announcement.
@@ -156,42 +113,14 @@ class Rpc:
         found = self._announcer.balances(accounts, applied)
         return {"balances": [encode_balance(balance) for balance in found]}
 
-    def _hand_over(self, address: list[bytes], request: Request) -> list[bytes] | None:
-        if self._waiting >= REPORTS_WAITING_MAX:
-            return [*address, encode_reply(Reply(error=("busy", "too many reports wait")))]
-        self._waiting += 1
-        report = self._reader.submit(_answer, self._reports[request.method], request)
 
-        def done(future: Future[bytes]) -> None:
-            self.failure = future.exception() or self.failure
-            unread = encode_reply(Reply(error=("internal", "the database cannot be read")))
-            self._done.append((address, unread if future.exception() else future.result()))
-            os.eventfd_write(self.wakeup, 1)
-
-        report.add_done_callback(done)
-        return None
-
-
-def _prepare_reader() -> None:
-    """Give the reader thread a connection of its own that cannot write."""
-    models.database.connect(reuse_if_open=True)
-    models.database.execute_sql("PRAGMA query_only = 1")
-
-
-def _unknown(method: str) -> Answer:
-    def answer(_params: Params) -> Any:
-        raise RequestError("unknown_method", f"no method {method[:80]!r}; is accountd older?")
-
-    return answer
-
-
-def _answer(answer: Answer, request: Request) -> bytes:
+def answer(handler: Answer, request: Request) -> bytes:
     """Handle one request; returns the encoded reply.
 
     Raises I/O errors and the like, which end the daemon; other errors become a reply.
     """
     try:
-        encoded = encode_reply(Reply(result=answer(Params(request.params))))
+        encoded = encode_reply(Reply(result=handler(Params(request.params))))
     except RequestError as exc:
         return encode_reply(Reply(error=(exc.code, str(exc))))
     except Exception as exc:
@@ -206,3 +135,10 @@ def _answer(answer: Answer, request: Request) -> bytes:
     if len(encoded) > REPLY_BYTES_MAX:
         return encode_reply(Reply(error=("too_large", _TOO_LARGE)))
     return encoded
+
+
+def _unknown(method: str) -> Answer:
+    def refuse(_params: Params) -> Any:
+        raise RequestError("unknown_method", f"no method {method[:80]!r}; is accountd older?")
+
+    return refuse

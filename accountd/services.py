@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accountd.accounts.accounts import Accounts
+from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.data.retention import RowRetention
@@ -21,6 +22,7 @@ class Services:
 
     ledger: Ledger
     accounts: Accounts
+    authorizations: Authorizations
     grants: Grants
     handles: Handles
     quarantine: Quarantine

@@ -4,9 +4,9 @@ Run it from the root of the project: ``.venv/bin/python -m bench.balances``. A r
 encrypted database applies rounds of ``BATCHES`` batches, spread over all accounts: one without
 subscribers to balances, one with ``GATEWAYS`` that subscribe to all of them. The order of the two
 is reversed every time, because the database grows and gets slower. A round ends when its last batch
-is durable. The last line is the median of the slowdowns; above ``SLOWDOWN_MAX`` the exit code is 1.
-At the end no usage is sent for a while, and the CPU that accountd uses is printed, with 10,000
-subscribed accounts and with none.
+is durable. The median of the slowdowns has a bar; above ``SLOWDOWN_MAX`` the exit code is 1. At the
+end no usage is sent for a while, and the CPU that accountd uses is reported, with 10,000 subscribed
+accounts and with none.
 """
 
 import os
@@ -15,16 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
-from accountd.clock import now_iso
-from accountd.data import database, models
-from accountd.data.models import Account, CreditGrant
+from bench.report import Outcome, Scale, Table, at_most
+from bench.running_accountd import account_of, accountd
+from bench.scenarios import end_with
 from shared import zmq_sockets
 from shared.announcements import balance_topic, decode_watermark, topic_of, watermark_topic
 from shared.usage import Usage, UsageBatch
@@ -42,38 +40,52 @@ BIN: Final = Path(sys.executable).parent
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
-    """Measure and print."""
+def measure(scale: Scale) -> Outcome:
+    """Measure rounds with and without subscribers, then idleness."""
+    accounts = scale.pick(ACCOUNTS, quick=100)
+    batches, idle_s = scale.pick(BATCHES, quick=500), scale.pick(IDLE_S, quick=0.5)
     with (
         tempfile.TemporaryDirectory(prefix="rts-") as name,
-        accountd(Path(name)) as (env, pid),
+        accountd(Path(name), accounts) as (env, pid),
         zmq.Context() as context,
     ):
-        bench = Bench(context, env)
+        bench = Bench(context, env, accounts, batches)
         bench.round()  # warms up
         slowdowns = []
-        for n in range(ROUNDS):
+        for n in range(scale.pick(ROUNDS, quick=1)):
             quiet, heard = bench.compare(has_subscribers_first=n % 2 == 1)
             slowdowns.append(quiet / heard - 1)
-            print(f"round {n + 1}: {quiet:,.0f}/s, heard {heard:,.0f}/s", flush=True)
-        alone = idle_share(pid)
+            scale.tell(f"round {n + 1}: {quiet:,.0f}/s, heard {heard:,.0f}/s")
+        alone = idle_share(pid, idle_s)
         subscribers = bench.start_subscribers()
-        idle = idle_share(pid)
+        idle = idle_share(pid, idle_s)
         bench.close(subscribers)
         bench.push.close()
         bench.sub.close()
-    print(f"{ACCOUNTS:,} silent accounts: {idle:.2%} of a core, without any: {alone:.2%}")
     slowdown = statistics.median(slowdowns)
-    print(f"announcing {ACCOUNTS:,} balances to {GATEWAYS} gateways: {slowdown:+.1%}")
-    if slowdown > SLOWDOWN_MAX:
-        sys.exit(f"expected at most {SLOWDOWN_MAX:+.0%}")
+    title = f"The balances of {accounts:,} accounts, announced to {GATEWAYS} gateways, %"
+    rows = (
+        ("slower than without subscribers, median of the rounds", slowdown * 100),
+        ("of a core while nothing is used, with subscribers", idle * 100),
+        ("of a core while nothing is used, without", alone * 100),
+    )
+    name = f"announcing {accounts:,} balances makes slower by, %"
+    return Outcome(
+        tables=(Table(title, ("what", "%"), rows),),
+        bars=(at_most(name, slowdown * 100, SLOWDOWN_MAX * 100),),
+    )
 
 
 class Bench:
     """One producer, and subscribers to balances."""
 
-    def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
+    def __init__(
+        self, context: "zmq.Context[Any]", env: dict[str, str], accounts: int, batches: int
+    ) -> None:
+        """A round has ``batches``, spread over the accounts."""
         self._context = context
+        self._accounts = accounts
+        self._batches = batches
         self._events = env["ACCOUNTD_EVENTS_ENDPOINT"]
         self._sequence = 0
         self.push = self._socket(zmq.PUSH, env["ACCOUNTD_USAGE_ENDPOINT"])
@@ -86,14 +98,14 @@ class Bench:
         rates = {}
         for has_subscribers in (has_subscribers_first, not has_subscribers_first):
             subscribers = self.start_subscribers() if has_subscribers else []
-            rates[has_subscribers] = BATCHES / self.round()
+            rates[has_subscribers] = self._batches / self.round()
             self.close(subscribers)
         return rates[False], rates[True]
 
     def round(self) -> float:
-        """The seconds until ``BATCHES`` more batches are durable."""
-        first, last = self._sequence + 1, self._sequence + BATCHES
-        messages = [encode_envelope(PRODUCER, n, _payload(n)) for n in range(first, last + 1)]
+        """The seconds until a round of more batches are durable."""
+        first, last = self._sequence + 1, self._sequence + self._batches
+        messages = [encode_envelope(PRODUCER, n, self._payload(n)) for n in range(first, last + 1)]
         self._sequence = last
         started = time.perf_counter()
         for message in messages:
@@ -103,7 +115,7 @@ class Bench:
 
     def start_subscribers(self) -> "list[subprocess.Popen[bytes]]":
         """Start the subscribers, each a process; returns when each has received every balance."""
-        code = "from bench.balances import subscribe; subscribe()"
+        code = f"from bench.balances import subscribe; subscribe({self._accounts})"
         env = {**os.environ, "ACCOUNTD_EVENTS_ENDPOINT": self._events}
         subscribers = [
             subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
@@ -122,6 +134,15 @@ class Bench:
             subscriber.wait()
         time.sleep(1.0)
 
+    def _payload(self, sequence: int) -> bytes:
+        return encode_usage(
+            UsageBatch(
+                account_of(sequence * 7919 % self._accounts), "session", "openai", "gpt-realtime",
+                "response", 1, (f"resp_{sequence:032}",), Usage(100, 1, 101, 1, 99),
+                1_790_000_000_000 + sequence,
+            )
+        )  # fmt: skip
+
     def _socket(self, kind: int, endpoint: str) -> "zmq.Socket[Any]":
         socket: zmq.Socket[Any] = self._context.socket(kind)
         zmq_sockets.configure(socket)
@@ -138,7 +159,7 @@ class Bench:
         sys.exit(f"no watermark {applied_through} within {DEADLINE_S} s")
 
 
-def subscribe() -> None:
+def subscribe(accounts: int) -> None:
     """Subscribe to every account, as a gateway does, and drop what arrives.
 
     It reads at idle priority: on a machine of two cores the readers must not compete with the
@@ -149,49 +170,22 @@ def subscribe() -> None:
         socket: zmq.Socket[Any] = context.socket(zmq.SUB)
         zmq_sockets.configure(socket)
         socket.connect(os.environ["ACCOUNTD_EVENTS_ENDPOINT"])
-        for n in range(ACCOUNTS):
-            socket.setsockopt(zmq.SUBSCRIBE, balance_topic(_account(n)))
+        for n in range(accounts):
+            socket.setsockopt(zmq.SUBSCRIBE, balance_topic(account_of(n)))
         received: set[bytes] = set()
         while True:
             topic = topic_of(socket.recv_multipart())
-            if len(received) < ACCOUNTS:
+            if len(received) < accounts:
                 received.add(topic)
-                if len(received) == ACCOUNTS:
+                if len(received) == accounts:
                     print("ready", flush=True)
 
 
-@contextmanager
-def accountd(folder: Path) -> Iterator[tuple[dict[str, str], int]]:
-    """A running accountd with many accounts: the environment that finds it, and its process id."""
-    key = os.urandom(32).hex()
-    (folder / "db.key").write_text(key)
-    endpoints = {
-        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
-        for name in ("USAGE", "RPC", "EVENTS")
-    }
-    path = folder / "accounts.db"
-    env = {
-        **os.environ, **endpoints,
-        "DB_PATH": str(path), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
-    }  # fmt: skip
-    subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
-    with database.open_for_serving(path, key):
-        _create_accounts()
-    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
-        try:
-            assert daemon.stdout is not None
-            assert daemon.stdout.readline().startswith(b"ready")
-            yield env, daemon.pid
-        finally:
-            daemon.terminate()
-            daemon.wait(DEADLINE_S)
-
-
-def idle_share(pid: int) -> float:
+def idle_share(pid: int, seconds: float) -> float:
     """The share of a core that a process uses while no usage is sent."""
     before = _cpu_s(pid)
-    time.sleep(IDLE_S)
-    return (_cpu_s(pid) - before) / IDLE_S
+    time.sleep(seconds)
+    return (_cpu_s(pid) - before) / seconds
 
 
 def _cpu_s(pid: int) -> float:
@@ -199,33 +193,5 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _create_accounts() -> None:
-    now, tokens = now_iso(), 10**9
-    with models.database.atomic("IMMEDIATE"):
-        for n in range(ACCOUNTS):
-            name = _account(n)
-            Account.create(
-                id=name, email=f"{name}@example.org", token_remaining=tokens, created_at=now,
-                updated_at=now,
-            )  # fmt: skip
-            CreditGrant.create(
-                id=f"opening-{name}", account_id=name, kind="opening", topup_delta=0,
-                token_delta=tokens, created_at=now,
-            )  # fmt: skip
-
-
-def _account(n: int) -> str:
-    return f"acct_{n:016}"
-
-
-def _payload(sequence: int) -> bytes:
-    return encode_usage(
-        UsageBatch(
-            _account(sequence * 7919 % ACCOUNTS), "session", "openai", "gpt-realtime", "response",
-            1, (f"resp_{sequence:032}",), Usage(100, 1, 101, 1, 99), 1_790_000_000_000 + sequence,
-        )
-    )  # fmt: skip
-
-
 if __name__ == "__main__":
-    main()
+    end_with(measure(Scale(is_quick=False, tell=print)))

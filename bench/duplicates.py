@@ -2,23 +2,22 @@
 
 Run it from the root of the project: ``.venv/bin/python -m bench.duplicates``. It sends 1,000
 batches, waits until they are durable, and sends 200,000 repetitions of them as fast as PUSH takes
-them, then one new batch. The clock stops when that batch is announced. The last line is
-``duplicates refused: N/s``; below ``RATE_MIN`` the exit code is 1.
+them, then one new batch. The clock stops when that batch is announced. Below ``RATE_MIN`` the exit
+code is 1.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
 from accountd.ctl.client import call
+from bench.report import Check, Outcome, Scale, Table, at_least
+from bench.running_accountd import account_of, accountd
+from bench.scenarios import end_with
 from shared import zmq_sockets
 from shared.announcements import decode_watermark, watermark_topic
 from shared.usage import Usage, UsageBatch
@@ -27,58 +26,37 @@ from shared.wire import encode_envelope, encode_usage
 ORIGINALS: Final = 1_000
 DUPLICATES: Final = 200_000
 DEADLINE_S: Final = 120
-RATE_MIN: Final = 50_000  # resends after an outage must not delay new usage
-BIN: Final = Path(sys.executable).parent
+RATE_MIN: Final = 100_000  # resends after an outage must not delay new usage
 PRODUCER: Final = b"duplicates-bench"
 
 
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="rts-") as name, accountd(Path(name)) as env:
+def measure(scale: Scale) -> Outcome:
+    """Measure the refusal of duplicates."""
+    return outcome(duplicates=scale.pick(DUPLICATES, quick=2_000))
+
+
+def outcome(*, duplicates: int) -> Outcome:
+    """Send ``duplicates`` repetitions; each original must be charged once."""
+    with tempfile.TemporaryDirectory(prefix="rts-") as name, accountd(Path(name), 1) as (env, _):
         with zmq.Context() as context:
             push, sub = _connect(context, env)
             _send(push, range(1, ORIGINALS + 1))
             _wait(sub, ORIGINALS)
             started = time.perf_counter()
-            _send(push, (n % ORIGINALS + 1 for n in range(DUPLICATES)))
+            _send(push, (n % ORIGINALS + 1 for n in range(duplicates)))
             _send(push, [ORIGINALS + 1])
             _wait(sub, ORIGINALS + 1)
             elapsed_s = time.perf_counter() - started
             push.close()
             sub.close()
         charged = _charged(env)
-    if charged != ORIGINALS + 1:
-        sys.exit(f"{charged} batches were charged, expected {ORIGINALS + 1}")
-    print(f"{DUPLICATES:,} duplicates in {elapsed_s:.2f} s, {charged:,} batches charged")
-    rate = DUPLICATES / elapsed_s
-    print(f"duplicates refused: {rate:.0f}/s")
-    if rate < RATE_MIN:
-        sys.exit(f"expected at least {RATE_MIN:,}/s")
-
-
-@contextmanager
-def accountd(folder: Path) -> Iterator[dict[str, str]]:
-    """A running accountd with one account, ``acct``; yields the environment with its endpoints."""
-    (folder / "db.key").write_text(os.urandom(32).hex())
-    endpoints = {
-        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
-        for name in ("USAGE", "RPC", "EVENTS")
-    }
-    env = {
-        **os.environ, **endpoints,
-        "DB_PATH": str(folder / "accounts.db"), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
-    }  # fmt: skip
-    subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
-    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
-        try:
-            assert daemon.stdout is not None
-            assert daemon.stdout.readline().startswith(b"ready")
-            create = ("account", "create", "--email", "bench@example.org", "--id", "acct")
-            subprocess.run([BIN / "accountctl", *create], env=env, check=True, capture_output=True)
-            yield env
-        finally:
-            daemon.terminate()
-            daemon.wait(DEADLINE_S)
+    rate = duplicates / elapsed_s
+    row = (duplicates, elapsed_s, rate)
+    return Outcome(
+        tables=(Table("Duplicates refused", ("duplicates", "seconds", "a second"), (row,)),),
+        bars=(at_least("duplicates refused a second", rate, RATE_MIN),),
+        checks=(Check("batches charged", charged, ORIGINALS + 1),),
+    )
 
 
 def _connect(context: "zmq.Context[Any]", env: dict[str, str]) -> list["zmq.Socket[Any]"]:
@@ -96,8 +74,9 @@ def _connect(context: "zmq.Context[Any]", env: dict[str, str]) -> list["zmq.Sock
 def _payload(sequence: int) -> bytes:
     return encode_usage(
         UsageBatch(
-            "acct", "session", "openai", "gpt-realtime", "response", 1, (f"resp_{sequence:032}",),
-            Usage(sequence, 1, sequence + 1, 1, sequence - 1), 1_790_000_000_000 + sequence,
+            account_of(0), "session", "openai", "gpt-realtime", "response", 1,
+            (f"resp_{sequence:032}",), Usage(sequence, 1, sequence + 1, 1, sequence - 1),
+            1_790_000_000_000 + sequence,
         )
     )  # fmt: skip
 
@@ -121,9 +100,9 @@ def _wait(sub: "zmq.Socket[Any]", applied_through: int) -> None:
 
 
 def _charged(env: dict[str, str]) -> int:
-    rows = call(env["ACCOUNTD_RPC_ENDPOINT"], "usage", {"account_id": "acct", "limit": 1})
+    rows = call(env["ACCOUNTD_RPC_ENDPOINT"], "usage", {"account_id": account_of(0), "limit": 1})
     return int(rows["totals"]["responses"])
 
 
 if __name__ == "__main__":
-    main()
+    end_with(outcome(duplicates=DUPLICATES))

@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +18,16 @@ import click
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from bench.report import Outcome, Scale, Table, at_most
+from bench.scenarios import end_with
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.base import Meter
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.meter import OpenAIMeter
 
 BAR_US: Final = 10.0
+ROUNDS: Final = 200
 CALLS: Final = 100  # timed together, because reading the clock takes as long as some calls
 
 
@@ -44,7 +47,7 @@ def audio(size: int) -> str:
 
 
 def frame_of(message: bytes, *, is_binary: bool = False, is_client: bool = False) -> Frame:
-    """The message as the scanner of ``gateway.frames`` returns it."""
+    """The message as the scanner of ``gateway.frame_scanner`` returns it."""
     opcode = Opcode.BINARY if is_binary else Opcode.TEXT
     stream = WireFrame(opcode, message).serialize(mask=is_client)
     (frame,) = FrameScanner(expects_mask=is_client).feed(stream)
@@ -113,7 +116,7 @@ def cases() -> list[Case]:
 
 def relayed(meter: Meter) -> Callable[[Frame], object]:
     """What the relay asks the meter of a frame that came alone."""
-    return lambda frame: meter.skim(frame) or meter.observe(frame)
+    return lambda frame: meter.skim(frame.raw, frame.span) or meter.observe(frame)
 
 
 def fresh_done(meter: Meter, response: dict[str, Any]) -> Callable[[Frame], object]:
@@ -136,19 +139,24 @@ def fresh_turn(meter: Meter, ended: dict[str, Any]) -> Callable[[Frame], object]
     return lambda _: observe(next(frames))
 
 
-@click.command()
-@click.option("--rounds", default=200, show_default=True, help=f"Of {CALLS} calls each, up to 299.")
-def main(*, rounds: int) -> None:
+def measure(scale: Scale) -> Outcome:
     """Measure the meters."""
-    print(f"  {'one message, µs':<34}{'bytes':>8}{'median':>8}{'p99':>8}")
-    is_slow = False
+    return outcome(rounds=scale.pick(ROUNDS, quick=2))
+
+
+def outcome(*, rounds: int) -> Outcome:
+    """Time each message, ``rounds`` times ``CALLS`` calls."""
+    rows, slowest = [], 0.0
     for case in cases():
         taken = sorted(timed(case.action, case.frame) for _ in range(rounds))
         median, p99 = statistics.median(taken), taken[int(len(taken) * 0.99)]
-        is_slow |= case.is_audio and median > BAR_US
-        print(f"  {case.name:<34}{len(case.frame.raw):>8}{median:>8.2f}{p99:>8.2f}")
-    print(f"  bar for audio: a median of {BAR_US:g} µs")
-    sys.exit(is_slow)
+        slowest = max(slowest, median if case.is_audio else 0.0)
+        rows.append((case.name, len(case.frame.raw), median, p99))
+    title = "One message through its meter, µs"
+    return Outcome(
+        tables=(Table(title, ("message", "bytes", "median", "p99"), tuple(rows)),),
+        bars=(at_most("slowest median of a message of audio, µs", slowest, BAR_US),),
+    )
 
 
 def timed(action: Callable[[Frame], object], frame: Frame) -> float:
@@ -157,6 +165,13 @@ def timed(action: Callable[[Frame], object], frame: Frame) -> float:
     for _ in range(CALLS):
         action(frame)
     return (time.perf_counter_ns() - started) / 1000 / CALLS
+
+
+@click.command()
+@click.option("--rounds", default=ROUNDS, show_default=True, help=f"Of {CALLS} calls, up to 299.")
+def main(*, rounds: int) -> None:
+    """Measure the meters."""
+    end_with(outcome(rounds=rounds))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ whole seconds of any phase. So the table also has the p99 of the median second, 
 time for which the gateway waited for a core (``waited``, from the kernel). When that is 2 % or more
 in either condition, the machine was too busy to judge the difference.
 
-Exit code 1 when the p99 differs by 2 ms or more, when a session closed, or when a token is missing;
-75 when everything else is right and the machine was too busy to judge the p99.
+Exit code 1 when the p99 differs by more than 2 ms, a session closed, or a token is missing; 75 when
+everything else is right and the machine was too busy to judge the p99.
 """
 
 import asyncio
@@ -27,12 +27,17 @@ from typing import Final
 import click
 import uvloop
 
+from bench.report import Bar, Cell, Check, Outcome, Scale, Table, at_most, text_of, unmeasured
+from bench.scenarios import end_with
 from bench.voice import FRAME_S, Voice, connect, provide
 from shared.errors import ExitCode
 from tests.support.harness import Cluster, cluster_folder
 
 BAR_MS: Final = 2.0
 WAITED_MAX: Final = 0.02  # the share of the time for which the gateway may wait for a core
+SESSIONS: Final = 50
+PHASE_S: Final = 30.0
+ROUNDS: Final = 2
 DIRECT_S: Final = 10.0
 CHARGED_S: Final = 30.0
 ECHOED_S: Final = 10.0
@@ -130,8 +135,21 @@ async def wait_for_echoes(voices: list[Voice]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: int) -> int:
-    """Measure and print; the exit code."""
+def measure(scale: Scale) -> Outcome:
+    """Measure with the sizes that the command has."""
+    with cluster_folder() as cluster:
+        return uvloop.run(
+            run(
+                cluster, sessions=SESSIONS, seconds=scale.pick(PHASE_S, quick=1.0),
+                rounds=scale.pick(ROUNDS, quick=1), direct_s=scale.pick(DIRECT_S, quick=0.5),
+            )
+        )  # fmt: skip
+
+
+async def run(
+    cluster: Cluster, *, sessions: int, seconds: float, rounds: int, direct_s: float = DIRECT_S
+) -> Outcome:
+    """Measure without a gateway for ``direct_s``, then ``rounds`` phases of each kind."""
     ledger: dict[str, int] = {}
     direct_ledger: dict[str, int] = {}
     recorder = Recorder()
@@ -145,7 +163,7 @@ async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: in
 
     direct = [await connect(direct_provider, "/v1", recorder.note) for _ in range(sessions)]
     base = Phase("no gateway")
-    await talk_through(direct, recorder, [base], cluster, DIRECT_S)
+    await talk_through(direct, recorder, [base], cluster, direct_s)
     for voice in direct:
         voice.leave()
     voices = [await connect(cluster.address, target, recorder.note) for _ in range(sessions)]
@@ -158,78 +176,78 @@ async def measure(cluster: Cluster, *, sessions: int, seconds: float, rounds: in
     closed = sum(1 for voice in voices if not voice.is_open)
     for voice in voices:
         voice.leave()
-    charged = await asyncio.to_thread(charged_tokens, cluster, sum(ledger.values()))
+    charged = await asyncio.to_thread(charged_tokens, cluster, "acct", sum(ledger.values()))
     server.close()
     direct_server.close()
-    return report(base, phases, closed=closed, charged=charged, reported=sum(ledger.values()))
+    return Outcome(
+        tables=(table(base, phases),),
+        bars=(bar(phases),),
+        checks=(
+            Check("sessions open at the end", sessions - closed, sessions),
+            Check("tokens charged", charged, sum(ledger.values())),
+        ),
+    )
 
 
-def charged_tokens(cluster: Cluster, expected: int) -> int:
+def charged_tokens(cluster: Cluster, account: str, expected: int) -> int:
     """The tokens charged; waits, for a limited time, until they are ``expected``."""
     deadline = time.monotonic() + CHARGED_S
     while True:
-        found = int(cluster.accountctl("usage", "acct")["totals"]["total_tokens"])
+        found = int(cluster.accountctl("usage", account)["totals"]["total_tokens"])
         if found >= expected or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
 
 
-def report(base: Phase, phases: list[Phase], *, closed: int, charged: int, reported: int) -> int:
-    """Print the table; the exit code."""
-    merged = [Phase("all, running"), Phase("all, stopped", is_stopped=True)]
+def merged(phases: list[Phase]) -> tuple[Phase, Phase]:
+    """All phases in which accountd ran, and all in which it was stopped."""
+    running, stopped = Phase("all, running"), Phase("all, stopped", is_stopped=True)
     for phase in phases:
-        into = merged[phase.is_stopped]
+        into = stopped if phase.is_stopped else running
         into.trips += phase.trips
         into.seconds += phase.seconds
         into.waited_s += phase.waited_s
-    print("  round trip, ms                  all together      median second        added")
-    print(
-        "                      frames      p50      p99      p50      p99      p50      p99  waited"
-    )
-    for phase in (base, *phases, *merged):
-        print_row(phase, base)
-    running, stopped = merged
-    difference = stopped.quantile_ms(0.99) - running.quantile_ms(0.99)
-    typical = stopped.typical_ms(0.99) - running.typical_ms(0.99)
-    print(f"  added p99, stopped minus running: {difference:+.2f} ms (bar: below {BAR_MS:g})")
-    print(f"  the same of the median second:    {typical:+.2f} ms")
-    print(f"  sessions that closed: {closed}")
-    print(f"  tokens reported {reported:,}, charged {charged:,}")
-    if closed or charged != reported:
-        return 1
-    return judge(difference, max(phase.waited_share for phase in merged))
+    return running, stopped
 
 
-def judge(difference_ms: float, waited: float) -> int:
-    """The exit code for a difference of the p99 and the larger share of ``waited``."""
-    if waited < WAITED_MAX:
-        return 0 if difference_ms < BAR_MS else 1
-    print(
-        f"  not judged: the machine was too busy, the gateway waited for a core for {waited:.1%}"
-        f" of the time (at most {WAITED_MAX:.0%})"
-    )
-    return ExitCode.NOT_NOW
+def table(base: Phase, phases: list[Phase]) -> Table:
+    """A row for each phase; *added* is what the median second has more than without a gateway."""
+    columns = (
+        "phase", "frames", "p50", "p99", "median second, p50", "p99", "added, p50", "p99",
+        "waited, %",
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for phase in (base, *phases, *merged(phases)):
+        typical = [phase.typical_ms(share) for share in (0.5, 0.99)]
+        added = [phase.typical_ms(share) - base.typical_ms(share) for share in (0.5, 0.99)]
+        whole = [phase.quantile_ms(share) for share in (0.5, 0.99)]
+        waited = phase.waited_share * 100
+        rows.append((phase.name, len(phase.trips), *whole, *typical, *added, waited))
+    return Table("Round trips while accountd is stopped, ms", columns, tuple(rows))
 
 
-def print_row(phase: Phase, base: Phase) -> None:
-    """One line of the table."""
-    shares = (0.5, 0.99)
-    all_ms = [phase.quantile_ms(share) for share in shares]
-    typical_ms = [phase.typical_ms(share) for share in shares]
-    added_ms = [phase.typical_ms(share) - base.typical_ms(share) for share in shares]
-    numbers = "".join(f"{value:>9.2f}" for value in (*all_ms, *typical_ms, *added_ms))
-    print(f"  {phase.name:<18}{len(phase.trips):>8,}{numbers}{phase.waited_share:>8.1%}")
+def bar(phases: list[Phase]) -> Bar:
+    """The difference of the p99, unless the machine was too busy to judge it."""
+    name = "added p99, accountd stopped minus running, ms"
+    running, stopped = merged(phases)
+    waited = max(running.waited_share, stopped.waited_share)
+    if waited >= WAITED_MAX:
+        return unmeasured(name, BAR_MS, f"the gateway waited for a core for {waited:.1%}")
+    return at_most(name, stopped.quantile_ms(0.99) - running.quantile_ms(0.99), BAR_MS)
 
 
 @click.command()
-@click.option("--sessions", default=50, show_default=True, help="Voice sessions.")
-@click.option("--seconds", default=30.0, show_default=True, help="Length of a phase.")
-@click.option("--rounds", default=2, show_default=True, help="Phases with accountd, and without.")
+@click.option("--sessions", default=SESSIONS, show_default=True, help="Voice sessions.")
+@click.option("--seconds", default=PHASE_S, show_default=True, help="Length of a phase.")
+@click.option("--rounds", default=ROUNDS, show_default=True, help="Phases with accountd, without.")
 def main(*, sessions: int, seconds: float, rounds: int) -> None:
     """Measure the relay with and without accountd."""
     with cluster_folder() as cluster:
-        code = uvloop.run(measure(cluster, sessions=sessions, seconds=seconds, rounds=rounds))
-    sys.exit(code)
+        found = uvloop.run(run(cluster, sessions=sessions, seconds=seconds, rounds=rounds))
+    if found.is_right and found.bars[0].is_met is None:
+        click.echo(text_of(found))
+        sys.exit(ExitCode.NOT_NOW)
+    end_with(found)
 
 
 if __name__ == "__main__":

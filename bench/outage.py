@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,10 @@ from typing import Final
 import click
 import uvloop
 import zmq.asyncio
+from msgspec.structs import replace
 
+from bench.report import Cell, Check, Outcome, Scale, Table, at_most
+from bench.scenarios import end_with
 from bench.spool_append import SINGLE
 from gateway.accountd_client.authorizations import Authorization
 from gateway.accountd_client.rpc_client import RpcClient
@@ -34,6 +36,7 @@ from shared import logs
 from shared.usage import Usage
 from tests.support.harness import Cluster, cluster_folder
 
+BATCHES: Final = 100_000
 RESPONSES: Final = 5  # in each batch
 GROWTH_MB_MAX: Final = 100.0
 DELIVERY_S_MAX: Final = 30.0
@@ -105,8 +108,14 @@ def meter(sender: UsageSender, credit: SessionCredit, number: int) -> None:
     sender.send(batch, [number for number in covers if number], partial(credit.sealed, cost))
 
 
-def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
-    """Run it and print; whether all bounds were kept."""
+def measure(scale: Scale) -> Outcome:
+    """Measure an outage, with a spool."""
+    with cluster_folder() as cluster:
+        return outcome(cluster, batches=scale.pick(BATCHES, quick=500), spool=True)
+
+
+def outcome(cluster: Cluster, *, batches: int, spool: bool) -> Outcome:
+    """Hold ``batches``, and deliver them."""
     cluster.start_accountd()
     cluster.create_account("acct", tokens=10**12)
     assert cluster.accountd is not None
@@ -122,25 +131,31 @@ def measure(cluster: Cluster, *, batches: int, spool: bool) -> bool:
         cluster.start_accountd()
         ready = time.monotonic()
         _, left, p99, worst = gateway.stdout.readline().split()
-        delivered = time.monotonic()
+        delivered_s = time.monotonic() - ready
         gateway.wait()
     charged = cluster.accountctl("usage", "acct")["totals"]["responses"]
-    print(f"  spool                    {'on' if spool else 'off'}")
-    print(f"  batches held             {int(held):,} of {RESPONSES} responses")
-    print(f"  grown by                 {grown} MB (bar {GROWTH_MB_MAX:g})")
-    print(f"  start of accountd        {ready - starting:.1f} s")
-    print(f"  delivered after          {delivered - ready:.1f} s (bar {DELIVERY_S_MAX:g})")
-    print(f"  event loop late by       {p99} ms (p99), {worst} ms (worst) meanwhile")
-    print(f"  responses charged        {charged:,}, messages left {left}")
-    return (
-        float(grown) <= GROWTH_MB_MAX
-        and delivered - ready <= DELIVERY_S_MAX
-        and charged == batches * RESPONSES
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("spool", "on" if spool else "off"),
+        (f"batches held, of {RESPONSES} responses", int(held)),
+        ("memory, MB", float(grown)),
+        ("start of accountd, s", ready - starting),
+        ("delivered after, s", delivered_s),
+        ("messages left", int(left)),
+        ("event loop late meanwhile, p99, ms", float(p99)),
+        ("event loop late meanwhile, p99.99, ms", float(worst)),
+    )
+    return Outcome(
+        tables=(Table("An outage of accountd", ("what", "found"), rows),),
+        bars=(
+            at_most("memory of held batches, MB", float(grown), GROWTH_MB_MAX),
+            at_most("delivery of held batches, s", delivered_s, DELIVERY_S_MAX),
+        ),
+        checks=(Check("responses charged", charged, batches * RESPONSES),),
     )
 
 
 @click.command()
-@click.option("--batches", default=100_000, show_default=True, help="Batches to hold.")
+@click.option("--batches", default=BATCHES, show_default=True, help="Batches to hold.")
 @click.option("--no-spool", is_flag=True, help="In memory only.")
 @click.option("--as-gateway", is_flag=True, hidden=True)
 def main(*, batches: int, no_spool: bool, as_gateway: bool) -> None:
@@ -150,8 +165,8 @@ def main(*, batches: int, no_spool: bool, as_gateway: bool) -> None:
         uvloop.run(hold_and_deliver(batches, dict(os.environ)))
         return
     with cluster_folder() as cluster:
-        is_met = measure(cluster, batches=batches, spool=not no_spool)
-    sys.exit(0 if is_met else 1)
+        found = outcome(cluster, batches=batches, spool=not no_spool)
+    end_with(found)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ each. Exit code 1 when the median is above 20 µs.
 
 import secrets
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,11 +15,14 @@ from typing import Final
 
 import click
 
+from bench.report import Outcome, Scale, Table, at_most
+from bench.scenarios import end_with
 from gateway.delivery import spool_files
 from gateway.delivery.journal import Journal
 from shared.usage import Usage, UsageBatch
 from shared.wire import PRODUCER_BYTES, encode_usage
 
+RESPONSES: Final = 100_000
 BAR_US: Final = 20.0
 SINGLE: Final = UsageBatch(
     account_id="acct_0123456789abcdef", session_id="sess_0123456789abcdef01234567",
@@ -45,11 +47,13 @@ def timed(action: Callable[[], object], times: int) -> list[float]:
     return taken
 
 
-@click.command()
-@click.option("--folder", default=".", show_default=True, help="On the disk to measure.")
-@click.option("--responses", default=100_000, show_default=True, help="How many to note.")
-def main(*, folder: str, responses: int) -> None:
-    """Measure appending to the spool."""
+def measure(scale: Scale) -> Outcome:
+    """Measure appending to the spool, on the disk of the working directory."""
+    return outcome(folder=".", responses=scale.pick(RESPONSES, quick=1_000))
+
+
+def outcome(*, folder: str, responses: int) -> Outcome:
+    """Time ``responses`` calls of each kind, on the disk of ``folder``."""
     with tempfile.TemporaryDirectory(prefix="spool-", dir=folder) as name:
         producer = secrets.token_bytes(PRODUCER_BYTES)
         store = spool_files.create(Path(name), producer)
@@ -59,16 +63,25 @@ def main(*, folder: str, responses: int) -> None:
             "append": lambda: journal.note(payload, now=time.time()),
             "encode and append": lambda: journal.note(encode_usage(SINGLE), now=time.time()),
         }
-        print(f"  {'one response, µs':<20}{'median':>8}{'p99':>8}{'worst':>10}")
-        medians = []
+        rows = []
         for case, action in cases.items():
             taken = sorted(timed(action, responses))
-            medians.append(statistics.median(taken))
             p99 = taken[int(len(taken) * 0.99)]
-            print(f"  {case:<20}{medians[-1]:>8.1f}{p99:>8.1f}{taken[-1]:>10.1f}")
+            rows.append((case, statistics.median(taken), p99, taken[-1]))
         store.close()
-    print(f"  {len(payload)} bytes each; bar: a median of {BAR_US:g} µs")
-    sys.exit(0 if max(medians) <= BAR_US else 1)
+    title = f"One response of {len(payload)} bytes into the spool, µs"
+    return Outcome(
+        tables=(Table(title, ("what", "median", "p99", "worst"), tuple(rows)),),
+        bars=tuple(at_most(f"{case}, median, µs", median, BAR_US) for case, median, *_ in rows),
+    )
+
+
+@click.command()
+@click.option("--folder", default=".", show_default=True, help="On the disk to measure.")
+@click.option("--responses", default=RESPONSES, show_default=True, help="How many to note.")
+def main(*, folder: str, responses: int) -> None:
+    """Measure appending to the spool."""
+    end_with(outcome(folder=folder, responses=responses))
 
 
 if __name__ == "__main__":

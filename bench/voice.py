@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
+from gateway.frames import unmask
+
 FRAME_S: Final = 0.02
 AUDIO: Final = base64.b64encode(bytes(960)).decode()  # 20 ms of 24 kHz 16-bit mono
 FRAMES_PER_RESPONSE: Final = 50
@@ -43,8 +45,22 @@ def event(kind: str, **fields: Any) -> bytes:
     return json.dumps({"type": kind, **fields}).encode()
 
 
-SPOKEN: Final = frame(TEXT, event("input_audio_buffer.append", audio=AUDIO), is_masked=True)
-ECHO: Final = frame(TEXT, event("response.output_audio.delta", delta=AUDIO), is_masked=False)
+SAID: Final = event("input_audio_buffer.append", audio=AUDIO)
+SPOKEN: Final = frame(TEXT, SAID, is_masked=True)
+
+
+def echo_of(audio_bytes: int) -> bytes:
+    """The provider's answer to a frame, with so many bytes of base64."""
+    delta = (AUDIO * (audio_bytes // len(AUDIO) + 1))[:audio_bytes]
+    return frame(TEXT, event("response.output_audio.delta", delta=delta), is_masked=False)
+
+
+def payload_of(unmasked: bytes) -> bytes:
+    """What is in a frame that a server sends."""
+    return unmasked[4 if unmasked[1] == 126 else 2 :]
+
+
+ECHO: Final = echo_of(len(AUDIO))
 
 
 class Peer(asyncio.Protocol):
@@ -111,10 +127,14 @@ class Peer(asyncio.Protocol):
             size, start = buffer[at + 1] & 0x7F, at + 2
             if size == 126:
                 size, start = int.from_bytes(buffer[start : start + 2], "big"), start + 2
-            start += 4 if buffer[at + 1] & 0x80 else 0
+            is_masked = buffer[at + 1] & 0x80
+            start += 4 if is_masked else 0
             if len(buffer) < start + size:
                 break
-            yield buffer[at] & 0x0F, bytes(buffer[start : start + size])
+            payload = bytes(buffer[start : start + size])
+            if is_masked and (mask := bytes(buffer[start - 4 : start])) != _NO_MASK:
+                payload = unmask(payload, mask)  # a relay that masks anew
+            yield buffer[at] & 0x0F, payload
             at = start + size
         del buffer[:at]
 
@@ -124,19 +144,27 @@ class Provider(Peer):
 
     _numbers = itertools.count(1)
 
-    def __init__(self, ledger: dict[str, int]) -> None:
-        """``ledger`` gets the tokens of every reported response, by its id."""
+    def __init__(self, ledger: dict[str, int], echo: bytes = ECHO) -> None:
+        """``ledger`` gets the tokens of every reported response, by its id. Each frame is answered
+        with ``echo``.
+        """
         super().__init__()
+        self._echo = echo
         self._ledger = ledger
-        self._frames_heard = 0
+        self.frames_heard = 0
+        self.frames_changed = 0  # on their way here
 
     def greeted(self, head: bytes) -> None:
-        """Accept every handshake."""
-        key = next(
+        """Accept every handshake; another request (LiteLLM looks for models) is told 404."""
+        keys = [
             line.partition(b":")[2].strip()
             for line in head.split(b"\r\n")
             if line.lower().startswith(b"sec-websocket-key:")
-        )
+        ]
+        if not keys:
+            self.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
+        key = keys[0]
         accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
         self.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -147,14 +175,15 @@ class Provider(Peer):
         """Echo; report usage once a second."""
         if not payload.startswith(b'{"type": "input_audio_buffer.append"'):
             return
-        self._frames_heard += 1
-        if self._frames_heard % FRAMES_PER_RESPONSE:
-            self.write(ECHO)
+        self.frames_heard += 1
+        self.frames_changed += payload != SAID
+        if self.frames_heard % FRAMES_PER_RESPONSE:
+            self.write(self._echo)
             return
         response = {"id": f"resp_{next(self._numbers)}", "status": "completed", "usage": TOKENS}
         self._ledger[str(response["id"])] = TOKENS["total_tokens"]
         done = frame(TEXT, event("response.done", response=response), is_masked=False)
-        self.write(ECHO + done)
+        self.write(self._echo + done)
 
 
 class Voice(Peer):
@@ -165,9 +194,13 @@ class Voice(Peer):
 
     is_client = True
 
-    def __init__(self, target: str, measured: Callable[[float, float], None]) -> None:
+    def __init__(
+        self, target: str, measured: Callable[[float, float], None], *, key: str | None = None
+    ) -> None:
+        """``key`` goes into a header; without it, ``target`` has one or needs none."""
         super().__init__()
         self._target = target
+        self._header = f"Authorization: Bearer {key}\r\n" if key else ""
         self._measured = measured
         self._loop = asyncio.get_running_loop()
         self._unanswered: deque[float] = deque()
@@ -178,7 +211,7 @@ class Voice(Peer):
         """Called by the event loop."""
         super().connection_made(transport)
         self.write(
-            f"GET {self._target} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
+            f"GET {self._target} HTTP/1.1\r\nHost: bench\r\n{self._header}Upgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
@@ -231,13 +264,15 @@ async def connect(address: str, target: str, measured: Callable[[float, float], 
 
 
 async def provide(
-    ledger: dict[str, int], made: list[Provider] | None = None
+    ledger: dict[str, int], made: list[Provider] | None = None, *, echo: bytes = ECHO
 ) -> tuple[asyncio.Server, str]:
-    """An echoing provider, and its HOST:PORT. ``made`` gets the provider's end of each session."""
+    """A provider that answers with ``echo``, and its HOST:PORT. ``made`` gets the provider's end of
+    each session.
+    """
     loop = asyncio.get_running_loop()
 
     def accept() -> Provider:
-        one = Provider(ledger)
+        one = Provider(ledger, echo)
         if made is not None:
             made.append(one)
         return one

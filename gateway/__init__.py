@@ -6,13 +6,14 @@
 ``session_registry``              the clients, sessions and calls that go on; ends them at the stop
 ``listeners``                     the sockets on which clients arrive
 ``accountd_link``                 what talks to accountd: opened first, closed last
-``readiness``                     what ``/healthz`` and ``/readyz`` say
-``frames``                        where a WebSocket frame begins and ends (pure)
+``readiness``, ``build``          what ``/healthz`` and ``/readyz`` say; compiled or Python?
+``frames``, ``frame_scanner``     frames as values; where they begin and end in a stream (pure)
 ``limits``, ``background_tasks``  every bound with its reason; background tasks that must not die
 
 The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
 is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,
-``providers``, ``metering`` (what it cost), ``credit`` (what may be spent), ``delivery``
+``providers``, ``translate`` (where client and provider speak different protocols), ``metering``
+(what it cost), ``credit`` (what may be spent), ``delivery``
 (usage, exactly once), ``accountd_client`` (requests and announcements), ``web`` (the page, the
 console). docs/ARCHITECTURE.md draws who imports whom.
 """

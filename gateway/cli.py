@@ -1,11 +1,12 @@
 """The command ``rts-gateway``."""
 
+import os
 import sys
 
 import click
 import uvloop
 
-from gateway import app, limits
+from gateway import app, build, limits
 from gateway.config import load
 from shared import config, logs
 from shared.config import setting
@@ -135,7 +136,10 @@ def serve(**settings: str | None) -> None:
     """Serve until SIGTERM, then let responses finish and hand over all usage."""
     loaded = load(settings)
     logs.configure(service="gateway", level=loaded.log_level, as_json=loaded.log_as_json)
+    build.check()
     raise_limit()
+    # numpy's library would keep a thread for each core; what is computed here is too small for two.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(uvloop.run(app.run(loaded)))
 
 

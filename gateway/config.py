@@ -52,6 +52,14 @@ class GatewayConfig:
     log_level: str
     log_as_json: bool
 
+    @property
+    def may_translate(self) -> bool:
+        """Whether there are providers of both families, so that a client may ask for one that
+        speaks another protocol.
+        """
+        names = {provider.name for provider in self.providers}
+        return "gemini" in names and len(names) > 1
+
 
 def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     """Check all settings; raises one ``ConfigError`` that names every mistake."""

@@ -1,23 +1,23 @@
-"""Finds the frames in a WebSocket byte stream by looking at their headers only. Pure.
+"""WebSocket frames as values, and what a server sends in one. Pure.
 
-``FrameScanner`` takes bytes as they arrive and returns whole frames, header and mask included.
-Payloads are not unmasked, and not copied when a read holds exactly one frame: ``single`` finds that
-case, which is nearly every read of speech, by the header alone. What RFC 6455 forbids
-ends the stream with a ``Violation`` that carries its close code. The rules and codes are those of
-``websockets``: a property test compares the two on random streams.
+``frame_scanner`` finds them in a stream of bytes. A read that is messages in one frame each, as
+nearly every read of speech is, stays in one piece: its messages are spans of it, and only those
+that somebody has to look into become frames.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-from gateway.limits import FRAGMENTS_MAX, MESSAGE_BYTES_MAX
+from msgspec import Struct
 
-_HEADER_BYTES_MIN: Final = 2
-_CONTROL_BYTES_MAX: Final = 125  # RFC 6455 section 5.5
-_MASK_BIT: Final = 0x80
-_WHOLE_TEXT: Final = 0x81  # the first byte of a message in one frame: FIN, and no reserved bit
-_WHOLE_BINARY: Final = 0x82
-_LENGTH_16: Final = 126  # the length is in the next two bytes; 127: in the next eight
+try:  # in C: four times as fast for the head of a frame, ten times for a whole one
+    from websockets.speedups import apply_mask
+except ImportError:  # where ``websockets`` was installed without its extension
+    from websockets.utils import apply_mask
+
+# What ``mask`` hides of ``data`` (RFC 6455 section 5.3), or what it makes of it: the same bytes.
+unmask: Final = apply_mask
 
 
 class Opcode(IntEnum):
@@ -34,12 +34,17 @@ class Opcode(IntEnum):
 # Plain integers beside the enum: comparing with an IntEnum member costs ten times as much.
 _CONTINUATION: Final = int(Opcode.CONTINUATION)
 _CLOSE: Final = int(Opcode.CLOSE)
-_DATA_OPCODES: Final = frozenset({_CONTINUATION, int(Opcode.TEXT), int(Opcode.BINARY)})
-_CONTROLS: Final = frozenset({int(Opcode.CLOSE), int(Opcode.PING), int(Opcode.PONG)})
+
+# A message in one frame inside a read: its opcode, where its frame begins, where its payload
+# begins, and where both end.
+Span = tuple[int, int, int, int]
 
 
-class Frame(NamedTuple):
-    """One whole frame: ``raw`` is header, mask and payload; the payload starts at ``start``."""
+class Frame(Struct, frozen=True, gc=False):
+    """One whole frame: ``raw`` is header, mask and payload; the payload starts at ``start``.
+
+    A struct of msgspec: it is made in a third of the time of a named tuple.
+    """
 
     opcode: int
     is_final: bool
@@ -56,168 +61,33 @@ class Frame(NamedTuple):
         """Whether this is a later fragment of a message."""
         return self.opcode == _CONTINUATION
 
+    @property
+    def span(self) -> Span:
+        """Where the message stands in ``raw``, if it is one."""
+        return self.opcode, 0, self.start, len(self.raw)
+
+
+def frames_of(read: bytes, spans: Iterable[Span]) -> list[Frame]:
+    """The messages of a read as frames."""
+    return [Frame(opcode, True, start - at, read[at:end]) for opcode, at, start, end in spans]
+
 
 def spoken(opcode: int, message: bytes) -> Frame:
     """A final frame as a server sends it (RFC 6455 section 5.2): unmasked."""
-    size = len(message)
-    if size < 126:
-        head = bytes((0x80 | opcode, size))
-    elif size < 65_536:
-        head = bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+    head = _head(opcode, len(message), mask_bit=0)
     return Frame(int(opcode), True, len(head), head + message)
 
 
-class Violation(NamedTuple):
-    """The peer broke RFC 6455; ``close_code`` is what to fail the connection with."""
+def asked(opcode: int, message: bytes, mask: bytes) -> Frame:
+    """A final frame as a client sends it, masked with the four random bytes ``mask``."""
+    head = _head(opcode, len(message), mask_bit=0x80) + mask
+    return Frame(int(opcode), True, len(head), head + apply_mask(message, mask))
 
-    close_code: int
-    reason: str
 
-
-class FrameScanner:
-    """Splits one direction of one connection into frames.
-
-    ``expects_mask`` is true for what a client sent (section 5.1). After a violation the scanner
-    ignores everything.
-    """
-
-    __slots__ = (
-        "_expects_mask", "_fragments", "_is_between", "_mask_bit", "_message_bytes",
-        "_message_bytes_max", "_needed", "_pending", "_start", "in_message", "violation",
-    )  # fmt: skip
-
-    def __init__(self, *, expects_mask: bool, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
-        self._expects_mask = expects_mask
-        self._mask_bit = _MASK_BIT if expects_mask else 0
-        self._start = 6 if expects_mask else 2  # of a payload behind a short header
-        self._is_between = True  # nothing incomplete is here, and the stream is in order
-        self._message_bytes_max = message_bytes_max
-        self._message_bytes = self._fragments = 0
-        self._pending = bytearray()
-        self._needed = 0
-        self.in_message = False
-        self.violation: Violation | None = None
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes of an incomplete frame are here."""
-        return len(self._pending)
-
-    def single(self, data: bytes) -> Frame | None:
-        """The frame, where ``data`` is exactly one message in one frame of less than 64 KiB.
-
-        None in every other case: then nothing has happened, and ``feed`` takes ``data``.
-        """
-        size = len(data)
-        if not self._is_between or size < _HEADER_BYTES_MIN or size > self._message_bytes_max:
-            return None
-        first = data[0]
-        if first != _WHOLE_TEXT and first != _WHOLE_BINARY:  # noqa: PLR1714 - a tuple costs more
-            return None
-        length, start = data[1] ^ self._mask_bit, self._start
-        if length == _LENGTH_16 and size > 4:
-            length, start = data[2] << 8 | data[3], start + 2
-        elif length >= _LENGTH_16:  # longer, or the mask bit is not as it has to be
-            return None
-        if start + length != size:
-            return None
-        return Frame(first & 0x0F, True, start, data)
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes, in order; look at ``violation`` afterwards."""
-        if self.violation is not None:
-            return []
-        if self._pending:
-            self._pending += data
-            if len(self._pending) < self._needed:
-                return []
-            data = bytes(self._pending)
-            self._pending.clear()
-        frames: list[Frame] = []
-        position, end = 0, len(data)
-        while (frame := self._take(data, position, end)) is not None:
-            frames.append(frame)
-            position += len(frame.raw)
-        if position < end and self.violation is None:
-            self._pending += memoryview(data)[position:]
-        self._is_between = not (self._pending or self.in_message or self.violation)
-        return frames
-
-    def _take(self, data: bytes, position: int, end: int) -> Frame | None:
-        """The frame at ``position``; None when it is incomplete (see ``_needed``) or refused."""
-        if end - position < _HEADER_BYTES_MIN:
-            self._needed = _HEADER_BYTES_MIN
-            return None
-        first, second = data[position], data[position + 1]
-        start, size = 2, second & 0x7F
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            if end - position < start:
-                # The length is not here yet; what can be judged without it is judged at once.
-                self._needed = start
-                self.violation = self._check_start(first, is_masked=second >= 0x80)
-                return None
-            size = int.from_bytes(data[position + 2 : position + start], "big")
-        violation = self._check(first, is_masked=second >= 0x80, size=size)
-        if violation is not None:
-            self.violation = violation
-            return None
-        if second >= 0x80:
-            start += 4
-        self._needed = start + size
-        if self._needed > end - position:
-            return None
-        opcode, is_final = first & 0x0F, first >= 0x80
-        if opcode < _CLOSE:
-            self.in_message = not is_final
-            self._message_bytes = 0 if is_final else self._message_bytes + size
-            self._fragments = 0 if is_final else self._fragments + 1
-        whole = not position and self._needed == end
-        return Frame(
-            opcode, is_final, start, data if whole else data[position : position + self._needed]
-        )
-
-    def _check(self, first: int, *, is_masked: bool, size: int) -> Violation | None:
-        """What section 5 forbids, by a whole header, in the order in which ``websockets`` looks."""
-        opcode = first & 0x0F
-        violation = self._check_start(first, is_masked=is_masked)
-        if violation is None:
-            violation = self._check_size(size, is_data=opcode in _DATA_OPCODES)
-        if violation is not None:
-            return violation
-        if first & 0x70:
-            return Violation(1002, "reserved bits must be 0")
-        if opcode not in _DATA_OPCODES:
-            return self._check_control(first, size)
-        if self.in_message is not (opcode == _CONTINUATION):
-            expected = "expected a continuation frame"
-            return Violation(1002, expected if self.in_message else "unexpected continuation frame")
-        return None
-
-    def _check_start(self, first: int, *, is_masked: bool) -> Violation | None:
-        """What the first two bytes show, whatever the length is."""
-        opcode = first & 0x0F
-        if opcode not in _DATA_OPCODES and opcode not in _CONTROLS:
-            return Violation(1002, "invalid opcode")
-        if is_masked is not self._expects_mask:
-            return Violation(1002, "incorrect masking")
-        return None
-
-    def _check_size(self, size: int, *, is_data: bool) -> Violation | None:
-        """The bounds of a message, fragments together; a control frame is no part of one."""
-        if size + (self._message_bytes if is_data else 0) > self._message_bytes_max:
-            return Violation(1009, f"message over {self._message_bytes_max} bytes")
-        if is_data and self._fragments >= FRAGMENTS_MAX:
-            return Violation(1009, f"message in more than {FRAGMENTS_MAX} fragments")
-        return None
-
-    def _check_control(self, first: int, size: int) -> Violation | None:
-        if size > _CONTROL_BYTES_MAX:
-            return Violation(1002, "control frame too long")
-        if first < 0x80:
-            return Violation(1002, "fragmented control frame")
-        if first & 0x0F == _CLOSE and self.in_message:
-            return Violation(1002, "incomplete fragmented message")
-        return None
+def _head(opcode: int, size: int, *, mask_bit: int) -> bytes:
+    """Opcode and length (RFC 6455 section 5.2)."""
+    if size < 126:
+        return bytes((0x80 | opcode, mask_bit | size))
+    if size < 65_536:
+        return bytes((0x80 | opcode, mask_bit | 126)) + size.to_bytes(2, "big")
+    return bytes((0x80 | opcode, mask_bit | 127)) + size.to_bytes(8, "big")

@@ -14,10 +14,16 @@ FRAGMENTS_MAX: Final = MESSAGE_BYTES_MAX // 256
 HANDSHAKE_S: Final = 10.0
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024
 
+# How long a client may take to name its model, where that decides who serves it: SDKs send the
+# setup at once.
+FIRST_MESSAGE_S: Final = 30.0
+
 # The body of a plain HTTP request: a session's configuration with its instructions and tools.
 BODY_BYTES_MAX: Final = 64 * 1024
 
 DIAL_S: Final = 10.0
+# How long a provider may take to accept a session's configuration: as long as to be reached.
+SETUP_S: Final = DIAL_S
 
 # A provider's answer to a plain HTTP request: a session description, or why there is none.
 PROVIDER_ANSWER_BYTES_MAX: Final = 256 * 1024

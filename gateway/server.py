@@ -6,27 +6,28 @@ let in is kept by ``session_registry`` until it has ended.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 from websockets.http11 import Request, Response
 
 from gateway.calls.calls import Calls
-from gateway.connections.close import INTERNAL_ERROR
+from gateway.connections.close import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.door.admission import Admitted
+from gateway.door.first_message import FirstMessage
 from gateway.door.gatekeeper import Gatekeeper
-from gateway.door.queries import split_target, wants_events
+from gateway.door.queries import path_of, wants_events
 from gateway.door.session_opener import Opener
 from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
+from gateway.frames import Frame
 from gateway.http import cors
 from gateway.http.answers import BrokenOffError, Download, Reversible, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
-    bad_request,
     internal_error,
     model_not_allowed,
     unavailable,
@@ -35,6 +36,7 @@ from gateway.http.refusals import (
 )
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
+from gateway.relay.session import RESTARTING
 from gateway.relay.session_state import SessionState
 from gateway.session_registry import Registry
 
@@ -73,12 +75,15 @@ class GatewayServer:
         self._stop_close_code = stop_close_code
         self._is_full_logged = False
         self._admitting = 0
+        self._undecided: set[FirstMessage] = set()  # of clients that have to name their model
 
     # --- shutting down ----------------------------------------------------------------------------
 
     async def stop(self, deadline_s: float) -> None:
         """Take no new sessions, and end those that there are within ``deadline_s`` seconds."""
         self.readiness.is_stopping = True
+        for first in self._undecided:
+            first.give_up()
         await self._registry.send_away(
             deadline_s,
             self._stop_close_code,
@@ -87,11 +92,11 @@ class GatewayServer:
 
     # --- for client connections -------------------------------------------------------------------
 
-    def make_connection(self) -> Downstream:
+    def make_connection(self) -> asyncio.Protocol:
         """What the event loop needs for a client that connects."""
         connection = Downstream(self)
         self._registry.add_client(connection)
-        return connection
+        return connection.as_protocol()
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
         """A client asks for a WebSocket."""
@@ -104,10 +109,9 @@ class GatewayServer:
                 self._refuse(connection, refusal)
                 return
         assert isinstance(target, Target)
-        upgrade = connection.accept(request)
-        if upgrade.status_code != 101:
-            reason = f"not a WebSocket handshake: {connection.why_not()}"
-            self._refuse(connection, bad_request(reason))
+        upgrade = connection.acceptance()
+        if isinstance(upgrade, Refusal):
+            self._refuse(connection, upgrade)
             return
         self._is_full_logged = False
         self._admitting += 1
@@ -136,7 +140,7 @@ class GatewayServer:
     # --- sessions ---------------------------------------------------------------------------------
 
     async def _admit(
-        self, connection: Downstream, request: Request, target: Target, upgrade: Response
+        self, connection: Downstream, request: Request, target: Target, upgrade: bytes
     ) -> None:
         try:
             verdict = await self._gatekeeper.admit(request.path, request.headers, target)
@@ -150,14 +154,22 @@ class GatewayServer:
         if isinstance(verdict, Refusal):
             self._refuse(connection, verdict)
             return
-        session = self._opener.open(
-            connection, request.path, target, verdict, upgrade,
-            on_ended=self._registry.session_ended,
+        received: Sequence[Frame] = ()
+        if target.is_undecided:
+            connection.upgrade(upgrade)
+            found = await self._decide(connection, target, verdict)
+            if found is None:
+                return
+            (target, received), upgrade = found, b""
+        session, place = self._opener.open(
+            connection, request, target, verdict, upgrade,
+            on_ended=self._registry.session_ended, received=received,
         )  # fmt: skip
         self._registry.add_session(session)
         # Made before the client is read: it may leave with its very first bytes.
         sink = session.provider_sink()
-        connection.start_reading()
+        if upgrade:
+            connection.start_reading()
         # Usage that was metered here and is not charged yet was unknown to accountd when it let
         # this client in.
         session.credit_changed()
@@ -165,7 +177,31 @@ class GatewayServer:
             task = asyncio.current_task()
             assert task is not None
             session.dial_started(task)
-            await self._opener.connect(session, request.headers, target, sink)
+            await self._opener.dialer.connect(session, place, sink)
+
+    async def _decide(
+        self, connection: Downstream, target: Target, admitted: Admitted
+    ) -> tuple[Target, Sequence[Frame]] | None:
+        """Who serves an upgraded client, by its first message, and what was read of it; None where
+        it has left, or was sent away.
+        """
+        first = FirstMessage(connection)
+        self._undecided.add(first)
+        try:
+            decided = self._gatekeeper.decided(target, admitted, await first.read())
+        finally:
+            self._undecided.discard(first)
+        if not connection.is_open:  # the client has left
+            return None
+        if self.readiness.is_stopping:
+            connection.close(self._stop_close_code, RESTARTING)
+        elif reason := self.readiness.why_closed():
+            connection.close(TRY_AGAIN_LATER, reason)
+        elif isinstance(decided, Refusal):
+            connection.close(POLICY_VIOLATION, decided.message)
+        else:
+            return decided, first.frames
+        return None
 
     async def _join_call(self, target: Target, admitted: Admitted) -> Admitted | Refusal:
         """Where the session is a sideband of a call, the gateway has to hear that call first."""
@@ -201,7 +237,7 @@ class GatewayServer:
     # --- plain HTTP -------------------------------------------------------------------------------
 
     def _probe(self, target: str) -> Response | None:
-        path, _, _ = split_target(target)
+        path = path_of(target)
         probe = {"/healthz": self.readiness.live, "/readyz": self.readiness.ready}.get(path)
         if probe is None:
             return None
@@ -259,7 +295,9 @@ class GatewayServer:
         )
 
     def _refusal_if_full(self) -> Refusal | None:
-        if self._registry.has_capacity_for_session(admitting=self._admitting):
+        if self._registry.has_capacity_for_session(
+            admitting=self._admitting + len(self._undecided)
+        ):
             return None
         if not self._is_full_logged:
             self._is_full_logged = True

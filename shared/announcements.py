@@ -16,9 +16,11 @@ Decoding never raises anything but ``WireError``, whatever the bytes are.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgpack
+from msgspec import Struct
+from msgspec.msgpack import Encoder
 
 from shared.usage import ID_CHARS_MAX, RejectReason
 from shared.wire import (
@@ -43,6 +45,7 @@ GATEWAYS_MAX: Final = 1_000_000
 _PACKER: Final = msgpack.Packer()
 # Sequences applied beyond a watermark that one balance names. More wait for the watermark.
 AHEAD_MAX: Final = 1_000
+_ENCODER: Final = Encoder()  # an eighth of msgpack's time for a struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,7 @@ class Watermark:
     applied_through: int
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True, gc=False):
     """How far a producer's messages were applied: all up to ``through`` and those in ``ahead``."""
 
     through: int
@@ -69,7 +71,7 @@ class Applied:
         return sequence <= self.through or sequence in self.ahead
 
 
-class AnnouncedBalance(NamedTuple):
+class AnnouncedBalance(Struct, frozen=True, gc=False):
     """What an account has left, in credits, as committed.
 
     Of two from one boot (``epoch``) the one with the higher ``revision`` is newer. ``gateways`` is
@@ -90,6 +92,18 @@ class AnnouncedBalance(NamedTuple):
     def credits(self) -> int:
         """Both buckets together; negative in debt."""
         return self.topup + self.tokens
+
+
+class _BalanceBody(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="v", tag=VERSION):
+    """The map of a balance's announcement."""
+
+    epoch: int
+    revision: int
+    topup: int
+    tokens: int
+    gateways: int
+    rates: str
+    applied: dict[bytes, list[int]] = {}
 
 
 # --- watermarks ----------------------------------------------------------------------------------
@@ -151,17 +165,15 @@ def topic_of(frames: Sequence[bytes]) -> bytes:
 
 def encode_balance(balance: AnnouncedBalance) -> list[bytes]:
     """The frames of an announcement."""
-    body: dict[str, Any] = {
-        "v": VERSION, "epoch": balance.epoch, "revision": balance.revision,
-        "topup": balance.topup, "tokens": balance.tokens, "gateways": balance.gateways,
-        "rates": balance.rates,
-    }  # fmt: skip
-    if balance.applied:
-        body["applied"] = {
-            producer: [applied.through, *applied.ahead]
-            for producer, applied in balance.applied.items()
-        }
-    return [balance_topic(balance.account_id) + _packed(body)]
+    applied = {
+        producer: [applied.through, *applied.ahead] if applied.ahead else [applied.through]
+        for producer, applied in balance.applied.items()
+    }
+    body = _BalanceBody(
+        balance.epoch, balance.revision, balance.topup, balance.tokens, balance.gateways,
+        balance.rates, applied,
+    )  # fmt: skip
+    return [balance_topic(balance.account_id) + _ENCODER.encode(body)]
 
 
 def decode_balance(frames: Sequence[bytes]) -> AnnouncedBalance:

@@ -4,8 +4,11 @@
 Keys, provider keys, transcripts and audio are never passed as fields.
 """
 
+import functools
 import logging
 import sys
+import time
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -25,16 +28,22 @@ def configure(*, service: str, level: str = "INFO", as_json: bool = False) -> No
             key_order=["timestamp", "level", "service", "event"], bool_as_flag=False
         )
     )
+
+    def name_service(
+        _logger: object, _name: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event["service"] = service
+        return event
+
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        lambda _logger, _name, event: {**event, "service": service},
+        add_timestamp,
+        name_service,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -51,3 +60,19 @@ def configure(*, service: str, level: str = "INFO", as_json: bool = False) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def add_timestamp(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """UTC to the microsecond, as ``structlog.processors.TimeStamper(fmt="iso")`` writes it: that
+    formats the date anew for each line.
+    """
+    second, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    event["timestamp"] = f"{_iso(second)}.{microseconds:06d}Z"
+    return event
+
+
+@functools.lru_cache(maxsize=1)
+def _iso(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -186,6 +186,8 @@ class Rates:
 
     def credits(self, batch: UsageBatch) -> int:
         """What a usage row is charged: rounded here, once."""
+        if not self.entries:
+            return batch.usage.total_tokens
         return to_credits(self.price(batch))
 
     def price(self, batch: UsageBatch) -> int:
@@ -194,6 +196,8 @@ class Rates:
 
     def unpriced(self, batch: UsageBatch) -> tuple[str, ...]:
         """The units in ``batch`` without a price: it costs nothing for them."""
+        if not (batch.raw or batch.usage.billed_ms or _pieces(batch.usage)):
+            return ()  # only tokens, which have a price always
         units = self._find(batch.provider, batch.model).unpriced(batch.usage, batch.kind)
         if not batch.raw or self.frees_others(batch.provider, batch.model):
             return units

@@ -4,10 +4,12 @@ Gateways make them, ``shared.wire`` writes them as bytes, and accountd charges t
 are integers, durations are milliseconds, and every bound stands here with its reason.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from operator import add, attrgetter
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
 
 # What of an unreadable usage object is kept: with its envelope it must fit into one message.
 RAW_USAGE_CHARS_MAX: Final = 8 * 1024
@@ -20,6 +22,10 @@ TOKENS_PER_RESPONSE_MAX: Final = 10_000_000
 RESPONSES_PER_BATCH_MAX: Final = 1_000
 ID_CHARS_MAX: Final = 256
 EPOCH_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
+
+# Checked by the decoder of ``shared.wire`` only: an object made here is not checked again.
+Id = Annotated[str, Meta(max_length=ID_CHARS_MAX)]
+Count = Annotated[int, Meta(ge=0, le=TOKENS_PER_RESPONSE_MAX)]
 
 
 class RejectReason(StrEnum):
@@ -59,8 +65,7 @@ BATCH_KINDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Token counts of one response, or the sum of several.
 
     ``total_tokens`` is what is charged. The splits are subsets of input and output: cached input
@@ -71,36 +76,39 @@ class Usage:
     ``tool_calls`` count what is billed by the piece; they are no tokens and part of nothing.
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    input_text_tokens: int = 0
-    input_audio_tokens: int = 0
-    input_image_tokens: int = 0
-    input_cached_tokens: int = 0
-    output_text_tokens: int = 0
-    output_audio_tokens: int = 0
-    output_thought_tokens: int = 0
-    billed_ms: int = 0
-    input_cached_text_tokens: int = 0
-    input_cached_audio_tokens: int = 0
-    input_cached_image_tokens: int = 0
-    input_cache_write_tokens: int = 0
-    web_searches: int = 0
-    grounding_queries: int = 0
-    tool_calls: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    input_text_tokens: Count = 0
+    input_audio_tokens: Count = 0
+    input_image_tokens: Count = 0
+    input_cached_tokens: Count = 0
+    output_text_tokens: Count = 0
+    output_audio_tokens: Count = 0
+    output_thought_tokens: Count = 0
+    billed_ms: Count = 0
+    input_cached_text_tokens: Count = 0
+    input_cached_audio_tokens: Count = 0
+    input_cached_image_tokens: Count = 0
+    input_cache_write_tokens: Count = 0
+    web_searches: Count = 0
+    grounding_queries: Count = 0
+    tool_calls: Count = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Field by field sum."""
-        return Usage(*map(add, _counts_of(self), _counts_of(other)))
+        return Usage(*map(add, counts_of(self), counts_of(other)))
 
 
-USAGE_FIELDS: Final = tuple(f.name for f in fields(Usage))
-_counts_of: Final = attrgetter(*USAGE_FIELDS)
+USAGE_FIELDS: Final = Usage.__struct_fields__
+counts_of: Final = attrgetter(*USAGE_FIELDS)
+"""All counts of a ``Usage``, in the order of ``USAGE_FIELDS``."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageBatch:
+class UsageBatch(
+    Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True,
+    tag_field="v", tag=1,
+):  # fmt: skip
     """The usage of up to ``RESPONSES_PER_BATCH_MAX`` responses of one session and one model.
 
     One batch becomes one row of ``usage_metrics``. ``metered_at_ms`` is the gateway's wall clock
@@ -111,15 +119,15 @@ class UsageBatch:
     one of its batch.
     """
 
-    account_id: str
-    session_id: str
-    provider: str
-    model: str
-    kind: str
-    responses: int
-    response_ids: tuple[str, ...]
+    account_id: Id
+    session_id: Id
+    provider: Id
+    model: Id
+    kind: Id
+    responses: Annotated[int, Meta(ge=1, le=RESPONSES_PER_BATCH_MAX)]
+    response_ids: Annotated[tuple[Id, ...], Meta(max_length=RESPONSES_PER_BATCH_MAX)]
     usage: Usage
-    metered_at_ms: int
+    metered_at_ms: Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
     raw: tuple[str, ...] = ()
     doubtful_kind: str = ""
     is_shared: bool = False

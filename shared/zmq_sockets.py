@@ -5,7 +5,6 @@ queued, whatever LINGER says, so whoever makes it terminates it.
 """
 
 import os
-import socket as unix
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +79,8 @@ def bind(socket: "zmq.Socket[Any]", endpoint: str) -> None:
 
 def _refuse_if_somebody_listens(path: Path) -> None:
     """Refuse a path on which another process listens: ZeroMQ would silently take it over."""
+    import socket as unix  # noqa: PLC0415 - a daemon needs it, and each command would pay for it
+
     with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

@@ -40,6 +40,8 @@ _TEMPERATURE: Final = 0.8
 class BetaDialect(Dialect):
     """One connection that uses the beta's names. Its transcriptions report no usage."""
 
+    is_strict = False
+
     def inward(self, message: Event) -> Event:
         """A client's event in GA's form: settings move to their paths in GA's session."""
         for kind, name in (("session.update", "session"), ("response.create", "response")):

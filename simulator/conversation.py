@@ -15,7 +15,7 @@ IMAGE_TOKENS: Final = 85  # a small picture
 
 @dataclass(slots=True)
 class Item:
-    """An item of the conversation; ``audio`` is the user's speech in it.
+    """An item of the conversation; ``audio`` is the user's speech in it, ``heard`` its transcript.
 
     ``is_answered``: a response to it has begun.
     """
@@ -23,6 +23,7 @@ class Item:
     body: Event
     tokens: Tokens
     audio: bytes = b""
+    heard: str = ""
     is_answered: bool = False
 
     @property
@@ -66,6 +67,11 @@ class Conversation:
             item.is_answered = True
         return found
 
+    def mark_answered(self) -> None:
+        """A client tells what was said before: whatever was asked until now has its answer."""
+        for item in self.items.values():
+            item.is_answered = True
+
     def has_tool_output(self) -> bool:
         """Whether the newest item is the output of a tool."""
         newest = self.items.get(self.last_id or "")
@@ -87,14 +93,20 @@ def spoken_item(audio: bytes, audio_format: str) -> Item:
         "content": [{"type": "input_audio", "transcript": None}],
     }
     duration_ms = milliseconds(len(audio), audio_format)
-    return Item(body, Tokens(audio=user_audio_tokens(duration_ms)), audio)
+    tokens = Tokens(audio=user_audio_tokens(duration_ms))
+    return Item(body, tokens, audio, heard=transcript_of(duration_ms))
+
+
+def transcript_of(duration_ms: int) -> str:
+    """The words that were heard in speech."""
+    return f"Speech of {duration_ms} milliseconds."
 
 
 def client_item(wanted: Any, audio_format: str) -> Item:
     """An item that the client created. Raises ``ValueError`` when its audio is no base64."""
     body: Event = {"object": "realtime.item", "status": "completed", **wanted}
     body.setdefault("id", make_id("item"))
-    tokens, audio = Tokens(), b""
+    tokens, audio, heard = Tokens(), b"", ""
     for part in body.get("content") or []:
         images = int(part.get("type") == "input_image")
         tokens += Tokens(text=text_tokens(str(part.get("text") or "")), image=images * IMAGE_TOKENS)
@@ -108,4 +120,5 @@ def client_item(wanted: Any, audio_format: str) -> Item:
         duration_ms = len(audio) * 1000 // BYTES_PER_S[audio_format]
         by_role = assistant_audio_tokens if body.get("role") == "assistant" else user_audio_tokens
         tokens += Tokens(audio=by_role(duration_ms))
-    return Item(body, tokens, audio)
+        heard = transcript_of(duration_ms)
+    return Item(body, tokens, audio, heard=heard)

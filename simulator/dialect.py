@@ -19,6 +19,7 @@ class Dialect:
 
     ping_s: float | None = None
     takes_binary_audio = False
+    is_strict = True  # names and values that OpenAI does not know are refused
 
     def greeting(self, _conversation: Conversation) -> list[Event]:
         """What follows session.created."""

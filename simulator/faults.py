@@ -19,6 +19,7 @@ SESSION_MS_MAX: Final = 3_600_000
 FRAGMENTS_MAX: Final = 1_000
 CALLER_TURNS_MAX: Final = 100
 FAULTY: Final = "sim-"
+STORY: Final = "story"
 _USAGES: Final = ("null", "missing", "empty", "zero", "absurd", "strange")
 _REFUSALS: Final = (
     "400", "401", "402", "403", "404", "408", "425", "429", "500", "502", "503", "504",
@@ -34,6 +35,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "transcription": "", "expire_ms": "", "go_away_ms": "", "usage_style": "", "usage_at": "",
     "served": "", "dialect": "", "transcribed": "missing", "redirect": "same",
     "account": "insufficient_quota", "caller": "1", "call": "deaf",
+    "recall": "all", "activity": "told", "held": "story",
 }  # fmt: skip
 
 
@@ -53,7 +55,10 @@ class Faults:
     response, ``read`` never reads from the client. ``fragments``: frames of a message.
     ``caller_turns``: number of times that the caller of a call speaks before hanging up; 0: never.
     ``call``: ``nameless`` answers an offer without a call id, ``deaf`` accepts no sideband,
-    ``dropping`` cuts all sidebands once, during a response.
+    ``dropping`` cuts all sidebands once, during a response. ``is_recalling``: every reply says what
+    was said so far. ``is_activity_told``: Gemini tells when speech begins and ends.
+    ``is_story_held``: a reply to a user who writes of a story goes no further than its first piece,
+    until it is cut.
     """
 
     dial_s: float = 0.0
@@ -80,6 +85,9 @@ class Faults:
     is_quoting: bool = False
     caller_turns: int = 0
     call: str | None = None
+    is_recalling: bool = False
+    is_activity_told: bool = False
+    is_story_held: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Faults":
@@ -120,6 +128,9 @@ class Faults:
             is_quoting=_choice(query, "quote", "done") is not None,
             caller_turns=_integer(query, "caller", 0, CALLER_TURNS_MAX) or 0,
             call=_choice(query, "call", "nameless", "deaf", "dropping"),
+            is_recalling=_choice(query, "recall", "all") is not None,
+            is_activity_told=_choice(query, "activity", "told") is not None,
+            is_story_held=_choice(query, "held", STORY) is not None,
         )
 
     @property

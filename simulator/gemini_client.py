@@ -12,12 +12,13 @@ from typing import Any, Final, TypeVar
 
 from simulator.audio import VoiceSettings
 from simulator.client_events import ClientError, decode
+from simulator.gemini_errors import GeminiError
+from simulator.gemini_fields import check_fields
 from simulator.openai_events import Event
 from simulator.tokens import Tokens, text_tokens
 
 T = TypeVar("T")
 
-INVALID: Final = "Request contains an invalid argument."
 RATE_HZ: Final = 16_000  # where the mime type names no rate
 RATES_HZ: Final = range(4_000, 192_001)
 IMAGE_TOKENS: Final = 258
@@ -25,18 +26,10 @@ MS_MAX: Final = 60_000
 KINDS: Final = ("setup", "clientContent", "realtimeInput", "toolResponse", "contextUpdate")
 # Keys below these fields belong to the application and are not converted.
 _OPAQUE: Final = frozenset(
-    {"response", "args", "properties", "parametersJsonSchema", "responseJsonSchema", "labels"}
+    {"response", "args", "parametersJsonSchema", "responseJsonSchema", "labels"}
 )
 _RATE: Final = re.compile(r"rate=(\d{1,9})\b")
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
-
-
-class GeminiError(Exception):
-    """The client's mistake: the session is closed with this reason."""
-
-    def __init__(self, reason: str = INVALID, *, code: int = 1007) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 def read(data: str | bytes) -> tuple[str, Event]:
@@ -50,17 +43,27 @@ def read(data: str | bytes) -> tuple[str, Event]:
     if len(kinds) != 1 or len(found) != 1:
         shown = next((name for name in found if name not in KINDS), "several messages")
         raise GeminiError(f"Invalid JSON payload received. Unknown name: {shown[:40]!r}.")
+    check_fields(found)
     return kinds[0], field(found, kinds[0], dict, {})
 
 
 def camel(value: Any) -> Any:
-    """``value`` with every key in camelCase, except below ``_OPAQUE`` fields."""
+    """``value`` with every key in camelCase, except below ``_OPAQUE`` fields.
+
+    The names in ``properties`` are the application's; what they name are schemas.
+    """
     if isinstance(value, list):
         return [camel(part) for part in value]
     if not isinstance(value, dict):
         return value
     named = {_UNDERSCORE.sub(lambda x: x[1].upper(), name): part for name, part in value.items()}
-    return {name: part if name in _OPAQUE else camel(part) for name, part in named.items()}
+    return {
+        name: part if name in _OPAQUE
+        else {own: camel(schema) for own, schema in part.items()}
+        if name == "properties" and isinstance(part, dict)
+        else camel(part)
+        for name, part in named.items()
+    }  # fmt: skip
 
 
 def field(body: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
@@ -118,7 +121,10 @@ def tokens_of(content: Mapping[str, Any]) -> Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The settings of a session. ``voice`` is None without automatic activity detection."""
+    """The settings of a session. ``voice`` is None without automatic activity detection.
+
+    ``told`` are the instructions, and ``system`` their tokens.
+    """
 
     model: str
     is_spoken: bool
@@ -133,6 +139,7 @@ class Setup:
     tokens_max: int | None
     is_resumable: bool
     handle: str
+    told: str = ""
 
     @classmethod
     def of(cls, body: Event) -> "Setup":
@@ -141,12 +148,15 @@ class Setup:
         if not model:
             raise GeminiError("models/ is not found for API version v1beta.", code=1008)
         config = field(body, "generationConfig", dict, {})
+        is_spoken = "TEXT" not in field(config, "responseModalities", list, ["AUDIO"])
+        if not is_spoken and config.get("speechConfig"):
+            raise GeminiError("Cannot extract voices from a non-audio request.")
         realtime = field(body, "realtimeInputConfig", dict, {})
         thinking = field(config, "thinkingConfig", dict, {})
         resumption = field(body, "sessionResumption", dict, {})
         return cls(
             model=model,
-            is_spoken="TEXT" not in field(config, "responseModalities", list, ["AUDIO"]),
+            is_spoken=is_spoken,
             voice=_voice(field(realtime, "automaticActivityDetection", dict, {})),
             is_interruptible=field(realtime, "activityHandling", str, "") != "NO_INTERRUPTION",
             hears_text="inputAudioTranscription" in body,
@@ -158,6 +168,7 @@ class Setup:
             tokens_max=field(config, "maxOutputTokens", int, 0) or None,
             is_resumable="sessionResumption" in body,
             handle=field(resumption, "handle", str, ""),
+            told=text_of(system_of(body)),
         )
 
 
@@ -171,10 +182,7 @@ def tool_names(body: Event) -> tuple[str, ...]:
 
 
 def system_of(body: Event) -> Event:
-    """The system instruction as a content; a plain string counts as one."""
-    found = body.get("systemInstruction")
-    if isinstance(found, str):
-        return {"parts": [{"text": found}]}
+    """The system instruction, which is a content."""
     return field(body, "systemInstruction", dict, {})
 
 

@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from simulator.audio import AudioBuffer, Heard, Resampler, VoiceSettings, milliseconds
-from simulator.conversation import Conversation, Item
+from simulator.conversation import Conversation
 from simulator.faults import Faults
 from simulator.gemini_client import (
-    IMAGE_TOKENS,
-    GeminiError,
     Setup,
     blob,
     field,
@@ -23,6 +22,8 @@ from simulator.gemini_client import (
     tokens_of,
     tool_names,
 )
+from simulator.gemini_errors import GeminiError
+from simulator.gemini_items import answered, check_answer, items_of, message_of, spoken
 from simulator.gemini_transcriber import GeminiTranscriber, only_transcribes
 from simulator.gemini_turn import PCM
 from simulator.gemini_turns import GeminiTurns
@@ -30,10 +31,11 @@ from simulator.generation import Pace
 from simulator.openai_events import Event, make_id
 from simulator.resumable_conversations import Memory
 from simulator.session_effects import Outside
-from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
 
 GO_AWAY_LEFT_S: Final = 0.5
 GOING_AWAY: Final = 1001
+# Models take contextUpdate from Gemini 3.8 on.
+_VERSION: Final = re.compile(r"gemini-(\d)\.(\d)")
 
 
 class GeminiSession:
@@ -63,6 +65,7 @@ class GeminiSession:
         self._buffer = AudioBuffer()
         self._resamplers: dict[int, Resampler] = {}
         self._is_active = False  # between activityStart and activityEnd
+        self._is_activity_told = False
         self._images = 0
         self._turns: GeminiTurns | None = None
         self._transcriber: GeminiTranscriber | None = None
@@ -122,6 +125,7 @@ class GeminiSession:
             if found.is_in_use():  # Google's close code and text
                 raise GeminiError("Internal error encountered.", code=1011)
             self._conversation = Conversation(items=dict(found.items))
+        self._is_activity_told = faults.is_activity_told
         self._conversation.may_resume = setup.is_resumable
         self._conversation.is_in_use = self._outside.is_open
         self._turns = GeminiTurns(
@@ -143,16 +147,25 @@ class GeminiSession:
             self._leaving = asyncio.get_running_loop().create_task(leaving)
 
     async def _update_context(self, body: Event) -> None:
+        version = _VERSION.search(self._settings.model)
+        if version is not None and (int(version[1]), int(version[2])) < (3, 8):
+            raise GeminiError
         if "tools" in body:
-            self._settings = dataclasses.replace(self._settings, tools=tool_names(body))
+            # An object around the list, unlike the setup's: an empty list takes all tools away.
+            tools = tool_names(field(body, "tools", dict, {}))
+            self._settings = dataclasses.replace(self._settings, tools=tools)
         if "systemInstruction" in body:
-            system = tokens_of(system_of(body))
-            self._settings = dataclasses.replace(self._settings, system=system)
+            told = system_of(body)
+            self._settings = dataclasses.replace(
+                self._settings, system=tokens_of(told), told=text_of(told)
+            )
 
     async def _offer_resumption(self) -> None:
         if self._settings.is_resumable:
             handle = make_id("handle")
-            self._memory.keep(handle, self._conversation)
+            # What is said after the handle was issued, it does not bring back.
+            now = dataclasses.replace(self._conversation, items=dict(self._conversation.items))
+            self._memory.keep(handle, now)
             await self._send({"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}})
 
     async def _leave(self, after_s: float, code: int) -> None:
@@ -181,8 +194,10 @@ class GeminiSession:
         if self._transcriber is not None:
             raise GeminiError
         for content in objects(body, "turns"):
-            role = "assistant" if field(content, "role", str, "user") == "model" else "user"
-            self._add(role, text_of(content), tokens_of(content))
+            for item in items_of(content):
+                if item.body.get("role") != "user":
+                    self._conversation.mark_answered()
+                self._conversation.add(item)
         await self._talk.interrupt()
         if field(body, "turnComplete", bool, False):
             await self._talk.answer()
@@ -199,7 +214,7 @@ class GeminiSession:
             else:
                 self._images += 1
         if text := field(body, "text", str, ""):
-            self._add("user", text, Tokens(text=text_tokens(text)))
+            self._conversation.add(message_of("user", text, images=self._taken_images()))
             await self._talk.interrupt()
             await self._talk.answer()
         if "activityEnd" in body or (body.get("audioStreamEnd") and self._buffer.is_speaking):
@@ -218,7 +233,16 @@ class GeminiSession:
         while heard := self._buffer.append(pcm, voice, PCM):
             pcm = b""  # audio after the end of speech is still in the buffer's window
             for notice in heard:
+                await self._tell(notice)
                 await (self._talk.interrupt() if notice is Heard.SPEECH_STARTED else self._spoken())
+
+    async def _tell(self, notice: Heard) -> None:
+        """Tell the client what was noticed of its speech, where a test asks for it."""
+        if self._is_activity_told:
+            kind = "ACTIVITY_START" if notice is Heard.SPEECH_STARTED else "ACTIVITY_END"
+            offset = f"{self._buffer.position_ms(PCM) / 1000:.3f}s"
+            told = {"voiceActivityType": kind, "audioOffset": offset}
+            await self._send({"voiceActivity": told})
 
     async def _spoken(self) -> None:
         """Answer the user's speech, which has ended."""
@@ -227,20 +251,19 @@ class GeminiSession:
         if not audio:
             return
         duration_ms = milliseconds(len(audio), PCM)
-        tokens = Tokens(audio=gemini_audio_tokens(duration_ms))
-        self._add("user", "", tokens, audio=audio)
-        await self._talk.answer(heard=f"This was speech of {duration_ms} ms.")
+        item = spoken(audio, duration_ms, images=self._taken_images())
+        self._conversation.add(item)
+        await self._talk.answer(heard=item.heard)
 
-    def _add(self, role: str, text: str, tokens: Tokens, *, audio: bytes = b"") -> None:
-        if role == "user":
-            tokens += Tokens(image=self._images * IMAGE_TOKENS)
-            self._images = 0
-        body = {"id": make_id("content"), "type": "message", "role": role, "text": text}
-        self._conversation.add(Item(body, tokens, audio))
+    def _taken_images(self) -> int:
+        """The pictures since the user's last item."""
+        images, self._images = self._images, 0
+        return images
 
     async def _take_tool_response(self, body: Event) -> None:
-        answers = objects(body, "functionResponses")
+        answers = [answered(response) for response in objects(body, "functionResponses")]
         if not answers:
             raise GeminiError
-        tool = text_tokens("".join(str(answer.get("response")) for answer in answers))
-        await self._talk.answer_with_tool(tool)
+        for answer in answers:
+            check_answer(answer, self._conversation)
+        await self._talk.answer_with_tool(answers)

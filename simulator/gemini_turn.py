@@ -7,9 +7,10 @@ from typing import Final
 
 from simulator import gemini_frames as frames
 from simulator.audio import milliseconds
-from simulator.conversation import Conversation
+from simulator.conversation import Conversation, Item
 from simulator.faults import Faults
 from simulator.gemini_client import Setup
+from simulator.gemini_items import called
 from simulator.generation import Generation, Pace, chosen_tool, pieces
 from simulator.openai_events import Event, make_id
 from simulator.tokens import Tokens, gemini_audio_tokens, text_tokens
@@ -26,6 +27,8 @@ _PIECE_MS: Final = 200
 
 class GeminiTurn(Generation):
     """One answer of the model. ``calls`` are the ids of the tool calls that it waits for.
+
+    ``said`` is its item in the conversation.
 
     ``before`` is the part of the same turn that called the tools; its cost is added. ``tool`` are
     the tokens of their answers. ``heard`` is the transcript of the user's speech, or empty.
@@ -61,6 +64,7 @@ class GeminiTurn(Generation):
         self._thoughts = before.thoughts if before is not None else 0
         self.queries: list[str] = []  # searches, as the last frame reports them
         self.calls: list[str] = []
+        self.said = {"id": make_id("content"), "type": "message", "role": "assistant"}
         self.id: str = before.id if before is not None else make_id("turn")
         self.began_at: float = before.began_at if before is not None else time.time()
 
@@ -111,13 +115,13 @@ class GeminiTurn(Generation):
         if self._setup.is_thinking:
             self._thoughts += THOUGHT_TOKENS
             await self._part({"text": frames.THOUGHT, "thought": True})
+        self.prepare(self._conversation, self._setup.told)
         name = chosen_tool(self._setup.tools, "auto", self._conversation)
         if name is not None:
             await self._call(name)
-        elif self._setup.is_spoken:
-            await self._speak()
-        else:
-            await self._write()
+            return
+        self._conversation.add(Item(self.said, Tokens()))  # its tokens are known at its end
+        await (self._speak() if self._setup.is_spoken else self._write())
 
     async def _speak(self) -> None:
         audio = self.audio(self._conversation, heard_as=PCM, spoken_as=PCM)
@@ -173,6 +177,7 @@ class GeminiTurn(Generation):
         arguments = self.arguments()
         call: Event = {"id": make_id("function-call"), "name": name, "args": arguments}
         self.calls.append(call["id"])
+        self._conversation.add(called(call))
         if self._is_vertex:
             del call["id"]
         self.made = Tokens(text=text_tokens(str(arguments)))

@@ -17,7 +17,7 @@ from simulator.faults import Faults
 from simulator.gemini_client import Setup
 from simulator.gemini_turn import GeminiTurn
 from simulator.generation import Pace
-from simulator.openai_events import Event, make_id
+from simulator.openai_events import Event
 from simulator.session_effects import Outside
 from simulator.tokens import Tokens
 
@@ -82,11 +82,12 @@ class GeminiTurns:
         """Begin a turn."""
         await self._begin(self.history, heard=heard, before=None, tool=0)
 
-    async def answer_with_tool(self, tool: int) -> None:
-        """Continue the turn after its tools have answered with ``tool`` tokens."""
-        history = self.history
-        item = {"id": make_id("content"), "type": "function_call_output", "role": "tool"}
-        self._conversation.add(Item(item, Tokens(text=tool)))
+    async def answer_with_tool(self, answers: list[Item]) -> None:
+        """Continue the turn after its tools have answered."""
+        history, tool = self.history, 0
+        for answer in answers:
+            self._conversation.add(answer)
+            tool += answer.tokens.text
         before, self._waiting = self._waiting, None
         await self._begin(history, heard="", before=before, tool=tool)
 
@@ -163,8 +164,7 @@ class GeminiTurns:
             ending["groundingMetadata"] = {}
         ending |= turn.grounding()
         self._cached_before = int(turn.usage.get("promptTokenCount", 0))
-        said = {"id": make_id("content"), "type": "message", "role": "assistant"}
-        self._conversation.add(Item(said, turn.cost))
+        self._conversation.add(Item(turn.said, turn.cost))
         await self._report(turn, frames.content(**ending))
         await self._when_over()
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from simulator.audio import BYTES_PER_S, chime, milliseconds
 from simulator.conversation import Conversation
-from simulator.faults import Faults
+from simulator.faults import STORY, Faults
+from simulator.recall import recalled
 from simulator.tokens import Tokens
 
 MS_PER_WORD: Final = 250
@@ -56,6 +57,19 @@ class Generation:
         self._cancelled = asyncio.Event()
         self.made = Tokens()
         self.reason = ""
+        self._recalled = ""
+        self._is_held = False
+
+    def prepare(self, conversation: Conversation, instructions: str) -> None:
+        """Find out what the faults ask of this reply; before it adds itself to ``conversation``.
+
+        ``instructions`` are the client's, or empty.
+        """
+        if self._faults.is_recalling:
+            self._recalled = recalled(conversation, instructions)
+        asked = conversation.last_user()
+        is_story = asked is not None and STORY in json.dumps(asked.body)
+        self._is_held = self._faults.is_story_held and is_story
 
     def cancel(self, reason: str) -> None:
         """Stop generating; the first reason counts."""
@@ -80,7 +94,9 @@ class Generation:
         """Wait as long as generating ``audio_ms`` of audio takes; true when the reply was cut."""
         if self._faults.stall == "reply":
             await asyncio.Event().wait()  # until the client leaves
-        if not self._pace.factor:
+        if self._is_held:
+            await self._cancelled.wait()
+        elif not self._pace.factor:
             await asyncio.sleep(0)
         else:
             try:
@@ -105,12 +121,16 @@ class Generation:
 
     def spoken(self, duration_ms: int) -> list[str]:
         """The words of a spoken reply."""
+        if self._recalled:
+            return self._recalled.split(" ")
         count = max(1, duration_ms // MS_PER_WORD)
         words = [_WORDS[n % len(_WORDS)] for n in range(count)]
         return [*QUOTE.split(" "), *words] if self._faults.is_quoting else words
 
     def written(self) -> list[str]:
         """The words of a written reply."""
+        if self._recalled:
+            return self._recalled.split(" ")
         text = f"{QUOTE} {_TEXT_REPLY}" if self._faults.is_quoting else _TEXT_REPLY
         return text.split(" ")
 

@@ -17,7 +17,7 @@ SESSION_S: Final = 3_600
 # not reveal its text.
 _PADDED_BYTES: Final = 251
 # As long as the provider's default instructions, so that session.created has a realistic size.
-_INSTRUCTIONS: Final = (
+INSTRUCTIONS: Final = (
     "This is the simulator that stands in for the provider. It plays back what it hears, writes one"
     " sentence when it is asked for text, and calls a tool when the user names it. It understands"
     " nothing: no speech is recognised and no question is answered. It exists so that everything"
@@ -50,7 +50,7 @@ def default_session(session_id: str, model: str) -> Event:
         "id": session_id,
         "model": model,
         "output_modalities": ["audio"],
-        "instructions": _INSTRUCTIONS,
+        "instructions": INSTRUCTIONS,
         "tools": [],
         "tool_choice": "auto",
         "max_output_tokens": "inf",

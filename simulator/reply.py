@@ -62,6 +62,7 @@ class Reply(Generation):
 
     async def generate(self) -> None:
         """Send everything between response.created and response.done."""
+        self.prepare(self._conversation, self._told)
         tool = self._tool()
         if tool is not None:
             await self._call(tool)
@@ -129,7 +130,7 @@ class Reply(Generation):
         await self._shut(item, {"type": "text", "text": text}, place)
 
     async def _call(self, name: str) -> None:
-        arguments = json.dumps(self.arguments())
+        whole, arguments = json.dumps(self.arguments()), ""
         item: Event = {
             "id": make_id("item"),
             "type": "function_call",
@@ -143,12 +144,12 @@ class Reply(Generation):
         await self._announce(item)
         place["call_id"] = item["call_id"]
         for number in range(TOOL_DELTAS):
-            start, end = (len(arguments) * n // TOOL_DELTAS for n in (number, number + 1))
-            delta = arguments[start:end]
+            delta = whole[len(arguments) : len(whole) * (number + 1) // TOOL_DELTAS]
+            arguments += delta
             await self._send(
                 events.padded_delta("response.function_call_arguments.delta", delta, **place)
             )
-            self.made = Tokens(text=text_tokens(arguments[:end]))
+            self.made = Tokens(text=text_tokens(arguments))
             if await self.pause(20):
                 break
         done = events.event(
@@ -235,6 +236,12 @@ class Reply(Generation):
             }
             return {"type": "failed", "error": error}
         return {"type": self.status, "reason": self.reason} if self.is_cut else None
+
+    @property
+    def _told(self) -> str:
+        """The client's instructions; empty where the provider's own are in effect."""
+        told = str(self._wanted.get("instructions") or self._session["instructions"])
+        return "" if told == events.INSTRUCTIONS else told
 
     @property
     def _modalities(self) -> list[str]:

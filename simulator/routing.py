@@ -52,11 +52,14 @@ _OPENAI: Final = ("openai", "azure", "xai")
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "dialect": ("openai", "azure"),
     "cancel": _OPENAI,
+    "recall": (*_OPENAI, "gemini"),
+    "held": (*_OPENAI, "gemini"),
     "duplicate": _OPENAI,
     "end": (*_OPENAI, "gemini"),
     "transcription": ("openai", "azure"),
     "transcribed": ("openai", "azure"),
     "go_away_ms": ("gemini",),
+    "activity": ("gemini",),
     "usage_style": ("gemini",),
     "usage_at": ("gemini",),
 }

@@ -17,6 +17,7 @@ from simulator.dialect import Dialect
 from simulator.faults import Faults
 from simulator.generation import Pace
 from simulator.openai_events import Event, make_id
+from simulator.openai_fields import check_fields
 from simulator.responses import Responses, Sink
 from simulator.xai import ping
 
@@ -111,6 +112,8 @@ class Session:
             message = self._dialect.inward(decode(data))
             name = event_id(message)
             check(message)
+            if self._dialect.is_strict:
+                check_fields(message)
             await self._handlers[message["type"]](message)
         except ClientError as exc:
             await self._emit(
@@ -166,7 +169,19 @@ class Session:
             item = client_item(wanted, self._input_format)
         except ValueError as exc:
             raise ClientError("invalid_value", str(exc), "item.content") from exc
+        if item.body.get("role") == "assistant" or item.body["type"].startswith("function_call"):
+            self._conversation.mark_answered()
+        self._check_call(item)
         await self._add(item)
+
+    def _check_call(self, item: Item) -> None:
+        """An output belongs to a call in the conversation."""
+        if item.body["type"] == "function_call_output" and self._dialect.is_strict:
+            name = item.body.get("call_id")
+            bodies = [other.body for other in self._conversation.items.values()]
+            if not any(x["type"] == "function_call" and x.get("call_id") == name for x in bodies):
+                message = f"Tool call ID '{name}' not found in conversation."
+                raise ClientError("invalid_tool_call_id", message, "item.call_id")
 
     async def _add(self, item: Item) -> None:
         previous = self._conversation.last_id

@@ -105,10 +105,11 @@ class Transcriber:
             await self._send(*self._waiting.pop(0))
 
     async def _send(self, item: Item, duration_ms: int, model: str) -> None:
-        transcript = f"Speech of {duration_ms} milliseconds."
+        transcript = item.heard
         place = {"item_id": item.id, "content_index": 0}
-        if item.id == self.item_id:
-            self._forget()  # its words have been sent as they were spoken
+        if item.id == self.item_id:  # its words have been sent as they were spoken
+            transcript = " ".join(["word"] * self._words)
+            self._forget()
         else:
             await self._emit(events.padded_delta(f"{KIND}.delta", transcript, **place))
         completed = events.event(f"{KIND}.completed", **place, transcript=transcript)

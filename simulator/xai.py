@@ -37,6 +37,7 @@ class XaiDialect(Dialect):
 
     ping_s = 15.0
     takes_binary_audio = True
+    is_strict = False
 
     def __init__(self) -> None:
         self._is_binary = False

@@ -5,7 +5,6 @@ Balances are changed by ``grants``; an account begins with its opening grant, wr
 
 import hashlib
 import secrets
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from peewee import IntegrityError
@@ -15,7 +14,7 @@ from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
 from accountd.ledger.changed_accounts import ChangedAccounts
-from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError, is_past
+from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24
@@ -62,56 +61,18 @@ def find_account(account_id: str) -> Account:
     return account
 
 
-def live_key(key_hash: str) -> ApiKey:
-    """The key with this hash, or ``RequestError`` when it is unknown, revoked or expired."""
-    key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
-    if key is None or key.revoked_at is not None:
-        raise RequestError("invalid_api_key", "the API key is unknown or was revoked")
-    if is_past(key.expires_at, datetime.now(UTC)):
-        raise RequestError("expired_api_key", f"the API key expired at {key.expires_at}")
-    return key
-
-
 class Accounts:
-    """The requests that change accounts and keys, and ``authorize``."""
+    """The requests that change accounts and keys."""
 
     def __init__(self, changes: ChangedAccounts, *, plans: TokensByPlan) -> None:
         self._changes = changes
         self._plans = plans
-        self._last_used: dict[str, str] = {}
 
     def take_changed(self) -> list[str]:
         """Ids of the accounts whose balance, plan or status requests have changed since the last
         call, each once; everything is committed.
         """
         return self._changes.take()
-
-    def authorize(self, params: Params) -> Json:
-        """Whether the owner of this key may open a session, and what its account has left."""
-        key_hash = params.text("key_hash")
-        key = live_key(key_hash)
-        account = find_account(key.account_id)
-        if account.status != Status.ACTIVE:
-            raise RequestError("account_disabled", "the account is disabled")
-        if account.token_remaining + account.topup_remaining <= 0:
-            raise RequestError("insufficient_credits", "no credits left; top up the account")
-        self._last_used[key_hash] = now_iso()
-        return {
-            "account_id": account.id,
-            "key_indicator": key.key_indicator,
-            "plan_name": account.plan_name,
-            "token_remaining": account.token_remaining,
-            "topup_remaining": account.topup_remaining,
-        }
-
-    def write_last_used(self) -> None:
-        """Store when keys were last used; called now and then, not for every session."""
-        if not self._last_used:
-            return
-        with models.database.atomic("IMMEDIATE"):
-            for key_hash, moment in self._last_used.items():
-                ApiKey.update(last_used_at=moment).where(ApiKey.key_hash == key_hash).execute()
-        self._last_used.clear()  # not before: a full disk keeps them for the next time
 
     def create(self, params: Params) -> Json:
         """A new account, whose balances arise from its opening grant."""

@@ -13,11 +13,9 @@ from accountd.ctl.keys import key
 from accountd.ctl.output import JSON, show
 from accountd.ctl.rejected import rejected
 from accountd.ctl.usage import usage
-from accountd.ledger.rate_card_file import read_rate_card
 from shared import config
 from shared.config import Checker, setting
 from shared.errors import ConfigError, ExitCode
-from shared.rate_card import RateCardError
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -63,9 +61,11 @@ def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bo
     Also lists units of known models that no entry names: a token of them costs one credit, other
     units cost nothing.
     """
+    from accountd.ledger.rate_card_file import read_rate_card  # noqa: PLC0415 - no other needs it
+
     try:
         card_text = None if card is None else read_rate_card(card).text
-    except RateCardError as exc:
+    except ValueError as exc:
         raise ConfigError(f"{card}: {exc}", hint="mend the card, then check again") from None
     found = call(endpoint, "rates.check", {"text": card_text, "since": since})
     show(found, as_json, text.rates_text)

@@ -1,5 +1,8 @@
 """Sends a request to the running daemon over DEALER and waits for its answer."""
 
+import math
+import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +14,8 @@ from shared.wire import MESSAGE_BYTES_MAX, Request, WireError, decode_reply, enc
 
 INTEGER_MIN: Final = -(2**63)  # msgpack has integers from the least int64 to the largest uint64
 INTEGER_MAX: Final = 2**64 - 1
+_ASKED, _PINGED = b"accountctl", b"ping"  # what tells the answers apart
+_PING: Final = encode_request(Request("ping"))
 # Temporary refusals: the same request may succeed later, in some cases after an operator has acted.
 _PASSING: Final = ("busy", "disk_full")
 
@@ -24,24 +29,19 @@ class UnsendableError(RefusedError):
 def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
     """The result of a request.
 
-    Raises ``UnsendableError`` for values that cannot be encoded, ``UnreachableError`` without an
+    A report may take minutes. It is waited for as long as the daemon answers pings meanwhile.
+    Raises ``UnsendableError`` for values that cannot be encoded, ``UnreachableError`` without any
     answer within ``RPC_DEADLINE_S``, and with the daemon's message ``NotNowError`` for a temporary
     refusal and ``RefusedError`` for any other.
     """
-    request_id = b"accountctl"
     _check_text("ACCOUNTD_RPC_ENDPOINT", endpoint)
     payload = _encoded(Request(method, params))
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         zmq_sockets.configure(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
-        socket.send_multipart([request_id, payload])
-        if not socket.poll(int(zmq_sockets.RPC_DEADLINE_S * 1000)):
-            raise UnreachableError(
-                f"no answer from accountd at {endpoint} within {zmq_sockets.RPC_DEADLINE_S:g} s",
-                hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",
-            )
-        frames = socket.recv_multipart()
+        socket.send_multipart([_ASKED, payload])
+        frames = _answer(socket, endpoint)
     try:
         reply = decode_reply(frames[-1])
     except WireError as exc:
@@ -51,6 +51,46 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
         refused = NotNowError if code in _PASSING else RefusedError
         raise refused(f"{code}: {message}")
     return reply.result
+
+
+def _answer(socket: "zmq.Socket[bytes]", endpoint: str) -> list[bytes]:
+    """The frames of the answer to ``_ASKED``."""
+    epoch: object = None
+    has_told = False
+    while True:
+        socket.send_multipart([_PINGED, _PING])
+        deadline = time.monotonic() + zmq_sockets.RPC_DEADLINE_S
+        is_alive = False  # answers a ping, and is of the boot that answered the first
+        while (left_s := deadline - time.monotonic()) > 0:
+            if socket.poll(math.ceil(left_s * 1000)):
+                frames = socket.recv_multipart()
+                if frames[0] == _ASKED:
+                    return frames
+                found = _epoch(frames)
+                epoch = epoch or found
+                if found != epoch:
+                    raise UnreachableError(
+                        f"accountd at {endpoint} was started anew before it answered",
+                        hint="look whether it was done, then ask again",
+                    )
+                is_alive = epoch is not None
+        if not is_alive:
+            raise UnreachableError(
+                f"no answer from accountd at {endpoint} within {zmq_sockets.RPC_DEADLINE_S:g} s",
+                hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",
+            )
+        if not has_told and sys.stderr.isatty():
+            sys.stderr.write("accountd is at work …\n")
+            has_told = True
+
+
+def _epoch(frames: list[bytes]) -> object:
+    """The boot that has answered a ping; None where the answer is an error, or has no epoch."""
+    try:
+        result = decode_reply(frames[-1]).result
+    except WireError:
+        return None
+    return result.get("epoch") if isinstance(result, dict) else None
 
 
 def _encoded(request: Request) -> bytes:

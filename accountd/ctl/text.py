@@ -52,6 +52,9 @@ def audit_text(found: Mapping[str, Any]) -> str:
     if found["unsettled"]:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
         lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
+    if found.get("wrong_segments"):  # an older accountd does not say
+        numbers = ", ".join(map(str, found["wrong_segments"]))
+        lines.append(f"the index of the usage rows differs from them in its segments {numbers}")
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
         lines += _cut(found["drift"], found["drift_total"], "accounts that drift")

@@ -8,11 +8,12 @@
 ``shared_responses``       one charge for a response that several sockets report (pure)
 ``charging``, ``cascade``  the price, and how it is split over the two buckets (pure)
 ``estimates``              from when on an account pays for what was never reported (pure)
+``usage_rows``, ``usage_index``    write the rows; their index by account, in sorted segments
+``response_ids``           the short form of the ids in a row (pure)
 ``rate_card_file``         the rate card in force, read from its file
-``rejected``               the quarantine, and how it is charged later, once
+``rejected``, ``retry_state``      the quarantine, and how it is charged later, once
 ``changed_accounts``       accounts that requests changed, to be announced
 
-Called by ``app`` for usage, by ``accounts`` for grants, and by ``rpc`` for requests about rejected
-usage. It promises that for every account the balance is the sum of its grants less the sum of its
-deductions.
+Called by ``app`` for usage, by ``accounts`` for grants, by ``rpc`` for rejected usage. It promises
+that the balance of every account is the sum of its grants less the sum of its deductions.
 """

@@ -6,11 +6,10 @@ The rule, word for word: a charge takes top-up credits first, down to zero, and 
 the subscription tokens, which may go negative.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Deduction:
+class Deduction(Struct, frozen=True, gc=False):
     """What a charge takes from each bucket, in credits; both are never negative."""
 
     topup: int
@@ -24,5 +23,7 @@ def cascade(*, topup: int, used: int) -> Deduction:
     A top-up bucket at or below zero pays nothing.
     """
     assert used >= 0
-    from_topup = min(used, max(topup, 0))
-    return Deduction(topup=from_topup, tokens=used - from_topup)
+    if topup <= 0:
+        return Deduction(0, used)
+    from_topup = min(used, topup)
+    return Deduction(from_topup, used - from_topup)

@@ -4,8 +4,9 @@ Charges of new usage, retries from the quarantine and grants all come here, so t
 crossing of its low-credit mark mean the same wherever they arise.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from accountd.ledger.cascade import Deduction, cascade
 from accountd.ledger.estimates import EstimateWaiver
@@ -15,8 +16,7 @@ from shared.usage import RejectReason, UsageBatch
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True, gc=False):
     """The two buckets of an account, in credits, and its low-credit mark where it has one."""
 
     topup: int
@@ -29,24 +29,21 @@ class Balance:
         return self.topup + self.tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True, gc=False):
     """An account fell from above its low-credit mark to it or below; ``left`` is what it has."""
 
     account_id: str
     left: Balance
 
 
-@dataclass(frozen=True, slots=True)
-class Unchargeable:
+class Unchargeable(Struct, frozen=True, gc=False):
     """Why a batch cannot be charged."""
 
     reason: RejectReason
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class PricedCharge:
+class PricedCharge(Struct, frozen=True, gc=False):
     """What a batch takes, what that leaves, and the credits waived if it was an estimate."""
 
     deduction: Deduction

@@ -10,8 +10,9 @@ remembers the group's digests: ``recent.remember(decision.digests)``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from accountd.ledger.charging import Balance, PricedCharge, Unchargeable, crossing, price_batch
 from accountd.ledger.decision_types import (
@@ -107,10 +108,10 @@ def decide_retry(
     if isinstance(priced, Unchargeable):
         return priced
     if rejection.reason == RejectReason.CONFLICT:
-        charge = _charge((None, None), usage, priced, None, rates)
+        charge = _charge((None, None), usage, priced, rates)
     else:
         numbers = rejection.producer, rejection.sequence
-        charge = _charge(numbers, usage, priced, digest_of(rejection.payload), rates)
+        charge = _charge(numbers, usage, priced, rates)
     return Retried(charge, priced.left, waiver.begun)
 
 
@@ -153,6 +154,7 @@ def _new_ones(
         key = (envelope.producer, envelope.sequence)
         if windows[envelope.producer].judge(envelope.sequence) is Verdict.APPLY:
             decision.digests[key] = digest
+            decision.applied_digests.setdefault(envelope.producer, {})[envelope.sequence] = digest
             fresh.append(envelope)
         elif _known(key, recent, decision) == digest:
             decision.duplicates += 1
@@ -196,7 +198,7 @@ def _compare(
 def _is_as_applied(envelope: Envelope, stored: Mapping[DigestKey, int | None]) -> bool:
     """Whether a repetition without a digest passes for what was applied.
 
-    A row from before digests were kept cannot be compared. Only an end marker leaves no row.
+    A row from before digests were kept cannot be compared; an end marker of then left no row.
     """
     if (envelope.producer, envelope.sequence) in stored:
         return True
@@ -274,9 +276,8 @@ def _charge_all(
             if crossed is not None:
                 decision.crossings.append(crossed)
         deduplicator.charged(batch, priced.deduction)
-        digest = decision.digests[envelope.producer, envelope.sequence]
         numbers = envelope.producer, envelope.sequence
-        decision.charges.append(_charge(numbers, batch, priced, digest, rates))
+        decision.charges.append(_charge(numbers, batch, priced, rates))
     decision.estimates_begun += waiver.begun
 
 
@@ -296,11 +297,10 @@ def _charge(
     numbers: tuple[bytes | None, int | None],
     batch: UsageBatch,
     priced: PricedCharge,
-    digest: int | None,
     rates: Rates,
 ) -> Charge:
     unpriced, waived = rates.unpriced(batch), priced.waived
-    return Charge(*numbers, batch, priced.deduction, digest, rates.version, unpriced, waived)
+    return Charge(*numbers, batch, priced.deduction, rates.version, unpriced, waived)
 
 
 def _reject(envelope: Envelope, reason: RejectReason, detail: str, decision: Decision) -> None:

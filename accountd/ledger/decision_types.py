@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.estimates import EstimatesSeen
@@ -17,8 +19,7 @@ from accountd.ledger.windows import ProducerWindow
 from shared.usage import RejectReason, UsageBatch
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True, gc=False):
     """A usage row to write, and what it takes from its account by the prices of ``rate_card``;
     ``unpriced`` are the units that the card has no price for, ``waived`` the credits that an
     estimate was waived.
@@ -31,14 +32,12 @@ class Charge:
     sequence: int | None
     batch: UsageBatch
     deduction: Deduction
-    digest: int | None
     rate_card: str
     unpriced: tuple[str, ...] = ()
     waived: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True, gc=False):
     """A message to keep whole, in quarantine. Without an envelope it has no producer, no digest."""
 
     producer: bytes | None
@@ -89,8 +88,9 @@ class Decision:
 
     Written in one transaction: ``charges``, ``rejections``, ``repeated``, ``crossings``, the
     ``balances`` that changed or are to be announced, the changed ``windows``, and that the
-    estimates of ``estimates_begun`` are charged from now on. After its COMMIT ``payload_digests``
-    are remembered and ``watermarks`` announced: those of all producers in the group, of one that
+    estimates of ``estimates_begun`` are charged from now on, and ``applied_digests``: of each
+    producer the digests of the sequences that were new. After its COMMIT ``digests`` are remembered
+    and ``watermarks`` announced: those of all producers in the group, of one that
     sent only duplicates too.
     """
 
@@ -103,6 +103,7 @@ class Decision:
     estimates_begun: list[str] = field(default_factory=list)  # accounts
     windows: dict[bytes, ProducerWindow] = field(default_factory=dict)
     digests: dict[DigestKey, int] = field(default_factory=dict)
+    applied_digests: dict[bytes, dict[int, int]] = field(default_factory=dict)
     watermarks: dict[bytes, int] = field(default_factory=dict)
     overrun: list[bytes] = field(default_factory=list)  # producers that went on beyond their end
     duplicates: int = 0

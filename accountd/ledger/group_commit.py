@@ -6,13 +6,13 @@ bookkeeping are written by the same COMMIT. What cannot be applied goes whole to
 in that COMMIT too, its sequence counting as applied, so that a resend does not quarantine it twice.
 """
 
-import json
 import secrets
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from accountd.data.database import transaction
-from accountd.data.models import LowCreditWarning, RejectedUsage, UsageMetric, in_sql, insert_sql
+from accountd.data.models import LowCreditWarning, RejectedUsage, insert_sql
 from accountd.ledger.charging import Balance, Crossing
 from accountd.ledger.decision import decide
 from accountd.ledger.decision_types import Charge, Decision, Rejection
@@ -20,13 +20,13 @@ from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstim
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
+from accountd.ledger.usage_rows import DIGEST_BYTES, UsageRows
 from accountd.ledger.windows import ProducerWindow
-from accountd.times import iso_of_ms, ms_of_iso
-from shared.usage import ESTIMATES, USAGE_FIELDS, RejectReason
+from accountd.times import ms_of_iso
+from shared.usage import RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 
-_INSERT_USAGE, _ = insert_sql(UsageMetric, ignored=("id", "credits"))
 _INSERT_REJECTED, _ = insert_sql(RejectedUsage)
 _INSERT_WARNING, _ = insert_sql(LowCreditWarning)
 _UPSERT_PRODUCER: Final = """
@@ -42,19 +42,19 @@ _NEXT_EPOCH: Final = """
     ON CONFLICT (id) DO UPDATE SET epoch = max(epoch + ?2, ?1)
     RETURNING epoch
 """
-# A waived estimate does not count as a charge of its responses.
-_CHARGED_RESPONSES: Final = f"""
-    SELECT response_ids FROM usage_metrics
-    WHERE account_id = ? AND session_id = ?
-      AND NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)
-"""  # noqa: S608 - constants only
 _READ_ESTIMATES: Final = (
     "SELECT estimates_charged_since, estimates_forgiven_at FROM accounts WHERE id = ?"
 )
-_READ_WAIVED: Final = f"""
-    SELECT created_at, responses FROM usage_metrics
-    WHERE account_id = ? AND created_at > ? AND waived > 0 AND kind IN {in_sql(ESTIMATES)}
-"""  # noqa: S608 - constants only
+_READ_WAIVED: Final = """
+    SELECT metered_at, responses FROM usage
+    WHERE account = (SELECT number FROM usage_accounts WHERE account_id = ?)
+      AND metered_at > ? AND waived > 0 AND is_estimate = 1
+"""
+_DIGESTS_BELOW: Final = """
+    SELECT first, digests FROM usage_digests
+    WHERE producer = (SELECT number FROM usage_producers WHERE producer = ?) AND first <= ?
+    ORDER BY first DESC LIMIT 1
+"""
 _BEGIN_ESTIMATES: Final = (
     "UPDATE accounts SET estimates_charged_since = ?, updated_at = ? WHERE id = ?"
 )
@@ -81,11 +81,13 @@ class Ledger:
         rate_card: RateCardFile | None = None,
         *,
         estimates: EstimatePolicy | None = None,
+        usage: UsageRows | None = None,
     ) -> None:
         self._connection = connection
         self._rate_card = rate_card or RateCardFile()
         self._estimates = estimates or EstimatePolicy()
         self._recent = RecentDigests()
+        self.usage = usage or UsageRows(connection)
 
     def begin_epoch(self, *, now_ns: int) -> int:
         """A number for this boot, higher than that of every boot before, committed.
@@ -107,7 +109,7 @@ class Ledger:
         ``now`` is the stored form of the time. A database error rolls everything back and is
         raised; the messages may then be applied again.
         """
-        with transaction(self._connection):
+        with self.usage.transaction():
             decision = decide(
                 messages,
                 state=SqlState(self._connection),
@@ -116,7 +118,7 @@ class Ledger:
                 rates=self._rate_card.rates,
                 estimates=self._estimates,
             )
-            write(self._connection, decision)
+            write(self._connection, self.usage, decision)
         self._recent.remember(decision.digests)
         return decision
 
@@ -180,6 +182,7 @@ class SqlState:
             wanted.setdefault(producer, []).append(sequence)
         found: dict[DigestKey, int | None] = {}
         for producer, numbers in wanted.items():
+            self._read_applied(producer, numbers, found)
             for start in range(0, len(numbers), _PARAMETERS_MAX):
                 self._read_digests(producer, numbers[start : start + _PARAMETERS_MAX], found)
         return found
@@ -191,16 +194,11 @@ class SqlState:
             row = self._connection.execute(_READ_ESTIMATES, (account,)).fetchone()
             if row is not None:
                 charged_since, forgiven_at = row
-                after = max(iso_of_ms(after_ms), forgiven_at)
+                after = max(after_ms, ms_of_iso(forgiven_at)) if forgiven_at else after_ms
                 waived = self._connection.execute(_READ_WAIVED, (account, after))
-                seen = tuple(WaivedEstimate(ms_of_iso(at), responses) for at, responses in waived)
+                seen = tuple(WaivedEstimate(*row) for row in waived)
                 found[account] = EstimatesSeen(charged_since, seen)
         return found
-
-    def charged_responses(self, account_id: str, session_id: str) -> set[str]:
-        """The ids of all responses of a session that were charged."""
-        rows = self._connection.execute(_CHARGED_RESPONSES, (account_id, session_id))
-        return {name for (names,) in rows for name in json.loads(names)}
 
     def charged_shared(self, names: Iterable[bytes]) -> set[bytes]:
         """Those of the ``names`` of shared responses that were charged."""
@@ -216,16 +214,26 @@ class SqlState:
             found.update(bytes(name) for (name,) in rows)
         return found
 
+    def _read_applied(
+        self, producer: bytes, numbers: list[int], found: dict[DigestKey, int | None]
+    ) -> None:
+        """Read the runs of digests that have the ``numbers``, from the last one down."""
+        first, digests = 0, b""
+        for sequence in sorted(numbers, reverse=True):
+            if not digests or sequence < first:
+                row = self._connection.execute(_DIGESTS_BELOW, (producer, sequence)).fetchone()
+                if row is None:
+                    return
+                first, digests = row
+            start = (sequence - first) * DIGEST_BYTES
+            if start < len(digests):
+                (digest,) = struct.unpack_from(">q", digests, start)
+                found[producer, sequence] = digest or None
+
     def _read_digests(
         self, producer: bytes, numbers: list[int], found: dict[DigestKey, int | None]
     ) -> None:
         marks = ",".join("?" * len(numbers))
-        applied = self._connection.execute(
-            "SELECT sequence, digest FROM usage_metrics"  # noqa: S608
-            f" WHERE producer = ? AND sequence IN ({marks})",
-            (producer, *numbers),
-        )
-        found.update({(producer, sequence): digest for sequence, digest in applied})
         repeated = self._connection.execute(
             "SELECT sequence, digest FROM repeated_usage"  # noqa: S608
             f" WHERE producer = ? AND sequence IN ({marks})",
@@ -244,9 +252,11 @@ class SqlState:
                 found[producer, sequence, digest] = digest
 
 
-def write(connection: Any, decision: Decision) -> None:
-    """Write what was decided, inside the caller's transaction."""
-    connection.executemany(_INSERT_USAGE, [_usage_row(charge) for charge in decision.charges])
+def write(connection: Any, usage: UsageRows, decision: Decision) -> None:
+    """Write what was decided, inside a transaction of ``usage``."""
+    if decision.charges:
+        usage.append(decision.charges)
+    usage.keep_digests(decision.applied_digests)
     connection.executemany(_INSERT_REJECTED, [_rejected_row(r) for r in decision.rejections])
     connection.executemany(
         _INSERT_REPEATED, [_repeated_row(r, decision.now) for r in decision.repeated]
@@ -259,17 +269,10 @@ def write(connection: Any, decision: Decision) -> None:
         _write_window(connection, producer, window, now=decision.now)
 
 
-def insert_usage(connection: Any, charge: Charge) -> int:
-    """Write one charge and return the id of its row."""
-    row_id = connection.execute(_INSERT_USAGE, _usage_row(charge)).lastrowid
-    assert isinstance(row_id, int)
-    return row_id
-
-
 def write_shared(connection: Any, charges: Iterable[Charge], *, now: str) -> None:
     """Remember what other messages may repeat, inside the transaction that charges it."""
     names = (charged_name(charge.batch, charge.deduction) for charge in charges)
-    rows = [(name, now[:_DAY_CHARS]) for name in names if name is not None]
+    rows = [(bytearray(name), now[:_DAY_CHARS]) for name in names if name is not None]
     if rows:
         connection.executemany(_INSERT_SHARED, rows)
 
@@ -293,31 +296,6 @@ def write_crossings(connection: Any, crossings: Iterable[Crossing], *, now: str)
 
 
 # --- helpers -------------------------------------------------------------------------------------
-
-
-def _usage_row(charge: Charge) -> dict[str, Any]:
-    """The row of ``usage_metrics`` for a charge."""
-    batch = charge.batch
-    return {
-        "account_id": batch.account_id,
-        "session_id": batch.session_id,
-        "provider": batch.provider,
-        "model": batch.model,
-        "kind": batch.kind,
-        "responses": batch.responses,
-        "response_ids": json.dumps(batch.response_ids),
-        "raw_usage": json.dumps(batch.raw),
-        "created_at": iso_of_ms(batch.metered_at_ms),
-        "producer": charge.producer,
-        "sequence": charge.sequence,
-        "topup_deducted": charge.deduction.topup,
-        "token_deducted": charge.deduction.tokens,
-        "digest": charge.digest,
-        "rate_card": charge.rate_card,
-        "unpriced": ",".join(charge.unpriced),
-        "waived": charge.waived,
-        **{name: getattr(batch.usage, name) for name in USAGE_FIELDS},
-    }
 
 
 def _warning_row(crossing: Crossing, now: str) -> dict[str, Any]:

@@ -19,15 +19,15 @@ from accountd.ledger.decision import decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.group_commit import (
-    SqlState,
     begin_estimates,
-    insert_usage,
     write_balances,
     write_crossings,
     write_shared,
 )
 from accountd.ledger.rate_card_file import RateCardFile
+from accountd.ledger.retry_state import RetryState
 from accountd.ledger.shared_responses import AlreadyCharged
+from accountd.ledger.usage_rows import UsageRows
 from accountd.request_params import Json, Params, RequestError
 from shared.usage import ID_CHARS_MAX
 
@@ -80,6 +80,7 @@ class Quarantine:
     def __init__(
         self,
         connection: Any,
+        usage: UsageRows,
         rate_card: RateCardFile,
         changes: ChangedAccounts | None = None,
         *,
@@ -87,6 +88,7 @@ class Quarantine:
         on_begun: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._connection = connection
+        self._usage = usage
         self._rate_card = rate_card
         self._changes = changes or ChangedAccounts()
         self._estimates = estimates or EstimatePolicy()
@@ -101,8 +103,9 @@ class Quarantine:
         """
         ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
         self._begun = []
-        with transaction(self._connection):
-            results = [self._retry(row_id, now_iso()) for row_id in ids]
+        with self._usage.transaction():
+            state = RetryState(self._connection)
+            results = [self._retry(row_id, state, now_iso()) for row_id in ids]
         if self._begun and self._on_begun is not None:
             self._on_begun(self._begun)
         for result in results:
@@ -140,14 +143,14 @@ class Quarantine:
             return _left(row_id, "dismissed", f"dismissed at {dismissed_at}: {reason}")
         return None
 
-    def _retry(self, row_id: int, now: str) -> Json:
+    def _retry(self, row_id: int, state: RetryState, now: str) -> Json:
         settled = self._settled(row_id)
         if settled is not None:
             return settled
         rejection = Rejection(*self._connection.execute(_READ, (row_id,)).fetchone())
         decided = decide_retry(
             rejection,
-            state=SqlState(self._connection),
+            state=state,
             rates=self._rate_card.rates,
             estimates=self._estimates,
         )
@@ -161,7 +164,7 @@ class Quarantine:
         charge, left, begun = retried
         begin_estimates(self._connection, begun, now=now)
         self._begun += begun
-        usage_id = insert_usage(self._connection, charge)
+        usage_id = self._usage.append([charge])
         write_shared(self._connection, [charge], now=now)
         account, deduction = charge.batch.account_id, charge.deduction
         write_balances(self._connection, {account: left}, now=now)

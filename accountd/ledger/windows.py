@@ -39,6 +39,9 @@ class ProducerWindow:
     def judge(self, sequence: int) -> Verdict:
         """Whether ``sequence`` (from 1) is new; a new one counts as applied from here on."""
         assert sequence >= 1
+        if sequence == self.applied_through + 1 and not self.ahead:
+            self.applied_through = sequence
+            return Verdict.APPLY
         if sequence <= self.applied_through or sequence in self.ahead:
             return Verdict.DUPLICATE
         self.ahead.add(sequence)

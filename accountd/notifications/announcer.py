@@ -12,7 +12,8 @@ again, because each gateway's allotment is the balance divided by that number.
 import contextlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import zmq
@@ -39,6 +40,8 @@ RECENT_PRODUCERS_MAX: Final = 4_096
 # Subscriptions read, and balances announced on request, in one turn of the loop: after a restart
 # every account is subscribed anew, and usage must not wait for all of them.
 PER_TURN_MAX: Final = 1_000
+
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 ReadBalances = Callable[[Iterable[str]], Mapping[str, Balance]]
 
@@ -128,15 +131,14 @@ class Announcer:
         for name in names:
             del self._changed[name]
         balances = self._read_balances(name for name in names if name in self._listeners)
-        for name, buckets in balances.items():
-            self._publish_balance(name, buckets, {})
+        self._publish_balances(balances)
 
     def balances(
         self, accounts: Iterable[str], applied: Mapping[bytes, Applied]
     ) -> list[AnnouncedBalance]:
         """The balances as they would be announced now, for a gateway that requests them."""
         read = self._read_balances(accounts)
-        return [self._balance(name, buckets, applied) for name, buckets in read.items()]
+        return list(self._announced(read, dict.fromkeys(read, applied)))
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -152,38 +154,56 @@ class Announcer:
             self._listeners.pop(account, None)
 
     def _announce_charged(self, decision: Decision) -> None:
-        heard = {name: b for name, b in decision.balances.items() if name in self._listeners}
+        listeners = self._listeners
+        heard = {name: b for name, b in decision.balances.items() if name in listeners}
         if not heard:
             return
-        applied = {p: applied_of(w.applied_through, w.ahead) for p, w in decision.windows.items()}
-        producers: dict[str, dict[bytes, Applied]] = {}
+        # One mapping for all accounts of one producer, which nearly all in a group are.
+        alone = {
+            p: {p: applied_of(w.applied_through, w.ahead)} for p, w in decision.windows.items()
+        }
+        applied: dict[str, Mapping[bytes, Applied]] = {}
         messages: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
         for message in messages:
-            account = message.batch.account_id
-            if account in heard and message.producer is not None:
-                producers.setdefault(account, {})[message.producer] = applied[message.producer]
-        for name, buckets in heard.items():
-            self._publish_balance(name, buckets, producers.get(name, {}))
+            account, producer = message.batch.account_id, message.producer
+            if producer is None or account not in heard:
+                continue
+            of_others = applied.get(account)
+            if of_others is None:
+                applied[account] = alone[producer]
+            elif producer not in of_others:
+                applied[account] = {**of_others, **alone[producer]}
+        self._publish_balances(heard, applied)
 
-    def _balance(
-        self, account: str, buckets: Balance, applied: Mapping[bytes, Applied]
-    ) -> AnnouncedBalance:
-        self._revision += 1
-        return AnnouncedBalance(
-            account, self._epoch, self._revision, buckets.topup, buckets.tokens,
-            gateways=max(1, self._listeners.get(account, 0)), rates=self._rates(), applied=applied,
-        )  # fmt: skip
-
-    def _publish_balance(
-        self, account: str, buckets: Balance, applied: Mapping[bytes, Applied]
+    def _publish_balances(
+        self,
+        balances: Mapping[str, Balance],
+        applied: Mapping[str, Mapping[bytes, Applied]] = _NOTHING,
     ) -> None:
-        self._publish(encode_balance(self._balance(account, buckets, applied)))
+        send = self._socket.send
+        for balance in self._announced(balances, applied):
+            (frame,) = encode_balance(balance)
+            try:  # half a microsecond less than ``contextlib.suppress``
+                send(frame, zmq.DONTWAIT)
+            except zmq.Again:
+                continue  # a subscriber that does not read gets the next one, or requests it
+
+    def _announced(
+        self, balances: Mapping[str, Balance], applied: Mapping[str, Mapping[bytes, Applied]]
+    ) -> Iterator[AnnouncedBalance]:
+        """What is announced of accounts, each under a revision of its own."""
+        epoch, rates, listeners = self._epoch, self._rates(), self._listeners
+        for account, buckets in balances.items():
+            self._revision += 1
+            yield AnnouncedBalance(
+                account, epoch, self._revision, buckets.topup, buckets.tokens,
+                listeners.get(account) or 1, rates, applied.get(account, _NOTHING),
+            )  # fmt: skip
 
     def _publish_watermark(self, producer: bytes, applied_through: int) -> None:
         self._publish(encode_watermark(Watermark(producer, self._epoch, applied_through)))
 
     def _publish(self, frames: list[bytes]) -> None:
-        # Dropped for a subscriber that does not read: it gets the next one, or requests it.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(frames, zmq.DONTWAIT)
 

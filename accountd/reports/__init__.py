@@ -1,5 +1,6 @@
 """Requests that only read: reports for operators and for the console, and the audit.
 
+``account_usage`` the rows of an account in a ``period`` (pure)
 ``queries``     accounts, keys and usage, page by page
 ``statements``  the balances, grants and charges of an account in a period
 ``console``     the same for the owner of a key, bounded

@@ -4,13 +4,14 @@ Runs on the reader thread, in one snapshot. Producers are evaluated in SQL: 100,
 well under a second.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from accountd.data import models
-from accountd.data.models import Account, RepeatedUsage, UsageMetric
+from accountd.data.models import Account, RepeatedUsage
 from accountd.ledger.windows import missing_sequences
 from accountd.request_params import Json, Params
-from shared.usage import ESTIMATES, RejectReason
+from shared.usage import RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer; accounts whose balance is wrong
 # Incomplete producers that are shown, the latest first. An operator has to look at each of them,
@@ -19,21 +20,39 @@ INCOMPLETE_MAX: Final = 1_000
 # Reasons for which usage is lost or perhaps not charged: an operator has to settle each message.
 UNSETTLED: Final = (RejectReason.LOST, RejectReason.DOUBTFUL, RejectReason.CONFLICT)
 
-# For every account, balance = sum of grants - sum of deductions, in both buckets. The query reads
-# the rows of the table, not an index that has the deductions as well, so that a damaged page of the
-# table is found.
-_DRIFT: Final = """
-    SELECT a.id, a.topup_remaining, a.token_remaining,
-           coalesce(g.topup, 0) - coalesce(u.topup, 0) AS topup_expected,
-           coalesce(g.token, 0) - coalesce(u.token, 0) AS token_expected
+# For every account, balance = sum of grants - sum of deductions, in both buckets. The sums come
+# from the rows, not from the index that has the deductions as well, so that a damaged page of the
+# rows is found; so many at a time that they are sorted in a few megabytes.
+_ROWS_TOGETHER: Final = 200_000
+_DEDUCTED: Final = """
+    SELECT account, sum(topup_deducted), sum(token_deducted), count(*), sum(is_estimate) FROM usage
+    WHERE id > ? AND id <= ? GROUP BY account
+"""
+_LAST_ROW: Final = "SELECT coalesce(max(id), 0) FROM usage"
+_NAMES: Final = "SELECT number, account_id FROM usage_accounts"
+_GRANTED: Final = """
+    SELECT a.id, a.topup_remaining, a.token_remaining, coalesce(g.topup, 0), coalesce(g.token, 0)
     FROM accounts a
     LEFT JOIN (SELECT account_id, sum(topup_delta) AS topup, sum(token_delta) AS token
                FROM credit_grants GROUP BY account_id) g ON g.account_id = a.id
-    LEFT JOIN (SELECT account_id, sum(topup_deducted) AS topup, sum(token_deducted) AS token
-               FROM usage_metrics INDEXED BY idx_usage_account
-               GROUP BY account_id) u ON u.account_id = a.id
-    WHERE a.topup_remaining <> topup_expected OR a.token_remaining <> token_expected
     ORDER BY a.id
+"""
+# The segments of the index that do not say the same as their rows.
+_WRONG_SEGMENTS: Final = """
+    SELECT s.number FROM usage_segments s
+    WHERE (SELECT count(*) FROM usage u WHERE u.id BETWEEN s.first_row AND s.last_row)
+       <> (SELECT count(*) FROM usage_entries e JOIN usage u
+             ON u.id = e.id AND u.account = e.account AND u.topup_deducted = e.topup_deducted
+            AND u.token_deducted = e.token_deducted AND u.metered_at = e.metered_at
+            AND u.session = e.session AND u.label = e.label AND u.responses = e.responses
+            AND u.input_tokens = e.input_tokens AND u.output_tokens = e.output_tokens
+            AND u.total_tokens = e.total_tokens
+           WHERE e.segment = s.number AND e.id BETWEEN s.first_row AND s.last_row
+             AND e.metered_at BETWEEN s.metered_from AND s.metered_to)
+       OR EXISTS (  -- a row before it that is in no segment
+           SELECT 1 FROM usage u WHERE u.id < s.first_row
+              AND u.id > (SELECT coalesce(max(b.last_row), 0) FROM usage_segments b
+                          WHERE b.number < s.number))
 """
 
 _DRIFT_COLUMNS: Final = (
@@ -69,27 +88,56 @@ _AHEAD: Final = "SELECT sequence FROM applied_ahead WHERE producer = ? ORDER BY 
 def audit(_params: Params) -> Json:
     """Check every balance, the batches of every producer, and the unsettled usage in quarantine."""
     with models.database.atomic():  # one snapshot for all queries
-        drift = [dict(zip(_DRIFT_COLUMNS, row, strict=True)) for row in _rows(_DRIFT)]
+        deducted, rows, estimates = _deductions()
+        drift = _drift(deducted)
+        wrong_segments = [number for (number,) in _rows(_WRONG_SEGMENTS)]
         producers = _producers()
         rejected = _rejected_by_reason()
         counts = {
             "accounts": Account.select().count(),
-            "usage_rows": UsageMetric.select().count(),
-            "estimates": UsageMetric.select().where(UsageMetric.kind.in_(ESTIMATES)).count(),
+            "usage_rows": rows,
+            "estimates": estimates,
             "repeated": RepeatedUsage.select().count(),
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
         }
     unsettled = {str(reason): rejected[reason] for reason in UNSETTLED if reason in rejected}
-    is_ok = not (drift or producers["incomplete_total"] or unsettled)
+    is_ok = not (drift or wrong_segments or producers["incomplete_total"] or unsettled)
     return {
         "ok": is_ok,
         **counts,
         "unsettled": unsettled,
+        "wrong_segments": wrong_segments[:SHOWN_MAX],
         "drift": drift[:SHOWN_MAX],
         "drift_total": len(drift),
         "producers": producers,
     }
+
+
+def _deductions() -> tuple[dict[str, tuple[int, int]], int, int]:
+    """What was taken from both buckets of each account; the numbers of rows, and of estimates."""
+    names = dict(_rows(_NAMES))
+    sums: dict[str, tuple[int, int]] = {}
+    rows = estimates = 0
+    ((last,),) = _rows(_LAST_ROW)
+    for start in range(0, last, _ROWS_TOGETHER):
+        some = _rows(_DEDUCTED, start, start + _ROWS_TOGETHER)
+        for number, topup, token, count, estimated in some:
+            before = sums.get(names[number], (0, 0))
+            sums[names[number]] = before[0] + topup, before[1] + token
+            rows, estimates = rows + count, estimates + estimated
+    return sums, rows, estimates
+
+
+def _drift(deducted: Mapping[str, tuple[int, int]]) -> list[Json]:
+    """The accounts whose balance is not their grants less their deductions."""
+    found = []
+    for account, *balance, topup, token in _rows(_GRANTED):
+        taken = deducted.get(account, (0, 0))
+        expected = [topup - taken[0], token - taken[1]]
+        if balance != expected:
+            found.append(dict(zip(_DRIFT_COLUMNS, (account, *balance, *expected), strict=True)))
+    return found
 
 
 def _rejected_by_reason() -> dict[str, int]:

@@ -8,12 +8,14 @@ marked as cut (``has_more``, ``truncated``); a shorter period or the next page h
 
 from typing import Final
 
-from accountd.accounts.accounts import account_json, find_account, key_json, live_key
+from accountd.accounts.accounts import account_json, find_account, key_json
+from accountd.accounts.authorizations import live_key
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.reports import statements
-from accountd.reports.queries import count_keys, in_period, newest_keys, newest_rows
-from accountd.reports.statements import period_of
+from accountd.reports.account_usage import newest_rows
+from accountd.reports.period import period_of
+from accountd.reports.queries import count_keys, newest_keys
 from accountd.request_params import Json, Params
 from accountd.rpc_types import GroupBy
 from shared.usage import USAGE_FIELDS
@@ -94,10 +96,7 @@ def rows(params: Params) -> Json:
     before = params.optional_integer("before", 1, ROW_IDS_MAX)
     period = period_of(params)
     with models.database.atomic():
-        wanted = in_period(_owner(params), period)
-        if before is not None:
-            wanted &= UsageMetric.id < before
-        found = list(newest_rows(wanted, limit=limit + 1))
+        found = newest_rows(_owner(params), period, before=before, limit=limit + 1)
     shown = found[:limit]
     has_more = len(found) > limit
     return {
@@ -117,6 +116,4 @@ def _shown(key: ApiKey) -> Json:
 
 
 def _row_json(row: UsageMetric) -> Json:
-    """A row as JSON. Where a row of the original system has NULL it says 0."""
-    shown = {name: getattr(row, name) for name in _ROW}
-    return {name: 0 if value is None else value for name, value in shown.items()}
+    return {name: getattr(row, name) for name in _ROW}

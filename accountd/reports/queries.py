@@ -6,28 +6,48 @@ Each report reads one consistent snapshot and never blocks the writer (WAL).
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
-
-from peewee import Case, fn
+from typing import Final
 
 from accountd.accounts.accounts import account_json, find_account, key_json
 from accountd.data import models
-from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
+from accountd.data.models import Account, ApiKey, UsageMetric
+from accountd.ledger.response_ids import unpack
 from accountd.reports import statements
-from accountd.reports.statements import Period, period_of
+from accountd.reports.account_usage import (
+    IS_CHARGED,
+    MINE,
+    RESPONSES,
+    asked,
+    count_rows,
+    newest_rows,
+    read,
+)
+from accountd.reports.period import Period, period_of
 from accountd.request_params import Json, Params, RequestError
 from accountd.rpc_types import GroupBy
-from shared.usage import ESTIMATES, USAGE_FIELDS, Kind
+from shared.usage import USAGE_FIELDS
 
 ROWS_MAX: Final = 1_000
 ROW_IDS_MAX: Final = 2**63 - 1
 
-_IS_ESTIMATE: Final = UsageMetric.kind.in_(ESTIMATES)
-# The kinds are constants in the text: SQLite uses the partial index of estimates only for a query
-# whose WHERE has the same term, which rules parameters out.
-_ESTIMATES: Final = f"""
-    SELECT count(*), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0) FROM usage_metrics
-    WHERE account_id = ? AND created_at >= ? AND created_at < ? AND kind IN {in_sql(ESTIMATES)}
+_SUMS: Final = ", ".join(f"coalesce(sum(r.{name}), 0)" for name in USAGE_FIELDS)
+_TOTALS: Final = f"""
+    SELECT coalesce(sum({RESPONSES}), 0),
+           coalesce(sum(r.topup_deducted), 0), coalesce(sum(r.token_deducted), 0), {_SUMS}
+    FROM usage_by_account u JOIN usage r ON r.id = u.id JOIN usage_labels k ON k.number = u.label
+    WHERE {MINE} AND {IS_CHARGED}
+"""  # noqa: S608 - constants only
+# Two conditions that SQLite has an index of, which holds the estimates alone.
+_ESTIMATES: Final = """
+    SELECT count(*), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0) FROM usage
+    WHERE account = (SELECT number FROM usage_accounts WHERE account_id = :account)
+      AND metered_at >= :low AND metered_at < :high AND is_estimate = 1
+"""
+_UNPRICED: Final = f"""
+    SELECT k.provider, k.model, k.unpriced, count(*)
+    FROM usage_by_account u JOIN usage_labels k ON k.number = u.label
+    WHERE {MINE} AND k.unpriced <> ''
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """  # noqa: S608 - constants only
 
 
@@ -79,13 +99,13 @@ def usage_rows(params: Params) -> Json:
     """The rows of a period with ids below ``before``, newest first, at most ``limit``."""
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
     before = params.integer("before", 1, ROW_IDS_MAX)
-    mine = in_period(find_account(params.text("account_id")), period_of(params))
-    return _page(mine & (UsageMetric.id < before), limit)
+    account = find_account(params.text("account_id"))
+    return _page(account, period_of(params), before=before, limit=limit)
 
 
-def _page(wanted: Any, limit: int) -> Json:
+def _page(account: Account, period: Period, *, before: int | None, limit: int) -> Json:
     """``next_before`` is the value of ``before`` for the next page, None when there is none."""
-    found = list(newest_rows(wanted, limit=limit + 1))
+    found = newest_rows(account, period, before=before, limit=limit + 1)
     shown = found[:limit]
     return {
         "rows": [_usage_json(row) for row in shown],
@@ -99,46 +119,25 @@ def _groups(account: Account, period: Period, by: GroupBy) -> Json:
 
 
 def _rows(account: Account, period: Period, limit: int) -> Json:
-    mine = in_period(account, period)
-    takes_nothing = (UsageMetric.topup_deducted == 0) & (UsageMetric.token_deducted == 0)
-    charged = UsageMetric.select().where(mine & ~(_IS_ESTIMATE & takes_nothing))
-    summed = ("topup_deducted", "token_deducted", "credits", *USAGE_FIELDS)
-    is_response = UsageMetric.kind.in_((Kind.RESPONSE, Kind.ESTIMATE))
-    totals: Any = (
-        charged.select(
-            fn.SUM(Case(None, [(is_response, UsageMetric.responses)], 0)),
-            *(fn.SUM(getattr(UsageMetric, name)) for name in summed),
-        )
-        .tuples()
-        .get()
-    )
-    named = {name: total or 0 for name, total in zip(("responses", *summed), totals, strict=True)}
+    (totals,) = read(_TOTALS, asked(account, period))
+    names = ("responses", "topup_deducted", "token_deducted", *USAGE_FIELDS)
     return {
-        **_page(mine, limit),
-        "rows_total": UsageMetric.select().where(mine).count(),
-        "totals": statements.with_credits(named),
+        **_page(account, period, before=None, limit=limit),
+        "rows_total": count_rows(account, period),
+        "totals": statements.with_credits(dict(zip(names, totals, strict=True))),
     }
 
 
 def _estimates(account: Account, period: Period) -> Json:
     """The estimates, charged or not; ``waived`` are the credits that were not charged for them."""
-    asked = (account.id, period.low, period.high)
-    rows, tokens, waived = models.database.execute_sql(_ESTIMATES, asked).fetchone()
+    ((rows, tokens, waived),) = read(_ESTIMATES, asked(account, period))
     return {"rows": rows, "total_tokens": tokens, "waived": waived}
 
 
 def _unpriced(account: Account, period: Period) -> list[Json]:
-    """Usage without a price, by model. A partial index finds these rows."""
-    columns = (UsageMetric.provider, UsageMetric.model, UsageMetric.unpriced)
-    found: Any = (
-        UsageMetric.select(*columns, fn.COUNT())
-        .where(in_period(account, period) & (UsageMetric.unpriced != ""))
-        .group_by(*columns)
-        .order_by(*columns)
-        .tuples()
-    )
+    """Usage without a price, by model."""
     names = ("provider", "model", "units", "rows")
-    return [dict(zip(names, row, strict=True)) for row in found]
+    return [dict(zip(names, row, strict=True)) for row in read(_UNPRICED, asked(account, period))]
 
 
 def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:
@@ -154,31 +153,6 @@ def count_keys(account: Account) -> int:
     return count
 
 
-def newest_rows(wanted: Any, *, limit: int) -> Iterable[UsageMetric]:
-    """The usage rows for which ``wanted`` is true, newest first.
-
-    Reads their ids first, from an index: sorting the whole rows of a large account takes seconds.
-    """
-    ids = UsageMetric.select(UsageMetric.id).where(wanted).order_by(UsageMetric.id.desc())
-    rows = UsageMetric.select().where(UsageMetric.id.in_(ids.limit(limit)))
-    found: Iterable[UsageMetric] = rows.order_by(UsageMetric.id.desc())
-    return found
-
-
-def in_period(account: Account, period: Period) -> Any:
-    """The condition for the account's rows in the period.
-
-    It has no term for an open end: without any, SQLite reads the rows in the order in which they
-    are stored, which takes a third of the time.
-    """
-    found = UsageMetric.account_id == account.id
-    if period.since:
-        found &= UsageMetric.created_at >= period.low
-    if period.until:
-        found &= UsageMetric.created_at < period.high
-    return found
-
-
 def _usage_json(row: UsageMetric) -> Json:
     shown: Json = {
         "id": row.id,
@@ -188,7 +162,7 @@ def _usage_json(row: UsageMetric) -> Json:
         "model": row.model,
         "kind": row.kind,
         "responses": row.responses,
-        "response_ids": json.loads(row.response_ids),
+        "response_ids": unpack(row.response_ids),
         "raw_usage": json.loads(row.raw_usage),
         "topup_deducted": row.topup_deducted,
         "token_deducted": row.token_deducted,
@@ -199,4 +173,4 @@ def _usage_json(row: UsageMetric) -> Json:
         "producer": bytes(row.producer).hex() if row.producer else None,
         "sequence": row.sequence,
     }
-    return {**shown, **{name: getattr(row, name) or 0 for name in USAGE_FIELDS}}
+    return {**shown, **{name: getattr(row, name) for name in USAGE_FIELDS}}

@@ -11,6 +11,7 @@ from peewee import fn
 
 from accountd.data.models import UsageMetric
 from accountd.request_params import Json, Params, RequestError
+from accountd.times import iso_of_ms, ms_of_iso
 from shared.billed_units import BILLED_MODELS
 from shared.other_units import OTHER_UNIT, other_units
 from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
@@ -45,13 +46,19 @@ def past_usage(rates: Rates, *, since: str | None) -> list[Json]:
     Fields for which there is no unit (``other``) are listed by their name.
     """
     sums = [fn.SUM(getattr(UsageMetric, name)) for name in _COUNTED]
-    rows: Any = UsageMetric.select(*_GROUP, fn.COUNT(), fn.MAX(UsageMetric.created_at), *sums)
+    rows: Any = UsageMetric.select(*_GROUP, fn.COUNT(), fn.MAX(UsageMetric.metered_at), *sums)
     if since is not None:
-        rows = rows.where(UsageMetric.created_at >= since)
+        rows = rows.where(UsageMetric.metered_at >= ms_of_iso(since))
     found: list[Json] = []
     for provider, model, kind, count, last, *amounts in rows.group_by(*_GROUP).tuples():
         counts = {name: total or 0 for name, total in zip(_COUNTED, amounts, strict=True)}
-        one = {"provider": provider, "model": model, "kind": kind, "rows": count, "last": last}
+        one = {
+            "provider": provider,
+            "model": model,
+            "kind": kind,
+            "rows": count,
+            "last": iso_of_ms(last),
+        }
         usage = Usage(**counts)
         units = rates.unpriced(UsageBatch("", "", provider, model, kind, 1, (), usage, 0))
         found += [
@@ -66,7 +73,7 @@ def _others(rates: Rates, *, since: str | None) -> list[Json]:
     columns = (*_GROUP, UsageMetric.created_at, UsageMetric.raw_usage)
     rows: Any = UsageMetric.select(*columns).where(UsageMetric.raw_usage != "[]")
     if since is not None:
-        rows = rows.where(UsageMetric.created_at >= since)
+        rows = rows.where(UsageMetric.metered_at >= ms_of_iso(since))
     found: dict[tuple[str, ...], Json] = {}
     for provider, model, kind, created_at, raw in rows.tuples().iterator():
         if rates.frees_others(provider, model):

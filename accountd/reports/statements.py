@@ -4,7 +4,7 @@ Runs on the reader thread.
 
 A period is ``since <= t < until``, so that two adjacent periods count everything once. A grant
 belongs to the time at which it was made, a charge to the time at which the gateway *metered* it
-(``created_at``): usage of 23:59 that arrives after midnight belongs to the earlier day. So the
+(``metered_at``): usage of 23:59 that arrives after midnight belongs to the earlier day. So the
 balance at a moment is the sum of the grants less the usage until then.
 
 The closing balance is the stored balance without the grants and charges after the period, the
@@ -17,68 +17,53 @@ from dataclasses import dataclass
 from typing import Final
 
 from accountd.data import models
-from accountd.data.models import Account, in_sql
-from accountd.request_params import Json, Params, RequestError
+from accountd.data.models import Account
+from accountd.reports.account_usage import IS_CHARGED, MINE, RESPONSES, asked, read
+from accountd.reports.period import DAY_MS, Period
+from accountd.request_params import Json
 from accountd.rpc_types import BUCKETS, SUMMED, GroupBy
-from shared.usage import ESTIMATES, Kind
+from accountd.times import iso_of_ms
 
+_DAY: Final = f"date(u.metered_at / {DAY_MS} * {DAY_MS // 1000}, 'unixepoch')"
+# What is grouped by first, as few as there are; then the name, which a second group may share.
 _KEYS: Final = {
-    GroupBy.DAY: "substr(created_at, 1, 10)",
-    GroupBy.SESSION: "session_id",
-    GroupBy.MODEL: "model",
-    GroupBy.KIND: "kind",
+    GroupBy.DAY: (_DAY, "g.key", ""),
+    GroupBy.SESSION: ("u.session", "s.session_id", "JOIN usage_sessions s ON s.number = g.key"),
+    GroupBy.MODEL: ("u.label", "l.model", "JOIN usage_labels l ON l.number = g.key"),
+    GroupBy.KIND: ("u.label", "l.kind", "JOIN usage_labels l ON l.number = g.key"),
+    None: ("0", "g.key", ""),
 }
 
 Buckets = tuple[int, int]  # top-up, tokens
 
-_BEGINNING, _END = "", "~"  # sort before and after every stored time
-_MIDNIGHT: Final = "T00:00:00.000Z"
-
-# Leaves out estimates without a deduction: they were not charged. ``responses`` leaves out
-# transcriptions and durations.
 _GROUPS: Final = f"""
-    SELECT {{key}}, max(created_at),
-           coalesce(
-               sum(responses) FILTER (WHERE kind IN ('{Kind.RESPONSE}', '{Kind.ESTIMATE}')), 0
-           ),
-           sum(coalesce(input_tokens, 0)), sum(coalesce(output_tokens, 0)),
-           sum(coalesce(total_tokens, 0)), sum(topup_deducted), sum(token_deducted)
-    FROM usage_metrics
-    WHERE account_id = ? AND created_at >= ? AND created_at < ?
-      AND NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)
+    SELECT {{name}} AS name, max(g.last), sum(g.responses), sum(g.input), sum(g.output),
+           sum(g.total), sum(g.topup), sum(g.token)
+    FROM (
+        SELECT {{key}} AS key, max(u.metered_at) AS last,
+               sum({RESPONSES}) AS responses,
+               sum(u.input_tokens) AS input, sum(u.output_tokens) AS output,
+               sum(u.total_tokens) AS total, sum(u.topup_deducted) AS topup,
+               sum(u.token_deducted) AS token
+        FROM usage_by_account u JOIN usage_labels k ON k.number = u.label
+        WHERE {MINE} AND {IS_CHARGED}
+        GROUP BY 1
+    ) g {{join}}
     GROUP BY 1 ORDER BY {{order}}
 """  # noqa: S608 - constants only
 _GRANTED: Final = """
     SELECT coalesce(sum(topup_delta), 0), coalesce(sum(token_delta), 0) FROM credit_grants
     WHERE account_id = ? AND created_at >= ? AND created_at < ?
 """
-_CHARGED: Final = """
-    SELECT coalesce(sum(topup_deducted), 0), coalesce(sum(token_deducted), 0) FROM usage_metrics
-    WHERE account_id = ? AND created_at >= ? AND created_at < ?
-"""
+_CHARGED: Final = f"""
+    SELECT coalesce(sum(u.topup_deducted), 0), coalesce(sum(u.token_deducted), 0)
+    FROM usage_by_account u WHERE {MINE}
+"""  # noqa: S608 - constants only
 _GRANTS: Final = """
     SELECT id, kind, topup_delta, token_delta, reason, created_at FROM credit_grants
     WHERE account_id = ? AND created_at >= ? AND created_at < ? ORDER BY created_at, id
 """
 _GRANT_COLUMNS: Final = ("id", "kind", "topup_delta", "token_delta", "reason", "created_at")
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """From ``since``, included, until ``until``, not included, in the stored form; None is open."""
-
-    since: str | None
-    until: str | None
-
-    @property
-    def low(self) -> str:
-        """The inclusive lower bound for stored times."""
-        return _bound(self.since) if self.since else _BEGINNING
-
-    @property
-    def high(self) -> str:
-        """The exclusive upper bound for stored times."""
-        return _bound(self.until) if self.until else _END
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +79,16 @@ class Movements:
         return self.granted[0] - self.charged[0], self.granted[1] - self.charged[1]
 
 
-def period_of(params: Params) -> Period:
-    """The period in the parameters of a request; raises ``RequestError``."""
-    period = Period(params.optional_time("since"), params.optional_time("until"))
-    if period.since and period.until and period.since > period.until:
-        message = f"since: found {period.since}, expected a time before until, {period.until}"
-        raise RequestError("bad_request", message)
-    return period
-
-
 def balances(account: Account, period: Period) -> Json:
     """Opening balance, grants, the sums granted and charged, closing balance, and ``adds_up``.
 
     Call it in one transaction with the other queries of an answer, so that all read one snapshot.
     """
-    low, high = period.low, period.high
-    opening = _movements(account.id, _BEGINNING, low).left
-    within, later = _movements(account.id, low, high), _movements(account.id, high, _END).left
+    opening = _movements(account, period.before).left
+    within, later = _movements(account, period), _movements(account, period.after).left
     closing = (account.topup_remaining - later[0], account.token_remaining - later[1])
-    grants = models.database.execute_sql(_GRANTS, (account.id, low, high)).fetchall()
+    granted = (account.id, period.low, period.high)
+    grants = models.database.execute_sql(_GRANTS, granted).fetchall()
     return {
         "since": period.since,
         "until": period.until,
@@ -127,19 +103,19 @@ def balances(account: Account, period: Period) -> Json:
 
 def groups(account: Account, by: GroupBy, period: Period) -> list[Json]:
     """The charges of the period, grouped by ``by``."""
-    found = _grouped(account, _KEYS[by], period, order="1")
+    found = _grouped(account, by, period, order="1")
     return [with_credits({str(by): key, **sums}) for key, _, sums in found]
 
 
 def newest_groups(account: Account, by: GroupBy, period: Period, *, limit: int) -> list[Json]:
     """The groups with the newest charges, at most ``limit``, with the time of that charge."""
-    found = _grouped(account, _KEYS[by], period, order=f"2 DESC, 1 LIMIT {limit:d}")
+    found = _grouped(account, by, period, order=f"2 DESC, 1 LIMIT {limit:d}")
     return [with_credits({str(by): key, "last_at": last, **sums}) for key, last, sums in found]
 
 
 def totals(account: Account, period: Period) -> Json:
     """The sums of all charges in the period."""
-    found = _grouped(account, "account_id", period, order="1")
+    found = _grouped(account, None, period, order="1")
     return total_of([sums for _, _, sums in found])
 
 
@@ -156,32 +132,20 @@ def with_credits(sums: Json) -> Json:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _bound(stored: str) -> str:
-    """A stored time as a bound for comparisons.
-
-    The original system wrote ``2026-11-01 09:00``, with a space in place of the T, which sorts
-    before every ``2026-11-01T…``. So a bound at midnight is ``2026-11-01``, which sorts before
-    both.
-    """
-    return stored.removesuffix(_MIDNIGHT)
-
-
 def _grouped(
-    account: Account, key: str, period: Period, *, order: str
+    account: Account, by: GroupBy | None, period: Period, *, order: str
 ) -> Iterator[tuple[str, str, Json]]:
-    """The groups, each as (value of ``key``, time of the newest charge, sums)."""
-    statement = _GROUPS.format(key=key, order=order)
-    rows = models.database.execute_sql(statement, (account.id, period.low, period.high))
-    for value, last, *sums in rows:
-        yield value, last, dict(zip(SUMMED, sums, strict=True))
+    """The groups, each as (value of ``by``, time of the newest charge, sums)."""
+    key, name, join = _KEYS[by]
+    statement = _GROUPS.format(key=key, name=name, join=join, order=order)
+    for value, last_ms, *sums in read(statement, asked(account, period)):
+        yield value, iso_of_ms(last_ms), dict(zip(SUMMED, sums, strict=True))
 
 
-def _movements(account_id: str, low: str, high: str) -> Movements:
-    granted, charged = (
-        models.database.execute_sql(statement, (account_id, low, high)).fetchone()
-        for statement in (_GRANTED, _CHARGED)
-    )
-    return Movements(granted, charged)
+def _movements(account: Account, period: Period) -> Movements:
+    granted = (account.id, period.low, period.high)
+    (charged,) = read(_CHARGED, asked(account, period))
+    return Movements(models.database.execute_sql(_GRANTED, granted).fetchone(), charged)
 
 
 def _added(one: Buckets, other: Buckets) -> Buckets:

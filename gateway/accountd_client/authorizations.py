@@ -5,9 +5,7 @@ Read from answers by ``rpc_client``; a ``Authorization`` goes with its session t
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.limits import CACHED_AUTHORIZATIONS_MAX
 from shared.errors import UnreachableError
@@ -35,8 +33,7 @@ def read_authorization(result: object) -> Authorization:
     """The authorization in an answer of accountd. Raises ``UnreachableError`` when it holds
     none.
     """
-    values: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
-    match values:
+    match result:
         case {
             "account_id": str(account_id),
             "key_indicator": str(key_indicator),

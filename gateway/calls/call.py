@@ -31,8 +31,8 @@ import structlog
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.calls.unheard_responses import UnheardResponses
 from gateway.connections.close import GOING_AWAY, CloseEvent
-from gateway.connections.connection import Discard, SequenceSink, Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.sink import Discard, SequenceSink, Sink
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus

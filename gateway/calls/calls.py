@@ -17,8 +17,8 @@ from gateway.accountd_client.authorizations import Authorization
 from gateway.calls.call import Call, CallInfo
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import POLICY_VIOLATION
-from gateway.connections.connection import Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.credit.balances import Balances

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 # RFC 6455 section 7.4.1, and the IANA registry for 1013.
+NORMAL_CLOSURE: Final = 1000
 GOING_AWAY: Final = 1001
 NO_STATUS: Final = 1005  # a close frame without a code; never on the wire
 ABNORMAL_CLOSURE: Final = 1006  # no close frame at all; never on the wire

@@ -2,7 +2,7 @@
 
 A ``Connection`` owns one transport. It is called by the event loop with bytes, and by ``relay`` and
 ``calls`` with frames and events to write. Data frames are given to its ``sink`` as they came;
-control frames go to the ``websockets`` protocol object, which owns pings, closes and their states.
+control frames go to ``Control``, which owns pings, closes and their states.
 
 It promises:
 
@@ -15,78 +15,44 @@ It promises:
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from websockets.client import ClientProtocol
+from mypy_extensions import mypyc_attr
 from websockets.frames import Close
-from websockets.frames import Frame as WebSocketFrame
-from websockets.frames import Opcode as WebSocketOpcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from gateway.connections import close as closes
-from gateway.connections.close import ABNORMAL_CLOSURE, NO_STATUS, CloseEvent
+from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
+from gateway.connections.control import END, Control
 from gateway.connections.liveness import Liveness, PeerAction
 from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
-from gateway.frames import Frame, FrameScanner, Opcode, Violation
+from gateway.connections.sink import Discard, Sink
+from gateway.frame_scanner import FrameScanner, Violation
+from gateway.frames import Frame, Opcode
 from gateway.limits import CLOSE_S, IDLE_S, STALLED_S, WRITE_HIGH_WATER_BYTES
 from shared.errors import cause_of
 
 _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
 # Module constants, for every read: an attribute of an enum class costs several times as much.
 _DIRECT: Final = Intake.DIRECT
+_ALL_BUT_ADMISSION: Final = ~Pause.ADMISSION
 _FIRST_CONTROL: Final = int(Opcode.CLOSE)  # RFC 6455 section 5.2: 8 and above are control frames
 
 
-class Sink(Protocol):
-    """Who gets what a connection receives."""
-
-    def frame_received(self, frame: Frame) -> None:
-        """A message in one frame, which came alone: nearly every read of speech."""
-
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Data frames, whole and in order."""
-
-    def connection_closed(self, close: CloseEvent) -> None:
-        """Nothing more will come. Called once, after the last frame."""
-
-
-class SequenceSink(ABC):
-    """The part of a sink for which a frame alone is a sequence of one."""
-
-    __slots__ = ()
-
-    def frame_received(self, frame: Frame) -> None:
-        """See ``Sink``."""
-        self.frames_received((frame,))
-
-    @abstractmethod
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """See ``Sink``."""
-
-
-class Discard(SequenceSink):
-    """The sink of a connection whose frames are of no use any more: it drops them."""
-
-    __slots__ = ()
-
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Drop the frames."""
-
-    def connection_closed(self, close: CloseEvent) -> None:
-        """Do nothing."""
-
-
-class Connection(asyncio.Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Connection:
     """A connection to a client or to a provider. Subclasses do the opening handshake."""
 
-    def __init__(
-        self, protocol: ServerProtocol | ClientProtocol, *, expects_mask: bool, sink: Sink
-    ) -> None:
+    __slots__ = (
+        "_close_timer", "_control", "_has_heard", "_is_framed", "_is_mid_message", "_is_reading",
+        "_liveness", "_loop", "_received", "_scanner", "_transport", "_unsent_pong", "feeder",
+        "sink",
+    )  # fmt: skip
+
+    def __init__(self, *, expects_mask: bool, sink: Sink) -> None:
+        """``expects_mask``: the peer is a client."""
         self._loop = asyncio.get_running_loop()
-        self._protocol = protocol
+        self._control = Control(is_server=expects_mask)
         self._scanner = FrameScanner(expects_mask=expects_mask)
         self._transport: asyncio.Transport | None = None
         self._close_timer: asyncio.TimerHandle | None = None
@@ -108,7 +74,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether frames can be sent: no close was sent or received and the connection stands."""
-        return self._protocol.state is State.OPEN and not self._has_ended
+        return self._is_framed and self._control.is_open and not self._has_ended
 
     @property
     def is_write_paused(self) -> bool:
@@ -120,10 +86,10 @@ class Connection(asyncio.Protocol):
         """Whether a fragmented message was forwarded in part: an event of ours has to wait."""
         return self._is_mid_message
 
-    def write_one(self, frame: Frame) -> None:
-        """Forward a message in one frame, as ``write`` does."""
+    def write_messages(self, read: bytes) -> None:
+        """Forward messages that came in one read, as ``write`` does."""
         if self._transport is not None:
-            self._transport.write(frame.raw)
+            self._transport.write(read)
             self._is_mid_message = False
 
     def write(self, frames: Sequence[Frame]) -> None:
@@ -140,7 +106,7 @@ class Connection(asyncio.Protocol):
         """Send a message of our own; false, and nothing sent, in the middle of a fragmented one."""
         if not self.is_open or self._is_mid_message:
             return False
-        self._protocol.send_text(text)
+        self._control.text(text)
         self._flush()
         return True
 
@@ -148,17 +114,14 @@ class Connection(asyncio.Protocol):
         """Finish a fragmented message whose sender is gone, so that events of ours can follow."""
         if self.is_open and self._is_mid_message:
             self._is_mid_message = False
-            self._protocol.send_frame(WebSocketFrame(WebSocketOpcode.CONT, b""))
+            self._control.end_message()
             self._flush()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Start the closing handshake; the connection is cut when the peer does not answer."""
         if not self.is_open:
             return
-        if code == NO_STATUS:
-            self._protocol.send_close()
-        else:
-            self._protocol.send_close(code, closes.fitting(reason))
+        self._control.close(code, closes.fitting(reason))
         self._flush()
         self.resume_all()  # the peer's answer stands behind everything that waits
 
@@ -167,11 +130,24 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def discard(self) -> None:
+        """Cut the connection now, and hear nothing more of it, not even its end."""
+        self.sink = Discard()
+        self.abort()
+
     def pause(self, reason: Pause) -> None:
         """Deliver nothing to the sink until ``reason`` is gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._received.pause(reason)
             self._update_reading()
+
+    def hold_back(self, reason: Pause, frames: Sequence[Frame]) -> None:
+        """The sink cannot take ``frames``, the last of those that it was given: they are delivered
+        again, before all others, when ``reason`` is gone.
+        """
+        self.pause(reason)
+        self._received.put_back(frames)
+        self._update_reading()
 
     def resume(self, reasons: Pause) -> None:
         """``reasons`` are gone: when no other is left, deliver what waited and go on."""
@@ -180,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     def resume_all(self) -> None:
         """Nothing is a reason to pause any more, except that admission is being decided on."""
-        self.resume(~Pause.ADMISSION)
+        self.resume(_ALL_BUT_ADMISSION)
 
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
@@ -192,10 +168,16 @@ class Connection(asyncio.Protocol):
                 self._lose(f"silent for {IDLE_S:g} s")
             case PeerAction.PING if self.is_open:
                 self._liveness.pinged_at = now
-                self._protocol.send_ping(b"")
+                self._control.ping()
                 self._flush()
 
     # --- for the event loop -----------------------------------------------------------------------
+
+    def as_protocol(self) -> asyncio.Protocol:
+        """For the event loop, which asks for these methods alone: a class that mypyc compiles has
+        no base that is Python.
+        """
+        return cast(asyncio.Protocol, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -205,7 +187,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the event loop: give whole frames to the sink.
 
-        A read that is one message in one frame takes the short way; all others, and all while
+        A read that is messages in one frame each takes the short way; all others, and all while
         frames have to wait, are scanned. tests/property/gateway/connections holds that both ways
         end the same.
         """
@@ -214,9 +196,9 @@ class Connection(asyncio.Protocol):
             return
         self._has_heard = True
         if self._received.state is _DIRECT:
-            frame = self._scanner.single(data)
-            if frame is not None:
-                self.sink.frame_received(frame)
+            spans = self._scanner.messages(data)
+            if spans:
+                self.sink.messages_received(data, spans)
                 return
         self._scan(data)
 
@@ -246,7 +228,7 @@ class Connection(asyncio.Protocol):
         receive frames, and this one can write no more.
         """
         self._received.empty_before_end(self._deliver)
-        self._protocol.receive_eof()
+        self._control.receive_end()
         self._flush()
         self._end(CloseEvent(ABNORMAL_CLOSURE, _loss_reason(None)))
         return False
@@ -254,7 +236,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop, once, whatever ended the connection."""
         self._received.empty_before_end(self._deliver)
-        self._protocol.receive_eof()
+        self._control.receive_end()
         self._transport = None
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -276,6 +258,7 @@ class Connection(asyncio.Protocol):
             self._unsent_pong = b""
         if self.feeder is not None:
             self.feeder.resume(Pause.BACKPRESSURE)
+        self.resume(Pause.UNREAD)
 
     # --- what is received -------------------------------------------------------------------------
 
@@ -322,8 +305,14 @@ class Connection(asyncio.Protocol):
             self.sink.frames_received(ready)
 
     def _receive_control(self, frame: Frame) -> None:
-        """Handle a control frame at once, unless it is a close and data frames wait before it."""
-        if self._received and frame.opcode == Opcode.CLOSE:
+        """Handle a control frame at once, unless it is a close and data frames wait before it.
+
+        What waits for a provider that is not there is dropped: a peer that leaves is not to wait.
+        """
+        is_close = frame.opcode == Opcode.CLOSE
+        if is_close and Pause.SETUP in self._received.paused:
+            self._received.empty_before_end(self._deliver)
+        if self._received and is_close:
             self._received.put(frame)
         else:
             self._handle_control(frame)
@@ -336,11 +325,10 @@ class Connection(asyncio.Protocol):
             self.sink.frames_received((frame,))
 
     def _handle_control(self, frame: Frame) -> None:
-        self._protocol.receive_data(frame.raw)
-        self._protocol.events_received()
+        self._control.receive(frame)
         self._flush()
         if frame.opcode == Opcode.CLOSE:
-            close, is_violation = self._protocol.close_rcvd, False
+            close, is_violation = self._control.closed_by, False
             if close is None:
                 close, is_violation = Close(1002, "invalid close frame"), True
             self._end(CloseEvent(int(close.code), close.reason, is_violation=is_violation))
@@ -348,7 +336,7 @@ class Connection(asyncio.Protocol):
     def _refuse_frames(self, violation: Violation) -> None:
         self._received.empty_before_end(self._deliver)
         if not self._has_ended:
-            self._protocol.fail(violation.close_code, violation.reason)
+            self._control.fail(violation.close_code, violation.reason)
             self._flush()
             self._end(CloseEvent(violation.close_code, violation.reason, is_violation=True))
 
@@ -367,11 +355,11 @@ class Connection(asyncio.Protocol):
     # --- what is written --------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Write what the protocol object has to say, then see whether it waits for the end."""
-        for data in self._protocol.data_to_send():
+        """Write what there is to say beside data, then see whether the end is awaited."""
+        for data in self._control.take():
             if self._transport is None or self._transport.is_closing():
                 continue
-            if not data:
+            if data == END:
                 self._half_close()
             elif self.is_write_paused and data[0] == _PONG_FIRST_BYTE:
                 # RFC 6455 section 5.5.3 lets us answer only the latest of several pings, so a
@@ -379,7 +367,7 @@ class Connection(asyncio.Protocol):
                 self._unsent_pong = data
             else:
                 self._transport.write(data)
-        if self._protocol.close_expected() and self._close_timer is None:
+        if self._control.expects_end and self._close_timer is None:
             self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
 
     def _close_overdue(self) -> None:

@@ -13,25 +13,27 @@ upgraded it is a ``Connection``, and frames go to its sink.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
 from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from gateway.connections.answer_writer import AnswerWriter
-from gateway.connections.connection import Connection, Discard
+from gateway.connections.connection import Connection
 from gateway.connections.liveness import CatchUp
 from gateway.connections.receive_queue import Pause
 from gateway.connections.request_reader import RequestReader
+from gateway.connections.sink import Discard
 from gateway.http.answers import Download
-from gateway.http.exchange import REALTIME_SUBPROTOCOL, HttpRequest
+from gateway.http.exchange import Exchange, HttpRequest
 from gateway.http.refusals import Refusal
 from gateway.limits import CLOSE_S, HANDSHAKE_S
 from shared.state_machine import advance
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class RequestPhase(Enum):
@@ -69,18 +71,24 @@ class ConnectionHandler(Protocol):
 class Downstream(Connection):
     """A connection from a client."""
 
+    __slots__ = (
+        "_answer", "_catch_up", "_handler", "_handshake_timer", "_phase", "_reader",
+        "answer_headers", "outlasts_stop",
+    )  # fmt: skip
+
     def __init__(self, handler: ConnectionHandler) -> None:
-        self._server_protocol = ServerProtocol(select_subprotocol=_select_subprotocol)
-        super().__init__(self._server_protocol, expects_mask=True, sink=Discard())
+        super().__init__(expects_mask=True, sink=Discard())
         self._handler = handler
-        self._reader = RequestReader(self._server_protocol)
+        self._reader: RequestReader | None = RequestReader()  # None once there are frames
         self._answer: AnswerWriter | None = None
         self._phase = RequestPhase.REQUEST
         self._is_framed = False
-        self._handshake_timer = self._loop.call_later(HANDSHAKE_S, self.abort)
+        self._handshake_timer: asyncio.TimerHandle | None = self._loop.call_later(
+            HANDSHAKE_S, self.abort
+        )
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
         self.outlasts_stop = False  # whether a gateway that stops waits for the answer
-        self.answer_headers: Mapping[str, str] = {}  # of a plain answer, beside its own
+        self.answer_headers = _NO_HEADERS  # of a plain answer, beside its own
 
     @property
     def is_waiting(self) -> bool:
@@ -91,31 +99,32 @@ class Downstream(Connection):
     @property
     def is_voice(self) -> bool:
         """Whether the client has a session, or waits for one, or for what a call depends on."""
-        is_for_voice = self._reader.exchange is None or self.outlasts_stop
+        is_for_voice = self._exchange is None or self.outlasts_stop
         return self._phase is RequestPhase.UPGRADED or (self.is_waiting and is_for_voice)
 
     # --- for the handler --------------------------------------------------------------------------
 
-    def accept(self, request: Request) -> Response:
-        """The answer that would upgrade ``request``; its status is not 101 if it cannot be."""
-        return self._server_protocol.accept(request)
+    def acceptance(self) -> bytes | Refusal:
+        """The answer that would upgrade the client, or why it cannot be upgraded."""
+        assert self._reader is not None
+        return self._reader.acceptance(wall_s=int(time.time()))
 
-    def why_not(self) -> str:
-        """Why ``accept`` would not upgrade."""
-        return str(self._server_protocol.handshake_exc)
-
-    def upgrade(self, response: Response) -> None:
-        """Send the answer of ``accept``: from here on there are frames."""
+    def upgrade(self, acceptance: bytes) -> None:
+        """Send the ``acceptance``: from here on there are frames."""
         self._move(RequestPhase.UPGRADED)
         self._is_framed = True
-        self._server_protocol.send_response(response)
-        self._flush()
+        if self._transport is not None:
+            self._transport.write(acceptance)
 
     def start_reading(self) -> None:
         """Deliver frames, beginning with those that came behind the handshake: the sink is set."""
+        assert self._reader is not None
+        rest = self._reader.rest
+        self._reader.close()
+        self._reader = None
         self.resume(Pause.ADMISSION)
-        if self._reader.rest:
-            self.data_received(self._reader.rest)
+        if rest:
+            self.data_received(rest)
 
     def watch(self) -> None:
         """Notice when the client leaves before it is answered.
@@ -131,7 +140,7 @@ class Downstream(Connection):
         if self._transport is None:
             return
         writer = self._begin_answer(self._transport)
-        if self._reader.exchange is not None and self._reader.exchange.is_head:
+        if self._exchange is not None and self._exchange.is_head:
             response = replace(response, body=b"")
         response.headers.update(self.answer_headers)
         writer.write(response.serialize())
@@ -143,13 +152,13 @@ class Downstream(Connection):
         Where that cannot go on to the end, whatever the reason, the connection is reset. Raises
         what ``download.pieces`` raises.
         """
-        assert self._reader.exchange is not None
+        assert self._exchange is not None
         async with contextlib.aclosing(download.pieces):
             if self._transport is None:
                 return
             writer = self._begin_answer(self._transport)
             try:
-                await writer.stream(self._reader.exchange, download)
+                await writer.stream(self._exchange, download)
             except BaseException:
                 self.abort()
                 raise
@@ -191,13 +200,20 @@ class Downstream(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
-        self._handshake_timer.cancel()
+        self._stop_handshake_timer()
+        if self._reader is not None:
+            self._reader.close()
         super().connection_lost(exc)
         if self._answer is not None:
             self._answer.connection_lost()
         self._handler.connection_closed(self)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    @property
+    def _exchange(self) -> Exchange | None:
+        """What frames the answer to a plain request."""
+        return None if self._reader is None else self._reader.exchange
 
     def _receive_handshake(self, data: bytes) -> None:
         """Take the request; what follows it before it is decided on is dropped."""
@@ -206,6 +222,7 @@ class Downstream(Connection):
 
     def _receive_request(self, data: bytes) -> None:
         """A request, within ``HANDSHAKE_S``."""
+        assert self._reader is not None
         request = self._reader.receive(data)
         if self._transport is not None and (wanted := self._reader.data_to_send()):
             self._transport.write(wanted)
@@ -213,16 +230,21 @@ class Downstream(Connection):
             self.answer(request.response())
         elif request is not None:
             self._move(RequestPhase.ADMISSION)
-            self._handshake_timer.cancel()
+            self._stop_handshake_timer()
             self.pause(Pause.ADMISSION)
             if isinstance(request, Request):
                 self._handler.handshake_received(self, request)
             else:
                 self._handler.request_received(self, request)
 
+    def _stop_handshake_timer(self) -> None:
+        timer, self._handshake_timer = self._handshake_timer, None
+        if timer is not None:
+            timer.cancel()
+
     def _begin_answer(self, transport: asyncio.Transport) -> AnswerWriter:
         self._move(RequestPhase.ANSWERED)
-        self._handshake_timer.cancel()
+        self._stop_handshake_timer()
         self._answer = AnswerWriter(transport)
         return self._answer
 
@@ -253,13 +275,3 @@ class Downstream(Connection):
 
     def _move(self, phase: RequestPhase) -> None:
         self._phase = advance(TRANSITIONS, self._phase, phase)
-
-
-def _select_subprotocol(
-    _protocol: ServerProtocol, offered: Sequence[Subprotocol]
-) -> Subprotocol | None:
-    """``realtime`` if it is offered, as browsers need an answer. A browser offers its key as a
-    subprotocol, too, and that is never sent back.
-    """
-    name = Subprotocol(REALTIME_SUBPROTOCOL)
-    return name if name in offered else None

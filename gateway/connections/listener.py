@@ -123,8 +123,7 @@ class Listener:
 
     async def _join(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         try:
-            # Frames of speech are small: each leaves at once.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The loop sets TCP_NODELAY: frames of speech are small, and each leaves at once.
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError as exc:  # it is gone already
             connection.close()

@@ -40,6 +40,19 @@ class ProviderUnavailableError(PeerError):
         """Whether the provider refuses our own account: its key, billing, quota or rate limit."""
         return self.status in ACCOUNT_STATUSES
 
+    @property
+    def is_about_health(self) -> bool:
+        """Whether it says that the provider does not serve now: it cannot be reached, is busy, or
+        over a limit of ours. A refusal for good is about the request, or about our key.
+        """
+        return self.close_code != POLICY_VIOLATION
+
+    @property
+    def is_about_request(self) -> bool:
+        """Whether the client asked for what no provider would take."""
+        is_refusal = 400 <= self.status < 500 and self.code == "provider_refused"
+        return is_refusal and not self.is_about_account
+
 
 class ProviderRedirectsError(ProviderUnavailableError):
     """The provider answers with a redirect. Its location may repeat the key: it is in no text."""

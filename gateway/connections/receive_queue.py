@@ -12,7 +12,7 @@ The states are a table (``TRANSITIONS``)::
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, Flag, auto
 from typing import Final
 
@@ -29,11 +29,15 @@ class Pause(Flag):
     BACKPRESSURE = auto()  # the other connection's write buffer is full
     CREDIT = auto()  # accountd has not said yet whether the account has credit left
     OWNERSHIP = auto()  # accountd has not said yet whether the client owns the handle it named
+    SETUP = auto()  # the provider is replaced, or has not accepted the configuration yet
+    UNREAD = auto()  # the peer does not read what its messages were answered with
 
 
-# A session waits for leave to forward these frames, so they are dropped when the peer disconnects.
-# Frames that only wait for capacity were allowed: they are delivered before the end is.
-_WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP
+_NO_REASON: Final = Pause(0)
+# A session waits for leave to forward these frames, or for a provider to take them, so they are
+# dropped when the peer disconnects. Frames that only wait for capacity were allowed: they are
+# delivered before the end is.
+_WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP | Pause.SETUP | Pause.UNREAD
 
 
 class Intake(Enum):
@@ -56,27 +60,28 @@ TRANSITIONS: Final = {
 class ReceiveQueue:
     """Frames of one peer that wait for its sink, and the reasons why."""
 
-    __slots__ = ("_bytes", "_frames", "paused", "state")
+    __slots__ = ("_bytes", "_frames", "_is_ending", "paused", "state")
 
     def __init__(self) -> None:
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frame] | None = None  # none waits; an empty deque takes 760 bytes
         self._bytes = 0
-        self.paused = Pause(0)
+        self._is_ending = False  # the peer is gone: nothing can wait any more
+        self.paused = _NO_REASON
         self.state = Intake.DIRECT
 
     def __len__(self) -> int:
         """How many frames wait."""
-        return len(self._frames)
+        return 0 if self._frames is None else len(self._frames)
 
     @property
     def is_over(self) -> bool:
         """Whether what arrives now is dropped: the end was delivered, or a close waits here."""
-        has_close = bool(self._frames) and self._frames[-1].is_control
+        has_close = bool(self._frames and self._frames[-1].is_control)
         return has_close or self.state is Intake.ENDED
 
     def wants_more(self, pending_bytes: int) -> bool:
         """Whether to read on, when ``pending_bytes`` of an incomplete frame are here already."""
-        if not self.paused:
+        if self.paused is _NO_REASON:
             return True
         has_capacity = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
         return has_capacity and Pause.ADMISSION not in self.paused
@@ -84,8 +89,21 @@ class ReceiveQueue:
     def put(self, frame: Frame) -> None:
         """Append a data frame, or the close frame that ends them."""
         assert self.state in (Intake.QUEUEING, Intake.EMPTYING)
+        if self._frames is None:
+            self._frames = deque()
         self._frames.append(frame)
         self._bytes += len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
+
+    def put_back(self, frames: Sequence[Frame]) -> None:
+        """Frames that were delivered, and which the sink cannot take while it is paused: they wait
+        before all others. Dropped where the peer is gone.
+        """
+        if self._is_ending or self.state not in (Intake.QUEUEING, Intake.EMPTYING):
+            return
+        if self._frames is None:
+            self._frames = deque()
+        self._frames.extendleft(reversed(frames))
+        self._bytes += sum(len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES for frame in frames)
 
     def pause(self, reason: Pause) -> None:
         """Deliver nothing until ``reason`` is gone."""
@@ -99,7 +117,8 @@ class ReceiveQueue:
         ``deliver`` may pause again, as when the first of three frames fills the other connection's
         write buffer: then the other two go on waiting.
         """
-        self.paused &= ~reasons
+        if self.paused is not _NO_REASON:  # to combine flags costs as much as all the rest
+            self.paused &= ~reasons
         if self.state is Intake.QUEUEING and not self.paused:
             self._empty(deliver, is_last=False)
 
@@ -108,12 +127,13 @@ class ReceiveQueue:
 
         Data frames that a session withholds are dropped: the client is not there to be answered.
         """
+        self._is_ending = True
         if self.state is Intake.QUEUEING:
             self._empty(deliver, is_last=True)
 
     def end(self) -> None:
         """The sink hears of the end now, and of nothing afterwards."""
-        self._frames.clear()
+        self._frames = None
         self._bytes = 0
         self._move(Intake.ENDED)
 
@@ -132,6 +152,7 @@ class ReceiveQueue:
 
     def _after_emptying(self) -> None:
         if self.state is Intake.EMPTYING:  # else ``deliver`` has ended the connection
+            self._frames = self._frames or None
             has_more = bool(self._frames or self.paused)
             self._move(Intake.QUEUEING if has_more else Intake.DIRECT)
 

@@ -8,22 +8,26 @@ per try. The key is sent to the configured origin alone, and no error text holds
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, cast
 from urllib.parse import urljoin, urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.protocol import State
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI
+from websockets.utils import generate_key
 
+from gateway.connections import handshakes
 from gateway.connections.close import TRY_AGAIN_LATER
-from gateway.connections.connection import Connection, Discard, Sink
-from gateway.connections.dialing import open_socket
+from gateway.connections.connection import Connection
+from gateway.connections.dialing import connect
 from gateway.connections.provider_errors import (
     ProviderRedirectsError,
     ProviderUnavailableError,
     error_for,
 )
+from gateway.connections.sink import Discard, Sink
 from gateway.connections.tls import TlsConnection
 from gateway.limits import DIAL_S, HANDSHAKE_BYTES_MAX
 from shared.errors import cause_of
@@ -35,9 +39,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Upstream(Connection):
     """A connection to a provider; ``opened`` is done when its handshake is."""
 
+    __slots__ = ("_opening", "opened")
+
     def __init__(
         self,
-        url: str,
+        uri: WebSocketURI,
         headers: Mapping[str, str],
         *,
         sink: Sink,
@@ -47,24 +53,17 @@ class Upstream(Connection):
 
         A handshake that fails is reported by ``opened`` alone; ``sink`` is not called then.
         """
-        uri = parse_uri(url)
-        self._client_protocol = ClientProtocol(uri)
-        super().__init__(self._client_protocol, expects_mask=False, sink=Discard())
-        self._sink_when_open = sink
-        self._headers = headers
-        self._on_open = on_open
-        self._head = bytearray()
+        super().__init__(expects_mask=False, sink=Discard())
+        self._opening: _Opening | None = _Opening(uri, headers, sink, on_open)
         self._is_framed = False
         self.opened: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop: ask for the upgrade."""
         super().connection_made(transport)
-        request = self._client_protocol.connect()
-        for name, value in self._headers.items():
-            request.headers[name] = value
-        self._client_protocol.send_request(request)
-        self._flush()
+        assert self._opening is not None
+        transport_write = cast(asyncio.Transport, transport).write
+        transport_write(self._opening.request())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
@@ -75,23 +74,22 @@ class Upstream(Connection):
 
     def _receive_handshake(self, data: bytes) -> None:
         """Take the head of the provider's answer; what follows a refusal is dropped."""
-        if self.opened.done():
+        opening = self._opening
+        if opening is None or self.opened.done():
             return
         # Only the head goes to the protocol object: what follows it in the same read may be frames
         # already, and those are for our scanner.
-        self._head += data
-        end = self._head.find(_HEAD_END)
-        if end < 0 and len(self._head) <= HANDSHAKE_BYTES_MAX:
+        opening.head += data
+        end = opening.head.find(_HEAD_END)
+        if end < 0 and len(opening.head) <= HANDSHAKE_BYTES_MAX:
             return
-        cut = end + len(_HEAD_END) if end >= 0 else len(self._head)
-        head, rest = bytes(self._head[:cut]), bytes(self._head[cut:])
-        self._head.clear()
-        self._protocol.receive_data(head)
-        if self._protocol.state is State.OPEN:
-            self._protocol.events_received()
-            self.sink = self._sink_when_open
+        cut = end + len(_HEAD_END) if end >= 0 else len(opening.head)
+        head, rest = bytes(opening.head[:cut]), bytes(opening.head[cut:])
+        self._opening = None
+        if opening.is_accepted_by(head):
+            self.sink = opening.sink
             self._is_framed = True
-            self._on_open(self)
+            opening.on_open(self)
             self.opened.set_result(None)
             if rest:
                 self.data_received(rest)
@@ -102,6 +100,47 @@ class Upstream(Connection):
     def _fail_opening(self, failure: ProviderUnavailableError) -> None:
         if not self.opened.done():
             self.opened.set_exception(failure)
+
+
+@dataclass(slots=True)
+class _Opening:
+    """What is of use until the handshake is done."""
+
+    uri: WebSocketURI
+    headers: Mapping[str, str]
+    sink: Sink
+    on_open: Callable[[Upstream], None]
+    key: str = field(default_factory=generate_key)
+    head: bytearray = field(default_factory=bytearray)  # of the answer
+
+    def request(self) -> bytes:
+        """What asks for the upgrade."""
+        usual = handshakes.request_of(self.uri, self.headers, self.key)
+        if usual is not None:
+            return usual
+        protocol = self._protocol()
+        protocol.parser.close()
+        request = protocol.connect()
+        for name, value in self.headers.items():
+            request.headers[name] = value
+        return request.serialize()
+
+    def is_accepted_by(self, head: bytes) -> bool:
+        """Whether the provider's answer upgrades the connection."""
+        if handshakes.accepts(head, self.key):
+            return True
+        protocol = self._protocol()
+        protocol.receive_data(head)
+        protocol.parser.close()
+        return protocol.state is State.OPEN
+
+    def _protocol(self) -> ClientProtocol:
+        """The rules of the handshake, for one that has not the usual form. Close its parser: it
+        refers to the protocol object, which refers to it.
+        """
+        protocol = ClientProtocol(self.uri)
+        protocol.key = self.key
+        return protocol
 
 
 async def dial(
@@ -138,17 +177,14 @@ async def _dial_once(
 
     def make() -> asyncio.Protocol:
         nonlocal connection
-        connection = Upstream(url, headers, sink=sink, on_open=on_open)
-        return (
-            TlsConnection(connection, tls, server_hostname=uri.host) if uri.secure else connection
-        )
+        connection = Upstream(uri, headers, sink=sink, on_open=on_open)
+        protocol = connection.as_protocol()
+        return TlsConnection(protocol, tls, server_hostname=uri.host) if uri.secure else protocol
 
     try:
-        uri = parse_uri(url)
+        uri = handshakes.uri_of(url)
         async with asyncio.timeout(DIAL_S):
-            raw = await open_socket(uri.host, uri.port)
-            connect = asyncio.get_running_loop().create_connection
-            transport, _ = await connect(make, sock=raw)
+            transport = await connect(make, uri.host, uri.port)
             assert connection is not None
             await connection.opened
             return connection

@@ -8,7 +8,9 @@ Called by ``usage_sender`` and ``spool_manager``; ``now`` is the wall clock in s
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import AckOutcome, Outbox

@@ -6,8 +6,21 @@ A TOML file::
     provider = "xai"             # where it is
     model = "grok-voice-latest"  # what it is called there; the same when absent
 
+    [models."acme-safe"]         # the first of these that serves (``gateway.providers.health``)
+    providers = [{provider = "openai", model = "gpt-realtime"}, {provider = "gemini", model = "…"}]
+
     [accounts."acct_1"]          # or "*": every account that has no entry of its own
     models = ["gpt-realtime*", "acme-voice"]
+
+    [defaults]                   # models for clients that speak another provider's protocol
+    gemini = "gemini-3.1-flash-live-preview"
+
+    [voices.gemini]              # and the provider's voices by those that such clients name
+    marin = "Kore"
+
+    [health]                     # when new sessions go to the next provider of a model's list
+    slow_ms = 500                # a dial that takes longer is slow
+    failures = 3                 # so many slow or failed ones in a row
 
     [[lifetimes]]                # sessions that last for another time than providers say
     provider = "azure"
@@ -19,16 +32,22 @@ matches counts; where none does, ``gateway.providers.lifetimes`` has those that 
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from gateway.limits import DIAL_S
+from gateway.providers.health import USUAL, HealthRule
 from gateway.providers.lifetimes import MINUTES_MAX, Lifetime
+from gateway.translate.voices import BUILT_IN, VoiceTable
 from shared.usage import ID_CHARS_MAX
 
 EVERYBODY: Final = "*"
-_TABLES: Final = ("models", "accounts", "lifetimes")
+_EVERYTHING: Final = "*"  # the pattern of every model
+# A dial that takes longer than ``DIAL_S`` fails.
+_HEALTH_BOUNDS: Final = {"slow_ms": round(DIAL_S * 1000), "failures": 100}
+_TABLES: Final = ("models", "accounts", "defaults", "voices", "health", "lifetimes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +60,62 @@ class ModelRoute:
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """The table. ``patterns_by_account`` holds shell patterns (``fnmatch``)."""
+    """The table. ``patterns_by_account`` holds shell patterns (``fnmatch``). ``route_by_model`` has
+    the first choice for each model, ``fallbacks_by_model`` the others in order. ``default_models``
+    and ``voices`` are by provider.
+    """
 
     route_by_model: Mapping[str, ModelRoute] = field(default_factory=dict)
     patterns_by_account: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lifetimes: tuple[Lifetime, ...] = ()
+    default_models: Mapping[str, str] = field(default_factory=dict)
+    voices: VoiceTable = BUILT_IN
+    fallbacks_by_model: Mapping[str, tuple[ModelRoute, ...]] = field(default_factory=dict)
+    health: HealthRule = USUAL
+
+    def routes(self, model: str) -> tuple[ModelRoute, ...]:
+        """Where the model is that a client calls ``model``, the first choice first; empty where the
+        table does not say.
+        """
+        first = self.route_by_model.get(model)
+        return () if first is None else (first, *self.fallbacks_by_model.get(model, ()))
+
+    def route_at(self, model: str, provider: str) -> ModelRoute | None:
+        """The one of these at ``provider``; None where it is not there."""
+        return next((there for there in self.routes(model) if there.provider == provider), None)
+
+    def chosen(
+        self, model: str, providers: Collection[str], is_available: Callable[[str], bool]
+    ) -> ModelRoute | None:
+        """The first of these whose provider is one of ``providers`` and available; else the first
+        of those that are one; else the first.
+        """
+        routes = self.routes(model)
+        there = [route for route in routes if route.provider in providers] or routes
+        return next((x for x in there if is_available(x.provider)), there[0] if there else None)
+
+    def alternatives(self) -> frozenset[str]:
+        """The providers between which a model has a choice."""
+        models = self.fallbacks_by_model
+        return frozenset(route.provider for name in models for route in self.routes(name))
 
     def allows(self, account_id: str, model: str) -> bool:
         """Whether the account may use ``model``, by the name that the client gives it."""
         patterns = self.patterns_by_account.get(
-            account_id, self.patterns_by_account.get(EVERYBODY, ("*",))
+            account_id, self.patterns_by_account.get(EVERYBODY, (_EVERYTHING,))
         )
-        return any(fnmatchcase(model, pattern) for pattern in patterns)
+        # Nearly every account may use every model, and each session asks several times.
+        return _EVERYTHING in patterns or any(fnmatchcase(model, pattern) for pattern in patterns)
 
     def client_models(self, model: str, *, provider: str) -> list[str]:
         """The names under which clients may ask for what ``provider`` calls ``model``."""
         known = ModelRoute(provider, model)
-        return [name for name, route in self.route_by_model.items() if route == known]
+        return [name for name in self.route_by_model if known in self.routes(name)]
 
     def provider_model(self, model: str, *, provider: str) -> str:
         """The name at ``provider`` of the model that a client calls ``model``."""
-        known = self.route_by_model.get(model)
-        return known.model if known is not None and known.provider == provider else model
+        known = self.route_at(model, provider)
+        return model if known is None else known.model
 
 
 def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
@@ -72,16 +125,8 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
     except tomllib.TOMLDecodeError as exc:
         raise ValueError(f"not TOML: {exc}") from None
     problems = [f"unknown table {name!r}" for name in found if name not in _TABLES]
-    routes, patterns = {}, {}
-    for name, entry in _entries(found, "models", problems):
-        provider, model = entry.get("provider"), entry.get("model", name)
-        if provider not in providers:
-            expected = ", ".join(sorted(providers))
-            problems.append(f"models.{name}: provider {provider!r}, expected one of {expected}")
-        elif not isinstance(model, str) or not model or set(entry) - {"provider", "model"}:
-            problems.append(f"models.{name}: expected provider and model, both text")
-        else:
-            routes[name] = ModelRoute(provider, model)
+    routes = _routes(found, providers, problems)
+    patterns = {}
     for name, entry in _entries(found, "accounts", problems):
         match entry:
             case {"models": [*allowed]} if set(entry) == {"models"} and _are_texts(allowed):
@@ -89,9 +134,101 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
             case _:
                 problems.append(f"accounts.{name}: expected models, a list of patterns")
     lifetimes = _lifetimes(found.get("lifetimes", []), providers, problems)
+    defaults = _defaults(found.get("defaults", {}), providers, problems)
+    voices = dict(_entries(found, "voices", problems))
+    problems += _voice_problems(voices, providers)
+    health = _health(found.get("health", {}), problems)
     if problems:
         raise ValueError("; ".join(problems))
-    return ModelTable(routes, patterns, lifetimes)
+    return ModelTable(
+        {name: there[0] for name, there in routes.items()},
+        patterns,
+        lifetimes,
+        defaults,
+        VoiceTable(voices),
+        {name: there[1:] for name, there in routes.items() if len(there) > 1},
+        health,
+    )
+
+
+def _routes(
+    found: Mapping[str, Any], providers: frozenset[str], problems: list[str]
+) -> dict[str, tuple[ModelRoute, ...]]:
+    """Where each model is, the first choice first; one place at least for each."""
+    routes = {}
+    for name, entry in _entries(found, "models", problems):
+        wrong: list[str] = []
+        entries = [entry]
+        if "providers" in entry:
+            entries = entry["providers"]
+            if len(entry) > 1:
+                wrong.append("expected providers alone, or provider and model")
+            if not isinstance(entries, list) or not entries:
+                wrong.append("providers: expected a list, [{provider = …, model = …}, …]")
+                entries = []
+        wrong += [problem for each in entries for problem in _route_problems(each, name, providers)]
+        problems += [f"models.{name}: {problem}" for problem in wrong]
+        if not wrong:
+            there = [ModelRoute(each["provider"], each.get("model", name)) for each in entries]
+            routes[name] = tuple(there)
+            named = [route.provider for route in there]
+            # Health is a provider's: a second model there would be chosen never.
+            twice = sorted({provider for provider in named if named.count(provider) > 1})
+            problems += [f"models.{name}: found {provider} twice" for provider in twice]
+    return routes
+
+
+def _route_problems(entry: object, name: str, providers: frozenset[str]) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"found {entry!r}, expected {{provider = …, model = …}}"
+        return
+    if entry.get("provider") not in providers:
+        expected = ", ".join(sorted(providers))
+        yield f"provider {entry.get('provider')!r}, expected one of {expected}"
+    if not _is_name(entry.get("model", name)) or set(entry) - {"provider", "model"}:
+        yield "expected provider and model, both text"
+
+
+def _defaults(found: object, providers: frozenset[str], problems: list[str]) -> dict[str, str]:
+    if not isinstance(found, dict):
+        problems.append("defaults: expected a table of providers, each with a model")
+        return {}
+    for provider, model in found.items():
+        if provider not in providers:
+            expected = ", ".join(sorted(providers))
+            problems.append(f"defaults.{provider}: expected one of {expected}")
+        elif not _is_name(model):
+            problems.append(f"defaults.{provider}: found {model!r}, expected a model's name")
+    return found
+
+
+def _health(found: object, problems: list[str]) -> HealthRule:
+    if not isinstance(found, dict) or found.keys() - _HEALTH_BOUNDS.keys():
+        problems.append(f"health: expected a table of {' and '.join(_HEALTH_BOUNDS)}")
+        return USUAL
+    for name, value in found.items():
+        most = _HEALTH_BOUNDS[name]
+        if type(value) is not int or not 1 <= value <= most:
+            problems.append(f"health.{name}: found {value!r}, expected an integer from 1 to {most}")
+            return USUAL
+    slow_s = found["slow_ms"] / 1000 if "slow_ms" in found else USUAL.slow_s
+    return HealthRule(slow_s, found.get("failures", USUAL.failures_max))
+
+
+def _voice_problems(
+    found: Mapping[str, Mapping[str, Any]], providers: frozenset[str]
+) -> Iterator[str]:
+    for provider, voices in found.items():
+        if provider not in providers:
+            yield f"voices.{provider}: expected one of {', '.join(sorted(providers))}"
+        named = set()
+        for name, voice in voices.items():
+            where = f"voices.{provider}.{name}"
+            if not _is_name(voice):
+                yield f"{where}: found {voice!r}, expected the name of a voice"
+            if name.casefold() in named:
+                yield f"{where}: found it twice; upper and lower case are the same"
+            named.add(name.casefold())
 
 
 def _lifetimes(
@@ -116,7 +253,7 @@ def _lifetime_problems(entry: Mapping[str, Any], providers: frozenset[str]) -> I
         expected = ", ".join(sorted(providers))
         yield f"provider: found {entry.get('provider')!r}, expected one of {expected}"
     model, minutes = entry.get("model", "*"), entry.get("minutes")
-    if not isinstance(model, str) or not 0 < len(model) <= ID_CHARS_MAX:
+    if not _is_name(model):
         yield f"model: found {model!r}, expected a pattern of 1 to {ID_CHARS_MAX} characters"
     if type(minutes) is not int or not 1 <= minutes <= MINUTES_MAX:
         yield f"minutes: found {minutes!r}, expected an integer from 1 to {MINUTES_MAX}"
@@ -130,6 +267,10 @@ def _entries(
         problems.append(f"{table}: expected tables")
         return []
     return list(entries.items())
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX
 
 
 def _are_texts(values: list[Any]) -> bool:

@@ -5,19 +5,21 @@ holds no connection; it returns a target, an admitted key, or a refusal.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from websockets.datastructures import Headers
 
 from gateway.door.admission import Admission, Admitted
 from gateway.door.allowed_models import ModelTable
-from gateway.door.queries import split_target, with_model
+from gateway.door.crossing import decided
+from gateway.door.queries import parameters_in, with_model
 from gateway.door.routing import MISSING_MODEL, route
 from gateway.door.session_opener import Opener
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
-from gateway.http.refusals import Refusal, unavailable
+from gateway.http.refusals import Refusal, bad_request, unavailable
 from gateway.providers.base import Provider, Target
+from gateway.providers.gemini import Gemini
 from gateway.readiness import Readiness
 
 
@@ -38,38 +40,37 @@ class Gatekeeper:
         providers: Mapping[str, Provider],
         table: ModelTable,
         readiness: Readiness,
+        is_available: Callable[[str], bool],
     ) -> None:
-        """``providers`` are the configured ones by name."""
+        """``providers`` are the configured ones by name; ``is_available`` says whether new sessions
+        may be led to one.
+        """
         self._admission = admission
         self._opener = opener
         self._handles = handles
         self._providers = providers
         self._table = table
         self._readiness = readiness
+        self._is_available = is_available
 
     def target(self, path: str, headers: Headers) -> Target | Refusal:
         """What is asked for. Where the URL names no model, the one to which an ephemeral key is
         bound counts.
         """
-        found = route(
+        found = self._route(path, headers)
+        if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
+            return found
+        model = self._admission.bound_model(headers, parameters_in(path))
+        return found if model is None else self._route(with_model(path, model), headers)
+
+    def _route(self, path: str, headers: Headers) -> Target | Refusal:
+        return route(
             path,
             headers,
             table=self._table,
             providers=self._providers,
             new_session_id=new_session_id,
-        )
-        if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
-            return found
-        model = self._admission.bound_model(headers, split_target(path)[1])
-        if model is None:
-            return found
-        target = with_model(path, model)
-        return route(
-            target,
-            headers,
-            table=self._table,
-            providers=self._providers,
-            new_session_id=new_session_id,
+            is_available=self._is_available,
         )
 
     async def admit(
@@ -80,8 +81,7 @@ class Gatekeeper:
         With ``claims_handles`` the handles in the URL are checked, and one without an owner becomes
         the account's.
         """
-        _, parameters, _ = split_target(path)
-        verdict = await self._admission.admit(headers, parameters)
+        verdict = await self._admission.admit(headers, parameters_in(path))
         if isinstance(verdict, Refusal):
             return verdict
         if (refusal := self._opener.refusal(verdict, target)) is not None:
@@ -98,3 +98,17 @@ class Gatekeeper:
                 return refusal
         # This may have changed while accountd was asked.
         return unavailable(reason) if (reason := self._readiness.why_closed()) else verdict
+
+    def decided(
+        self, target: Target, admitted: Admitted, first_message: bytes | None
+    ) -> Target | Refusal:
+        """An undecided ``target`` once the client's ``first_message`` has come; None: none came."""
+        if first_message is None:
+            return bad_request("found no setup, expected it as the first message")
+        model = Gemini.first_message.read(first_message).model
+        if not model:
+            return bad_request("found no model, expected setup.model in the first message")
+        found = decided(target, model, self._table, self._providers, self._is_available)
+        if isinstance(found, Refusal):
+            return found
+        return self._opener.refusal(admitted, found) or found

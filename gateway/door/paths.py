@@ -23,9 +23,12 @@ from gateway.providers.base import (
 )
 
 SESSION_SEGMENT: Final = "s"  # followed by the session's name: /s/NAME/v1/realtime
+PROVIDER_SEGMENT: Final = "provider"  # followed by the provider's: /provider/gemini/v1/realtime
 _AZURE_PREVIEW: Final = "/openai/realtime"  # its parameter for the model is called deployment
 _AZURE_VOICE_LIVE: Final = "/voice-live/realtime"
 _AZURE_VOICE_AGENT: Final = "/voice-agent/realtime"
+# Where Azure speaks the names of OpenAI's beta.
+BETA_PATHS: Final = (_AZURE_PREVIEW, _AZURE_VOICE_LIVE, _AZURE_VOICE_AGENT)
 AZURE_PATHS: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE, _AZURE_VOICE_AGENT)
 _AZURE_WITH_MODEL: Final = (AZURE_GA, _AZURE_PREVIEW, _AZURE_VOICE_LIVE)
 # Parameters by which a Voice Live session names an agent instead of a model; the agent has one.
@@ -51,7 +54,7 @@ _GEMINI: Final = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)"
     r"\.GenerativeService\.BidiGenerateContent(?:Constrained)?$"
 )
-_GEMINI_DEFAULT: Final = (
+GEMINI_DEFAULT: Final = (
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 )
 EXPECTED: Final = (
@@ -157,14 +160,14 @@ def _azure_model_source(path: str, values: dict[str, str]) -> ModelSource:
 
 def _is_prefix(prefix: str, *, may_lack_name: bool) -> bool:
     """Whether ``prefix`` contains no segment of a provider's own path. The segment after ``s`` is
-    a session's name and may be any text: ``/s/realtime/v1/realtime`` is allowed. With
-    ``may_lack_name`` the prefix may end with ``s``.
+    a session's name and may be any text: ``/s/realtime/v1/realtime`` is allowed; so is the one
+    after ``provider``. With ``may_lack_name`` the prefix may end with ``s``.
     """
     segments = iter(prefix.split("/"))
     for segment in segments:
         if unquote(segment).lower() in _OWN_SEGMENTS:  # %72ealtime is realtime to some servers
             return False
-        if segment == SESSION_SEGMENT and next(segments, None) is None:
+        if segment in (SESSION_SEGMENT, PROVIDER_SEGMENT) and next(segments, None) is None:
             return may_lack_name
     return True
 
@@ -192,7 +195,7 @@ def _original_route(values: dict[str, str]) -> Route | Refusal:
         case "OPENAI":
             return Route("openai", REALTIME)
         case "GEMINI":
-            return Route("gemini", _GEMINI_DEFAULT, ModelSource.MESSAGE)
+            return Route("gemini", GEMINI_DEFAULT, ModelSource.MESSAGE)
     expected = "expected OPENAI or GEMINI"
     return not_found(f"found rs_api={api[:32]!r}, {expected}", code="provider_not_found")
 

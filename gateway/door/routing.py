@@ -1,8 +1,9 @@
 """What a request asks for: which provider, which model, which session. Pure.
 
-The provider is the one of ``?provider=``; else the one that the model table names; else, on the
-path ``/v1/realtime`` that several providers share, the one whose model it is; else the one whose
-path it is (``paths``). The session's name may be in the query, in a header or in the path
+The provider is the one that the request names (``crossing.chosen_provider``); else the one that the
+model table names; else, on the path ``/v1/realtime`` that several providers share, the one whose
+model it is; else the one whose path it is (``paths``). Where it speaks another protocol than the
+client the session is translated. The session's name may be in the query, in a header or in the path
 (``/s/NAME/v1/realtime``); names that differ are refused. Called by ``gatekeeper`` and ``calls``.
 """
 
@@ -14,8 +15,15 @@ from urllib.parse import quote
 
 from websockets.datastructures import Headers
 
-from gateway.door.allowed_models import ModelTable
-from gateway.door.paths import EXPECTED, ModelSource, model_parameter, route_of, session_segments
+from gateway.door import crossing
+from gateway.door.allowed_models import ModelRoute, ModelTable
+from gateway.door.paths import (
+    ModelSource,
+    Route,
+    model_parameter,
+    route_of,
+    session_segments,
+)
 from gateway.door.queries import (
     MODEL_ALTERNATIVES,
     conflict_in,
@@ -26,7 +34,7 @@ from gateway.door.queries import (
     split_target,
 )
 from gateway.http.refusals import Refusal, bad_request, not_found
-from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Target
+from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Dialect, Target
 from shared.usage import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"
@@ -34,7 +42,6 @@ SESSION_PARAMETER: Final = "rs_sessid"
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _DEFAULT_MODEL: Final = "gpt-realtime"
 MISSING_MODEL: Final = "missing_model"  # a refusal's code: the URL should have named a model
-_PROVIDER_BY_MODEL: Final = (("grok-", "xai"),)
 # Providers that speak the protocol of ``/v1/realtime``.
 _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 
@@ -46,22 +53,30 @@ def route(
     table: ModelTable,
     providers: Collection[str],
     new_session_id: Callable[[], str],
+    is_available: Callable[[str], bool] = crossing.always,
 ) -> Target | Refusal:
     """What a client asks for, or why it cannot have it. ``providers`` are the names of those that
-    are configured; ``new_session_id`` names a session where the client does not.
+    are configured, ``is_available`` says which of them are healthy; ``new_session_id`` names a
+    session where the client does not.
     """
     path, parameters, raw_query = split_target(target)
     if ";" in raw_query:  # some servers separate parameters there and would see other ones
         return bad_request("found ; in the query, expected parameters separated by &, or %3B")
     values = dict(reversed(parameters))  # of a repeated parameter the first counts
-    found = conflict_in(values) or route_of(path, values)
+    chosen = crossing.chosen_provider(path, parameters, headers)
+    found = (
+        chosen
+        if isinstance(chosen, Refusal)
+        else conflict_in(values) or route_of(path, {**values, "provider": chosen})
+    )
     if isinstance(found, Refusal):
         return found
+    assert isinstance(chosen, str)
     parameter = model_parameter(found.path)
     query = forwarded_query(raw_query, parameter)
     is_named = any(values.get(name) for name in (parameter, *MODEL_ALTERNATIVES))
     if found.model_source is ModelSource.URL and not is_named:
-        if path != "/":
+        if path != "/" and not _has_default(found, chosen, table):
             expected = f"expected {found.path}?{parameter}=…"
             return bad_request(f"found no {parameter}; {expected}", code=MISSING_MODEL)
         # The original system had one model and no parameter for it.
@@ -78,14 +93,25 @@ def route(
     # Where the first message names the model, that one is checked and not one in the URL.
     asked = None if found.model_source is ModelSource.MESSAGE else model
     wanted = Target(
-        found.provider, asked, session_id or new_session_id(), found.path, query, not session_id
-    )
-    return _resolve(wanted, values.get("provider", ""), table, providers)
+        found.provider, asked, session_id or new_session_id(), found.path, query, not session_id,
+        dialect=crossing.client_dialect(found.provider, found.path, model, headers),
+        is_chosen=bool(chosen),
+    )  # fmt: skip
+    known = table.chosen(wanted.model or "", providers, is_available)
+    return _resolve(wanted, chosen, table, providers, known)
+
+
+def _has_default(found: Route, chosen: str, table: ModelTable) -> bool:
+    """Whether the chosen provider, of another family than the path's, has a model for clients that
+    name none.
+    """
+    is_crossed = (chosen in _OPENAI_FAMILY) is not (found.provider in _OPENAI_FAMILY)
+    return bool(chosen) and is_crossed and bool(crossing.default_model(chosen, table))
 
 
 def with_provider_model(target: Target, table: ModelTable) -> Target:
     """``target`` with the model's name at its provider (see ``ModelTable``)."""
-    known = table.route_by_model.get(target.model or "")
+    known = table.route_at(target.model or "", target.provider)
     if known is None or known.model == target.model:
         return target
     parameter = model_parameter(target.path)
@@ -96,38 +122,77 @@ def with_provider_model(target: Target, table: ModelTable) -> Target:
     return replace(target, model=known.model, query=join_pairs(pairs))
 
 
+def choices(target: Target, table: ModelTable, providers: Collection[str]) -> list[Target]:
+    """Where a session of ``target`` can be served, in the table's order; it is one of them.
+
+    Only by ``providers`` that speak what its own provider speaks: a translator that is made, and a
+    client that is not translated, can talk to no other. One that the client named is the only one.
+    """
+    is_bound = target.is_chosen or target.provider_dialect is not Dialect.OPENAI
+    if is_bound or target.path not in (REALTIME, AZURE_GA) or target.handles:
+        return [target]
+    names = [route.provider for route in table.routes(target.model or "")]
+    return [
+        target if name == target.provider else _beside(name, target)
+        for name in names
+        if name in providers and name in _OPENAI_FAMILY
+    ] or [target]
+
+
 def _resolve(
-    target: Target, wanted: str, table: ModelTable, providers: Collection[str]
+    target: Target,
+    wanted: str,
+    table: ModelTable,
+    providers: Collection[str],
+    known: ModelRoute | None,
 ) -> Target | Refusal:
-    """``target`` with its provider, and with the path and query that it has there; ``wanted`` is
-    ``?provider=``.
+    """``target`` with its provider, and with the path and query that it has there. ``wanted`` is
+    the provider that the client names, ``known`` the place that the table gives its model.
     """
     model = target.model or ""
-    known = table.route_by_model.get(model)
-    by_model = next((p for prefix, p in _PROVIDER_BY_MODEL if model.startswith(prefix)), "")
+    by_model = crossing.owner_of(model)
     # A model's name decides only on the path that several providers share.
     by_name = by_model if target.path == REALTIME and target.provider == "openai" else ""
-    if known is not None and wanted and wanted.lower() != known.provider:
-        message = (
-            f"found provider={wanted[:32]!r}, but the model {model[:80]!r} is {known.provider}'s"
-        )
-        return bad_request(message, code="provider_conflict")
-    provider = wanted.lower() or (known.provider if known else "") or by_name or target.provider
+    if known is not None and wanted and table.route_at(model, wanted) is None:
+        return crossing.elsewhere(model, wanted, table)
+    provider = wanted or (known.provider if known else "") or by_name or target.provider
     if provider not in providers:
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"
         return not_found(message, code="provider_not_found")
     if (target.is_live or target.path == TRANSLATIONS) and provider != target.provider:
         return not_found(f"{provider} has no such sessions", code="provider_not_found")
+    return _led_to(provider, target, wanted, table)
+
+
+def _led_to(provider: str, target: Target, wanted: str, table: ModelTable) -> Target | Refusal:
+    """``target`` at ``provider``, which may be of another family than the client's path."""
     is_family = provider in _OPENAI_FAMILY
     if is_family is not (target.provider in _OPENAI_FAMILY):
-        message = f"{provider} does not speak the protocol of this path; {EXPECTED}"
-        return not_found(message, code="provider_not_found")
+        return _cross(target, provider, table)
     if provider == target.provider:
-        return target
+        is_open = target.dialect is Dialect.GEMINI and crossing.is_open_to_others(table)
+        return replace(
+            target,
+            provider_dialect=crossing.provider_dialect(provider, target.path),
+            is_undecided=is_open and not wanted,
+        )
+    return _beside(provider, target)
+
+
+def _beside(provider: str, target: Target) -> Target:
+    """``target`` at another provider of its family."""
     path = AZURE_GA if provider == "azure" else REALTIME
     query = query_for_provider(target.query, model_parameter(target.path), model_parameter(path))
-    return replace(target, provider=provider, path=path, query=query)
+    dialect = crossing.provider_dialect(provider, path)
+    return replace(target, provider=provider, path=path, query=query, provider_dialect=dialect)
+
+
+def _cross(target: Target, provider: str, table: ModelTable) -> Target | Refusal:
+    there = crossing.crossed(target, provider, table)
+    if isinstance(there, Refusal) or target.dialect is not Dialect.GEMINI:
+        return there
+    return replace(there, is_undecided=True)  # its first message names the model
 
 
 def _session_id(

@@ -4,22 +4,22 @@ Called by ``gatekeeper`` and ``calls.api`` for what an account may use, and by `
 """
 
 import asyncio
-import ssl
+import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from websockets.datastructures import Headers
-from websockets.http11 import Response
+from websockets.http11 import Request
 
 from gateway.connections.downstream import Downstream
-from gateway.connections.provider_errors import ProviderUnavailableError
-from gateway.connections.upstream import dial
 from gateway.credit.balances import Balances
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
+from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
-from gateway.door.routing import with_provider_model
+from gateway.door.routing import choices, with_provider_model
+from gateway.door.translators import move, translator_for
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
@@ -28,14 +28,16 @@ from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, 
 from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Provider, Target
+from gateway.providers.base import Dialect, Provider, Target, configuration_event
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
+from gateway.relay.interpreter import Interpreter
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
-from gateway.relay.sinks import DownstreamForwarder
+from gateway.relay.translated_session import Translated, TranslatedSession
+from shared.metrics import Metric
 
 # Handles of what may be in use by another user of the account already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
@@ -62,7 +64,8 @@ class Opener:
         self._providers = providers
         self._table = table
         self._lifetimes = lifetimes
-        self._tls = ssl.create_default_context()
+        self.dialer = Dialer(providers, table)
+        self._ignored = 0
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
         """Why an admitted client may not have ``target``; None when it may."""
@@ -101,76 +104,134 @@ class Opener:
     def open(
         self,
         connection: Downstream,
-        path: str,
+        request: Request,
         target: Target,
         admitted: Admitted,
-        upgrade: Response,
+        upgrade: bytes,
         *,
         on_ended: Callable[[Session], None],
-    ) -> Session:
-        """Upgrade ``connection`` and make its session. The provider is not connected yet; see
-        ``connect``.
+        received: Sequence[Frame] = (),
+    ) -> tuple[Session, Place]:
+        """Make the session of ``connection``, which is upgraded first, unless ``upgrade`` is empty:
+        then it was, and the frames ``received`` were read. The provider is not connected yet; see
+        ``Dialer.connect``, which needs the place as well.
         """
         account_id = admitted.authorization.account_id
-        provider = self._providers[target.provider]
-        meter = provider.meter(with_provider_model(target, self._table))
-        connection.upgrade(upgrade)
+        if upgrade:
+            connection.upgrade(upgrade)
         credit = self._balances.open(
-            admitted.authorization, wants_balances=wants_events(path) is True
+            admitted.authorization, wants_balances=wants_events(request.path) is True
         )
-        gate = self._gate(target, admitted, meter)
         handles = SessionHandles(
             self._handles, self._resumables, provider=target.provider, account_id=account_id
         )
         billing = BillingContext(account_id, target.session_id, target.provider)
 
         def ended(session: Session) -> None:
+            handles.session = None
             self._resumables.ended(session)
             on_ended(session)
 
-        session = Session(
-            SessionInfo(target.session_id, account_id, target.provider),
+        recorder = Recorder(
+            billing, self._meter(target), self._usage, credit, on_handle_issued=handles.issued
+        )
+        age = Age(self._lifetimes, target.provider, opened_at=self._loop.time())
+        place = Place(target, self._choices(target, admitted), request.headers)
+        place.on_moved.append(partial(self._moved, recorder, handles, age))
+        make: Callable[..., Session] = Session
+        if target.is_translated:
+            translated = self._translated(connection, recorder, place)
+            make = partial(TranslatedSession, translated=translated)
+        gate = self._gate(place, admitted, recorder)
+        session = make(
+            SessionInfo(
+                target.session_id,
+                account_id,
+                target.provider,
+                target.dialect,
+                is_translated=target.is_translated,
+            ),
             client=connection,
-            provider=provider,
-            recorder=Recorder(billing, meter, self._usage, credit, on_handle_issued=handles.issued),
+            recorder=recorder,
             credit=credit,
-            opening=Opening(handles.ask, gate, self._preface(target, admitted)),
-            age=Age(self._lifetimes, target.provider, opened_at=self._loop.time()),
+            opening=Opening(handles.ask, gate, self._preface(target, admitted), received),
+            age=age,
             on_ended=ended,
         )
         handles.session = session
-        return session
+        return session, place
 
-    async def connect(
-        self, session: Session, client_headers: Headers, target: Target, sink: DownstreamForwarder
-    ) -> None:
-        """Dial the session's provider; a failure ends the session."""
-        provider = self._providers[target.provider]
-        try:
-            await dial(
-                provider.url(with_provider_model(target, self._table)),
-                provider.headers(client_headers),
-                sink=sink,
-                on_open=session.provider_connected,
-                tls=self._tls,
-            )
-        except ProviderUnavailableError as exc:
-            session.provider_unavailable(exc)
+    def _choices(self, target: Target, admitted: Admitted) -> Sequence[Target]:
+        """Where the session can be served. Its first message is made already: it must be the same
+        everywhere.
+        """
+        found, configuration = choices(target, self._table, self._providers), admitted.configuration
+        if configuration is None:
+            return found
+        preface = self._configuring(target, configuration)
+        return [there for there in found if self._configuring(there, configuration) == preface]
 
-    def _gate(self, target: Target, admitted: Admitted, meter: Meter) -> Gate | None:
+    def _moved(self, recorder: Recorder, handles: SessionHandles, age: Age, there: Target) -> None:
+        """Another provider serves the session: what it reports is charged under its name."""
+        recorder.reconnect(self._meter(there), provider=there.provider)
+        handles.provider = age.provider = there.provider
+
+    def _meter(self, target: Target) -> Meter:
+        return self._providers[target.provider].meter(with_provider_model(target, self._table))
+
+    def _translated(self, client: Downstream, recorder: Recorder, place: Place) -> Translated:
+        """What joins a client and a provider that speak different protocols."""
+        target = place.target
+        there = with_provider_model(target, self._table)
+        translator = translator_for(
+            target, there.model or "", seed=secrets.token_hex(4), voices=self._table.voices
+        )
+        place.on_moved.append(lambda there: move(translator, there.provider))
+        interpreter = Interpreter(
+            translator,
+            recorder,
+            client,
+            dialect=target.dialect,
+            session_id=target.session_id,
+            on_ignored=self._count_ignored,
+        )
+        return Translated(
+            interpreter,
+            redial=lambda session, sink: self.dialer.redial(session, place, sink),
+            meter=lambda: self._meter(place.target),
+        )
+
+    def _count_ignored(self, count: int) -> None:
+        self._ignored += count
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_translation_ignored", "counter",
+                "Fields and events for which the other side's protocol has no word.",
+                lambda: self._ignored,
+            ),
+            *self.dialer.metrics(),
+        ]  # fmt: skip
+
+    def _gate(self, place: Place, admitted: Admitted, recorder: Recorder) -> Gate | None:
         """What holds messages until the models that they name are checked; None where the URL named
         the model and the account may use any.
         """
+        target = place.target
         is_limited = not self.may_use(admitted, "")
+        if target.is_translated:  # its model is known, and a translator passes on no other
+            return None
         if target.model is not None and not is_limited:
             return None
 
         def provider_model(model: str) -> str | None:
-            if model and model == meter.model:  # the provider's name for what is in use
+            if model and model == recorder.model:  # the provider's name for what is in use
                 return model
             if not self.may_use(admitted, model):
                 return None
-            return self._table.provider_model(model, provider=target.provider)
+            return self._table.provider_model(model, provider=place.target.provider)
 
         provider = self._providers[target.provider]
         return Gate(
@@ -189,4 +250,8 @@ class Opener:
         return framed(message) if message else ()
 
     def _configuring(self, target: Target, configuration: Mapping[str, Any]) -> bytes | None:
-        return self._providers[target.provider].configuring(target, configuration)
+        if not target.is_translated:
+            return self._providers[target.provider].configuring(target, configuration)
+        if target.dialect is not Dialect.OPENAI or configuration["type"] != "realtime":
+            return None
+        return configuration_event(configuration)  # as if the client had sent it

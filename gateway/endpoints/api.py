@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from websockets.http11 import Response
 
 from gateway.door.paths import own_path
-from gateway.door.queries import split_target
+from gateway.door.queries import path_of
 from gateway.http.answers import Download, Reversible
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable
@@ -64,7 +64,7 @@ class Api:
 
     def find(self, target: str) -> RouteMatch | None:
         """The endpoint of a request's target, or None."""
-        path, _, _ = split_target(target)
+        path = path_of(target)
         if (endpoint := self._by_path.get(path)) is not None:
             return RouteMatch(endpoint)
         for pattern, endpoint in self._by_pattern.items():

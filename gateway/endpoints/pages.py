@@ -16,7 +16,7 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from gateway.door.queries import split_target
+from gateway.door.queries import path_of
 from gateway.http import answers
 from gateway.http.exchange import HttpRequest
 
@@ -88,7 +88,7 @@ class Pages:
 
     def answer(self, request: HttpRequest) -> Response | None:
         """The file that ``request`` asks for, or None."""
-        path, _, _ = split_target(request.target)
+        path = path_of(request.target)
         page = self.by_path.get(path)
         return None if page is None else page.answer(request.headers)
 

@@ -20,6 +20,8 @@ Ask = Callable[[str], Awaitable[Refusal | None]]
 class OwnershipCheck:
     """At most one check is in progress. ``ask`` has a deadline of its own."""
 
+    __slots__ = ("_ask", "_task")
+
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._task: asyncio.Task[None] | None = None

@@ -89,21 +89,24 @@ class Resumables:
 class SessionHandles:
     """The handles of one session: those issued to it, and the one that it resumes.
 
-    ``session`` is set before the first of either.
+    ``session`` is set before the first of either, and to None once it has ended. ``provider`` is
+    the name of the one that serves the session.
     """
+
+    __slots__ = ("_account_id", "_handles", "_resumables", "provider", "session")
 
     def __init__(
         self, handles: HandleRegistry, resumables: Resumables, *, provider: str, account_id: str
     ) -> None:
         self._handles = handles
         self._resumables = resumables
-        self._provider = provider
+        self.provider = provider
         self._account_id = account_id
         self.session: ResumableSession | None = None
 
     def issued(self, issued: IssuedHandle) -> None:
         """The provider issued a handle to the session."""
-        handle = Handle(self._provider, *issued)
+        handle = Handle(self.provider, *issued)
         self._handles.learn(handle, self._account_id)
         if handle.kind is HandleKind.SESSION and self.session is not None:
             self._resumables.issued(handle.digest, self.session)
@@ -115,7 +118,7 @@ class SessionHandles:
         """
         if not value or self.session is None:
             return not_found("found no session that can be resumed by what is named here")
-        handle = Handle(self._provider, HandleKind.SESSION, value)
+        handle = Handle(self.provider, HandleKind.SESSION, value)
         refusal = await self._handles.use(handle, self._account_id)
         if refusal is None:
             await self._resumables.end_predecessor(handle.digest, self.session)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from gateway.frames import Frame
+from gateway.frames import Frame, Span
 from gateway.handles.handle import IssuedHandle
 from gateway.limits import RESPONSE_IDS_MAX
 from shared.usage import Kind, Usage
@@ -102,9 +102,9 @@ class Meter(Protocol):
         at most ``DRAIN_S``, and 0 when nothing is to come.
         """
 
-    def skim(self, frame: Frame) -> bool:
-        """Whether ``frame``, a message in one frame, is by its first bytes audio of the provider,
-        which is counted then. If not, nothing has happened: ``observe`` takes the frame.
+    def skim(self, read: bytes, span: Span) -> bool:
+        """Whether a message of the provider in one frame is audio by its first bytes, which is
+        counted then. If not, nothing has happened: ``observe`` takes the frame.
         """
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
@@ -114,6 +114,9 @@ class Meter(Protocol):
         """Look at the next data frame of the client, before it is forwarded. It completes charges
         where the provider reports no usage (translations: one for each minute of audio).
         """
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """The same for a message of the client, which ``observe_client`` takes if not."""
 
     def cancel_events(self) -> list[bytes]:
         """What to send to the provider when the client is gone. It ends what is in flight, or it

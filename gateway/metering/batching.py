@@ -8,8 +8,10 @@ sum.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.limits import BATCH_RESPONSES, BATCH_S
 from gateway.metering.base import Metered

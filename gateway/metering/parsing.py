@@ -9,9 +9,9 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
-from gateway.frames import Frame
+from gateway.frames import Frame, unmask
 from shared.usage import (
     ID_CHARS_MAX,
     RAW_PART_CHARS_MAX,
@@ -19,14 +19,6 @@ from shared.usage import (
     TOKENS_PER_RESPONSE_MAX,
     Usage,
 )
-
-try:  # in C: four times as fast for the head of a frame, ten times for a whole one
-    from websockets.speedups import apply_mask
-except ImportError:  # where ``websockets`` was installed without its extension
-    from websockets.utils import apply_mask
-
-# What ``mask`` hides of ``data`` (RFC 6455 section 5.3): ``unmask(data, mask)``.
-unmask: Final = apply_mask
 
 # The fields of a usage object that have a column. An object maps to its own known fields, a plain
 # value to nothing: {"input_tokens": {}, "input_token_details": {"text_tokens": {}}}.

@@ -4,17 +4,18 @@ The recorder joins the pure meter and batcher of a session with the process's us
 neither connection, so it goes on when the client is gone.
 """
 
+import dataclasses
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 import structlog
+from mypy_extensions import mypyc_attr
 
-from gateway.frames import Frame, Opcode, spoken
+from gateway.frames import Frame, Opcode, Span, frames_of, spoken
 from gateway.handles.handle import IssuedHandle
 from gateway.metering.base import MaskedError, Meter, MeterResult, Unreadable
 from gateway.metering.batching import (
@@ -72,6 +73,7 @@ class Spending(Protocol):
         """
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Recorder:
     """Meters a session's frames and sends its batches."""
 
@@ -173,15 +175,21 @@ class Recorder:
                     self._on_handle_issued(issued)
         return has_found
 
-    def skim(self, frame: Frame) -> bool:
-        """Whether a message in one frame is audio of the provider, which the meter has counted.
-
-        If not, nothing has happened: ``observe`` takes the frame.
+    def skim(self, read: bytes, spans: list[Span]) -> int:
+        """How many of the provider's messages in a read are audio, up to the first that is not, or
+        not clearly: that one and those behind it are for ``observe``. Audio is counted by the meter
+        and goes on as it came.
         """
-        if self._held_fragments or not self._meter.skim(frame):
-            return False
+        if self._held_fragments:
+            return 0
+        skim = self._meter.skim
+        seen = 0
+        for span in spans:
+            if not skim(read, span):
+                return seen
+            seen += 1
         self.has_just_refused = False
-        return True
+        return seen
 
     def for_client(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         """The observed ``frames`` as the client gets them: an error about our own account (an
@@ -210,13 +218,17 @@ class Recorder:
 
     def observe_client(self, frames: Sequence[Frame]) -> None:
         """Look at data frames of the client. Call it before they are forwarded."""
+        observe = self._meter.observe_client
         for frame in frames:
-            self.observe_client_one(frame)
+            for found in observe(frame):
+                self.record(found)
 
-    def observe_client_one(self, frame: Frame) -> None:
-        """Look at one of them."""
-        for found in self._meter.observe_client(frame):
-            self.record(found)
+    def observe_client_messages(self, read: bytes, spans: list[Span]) -> None:
+        """The same for messages in one frame each."""
+        skim = self._meter.skim_client
+        for span in spans:
+            if not skim(read, span):
+                self.observe_client(frames_of(read, (span,)))
 
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""
@@ -248,7 +260,9 @@ class Recorder:
             self.responses += found.kind == Kind.RESPONSE
             self.tokens += found.usage.total_tokens
         if found.is_local:  # the client's next connection may have the same session id, and turn_1
-            found = replace(found, response_id=f"{found.response_id} {self._connection}")
+            found = dataclasses.replace(
+                found, response_id=f"{found.response_id} {self._connection}"
+            )
         is_shared = self._meter.is_shared and bool(found.response_id) and not found.is_local
         single = self._billing.as_batch(found, wall_ms=_wall_ms(), is_shared=is_shared)
         number = self._sender.note(single)
@@ -264,6 +278,18 @@ class Recorder:
             "tokens": self.tokens,
             "estimates": self.estimates,
         }
+
+    def reconnect(self, meter: Meter, *, provider: str = "") -> None:
+        """The provider's connection is gone, and another one takes its place: charge what is left
+        of the first, and go on with ``meter``, at another ``provider`` where one is named.
+        """
+        self.finish()
+        if provider:
+            self._billing = dataclasses.replace(self._billing, provider=provider)
+        self._meter = meter
+        self._connection = secrets.token_hex(4)
+        self._replacements, self._held_fragments = [], []
+        self.has_just_refused = False
 
     def finish(self) -> None:
         """The session has ended: charge what is left, estimate what will never be reported."""

@@ -3,9 +3,12 @@
 A provider is a row in ``gateway.providers.catalog`` and, where it differs, a class.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -33,6 +36,18 @@ HANDLE_PARAMETERS: Final = {
 CONFIGURATION_ID: Final = "event_rts_configuration"
 
 
+class Dialect(Enum):
+    """A protocol that a client speaks, or a provider. Where they differ a session is translated.
+
+    GPT-Live and translations are protocols of their own, which nothing translates: they count as
+    OPENAI here.
+    """
+
+    OPENAI = "openai"  # the GA interface; xAI's, too
+    OPENAI_BETA = "openai-beta"  # what OpenAI switched off in May 2026; Azure still speaks it
+    GEMINI = "gemini"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a client's request asks for.
@@ -41,6 +56,10 @@ class Target:
     what the client asked for: empty where it asked for something else (a call), None where its
     first message will say (Gemini's setup, GPT-Live's ``session.start``). ``is_anonymous``: the
     client gave its session no name, so ``session_id`` was made here.
+
+    The client speaks ``dialect``, and the provider ``provider_dialect`` on this path.
+    ``is_undecided``: the provider may be another one by the model that the first message names, so
+    it is not dialled before. ``is_chosen``: the client named the provider, so no other serves it.
     """
 
     provider: str
@@ -49,6 +68,15 @@ class Target:
     path: str
     query: str
     is_anonymous: bool = False
+    dialect: Dialect = Dialect.OPENAI
+    provider_dialect: Dialect = Dialect.OPENAI
+    is_undecided: bool = False
+    is_chosen: bool = False
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether client and provider speak different protocols."""
+        return self.dialect is not self.provider_dialect
 
     @property
     def is_transcription(self) -> bool:
@@ -76,7 +104,7 @@ class Target:
     @property
     def handles(self) -> Sequence[Handle]:
         """The handles that the request names. They may be another account's."""
-        values = dict(parse_qsl(self.query))
+        values = parameters_of(self.query)
         found = [
             Handle(self.provider, kind, values[name])
             for name, kind in HANDLE_PARAMETERS.items()
@@ -87,7 +115,13 @@ class Target:
         return found
 
     def _named(self, name: str) -> str:
-        return dict(parse_qsl(self.query)).get(name, "")
+        return parameters_of(self.query).get(name, "")
+
+
+@lru_cache(maxsize=64)  # the same few, again and again; a query for a provider holds no key
+def parameters_of(query: str) -> Mapping[str, str]:
+    """The decoded parameters of a ``Target.query``, those without a value left out."""
+    return dict(parse_qsl(query))
 
 
 class ProviderCalls(Protocol):
@@ -138,10 +172,11 @@ class Provider(Protocol):
         message is needed. An error that answers the message names ``CONFIGURATION_ID``.
         """
 
-    def failure_event(self, *, code: str, message: str) -> bytes | None:
-        """The event that tells a client, in the provider's own form, that its session failed. None
-        where the provider has no such event, as its SDK would fail on one of ours.
-        """
+
+def configuration_event(configuration: Mapping[str, Any]) -> bytes:
+    """A ``session.update`` of ours with a session object in OpenAI's form."""
+    event = {"type": "session.update", "event_id": CONFIGURATION_ID, "session": configuration}
+    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def joined(base_url: str, path: str, query: str) -> str:

@@ -20,20 +20,29 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A provider: its name, the names of its two settings, and its adapter."""
+    """A provider: its name, the names of its two settings, its adapter, and its default model.
+
+    ``default_model`` serves a translated session that names no model of this provider; empty where
+    names are the operator's (Azure's deployments).
+    """
 
     name: str
     key_setting: str
     url_setting: str
     adapter: type[OpenAI | XAI | Azure | Gemini]
+    default_model: str
 
 
+_GEMINI_DEFAULT: Final = "gemini-3.1-flash-live-preview"
 CATALOG: Final = (
-    CatalogEntry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI),
-    CatalogEntry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure),
-    CatalogEntry("xai", "XAI_API_KEY", "XAI_BASE_URL", XAI),
-    CatalogEntry("gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini),
+    CatalogEntry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI, "gpt-realtime"),
+    CatalogEntry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure, ""),
+    CatalogEntry("xai", "XAI_API_KEY", "XAI_BASE_URL", XAI, "grok-voice-latest"),
+    CatalogEntry(
+        "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini, "gemini-3.1-flash-live-preview"
+    ),
 )
+DEFAULT_MODELS: Final = {entry.name: entry.default_model for entry in CATALOG}
 PROVIDER_NAMES: Final = frozenset(entry.name for entry in CATALOG)
 
 

@@ -20,7 +20,8 @@ from typing import Any, Final
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.parsing import read_object, without_prefix, without_repetition
 from shared.usage import ID_CHARS_MAX
 

@@ -50,7 +50,3 @@ class Gemini:
     ) -> bytes | None:
         """See ``Provider``: none, as the client's own ``setup`` has to be the first message."""
         return None
-
-    def failure_event(self, *, code: str, message: str) -> bytes | None:  # noqa: ARG002
-        """See ``Provider``: none, as its SDK fails on messages that it does not know."""
-        return None

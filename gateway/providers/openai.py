@@ -4,10 +4,8 @@ They share events, errors and the meter, and differ in their addresses and the h
 Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from websockets.datastructures import Headers
 
@@ -18,11 +16,12 @@ from gateway.metering.openai.observer import LiveObserverMeter
 from gateway.metering.openai.translation import TranslationMeter
 from gateway.providers.base import (
     AZURE_GA,
-    CONFIGURATION_ID,
     REALTIME,
     TRANSLATIONS,
     Target,
+    configuration_event,
     joined,
+    parameters_of,
 )
 from gateway.providers.first_message import PLAIN_NAME, FirstMessageFormat
 from gateway.providers.openai_calls import OpenAICalls
@@ -32,13 +31,6 @@ from gateway.providers.openai_calls import OpenAICalls
 FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 
 _RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from another connection
-
-# OpenAI's error types for our codes; those that are not here are ``server_error``.
-_TYPES: Final = {
-    "insufficient_quota": "insufficient_quota",
-    "model_not_allowed": "invalid_request_error",
-    "configuration_refused": "invalid_request_error",
-}
 
 
 class OpenAIFamily:
@@ -87,7 +79,7 @@ class OpenAIFamily:
             model=target.model,
             bills_seconds=self.bills_seconds,
             bills_transcripts=target.path.startswith(self.bills_transcripts),
-            is_resumed=_RESUMED in dict(parse_qsl(target.query)),
+            is_resumed=_RESUMED in parameters_of(target.query),
             is_shared=bool(target.handles),
         )
 
@@ -120,15 +112,7 @@ class OpenAIFamily:
             del session["type"]
         if not session:
             return b""
-        event = {"type": "session.update", "event_id": CONFIGURATION_ID, "session": session}
-        return json.dumps(event, separators=(",", ":")).encode()
-
-    def failure_event(self, *, code: str, message: str) -> bytes | None:
-        """See ``Provider``: an ``error`` event."""
-        kind = _TYPES.get(code, "server_error")
-        error = {"type": kind, "code": code, "message": message, "param": None}
-        event = {"type": "error", "event_id": f"event_rts_{code}", "error": error}
-        return json.dumps(event, separators=(",", ":")).encode()
+        return configuration_event(session)
 
     def _key_header(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._api_key}"}

@@ -7,19 +7,20 @@ or ours. Nothing else in ``relay`` refers to the client then, so nothing can be 
 from collections.abc import Callable
 from typing import Final
 
-from gateway.connections.close import POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEvent
-from gateway.connections.connection import Connection, Discard
+from gateway.connections.close import NORMAL_CLOSURE, POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEvent
+from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import Discard
 from gateway.credit.balances import SessionCredit
 from gateway.handles.ownership_check import OwnershipCheck
 from gateway.http.refusals import Refusal
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Provider
+from gateway.providers.failure_events import failure_event
 from gateway.relay import endings
 from gateway.relay.endings import Ending
 from gateway.relay.notices import Notices
-from gateway.relay.session_state import Opening
+from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.sinks import UpstreamForwarder
 
 NOT_FOUND: Final = 404
@@ -28,21 +29,25 @@ NOT_FOUND: Final = 404
 class ClientSide:
     """What a session says to its client, and what the client has to wait for."""
 
+    __slots__ = (
+        "_gate", "_info", "_on_handle_refused", "_ownership_check", "connection", "notices",
+    )  # fmt: skip
+
     def __init__(
         self,
         connection: Connection,
         *,
-        provider: Provider,
+        info: SessionInfo,
         credit: SessionCredit,
         opening: Opening,
         on_handle_refused: Callable[[int, str], None],
     ) -> None:
-        """``provider`` has the words for errors. ``on_handle_refused`` is called with the close
+        """``info`` names the protocol for errors. ``on_handle_refused`` is called with the close
         code and reason when the client may not use the handle that it named.
         """
         self.connection = connection
         self.notices = Notices(credit)
-        self._provider = provider
+        self._info = info
         self._gate = opening.gate
         self._ownership_check = OwnershipCheck(opening.ask)
         self._on_handle_refused = on_handle_refused
@@ -57,14 +62,16 @@ class ClientSide:
         self.connection.sink, self.connection.feeder = Discard(), None
 
     def end(self, ending: Ending) -> None:
-        """Tell the client why in its provider's words, then close."""
-        event = self._provider.failure_event(code=ending.code, message=ending.message)
+        """Tell the client why in the protocol that it speaks, then close."""
+        event = failure_event(self._info.dialect, code=ending.code, message=ending.message)
         if event is not None:
             self.connection.send_event(event)
         self.connection.close(ending.close_code, ending.reason)
 
     def pass_on(self, close: CloseEvent, recorder: Recorder) -> None:
-        """Close as the provider closed, unless that is about our own account."""
+        """Close as the provider closed, unless that is about our own account. A client that speaks
+        another protocol than the provider is told the reason in its own first.
+        """
         if is_about_account(close.reason):
             recorder.account_refused(str(close.code))
         code, reason = endings.close_for_client(
@@ -72,7 +79,10 @@ class ClientSide:
             has_account_errors=recorder.account_errors > 0,
             has_just_refused=recorder.has_just_refused,
         )
-        self.connection.close(code, reason)
+        if self._info.is_translated and code != NORMAL_CLOSURE:
+            self.end(endings.provider_closed(code, reason))
+        else:
+            self.connection.close(code, reason)
 
     def ask_for_handle(self, handle: str) -> None:
         """A message names ``handle``: it waits in the gate, and what follows in the connection,

@@ -40,6 +40,12 @@ def failed(code: str, message: str, close_code: int = INTERNAL_ERROR) -> Ending:
     return Ending(code, message, close_code, message)
 
 
+def provider_closed(close_code: int, reason: str) -> Ending:
+    """The provider, which speaks another protocol than the client, closed for ``reason``."""
+    why = reason or f"code {close_code}"
+    return Ending("provider_closed", f"The provider closed the session: {why}", close_code, reason)
+
+
 CREDIT_USED_UP: Final = refused("insufficient_quota", "The account's credits are used up.")
 CONFIGURATION_REFUSED: Final = refused(
     "configuration_refused",

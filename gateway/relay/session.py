@@ -5,12 +5,16 @@ calls ``check`` on each every second; the sinks of both connections and the acco
 to it. The life of a session is a table (``session_state.TRANSITIONS``)::
 
     CONNECTING ──▶ RELAYING ──▶ DRAINING ──▶ ENDED
-         └─────────────┴─────────────────────▶┘
+         │          ▲  │  │                   ▲
+         │          │  ▼  └───────────────────┤
+         │     RECONNECTING ──────────────────┤
+         └────────────────────────────────────┘
 
 The client is accepted first, and the provider is dialled while the client may already send. When
 the client is gone, by its will or ours, the session *drains* (``relay.provider_drain``): the client
 is cut out, and the provider is heard until it has reported what its last response cost. When the
-provider's connection is gone, the session has ended.
+provider's connection is gone, the session has ended; where it is translated another one may take
+its place (``relay.translated_session``).
 
 A session spends its account's credit (``credit.cut_off``). Once nothing is left, responses that
 are streaming are finished, then the client is told and the session drains. While it is not known
@@ -23,39 +27,30 @@ from functools import partial
 from typing import Final
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
-from gateway.connections.close import (
-    ABNORMAL_CLOSURE,
-    GOING_AWAY,
-    TRY_AGAIN_LATER,
-    CloseEvent,
-)
-from gateway.connections.connection import Connection, Discard
+from gateway.connections.close import ABNORMAL_CLOSURE, GOING_AWAY, TRY_AGAIN_LATER, CloseEvent
+from gateway.connections.connection import Connection
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
 from gateway.credit.cut_off import CreditAction, CutOff
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Provider
-from gateway.relay import endings
+from gateway.relay import endings, sinks
 from gateway.relay.client_side import ClientSide
 from gateway.relay.endings import Ending
 from gateway.relay.provider_drain import Drain
 from gateway.relay.session_age import Age, AgeAction
 from gateway.relay.session_state import (
+    DIALLING,
     TRANSITIONS,
     Departure,
     Opening,
     SessionInfo,
     SessionState,
-)
-from gateway.relay.sinks import (
-    ConfigurationMonitor,
-    DownstreamForwarder,
-    PreOpenBuffer,
-    UpstreamForwarder,
 )
 from shared.state_machine import advance
 
@@ -67,27 +62,31 @@ RESTARTING: Final = "gateway draining: it restarts, connect again"
 class Session:
     """Joins two connections and ends each when the other does."""
 
+    __slots__ = (
+        "_age", "_client", "_credit", "_cut_off", "_departure", "_dial_task", "_info", "_loop",
+        "_on_ended", "_opening", "_pre_open", "_provider", "_sink", "drain", "on_provider_left",
+        "recorder", "state", "was_cut_off",
+    )  # fmt: skip
+
     def __init__(
         self,
         info: SessionInfo,
         *,
         client: Connection,
-        provider: Provider,
         recorder: Recorder,
         credit: SessionCredit,
         opening: Opening,
         age: Age,
         on_ended: Callable[["Session"], None],
     ) -> None:
-        """``client`` has just been upgraded. ``credit`` tells the session of changes until it has
-        ended. ``on_ended`` is called once, at the end.
+        """``client`` has been upgraded. ``credit`` tells the session of changes until it has ended.
+        ``on_ended`` is called once, at the end.
         """
         self._loop = asyncio.get_running_loop()
         self._info = info
-        self._log = log.bind(session=info.session_id, account=info.account_id)
         self._client: ClientSide | None = ClientSide(
             client,
-            provider=provider,
+            info=info,
             credit=credit,
             opening=opening,
             on_handle_refused=self.close_client,
@@ -100,64 +99,58 @@ class Session:
         self._cut_off = CutOff()
         self._age = age
         self._departure: Departure | None = None
-        self._sink: DownstreamForwarder | None = None
+        self._sink: sinks.DownstreamSink | None = None
         self._dial_task: asyncio.Task[None] | None = None
         self._on_ended = on_ended
+        self.on_provider_left: Callable[[CloseEvent], None] | None = None
         self.drain: Drain | None = None
         self.was_cut_off = False
         self.state = SessionState.CONNECTING
-        self._pre_open: PreOpenBuffer | None = PreOpenBuffer(client, self.client_disconnected)
-        self._pre_open.frames_received(opening.preface)
-        client.sink = self._pre_open
+        client.sink = pre_open = sinks.PreOpenBuffer(client, self.client_disconnected)
+        pre_open.frames_received((*opening.preface, *opening.received))
+        self._pre_open: sinks.PreOpenBuffer | None = pre_open
         self._log.info("session opened", provider=info.provider, model=recorder.model)
 
-    def provider_sink(self) -> DownstreamForwarder:
-        """The sink of the provider's frames; only the provider's connection holds it."""
-        assert self._client is not None
-        self._sink = DownstreamForwarder(
-            self.recorder,
-            self._client.connection,
-            on_metered=self._metered,
-            on_close=self.provider_disconnected,
+    @property
+    def _log(self) -> FilteringBoundLogger:
+        """Not kept: five lines in a session's life are worth no 300 bytes."""
+        bound: FilteringBoundLogger = log.bind(
+            session=self._info.session_id, account=self._info.account_id
         )
+        return bound
+
+    def provider_sink(self) -> sinks.DownstreamSink:
+        """The sink of the frames of one connection to the provider, which alone holds it."""
+        assert self._client is not None
+        self._sink = self._make_sink(self._client.connection)
         return self._sink
 
     # --- events of the connections ----------------------------------------------------------------
 
     def dial_started(self, task: asyncio.Task[None]) -> None:
         """``task`` connects to the provider; it is cancelled when the client leaves."""
-        assert self.state is SessionState.CONNECTING
+        assert self.state in DIALLING
         self._dial_task = task
 
     def provider_connected(self, provider: Upstream) -> None:
         """The provider is there: join the connections."""
-        if self.state is not SessionState.CONNECTING or self._client is None:
-            provider.sink = Discard()
-            provider.abort()
+        if self.state not in DIALLING or self._client is None:
+            provider.discard()
             return
         self._move(SessionState.RELAYING)
         client, self._provider, self._dial_task = self._client.connection, provider, None
         client.feeder, provider.feeder = provider, client
-        if self._opening.preface and self._sink is not None:
-            provider.sink = ConfigurationMonitor(self._sink, partial(self._configured, provider))
-        client.sink = forwarder = UpstreamForwarder(
-            self.recorder,
-            provider,
-            gate=self._opening.gate,
-            on_model_refused=self._refuse_model,
-            on_handle_named=self._ask_for_handle,
-            on_close=self.client_disconnected,
-        )
         self._log.info("provider connected")
+        sink = self._join(client, provider)
         if self._pre_open is not None:
             pre_open, self._pre_open = self._pre_open, None
-            pre_open.release(forwarder)
+            pre_open.release(sink)
         self._metered()
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
         """The provider could not be reached."""
-        if self.state is SessionState.CONNECTING:
-            provider = self._info.provider
+        if self.state in DIALLING:
+            provider = self.recorder.provider
             self._log.error(
                 "provider unavailable", provider=provider, reason=str(failure), hint=failure.hint
             )
@@ -176,6 +169,10 @@ class Session:
         client = self._client
         if client is not None and self.state is SessionState.RELAYING:
             self._log.info("provider left", code=close.code, reason=close.reason)
+            if self.on_provider_left is not None:
+                self.on_provider_left(close)
+            if self._is_replaced(close):
+                return
             if close.code == ABNORMAL_CLOSURE or close.is_violation:
                 self._fail(endings.PROVIDER_LOST)
             else:
@@ -210,7 +207,7 @@ class Session:
         """There is a new balance, and the client wants to know."""
         if self._client is not None:
             self._client.notices.is_balance_due = True
-            self._send_balance()
+        self._send_balance()
 
     # --- from the gateway -------------------------------------------------------------------------
 
@@ -240,8 +237,7 @@ class Session:
         if self._client is not None:
             self._client.detach()
         if self._provider is not None:
-            self._provider.sink = Discard()
-            self._provider.abort()
+            self._provider.discard()
         self._finish()
 
     def check(self, now: float) -> None:
@@ -274,11 +270,8 @@ class Session:
             self.close_client(departure.close_code, RESTARTING)
         else:
             due = self._age.due(self.recorder.model, now, is_streaming=is_streaming)
-            if due is AgeAction.END:
-                self.close_client(GOING_AWAY, "session is too old")
-            elif due is AgeAction.WARNING:
-                warning = self._age.ending_event(self.recorder.model, now)
-                client.notices.send_warning(client.connection, warning)
+            if due is not AgeAction.NOTHING:
+                self._age_is_due(due, client, now)
 
     def _metered(self) -> None:
         """Something was metered and forwarded, or a gap between two messages was waited for."""
@@ -310,10 +303,41 @@ class Session:
         self._log.info("model not allowed", model=model)
         self._dismiss(endings.model_not_allowed(model))
 
-    def _ask_for_handle(self, handle: str) -> None:
-        """A message of the client names a handle."""
-        if self._client is not None:
-            self._client.ask_for_handle(handle)
+    # --- what differs in a translated session ----------------------------------------------------
+
+    def _make_sink(self, client: Connection) -> sinks.DownstreamSink:
+        """The sink of the provider's frames."""
+        return sinks.DownstreamForwarder(
+            self.recorder, client, on_metered=self._metered, on_close=self.provider_disconnected
+        )
+
+    def _join(self, client: Connection, provider: Upstream) -> Sink:
+        """Both are there: the sink that the client's frames go to now."""
+        assert self._client is not None
+        if self._opening.preface and isinstance(self._sink, sinks.DownstreamForwarder):
+            configured = partial(self._configured, provider)
+            provider.sink = sinks.ConfigurationMonitor(self._sink, configured)
+        client.sink = sinks.UpstreamForwarder(
+            self.recorder,
+            provider,
+            gate=self._opening.gate,
+            on_model_refused=self._refuse_model,
+            on_handle_named=self._client.ask_for_handle,
+            on_close=self.client_disconnected,
+        )
+        return client.sink
+
+    def _is_replaced(self, _close: CloseEvent) -> bool:
+        """Whether another connection takes the place of the provider's, which is gone."""
+        return False
+
+    def _age_is_due(self, due: AgeAction, client: ClientSide, now: float) -> None:
+        """The session is nearly, or fully, as old as its provider allows."""
+        if due is AgeAction.END:
+            self.close_client(GOING_AWAY, "session is too old")
+        else:
+            warning = self._age.ending_event(self.recorder.model, now)
+            client.notices.send_warning(client.connection, warning)
 
     # --- ways to end ------------------------------------------------------------------------------
 
@@ -364,7 +388,9 @@ class Session:
         self._move(SessionState.ENDED)
         if self._client is not None:
             self._client.cancel_ownership_check()
+        # Nothing refers to this session in a circle: its memory returns at once.
         self._client = self._provider = self._sink = self._pre_open = None
+        self._dial_task = self.drain = None
         self.recorder.finish()
         self._credit.close()
         self._log.info("session ended", **self.recorder.summary())

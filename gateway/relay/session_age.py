@@ -20,14 +20,20 @@ class AgeAction(Enum):
 
 
 class Age:
-    """The age of one session or call, and what is due by it. Times are monotonic seconds."""
+    """The age of one session or call at ``provider``, and what is due by it. Times are monotonic
+    seconds.
+    """
 
-    __slots__ = ("_lifetimes", "_opened_at", "_provider")
+    __slots__ = ("_lifetimes", "_opened_at", "provider")
 
     def __init__(self, table: Lifetimes, provider: str, *, opened_at: float) -> None:
         self._lifetimes = table
-        self._provider = provider
+        self.provider = provider
         self._opened_at = opened_at
+
+    def restart(self, now: float) -> None:
+        """Another connection to the provider takes the place of the first."""
+        self._opened_at = now
 
     def due(self, model: str, now: float, *, is_streaming: bool) -> AgeAction:
         """What is due with ``model``; ``is_streaming``: a response is being streamed."""
@@ -46,4 +52,4 @@ class Age:
 
     def _left_s(self, model: str, now: float) -> float:
         age_s = now - self._opened_at
-        return self._lifetimes.seconds(self._provider, model) - age_s
+        return self._lifetimes.seconds(self.provider, model) - age_s

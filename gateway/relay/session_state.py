@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway.frames import Frame
 from gateway.http.refusals import Refusal
+from gateway.providers.base import Dialect
 from gateway.providers.first_message_gate import Gate
 
 
@@ -15,25 +16,39 @@ class SessionState(Enum):
 
     CONNECTING = auto()  # the client is there, the provider is dialled
     RELAYING = auto()  # both are there
+    RECONNECTING = auto()  # the client is there, another connection to a provider is dialled
     DRAINING = auto()  # the client is gone, the provider reports what its last response cost
     ENDED = auto()
 
 
 TRANSITIONS: Final = {
     SessionState.CONNECTING: {SessionState.RELAYING, SessionState.ENDED},
-    SessionState.RELAYING: {SessionState.DRAINING, SessionState.ENDED},
+    SessionState.RELAYING: {
+        SessionState.RECONNECTING,
+        SessionState.DRAINING,
+        SessionState.ENDED,
+    },
+    SessionState.RECONNECTING: {SessionState.RELAYING, SessionState.ENDED},
     SessionState.DRAINING: {SessionState.ENDED},
     SessionState.ENDED: set[SessionState](),
 }
 
 
+# In these a provider is being dialled.
+DIALLING: Final = (SessionState.CONNECTING, SessionState.RECONNECTING)
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """Who talks to whom; the fields of every log line of the session."""
+    """Who talks to whom, and in which protocol the client does. ``is_translated``: the provider
+    speaks another one.
+    """
 
     session_id: str
     account_id: str
     provider: str
+    dialect: Dialect = Dialect.OPENAI
+    is_translated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +58,13 @@ class Opening:
     ``ask`` finds out whether the client may use a handle that its first message names: None if so.
     The client's messages pass ``gate`` where the first one names the model. ``preface`` is sent to
     the provider before all that the client sends: the configuration that an ephemeral key holds.
+    ``received`` are frames of the client that were read before the session was made.
     """
 
     ask: Callable[[str], Awaitable[Refusal | None]]
     gate: Gate | None = None
     preface: Sequence[Frame] = ()
+    received: Sequence[Frame] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,27 @@ can be metered and cannot be written to it.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.connections.close import CloseEvent
-from gateway.connections.connection import Connection, SequenceSink
+from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
-from gateway.frames import Frame
+from gateway.connections.sink import SequenceSink, Sink
+from gateway.frames import Frame, Span, frames_of
 from gateway.limits import PRE_OPEN_BYTES_MAX
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
 
 OnClose = Callable[[CloseEvent], None]
+
+
+class DownstreamSink(Sink, Protocol):
+    """Who gets the provider's frames while the client is there."""
+
+    reports_gaps: bool
+    """Whether the session is called after any frames, not only after what was metered."""
+
 
 _CONFIGURED: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:transcription_)?session\.updated"')
 _REFUSED: Final = CONFIGURATION_ID.encode()
@@ -49,7 +58,7 @@ class PreOpenBuffer(SequenceSink):
         if self._bytes > PRE_OPEN_BYTES_MAX:
             self._client.pause(Pause.PRE_OPEN)
 
-    def release(self, to: "UpstreamForwarder") -> None:
+    def release(self, to: Sink) -> None:
         """The provider is connected: forward what was kept, then what the connection has queued.
 
         Should what was kept fill the provider's write buffer, backpressure pauses the client next.
@@ -94,13 +103,13 @@ class UpstreamForwarder:
         self._on_handle_named = on_handle_named
         self.connection_closed = on_close
 
-    def frame_received(self, frame: Frame) -> None:
-        """Forward a message that came alone."""
+    def messages_received(self, read: bytes, spans: list[Span]) -> None:
+        """Forward them as they came, unless they have to pass the gate."""
         if self._gate is None:
-            self._recorder.observe_client_one(frame)
-            self._provider.write_one(frame)
+            self._recorder.observe_client_messages(read, spans)
+            self._provider.write_messages(read)
         else:
-            self.frames_received((frame,))
+            self.frames_received(frames_of(read, spans))
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Forward them. The meter sees what passes the gate: that is what the provider will see."""
@@ -148,12 +157,23 @@ class DownstreamForwarder:
         self.connection_closed = on_close
         self.reports_gaps = False
 
-    def frame_received(self, frame: Frame) -> None:
-        """Forward a message that came alone; audio is counted and holds nothing to meter."""
-        if self.reports_gaps or not self._recorder.skim(frame):
-            self.frames_received((frame,))
+    def messages_received(self, read: bytes, spans: list[Span]) -> None:
+        """Forward them as they came, unless the recorder replaces one."""
+        seen = self._recorder.skim(read, spans)
+        if seen == len(spans):
+            self._client.write_messages(read)
+            if self.reports_gaps:
+                self._on_metered()
+            return
+        frames = frames_of(read, spans[seen:])
+        has_metered = self._recorder.observe(frames)
+        for_client = self._recorder.for_client(frames)
+        if for_client is frames:
+            self._client.write_messages(read)
         else:
-            self._client.write_one(frame)
+            self._client.write([*frames_of(read, spans[:seen]), *for_client])
+        if has_metered or self.reports_gaps:
+            self._on_metered()
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Meter, then forward: what the client gets is charged, even if the gateway is killed, or

@@ -1,7 +1,7 @@
 // The page: joins the call with what is seen and clicked.
 import { Call } from './call.js';
 import { Conversation } from './conversation.js';
-import { DIALECTS, PUSH } from './dialects.js';
+import { DIALECTS, PUSH, modelFor } from './dialects.js';
 import { byId, element } from './dom.js';
 import { Microphone } from './microphone.js';
 import { NOT_SECURE, whyNoMicrophone, whyNoSound } from './reasons.js';
@@ -70,11 +70,20 @@ const call = new Call({
 
 function chosen() {
   const form = new FormData(settings);
+  const style = form.get('style');
+  const provider = form.get('provider');
   return {
-    style: form.get('style'), mode: form.get('mode'),
-    model: form.get('model').trim() || DIALECTS[form.get('style')].model,
+    style, provider, mode: form.get('mode'),
+    model: form.get('model').trim() || modelFor(DIALECTS[style], provider),
     pastedKey: form.get('key').trim(),
   };
+}
+
+function showModel() {
+  const { style, provider } = chosen();
+  const isOwn = !provider || Object.hasOwn(DIALECTS[style].models, provider);
+  byId('model').placeholder = isOwn ? modelFor(DIALECTS[style], provider)
+    : 'The provider’s default';
 }
 
 function showLevel(whose, level) {
@@ -187,7 +196,7 @@ byId('notice-close').addEventListener('click', () => status.hideNotice());
 
 settings.addEventListener('submit', (event) => event.preventDefault());
 settings.addEventListener('change', ({ target }) => {
-  if (target.name === 'style') byId('model').placeholder = DIALECTS[target.value].model;
+  showModel();
   if (target.name === 'mode') call.setMode(target.value);
   else if (target === device && call.isListening) {
     call.stopListening();
@@ -210,4 +219,5 @@ if (!window.isSecureContext) {
   connect.disabled = true;
 }
 showDevices();
+showModel();
 showTalk();

@@ -47,7 +47,7 @@ export class Call {
     return this.#microphone.isOn;
   }
 
-  // Connects with { style, model, mode, pastedKey }; one that runs already is ended.
+  // Connects with { style, provider, model, mode, pastedKey }; one that runs already is ended.
   async connect(settings) {
     // What becomes of the old one is nothing to tell.
     const old = this.#session;

@@ -1,7 +1,8 @@
 // The conversation as a list of entries, made of the page's events. Pure.
 //
-// An entry is { id, who, text, isFinal, ending, latency, answer, note }: `who` is user, reply, tool,
-// problem or divider, `latency` in milliseconds or null, `answer` a tool's, `note` what it cost.
+// An entry is { id, who, before, text, isFinal, ending, latency, answer, note }: `who` is user, reply,
+// tool, problem or divider, `before` the entry that it belongs before or null, `latency` in
+// milliseconds or null, `answer` a tool's, `note` what it cost.
 
 const ENDINGS = {
   cancelled: 'interrupted',
@@ -66,16 +67,17 @@ export class Conversation {
     return open;
   }
 
-  #text(who, { id, delta, text, isFinal = false }) {
-    const entry = this.#entry(id, who);
+  #text(who, { id, delta, text, isFinal = false, before = null }) {
+    const entry = this.#entry(id, who, before);
     const said = text ?? entry.text + (delta ?? '');
     return this.#change(entry, { text: said, isFinal: isFinal || entry.isFinal });
   }
 
-  #entry(id, who) {
+  #entry(id, who, before = null) {
     const key = this.#key(id);
     if (!this.#entries.has(key)) {
       const made = { id: key, who, text: '', isFinal: false };
+      made.before = before === null ? null : this.#key(before);
       Object.assign(made, { ending: '', latency: null, answer: '', note: '' });
       this.#entries.set(key, made);
     }

@@ -31,6 +31,7 @@ function turnDetection(mode) {
 // What OpenAI's two dialects share.
 const FAMILY = {
   rateHz: 24_000,
+  models: { openai: 'gpt-realtime', xai: 'grok-voice-latest', azure: 'gpt-realtime' },
   canRetune: true,
   goesOnAlone: false,
   protocols: (key) => ['realtime', `openai-insecure-api-key.${key}`],
@@ -100,6 +101,7 @@ const BETA = {
 const GEMINI = {
   label: 'Gemini Live',
   model: 'gemini-live',
+  models: { gemini: 'gemini-live' },
   rateHz: 16_000,
   canRetune: false, // a second setup ends the session
   goesOnAlone: true, // once its tools have answered
@@ -142,7 +144,15 @@ const GEMINI = {
 
 export const DIALECTS = { openai: OPENAI, beta: BETA, gemini: GEMINI };
 
+// The model that is asked for where the user names none. `provider` may be ''. One that speaks
+// another protocol has a default of its own, which the gateway puts in the place of this name.
+export function modelFor(dialect, provider) {
+  return dialect.models[provider] ?? dialect.model;
+}
+
 // The WebSocket URL of a session. `base` is ws(s)://HOST[:PORT]; with the gateway's own events.
-export function sessionUrl(base, dialect, { model, key }) {
-  return `${base}${dialect.path(model, key)}&rs_events=1`;
+// `provider` is the name of a provider, or '' for the one that the path and the model lead to.
+export function sessionUrl(base, dialect, { model, provider, key }) {
+  const chosen = provider ? `&provider=${encodeURIComponent(provider)}` : '';
+  return `${base}${dialect.path(model, key)}${chosen}&rs_events=1`;
 }

@@ -40,7 +40,9 @@ export class GeminiReader {
     const events = [];
     if (inputTranscription?.text) {
       this.#hasHeard = true;
-      events.push({ kind: 'user-text', id: this.#user, delta: inputTranscription.text });
+      const heard = { kind: 'user-text', id: this.#user, delta: inputTranscription.text };
+      // OpenAI, behind the gateway, transcribes while it answers.
+      events.push(this.#hasStarted ? { ...heard, isFinal: true, before: this.#reply } : heard);
     }
     if (interrupted) {
       this.#wasInterrupted = true;

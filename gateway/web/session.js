@@ -13,6 +13,7 @@ const CHECK_MS = 1_000;
 export class Session {
   #dialect;
   #model;
+  #provider;
   #pastedKey;
   #listener;
   #socket = null;
@@ -23,12 +24,14 @@ export class Session {
   #openedAt = null;
   #lastError = null;
 
-  // `pastedKey` is an ephemeral key, or '' to ask the demo for one. `listener` has stateChanged,
-  // opened, received, sent and silenced: see below for what they are told; and isAnswerDue, which
-  // says whether the server has to say something now.
-  constructor({ dialect, model, pastedKey }, listener) {
+  // `provider` is the provider's name, or '' for the dialect's own. `pastedKey` is an ephemeral key,
+  // or '' to ask the demo for one. `listener` has stateChanged, opened, received, sent and silenced:
+  // see below for what they are told; and isAnswerDue, which says whether the server has to say
+  // something now.
+  constructor({ dialect, model, provider, pastedKey }, listener) {
     this.#dialect = dialect;
     this.#model = model;
+    this.#provider = provider;
     this.#pastedKey = pastedKey;
     this.#listener = listener;
     this.#stopped = new Promise((resolve) => {
@@ -99,7 +102,8 @@ export class Session {
 
   async #live(key) {
     const base = location.origin.replace(/^http/, 'ws');
-    const url = sessionUrl(base, this.#dialect, { model: this.#model, key });
+    const asked = { model: this.#model, provider: this.#provider, key };
+    const url = sessionUrl(base, this.#dialect, asked);
     const socket = new WebSocket(url, this.#dialect.protocols(key));
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;

@@ -52,14 +52,14 @@ export class ConversationView {
     if (this.#isFollowing) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
-  #make({ id, who }) {
+  #make({ id, who, before }) {
     const text = element('p', { className: 'bubble-text' });
     const note = element('p', { className: 'bubble-note' });
     const name = element('p', { className: 'bubble-name' }, NAMES[who]);
     const item = element('li', { className: 'bubble', dataset: { who } }, name, text, note);
     const bubble = { item, text, note, isAnnounced: false };
     this.#shown.set(id, bubble);
-    this.#list.append(item);
+    this.#list.insertBefore(item, this.#shown.get(before)?.item ?? null);
     return bubble;
   }
 

@@ -43,9 +43,12 @@ def demo(cluster: Cluster, account: str, *, tokens: int = 10**6, topup: int = 0)
     return key
 
 
-def connect(page: Page, *, style: str = "openai", model: str = "") -> None:
-    """Choose, connect, and wait until the session can be used."""
+def connect(page: Page, *, style: str = "openai", model: str = "", provider: str = "") -> None:
+    """Choose, connect, and wait until the session can be used. ``provider``: another than the
+    style's own.
+    """
     page.check(f"input[value={style}]")
+    page.select_option("#provider", provider)
     page.fill("#model", model)
     page.click("#connect")
     expect(page.locator("#status")).to_have_text("Connected")

@@ -16,7 +16,7 @@ from tests.support.harness import Cluster, eventually
 
 Client = Callable[[Where], Awaitable[Outcome]]
 AT_ONCE = 4
-CLIENT_S = 60.0
+CLIENT_S = 100.0
 UNITS = ("input_tokens", "output_tokens", "total_tokens", "billed_ms")
 # What a row is called for what the provider's log calls otherwise.
 KIND_BY_LOGGED = {
@@ -57,13 +57,18 @@ class Matrix:
         outcome = self.outcome_by_name[name]
         if isinstance(outcome, BaseException):
             raise outcome
-        (session,) = {x["session"] for x in self._sent(name)}
-        spoken = (self.cluster.folder / "audio" / f"{session}.pcm").read_bytes()
+        (spoken,) = self.spoken(name)
         assert outcome.heard in spoken
         assert len(outcome.heard) >= len(SAID)
         assert is_resampled or SAID in outcome.heard, "the simulator says what it heard"
         assert outcome.tool == tool
         assert outcome.interrupted in ("cancelled", "interrupted", "cut")
+
+    def spoken(self, name: str) -> list[bytes]:
+        """The audio that the provider sent to a client, by session."""
+        sessions = {x["session"] for x in self._sent(name)}
+        files = [self.cluster.folder / "audio" / f"{session}.pcm" for session in sessions]
+        return [file.read_bytes() for file in files if file.exists()]
 
     def assert_listened(self, name: str) -> None:
         """What was said came back in words, and where it was translated, in sound."""

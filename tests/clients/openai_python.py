@@ -49,7 +49,7 @@ class Talk:
         await self._interrupt()
         return self.outcome
 
-    async def _speak(self) -> None:
+    async def _speak(self) -> list[Any]:
         for piece in chunks(SAID):
             audio = base64.b64encode(piece).decode()
             await call(self._connection.input_audio_buffer.append, audio=audio)
@@ -58,6 +58,7 @@ class Talk:
         events = await self._until("response.done")
         deltas = [e.delta for e in events if e.type.endswith("audio.delta")]
         self.outcome.heard = b"".join(base64.b64decode(delta) for delta in deltas)
+        return events
 
     async def _use_tool(self) -> None:
         await self._write(ASK_TOOL)

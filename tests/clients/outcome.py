@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from tests.support.speech import tone
 
@@ -16,13 +16,17 @@ PARAMETERS = {"type": "object", "properties": {"question": {"type": "string"}}}
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What an application configures: addresses, key, certificate; ``model`` names the client."""
+    """What an application configures: addresses, key, certificate; ``model`` names the client.
+
+    ``provider`` is one that it asks for by name, or empty.
+    """
 
     plain: str
     tls: str
     key: str
     ca: str
     model: str
+    provider: str = ""
 
     def environment(self) -> dict[str, str]:
         """The same for a program."""
@@ -32,6 +36,7 @@ class Where:
             "API_KEY": self.key,
             "CA_FILE": self.ca,
             "MODEL": self.model,
+            "PROVIDER": self.provider,
             "SAID": base64.b64encode(SAID).decode(),
         }
 
@@ -42,13 +47,14 @@ class Outcome:
 
     ``heard`` is the answer to the spoken turn, ``tool`` the name of the function that it was asked
     to call, ``interrupted`` how the provider called the answer that was cut. ``words`` are what a
-    client read that only listens.
+    client read that only listens. ``answers`` are the words of the answers to a tale (``tale.py``).
     """
 
     heard: bytes = b""
     tool: str = ""
     interrupted: str = ""
     words: str = ""
+    answers: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         """For a program's standard output."""
@@ -63,4 +69,5 @@ class Outcome:
             tool=fields["tool"],
             interrupted=fields["interrupted"],
             words=fields["words"],
+            answers=fields.get("answers", []),
         )

@@ -24,14 +24,14 @@ async def genai_environment(where: Where) -> Outcome:
     return Outcome.of(await run_program(sys.executable, HERE / "genai_environment.py", env=env))
 
 
-async def agents_python(where: Where) -> Outcome:
+async def agents_python(where: Where, *, program: str = "agents_python") -> Outcome:
     """openai-agents in the environment that ``make test`` made for it."""
     env = {
         **where.environment(),
         "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
         "OPENAI_AGENTS_DISABLE_TRACING": "1",  # it would report to OpenAI
     }
-    return Outcome.of(await run_program(AGENTS_PYTHON, HERE / "agents_python.py", env=env))
+    return Outcome.of(await run_program(AGENTS_PYTHON, HERE / f"{program}.py", env=env))
 
 
 async def node(where: Where, *, program: str) -> Outcome:

@@ -18,20 +18,22 @@ PROGRAM_S = 60.0
 
 
 @contextmanager
-def every_provider(*, pace: float) -> Iterator[Cluster]:
+def every_provider(*, pace: float, asked: str = "") -> Iterator[Cluster]:
     """A cluster whose gateway speaks TLS beside plain, with the simulator as every provider.
 
-    ``pace`` is how many times faster than real time answers are made, 0: as fast as possible.
+    ``pace`` is how many times faster than real time answers are made, 0: as fast as possible;
+    ``asked`` is what else is asked of the simulator, as a path segment (``sim-recall``).
     """
     with cluster_folder() as cluster:
         cluster.start_accountd()
         simulator = cluster.start_simulator("--pace", str(pace))
-        host = f"http://{simulator.field('listen')}"
+        host = f"http://{simulator.field('listen')}/{asked}".rstrip("/")
         cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
         certificate.make(cert, key)
         secret = cluster.folder / "ephemeral.secret"
         secret.write_text("s" * 64)
         cluster.start_gateway(
+            OPENAI_BASE_URL=f"{host}/v1",
             AZURE_OPENAI_API_KEY="azure-provider-key",
             AZURE_OPENAI_ENDPOINT=host,
             XAI_API_KEY="xai-provider-key",

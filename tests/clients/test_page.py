@@ -1,5 +1,6 @@
-"""The programs of docs/CLIENTS.md run as they stand there."""
+"""The programs of docs/CLIENTS.md, and that of README.md, run as they stand there."""
 
+import ast
 import asyncio
 import re
 import sys
@@ -10,8 +11,10 @@ import pytest
 from clients.page import PAGE, Section, sections
 from clients.programs import needs_node
 from clients.surroundings import AGENTS_PYTHON, every_provider
-from tests.support.harness import Cluster
+from tests.support.harness import Cluster, eventually
+from tests.support.paths import ROOT
 
+README = (ROOT / "README.md").read_text()
 HEAVY = ("pipecat", "livekit", "livekit, Gemini")  # `make clients` runs these
 SECTIONS = [section for section in sections() if section.name not in HEAVY]
 
@@ -38,3 +41,16 @@ def test_the_program_of_the_page_works(cluster: Cluster, section: Section) -> No
     python = AGENTS_PYTHON if section.name == "openai-agents" else sys.executable
     asyncio.run(section.run(cluster, python=python))
     assert cluster.gateways[0].complaints() == []
+
+
+def test_the_program_of_the_readme_works(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An OpenAI client is answered by Gemini, which is what is charged."""
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+    program = shown.replace("127.0.0.1:8080", cluster.address)
+    code = compile(program, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    asyncio.run(eval(code, {"KEY": cluster.create_account("readme")}))
+    assert "I heard you" in capsys.readouterr().out
+    (row,) = eventually(lambda: cluster.usage_rows("readme"))
+    assert (row["provider"], row["model"]) == ("gemini", "gemini-3.1-flash-live-preview")

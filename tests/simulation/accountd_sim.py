@@ -99,13 +99,17 @@ class Database:
             self.stored[producer] = (window.applied_through, ahead, window.ended_at)
 
     def _keep_digests(self, decision: Decision) -> None:
-        for row in (*decision.charges, *decision.rejections, *decision.repeated):
-            if row.producer is None or row.sequence is None or row.digest is None:
-                continue
-            sequence = (row.producer, row.sequence)
-            is_conflict = isinstance(row, Rejection) and row.reason == RejectReason.CONFLICT
-            key: DigestKey = (*sequence, row.digest) if is_conflict else sequence
-            self.applied.setdefault(sequence, {})[key] = row.digest
+        for producer, digests in decision.applied_digests.items():
+            for sequence, digest in digests.items():
+                number = (producer, sequence)
+                self.applied.setdefault(number, {})[number] = digest
+        for row in decision.rejections:
+            if row.reason == RejectReason.CONFLICT:
+                assert row.producer is not None
+                assert row.sequence is not None
+                assert row.digest is not None
+                number = (row.producer, row.sequence)
+                self.applied.setdefault(number, {})[(*number, row.digest)] = row.digest
 
 
 class Accountd(Process):

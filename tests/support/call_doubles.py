@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from gateway.calls.call import Call, CallInfo, CallState
 from gateway.connections.close import CloseEvent
-from gateway.connections.connection import Sink
 from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus

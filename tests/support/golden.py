@@ -14,7 +14,7 @@ from typing import Any
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import FrameScanner
+from gateway.frame_scanner import FrameScanner
 from gateway.metering.base import Meter, Metered, MeterResult, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.gpt_live import LiveMeter
@@ -130,10 +130,11 @@ def play(
         for frame in scanners[step.is_client].feed(stream):
             if frame.is_control:
                 continue
-            if step.is_client:
-                found += meter.observe_client(frame)
-            elif not (skims and frame.is_final and not frame.continues and meter.skim(frame)):
-                found += meter.observe(frame)
+            skim = meter.skim_client if step.is_client else meter.skim
+            observe = meter.observe_client if step.is_client else meter.observe
+            is_whole = frame.is_final and not frame.continues
+            if not (skims and is_whole and skim(frame.raw, frame.span)):
+                found += observe(frame)
     assert scanners[True].violation is scanners[False].violation is None
     return found + (meter.finish() if finish else [])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from accountd.ledger.charging import Balance
 from accountd.ledger.decision import decide
-from accountd.ledger.decision_types import Charge, Decision, Rejection
+from accountd.ledger.decision_types import Charge, Decision
 from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstimate
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
@@ -106,13 +106,15 @@ class Memory:
         return decision
 
     def _keep(self, decision: Decision) -> None:
-        for row in (*decision.charges, *decision.rejections, *decision.repeated):
-            assert row.producer is not None
-            assert row.sequence is not None
-            assert row.digest is not None
-            is_conflict = isinstance(row, Rejection) and row.reason == RejectReason.CONFLICT
-            sequence = (row.producer, row.sequence)
-            self.kept[(*sequence, row.digest) if is_conflict else sequence] = row.digest
+        for producer, digests in decision.applied_digests.items():
+            for sequence, digest in digests.items():
+                self.kept[producer, sequence] = digest
+        for row in decision.rejections:
+            if row.reason == RejectReason.CONFLICT:
+                assert row.producer is not None
+                assert row.sequence is not None
+                assert row.digest is not None
+                self.kept[row.producer, row.sequence, row.digest] = row.digest
 
 
 def sent(*sequences: int, producer: bytes = P, payload: bytes | None = None) -> list[list[bytes]]:

@@ -5,10 +5,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.base import Metered, MeterResult, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
 
@@ -37,8 +39,10 @@ def in_pieces(message: bytes, size: int, *, mask: bool) -> list[Frame]:
     """A message in fragments of so many bytes."""
     cuts = range(0, len(message), size)
     return [
-        frame(message[at : at + size], mask=mask)._replace(
-            opcode=Opcode.CONT if at else Opcode.TEXT, is_final=at == cuts[-1]
+        replace(
+            frame(message[at : at + size], mask=mask),
+            opcode=Opcode.CONT if at else Opcode.TEXT,
+            is_final=at == cuts[-1],
         )
         for at in cuts
     ]

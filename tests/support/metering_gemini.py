@@ -7,7 +7,8 @@ from typing import Any
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.gemini.meter import GeminiMeter
 

@@ -8,10 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
-
-from gateway.connections.connection import Connection, Sink
+from gateway.connections.connection import Connection
+from gateway.connections.sink import Sink
 
 SECONDS = 10.0
 
@@ -35,7 +33,7 @@ async def upgraded(sink: Sink) -> AsyncIterator[tuple[Connection, socket.socket]
         peer = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
     peer.setblocking(False)
-    connection = Connection(ServerProtocol(state=OPEN), expects_mask=True, sink=sink)
+    connection = Connection(expects_mask=True, sink=sink)
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
     yield connection, peer
     peer.close()

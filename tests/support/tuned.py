@@ -2,13 +2,15 @@
 
 ``python tests/support/tuned.py gateway serve`` reads the constants from ``TUNED_CONSTANTS``, a JSON
 object from their full name to their value, and starts the command. Nothing but constants is
-different. A name that is no longer there, or a value of another type, ends the program at once, so
-that no test goes on with the usual bound.
+different. A name that is no longer there, a value of another type, or a constant that was compiled
+into a module ends the program at once, so that no test goes on with the usual bound. The harness
+asks for the last before (``compiled_in``), and skips the test.
 
 ``gateway.limits`` and ``shared.zmq_sockets`` come first: other modules copy their constants when
 they are imported.
 """
 
+import ast
 import importlib
 import json
 import os
@@ -16,6 +18,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from gateway import build
 
 PROGRAM: Final = Path(__file__)
 VARIABLE: Final = "TUNED_CONSTANTS"
@@ -68,8 +72,27 @@ def environment(constants: Constants) -> dict[str, str]:
     return {VARIABLE: json.dumps(dict(constants))}
 
 
+def compiled_in(constants: Constants, package: Path = build.HERE) -> list[str]:
+    """Those ``constants`` whose value some compiled module of ``package`` has for good: its own
+    ones, and those that it imports. None where Python runs.
+    """
+    fixed: set[str] = set()
+    modules = build.compiled_modules(package)
+    for name in modules:
+        source = package.parent / f"{name.replace('.', '/')}.py"
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                fixed |= {f"{node.module}.{x.name}" for x in node.names}
+            elif isinstance(node, ast.Import):
+                fixed |= {x.name for x in node.names}
+    # Its own, by its name; one that is looked up in a module that it imports, by that one's.
+    fixed |= modules
+    return sorted(x for x in constants if x in fixed or x.rpartition(".")[0] in fixed)
+
+
 def tune(constants: Constants) -> None:
     """Set each constant in its module, and in this order nowhere else."""
+    assert not (fixed := compiled_in(constants)), f"compiled in: {', '.join(fixed)}"
     for name in sorted(constants, key=lambda name: not name.startswith(_FIRST)):
         module_name, _, attribute = name.rpartition(".")
         module = importlib.import_module(module_name)

@@ -12,12 +12,18 @@ from accountd.cli import cli as accountd
 from accountd.ctl.cli import cli as accountctl
 from gateway import limits
 from gateway.cli import cli as gateway
+from gateway.providers import lifetimes
+from gateway.providers.catalog import CATALOG, CatalogEntry
+from gateway.relay import replacement
+from gateway.translate import conversation
+from gateway.translate.voices import Provider, voice_for
 from shared.errors import ExitCode
 from simulator.cli import cli as simulator
 from tests.support.paths import ROOT
 
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
 README = (ROOT / "README.md").read_text()
+SWITCH = (ROOT / "docs" / "SWITCH.md").read_text()
 METRIC = re.compile(r'"(rts_[a-z0-9_]+)"')
 PROGRAMS = {
     "rts-gateway": gateway, "accountd": accountd, "accountctl": accountctl,
@@ -148,3 +154,51 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.AUTHORIZATION_CACHE_S_MAX:g} s, {limits.CACHED_AUTHORIZATIONS_MAX:,} keys",
     ):
         assert text in table, text
+
+
+SWITCHED: list[tuple[str, Provider, Provider]] = [
+    ("OpenAI", "gemini", "xai"),
+    ("Gemini", "openai", "xai"),
+    ("xAI", "openai", "gemini"),
+]
+
+
+@pytest.mark.parametrize(("whose", "first", "second"), SWITCHED)
+def test_the_voices_of_the_page_are_those_of_the_code(
+    whose: str, first: Provider, second: Provider
+) -> None:
+    """SWITCH.md shows each voice of a provider, and what stands in for it at two others."""
+    table = SWITCH.split(f"| {whose}'s voice |")[1].split("\n\n")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()[2:]]
+    assert len(rows) >= 5
+    for names, *shown in rows:
+        for name in names.split(", "):
+            assert shown == [voice_for(name, first), voice_for(name, second)], name
+
+
+@pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.name)
+def test_switch_names_every_default_model(entry: CatalogEntry) -> None:
+    """A client that names no model is served by these."""
+    assert f"`{entry.name}`" in SWITCH
+    assert not entry.default_model or f"| `{entry.default_model}` |" in SWITCH
+
+
+def test_switch_names_the_numbers_of_the_code() -> None:
+    """How long a conversation lasts is repeated there, and when a connection is replaced."""
+    for text in (
+        f"{conversation.ITEMS_MAX} and {conversation.BYTES_MAX // 1024} KiB are kept",
+        f"a part above {conversation.ITEM_BYTES_MAX // 1024} KiB",
+        f"pauses of {replacement.PAUSE_S:g} s, doubling to {longest_pause_s():g} s",
+        f"none stood for {replacement.GOOD_S:g} s",
+        f"{lifetimes.WARNING_S - lifetimes.GRACE_S:g} s before it",
+        f"the client has {limits.FIRST_MESSAGE_S:g} s",
+    ):
+        assert text in " ".join(SWITCH.split()), text
+
+
+def longest_pause_s() -> float:
+    """Before the last try to replace a provider's connection."""
+    tries = replacement.Replacement()
+    while tries.may_try_again():
+        longest_s = tries.pause_s(1.0)
+    return longest_s

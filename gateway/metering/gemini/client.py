@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from gateway.frames import Frame
 from gateway.metering.base import Fragments
 from gateway.metering.parsing import (
@@ -81,7 +83,7 @@ class GeminiClient:
         if frame.is_final and not frame.continues:
             message: bytes | None = payload
         else:
-            message = self._fragments.add(frame._replace(start=0, raw=payload))
+            message = self._fragments.add(replace(frame, start=0, raw=payload))
         self.message_bytes = len(message or b"")
         if message is None:
             return False

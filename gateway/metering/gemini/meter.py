@@ -26,7 +26,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.frames import Frame
+from gateway.frames import Frame, Span
 from gateway.handles.handle import IssuedHandle
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering.base import (
@@ -126,9 +126,14 @@ class GeminiMeter:
             return DRAIN_S
         return ANSWER_S if self._client.may_follow else 0.0
 
-    def skim(self, frame: Frame) -> bool:
+    def skim(self, read: bytes, span: Span) -> bool:
         """See ``Meter``: no audio is told by its first bytes, since usage may stand behind it."""
-        del frame
+        del read, span
+        return False
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """See ``Meter``: any message may ask for an answer."""
+        del read, span
         return False
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:

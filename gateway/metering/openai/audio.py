@@ -9,9 +9,11 @@ rare, and are parsed: names may be spelled with escapes, stand in any order, and
 import re
 from typing import Final
 
-from gateway.frames import Frame, Opcode
+from msgspec.structs import replace
+
+from gateway.frames import Frame, Opcode, Span, unmask
 from gateway.metering.base import Fragments
-from gateway.metering.parsing import read_object, unmask, unmasked, without_repetition
+from gateway.metering.parsing import read_object, unmasked, without_repetition
 
 _HEAD_BYTES: Final = 128  # how far into a message its type is looked for
 # The end of several types: input_audio_buffer.append, session.input_audio_buffer.append
@@ -47,15 +49,28 @@ class AppendedAudio:
         self._is_raw = False  # the message whose fragments are arriving is binary
         self._thirds = 0  # thirds of a byte of base64 that were not counted yet
 
+    def skim(self, read: bytes, span: Span) -> int:
+        """The audio in a message in one frame that begins as the last append did, in bytes of
+        base64; -1 of any other message, which ``size`` looks at.
+        """
+        opcode, _, start, end = span
+        if opcode != _TEXT:
+            return -1
+        head = unmask(read[start : min(start + _HEAD_BYTES, end)], read[start - 4 : start])
+        if head.startswith(self._prefix) and _ESCAPE not in head:
+            return max(0, end - start - self._before - _END_BYTES)
+        return -1
+
     def size(self, frame: Frame) -> int:
         """The audio in ``frame``, in bytes of base64. A text message in fragments counts with its
         last one.
         """
         if frame.opcode == _TEXT and frame.is_final:
+            known = self.skim(frame.raw, frame.span)
+            if known >= 0:
+                return known
             raw, start = frame.raw, frame.start
             head = unmask(raw[start : start + _HEAD_BYTES], raw[start - 4 : start])
-            if head.startswith(self._prefix) and _ESCAPE not in head:
-                return max(0, len(raw) - start - self._before - _END_BYTES)
             begin = _audio_in(head)
             if begin is None:
                 return _size_in(unmasked(frame))
@@ -67,7 +82,7 @@ class AppendedAudio:
         if self._is_raw:  # xAI: the audio itself
             size, self._thirds = divmod((len(frame.raw) - frame.start) * 4 + self._thirds, 3)
             return size
-        message = self._fragments.add(frame._replace(start=0, raw=unmasked(frame)))
+        message = self._fragments.add(replace(frame, start=0, raw=unmasked(frame)))
         if message is None:
             return 0
         begin = _audio_in(message[:_HEAD_BYTES])

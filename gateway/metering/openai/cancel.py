@@ -10,6 +10,8 @@ COMMIT_ID: Final = "event_rts_commit"
 # not know ``response.cancel`` and answer with another error, which names the event.
 _NOTHING_TO_CANCEL: Final = "response_cancel_not_active"
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # ``json.dumps`` makes one for each event
+
 
 def answers_cancel(event: Mapping[str, Any]) -> bool:
     """Whether an error answers a cancel of ours. The field that names the client's event is called
@@ -24,4 +26,4 @@ def answers_cancel(event: Mapping[str, Any]) -> bool:
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
     """``event`` as compact JSON, as it is sent to the provider."""
-    return json.dumps(event, separators=(",", ":")).encode()
+    return _encode(event).encode()

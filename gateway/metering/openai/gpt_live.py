@@ -13,7 +13,10 @@ The session is in flight from the client's ``session.start``, which names the mo
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.frames import Frame
+from msgspec.structs import replace
+from mypy_extensions import mypyc_attr
+
+from gateway.frames import Frame, Span
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
 from gateway.metering.base import (
@@ -50,6 +53,7 @@ _DELEGATED_ENDS: Final = frozenset(
 _SESSION: Final = "session"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LiveMeter(OpenAIMeter):
     """The meter of one session."""
 
@@ -77,10 +81,14 @@ class LiveMeter(OpenAIMeter):
         """See ``Meter``: its ``session.start`` names the model."""
         super().observe_client(frame)
         if not self._is_begun:
-            message = self._client_fragments.add(Frame(*frame[:2], 0, unmasked(frame)))
+            message = self._client_fragments.add(replace(frame, start=0, raw=unmasked(frame)))
             if message is not None:
                 self._read_start(message)
         return NO_RESULTS
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """See ``Meter``: nothing is audio by its beginning before the session has begun."""
+        return self._is_begun and super().skim_client(read, span)
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: a session is closed, and reports its seconds with ``session.closed``."""

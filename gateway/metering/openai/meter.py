@@ -25,7 +25,9 @@ another model, and rows of their own, too (``images``).
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.frames import Frame
+from mypy_extensions import mypyc_attr
+
+from gateway.frames import Frame, Span
 from gateway.handles.handle import HandleKind, IssuedHandle
 from gateway.limits import DRAIN_S
 from gateway.metering.account_errors import MAY_FAIL, mask_account_error, may_hold_error
@@ -76,6 +78,7 @@ _INPUT_TOKENS_PER_S: Final = 10
 _OUTPUT_TOKENS_PER_S: Final = 20
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OpenAIMeter:
     """The meter of one session. ``model`` is what the client asked for. ``bills_seconds``: the
     provider bills the seconds of audio, in which transcriptions are included (xAI).
@@ -142,21 +145,30 @@ class OpenAIMeter:
         """See ``Meter``: always the whole time, as every cancel is answered (``cancel_events``)."""
         return DRAIN_S
 
-    def skim(self, frame: Frame) -> bool:
+    def skim(self, read: bytes, span: Span) -> bool:
         """See ``Meter``: audio begins as the audio before it did, type included, or it is raw."""
-        opcode, _, start, raw = frame
-        if opcode == BINARY and match_object(raw, start) is None:
-            self._spoke(len(raw) * 4 // 3)  # raw audio (xAI), as its length in base64
+        opcode, at, start, end = span
+        if opcode == BINARY and match_object(read, start, end) is None:
+            self._spoke((end - at) * 4 // 3)  # raw audio (xAI), as its length in base64
             return True
-        if raw[start : start + AUDIO_HEAD_BYTES] == self._audio_head:
-            self._spoke(len(raw) - start)
+        head = start + AUDIO_HEAD_BYTES
+        if head <= end and read[start:head] == self._audio_head:
+            self._spoke(end - start)
             return True
         return False
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """See ``Meter``: an append is told by its beginning."""
+        size = self._appended.skim(read, span)
+        if size < 0:
+            return False
+        self._hear(size)
+        return True
 
     def observe(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``."""
         if frame.is_final and not frame.continues:
-            if self.skim(frame) or self._is_irrelevant(frame.raw, frame.start):
+            if self.skim(frame.raw, frame.span) or self._is_irrelevant(frame.raw, frame.start):
                 return NO_RESULTS
             return self._read(frame.raw[frame.start :])
         message = self._fragments.add(frame)
@@ -166,10 +178,7 @@ class OpenAIMeter:
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the length of the audio is kept for estimates."""
-        size = self._appended.size(frame)
-        self._audio_bytes_in += size
-        heard = self._seconds if self._bills_seconds else self._transcripts
-        heard.listen(size)
+        self._hear(self._appended.size(frame))
         return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
@@ -224,9 +233,17 @@ class OpenAIMeter:
             self._transcripts.delivered()
         return not any(needle in data for needle in NEEDLES)
 
+    def _hear(self, base64_bytes: int) -> None:
+        self._audio_bytes_in += base64_bytes
+        if self._bills_seconds:
+            self._seconds.listen(base64_bytes)
+        else:
+            self._transcripts.listen(base64_bytes)
+
     def _spoke(self, base64_bytes: int) -> None:
         self._audio_bytes_out += base64_bytes
-        self._seconds.spoke(base64_bytes)
+        if self._bills_seconds:
+            self._seconds.spoke(base64_bytes)
 
     def _read(self, message: bytes) -> Sequence[MeterResult]:
         try:

@@ -6,7 +6,7 @@ leaves such a socket nothing is cancelled: its responses belong to the connectio
 
 from collections.abc import Sequence
 
-from gateway.frames import Frame
+from gateway.frames import Frame, Span
 from gateway.metering.base import NO_RESULTS, MeterResult
 from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
@@ -36,6 +36,11 @@ class ObserverMeter(OpenAIMeter):
         """See ``Meter``."""
         del frame  # the connection that is charged meters it
         return NO_RESULTS
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """See ``Meter``: none is looked at."""
+        del read, span
+        return True
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: nothing."""

@@ -9,7 +9,7 @@ When the client is gone the session ends at once, because the provider has no us
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.frames import Frame
+from gateway.frames import Frame, Span
 from gateway.metering.base import NO_RESULTS, Metered, MeterResult
 from gateway.metering.openai.audio import ClientAudio
 from gateway.metering.openai.meter import OpenAIMeter
@@ -37,6 +37,11 @@ class TranslationMeter(OpenAIMeter):
         """See ``Meter``."""
         self._audio.add(self._appended.size(frame))
         return self._take() if self._audio.ms >= ROW_MS else NO_RESULTS
+
+    def skim_client(self, read: bytes, span: Span) -> bool:
+        """See ``Meter``: any audio may complete a minute, which is charged."""
+        del read, span
+        return False
 
     def cancel_events(self) -> list[bytes]:
         """See ``Meter``: none, as nothing that is in flight is charged."""

@@ -1,18 +1,8 @@
 // @openai/agents-realtime: a session whose agent detects voices and is interrupted by one.
-import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
-import { z } from 'zod';
-import { API_KEY, ASK_STORY, ASK_TOOL, GATEWAY_URL, Inbox, MODEL, SAID, TOOL, pieces, report } from './common.mjs';
+import { RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
+import { API_KEY, ASK_STORY, ASK_TOOL, GATEWAY_URL, Inbox, MODEL, SAID, pieces, report } from './common.mjs';
+import { called, weather } from './weather.mjs';
 
-let called = '';
-const weather = tool({
-  name: TOOL,
-  description: 'The weather of a place.',
-  parameters: z.object({ question: z.string(), unit: z.string() }),
-  execute: async () => {
-    called = TOOL;
-    return '{"celsius": 21}';
-  },
-});
 const agent = new RealtimeAgent({ name: 'Weather', instructions: 'Be brief.', tools: [weather] });
 const session = new RealtimeSession(agent, { transport: 'websocket', model: MODEL });
 const inbox = new Inbox();
@@ -46,4 +36,4 @@ await until('interrupted');
 const { response } = await until('response.done');
 
 session.close();
-report({ heard, tool: called, interrupted: response.status });
+report({ heard, tool: called[0], interrupted: response.status });

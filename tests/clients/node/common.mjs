@@ -1,10 +1,15 @@
 // What every program here shares: the environment, the audio, and how an outcome is reported.
 import { Buffer } from 'node:buffer';
 
-export const { GATEWAY_URL, GATEWAY_URL_TLS, API_KEY, MODEL } = process.env;
+export const { GATEWAY_URL, GATEWAY_URL_TLS, API_KEY, MODEL, PROVIDER } = process.env;
 export const TOOL = 'get_weather';
 export const ASK_TOOL = `Call ${TOOL} for Paris, please.`;
 export const ASK_STORY = 'Tell me a long story.';
+// The words of a tale: those of tale.py.
+export const BRIEF = 'Be brief.';
+export const FRENCH = 'Answer in French.';
+export const NAME = 'My name is Ada.';
+export const LAST = 'What do you know of me?';
 export const PARAMETERS = { type: 'object', properties: { question: { type: 'string' } } };
 export const SAID = Buffer.from(process.env.SAID, 'base64');
 
@@ -16,9 +21,9 @@ export function pieces(pcm) {
   return found;
 }
 
-export function report({ heard = [], tool = '', interrupted = '', words = '' }) {
+export function report({ heard = [], tool = '', interrupted = '', words = '', answers = [] }) {
   const audio = Buffer.concat(heard).toString('base64');
-  console.log(JSON.stringify({ heard: audio, tool, interrupted, words }));
+  console.log(JSON.stringify({ heard: audio, tool, interrupted, words, answers }));
 }
 
 // Events as they come, to be awaited one after the other.

@@ -1,15 +1,8 @@
-// openai-node, which always speaks wss; Node takes the certificate from NODE_EXTRA_CA_CERTS.
-import OpenAI from 'openai';
-import { OpenAIRealtimeWS } from 'openai/realtime/ws';
-import { API_KEY, ASK_STORY, ASK_TOOL, GATEWAY_URL_TLS, Inbox, MODEL, PARAMETERS, SAID, TOOL, pieces, report } from './common.mjs';
+// openai-node holds a conversation.
+import { ASK_STORY, ASK_TOOL, PARAMETERS, SAID, TOOL, pieces, report } from './common.mjs';
+import { open, until } from './openai_socket.mjs';
 
-const baseURL = `${GATEWAY_URL_TLS.replace('wss', 'https')}/v1`;
-const realtime = new OpenAIRealtimeWS({ model: MODEL }, new OpenAI({ apiKey: API_KEY, baseURL }));
-const inbox = new Inbox();
-realtime.on('event', (event) => inbox.push(event));
-realtime.on('error', (error) => inbox.push(error));
-
-const until = (type, onEach) => inbox.until((event) => event.type === type, onEach);
+const realtime = open();
 const add = (item) => realtime.send({ type: 'conversation.item.create', item });
 const write = (text) =>
   add({ type: 'message', role: 'user', content: [{ type: 'input_text', text }] });

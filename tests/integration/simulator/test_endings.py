@@ -190,7 +190,7 @@ async def test_a_quoted_usage_is_no_usage(provider: Cluster, name: str) -> None:
     (line,) = logged(provider, f"{name}-quote")
     assert line["response_id"] != "resp_quoted"
     if name == "ga":
-        update = {"type": "session.update", "session": {"tools": [WEATHER]}}
+        update = {"type": "session.update", "session": {"type": "realtime", "tools": [WEATHER]}}
         called, _ = await talk(
             provider, DIALECTS[name], update, write("weather?"), CREATE, quote="done"
         )
@@ -265,7 +265,11 @@ async def test_the_server_names_the_model(provider: Cluster, name: str) -> None:
     asked = {**dialect.query, "served": "gpt-realtime-2025-08-28", "tag": f"{name}-served"}
     async with session(provider, dialect.path, BEARER, **asked) as socket:
         greeting = json.loads(await socket.recv())
-        await send(socket, {"type": "session.update", "session": {"model": "cheap"}}, CREATE)
+        await send(
+            socket,
+            {"type": "session.update", "session": {"type": "realtime", "model": "cheap"}},
+            CREATE,
+        )
         messages = await until_end(socket, dialect.is_end)
     updated = next(m for m in messages if m["type"] == "session.updated")
     for message in (greeting, updated):

@@ -70,6 +70,16 @@ async def test_a_spoken_turn(provider: Cluster) -> None:
     }  # fmt: skip
 
 
+async def test_speech_may_be_told_of(provider: Cluster) -> None:
+    """Where it began and ended in the audio."""
+    async with session(provider, activity="told") as socket:
+        await send(socket, *speech(silence(0.4) + tone(0.6) + silence(0.6)))
+        messages = await turn(socket)
+    told = [m["voiceActivity"] for m in messages if "voiceActivity" in m]
+    assert [x["voiceActivityType"] for x in told] == ["ACTIVITY_START", "ACTIVITY_END"]
+    assert [x["audioOffset"] for x in told] == ["0.440s", "1.500s"]
+
+
 async def test_sizes(provider: Cluster) -> None:
     """62 ms pieces (4 kB) from the older speech models, 200 ms (13 kB) from the others."""
     for model, size in (("models/gemini-2.5-flash-native-audio", 4_000), (MODEL, 13_000)):

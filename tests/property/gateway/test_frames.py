@@ -8,7 +8,8 @@ from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode as ReferenceOpcode
 from websockets.protocol import CLIENT, OPEN, SERVER, Protocol
 
-from gateway.frames import Frame, FrameScanner, Violation
+from gateway.frame_scanner import FrameScanner, Violation
+from gateway.frames import Frame, frames_of
 from gateway.limits import FRAGMENTS_MAX
 
 MESSAGE_MAX = 70_000  # two lengths of the length field lie below it, one above
@@ -58,11 +59,10 @@ def test_frames_in_are_frames_out(
 
 
 def scan_shortly(scanner: FrameScanner, chunks: list[bytes]) -> list[Frame]:
-    """The same, where a chunk that is one message in one frame takes the short way."""
+    """The same, where a chunk that is messages in one frame each takes the short way."""
     found: list[Frame] = []
     for chunk in chunks:
-        one = scanner.single(chunk)
-        found += scanner.feed(chunk) if one is None else [one]
+        found += frames_of(chunk, scanner.messages(chunk)) or scanner.feed(chunk)
     return found
 
 

@@ -1,12 +1,12 @@
 """Prices against the rules written out token by token, in fractions."""
 
-from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.rate_card import RateCardError, read_rates
 from shared.rates import (

@@ -1,12 +1,13 @@
 """The wire decoder on hostile bytes: only its documented outcomes."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.announcements import (
     AnnouncedBalance,
@@ -26,9 +27,11 @@ from shared.usage import (
     USAGE_FIELDS,
     EndOfProducer,
     InvalidUsage,
+    Kind,
     RejectReason,
     Usage,
     UsageBatch,
+    UsageMessage,
 )
 from shared.wire import (
     EPOCH_MAX,
@@ -36,6 +39,7 @@ from shared.wire import (
     Reply,
     Request,
     WireError,
+    decode_by_field,
     decode_envelope,
     decode_reply,
     decode_request,
@@ -76,6 +80,21 @@ def test_a_batch_survives_the_wire(batch: UsageBatch) -> None:
     envelope = decode_envelope(encode_envelope(PRODUCER, 7, encode_usage(batch)))
     assert (envelope.producer, envelope.sequence) == (PRODUCER, 7)
     assert decode_usage(envelope.payload) == batch
+
+
+@given(batches, st.lists(texts, max_size=2).map(tuple))
+def test_a_batch_is_a_map_that_any_msgpack_reads(batch: UsageBatch, raw: tuple[str, ...]) -> None:
+    """The version first, then the fields in their order; what says nothing is not there."""
+    batch = replace(batch, raw=raw)
+    body: dict[str, Any] = {"v": 1}
+    body |= {name: getattr(batch, name) for name in UsageBatch.__struct_fields__}
+    body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(batch.usage, n))}
+    optional = ("raw", "doubtful_kind", "is_shared")
+    said = {name: value for name, value in body.items() if value or name not in optional}
+    found = msgpack.unpackb(encode_usage(batch), use_list=False)
+    assert list(found.items()) == list(said.items())
+    assert found["usage"] == said["usage"]
+    assert encode_usage(batch)[1:4] == b"\xa1v\x01", "where the fast reader looks for it"
 
 
 def test_what_is_not_shared_says_nothing_about_it() -> None:
@@ -171,6 +190,48 @@ def test_one_wrong_field_is_decoded_or_refused(batch: UsageBatch, name: str, val
         return
     assert isinstance(decoded, UsageBatch)
     assert all(type(getattr(decoded.usage, n)) is int for n in USAGE_FIELDS)
+
+
+def outcome(decode: Callable[[bytes], UsageMessage], payload: bytes) -> object:
+    """What a reader says: the message, or the reason and the words."""
+    try:
+        return decode(payload)
+    except WireError as exc:
+        return exc.reason, str(exc)
+
+
+FIELDS = [*msgpack.unpackb(encode_usage(UsageBatch("", "", "", "", "", 1, (), Usage(), 0)))]
+COUNTS = st.dictionaries(
+    st.sampled_from(USAGE_FIELDS) | texts,
+    st.integers(-1, TOKENS_PER_RESPONSE_MAX + 1) | st.integers(0, 2**64 - 1) | values,
+    max_size=4,
+)
+CHANGES = st.dictionaries(
+    st.sampled_from([*FIELDS, "raw", "doubtful_kind", "is_shared"]) | texts,
+    values | st.integers(-1, 2**64 - 1) | st.lists(texts | values, max_size=6)
+    | COUNTS | st.text(min_size=250, max_size=260) | st.sampled_from(list(Kind)),
+    max_size=3,
+)  # fmt: skip
+
+
+@given(batches, CHANGES, st.sets(st.sampled_from(FIELDS), max_size=1), st.binary(max_size=1))
+@settings(max_examples=600)
+def test_both_readers_say_the_same(
+    batch: UsageBatch, changes: dict[str, Any], missing: set[str], tail: bytes
+) -> None:
+    """The fast one takes only what the careful one takes, and as the same."""
+    body = msgpack.unpackb(encode_usage(batch)) | changes
+    payload = msgpack.packb({k: v for k, v in body.items() if k not in missing}) + tail
+    assert outcome(decode_usage, payload) == outcome(decode_by_field, payload)
+
+
+@given(batches, st.integers(0, 10**6), st.integers(0, 255))
+@settings(max_examples=600)
+def test_both_readers_say_the_same_of_damage(batch: UsageBatch, at: int, byte: int) -> None:
+    """A name that is damaged is no field that may be left out."""
+    payload = bytearray(encode_usage(batch))
+    payload[at % len(payload)] = byte
+    assert outcome(decode_usage, bytes(payload)) == outcome(decode_by_field, bytes(payload))
 
 
 WRONG = [

@@ -56,7 +56,7 @@ TEMPLATES: list[Event] = [
     {"type": "input_audio_buffer.commit"},
     {"type": "input_audio_buffer.clear"},
     {"type": "conversation.item.create", "item": ITEM, "previous_item_id": None},
-    {"type": "conversation.item.create", "item": {**ITEM, "type": "function_call_output"}},
+    {"type": "conversation.item.create", "item": {**ITEM, "type": "function_call"}},
     {"type": "conversation.item.delete", "item_id": "one"},
     {"type": "conversation.item.retrieve", "item_id": "one"},
     {

@@ -4,7 +4,8 @@ import pytest
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode as WireOpcode
 
-from gateway.frames import FrameScanner, Opcode, spoken
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Opcode, spoken
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])

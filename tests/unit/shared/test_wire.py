@@ -1,6 +1,5 @@
 """Messages that are none, the words that say why, and the level of what is understood."""
 
-from dataclasses import fields
 from typing import Any
 
 import msgpack
@@ -110,5 +109,5 @@ def test_a_level_says_what_is_understood() -> None:
     """Who adds a field or a kind raises the level, and adds a line here: an accountd of before
     drops it silently, or refuses it, and a gateway says so only when the level tells.
     """
-    found = len(USAGE_FIELDS), len(fields(UsageBatch)), len(Kind)
+    found = len(USAGE_FIELDS), len(UsageBatch.__struct_fields__), len(Kind)
     assert {LEVEL: found} == {max(UNDERSTOOD): UNDERSTOOD[max(UNDERSTOOD)]}

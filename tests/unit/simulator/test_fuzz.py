@@ -81,11 +81,19 @@ SETUP: Event = {
 }  # fmt: skip
 GEMINI: list[Event] = [
     {"setup": SETUP},
-    {"clientContent": {"turns": [{"role": "user", "parts": PARTS}], "turnComplete": True}},
+    {
+        "clientContent": {
+            "turns": [
+                {"role": "model", "parts": [{"functionCall": {"id": "i", "name": "n"}}]},
+                {"role": "user", "parts": PARTS},
+            ],
+            "turnComplete": True,
+        }
+    },
     {"realtimeInput": {"audio": BLOB, "video": BLOB, "mediaChunks": [BLOB], "text": "t"}},
     {"realtimeInput": {"activityStart": {}, "activityEnd": {}, "audioStreamEnd": True}},
     {"toolResponse": {"functionResponses": [{"id": "i", "name": "n", "response": {"a": 1}}]}},
-    {"contextUpdate": {"systemInstruction": "be brief", "tools": []}},
+    {"contextUpdate": {"systemInstruction": {"parts": [{"text": "x"}]}, "tools": {"tools": []}}},
 ]
 
 

@@ -58,6 +58,16 @@ def running_on(cluster: Cluster) -> Iterator[Gateway]:
         yield Gateway(cluster, push)
 
 
+@contextmanager
+def asked(cluster: Cluster, request: Request) -> Iterator[None]:
+    """A request was sent, whose answer nobody waits for."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(cluster.env["ACCOUNTD_RPC_ENDPOINT"])
+        socket.send_multipart([b"id", encode_request(request)])
+        yield
+
+
 def daemon_of(cluster: Cluster) -> Daemon:
     """The running accountd."""
     assert cluster.accountd is not None
@@ -147,21 +157,34 @@ def test_an_io_error_of_a_request_ends_the_daemon_too() -> None:
     """Whoever asks for the write: a failed commit is ambiguous."""
     with cluster_folder(is_measured=False) as cluster, running_on(cluster):
         daemon = daemon_of(cluster)
+        params = {"account_id": "acct", "amount": 5, "grant_id": "once"}
         with (
             injected(daemon, "fsync:error=EIO:when=1+"),
-            zmq.Context() as context,
-            context.socket(zmq.DEALER) as socket,
+            asked(cluster, Request("account.topup", params)),
         ):
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(cluster.env["ACCOUNTD_RPC_ENDPOINT"])
-            params = {"account_id": "acct", "amount": 5, "grant_id": "once"}
-            request = encode_request(Request("account.topup", params))
-            socket.send_multipart([b"id", request])
             assert daemon.process.wait(EXIT_S) == 74
         assert "accountd: I/O error on" in daemon.log.read_text().splitlines()[-1]
         cluster.start_accountd()
         again = cluster.accountctl("account", "topup", "acct", "5", "--id", "once")
         assert again["topup_remaining"] == 5
+        assert cluster.audit()["ok"]
+
+
+@needs_strace
+def test_a_read_that_fails_under_an_authorization_ends_the_daemon_too() -> None:
+    """It reads on a thread of its own, and the loop ends with what that thread met."""
+    with cluster_folder(is_measured=False) as cluster, running_on(cluster):
+        daemon = daemon_of(cluster)
+        with (
+            injected(daemon, "pread64:error=EIO:when=1+"),
+            asked(cluster, Request("authorize", {"key_hash": "0" * 64})),
+        ):
+            # SQLCipher takes a first page that it cannot read for a damaged one.
+            assert daemon.process.wait(EXIT_S) == 78
+        log = daemon.log.read_text()
+        assert "is damaged" in log.splitlines()[-1]
+        assert "Traceback" not in log
+        cluster.start_accountd()
         assert cluster.audit()["ok"]
 
 

@@ -238,9 +238,11 @@ def send_usage(cluster: Cluster) -> None:
         push.send_multipart(encode_envelope(os.urandom(16), 1, encode_usage(batch)))
 
 
-@pytest.mark.parametrize("meet", [ask_for_audit, send_usage])
+@pytest.mark.parametrize(
+    ("meet", "table"), [(ask_for_audit, "credit_grants"), (send_usage, "producers")]
+)
 def test_a_damaged_page_ends_the_daemon_when_it_is_met(
-    prepared: Cluster, meet: Callable[[Cluster], None]
+    prepared: Cluster, meet: Callable[[Cluster], None], table: str
 ) -> None:
     """A start does not read the whole file; whoever meets the page later, the daemon exits 78."""
     prepared.start_accountd()
@@ -249,7 +251,7 @@ def test_a_damaged_page_ends_the_daemon_when_it_is_met(
     eventually(lambda: prepared.usage_rows("acct"))
     assert prepared.accountd is not None
     prepared.accountd.stop()
-    damage(prepared, "usage_metrics")
+    damage(prepared, table)
     daemon = prepared.start_accountd()
     meet(prepared)
     assert daemon.process.wait(EXIT_S) == 78

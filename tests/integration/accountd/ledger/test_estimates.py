@@ -1,9 +1,9 @@
 """A real accountd and usage that no provider reported: few are free, and the operator is told."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from shared.usage import Kind, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import signal
-from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
 
 from shared.rate_card import CARD_BYTES_MAX, read_rates
@@ -73,7 +73,7 @@ def test_gateways_are_told_the_very_card(priced: Cluster) -> None:
 def test_a_new_card_counts_from_the_signal_on(priced: Cluster) -> None:
     """What was charged stays as it is; the quarantine is charged by what is in force then."""
     nobody = batch(input_tokens=100, total_tokens=100)
-    orphan = UsageBatch("later", *[getattr(nobody, n) for n in nobody.__slots__[1:]])
+    orphan = replace(nobody, account_id="later")
     with usage_socket(priced) as push:
         push.send_multipart(encode_envelope(b"q" * 16, 1, encode_usage(orphan)))
         eventually(lambda: priced.audit()["rejected"] == 1)

@@ -151,9 +151,8 @@ def test_huge_charges_are_exact(running: Cluster, push: "zmq.Socket[bytes]") -> 
 
 
 def ask(cluster: Cluster, *requests: tuple[bytes, ...]) -> tuple[bytes, Reply]:
-    """The first answer to raw requests that were sent one after the other: its id, and what it is.
-
-    They are answered in their order.
+    """The first answer to raw requests that were sent one after the other: its id, and what it
+    is.
     """
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)

@@ -189,30 +189,6 @@ def open_file(cluster: Cluster) -> Any:
     return connection
 
 
-def test_rows_of_the_original_system_are_in_their_day() -> None:
-    """It wrote times with a space, which sorts before the T of ours."""
-    with cluster_folder() as cluster:
-        connection = open_file(cluster)
-        connection.execute("INSERT INTO accounts (id, email) VALUES ('old', 'old@example.org')")
-        connection.execute(
-            "INSERT INTO usage_metrics (account_id, session_id, provider, total_tokens, created_at)"
-            " VALUES ('old', 's', 'openai', 40, '2026-01-01 10:00:00')"
-        )
-        connection.execute(
-            "INSERT INTO credit_grants (id, account_id, kind, topup_delta, token_delta, created_at)"
-            " VALUES ('opening-old', 'old', 'opening', 0, 1000, '2026-01-02T00:00:00.000Z')"
-        )
-        connection.commit()
-        connection.close()
-        cluster.start_accountd()
-        day = ("--since", "2026-01-01", "--until", "2026-01-02")
-        found = cluster.accountctl("usage", "old", "--by", "day", *day)
-        (group,) = found["groups"]
-        assert (group["day"], group["total_tokens"], group["credits"]) == ("2026-01-01", 40, 0)
-        assert found["adds_up"]
-        assert not cluster.accountctl("usage", "old", "--since", "2026-01-02")["rows"]
-
-
 def test_a_statement_that_does_not_add_up_says_so() -> None:
     """A balance that somebody changed behind the ledger's back: exit 1."""
     with cluster_folder() as cluster:

@@ -11,7 +11,6 @@ from tests.support.calls import (
     OFFER,
     assert_books_are_right,
     client_of,
-    cluster_is_saying,
     descriptors,
     has_ended,
     is_call_gone,
@@ -21,6 +20,7 @@ from tests.support.calls import (
     respond,
     sent,
     sideband,
+    wait_until_said,
 )
 from tests.support.harness import SETTLE_S, Cluster, eventually
 
@@ -103,7 +103,7 @@ def test_a_gateway_that_stops_hangs_up(cluster: Cluster) -> None:
         )
         call_id = answer.response.headers["location"].rpartition("/")[2]
         assert third.metrics()["rts_gateway_calls"] == 1
-        eventually(lambda: cluster_is_saying(cluster, key, call_id))
+        wait_until_said(cluster, key, call_id)
         assert third.stop(signal.SIGTERM) == 0
     finally:
         cluster.gateways.remove(third)

@@ -8,16 +8,17 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.calls import (
     CALLS,
+    LONG_WINDED,
     OFFER,
     SLOW,
     assert_books_are_right,
     client_of,
-    cluster_is_saying,
     has_ended,
     is_call_gone,
     is_charged,
     place,
     sideband,
+    wait_until_said,
 )
 from tests.support.harness import Cluster, eventually
 from tests.support.http_client import ask
@@ -90,8 +91,8 @@ def test_a_call_that_came_in_is_turned_away(cluster: Cluster) -> None:
 def test_hanging_up_charges_what_was_being_said(cluster: Cluster) -> None:
     """The response is cancelled and reported before the call ends; nothing is an estimate."""
     key = cluster.create_account("ends")
-    call_id = place(cluster, key, SLOW)
-    eventually(lambda: cluster_is_saying(cluster, key, call_id))
+    call_id = place(cluster, key, SLOW, **LONG_WINDED)
+    wait_until_said(cluster, key, call_id)
     client_of(cluster, key).realtime.calls.hangup(call_id)
     is_charged(cluster, "ends", call_id, responses=1)
     assert is_call_gone(cluster, key, call_id)
@@ -137,8 +138,8 @@ async def test_a_client_listens_and_speaks_on_a_sideband(cluster: Cluster) -> No
 def test_an_observer_that_leaves_cuts_nobody_short(cluster: Cluster) -> None:
     """The response to the caller goes on; three sockets get its usage, and it is charged once."""
     key = cluster.create_account("observed")
-    call_id = place(cluster, key, "sim-pace-0.2,caller-1")
-    eventually(lambda: cluster_is_saying(cluster, key, call_id))
+    call_id = place(cluster, key, "sim-pace-1,reply_ms-5000,caller-1", **LONG_WINDED)
+    wait_until_said(cluster, key, call_id)
     with sideband(cluster, key, call_id), sideband(cluster, key, call_id):
         pass
     is_charged(cluster, "observed", call_id, responses=1)

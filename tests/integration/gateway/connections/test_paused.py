@@ -13,8 +13,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
-from gateway.connections.connection import Connection, Discard, SequenceSink
+from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import Discard, SequenceSink
 from gateway.frames import Frame
 from gateway.limits import RECEIVE_QUEUE_BYTES_MAX
 from tests.support.fake_provider import scripted

@@ -33,7 +33,7 @@ async def test_voice_goes_on_while_accountd_is_stopped() -> None:
             assert voice.unanswered == 0
             voice.leave()
         reported = sum(ledger.values())
-        assert await asyncio.to_thread(charged_tokens, cluster, reported) == reported > 0
+        assert await asyncio.to_thread(charged_tokens, cluster, "acct", reported) == reported > 0
         assert cluster.audit()["ok"]
         for voice in voices:
             assert voice.transport is not None

@@ -63,6 +63,7 @@ async def test_each_provider_is_addressed_as_it_wants_to_be() -> None:
         assert provider.request is not None
         seen.append((provider.request.path, dict(provider.request.headers.raw_items())))
         await provider.send("hello")
+        await provider.wait_closed()
 
     nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     async with scripted(script, GATEWAY_MODELS_FILE=MODELS, **nowhere) as cluster:

@@ -126,8 +126,8 @@ def resumes(
 ) -> bool | tuple[int, str]:
     """Whether a session goes on with what was said, or how it was closed."""
     with session(cluster, key, PATH, gateway, **query) as socket:
-        send(socket, {"setup": {**TEXT, name: {"handle": handle}}}, content("more"))
-        try:
+        try:  # it may be closed between the two messages
+            send(socket, {"setup": {**TEXT, name: {"handle": handle}}}, content("more"))
             until(socket, "setupComplete")
         except ConnectionClosed as exc:
             assert exc.rcvd is not None

@@ -19,6 +19,8 @@ from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
+from accountd.ledger.usage_index import UsageIndex
+from accountd.ledger.usage_rows import UsageRows
 from accountd.reports import queries
 from accountd.reports.audit import audit
 from accountd.request_params import Params, RequestError
@@ -95,8 +97,10 @@ class World:
         changes = ChangedAccounts()
         self.accounts = Accounts(changes, plans=PLANS)
         self.grants = Grants(changes, plans=PLANS)
-        self.ledger = Ledger(connection)
-        self.quarantine = Quarantine(connection, RateCardFile(), changes)
+        # Segments of three rows, two at a time: in production the first has thousands.
+        index = UsageIndex(connection, segment_rows=3, portion_rows=2)
+        self.ledger = Ledger(connection, usage=UsageRows(connection, index))
+        self.quarantine = Quarantine(connection, self.ledger.usage, RateCardFile(), changes)
         self.connection = connection
         self.purses = {name: Purse(mark) for name, mark in MARKS.items()}
         self.known: dict[str, tuple[Any, ...]] = {}

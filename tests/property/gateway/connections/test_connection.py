@@ -9,17 +9,13 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.client import ClientProtocol
 from websockets.frames import Close, Opcode
 from websockets.frames import Frame as WireFrame
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.uri import parse_uri
 
 from gateway.connections.close import CloseEvent
-from gateway.connections.connection import Connection, Sink
+from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
-from gateway.frames import Frame
+from gateway.frames import Frame, Span, frames_of
 
 TEXT, BINARY, CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 
@@ -65,17 +61,19 @@ class Transport(asyncio.Transport):
 
 
 @dataclass
-class Recorded(Sink):
+class Recorded:
     """A sink that keeps what it is given, and which way it came."""
 
     frames: list[Frame] = field(default_factory=list)
     endings: list[CloseEvent] = field(default_factory=list)
-    alone: int = 0
+    shortly: int = 0
 
-    def frame_received(self, frame: Frame) -> None:
-        """Keep one that came alone."""
-        self.alone += 1
-        self.frames.append(frame)
+    def messages_received(self, read: bytes, spans: list[Span]) -> None:
+        """Keep messages that were all of one read."""
+        frames = frames_of(read, spans)
+        assert b"".join(frame.raw for frame in frames) == read
+        self.shortly += len(frames)
+        self.frames += frames
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Keep them."""
@@ -88,12 +86,8 @@ class Recorded(Sink):
 
 def opened(*, is_client: bool) -> tuple[Connection, Recorded, Transport]:
     """A connection whose handshake is done; ``is_client``: the peer is a client."""
-    protocol: ServerProtocol | ClientProtocol = (
-        ServerProtocol() if is_client else ClientProtocol(parse_uri("ws://provider/"))
-    )
-    protocol.state = State.OPEN
     sink, transport = Recorded(), Transport()
-    connection = Connection(protocol, expects_mask=is_client, sink=sink)
+    connection = Connection(expects_mask=is_client, sink=sink)
     connection.connection_made(cast(asyncio.BaseTransport, transport))
     return connection, sink, transport
 
@@ -217,7 +211,9 @@ def test_speech_takes_the_short_way(is_client: bool) -> None:
     chunks = wire(*[message(kind, size) for kind in (TEXT, BINARY) for size in SIZES],
                   is_client=is_client)  # fmt: skip
     sink, _ = replayed(chunks, is_client=is_client)
-    assert sink.alone == len(chunks) - 2, "all but those of 65,536 bytes"
+    assert sink.shortly == len(chunks) - 2, "all but those of 65,536 bytes"
+    several, _ = replayed([b"".join(chunks[:3]), b"".join(chunks[:7])], is_client=is_client)
+    assert several.shortly == 10, "and several at once"
 
 
 kinds = st.sampled_from([name for name, frames in STREAMS.items() if len(frames[0].data) < 2_000])

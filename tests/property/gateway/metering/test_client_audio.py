@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import FrameScanner
+from gateway.frame_scanner import FrameScanner
 from gateway.metering.base import Meter, Metered, MeterResult
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.gpt_live import LiveMeter

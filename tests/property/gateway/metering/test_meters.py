@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame as ReferenceFrame
 from websockets.frames import Opcode
 
-from gateway.frames import FrameScanner
+from gateway.frame_scanner import FrameScanner
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.meter import OpenAIMeter
 from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage, UsageBatch

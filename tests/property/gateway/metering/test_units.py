@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.base import Meter, Metered
 from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.gpt_live import LiveMeter

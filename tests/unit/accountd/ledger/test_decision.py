@@ -204,7 +204,19 @@ def test_a_doubtful_response_waits_in_quarantine() -> None:
     charge, left, _ = decided
     assert left == Balance(93, 1_000)
     assert (charge.producer, charge.sequence, charge.batch.kind) == (P, 1, Kind.RESPONSE)
-    assert charge.digest == digest_of(doubtful)
+    assert decision.applied_digests == {P: {1: digest_of(doubtful)}}, "its number was applied"
+    memory.restart()
+    assert memory.apply(*sent(1, payload=doubtful)).duplicates == 1
+    assert memory.apply(*sent(1, payload=usage(8))).conflicts == 1
+
+
+def test_an_end_marker_is_known_by_its_digest() -> None:
+    """After a restart, too: it repeats as itself, and other content under its number conflicts."""
+    memory, end = Memory(), END
+    memory.apply(*sent(1, payload=end))
+    memory.restart()
+    assert memory.apply(*sent(1, payload=end)).duplicates == 1
+    assert memory.apply(*sent(1, payload=usage(8))).conflicts == 1
 
 
 RETRIES = [
@@ -331,9 +343,7 @@ def test_a_retry_of_a_conflict_is_charged_under_no_number() -> None:
     rejection = Rejection(P, 1, RejectReason.CONFLICT, "", payload, NOW)
     retried = decide_retry(rejection, state=Memory())
     assert isinstance(retried, Retried)
-    assert (retried.charge.producer, retried.charge.sequence, retried.charge.digest) == (
-        None, None, None,
-    )  # fmt: skip
+    assert (retried.charge.producer, retried.charge.sequence) == (None, None)
     assert retried.left == Balance(95, 1_000)
 
 

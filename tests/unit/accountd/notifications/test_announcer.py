@@ -52,6 +52,10 @@ class Recorder:
         is_balance = frames[0].startswith(b"B")
         self.sent.append(decode_balance(frames) if is_balance else decode_watermark(frames))
 
+    def send(self, frame: bytes, flags: int) -> None:
+        """Take an announcement of one frame, without waiting."""
+        self.send_multipart([frame], flags)
+
     def recv(self, flags: int) -> bytes:
         """The next subscription, without waiting."""
         assert flags == zmq.DONTWAIT
@@ -112,7 +116,7 @@ def charged(account: str, producer: bytes, window: ProducerWindow, left: Balance
     batch = UsageBatch(account, "s", "openai", "m", "response", 1, ("r",), Usage(1, 0, 1), 0)
     return Decision(
         "now",
-        charges=[Charge(producer, window.applied_through, batch, Deduction(1, 0), 0, "card")],
+        charges=[Charge(producer, window.applied_through, batch, Deduction(1, 0), "card")],
         balances={account: left},
         windows={producer: window},
         watermarks={producer: window.applied_through},

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from gateway.connections import dialing
-from gateway.connections.dialing import in_turn, open_socket, race
+from gateway.connections.dialing import connect, in_turn, race
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -80,8 +80,12 @@ def test_a_refusal_starts_the_next_address_at_once_and_the_first_one_is_raised(
             await race([info(V4, closed), info(V4, closed)])
         with pytest.raises(OSError, match="no address"):
             await race([])
-        with await open_socket(*answering) as connection:
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        for host in (answering[0], "localhost"):  # an address, and a name that may have several
+            transport = await connect(asyncio.Protocol, host, answering[1])
+            ours = transport.get_extra_info("socket")
+            assert ours.getpeername() == answering
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            transport.abort()
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(scenario())

@@ -58,6 +58,8 @@ BEFORE_THE_END = [
     (Pause.BACKPRESSURE, [ONE, TWO, CLOSE]),
     (Pause.PRE_OPEN, [ONE, TWO, CLOSE]),
     (Pause.CREDIT, [CLOSE]),
+    (Pause.SETUP, [CLOSE]),
+    (Pause.UNREAD, [CLOSE]),
     (Pause.OWNERSHIP, [CLOSE]),
     (Pause.BACKPRESSURE | Pause.CREDIT, [CLOSE]),
 ]
@@ -118,3 +120,23 @@ def test_a_queue_in_which_nothing_waits_has_nothing_before_the_end() -> None:
     assert (delivered, queue.state) == ([], Intake.DIRECT)
     queue.end()
     assert queue.is_over
+
+
+def test_what_was_put_back_is_delivered_first() -> None:
+    """The sink took the first of a read alone: the rest comes before what arrived meanwhile."""
+    queue, delivered = queue_of(THREE, paused=Pause.SETUP), list[Frame]()
+    queue.put_back((ONE, TWO))
+    queue.resume(Pause.SETUP, delivered.append)
+    assert (delivered, queue.state) == ([ONE, TWO, THREE], Intake.DIRECT)
+
+
+def test_nothing_can_be_put_back_at_the_end() -> None:
+    """The peer is gone: what the sink does not take is dropped, and delivered once."""
+    queue, delivered = queue_of(ONE, TWO, paused=Pause.BACKPRESSURE), list[Frame]()
+
+    def deliver(frame: Frame) -> None:
+        delivered.append(frame)
+        queue.put_back((frame,))
+
+    queue.empty_before_end(deliver)
+    assert (delivered, len(queue)) == ([ONE, TWO], 0)

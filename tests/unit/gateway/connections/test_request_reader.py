@@ -2,7 +2,6 @@
 
 import pytest
 from websockets.http11 import Request
-from websockets.server import ServerProtocol
 
 from gateway.connections.downstream import TRANSITIONS, RequestPhase
 from gateway.connections.request_reader import RequestReader
@@ -20,7 +19,7 @@ POST = b"POST /v1/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
 @pytest.mark.parametrize("cut", [1, 7, len(UPGRADE) - 2, len(UPGRADE) + 1])
 def test_frames_behind_a_handshake_are_left(cut: int) -> None:
     """``websockets`` gets the head alone: what stands behind it is for the frame scanner."""
-    reader, data = RequestReader(ServerProtocol()), UPGRADE + b"\x81\x80frames"
+    reader, data = RequestReader(), UPGRADE + b"\x81\x80frames"
     found = [reader.receive(part) for part in (data[:cut], data[cut:]) if part]
     request = next(one for one in found if one is not None)
     assert isinstance(request, Request)
@@ -32,7 +31,7 @@ def test_frames_behind_a_handshake_are_left(cut: int) -> None:
 @pytest.mark.parametrize("size", [1, 10, len(POST)])
 def test_a_plain_request_comes_with_its_body(size: int) -> None:
     """In pieces of any size."""
-    reader = RequestReader(ServerProtocol())
+    reader = RequestReader()
     pieces = [POST[at : at + size] for at in range(0, len(POST), size)]
     *before, request = [reader.receive(piece) for piece in pieces]
     assert set(before) <= {None}
@@ -50,7 +49,7 @@ REFUSED = [
 @pytest.mark.parametrize(("data", "code"), REFUSED)
 def test_what_cannot_be_read_is_refused(data: bytes, code: str) -> None:
     """TLS on the plain port, a head without end, and what is no HTTP."""
-    refusal = RequestReader(ServerProtocol()).receive(data)
+    refusal = RequestReader().receive(data)
     assert isinstance(refusal, Refusal)
     assert refusal.code == code
 

@@ -1,9 +1,9 @@
 """What a producer seals, releases and ends, and what it sends for a gateway that was killed."""
 
-from dataclasses import replace
 from unittest import mock
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.delivery import journal as journals
 from gateway.delivery.journal import Journal

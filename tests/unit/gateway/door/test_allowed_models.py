@@ -6,6 +6,8 @@ import pytest
 
 from gateway.door.allowed_models import ModelRoute, ModelTable, read_table
 from gateway.providers.catalog import PROVIDER_NAMES
+from gateway.providers.health import HealthRule
+from gateway.translate.voices import VoiceTable
 from tests.support.models import TABLE
 
 ALLOWED = [
@@ -37,6 +39,12 @@ def test_a_model_table_is_read() -> None:
         provider = "openai"
         [accounts."acct_1"]
         models = ["gpt-realtime*", "acme-voice"]
+        [defaults]
+        gemini = "gemini-live"
+        [voices.gemini]
+        marin = "Kore"
+        [voices.xai]
+        Kore = "ara"
     """
     assert read_table(text, providers=PROVIDER_NAMES) == ModelTable(
         {
@@ -44,6 +52,8 @@ def test_a_model_table_is_read() -> None:
             "plain": ModelRoute("openai", "plain"),
         },
         {"acct_1": ("gpt-realtime*", "acme-voice")},
+        default_models={"gemini": "gemini-live"},
+        voices=VoiceTable({"gemini": {"marin": "Kore"}, "xai": {"Kore": "ara"}}),
     )
 
 
@@ -55,9 +65,32 @@ BAD_TABLES = [
     ('[models.a]\nprovider = "acme"', "provider 'acme', expected one of azure, gemini"),
     ('[models.a]\nprovider = "xai"\nmodel = 5', "expected provider and model"),
     ('[models.a]\nprovider = "xai"\nextra = 5', "expected provider and model"),
+    ("[models.a]\nproviders = 5", "models.a: providers: expected a list"),
+    ("[models.a]\nproviders = []", "models.a: providers: expected a list"),
+    ("[models.a]\nproviders = [5]", "models.a: found 5, expected {provider = …, model = …}"),
+    ('[models.a]\nproviders = [{provider = "acme"}]', "provider 'acme', expected one of azure"),
+    ('[models.a]\nproviders = [{provider = "xai", model = 5}]', "expected provider and model"),
+    ('[models.a]\nmodel = "m"\nproviders = [{provider = "xai"}]', "expected providers alone"),
+    (
+        '[models.a]\nproviders = [{provider = "xai"}, {provider = "xai", model = "m"}]',
+        "models.a: found xai twice",
+    ),
     ('[accounts.a]\nmodels = "gpt"', "accounts.a: expected models, a list"),
     ("[accounts.a]\nmodels = [5]", "accounts.a: expected models, a list"),
     ("[accounts.a]", "accounts.a: expected models, a list"),
+    ("defaults = 5", "defaults: expected a table of providers, each with a model"),
+    ('[defaults]\nacme = "m"', "defaults.acme: expected one of azure, gemini"),
+    ("[defaults]\nxai = 5", "defaults.xai: found 5, expected a model's name"),
+    ("health = 5", "health: expected a table of slow_ms and failures"),
+    ("[health]\nslow = 5", "health: expected a table of slow_ms and failures"),
+    ("[health]\nslow_ms = 0.5", "health.slow_ms: found 0.5, expected an integer from 1 to 10000"),
+    ("[health]\nfailures = 0", "health.failures: found 0, expected an integer from 1 to 100"),
+    ("voices = 5", "voices: expected tables"),
+    ('[voices]\nmarin = "Kore"', "voices: expected tables"),
+    ('[voices.acme]\nmarin = "Kore"', "voices.acme: expected one of azure, gemini"),
+    ("[voices.gemini]\nmarin = 5", "voices.gemini.marin: found 5, expected the name of a voice"),
+    ('[voices.xai]\nKore = ""', "voices.xai.Kore: found '', expected the name of a voice"),
+    ('[voices.xai]\nKore = "ara"\nkore = "eve"', "voices.xai.kore: found it twice"),
 ]
 
 
@@ -66,3 +99,56 @@ def test_a_bad_model_table_says_what_is_wrong(text: str, message: str) -> None:
     """The whole file is checked at start."""
     with pytest.raises(ValueError, match=re.escape(message)):
         read_table(text, providers=PROVIDER_NAMES)
+
+
+def test_every_mistake_of_a_table_is_named() -> None:
+    """An operator mends the file once."""
+    text = '[voices.acme]\nmarin = 5\n[defaults]\nacme = "m"\n[other]'
+    with pytest.raises(ValueError, match="other") as caught:
+        read_table(text, providers=PROVIDER_NAMES)
+    assert str(caught.value).count("; ") == 3
+
+
+FAILOVER = """
+    [models."acme-safe"]
+    providers = [{provider = "openai"}, {provider = "azure", model = "eu"}, {provider = "gemini"}]
+"""
+ALL_THREE = (
+    ModelRoute("openai", "acme-safe"),
+    ModelRoute("azure", "eu"),
+    ModelRoute("gemini", "acme-safe"),
+)
+
+
+def test_a_model_may_be_at_several_providers() -> None:
+    """The order of the file is the operator's order of choice."""
+    table = read_table(FAILOVER, providers=PROVIDER_NAMES)
+    assert table.routes("acme-safe") == ALL_THREE
+    assert table.routes("other") == ()
+    assert table.health == HealthRule()
+    tuned = read_table("[health]\nslow_ms = 800\nfailures = 5", providers=PROVIDER_NAMES)
+    assert tuned.health == HealthRule(slow_s=0.8, failures_max=5)
+    assert table.provider_model("acme-safe", provider="azure") == "eu"
+    assert table.client_models("eu", provider="azure") == ["acme-safe"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "available", "chosen"),
+    [
+        ("openai azure gemini", "openai azure gemini", "openai"),
+        ("openai azure gemini", "azure gemini", "azure"),
+        ("openai gemini", "azure gemini", "gemini"),
+        ("azure gemini", "", "azure"),
+        ("openai azure gemini", "", "openai"),
+        ("xai", "xai", "openai"),
+    ],
+)
+def test_the_first_available_provider_is_chosen(
+    configured: str, available: str, chosen: str
+) -> None:
+    """Where none is, the first that is configured: it may serve all the same."""
+    table = read_table(FAILOVER, providers=PROVIDER_NAMES)
+    found = table.chosen("acme-safe", configured.split(), available.split().__contains__)
+    assert found is not None
+    assert found.provider == chosen
+    assert table.chosen("other", ("openai",), lambda _: True) is None

@@ -22,6 +22,8 @@ TARGETS = [
     ("/v1//realtime/?a=b%20c&d", "/v1/realtime", [("a", "b c"), ("d", "")], "a=b%20c&d"),
     ("/v1/realtime?a=b#c?d=e", "/v1/realtime", [("a", "b")], "a=b"),
     ("", "/", [], ""),
+    ("/?a=b=c&&=d&e=", "/", [("a", "b=c"), ("", "d"), ("e", "")], "a=b=c&&=d&e="),
+    ("/?a=b+c&d=1;e", "/", [("a", "b c"), ("d", "1;e")], "a=b+c&d=1;e"),
 ]
 
 

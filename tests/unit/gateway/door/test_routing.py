@@ -233,8 +233,6 @@ REFUSED = [
     ("/realtimes?model=m", 404, "not_found"),
     ("/v1/realtime?model=m&provider=acme", 404, "provider_not_found"),
     ("/?rs_key=k&rs_api=ACME", 404, "provider_not_found"),
-    ("/v1/realtime?model=m&provider=gemini", 404, "provider_not_found"),
-    (GEMINI.format("v1") + "?provider=openai", 404, "provider_not_found"),
     (GEMINI.format("v2"), 404, "not_found"),
     ("/v1/realtime", 400, "missing_model"),
     ("/v1/realtime?model=", 400, "missing_model"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind, IssuedHandle
@@ -109,7 +110,7 @@ def test_a_handle_that_the_provider_gives_is_told(
     meter.issued_handle = None
     frame = text(event)
     cut = len(frame.raw) // 2
-    parts = [frame._replace(raw=frame.raw[:cut], is_final=False),
+    parts = [replace(frame, raw=frame.raw[:cut], is_final=False),
              Frame(0, True, 2, b"\x80\x00" + frame.raw[cut:])]  # fmt: skip
     assert [
         found for part in ([frame] if is_whole else parts) for found in meter.observe(part)

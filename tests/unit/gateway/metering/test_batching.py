@@ -1,6 +1,6 @@
 """When usage is sent, and what shares a batch."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from gateway.limits import BATCH_S
 from gateway.metering.base import Metered

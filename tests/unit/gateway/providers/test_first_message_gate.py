@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.parsing import unmasked
 from gateway.providers.first_message import PLAIN_NAME, TRANSCRIPTION, FirstMessageFormat

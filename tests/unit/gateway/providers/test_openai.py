@@ -150,24 +150,6 @@ def test_a_translation_without_a_wish_begins_without_a_word() -> None:
     assert FAMILY["openai"].configuring(asked, {"type": "translation"}) == b""
 
 
-FAILURES = [
-    # our code; what kind of error it is in OpenAI's words
-    ("insufficient_quota", "insufficient_quota"),
-    ("model_not_allowed", "invalid_request_error"),
-    ("configuration_refused", "invalid_request_error"),
-    ("provider_unavailable", "server_error"),
-]
-
-
-@pytest.mark.parametrize(("code", "kind"), FAILURES)
-def test_a_failure_is_an_error_event(code: str, kind: str) -> None:
-    """SDKs read its code and its message."""
-    event = json.loads(FAMILY["openai"].failure_event(code=code, message="why") or b"")
-    assert event["type"] == "error"
-    assert event["event_id"] == f"event_rts_{code}"
-    assert event["error"] == {"type": kind, "code": code, "message": "why", "param": None}
-
-
 def test_the_family_itself_takes_no_calls() -> None:
     """A member that takes them says where."""
     assert OpenAIFamily(base_url="wss://h", api_key="k").calls is None

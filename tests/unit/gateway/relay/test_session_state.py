@@ -14,8 +14,12 @@ def test_the_transition_table_is_complete() -> None:
     )
 
 
-def test_a_session_never_goes_back() -> None:
-    """A client that is gone cannot be called back: no transition leads to an earlier state."""
-    order = list(SessionState)
-    for state, following in TRANSITIONS.items():
-        assert all(order.index(after) > order.index(state) for after in following)
+def test_nobody_is_dialled_for_a_client_that_is_gone() -> None:
+    """No state after the client's departure leads to one in which a provider is dialled, or in
+    which there is a client; and a session begins once.
+    """
+    gone = (SessionState.DRAINING, SessionState.ENDED)
+    for state in gone:
+        assert TRANSITIONS[state] <= set(gone)
+    assert not any(SessionState.CONNECTING in following for following in TRANSITIONS.values())
+    assert SessionState.DRAINING not in TRANSITIONS[SessionState.DRAINING]

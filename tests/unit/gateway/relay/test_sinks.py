@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.frames import Frame
+from gateway.connections.connection import Connection
+from gateway.frames import Frame, Span
+from gateway.metering.base import NO_RESULTS, MeterResult
 from gateway.metering.batching import BillingContext
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.usage_recorder import Recorder
@@ -15,7 +17,7 @@ from shared.usage import UsageBatch
 from tests.support.noting_sender import Happened, NotingSender
 
 
-class NotingConnection:
+class NotingConnection(Connection):
     """A connection that writes down which responses it is given, or fails to write them."""
 
     def __init__(self, happened: Happened, *, is_broken: bool = False) -> None:
@@ -27,6 +29,10 @@ class NotingConnection:
         self._happened.append(("written", *(id_of(frame) for frame in frames)))
         if self._is_broken:
             raise ConnectionResetError
+
+    def write_messages(self, read: bytes) -> None:
+        """See ``Connection``."""
+        self._happened.append(("written", read))
 
 
 def done(name: str) -> Frame:
@@ -40,6 +46,16 @@ def done(name: str) -> Frame:
 def id_of(frame: Frame) -> str:
     """Which response a frame is about."""
     return str(json.loads(frame.raw[2:])["response"]["id"])
+
+
+def in_one_read(*frames: Frame) -> tuple[bytes, list[Span]]:
+    """Messages in one frame each, as the scanner finds them in a read."""
+    spans: list[Span] = []
+    at = 0
+    for frame in frames:
+        spans.append((frame.opcode, at, at + frame.start, at + len(frame.raw)))
+        at += len(frame.raw)
+    return b"".join(frame.raw for frame in frames), spans
 
 
 class Purse:
@@ -90,6 +106,45 @@ def test_all_of_one_reading_is_noted_before_any_of_it_is_forwarded() -> None:
     ]  # fmt: skip
 
 
+def test_a_reading_of_whole_messages_is_noted_before_it_is_forwarded() -> None:
+    """The audio before it, and behind it, goes on in the same piece."""
+    happened: Happened = []
+    audio = Frame(2, True, 2, b"\x82\x02\x00\x01")
+    reads = [
+        in_one_read(*frames)
+        for frames in ([audio, done("one"), audio, done("two")], [audio], [done("three")])
+    ]
+    for read, spans in reads:
+        to_client(happened).messages_received(read, spans)
+    (first, _), (second, _), (third, _) = reads
+    assert happened == [
+        ("noted", "one"), ("noted", "two"), ("written", first), ("metered",),
+        ("written", second),
+        ("noted", "three"), ("written", third), ("metered",),
+    ]  # fmt: skip
+
+
+def test_an_error_about_our_account_is_replaced_in_a_reading_of_whole_messages() -> None:
+    """The client gets what the recorder makes of it, and the audio beside it as it came."""
+    happened: Happened = []
+    failed = {"type": "error", "error": {"code": "insufficient_quota", "message": "our bill"}}
+    secret = b"\x81\x00" + json.dumps(failed).encode()
+    sink = to_client(happened)
+    written: list[bytes] = []
+
+    class Written(NotingConnection):
+        def write(self, frames: Sequence[Frame]) -> None:
+            written.extend(frame.raw for frame in frames)
+
+    sink._client = Written(happened)
+    audio = Frame(2, True, 2, b"\x82\x02\x00\x01")
+    sink.messages_received(*in_one_read(audio, Frame(1, True, 2, secret)))
+    assert written[0] == audio.raw
+    assert len(written) == 2
+    assert b"our bill" not in written[1]
+    assert happened == [], "nothing of it as it came"
+
+
 def test_a_client_that_cannot_be_written_to_is_charged_all_the_same() -> None:
     """The provider has done the work; what was metered does not depend on the write."""
     happened: Happened = []
@@ -121,15 +176,18 @@ def test_the_meter_sees_the_client_before_the_provider_does() -> None:
     """What the client asks for decides how the answer is metered: it is looked at first."""
     happened: Happened = []
 
-    class Observing(Recorder):
-        def observe_client(self, frames: Sequence[Frame]) -> None:
-            happened.append(("observed", *(id_of(frame) for frame in frames)))
+    class Observing(OpenAIMeter):
+        def skim_client(self, read: bytes, span: Span) -> bool:
+            return False
+
+        def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
+            happened.append(("observed", id_of(frame)))
+            return NO_RESULTS
 
     connection: Any = NotingConnection(happened)
-    sender = NotingSender(happened)
-    spy = Observing(BillingContext("a", "s", "openai"), OpenAIMeter(model="m"), sender, Purse())
+    context, meter = BillingContext("a", "s", "openai"), Observing(model="m")
     sink = UpstreamForwarder(
-        spy,
+        Recorder(context, meter, NotingSender(happened), Purse()),
         connection,
         gate=None,
         on_model_refused=lambda _: None,
@@ -138,6 +196,9 @@ def test_the_meter_sees_the_client_before_the_provider_does() -> None:
     )
     sink.frames_received([done("one")])
     assert happened == [("observed", "one"), ("written", "one")]
+    read, spans = in_one_read(done("two"))
+    sink.messages_received(read, spans)
+    assert happened[2:] == [("observed", "two"), ("written", read)]
 
 
 def test_without_a_client_a_response_is_metered_and_ends_there() -> None:

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { decodePcm, encodePcm } from '../../../../gateway/web/base64.js';
-import { DIALECTS, OPEN, PUSH, sessionUrl } from '../../../../gateway/web/dialects.js';
+import { DIALECTS, OPEN, PUSH, modelFor, sessionUrl } from '../../../../gateway/web/dialects.js';
 import { GeminiReader } from '../../../../gateway/web/gemini-events.js';
 import { readOpenAi } from '../../../../gateway/web/openai-events.js';
 
@@ -180,6 +180,13 @@ test('a Gemini turn that is interrupted silences the page and ends as cancelled'
   assert.deepEqual(next, { kind: 'response-started', response: 2 });
 });
 
+test("words of the user's that come while they are answered stand before the answer", () => {
+  const reader = new GeminiReader('m');
+  reader.read(content({ modelTurn: { parts: [SPOKEN] } }));
+  assert.deepEqual(reader.read(content({ inputTranscription: { text: 'Hello' } })),
+    [{ kind: 'user-text', id: 'user-1', delta: 'Hello', isFinal: true, before: 'reply-1' }]);
+});
+
 test("Vertex's names and its empty transcriptions", () => {
   const reader = new GeminiReader('m');
   assert.deepEqual(reader.read(content({ outputTranscription: {} })), []);
@@ -205,6 +212,18 @@ test('where each style connects, and where its key goes', () => {
   assert.match(at('gemini'), /BidiGenerateContent\?key=ek_1&rs_events=1$/);
   assert.deepEqual(DIALECTS.beta.protocols('ek_1'), ['realtime', 'openai-insecure-api-key.ek_1']);
   assert.deepEqual(DIALECTS.gemini.protocols('ek_1'), []);
+});
+
+test('a provider of another protocol is named in the query, and chooses its own model', () => {
+  const at = (name, provider) =>
+    sessionUrl('ws://h', DIALECTS[name], { model: modelFor(DIALECTS[name], provider), provider, key: 'k' });
+  assert.equal(at('openai', ''), 'ws://h/v1/realtime?model=gpt-realtime&rs_events=1');
+  assert.equal(at('openai', 'xai'),
+    'ws://h/v1/realtime?model=grok-voice-latest&provider=xai&rs_events=1');
+  assert.equal(at('openai', 'gemini'),
+    'ws://h/v1/realtime?model=gpt-realtime&provider=gemini&rs_events=1');
+  assert.match(at('gemini', 'openai'), /BidiGenerateContent\?key=k&provider=openai&rs_events=1$/);
+  assert.equal(modelFor(DIALECTS.beta, 'openai'), 'gpt-realtime');
 });
 
 test('audio goes at the rate that it is called', () => {

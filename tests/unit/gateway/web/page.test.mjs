@@ -20,7 +20,7 @@ test('a transcript grows, is replaced and ends', () => {
   talk.take({ kind: 'usage', id: 'r', total: 1_234 });
   talk.take({ kind: 'reply-done', ids: ['r'], status: 'cancelled' });
   assert.deepEqual(entry, {
-    id: '0/r', who: 'reply', text: 'I heard you.', isFinal: true, note: '1,234 tokens',
+    id: '0/r', who: 'reply', before: null, text: 'I heard you.', isFinal: true, note: '1,234 tokens',
     ending: 'interrupted', latency: null, answer: '',
   });
 });

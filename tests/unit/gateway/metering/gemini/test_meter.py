@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.limits import ANSWER_S, DRAIN_S
 from gateway.metering.base import Metered
 from gateway.metering.gemini.meter import GeminiMeter

@@ -6,7 +6,8 @@ import pytest
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.metering.openai.audio import PCM_BYTES_PER_S, AppendedAudio, ClientAudio
 
 G711 = 32_000 // 3

@@ -8,7 +8,8 @@ import pytest
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from gateway.frames import Frame, FrameScanner
+from gateway.frame_scanner import FrameScanner
+from gateway.frames import Frame
 from gateway.limits import RESPONSE_IDS_MAX
 from gateway.metering.base import Metered
 from gateway.metering.openai.cancel import COMMIT_ID

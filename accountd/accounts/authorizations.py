@@ -1,0 +1,95 @@
+"""Which key may open a session now. Answered on the thread of requests, from committed state.
+
+``authorize`` only reads, so it waits for no transaction. The times when keys were used are kept in
+memory; the daemon's one writing thread stores them now and then.
+"""
+
+import threading
+from datetime import UTC, datetime
+from typing import Final
+
+from accountd.clock import now_iso
+from accountd.data import models
+from accountd.data.models import ApiKey, Status
+from accountd.request_params import Json, Params, RequestError, is_past
+
+# Every session begins with it: as a query of the models it took 0.9 ms, most of it to build SQL.
+_BY_KEY: Final = """
+    SELECT a.id, k.key_indicator, a.plan_name, a.token_remaining, a.topup_remaining, a.status,
+           k.expires_at, k.revoked_at
+      FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = ?
+"""
+
+
+class Authorizations:
+    """``authorize``, and when keys were last used."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last_used: dict[str, str] = {}
+
+    def authorize(self, params: Params) -> Json:
+        """Whether the owner of this key may open a session, and what its account has left.
+
+        It reads what is committed when it is asked: what another request was told before counts.
+        """
+        key_hash = params.text("key_hash")
+        # To the last row: a statement that is not finished would read of this moment for ever.
+        rows = models.database.execute_sql(_BY_KEY, (key_hash,)).fetchall()
+        if not rows:
+            raise _unknown_key()
+        ((account_id, indicator, plan, tokens, topup, status, expires_at, revoked_at),) = rows
+        _check_live(expires_at, revoked_at)
+        if status != Status.ACTIVE:
+            raise RequestError("account_disabled", "the account is disabled")
+        if tokens + topup <= 0:
+            raise RequestError("insufficient_credits", "no credits left; top up the account")
+        with self._lock:
+            self._last_used[key_hash] = now_iso()
+        return {
+            "account_id": account_id,
+            "key_indicator": indicator,
+            "plan_name": plan,
+            "token_remaining": tokens,
+            "topup_remaining": topup,
+        }
+
+    def write_last_used(self) -> None:
+        """Store when keys were last used; called now and then, not for every session.
+
+        Called on the writing thread. A database error is raised, and the times are kept for the
+        next call.
+        """
+        with self._lock:
+            used, self._last_used = self._last_used, {}
+        if not used:
+            return
+        try:
+            with models.database.atomic("IMMEDIATE"):
+                for key_hash, moment in used.items():
+                    ApiKey.update(last_used_at=moment).where(ApiKey.key_hash == key_hash).execute()
+        except BaseException:
+            with self._lock:
+                self._last_used = used | self._last_used
+            raise
+
+
+def live_key(key_hash: str) -> ApiKey:
+    """The key with this hash, or ``RequestError`` when it is unknown, revoked or expired."""
+    key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
+    if key is None:
+        raise _unknown_key()
+    _check_live(key.expires_at, key.revoked_at)
+    return key
+
+
+def _unknown_key() -> RequestError:
+    return RequestError("invalid_api_key", "the API key is unknown or was revoked")
+
+
+def _check_live(expires_at: str | None, revoked_at: str | None) -> None:
+    """Raise ``RequestError`` unless a key counts now."""
+    if revoked_at is not None:
+        raise _unknown_key()
+    if is_past(expires_at, datetime.now(UTC)):
+        raise RequestError("expired_api_key", f"the API key expired at {expires_at}")

@@ -1,0 +1,63 @@
+"""A real accountd with an encrypted database and many accounts, while a scenario needs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from accountd.clock import now_iso
+from accountd.data import database, models
+from accountd.data.models import Account, CreditGrant
+
+END_S: Final = 120  # until it has written what has arrived
+BIN: Final = Path(sys.executable).parent
+
+
+def account_of(number: int) -> str:
+    """The id of an account; all have the same length."""
+    return f"acct_{number:016}"
+
+
+@contextmanager
+def accountd(folder: Path, accounts: int) -> Iterator[tuple[dict[str, str], int]]:
+    """A running accountd with many accounts: the environment that finds it, and its process id."""
+    key = os.urandom(32).hex()
+    (folder / "db.key").write_text(key)
+    endpoints = {
+        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
+        for name in ("USAGE", "RPC", "EVENTS")
+    }
+    path = folder / "accounts.db"
+    env = {
+        **os.environ, **endpoints,
+        "DB_PATH": str(path), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
+    }  # fmt: skip
+    subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
+    with database.open_for_serving(path, key):
+        _create_accounts(accounts)
+    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline().startswith(b"ready")
+            yield env, daemon.pid
+        finally:
+            daemon.terminate()
+            daemon.wait(END_S)
+
+
+def _create_accounts(accounts: int) -> None:
+    now, tokens = now_iso(), 10**9
+    with models.database.atomic("IMMEDIATE"):
+        for n in range(accounts):
+            name = account_of(n)
+            Account.create(
+                id=name, email=f"{name}@example.org", token_remaining=tokens, created_at=now,
+                updated_at=now,
+            )  # fmt: skip
+            CreditGrant.create(
+                id=f"opening-{name}", account_id=name, kind="opening", topup_delta=0,
+                token_delta=tokens, created_at=now,
+            )  # fmt: skip

@@ -1,0 +1,225 @@
+"""Dials a session's provider: the first that serves of those that may, and what that tells of it.
+
+Made once, by ``session_opener``, which calls ``connect`` and ``redial``. What dials and connections
+are like is noted in ``providers.health``; ``gatekeeper`` asks it where new sessions go.
+"""
+
+import asyncio
+import math
+import random
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+from websockets.datastructures import Headers
+
+from gateway.connections.close import (
+    ABNORMAL_CLOSURE,
+    INTERNAL_ERROR,
+    TRY_AGAIN_LATER,
+    CloseEvent,
+)
+from gateway.connections.provider_errors import ProviderUnavailableError
+from gateway.connections.upstream import dial
+from gateway.door.allowed_models import ModelTable
+from gateway.door.routing import with_provider_model
+from gateway.limits import DIAL_S
+from gateway.providers.base import Provider, Target
+from gateway.providers.health import Failure, HealthChange, ProviderHealth
+from gateway.relay.session import Session
+from gateway.relay.sinks import DownstreamSink
+from gateway.relay.translated_session import TranslatedSession
+from shared.metrics import Metric
+
+log = structlog.get_logger()
+
+# Closes that say that a provider fails. 1001 is how some end a session that is old enough.
+_FAILED: Final = (ABNORMAL_CLOSURE, INTERNAL_ERROR, TRY_AGAIN_LATER)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one session is served: at ``target``, and where it could be, in order of choice.
+
+    ``on_moved`` are called with the new target before it is dialled: what is metered from then on
+    is charged under its provider.
+    """
+
+    target: Target
+    choices: Sequence[Target]
+    headers: Headers
+    on_moved: list[Callable[[Target], None]] = field(default_factory=list)
+
+    def move(self, target: Target) -> None:
+        """The session is served at ``target`` from now on."""
+        if target is not self.target:
+            self.target = target
+            for moved in self.on_moved:
+                moved(target)
+
+
+class Dialer:
+    """Dials, and knows which providers are healthy. ``providers`` are the configured ones."""
+
+    def __init__(self, providers: Mapping[str, Provider], table: ModelTable) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._providers = providers
+        self._table = table
+        self._tls = ssl.create_default_context()
+        self._health = ProviderHealth.of(
+            providers, _log_change, table.health, judged=table.alternatives()
+        )
+        self._failovers = 0
+
+    def is_available(self, provider: str) -> bool:
+        """Whether a new session may be led to ``provider``."""
+        return self._health.is_available(provider, self._loop.time())
+
+    async def connect(self, session: Session, place: Place, sink: DownstreamSink) -> None:
+        """Dial a new session's provider; if all fail that may serve it, the session ends.
+
+        The client of a translated session waits for nothing yet, so its dial is tried again within
+        the time that one dial may take.
+        """
+        if isinstance(session, TranslatedSession):
+            await self.redial(session, place, sink, until=self._loop.time() + DIAL_S)
+            return
+        self._listen(place, session)
+        try:
+            await self._dial(session, place, sink)
+        except ProviderUnavailableError as exc:
+            session.provider_unavailable(exc)
+
+    async def redial(
+        self,
+        session: TranslatedSession,
+        place: Place,
+        sink: DownstreamSink,
+        *,
+        until: float = math.inf,
+    ) -> None:
+        """Dial again for a session that has lost its provider; the session ends with the
+        last failure, one after ``until``, or one that no other try would mend.
+
+        The task is cancelled when the client leaves: nobody is dialled for a client that is gone.
+        """
+        self._listen(place, session)
+        while True:
+            await asyncio.sleep(session.replacement.pause_s(random.random()))  # noqa: S311
+            try:
+                await self._dial(session, place, sink)
+            except ProviderUnavailableError as exc:
+                is_passing = exc.is_about_health and not exc.is_about_account
+                is_late = self._loop.time() >= until
+                if is_late or not is_passing or not session.replacement.may_try_again():
+                    session.provider_unavailable(exc)
+                    return
+            else:
+                return
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_provider_healthy", "gauge",
+                "Whether new sessions go to a provider, where the models file has a choice.",
+                self._health.healthy, label="provider",
+            ),
+            Metric(
+                "rts_gateway_provider_failures", "counter",
+                "Dials that failed, and connections that a provider broke.",
+                lambda: dict(self._health.failures), label="provider",
+            ),
+            Metric(
+                "rts_gateway_provider_failovers", "counter",
+                "Sessions that were dialled at another provider, as the one before failed.",
+                lambda: self._failovers,
+            ),
+        ]  # fmt: skip
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    async def _dial(self, session: Session, place: Place, sink: DownstreamSink) -> None:
+        """Dial what is healthy, in order, until one answers; where nothing is, the first choice:
+        it may serve all the same, and the client has no other.
+        """
+        failure: ProviderUnavailableError | None = None
+        try:
+            for target in place.choices:
+                if not self._health.admits(target.provider, self._loop.time()):
+                    continue
+                if failure is not None:
+                    self._failed_over(session, failure, target)
+                try:
+                    await self._dial_one(session, place, target, sink)
+                except ProviderUnavailableError as exc:
+                    failure = exc
+                    if exc.is_about_request:  # others would refuse it, too
+                        break
+                else:
+                    return
+            if failure is not None:
+                raise failure
+        finally:
+            failure = None  # its traceback refers to this frame: a circle that holds the session
+        await self._dial_one(session, place, place.choices[0], sink)
+
+    async def _dial_one(
+        self, session: Session, place: Place, target: Target, sink: DownstreamSink
+    ) -> None:
+        name, health, began = target.provider, self._health, self._loop.time()
+        place.move(target)
+        provider = self._providers[name]
+        try:
+            await dial(
+                provider.url(with_provider_model(target, self._table)),
+                provider.headers(place.headers),
+                sink=sink,
+                on_open=session.provider_connected,
+                tls=self._tls,
+            )
+        except ProviderUnavailableError as exc:
+            if exc.is_about_health:
+                health.failed(name, self._loop.time(), str(exc))
+            else:
+                health.given_up(name)
+            raise
+        except asyncio.CancelledError:
+            health.given_up(name)
+            raise
+        now = self._loop.time()
+        health.succeeded(name, now - began, now)
+
+    def _failed_over(
+        self, session: Session, failure: ProviderUnavailableError, target: Target
+    ) -> None:
+        self._failovers += 1
+        before = session.recorder.provider
+        log.warning(
+            "provider failed over", session=target.session_id, provider=before,
+            to=target.provider, reason=str(failure), hint=failure.hint,
+        )  # fmt: skip
+        if failure.is_about_account:
+            session.recorder.account_refused(str(failure.status))
+
+    def _listen(self, place: Place, session: Session) -> None:
+        """Hear how the session's connection ends, as long as it has a client."""
+        session.on_provider_left = partial(self._closed, place)
+
+    def _closed(self, place: Place, close: CloseEvent) -> None:
+        name = place.target.provider
+        if close.is_violation or close.code in _FAILED:
+            reason = close.reason or f"close {close.code}"
+            self._health.failed(name, self._loop.time(), reason, Failure.CONNECTION)
+        else:
+            self._health.served(name)
+
+
+def _log_change(change: HealthChange) -> None:
+    if change.is_healthy:
+        log.info("provider healthy", provider=change.provider)
+    else:
+        log.warning("provider unhealthy", provider=change.provider, reason=change.reason)

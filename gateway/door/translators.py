@@ -1,0 +1,48 @@
+"""Which translator stands between a client and a provider. Pure.
+
+The translators are imported where the first session needs one: a gateway whose sessions all speak
+their provider's protocol loads neither them nor numpy.
+"""
+
+from gateway.providers.base import Dialect, Target
+from gateway.translate.base import Translator
+from gateway.translate.voices import VoiceTable
+
+
+def translator_for(target: Target, model: str, *, seed: str, voices: VoiceTable) -> Translator:
+    """The translator of one session. ``model`` is the provider's name; ``seed`` is text of at most
+    12 characters that no other session has; ``voices`` are the operator's.
+    """
+    from gateway.translate.beta import BetaTranslator  # noqa: PLC0415
+    from gateway.translate.chain import Chained  # noqa: PLC0415
+    from gateway.translate.to_gemini.translator import GeminiTranslator  # noqa: PLC0415
+    from gateway.translate.to_openai.translator import OpenAITranslator  # noqa: PLC0415
+
+    match target.dialect, target.provider_dialect:
+        case Dialect.OPENAI_BETA, Dialect.OPENAI:
+            return BetaTranslator(seed=seed)
+        case Dialect.GEMINI, _:
+            return OpenAITranslator(provider=target.provider, model=model, seed=seed, voices=voices)
+    to_gemini = GeminiTranslator(model=model, seed=seed, voices=voices)
+    if target.dialect is Dialect.OPENAI_BETA:
+        return Chained(BetaTranslator(seed=seed), to_gemini)
+    return to_gemini
+
+
+def move(translator: Translator, provider: str) -> None:
+    """The next connection of ``translator`` is one to ``provider``, which speaks the same protocol
+    as the one before.
+    """
+    from gateway.translate.to_openai.translator import OpenAITranslator  # noqa: PLC0415
+
+    if isinstance(translator, OpenAITranslator):
+        translator.moved_to(provider)
+
+
+def preload() -> None:
+    """Import what translated sessions need: numpy takes a tenth of a second, in which no frame of
+    the other sessions would be relayed.
+    """
+    from gateway.translate import audio  # noqa: PLC0415
+
+    audio.preload()

@@ -1,0 +1,298 @@
+"""A translated session: joins its translator with the connections of client and provider.
+
+``Session`` puts the two sinks of an ``Interpreter`` in the place of those that forward frames as
+they came. The order is the same: what the provider sends is metered first, in its own protocol,
+then translated and written; so a charge never depends on a translation. While the translator waits
+for the provider to accept the session's configuration, the client's messages wait in its
+connection. So they do while the client does not read what they are answered with: an answer may be
+much longer than what it answers. Nothing of this runs in a session whose client and provider speak
+the same protocol.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from gateway.connections.close import CloseEvent
+from gateway.connections.connection import Connection
+from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import SequenceSink
+from gateway.frames import Frame, Opcode, asked, spoken
+from gateway.limits import WRITE_HIGH_WATER_BYTES
+from gateway.metering.base import Fragments
+from gateway.metering.parsing import unmasked
+from gateway.metering.usage_recorder import Recorder
+from gateway.providers.base import CONFIGURATION_ID, Dialect
+from gateway.translate.base import Renewal, Translation, Translator
+
+log = structlog.get_logger()
+
+OnClose = Callable[[CloseEvent], None]
+# Names of what was ignored are logged once a session, and so many of them.
+_IGNORED_NAMES_MAX: Final = 50
+_REFUSED: Final = CONFIGURATION_ID.encode()  # only an error names the message that it answers
+
+
+class Interpreter:
+    """Carries the messages of one session through its translator.
+
+    ``on_renewal`` is called when the provider's connection has to be replaced, ``on_refused`` with
+    a code and a reason when the session cannot go on. ``on_ignored`` counts what the other
+    protocol has no word for.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        recorder: Recorder,
+        client: Connection,
+        *,
+        dialect: Dialect,
+        session_id: str,
+        on_ignored: Callable[[int], None],
+    ) -> None:
+        """``dialect`` is the client's: Gemini's messages are binary frames, OpenAI's are text."""
+        self._translator = translator
+        self._recorder = recorder
+        self._client = client
+        self._opcode = Opcode.BINARY if dialect is Dialect.GEMINI else Opcode.TEXT
+        self._session_id = session_id
+        self._on_ignored = on_ignored
+        self._ignored: set[str] = set()
+        self._provider: Connection | None = None
+        self._for_provider: list[Frame] = []  # what one read becomes is written at once
+        self._for_client: list[Frame] = []
+        self._unwritten = 0  # bytes in both
+        self._is_unread = False  # a message was answered while the client does not read
+        self._renewal: Renewal | None = None
+        self._is_held = False
+        self._is_over = False  # the session was refused
+        self.on_renewal: Callable[[], None] = _nothing
+        # Called when the configuration that an ephemeral key brought is refused; None: it has none.
+        self.on_configuration_refused: Callable[[], None] | None = None
+        self.on_refused: Callable[[int, str], None] = _refuse_nothing
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the provider has yet to accept what it was told."""
+        return self._translator.is_waiting
+
+    def open(self) -> None:
+        """The client was upgraded: it hears what comes first in its protocol."""
+        self._act_on(self._translator.opened())
+        self.flush()
+
+    def provider_connected(self, provider: Connection) -> None:
+        """A provider is there: it is told what it has to know."""
+        self._provider, self._renewal = provider, None
+        self._act_on(self._translator.provider_opened())
+        self._let_through()
+        self.flush()
+
+    def provider_disconnected(self) -> None:
+        """The provider is gone: what is open towards the client is closed there."""
+        self._provider = None
+        self._act_on(self._translator.provider_closed())
+        self.flush()
+        self._hold(True)
+
+    def client_sink(self, *, on_close: OnClose) -> "ClientSink":
+        """The sink of the client's frames."""
+        return ClientSink(self, on_close=on_close)
+
+    def provider_sink(self, *, on_metered: Callable[[], None], on_close: OnClose) -> "ProviderSink":
+        """The sink of the frames of one connection to a provider."""
+        return ProviderSink(self, self._recorder, on_metered=on_metered, on_close=on_close)
+
+    def take_from_client(self, message: bytes) -> None:
+        """Translate one message of the client. What it becomes is written by ``flush``."""
+        if self._is_over:
+            return
+        answers = len(self._for_client)
+        self._act_on(self._translator.from_client(message))
+        self._is_unread = self._client.is_write_paused and len(self._for_client) > answers
+        if self._unwritten > WRITE_HIGH_WATER_BYTES:
+            self.flush()
+
+    def reason_to_wait(self) -> Pause | None:
+        """Why the client's next message cannot be taken now: there is no provider that takes it, no
+        room in the provider's write buffer, or the client has to read its answers first.
+        """
+        if self._is_over:
+            return None
+        if self._must_wait():
+            return Pause.SETUP
+        if self._is_unread and self._client.is_write_paused:
+            return Pause.UNREAD
+        if self._provider is not None and self._provider.is_write_paused:
+            return Pause.BACKPRESSURE
+        return None
+
+    def hold_back(self, reason: Pause, frames: Sequence[Frame]) -> None:
+        """The client waits, first of all with ``frames``, which were not taken."""
+        self._is_unread = False
+        self._is_held = self._is_held or reason is Pause.SETUP
+        self._client.hold_back(reason, frames)
+
+    def take_from_provider(self, message: bytes) -> None:
+        """Translate one message of the provider, which was metered."""
+        if self._is_over:
+            return
+        self._act_on(self._translator.from_provider(message))
+        self._let_through()
+
+    def renew_between_turns(self) -> None:
+        """Have the provider's connection replaced once no response is open."""
+        self._renewal = self._renewal or Renewal.BETWEEN_TURNS
+        self._renew_if_due()
+
+    def flush(self) -> None:
+        """Write what the messages of one read have become."""
+        if self._for_provider:
+            frames, self._for_provider = self._for_provider, []
+            if self._provider is not None:
+                self._recorder.observe_client(frames)
+                self._provider.write(frames)
+        if self._for_client:
+            frames, self._for_client = self._for_client, []
+            self._client.write(frames)
+        self._unwritten = 0
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _must_wait(self) -> bool:
+        return self._provider is None or self._translator.is_waiting
+
+    def _let_through(self) -> None:
+        """Let the client go on, if that is possible now."""
+        self._hold(self._must_wait())
+
+    def _hold(self, is_held: bool) -> None:
+        """Let the client's messages wait in its connection, or no longer."""
+        if is_held is not self._is_held:
+            self._is_held = is_held
+            (self._client.pause if is_held else self._client.resume)(Pause.SETUP)
+
+    def _act_on(self, translation: Translation) -> None:
+        """Write the messages, and see to what else follows from them."""
+        if self._provider is not None:
+            for message in translation.to_provider:
+                self._unwritten += len(message)
+                self._for_provider.append(asked(Opcode.TEXT, message, os.urandom(4)))
+        for message in translation.to_client:
+            self._unwritten += len(message)
+            self._for_client.append(spoken(self._opcode, message))
+            if self.on_configuration_refused is not None and _REFUSED in message:
+                self.flush()
+                self._is_over = True
+                self.on_configuration_refused()
+                return
+        if translation.ignored:
+            self._note_ignored(translation.ignored)
+        if translation.close is not None:
+            self.flush()
+            self._is_over = True
+            self.on_refused(translation.close.code, translation.close.reason)
+            return
+        self._renewal = translation.renewal or self._renewal
+        self._renew_if_due()
+
+    def _renew_if_due(self) -> None:
+        """Have the provider's connection replaced; the client waits until another one is there."""
+        if self._renewal is None or self._provider is None or not self._is_due():
+            return
+        self.flush()
+        self._renewal = self._provider = None
+        self._hold(True)
+        self.on_renewal()
+
+    def _is_due(self) -> bool:
+        return self._renewal is Renewal.NOW or not self._translator.is_answering
+
+    def _note_ignored(self, names: Sequence[str]) -> None:
+        self._on_ignored(len(names))
+        room = _IGNORED_NAMES_MAX - len(self._ignored)
+        new = [name for name in dict.fromkeys(names) if name not in self._ignored][:room]
+        if new:
+            self._ignored.update(new)
+            log.info("not translated", session=self._session_id, what=", ".join(new)[:200])
+
+
+class ClientSink(SequenceSink):
+    """Gives a client's whole messages to the interpreter."""
+
+    __slots__ = ("_fragments", "_interpreter", "connection_closed")
+
+    def __init__(self, interpreter: Interpreter, *, on_close: OnClose) -> None:
+        self._interpreter = interpreter
+        self._fragments = Fragments()
+        self.connection_closed = on_close
+
+    def frames_received(self, frames: Sequence[Frame]) -> None:
+        """Unmask and join them."""
+        interpreter = self._interpreter
+        reason, taken = interpreter.reason_to_wait(), 0
+        for frame in frames if reason is None else ():
+            taken += 1
+            payload = unmasked(frame)
+            whole = frame.is_final and not frame.continues
+            message = payload if whole else self._join(frame, payload)
+            if message is not None:
+                interpreter.take_from_client(message)
+                if (reason := interpreter.reason_to_wait()) is not None:
+                    break
+        interpreter.flush()
+        if reason is not None:
+            interpreter.hold_back(reason, frames[taken:])
+
+    def _join(self, frame: Frame, payload: bytes) -> bytes | None:
+        return self._fragments.add(replace(frame, start=0, raw=payload))
+
+
+class ProviderSink(SequenceSink):
+    """Meters a provider's frames, then gives the whole messages to the interpreter.
+
+    ``on_metered`` is called as that of ``relay.sinks.DownstreamForwarder``.
+    """
+
+    __slots__ = (
+        "_fragments", "_interpreter", "_on_metered", "_recorder", "connection_closed",
+        "reports_gaps",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        recorder: Recorder,
+        *,
+        on_metered: Callable[[], None],
+        on_close: OnClose,
+    ) -> None:
+        self._interpreter = interpreter
+        self._recorder = recorder
+        self._fragments = Fragments()
+        self._on_metered = on_metered
+        self.connection_closed = on_close
+        self.reports_gaps = False
+
+    def frames_received(self, frames: Sequence[Frame]) -> None:
+        """Meter, then translate: what the client gets is charged, whatever becomes of it."""
+        has_metered = self._recorder.observe(frames)
+        for frame in self._recorder.for_client(frames):
+            message = self._fragments.add(frame)
+            if message is not None:
+                self._interpreter.take_from_provider(message)
+        self._interpreter.flush()
+        if has_metered or self.reports_gaps:
+            self._on_metered()
+
+
+def _nothing() -> None:
+    """Until the session says what to do."""
+
+
+def _refuse_nothing(_code: int, _reason: str) -> None:
+    """Until the session says what to do."""

@@ -1,0 +1,145 @@
+"""A session whose client and provider speak different protocols.
+
+Beside what any session does, it goes on over another connection to the provider: after a drop,
+where the provider announces its end, at the cap of a session's lifetime, and where a configuration
+takes a new connection. The client's socket stays open; what it says meanwhile waits there.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.connections.close import INTERNAL_ERROR, CloseEvent
+from gateway.connections.connection import Connection
+from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import Sink
+from gateway.connections.upstream import Upstream
+from gateway.limits import SETUP_S
+from gateway.metering.account_errors import is_about_account
+from gateway.metering.base import Meter
+from gateway.relay import endings
+from gateway.relay.client_side import ClientSide
+from gateway.relay.interpreter import Interpreter
+from gateway.relay.replacement import Replacement
+from gateway.relay.session import Session
+from gateway.relay.session_age import AgeAction
+from gateway.relay.session_state import SessionState
+from gateway.relay.sinks import DownstreamSink
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """What a session has beside the usual where it is translated.
+
+    ``redial`` connects the session to a provider again, whose frames go to the given sink, and
+    calls ``Session.provider_connected`` or ``provider_unavailable``. ``meter`` makes the meter of
+    that connection.
+    """
+
+    interpreter: Interpreter
+    redial: Callable[["TranslatedSession", DownstreamSink], Coroutine[Any, Any, None]]
+    meter: Callable[[], Meter]
+    replacement: Replacement = field(default_factory=Replacement)
+
+
+class TranslatedSession(Session):
+    """See ``Session``."""
+
+    __slots__ = ("_interpreter", "_translated", "_waits_since")
+
+    def __init__(self, *args: Any, translated: Translated, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._translated = translated
+        self._interpreter = translated.interpreter
+        self._interpreter.on_renewal = self._renew_provider
+        self._interpreter.on_refused = self.close_client
+        self._waits_since: float | None = None
+        if self._opening.preface:
+            self._interpreter.on_configuration_refused = self._refuse_configuration
+        self._interpreter.open()
+
+    @property
+    def replacement(self) -> Replacement:
+        """The tries to replace the provider's connection."""
+        return self._translated.replacement
+
+    def _make_sink(self, client: Connection) -> DownstreamSink:  # noqa: ARG002 - the base's
+        return self._interpreter.provider_sink(
+            on_metered=self._metered, on_close=self.provider_disconnected
+        )
+
+    def _join(self, client: Connection, provider: Upstream) -> Sink:
+        self.replacement.connected(self._loop.time())
+        client.sink = self._interpreter.client_sink(on_close=self.client_disconnected)
+        if client.is_write_paused:  # since before this provider was there to be paused
+            provider.pause(Pause.BACKPRESSURE)
+        self._interpreter.provider_connected(provider)
+        return client.sink
+
+    def _age_is_due(self, due: AgeAction, client: ClientSide, now: float) -> None:  # noqa: ARG002
+        """The provider's connection is nearly as old as it may be: another one takes its place once
+        nothing is being said.
+        """
+        self._interpreter.renew_between_turns()
+
+    def _renew_provider(self) -> None:
+        """The provider's connection is to be replaced; the old one is closed first, as some
+        providers (Gemini) resume no session that is still in use.
+        """
+        if self._provider is not None:
+            self.replacement.renewing()
+            self._provider.close()
+
+    def _is_replaced(self, close: CloseEvent) -> bool:
+        client, provider = self._client, self._provider
+        if client is None or provider is None or self._departure is not None:
+            return False
+        if is_about_account(close.reason) or self.recorder.has_just_refused:
+            return False
+        was_accepted = not self._interpreter.is_waiting
+        if not self.replacement.may_follow(close, self._loop.time(), was_accepted=was_accepted):
+            return False
+        self._move(SessionState.RECONNECTING)
+        self._provider, client.connection.feeder, provider.feeder = None, None, None
+        self._interpreter.provider_disconnected()
+        client.connection.resume(Pause.BACKPRESSURE)  # of the provider that is gone
+        if self.state is SessionState.RECONNECTING:  # else the client could not be told
+            self.recorder.reconnect(self._translated.meter())
+            self._age.restart(self._loop.time())
+            work = self._translated.redial(self, self.provider_sink())
+            task = asyncio.get_running_loop().create_task(work)
+            task.add_done_callback(self._redialled)
+            self.dial_started(task)
+        return True
+
+    def check(self, now: float) -> None:
+        """See ``Session``; a provider that does not answer the setup is replaced, too."""
+        super().check(now)
+        if self._provider is None or not self._interpreter.is_waiting:
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = now
+        elif now - self._waits_since > SETUP_S:
+            self._waits_since = None
+            self._log.warning("setup not answered", waited_s=SETUP_S)
+            self._provider.abort()
+
+    def _refuse_configuration(self) -> None:
+        self._log.warning("configuration refused")
+        self._dismiss(endings.CONFIGURATION_REFUSED)
+
+    def abandon(self) -> None:
+        """See ``Session``; nobody is dialled any more."""
+        if self._dial_task is not None:
+            self._dial_task.cancel()
+        super().abandon()
+
+    def _redialled(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("dialling again failed", exc_info=exc)
+            self.close_client(INTERNAL_ERROR, "internal error")

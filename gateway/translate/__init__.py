@@ -1,0 +1,17 @@
+"""What lies between a client and a provider that speak different protocols.
+
+``base``          what a translator is, and what it makes of a message
+``conversation``  what was configured and said, in one form for every provider
+``audio``         formats, base64, and a stream in one format that becomes one in another
+``samples``       G.711 and the resampler: numpy, loaded for a conversion only
+``schemas``       tools, and the schemas of their parameters
+``voices``        which voice of a provider stands in for which of another
+``usage``         usage objects
+``beta``          OpenAI's beta towards the client, GA behind: ``beta_events``, ``beta_fields``
+``chain``         two translators as one: from the beta to Gemini
+``to_gemini``     a client that speaks OpenAI's protocol, a provider that speaks Gemini's
+``to_openai``     a client that speaks Gemini's protocol, a provider of the OpenAI family
+
+Called by ``relay`` where the protocols differ; where they are the same nothing of this runs. All of
+it is pure. What maps to what: docs/SWITCH.md.
+"""

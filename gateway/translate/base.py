@@ -1,0 +1,109 @@
+"""What a translator is: messages in, messages out, in both directions of one session. Pure.
+
+A translator knows no socket and no clock, and its ids come from a seed, so the same messages give
+the same answers. What it has to remember beyond a provider's connection is its ``conversation``,
+which can be written down, and given to a translator for another provider.
+
+The relay calls it in this order::
+
+    opened()                      the client is there: what it hears first
+    provider_opened()             a provider is connected: what it is told first
+    from_client(), from_provider()  in any order, one whole message each
+    provider_closed()             that provider is gone; perhaps another one is dialled:
+    provider_opened()             it is told what was configured and said so far
+
+While ``is_waiting`` the provider has not accepted the session's configuration yet. The relay then
+gives it no message of the client; these wait in the client's connection, whose flow control bounds
+them.
+"""
+
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from msgspec import Struct, field
+
+from gateway.translate.conversation import Conversation
+
+# An id that a client gives an item has at most so many characters (OpenAI's error
+# ``string_above_max_length``).
+ID_CHARS_MAX: Final = 32
+
+
+class Renewal(Enum):
+    """When the provider's connection has to be replaced by another one."""
+
+    NOW = auto()  # nothing is being said: what was configured takes a new connection
+    BETWEEN_TURNS = auto()  # the provider announced its end: once no response is open
+
+
+class Close(Struct, frozen=True):
+    """The session cannot go on: the code and the reason with which the client is closed."""
+
+    code: int
+    reason: str
+
+
+class Translation(Struct):
+    """What a message becomes; the messages are in the order in which they are to be sent.
+
+    Each is the payload of one message: JSON in UTF-8. ``ignored`` names what the other protocol
+    has no word for, for the log and the metric (``setup.generationConfig.topK``). ``renewal`` and
+    ``close`` are for the relay to act on after the messages are sent.
+    """
+
+    to_client: list[bytes] = field(default_factory=list)
+    to_provider: list[bytes] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    renewal: Renewal | None = None
+    close: Close | None = None
+
+
+class Translator(Protocol):
+    """Both directions of one session. Nothing that a peer sends makes a method raise."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was configured and said so far, without what is being said."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether ``from_client`` may not be called now: the setup is not accepted yet."""
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response is open towards the client, so that this is not between two turns."""
+
+    def opened(self) -> Translation:
+        """The client was upgraded. Called once, first."""
+
+    def provider_opened(self) -> Translation:
+        """A provider's connection is open: the first one, or one in place of another."""
+
+    def provider_closed(self) -> Translation:
+        """The provider's connection is gone: what was open towards the client is closed there. The
+        relay decides whether another provider takes its place.
+        """
+
+    def from_client(self, message: bytes) -> Translation:
+        """Take one whole message of the client."""
+
+    def from_provider(self, message: bytes) -> Translation:
+        """Take one whole message of the provider."""
+
+
+class Ids:
+    """Names for what a translator makes, e.g. ``item_8f3a_1``: the same seed gives the same.
+
+    ``seed`` is text that no other session has.
+    """
+
+    __slots__ = ("_count", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._count = 0
+
+    def make(self, kind: str) -> str:
+        """The next id, of at most 32 characters (OpenAI's bound for items)."""
+        self._count += 1
+        return f"{kind}_{self._seed}_{self._count}"[:ID_CHARS_MAX]

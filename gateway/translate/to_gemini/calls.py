@@ -1,0 +1,104 @@
+"""Function calls, and the outputs that the model waits for. Pure.
+
+Gemini wants the outputs of all calls of a turn, and waits with its answer until then. A call
+belongs to the connection on which the model made it. One that the model does not know, or knew on
+another connection, is told together with its output, as content.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.translate.to_gemini.contents import response_object
+from gateway.translate.to_gemini.reading import Json, text_in
+
+CALLS_MAX: Final = 128  # that a client creates without an output; beyond that the oldest go
+
+
+class Call(Struct, frozen=True):
+    """A call without an output; ``arguments`` is JSON. ``is_named`` says that Gemini gave it its
+    id: Vertex AI gives none, and refuses an answer with one.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    is_named: bool = False
+
+
+class Calls:
+    """The calls of one session that have no output yet."""
+
+    def __init__(self, items: list[Json]) -> None:
+        """``items`` are those of a conversation that another provider had."""
+        self._open: dict[str, Call] = {}
+        self._untold: dict[str, Call] = {}
+        self._cancelled: set[str] = set()
+        self._ready: list[Json] = []
+        for item in items:
+            if item.get("type") == "function_call":
+                self.created(item)
+            elif item.get("type") == "function_call_output":
+                self._untold.pop(text_in(item, "call_id"), None)
+
+    def made(self, call: Call) -> None:
+        """The model called a function."""
+        self._open[call.call_id] = call
+        self._cancelled.discard(call.call_id)
+
+    def created(self, item: Json) -> None:
+        """The client says that a function was called."""
+        name, arguments = text_in(item, "name"), text_in(item, "arguments")
+        call = Call(text_in(item, "call_id"), name, arguments)
+        self._untold[call.call_id] = call
+        if len(self._untold) > CALLS_MAX:
+            del self._untold[next(iter(self._untold))]
+
+    def cancelled(self, call_ids: list[str]) -> None:
+        """The model no longer waits for these."""
+        for call_id in call_ids:
+            if self._open.pop(call_id, None) is not None:
+                self._cancelled.add(call_id)
+
+    def disconnected(self) -> None:
+        """Nobody waits any more; the next model does not know what was called."""
+        self._untold.update(self._open)
+        self._open.clear()
+        self._cancelled.clear()
+        self._ready.clear()
+
+    def is_open(self, call_id: str) -> bool:
+        """Whether the model waits for the output of this call."""
+        return call_id in self._open
+
+    def is_known(self, call_id: str) -> bool:
+        """Whether an output of this call may come."""
+        return call_id in self._open or call_id in self._untold or call_id in self._cancelled
+
+    def take_untold(self, call_id: str) -> Call | None:
+        """The call that is to be told with its output."""
+        return self._untold.pop(call_id, None)
+
+    def take_cancelled(self, call_id: str) -> bool:
+        """Whether the model does not want the output that is there now."""
+        is_cancelled = call_id in self._cancelled
+        self._cancelled.discard(call_id)
+        return is_cancelled
+
+    def answered(self, call_id: str, output: str) -> None:
+        """The client gave the output of an open call."""
+        call = self._open.pop(call_id)
+        response = {"name": call.name, "response": response_object(output)}
+        self._ready.append({"id": call_id, **response} if call.is_named else response)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are outputs, and no call waits for another one."""
+        return bool(self._ready) and not self._open
+
+    def take(self) -> Json | None:
+        """The ``toolResponse`` of the outputs that are there; None where there are none."""
+        if not self._ready:
+            return None
+        ready, self._ready = self._ready, []
+        return {"toolResponse": {"functionResponses": ready}}

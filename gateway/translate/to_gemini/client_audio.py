@@ -1,0 +1,62 @@
+"""The client's audio: what appending, committing and clearing do. Pure."""
+
+from gateway.translate.audio import encode_base64
+from gateway.translate.to_gemini.audio_shapes import Payload, decoded, payload_of
+from gateway.translate.to_gemini.configuration import is_transcribed
+from gateway.translate.to_gemini.reading import Json, required_text
+from gateway.translate.to_gemini.refusals import RefusedError, invalid, unsupported
+from gateway.translate.to_gemini.state import State
+
+_HEAD = b'{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate='
+_TAIL = b'"}}}'
+
+
+def append(state: State, event: Json) -> None:
+    """``input_audio_buffer.append``."""
+    text = required_text(event, "audio", "")
+    payload = payload_of(text.encode()) if text.isascii() else None
+    if payload is None:
+        raise invalid("audio", "base64")
+    send_audio(state, payload)
+
+
+def send_audio(state: State, payload: Payload) -> None:
+    """Send the user's audio on. Base64 of PCM is copied as it is."""
+    if not payload.size:
+        return
+    speech = state.speech
+    if not state.is_detected:
+        if not speech.is_active:
+            speech.is_active = True
+            state.send({"realtimeInput": {"activityStart": {}}})
+    elif state.pending and state.response is None:
+        state.send(state.pending.tell())
+    speech.appended(payload.size, bytes_per_ms=state.bytes_per_ms)
+    data = payload.data
+    if not state.converter.is_verbatim:
+        data = encode_base64(state.converter.feed(decoded(payload))).encode()
+    rate = b"%d" % state.input_format.rate_hz
+    state.out.to_provider.append(b"".join((_HEAD, rate, b'","data":"', data, _TAIL)))
+
+
+def commit(state: State, _event: Json) -> None:
+    """``input_audio_buffer.commit``: with detection the provider is told that the audio pauses;
+    else the end of the activity is told once a response is asked for.
+    """
+    if not state.speech.has_audio:
+        message = "Error committing input audio buffer: the buffer is empty."
+        raise RefusedError("input_audio_buffer_commit_empty", message)
+    if state.is_detected:
+        state.send({"realtimeInput": {"audioStreamEnd": True}})
+        if state.speech.is_heard:
+            state.speech.stopped()
+    state.speech.commit(is_transcribed=is_transcribed(state.session), is_detected=False)
+    state.speech.is_due = True
+
+
+def clear(state: State, _event: Json) -> None:
+    """``input_audio_buffer.clear``: what the provider was given cannot be taken back."""
+    if not state.is_detected and state.speech.has_audio:
+        raise unsupported("input_audio_buffer", "The provider has heard this audio already.")
+    state.speech.cleared()
+    state.events.add("input_audio_buffer.cleared")

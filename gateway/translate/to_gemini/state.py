@@ -1,0 +1,208 @@
+"""What the two directions of one session have in common. Pure."""
+
+from typing import Any, Final
+
+from msgspec import json
+
+from gateway.translate import usage
+from gateway.translate.audio import PCM_24K, Converter, Encoding, for_gemini, openai_format
+from gateway.translate.base import Ids, Renewal, Translation
+from gateway.translate.conversation import Conversation
+from gateway.translate.to_gemini import configuration
+from gateway.translate.to_gemini.answers import Pending
+from gateway.translate.to_gemini.calls import Calls
+from gateway.translate.to_gemini.contents import replay
+from gateway.translate.to_gemini.events import ClientEvents
+from gateway.translate.to_gemini.items import Items
+from gateway.translate.to_gemini.link import LINKS, Link, Step
+from gateway.translate.to_gemini.reading import Json
+from gateway.translate.to_gemini.response import Outcome, Response
+from gateway.translate.to_gemini.session_fields import Reading
+from gateway.translate.to_gemini.setup import setup_of
+from gateway.translate.to_gemini.speech import Speech
+from gateway.translate.to_gemini.turn import Turn, TurnEvent, moved
+from gateway.translate.voices import VoiceTable
+
+# Samples of G.711 are one byte, at 8 kHz; of PCM two, at 24 kHz.
+_BYTES_PER_MS: Final = {Encoding.PCM16: 48, Encoding.ULAW: 8, Encoding.ALAW: 8}
+
+
+class State:
+    """Of one session. ``out`` is the translation of the message that is being read."""
+
+    def __init__(
+        self, *, model: str, seed: str, voices: VoiceTable, conversation: Conversation | None
+    ) -> None:
+        self.model = model
+        self.voices = voices
+        self.ids = Ids(seed)
+        self.conversation = conversation or Conversation()
+        self.conversation_id = self.ids.make("conv")
+        self.events = ClientEvents(self.ids)
+        self.items = Items(self.conversation)
+        self.speech = Speech(self.ids, self.events, self.items)
+        self.pending = Pending()
+        self.calls = Calls(self.conversation.items)
+        self.link = Link.AWAY
+        self.turn = Turn.IDLE
+        self.response: Response | None = None
+        self.has_spoken = False
+        self.is_answer_due = False  # functions gave their outputs: the model answers these
+        self.is_create_due = False  # it has begun to, and the client's response.create is to come
+        self.updates_due = 0  # of session.update, once the provider has the configuration
+        self.is_part_due = False  # the turn ended, and the model goes on by itself
+        self.usage: Json | None = None  # of the turn that has not ended
+        self.usage_due_appends = 0  # a turn ended without usage, which is waited for so long
+        self.handle: str | None = None  # by which the provider's session can be resumed
+        self._known_by_handle: frozenset[str] = frozenset()  # the items that it knows then
+        self._confirmed: frozenset[str] = frozenset()  # those that the provider knows for certain
+        self.out = Translation()
+        self.input_format = PCM_24K
+        self.converter = Converter(PCM_24K, PCM_24K)
+        self.bytes_per_ms = _BYTES_PER_MS[Encoding.PCM16]
+        self._configure()
+
+    def _configure(self) -> None:
+        session = configuration.default_session(session_id=self.ids.make("sess"), model=self.model)
+        given = self.conversation.session
+        if given:
+            session = configuration.adopted(session, given, Reading(self.model))
+            self.move_link(Step.NEEDED)
+        self.set_session(session)
+
+    # --- the session ------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Json:
+        """The configuration in effect, in GA's form."""
+        return self.conversation.session
+
+    def set_session(self, session: Json) -> None:
+        """Another configuration is in effect."""
+        self.conversation.session = session
+        self.is_detected = configuration.turn_detection(session) is not None
+        self.setup = setup_of(session, model=self.model, voices=self.voices)
+        given = openai_format(session["audio"]["input"]["format"])
+        if given != self.input_format:
+            self.input_format = given
+            self.converter = Converter(given, for_gemini(given))
+            self.bytes_per_ms = _BYTES_PER_MS[given.encoding]
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Whether the user's speech interrupts the model."""
+        found = configuration.turn_detection(self.session)
+        return found is None or bool(found["interrupt_response"])
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def begin(self) -> Translation:
+        """Begin to translate one message."""
+        self.out = Translation()
+        self.events.out = self.out.to_client
+        return self.out
+
+    def send(self, message: Any) -> None:
+        """Tell the provider something; it has accepted the setup."""
+        assert self.link is Link.READY
+        self.out.to_provider.append(json.encode(message))
+
+    def move_link(self, step: Step) -> bool:
+        """Whether the link is another one by this."""
+        before = self.link
+        self.link = LINKS[before].get(step, before)
+        return self.link is not before
+
+    def renew(self) -> None:
+        """Have the provider's connection replaced: now, or once no response is open."""
+        if self.response is not None:
+            self.out.renewal = Renewal.BETWEEN_TURNS
+        else:
+            self.out.renewal = Renewal.NOW
+            self.move_link(Step.REPLACED)
+
+    # --- what outlives a connection ---------------------------------------------------------------
+
+    def turn_answered(self) -> None:
+        """The provider has ended a turn, so it has read what was sent before that."""
+        self._confirmed = self.items.ids() - self.pending.item_ids()
+
+    def keep_handle(self, handle: str) -> None:
+        """The provider's session can be resumed as it was when it issued the handle. What was sent
+        meanwhile, after a resumption the former conversation, may not be part of that.
+        """
+        self.handle = handle
+        self._known_by_handle = self._confirmed
+
+    def unknown_turns(self) -> list[Json]:
+        """What the provider does not know of the conversation, as contents. What was created and
+        not asked for yet is not among it.
+        """
+        known = self.pending.item_ids() | (self._known_by_handle if self.handle else frozenset())
+        return replay(self.conversation.items, known=known, audio=self.input_format)
+
+    def disconnected(self, *, was_refused: bool) -> None:
+        """The provider's connection is gone. ``was_refused``: before it accepted the setup, perhaps
+        because of the handle.
+        """
+        if was_refused:
+            self.handle = None
+        self._confirmed = self._known_by_handle if self.handle else frozenset()
+        if self.response is not None:
+            self.finish_response(None, Outcome.cancelled(None))
+        self.speech.disconnected()
+        self.calls.disconnected()
+        self.pending.is_told = self.pending.is_told or self.is_answer_due
+        self.is_answer_due = self.is_part_due = False
+        self.turn, self.usage = Turn.IDLE, None
+
+    # --- responses --------------------------------------------------------------------------------
+
+    @property
+    def is_usage_due(self) -> bool:
+        """Whether the open response waits for nothing but its usage."""
+        return self.usage_due_appends > 0
+
+    def take_usage(self) -> Json | None:
+        """The usage that was reported for the turn that ends."""
+        found, self.usage = self.usage, None
+        return found
+
+    def move_turn(self, event: TurnEvent) -> None:
+        """The provider's turn is somewhere else now."""
+        self.turn = moved(self.turn, event)
+
+    def create_response(self, *, is_asked: bool, metadata: Json | None = None) -> Response:
+        """A response is open from now on. ``is_asked``: by the client."""
+        assert self.response is None
+        self.is_create_due = self.is_answer_due and not is_asked
+        self.is_part_due = False
+        self.response = Response(
+            self.session,
+            conversation_id=self.conversation_id,
+            metadata=metadata,
+            ids=self.ids,
+            events=self.events,
+            items=self.items,
+        )
+        self.is_answer_due = False
+        return self.response
+
+    def finish_response(
+        self,
+        usage_metadata: Json | None,
+        outcome: Outcome | None = None,
+        *,
+        is_turn_over: bool = True,
+    ) -> None:
+        """The open response is over, with this usage."""
+        response = self.response
+        assert response is not None
+        if outcome is not None:
+            response.end(outcome)
+        self.has_spoken = self.has_spoken or response.has_spoken
+        if is_turn_over:
+            self.speech.turn_ended()
+        response.done(usage.to_openai(usage_metadata) if usage_metadata else None)
+        self.response = None
+        self.usage_due_appends = 0

@@ -1,0 +1,232 @@
+"""A model at several providers: who serves a session when the first of them does not."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from tests.support.fake_provider import scripted
+from tests.support.harness import Cluster, eventually
+
+Event = dict[str, Any]
+GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+NO_BODY = Headers([("Content-Length", "0"), ("Connection", "close")])
+MODELS = """
+    [models."safe"]
+    providers = [
+      {provider = "openai", model = "gpt-realtime"}, {provider = "xai", model = "grok-voice"},
+    ]
+    [models."gemini-safe"]
+    providers = [
+      {provider = "openai", model = "gpt-realtime"}, {provider = "xai", model = "grok-voice"},
+    ]
+"""
+OPS = "127.0.0.1:0"
+USAGE = {
+    "total_tokens": 12, "input_tokens": 5, "output_tokens": 7,
+    "input_token_details": {"text_tokens": 5, "audio_tokens": 0, "cached_tokens": 0},
+    "output_token_details": {"text_tokens": 7, "audio_tokens": 0},
+}  # fmt: skip
+
+
+class Providers:
+    """Both, behind one address. ``dials`` are counted by path; those in ``away`` refuse."""
+
+    def __init__(self, *away: str, status: int = 503) -> None:
+        self.away = set(away)
+        self.dials: Counter[str] = Counter()
+        self.models: list[str] = []
+        self._status = status
+
+    async def answer(self, _: ServerConnection, request: Request) -> Response | None:
+        """Whether the upgrade is refused."""
+        path, _, query = request.path.partition("?")
+        name = "xai" if path.startswith("/xai") else "openai"
+        self.dials[name] += 1
+        self.models.append(query)
+        if name in self.away:
+            return Response(self._status, "Refused", NO_BODY)
+        return None
+
+    async def serve(self, socket: ServerConnection) -> None:
+        """Answer each request for a response with the same usage."""
+        await _send(socket, {"type": "session.created", "session": {"model": "m"}})
+        number = 0
+        async for text in socket:
+            kind = json.loads(text)["type"]
+            if kind == "session.update":
+                await _send(socket, {"type": "session.updated", "session": {"model": "m"}})
+            elif kind == "response.create":
+                number += 1
+                response = {"id": f"resp_{id(socket)}_{number}", "object": "realtime.response"}
+                await _send(socket, {"type": "response.created", "response": response})
+                done = {**response, "status": "completed", "output": [], "usage": USAGE}
+                await _send(socket, {"type": "response.done", "response": done})
+
+
+async def _send(socket: ClientConnection | ServerConnection, event: Event) -> None:
+    await socket.send(json.dumps(event))
+
+
+async def until(socket: ClientConnection, kind: str) -> Event:
+    """The next event of a type."""
+    async with asyncio.timeout(20):
+        while (event := json.loads(await socket.recv()))["type"] != kind:
+            pass
+    assert isinstance(event, dict)
+    return event
+
+
+async def talk(cluster: Cluster, key: str) -> None:
+    """One session of a client of OpenAI's, with one response."""
+    url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+    async with connect(url) as socket:
+        await until(socket, "session.created")
+        await _send(socket, {"type": "response.create"})
+        await until(socket, "response.done")
+
+
+async def charged(cluster: Cluster, account: str, responses: int) -> list[Event]:
+    """An account's rows, once they hold so many responses."""
+
+    def found() -> list[Event]:
+        rows = cluster.usage_rows(account)
+        return rows if sum(row["responses"] for row in rows) >= responses else []
+
+    return await asyncio.to_thread(eventually, found)
+
+
+async def test_a_session_is_served_by_the_next_provider_before_its_client_hears_anything() -> None:
+    """Each has its own name for the model, and usage is charged under the one that reported it.
+    After three failures in a row the first one is not dialled any more.
+    """
+    providers = Providers("openai")
+    async with scripted(
+        providers.serve, answer=providers.answer,
+        GATEWAY_MODELS_FILE=MODELS, GATEWAY_OPS_LISTEN=OPS,
+    ) as cluster:  # fmt: skip
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        for _ in range(4):
+            await talk(cluster, key)
+        rows = await charged(cluster, "a", 4)
+        numbers = await asyncio.to_thread(cluster.gateways[0].metrics)
+        log = cluster.gateways[0].log.read_text()
+    assert providers.dials == {"openai": 3, "xai": 4}
+    assert providers.models[:2] == ["model=gpt-realtime", "model=grok-voice"]
+    assert {row["provider"] for row in rows} == {"xai"}
+    assert numbers['rts_gateway_provider_healthy{provider="openai"}'] == 0
+    assert numbers['rts_gateway_provider_healthy{provider="xai"}'] == 1
+    assert numbers['rts_gateway_provider_failures_total{provider="openai"}'] == 3
+    assert numbers["rts_gateway_provider_failovers_total"] == 3
+    assert log.count("provider failed over") == 3
+    assert log.count("provider unhealthy") == 1
+
+
+async def test_a_provider_that_is_back_is_found_by_one_session() -> None:
+    """Its dial is the probe; after it the first choice serves again."""
+    providers = Providers("openai")
+    tuned = {"gateway.providers.health.OPEN_S": 0.2}
+    async with scripted(
+        providers.serve, answer=providers.answer, tuned=tuned, GATEWAY_MODELS_FILE=MODELS
+    ) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        for _ in range(3):
+            await talk(cluster, key)
+        providers.away.clear()
+        async with asyncio.timeout(20):
+            while providers.dials["openai"] < 5:
+                await talk(cluster, key)
+        assert "provider healthy" in cluster.gateways[0].log.read_text()
+
+
+async def test_a_client_that_names_its_provider_gets_no_other() -> None:
+    """It hears that this one fails."""
+    providers = Providers("openai")
+    async with scripted(
+        providers.serve, answer=providers.answer, GATEWAY_MODELS_FILE=MODELS
+    ) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&provider=openai&rs_key={key}"
+        async with connect(url) as socket:
+            error = await until(socket, "error")
+    assert error["error"]["code"] == "provider_unavailable"
+    assert providers.dials == {"openai": 1}
+
+
+async def test_what_the_client_asked_wrongly_is_asked_nowhere_else() -> None:
+    """A request that one provider does not accept, and whose health it says nothing of."""
+    providers = Providers("openai", status=400)
+    async with scripted(
+        providers.serve, answer=providers.answer,
+        GATEWAY_MODELS_FILE=MODELS, GATEWAY_OPS_LISTEN=OPS,
+    ) as cluster:  # fmt: skip
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+        async with connect(url) as socket:
+            error = await until(socket, "error")
+        numbers = await asyncio.to_thread(cluster.gateways[0].metrics)
+    assert error["error"]["code"] == "provider_refused"
+    assert providers.dials == {"openai": 1}
+    assert numbers['rts_gateway_provider_failures_total{provider="openai"}'] == 0
+
+
+async def test_a_translated_session_goes_on_at_the_next_provider() -> None:
+    """A Gemini client: its provider drops and stays away, and another one of the same protocol is
+    told the session, with a voice of its own. Each is charged for what it reported.
+    """
+    providers, setups = Providers(), []
+
+    async def serve(socket: ServerConnection) -> None:
+        if providers.dials["xai"]:
+            setups.append(json.loads(await socket.recv())["session"])
+            await _send(socket, {"type": "session.updated", "session": {"model": "m"}})
+            await providers.serve(socket)
+            return
+        relay = asyncio.ensure_future(providers.serve(socket))
+        await first_turn.wait()
+        providers.away.add("openai")
+        socket.transport.abort()
+        await asyncio.gather(relay, return_exceptions=True)
+
+    first_turn = asyncio.Event()
+    said = {"turns": [{"role": "user", "parts": [{"text": "hello"}]}], "turnComplete": True}
+    setup = {
+        "model": "models/gemini-safe",
+        "generationConfig": {
+            "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}
+        },
+    }
+    async with scripted(serve, answer=providers.answer, GATEWAY_MODELS_FILE=MODELS) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        async with connect(
+            f"ws://{cluster.address}{GEMINI}", additional_headers={"x-goog-api-key": key}
+        ) as socket:
+            await _send(socket, {"setup": setup})
+            await _until_key(socket, "setupComplete")
+            await _send(socket, {"clientContent": said})
+            await _until_turn(socket)
+            first_turn.set()
+            await asyncio.to_thread(eventually, lambda: setups)
+            await _send(socket, {"clientContent": said})
+            await _until_turn(socket)
+        rows = await charged(cluster, "a", 2)
+    assert setups[0]["voice"] in ("ara", "eve")
+    assert sorted(row["provider"] for row in rows) == ["openai", "xai"]
+
+
+async def _until_key(socket: ClientConnection, name: str) -> Event:
+    async with asyncio.timeout(20):
+        while name not in (event := json.loads(await socket.recv())):
+            pass
+    assert isinstance(event, dict)
+    return event
+
+
+async def _until_turn(socket: ClientConnection) -> None:
+    while "turnComplete" not in (await _until_key(socket, "serverContent"))["serverContent"]:
+        pass

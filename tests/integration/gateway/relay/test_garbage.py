@@ -1,0 +1,112 @@
+"""What a session was made of is freed when it ends, not when a collector comes by.
+
+Thousands of sessions in circles would make the collector stop the event loop, and keep memory.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.ports import free_ports
+
+GATEWAY = Path(__file__).with_name("uncollected_gateway.py")
+Ending = Callable[[ClientConnection], Awaitable[None]]
+
+
+async def provide(provider: ServerConnection) -> None:
+    """Converse until the connection ends."""
+    with contextlib.suppress(ConnectionClosed):
+        await converse(provider)
+
+
+async def converse(provider: ServerConnection) -> None:
+    """Say hello, answer a cancel, and leave in the way that the client asks for."""
+    await provider.send('{"type":"session.created","session":{}}')
+    async for text in provider:
+        kind = json.loads(text)["type"]
+        if kind == "response.cancel":
+            error = {"type": "error", "error": {"code": "response_cancel_not_active"}}
+            await provider.send(json.dumps(error))
+        elif kind == "leave":
+            await provider.close(1000, "bye")
+        elif kind == "break":
+            provider.transport.abort()
+
+
+async def close(client: ClientConnection) -> None:
+    """The client closes."""
+    await client.close()
+
+
+async def vanish(client: ClientConnection) -> None:
+    """The client's connection breaks."""
+    client.transport.abort()
+
+
+def asking(kind: str) -> Ending:
+    """The provider ends the session."""
+
+    async def ask(client: ClientConnection) -> None:
+        await client.send(json.dumps({"type": kind}))
+        await closed(client)
+
+    return ask
+
+
+async def closed(client: ClientConnection) -> None:
+    """Whatever the client is told before."""
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await client.recv()
+
+
+async def one_session(url: str, ending: Ending) -> None:
+    """Begin a session and end it."""
+    async with connect(url, compression=None) as client:
+        await client.recv()
+        await ending(client)
+
+
+async def no_session(cluster: Cluster, key: str) -> None:
+    """A key is refused; a provider cannot be reached."""
+    with pytest.raises(InvalidStatus):
+        await connect(f"{cluster.url}?model=gpt-realtime&key=wrong", compression=None)
+    async with connect(f"{cluster.url}?model=grok&provider=xai&key={key}") as client:
+        await closed(client)
+
+
+async def test_sessions_leave_nothing_to_a_collector() -> None:
+    """However they end, and also where there is none."""
+    endings = (close, vanish, asking("leave"), asking("break"))
+    async with serve(provide, "127.0.0.1", 0, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        (closed_port,) = free_ports(1)
+        with cluster_folder() as cluster:
+            await asyncio.to_thread(cluster.start_accountd)
+            gateway = await asyncio.to_thread(
+                cluster.start_gateway, script=GATEWAY,
+                OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1",
+                XAI_API_KEY="xai-key", XAI_BASE_URL=f"http://127.0.0.1:{closed_port}/v1",
+            )  # fmt: skip
+            key = await asyncio.to_thread(cluster.create_account, "garbage")
+            for ending in endings:
+                await one_session(f"{cluster.url}?model=gpt-realtime&key={key}", ending)
+            await no_session(cluster, key)
+
+            def has_ended() -> bool:
+                return gateway.log.read_text().count('event="session ended"') == len(endings) + 1
+
+            await asyncio.to_thread(eventually, has_ended)
+            gateway.process.send_signal(signal.SIGUSR1)
+            found = cluster.folder / "garbage.json"
+            await asyncio.to_thread(eventually, found.exists)
+            assert json.loads(found.read_text()) == []

@@ -1,0 +1,125 @@
+"""Where a session whose model is at several providers is led, and where else it can be served."""
+
+from typing import Any
+
+import pytest
+from websockets.datastructures import Headers
+
+from gateway.door.allowed_models import read_table
+from gateway.door.crossing import decided
+from gateway.door.routing import choices, route, with_provider_model
+from gateway.http.refusals import Refusal
+from gateway.providers.base import Target
+from gateway.providers.catalog import PROVIDER_NAMES
+
+EVERYTHING = ("openai", "azure", "xai", "gemini")
+GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+TABLE = read_table(
+    """
+    [models."safe"]
+    providers = [
+      {provider = "openai", model = "gpt-realtime"},
+      {provider = "gemini", model = "gemini-live"},
+      {provider = "azure", model = "deployed"},
+    ]
+    """,
+    providers=PROVIDER_NAMES,
+)
+
+
+def led(path: str, *available: str) -> Target:
+    """What a request asks for while these providers are healthy."""
+    found: Any = route(
+        path,
+        Headers(),
+        table=TABLE,
+        providers=EVERYTHING,
+        new_session_id=lambda: "sess_1",
+        is_available=available.__contains__,
+    )
+    assert isinstance(found, Target), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("available", "provider", "model"),
+    [
+        (("openai", "gemini", "azure"), "openai", "gpt-realtime"),
+        (("gemini", "azure"), "gemini", "gemini-live"),
+        (("azure",), "azure", "deployed"),
+        ((), "openai", "gpt-realtime"),
+    ],
+)
+def test_a_new_session_goes_to_the_first_healthy_provider(
+    available: tuple[str, ...], provider: str, model: str
+) -> None:
+    """Whether it speaks the client's protocol or another one; each has its own name for the model.
+    What an account may use is decided by the client's name.
+    """
+    target = led("/v1/realtime?model=safe", *available)
+    assert (target.provider, target.model) == (provider, "safe")
+    assert with_provider_model(target, TABLE).model == model
+
+
+@pytest.mark.parametrize(
+    ("available", "provider"), [(EVERYTHING, "openai"), (("gemini",), "gemini"), ((), "openai")]
+)
+def test_a_gemini_client_is_led_there_by_its_first_message(
+    available: tuple[str, ...], provider: str
+) -> None:
+    """Its model is not known before."""
+    undecided = led(GEMINI, *available)
+    assert undecided.is_undecided
+    target = decided(undecided, "safe", TABLE, EVERYTHING, available.__contains__)
+    assert isinstance(target, Target)
+    assert (target.provider, target.is_undecided) == (provider, False)
+
+
+def test_a_session_can_be_served_where_its_protocol_is_spoken() -> None:
+    """In the table's order, each with its own path and model."""
+    targets = choices(led("/v1/realtime?model=safe&voice=x", "azure"), TABLE, EVERYTHING)
+    assert [(t.provider, t.path, t.query) for t in targets] == [
+        ("openai", "/realtime", "model=safe&voice=x"),
+        ("azure", "/openai/v1/realtime", "model=safe&voice=x"),
+    ]
+    assert with_provider_model(targets[1], TABLE).query == "model=deployed&voice=x"
+
+
+def test_a_translated_session_is_served_by_the_family_of_its_provider() -> None:
+    """Its translator is made: it speaks to no other."""
+    undecided = led(GEMINI, *EVERYTHING)
+    target = decided(undecided, "safe", TABLE, EVERYTHING)
+    assert isinstance(target, Target)
+    assert [t.provider for t in choices(target, TABLE, EVERYTHING)] == ["openai", "azure"]
+    crossed = led("/v1/realtime?model=safe", "gemini")
+    assert choices(crossed, TABLE, EVERYTHING) == [crossed]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/realtime?model=safe&provider=azure",
+        "/v1/realtime?model=other",
+        "/v1/realtime?call_id=rtc_1",
+        "/v1/live?model=safe",
+        "/v1/realtime?intent=transcription",
+    ],
+)
+def test_no_other_provider_serves_what_only_one_can(path: str) -> None:
+    """The client names it, the table does not know the model, or it began there."""
+    target = led(path, *EVERYTHING)
+    assert choices(target, TABLE, EVERYTHING) == [target]
+
+
+def test_a_client_may_name_any_provider_of_the_list() -> None:
+    """Healthy or not; of another one it is told where the model is."""
+    assert led("/v1/realtime?model=safe&provider=azure", "openai").provider == "azure"
+    found = route(
+        "/v1/realtime?model=safe&provider=xai",
+        Headers(),
+        table=TABLE,
+        providers=EVERYTHING,
+        new_session_id=lambda: "sess_1",
+    )
+    assert isinstance(found, Refusal)
+    assert "openai's and gemini's and azure's" in found.message

@@ -1,0 +1,36 @@
+"""``door.translators``: which translator a session gets, and with which voices."""
+
+import pytest
+from msgspec import json
+
+from gateway.door.translators import translator_for
+from gateway.providers.base import Dialect, Target
+from gateway.translate.voices import VoiceTable
+
+VOICES = VoiceTable({"gemini": {"marin": "Kore"}, "openai": {"Puck": "verse"}})
+UPDATE = {"type": "session.update", "session": {"type": "realtime"}}
+GA = {**UPDATE, "session": {"type": "realtime", "audio": {"output": {"voice": "Marin"}}}}
+BETA = {**UPDATE, "session": {"voice": "marin"}}
+SPEECH = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Puck"}}}
+SETUP = {"setup": {"model": "models/m", "generationConfig": {"speechConfig": SPEECH}}}
+
+NAMED = [
+    (Dialect.OPENAI, Dialect.GEMINI, GA, b'"voiceName":"Kore"'),
+    (Dialect.OPENAI_BETA, Dialect.GEMINI, BETA, b'"voiceName":"Kore"'),
+    (Dialect.GEMINI, Dialect.OPENAI, SETUP, b'"voice":"verse"'),
+    (Dialect.OPENAI_BETA, Dialect.OPENAI, BETA, b'"voice":"marin"'),  # their voices are the same
+]
+
+
+@pytest.mark.parametrize(("client", "provider", "first", "voice"), NAMED)
+def test_the_operators_voices_reach_the_provider(
+    client: Dialect, provider: Dialect, first: dict[str, object], voice: bytes
+) -> None:
+    """Whatever the two speak, the provider is set up with the voice of the table."""
+    name = "gemini" if provider is Dialect.GEMINI else "openai"
+    target = Target(name, "m", "s", "/", "", dialect=client, provider_dialect=provider)
+    translator = translator_for(target, "m", seed="5eed", voices=VOICES)
+    translator.opened()
+    said = [*translator.provider_opened().to_provider]
+    said += translator.from_client(json.encode(first)).to_provider
+    assert voice in b"".join(said)
