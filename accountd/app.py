@@ -17,6 +17,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -24,6 +25,7 @@ import zmq
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.authorizations import Authorizations
+from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.clock import now_iso
@@ -60,10 +62,10 @@ FINISH_S: Final = 5.0
 FINISH_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
-# Tables whose rows expire. The handles' rule is not here: its days are a setting.
+# Tables whose rows expire. Those of handles and conversations are not here: theirs are settings.
 RETENTION_RULES: Final = (
-    RetentionRule("shared_responses", ["name"], "day", DAYS),
-    RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", DAYS),
+    RetentionRule("shared_responses", ["name"], "day", timedelta(days=DAYS)),
+    RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", timedelta(days=DAYS)),
 )
 
 
@@ -77,7 +79,12 @@ class Daemon:
         self._rate_card = services.rate_card
         self._low_credit = services.low_credit
         self._handles = services.handles
-        self._retentions = (services.handles.retention, *services.retentions)
+        self._conversations = services.conversations
+        self._retentions = (
+            services.handles.retention,
+            services.conversations.retention,
+            *services.retentions,
+        )
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -129,6 +136,7 @@ class Daemon:
                 ),
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
                 *self._handles.metrics(),
+                *self._conversations.metrics(),
                 *self._wal.metrics(),
                 *self._low_credit.metrics(),
             ]
@@ -154,6 +162,7 @@ class Daemon:
             for retention in self._retentions:
                 retention.tick(now=time.monotonic())
             self._wal.tick(now=time.monotonic())
+            self._announcer.announce_holders(self._conversations.take_taken_over())
             self._announcer.receive()
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
@@ -284,6 +293,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             authorizations=Authorizations(),
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
+            conversations=Conversations(connection, hours=config.conversations_hours),
             quarantine=Quarantine(
                 connection,
                 ledger.usage,

@@ -5,6 +5,7 @@ import sys
 import click
 
 from accountd import app
+from accountd.accounts.conversations import HOURS_DEFAULT
 from accountd.accounts.handles import DAYS_DEFAULT
 from accountd.accounts.plans import DEFAULT_PLANS
 from accountd.config import load, load_database
@@ -61,6 +62,11 @@ def cli() -> None:
     "ACCOUNTD_HANDLES_DAYS",
     default=str(DAYS_DEFAULT),
     help="Days after its last use for which the owner of a provider's handle is stored.",
+)
+@setting(
+    "ACCOUNTD_CONVERSATIONS_HOURS",
+    default=str(HOURS_DEFAULT),
+    help="Hours after its last use for which a stored conversation is kept.",
 )
 @setting(
     "ACCOUNTD_RATE_CARD",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from accountd.accounts.conversations import HOURS_MAX
 from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
@@ -38,6 +39,7 @@ class AccountdConfig:
     events_endpoint: str
     estimates: EstimatePolicy
     handles_days: int
+    conversations_hours: int
     rate_card: Path | None
     rates: Rates  # the rate card at the start; SIGHUP may load another one
     plans: TokensByPlan
@@ -57,6 +59,9 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
         estimates=_estimates(checker),
         handles_days=checker.value("ACCOUNTD_HANDLES_DAYS", config.integer(1, DAYS_MAX)),
+        conversations_hours=checker.value(
+            "ACCOUNTD_CONVERSATIONS_HOURS", config.integer(1, HOURS_MAX)
+        ),
         rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         plans=checker.value("ACCOUNTD_PLANS", parse_plans),

@@ -88,6 +88,22 @@ class Params:
             raise self._bad(name, f"integers from {low} to {high}")
         return values
 
+    def groups(self, name: str, *, at_most: int) -> list["Params"]:
+        """A list of up to ``at_most`` maps, each of named parameters."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or len(values) > at_most:
+            raise self._bad(name, f"a list of up to {at_most}")
+        if not all(isinstance(v, dict) and all(isinstance(k, str) for k in v) for v in values):
+            raise self._bad(name, "maps of named values")
+        return [Params(value) for value in values]
+
+    def binary(self, name: str, *, length: int) -> bytes:
+        """A binary of ``length`` bytes."""
+        value = self._values.get(name)
+        if not isinstance(value, bytes) or len(value) != length:
+            raise self._bad(name, f"a binary of {length} bytes")
+        return value
+
     def flag(self, name: str) -> bool:
         """Yes or no; absent is no."""
         value = self._values.get(name, False)

@@ -13,7 +13,7 @@ import structlog
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import rejected
 from accountd.notifications.announcer import Announcer, applied_of
-from accountd.reports import audit, console, queries, rate_check
+from accountd.reports import audit, console, conversations, queries, rate_check
 from accountd.request_params import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance
@@ -63,6 +63,9 @@ class Rpc:
             "rates": rate_card.answer,
             "handles.learn": handles.learn,
             "handles.use": handles.use,
+            "sessions.open": services.conversations.open,
+            "sessions.store": services.conversations.store,
+            "sessions.delete": services.conversations.delete,
             "account.create": accounts.create,
             "account.topup": grants.topup,
             "account.renew": grants.renew,
@@ -88,6 +91,8 @@ class Rpc:
             "console.keys": console.keys,
             "console.usage": console.usage,
             "console.rows": console.rows,
+            "sessions.list": conversations.list_conversations,
+            "sessions.show": conversations.show_conversation,
             "rejected.list": rejected.list_rejected,
             "rejected.show": rejected.show_rejected,
         }

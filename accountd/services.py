@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.authorizations import Authorizations
+from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.data.retention import RowRetention
@@ -25,6 +26,7 @@ class Services:
     authorizations: Authorizations
     grants: Grants
     handles: Handles
+    conversations: Conversations
     quarantine: Quarantine
     rate_card: RateCardFile
     low_credit: LowCredit

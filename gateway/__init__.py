@@ -13,7 +13,7 @@
 The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
 is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,
 ``providers``, ``translate`` (where client and provider speak different protocols), ``metering``
-(what it cost), ``credit`` (what may be spent), ``delivery``
-(usage, exactly once), ``accountd_client`` (requests and announcements), ``web`` (the page, the
-console). docs/ARCHITECTURE.md draws who imports whom.
+(what it cost), ``conversations`` (stored, for clients that come back), ``credit`` (what may be
+spent), ``delivery`` (usage, exactly once), ``accountd_client`` (requests and announcements),
+``web`` (the page, the console). docs/ARCHITECTURE.md draws who imports whom.
 """

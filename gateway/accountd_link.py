@@ -12,10 +12,12 @@ import zmq.asyncio
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.accountd_client.subscriber import Subscriber
 from gateway.config import GatewayConfig
+from gateway.conversations.store import ConversationStore
 from gateway.credit.balances import Balances
 from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.usage_sender import UsageSender
 from gateway.handles.ownership import HandleRegistry
+from shared.announcements import HOLDER_TOPIC
 from shared.errors import ConfigError
 from shared.metrics import Metric
 from shared.zmq_sockets import LINGER_MS
@@ -31,6 +33,7 @@ class AccountdLink:
     balances: Balances
     usage: UsageSender
     handles: HandleRegistry
+    conversations: ConversationStore | None  # where they are stored
 
     @classmethod
     def open(cls, config: GatewayConfig) -> "AccountdLink":
@@ -54,19 +57,29 @@ class AccountdLink:
         balances.start()
         handles = HandleRegistry(accountd, allows_unknown=config.allows_unknown_handles)
         handles.start()
-        return cls(context, accountd, subscriber, balances, usage, handles)
+        conversations = None
+        if config.stores_conversations:
+            conversations = ConversationStore(accountd)
+            subscriber.subscribe(HOLDER_TOPIC, conversations.holder_announced)
+            conversations.start()
+        return cls(context, accountd, subscriber, balances, usage, handles, conversations)
 
     def metrics(self) -> list[Metric]:
         """The numbers of all of it, for ``/metrics``."""
         parts = (self.handles, self.accountd, self.balances, self.usage)
-        return [metric for part in parts for metric in part.metrics()]
+        found = [metric for part in parts for metric in part.metrics()]
+        return found + (self.conversations.metrics() if self.conversations is not None else [])
 
     async def hand_over(self) -> int:
         """Wait until all usage is durable, for ``LINGER_MS`` at most: how many batches are not."""
         return await self.usage.close(LINGER_MS / 1000)
 
     async def close(self) -> None:
-        """Report the last handles to accountd, and close every socket, but not the context."""
+        """Tell accountd of the last conversations and handles, and close every socket, but not the
+        context.
+        """
+        if self.conversations is not None:
+            await self.conversations.close()
         await self.handles.close()
         await self.balances.stop()
         await self.subscriber.close()

@@ -119,6 +119,7 @@ def _open_gateway(
     opener = Opener(
         balances=link.balances, usage=link.usage, handles=link.handles,
         providers=providers, table=config.models, lifetimes=lifetimes,
+        conversations=link.conversations,
     )  # fmt: skip
     call_api = CallApi(
         admission=admission, opener=opener, calls=calls, handles=link.handles,

@@ -126,6 +126,12 @@ def cli() -> None:
     " to the first that names it; refuse: nobody may name it.",
 )
 @setting(
+    "GATEWAY_STORE_CONVERSATIONS",
+    default="no",
+    help="yes: accountd stores the conversation of a session that its client named (rs_sessid), so"
+    " that a client which connects again with that name continues it.",
+)
+@setting(
     "GATEWAY_DRAIN_CLOSE_CODE",
     default="1001",
     help="How sessions are closed when the gateway stops: 1001 (going away) or 1012 (restart).",

@@ -48,6 +48,7 @@ class GatewayConfig:
     grant_cache_s: float
     near_empty_responses: int
     allows_unknown_handles: bool
+    stores_conversations: bool
     drain_close_code: int
     log_level: str
     log_as_json: bool
@@ -94,6 +95,10 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
             "GATEWAY_UNKNOWN_HANDLES", config.one_of("allow", "refuse")
         )
         == "allow",
+        stores_conversations=checker.value(
+            "GATEWAY_STORE_CONVERSATIONS", config.one_of("yes", "no")
+        )
+        == "yes",
         drain_close_code=int(
             checker.value("GATEWAY_DRAIN_CLOSE_CODE", config.one_of("1001", "1012"))
         ),

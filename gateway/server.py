@@ -161,9 +161,13 @@ class GatewayServer:
             if found is None:
                 return
             (target, received), upgrade = found, b""
+        claim = await self._opener.claim(target, verdict)
+        if not (connection.is_waiting if upgrade else connection.is_open):
+            self._opener.give_back(claim)
+            return
         session, place = self._opener.open(
             connection, request, target, verdict, upgrade,
-            on_ended=self._registry.session_ended, received=received,
+            on_ended=self._registry.session_ended, received=received, claim=claim,
         )  # fmt: skip
         self._registry.add_session(session)
         # Made before the client is read: it may leave with its very first bytes.

@@ -1,9 +1,10 @@
 """What accountd announces on PUB, as values and as bytes. Pure.
 
-Two kinds, each under a topic of its own, so that a gateway hears what it needs and nothing else::
+Three kinds, each under a topic of its own, so that a gateway hears what it needs::
 
     [ "W" + producer (17 bytes) | watermark (msgpack map) ]
     [ "B" + account id + "\\0" + balance (msgpack map) ]
+    [ "S" | new holder of a stored conversation (msgpack map) ]
 
 A balance is a single frame: there may be one for every account in every commit, and each frame
 costs accountd half a microsecond for every gateway that listens.
@@ -25,6 +26,7 @@ from msgspec.msgpack import Encoder
 from shared.usage import ID_CHARS_MAX, RejectReason
 from shared.wire import (
     EPOCH_MAX,
+    HOLDER_BYTES,
     PRODUCER_BYTES,
     SEQUENCE_MAX,
     VERSION,
@@ -36,6 +38,8 @@ from shared.wire import (
 
 WATERMARK_TOPIC: Final = b"W"
 BALANCE_TOPIC: Final = b"B"
+# One for all: a connection takes over from another one rarely, and every gateway may have that one.
+HOLDER_TOPIC: Final = b"S"
 # Ends the account id, which is printable: the topic of one account begins no other's.
 TOPIC_END: Final = b"\0"
 CREDITS_MIN: Final = -(2**63)  # SQLite stores signed 64-bit integers
@@ -69,6 +73,15 @@ class Applied(Struct, frozen=True, gc=False):
     def __contains__(self, sequence: int) -> bool:
         """Whether the message with this number was applied."""
         return sequence <= self.through or sequence in self.ahead
+
+
+@dataclass(frozen=True, slots=True)
+class NewHolder:
+    """Another connection than before may write the stored conversation of a session."""
+
+    account_id: str
+    session_id: str
+    holder: bytes
 
 
 class AnnouncedBalance(Struct, frozen=True, gc=False):
@@ -211,6 +224,29 @@ def _applied(found: object) -> dict[bytes, Applied]:
             case _:
                 raise WireError(RejectReason.BAD_FIELD, "applied: expected producers and numbers")
     return applied
+
+
+# --- holders --------------------------------------------------------------------------------------
+
+
+def encode_new_holder(change: NewHolder) -> list[bytes]:
+    """The frames of an announcement."""
+    body = {
+        "v": VERSION, "account_id": change.account_id, "session_id": change.session_id,
+        "holder": change.holder,
+    }  # fmt: skip
+    return [HOLDER_TOPIC, _packed(body)]
+
+
+def decode_new_holder(frames: Sequence[bytes]) -> NewHolder:
+    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
+    if len(frames) != 2 or frames[0] != HOLDER_TOPIC:
+        raise WireError(RejectReason.UNREADABLE, "not the frames of a new holder")
+    body = unpack_map(frames[1])
+    holder = body.get("holder")
+    if not isinstance(holder, bytes) or len(holder) != HOLDER_BYTES:
+        raise WireError(RejectReason.BAD_FIELD, f"holder: expected {HOLDER_BYTES} bytes")
+    return NewHolder(text_field(body, "account_id"), text_field(body, "session_id"), holder)
 
 
 def _packed(body: Mapping[str, Any]) -> bytes:

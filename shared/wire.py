@@ -43,6 +43,12 @@ VERSION: Final = 1
 PRODUCER_BYTES: Final = 16
 HANDLE_BYTES: Final = 16  # what names a provider's handle: the beginning of its hash
 HANDLES_MAX: Final = 500  # in one request; names of accounts may make it fewer
+# What names the connection that may write a stored conversation: it is random.
+HOLDER_BYTES: Final = 16
+# Of one stored conversation: how its session was configured, and what was said in it, as text.
+CONFIGURATION_BYTES_MAX: Final = 128 * 1024
+ITEMS_BYTES_MAX: Final = 320 * 1024
+CONVERSATIONS_MAX: Final = 100  # in one request; their texts may make it fewer
 SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1
@@ -55,6 +61,9 @@ LEVEL: Final = 1
 # A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
 # would cut the connection, and a resend would cut it again for ever.
 MESSAGE_BYTES_MAX: Final = 64 * 1024
+# A request may hold a whole conversation; all others are as short as usage.
+REQUEST_BYTES_MAX: Final = 512 * 1024
+assert CONFIGURATION_BYTES_MAX + ITEMS_BYTES_MAX + MESSAGE_BYTES_MAX <= REQUEST_BYTES_MAX
 
 
 class WireError(Exception):

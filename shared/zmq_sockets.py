@@ -11,7 +11,7 @@ from typing import Any, Final
 import zmq
 
 from shared.errors import AlreadyRunningError, ConfigError
-from shared.wire import MESSAGE_BYTES_MAX
+from shared.wire import MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX
 
 # Messages that one socket holds for a peer that is away or slow. Past it a send is refused and the
 # batch waits in the outbox.
@@ -51,8 +51,10 @@ def configure(socket: "zmq.Socket[Any]") -> None:
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_ANNOUNCEMENTS)
         # No growing backoff: sessions of a gateway without new balances spend credit that is gone.
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)
-    if socket.type in (zmq.PULL, zmq.ROUTER):
+    if socket.type == zmq.PULL:
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+    if socket.type == zmq.ROUTER:
+        socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
 
 
 def bind(socket: "zmq.Socket[Any]", endpoint: str) -> None:

@@ -1,10 +1,11 @@
-"""Accounts, their keys, their credit and their handles: what requests may change.
+"""Accounts, their keys, credit, handles and conversations: what requests may change.
 
 ``accounts``        accounts and keys: made, listed, enabled, revoked
 ``authorizations``  which key may open a session now
 ``grants``          every change of a balance that is not usage, once for each id
 ``plans``           how many subscription tokens a plan gives (pure)
 ``handles``         whose a provider's call, conversation or session is
+``conversations``   what gateways store of sessions, and which connection may write it
 
 Called by ``rpc``, on the one writing thread; ``authorize`` only reads, on the thread of requests.
 It promises that only a key's hash is stored, and that a request which is repeated with its id

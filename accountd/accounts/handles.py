@@ -8,6 +8,7 @@ A handle that was neither given nor used for ``days`` is forgotten, and is then 
 that was never given.
 """
 
+from datetime import timedelta
 from typing import Any, Final
 
 from accountd.clock import now_iso
@@ -38,7 +39,7 @@ class Handles:
         """``connection`` is the daemon's writing connection; ``days`` from 1 to 3,650."""
         self._connection = connection
         self.retention = RowRetention(
-            connection, RetentionRule("handles", ["name"], "used_at", days)
+            connection, RetentionRule("handles", ["name"], "used_at", timedelta(days=days))
         )
         self._learned = self._refused = 0
 

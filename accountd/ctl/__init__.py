@@ -1,7 +1,8 @@
 """The command ``accountctl``: accounts, keys, usage and the audit, through the running daemon.
 
 ``cli``             the root command, ``audit`` and ``rates``
-``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``
+``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
+                    ``sessions``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page

@@ -12,6 +12,7 @@ from accountd.ctl.client import call
 from accountd.ctl.keys import key
 from accountd.ctl.output import JSON, show
 from accountd.ctl.rejected import rejected
+from accountd.ctl.sessions import sessions
 from accountd.ctl.usage import usage
 from shared import config
 from shared.config import Checker, setting
@@ -72,7 +73,7 @@ def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bo
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
 
 
-for command in (account, key, usage, rejected):
+for command in (account, key, usage, rejected, sessions):
     cli.add_command(command)
 
 

@@ -17,7 +17,8 @@ IDLE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RetentionRule:
-    """A table whose rows expire ``days`` after the time in ``column``, which is indexed.
+    """A table whose rows expire ``age`` after the time in ``column``, which is indexed. A row
+    without a time never does.
 
     ``key`` are the columns of its primary key.
     """
@@ -25,7 +26,7 @@ class RetentionRule:
     table: str
     key: Sequence[str]
     column: str
-    days: int
+    age: timedelta
 
     @property
     def statement(self) -> str:
@@ -47,18 +48,22 @@ class RowRetention:
 
     def __init__(self, connection: Any, rule: RetentionRule) -> None:
         self._connection = connection
-        self._statement, self._days = rule.statement, rule.days
+        self._statement, self._age = rule.statement, rule.age
         self._wait_until = 0.0
         self.forgotten = 0
+
+    def expired_before(self) -> str:
+        """The stored form of the time before which a row has expired by now."""
+        return iso(datetime.now(UTC) - self._age)
 
     def tick(self, *, now: float) -> None:
         """Delete a portion when one is due; ``now`` is any clock in seconds."""
         if now < self._wait_until:
             return
-        before = iso(datetime.now(UTC) - timedelta(days=self._days))
         try:
             with transaction(self._connection):
-                count = self._connection.execute(self._statement, (before, PORTION)).rowcount
+                found = self._connection.execute(self._statement, (self.expired_before(), PORTION))
+                count = found.rowcount
         except Exception as exc:
             if passing_trouble(exc) is None:
                 raise

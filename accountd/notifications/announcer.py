@@ -25,9 +25,11 @@ from shared.announcements import (
     AHEAD_MAX,
     AnnouncedBalance,
     Applied,
+    NewHolder,
     Watermark,
     account_of_topic,
     encode_balance,
+    encode_new_holder,
     encode_watermark,
 )
 
@@ -106,6 +108,13 @@ class Announcer:
         if self._changed:
             return 0.0
         return max(0.0, self._repeat_at - now) if self._recent else None
+
+    # --- conversations ----------------------------------------------------------------------------
+
+    def announce_holders(self, changes: Iterable[NewHolder]) -> None:
+        """Publish which connections may write a stored conversation now, in place of others."""
+        for change in changes:
+            self._publish(encode_new_holder(change))
 
     # --- balances ---------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 ``queries``     accounts, keys and usage, page by page
 ``statements``  the balances, grants and charges of an account in a period
 ``console``     the same for the owner of a key, bounded
+``conversations``  which conversations are stored, and what one says
 ``audit``       proves every balance, and finds missing batches of every producer
 ``rate_check``  usage and units that a rate card has no price for
 

@@ -1,8 +1,9 @@
 """The RPC client: asks accountd which key may talk, what is durable, and what is left.
 
-Called by ``door``, ``handles``, ``endpoints``, ``credit`` and ``delivery``. Every method raises
-``UnreachableError`` when accountd does not answer in time, or answers what cannot be read. While it
-is away, a key that was authorized less than ``grant_cache_s`` ago is authorized again.
+Called by ``door``, ``handles``, ``conversations``, ``endpoints``, ``credit`` and ``delivery``.
+Every method raises ``UnreachableError`` when accountd does not answer in time, or answers what
+cannot be read. While it is away, a key that was authorized less than ``grant_cache_s`` ago is
+authorized again.
 """
 
 import asyncio
@@ -149,7 +150,7 @@ class RpcClient:
         raise UnreachableError("accountd answered nonsense to handles.use")
 
     async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:
-        """The answer to a report of the console."""
+        """The answer to a report of the console, or to a request about conversations."""
         reply = await self._channel.call(Request(method, dict(params)))
         if reply.error is not None:
             return Denial(*reply.error)

@@ -12,6 +12,8 @@ from typing import Any, Final
 from websockets.http11 import Request
 
 from gateway.connections.downstream import Downstream
+from gateway.conversations.claim import Claim
+from gateway.conversations.store import ConversationStore
 from gateway.credit.balances import Balances
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
@@ -19,7 +21,7 @@ from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
 from gateway.door.routing import choices, with_provider_model
-from gateway.door.translators import move, translator_for
+from gateway.door.translators import may_be_stored, move, translator_for
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
@@ -37,6 +39,7 @@ from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.translated_session import Translated, TranslatedSession
+from gateway.translate.conversation import Conversation
 from shared.metrics import Metric
 
 # Handles of what may be in use by another user of the account already.
@@ -55,7 +58,9 @@ class Opener:
         providers: Mapping[str, Provider],
         table: ModelTable,
         lifetimes: Lifetimes,
+        conversations: ConversationStore | None,
     ) -> None:
+        """``conversations`` is None where none are stored."""
         self._loop = asyncio.get_running_loop()
         self._balances = balances
         self._usage = usage
@@ -64,6 +69,7 @@ class Opener:
         self._providers = providers
         self._table = table
         self._lifetimes = lifetimes
+        self.conversations = conversations
         self.dialer = Dialer(providers, table)
         self._ignored = 0
 
@@ -111,10 +117,12 @@ class Opener:
         *,
         on_ended: Callable[[Session], None],
         received: Sequence[Frame] = (),
+        claim: Claim | None = None,
     ) -> tuple[Session, Place]:
         """Make the session of ``connection``, which is upgraded first, unless ``upgrade`` is empty:
         then it was, and the frames ``received`` were read. The provider is not connected yet; see
-        ``Dialer.connect``, which needs the place as well.
+        ``Dialer.connect``, which needs the place as well. With a ``claim`` the session continues a
+        stored conversation, and is stored.
         """
         account_id = admitted.authorization.account_id
         if upgrade:
@@ -127,11 +135,6 @@ class Opener:
         )
         billing = BillingContext(account_id, target.session_id, target.provider)
 
-        def ended(session: Session) -> None:
-            handles.session = None
-            self._resumables.ended(session)
-            on_ended(session)
-
         recorder = Recorder(
             billing, self._meter(target), self._usage, credit, on_handle_issued=handles.issued
         )
@@ -140,7 +143,8 @@ class Opener:
         place.on_moved.append(partial(self._moved, recorder, handles, age))
         make: Callable[..., Session] = Session
         if target.is_translated:
-            translated = self._translated(connection, recorder, place)
+            conversation = None if claim is None else claim.conversation
+            translated = self._translated(connection, recorder, place, conversation)
             make = partial(TranslatedSession, translated=translated)
         gate = self._gate(place, admitted, recorder)
         session = make(
@@ -156,10 +160,39 @@ class Opener:
             credit=credit,
             opening=Opening(handles.ask, gate, self._preface(target, admitted), received),
             age=age,
-            on_ended=ended,
+            on_ended=partial(self._ended, handles, claim, on_ended),
         )
         handles.session = session
+        if claim is not None and self.conversations is not None:
+            assert isinstance(session, TranslatedSession), "no other is kept"
+            self.conversations.begin(claim, session)
         return session, place
+
+    def _ended(
+        self,
+        handles: SessionHandles,
+        claim: Claim | None,
+        on_ended: Callable[[Session], None],
+        session: Session,
+    ) -> None:
+        handles.session = None
+        self._resumables.ended(session)
+        if claim is not None and self.conversations is not None:
+            self.conversations.conclude(claim)
+        on_ended(session)
+
+    async def claim(self, target: Target, admitted: Admitted) -> Claim | None:
+        """What a session continues that has a name; None where it is not stored. Its client may
+        have left when this returns, and then gives the claim back.
+        """
+        if self.conversations is None or not may_be_stored(target):
+            return None
+        return await self.conversations.open(admitted.authorization.account_id, target.session_id)
+
+    def give_back(self, claim: Claim | None) -> None:
+        """No session was opened for ``claim``."""
+        if claim is not None and self.conversations is not None:
+            self.conversations.give_back(claim)
 
     def _choices(self, target: Target, admitted: Admitted) -> Sequence[Target]:
         """Where the session can be served. Its first message is made already: it must be the same
@@ -179,12 +212,22 @@ class Opener:
     def _meter(self, target: Target) -> Meter:
         return self._providers[target.provider].meter(with_provider_model(target, self._table))
 
-    def _translated(self, client: Downstream, recorder: Recorder, place: Place) -> Translated:
+    def _translated(
+        self,
+        client: Downstream,
+        recorder: Recorder,
+        place: Place,
+        conversation: Conversation | None,
+    ) -> Translated:
         """What joins a client and a provider that speak different protocols."""
         target = place.target
         there = with_provider_model(target, self._table)
         translator = translator_for(
-            target, there.model or "", seed=secrets.token_hex(4), voices=self._table.voices
+            target,
+            there.model or "",
+            seed=secrets.token_hex(4),
+            voices=self._table.voices,
+            conversation=conversation,
         )
         place.on_moved.append(lambda there: move(translator, there.provider))
         interpreter = Interpreter(

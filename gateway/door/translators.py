@@ -4,14 +4,32 @@ The translators are imported where the first session needs one: a gateway whose 
 their provider's protocol loads neither them nor numpy.
 """
 
+from msgspec.structs import replace
+
 from gateway.providers.base import Dialect, Target
 from gateway.translate.base import Translator
+from gateway.translate.conversation import Conversation
 from gateway.translate.voices import VoiceTable
 
 
-def translator_for(target: Target, model: str, *, seed: str, voices: VoiceTable) -> Translator:
+def may_be_stored(target: Target) -> bool:
+    """Whether a client can come back to the conversation of a session: it is kept, and has a name
+    that the client knows.
+    """
+    return target.is_translated and not target.is_anonymous
+
+
+def translator_for(
+    target: Target,
+    model: str,
+    *,
+    seed: str,
+    voices: VoiceTable,
+    conversation: Conversation | None = None,
+) -> Translator:
     """The translator of one session. ``model`` is the provider's name; ``seed`` is text of at most
-    12 characters that no other session has; ``voices`` are the operator's.
+    12 characters that no other session has; ``voices`` are the operator's. The session continues
+    ``conversation``, of a client that was there before.
     """
     from gateway.translate.beta import BetaTranslator  # noqa: PLC0415
     from gateway.translate.chain import Chained  # noqa: PLC0415
@@ -20,10 +38,18 @@ def translator_for(target: Target, model: str, *, seed: str, voices: VoiceTable)
 
     match target.dialect, target.provider_dialect:
         case Dialect.OPENAI_BETA, Dialect.OPENAI:
-            return BetaTranslator(seed=seed)
+            return BetaTranslator(seed=seed, conversation=conversation)
         case Dialect.GEMINI, _:
-            return OpenAITranslator(provider=target.provider, model=model, seed=seed, voices=voices)
-    to_gemini = GeminiTranslator(model=model, seed=seed, voices=voices)
+            if conversation is not None:  # a Gemini client configures everything in its setup
+                conversation = replace(conversation, session={})
+            return OpenAITranslator(
+                provider=target.provider,
+                model=model,
+                seed=seed,
+                voices=voices,
+                conversation=conversation,
+            )
+    to_gemini = GeminiTranslator(model=model, seed=seed, voices=voices, conversation=conversation)
     if target.dialect is Dialect.OPENAI_BETA:
         return Chained(BetaTranslator(seed=seed), to_gemini)
     return to_gemini

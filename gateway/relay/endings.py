@@ -51,6 +51,9 @@ CONFIGURATION_REFUSED: Final = refused(
     "configuration_refused",
     "The provider refused the session's configuration, which the key brought.",
 )
+SUPERSEDED: Final = refused(
+    "session_superseded", "Another connection goes on with the session of this name."
+)
 PROVIDER_LOST: Final = failed("provider_connection_lost", "The provider's connection broke.")
 
 

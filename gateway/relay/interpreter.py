@@ -27,6 +27,7 @@ from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID, Dialect
 from gateway.translate.base import Renewal, Translation, Translator
+from gateway.translate.conversation import Conversation
 
 log = structlog.get_logger()
 
@@ -79,6 +80,19 @@ class Interpreter:
     def is_waiting(self) -> bool:
         """Whether the provider has yet to accept what it was told."""
         return self._translator.is_waiting
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was configured and said."""
+        return self._translator.conversation
+
+    def conclude(self) -> None:
+        """The client is gone: what is known of an answer that is cut off becomes part of the
+        conversation.
+        """
+        if self._provider is not None:
+            self._is_over = True
+            self._translator.provider_closed()
 
     def open(self) -> None:
         """The client was upgraded: it hears what comes first in its protocol."""

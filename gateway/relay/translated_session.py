@@ -28,6 +28,7 @@ from gateway.relay.session import Session
 from gateway.relay.session_age import AgeAction
 from gateway.relay.session_state import SessionState
 from gateway.relay.sinks import DownstreamSink
+from gateway.translate.conversation import Conversation
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ class Translated:
 class TranslatedSession(Session):
     """See ``Session``."""
 
-    __slots__ = ("_interpreter", "_translated", "_waits_since")
+    __slots__ = ("_interpreter", "_translated", "_waits_since", "on_concluded")
 
     def __init__(self, *args: Any, translated: Translated, **others: Any) -> None:
         super().__init__(*args, **others)
@@ -59,6 +60,8 @@ class TranslatedSession(Session):
         self._interpreter.on_renewal = self._renew_provider
         self._interpreter.on_refused = self.close_client
         self._waits_since: float | None = None
+        # Called when the client is gone, so that nothing is added to the conversation any more.
+        self.on_concluded: Callable[[], None] = _nothing
         if self._opening.preface:
             self._interpreter.on_configuration_refused = self._refuse_configuration
         self._interpreter.open()
@@ -67,6 +70,16 @@ class TranslatedSession(Session):
     def replacement(self) -> Replacement:
         """The tries to replace the provider's connection."""
         return self._translated.replacement
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was configured and said."""
+        return self._interpreter.conversation
+
+    def supersede(self) -> None:
+        """Another connection goes on with this conversation."""
+        self._log.info("session superseded", state=self.state.name)
+        self._dismiss(endings.SUPERSEDED)
 
     def _make_sink(self, client: Connection) -> DownstreamSink:  # noqa: ARG002 - the base's
         return self._interpreter.provider_sink(
@@ -133,6 +146,12 @@ class TranslatedSession(Session):
         self._log.warning("configuration refused")
         self._dismiss(endings.CONFIGURATION_REFUSED)
 
+    def _drain(self) -> None:
+        if self._client is not None:
+            self._interpreter.conclude()
+        super()._drain()
+        self.on_concluded()
+
     def abandon(self) -> None:
         """See ``Session``; nobody is dialled any more."""
         if self._dial_task is not None:
@@ -143,3 +162,7 @@ class TranslatedSession(Session):
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("dialling again failed", exc_info=exc)
             self.close_client(INTERNAL_ERROR, "internal error")
+
+
+def _nothing() -> None:
+    """Nobody waits for the end of the conversation."""

@@ -6,7 +6,7 @@ which can be written down, and given to a translator for another provider.
 
 The relay calls it in this order::
 
-    opened()                      the client is there: what it hears first
+    opened()                      a new client is there: what it hears first
     provider_opened()             a provider is connected: what it is told first
     from_client(), from_provider()  in any order, one whole message each
     provider_closed()             that provider is gone; perhaps another one is dialled:

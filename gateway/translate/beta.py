@@ -45,8 +45,8 @@ OPEN_RESPONSES_MAX: Final = 16
 class BetaTranslator:
     """Both directions of one session. ``seed``: see ``Ids``.
 
-    ``conversation`` continues one: the client has heard ``session.created`` then, and the provider
-    is told what is in it.
+    ``conversation`` continues one: the provider is told what is in it. The client has heard
+    ``session.created`` then, unless it is a new one: where ``opened`` is called.
     """
 
     def __init__(self, *, seed: str, conversation: Conversation | None = None) -> None:
@@ -71,6 +71,7 @@ class BetaTranslator:
 
     def opened(self) -> Translation:
         """The provider's own ``session.created`` is the client's first message."""
+        self._is_announced = False
         return Translation()
 
     def provider_opened(self) -> Translation:

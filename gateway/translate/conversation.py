@@ -20,14 +20,18 @@ Item = dict[str, Any]
 
 
 class Conversation(Struct):
-    """``session`` is the configuration in effect. ``items`` are complete ones, oldest first."""
+    """``session`` is the configuration in effect. ``items`` are complete ones, oldest first.
+    ``revision`` rises with each change of them.
+    """
 
     session: dict[str, Any] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     bytes_kept: int = 0
+    revision: int = 0
 
     def add(self, item: Item) -> None:
         """Append a complete item, without its audio; the oldest give way where it is too much."""
+        self.revision += 1
         kept = without_audio(item)
         self.items.append(kept)
         self.bytes_kept += _size(kept)
@@ -40,6 +44,7 @@ class Conversation(Struct):
         """
         for place, kept in enumerate(self.items):
             if kept.get("id") == item["id"]:
+                self.revision += 1
                 self.items[place] = without_audio(item)
                 self.bytes_kept += _size(self.items[place]) - _size(kept)
 
@@ -47,6 +52,7 @@ class Conversation(Struct):
         """The client deleted an item."""
         for item in [item for item in self.items if item.get("id") == item_id]:
             self.items.remove(item)
+            self.revision += 1
             self.bytes_kept -= _size(item)
 
 

@@ -34,6 +34,7 @@ class Link(Enum):
 class Step(Enum):
     """What moves it."""
 
+    GREETED = auto()  # a client has come that will configure the session first
     NEEDED = auto()  # there is something to tell the provider
     OPENED = auto()
     ACCEPTED = auto()
@@ -44,7 +45,7 @@ class Step(Enum):
 # What is not in these tables changes nothing: the provider repeats itself, or is heard too late.
 LINKS: Final[Mapping[Link, Mapping[Step, Link]]] = {
     Link.AWAY: {Step.NEEDED: Link.DUE, Step.OPENED: Link.OPEN},
-    Link.DUE: {Step.OPENED: Link.WAITING},
+    Link.DUE: {Step.OPENED: Link.WAITING, Step.GREETED: Link.AWAY},
     Link.OPEN: {Step.NEEDED: Link.WAITING, Step.CLOSED: Link.AWAY},
     Link.WAITING: {Step.ACCEPTED: Link.READY, Step.CLOSED: Link.DUE},
     Link.READY: {Step.REPLACED: Link.RENEWING, Step.CLOSED: Link.DUE},

@@ -23,7 +23,8 @@ from gateway.translate.voices import VoiceTable
 class GeminiTranslator:
     """See ``Translator``. ``model`` is Gemini's name, without ``models/``; ``seed`` is text of at
     most 12 characters that no other session has. With a ``conversation`` another provider was
-    talked to before, and the client has heard ``session.created``.
+    talked to before: by the same client, which has heard ``session.created``, or by one that was
+    there before, where ``opened`` is called.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class GeminiTranslator:
     def opened(self) -> Translation:
         """See ``Translator``."""
         out = self._state.begin()
+        self._move_link(Step.GREETED)
         self._state.events.add("session.created", session=self._state.session)
         return out
 

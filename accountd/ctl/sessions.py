@@ -1,0 +1,62 @@
+"""``accountctl sessions``: the stored conversations of sessions."""
+
+import json
+from typing import Any, Final
+
+import click
+
+from accountd.ctl.client import call
+from accountd.ctl.output import JSON, show, show_list
+
+COLUMNS: Final = ("account_id", "session_id", "created_at", "updated_at", "bytes")
+
+
+@click.group()
+def sessions() -> None:
+    """Stored conversations: what a client continues that comes back with its session's name."""
+
+
+@sessions.command("list")
+@click.option("--account", "account_id", help="Those of one account.")
+@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@JSON
+@click.pass_obj
+def list_sessions(endpoint: str, account_id: str | None, limit: int | None, as_json: bool) -> None:
+    """List stored conversations, those used last first, with their sizes."""
+    found = call(endpoint, "sessions.list", {"account_id": account_id, "limit": limit})
+    show_list(found, as_json, "sessions", COLUMNS)
+
+
+@sessions.command("show")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.argument("session_id", metavar="SESSION")
+@JSON
+@click.pass_obj
+def show_session(endpoint: str, account_id: str, session_id: str, as_json: bool) -> None:
+    """Print one conversation, with all that was said in it: it is private."""
+    params = {"account_id": account_id, "session_id": session_id}
+    show(call(endpoint, "sessions.show", params), as_json, _text)
+
+
+@sessions.command("delete")
+@click.option("--account", "account_id", help="All of this account.")
+@click.option("--session", "session_id", help="Those of this name; of --account, where given.")
+@JSON
+@click.pass_obj
+def delete_sessions(
+    endpoint: str, account_id: str | None, session_id: str | None, as_json: bool
+) -> None:
+    """Delete stored conversations. A session that is live may store its own again."""
+    if account_id is None and session_id is None:
+        raise click.UsageError("found neither --account nor --session, expected one or both")
+    params = {"account_id": account_id, "session_id": session_id}
+    deleted, is_done = 0, False
+    while not is_done:  # a portion at a time: usage is charged between two of them
+        found = call(endpoint, "sessions.delete", params)
+        deleted += found["deleted"]
+        is_done = found["is_done"]
+    show({"deleted": deleted}, as_json, lambda answer: f"deleted {answer['deleted']:,}")
+
+
+def _text(found: Any) -> str:
+    return json.dumps(found, indent=2)  # ASCII: nothing in it moves a terminal's cursor
