@@ -120,6 +120,7 @@ def _open_gateway(
         balances=link.balances, usage=link.usage, handles=link.handles,
         providers=providers, table=config.models, lifetimes=lifetimes,
         conversations=link.conversations,
+        keeps_sessions=config.keeps_sessions,
     )  # fmt: skip
     call_api = CallApi(
         admission=admission, opener=opener, calls=calls, handles=link.handles,

@@ -132,6 +132,12 @@ def cli() -> None:
     " that a client which connects again with that name continues it.",
 )
 @setting(
+    "GATEWAY_KEEP_SESSIONS",
+    default="yes",
+    help="yes: a session that loses its provider's connection goes on over another one, which is"
+    " told the conversation; no: it ends, where nothing is translated.",
+)
+@setting(
     "GATEWAY_DRAIN_CLOSE_CODE",
     default="1001",
     help="How sessions are closed when the gateway stops: 1001 (going away) or 1012 (restart).",

@@ -49,6 +49,7 @@ class GatewayConfig:
     near_empty_responses: int
     allows_unknown_handles: bool
     stores_conversations: bool
+    keeps_sessions: bool
     drain_close_code: int
     log_level: str
     log_as_json: bool
@@ -99,6 +100,7 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
             "GATEWAY_STORE_CONVERSATIONS", config.one_of("yes", "no")
         )
         == "yes",
+        keeps_sessions=checker.value("GATEWAY_KEEP_SESSIONS", config.one_of("yes", "no")) == "yes",
         drain_close_code=int(
             checker.value("GATEWAY_DRAIN_CLOSE_CODE", config.one_of("1001", "1012"))
         ),

@@ -84,7 +84,7 @@ class Dialer:
         The client of a translated session waits for nothing yet, so its dial is tried again within
         the time that one dial may take.
         """
-        if isinstance(session, TranslatedSession):
+        if isinstance(session, TranslatedSession) and session.retries_first_dial:
             await self.redial(session, place, sink, until=self._loop.time() + DIAL_S)
             return
         self._listen(place, session)

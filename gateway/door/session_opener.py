@@ -21,7 +21,7 @@ from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
 from gateway.door.routing import choices, with_provider_model
-from gateway.door.translators import may_be_stored, move, translator_for
+from gateway.door.translators import may_be_kept, move, translator_for
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
@@ -35,11 +35,13 @@ from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay.interpreter import Interpreter
+from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.translated_session import Translated, TranslatedSession
 from gateway.translate.conversation import Conversation
+from gateway.translate.kept.keeper import Keeper
 from shared.metrics import Metric
 
 # Handles of what may be in use by another user of the account already.
@@ -59,8 +61,11 @@ class Opener:
         table: ModelTable,
         lifetimes: Lifetimes,
         conversations: ConversationStore | None,
+        keeps_sessions: bool,
     ) -> None:
-        """``conversations`` is None where none are stored."""
+        """``conversations`` is None where none are stored. ``keeps_sessions``: those of one protocol
+        outlive their provider's connection, too.
+        """
         self._loop = asyncio.get_running_loop()
         self._balances = balances
         self._usage = usage
@@ -70,6 +75,7 @@ class Opener:
         self._table = table
         self._lifetimes = lifetimes
         self.conversations = conversations
+        self._keeps_sessions = keeps_sessions
         self.dialer = Dialer(providers, table)
         self._ignored = 0
 
@@ -141,12 +147,9 @@ class Opener:
         age = Age(self._lifetimes, target.provider, opened_at=self._loop.time())
         place = Place(target, self._choices(target, admitted), request.headers)
         place.on_moved.append(partial(self._moved, recorder, handles, age))
-        make: Callable[..., Session] = Session
-        if target.is_translated:
-            conversation = None if claim is None else claim.conversation
-            translated = self._translated(connection, recorder, place, conversation)
-            make = partial(TranslatedSession, translated=translated)
+        conversation = None if claim is None else claim.conversation
         gate = self._gate(place, admitted, recorder)
+        make = self._maker(connection, recorder, place, gate, conversation)
         session = make(
             SessionInfo(
                 target.session_id,
@@ -185,7 +188,8 @@ class Opener:
         """What a session continues that has a name; None where it is not stored. Its client may
         have left when this returns, and then gives the claim back.
         """
-        if self.conversations is None or not may_be_stored(target):
+        is_kept = target.is_translated or self._keeps(target)
+        if self.conversations is None or not is_kept or target.is_anonymous:
             return None
         return await self.conversations.open(admitted.authorization.account_id, target.session_id)
 
@@ -211,6 +215,27 @@ class Opener:
 
     def _meter(self, target: Target) -> Meter:
         return self._providers[target.provider].meter(with_provider_model(target, self._table))
+
+    def _keeps(self, target: Target) -> bool:
+        """Whether a session in which nothing is translated is kept."""
+        return self._keeps_sessions and may_be_kept(target)
+
+    def _maker(
+        self,
+        client: Downstream,
+        recorder: Recorder,
+        place: Place,
+        gate: Gate | None,
+        conversation: Conversation | None,
+    ) -> Callable[..., Session]:
+        """What makes the session: of the kind that goes on over another connection, if it may."""
+        if place.target.is_translated:
+            translated = self._translated(client, recorder, place, conversation)
+        elif self._keeps(place.target):
+            translated = self._kept(client, recorder, place, gate, conversation)
+        else:
+            return Session
+        return partial(TranslatedSession, translated=translated)
 
     def _translated(
         self,
@@ -240,6 +265,23 @@ class Opener:
         )
         return Translated(
             interpreter,
+            redial=lambda session, sink: self.dialer.redial(session, place, sink),
+            meter=lambda: self._meter(place.target),
+        )
+
+    def _kept(
+        self,
+        client: Downstream,
+        recorder: Recorder,
+        place: Place,
+        gate: Gate | None,
+        conversation: Conversation | None,
+    ) -> Translated:
+        """What keeps the conversation of a client and a provider that speak the same protocol."""
+        keeper = Keeper(seed=secrets.token_hex(4), conversation=conversation)
+        splice = KeptSplice(keeper, recorder, client, gate=gate)
+        return Translated(
+            splice,
             redial=lambda session, sink: self.dialer.redial(session, place, sink),
             meter=lambda: self._meter(place.target),
         )

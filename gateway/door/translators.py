@@ -6,17 +6,10 @@ their provider's protocol loads neither them nor numpy.
 
 from msgspec.structs import replace
 
-from gateway.providers.base import Dialect, Target
+from gateway.providers.base import REALTIME, Dialect, Target
 from gateway.translate.base import Translator
 from gateway.translate.conversation import Conversation
 from gateway.translate.voices import VoiceTable
-
-
-def may_be_stored(target: Target) -> bool:
-    """Whether a client can come back to the conversation of a session: it is kept, and has a name
-    that the client knows.
-    """
-    return target.is_translated and not target.is_anonymous
 
 
 def translator_for(
@@ -53,6 +46,14 @@ def translator_for(
     if target.dialect is Dialect.OPENAI_BETA:
         return Chained(BetaTranslator(seed=seed), to_gemini)
     return to_gemini
+
+
+def may_be_kept(target: Target) -> bool:
+    """Whether a session in which nothing is translated can go on at another connection: one of
+    OpenAI's GA protocol with a model, which is all that the conversation hangs on.
+    """
+    is_realtime = target.path.endswith(REALTIME) and target.dialect is Dialect.OPENAI
+    return is_realtime and bool(target.model) and not target.is_transcription and not target.handles
 
 
 def move(translator: Translator, provider: str) -> None:

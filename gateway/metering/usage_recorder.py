@@ -230,6 +230,18 @@ class Recorder:
             if not skim(read, span):
                 self.observe_client(frames_of(read, (span,)))
 
+    def skim_client(self, read: bytes, spans: list[Span]) -> int:
+        """How many of the client's messages in a read are audio, up to the first that is not, or
+        not clearly: that one and those behind it are for ``observe_client``.
+        """
+        skim = self._meter.skim_client
+        seen = 0
+        for span in spans:
+            if not skim(read, span):
+                return seen
+            seen += 1
+        return seen
+
     def send_due(self, now: float) -> None:
         """Send the open batch when it has waited long enough. ``now`` is monotonic seconds."""
         self._send(self._batcher.take_due(now))

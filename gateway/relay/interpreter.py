@@ -94,6 +94,11 @@ class Interpreter:
             self._is_over = True
             self._translator.provider_closed()
 
+    @property
+    def may_be_replaced(self) -> bool:
+        """Always: the client gets no messages of the provider's, so none in parts."""
+        return True
+
     def open(self) -> None:
         """The client was upgraded: it hears what comes first in its protocol."""
         self._act_on(self._translator.opened())
@@ -113,7 +118,18 @@ class Interpreter:
         self.flush()
         self._hold(True)
 
-    def client_sink(self, *, on_close: OnClose) -> "ClientSink":
+    def forget_session(self) -> None:
+        """The session has ended: nothing refers to it in a circle."""
+        self._provider = None
+        self.on_renewal, self.on_refused = _nothing, _refuse_nothing
+        self.on_configuration_refused = None
+
+    def client_sink(
+        self,
+        *,
+        on_model_refused: Callable[[str], None],  # noqa: ARG002 - its model is known
+        on_close: OnClose,
+    ) -> "ClientSink":
         """The sink of the client's frames."""
         return ClientSink(self, on_close=on_close)
 

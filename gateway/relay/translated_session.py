@@ -23,6 +23,7 @@ from gateway.metering.base import Meter
 from gateway.relay import endings
 from gateway.relay.client_side import ClientSide
 from gateway.relay.interpreter import Interpreter
+from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.replacement import Replacement
 from gateway.relay.session import Session
 from gateway.relay.session_age import AgeAction
@@ -42,7 +43,7 @@ class Translated:
     that connection.
     """
 
-    interpreter: Interpreter
+    interpreter: Interpreter | KeptSplice
     redial: Callable[["TranslatedSession", DownstreamSink], Coroutine[Any, Any, None]]
     meter: Callable[[], Meter]
     replacement: Replacement = field(default_factory=Replacement)
@@ -81,6 +82,11 @@ class TranslatedSession(Session):
         self._log.info("session superseded", state=self.state.name)
         self._dismiss(endings.SUPERSEDED)
 
+    @property
+    def retries_first_dial(self) -> bool:
+        """Whether the client waits for nothing yet, so that a first dial may be tried again."""
+        return isinstance(self._interpreter, Interpreter)
+
     def _make_sink(self, client: Connection) -> DownstreamSink:  # noqa: ARG002 - the base's
         return self._interpreter.provider_sink(
             on_metered=self._metered, on_close=self.provider_disconnected
@@ -88,7 +94,9 @@ class TranslatedSession(Session):
 
     def _join(self, client: Connection, provider: Upstream) -> Sink:
         self.replacement.connected(self._loop.time())
-        client.sink = self._interpreter.client_sink(on_close=self.client_disconnected)
+        client.sink = self._interpreter.client_sink(
+            on_model_refused=self._refuse_model, on_close=self.client_disconnected
+        )
         if client.is_write_paused:  # since before this provider was there to be paused
             provider.pause(Pause.BACKPRESSURE)
         self._interpreter.provider_connected(provider)
@@ -113,6 +121,8 @@ class TranslatedSession(Session):
         if client is None or provider is None or self._departure is not None:
             return False
         if is_about_account(close.reason) or self.recorder.has_just_refused:
+            return False
+        if not self._interpreter.may_be_replaced:
             return False
         was_accepted = not self._interpreter.is_waiting
         if not self.replacement.may_follow(close, self._loop.time(), was_accepted=was_accepted):
@@ -157,6 +167,10 @@ class TranslatedSession(Session):
         if self._dial_task is not None:
             self._dial_task.cancel()
         super().abandon()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._interpreter.forget_session()
 
     def _redialled(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:

@@ -38,6 +38,10 @@ class Conversation(Struct):
         while len(self.items) > ITEMS_MAX or (self.bytes_kept > BYTES_MAX and len(self.items) > 1):
             self.bytes_kept -= _size(self.items.pop(0))
 
+    def has(self, item_id: str) -> bool:
+        """Whether an item is kept."""
+        return any(item.get("id") == item_id for item in self.items)
+
     def replace(self, item: Item) -> None:
         """More is known of an item (a transcript that came late): it changes where it stands. One
         that is not kept stays away.

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -14,6 +15,10 @@ from tests.support.tuned import Constants
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 Answer = Callable[[ServerConnection, Request], Awaitable[Response | None]]
+
+
+# Sessions of one protocol end with their provider's connection.
+UNKEPT: Final = {"GATEWAY_KEEP_SESSIONS": "no"}
 
 
 @asynccontextmanager

@@ -41,6 +41,14 @@ class Record:
         self._conversation = conversation
         self._places: dict[str, Place] = {}
 
+    @property
+    def has_unheard(self) -> bool:
+        """Whether the user said something that is not transcribed, and not answered."""
+        return any(
+            place.role == "user" and place.item is None and place.answers == 0
+            for place in self._places.values()
+        )
+
     def add(self, item: Item) -> None:
         """An item that is complete, and new."""
         item_id = str(item.get("id", len(self._places)))

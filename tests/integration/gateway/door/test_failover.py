@@ -230,3 +230,42 @@ async def _until_key(socket: ClientConnection, name: str) -> Event:
 async def _until_turn(socket: ClientConnection) -> None:
     while "turnComplete" not in (await _until_key(socket, "serverContent"))["serverContent"]:
         pass
+
+
+async def test_a_live_session_goes_on_at_the_next_provider() -> None:
+    """A client of OpenAI's, and providers that speak its protocol: the first one breaks in the
+    middle of the session and stays away.
+    """
+    providers, told = Providers(), []
+
+    async def serve(socket: ServerConnection) -> None:
+        if providers.dials["xai"]:
+            told.append(json.loads(await socket.recv()))
+            is_told.set()
+            await providers.serve(socket)
+            return
+        relay = asyncio.ensure_future(providers.serve(socket))
+        await first_turn.wait()
+        providers.away.add("openai")
+        socket.transport.abort()
+        await asyncio.gather(relay, return_exceptions=True)
+
+    first_turn, is_told = asyncio.Event(), asyncio.Event()
+    session = {"type": "realtime", "instructions": "Be brief."}
+    async with scripted(serve, answer=providers.answer, GATEWAY_MODELS_FILE=MODELS) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+        async with connect(url) as socket:
+            await _send(socket, {"type": "session.update", "session": session})
+            await until(socket, "session.updated")
+            await _send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+            first_turn.set()
+            async with asyncio.timeout(20):
+                await is_told.wait()
+            await _send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+        rows = await charged(cluster, "a", 2)
+    assert told[0]["session"] == session
+    assert providers.dials["xai"] == 1
+    assert Counter(row["provider"] for row in rows) == {"openai": 1, "xai": 1}

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.limits import CLOSE_S
-from tests.support.fake_provider import reset_when_closed, scripted
+from tests.support.fake_provider import UNKEPT, reset_when_closed, scripted
 from tests.support.harness import Cluster, eventually, lines_of
 from tests.support.openai_events import audio, client, created, done, rows
 from tests.support.peers import masked
@@ -126,7 +126,7 @@ async def test_a_provider_whose_close_is_none_is_explained() -> None:
         provider.transport.write(next(coming))
         await provider.wait_closed()
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "acct")
         for close in closes:
             async with connect(f"{cluster.url}?model=gpt-realtime&rs_key={key}") as socket_:
@@ -207,7 +207,7 @@ async def test_who_plays_what_was_said_still_hears_how_it_ended() -> None:
         await provider.send(json.dumps({"type": "error", "error": {"code": "session_expired"}}))
         await provider.close(1001, "session is over")
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "acct")
         host, port = cluster.address.split(":")
         tcp = socket.socket()

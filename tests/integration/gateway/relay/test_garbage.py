@@ -69,6 +69,17 @@ async def closed(client: ClientConnection) -> None:
             await client.recv()
 
 
+async def lose_and_close(client: ClientConnection) -> None:
+    """The provider's connection breaks, another one answers, and the client closes."""
+    await client.send(json.dumps({"type": "break"}))
+    async with asyncio.timeout(20):
+        answer = asyncio.ensure_future(client.recv())
+        while not answer.done():  # what is sent while the connection breaks is lost
+            await client.send(json.dumps({"type": "response.cancel"}))
+            await asyncio.wait([answer], timeout=0.1)
+    await client.close()
+
+
 async def one_session(url: str, ending: Ending) -> None:
     """Begin a session and end it."""
     async with connect(url, compression=None) as client:
@@ -84,16 +95,24 @@ async def no_session(cluster: Cluster, key: str) -> None:
         await closed(client)
 
 
-async def test_sessions_leave_nothing_to_a_collector() -> None:
+@pytest.mark.parametrize(
+    ("keeps", "endings"),
+    [
+        ("no", (close, vanish, asking("leave"), asking("break"))),
+        ("yes", (close, vanish, lose_and_close)),
+    ],
+)
+async def test_sessions_leave_nothing_to_a_collector(
+    keeps: str, endings: tuple[Ending, ...]
+) -> None:
     """However they end, and also where there is none."""
-    endings = (close, vanish, asking("leave"), asking("break"))
     async with serve(provide, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         (closed_port,) = free_ports(1)
         with cluster_folder() as cluster:
             await asyncio.to_thread(cluster.start_accountd)
             gateway = await asyncio.to_thread(
-                cluster.start_gateway, script=GATEWAY,
+                cluster.start_gateway, script=GATEWAY, GATEWAY_KEEP_SESSIONS=keeps,
                 OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1",
                 XAI_API_KEY="xai-key", XAI_BASE_URL=f"http://127.0.0.1:{closed_port}/v1",
             )  # fmt: skip

@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.fake_provider import scripted
+from tests.support.fake_provider import UNKEPT, scripted
 from tests.support.harness import cluster_folder
 from tests.support.tuned import SHORT_SESSIONS
 
@@ -35,7 +35,7 @@ async def test_a_session_is_announced_to_end_and_never_in_the_middle_of_a_respon
             assert (socket.close_code, socket.close_reason) == (1001, "session is too old")
         return types
 
-    async with scripted(script, tuned=SHORT_SESSIONS) as cluster:
+    async with scripted(script, tuned=SHORT_SESSIONS, **UNKEPT) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "old")
         url = f"{cluster.url}?model=gpt-realtime&rs_key={key}"
         asked = asyncio.create_task(is_told("rs_events=1"))
@@ -57,7 +57,9 @@ async def test_the_operator_says_how_long_sessions_with_a_model_last() -> None:
     async def script(provider: ServerConnection) -> None:
         await provider.wait_closed()
 
-    async with scripted(script, tuned=SHORT_SESSIONS, GATEWAY_MODELS_FILE=short) as cluster:
+    async with scripted(
+        script, tuned=SHORT_SESSIONS, GATEWAY_MODELS_FILE=short, **UNKEPT
+    ) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "short")
         url = f"{cluster.url}?rs_key={key}&model="
         async with connect(f"{url}gpt-realtime") as long, connect(f"{url}gpt-short-1") as ending:

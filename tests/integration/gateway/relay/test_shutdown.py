@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.support.fake_provider import UNKEPT
 from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
 from tests.support.ports import listeners
 
@@ -113,8 +114,10 @@ async def test_a_provider_that_breaks_off_is_explained(fresh: Cluster) -> None:
     """When the provider dies midway, the client gets 1011 and what was metered is charged."""
     assert fresh.simulator is not None
     key = fresh.create_account("cut")
+    gateway = await asyncio.to_thread(fresh.start_gateway, **UNKEPT)
+    url = f"ws://{gateway.field('listen')}/v1/realtime"
     query = f"?model=gpt-realtime&pace=0&rs_key={key}"
-    async with connect(fresh.url + query, max_size=None) as socket:
+    async with connect(url + query, max_size=None) as socket:
         await speak(socket)
         await until_done(socket)
         fresh.simulator.process.kill()

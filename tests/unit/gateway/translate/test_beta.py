@@ -9,8 +9,9 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from gateway.translate.base import Translator
-from gateway.translate.beta import OPEN_RESPONSES_MAX, BetaTranslator
+from gateway.translate.beta import BetaTranslator
 from gateway.translate.conversation import Conversation
+from gateway.translate.kept.responses import OPEN_MAX
 
 Event = dict[str, Any]
 GA_CLIENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
@@ -336,7 +337,7 @@ def test_a_response_is_open_from_created_to_done() -> None:
     assert not session.is_answering
 
 
-def test_a_response_fails_when_its_provider_is_gone() -> None:
+def test_a_response_is_cancelled_when_its_provider_is_gone() -> None:
     """What is open towards the client is closed there."""
     session = translator()
     response = {"id": "r", "object": "realtime.response", "output_modalities": ["audio"]}
@@ -345,7 +346,7 @@ def test_a_response_fails_when_its_provider_is_gone() -> None:
     made = json.decode(message)
     BETA_SERVER.validate_python(made)
     assert made["response"]["id"] == "r"
-    assert made["response"]["status"] == "failed"
+    assert made["response"]["status"] == "cancelled"
     assert made["response"]["modalities"] == ["text", "audio"]
     assert not session.is_answering
     assert session.provider_closed().to_client == []
@@ -354,9 +355,9 @@ def test_a_response_fails_when_its_provider_is_gone() -> None:
 def test_open_responses_are_bounded() -> None:
     """A provider that never ends its responses fills no memory."""
     session = translator()
-    for number in range(OPEN_RESPONSES_MAX + 9):
+    for number in range(OPEN_MAX + 9):
         heard({"type": "response.created", "response": {"id": f"r{number}"}}, by=session)
-    assert len(session.provider_closed().to_client) == OPEN_RESPONSES_MAX
+    assert len(session.provider_closed().to_client) == OPEN_MAX
 
 
 def test_another_provider_is_told_what_was_configured_and_said() -> None:
@@ -368,6 +369,8 @@ def test_another_provider_is_told_what_was_configured_and_said() -> None:
     speech = {"id": "item_u", "type": "message", "role": "user"}
     for event in (
         {"type": "session.created", "session": {"type": "realtime"}},
+        {"type": "session.updated", "session": {"type": "realtime"}},
+        {"type": "session.updated", "session": {"type": "realtime"}},
         {"type": "conversation.item.added", "item": speech},
         {"type": "conversation.item.done",
          "item": {**speech, "content": [{"type": "input_audio", "transcript": None}]}},
@@ -406,6 +409,7 @@ def test_only_settings_are_kept_of_a_session() -> None:
     session = translator()
     for audio in (7, {"input": 7, "output": {"voice": "ash", "volume": 11}}, None):
         sent({"type": "session.update", "session": {"audio": audio, "x": 1}}, by=session)
+        heard({"type": "session.updated", "session": {}}, by=session)
     assert session.conversation.session == {
         "type": "realtime",
         "audio": {"output": {"voice": "ash"}},

@@ -1,0 +1,13 @@
+"""A conversation that is kept beside the session in which it is held, for the next provider.
+
+Where client and provider speak OpenAI's GA protocol nothing is translated. What they say of the
+conversation is looked at, audio is not, and another connection is told it.
+
+``keeper``          both directions of one session: what to keep, to tell, and to withhold
+``responses``       what is open of responses, and how it is closed towards the client
+``speech``          the user's items that are not complete yet, and how they are closed
+``unanswered``      what the client said and the provider has not answered yet
+``configuration``   what of a session's settings another provider can be told
+
+Called by ``relay.kept_splice`` and by ``translate.beta``.
+"""
