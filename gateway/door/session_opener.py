@@ -63,8 +63,8 @@ class Opener:
         conversations: ConversationStore | None,
         keeps_sessions: bool,
     ) -> None:
-        """``conversations`` is None where none are stored. ``keeps_sessions``: those of one protocol
-        outlive their provider's connection, too.
+        """``conversations`` is None where none are stored. ``keeps_sessions``: sessions of one
+        protocol outlive their provider's connection, too.
         """
         self._loop = asyncio.get_running_loop()
         self._balances = balances
