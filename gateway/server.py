@@ -15,6 +15,7 @@ from websockets.http11 import Request, Response
 from gateway.calls.calls import Calls
 from gateway.connections.close import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
+from gateway.conversations.claim import Claim
 from gateway.door.admission import Admitted
 from gateway.door.first_message import FirstMessage
 from gateway.door.gatekeeper import Gatekeeper
@@ -143,13 +144,12 @@ class GatewayServer:
         self, connection: Downstream, request: Request, target: Target, upgrade: bytes
     ) -> None:
         try:
-            verdict = await self._gatekeeper.admit(request.path, request.headers, target)
-            if isinstance(verdict, Admitted) and connection.is_waiting:
-                verdict = await self._join_call(target, verdict)
+            verdict, claim = await self._verdict(connection, request, target)
         finally:
             self._admitting -= 1
         # The client may have left during the wait.
         if not connection.is_waiting:
+            self._opener.give_back(claim)
             return
         if isinstance(verdict, Refusal):
             self._refuse(connection, verdict)
@@ -160,11 +160,7 @@ class GatewayServer:
             found = await self._decide(connection, target, verdict)
             if found is None:
                 return
-            (target, received), upgrade = found, b""
-        claim = await self._opener.claim(target, verdict)
-        if not (connection.is_waiting if upgrade else connection.is_open):
-            self._opener.give_back(claim)
-            return
+            (target, received, claim), upgrade = found, b""
         session, place = self._opener.open(
             connection, request, target, verdict, upgrade,
             on_ended=self._registry.session_ended, received=received, claim=claim,
@@ -183,28 +179,44 @@ class GatewayServer:
             session.dial_started(task)
             await self._opener.dialer.connect(session, place, sink)
 
+    async def _verdict(
+        self, connection: Downstream, request: Request, target: Target
+    ) -> tuple[Admitted | Refusal, Claim | None]:
+        """Whether a client may have what it asks for, and what it continues then."""
+        verdict = await self._gatekeeper.admit(request.path, request.headers, target)
+        if isinstance(verdict, Admitted) and connection.is_waiting:
+            verdict = await self._join_call(target, verdict)
+        claim = None
+        if isinstance(verdict, Admitted) and connection.is_waiting and not target.is_undecided:
+            claim = await self._opener.claim(target, verdict)
+        return verdict, claim
+
     async def _decide(
         self, connection: Downstream, target: Target, admitted: Admitted
-    ) -> tuple[Target, Sequence[Frame]] | None:
-        """Who serves an upgraded client, by its first message, and what was read of it; None where
-        it has left, or was sent away.
+    ) -> tuple[Target, Sequence[Frame], Claim | None] | None:
+        """Who serves an upgraded client, by its first message, what was read of it, and what it
+        continues; None where it has left, or was sent away.
         """
         first = FirstMessage(connection)
         self._undecided.add(first)
         try:
             decided = self._gatekeeper.decided(target, admitted, await first.read())
+            claim = None
+            if isinstance(decided, Target) and connection.is_open:
+                claim = await self._opener.claim(decided, admitted)
         finally:
             self._undecided.discard(first)
         if not connection.is_open:  # the client has left
-            return None
-        if self.readiness.is_stopping:
+            pass
+        elif self.readiness.is_stopping:
             connection.close(self._stop_close_code, RESTARTING)
         elif reason := self.readiness.why_closed():
             connection.close(TRY_AGAIN_LATER, reason)
         elif isinstance(decided, Refusal):
             connection.close(POLICY_VIOLATION, decided.message)
         else:
-            return decided, first.frames
+            return decided, first.frames, claim
+        self._opener.give_back(claim)
         return None
 
     async def _join_call(self, target: Target, admitted: Admitted) -> Admitted | Refusal:

@@ -19,7 +19,13 @@ from accountd.data.retention import RetentionRule, RowRetention
 from accountd.request_params import Params, RequestError
 from shared.announcements import NewHolder
 from shared.metrics import Metric
-from shared.wire import CONFIGURATION_BYTES_MAX, CONVERSATIONS_MAX, HOLDER_BYTES, ITEMS_BYTES_MAX
+from shared.wire import (
+    CONFIGURATION_BYTES_MAX,
+    CONVERSATIONS_MAX,
+    CONVERSATIONS_OPENED_MAX,
+    HOLDER_BYTES,
+    ITEMS_BYTES_MAX,
+)
 
 # A client comes back within minutes, or begins anew; and what was said is private.
 HOURS_DEFAULT: Final = 24
@@ -104,32 +110,35 @@ class Conversations:
         return taken_over
 
     def open(self, params: Params) -> Json:
-        """Make ``holder`` the one that may write; answer what is stored, and who could until now.
+        """Make each ``holder`` of ``sessions`` the one that may write; answer what is stored, and
+        who could write until now.
 
         ``is_live``: that one has not stored its last words yet. It still may, until the new holder
-        has stored something. ``again``: the holder asks for these; another connection that has
-        become the newest meanwhile stays it.
+        has stored something. ``again``: the holder asks for these; None where another connection
+        has become the newest meanwhile.
         """
-        key = params.text("account_id"), params.text("session_id")
-        holder, now = params.binary("holder", length=HOLDER_BYTES), now_iso()
-        before = self.retention.expired_before()
+        given = params.groups("sessions", at_most=CONVERSATIONS_OPENED_MAX)
+        opened: list[tuple[Key, bytes, bytes | None]] = []
+        answers: list[Json | None] = []
         with transaction(self._connection):
-            rows = {kind: (data, by) for kind, data, by in self._execute(_READ, *key, before)}
-            self._execute(_FORGET, *key, before)
-            former = rows["SESSION"][1] if "SESSION" in rows else None
-            if params.flag("again") and former != holder:
-                raise RequestError("superseded", "another connection holds this conversation")
-            self._execute(_HOLD, *key, holder, now, now)
-            self._execute(_TOUCH, now, *key)
-        self._take_over(key, holder, former)
-        self._opened += former != holder
-        texts = {kind: str(data) for kind, (data, _) in rows.items()}
-        return {
-            "configuration": texts.get("SESSION", ""),
-            "items": texts.get("CONV", ""),
-            "former": former,
-            "is_live": key in self._former,
-        }
+            for session in given:
+                key = session.text("account_id"), session.text("session_id")
+                holder = session.binary("holder", length=HOLDER_BYTES)
+                again = session.flag("again")
+                found = self._read(key)
+                is_newest = found["former"] == holder
+                answers.append(found if is_newest or not again else None)
+                if not (is_newest or again):
+                    self._hold(key, holder)
+                    opened.append((key, holder, found["former"]))
+        for key, holder, former in opened:
+            self._take_over(key, holder, former)
+        self._opened += len(opened)
+        for session, answer in zip(given, answers, strict=True):
+            if answer is not None:
+                key = session.text("account_id"), session.text("session_id")
+                answer["is_live"] = key in self._former
+        return {"sessions": answers}
 
     def store(self, params: Params) -> Json:
         """Write the conversations of ``sessions``; answer the places in that list of those whose
@@ -183,10 +192,25 @@ class Conversations:
     def _execute(self, statement: str, *values: object) -> Any:
         return self._connection.execute(statement, values)
 
+    def _read(self, key: Key) -> Json:
+        before = self.retention.expired_before()
+        rows = {kind: (data, by) for kind, data, by in self._execute(_READ, *key, before)}
+        nothing = ("", None)
+        return {
+            "configuration": str(rows.get("SESSION", nothing)[0]),
+            "items": str(rows.get("CONV", nothing)[0]),
+            "former": rows.get("SESSION", nothing)[1],
+        }
+
+    def _hold(self, key: Key, holder: bytes) -> None:
+        """``holder`` may write from now on; what has expired is forgotten."""
+        now = now_iso()
+        self._execute(_FORGET, *key, self.retention.expired_before())
+        self._execute(_HOLD, *key, holder, now, now)
+        self._execute(_TOUCH, now, *key)
+
     def _take_over(self, key: Key, holder: bytes, former: bytes | None) -> None:
         """``holder`` is the newest connection; the one before is told by an announcement."""
-        if former == holder:
-            return
         self._former.pop(key, None)
         if former is not None:
             self._taken_over.append(NewHolder(*key, holder))

@@ -27,20 +27,28 @@ class StoredSession(Protocol):
 class Claim:
     """``holder`` may write the conversation ``key`` until another connection is opened for it.
     ``number`` tells which of two claims of this gateway is the newer one. ``conversation`` is what
-    was stored before; None where nothing was.
+    was stored before; None where nothing was. Where accountd did not answer it may know the session
+    by the ``other`` holder.
     """
 
     __slots__ = (
         "_acknowledged", "conversation", "holder", "is_doubted", "is_too_large", "key", "number",
-        "session",
+        "other", "session",
     )  # fmt: skip
 
     def __init__(
-        self, key: Key, holder: bytes, *, number: int, conversation: Conversation | None
+        self,
+        key: Key,
+        holder: bytes,
+        *,
+        number: int,
+        conversation: Conversation | None = None,
+        other: bytes | None = None,
     ) -> None:
         self.key = key
         self.holder = holder
         self.number = number
+        self.other = other
         self.conversation = conversation
         self.session: StoredSession | None = None
         self.is_doubted = False  # another connection may be newer: accountd knows
@@ -62,8 +70,15 @@ class Claim:
             return None
         return State(self.key, self.holder, texts, mark[0], is_last)
 
+    def refuse(self) -> bool:
+        """accountd has refused a state: whether another connection is newer, for certain."""
+        if self.other is None:
+            return True
+        self.holder, self.other = self.other, None
+        return False
+
     def acknowledge(self, state: State) -> None:
         """accountd has taken ``state``."""
-        self.is_doubted = False
+        self.is_doubted, self.other = False, None
         if state.texts is not None:
             self._acknowledged = state.revision, state.texts.configuration

@@ -22,16 +22,38 @@ class Opened(NamedTuple):
     is_live: bool
 
 
-def open_params(key: Key, holder: bytes, *, again: bool = False) -> dict[str, Any]:
-    """Of a request that makes ``holder`` the one that may write, or with ``again`` reads what the
-    one before it has stored meanwhile.
+class Question(NamedTuple):
+    """``holder`` is to be the one that may write. ``again``: it is, and asks what the one before it
+    has stored meanwhile.
     """
-    return {**key._asdict(), "holder": holder, "again": again}
+
+    key: Key
+    holder: bytes
+    again: bool = False
 
 
-def read_opened(answer: Mapping[str, Any]) -> Opened:
-    """Raises ``UnreachableError`` where the answer makes no sense."""
+def open_params(questions: Sequence[Question]) -> dict[str, Any]:
+    """Of a request that opens conversations."""
+    return {
+        "sessions": [
+            {**question.key._asdict(), "holder": question.holder, "again": question.again}
+            for question in questions
+        ]
+    }
+
+
+def read_opened(answer: Mapping[str, Any], count: int) -> list[Opened | None]:
+    """What is stored of each; None where another connection is newer. Raises ``UnreachableError``
+    where the answer makes no sense.
+    """
     match answer:
+        case {"sessions": [*found]} if len(found) == count:
+            return [None if one is None else _opened(one) for one in found]
+    raise UnreachableError(f"accountd answered nonsense to {OPEN}")
+
+
+def _opened(found: object) -> Opened:
+    match found:
         case {
             "configuration": str(configuration),
             "items": str(items),

@@ -13,8 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -24,7 +23,8 @@ from gateway.conversations import messages
 from gateway.conversations.backlog import Backlog, Key, State
 from gateway.conversations.claim import Claim, StoredSession
 from gateway.conversations.encoding import Texts, UnreadableError, decoded
-from gateway.conversations.messages import Opened
+from gateway.conversations.messages import Opened, Question
+from gateway.conversations.openings import Accountd, Openings, call, unserved
 from gateway.translate.conversation import Conversation
 from shared.announcements import decode_new_holder
 from shared.errors import OutdatedError, UnreachableError
@@ -43,16 +43,9 @@ HANDOVER_PAUSES_S: Final = (0.05, 0.1, 0.15)
 OUTDATED_RETRY_S: Final = 60.0
 CLOSE_S: Final = 3.0
 _HINT: Final = "is accountd up, and as new as this gateway?"
-_UNKNOWN_METHOD: Final = "unknown_method"
+_HINT_OUTDATED: Final = "upgrade accountd: until then sessions go on without being stored"
 # Errors that pass; any other one says that this request will never be served.
-_PASSING: Final = (_UNKNOWN_METHOD, "busy", "disk_full", "internal")
-
-
-class Accountd(Protocol):
-    """Answers requests."""
-
-    async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:
-        """Raises ``UnreachableError``."""
+_PASSING: Final = ("unknown_method", "busy", "disk_full", "internal")
 
 
 class ConversationStore:
@@ -60,6 +53,7 @@ class ConversationStore:
 
     def __init__(self, accountd: Accountd) -> None:
         self._accountd = accountd
+        self._openings = Openings(accountd)
         self._loop = asyncio.get_running_loop()
         self._claims: dict[Key, Claim] = {}
         self._backlog = Backlog()
@@ -67,6 +61,7 @@ class ConversationStore:
         self._has_work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._trouble = ""
+        self._is_outdated = False  # accountd was, when it answered last
         self._continued = self._unopened = self._unreadable = self._superseded = 0
 
     def start(self) -> None:
@@ -134,20 +129,23 @@ class ConversationStore:
         holder = secrets.token_bytes(HOLDER_BYTES)
         try:
             async with asyncio.timeout(OPEN_S):
-                opened = await self._ask(key, holder)
-                if own is None or opened.former != own.holder:
-                    own = None  # a third connection has written since, elsewhere
-                    opened = await self._wait_for_last_words(key, holder, opened)
+                opened = await self._openings.ask(Question(key, holder))
+            assert opened is not None, "only what is asked again may be refused"
         except (UnreachableError, TimeoutError) as exc:
             if own is None or own.texts is None:
-                self._unopened += 1
-                log.warning("conversation not opened", session=session_id, account=account_id,
-                            reason=str(exc) or "no answer in time", hint=_HINT)  # fmt: skip
+                self._not_opened(key, exc)
                 return None
-            holder = own.holder  # still the newest that accountd knows, and gone here
+            # The older one was in this gateway, and what it said last still waits here.
+            return Claim(
+                key, own.holder, other=holder, number=number,
+                conversation=self._read(key, own.texts),
+            )  # fmt: skip
+        self._is_outdated = False
+        texts = opened.texts
+        if own is None or opened.former != own.holder:  # a third connection may have been elsewhere
+            texts = (await self._wait_for_last_words(key, holder, opened)).texts
+        elif own.texts is not None:
             texts = own.texts
-        else:
-            texts = opened.texts if own is None or own.texts is None else own.texts
         return Claim(key, holder, number=number, conversation=self._read(key, texts))
 
     def give_back(self, claim: Claim) -> None:
@@ -220,9 +218,16 @@ class ConversationStore:
             )  # fmt: skip
             return None
 
-    async def _ask(self, key: Key, holder: bytes, *, again: bool = False) -> Opened:
-        params = messages.open_params(key, holder, again=again)
-        return messages.read_opened(await self._call(messages.OPEN, params))
+    def _not_opened(self, key: Key, exc: Exception) -> None:
+        self._unopened += 1
+        if not isinstance(exc, OutdatedError):
+            log.warning(
+                "conversation not opened", session=key.session_id, account=key.account_id,
+                reason=str(exc) or "no answer in time", hint=_HINT,
+            )  # fmt: skip
+        elif not self._is_outdated:  # once, not for each session
+            self._is_outdated = True
+            log.error("conversations cannot be stored", reason=str(exc), hint=_HINT_OUTDATED)
 
     async def _wait_for_last_words(self, key: Key, holder: bytes, opened: Opened) -> Opened:
         """Give an older connection on another gateway a moment to store what was said last."""
@@ -231,14 +236,9 @@ class ConversationStore:
                 break
             await asyncio.sleep(pause_s)
             with contextlib.suppress(UnreachableError):
-                opened = await self._ask(key, holder, again=True)
+                found = await self._openings.ask(Question(key, holder, again=True))
+                opened = opened if found is None else found
         return opened
-
-    async def _call(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer = await self._accountd.report(method, params)
-        if not isinstance(answer, Denial):
-            return answer
-        raise _unserved(method, answer)
 
     async def _store_forever(self) -> None:
         while True:
@@ -285,7 +285,7 @@ class ConversationStore:
         """Store nothing: an accountd of an earlier release takes no message as long as those may be
         that wait, and would cut the connection, on which clients are let in, too.
         """
-        await self._call(messages.STORE, messages.store_params(()))
+        await call(self._accountd, messages.STORE, messages.store_params(()))
 
     async def _send(self) -> None:
         """Send one message's worth, and act on the answer."""
@@ -295,7 +295,7 @@ class ConversationStore:
         if not isinstance(answer, Denial):
             refused = messages.read_refused(answer, states)
         elif answer.code in _PASSING:
-            raise _unserved(messages.STORE, answer)
+            raise unserved(messages.STORE, answer)
         else:  # sent again it would be refused again
             log.error("conversations refused", sessions=len(states), reason=answer.message)
         self._backlog.settle(states)
@@ -303,21 +303,16 @@ class ConversationStore:
             claim = self._claims.get(state.key)
             if claim is None or claim.holder != state.holder:
                 continue
-            if state in refused:
-                self._supersede(claim)
-            else:
+            if state not in refused:
                 claim.acknowledge(state)
+            elif claim.refuse():
+                self._supersede(claim)
 
     def _log_trouble(self, trouble: str) -> None:
         if trouble and not self._trouble:
             log.warning("conversations wait", sessions=len(self._backlog), reason=trouble,
                         hint=_HINT)  # fmt: skip
         self._trouble = trouble
-
-
-def _unserved(method: str, answer: Denial) -> UnreachableError:
-    kind = OutdatedError if answer.code == _UNKNOWN_METHOD else UnreachableError
-    return kind(f"accountd cannot answer {method}: {answer.message}")
 
 
 def _nothing() -> None:

@@ -22,6 +22,7 @@ def providers(cluster: Cluster) -> dict[str, str]:
     assert cluster.simulator is not None
     host = f"http://{cluster.simulator.field('listen')}"
     return {
+        "AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": host,
         "XAI_API_KEY": "k", "XAI_BASE_URL": f"{host}/xai/v1", "GEMINI_API_KEY": "k",
         "GEMINI_BASE_URL": host, **STORING,
     }  # fmt: skip
@@ -29,17 +30,16 @@ def providers(cluster: Cluster) -> dict[str, str]:
 
 @asynccontextmanager
 async def storing_cluster(
-    gateways: int, *, accountd_options: tuple[str, ...] = (), **settings: str
+    gateways: int,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose gateways store conversations, started beside the test's own event loop."""
     context = cluster_folder()
     cluster = await asyncio.to_thread(context.__enter__)
     try:
-        await asyncio.to_thread(cluster.start_accountd, *accountd_options)
+        await asyncio.to_thread(cluster.start_accountd)
         await asyncio.to_thread(cluster.start_simulator, "--pace", "0")
         for _ in range(gateways):
-            found = {**providers(cluster), **settings}
-            await asyncio.to_thread(cluster.start_gateway, **found)
+            await asyncio.to_thread(lambda: cluster.start_gateway(**providers(cluster)))
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)

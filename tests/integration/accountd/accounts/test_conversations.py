@@ -24,8 +24,9 @@ def stored() -> Iterator[Conversations]:
 
 def opened(stored: Conversations, holder: bytes, account: str = "acct", **more: Any) -> Any:
     """The answer to a connection that begins or continues the session ``s``."""
-    params = {"account_id": account, "session_id": "s", "holder": holder, **more}
-    return stored.open(Params(params))
+    session = {"account_id": account, "session_id": "s", "holder": holder, **more}
+    (answer,) = stored.open(Params({"sessions": [session]}))["sessions"]
+    return answer
 
 
 def store(
@@ -117,9 +118,21 @@ def test_only_the_newest_asks_again(stored: Conversations) -> None:
     """Asking again takes nothing from a connection that is newer still."""
     opened(stored, A)
     opened(stored, B)
-    with pytest.raises(RequestError, match="another connection"):
-        opened(stored, A, again=True)
+    assert opened(stored, A, again=True) is None
     assert store(stored, B)
+
+
+def test_several_are_opened_together(stored: Conversations) -> None:
+    """In the order of the request: of one name the last one is the newest."""
+    sessions = [
+        {"account_id": "acct", "session_id": name, "holder": holder}
+        for name, holder in (("s", A), ("t", B), ("s", C))
+    ]
+    answers = stored.open(Params({"sessions": sessions}))["sessions"]
+    assert [answer["former"] for answer in answers] == [None, None, A]
+    assert [change.holder for change in stored.take_taken_over()] == [C]
+    assert not store(stored, A)
+    assert store(stored, C)
 
 
 def test_another_account_has_another_session(stored: Conversations) -> None:
@@ -186,9 +199,8 @@ def test_many_are_deleted_in_portions(
 ) -> None:
     """Usage must not wait for all of them."""
     monkeypatch.setattr(conversations, "DELETED_MAX", 2)
-    for number in range(3):
-        params = {"account_id": "acct", "session_id": str(number), "holder": A}
-        stored.open(Params(params))
+    sessions = [{"account_id": "acct", "session_id": str(n), "holder": A} for n in range(3)]
+    stored.open(Params({"sessions": sessions}))
     assert delete(stored, account_id="acct") == {"deleted": 2, "is_done": False}
     assert delete(stored, account_id="acct") == {"deleted": 1, "is_done": True}
 

@@ -5,6 +5,7 @@ from msgspec import json
 
 from gateway.door.translators import translator_for
 from gateway.providers.base import Dialect, Target
+from gateway.translate.conversation import Conversation
 from gateway.translate.voices import VoiceTable
 
 VOICES = VoiceTable({"gemini": {"marin": "Kore"}, "openai": {"Puck": "verse"}})
@@ -34,3 +35,25 @@ def test_the_operators_voices_reach_the_provider(
     said = [*translator.provider_opened().to_provider]
     said += translator.from_client(json.encode(first)).to_provider
     assert voice in b"".join(said)
+
+
+@pytest.mark.parametrize(("client", "provider", "first"), [named[:3] for named in NAMED])
+def test_a_stored_conversation_is_told_to_the_provider(
+    client: Dialect, provider: Dialect, first: dict[str, object]
+) -> None:
+    """Once the client has configured its session, whatever the two speak."""
+    content = [{"type": "input_text", "text": "My name is Ada"}]
+    items = [{"id": "a", "type": "message", "role": "user", "content": content}]
+    stored = Conversation(session={"type": "realtime", "instructions": "Be kind."}, items=items)
+    name = "gemini" if provider is Dialect.GEMINI else "openai"
+    target = Target(name, "m", "s", "/", "", dialect=client, provider_dialect=provider)
+    translator = translator_for(target, "m", seed="5eed", voices=VOICES, conversation=stored)
+    translator.opened()
+    said = [*translator.provider_opened().to_provider]
+    said += translator.from_client(json.encode(first)).to_provider
+    if provider is Dialect.GEMINI:
+        said += translator.from_provider(b'{"setupComplete":{}}').to_provider
+    told = b"".join(said)
+    assert told.count(b"My name is Ada") == 1
+    # A Gemini client's setup is a whole configuration.
+    assert (b"Be kind." in told) is (client is not Dialect.GEMINI)

@@ -85,6 +85,22 @@ def test_an_item_changes_where_it_stands() -> None:
     assert is_counted(kept)
 
 
+def test_each_change_is_another_revision() -> None:
+    """So that whoever stores it knows; what changes nothing is none."""
+    kept = Conversation()
+    revisions = [kept.revision]
+    for change in (
+        lambda: kept.add(message(1)),
+        lambda: kept.replace(message(1, "good morning")),
+        lambda: kept.replace(message(9, "never")),
+        lambda: kept.remove("item_1"),
+        lambda: kept.remove("item_1"),
+    ):
+        change()
+        revisions.append(kept.revision)
+    assert revisions == [0, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.parametrize("name", ["item_1", "item_9"])
 def test_what_was_deleted_is_forgotten(name: str) -> None:
     """And what is not there cannot be."""

@@ -326,6 +326,32 @@ def test_a_conversation_of_another_provider_is_continued() -> None:
     assert talk.heard[0]["previous_item_id"] == "f"
 
 
+def test_a_new_client_continues_a_conversation() -> None:
+    """It hears its own session, configures it, and the provider is set up once, with both; then it
+    is told what was said before.
+    """
+    session = {"instructions": "Be kind.", "audio": {"output": {"voice": "marin"}}}
+    content = [{"type": "input_text", "text": "What is it?"}]
+    items = [{"id": "a", "type": "message", "role": "user", "content": content}]
+    talk = OpenAITalk(conversation=Conversation(session=session, items=items))
+    talk.take(talk.translator.opened())
+    assert not talk.translator.is_waiting
+    talk.connect()
+    assert talk.told == []
+    talk.client("session.update", session={"type": "realtime", "instructions": "Be brief."})
+    talk.provider(setupComplete={})
+
+    created, updated = talk.heard
+    assert created["type"] == "session.created"
+    assert created["session"]["instructions"] == "Be kind."
+    assert updated["session"]["instructions"] == "Be brief."
+    assert updated["session"]["audio"]["output"]["voice"] == "marin"
+    setup, history = talk.told
+    assert setup["setup"]["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert history["clientContent"]["turns"][0]["parts"] == [{"text": "What is it?"}]
+    assert talk.renewals == []
+
+
 def test_a_translator_knows_nothing_but_messages() -> None:
     """The same messages have the same answers."""
     talks = [OpenAITalk.detected(), OpenAITalk.detected()]
