@@ -8,6 +8,7 @@
 ``times``, ``clock``               timestamps as they are stored (pure); the time now
 
 The rooms: ``ledger`` (what usage costs and whether it is new), ``accounts`` (accounts, keys,
-grants), ``notifications`` (announcements, metrics, webhook), ``reports`` (requests that only read),
-``data`` (the database file), ``ctl`` (the command ``accountctl``, which loads no database).
+grants), ``fleet`` (gateways, their providers), ``notifications`` (announcements, metrics, webhook),
+``reports`` (requests that only read), ``data`` (the database file), ``ctl``
+(the command ``accountctl``, which loads no database).
 """

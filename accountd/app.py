@@ -34,6 +34,7 @@ from accountd.data import database
 from accountd.data.database import Trouble
 from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
+from accountd.fleet.providers import Providers
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
@@ -85,6 +86,7 @@ class Daemon:
             services.conversations.retention,
             *services.retentions,
         )
+        self._providers = services.providers
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -137,6 +139,7 @@ class Daemon:
                 Metric("rts_accountd_epoch", "gauge", "This boot's number.", lambda: self._epoch),
                 *self._handles.metrics(),
                 *self._conversations.metrics(),
+                *self._providers.metrics(),
                 *self._wal.metrics(),
                 *self._low_credit.metrics(),
             ]
@@ -294,6 +297,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
             conversations=Conversations(connection, hours=config.conversations_hours),
+            providers=Providers(connection),
             quarantine=Quarantine(
                 connection,
                 ledger.usage,

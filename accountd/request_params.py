@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from accountd.times import iso, parse_time
 
 TEXT_CHARS_MAX: Final = 256
@@ -13,6 +15,7 @@ AMOUNT_MAX: Final = 2**53  # every JSON reader represents integers up to this on
 
 Json = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 class RequestError(Exception):
@@ -103,6 +106,13 @@ class Params:
         if not isinstance(value, bytes) or len(value) != length:
             raise self._bad(name, f"a binary of {length} bytes")
         return value
+
+    def struct(self, kind: type[Shape]) -> Shape:
+        """All parameters together, as a msgspec struct; unknown ones are ignored."""
+        try:
+            return msgspec.convert(dict(self._values), kind)
+        except msgspec.ValidationError as exc:
+            raise RequestError("bad_request", str(exc)) from None
 
     def flag(self, name: str) -> bool:
         """Yes or no; absent is no."""

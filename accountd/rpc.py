@@ -52,6 +52,7 @@ class Rpc:
     def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
         accounts, grants, handles = services.accounts, services.grants, services.handles
         quarantine, rate_card = services.quarantine, services.rate_card
+        providers = services.providers
         self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
@@ -66,6 +67,10 @@ class Rpc:
             "sessions.open": services.conversations.open,
             "sessions.store": services.conversations.store,
             "sessions.delete": services.conversations.delete,
+            "providers.report": providers.report,
+            "providers.overview": providers.overview,
+            "providers.drain": providers.drain,
+            "providers.resume": providers.resume,
             "account.create": accounts.create,
             "account.topup": grants.topup,
             "account.renew": grants.renew,

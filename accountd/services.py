@@ -10,6 +10,7 @@ from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.data.retention import RowRetention
 from accountd.data.wal import Wal
+from accountd.fleet.providers import Providers
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
@@ -27,6 +28,7 @@ class Services:
     grants: Grants
     handles: Handles
     conversations: Conversations
+    providers: Providers
     quarantine: Quarantine
     rate_card: RateCardFile
     low_credit: LowCredit

@@ -18,6 +18,7 @@ from gateway.connections.listener import Listener
 from gateway.door import translators
 from gateway.door.admission import Admission
 from gateway.door.gatekeeper import Gatekeeper
+from gateway.door.provider_reports import ProviderReports
 from gateway.door.session_opener import Opener
 from gateway.door.signing import Signing
 from gateway.endpoints.api import Api
@@ -58,7 +59,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     totals, lifetimes = Totals(), Lifetimes(config.models.lifetimes)
     calls = Calls(balances=link.balances, usage=link.usage, totals=totals, lifetimes=lifetimes)
     registry = Registry(calls=calls, totals=totals, usage=link.usage)
-    gateway, metrics = _open_gateway(
+    gateway, reports, metrics = _open_gateway(
         config, link, calls=calls, registry=registry, lifetimes=lifetimes, signing=signing
     )
     metrics += [*registry.metrics(), *totals.metrics(), *calls.metrics(), *link.metrics()]
@@ -83,6 +84,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     if config.reuse_port:  # a neighbour on the same port takes new clients at once
         _close(listeners)
     await gateway.stop(GATEWAY_DRAIN_S)
+    await reports.close()
     _close(listeners)
     undelivered = await link.hand_over()
     await calls.close()
@@ -106,8 +108,8 @@ def _open_gateway(
     registry: Registry,
     lifetimes: Lifetimes,
     signing: Signing | None,
-) -> tuple[GatewayServer, list[Metric]]:
-    """Everything that answers clients, and its numbers."""
+) -> tuple[GatewayServer, ProviderReports, list[Metric]]:
+    """Everything that answers clients, what tells of it, and its numbers."""
     readiness = Readiness(link.accountd, link.usage)
     admission = Admission(link.accountd, signing)
     minting = Minting(
@@ -129,7 +131,7 @@ def _open_gateway(
     gatekeeper = Gatekeeper(
         admission=admission, opener=opener, handles=link.handles,
         providers=providers, table=config.models, readiness=readiness,
-        is_available=opener.dialer.is_available,
+        standing=opener.dialer.standing,
     )  # fmt: skip
     by_path = (console.by_path() if config.serves_page else {}) | minting.by_path()
     gateway = GatewayServer(
@@ -143,7 +145,9 @@ def _open_gateway(
         api=Api(by_path, by_pattern=minting.by_pattern() | call_api.by_pattern()),
         stop_close_code=config.drain_close_code,
     )
-    return gateway, [*minting.metrics(), *console.metrics(), *opener.metrics()]
+    reports = ProviderReports(link.accountd, opener.dialer, opener.roster, config.models)
+    reports.start()
+    return gateway, reports, [*minting.metrics(), *console.metrics(), *opener.metrics()]
 
 
 def _reload_on_hangup(

@@ -2,11 +2,12 @@
 
 ``cli``             the root command, ``audit`` and ``rates``
 ``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
-                    ``sessions``
+                    ``sessions``, ``providers``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page
 ``text``            longer answers as text (pure)
+``provider_text``   providers as text (pure)
 ``statement_text``  usage and statements as tables and as CSV (pure)
 ``tables``          columns for people (pure)
 

@@ -11,6 +11,7 @@ from accountd.ctl.accounts import account
 from accountd.ctl.client import call
 from accountd.ctl.keys import key
 from accountd.ctl.output import JSON, show
+from accountd.ctl.providers import providers
 from accountd.ctl.rejected import rejected
 from accountd.ctl.sessions import sessions
 from accountd.ctl.usage import usage
@@ -73,7 +74,7 @@ def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bo
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
 
 
-for command in (account, key, usage, rejected, sessions):
+for command in (account, key, usage, rejected, sessions, providers):
     cli.add_command(command)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 import zmq.asyncio
+from msgspec import to_builtins
 
 from gateway.accountd_client.authorizations import (
     Authorization,
@@ -24,6 +25,7 @@ from shared import zmq_sockets
 from shared.announcements import AnnouncedBalance, decode_balance
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
+from shared.provider_reports import GatewayReport
 from shared.wire import EPOCH_MAX, PRODUCER_BYTES, SEQUENCE_MAX, Reply, Request, WireError
 
 log = structlog.get_logger()
@@ -134,20 +136,27 @@ class RpcClient:
                 return version, text
         raise UnreachableError("accountd answered nonsense to rates")
 
-    # --- handles and reports ----------------------------------------------------------------------
+    # --- handles, providers, reports --------------------------------------------------------------
 
     async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
         """See ``gateway.handles.ownership.HandleOwners``."""
         params = {"names": list(digests), "accounts": list(accounts)}
-        await self._ask_handles("handles.learn", params)
+        await self._ask("handles.learn", params)
 
     async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
         """See ``gateway.handles.ownership.HandleOwners``."""
         params = {"names": [digest], "account_id": account_id, "claims": claims}
-        match await self._ask_handles("handles.use", params):
+        match await self._ask("handles.use", params):
             case {"is_allowed": bool(is_allowed)}:
                 return is_allowed
         raise UnreachableError("accountd answered nonsense to handles.use")
+
+    async def report_providers(self, report: GatewayReport) -> frozenset[str]:
+        """See ``gateway.door.provider_reports.DrainedProviders``."""
+        match await self._ask("providers.report", to_builtins(report), PING_DEADLINE_S):
+            case {"drained": [*names]}:
+                return frozenset(map(str, names))
+        raise UnreachableError("accountd answered nonsense to providers.report")
 
     async def report(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Denial:
         """The answer to a report of the console, or to a request about conversations."""
@@ -160,8 +169,14 @@ class RpcClient:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    async def _ask_handles(self, method: str, params: dict[str, Any]) -> object:
-        reply = await self._channel.call(Request(method, params))
+    async def _ask(
+        self,
+        method: str,
+        params: dict[str, Any],
+        deadline_s: float = zmq_sockets.RPC_DEADLINE_S,
+    ) -> object:
+        """The answer; raises ``OutdatedError`` where accountd does not know the method."""
+        reply = await self._channel.call(Request(method, params), deadline_s)
         if reply.error is not None:
             kind = OutdatedError if reply.error[0] == _UNKNOWN_METHOD else UnreachableError
             raise kind(f"accountd cannot answer {method}: {reply.error[1]}")

@@ -10,8 +10,9 @@
 ``gatekeeper``          whether a session may be opened now: all of the above in order
 ``first_message``       waits for it, where it decides which provider is dialled
 ``translators``         which translator stands between client and provider (pure)
-``session_opener``      makes the session: provider, meter, credit
 ``dialer``              dials its provider, or the next one that serves; notes which are healthy
+``session_opener``      makes the session: provider, meter, credit; ``roster`` lists them
+``provider_reports``    tells accountd of the providers; has sessions leave those that are drained
 
 Called by ``server``, ``endpoints`` and ``calls``. It promises that a provider is dialled only for a
 key that accountd knows, that no key is logged, and that a refusal says what to do.

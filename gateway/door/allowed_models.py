@@ -85,14 +85,26 @@ class ModelTable:
         return next((there for there in self.routes(model) if there.provider == provider), None)
 
     def chosen(
-        self, model: str, providers: Collection[str], is_available: Callable[[str], bool]
+        self, model: str, providers: Collection[str], standing: Callable[[str], int]
     ) -> ModelRoute | None:
-        """The first of these whose provider is one of ``providers`` and available; else the first
-        of those that are one; else the first.
+        """The one of these whose provider has the lowest ``standing``, of equal ones the first;
+        only ``providers`` count where there is one of them.
         """
         routes = self.routes(model)
         there = [route for route in routes if route.provider in providers] or routes
-        return next((x for x in there if is_available(x.provider)), there[0] if there else None)
+        return min(there, key=lambda route: standing(route.provider), default=None)
+
+    def needing(self, provider: str, providers: Collection[str]) -> tuple[list[str], bool]:
+        """The models that ``provider`` alone of ``providers`` serves, and whether there are models
+        that it serves beside another one.
+        """
+        alone, has_choice = [], False
+        for model in self.route_by_model:
+            there = {route.provider for route in self.routes(model)} & set(providers)
+            if provider in there:
+                has_choice = has_choice or len(there) > 1
+                alone += [model] if len(there) == 1 else []
+        return alone, has_choice
 
     def alternatives(self) -> frozenset[str]:
         """The providers between which a model has a choice."""

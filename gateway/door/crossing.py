@@ -98,9 +98,9 @@ def crossed(target: Target, provider: str, table: ModelTable) -> Target | Refusa
     return replace(target, provider=provider, path=path, query="", provider_dialect=Dialect.OPENAI)
 
 
-def always(_provider: str) -> bool:
-    """Every provider is available."""
-    return True
+def alike(_provider: str) -> int:
+    """Every provider stands as high as the others."""
+    return 0
 
 
 def decided(
@@ -108,12 +108,12 @@ def decided(
     model: str,
     table: ModelTable,
     providers: Collection[str],
-    is_available: Callable[[str], bool] = always,
+    standing: Callable[[str], int] = alike,
 ) -> Target | Refusal:
     """An undecided ``target`` once the client's first message has named its ``model``. See
     ``routing.route``.
     """
-    known = table.chosen(model, providers, is_available)
+    known = table.chosen(model, providers, standing)
     provider = target.provider
     if provider == "gemini":
         provider = known.provider if known is not None else provider

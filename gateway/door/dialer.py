@@ -28,7 +28,7 @@ from gateway.door.allowed_models import ModelTable
 from gateway.door.routing import with_provider_model
 from gateway.limits import DIAL_S
 from gateway.providers.base import Provider, Target
-from gateway.providers.health import Failure, HealthChange, ProviderHealth
+from gateway.providers.health import Failure, HealthChange, ProviderHealth, Standing
 from gateway.relay.session import Session
 from gateway.relay.sinks import DownstreamSink
 from gateway.relay.translated_session import TranslatedSession
@@ -52,9 +52,11 @@ class Place:
     choices: Sequence[Target]
     headers: Headers
     on_moved: list[Callable[[Target], None]] = field(default_factory=list)
+    is_leaving: bool = False  # another connection was asked for, at another provider
 
     def move(self, target: Target) -> None:
         """The session is served at ``target`` from now on."""
+        self.is_leaving = False
         if target is not self.target:
             self.target = target
             for moved in self.on_moved:
@@ -74,9 +76,14 @@ class Dialer:
         )
         self._failovers = 0
 
-    def is_available(self, provider: str) -> bool:
-        """Whether a new session may be led to ``provider``."""
-        return self._health.is_available(provider, self._loop.time())
+    @property
+    def health(self) -> ProviderHealth:
+        """What is known of the configured providers."""
+        return self._health
+
+    def standing(self, provider: str) -> Standing:
+        """How ``provider`` stands for a new session among those of its model."""
+        return self._health.standing(provider, self._loop.time())
 
     async def connect(self, session: Session, place: Place, sink: DownstreamSink) -> None:
         """Dial a new session's provider; if all fail that may serve it, the session ends.
@@ -131,7 +138,13 @@ class Dialer:
             Metric(
                 "rts_gateway_provider_failures", "counter",
                 "Dials that failed, and connections that a provider broke.",
-                lambda: dict(self._health.failures), label="provider",
+                lambda: self._health.failures, label="provider",
+            ),
+            Metric(
+                "rts_gateway_provider_drained", "gauge",
+                "1 for a provider that an operator took out of service.",
+                lambda: {name: float(name in self._health.drained) for name in self._providers},
+                label="provider",
             ),
             Metric(
                 "rts_gateway_provider_failovers", "counter",
@@ -144,11 +157,12 @@ class Dialer:
 
     async def _dial(self, session: Session, place: Place, sink: DownstreamSink) -> None:
         """Dial what is healthy, in order, until one answers; where nothing is, the first choice:
-        it may serve all the same, and the client has no other.
+        it may serve all the same, and the client has no other. What is drained comes last.
         """
+        choices = sorted(place.choices, key=lambda there: there.provider in self._health.drained)
         failure: ProviderUnavailableError | None = None
         try:
-            for target in place.choices:
+            for target in choices:
                 if not self._health.admits(target.provider, self._loop.time()):
                     continue
                 if failure is not None:
@@ -165,7 +179,7 @@ class Dialer:
                 raise failure
         finally:
             failure = None  # its traceback refers to this frame: a circle that holds the session
-        await self._dial_one(session, place, place.choices[0], sink)
+        await self._dial_one(session, place, choices[0], sink)
 
     async def _dial_one(
         self, session: Session, place: Place, target: Target, sink: DownstreamSink

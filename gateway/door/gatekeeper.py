@@ -40,10 +40,10 @@ class Gatekeeper:
         providers: Mapping[str, Provider],
         table: ModelTable,
         readiness: Readiness,
-        is_available: Callable[[str], bool],
+        standing: Callable[[str], int],
     ) -> None:
-        """``providers`` are the configured ones by name; ``is_available`` says whether new sessions
-        may be led to one.
+        """``providers`` are the configured ones by name; ``standing`` says which is chosen where a
+        model is at several.
         """
         self._admission = admission
         self._opener = opener
@@ -51,7 +51,7 @@ class Gatekeeper:
         self._providers = providers
         self._table = table
         self._readiness = readiness
-        self._is_available = is_available
+        self._standing = standing
 
     def target(self, path: str, headers: Headers) -> Target | Refusal:
         """What is asked for. Where the URL names no model, the one to which an ephemeral key is
@@ -70,7 +70,7 @@ class Gatekeeper:
             table=self._table,
             providers=self._providers,
             new_session_id=new_session_id,
-            is_available=self._is_available,
+            standing=self._standing,
         )
 
     async def admit(
@@ -108,7 +108,7 @@ class Gatekeeper:
         model = Gemini.first_message.read(first_message).model
         if not model:
             return bad_request("found no model, expected setup.model in the first message")
-        found = decided(target, model, self._table, self._providers, self._is_available)
+        found = decided(target, model, self._table, self._providers, self._standing)
         if isinstance(found, Refusal):
             return found
         return self._opener.refusal(admitted, found) or found

@@ -53,11 +53,11 @@ def route(
     table: ModelTable,
     providers: Collection[str],
     new_session_id: Callable[[], str],
-    is_available: Callable[[str], bool] = crossing.always,
+    standing: Callable[[str], int] = crossing.alike,
 ) -> Target | Refusal:
     """What a client asks for, or why it cannot have it. ``providers`` are the names of those that
-    are configured, ``is_available`` says which of them are healthy; ``new_session_id`` names a
-    session where the client does not.
+    are configured, ``standing`` says which of them is chosen (``ModelTable.chosen``);
+    ``new_session_id`` names a session where the client does not.
     """
     path, parameters, raw_query = split_target(target)
     if ";" in raw_query:  # some servers separate parameters there and would see other ones
@@ -97,7 +97,7 @@ def route(
         dialect=crossing.client_dialect(found.provider, found.path, model, headers),
         is_chosen=bool(chosen),
     )  # fmt: skip
-    known = table.chosen(wanted.model or "", providers, is_available)
+    known = table.chosen(wanted.model or "", providers, standing)
     return _resolve(wanted, chosen, table, providers, known)
 
 

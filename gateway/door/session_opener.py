@@ -20,6 +20,7 @@ from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
+from gateway.door.roster import Roster
 from gateway.door.routing import choices, with_provider_model
 from gateway.door.translators import may_be_kept, move, translator_for
 from gateway.frames import Frame
@@ -77,6 +78,7 @@ class Opener:
         self.conversations = conversations
         self._keeps_sessions = keeps_sessions
         self.dialer = Dialer(providers, table)
+        self.roster = Roster()
         self._ignored = 0
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
@@ -126,9 +128,8 @@ class Opener:
         claim: Claim | None = None,
     ) -> tuple[Session, Place]:
         """Make the session of ``connection``, which is upgraded first, unless ``upgrade`` is empty:
-        then it was, and the frames ``received`` were read. The provider is not connected yet; see
-        ``Dialer.connect``, which needs the place as well. With a ``claim`` the session continues a
-        stored conversation, and is stored.
+        then it was, and the frames ``received`` were read. ``Dialer.connect`` dials its provider.
+        With a ``claim`` the session continues a stored conversation, and is stored.
         """
         account_id = admitted.authorization.account_id
         if upgrade:
@@ -166,6 +167,7 @@ class Opener:
             on_ended=partial(self._ended, handles, claim, on_ended),
         )
         handles.session = session
+        self.roster.add(session, place)
         if claim is not None and self.conversations is not None:
             assert isinstance(session, TranslatedSession), "no other is kept"
             self.conversations.begin(claim, session)
@@ -179,6 +181,7 @@ class Opener:
         session: Session,
     ) -> None:
         handles.session = None
+        self.roster.remove(session)
         self._resumables.ended(session)
         if claim is not None and self.conversations is not None:
             self.conversations.conclude(claim)
@@ -298,6 +301,7 @@ class Opener:
                 lambda: self._ignored,
             ),
             *self.dialer.metrics(),
+            *self.roster.metrics(),
         ]  # fmt: skip
 
     def _gate(self, place: Place, admitted: Admitted, recorder: Recorder) -> Gate | None:

@@ -9,6 +9,7 @@
 ``failure_events``      how a client hears that its session failed
 ``lifetimes``           how long a session may last
 ``health``              whether a provider serves, by what sessions see of it
+``observations``        what they saw, for the operator
 
 Called by ``door``, ``endpoints``, ``relay``, ``calls`` and ``server``. All of it is pure. To add a
 provider: CONTRIBUTING.md.

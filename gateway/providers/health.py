@@ -12,14 +12,18 @@ A healthy provider becomes unhealthy after three failures, or three slow dials, 
 (``HealthRule``). It is left alone for a while; then one session tries it, the probe, and its dial
 decides: a fast one makes it healthy, a slow or failed one leaves it alone for twice as long. Times
 are monotonic seconds. Called by ``door.dialer``.
+
+Beside that an operator may *drain* a provider (``accountctl providers drain``): then it is the last
+choice of every model, whatever its health is, and still serves what no other can (``Standing``).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
 from typing import Final
 
 from gateway.limits import DIAL_S
+from gateway.providers.observations import Observations
 from shared.state_machine import advance
 
 # The original system's rule: a provider that takes more than half a second, or fails three times in
@@ -45,6 +49,18 @@ class HealthState(Enum):
     HEALTHY = auto()
     UNHEALTHY = auto()  # none, until some time has passed
     HALF_OPEN = auto()  # one at a time: the probe
+
+
+class Standing(IntEnum):
+    """How a provider stands among those of a model: the lowest is chosen, of equal ones the first
+    of the model's list. One that is drained serves before one that fails: a drain must not end
+    calls.
+    """
+
+    SERVES = auto()
+    DRAINED = auto()
+    FAILS = auto()
+    DRAINED_AND_FAILS = auto()
 
 
 TRANSITIONS: Final = {
@@ -197,7 +213,8 @@ class ProviderHealth:
 
     health_by_provider: Mapping[str, Health]
     on_change: Callable[[HealthChange], None]
-    failures: dict[str, int] = field(default_factory=dict)  # of dials and connections, of all
+    seen: Mapping[str, Observations]  # of all
+    drained: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -211,7 +228,13 @@ class ProviderHealth:
         """One in which all are healthy; those are judged that are in ``judged``."""
         names = list(providers)
         judges = {name: Health(rule) for name in names if name in judged}
-        return cls(judges, on_change, dict.fromkeys(names, 0))
+        return cls(judges, on_change, {name: Observations() for name in names})
+
+    def standing(self, provider: str, now: float) -> Standing:
+        """How it stands for a new session."""
+        if self.is_available(provider, now):
+            return Standing.DRAINED if provider in self.drained else Standing.SERVES
+        return Standing.DRAINED_AND_FAILS if provider in self.drained else Standing.FAILS
 
     def is_available(self, provider: str, now: float) -> bool:
         """See ``Health.is_available``."""
@@ -229,6 +252,7 @@ class ProviderHealth:
 
     def succeeded(self, provider: str, latency_s: float, now: float) -> None:
         """See ``Health.succeeded``."""
+        self.seen[provider].dialled(latency_s, now)
         self._judge(provider, lambda health: health.succeeded(latency_s, now))
 
     def served(self, provider: str) -> None:
@@ -237,8 +261,18 @@ class ProviderHealth:
 
     def failed(self, provider: str, now: float, reason: str, kind: Failure = Failure.DIAL) -> None:
         """See ``Health.failed``."""
-        self.failures[provider] += 1
+        self.seen[provider].failed(kind.value, reason, now)
         self._judge(provider, lambda health: health.failed(now, reason, kind))
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed dials and broken connections of each provider."""
+        return {name: sum(seen.failures.values()) for name, seen in self.seen.items()}
+
+    def is_healthy(self, provider: str) -> bool:
+        """Whether nothing is known against it."""
+        health = self.health_by_provider.get(provider)
+        return health is None or health.state is HealthState.HEALTHY
 
     def healthy(self) -> dict[str, float]:
         """1 for each judged provider that is healthy, else 0."""

@@ -87,6 +87,15 @@ class TranslatedSession(Session):
         """Whether the client waits for nothing yet, so that a first dial may be tried again."""
         return isinstance(self._interpreter, Interpreter)
 
+    @property
+    def is_renewable(self) -> bool:
+        """Whether another connection may take the place of the provider's now."""
+        return self.state is SessionState.RELAYING and self._departure is None
+
+    def renew_between_turns(self) -> None:
+        """Have the provider's connection replaced once no response is open."""
+        self._interpreter.renew_between_turns()
+
     def _make_sink(self, client: Connection) -> DownstreamSink:  # noqa: ARG002 - the base's
         return self._interpreter.provider_sink(
             on_metered=self._metered, on_close=self.provider_disconnected

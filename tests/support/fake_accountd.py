@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +49,8 @@ class FakeAccountd:
 
     ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``. Requests
     of the method that it ``holds`` are answered when it holds it no longer; ``held`` are they.
-    Without a ``level`` it is of an earlier release, which knows nothing of handles.
+    Without a ``level`` it is of an earlier release, which knows nothing of handles or providers.
+    ``reports`` are those of providers, answered with what is ``drained``.
     """
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
@@ -63,6 +64,8 @@ class FakeAccountd:
         self.epoch = 10
         self.applied_through = 0
         self.level: int | None = LEVEL  # None: of before there were levels
+        self.reports: list[Mapping[str, Any]] = []
+        self.drained: list[str] = []
         self.is_mute = True
         self.holds = ""
         self.held: list[Request] = []
@@ -124,7 +127,10 @@ class FakeAccountd:
                 return
             count = len(request.params["producers"])
             result = {"epoch": self.epoch, "applied_through": [self.applied_through] * count}
-        is_unknown = self.level is None and request.method.startswith("handles.")
+        if request.method == "providers.report":
+            self.reports.append(request.params)
+            result = {"drained": self.drained}
+        is_unknown = self.level is None and request.method.startswith(("handles.", "providers."))
         reply = Reply(error=_UNKNOWN) if is_unknown else Reply(result=result)
         answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(reply)])
         if request.method == self.holds:

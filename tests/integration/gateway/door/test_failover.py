@@ -3,102 +3,24 @@
 import asyncio
 import json
 from collections import Counter
-from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
 
 from tests.support.fake_provider import scripted
-from tests.support.harness import Cluster, eventually
-
-Event = dict[str, Any]
-GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
-NO_BODY = Headers([("Content-Length", "0"), ("Connection", "close")])
-MODELS = """
-    [models."safe"]
-    providers = [
-      {provider = "openai", model = "gpt-realtime"}, {provider = "xai", model = "grok-voice"},
-    ]
-    [models."gemini-safe"]
-    providers = [
-      {provider = "openai", model = "gpt-realtime"}, {provider = "xai", model = "grok-voice"},
-    ]
-"""
-OPS = "127.0.0.1:0"
-USAGE = {
-    "total_tokens": 12, "input_tokens": 5, "output_tokens": 7,
-    "input_token_details": {"text_tokens": 5, "audio_tokens": 0, "cached_tokens": 0},
-    "output_token_details": {"text_tokens": 7, "audio_tokens": 0},
-}  # fmt: skip
-
-
-class Providers:
-    """Both, behind one address. ``dials`` are counted by path; those in ``away`` refuse."""
-
-    def __init__(self, *away: str, status: int = 503) -> None:
-        self.away = set(away)
-        self.dials: Counter[str] = Counter()
-        self.models: list[str] = []
-        self._status = status
-
-    async def answer(self, _: ServerConnection, request: Request) -> Response | None:
-        """Whether the upgrade is refused."""
-        path, _, query = request.path.partition("?")
-        name = "xai" if path.startswith("/xai") else "openai"
-        self.dials[name] += 1
-        self.models.append(query)
-        if name in self.away:
-            return Response(self._status, "Refused", NO_BODY)
-        return None
-
-    async def serve(self, socket: ServerConnection) -> None:
-        """Answer each request for a response with the same usage."""
-        await _send(socket, {"type": "session.created", "session": {"model": "m"}})
-        number = 0
-        async for text in socket:
-            kind = json.loads(text)["type"]
-            if kind == "session.update":
-                await _send(socket, {"type": "session.updated", "session": {"model": "m"}})
-            elif kind == "response.create":
-                number += 1
-                response = {"id": f"resp_{id(socket)}_{number}", "object": "realtime.response"}
-                await _send(socket, {"type": "response.created", "response": response})
-                done = {**response, "status": "completed", "output": [], "usage": USAGE}
-                await _send(socket, {"type": "response.done", "response": done})
-
-
-async def _send(socket: ClientConnection | ServerConnection, event: Event) -> None:
-    await socket.send(json.dumps(event))
-
-
-async def until(socket: ClientConnection, kind: str) -> Event:
-    """The next event of a type."""
-    async with asyncio.timeout(20):
-        while (event := json.loads(await socket.recv()))["type"] != kind:
-            pass
-    assert isinstance(event, dict)
-    return event
-
-
-async def talk(cluster: Cluster, key: str) -> None:
-    """One session of a client of OpenAI's, with one response."""
-    url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
-    async with connect(url) as socket:
-        await until(socket, "session.created")
-        await _send(socket, {"type": "response.create"})
-        await until(socket, "response.done")
-
-
-async def charged(cluster: Cluster, account: str, responses: int) -> list[Event]:
-    """An account's rows, once they hold so many responses."""
-
-    def found() -> list[Event]:
-        rows = cluster.usage_rows(account)
-        return rows if sum(row["responses"] for row in rows) >= responses else []
-
-    return await asyncio.to_thread(eventually, found)
+from tests.support.harness import eventually
+from tests.support.two_providers import (
+    GEMINI,
+    MODELS,
+    OPS,
+    Providers,
+    charged,
+    send,
+    talk,
+    until,
+    until_key,
+    until_turn,
+)
 
 
 async def test_a_session_is_served_by_the_next_provider_before_its_client_hears_anything() -> None:
@@ -184,7 +106,7 @@ async def test_a_translated_session_goes_on_at_the_next_provider() -> None:
     async def serve(socket: ServerConnection) -> None:
         if providers.dials["xai"]:
             setups.append(json.loads(await socket.recv())["session"])
-            await _send(socket, {"type": "session.updated", "session": {"model": "m"}})
+            await send(socket, {"type": "session.updated", "session": {"model": "m"}})
             await providers.serve(socket)
             return
         relay = asyncio.ensure_future(providers.serve(socket))
@@ -206,30 +128,17 @@ async def test_a_translated_session_goes_on_at_the_next_provider() -> None:
         async with connect(
             f"ws://{cluster.address}{GEMINI}", additional_headers={"x-goog-api-key": key}
         ) as socket:
-            await _send(socket, {"setup": setup})
-            await _until_key(socket, "setupComplete")
-            await _send(socket, {"clientContent": said})
-            await _until_turn(socket)
+            await send(socket, {"setup": setup})
+            await until_key(socket, "setupComplete")
+            await send(socket, {"clientContent": said})
+            await until_turn(socket)
             first_turn.set()
             await asyncio.to_thread(eventually, lambda: setups)
-            await _send(socket, {"clientContent": said})
-            await _until_turn(socket)
+            await send(socket, {"clientContent": said})
+            await until_turn(socket)
         rows = await charged(cluster, "a", 2)
     assert setups[0]["voice"] in ("ara", "eve")
     assert sorted(row["provider"] for row in rows) == ["openai", "xai"]
-
-
-async def _until_key(socket: ClientConnection, name: str) -> Event:
-    async with asyncio.timeout(20):
-        while name not in (event := json.loads(await socket.recv())):
-            pass
-    assert isinstance(event, dict)
-    return event
-
-
-async def _until_turn(socket: ClientConnection) -> None:
-    while "turnComplete" not in (await _until_key(socket, "serverContent"))["serverContent"]:
-        pass
 
 
 async def test_a_live_session_goes_on_at_the_next_provider() -> None:
@@ -256,14 +165,14 @@ async def test_a_live_session_goes_on_at_the_next_provider() -> None:
         key = await asyncio.to_thread(cluster.create_account, "a")
         url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
         async with connect(url) as socket:
-            await _send(socket, {"type": "session.update", "session": session})
+            await send(socket, {"type": "session.update", "session": session})
             await until(socket, "session.updated")
-            await _send(socket, {"type": "response.create"})
+            await send(socket, {"type": "response.create"})
             await until(socket, "response.done")
             first_turn.set()
             async with asyncio.timeout(20):
                 await is_told.wait()
-            await _send(socket, {"type": "response.create"})
+            await send(socket, {"type": "response.create"})
             await until(socket, "response.done")
         rows = await charged(cluster, "a", 2)
     assert told[0]["session"] == session

@@ -113,6 +113,10 @@ FAILOVER = """
     [models."acme-safe"]
     providers = [{provider = "openai"}, {provider = "azure", model = "eu"}, {provider = "gemini"}]
 """
+SINGLE = """
+    [models."acme-voice"]
+    provider = "xai"
+"""
 ALL_THREE = (
     ModelRoute("openai", "acme-safe"),
     ModelRoute("azure", "eu"),
@@ -148,7 +152,17 @@ def test_the_first_available_provider_is_chosen(
 ) -> None:
     """Where none is, the first that is configured: it may serve all the same."""
     table = read_table(FAILOVER, providers=PROVIDER_NAMES)
-    found = table.chosen("acme-safe", configured.split(), available.split().__contains__)
+    serving = available.split()
+    found = table.chosen("acme-safe", configured.split(), lambda name: name not in serving)
     assert found is not None
     assert found.provider == chosen
-    assert table.chosen("other", ("openai",), lambda _: True) is None
+    assert table.chosen("other", ("openai",), lambda _: 0) is None
+
+
+def test_models_without_another_provider_need_theirs() -> None:
+    """Of the providers that are configured; what a drain cannot change."""
+    table = read_table(FAILOVER + SINGLE, providers=PROVIDER_NAMES)
+    assert table.needing("openai", PROVIDER_NAMES) == ([], True)
+    assert table.needing("openai", ("openai", "xai")) == (["acme-safe"], False)
+    assert table.needing("xai", PROVIDER_NAMES) == (["acme-voice"], False)
+    assert table.needing("xai", ("openai",)) == ([], False)

@@ -35,7 +35,7 @@ def led(path: str, *available: str) -> Target:
         table=TABLE,
         providers=EVERYTHING,
         new_session_id=lambda: "sess_1",
-        is_available=available.__contains__,
+        standing=lambda name: name not in available,
     )
     assert isinstance(found, Target), found
     return found
@@ -70,7 +70,7 @@ def test_a_gemini_client_is_led_there_by_its_first_message(
     """Its model is not known before."""
     undecided = led(GEMINI, *available)
     assert undecided.is_undecided
-    target = decided(undecided, "safe", TABLE, EVERYTHING, available.__contains__)
+    target = decided(undecided, "safe", TABLE, EVERYTHING, lambda name: name not in available)
     assert isinstance(target, Target)
     assert (target.provider, target.is_undecided) == (provider, False)
 

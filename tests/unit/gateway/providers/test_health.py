@@ -17,6 +17,7 @@ from gateway.providers.health import (
     HealthRule,
     HealthState,
     ProviderHealth,
+    Standing,
 )
 
 SLOW_MAX = FAILURES_MAX
@@ -192,3 +193,19 @@ def test_a_provider_without_an_alternative_is_not_judged() -> None:
     assert told == []
     assert health.healthy() == {"azure": 1.0}
     assert health.failures == {"openai": 3 * FAILURES_MAX, "azure": 0}
+
+
+def test_a_drained_provider_is_the_last_choice_that_serves() -> None:
+    """It comes before one that fails: a drain is no reason to end calls."""
+    names = ["openai", "azure", "xai", "gemini"]
+    health = ProviderHealth.of(names, lambda _: None, judged=names)
+    health.drained = frozenset({"azure", "gemini"})
+    for name in ("xai", "gemini"):
+        for _ in range(FAILURES_MAX):
+            health.failed(name, 0.0, "no answer")
+    assert [health.standing(name, 0.0) for name in names] == [
+        Standing.SERVES, Standing.DRAINED, Standing.FAILS, Standing.DRAINED_AND_FAILS,
+    ]  # fmt: skip
+    assert sorted(Standing) == list(Standing)
+    assert [health.is_healthy(name) for name in names] == [True, True, False, False]
+    assert health.standing("xai", OPEN_S) is Standing.SERVES, "it may be tried again"

@@ -1,0 +1,33 @@
+"""The longest report of a gateway fits into a message."""
+
+import msgspec
+
+from shared.provider_reports import (
+    DIALS_MAX,
+    MODELS_MAX,
+    NAME_CHARS_MAX,
+    PROVIDERS_MAX,
+    REASON_CHARS_MAX,
+    GatewayReport,
+    ProviderReport,
+    ReportedFailure,
+    ReportedHealth,
+)
+from shared.wire import MESSAGE_BYTES_MAX, Request, decode_request, encode_request
+
+WIDE = "\N{MUSICAL SYMBOL G CLEF}"
+COUNT = 2**53
+
+
+def test_the_longest_report_fits_into_a_message() -> None:
+    """ZeroMQ would end the connection otherwise. It is read as it was written."""
+    name, reason = WIDE * NAME_CHARS_MAX, WIDE * REASON_CHARS_MAX
+    provider = ProviderReport(
+        name, ReportedHealth.NOT_JUDGED, reason, COUNT, COUNT, [COUNT] * DIALS_MAX,
+        {"dial": COUNT, "connection": COUNT}, ReportedFailure(name, reason, COUNT),
+        [name] * MODELS_MAX, COUNT, True,
+    )  # fmt: skip
+    report = GatewayReport(name, [provider] * PROVIDERS_MAX)
+    encoded = encode_request(Request("providers.report", msgspec.to_builtins(report)))
+    assert len(encoded) < MESSAGE_BYTES_MAX
+    assert msgspec.convert(decode_request(encoded).params, GatewayReport) == report
