@@ -190,9 +190,13 @@ class Opener:
     async def claim(self, target: Target, admitted: Admitted) -> Claim | None:
         """What a session continues that has a name; None where it is not stored. Its client may
         have left when this returns, and then gives the claim back.
+
+        The holder of an ephemeral key could name the session of another user of the account, and
+        have the model tell what was said in it: its sessions are not stored, and continue none.
         """
         is_kept = target.is_translated or self._keeps(target)
-        if self.conversations is None or not is_kept or target.is_anonymous:
+        is_named = not target.is_anonymous and not admitted.is_ephemeral
+        if self.conversations is None or not is_kept or not is_named:
             return None
         return await self.conversations.open(admitted.authorization.account_id, target.session_id)
 

@@ -20,11 +20,13 @@ STORING = {"GATEWAY_STORE_CONVERSATIONS": "yes"}
 def providers(cluster: Cluster) -> dict[str, str]:
     """The settings of a gateway that stores, with all of its providers simulated."""
     assert cluster.simulator is not None
+    secret = cluster.folder / "ephemeral.secret"
+    secret.write_text("s" * 64)
     host = f"http://{cluster.simulator.field('listen')}"
     return {
         "AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": host,
         "XAI_API_KEY": "k", "XAI_BASE_URL": f"{host}/xai/v1", "GEMINI_API_KEY": "k",
-        "GEMINI_BASE_URL": host, **STORING,
+        "GEMINI_BASE_URL": host, "GATEWAY_EPHEMERAL_SECRET_FILE": str(secret), **STORING,
     }  # fmt: skip
 
 

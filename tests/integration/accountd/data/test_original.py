@@ -67,6 +67,8 @@ def test_a_database_of_the_original_system_opens_in_place(
     assert prepared.audit()["ok"]
     (listed,) = prepared.accountctl("key", "list", "old")["keys"]
     assert (listed["label"], listed["key_hash"]) == ("from before", key_hash)
+    (kept,) = prepared.accountctl("sessions", "list")["sessions"]
+    assert (kept["session_id"], kept["bytes"], kept["updated_at"]) == ("s", 2, None)
     prepared.start_simulator()
     gateway = prepared.start_gateway()
     url = f"ws://{gateway.field('listen')}/v1/realtime?model=gpt-realtime&rs_key={OLD_KEY}"

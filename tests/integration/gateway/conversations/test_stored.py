@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.checked_clients import update
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.http_client import ask
 from tests.support.named_sessions import Talker, live, providers, storing_cluster, talker
 from tests.support.simulator_client import CREATE, Event, send, write
 
@@ -210,6 +211,21 @@ async def test_a_session_without_a_name_is_not_stored(pair: Cluster) -> None:
     await asyncio.to_thread(eventually, lambda: "morning" in stored(pair, "named", "nameless"))
     found = pair.ask("sessions.list", account_id="nameless", limit=None)
     assert [row["session_id"] for row in found["sessions"]] == ["named"]
+
+
+async def test_the_holder_of_an_ephemeral_key_continues_nothing(pair: Cluster) -> None:
+    """It could name the session of another user of the account."""
+    key, gateway = new_key(pair, "a"), pair.gateways[0]
+    body = json.dumps({"session": {"type": "realtime", "model": MODEL}})
+    address = str(gateway.field("listen"))
+    made = await asyncio.to_thread(
+        lambda: ask(address, "POST", "/v1/realtime/client_secrets", key=key, body=body)
+    )
+    async with talker(gateway, key, "user-7") as client:
+        await client.say("My name is Ada")
+        async with talker(gateway, made.json["value"], "user-7") as other:
+            assert "Ada" not in await other.say("Who am I?")
+        assert "Who am I?" not in await client.say("Still here")
 
 
 async def test_an_answer_that_was_cut_is_part_of_it(pair: Cluster) -> None:
