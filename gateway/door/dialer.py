@@ -29,6 +29,7 @@ from gateway.door.routing import with_provider_model
 from gateway.limits import DIAL_S
 from gateway.providers.base import Provider, Target
 from gateway.providers.health import Failure, HealthChange, ProviderHealth, Standing
+from gateway.relay.replacement import is_final
 from gateway.relay.session import Session
 from gateway.relay.sinks import DownstreamSink
 from gateway.relay.translated_session import TranslatedSession
@@ -53,6 +54,8 @@ class Place:
     headers: Headers
     on_moved: list[Callable[[Target], None]] = field(default_factory=list)
     is_leaving: bool = False  # another connection was asked for, at another provider
+    was_served: bool = False
+    refused_at: frozenset[str] = frozenset()  # providers that do not take it, for good
 
     def move(self, target: Target) -> None:
         """The session is served at ``target`` from now on."""
@@ -159,7 +162,7 @@ class Dialer:
         """Dial what is healthy, in order, until one answers; where nothing is, the first choice:
         it may serve all the same, and the client has no other. What is drained comes last.
         """
-        choices = sorted(place.choices, key=lambda there: there.provider in self._health.drained)
+        choices = self._in_order(place)
         failure: ProviderUnavailableError | None = None
         try:
             for target in choices:
@@ -171,7 +174,7 @@ class Dialer:
                     await self._dial_one(session, place, target, sink)
                 except ProviderUnavailableError as exc:
                     failure = exc
-                    if exc.is_about_request:  # others would refuse it, too
+                    if exc.is_about_request and not place.was_served:  # others would refuse it, too
                         break
                 else:
                     return
@@ -180,6 +183,11 @@ class Dialer:
         finally:
             failure = None  # its traceback refers to this frame: a circle that holds the session
         await self._dial_one(session, place, choices[0], sink)
+
+    def _in_order(self, place: Place) -> list[Target]:
+        """A session that was moved, and is refused there, goes back to where it was served."""
+        later = (place.refused_at, self._health.drained)
+        return sorted(place.choices, key=lambda there: [there.provider in x for x in later])
 
     async def _dial_one(
         self, session: Session, place: Place, target: Target, sink: DownstreamSink
@@ -200,10 +208,12 @@ class Dialer:
                 health.failed(name, self._loop.time(), str(exc))
             else:
                 health.given_up(name)
+                place.refused_at |= {name}
             raise
         except asyncio.CancelledError:
             health.given_up(name)
             raise
+        place.was_served = True
         now = self._loop.time()
         health.succeeded(name, now - began, now)
 
@@ -225,6 +235,8 @@ class Dialer:
 
     def _closed(self, place: Place, close: CloseEvent) -> None:
         name = place.target.provider
+        if is_final(close):
+            place.refused_at |= {name}
         if close.is_violation or close.code in _FAILED:
             reason = close.reason or f"close {close.code}"
             self._health.failed(name, self._loop.time(), reason, Failure.CONNECTION)

@@ -85,6 +85,22 @@ class ProviderReports:
             async with asyncio.timeout(FAREWELL_S):
                 await self._accountd.report_providers(GatewayReport(self._name, []))
 
+    def to_move(self) -> Iterator[tuple[TranslatedSession, Place]]:
+        """Sessions that another provider would serve now. Towards one that is not healthy, one of
+        them: its dial is the probe.
+        """
+        probed: set[str] = set()
+        for name in self._health.drained:
+            for session, place in self._roster.at(name):
+                if place.is_leaving or not _is_renewable(session):
+                    continue
+                refuge = self._refuge(place)
+                if refuge is None or refuge in probed:
+                    continue
+                if not self._health.is_healthy(refuge):
+                    probed.add(refuge)
+                yield session, place
+
     # --- helpers ----------------------------------------------------------------------------------
 
     async def _report_forever(self) -> None:
@@ -153,7 +169,7 @@ class ProviderReports:
 
     async def _move_sessions(self, *, until: float) -> None:
         """Have sessions leave the drained providers, one after the other."""
-        for session, place in self._to_move():
+        for session, place in self.to_move():
             log.info(
                 "session leaves drained provider",
                 session=place.target.session_id, provider=place.target.provider,
@@ -164,35 +180,24 @@ class ProviderReports:
             if self._loop.time() >= until:
                 return
 
-    def _to_move(self) -> Iterator[tuple[TranslatedSession, Place]]:
-        """Sessions that another provider would serve now. Towards one that is not healthy, one of
-        them: its dial is the probe.
-        """
-        probed: set[str] = set()
-        for name in self._health.drained:
-            for session, place in self._roster.at(name):
-                if place.is_leaving or not _is_renewable(session):
-                    continue
-                refuge = self._refuge(place)
-                if refuge is None or refuge in probed:
-                    continue
-                if not self._health.is_healthy(refuge):
-                    probed.add(refuge)
-                yield session, place
-
     def _refuge(self, place: Place) -> str | None:
         """The provider that would serve the session now, and is not drained."""
         now = self._loop.time()
-        for there in place.choices:
-            if self._health.standing(there.provider, now) is Standing.SERVES:
-                return there.provider
+        for name in self._others(place):
+            if self._health.standing(name, now) is Standing.SERVES:
+                return name
         return None
 
     def _is_bound(self, session: Session, place: Place) -> bool:
         """Whether the session stays at its provider, drained or not, until it ends."""
-        drained = self._health.drained
-        has_other = any(there.provider not in drained for there in place.choices)
-        return not (has_other and _is_renewable(session))
+        return next(self._others(place), None) is None or not _is_renewable(session)
+
+    def _others(self, place: Place) -> Iterator[str]:
+        """Where else the session may be served."""
+        avoided = (self._health.drained, place.refused_at)
+        for there in place.choices:
+            if not any(there.provider in names for names in avoided):
+                yield there.provider
 
 
 def _is_renewable(session: Session) -> TypeGuard[TranslatedSession]:

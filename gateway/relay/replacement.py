@@ -28,6 +28,11 @@ GOOD_S: Final = 10.0
 SOON_S: Final = 1.0
 
 
+def is_final(close: CloseEvent) -> bool:
+    """Whether the provider has refused the session for good."""
+    return close.code in _FINAL or close.code >= _PRIVATE_CODES
+
+
 class Replacement:
     """The tries of one session."""
 
@@ -66,7 +71,7 @@ class Replacement:
         if self._is_renewing:
             self._has_followed = True
             return True
-        if close.code in _FINAL or close.code >= _PRIVATE_CODES:
+        if is_final(close):
             if was_accepted or not self._has_followed or self._is_retold:
                 return False
             self._is_retold = True

@@ -71,7 +71,9 @@ class Translator(Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether a response is open towards the client, so that this is not between two turns."""
+        """Whether something is being said, so that this is not between two turns: a response is
+        open towards the client, or the provider is known to hear the user.
+        """
 
     def opened(self) -> Translation:
         """The client was upgraded. Called once, first."""

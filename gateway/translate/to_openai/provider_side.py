@@ -115,6 +115,7 @@ class ProviderSide:
 
     def _speech_started(self, event: Event, out: Translation) -> None:
         state = self._state
+        state.turn.is_awaited = True
         item_id = _text(event, "item_id")
         if item_id and has_transcripts(state.conversation.session):
             state.record.expect(item_id, "user")

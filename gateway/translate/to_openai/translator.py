@@ -47,8 +47,11 @@ class OpenAITranslator:
 
     @property
     def is_answering(self) -> bool:
-        """See ``Translator``: a turn also waits for the answers of the functions it called."""
-        return self._state.turn.is_busy or self._state.calls.are_due
+        """See ``Translator``: a turn begins when the user is heard, and also waits for the answers
+        of the functions it called.
+        """
+        turn = self._state.turn
+        return turn.is_busy or turn.is_awaited or self._state.calls.are_due
 
     def moved_to(self, provider: str) -> None:
         """The next connection is one to ``provider``, with its voice and its transcriber. Called

@@ -60,8 +60,8 @@ class Turn:
     """
 
     __slots__ = (
-        "_calls", "_ended", "_ids", "_is_due", "_requested", "has_told", "is_interrupted",
-        "response",
+        "_calls", "_ended", "_ids", "_is_due", "_requested", "has_told", "is_awaited",
+        "is_interrupted", "response",
     )  # fmt: skip
 
     def __init__(self, ids: Ids, calls: Calls) -> None:
@@ -71,6 +71,7 @@ class Turn:
         self._is_due = False  # a question waits for the end of the open response
         self._ended: deque[str] = deque(maxlen=ENDED_MAX)
         self.response: Response | None = None
+        self.is_awaited = False  # the provider hears the user: an answer to that follows
         self.is_interrupted = False
         self.has_told = False
 
@@ -109,7 +110,7 @@ class Turn:
 
     def created(self, response_id: str) -> None:
         """The provider has opened a response."""
-        self._requested = ""
+        self._requested, self.is_awaited = "", False
         self.response = Response(response_id)
 
     def done(self, event: Mapping[str, Any], out: Translation) -> Sequence[Item]:
@@ -162,7 +163,7 @@ class Turn:
         if self.is_busy:
             self.interrupted(out)
             self._complete({}, out)
-        self.response, self._requested, self._is_due = None, "", False
+        self.response, self._requested, self._is_due, self.is_awaited = None, "", False, False
 
     def _end(self, told: Mapping[str, Any], usage: Mapping[str, Any], out: Translation) -> None:
         status, details = told.get("status"), told.get("status_details")

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
 
 from shared.wire import LEVEL
 from tests.support.fake_accountd import fake_accountd
-from tests.support.fake_provider import scripted
+from tests.support.fake_provider import Script, scripted
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.two_providers import (
     GEMINI,
@@ -37,10 +39,12 @@ def said(text: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(providers: Providers, models: str = MODELS) -> AsyncIterator[Cluster]:
+async def serving(
+    providers: Providers, models: str = MODELS, *, script: Script | None = None
+) -> AsyncIterator[Cluster]:
     """A cluster whose gateway reports often."""
     async with scripted(
-        providers.serve, answer=providers.answer, tuned=OFTEN,
+        script or providers.serve, answer=providers.answer, tuned=OFTEN,
         GATEWAY_MODELS_FILE=models, GATEWAY_OPS_LISTEN=OPS,
     ) as cluster:  # fmt: skip
         yield cluster
@@ -178,6 +182,25 @@ async def test_a_drained_provider_serves_while_the_others_fail() -> None:
         await until_turn(socket)
         assert "503" in seen(cluster, "xai")["last_failure"]["reason"]
         assert seen(cluster, "xai")["last_failure"]["kind"] == "dial"
+
+
+@pytest.mark.parametrize("refuses", ["404", "a close"])
+async def test_a_session_that_no_other_provider_takes_comes_back(refuses: str) -> None:
+    """Where it was served before, drained or not; it is not tried again, and the client stays."""
+    providers = Providers(*(["xai"] if refuses == "404" else []), status=404)
+
+    async def serve(socket: ServerConnection) -> None:
+        if providers.dials["xai"] == providers.dials["openai"]:  # the second is xAI's
+            await socket.close(4000, "no such model")
+        await providers.serve(socket)
+
+    async with serving(providers, script=serve) as cluster, translated(cluster, "a") as socket:
+        await ctl(cluster, "drain", "openai")
+        await soon(lambda: providers.dials == {"openai": 2, "xai": 1})
+        await soon(lambda: seen(cluster, "openai")["bound"] == 1)
+        await send(socket, said("a second turn"))
+        await until_turn(socket)
+    assert providers.dials == {"openai": 2, "xai": 1}
 
 
 async def test_a_drain_outlives_accountd_and_reaches_gateways_that_come_later() -> None:

@@ -209,3 +209,21 @@ def test_speech_after_an_answer_was_played_interrupts_nothing() -> None:
     talk.client(realtimeInput={"audio": {"data": second, "mimeType": "audio/pcm;rate=24000"}})
     talk.provider("input_audio_buffer.speech_started", item_id="u")
     assert not talk.heard
+
+
+def test_a_turn_begins_when_the_user_is_heard() -> None:
+    """A connection that is replaced takes along what the provider has heard: so not before it has
+    answered. One that is gone hears nobody.
+    """
+    talk = GeminiTalk.set_up()
+    assert not talk.translator.is_answering
+    talk.provider("input_audio_buffer.speech_started", item_id="item_1")
+    assert talk.translator.is_answering
+    talk.provider("input_audio_buffer.committed", item_id="item_1")
+    assert talk.translator.is_answering, "its answer was not begun yet"
+    speak(talk)
+    talk.answer()
+    assert not talk.translator.is_answering
+    talk.provider("input_audio_buffer.speech_started", item_id="item_2")
+    talk.translator.provider_closed()
+    assert not talk.translator.is_answering
