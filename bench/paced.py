@@ -17,7 +17,7 @@ import gc
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,8 +174,11 @@ COLUMNS: Final = (
 class Bench:
     """Takes the tries, and counts what must be exact in all of them."""
 
-    def __init__(self, head: str, seconds: float, tries: int, tell: Callable[[str], None]) -> None:
-        self._head, self._seconds, self._tries, self._tell = head, seconds, tries, tell
+    def __init__(self, head: str, scale: Scale) -> None:
+        self._head, self._tell = head, scale.tell
+        self._seconds = scale.pick(SECONDS, quick=0.3)
+        self._warm_up_s = scale.pick(WARM_UP_S, quick=0.1)
+        self._tries = scale.pick(TRIES, quick=1)
         self.rows: list[Row] = []
         self.sent: dict[str, int] = {}
         self.right: dict[str, int] = {}
@@ -220,7 +223,7 @@ class Bench:
             gc.disable()
             cpu, began = cpu_us(pid) if pid else 0.0, time.monotonic()
             heard = setting.room.play(
-                sessions, self._seconds, warm_up_s=WARM_UP_S,
+                sessions, self._seconds, warm_up_s=self._warm_up_s,
                 waited_s=lambda: waited_s(pid) if pid else 0.0,
             )  # fmt: skip
             taken = time.monotonic() - began
@@ -328,12 +331,7 @@ def measure(scale: Scale) -> Outcome:
         accountd = cluster.start_accountd()
         key = cluster.create_account("bench", tokens=10**12)
         settings = settings_of(cluster, stack, is_quick=scale.is_quick)
-        bench = Bench(
-            f"{TARGET}\r\nAuthorization: Bearer {key}",
-            scale.pick(SECONDS, quick=0.3),
-            scale.pick(TRIES, quick=1),
-            scale.tell,
-        )
+        bench = Bench(f"{TARGET}\r\nAuthorization: Bearer {key}", scale)
         pids = {one.pid for setting in settings for one in setting.subjects if one.pid}
         with apart(sorted(pids), [accountd.process.pid]):
             for setting in settings:

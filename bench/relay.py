@@ -302,7 +302,7 @@ def measure(scale: Scale) -> Outcome:
         Case(sessions, size, scale.pick(2, quick=1), is_of_curve=True)
         for size in scale.pick((1_000, 4_000, 16_000, 60_000), quick=(1_000, 60_000))
     ]
-    stage = Stage(scale.pick(2.0, quick=0.2), scale.pick(WARM_UP_S, quick=0.1))
+    stage = Stage(scale.pick(2.0, quick=0.05), scale.pick(WARM_UP_S, quick=0.05))
     with cluster_folder() as cluster:
         cases = [*compared, *by_sessions, *by_size]
         compiled = compiled_modules(is_quick=scale.is_quick)

@@ -114,6 +114,7 @@ MESSAGES: Final = {
     client: [client.audio(piece) for piece in chunks(tone(SPOKEN_S), CHUNK_MS)]
     for client in SPLICED
 }
+QUICK_MESSAGES: Final = 20
 _NAMES: Final = {OpenAIClient: "OpenAI", GeminiClient: "Gemini"}
 
 
@@ -150,7 +151,8 @@ async def _rounds(
 ) -> None:
     pid = cluster.gateways[0].process.pid
     rounds, sessions = scale.pick(7, quick=1), scale.pick(SESSIONS, quick=2)
-    for number in range(-1, rounds):  # the first round warms up
+    messages = scale.pick(len(MESSAGES[OpenAIClient]), quick=QUICK_MESSAGES)
+    for number in range(scale.pick(-1, quick=0), rounds):  # the first round warms up
         scale.tell(f"round {number + 1} of {rounds}")
         for pair, one in found.items():
             async with AsyncExitStack() as stack:
@@ -161,7 +163,9 @@ async def _rounds(
                 before = cpu_us(pid)
                 begins = [CHUNK_MS / 1000 * place / sessions for place in range(sessions)]
                 turns = zip(sockets, begins, strict=True)
-                waits = await asyncio.gather(*(_turn(pair[0], *turn) for turn in turns))
+                waits = await asyncio.gather(
+                    *(_turn(pair[0], *turn, messages=messages) for turn in turns)
+                )
                 one.turns += sessions
                 if number >= 0:
                     one.turn_us.append((cpu_us(pid) - before) / sessions)
@@ -184,10 +188,12 @@ async def _session(
         yield socket
 
 
-async def _turn(client: Client, socket: ClientConnection, begins_in_s: float) -> float:
+async def _turn(
+    client: Client, socket: ClientConnection, begins_in_s: float, *, messages: int
+) -> float:
     """Speak at the pace of speech, and listen to the end; the milliseconds to the first audio."""
     due = time.perf_counter() + begins_in_s
-    for message in (*client.begin, *MESSAGES[client]):
+    for message in (*client.begin, *MESSAGES[client][:messages]):
         await asyncio.sleep(due - time.perf_counter())
         await socket.send(message)
         due += CHUNK_MS / 1000

@@ -1,16 +1,17 @@
 """A real Chromium with a microphone that plays a file, and pages that are watched."""
 
 import os
+import re
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
-from tests.support.paths import TESTS
+from tests.support.paths import ROOT, TESTS
 from tests.support.speech import RATE_HZ, silence, tone
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -85,6 +86,19 @@ class Watched:
             self.complaints.append(text)
 
 
+def tune(context: BrowserContext, module: str, constants: Mapping[str, int]) -> None:
+    """Serve pages a module with other numbers, as ``tuned.py`` starts programs with them."""
+    text = (ROOT / "gateway" / "web" / module).read_text()
+    for name, value in constants.items():
+        text, found = re.subn(rf"\bconst {name} = [\d_]+;", f"const {name} = {value};", text)
+        assert found == 1, f"{module} has no number {name}"
+
+    def serve(route: Route) -> None:
+        route.fulfill(response=route.fetch(), body=text)
+
+    context.route(f"**/web/{module}", serve)
+
+
 @contextmanager
 def watched(
     browser: Browser,
@@ -95,8 +109,12 @@ def watched(
     size: dict[str, int] | None = None,
     scheme: str = "light",
     expected: tuple[str, ...] = (),
+    tuned: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Iterator[Watched]:
-    """A page of the gateway at ``address`` in a context of its own; it must end unblemished."""
+    """A page of the gateway at ``address`` in a context of its own; it must end unblemished.
+
+    ``tuned`` are numbers that its modules have in place of their own, by module and name.
+    """
     origin = f"http://{address}"
     context = browser.new_context(
         viewport=size or DESKTOP,
@@ -109,6 +127,8 @@ def watched(
         # What is not granted here is denied.
         context.grant_permissions(allows, origin=origin)
         context.add_init_script(path=HERE / "recorder.js")
+        for module, constants in (tuned or {}).items():
+            tune(context, module, constants)
         page = context.new_page()
         seen = Watched(page, origin, expected=expected)
         page.goto(origin + path)

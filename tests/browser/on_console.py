@@ -67,13 +67,19 @@ def report(cluster: Cluster) -> int:
 
 @contextmanager
 def console(
-    browser: Browser, account: Account, *, refused: tuple[int, ...] = (), **look: Any
+    browser: Browser,
+    account: Account,
+    *,
+    address: str = "",
+    refused: tuple[int, ...] = (),
+    **look: Any,
 ) -> Iterator[Page]:
-    """The console, open at its door. It may not complain, but of answers with a status among
-    ``refused``, nor have a key anywhere at the end.
+    """The console, open at its door; that of the gateway at ``address``, else of the first one. It
+    may not complain, but of answers with a status among ``refused``, nor have a key anywhere at the
+    end.
     """
     expected = tuple(f"responded with a status of {status}" for status in refused)
-    address = account.cluster.address
+    address = address or account.cluster.address
     with watched(browser, address, path="/console", expected=expected, **look) as seen:
         page, asked = seen.page, list[str]()
         page.on("request", lambda request: asked.append(request.url))

@@ -28,8 +28,9 @@ from browser.on_console import (
     speak,
 )
 from tests.support.harness import cluster_folder, eventually
+from tests.support.tuned import SOON_AWAY
 
-AWAY_MS = 30_000  # the gateway's deadline for accountd, 5 s, and the time of a busy machine
+AWAY_MS = 30_000  # the gateway's deadline for accountd, 2 s, and the time of a busy machine
 HEIGHT = 1_000  # of the pictures
 
 
@@ -330,11 +331,13 @@ def test_what_comes_after_signing_out_is_not_shown(browser: Browser, account: Ac
 
 def test_accountd_goes_away_and_comes_back(browser: Browser, account: Account) -> None:
     """What is shown stays, with its time; the door waits; afterwards everything works."""
-    with console(browser, account, refused=(503,)) as page:
+    gateway = account.cluster.start_gateway(tuned=SOON_AWAY, GATEWAY_PAGE="yes")
+    address = gateway.field("listen")
+    with console(browser, account, address=address, refused=(503,)) as page:
         sign_in(page, account.key)
         assert account.cluster.accountd is not None
         account.cluster.accountd.stop()
-        eventually(lambda: "accountd unreachable" in account.cluster.gateways[0].log.read_text())
+        eventually(lambda: "accountd unreachable" in gateway.log.read_text())
         page.get_by_role("button", name="Refresh").click()
         alert = page.get_by_role("alert").filter(visible=True)
         expect(alert).to_contain_text("away", timeout=AWAY_MS)

@@ -23,11 +23,14 @@ from gateway.door.client_key import hash_key
 from gateway.door.ephemeral import Claims, mint
 from tests.support.harness import Cluster, eventually
 
-# Ten seconds of silence, five for the answer to the question whether the gateway is there, and the
-# time of a busy machine.
-HANGING_MS = 30_000
-# The longest wait before the page tries again, 19 s, and the time of a busy machine.
-TRIED_AGAIN_MS = 30_000
+# Two seconds of silence, and three for the answer to the question whether the gateway is there.
+SOON_HANGING = {"silence.js": {"SILENCE_MS": 2_000}, "keys.js": {"PROBE_MS": 3_000}}
+SOON_AGAIN = {"backoff.js": {"MOST_MS": 1_000}}
+# What takes seconds, on a busy machine.
+PATIENT_MS = 30_000
+# Less than Chromium waits for the end of a closing handshake, 60 s, or the page for that of an
+# opening one, 12 s.
+OFFLINE_MS = 8_000
 
 # The page waits for ever before it tries again.
 NO_LONG_WAITS = """() => {
@@ -41,13 +44,13 @@ def test_the_gateway_goes_and_comes_back(cluster: Cluster, browser: Browser) -> 
     """The page says so, tries again by itself, and goes on with the next gateway."""
     demo(cluster, "lost")
     address = cluster.address
-    with watched(browser, address, expected=LOST) as seen:
+    with watched(browser, address, expected=LOST, tuned=SOON_AGAIN) as seen:
         page = seen.page
         connect(page, model="sim-pace-0")
         cluster.gateways.pop(0).stop(signal.SIGKILL)
         expect(page.locator("#notice-title")).to_have_text("The gateway cannot be reached")
         start_gateway(cluster, address)
-        expect(page.locator("#status")).to_have_text("Connected", timeout=TRIED_AGAIN_MS)
+        expect(page.locator("#status")).to_have_text("Connected", timeout=PATIENT_MS)
         expect(page.locator("#notice")).to_be_hidden()
         write(page, "Are you there?")
         expect(finished(page, "reply")).to_contain_text("I heard you")
@@ -80,7 +83,8 @@ def test_a_gateway_that_hangs_is_left(cluster: Cluster, browser: Browser, way: s
     """
     demo(cluster, f"hangs-{way}")
     gateway = cluster.gateways[0].process
-    with watched(browser, cluster.address, expected=FAILURES) as seen:
+    tuned = SOON_HANGING | SOON_AGAIN
+    with watched(browser, cluster.address, expected=FAILURES, tuned=tuned) as seen:
         page = seen.page
         connect(page, model="sim-pace-0")
         keep_texts(page, "#notice-countdown")
@@ -91,12 +95,12 @@ def test_a_gateway_that_hangs_is_left(cluster: Cluster, browser: Browser, way: s
             else:
                 page.click("#sample")
             title = page.locator("#notice-title")
-            expect(title).to_have_text("The gateway does not answer", timeout=HANGING_MS)
+            expect(title).to_have_text("The gateway does not answer", timeout=PATIENT_MS)
             expect_said(page, "#notice-countdown", "Attempt 1: trying again in")
             expect(page.locator("#status")).to_have_text("Connecting…")
         finally:
             gateway.send_signal(signal.SIGCONT)
-        expect(page.locator("#status")).to_have_text("Connected", timeout=TRIED_AGAIN_MS)
+        expect(page.locator("#status")).to_have_text("Connected", timeout=PATIENT_MS)
         expect(page.locator("#notice")).to_be_hidden()
         write(page, "Are you there now?")
         expect(finished(page, "reply")).to_contain_text("I heard you")
@@ -114,11 +118,11 @@ def test_who_hangs_up_is_not_held_by_a_gateway_that_hangs(
         gateway.send_signal(signal.SIGSTOP)
         try:
             page.click("#connect")
-            expect(page.locator("#status")).to_have_text("Offline", timeout=1_000)
+            expect(page.locator("#status")).to_have_text("Offline", timeout=OFFLINE_MS)
             page.click("#connect")
             expect(page.locator("#status")).to_have_text("Connecting…")
             page.click("#connect")
-            expect(page.locator("#status")).to_have_text("Offline", timeout=1_000)
+            expect(page.locator("#status")).to_have_text("Offline", timeout=OFFLINE_MS)
         finally:
             gateway.send_signal(signal.SIGCONT)
 
@@ -126,11 +130,13 @@ def test_who_hangs_up_is_not_held_by_a_gateway_that_hangs(
 def test_a_provider_that_says_nothing_is_named(cluster: Cluster, browser: Browser) -> None:
     """The gateway answers when it is asked: the session stays, and the user decides."""
     demo(cluster, "silent")
-    with watched(browser, cluster.address, size=PHONE, expected=FAILURES) as seen:
+    with watched(
+        browser, cluster.address, size=PHONE, expected=FAILURES, tuned=SOON_HANGING
+    ) as seen:
         page = seen.page
         connect(page, model="sim-stall-reply")
         write(page, "Tell me something.")
-        expect(page.locator("#notice-title")).to_have_text("No answer yet", timeout=HANGING_MS)
+        expect(page.locator("#notice-title")).to_have_text("No answer yet", timeout=PATIENT_MS)
         expect(page.locator("#status")).to_have_text("Connected")
         # The notice takes of the conversation's height, and not the end of it.
         expect(page.locator(".bubble-text").last).to_be_in_viewport()

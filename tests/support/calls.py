@@ -105,7 +105,9 @@ def sideband(cluster: Cluster, key: str, call_id: str, *, gateway: int = 0) -> A
     """A client's own socket to a call."""
     address = cluster.gateways[gateway].field("listen")
     url = f"ws://{address}/v1/realtime?call_id={call_id}"
-    return connect(url, additional_headers={"Authorization": f"Bearer {key}"})
+    # What is not read does not keep the connection from being closed.
+    headers = {"Authorization": f"Bearer {key}"}
+    return connect(url, additional_headers=headers, max_queue=None)
 
 
 def respond(socket: Any) -> None:

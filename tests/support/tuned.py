@@ -62,6 +62,11 @@ SMALL_SEGMENTS: Final = {
     "gateway.delivery.journal.SEGMENT_BYTES_MAX": 2_000,
     "gateway.delivery.spool_manager.PRUNE_S": PRUNE_S,
 }
+# Who waits for an accountd that is away knows it soon, and a session that it holds ends soon.
+SOON_AWAY: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 2.0}
+SHORT_CREDIT_WAIT_S: Final = 2.0
+SHORT_CREDIT_WAIT: Final = {"gateway.limits.CREDIT_WAIT_S": SHORT_CREDIT_WAIT_S}
+SHORT_CALL_UNHEARD: Final = {"gateway.limits.CALL_UNHEARD_S": 2.0}
 # However slow accountd is, or the receiver of its warnings, nothing is given up.
 PATIENT_RPC: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 300.0}
 PATIENT_WEBHOOK: Final = {"accountd.notifications.webhook.TIMEOUT_S": 300.0}

@@ -18,12 +18,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from gateway.limits import CREDIT_WAIT_S
 from shared.announcements import decode_balance
 from shared.wire import PRODUCER_BYTES
 from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, eventually
 from tests.support.simulator_client import Event
+from tests.support.tuned import SHORT_CREDIT_WAIT, SHORT_CREDIT_WAIT_S, SOON_AWAY
 
 USAGE = {"input_tokens": 60, "output_tokens": 40, "total_tokens": 100}
 HEARD_S = 20.0
@@ -136,7 +136,7 @@ async def test_a_gateway_that_knows_of_an_empty_account_dials_nobody() -> None:
         await provider.recv()  # it is asked to stop
 
     async with (
-        scripted(script) as cluster,
+        scripted(script, tuned=SOON_AWAY) as cluster,
         session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=1) as socket,
     ):
         await socket.recv()
@@ -192,14 +192,14 @@ async def test_a_response_is_delivered_whole_while_its_session_is_held() -> None
         await provider.send(done("resp_1"))
         await provider.send(created("resp_2"))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CREDIT_WAIT_S + 2.0):
+            async with asyncio.timeout(SHORT_CREDIT_WAIT_S + 2.0):
                 await provider.wait_closed()
                 return  # nobody is there to be told
         await provider.send(done("resp_2"))
         await provider.wait_closed()
 
     async with (
-        scripted(script) as cluster,
+        scripted(script, tuned=SHORT_CREDIT_WAIT) as cluster,
         session(cluster, "/v1/realtime?model=gpt-realtime&", tokens=150) as socket,
     ):
         await socket.recv()

@@ -12,14 +12,16 @@ from websockets.sync.client import ClientConnection, connect
 
 from shared.wire import LEVEL
 from tests.support.fake_accountd import fake_accountd
-from tests.support.harness import Cluster, Daemon, cluster_folder, eventually, running_cluster
-from tests.support.tuned import PATIENT_RPC
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.tuned import PATIENT_RPC, SOON_AWAY
 
 
 @pytest.fixture
 def fresh() -> Iterator[Cluster]:
     """A cluster of its own, because the test ends its accountd."""
-    with running_cluster() as running:
+    with cluster_folder() as running:
+        running.start_accountd()
+        running.start_simulator()
         yield running
 
 
@@ -50,7 +52,7 @@ def turn(client: ClientConnection) -> dict[str, Any]:
 
 def test_without_a_grant_in_memory_it_is_503_with_retry_after(fresh: Cluster) -> None:
     """The gateway says when to come back, is not ready, and recovers by itself."""
-    gateway = fresh.start_gateway(GATEWAY_GRANT_CACHE_S="0")
+    gateway = fresh.start_gateway(tuned=SOON_AWAY, GATEWAY_GRANT_CACHE_S="0")
     key = fresh.create_account("acct")
     with session(gateway, key) as client:
         turn(client)
@@ -124,8 +126,8 @@ def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
     """An authorization less than a minute old counts while accountd is away; an unknown key does
     not.
     """
+    gateway = fresh.start_gateway(tuned=SOON_AWAY)
     known, unknown = fresh.create_account("known"), fresh.create_account("unknown")
-    gateway = fresh.gateways[0]
     with session(gateway, known) as live:
         turn(live)
         assert fresh.accountd is not None
@@ -147,8 +149,8 @@ def test_who_was_let_in_lately_is_let_in_again(fresh: Cluster) -> None:
 
 def test_a_revoked_key_is_forgotten(fresh: Cluster) -> None:
     """Once accountd has denied a key, an earlier authorization in the cache does not count."""
+    gateway = fresh.start_gateway(tuned=SOON_AWAY)
     key = fresh.create_account("acct")
-    gateway = fresh.gateways[0]
     with session(gateway, key) as client:
         turn(client)
     (listed,) = fresh.accountctl("key", "list", "acct")["keys"]

@@ -16,6 +16,7 @@ from tests.support.fake_provider import scripted
 from tests.support.golden import Step, framed
 from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
 from tests.support.simulator_client_gemini import PATH, SETUP
+from tests.support.tuned import SOON_AWAY
 
 RESUMING = json.dumps({"setup": {**SETUP, "sessionResumption": {"handle": "h1"}}}).encode()
 SPEECH = b'{"realtimeInput":{"audio":{"data":"UklG"}}}'
@@ -114,7 +115,8 @@ async def test_nothing_of_a_refused_setup_reaches_the_provider(cuts: tuple[int, 
 async def test_without_an_answer_the_client_is_told_to_come_again() -> None:
     """The owner of the session is unknown, so no account may resume it."""
     google = Google()
-    async with scripted(google.serve) as cluster, joined(cluster, google) as socket:
+    serving = scripted(google.serve, tuned=SOON_AWAY)
+    async with serving as cluster, joined(cluster, google) as socket:
         with halted(cluster.accountd):
             say(socket, RESUMING)
             async with asyncio.timeout(SETTLE_S):

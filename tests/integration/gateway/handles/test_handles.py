@@ -12,6 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
 from tests.support.simulator_client_gemini import PATH, TEXT, content
+from tests.support.tuned import SOON_AWAY, Constants
 
 XAI = "/xai/v1/realtime"
 CALL = "/v1/realtime"
@@ -20,8 +21,10 @@ SECONDS = 20.0
 
 
 @contextmanager
-def served(**settings: str) -> Iterator[Cluster]:
-    """A cluster with the providers whose handles there are; ``settings`` are the gateway's."""
+def served(*, tuned: Constants | None = None, **settings: str) -> Iterator[Cluster]:
+    """A cluster with the providers whose handles there are; ``settings`` are the gateway's, and so
+    are the constants of ``tuned``.
+    """
     with cluster_folder() as cluster:
         cluster.env["GATEWAY_OPS_LISTEN"] = "127.0.0.1:0"
         cluster.start_accountd()
@@ -30,7 +33,7 @@ def served(**settings: str) -> Iterator[Cluster]:
             "XAI_API_KEY": "xai-key", "XAI_BASE_URL": f"{provider}/xai/v1",
             "GEMINI_API_KEY": "gemini-key", "GEMINI_BASE_URL": provider, **settings,
         }  # fmt: skip
-        cluster.start_gateway()
+        cluster.start_gateway(tuned=tuned)
         yield cluster
 
 
@@ -272,7 +275,7 @@ def test_another_gateway_knows_whose_it_is_after_a_restart_of_accountd() -> None
 
 def test_while_accountd_is_away_what_is_known_here_can_be_used() -> None:
     """What is not known cannot be: it might be another account's."""
-    with served() as cluster:
+    with served(tuned=SOON_AWAY) as cluster:
         alice, bob = new_key(cluster), new_key(cluster)
         handle, name = given_handle(cluster, alice), given_conversation(cluster, alice)
         with session(cluster, bob, CALL, model="gpt-realtime"):  # so that it may come in again
@@ -290,7 +293,7 @@ def test_while_accountd_is_away_what_is_known_here_can_be_used() -> None:
 
 def test_what_was_given_while_accountd_is_away_is_told_when_it_is_back() -> None:
     """Another account that names it afterwards, elsewhere, is refused."""
-    with served() as cluster:
+    with served(tuned=SOON_AWAY) as cluster:
         alice, bob = new_key(cluster), new_key(cluster)
         with session(cluster, alice, CALL, model="gpt-realtime"):
             pass
