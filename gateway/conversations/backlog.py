@@ -11,14 +11,16 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from gateway.conversations.encoding import Texts
-from shared.wire import CONVERSATIONS_MAX, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX
+from shared.wire import CONVERSATIONS_MAX, REQUEST_BYTES_MAX
 
 # While accountd is away, states of sessions that have ended wait here. 20,000 short conversations,
 # or 50 of the longest; a restart of accountd takes seconds.
 STATES_MAX: Final = 20_000
 BYTES_MAX: Final = 32 * 1024 * 1024
-# Of the texts in one request; the rest is for what stands around them.
-MESSAGE_TEXT_BYTES_MAX: Final = REQUEST_BYTES_MAX - MESSAGE_BYTES_MAX
+# Of the states in one request; the rest is for what stands around all of them.
+PORTION_BYTES_MAX: Final = REQUEST_BYTES_MAX - 1024
+# Of the fields of one state beside its texts and names: their own names, and the holder.
+_FIELDS_BYTES: Final = 128
 
 
 class Key(NamedTuple):
@@ -63,7 +65,7 @@ class Backlog:
     @property
     def fills_a_message(self) -> bool:
         """Whether it is time to send one."""
-        return len(self._states) >= CONVERSATIONS_MAX or self._bytes >= MESSAGE_TEXT_BYTES_MAX
+        return len(self._states) >= CONVERSATIONS_MAX or self._bytes >= PORTION_BYTES_MAX
 
     def put(self, state: State) -> None:
         """A newer state of a conversation: it takes the place of the one before."""
@@ -82,9 +84,9 @@ class Backlog:
     def portion(self) -> list[State]:
         """The oldest states, as many as fit into one message; one at least, if any waits."""
         found: list[State] = []
-        room = MESSAGE_TEXT_BYTES_MAX
+        room = PORTION_BYTES_MAX
         for state in self._states.values():
-            room -= _utf8_bytes(state)
+            room -= _bytes_in_message(state)
             if found and (room < 0 or len(found) == CONVERSATIONS_MAX):
                 break
             found.append(state)
@@ -102,5 +104,6 @@ class Backlog:
             self._bytes -= before.size
 
 
-def _utf8_bytes(state: State) -> int:
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in state.texts or ())
+def _bytes_in_message(state: State) -> int:
+    texts = (*state.key, *(state.texts or ()))
+    return _FIELDS_BYTES + sum(len(x) if x.isascii() else len(x.encode()) for x in texts)

@@ -14,6 +14,7 @@ SETTINGS = [
     ({"OPENAI_API_KEY_FILE": "/nowhere"}, "keep one"),
     ({"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT: found nothing"),
     ({"XAI_API_KEY": "a b"}, "XAI_API_KEY: expected printable ASCII"),
+    ({"GATEWAY_STORE_CONVERSATIONS": "1"}, "GATEWAY_STORE_CONVERSATIONS: found '1', expected one"),
     ({"GATEWAY_MODELS_FILE": "/nowhere"}, "cannot read it: No such file"),
 ]
 

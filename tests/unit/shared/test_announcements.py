@@ -7,15 +7,20 @@ import pytest
 
 from shared.announcements import (
     AHEAD_MAX,
+    HOLDER_TOPIC,
     AnnouncedBalance,
     Applied,
+    NewHolder,
     Watermark,
     account_of_topic,
     balance_topic,
     decode_balance,
+    decode_new_holder,
     decode_watermark,
     encode_balance,
+    encode_new_holder,
     encode_watermark,
+    topic_of,
 )
 from shared.usage import RejectReason
 from shared.wire import SEQUENCE_MAX, VERSION, WireError
@@ -49,6 +54,34 @@ def test_what_is_no_watermark_is_refused(frames: list[bytes], reason: RejectReas
     with pytest.raises(WireError) as caught:
         decode_watermark(frames)
     assert caught.value.reason is reason
+
+
+HOLDERS = [
+    # frames; why they are no new holder
+    ([b"S"], RejectReason.UNREADABLE),
+    ([b"W", packed()], RejectReason.UNREADABLE),
+    ([b"S", b"\xc1"], RejectReason.UNREADABLE),
+    ([b"S", packed(holder=b"short")], RejectReason.BAD_FIELD),
+    ([b"S", packed(holder=P)], RejectReason.BAD_FIELD),
+    ([b"S", packed(holder=P, account_id="a", session_id=7)], RejectReason.BAD_FIELD),
+]
+
+
+@pytest.mark.parametrize(("frames", "reason"), HOLDERS)
+def test_what_is_no_new_holder_is_refused(frames: list[bytes], reason: RejectReason) -> None:
+    """A stranger closes no session."""
+    with pytest.raises(WireError) as caught:
+        decode_new_holder(frames)
+    assert caught.value.reason is reason
+
+
+def test_a_new_holder_survives_the_wire() -> None:
+    """Under the one topic that all gateways which store conversations hear."""
+    change = NewHolder("acct", "s", P)
+    frames = encode_new_holder(change)
+    assert frames[0] == HOLDER_TOPIC
+    assert topic_of(frames) == HOLDER_TOPIC
+    assert decode_new_holder(frames) == change
 
 
 def test_the_frames_of_a_watermark_are_its_topic_and_its_body() -> None:

@@ -198,6 +198,21 @@ async def test_another_account_has_another_conversation(pair: Cluster) -> None:
         assert "user My name is Ada" in await client.say("Still here")
 
 
+async def test_a_long_conversation_is_stored_whole(pair: Cluster) -> None:
+    """It is longer than any other message to accountd may be."""
+    key = new_key(pair, "a")
+    first, second = pair.gateways
+    chapters = [f"chapter-{number}." + "x" * 50_000 for number in range(4)]
+    async with talker(first, key, "novel", model="sim-pace-0") as client:
+        await send(client.socket, *map(write, chapters))
+        await client.say("The end")
+    async with talker(second, key, "novel", model="sim-pace-0") as client:
+        await client.say("And now?")
+        await until_stored(pair, "novel", "And now?")
+    found = await asyncio.to_thread(stored, pair, "novel")
+    assert all(chapter in found for chapter in chapters)
+
+
 async def test_a_session_without_a_name_is_not_stored(pair: Cluster) -> None:
     """Nobody could come back to it."""
     gateway, key = pair.gateways[0], new_key(pair, "nameless")

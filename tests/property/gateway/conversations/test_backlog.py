@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from gateway.conversations import backlog
 from gateway.conversations.backlog import Backlog, Key, State
 from gateway.conversations.encoding import Texts
+from gateway.conversations.messages import store_params
+from shared.wire import Request, encode_request
 
 HOLDERS = [b"a" * 16, b"b" * 16]
 STATES = st.builds(
@@ -27,7 +29,7 @@ def _small() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(backlog, "STATES_MAX", 4)
     patch.setattr(backlog, "BYTES_MAX", 100)
-    patch.setattr(backlog, "MESSAGE_TEXT_BYTES_MAX", 60)
+    patch.setattr(backlog, "PORTION_BYTES_MAX", 400)
     patch.setattr(backlog, "CONVERSATIONS_MAX", 3)
     yield
     patch.undo()
@@ -43,8 +45,7 @@ def test_the_newest_of_each_is_sent_once(steps: list[State | str]) -> None:
             assert portion == model[: len(portion)]
             assert bool(portion) is bool(model)
             assert len(portion) <= 3
-            size = sum(len("".join(state.texts or ()).encode()) for state in portion)
-            assert size <= 60 or len(portion) == 1
+            assert len(encode_request(Request("", store_params(portion)))) <= 440
             waiting.settle(portion)
             del model[: len(portion)]
             continue
