@@ -145,7 +145,9 @@ def _open_gateway(
         api=Api(by_path, by_pattern=minting.by_pattern() | call_api.by_pattern()),
         stop_close_code=config.drain_close_code,
     )
-    reports = ProviderReports(link.accountd, opener.dialer, opener.roster, config.models)
+    reports = ProviderReports(
+        link.accountd, opener.dialer, opener.roster, config.models, calls=calls.by_provider
+    )
     reports.start()
     return gateway, reports, [*minting.metrics(), *console.metrics(), *opener.metrics()]
 

@@ -57,16 +57,18 @@ class ReportedFailure(Struct, frozen=True):
 class ProviderReport(Struct, frozen=True, omit_defaults=True):
     """One provider, as one gateway sees it.
 
-    ``sessions`` are those that have not ended, ``bound`` those among them that no other provider
-    can take over. ``dials_ms`` are the times of the latest dials, ``failures`` counts by kind since
-    the gateway's start. ``only_for`` names models that no other provider serves there, the first
-    ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there are others that one does serve.
+    ``sessions`` and ``calls`` are those that have not ended, ``bound`` the sessions among them that
+    no other provider can take over. ``dials_ms`` are the times of the latest dials, ``failures``
+    counts by kind since the gateway's start. ``only_for`` names models that no other provider
+    serves there, the first ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there are
+    others that one does serve.
     """
 
     name: Name
     health: ReportedHealth
     reason: Reason = ""
     sessions: Count = 0
+    calls: Count = 0
     bound: Count = 0
     dials_ms: Annotated[list[Count], Meta(max_length=DIALS_MAX)] = field(default_factory=list)
     failures: Annotated[dict[Name, Count], Meta(max_length=_KINDS_MAX)] = field(

@@ -7,8 +7,8 @@ from accountd.ctl.tables import table
 from shared.provider_reports import REPORT_S
 
 COLUMNS: Final = (
-    "provider", "health", "drained", "gateways", "sessions", "dial_p50_ms", "dial_p95_ms",
-    "failures", "last_failure",
+    "provider", "health", "drained", "gateways", "sessions", "calls", "dial_p50_ms",
+    "dial_p95_ms", "failures", "last_failure",
 )  # fmt: skip
 Json = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def drained_text(row: Json) -> str:
     was = "" if row["changed"] else f" (since {row['drained_at']})"
     lines = [
         f"{name} is drained{was}: gateways obey within {REPORT_S:g} s",
-        f"{row['sessions']:,} sessions at {row['gateways']:,} gateways;"
+        f"{row['sessions']:,} sessions and {row['calls']:,} calls at {row['gateways']:,} gateways;"
         " watch them leave: accountctl providers",
     ]
     if not row["gateways"]:
@@ -74,7 +74,7 @@ def _notes(row: Json) -> Iterator[str]:
     moving = row["sessions"] - row["bound"]
     yield (
         f"{name} is drained: {moving:,} sessions leave between turns,"
-        f" {row['bound']:,} stay until they end"
+        f" {row['bound']:,} and {row['calls']:,} calls stay until they end"
     )
     yield from _needs(row)
 

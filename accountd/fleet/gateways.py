@@ -97,6 +97,7 @@ def _row(
         "health": _health(report.health for report in reports),
         "gateways": len(heard),
         "sessions": sum(report.sessions for report in reports),
+        "calls": sum(report.calls for report in reports),
         "bound": sum(report.bound for report in reports),
         "dials": len(dials),
         "dial_p50_ms": percentile(dials, 0.50),

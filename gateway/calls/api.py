@@ -59,6 +59,7 @@ from gateway.http.refusals import (
 )
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
 from gateway.providers.base import Provider, ProviderCalls, Target
+from gateway.providers.health import Standing
 
 log = structlog.get_logger()
 
@@ -321,10 +322,16 @@ class CallApi:
                 table=self._table,
                 providers=self._providers,
                 new_session_id=new_session_id,
+                standing=self._standing,
             )
         )
         self._calls_of(found)
         return found
+
+    def _standing(self, provider: str) -> int:
+        """As for sessions, among those that have calls; the others come last."""
+        has_calls = self._providers[provider].calls is not None
+        return self._opener.dialer.standing(provider) if has_calls else len(Standing) + 1
 
     def _calls_of(self, target: Target) -> tuple[Provider, ProviderCalls]:
         provider = self._providers[target.provider]

@@ -6,6 +6,7 @@ Called by ``api`` for calls that are made or accepted, by ``server`` for clients
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -109,6 +110,10 @@ class Calls:
 
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._calls.values()))
+
+    def by_provider(self) -> Counter[str]:
+        """How many calls there are at each provider."""
+        return Counter(provider for provider, _ in self._calls)
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol, TypeGuard
 
 import structlog
@@ -61,12 +61,20 @@ class ProviderReports:
     """The reports of this gateway. ``start`` before use, ``close`` at the end."""
 
     def __init__(
-        self, accountd: DrainedProviders, dialer: Dialer, roster: Roster, table: ModelTable
+        self,
+        accountd: DrainedProviders,
+        dialer: Dialer,
+        roster: Roster,
+        table: ModelTable,
+        *,
+        calls: Callable[[], Mapping[str, int]],
     ) -> None:
+        """``calls``: how many calls there are at each provider; none of them can leave it."""
         self._loop = asyncio.get_running_loop()
         self._accountd = accountd
         self._health: ProviderHealth = dialer.health
         self._roster = roster
+        self._calls = calls
         self._name = f"{socket.gethostname()[:_HOST_CHARS_MAX] or 'gateway'}-{secrets.token_hex(4)}"
         names = list(self._health.seen)
         self._needing = {name: table.needing(name, names) for name in names}
@@ -155,6 +163,7 @@ class ProviderReports:
             ReportedHealth.NOT_JUDGED if judged is None else _HEALTH[judged.state],
             "" if judged is None else judged.reason[:REASON_CHARS_MAX],
             sessions,
+            self._calls().get(name, 0),
             # Counted where somebody wants to know it.
             sum(self._is_bound(*at) for at in self._roster.at(name)) if is_drained else 0,
             seen.dials_ms(now),

@@ -23,7 +23,7 @@ def test_the_longest_report_fits_into_a_message() -> None:
     """ZeroMQ would end the connection otherwise. It is read as it was written."""
     name, reason = WIDE * NAME_CHARS_MAX, WIDE * REASON_CHARS_MAX
     provider = ProviderReport(
-        name, ReportedHealth.NOT_JUDGED, reason, COUNT, COUNT, [COUNT] * DIALS_MAX,
+        name, ReportedHealth.NOT_JUDGED, reason, COUNT, COUNT, COUNT, [COUNT] * DIALS_MAX,
         {"dial": COUNT, "connection": COUNT}, ReportedFailure(name, reason, COUNT),
         [name] * MODELS_MAX, COUNT, True,
     )  # fmt: skip

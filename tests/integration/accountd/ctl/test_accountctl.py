@@ -78,7 +78,7 @@ REFUSED = [
     (("account", "list", "--limit", "9" * 20), 2, "limit: found 999"),
     (("account", "show", "caf\udce9"), 2, r"account_id: found 'caf\udce9', expected UTF-8 text"),
     (("key", "create", "taken", "--label", "\udce9"), 2, "label: found"),
-    (("providers", "drain", "opnai"), 1, "known are: none: no gateway has reported yet (--force"),
+    (("providers", "drain", "opnai"), 1, "no gateway has a provider 'opnai'; known are: "),
     (("providers", "resume", "openai"), 1, "'openai' is not drained; drained are: none"),
     (("key", "create", "taken", "--label", "x" * 70_000), 2, "expected at most 65,536 bytes"),
     (("--accountd-rpc-endpoint", "ipc://\udce9", "audit"), 2, "expected UTF-8 text"),

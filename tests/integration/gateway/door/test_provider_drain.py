@@ -10,9 +10,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 
 from shared.wire import LEVEL
+from tests.support.calls import LONG_WINDED, place
 from tests.support.fake_accountd import fake_accountd
 from tests.support.fake_provider import Script, scripted
-from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
 from tests.support.two_providers import (
     GEMINI,
     MODELS,
@@ -30,6 +31,15 @@ OFTEN = {"gateway.door.provider_reports.REPORT_S": 0.1}
 DRAINED = 'rts_gateway_provider_drained{provider="openai"}'
 SETUP = {"setup": {"model": "models/gemini-safe"}}
 SINGLE = '[models."safe"]\nprovider = "openai"\nmodel = "gpt-realtime"\n'
+
+
+CALLED = """
+    [models."safe"]
+    providers = [
+      {provider = "openai", model = "gpt-realtime"}, {provider = "gemini", model = "gemini-live"},
+      {provider = "azure", model = "gpt-realtime"},
+    ]
+"""
 
 
 def said(text: str) -> dict[str, Any]:
@@ -235,3 +245,26 @@ def test_a_gateway_is_as_useful_with_an_accountd_of_before() -> None:
         eventually(lambda: gateway.metrics()[DRAINED])
         assert gateway.log.read_text().count("providers cannot be reported") == 1
         assert {report["providers"][0]["name"] for report in accountd.reports} == {"openai"}
+
+
+def test_new_calls_avoid_a_drained_provider() -> None:
+    """They go to the next one of the list that takes calls; those that there are stay."""
+    with running_cluster(0) as cluster:
+        assert cluster.simulator is not None
+        simulated = f"http://{cluster.simulator.field('listen')}"
+        models = cluster.folder / "models.toml"
+        models.write_text(CALLED)
+        cluster.start_gateway(
+            tuned=OFTEN, GATEWAY_MODELS_FILE=str(models),
+            AZURE_OPENAI_API_KEY="azure-key", AZURE_OPENAI_ENDPOINT=simulated,
+            GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=simulated,
+        )  # fmt: skip
+        key = cluster.create_account("a")
+        place(cluster, key, "safe", **LONG_WINDED)
+        eventually(lambda: seen(cluster, "openai").get("calls") == 1)
+        cluster.accountctl("providers", "drain", "openai")
+        log = cluster.gateways[0].log
+        eventually(lambda: "provider drained" in log.read_text())
+        place(cluster, key, "safe", **LONG_WINDED)
+        eventually(lambda: seen(cluster, "azure")["calls"] == 1)
+        assert seen(cluster, "openai")["calls"] == 1

@@ -74,7 +74,9 @@ class World:
         configs = [ProviderConfig(name, "http://127.0.0.1:9", "key") for name in names]
         table = read_table(MODELS, providers=PROVIDER_NAMES)
         self.dialer = Dialer(open_providers(configs), table)
-        self.reports = ProviderReports(self.accountd, self.dialer, self.roster, table)
+        self.reports = ProviderReports(
+            self.accountd, self.dialer, self.roster, table, calls=lambda: {"openai": 2}
+        )
 
     def session(self, *choices: str, state: SessionState = SessionState.RELAYING) -> Session:
         """One that is served by the first of ``choices``."""
@@ -114,6 +116,7 @@ async def test_a_report_tells_what_sessions_see() -> None:
         world.fails("xai")
         openai, xai = (await world.accountd.heard()).providers
     assert (openai.name, openai.health, openai.sessions) == ("openai", ReportedHealth.HEALTHY, 1)
+    assert (openai.calls, xai.calls) == (2, 0)
     assert openai.dials_ms == [250]
     assert (openai.only_for, openai.only_for_total, openai.has_choice) == (["single"], 1, True)
     assert (xai.health, xai.failures) == (ReportedHealth.UNHEALTHY, {"dial": FAILURES_MAX})
