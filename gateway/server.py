@@ -166,8 +166,6 @@ class GatewayServer:
             on_ended=self._registry.session_ended, received=received, claim=claim,
         )  # fmt: skip
         self._registry.add_session(session)
-        # Made before the client is read: it may leave with its very first bytes.
-        sink = session.provider_sink()
         if upgrade:
             connection.start_reading()
         # Usage that was metered here and is not charged yet was unknown to accountd when it let
@@ -177,7 +175,7 @@ class GatewayServer:
             task = asyncio.current_task()
             assert task is not None
             session.dial_started(task)
-            await self._opener.dialer.connect(session, place, sink)
+            await self._opener.dialer.connect(session, place)
 
     async def _verdict(
         self, connection: Downstream, request: Request, target: Target

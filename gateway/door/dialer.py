@@ -31,7 +31,6 @@ from gateway.providers.base import Provider, Target
 from gateway.providers.health import Failure, HealthChange, ProviderHealth, Standing
 from gateway.relay.replacement import is_final
 from gateway.relay.session import Session
-from gateway.relay.sinks import DownstreamSink
 from gateway.relay.translated_session import TranslatedSession
 from shared.metrics import Metric
 
@@ -88,18 +87,18 @@ class Dialer:
         """How ``provider`` stands for a new session among those of its model."""
         return self._health.standing(provider, self._loop.time())
 
-    async def connect(self, session: Session, place: Place, sink: DownstreamSink) -> None:
+    async def connect(self, session: Session, place: Place) -> None:
         """Dial a new session's provider; if all fail that may serve it, the session ends.
 
         The client of a translated session waits for nothing yet, so its dial is tried again within
         the time that one dial may take.
         """
         if isinstance(session, TranslatedSession) and session.retries_first_dial:
-            await self.redial(session, place, sink, until=self._loop.time() + DIAL_S)
+            await self.redial(session, place, until=self._loop.time() + DIAL_S)
             return
         self._listen(place, session)
         try:
-            await self._dial(session, place, sink)
+            await self._dial(session, place)
         except ProviderUnavailableError as exc:
             session.provider_unavailable(exc)
 
@@ -107,7 +106,6 @@ class Dialer:
         self,
         session: TranslatedSession,
         place: Place,
-        sink: DownstreamSink,
         *,
         until: float = math.inf,
     ) -> None:
@@ -120,7 +118,7 @@ class Dialer:
         while True:
             await asyncio.sleep(session.replacement.pause_s(random.random()))  # noqa: S311
             try:
-                await self._dial(session, place, sink)
+                await self._dial(session, place)
             except ProviderUnavailableError as exc:
                 is_passing = exc.is_about_health and not exc.is_about_account
                 is_late = self._loop.time() >= until
@@ -158,7 +156,7 @@ class Dialer:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    async def _dial(self, session: Session, place: Place, sink: DownstreamSink) -> None:
+    async def _dial(self, session: Session, place: Place) -> None:
         """Dial what is healthy, in order, until one answers; where nothing is, the first choice:
         it may serve all the same, and the client has no other. What is drained comes last.
         """
@@ -171,7 +169,7 @@ class Dialer:
                 if failure is not None:
                     self._failed_over(session, failure, target)
                 try:
-                    await self._dial_one(session, place, target, sink)
+                    await self._dial_one(session, place, target)
                 except ProviderUnavailableError as exc:
                     failure = exc
                     if exc.is_about_request and not place.was_served:  # others would refuse it, too
@@ -182,16 +180,14 @@ class Dialer:
                 raise failure
         finally:
             failure = None  # its traceback refers to this frame: a circle that holds the session
-        await self._dial_one(session, place, choices[0], sink)
+        await self._dial_one(session, place, choices[0])
 
     def _in_order(self, place: Place) -> list[Target]:
         """A session that was moved, and is refused there, goes back to where it was served."""
         later = (place.refused_at, self._health.drained)
         return sorted(place.choices, key=lambda there: [there.provider in x for x in later])
 
-    async def _dial_one(
-        self, session: Session, place: Place, target: Target, sink: DownstreamSink
-    ) -> None:
+    async def _dial_one(self, session: Session, place: Place, target: Target) -> None:
         name, health, began = target.provider, self._health, self._loop.time()
         place.move(target)
         provider = self._providers[name]
@@ -199,7 +195,7 @@ class Dialer:
             await dial(
                 provider.url(with_provider_model(target, self._table)),
                 provider.headers(place.headers),
-                sink=sink,
+                sink=session.provider_sink(),
                 on_open=session.provider_connected,
                 tls=self._tls,
             )

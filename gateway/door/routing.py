@@ -18,6 +18,7 @@ from websockets.datastructures import Headers
 from gateway.door import crossing
 from gateway.door.allowed_models import ModelRoute, ModelTable
 from gateway.door.paths import (
+    GEMINI_DEFAULT,
     ModelSource,
     Route,
     model_parameter,
@@ -125,18 +126,32 @@ def with_provider_model(target: Target, table: ModelTable) -> Target:
 def choices(target: Target, table: ModelTable, providers: Collection[str]) -> list[Target]:
     """Where a session of ``target`` can be served, in the table's order; it is one of them.
 
-    Only by ``providers`` that speak what its own provider speaks: a translator that is made, and a
-    client that is not translated, can talk to no other. One that the client named is the only one.
+    A client of OpenAI's can be served by ``providers`` of both families, a client of Gemini's only
+    by those of the family that it began with. One that the client named is the only one.
     """
-    is_bound = target.is_chosen or target.provider_dialect is not Dialect.OPENAI
-    if is_bound or target.path not in (REALTIME, AZURE_GA) or target.handles:
+    is_bound = target.is_chosen or bool(target.handles)
+    if is_bound or target.path not in (REALTIME, AZURE_GA, GEMINI_DEFAULT):
+        return [target]
+    if target.provider_dialect is Dialect.GEMINI and target.dialect is Dialect.GEMINI:
         return [target]
     names = [route.provider for route in table.routes(target.model or "")]
-    return [
-        target if name == target.provider else _beside(name, target)
-        for name in names
-        if name in providers and name in _OPENAI_FAMILY
-    ] or [target]
+    found = [_served_by(name, target, table) for name in names if name in providers]
+    return [there for there in found if there is not None] or [target]
+
+
+def _served_by(provider: str, target: Target, table: ModelTable) -> Target | None:
+    """The session of ``target`` at another provider; None where it cannot be served there."""
+    if provider == target.provider:
+        return target
+    if provider == "gemini":
+        there = crossing.crossed(target, provider, table)
+        can_move = target.dialect is not Dialect.GEMINI and not target.is_transcription
+        return None if isinstance(there, Refusal) or not can_move else there
+    if target.provider in _OPENAI_FAMILY:
+        return _beside(provider, target)
+    query = f"model={quote(target.model or '', safe='')}"
+    there = replace(target, provider=provider, path=REALTIME, query=query)
+    return _beside(provider, replace(there, provider="openai"))
 
 
 def _resolve(

@@ -4,7 +4,6 @@ Called by ``gatekeeper`` and ``calls.api`` for what an account may use, and by `
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -18,11 +17,12 @@ from gateway.credit.balances import Balances
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
+from gateway.door.between import Betweens
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
 from gateway.door.roster import Roster
 from gateway.door.routing import choices, with_provider_model
-from gateway.door.translators import may_be_kept, move, translator_for
+from gateway.door.translators import may_be_kept
 from gateway.frames import Frame
 from gateway.handles.handle import HandleKind
 from gateway.handles.ownership import HandleRegistry
@@ -35,16 +35,13 @@ from gateway.providers.base import Dialect, Provider, Target, configuration_even
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay.interpreter import Interpreter
-from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from gateway.relay.translated_session import Translated, TranslatedSession
-from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Keeper
 from shared.metrics import Metric
 
+Maker = Callable[..., Session]
 # Handles of what may be in use by another user of the account already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
 
@@ -148,23 +145,18 @@ class Opener:
         age = Age(self._lifetimes, target.provider, opened_at=self._loop.time())
         place = Place(target, self._choices(target, admitted), request.headers)
         place.on_moved.append(partial(self._moved, recorder, handles, age))
-        conversation = None if claim is None else claim.conversation
         gate = self._gate(place, admitted, recorder)
-        make = self._maker(connection, recorder, place, gate, conversation)
-        session = make(
-            SessionInfo(
-                target.session_id,
-                account_id,
-                target.provider,
-                target.dialect,
-                is_translated=target.is_translated,
-            ),
+        betweens = Betweens(
+            target, connection, recorder, gate, table=self._table, on_ignored=self._count_ignored
+        )
+        session = self._maker(place, betweens, claim)(
+            SessionInfo(target.session_id, account_id, target.provider, target.dialect),
             client=connection,
             recorder=recorder,
             credit=credit,
             opening=Opening(handles.ask, gate, self._preface(target, admitted), received),
             age=age,
-            on_ended=partial(self._ended, handles, claim, on_ended),
+            on_ended=partial(self._ended, handles, place, claim, on_ended),
         )
         handles.session = session
         self.roster.add(session, place)
@@ -176,12 +168,14 @@ class Opener:
     def _ended(
         self,
         handles: SessionHandles,
+        place: Place,
         claim: Claim | None,
         on_ended: Callable[[Session], None],
         session: Session,
     ) -> None:
         handles.session = None
         self.roster.remove(session)
+        place.on_moved.clear()  # they refer to the session
         self._resumables.ended(session)
         if claim is not None and self.conversations is not None:
             self.conversations.conclude(claim)
@@ -227,71 +221,22 @@ class Opener:
         """Whether a session in which nothing is translated is kept."""
         return self._keeps_sessions and may_be_kept(target)
 
-    def _maker(
-        self,
-        client: Downstream,
-        recorder: Recorder,
-        place: Place,
-        gate: Gate | None,
-        conversation: Conversation | None,
-    ) -> Callable[..., Session]:
+    def _maker(self, place: Place, betweens: Betweens, claim: Claim | None) -> Maker:
         """What makes the session: of the kind that goes on over another connection, if it may."""
-        if place.target.is_translated:
-            translated = self._translated(client, recorder, place, conversation)
-        elif self._keeps(place.target):
-            translated = self._kept(client, recorder, place, gate, conversation)
-        else:
+        if not (place.target.is_translated or self._keeps(place.target)):
             return Session
-        return partial(TranslatedSession, translated=translated)
 
-    def _translated(
-        self,
-        client: Downstream,
-        recorder: Recorder,
-        place: Place,
-        conversation: Conversation | None,
-    ) -> Translated:
-        """What joins a client and a provider that speak different protocols."""
-        target = place.target
-        there = with_provider_model(target, self._table)
-        translator = translator_for(
-            target,
-            there.model or "",
-            seed=secrets.token_hex(4),
-            voices=self._table.voices,
-            conversation=conversation,
-        )
-        place.on_moved.append(lambda there: move(translator, there.provider))
-        interpreter = Interpreter(
-            translator,
-            recorder,
-            client,
-            dialect=target.dialect,
-            session_id=target.session_id,
-            on_ignored=self._count_ignored,
-        )
-        return Translated(
-            interpreter,
-            redial=lambda session, sink: self.dialer.redial(session, place, sink),
-            meter=lambda: self._meter(place.target),
-        )
+        def make(*args: Any, **others: Any) -> Session:
+            translated = Translated(
+                betweens.make(None if claim is None else claim.conversation),
+                redial=lambda session: self.dialer.redial(session, place),
+                meter=lambda: self._meter(place.target),
+            )
+            session = TranslatedSession(*args, translated=translated, **others)
+            place.on_moved.append(partial(betweens.follow, session))
+            return session
 
-    def _kept(
-        self,
-        client: Downstream,
-        recorder: Recorder,
-        place: Place,
-        gate: Gate | None,
-        conversation: Conversation | None,
-    ) -> Translated:
-        """What keeps the conversation of a client and a provider that speak the same protocol."""
-        keeper = Keeper(seed=secrets.token_hex(4), conversation=conversation)
-        splice = KeptSplice(keeper, recorder, client, gate=gate)
-        return Translated(
-            splice,
-            redial=lambda session, sink: self.dialer.redial(session, place, sink),
-            meter=lambda: self._meter(place.target),
-        )
+        return make
 
     def _count_ignored(self, count: int) -> None:
         self._ignored += count
@@ -312,9 +257,10 @@ class Opener:
         """What holds messages until the models that they name are checked; None where the URL named
         the model and the account may use any.
         """
-        target = place.target
         is_limited = not self.may_use(admitted, "")
-        if target.is_translated:  # its model is known, and a translator passes on no other
+        # The model of a translated session is known, and a translator passes on no other.
+        target = next((choice for choice in place.choices if not choice.is_translated), None)
+        if target is None:
             return None
         if target.model is not None and not is_limited:
             return None

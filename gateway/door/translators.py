@@ -31,7 +31,7 @@ def translator_for(
 
     match target.dialect, target.provider_dialect:
         case Dialect.OPENAI_BETA, Dialect.OPENAI:
-            return BetaTranslator(seed=seed, conversation=conversation)
+            return BetaTranslator(seed=seed, voices=voices, conversation=conversation)
         case Dialect.GEMINI, _:
             if conversation is not None:  # a Gemini client configures everything in its setup
                 conversation = replace(conversation, session={})
@@ -44,7 +44,7 @@ def translator_for(
             )
     to_gemini = GeminiTranslator(model=model, seed=seed, voices=voices, conversation=conversation)
     if target.dialect is Dialect.OPENAI_BETA:
-        return Chained(BetaTranslator(seed=seed), to_gemini)
+        return Chained(BetaTranslator(seed=seed, voices=voices), to_gemini)
     return to_gemini
 
 
@@ -54,16 +54,6 @@ def may_be_kept(target: Target) -> bool:
     """
     is_realtime = target.path.endswith(REALTIME) and target.dialect is Dialect.OPENAI
     return is_realtime and bool(target.model) and not target.is_transcription and not target.handles
-
-
-def move(translator: Translator, provider: str) -> None:
-    """The next connection of ``translator`` is one to ``provider``, which speaks the same protocol
-    as the one before.
-    """
-    from gateway.translate.to_openai.translator import OpenAITranslator  # noqa: PLC0415
-
-    if isinstance(translator, OpenAITranslator):
-        translator.moved_to(provider)
 
 
 def preload() -> None:

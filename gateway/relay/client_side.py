@@ -30,7 +30,8 @@ class ClientSide:
     """What a session says to its client, and what the client has to wait for."""
 
     __slots__ = (
-        "_gate", "_info", "_on_handle_refused", "_ownership_check", "connection", "notices",
+        "_gate", "_info", "_on_handle_refused", "_ownership_check", "connection", "is_translated",
+        "notices",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,7 @@ class ClientSide:
         """
         self.connection = connection
         self.notices = Notices(credit)
+        self.is_translated = False  # the provider speaks another protocol
         self._info = info
         self._gate = opening.gate
         self._ownership_check = OwnershipCheck(opening.ask)
@@ -79,7 +81,7 @@ class ClientSide:
             has_account_errors=recorder.account_errors > 0,
             has_just_refused=recorder.has_just_refused,
         )
-        if self._info.is_translated and code != NORMAL_CLOSURE:
+        if self.is_translated and code != NORMAL_CLOSURE:
             self.end(endings.provider_closed(code, reason))
         else:
             self.connection.close(code, reason)

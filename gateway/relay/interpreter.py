@@ -26,7 +26,7 @@ from gateway.metering.base import Fragments
 from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID, Dialect
-from gateway.translate.base import Renewal, Translation, Translator
+from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
 
 log = structlog.get_logger()
@@ -44,6 +44,8 @@ class Interpreter:
     a code and a reason when the session cannot go on. ``on_ignored`` counts what the other
     protocol has no word for.
     """
+
+    is_translated: Final = True
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Interpreter:
         self._session_id = session_id
         self._on_ignored = on_ignored
         self._ignored: set[str] = set()
+        self._client_sink: ClientSink | None = None
         self._provider: Connection | None = None
         self._for_provider: list[Frame] = []  # what one read becomes is written at once
         self._for_client: list[Frame] = []
@@ -120,9 +123,23 @@ class Interpreter:
 
     def forget_session(self) -> None:
         """The session has ended: nothing refers to it in a circle."""
-        self._provider = None
+        self._provider = self._client_sink = None
         self.on_renewal, self.on_refused = _nothing, _refuse_nothing
         self.on_configuration_refused = None
+
+    def moved_to(self, provider: str) -> None:
+        """The next connection is one to ``provider``, which speaks the same protocol."""
+        self._translator.moved_to(provider)
+
+    def leave(self) -> Rest:
+        """The next provider speaks another protocol: what is left to do."""
+        return self._translator.leave()
+
+    def take_over(self, rest: Rest) -> None:
+        """Go on where another has left. The client waits until a provider is there."""
+        self._hold(True)
+        self._act_on(self._translator.take_over(rest))
+        self.flush()
 
     def client_sink(
         self,
@@ -130,8 +147,11 @@ class Interpreter:
         on_model_refused: Callable[[str], None],  # noqa: ARG002 - its model is known
         on_close: OnClose,
     ) -> "ClientSink":
-        """The sink of the client's frames."""
-        return ClientSink(self, on_close=on_close)
+        """The sink of the client's frames: one for all connections to a provider, as the fragments
+        of a message may come before and after one is replaced.
+        """
+        self._client_sink = self._client_sink or ClientSink(self, on_close=on_close)
+        return self._client_sink
 
     def provider_sink(self, *, on_metered: Callable[[], None], on_close: OnClose) -> "ProviderSink":
         """The sink of the frames of one connection to a provider."""

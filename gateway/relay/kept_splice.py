@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec import DecodeError, json
+from msgspec import json
 from msgspec.structs import replace
 
 from gateway.connections.close import CloseEvent
@@ -23,8 +23,9 @@ from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
+from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Json, Keeper, is_append
+from gateway.translate.kept.keeper import Json, Keeper, is_append, read_event
 
 OnClose = Callable[[CloseEvent], None]
 _REFUSED: Final = CONFIGURATION_ID.encode()
@@ -35,6 +36,8 @@ class KeptSplice:
 
     ``gate``: see ``relay.sinks.UpstreamForwarder``.
     """
+
+    is_translated: Final = False
 
     def __init__(
         self, keeper: Keeper, recorder: Recorder, client: Connection, *, gate: Gate | None
@@ -102,6 +105,20 @@ class KeptSplice:
         self._client.write([_spoken(event) for event in self._keeper.provider_closed()])
         self._client.pause(Pause.SETUP)
 
+    def moved_to(self, provider: str) -> None:
+        """The next connection is one to ``provider``, which speaks the same protocol."""
+        self._keeper.moved_to(provider)
+
+    def leave(self) -> Rest:
+        """The next provider speaks another protocol: what is left to do."""
+        return self._keeper.leave()
+
+    def take_over(self, rest: Rest) -> None:
+        """Go on where another has left. The client waits until a provider is there."""
+        self._has_followed = True
+        self._keeper.take_over(rest)
+        self._client.pause(Pause.SETUP)
+
     def renew_between_turns(self) -> None:
         """Have the provider's connection replaced once nothing is being said."""
         self._is_renewal_due = True
@@ -143,7 +160,7 @@ class KeptSplice:
 
     def client_said(self, message: bytes) -> bool:
         """The client said something that is no audio; whether the provider is to get it."""
-        event = None if is_append(message) else _event(message)
+        event = None if is_append(message) else read_event(message)
         answer = self._keeper.client_said(event, message) if event is not None else None
         if answer is None:
             return True
@@ -154,7 +171,7 @@ class KeptSplice:
         """A message of the provider that is no audio, which ends with ``frame``: the frame that the
         client gets in its place, mostly the same; None where it gets none.
         """
-        event = _event(message)
+        event = read_event(message)
         if event is None:
             return frame
         said = self._keeper.provider_said(event)
@@ -305,15 +322,6 @@ class KeptDownstream:
             return frame
         said = self._splice.provider_said(frame, message)
         return said if is_whole else frame
-
-
-def _event(message: bytes) -> Json | None:
-    """The event in ``message``; None where it is none."""
-    try:
-        value = json.decode(message)
-    except (DecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
 
 
 def _spoken(event: Json) -> Frame:

@@ -33,6 +33,14 @@ class Notices:
             text = json.dumps(event, separators=(",", ":")).encode()
             self.is_balance_due = not client.send_event(text)
 
+    def send_provider(self, client: Connection, provider: str, model: str) -> None:
+        """Tell a client that asked for events that the session goes on at another connection, to
+        ``provider``. One that is in the middle of a message is not told.
+        """
+        if self._credit.wants_balances:
+            event = {"type": "rts.provider", "provider": provider, "model": model}
+            client.send_event(json.dumps(event, separators=(",", ":")).encode())
+
     def send_warning(self, client: Connection, event: bytes) -> None:
         """Send ``event`` once, which says that the session ends soon."""
         if self._is_warning_due:

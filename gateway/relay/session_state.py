@@ -40,15 +40,12 @@ DIALLING: Final = (SessionState.CONNECTING, SessionState.RECONNECTING)
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """Who talks to whom, and in which protocol the client does. ``is_translated``: the provider
-    speaks another one.
-    """
+    """Who talks to whom at first, and in which protocol the client does."""
 
     session_id: str
     account_id: str
     provider: str
     dialect: Dialect = Dialect.OPENAI
-    is_translated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

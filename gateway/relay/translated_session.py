@@ -34,17 +34,21 @@ from gateway.translate.conversation import Conversation
 log = structlog.get_logger()
 
 
+# What lies between the two connections.
+Between = Interpreter | KeptSplice
+
+
 @dataclass(frozen=True, slots=True)
 class Translated:
     """What a session has beside the usual where it is translated.
 
-    ``redial`` connects the session to a provider again, whose frames go to the given sink, and
-    calls ``Session.provider_connected`` or ``provider_unavailable``. ``meter`` makes the meter of
+    ``redial`` connects the session to a provider again, and calls ``Session.provider_connected`` or
+    ``provider_unavailable``. ``meter`` makes the meter of
     that connection.
     """
 
-    interpreter: Interpreter | KeptSplice
-    redial: Callable[["TranslatedSession", DownstreamSink], Coroutine[Any, Any, None]]
+    interpreter: Between
+    redial: Callable[["TranslatedSession"], Coroutine[Any, Any, None]]
     meter: Callable[[], Meter]
     replacement: Replacement = field(default_factory=Replacement)
 
@@ -52,25 +56,46 @@ class Translated:
 class TranslatedSession(Session):
     """See ``Session``."""
 
-    __slots__ = ("_interpreter", "_translated", "_waits_since", "on_concluded")
+    __slots__ = ("_has_joined", "_interpreter", "_translated", "_waits_since", "on_concluded")
 
     def __init__(self, *args: Any, translated: Translated, **others: Any) -> None:
         super().__init__(*args, **others)
         self._translated = translated
-        self._interpreter = translated.interpreter
-        self._interpreter.on_renewal = self._renew_provider
-        self._interpreter.on_refused = self.close_client
         self._waits_since: float | None = None
+        self._has_joined = False
         # Called when the client is gone, so that nothing is added to the conversation any more.
         self.on_concluded: Callable[[], None] = _nothing
-        if self._opening.preface:
-            self._interpreter.on_configuration_refused = self._refuse_configuration
+        self._put_between(translated.interpreter)
         self._interpreter.open()
 
     @property
     def replacement(self) -> Replacement:
         """The tries to replace the provider's connection."""
         return self._translated.replacement
+
+    def moved_to(self, provider: str) -> None:
+        """The provider that is dialled next speaks the same protocol as the one before."""
+        self._interpreter.moved_to(provider)
+
+    def move(self, interpreter: Between) -> None:
+        """The provider that is dialled next speaks another protocol than the one before:
+        ``interpreter`` goes on, with the same conversation. Called while there is no provider.
+        """
+        former, rest = self._interpreter, self._interpreter.leave()
+        former.forget_session()
+        self._put_between(interpreter)
+        if not rest.announced:  # the client has heard nothing yet
+            interpreter.open()
+        interpreter.take_over(rest)
+
+    def _put_between(self, interpreter: Between) -> None:
+        self._interpreter = interpreter
+        if self._client is not None:
+            self._client.is_translated = interpreter.is_translated
+        interpreter.on_renewal = self._renew_provider
+        interpreter.on_refused = self.close_client
+        if self._opening.preface:
+            interpreter.on_configuration_refused = self._refuse_configuration
 
     @property
     def conversation(self) -> Conversation:
@@ -109,6 +134,9 @@ class TranslatedSession(Session):
         if client.is_write_paused:  # since before this provider was there to be paused
             provider.pause(Pause.BACKPRESSURE)
         self._interpreter.provider_connected(provider)
+        if self._has_joined and self._client is not None:
+            self._client.notices.send_provider(client, self.recorder.provider, self.recorder.model)
+        self._has_joined = True
         return client.sink
 
     def _age_is_due(self, due: AgeAction, client: ClientSide, now: float) -> None:  # noqa: ARG002
@@ -143,7 +171,7 @@ class TranslatedSession(Session):
         if self.state is SessionState.RECONNECTING:  # else the client could not be told
             self.recorder.reconnect(self._translated.meter())
             self._age.restart(self._loop.time())
-            work = self._translated.redial(self, self.provider_sink())
+            work = self._translated.redial(self)
             task = asyncio.get_running_loop().create_task(work)
             task.add_done_callback(self._redialled)
             self.dial_started(task)

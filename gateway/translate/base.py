@@ -18,7 +18,7 @@ them.
 """
 
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, field
 
@@ -58,6 +58,17 @@ class Translation(Struct):
     close: Close | None = None
 
 
+class Rest(Struct, frozen=True):
+    """What one translator leaves, beside the conversation, to another that takes its place.
+
+    ``announced`` are the ``id`` and the ``model`` of the session that the client was told of, empty
+    where it was told of none. ``unanswered`` are messages of the client, in GA's form.
+    """
+
+    announced: dict[str, Any] = {}
+    unanswered: list[bytes] = []
+
+
 class Translator(Protocol):
     """Both directions of one session. Nothing that a peer sends makes a method raise."""
 
@@ -85,6 +96,19 @@ class Translator(Protocol):
         """The provider's connection is gone: what was open towards the client is closed there. The
         relay decides whether another provider takes its place.
         """
+
+    def moved_to(self, provider: str) -> None:
+        """The next connection is one to ``provider``, which speaks the same protocol as the one
+        before.
+        """
+
+    def leave(self) -> Rest:
+        """The provider is gone, and the next one speaks another protocol: what is left to do. This
+        translator is not used any more.
+        """
+
+    def take_over(self, rest: Rest) -> Translation:
+        """Go on where another translator has left; called before ``provider_opened``."""
 
     def from_client(self, message: bytes) -> Translation:
         """Take one whole message of the client."""

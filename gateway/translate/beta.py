@@ -11,12 +11,13 @@ Gemini. A message that is no event is passed on as it is; the other side says wh
 
 from typing import Any, Final
 
-from msgspec import DecodeError, json
+from msgspec import json
 
-from gateway.translate.base import Translation
+from gateway.translate.base import Rest, Translation
 from gateway.translate.beta_events import beta_event, ga_event
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Keeper, is_append
+from gateway.translate.kept.keeper import Keeper, is_append, read_event
+from gateway.translate.voices import BUILT_IN, VoiceTable
 
 Json = dict[str, Any]
 
@@ -32,8 +33,14 @@ class BetaTranslator:
     ``session.created`` then, unless it is a new one: where ``opened`` is called.
     """
 
-    def __init__(self, *, seed: str, conversation: Conversation | None = None) -> None:
-        self._keeper = Keeper(seed=seed, conversation=conversation)
+    def __init__(
+        self,
+        *,
+        seed: str,
+        voices: VoiceTable = BUILT_IN,
+        conversation: Conversation | None = None,
+    ) -> None:
+        self._keeper = Keeper(seed=seed, voices=voices, conversation=conversation)
 
     @property
     def conversation(self) -> Conversation:
@@ -67,12 +74,25 @@ class BetaTranslator:
         made = [beta_event(event) for event in self._keeper.provider_closed()]
         return Translation(to_client=[json.encode(event) for event in made if event is not None])
 
+    def moved_to(self, provider: str) -> None:
+        """See ``Translator``."""
+        self._keeper.moved_to(provider)
+
+    def leave(self) -> Rest:
+        """See ``Translator``."""
+        return self._keeper.leave()
+
+    def take_over(self, rest: Rest) -> Translation:
+        """See ``Translator``."""
+        self._keeper.take_over(rest)
+        return Translation()
+
     def from_client(self, message: bytes) -> Translation:
         """See ``Translator``: GA's form of one event of the beta."""
         if is_append(message):
             return Translation(to_provider=[message])
-        event = _event(message)
-        if not event:
+        event = read_event(message)
+        if event is None:
             return Translation(to_provider=[message])
         made, dropped = ga_event(event)
         raw = message if made is event else _encoded(made, message)
@@ -86,23 +106,14 @@ class BetaTranslator:
         if message.startswith(_AUDIO):
             self._keeper.heard()
             return Translation(to_client=[_BETA_AUDIO + message[len(_AUDIO) :]])
-        event = _event(message)
-        if not event:
+        event = read_event(message)
+        if event is None:
             return Translation(to_client=[message])
         said = self._keeper.provider_said(event)
         made = beta_event(said) if said is not None else None
         if made is None:
             return Translation()
         return Translation(to_client=[message if made is event else _encoded(made, message)])
-
-
-def _event(message: bytes) -> Json:
-    """The event in ``message``; empty where it is none."""
-    try:
-        value = json.decode(message)
-    except (DecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else {}
 
 
 def _encoded(event: Json, message: bytes) -> bytes:

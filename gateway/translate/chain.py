@@ -3,7 +3,7 @@
 So a client that speaks OpenAI's beta talks to Gemini: ``Chained(BetaTranslator(…), ToGemini(…))``.
 """
 
-from gateway.translate.base import Renewal, Translation, Translator
+from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
 
 
@@ -48,6 +48,20 @@ class Chained:
     def provider_closed(self) -> Translation:
         """See ``Translator``."""
         return self._through(self._inner.provider_closed())
+
+    def moved_to(self, provider: str) -> None:
+        """See ``Translator``."""
+        self._inner.moved_to(provider)
+
+    def leave(self) -> Rest:
+        """See ``Translator``; what is unanswered is GA's, so it is the inner one's."""
+        rest = self._inner.leave()
+        return Rest(rest.announced, [*rest.unanswered, *self._held])
+
+    def take_over(self, rest: Rest) -> Translation:
+        """See ``Translator``. To the outer one its provider is there at once."""
+        self._outer.provider_opened()
+        return self._through(self._inner.take_over(rest))
 
     def from_client(self, message: bytes) -> Translation:
         """See ``Translator``."""

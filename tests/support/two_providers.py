@@ -26,6 +26,13 @@ MODELS = """
       {provider = "openai", model = "gpt-realtime"}, {provider = "xai", model = "grok-voice"},
     ]
 """
+CROSSED = """
+    [models."safe"]
+    providers = [
+      {provider = "openai", model = "gpt-realtime"},
+      {provider = "gemini", model = "gemini-live"},
+    ]
+"""
 OPS = "127.0.0.1:0"
 USAGE = {
     "total_tokens": 12, "input_tokens": 5, "output_tokens": 7,
@@ -82,7 +89,8 @@ class Providers:
 
 
 def _name_of(request: Request) -> str:
-    return "xai" if request.path.startswith("/xai") else "openai"
+    names = {"/xai": "xai", "/ws": "gemini"}
+    return next((n for start, n in names.items() if request.path.startswith(start)), "openai")
 
 
 async def send(socket: ClientConnection | ServerConnection, event: Event) -> None:

@@ -2,12 +2,17 @@
 
 from typing import Any, Final
 
+from gateway.translate.to_openai.settings import adopted, for_provider
+from gateway.translate.voices import VoiceTable
+
 Json = dict[str, Any]
 
+# xAI reads these at the top level, where OpenAI knows no such fields (docs.x.ai, Speech to Speech).
+_XAI: Final = ("voice", "turn_detection")
 # Of a client's settings these are kept for another provider. Others would be without bound.
 _KEPT: Final = (
     "type", "instructions", "tools", "tool_choice", "output_modalities", "max_output_tokens",
-    "include", "prompt", "tracing", "truncation",
+    "include", "prompt", "tracing", "truncation", *_XAI,
 )  # fmt: skip
 _KEPT_AUDIO: Final = {
     "input": ("format", "noise_reduction", "transcription", "turn_detection"),
@@ -33,6 +38,21 @@ def told(session: Json) -> Json:
     settings: Json = {}
     merge(settings, session)
     return {"type": "realtime", **settings} if settings else {}
+
+
+def told_elsewhere(session: Json, provider: str, voices: VoiceTable) -> Json:
+    """The same for another ``provider`` than the client spoke to, with a voice of its own."""
+    settings = told(session)
+    if not settings:
+        return {}
+    if provider != "xai":
+        settings = {name: value for name, value in settings.items() if name not in _XAI}
+    made = for_provider(adopted(settings, provider, voices), provider)
+    # What the client has not set is the provider's to choose.
+    audio = {name: found for name, found in made.pop("audio").items() if found}
+    if "turn_detection" not in audio.get("input", {}):
+        made.pop("turn_detection", None)
+    return {**made, "audio": audio} if audio else made
 
 
 def _object(value: object) -> Json:

@@ -13,7 +13,9 @@ is lost.
 import re
 from typing import Any, Final
 
-from gateway.translate.base import Ids
+from msgspec import DecodeError, json
+
+from gateway.translate.base import Ids, Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept import configuration
 from gateway.translate.kept.responses import Responses, words_of
@@ -27,6 +29,7 @@ from gateway.translate.kept.unanswered import (
 )
 from gateway.translate.to_openai.record import Record
 from gateway.translate.to_openai.replay import items_to_create
+from gateway.translate.voices import BUILT_IN, VoiceTable
 
 Json = dict[str, Any]
 
@@ -36,7 +39,7 @@ _GONE: Final = (".deleted", ".input_audio_transcription.failed")
 # The end of a session at OpenAI's cap is an error, then a close: here another one follows.
 _EXPIRED: Final = "session_expired"
 # A session keeps these towards its client, whatever another provider calls them.
-_NAMES: Final = ("id", "model")
+_NAMES: Final[tuple[str, ...]] = ("id", "model")
 # The type of the client's audio is near the beginning or, as some SDKs sort fields, near the end;
 # base64 has no quotation mark, and in a text there is a backslash before it.
 _APPEND: Final = re.compile(rb'(?<!\\)"type"\s*:\s*"input_audio_buffer\.append"')
@@ -45,20 +48,28 @@ _ASK: Final = b'{"type":"response.create"}'
 
 
 class Keeper:
-    """Of one session. ``seed``: see ``Ids``.
+    """Of one session. ``seed``: see ``Ids``; ``voices`` are the operator's.
 
     ``conversation`` continues one: the client has heard ``session.created`` from another provider
     then, unless it is a new one, where ``opened`` is called.
     """
 
     __slots__ = (
-        "_adds_due", "_again", "_announced", "_ids", "_is_announced", "_ours", "_record",
-        "_responses", "_retold", "_speech", "_unanswered", "_undone", "_updates_due",
-        "conversation",
+        "_adds_due", "_again", "_announced", "_elsewhere", "_ids", "_is_announced", "_ours",
+        "_record", "_responses", "_retold", "_speech", "_unanswered", "_undone", "_updates_due",
+        "_voices", "conversation",
     )  # fmt: skip
 
-    def __init__(self, *, seed: str, conversation: Conversation | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seed: str,
+        voices: VoiceTable = BUILT_IN,
+        conversation: Conversation | None = None,
+    ) -> None:
         self.conversation = Conversation() if conversation is None else conversation
+        self._voices = voices
+        self._elsewhere = ""  # another provider than the client has configured
         self._record = Record(self.conversation)
         self._ids = Ids(seed)
         self._responses = Responses()
@@ -84,9 +95,31 @@ class Keeper:
         """A new client is there, which hears its provider's own ``session.created``."""
         self._is_announced = False
 
+    def moved_to(self, provider: str) -> None:
+        """See ``Translator``."""
+        self._elsewhere = provider
+
+    def leave(self) -> Rest:
+        """See ``Translator``."""
+        announced = {name: self._announced[name] for name in _NAMES if name in self._announced}
+        again = [] if self._unanswered.asks else self._again
+        return Rest(announced, [*self._unanswered.raw, *again])
+
+    def take_over(self, rest: Rest) -> None:
+        """See ``Translator``."""
+        self._announced = rest.announced
+        for message in rest.unanswered:
+            event = read_event(message)
+            if event is not None:
+                self.client_said(event, message)
+
     def provider_opened(self) -> list[Json | bytes]:
         """What a provider is told first; messages of the client among it, as they came."""
-        session = configuration.told(self.conversation.session)
+        session = (
+            configuration.told_elsewhere(self.conversation.session, self._elsewhere, self._voices)
+            if self._elsewhere
+            else configuration.told(self.conversation.session)
+        )
         items = list(items_to_create(self.conversation.items))
         self._retold = {str(item["id"]) for item in items if "id" in item}
         self._undone = set()
@@ -272,6 +305,15 @@ class Keeper:
         return {
             "type": "conversation.item.truncated", "event_id": self._ids.make("event"), **fields,
         }  # fmt: skip
+
+
+def read_event(message: bytes) -> Json | None:
+    """The event in ``message``; None where it is none."""
+    try:
+        value = json.decode(message)
+    except (DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
 
 
 def is_append(message: bytes) -> bool:

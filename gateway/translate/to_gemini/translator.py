@@ -6,7 +6,7 @@ provider is kept. What a message does is in ``client_events`` and ``server_messa
 
 from msgspec import json
 
-from gateway.translate.base import Translation
+from gateway.translate.base import Rest, Translation
 from gateway.translate.conversation import Conversation
 from gateway.translate.to_gemini import client_audio, client_events, server_messages
 from gateway.translate.to_gemini.answers import content_message
@@ -76,6 +76,22 @@ class GeminiTranslator:
         out = state.begin()
         state.disconnected(was_refused=state.link is Link.WAITING)
         self._move_link(Step.CLOSED)
+        return out
+
+    def moved_to(self, provider: str) -> None:
+        """See ``Translator``: only Gemini speaks this."""
+
+    def leave(self) -> Rest:
+        """See ``Translator``."""
+        names = {name: self._state.session[name] for name in ("id", "model")}
+        return Rest(names, self._held)
+
+    def take_over(self, rest: Rest) -> Translation:
+        """See ``Translator``."""
+        out = self._state.begin()
+        self._state.set_session({**self._state.session, **rest.announced})
+        for message in rest.unanswered:
+            self._read(message)
         return out
 
     # --- messages ---------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ For OpenAI, Azure OpenAI (its GA path) and xAI. ``client_side`` and ``provider_s
 messages of either peer on one ``State``; what the relay has to know of it is kept here.
 """
 
-from gateway.translate.base import Translation
+from gateway.translate.base import Rest, Translation
 from gateway.translate.conversation import Conversation
 from gateway.translate.to_openai.client_fields import ClientFaultError
 from gateway.translate.to_openai.client_side import ClientSide
@@ -81,6 +81,14 @@ class OpenAITranslator:
         state.record.abandon()
         state.hearing.reset()
         return self._told(Translation() if self._is_closed else out)
+
+    def leave(self) -> Rest:
+        """Nothing: what the client said is in the conversation, or waits in its connection."""
+        return Rest()
+
+    def take_over(self, rest: Rest) -> Translation:  # noqa: ARG002 - the protocol's
+        """Nothing: Gemini's clients do not move to another protocol."""
+        return Translation()
 
     def from_client(self, message: bytes) -> Translation:
         """A fault closes the session with 1007, as Gemini does it."""

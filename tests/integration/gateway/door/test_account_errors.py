@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from tests.support.accounts import key_of, rows
-from tests.support.fake_provider import scripted
+from tests.support.fake_provider import UNKEPT, scripted
 
 ACCOUNT_ERRORS = "rts_gateway_provider_account_errors_total"
 
@@ -117,7 +117,7 @@ async def test_a_close_after_an_error_about_our_account_passes() -> None:
             await provider.send(message)
         await provider.close(*close)
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         key = await key_of(cluster)
         for _, close, told in AFTERWARDS:
             async with connect(f"ws://{cluster.address}/v1/realtime?model=m&key={key}") as socket:

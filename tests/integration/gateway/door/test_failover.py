@@ -4,15 +4,18 @@ import asyncio
 import json
 from collections import Counter
 
+import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 
 from tests.support.fake_provider import scripted
 from tests.support.harness import eventually
 from tests.support.two_providers import (
+    CROSSED,
     GEMINI,
     MODELS,
     OPS,
+    Event,
     Providers,
     charged,
     send,
@@ -178,3 +181,87 @@ async def test_a_live_session_goes_on_at_the_next_provider() -> None:
     assert told[0]["session"] == session
     assert providers.dials["xai"] == 1
     assert Counter(row["provider"] for row in rows) == {"openai": 1, "xai": 1}
+
+
+async def test_a_live_session_goes_on_at_a_provider_of_another_protocol() -> None:
+    """A client of OpenAI's whose provider breaks, and stays away, goes on with Gemini, which is
+    told the conversation; and when Gemini breaks it comes back.
+    """
+    providers, told = Providers(), []
+    sockets: list[ServerConnection] = []
+
+    async def serve(socket: ServerConnection) -> None:
+        sockets.append(socket)
+        if not socket.request.path.startswith("/v1"):
+            await as_gemini(socket, told)
+            return
+        first = await socket.recv() if len(sockets) > 1 else ""
+        told.append(json.loads(first)) if first else None
+        await providers.serve(socket)
+
+    session = {"type": "realtime", "instructions": "Be brief.", "output_modalities": ["text"]}
+    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+    async with scripted(serve, answer=providers.answer, GATEWAY_MODELS_FILE=CROSSED) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_events=1&rs_key={key}"
+        async with connect(url) as socket:
+            await send(socket, {"type": "session.update", "session": session})
+            await until(socket, "session.updated")
+            await send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+            providers.away.add("openai")
+            sockets[-1].transport.abort()
+            moved = await until(socket, "rts.provider")
+            await send(socket, {"type": "conversation.item.create", "item": said})
+            await send(socket, {"type": "response.create"})
+            answered = await until(socket, "response.done")
+            providers.away.clear()
+            sockets[-1].transport.abort()
+            back = await until(socket, "rts.provider")
+            await send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+        rows = await charged(cluster, "a", 3)
+    assert (moved["provider"], moved["model"]) == ("gemini", "gemini-live")
+    assert back["provider"] == "openai"
+    assert answered["response"]["output"][0]["content"][0]["text"] == "Good day"
+    assert told[0]["setup"]["systemInstruction"]["parts"][0]["text"] == "Be brief."
+    assert told[-1]["session"]["instructions"] == "Be brief."
+    assert Counter(row["provider"] for row in rows) == {"openai": 2, "gemini": 1}
+
+
+async def as_gemini(socket: ServerConnection, told: list[Event]) -> None:
+    """Answer each turn with the same words."""
+    told.append(json.loads(await socket.recv()))
+    await send(socket, {"setupComplete": {}})
+    async for text in socket:
+        content = json.loads(text).get("clientContent", {})
+        told.append(content)
+        if content.get("turnComplete"):
+            await send(socket, {"serverContent": {"modelTurn": {"parts": [{"text": "Good day"}]}}})
+            usage = {"promptTokenCount": 5, "responseTokenCount": 7, "totalTokenCount": 12}
+            await send(socket, {"serverContent": {"turnComplete": True}, "usageMetadata": usage})
+
+
+@pytest.mark.parametrize("headers", [{}, {"OpenAI-Beta": "realtime=v1"}], ids=["ga", "beta"])
+async def test_a_first_dial_leads_to_a_provider_of_another_protocol(
+    headers: dict[str, str],
+) -> None:
+    """Before the client hears anything; then its session is Gemini's."""
+    providers, told = Providers("openai"), []
+
+    async def serve(socket: ServerConnection) -> None:
+        await as_gemini(socket, told)
+
+    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+    async with scripted(serve, answer=providers.answer, GATEWAY_MODELS_FILE=CROSSED) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+        async with connect(url, additional_headers=headers) as socket:
+            await send(socket, {"type": "conversation.item.create", "item": said})
+            await send(socket, {"type": "response.create"})
+            assert (await until(socket, "session.created"))["session"]["model"] == "gemini-live"
+            answered = await until(socket, "response.done")
+        rows = await charged(cluster, "a", 1)
+    assert answered["response"]["status"] == "completed"
+    assert [row["provider"] for row in rows] == ["gemini"]
+    assert providers.dials == {"openai": 1, "gemini": 1}

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 
 from tests.support.accounts import key_of, rows
-from tests.support.fake_provider import scripted
+from tests.support.fake_provider import UNKEPT, scripted
 from tests.support.harness import Cluster
 
 Event = dict[str, Any]
@@ -187,7 +187,7 @@ async def test_errors_and_closes_of_the_provider_pass_through(path: str) -> None
         await provider.send(farewell)
         await provider.close(*next(closes))
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         key = await key_of(cluster)
         for code, reason in CLOSES:
             async with connect(f"ws://{cluster.address}{path}&key={key}") as socket:
@@ -249,7 +249,7 @@ async def test_a_lost_provider_is_told_in_its_own_words(
         await provider.recv()
         provider.transport.abort()
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         key = await key_of(cluster)
         async with connect(f"ws://{cluster.address}{path(key)}") as socket:
             assert await socket.recv() == "hello"

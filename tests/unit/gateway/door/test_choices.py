@@ -27,11 +27,11 @@ TABLE = read_table(
 )
 
 
-def led(path: str, *available: str) -> Target:
+def led(path: str, *available: str, headers: Headers | None = None) -> Target:
     """What a request asks for while these providers are healthy."""
     found: Any = route(
         path,
-        Headers(),
+        headers or Headers(),
         table=TABLE,
         providers=EVERYTHING,
         new_session_id=lambda: "sess_1",
@@ -75,24 +75,41 @@ def test_a_gemini_client_is_led_there_by_its_first_message(
     assert (target.provider, target.is_undecided) == (provider, False)
 
 
-def test_a_session_can_be_served_where_its_protocol_is_spoken() -> None:
-    """In the table's order, each with its own path and model."""
+def test_a_session_of_openai_s_client_can_be_served_everywhere() -> None:
+    """In the table's order, each with its own path, model and protocol."""
     targets = choices(led("/v1/realtime?model=safe&voice=x", "azure"), TABLE, EVERYTHING)
     assert [(t.provider, t.path, t.query) for t in targets] == [
         ("openai", "/realtime", "model=safe&voice=x"),
+        ("gemini", GEMINI, ""),
         ("azure", "/openai/v1/realtime", "model=safe&voice=x"),
     ]
-    assert with_provider_model(targets[1], TABLE).query == "model=deployed&voice=x"
+    assert [t.is_translated for t in targets] == [False, True, False]
+    assert with_provider_model(targets[1], TABLE).model == "gemini-live"
+    assert with_provider_model(targets[2], TABLE).query == "model=deployed&voice=x"
 
 
-def test_a_translated_session_is_served_by_the_family_of_its_provider() -> None:
-    """Its translator is made: it speaks to no other."""
+def test_a_gemini_client_is_served_by_the_family_that_it_began_with() -> None:
+    """A translator towards OpenAI is made: it speaks to no other."""
     undecided = led(GEMINI, *EVERYTHING)
     target = decided(undecided, "safe", TABLE, EVERYTHING)
     assert isinstance(target, Target)
     assert [t.provider for t in choices(target, TABLE, EVERYTHING)] == ["openai", "azure"]
-    crossed = led("/v1/realtime?model=safe", "gemini")
-    assert choices(crossed, TABLE, EVERYTHING) == [crossed]
+
+
+@pytest.mark.parametrize("beta", [False, True], ids=["ga", "beta"])
+def test_a_session_that_began_at_gemini_can_come_back(beta: bool) -> None:
+    """To OpenAI and Azure, whose address names the model."""
+    headers = Headers([("OpenAI-Beta", "realtime=v1")] if beta else [])
+    crossed = led("/v1/realtime?model=safe", "gemini", headers=headers)
+    assert crossed.provider == "gemini"
+    targets = choices(crossed, TABLE, EVERYTHING)
+    assert targets[1] == crossed
+    served = [with_provider_model(target, TABLE) for target in targets]
+    assert [(t.provider, t.path, t.query) for t in served if t.provider != "gemini"] == [
+        ("openai", "/realtime", "model=gpt-realtime"),
+        ("azure", "/openai/v1/realtime", "model=deployed"),
+    ]
+    assert [t.is_translated for t in targets] == [beta, True, beta]
 
 
 @pytest.mark.parametrize(
