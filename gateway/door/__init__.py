@@ -9,8 +9,7 @@
 ``ephemeral``           keys for browsers, which expire (pure); ``signing`` keeps their secrets
 ``gatekeeper``          whether a session may be opened now: all of the above in order
 ``first_message``       waits for it, where it decides which provider is dialled
-``translators``         which translator stands between client and provider (pure)
-``between``             what lies between client and provider, also after a move
+``between``             what lies between client and provider; ``translators`` (pure): which one
 ``dialer``              dials its provider, or the next one that serves; notes which are healthy
 ``session_opener``      makes the session: provider, meter, credit; ``roster`` lists them
 ``provider_reports``    tells accountd of the providers; has sessions leave those that are drained
