@@ -38,8 +38,10 @@ PERIOD_S: Final = 1.0
 CLAIMS_PER_TURN: Final = 20
 # How long a new session waits for accountd: a commit on a busy disk takes hundreds of milliseconds.
 OPEN_S: Final = 2.0
-# Pauses between asking again what an older connection on another gateway has stored last.
-HANDOVER_PAUSES_S: Final = (0.05, 0.1, 0.15)
+# How long a new session waits for what an older connection on another gateway stores last, and the
+# pause between asking for it. After that gateway was killed all of this is waited for nothing.
+HANDOVER_S: Final = 0.3
+HANDOVER_PAUSE_S: Final = 0.05
 OUTDATED_RETRY_S: Final = 60.0
 CLOSE_S: Final = 3.0
 _HINT: Final = "is accountd up, and as new as this gateway?"
@@ -231,10 +233,9 @@ class ConversationStore:
 
     async def _wait_for_last_words(self, key: Key, holder: bytes, opened: Opened) -> Opened:
         """Give an older connection on another gateway a moment to store what was said last."""
-        for pause_s in HANDOVER_PAUSES_S:
-            if not opened.is_live:
-                break
-            await asyncio.sleep(pause_s)
+        deadline = self._loop.time() + HANDOVER_S
+        while opened.is_live and self._loop.time() < deadline:
+            await asyncio.sleep(HANDOVER_PAUSE_S)
             with contextlib.suppress(UnreachableError):
                 found = await self._openings.ask(Question(key, holder, again=True))
                 opened = opened if found is None else found

@@ -12,6 +12,7 @@ from tests.support import simulator_client_gemini as gemini
 from tests.support.checked_clients import WRITTEN
 from tests.support.harness import Cluster, Daemon, cluster_folder
 from tests.support.simulator_client import CREATE, Event, send, write
+from tests.support.tuned import Constants
 
 RECALL = "sim-recall,pace-0"
 STORING = {"GATEWAY_STORE_CONVERSATIONS": "yes"}
@@ -31,17 +32,19 @@ def providers(cluster: Cluster) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def storing_cluster(
-    gateways: int,
-) -> AsyncIterator[Cluster]:
-    """A cluster whose gateways store conversations, started beside the test's own event loop."""
+async def storing_cluster(gateways: int, *, tuned: Constants) -> AsyncIterator[Cluster]:
+    """A cluster whose gateways store conversations, with other constants, started beside the test's
+    own event loop.
+    """
     context = cluster_folder()
     cluster = await asyncio.to_thread(context.__enter__)
     try:
         await asyncio.to_thread(cluster.start_accountd)
         await asyncio.to_thread(cluster.start_simulator, "--pace", "0")
         for _ in range(gateways):
-            await asyncio.to_thread(lambda: cluster.start_gateway(**providers(cluster)))
+            await asyncio.to_thread(
+                lambda: cluster.start_gateway(tuned=tuned, **providers(cluster))
+            )
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)

@@ -17,6 +17,8 @@ from tests.support.named_sessions import Talker, live, providers, storing_cluste
 from tests.support.simulator_client import CREATE, Event, send, write
 
 MODEL = "sim-recall,pace-0"
+# A gateway that stops may get no CPU for longer than anybody would wait.
+PATIENT = {"gateway.conversations.store.HANDOVER_S": 10.0}
 PIRATE = update(output_modalities=["text"], instructions="Be a pirate.")
 
 
@@ -32,6 +34,10 @@ def pair() -> Iterator[Cluster]:
         for gateway in running.gateways:
             assert gateway.stop() == 0
         assert running.audit()["ok"]
+        accounts = [row["id"] for row in running.ask("account.list", limit=None)["accounts"]]
+        rows = [row for account in accounts for row in running.usage_rows(account)]
+        charged = sum(row["total_tokens"] for row in rows if row["kind"] == "response")
+        assert charged == sum(sent["charge"]["total_tokens"] for sent in running.usage_sent())
 
 
 def new_key(cluster: Cluster, account: str) -> str:
@@ -56,6 +62,13 @@ async def until_stored(cluster: Cluster, session: str, words: str) -> None:
     await asyncio.to_thread(eventually, lambda: words in stored(cluster, session))
 
 
+async def until_answered(cluster: Cluster, session: str, times: int = 1) -> None:
+    """Wait until accountd has so many answers: another gateway may be asked before the one that
+    hears the client leave has the CPU.
+    """
+    await asyncio.to_thread(eventually, lambda: stored(cluster, session).count("Recalled") == times)
+
+
 async def superseded(socket: ClientConnection) -> Event | None:
     """The error event that a client gets before it is closed, as another one goes on."""
     error = None
@@ -78,7 +91,7 @@ async def test_a_conversation_survives_its_gateway(pair: Cluster) -> None:
     async with talker(killed, key, "ada") as client:
         await client.say("My name is Ada")
         await client.say("I like tea")
-        await until_stored(pair, "ada", "I like tea")
+        await until_answered(pair, "ada", 2)
         killed.stop(signal.SIGKILL)
     async with talker(pair.gateways[0], key, "ada") as client:
         answer = await client.say("What do you know?")
@@ -96,6 +109,7 @@ async def test_a_client_whose_protocol_the_provider_speaks_comes_back(
     first, second = pair.gateways
     async with talker(first, key, name, rs_core=core) as client:
         await client.say("My name is Ada")
+        await until_answered(pair, name)
         async with talker(second, key, name, rs_core=core) as newer:
             assert await superseded(client.socket) is not None
             await send(newer.socket, write("Who am I?"), CREATE)
@@ -112,6 +126,7 @@ async def test_a_gemini_client_comes_back(pair: Cluster, provider: str) -> None:
     first, second = pair.gateways
     async with live(first, key, name, provider) as client:
         await client.say("My name is Ada")
+    await until_answered(pair, name)
     async with live(second, key, name, provider) as client:
         answer = await client.say("Who am I?")
     assert answer == "Recalled | user My name is Ada | model | user Who am I?"
@@ -133,6 +148,7 @@ async def test_a_client_of_the_beta_comes_back(pair: Cluster, provider: str) -> 
             await send(socket, written)
             await client.hear("session.updated")
             answers.append(await client.say(words))
+        await until_answered(pair, name, len(answers))
     assert answers[1].endswith("| user My name is Ada | model | user Who am I?")
 
 
@@ -142,8 +158,10 @@ async def test_another_protocol_and_provider_go_on(pair: Cluster) -> None:
     first, second = pair.gateways
     async with talker(first, key, "mixed") as client:
         await client.say("My name is Ada")
+    await until_answered(pair, "mixed")
     async with live(second, key, "mixed") as gemini_client:
         await gemini_client.say("I like tea")
+    await until_answered(pair, "mixed", 2)
     async with talker(first, key, "mixed") as client:
         answer = await client.say("And?")
     assert answer == "Recalled | user My name is Ada | model | user I like tea | model | user And?"
@@ -155,8 +173,10 @@ async def test_the_clients_own_configuration_counts(pair: Cluster) -> None:
     first, second = pair.gateways
     async with talker(first, key, "pirate", update=PIRATE) as client:
         await client.say("Ahoy")
+    await until_answered(pair, "pirate")
     async with talker(second, key, "pirate", update=None) as client:
         assert "told Be a pirate." in await client.say("Who are you?")
+    await until_answered(pair, "pirate", 2)
     polite = update(output_modalities=["text"], instructions="Be polite.")
     async with talker(first, key, "pirate", update=polite) as client:
         answer = await client.say("And now?")
@@ -177,11 +197,12 @@ async def test_the_newer_connection_goes_on_at_the_same_gateway(pair: Cluster) -
 
 
 async def test_the_newer_connection_goes_on_at_another_gateway(pair: Cluster) -> None:
-    """The older one stores what it knows, when it hears of the newer one."""
+    """The older one is closed in the words of its protocol, and can store nothing more."""
     key = new_key(pair, "a")
     first, second = pair.gateways
     async with live(first, key, "both") as older:
         await older.say("My name is Ada")
+        await until_answered(pair, "both")
         async with live(second, key, "both") as newer:
             assert await superseded(older.socket) is None
             assert "user My name is Ada" in await newer.say("Who am I?")
@@ -206,6 +227,7 @@ async def test_a_long_conversation_is_stored_whole(pair: Cluster) -> None:
     async with talker(first, key, "novel", model="sim-pace-0") as client:
         await send(client.socket, *map(write, chapters))
         await client.say("The end")
+    await until_stored(pair, "novel", "The end")
     async with talker(second, key, "novel", model="sim-pace-0") as client:
         await client.say("And now?")
         await until_stored(pair, "novel", "And now?")
@@ -250,6 +272,7 @@ async def test_an_answer_that_was_cut_is_part_of_it(pair: Cluster) -> None:
     async with talker(first, key, "cut", model="sim-held", update=None) as client:
         await send(client.socket, write("A story, please"), CREATE)
         await client.hear("response.output_audio_transcript.delta")
+    await until_stored(pair, "cut", '"incomplete"')
     async with talker(second, key, "cut") as client:
         answer = await client.say("Go on")
     assert answer == "Recalled | user A story, please | model | user Go on"
@@ -277,7 +300,7 @@ async def test_operators_list_show_and_delete(pair: Cluster) -> None:
 
 async def test_clients_go_on_while_gateways_are_rolled() -> None:
     """Five clients come back whenever they are closed; each answer knows all that was said."""
-    async with storing_cluster(2) as cluster:
+    async with storing_cluster(2, tuned=PATIENT) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "a")
         is_over = asyncio.Event()
         clients = [
@@ -286,12 +309,15 @@ async def test_clients_go_on_while_gateways_are_rolled() -> None:
         ]
         for _ in range(2):
             old = cluster.gateways[0]
-            await asyncio.to_thread(lambda: cluster.start_gateway(**providers(cluster)))
+            await asyncio.to_thread(
+                lambda: cluster.start_gateway(tuned=PATIENT, **providers(cluster))
+            )
             cluster.gateways.remove(old)  # as a load balancer would
             assert await asyncio.to_thread(old.stop) == 0
             assert old.complaints() == []
         is_over.set()
         connections = await asyncio.gather(*clients)
+        assert (await asyncio.to_thread(cluster.audit))["ok"]
         assert all(count >= 2 for count in connections)
 
 

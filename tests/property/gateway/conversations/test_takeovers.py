@@ -94,5 +94,6 @@ def test_the_newest_connection_is_the_one_that_is_stored(steps: list[tuple[str, 
     """No older one writes over it, whatever it has heard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "PERIOD_S", 0.002)
-        patch.setattr(store, "HANDOVER_PAUSES_S", (0.001, 0.001))
+        patch.setattr(store, "HANDOVER_PAUSE_S", 0.001)
+        patch.setattr(store, "HANDOVER_S", 0.002)
         asyncio.run(told(steps))
