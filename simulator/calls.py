@@ -23,13 +23,13 @@ from simulator.session import Session
 INCOMING: Final = "rtc_incoming"
 OVER: Final = 1000
 SPEECH_MS: Final = 600
-PAUSE_S: Final = 1.0  # a caller begins to speak when a sideband joins, or after this time
+PAUSE_S: Final = 5.0  # a caller begins to speak when a sideband listens, or after this time
 ANSWER: Final = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 _PATH: Final = re.compile(r"/realtime/calls(?:/([^/]+)/(accept|refer|reject|hangup))?$")
 
 
 class Wire(Protocol):
-    """A sideband's connection."""
+    """What a session speaks to."""
 
     async def send(self, message: Any) -> None:
         """Send an event; raises ``ConnectionError``."""
@@ -39,6 +39,13 @@ class Wire(Protocol):
 
     def is_open(self) -> bool:
         """Whether neither side has closed it yet."""
+
+
+class Listener(Wire, Protocol):
+    """A sideband's connection, that can say whether somebody listens."""
+
+    async def answered(self) -> None:
+        """Wait until the peer has read what was sent; raises ``ConnectionError``."""
 
 
 Make = Callable[["Call"], Session]
@@ -60,7 +67,7 @@ class Call:
     faults: Faults
     call_id: str = field(default_factory=lambda: make_id("rtc"))
     session: Session = field(init=False)
-    _sidebands: set[Wire] = field(default_factory=set)
+    _sidebands: set[Listener] = field(default_factory=set)
     _is_heard: asyncio.Event = field(default_factory=asyncio.Event)
     _is_answered: asyncio.Event = field(default_factory=asyncio.Event)
     _caller: "asyncio.Task[None] | None" = None
@@ -69,14 +76,14 @@ class Call:
     def __post_init__(self) -> None:
         self._drops = self.faults.call == "dropping"
 
-    async def join(self, wire: Wire) -> None:
+    async def join(self, wire: Listener) -> None:
         """A sideband begins to listen."""
         self._sidebands.add(wire)
         for message in self.session.greeting():
             await wire.send(message)
         self._is_heard.set()
 
-    def leave(self, wire: Wire) -> None:
+    def leave(self, wire: Listener) -> None:
         """A sideband is gone; the call goes on."""
         self._sidebands.discard(wire)
 
@@ -115,9 +122,10 @@ class Call:
         await self.hang_up(OVER, "call ended")
 
     async def _speak(self, on_over: Callable[[], Awaitable[None]]) -> None:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(PAUSE_S):
                 await self._is_heard.wait()
+                await asyncio.gather(*(wire.answered() for wire in self._sidebands))
         for _ in range(self.faults.caller_turns):
             self._is_answered.clear()
             await self.session.hear(chime(SPEECH_MS, "audio/pcm") + bytes(48 * SPEECH_MS))
@@ -128,7 +136,7 @@ class Call:
 class Sideband:
     """A client's socket that gets the events of a call and may send events to its session."""
 
-    def __init__(self, call: Call, wire: Wire) -> None:
+    def __init__(self, call: Call, wire: Listener) -> None:
         self._call = call
         self._wire = wire
 

@@ -47,6 +47,15 @@ class Wire:
         except ConnectionClosed as exc:
             raise ConnectionResetError from exc
 
+    async def answered(self) -> None:
+        """Wait until the peer has answered a ping: it has read what was sent before. Raises
+        ``ConnectionError``.
+        """
+        try:
+            await (await self._connection.ping())
+        except ConnectionClosed as exc:
+            raise ConnectionResetError from exc
+
     async def hang_up(self, code: int, reason: str = "as asked for") -> None:
         """Close the connection; 1006 cuts it."""
         if code == ABNORMAL:

@@ -1,7 +1,7 @@
 """Calls of tests: made with the official SDK, seen by the simulator, charged by accountd."""
 
 import json
-import os
+from pathlib import Path
 from typing import Any
 
 from openai import APIStatusError, OpenAI
@@ -117,9 +117,12 @@ def respond(socket: Any) -> None:
         pass
 
 
-def descriptors(gateway: Daemon) -> int:
-    """How many descriptors a gateway has open."""
-    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+def connections_to(daemon: Daemon) -> set[str]:
+    """The ends of all connections to a daemon's port, of whoever it is (proc_pid_net(5))."""
+    port = int(daemon.field("listen").rpartition(":")[2])
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    ends = [line.split()[1:4] for line in lines]
+    return {own for own, peer, state in ends if peer.endswith(f":{port:04X}") and state == "01"}
 
 
 def assert_books_are_right(cluster: Cluster) -> None:

@@ -84,9 +84,11 @@ def test_what_is_refused(cluster: Cluster) -> None:
         assert refused.value.status_code == status
 
 
-def test_the_caller_hangs_up(cluster: Cluster) -> None:
+async def test_the_caller_hangs_up(cluster: Cluster) -> None:
     """After its turns; then the call is unknown."""
-    call_id = make(cluster, "sim-caller-1")
+    call_id = await asyncio.to_thread(make, cluster, "sim-caller-1")
+    async with sdk(cluster, AsyncOpenAI).realtime.connect(call_id=call_id) as connection:
+        assert "response.done" in [event.type async for event in connection]
 
     def is_unknown() -> bool:
         try:
@@ -95,4 +97,4 @@ def test_the_caller_hangs_up(cluster: Cluster) -> None:
             return exc.status_code == 404
         return False
 
-    eventually(is_unknown)
+    assert await asyncio.to_thread(eventually, is_unknown)

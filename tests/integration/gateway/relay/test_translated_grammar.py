@@ -29,6 +29,12 @@ from tests.support.harness import cluster_folder
 from tests.support.simulator_client import CREATE, Event, say, write
 from tests.support.speech import silence, tone
 
+# Providers that end within a second are replaced again and again, without a long pause.
+SOON_REPLACED = {
+    "gateway.relay.replacement.PAUSE_S": 0.01,
+    "gateway.relay.replacement.GOOD_S": 0.5,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -47,7 +53,7 @@ def place() -> Iterator[Place]:
         host = f"http://{simulator.field('listen')}"
         running.start_gateway(
             XAI_API_KEY="k", XAI_BASE_URL=f"{host}/xai/v1", GEMINI_API_KEY="k",
-            GEMINI_BASE_URL=host,
+            GEMINI_BASE_URL=host, tuned=SOON_REPLACED,
         )  # fmt: skip
         yield Place(running.address, running.create_account("a"))
         assert running.audit()["ok"]
@@ -216,11 +222,20 @@ async def test_answers_of_the_family_that_are_cut(place: Place, provider: str) -
         await client.turn({"clientContent": {"turnComplete": False}})
 
 
+WHOLE = 8  # answers, so that there were three sessions
+
+
 @pytest.mark.parametrize("provider", ["openai", "xai"])
 async def test_a_session_outlasts_those_of_the_family(place: Place, provider: str) -> None:
-    """Which end without a notice; another one is told all that was said."""
-    async with live(place, provider, "sim-recall,expire_ms-300") as client:
-        for number in range(8):
-            said = await client.turn(gemini.content(f"This is {number}"))
-            assert said.count("user This is") == number + 1
-            await asyncio.sleep(0.1)
+    """Which end without a notice; another one is told all that was said.
+
+    The end may come in the middle of an answer, which it cuts, and on a busy machine often does.
+    """
+    asked = whole = 0
+    async with live(place, provider, "sim-recall,expire_ms-600") as client, asyncio.timeout(60):
+        while whole < WHOLE:
+            asked += 1
+            said = await client.turn(gemini.content(f"This is {asked}"))
+            assert said.count("user This is") <= asked
+            whole += said.count("user This is") == asked
+            await asyncio.sleep(0.2)  # so that most of the time no answer is under way
