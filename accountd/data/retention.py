@@ -20,13 +20,14 @@ class RetentionRule:
     """A table whose rows expire ``age`` after the time in ``column``, which is indexed. A row
     without a time never does.
 
-    ``key`` are the columns of its primary key.
+    ``key`` are the columns of its primary key. ``portion`` is how many rows one turn deletes.
     """
 
     table: str
     key: Sequence[str]
     column: str
     age: timedelta
+    portion: int = PORTION
 
     @property
     def statement(self) -> str:
@@ -48,7 +49,7 @@ class RowRetention:
 
     def __init__(self, connection: Any, rule: RetentionRule) -> None:
         self._connection = connection
-        self._statement, self._age = rule.statement, rule.age
+        self._statement, self._age, self._portion = rule.statement, rule.age, rule.portion
         self._wait_until = 0.0
         self.forgotten = 0
 
@@ -62,11 +63,11 @@ class RowRetention:
             return
         try:
             with transaction(self._connection):
-                found = self._connection.execute(self._statement, (self.expired_before(), PORTION))
-                count = found.rowcount
+                values = (self.expired_before(), self._portion)
+                count = self._connection.execute(self._statement, values).rowcount
         except Exception as exc:
             if passing_trouble(exc) is None:
                 raise
             count = 0
         self.forgotten += count
-        self._wait_until = now + (MORE_S if count == PORTION else IDLE_S)
+        self._wait_until = now + (MORE_S if count == self._portion else IDLE_S)

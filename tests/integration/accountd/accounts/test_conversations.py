@@ -8,6 +8,7 @@ import pytest
 from accountd.accounts import conversations
 from accountd.accounts.conversations import Conversations
 from accountd.data import models
+from accountd.data.retention import MORE_S
 from accountd.request_params import Params, RequestError
 from tests.support.database import empty_database
 
@@ -222,6 +223,22 @@ def test_what_was_not_used_for_too_long_is_deleted(stored: Conversations) -> Non
     stored.retention.tick(now=0.0)
     assert metric(stored, "expired") == 2
     assert models.database.execute_sql("SELECT account_id FROM sessions").fetchall() == [("other",)]
+
+
+def test_a_portion_expires_at_a_time(stored: Conversations) -> None:
+    """Usage must not wait for all of them."""
+    sessions = [
+        {"account_id": "acct", "session_id": str(number), "holder": A} for number in range(20)
+    ]
+    for _ in range(4):
+        stored.open(Params({"sessions": sessions}))
+        for session in sessions:
+            session["session_id"] += "x"
+    age(stored)
+    stored.retention.tick(now=0.0)
+    assert metric(stored, "expired") == conversations.EXPIRED_MAX
+    stored.retention.tick(now=MORE_S)
+    assert metric(stored, "expired") == 80
 
 
 def test_rows_of_the_original_system_are_not_deleted_by_age(stored: Conversations) -> None:
