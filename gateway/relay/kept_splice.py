@@ -25,7 +25,8 @@ from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Json, Keeper, is_append, read_event
+from gateway.translate.kept.keeper import Json, Keeper
+from gateway.translate.kept.messages import event_of, is_append, is_speech
 
 OnClose = Callable[[CloseEvent], None]
 _REFUSED: Final = CONFIGURATION_ID.encode()
@@ -38,6 +39,11 @@ class KeptSplice:
     """
 
     is_translated: Final = False
+
+    __slots__ = (
+        "_client", "_gate", "_has_followed", "_is_heard", "_is_renewal_due", "_keeper",
+        "_provider", "_recorder", "on_configuration_refused", "on_refused", "on_renewal",
+    )  # fmt: skip
 
     def __init__(
         self, keeper: Keeper, recorder: Recorder, client: Connection, *, gate: Gate | None
@@ -159,19 +165,33 @@ class KeptSplice:
             self._provider.write(frames)
 
     def client_said(self, message: bytes) -> bool:
-        """The client said something that is no audio; whether the provider is to get it."""
-        event = None if is_append(message) else read_event(message)
+        """A message of the client, unless it was told by its beginning that it is audio: whether
+        the provider is to get it.
+        """
+        if is_append(message):
+            self._keeper.client_spoke()
+            return True
+        event = event_of(message)
         answer = self._keeper.client_said(event, message) if event is not None else None
-        if answer is None:
+        if answer is None or self._client.is_mid_message:
             return True
         self._client.write([_spoken(answer)])
         return False
+
+    def client_spoke(self) -> None:
+        """The client sends audio."""
+        self._keeper.client_spoke()
+
+    @property
+    def is_retelling(self) -> bool:
+        """Whether the provider has yet to answer what the client has heard before."""
+        return self._keeper.is_retelling
 
     def provider_said(self, frame: Frame, message: bytes) -> Frame | None:
         """A message of the provider that is no audio, which ends with ``frame``: the frame that the
         client gets in its place, mostly the same; None where it gets none.
         """
-        event = read_event(message)
+        event = event_of(message)
         if event is None:
             return frame
         said = self._keeper.provider_said(event)
@@ -231,10 +251,11 @@ class KeptUpstream:
         """Forward them as they came; those from the first on that is no audio, frame by frame."""
         if self._gate is None:
             seen = self._recorder.skim_client(read, spans)
-            if seen == len(spans):
-                self._splice.forward(read)
-                return
             if seen:
+                self._splice.client_spoke()
+                if seen == len(spans):
+                    self._splice.forward(read)
+                    return
                 self._splice.write(frames_of(read, spans[:seen]))
                 spans = spans[seen:]
         self.frames_received(frames_of(read, spans))
@@ -268,8 +289,8 @@ class KeptDownstream:
     """
 
     __slots__ = (
-        "_client", "_fragments", "_on_metered", "_recorder", "_splice", "connection_closed",
-        "reports_gaps",
+        "_client", "_fragments", "_held", "_on_metered", "_recorder", "_splice",
+        "connection_closed", "reports_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -285,6 +306,7 @@ class KeptDownstream:
         self._recorder = recorder
         self._client = client
         self._fragments = Fragments()
+        self._held: list[Frame] = []  # fragments of what may be an answer that the client gets not
         self._on_metered = on_metered
         self.connection_closed = on_close
         self.reports_gaps = False
@@ -307,21 +329,35 @@ class KeptDownstream:
         """Meter, show, forward: what the client gets is charged, whatever becomes of it."""
         has_metered = self._recorder.observe(frames)
         frames = self._recorder.for_client(frames)
-        self._client.write([said for frame in frames if (said := self._said(frame)) is not None])
+        self._client.write([said for frame in frames for said in self._said(frame)])
         self._splice.provider_wrote(frames)
         if has_metered or self.reports_gaps:
             self._on_metered()
 
-    def _said(self, frame: Frame) -> Frame | None:
-        """What the client gets of the frame. Fragments pass as they come."""
-        is_whole = frame.is_final and not frame.continues
-        if is_whole and frame.opcode != Opcode.TEXT:
-            return frame
+    def _said(self, frame: Frame) -> Sequence[Frame]:
+        """What the client gets of the frame. Fragments pass as they come, but for those of what it
+        may have heard before: these wait for the last.
+        """
+        if not frame.is_final or frame.continues:
+            return self._said_in_part(frame)
+        if frame.opcode != Opcode.TEXT or is_speech(frame.raw, frame.start):
+            self._splice.heard_audio()
+            return (frame,)
+        said = self._splice.provider_said(frame, frame.raw[frame.start :])
+        return () if said is None else (said,)
+
+    def _said_in_part(self, frame: Frame) -> Sequence[Frame]:
         message = self._fragments.add(frame)
+        if message is None and (self._held or not frame.continues) and self._splice.is_retelling:
+            self._held.append(frame)
+            return ()
+        held, self._held = self._held, []
         if message is None:
-            return frame
+            return (*held, frame)
         said = self._splice.provider_said(frame, message)
-        return said if is_whole else frame
+        if said is frame or not held:
+            return (*held, frame)
+        return () if said is None else (said,)
 
 
 def _spoken(event: Json) -> Frame:

@@ -16,7 +16,8 @@ from msgspec import json
 from gateway.translate.base import Rest, Translation
 from gateway.translate.beta_events import beta_event, ga_event
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Keeper, is_append, read_event
+from gateway.translate.kept.keeper import Keeper
+from gateway.translate.kept.messages import event_of, is_append
 from gateway.translate.voices import BUILT_IN, VoiceTable
 
 Json = dict[str, Any]
@@ -90,12 +91,13 @@ class BetaTranslator:
     def from_client(self, message: bytes) -> Translation:
         """See ``Translator``: GA's form of one event of the beta."""
         if is_append(message):
+            self._keeper.client_spoke()
             return Translation(to_provider=[message])
-        event = read_event(message)
+        event = event_of(message)
         if event is None:
             return Translation(to_provider=[message])
         made, dropped = ga_event(event)
-        raw = message if made is event else _encoded(made, message)
+        raw = message if made is event else json.encode(made)
         answer = self._keeper.client_said(made, raw)
         if answer is not None:
             return Translation(to_client=[json.encode(beta_event(answer))], ignored=dropped)
@@ -106,19 +108,11 @@ class BetaTranslator:
         if message.startswith(_AUDIO):
             self._keeper.heard()
             return Translation(to_client=[_BETA_AUDIO + message[len(_AUDIO) :]])
-        event = read_event(message)
+        event = event_of(message)
         if event is None:
             return Translation(to_client=[message])
         said = self._keeper.provider_said(event)
         made = beta_event(said) if said is not None else None
         if made is None:
             return Translation()
-        return Translation(to_client=[message if made is event else _encoded(made, message)])
-
-
-def _encoded(event: Json, message: bytes) -> bytes:
-    """``event``; where it is nested too deeply, the ``message`` that it was made of."""
-    try:
-        return json.encode(event)
-    except RecursionError:
-        return message
+        return Translation(to_client=[message if made is event else json.encode(made)])

@@ -31,16 +31,25 @@ class Conversation(Struct):
 
     def add(self, item: Item) -> None:
         """Append a complete item, without its audio; the oldest give way where it is too much."""
+        self.insert(item, len(self.items))
+
+    def insert(self, item: Item, place: int) -> None:
+        """The same before the item at ``place``."""
         self.revision += 1
         kept = without_audio(item)
-        self.items.append(kept)
+        self.items.insert(place, kept)
         self.bytes_kept += _size(kept)
         while len(self.items) > ITEMS_MAX or (self.bytes_kept > BYTES_MAX and len(self.items) > 1):
             self.bytes_kept -= _size(self.items.pop(0))
 
     def has(self, item_id: str) -> bool:
         """Whether an item is kept."""
-        return any(item.get("id") == item_id for item in self.items)
+        return self.place_of(item_id) is not None
+
+    def place_of(self, item_id: str) -> int | None:
+        """Where an item stands; None where it is not kept."""
+        places = (place for place, item in enumerate(self.items) if item.get("id") == item_id)
+        return next(places, None)
 
     def replace(self, item: Item) -> None:
         """More is known of an item (a transcript that came late): it changes where it stands. One

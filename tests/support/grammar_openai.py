@@ -36,9 +36,12 @@ MODELS = _models()
 
 @dataclass
 class Checker:
-    """The grammar of one session. With ``is_xai`` the deviations of xAI's dialect are allowed."""
+    """The grammar of one session. With ``is_xai`` the deviations of xAI's dialect are allowed, with
+    ``has_beside`` responses beside the conversation, which name none.
+    """
 
     is_xai: bool = False
+    has_beside: bool = False
     kinds: list[str] = field(default_factory=list)
     """The types of all events so far."""
 
@@ -111,7 +114,7 @@ class Checker:
     # --- every event ------------------------------------------------------------------------------
 
     def _validate(self, kind: str, event: Event) -> None:
-        if self.is_xai and kind in ("ping", f"{TRANSCRIPTION}.updated"):
+        if self.is_xai and kind in ("ping", "conversation.created", f"{TRANSCRIPTION}.updated"):
             return
         model = MODELS.get(kind)
         fail_unless(model is not None, f"no type of event: {kind!r}")
@@ -241,7 +244,8 @@ class Checker:
         missing = self._committed - set(self._added)
         fail_unless(not missing, f"{sorted(missing)} committed and not added")
         self._responses.add(name)
-        self._response = Response(name, is_xai=self.is_xai)
+        is_beside = self.has_beside and event["response"].get("conversation_id") is None
+        self._response = Response(name, is_xai=self.is_xai, is_beside=is_beside)
 
     def _open(self) -> Response:
         fail_unless(self._response is not None, "no response is open")
@@ -251,7 +255,7 @@ class Checker:
     def _in_response(self, event: Event) -> None:
         response = self._open()
         response.see(event)
-        if event["type"] == "response.content_part.added":
+        if event["type"] == "response.content_part.added" and not response.is_beside:
             self._known(event["item_id"])
 
     def _response_done(self, event: Event) -> None:

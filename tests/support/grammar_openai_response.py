@@ -44,6 +44,7 @@ class Response:
 
     id: str
     is_xai: bool = False
+    is_beside: bool = False
     outputs: dict[int, _Output] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
@@ -80,7 +81,9 @@ class Response:
         finals = [self.outputs[index].final for index in sorted(self.outputs)]
         fail_unless(body.get("output") == finals, f"the output is not what was done: {finals}")
         for item in body["output"]:
-            if not self.is_xai:
+            if self.is_beside:
+                fail_unless(item["id"] not in done, f"{item['id']} is beside the conversation")
+            elif not self.is_xai:
                 fail_unless(item["id"] in done, f"conversation.item.done of {item['id']} missing")
                 fail_unless(done[item["id"]] == item, "conversation.item.done has another item")
             if body["status"] == "completed":

@@ -10,21 +10,20 @@ was asked for is asked for again where nothing of the answer was heard, and noth
 is lost.
 """
 
-import re
 from typing import Any, Final
-
-from msgspec import DecodeError, json
 
 from gateway.translate.base import Ids, Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept import configuration
+from gateway.translate.kept.messages import event_of
 from gateway.translate.kept.responses import Responses, words_of
+from gateway.translate.kept.retelling import Retelling
 from gateway.translate.kept.speech import CLEARED, Speech
 from gateway.translate.kept.unanswered import (
-    CREATE_ITEM,
-    CREATE_RESPONSE,
+    DELETE_ITEM,
     KINDS,
-    UPDATE,
+    RETRIEVE_ITEM,
+    TRUNCATE_ITEM,
     Unanswered,
 )
 from gateway.translate.to_openai.record import Record
@@ -33,18 +32,12 @@ from gateway.translate.voices import BUILT_IN, VoiceTable
 
 Json = dict[str, Any]
 
-TRUNCATE: Final = "conversation.item.truncate"
 _TRANSCRIBED: Final = ".input_audio_transcription.completed"
-_GONE: Final = (".deleted", ".input_audio_transcription.failed")
+_UNTRANSCRIBED: Final = ".input_audio_transcription.failed"
 # The end of a session at OpenAI's cap is an error, then a close: here another one follows.
 _EXPIRED: Final = "session_expired"
 # A session keeps these towards its client, whatever another provider calls them.
 _NAMES: Final[tuple[str, ...]] = ("id", "model")
-# The type of the client's audio is near the beginning or, as some SDKs sort fields, near the end;
-# base64 has no quotation mark, and in a text there is a backslash before it.
-_APPEND: Final = re.compile(rb'(?<!\\)"type"\s*:\s*"input_audio_buffer\.append"')
-_EDGE: Final = 256
-_ASK: Final = b'{"type":"response.create"}'
 
 
 class Keeper:
@@ -55,9 +48,8 @@ class Keeper:
     """
 
     __slots__ = (
-        "_adds_due", "_again", "_announced", "_elsewhere", "_ids", "_is_announced", "_ours",
-        "_record", "_responses", "_retold", "_speech", "_unanswered", "_undone", "_updates_due",
-        "_voices", "conversation",
+        "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses", "_retelling",
+        "_says_done", "_speech", "_unanswered", "_voices", "conversation",
     )  # fmt: skip
 
     def __init__(
@@ -72,22 +64,31 @@ class Keeper:
         self._elsewhere = ""  # another provider than the client has configured
         self._record = Record(self.conversation)
         self._ids = Ids(seed)
+        self._retelling = Retelling(seed)
         self._responses = Responses()
         self._speech = Speech()
         self._unanswered = Unanswered()
         self._is_announced = conversation is not None
-        self._announced: Json = {}  # the session object that the client was told first
-        self._again: list[bytes] = []  # responses to ask for again
-        # What the provider has to answer to what it was told in place of another one.
-        self._ours: set[str] = set()
-        self._updates_due = self._adds_due = 0
-        self._retold: set[str] = set()
-        self._undone: set[str] = set()
+        self._names: Json = {}  # of the session, as the client was told them first
+        self._says_done = True  # all but xAI say of an item that it is done
 
     @property
     def is_answering(self) -> bool:
         """Whether something is being said, or was asked for: this is not between two turns."""
-        return bool(self._responses) or self._speech.is_heard or self._unanswered.asks
+        is_speaking = self._speech.waits(is_manual=self._is_manual) or self._speech.is_announced
+        is_asked = self._unanswered.asks or self._record.has_unheard
+        return bool(self._responses) or is_speaking or is_asked
+
+    @property
+    def is_retelling(self) -> bool:
+        """Whether the provider has yet to answer what it was told in place of another one."""
+        return self._retelling.is_open
+
+    @property
+    def _is_manual(self) -> bool:
+        """Whether the client says when a turn is over."""
+        audio = self.conversation.session.get("audio", {}).get("input", {})
+        return "turn_detection" in audio and audio["turn_detection"] is None
 
     # --- the connections --------------------------------------------------------------------------
 
@@ -101,15 +102,13 @@ class Keeper:
 
     def leave(self) -> Rest:
         """See ``Translator``."""
-        announced = {name: self._announced[name] for name in _NAMES if name in self._announced}
-        again = [] if self._unanswered.asks else self._again
-        return Rest(announced, [*self._unanswered.raw, *again])
+        return Rest(self._names, self._unanswered.raw)
 
     def take_over(self, rest: Rest) -> None:
         """See ``Translator``."""
-        self._announced = rest.announced
+        self._names = rest.announced
         for message in rest.unanswered:
-            event = read_event(message)
+            event = event_of(message)
             if event is not None:
                 self.client_said(event, message)
 
@@ -120,29 +119,25 @@ class Keeper:
             if self._elsewhere
             else configuration.told(self.conversation.session)
         )
-        items = list(items_to_create(self.conversation.items))
-        self._retold = {str(item["id"]) for item in items if "id" in item}
-        self._undone = set()
-        self._updates_due, self._adds_due = int(bool(session)), len(items)
-        events: list[Json] = [{"type": UPDATE, "session": session}] if session else []
-        events += [{"type": CREATE_ITEM, "item": item} for item in items]
-        events = [{**event, "event_id": self._ids.make("event")} for event in events]
-        self._ours = {event["event_id"] for event in events}
-        again, self._again = self._again, []
-        asks = again if not self._unanswered.asks else []
-        return [*events, *self._unanswered.raw, *asks]
+        items = items_to_create(self.conversation.items)
+        told = self._retelling.begin(session, items, is_announced=self._is_announced)
+        return [*told, *self._unanswered.raw]
 
     def provider_closed(self) -> list[Json]:
         """What the client hears when the provider is gone."""
         is_lost = self._speech.is_heard or self._record.has_unheard
-        events = self._speech.close()
-        for response, closing in self._responses.close():
+        events = self._speech.close(is_manual=self._is_manual, says_done=self._says_done)
+        for response, closing in self._responses.close(says_done=self._says_done):
             for item_id, words in words_of(response):
                 self._record.said(item_id, words)
-            if not response.is_heard and not is_lost:
-                self._again.append(response.request or _ASK)
+            question = None if is_lost else response.question
+            if question is not None and (question.is_beside or not self._unanswered.asks):
+                self._unanswered.add(question)
             events += closing
+        events += [_truncated(message.event) for message in self._unanswered.closed()]
         self._record.abandon()
+        items = (event.get("item") for event in events)
+        self._retelling.lost({str(item["id"]) for item in items if isinstance(item, dict)})
         return [{"event_id": self._ids.make("event"), **event} for event in events]
 
     # --- messages ---------------------------------------------------------------------------------
@@ -152,18 +147,24 @@ class Keeper:
         get it, else None.
         """
         kind = event["type"]
-        if kind == TRUNCATE and event.get("item_id") in self._retold:
-            return self._truncated(event)  # to the provider it is text
+        if kind == TRUNCATE_ITEM and self._retelling.has(event.get("item_id")):
+            return {"event_id": self._ids.make("event"), **_truncated(event)}  # there it is text
         if kind in KINDS:
             self._unanswered.said(event, raw)
         elif kind == "response.cancel":
-            self._unanswered.cancelled()
+            self._unanswered.cancelled(event)
+            self._responses.cancelled(event)
         return None
+
+    def client_spoke(self) -> None:
+        """The client sends audio."""
+        self._speech.sent()
 
     def provider_said(self, event: Json) -> Json | None:
         """A message of the provider that is no audio, as the client gets it: the same object, or
         another; None where the client has heard it.
         """
+        event = self._retelling.renamed(event)
         kind: str = event["type"]
         if kind.startswith("response."):
             self._note_response(kind, event)
@@ -187,21 +188,22 @@ class Keeper:
         session = event.get("session")
         if kind == "session.created":
             if self._is_announced:
+                self._retelling.created()
                 return None
             self._is_announced = True
-            self._announced = session if isinstance(session, dict) else {}
+            if isinstance(session, dict):
+                self._names = {name: session[name] for name in _NAMES if name in session}
         elif kind == "session.updated":
-            if self._updates_due:
-                self._updates_due -= 1
+            if self._retelling.updated():
                 return None
             self._updated()
-            first = {name: self._announced[name] for name in _NAMES if name in self._announced}
-            if isinstance(session, dict) and any(session.get(x) != first[x] for x in first):
-                return {**event, "session": {**session, **first}}
+            names = self._names if self._retelling.is_repeated else {}
+            if isinstance(session, dict) and any(session.get(x) != names[x] for x in names):
+                return {**event, "session": {**session, **names}}
         return event
 
     def _updated(self) -> None:
-        message = self._unanswered.answered(UPDATE)
+        message = self._unanswered.updated()
         change = message.event.get("session") if message is not None else None
         if isinstance(change, dict):
             configuration.merge(self.conversation.session, change)
@@ -211,25 +213,26 @@ class Keeper:
         error = event.get("error")
         if not isinstance(error, dict):
             return event
-        if error.get("event_id") in self._ours:
+        if self._retelling.refused(error):
             # What the client said before, or another provider's voice: nothing that it did now.
-            self._ours.discard(str(error["event_id"]))
-            self._updates_due = min(self._updates_due, len(self._ours))
             return None
         self._unanswered.refused(error)
         return None if error.get("code") == _EXPIRED else event
 
     def _buffer_said(self, kind: str, event: Json) -> None:
         if kind == "input_audio_buffer.speech_started":
+            self._retelling.end()
             self._speech.started()
         elif kind == "input_audio_buffer.committed":
+            self._retelling.end()
             self._speech.committed(event)
         elif kind == CLEARED:
             self._speech.cleared()
 
     def _conversation_said(self, kind: str, event: Json) -> Json | None:
         if kind == "conversation.created":  # of xAI
-            return None if self._retold or self._ours else event
+            self._says_done = False
+            return None if self._retelling.is_repeated else event
         item = event.get("item")
         item_id = item.get("id") if isinstance(item, dict) else event.get("item_id")
         if not isinstance(item_id, str):
@@ -241,36 +244,43 @@ class Keeper:
         if kind.endswith(_TRANSCRIBED):
             self._record.transcribed(item_id, str(event.get("transcript")))
             self._record.settle()
-        elif kind.endswith(_GONE):
-            self._unanswered.answered("conversation.item.delete", item_id=item_id)
+        elif kind.endswith(_UNTRANSCRIBED):
             self._forget(item_id)
+        elif kind == "conversation.item.deleted":
+            self._unanswered.answered(DELETE_ITEM, item_id)
+            self._forget(item_id)
+        elif kind in _ANSWERS:
+            self._unanswered.answered(_ANSWERS[kind], item_id)
         return event
 
     def _item_added(self, item_id: str, item: object, event: Json) -> Json | None:
         if not isinstance(item, dict):
             return event
-        is_said = self._speech.is_announced(item_id) or self._responses.has_item(item_id)
-        if item_id in self._retold or (self._adds_due > 0 and not is_said):
-            self._adds_due -= 1
-            self._undone.add(item_id)
+        is_answer = self._responses.item_added(item_id)
+        is_new = is_answer or self._speech.announces(item_id) or self._unanswered.names(item_id)
+        if self._retelling.added(item_id, is_new=is_new):
             return None
-        if not is_said:
-            self._unanswered.answered(CREATE_ITEM, item_id=item_id)
-        if not self._responses.has_item(item_id):
+        is_said = is_answer or self._speech.announces(item_id)
+        asked = None if is_said else self._unanswered.created(item)
+        if not is_answer:
             self._speech.added(item_id, item)
-        self._record.expect(item_id, str(item.get("role")))
-        if not is_said and _is_whole(item):  # xAI says of no item that it is done
+        former_id = asked.event.get("previous_item_id") if asked is not None else None
+        if is_said or not _is_whole(item):
+            self._record.expect(item_id, str(item.get("role")))
+        elif isinstance(former_id, str) and not self._record.has(item_id):
+            self._record.add_after(item, former_id)
+        else:  # xAI says of no item that it is done
             self._keep(item_id, item)
         return event
 
     def _item_done(self, item_id: str, item: object, event: Json) -> Json | None:
-        if item_id in self._undone:
-            self._undone.discard(item_id)
+        if self._retelling.done(item_id):
             return None
         self._speech.done(item_id)
-        self._responses.item_done(item_id)
-        if isinstance(item, dict) and not is_unheard(item):
-            self._keep(item_id, item)
+        if isinstance(item, dict):
+            self._responses.item_done(item_id, item)
+            if not is_unheard(item):
+                self._keep(item_id, item)
         return event
 
     def _keep(self, item_id: str, item: Json) -> None:
@@ -289,37 +299,31 @@ class Keeper:
     def _note_response(self, kind: str, event: Json) -> None:
         body = event.get("response")
         if kind == "response.created" and isinstance(body, dict):
-            message = self._unanswered.answered(CREATE_RESPONSE)
-            self._responses.created(body, message.raw if message is not None else None)
+            self._retelling.end()
+            self._responses.created(body, self._unanswered.begun(body))
         elif kind == "response.done" and isinstance(body, dict):
             self._responses.done(body)
-            self._record.answered(())
+            if not self._speech.is_heard:  # the transcript of what is being said is yet to come
+                self._record.answered(())
         else:
             self._responses.see(event)
             item = event.get("item")
-            if kind == "response.output_item.done" and isinstance(item, dict) and "id" in item:
-                self._keep(str(item["id"]), item)
-
-    def _truncated(self, event: Json) -> Json:
-        fields = {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")}
-        return {
-            "type": "conversation.item.truncated", "event_id": self._ids.make("event"), **fields,
-        }  # fmt: skip
+            item_id = item.get("id") if isinstance(item, dict) else None
+            is_done = kind == "response.output_item.done" and isinstance(item_id, str)
+            # One that is beside the conversation was not added to it.
+            if is_done and isinstance(item, dict) and self._record.has(str(item_id)):
+                self._keep(str(item_id), item)
 
 
-def read_event(message: bytes) -> Json | None:
-    """The event in ``message``; None where it is none."""
-    try:
-        value = json.decode(message)
-    except (DecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
+_ANSWERS: Final = {
+    "conversation.item.retrieved": RETRIEVE_ITEM,
+    "conversation.item.truncated": TRUNCATE_ITEM,
+}
 
 
-def is_append(message: bytes) -> bool:
-    """Whether it is the client's audio, found without parsing."""
-    end = max(0, len(message) - _EDGE)
-    return bool(_APPEND.search(message, 0, _EDGE) or _APPEND.search(message, end))
+def _truncated(event: Json) -> Json:
+    fields = {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")}
+    return {"type": "conversation.item.truncated", **fields}
 
 
 def _is_whole(item: Json) -> bool:

@@ -10,6 +10,12 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from gateway.translate.kept.unanswered import (
+    CREATE_RESPONSE,
+    Message,
+    is_beside_conversation,
+)
+
 Json = dict[str, Any]
 
 # Responses that are open at once: one of the conversation, and those beside it.
@@ -24,6 +30,7 @@ _PARTS: Final[Mapping[str, Mapping[str, str]]] = {
     "output_audio": {"output_audio": "", "output_audio_transcript": "transcript"},
 }
 _CANCELLED: Final = {"type": "cancelled", "reason": None}
+_ASK: Final = b'{"type":"response.create"}'
 
 
 class Part(Struct):
@@ -36,26 +43,44 @@ class Part(Struct):
 
 
 class Output(Struct):
-    """An item of a response. ``final`` is its last form; ``is_done``: the conversation has it."""
+    """An item of a response. ``final`` is its last form, ``kept`` what the conversation has of it
+    once that is all. ``is_added``: the conversation has it.
+    """
 
     item: Json
     parts: dict[int, Part] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
     has_arguments: bool = False
-    is_done: bool = False
+    is_added: bool = False
+    kept: Json | None = None
     final: Json | None = None
 
 
 class Response(Struct):
     """One response. ``request`` is what the client asked for it with, None where it did not ask;
-    ``is_heard``: the client got something of it. ``outputs`` are by their place.
+    ``is_heard``: the client got something of it; ``is_cancelled``: it wants no more of it.
+    ``outputs`` are by their place.
     """
 
     body: Json
-    request: bytes | None
+    request: Message | None
     is_heard: bool = False
+    is_cancelled: bool = False
     room: int = WORDS_MAX
     outputs: dict[int, Output] = field(default_factory=dict)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is beside the conversation, which has none of its items."""
+        told = is_beside_conversation(self.body)
+        return told if told is not None else self.request is not None and self.request.is_beside
+
+    @property
+    def question(self) -> Message | None:
+        """What to ask for it with again; None where it is not to be asked for."""
+        if self.is_heard or self.is_cancelled or (self.is_beside and self.request is None):
+            return None
+        return self.request or Message(CREATE_RESPONSE, {"type": CREATE_RESPONSE}, _ASK)
 
 
 class Responses:
@@ -70,10 +95,11 @@ class Responses:
         """Whether any is open."""
         return bool(self._by_id)
 
-    def created(self, body: Json, request: bytes | None) -> None:
+    def created(self, body: Json, request: Message | None) -> None:
         """A response has begun."""
         if len(self._by_id) < OPEN_MAX:
-            self._by_id[str(body.get("id"))] = Response(body, request)
+            is_cancelled = request is not None and request.is_cancelled
+            self._by_id[str(body.get("id"))] = Response(body, request, is_cancelled=is_cancelled)
 
     def done(self, body: Json) -> None:
         """A response has ended."""
@@ -84,14 +110,24 @@ class Responses:
         for response in self._by_id.values():
             response.is_heard = True
 
-    def has_item(self, item_id: str) -> bool:
-        """Whether the item is a response's."""
-        return any(True for _ in self._outputs_of(item_id))
+    def cancelled(self, event: Json) -> None:
+        """The client cancels the one that it names, or all of the conversation's."""
+        name = event.get("response_id")
+        for response in self._by_id.values():
+            is_meant = not response.is_beside if name is None else response.body.get("id") == name
+            response.is_cancelled |= is_meant
 
-    def item_done(self, item_id: str) -> None:
-        """The conversation has the item."""
+    def item_added(self, item_id: str) -> bool:
+        """The conversation has the item; whether it is a response's."""
+        outputs = list(self._outputs_of(item_id))
+        for output in outputs:
+            output.is_added = True
+        return bool(outputs)
+
+    def item_done(self, item_id: str, item: Json) -> None:
+        """The conversation has all of the item."""
         for output in self._outputs_of(item_id):
-            output.is_done = True
+            output.kept = item
 
     def see(self, event: Json) -> None:
         """Any other event of a response."""
@@ -100,11 +136,13 @@ class Responses:
         if response is not None and see is not None:
             see(response, event)
 
-    def close(self) -> Iterator[tuple[Response, list[Json]]]:
-        """The provider is gone: each response, and the events that close it. None is open then."""
+    def close(self, *, says_done: bool) -> Iterator[tuple[Response, list[Json]]]:
+        """The provider is gone: each response, and the events that close it. None is open then.
+        ``says_done``: whether it says of the conversation's items that they are done.
+        """
         left, self._by_id = self._by_id, {}
         for response in left.values():
-            yield response, list(_closing(response))
+            yield response, list(_closing(response, says_done=says_done))
 
     def _outputs_of(self, item_id: str) -> Iterator[Output]:
         for response in self._by_id.values():
@@ -164,6 +202,10 @@ def _something_done(response: Response, event: Json) -> None:
         part.done.add(event["type"].removeprefix("response.").removesuffix(".done"))
 
 
+def _audio(response: Response, _event: Json) -> None:
+    response.is_heard = True
+
+
 def _arguments(response: Response, event: Json) -> None:
     output, delta = _output(response, event), event.get("delta")
     if output is not None and isinstance(delta, str) and len(delta) <= response.room:
@@ -183,6 +225,7 @@ _EVENTS: Final[Mapping[str, Callable[[Response, Json], None]]] = {
     "response.output_item.done": _item_done,
     "response.content_part.added": _part_added,
     "response.content_part.done": _part_done,
+    "response.output_audio.delta": _audio,
     "response.output_text.delta": _words,
     "response.output_audio_transcript.delta": _words,
     "response.output_text.done": _something_done,
@@ -206,21 +249,24 @@ def _part(response: Response, event: Json) -> Part | None:
 # --- the closing ----------------------------------------------------------------------------------
 
 
-def _closing(response: Response) -> Iterator[Json]:
+def _closing(response: Response, *, says_done: bool) -> Iterator[Json]:
     of_response = {"response_id": response.body.get("id")}
     finals = []
     for index, output in sorted(response.outputs.items()):
         if output.final is None:
             place = {**of_response, "item_id": output.item.get("id"), "output_index": index}
+            if not output.is_added and not response.is_beside:
+                yield {"type": "conversation.item.added", "item": output.item}
             yield from _closing_parts(output, place)
             final = _final(output)
-            if not output.is_done:
+            has_place = output.is_added or not response.is_beside
+            if says_done and output.kept is None and has_place:
                 yield {"type": "conversation.item.done", "item": final}
             yield {
                 "type": "response.output_item.done", **of_response, "output_index": index,
                 "item": final,
             }  # fmt: skip
-        finals.append(output.final or _final(output))
+        finals.append(_final(output))
     body = {**response.body, "status": "cancelled", "status_details": _CANCELLED}
     yield {"type": "response.done", "response": {**body, "output": finals, "usage": None}}
 
@@ -245,6 +291,9 @@ def _closing_parts(output: Output, place: Json) -> Iterator[Json]:
 
 def _final(output: Output) -> Json:
     """The item as far as it came."""
+    known = output.final or output.kept
+    if known is not None:
+        return known
     final = {**output.item, "status": "incomplete"}
     if output.item.get("type") == "function_call":
         return {**final, "arguments": "".join(output.arguments)}

@@ -5,7 +5,7 @@ answer may not have reached it: the next one is told them again, byte for byte. 
 read by the former provider after all left no trace that the client could see.
 """
 
-from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,78 +14,198 @@ Json = dict[str, Any]
 
 UPDATE: Final = "session.update"
 CREATE_ITEM: Final = "conversation.item.create"
+DELETE_ITEM: Final = "conversation.item.delete"
+RETRIEVE_ITEM: Final = "conversation.item.retrieve"
+TRUNCATE_ITEM: Final = "conversation.item.truncate"
 CREATE_RESPONSE: Final = "response.create"
 # Others are answered at once or never, and mean nothing to another provider: its buffer of audio is
 # empty, and it has no response to cancel.
-KINDS: Final = frozenset({UPDATE, CREATE_ITEM, "conversation.item.delete", CREATE_RESPONSE})
+KINDS: Final = frozenset(
+    {UPDATE, CREATE_ITEM, DELETE_ITEM, RETRIEVE_ITEM, TRUNCATE_ITEM, CREATE_RESPONSE}
+)
+# Beyond that the oldest are forgotten, of too many bytes first those that are no configuration.
 MESSAGES_MAX: Final = 64
 BYTES_MAX: Final = 256 * 1024
-# Which message an error is about that names none, by the beginning of what it does name.
-_PARAMS: Final = (("session", UPDATE), ("item", CREATE_ITEM), ("response", CREATE_RESPONSE))
-_BUSY: Final = "conversation_already_has_active_response"
+# Which message an error is about that names none: by its code, else by the field that it names.
+_CODES: Final = (
+    ("conversation_already_has_active_response", (CREATE_RESPONSE,)),
+    ("item_create", (CREATE_ITEM,)),
+    ("item_delete", (DELETE_ITEM,)),
+    ("item_retrieve", (RETRIEVE_ITEM,)),
+    ("item_truncate", (TRUNCATE_ITEM,)),
+)
+_PARAMS: Final = {
+    "session": (UPDATE,),
+    "item": (CREATE_ITEM,),
+    "previous_item_id": (CREATE_ITEM,),
+    "item_id": (DELETE_ITEM, RETRIEVE_ITEM, TRUNCATE_ITEM),
+    "response": (CREATE_RESPONSE,),
+}
+# What an item that is created has in common with the one that was asked for.
+_LOOKS: Final = ("type", "role", "call_id")
+_AUDIO: Final = "input_audio"
 
 
 class Message(Struct):
-    """One of them: its bytes, its event, and the id that the client gave it, if it gave one."""
+    """One of them: its event and its bytes, which are empty where it is too large to be told again:
+    then it only has its place. ``is_cancelled``: the client does not want it any more.
+    """
 
     kind: str
     event: Json
     raw: bytes
+    is_cancelled: bool = False
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it asks for a response beside the conversation."""
+        response = self.event.get("response")
+        return isinstance(response, dict) and response.get("conversation") == "none"
 
 
 class Unanswered:
-    """Those of one session, oldest first; of too many the oldest are forgotten."""
+    """Those of one session, oldest first."""
 
-    __slots__ = ("_bytes", "_messages")
+    __slots__ = ("_bytes", "_doubts", "_messages")
 
     def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
+        self._messages: list[Message] = []
         self._bytes = 0
+        self._doubts = 0  # errors since the last answer of which is not known what they are about
 
     @property
     def asks(self) -> bool:
-        """Whether a response was asked for and has not begun."""
-        return any(message.kind == CREATE_RESPONSE for message in self._messages)
+        """Whether a response of the conversation was asked for and has not begun."""
+        asked = [x for x in self._messages if x.kind == CREATE_RESPONSE]
+        return any(not (message.is_beside or message.is_cancelled) for message in asked)
 
     @property
     def raw(self) -> list[bytes]:
         """The messages as they came."""
-        return [message.raw for message in self._messages]
+        return [x.raw for x in self._messages if x.raw and not x.is_cancelled]
 
     def said(self, event: Json, raw: bytes) -> None:
         """The client said something that will be answered."""
-        self._messages.append(Message(event["type"], event, raw))
-        self._bytes += len(raw)
-        while len(self._messages) > MESSAGES_MAX or self._bytes > BYTES_MAX:
-            self._bytes -= len(self._messages.popleft().raw)
+        self.add(Message(event["type"], event, raw))
 
-    def answered(self, kind: str, *, item_id: str = "") -> Message | None:
-        """The provider did what a message of this ``kind`` asked for: that message; None where the
-        provider did it by itself. ``item_id`` is of the item that it did it to.
+    def add(self, message: Message) -> None:
+        """A message is to be answered, or to be told again."""
+        self._messages.append(message)
+        self._bytes += len(message.raw)
+        for other in self._messages:
+            if self._bytes > BYTES_MAX and other.kind != UPDATE:
+                self._shed(other)
+        while len(self._messages) > MESSAGES_MAX or (
+            self._bytes > BYTES_MAX and len(self._messages) > 1
+        ):
+            self._take(self._messages[0])
+
+    def names(self, item_id: str) -> bool:
+        """Whether the client asked for an item of this name."""
+        return any(x.kind == CREATE_ITEM and _item_id(x.event) == item_id for x in self._messages)
+
+    def answered(self, kind: str, item_id: str = "") -> None:
+        """The provider did what a message of this ``kind`` asked for, to the item ``item_id``."""
+        self._answer([x for x in self._messages if x.kind == kind and _is_of(x.event, item_id)])
+
+    def updated(self) -> Message | None:
+        """The configuration is in effect: the message that asked for it."""
+        return self._answer([message for message in self._messages if message.kind == UPDATE])
+
+    def created(self, item: Json) -> Message | None:
+        """The provider added an item: the message that asked for it, None where it did that by
+        itself. The client may have left the item's name to it, and it may choose another one.
         """
-        found = [message for message in self._messages if message.kind == kind]
-        named = [message for message in found if item_id and _item_id(message.event) == item_id]
-        unnamed = [message for message in found if _item_id(message.event) is None]
-        return next((self._take(message) for message in [*named, *unnamed]), None)
+        alike = [
+            message
+            for message in self._messages
+            if message.kind == CREATE_ITEM and _look(message.event.get("item")) == _look(item)
+        ]
+        named = [message for message in alike if _is_of(message.event, item.get("id"))]
+        equal = [message for message in alike if _words(message.event["item"]) == _words(item)]
+        return self._answer([*named, *equal, *alike])
+
+    def begun(self, response: Json) -> Message | None:
+        """A response has begun: the message that asked for it, None where the provider began it by
+        itself. The metadata are the client's.
+        """
+        asked = [message for message in self._messages if message.kind == CREATE_RESPONSE]
+        is_beside = is_beside_conversation(response)
+        alike = [x for x in asked if is_beside is None or x.is_beside == is_beside]
+        equal = [x for x in alike if _metadata(x.event.get("response")) == _metadata(response)]
+        return self._answer(equal)
+
+    def _answer(self, found: list[Message]) -> Message | None:
+        for message in found:
+            self._settle_doubts(message)
+            self._take(message)
+            return message
+        return None
 
     def refused(self, error: Json) -> None:
         """The provider answered with an error."""
         event_id = error.get("event_id")
+        kinds = _kinds_of(error)
         for message in self._messages:
             given = message.event.get("event_id")
-            if given == event_id if event_id else given is None and _is_about(error, message.kind):
+            if given == event_id if event_id else given is None and message.kind in kinds:
                 self._take(message)
                 return
+        self._doubts += not event_id and not kinds
 
-    def cancelled(self) -> None:
-        """The client cancels what it has asked for: it is not to be asked for again."""
-        for message in [x for x in self._messages if x.kind == CREATE_RESPONSE]:
+    def cancelled(self, event: Json) -> None:
+        """The client cancels what it has asked for: it is not to be asked for again. One that names
+        a response means none that has yet to begin.
+        """
+        if event.get("response_id") is None:
+            for message in self._messages:
+                message.is_cancelled |= message.kind == CREATE_RESPONSE and not message.is_beside
+
+    def closed(self) -> Iterator[Message]:
+        """The provider is gone: the messages that another one cannot be told, as it does not know
+        of what they are about.
+        """
+        self._doubts = 0
+        for message in list(self._messages):
+            if message.kind == TRUNCATE_ITEM:
+                yield message
+            if message.kind == TRUNCATE_ITEM or message.is_cancelled:
+                self._take(message)
+
+    def _settle_doubts(self, answered: Message) -> None:
+        """What stands before a message that is answered is never answered any more: so many of
+        these were refused as there were errors that did not say so.
+        """
+        before = self._messages[: self._place(answered)]
+        for message in before[: self._doubts]:
             self._take(message)
+        self._doubts = 0
 
-    def _take(self, message: Message) -> Message:
-        self._messages.remove(message)
+    def _shed(self, message: Message) -> None:
         self._bytes -= len(message.raw)
-        return message
+        message.raw = b""
+        item = message.event.get("item")
+        if isinstance(item, dict):
+            parts = [{"type": part.get("type")} for part in _parts(item)]
+            seen = {name: item.get(name) for name in ("id", *_LOOKS)}
+            message.event = {**message.event, "item": {**seen, "content": parts}}
+
+    def _take(self, message: Message) -> None:
+        del self._messages[self._place(message)]
+        self._bytes -= len(message.raw)
+
+    def _place(self, message: Message) -> int:
+        """Where it is: two messages may be equal."""
+        return next(place for place, x in enumerate(self._messages) if x is message)
+
+
+def is_beside_conversation(response: Json) -> bool | None:
+    """Whether a response is beside the conversation; None where its provider does not say."""
+    return response["conversation_id"] is None if "conversation_id" in response else None
+
+
+def _is_of(event: Json, item_id: object) -> bool:
+    return bool(item_id) and _item_id(event) == item_id
 
 
 def _item_id(event: Json) -> object:
@@ -93,10 +213,35 @@ def _item_id(event: Json) -> object:
     return item.get("id") if isinstance(item, dict) else event.get("item_id")
 
 
-def _is_about(error: Json, kind: str) -> bool:
-    if error.get("code") == _BUSY:
-        return kind == CREATE_RESPONSE
-    param = error.get("param")
-    return isinstance(param, str) and any(
-        kind == about and param.startswith(start) for start, about in _PARAMS
-    )
+def _look(item: object) -> tuple[object, ...]:
+    """What an item that is created has in common with the one that was asked for."""
+    if not isinstance(item, dict):
+        return ()
+    is_speech = any(part.get("type") == _AUDIO for part in _parts(item))
+    return (*(item.get(name) for name in _LOOKS), is_speech)
+
+
+def _words(item: Json) -> list[object]:
+    """What one can tell items by that look alike."""
+    return [item.get("output"), *(part.get("text") for part in _parts(item))]
+
+
+def _parts(item: Json) -> list[Json]:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    return [part for part in parts if isinstance(part, dict)]
+
+
+def _metadata(response: object) -> object:
+    return (response.get("metadata") or None) if isinstance(response, dict) else None
+
+
+def _kinds_of(error: Json) -> tuple[str, ...]:
+    """What the client may have said that the error is about."""
+    code, param = error.get("code"), error.get("param")
+    for start, kinds in _CODES:
+        if isinstance(code, str) and code.startswith(start):
+            return kinds
+    if not isinstance(param, str):
+        return ()
+    return _PARAMS.get(param.partition(".")[0].partition("[")[0], ())

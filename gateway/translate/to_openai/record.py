@@ -15,6 +15,8 @@ from gateway.translate.conversation import Conversation, Item
 PLACES_MAX: Final = 64  # beyond that what is incomplete gives way
 # A transcript comes during the answer, or shortly after it. After so many answers it has failed.
 ANSWERS_MAX: Final = 2
+# What a client says for the place before all items.
+ROOT: Final = "root"
 # The fields of an item that are kept.
 _KEPT: Final = (
     "id", "type", "role", "status", "content", "name", "call_id", "arguments", "output",
@@ -49,10 +51,32 @@ class Record:
             for place in self._places.values()
         )
 
+    def has(self, item_id: str) -> bool:
+        """Whether an item has its place, here or in the conversation."""
+        return item_id in self._places or self._conversation.has(item_id)
+
     def add(self, item: Item) -> None:
         """An item that is complete, and new."""
         item_id = str(item.get("id", len(self._places)))
         self._places[item_id] = Place(role="", item=_kept(item))
+        self.settle()
+
+    def add_after(self, item: Item, former_id: str) -> None:
+        """The same where the client chose its place: behind the item ``former_id``, or before all
+        others (``ROOT``). One that is not known is no place: it comes last.
+        """
+        kept, item_id = _kept(item), str(item.get("id"))
+        place = -1 if former_id == ROOT else self._conversation.place_of(former_id)
+        if place is not None:
+            self._conversation.insert(kept, place + 1)
+            return
+        before = self._places
+        self._places = {}
+        for name, known in before.items():
+            self._places[name] = known
+            if name == former_id:
+                self._places[item_id] = Place(role="", item=kept)
+        self._places.setdefault(item_id, Place(role="", item=kept))
         self.settle()
 
     def expect(self, item_id: str, role: str) -> None:
@@ -69,11 +93,16 @@ class Record:
             place.words.append(words)
 
     def transcribed(self, item_id: str, words: str) -> None:
-        """All that the user said in an item; xAI says so several times, each time with more."""
+        """All that the user said in an item; xAI says so several times, each time with more, and
+        may do so when the item is in the conversation already.
+        """
         place = self._places.get(item_id)
         if place is not None:
             place.words = [words]
             place.item = _message(item_id, place, "completed")
+        elif self._conversation.has(item_id):
+            said = Place(role="user", words=[words])
+            self._conversation.replace(_message(item_id, said, "completed"))
 
     def drop(self, item_id: str) -> None:
         """An item will never be complete."""

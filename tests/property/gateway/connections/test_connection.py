@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 from unittest import mock
 
 import pytest
@@ -16,48 +16,9 @@ from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
 from gateway.frames import Frame, Span, frames_of
+from tests.support.written_bytes import WrittenBytes
 
 TEXT, BINARY, CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
-
-
-@dataclass
-class Transport(asyncio.Transport):
-    """Keeps what is written to it."""
-
-    written: bytearray = field(default_factory=bytearray)
-
-    def write(self, data: Any) -> None:
-        """Keep it."""
-        self.written += data
-
-    def writelines(self, list_of_data: Any) -> None:
-        """Keep them."""
-        self.written += b"".join(list_of_data)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is none."""
-
-    def is_closing(self) -> bool:
-        """It never is."""
-        return False
-
-    def can_write_eof(self) -> bool:
-        """It can."""
-        return True
-
-    def write_eof(self) -> None:
-        """Keep a mark."""
-        self.written += b"<end>"
-
-    def pause_reading(self) -> None:
-        """Bytes come as the test gives them."""
-
-    def resume_reading(self) -> None:
-        """Bytes come as the test gives them."""
-
-    def abort(self) -> None:
-        """Keep a mark."""
-        self.written += b"<cut>"
 
 
 @dataclass
@@ -84,9 +45,9 @@ class Recorded:
         self.endings.append(close)
 
 
-def opened(*, is_client: bool) -> tuple[Connection, Recorded, Transport]:
+def opened(*, is_client: bool) -> tuple[Connection, Recorded, WrittenBytes]:
     """A connection whose handshake is done; ``is_client``: the peer is a client."""
-    sink, transport = Recorded(), Transport()
+    sink, transport = Recorded(), WrittenBytes()
     connection = Connection(expects_mask=is_client, sink=sink)
     connection.connection_made(cast(asyncio.BaseTransport, transport))
     return connection, sink, transport

@@ -348,8 +348,10 @@ def test_a_response_is_cancelled_when_its_provider_is_gone() -> None:
     assert made["response"]["id"] == "r"
     assert made["response"]["status"] == "cancelled"
     assert made["response"]["modalities"] == ["text", "audio"]
-    assert not session.is_answering
+    assert session.is_answering  # nothing of it was heard, so it is asked for again
     assert session.provider_closed().to_client == []
+    (asked,) = session.provider_opened().to_provider
+    assert json.decode(asked) == {"type": "response.create"}
 
 
 def test_open_responses_are_bounded() -> None:

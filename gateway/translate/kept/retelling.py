@@ -1,0 +1,116 @@
+"""What a provider is told in place of another one, and which of its answers are to that. Pure.
+
+The client has heard these answers before, so it gets none of them. They come in the order of what
+was told, and before those to anything that the client says now. A provider may give an item another
+name than it was told: where it names that one as what stands before a new item, the client gets the
+name that it knows.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway.translate.base import Ids
+from gateway.translate.kept.unanswered import CREATE_ITEM, UPDATE
+
+Json = dict[str, Any]
+
+_ID: Final = "told"
+_PREVIOUS: Final = "previous_item_id"
+
+
+class Retelling:
+    """Of one session: what its newest provider was told. ``seed``: see ``Ids``."""
+
+    __slots__ = (
+        "_added", "_awaits_created", "_beginning", "_due", "_ids", "_known", "_lost", "_names",
+        "_update", "is_repeated",
+    )  # fmt: skip
+
+    def __init__(self, seed: str) -> None:
+        self._ids = Ids(seed)
+        self._beginning = f"{_ID}_{seed}_"
+        self._awaits_created = False
+        self._update = ""  # the id of the configuration, until that is answered
+        self._due: dict[str, str] = {}  # items to be added: their names, by the ids of the events
+        self._added: set[str] = set()  # and not done yet
+        # What the client knows and this provider does not, or as text only; ``_lost`` of the last.
+        self._known: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
+        self._names: dict[str, str] = {}  # the client's, by this provider's
+        # The client has heard the beginning of the session from another provider.
+        self.is_repeated = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._awaits_created or self._update or self._due or self._added)
+
+    def begin(self, session: Json, items: Iterable[Json], *, is_announced: bool) -> list[Json]:
+        """Another provider is there: what it is told of the ``session``, nothing if that is empty,
+        and of the ``items``. ``is_announced``: the client has heard ``session.created``.
+        """
+        self._awaits_created = self.is_repeated = is_announced
+        self._update = self._ids.make(_ID) if session else ""
+        told = {self._ids.make(_ID): item for item in items}
+        self._due = {name: str(item.get("id", "")) for name, item in told.items()}
+        self._known = self._lost.union(self._due.values())
+        self._added, self._names = set(), {}
+        update = {"type": UPDATE, "event_id": self._update, "session": session}
+        creates = [
+            {"type": CREATE_ITEM, "event_id": name, "item": item} for name, item in told.items()
+        ]
+        return [*([update] if session else []), *creates]
+
+    def lost(self, item_ids: set[str]) -> None:
+        """Items that were open when the provider left: the next one may not be told of them."""
+        self._lost = frozenset(item_ids)
+
+    def has(self, item_id: object) -> bool:
+        """Whether the client knows an item that this provider has as text, or not at all."""
+        return isinstance(item_id, str) and item_id in self._known
+
+    def created(self) -> None:
+        """The provider's ``session.created``."""
+        self._awaits_created = False
+
+    def updated(self) -> bool:
+        """A ``session.updated``: whether it answers what was told."""
+        is_ours, self._update = bool(self._update), ""
+        return is_ours
+
+    def added(self, item_id: str, *, is_new: bool) -> bool:
+        """An item was added: whether it was told. ``is_new``: it is known to be another one."""
+        if is_new or not (self._due or item_id in self._known):
+            return False
+        named = (event_id for event_id, name in self._due.items() if name == item_id)
+        event_id = next(named, next(iter(self._due), ""))
+        name = self._due.pop(event_id, item_id)
+        if name and name != item_id:
+            self._names[item_id] = name
+        self._added.add(item_id)
+        return True
+
+    def done(self, item_id: str) -> bool:
+        """An item is done: whether it was told."""
+        is_ours = item_id in self._added
+        self._added.discard(item_id)
+        return is_ours
+
+    def refused(self, error: Json) -> bool:
+        """An error: whether it is about what was told."""
+        event_id = error.get("event_id")
+        if not isinstance(event_id, str) or not event_id.startswith(self._beginning):
+            return False
+        self._due.pop(event_id, None)
+        self._update = "" if event_id == self._update else self._update
+        return True
+
+    def end(self) -> None:
+        """The provider answers what came after that: what it has not answered it never will."""
+        self._update, self._due = "", {}
+
+    def renamed(self, event: Json) -> Json:
+        """``event`` with the name that the client knows of the item that it stands behind."""
+        previous = event.get(_PREVIOUS)
+        name = self._names.get(previous) if isinstance(previous, str) else None
+        return event if name is None else {**event, _PREVIOUS: name}
