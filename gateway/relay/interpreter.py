@@ -133,7 +133,10 @@ class Interpreter:
 
     def leave(self) -> Rest:
         """The next provider speaks another protocol: what is left to do."""
-        return self._translator.leave()
+        rest = self._translator.leave()
+        self._act_on(Translation(to_client=rest.to_client))
+        self.flush()
+        return rest
 
     def take_over(self, rest: Rest) -> None:
         """Go on where another has left. The client waits until a provider is there."""

@@ -63,10 +63,12 @@ class Rest(Struct, frozen=True):
 
     ``announced`` are the ``id`` and the ``model`` of the session that the client was told of, empty
     where it was told of none. ``unanswered`` are messages of the client, in GA's form.
+    ``to_client`` closes what the other does not go on with.
     """
 
     announced: dict[str, Any] = {}
     unanswered: list[bytes] = []
+    to_client: list[bytes] = []
 
 
 class Translator(Protocol):

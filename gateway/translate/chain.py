@@ -56,7 +56,8 @@ class Chained:
     def leave(self) -> Rest:
         """See ``Translator``; what is unanswered is GA's, so it is the inner one's."""
         rest = self._inner.leave()
-        return Rest(rest.announced, [*rest.unanswered, *self._held])
+        closing = self._through(Translation(to_client=rest.to_client))
+        return Rest(rest.announced, [*rest.unanswered, *self._held], closing.to_client)
 
     def take_over(self, rest: Rest) -> Translation:
         """See ``Translator``. To the outer one its provider is there at once."""

@@ -100,6 +100,11 @@ class Response:
         return _SPOKEN in self._parts and self._converter.is_verbatim and self.outcome is None
 
     @property
+    def is_unheard(self) -> bool:
+        """Whether the client waits for the first of it."""
+        return self.outcome is None and not (self.is_begun or self._output or self._parts)
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the client, or the user's speech, ended it."""
         return self.outcome is not None and self.outcome.status == "cancelled"

@@ -62,6 +62,13 @@ class Speech:
         """Whether there is an item to which a late transcript belongs."""
         return self._committed is not None
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether the user said something that is asked, or being heard, and not transcribed."""
+        is_open = self.is_due or self.is_active or self._item_id is not None
+        committed = self._committed
+        return is_open or (committed is not None and not committed["content"][0]["transcript"])
+
     def appended(self, size: int, *, bytes_per_ms: int) -> None:
         """So many bytes of audio were sent on."""
         self.uncommitted_bytes += size

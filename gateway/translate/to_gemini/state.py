@@ -50,6 +50,7 @@ class State:
         self.is_answer_due = False  # functions gave their outputs: the model answers these
         self.is_create_due = False  # it has begun to, and the client's response.create is to come
         self.updates_due = 0  # of session.update, once the provider has the configuration
+        self.is_asked_again = False  # the open response, once another provider is there
         self.is_part_due = False  # the turn ended, and the model goes on by itself
         self.usage: Json | None = None  # of the turn that has not ended
         self.usage_due_appends = 0  # a turn ended without usage, which is waited for so long
@@ -148,7 +149,12 @@ class State:
         if was_refused:
             self.handle = None
         self._confirmed = self._known_by_handle if self.handle else frozenset()
-        if self.response is not None:
+        response = self.response
+        # What nothing was heard of is asked for again, where the question is known.
+        self.is_asked_again = (
+            response is not None and response.is_unheard and not self.speech.is_untold
+        )
+        if response is not None and not self.is_asked_again:
             self.finish_response(None, Outcome.cancelled(None))
         self.speech.disconnected()
         self.calls.disconnected()

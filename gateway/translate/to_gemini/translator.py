@@ -14,6 +14,7 @@ from gateway.translate.to_gemini.audio_shapes import appended, spoken
 from gateway.translate.to_gemini.link import WAITS, Link, Step
 from gateway.translate.to_gemini.reading import Json, not_json, parsed, text_in
 from gateway.translate.to_gemini.refusals import RefusedError, error_details
+from gateway.translate.to_gemini.response import Outcome
 from gateway.translate.to_gemini.setup import with_handle
 from gateway.translate.to_gemini.state import State
 from gateway.translate.to_gemini.turn import Turn
@@ -83,8 +84,13 @@ class GeminiTranslator:
 
     def leave(self) -> Rest:
         """See ``Translator``."""
-        names = {name: self._state.session[name] for name in ("id", "model")}
-        return Rest(names, self._held)
+        state = self._state
+        names = {name: state.session[name] for name in ("id", "model")}
+        out, again = state.begin(), []
+        if state.response is not None:
+            again = [json.encode({"type": "response.create"})]
+            state.finish_response(None, Outcome.cancelled(None))
+        return Rest(names, [*again, *self._held], out.to_client)
 
     def take_over(self, rest: Rest) -> Translation:
         """See ``Translator``."""
@@ -168,9 +174,10 @@ class GeminiTranslator:
     def _accepted(self) -> None:
         """The setup was accepted: what was said before is told, and what was held is read."""
         state = self._state
-        turns = state.unknown_turns()
-        if turns:
-            state.send(content_message(turns, is_complete=False))
+        turns, is_asked = state.unknown_turns(), state.is_asked_again
+        state.is_asked_again = False
+        if turns or is_asked:
+            state.send(content_message(turns, is_complete=is_asked))
         due, state.updates_due = state.updates_due, 0
         for _ in range(due):
             client_events.tell_session(state)

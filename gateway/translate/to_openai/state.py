@@ -71,6 +71,7 @@ class State:
         out.to_provider += map(
             provider_messages.create_item, items_to_create(self.conversation.items)
         )
+        self.turn.resume(out)
 
     def say(self, item: Item, out: Translation, *, is_kept: bool = True) -> None:
         """Give the provider an item of the client."""

@@ -77,7 +77,7 @@ class OpenAITranslator:
         state = self._state
         state.is_connected = False
         state.is_waiting = state.is_set_up
-        state.turn.closed(out)
+        state.turn.closed(out, is_known=not state.record.has_unheard)
         state.record.abandon()
         state.hearing.reset()
         return self._told(Translation() if self._is_closed else out)

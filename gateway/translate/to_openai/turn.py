@@ -158,12 +158,20 @@ class Turn:
             self._complete({}, out, _REJECTED)
             self._ask_if_due(out)
 
-    def closed(self, out: Translation) -> None:
-        """The provider is gone: the client's turn ends, and its question is not asked again."""
-        if self.is_busy:
+    def closed(self, out: Translation, *, is_known: bool) -> None:
+        """The provider is gone: the client's turn ends. Where it got nothing of the answer, and the
+        question ``is_known``, the turn stays open, and the next provider is asked (``resume``).
+        """
+        was_busy, is_unheard = self.is_busy, not (self.has_told or self.is_interrupted)
+        self._is_due = was_busy and is_unheard and is_known
+        if was_busy and not self._is_due:
             self.interrupted(out)
             self._complete({}, out)
-        self.response, self._requested, self._is_due, self.is_awaited = None, "", False, False
+        self.response, self._requested, self.is_awaited = None, "", False
+
+    def resume(self, out: Translation) -> None:
+        """Another provider knows the conversation."""
+        self._ask_if_due(out)
 
     def _end(self, told: Mapping[str, Any], usage: Mapping[str, Any], out: Translation) -> None:
         status, details = told.get("status"), told.get("status_details")
