@@ -31,6 +31,15 @@ def providers(cluster: Cluster) -> dict[str, str]:
     }  # fmt: skip
 
 
+def new_key(cluster: Cluster, account: str) -> str:
+    """A key of an account, which is made where it does not exist yet."""
+    known = [row["id"] for row in cluster.ask("account.list", limit=None)["accounts"]]
+    if account not in known:
+        return cluster.create_account(account)
+    key = cluster.ask("key.create", account_id=account, label="test", expires_at=None)["key"]
+    return str(key)
+
+
 @asynccontextmanager
 async def storing_cluster(gateways: int, *, tuned: Constants) -> AsyncIterator[Cluster]:
     """A cluster whose gateways store conversations, with other constants, started beside the test's

@@ -4,49 +4,21 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.checked_clients import update
-from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.harness import Cluster, Daemon, eventually
 from tests.support.http_client import ask
-from tests.support.named_sessions import Talker, live, providers, storing_cluster, talker
+from tests.support.named_sessions import Talker, live, new_key, providers, storing_cluster, talker
 from tests.support.simulator_client import CREATE, Event, send, write
 
 MODEL = "sim-recall,pace-0"
 # A gateway that stops may get no CPU for longer than anybody would wait.
 PATIENT = {"gateway.conversations.store.HANDOVER_S": 10.0}
 PIRATE = update(output_modalities=["text"], instructions="Be a pirate.")
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Cluster]:
-    """Two gateways that store, and live as long as the tests."""
-    with cluster_folder() as running:
-        running.start_accountd()
-        running.start_simulator("--pace", "0")
-        for _ in range(2):
-            running.start_gateway(**providers(running))
-        yield running
-        for gateway in running.gateways:
-            assert gateway.stop() == 0
-        assert running.audit()["ok"]
-        accounts = [row["id"] for row in running.ask("account.list", limit=None)["accounts"]]
-        rows = [row for account in accounts for row in running.usage_rows(account)]
-        charged = sum(row["total_tokens"] for row in rows if row["kind"] == "response")
-        assert charged == sum(sent["charge"]["total_tokens"] for sent in running.usage_sent())
-
-
-def new_key(cluster: Cluster, account: str) -> str:
-    """A key of an account, which is made where it does not exist yet."""
-    known = [row["id"] for row in cluster.ask("account.list", limit=None)["accounts"]]
-    if account not in known:
-        return cluster.create_account(account)
-    key = cluster.ask("key.create", account_id=account, label="test", expires_at=None)["key"]
-    return str(key)
 
 
 def stored(cluster: Cluster, session: str, account: str = "a") -> str:
