@@ -46,6 +46,7 @@ OUTDATED_RETRY_S: Final = 60.0
 CLOSE_S: Final = 3.0
 _HINT: Final = "is accountd up, and as new as this gateway?"
 _HINT_OUTDATED: Final = "upgrade accountd: until then sessions go on without being stored"
+_HINT_TOO_LARGE: Final = "its instructions and tools are, so nothing of it is stored"
 # Errors that pass; any other one says that this request will never be served.
 _PASSING: Final = ("unknown_method", "busy", "disk_full", "internal")
 
@@ -179,6 +180,9 @@ class ConversationStore:
         if session is None:
             return
         last = claim.news(is_last=True)
+        if claim.is_too_large:
+            log.warning("conversation too large", session=claim.key.session_id,
+                        account=claim.key.account_id, hint=_HINT_TOO_LARGE)  # fmt: skip
         claim.session, session.on_concluded = None, _nothing
         if self._claims.get(claim.key) is claim:
             del self._claims[claim.key]
@@ -297,8 +301,8 @@ class ConversationStore:
             refused = messages.read_refused(answer, states)
         elif answer.code in _PASSING:
             raise unserved(messages.STORE, answer)
-        else:  # sent again it would be refused again
-            log.error("conversations refused", sessions=len(states), reason=answer.message)
+        else:  # sent again it would be refused again; the message may quote what was said
+            log.error("conversations refused", sessions=len(states), code=answer.code)
         self._backlog.settle(states)
         for state in states:
             claim = self._claims.get(state.key)

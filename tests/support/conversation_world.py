@@ -30,6 +30,7 @@ class World:
         self.requests: list[Request] = []
         self.is_away = False
         self.is_old = False
+        self.refuses = False
         self.loses_announcements = False
         self.loses_answers = 0  # so many of the next ones
 
@@ -49,6 +50,8 @@ class World:
         self.requests.append(request)
         if self.is_old:
             return Denial("unknown_method", f"no method {method}")
+        if self.refuses:
+            return Denial("bad_request", f"found {str(params)[:200]}")
         handler = {"sessions.open": self.handlers.open, "sessions.store": self.handlers.store}
         try:
             result = handler[method](Params(request.params))

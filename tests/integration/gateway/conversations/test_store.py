@@ -8,6 +8,7 @@ import pytest
 from accountd.data import models
 from gateway.conversations import backlog, store
 from shared.announcements import NewHolder, encode_new_holder
+from shared.wire import CONFIGURATION_BYTES_MAX
 from tests.support.conversation_world import ACCOUNT, World, connect, world
 from tests.support.peers import until
 
@@ -236,6 +237,43 @@ async def test_a_client_that_left_before_its_session_gives_its_claim_back(there:
     await until(lambda: metric(gateway, "waiting") == 0)
     later = await connect(there.gateway())
     assert later.words == ["one"]
+
+
+async def test_a_configuration_that_is_too_large_stores_nothing(
+    there: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says so, and nothing of what it says."""
+    gateway = there.gateway()
+    talk = await connect(gateway)
+    talk.conversation.session["instructions"] = "secret" * CONFIGURATION_BYTES_MAX
+    talk.say("one")
+    talk.leave()
+    await until(lambda: metric(gateway, "waiting") == 0)
+    assert there.stored() == ""
+    logged = capsys.readouterr().out
+    assert "conversation too large" in logged
+    assert "secret" not in logged
+
+
+async def test_what_accountd_does_not_take_is_not_sent_again(
+    there: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not logged."""
+    gateway = there.gateway()
+    talk = await connect(gateway)
+    there.refuses = True
+    talk.say("secret")
+    await until(lambda: metric(gateway, "waiting") == 0 and len(there.requests) > 1)
+    count = len(there.requests)
+    talk.leave()
+    await until(lambda: len(there.requests) > count)
+    there.refuses = False
+    talk = await connect(gateway)
+    talk.say("later")
+    await until(lambda: "later" in there.stored())
+    logged = capsys.readouterr().out
+    assert "conversations refused" in logged
+    assert "secret" not in logged
 
 
 async def test_what_cannot_be_read_is_ignored(there: World) -> None:
