@@ -330,7 +330,8 @@ class CallApi:
 
     def _standing(self, provider: str) -> int:
         """As for sessions, among those that have calls; the others come last."""
-        has_calls = self._providers[provider].calls is not None
+        found = self._providers.get(provider)  # the table may name one that is not configured
+        has_calls = found is not None and found.calls is not None
         return self._opener.dialer.standing(provider) if has_calls else len(Standing) + 1
 
     def _calls_of(self, target: Target) -> tuple[Provider, ProviderCalls]:
