@@ -19,7 +19,7 @@ KEPT_S: Final = 3 * REPORT_S + 1.0
 
 # Bounds of one report, so that it fits into a message whatever names and reasons are like.
 PROVIDERS_MAX: Final = 8
-DIALS_MAX: Final = 100
+TIMES_MAX: Final = 100
 MODELS_MAX: Final = 10
 NAME_CHARS_MAX: Final = 64
 REASON_CHARS_MAX: Final = 200
@@ -28,7 +28,7 @@ _COUNT_MAX: Final = 2**53  # every JSON reader represents integers up to this on
 # A character has up to four bytes, a number up to nine.
 assert (
     PROVIDERS_MAX
-    * (4 * (MODELS_MAX * NAME_CHARS_MAX + 2 * REASON_CHARS_MAX) + 9 * (DIALS_MAX + _KINDS_MAX))
+    * (4 * (MODELS_MAX * NAME_CHARS_MAX + 2 * REASON_CHARS_MAX) + 9 * (2 * TIMES_MAX + _KINDS_MAX))
     < MESSAGE_BYTES_MAX
 )
 
@@ -58,10 +58,11 @@ class ProviderReport(Struct, frozen=True, omit_defaults=True):
     """One provider, as one gateway sees it.
 
     ``sessions`` and ``calls`` are those that have not ended, ``bound`` the sessions among them that
-    no other provider can take over. ``dials_ms`` are the times of the latest dials, ``failures``
-    counts by kind since the gateway's start. ``only_for`` names models that no other provider
-    serves there, the first ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there are
-    others that one does serve.
+    no other provider can take over. ``dials_ms`` are the times of the latest dials, ``answers_ms``
+    how long users waited for the latest answers, where that is measured; ``failures`` counts by
+    kind since the gateway's start. ``only_for`` names models that no other provider serves there,
+    the first ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there are others that one
+    does serve.
     """
 
     name: Name
@@ -70,7 +71,8 @@ class ProviderReport(Struct, frozen=True, omit_defaults=True):
     sessions: Count = 0
     calls: Count = 0
     bound: Count = 0
-    dials_ms: Annotated[list[Count], Meta(max_length=DIALS_MAX)] = field(default_factory=list)
+    dials_ms: Annotated[list[Count], Meta(max_length=TIMES_MAX)] = field(default_factory=list)
+    answers_ms: Annotated[list[Count], Meta(max_length=TIMES_MAX)] = field(default_factory=list)
     failures: Annotated[dict[Name, Count], Meta(max_length=_KINDS_MAX)] = field(
         default_factory=dict
     )

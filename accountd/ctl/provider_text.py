@@ -7,8 +7,8 @@ from accountd.ctl.tables import table
 from shared.provider_reports import REPORT_S
 
 COLUMNS: Final = (
-    "provider", "health", "drained", "gateways", "sessions", "calls", "dial_p50_ms",
-    "dial_p95_ms", "failures", "last_failure",
+    "provider", "health", "drained", "gateways", "sessions", "calls", "dial_ms_p50/p95",
+    "answer_ms_p50/p95", "failures",
 )  # fmt: skip
 Json = Mapping[str, Any]
 
@@ -53,13 +53,17 @@ def resumed_text(found: Json) -> str:
 
 
 def _cells(row: Json) -> Json:
-    failure = row["last_failure"]
     return {
         **row,
-        "drained": row["drained_at"],
+        "drained": "yes" if row["drained_at"] else "no",
+        "dial_ms_p50/p95": _times(row["dial_p50_ms"], row["dial_p95_ms"]),
+        "answer_ms_p50/p95": _times(row["answer_p50_ms"], row["answer_p95_ms"]),
         "failures": sum(row["failures"].values()),
-        "last_failure": failure and failure["at"],
     }
+
+
+def _times(p50: int | None, p95: int | None) -> str | None:
+    return None if p50 is None else f"{p50:,} / {p95:,}"
 
 
 def _notes(row: Json) -> Iterator[str]:
@@ -68,12 +72,13 @@ def _notes(row: Json) -> Iterator[str]:
         if at["reason"]:
             yield f"{name} is {at['health']} at {at['gateway']}: {at['reason']}"
     if failure is not None:
-        yield f"{name} failed last at {failure['gateway']} ({failure['kind']}): {failure['reason']}"
+        where = f"at {failure['gateway']} ({failure['kind']})"
+        yield f"{name} failed last {failure['at']} {where}: {failure['reason']}"
     if row["drained_at"] is None:
         return
     moving = row["sessions"] - row["bound"]
     yield (
-        f"{name} is drained: {moving:,} sessions leave between turns,"
+        f"{name} is drained since {row['drained_at']}: {moving:,} sessions leave between turns,"
         f" {row['bound']:,} and {row['calls']:,} calls stay until they end"
     )
     yield from _needs(row)

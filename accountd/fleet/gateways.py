@@ -87,6 +87,7 @@ def _row(
     """One provider: sums over gateways; the dials of all together; the latest failure of any."""
     reports = [each.provider for each in heard]
     dials = [ms for report in reports for ms in report.dials_ms]
+    answers = [ms for report in reports for ms in report.answers_ms]
     failures: Counter[str] = Counter()
     for report in reports:
         failures.update(report.failures)
@@ -102,6 +103,9 @@ def _row(
         "dials": len(dials),
         "dial_p50_ms": percentile(dials, 0.50),
         "dial_p95_ms": percentile(dials, 0.95),
+        "answers": len(answers),
+        "answer_p50_ms": percentile(answers, 0.50),
+        "answer_p95_ms": percentile(answers, 0.95),
         "failures": dict(sorted(failures.items())),
         "last_failure": _last_failure(heard, reported_ms),
         "only_for": sorted(only_for),

@@ -21,6 +21,7 @@ A TOML file::
     [health]                     # when new sessions go to the next provider of a model's list
     slow_ms = 500                # a dial that takes longer is slow
     failures = 3                 # so many slow or failed ones in a row
+    slow_answer_ms = 10000       # an answer that begins later after the user's speech is slow
 
     [[lifetimes]]                # sessions that last for another time than providers say
     provider = "azure"
@@ -46,7 +47,9 @@ from shared.usage import ID_CHARS_MAX
 EVERYBODY: Final = "*"
 _EVERYTHING: Final = "*"  # the pattern of every model
 # A dial that takes longer than ``DIAL_S`` fails.
-_HEALTH_BOUNDS: Final = {"slow_ms": round(DIAL_S * 1000), "failures": 100}
+_HEALTH_BOUNDS: Final = {
+    "slow_ms": round(DIAL_S * 1000), "failures": 100, "slow_answer_ms": 60_000,
+}  # fmt: skip
 _TABLES: Final = ("models", "accounts", "defaults", "voices", "health", "lifetimes")
 
 
@@ -216,7 +219,7 @@ def _defaults(found: object, providers: frozenset[str], problems: list[str]) -> 
 
 def _health(found: object, problems: list[str]) -> HealthRule:
     if not isinstance(found, dict) or found.keys() - _HEALTH_BOUNDS.keys():
-        problems.append(f"health: expected a table of {' and '.join(_HEALTH_BOUNDS)}")
+        problems.append(f"health: expected a table of {', '.join(_HEALTH_BOUNDS)}")
         return USUAL
     for name, value in found.items():
         most = _HEALTH_BOUNDS[name]
@@ -224,7 +227,8 @@ def _health(found: object, problems: list[str]) -> HealthRule:
             problems.append(f"health.{name}: found {value!r}, expected an integer from 1 to {most}")
             return USUAL
     slow_s = found["slow_ms"] / 1000 if "slow_ms" in found else USUAL.slow_s
-    return HealthRule(slow_s, found.get("failures", USUAL.failures_max))
+    slow_answer_ms = found.get("slow_answer_ms", USUAL.slow_answer_s * 1000)
+    return HealthRule(slow_s, found.get("failures", USUAL.failures_max), slow_answer_ms / 1000)
 
 
 def _voice_problems(

@@ -23,10 +23,10 @@ from gateway.translate.kept.keeper import Keeper
 
 class Betweens:
     """Makes them for one session. ``target`` is where it is served at first; ``on_ignored`` counts
-    what the other protocol has no word for.
+    what the other protocol has no word for, ``on_answer`` gets how long users wait for answers.
     """
 
-    __slots__ = ("_client", "_gate", "_on_ignored", "_recorder", "_table", "_target")
+    __slots__ = ("_client", "_gate", "_on_answer", "_on_ignored", "_recorder", "_table", "_target")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Betweens:
         *,
         table: ModelTable,
         on_ignored: Callable[[int], None],
+        on_answer: Callable[[float], None],
     ) -> None:
         self._target = target
         self._client = client
@@ -44,13 +45,16 @@ class Betweens:
         self._gate = gate
         self._table = table
         self._on_ignored = on_ignored
+        self._on_answer = on_answer
 
     def make(self, conversation: Conversation | None) -> Between:
         """One for where the session is served. With a ``conversation`` it continues that."""
         target, seed, voices = self._target, secrets.token_hex(4), self._table.voices
         if not target.is_translated:
             keeper = Keeper(seed=seed, voices=voices, conversation=conversation)
-            return KeptSplice(keeper, self._recorder, self._client, gate=self._gate)
+            return KeptSplice(
+                keeper, self._recorder, self._client, gate=self._gate, on_answer=self._on_answer
+            )
         model = with_provider_model(target, self._table).model or ""
         return Interpreter(
             translator_for(target, model, seed=seed, voices=voices, conversation=conversation),

@@ -128,6 +128,10 @@ class Dialer:
             else:
                 return
 
+    def answered(self, place: Place, wait_s: float) -> None:
+        """A user has waited so long for an answer of the session's provider."""
+        self._health.answered(place.target.provider, wait_s, self._loop.time())
+
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
         return [

@@ -167,6 +167,7 @@ class ProviderReports:
             # Counted where somebody wants to know it.
             sum(self._is_bound(*at) for at in self._roster.at(name)) if is_drained else 0,
             seen.dials_ms(now),
+            seen.answers_ms(now),
             seen.failures,
             seen.last_failure(now),
             [model[:NAME_CHARS_MAX] for model in only_for[:MODELS_MAX]],

@@ -147,8 +147,9 @@ class Opener:
         place.on_moved.append(partial(self._moved, recorder, handles, age))
         gate = self._gate(place, admitted, recorder)
         betweens = Betweens(
-            target, connection, recorder, gate, table=self._table, on_ignored=self._count_ignored
-        )
+            target, connection, recorder, gate, table=self._table, on_ignored=self._count_ignored,
+            on_answer=partial(self.dialer.answered, place),
+        )  # fmt: skip
         session = self._maker(place, betweens, claim)(
             SessionInfo(target.session_id, account_id, target.provider, target.dialect),
             client=connection,

@@ -8,10 +8,10 @@ of a provider is a table (``TRANSITIONS``)::
                     ▲             │
                     └─────────────┘
 
-A healthy provider becomes unhealthy after three failures, or three slow dials, in a row
-(``HealthRule``). It is left alone for a while; then one session tries it, the probe, and its dial
-decides: a fast one makes it healthy, a slow or failed one leaves it alone for twice as long. Times
-are monotonic seconds. Called by ``door.dialer``.
+A healthy provider becomes unhealthy after three failures, three slow dials, or three answers in a
+row that were slow to begin (``HealthRule``). It is left alone for a while; then one session tries
+it, the probe, and its dial decides: a fast one makes it healthy, a slow or failed one leaves it
+alone for twice as long. Times are monotonic seconds. Called by ``door.dialer``.
 
 Beside that an operator may *drain* a provider (``accountctl providers drain``): then it is the last
 choice of every model, whatever its health is, and still serves what no other can (``Standing``).
@@ -31,6 +31,8 @@ from shared.state_machine import advance
 # count in a row, too, and as many.
 SLOW_S: Final = 0.5
 FAILURES_MAX: Final = 3
+# A model that thinks first may take some seconds to answer a user; nobody waits longer than this.
+SLOW_ANSWER_S: Final = 10.0
 # How long it is left alone: longer than a restart of a provider's front end, and short beside a
 # call. It doubles with each probe that fails, up to the second number: an outage of hours costs a
 # client's dial every five minutes.
@@ -74,10 +76,12 @@ TRANSITIONS: Final = {
 class HealthRule:
     """What makes a provider unhealthy: so many failures in a row, or so many slow dials in a row.
     One that takes longer than ``slow_s`` seconds is slow: a gateway that is far away may need more.
+    An answer is slow that begins later than ``slow_answer_s`` after the user's speech.
     """
 
     slow_s: float = SLOW_S
     failures_max: int = FAILURES_MAX
+    slow_answer_s: float = SLOW_ANSWER_S
 
 
 USUAL: Final = HealthRule()
@@ -97,7 +101,7 @@ class Health:
 
     __slots__ = (
         "_failures", "_healthy_since", "_open_s", "_probe_until", "_retry_at", "_rule", "_slow",
-        "reason", "state",
+        "_slow_answers", "reason", "state",
     )  # fmt: skip
 
     def __init__(self, rule: HealthRule = USUAL) -> None:
@@ -105,7 +109,7 @@ class Health:
         self.state = HealthState.HEALTHY
         self.reason = ""  # why it is not healthy
         self._failures = dict.fromkeys(Failure, 0)
-        self._slow = 0
+        self._slow = self._slow_answers = 0
         self._open_s = OPEN_S
         self._healthy_since = 0.0
         self._retry_at = 0.0
@@ -144,6 +148,15 @@ class Health:
                 self._close(now)
         elif self.state is HealthState.HEALTHY and self._slow >= self._rule.failures_max:
             self._open(f"{self._slow} dials in a row took over {self._rule.slow_s:g} s", now)
+
+    def answered(self, wait_s: float, now: float) -> None:
+        """An answer began ``wait_s`` seconds after the user's speech had ended."""
+        is_slow = wait_s > self._rule.slow_answer_s
+        self._slow_answers = self._slow_answers + 1 if is_slow else 0
+        is_healthy = self.state is HealthState.HEALTHY
+        if is_healthy and self._slow_answers >= self._rule.failures_max:
+            limit = f"{self._rule.slow_answer_s:g} s"
+            self._open(f"{self._slow_answers} answers in a row began after over {limit}", now)
 
     def served(self) -> None:
         """A connection did what it is for, or ended as it should."""
@@ -188,7 +201,7 @@ class Health:
         self._move(HealthState.HEALTHY)
         self.reason = ""
         self._failures = dict.fromkeys(Failure, 0)
-        self._slow = 0
+        self._slow = self._slow_answers = 0
         self._healthy_since = now
 
     def _move(self, state: HealthState) -> None:
@@ -254,6 +267,11 @@ class ProviderHealth:
         """See ``Health.succeeded``."""
         self.seen[provider].dialled(latency_s, now)
         self._judge(provider, lambda health: health.succeeded(latency_s, now))
+
+    def answered(self, provider: str, wait_s: float, now: float) -> None:
+        """See ``Health.answered``."""
+        self.seen[provider].answered(wait_s, now)
+        self._judge(provider, lambda health: health.answered(wait_s, now))
 
     def served(self, provider: str) -> None:
         """See ``Health.served``."""

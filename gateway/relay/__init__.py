@@ -10,9 +10,10 @@
 ``endings``                   why a session ends, as its client hears it (pure)
 ``sinks``                     where received frames go: through the meter, on to the other side
 ``provider_drain``            what becomes of the provider's connection when the client is gone
-``session_age``               when a session is as old as its provider allows (pure)
+``session_age``               when it is as old as its provider allows (pure); ``answer_wait``: how
+                              long its user waits (pure)
 
-Called by ``door.session_opener``, ``server``, ``session_registry`` and, for its age, ``calls``. It
-promises that a response is metered before it is forwarded, that nothing reaches a client that is
-gone, and that a session ends once.
+Called by ``door``, ``server``, ``session_registry`` and, for its age, ``calls``. It promises that a
+response is metered before it is forwarded, that nothing reaches a client that is gone, and that a
+session ends once.
 """

@@ -8,6 +8,7 @@ conversation by. A read of nothing but audio passes here as it does in ``relay.s
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -23,6 +24,7 @@ from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
+from gateway.relay.answer_wait import AnswerWait
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeper import Json, Keeper
@@ -35,20 +37,27 @@ _REFUSED: Final = CONFIGURATION_ID.encode()
 class KeptSplice:
     """Carries the messages of one session. See ``Interpreter`` for what it is asked and calls.
 
-    ``gate``: see ``relay.sinks.UpstreamForwarder``.
+    ``gate``: see ``relay.sinks.UpstreamForwarder``; ``on_answer``: see ``AnswerWait``.
     """
 
     is_translated: Final = False
 
     __slots__ = (
         "_client", "_gate", "_has_followed", "_is_heard", "_is_renewal_due", "_keeper",
-        "_provider", "_recorder", "on_configuration_refused", "on_refused", "on_renewal",
+        "_provider", "_recorder", "_wait", "on_configuration_refused", "on_refused", "on_renewal",
     )  # fmt: skip
 
     def __init__(
-        self, keeper: Keeper, recorder: Recorder, client: Connection, *, gate: Gate | None
+        self,
+        keeper: Keeper,
+        recorder: Recorder,
+        client: Connection,
+        *,
+        gate: Gate | None,
+        on_answer: Callable[[float], None],
     ) -> None:
         self._keeper = keeper
+        self._wait = AnswerWait(time.monotonic, on_answer)
         self._recorder = recorder
         self._client = client
         self._gate = gate
@@ -108,6 +117,7 @@ class KeptSplice:
         waits.
         """
         self._provider, self._has_followed = None, True
+        self._wait.forget()
         self._client.write([_spoken(event) for event in self._keeper.provider_closed()])
         self._client.pause(Pause.SETUP)
 
@@ -172,7 +182,10 @@ class KeptSplice:
             self._keeper.client_spoke()
             return True
         event = event_of(message)
-        answer = self._keeper.client_said(event, message) if event is not None else None
+        if event is None:
+            return True
+        self._wait.heard(event["type"])
+        answer = self._keeper.client_said(event, message)
         if answer is None or self._client.is_mid_message:
             return True
         self._client.write([_spoken(answer)])
@@ -194,6 +207,7 @@ class KeptSplice:
         event = event_of(message)
         if event is None:
             return frame
+        self._wait.heard(event["type"])
         said = self._keeper.provider_said(event)
         if said is event:
             return frame

@@ -77,6 +77,13 @@ class Providers:
             kind = json.loads(text)["type"]
             if kind == "session.update":
                 await send(socket, {"type": "session.updated", "session": {"model": "m"}})
+            elif kind == "input_audio_buffer.commit":  # as if it had heard speech
+                response = {"id": f"resp_{next(self._numbers)}", "object": "realtime.response"}
+                await send(socket, {"type": "input_audio_buffer.speech_stopped"})
+                await send(socket, {"type": "response.created", "response": response})
+                await send(socket, {"type": "response.content_part.added"})
+                done = {**response, "status": "completed", "output": [], "usage": USAGE}
+                await send(socket, {"type": "response.done", "response": done})
             elif kind == "response.cancel":
                 error = {"type": "invalid_request_error", "code": "response_cancel_not_active"}
                 await send(socket, {"type": "error", "error": {**error, "message": "none"}})

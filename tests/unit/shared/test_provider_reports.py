@@ -3,11 +3,11 @@
 import msgspec
 
 from shared.provider_reports import (
-    DIALS_MAX,
     MODELS_MAX,
     NAME_CHARS_MAX,
     PROVIDERS_MAX,
     REASON_CHARS_MAX,
+    TIMES_MAX,
     GatewayReport,
     ProviderReport,
     ReportedFailure,
@@ -23,7 +23,8 @@ def test_the_longest_report_fits_into_a_message() -> None:
     """ZeroMQ would end the connection otherwise. It is read as it was written."""
     name, reason = WIDE * NAME_CHARS_MAX, WIDE * REASON_CHARS_MAX
     provider = ProviderReport(
-        name, ReportedHealth.NOT_JUDGED, reason, COUNT, COUNT, COUNT, [COUNT] * DIALS_MAX,
+        name, ReportedHealth.NOT_JUDGED, reason, COUNT, COUNT, COUNT, [COUNT] * TIMES_MAX,
+        [COUNT] * TIMES_MAX,
         {"dial": COUNT, "connection": COUNT}, ReportedFailure(name, reason, COUNT),
         [name] * MODELS_MAX, COUNT, True,
     )  # fmt: skip

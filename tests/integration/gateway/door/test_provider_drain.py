@@ -138,7 +138,10 @@ async def test_a_session_in_which_nothing_is_translated_leaves_as_well() -> None
         async with connect(url) as socket:
             await send(socket, update)
             await until(socket, "session.updated")
-            await ctl(cluster, "drain", "openai", "--force")
+            await send(socket, {"type": "input_audio_buffer.commit"})
+            await until(socket, "response.done")
+            await soon(lambda: seen(cluster, "openai").get("answers") == 1)
+            await ctl(cluster, "drain", "openai")
             await soon(lambda: "Be brief" in "".join(providers.told["xai"]))
             await send(socket, {"type": "response.create"})
             await until(socket, "response.done")

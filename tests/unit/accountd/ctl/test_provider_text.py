@@ -7,7 +7,8 @@ from accountd.ctl.provider_text import drained_text, overview_text, resumed_text
 OPENAI: dict[str, Any] = {
     "provider": "openai", "drained_at": "2027-01-15T08:00:00.000Z", "health": "healthy",
     "gateways": 2, "sessions": 1_212, "calls": 3, "bound": 12, "dials": 200, "dial_p50_ms": 85,
-    "dial_p95_ms": 310, "failures": {"dial": 3, "connection": 1},
+    "dial_p95_ms": 310, "answer_p50_ms": 740, "answer_p95_ms": 1_510,
+    "failures": {"dial": 3, "connection": 1},
     "last_failure": {
         "at": "2027-01-15T07:12:09.114Z", "kind": "dial", "gateway": "gw-1",
         "reason": "refused the connection: 503",
@@ -20,19 +21,20 @@ OPENAI: dict[str, Any] = {
 }  # fmt: skip
 XAI: dict[str, Any] = {
     **OPENAI, "provider": "xai", "drained_at": None, "health": "unhealthy at 1 of 2",
-    "sessions": 3, "calls": 0, "dial_p50_ms": None, "dial_p95_ms": None, "failures": {},
+    "sessions": 3, "calls": 0, "dial_p50_ms": None, "dial_p95_ms": None,
+    "answer_p50_ms": None, "answer_p95_ms": None, "failures": {},
     "last_failure": None,
     "by_gateway": [
         {"gateway": "gw-2", "health": "unhealthy", "reason": "3 dials in a row", "sessions": 0},
     ],
 }  # fmt: skip
 OVERVIEW = """\
-provider  health               drained                   gateways  sessions  calls  dial p50 ms  dial p95 ms  failures  last failure
---------  -------------------  ------------------------  --------  --------  -----  -----------  -----------  --------  ------------------------
-openai    healthy              2027-01-15T08:00:00.000Z         2     1,212      3  85           310                 4  2027-01-15T07:12:09.114Z
-xai       unhealthy at 1 of 2  -                                2         3      0  -            -                   0  -
-openai failed last at gw-1 (dial): refused the connection: 503
-openai is drained: 1,200 sessions leave between turns, 12 and 3 calls stay until they end
+provider  health               drained  gateways  sessions  calls  dial ms p50/p95  answer ms p50/p95  failures
+--------  -------------------  -------  --------  --------  -----  ---------------  -----------------  --------
+openai    healthy              yes             2     1,212      3  85 / 310         740 / 1,510               4
+xai       unhealthy at 1 of 2  no              2         3      0  -                -                         0
+openai failed last 2027-01-15T07:12:09.114Z at gw-1 (dial): refused the connection: 503
+openai is drained since 2027-01-15T08:00:00.000Z: 1,200 sessions leave between turns, 12 and 3 calls stay until they end
 openai still serves, as nobody else does: gpt-realtime-mini and 2 more
 xai is unhealthy at gw-2: 3 dials in a row"""  # noqa: E501 - as wide as it is printed
 DRAINED = """\

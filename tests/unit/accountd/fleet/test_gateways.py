@@ -41,10 +41,12 @@ def test_numbers_of_gateways_are_added_and_their_dials_looked_at_together() -> N
         reported(
             of("a", sessions=3, bound=1, dials_ms=[10, 20, 30], failures={"dial": 2}),
             of("b", sessions=4, dials_ms=[500], failures={"dial": 1, "connection": 5}),
+            of("c", answers_ms=[7]),
         )
     )
-    assert (found["gateways"], found["sessions"], found["bound"]) == (2, 7, 1)
+    assert (found["gateways"], found["sessions"], found["bound"]) == (3, 7, 1)
     assert (found["dials"], found["dial_p50_ms"], found["dial_p95_ms"]) == (4, 20, 500)
+    assert (found["answers"], found["answer_p50_ms"], found["answer_p95_ms"]) == (1, 7, 7)
     assert found["failures"] == {"connection": 5, "dial": 3}
 
 

@@ -9,6 +9,7 @@ from gateway.providers.health import (
     OPEN_S,
     OPEN_S_MAX,
     PROBE_S,
+    SLOW_ANSWER_S,
     SLOW_S,
     TRANSITIONS,
     Failure,
@@ -209,3 +210,24 @@ def test_a_drained_provider_is_the_last_choice_that_serves() -> None:
     assert sorted(Standing) == list(Standing)
     assert [health.is_healthy(name) for name in names] == [True, True, False, False]
     assert health.standing("xai", OPEN_S) is Standing.SERVES, "it may be tried again"
+
+
+def test_a_provider_that_lets_users_wait_is_left_alone() -> None:
+    """Three answers in a row that are slow to begin; its next dial is a probe as ever, and a row
+    begins anew.
+    """
+    health = Health()
+    for wait_s in (*[SLOW_ANSWER_S + 1] * (SLOW_MAX - 1), SLOW_ANSWER_S):
+        health.answered(wait_s, 0.0)
+    for _ in range(SLOW_MAX - 1):
+        health.answered(SLOW_ANSWER_S + 1, 0.0)
+        health.succeeded(FAST, 0.0)
+    assert health.state is HealthState.HEALTHY
+    health.answered(SLOW_ANSWER_S + 1, 0.0)
+    assert not health.is_available(0.0)
+    assert health.reason == "3 answers in a row began after over 10 s"
+    health.answered(SLOW_ANSWER_S + 1, 1.0)
+    assert health.admits(OPEN_S)
+    health.succeeded(FAST, OPEN_S)
+    health.answered(SLOW_ANSWER_S + 1, OPEN_S)
+    assert health.state is HealthState.HEALTHY

@@ -1,17 +1,20 @@
 """What an operator is told of a provider: its latest dials, and what failed last."""
 
-from gateway.providers.observations import DIALS_S, Observations
-from shared.provider_reports import DIALS_MAX, REASON_CHARS_MAX, ReportedFailure
+from gateway.providers.observations import RECENT_S, Observations
+from shared.provider_reports import REASON_CHARS_MAX, TIMES_MAX, ReportedFailure
 
 
 def test_old_dials_say_nothing_of_now() -> None:
     """The latest count, for some minutes."""
     seen = Observations()
-    for number in range(DIALS_MAX + 1):
+    for number in range(TIMES_MAX + 1):
         seen.dialled(number / 1000, float(number))
-    assert seen.dials_ms(float(DIALS_MAX)) == list(range(1, DIALS_MAX + 1))
-    assert seen.dials_ms(DIALS_S + 99) == [99, 100]
-    assert seen.dials_ms(DIALS_S + 200) == []
+    assert seen.dials_ms(float(TIMES_MAX)) == list(range(1, TIMES_MAX + 1))
+    assert seen.dials_ms(RECENT_S + 99) == [99, 100]
+    assert seen.dials_ms(RECENT_S + 200) == []
+    seen.answered(0.7, 1.0)
+    assert seen.answers_ms(1.0 + RECENT_S) == [700]
+    assert seen.answers_ms(1.1 + RECENT_S) == []
 
 
 def test_failures_are_counted_by_kind_and_the_last_is_kept() -> None:
