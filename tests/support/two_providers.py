@@ -100,6 +100,19 @@ def _name_of(request: Request) -> str:
     return next((n for start, n in names.items() if request.path.startswith(start)), "openai")
 
 
+async def as_gemini(socket: ServerConnection, told: list[Event]) -> None:
+    """Answer each turn with the same words."""
+    told.append(json.loads(await socket.recv()))
+    await send(socket, {"setupComplete": {}})
+    async for text in socket:
+        content = json.loads(text).get("clientContent", {})
+        told.append(content)
+        if content.get("turnComplete"):
+            await send(socket, {"serverContent": {"modelTurn": {"parts": [{"text": "Good day"}]}}})
+            usage = {"promptTokenCount": 5, "responseTokenCount": 7, "totalTokenCount": 12}
+            await send(socket, {"serverContent": {"turnComplete": True}, "usageMetadata": usage})
+
+
 async def send(socket: ClientConnection | ServerConnection, event: Event) -> None:
     """Send an event."""
     await socket.send(json.dumps(event))

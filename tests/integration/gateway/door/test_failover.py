@@ -15,8 +15,8 @@ from tests.support.two_providers import (
     GEMINI,
     MODELS,
     OPS,
-    Event,
     Providers,
+    as_gemini,
     charged,
     send,
     talk,
@@ -227,19 +227,6 @@ async def test_a_live_session_goes_on_at_a_provider_of_another_protocol() -> Non
     assert told[0]["setup"]["systemInstruction"]["parts"][0]["text"] == "Be brief."
     assert told[-1]["session"]["instructions"] == "Be brief."
     assert Counter(row["provider"] for row in rows) == {"openai": 2, "gemini": 1}
-
-
-async def as_gemini(socket: ServerConnection, told: list[Event]) -> None:
-    """Answer each turn with the same words."""
-    told.append(json.loads(await socket.recv()))
-    await send(socket, {"setupComplete": {}})
-    async for text in socket:
-        content = json.loads(text).get("clientContent", {})
-        told.append(content)
-        if content.get("turnComplete"):
-            await send(socket, {"serverContent": {"modelTurn": {"parts": [{"text": "Good day"}]}}})
-            usage = {"promptTokenCount": 5, "responseTokenCount": 7, "totalTokenCount": 12}
-            await send(socket, {"serverContent": {"turnComplete": True}, "usageMetadata": usage})
 
 
 @pytest.mark.parametrize("headers", [{}, {"OpenAI-Beta": "realtime=v1"}], ids=["ga", "beta"])

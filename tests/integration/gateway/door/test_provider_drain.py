@@ -15,10 +15,12 @@ from tests.support.fake_accountd import fake_accountd
 from tests.support.fake_provider import Script, scripted
 from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
 from tests.support.two_providers import (
+    CROSSED,
     GEMINI,
     MODELS,
     OPS,
     Providers,
+    as_gemini,
     charged,
     send,
     talk,
@@ -147,6 +149,36 @@ async def test_a_session_in_which_nothing_is_translated_leaves_as_well() -> None
             await until(socket, "response.done")
             await soon(lambda: seen(cluster, "openai").get("sessions") == 0)
     assert providers.dials == {"openai": 1, "xai": 1}
+
+
+async def test_a_session_leaves_for_a_provider_of_another_protocol_and_back() -> None:
+    """OpenAI's client goes on with Gemini, which is told what was said, and with OpenAI again."""
+    providers, told = Providers(), list[dict[str, Any]]()
+
+    async def serve(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        is_geminis = socket.request.path.startswith("/ws")
+        await (as_gemini(socket, told) if is_geminis else providers.serve(socket))
+
+    content = [{"type": "input_text", "text": "a first question"}]
+    item = {"type": "message", "role": "user", "content": content}
+    async with serving(providers, CROSSED, script=serve) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_events=1&rs_key={key}"
+        async with connect(url) as socket:
+            await send(socket, {"type": "conversation.item.create", "item": item})
+            await send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+            await ctl(cluster, "drain", "openai")
+            assert (await until(socket, "rts.provider"))["provider"] == "gemini"
+            await send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+            await ctl(cluster, "resume", "openai")
+            await ctl(cluster, "drain", "gemini")
+            assert (await until(socket, "rts.provider"))["provider"] == "openai"
+    assert "a first question" in str(told)
+    assert "Good day" in "".join(providers.told["openai"]), "what Gemini said"
+    assert providers.dials == {"openai": 2, "gemini": 1}
 
 
 async def test_a_session_that_is_answered_leaves_after_the_answer() -> None:
