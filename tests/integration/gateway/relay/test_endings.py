@@ -186,6 +186,7 @@ async def test_a_repeated_header_is_no_reason_to_fail() -> None:
         assert provider.request is not None
         seen.append(provider.request.headers.get_all("OpenAI-Safety-Identifier"))
         await provider.send("hello")
+        await provider.wait_closed()  # a provider that leaves is dialled again
 
     async with scripted(script) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "acct")
