@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.fake_provider import beside
+from tests.support.fake_provider import UNKEPT, beside
 from tests.support.harness import SETTLE_S, Cluster, Daemon, eventually
 from tests.support.simulator_client import Event, send
 
@@ -155,7 +155,7 @@ async def test_a_response_that_is_told_again_after_a_reconnect_is_charged_once()
 
 async def test_a_socket_that_breaks_estimates_what_another_one_hears() -> None:
     """The estimate is let off as ever, and the response is charged by what was reported."""
-    async with served() as (call, cluster):
+    async with served(**UNKEPT) as (call, cluster):
         broken, whole = await both(cluster, await new_key(cluster))
         await call.tell(created("resp_1"))
         for socket in (broken, whole):
