@@ -19,7 +19,7 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
-from tests.support.tuned import PATIENT_RPC
+from tests.support.tuned import PATIENT_RPC, SOON_AWAY
 from tests.support.usage_socket import usage_socket
 
 ROWS = 30_000
@@ -109,6 +109,8 @@ def test_what_is_not_taken_is_not_made(cluster: Cluster) -> None:
     When accountd then is gone for good, the file breaks off, and the client sees that.
     """
     assert cluster.accountd is not None
+    gateway = cluster.start_gateway(tuned=SOON_AWAY, GATEWAY_PAGE="yes")
+    cluster.gateways.insert(0, cluster.gateways.pop())
     with Reader(cluster) as reader:
         time.sleep(1)  # all the time that making it takes
         cluster.accountd.stop(signal.SIGKILL)
@@ -118,8 +120,10 @@ def test_what_is_not_taken_is_not_made(cluster: Cluster) -> None:
                 taken += len(piece)
     cluster.start_accountd()
     assert 0 < taken < ROWS * 280 / 10
-    log = cluster.gateways[0].log
-    eventually(lambda: "download broken off" in log.read_text())
+    eventually(lambda: "download broken off" in gateway.log.read_text())
+    await_accountd(cluster)
+    cluster.gateways.remove(gateway)
+    assert gateway.stop() == 0
     await_accountd(cluster)
 
 
