@@ -29,8 +29,8 @@ down: $(STAMP) ## Stop exactly what `make up` started
 logs: $(STAMP) ## Follow the logs of the local cluster
 	@$(BIN)/python -m deploy.cluster logs
 
-# What a test compiles is compiled once, also where the machine says otherwise. The order is that of
-# the folders: browsers, chaos and clients take longest in one file, and unit tests fill the end.
+# What a test compiles is compiled once, also where the machine says otherwise. The order of the files
+# is that of tests/conftest.py: xdist's own has those that take long and have few tests at the end.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder

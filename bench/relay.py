@@ -144,7 +144,8 @@ class Stage:
 
         before_trips, cpu = made(), cpu_us(relay.pid)
         await asyncio.sleep(self.seconds)
-        await until(lambda: made() > before_trips)  # a busy machine may have made none yet
+        # A busy machine may have made none yet, or none for which the relay had a core meanwhile.
+        await until(lambda: made() > before_trips and cpu_us(relay.pid) > cpu)
         found.trip_us.append((cpu_us(relay.pid) - cpu) / (made() - before_trips))
         for player in players:
             player.is_playing = False
