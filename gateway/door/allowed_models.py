@@ -197,7 +197,7 @@ def _route_problems(entry: object, name: str, providers: frozenset[str]) -> Iter
     if not isinstance(entry, dict):
         yield f"found {entry!r}, expected {{provider = …, model = …}}"
         return
-    if entry.get("provider") not in providers:
+    if not _is_one_of(entry.get("provider"), providers):
         expected = ", ".join(sorted(providers))
         yield f"provider {entry.get('provider')!r}, expected one of {expected}"
     if not _is_name(entry.get("model", name)) or set(entry) - {"provider", "model"}:
@@ -221,11 +221,14 @@ def _health(found: object, problems: list[str]) -> HealthRule:
     if not isinstance(found, dict) or found.keys() - _HEALTH_BOUNDS.keys():
         problems.append(f"health: expected a table of {', '.join(_HEALTH_BOUNDS)}")
         return USUAL
-    for name, value in found.items():
-        most = _HEALTH_BOUNDS[name]
-        if type(value) is not int or not 1 <= value <= most:
-            problems.append(f"health.{name}: found {value!r}, expected an integer from 1 to {most}")
-            return USUAL
+    wrong = [
+        f"health.{name}: found {value!r}, expected an integer from 1 to {_HEALTH_BOUNDS[name]}"
+        for name, value in found.items()
+        if type(value) is not int or not 1 <= value <= _HEALTH_BOUNDS[name]
+    ]
+    if wrong:
+        problems += wrong
+        return USUAL
     slow_s = found["slow_ms"] / 1000 if "slow_ms" in found else USUAL.slow_s
     slow_answer_ms = found.get("slow_answer_ms", USUAL.slow_answer_s * 1000)
     return HealthRule(slow_s, found.get("failures", USUAL.failures_max), slow_answer_ms / 1000)
@@ -265,7 +268,7 @@ def _lifetimes(
 def _lifetime_problems(entry: Mapping[str, Any], providers: frozenset[str]) -> Iterator[str]:
     for name in entry.keys() - {"provider", "model", "minutes"}:
         yield f"unknown key {name!r}, expected provider, model and minutes"
-    if entry.get("provider") not in providers:
+    if not _is_one_of(entry.get("provider"), providers):
         expected = ", ".join(sorted(providers))
         yield f"provider: found {entry.get('provider')!r}, expected one of {expected}"
     model, minutes = entry.get("model", "*"), entry.get("minutes")
@@ -283,6 +286,11 @@ def _entries(
         problems.append(f"{table}: expected tables")
         return []
     return list(entries.items())
+
+
+def _is_one_of(value: object, providers: frozenset[str]) -> bool:
+    """Whether it is the name of one; a list of names, say, has no hash to look it up by."""
+    return isinstance(value, str) and value in providers
 
 
 def _is_name(value: object) -> bool:

@@ -63,6 +63,9 @@ BAD_TABLES = [
     ("models = 5", "models: expected tables"),
     ("[models]\na = 1", "models: expected tables"),
     ('[models.a]\nprovider = "acme"', "provider 'acme', expected one of azure, gemini"),
+    ('[models.a]\nprovider = ["xai", "azure"]', "provider ['xai', 'azure'], expected one of azure"),
+    ("[models.a]\nproviders = [{provider = {}}]", "provider {}, expected one of azure, gemini"),
+    ("[[lifetimes]]\nprovider = []\nminutes = 9", "provider: found [], expected one of azure"),
     ('[models.a]\nprovider = "xai"\nmodel = 5', "expected provider and model"),
     ('[models.a]\nprovider = "xai"\nextra = 5', "expected provider and model"),
     ("[models.a]\nproviders = 5", "models.a: providers: expected a list"),
@@ -103,10 +106,13 @@ def test_a_bad_model_table_says_what_is_wrong(text: str, message: str) -> None:
 
 def test_every_mistake_of_a_table_is_named() -> None:
     """An operator mends the file once."""
-    text = '[voices.acme]\nmarin = 5\n[defaults]\nacme = "m"\n[other]'
+    text = (
+        '[voices.acme]\nmarin = 5\n[defaults]\nacme = "m"\n[other]\n'
+        "[health]\nslow_ms = 0\nfailures = 0"
+    )
     with pytest.raises(ValueError, match="other") as caught:
         read_table(text, providers=PROVIDER_NAMES)
-    assert str(caught.value).count("; ") == 3
+    assert str(caught.value).count("; ") == 5
 
 
 FAILOVER = """
