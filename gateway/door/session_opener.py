@@ -189,9 +189,8 @@ class Opener:
         The holder of an ephemeral key could name the session of another user of the account, and
         have the model tell what was said in it: its sessions are not stored, and continue none.
         """
-        is_kept = target.is_translated or self._keeps(target)
         is_named = not target.is_anonymous and not admitted.is_ephemeral
-        if self.conversations is None or not is_kept or not is_named:
+        if self.conversations is None or not self._outlives(target) or not is_named:
             return None
         return await self.conversations.open(admitted.authorization.account_id, target.session_id)
 
@@ -201,10 +200,12 @@ class Opener:
             self.conversations.give_back(claim)
 
     def _choices(self, target: Target, admitted: Admitted) -> Sequence[Target]:
-        """Where the session can be served. Its first message is made already: it must be the same
-        everywhere.
+        """Where the session can be served. One whose frames are only forwarded stays with its
+        protocol. Its first message is made already: it must be the same everywhere.
         """
         found, configuration = choices(target, self._table, self._providers), admitted.configuration
+        if not self._outlives(target):
+            found = [there for there in found if not there.is_translated]
         if configuration is None:
             return found
         preface = self._configuring(target, configuration)
@@ -218,13 +219,15 @@ class Opener:
     def _meter(self, target: Target) -> Meter:
         return self._providers[target.provider].meter(with_provider_model(target, self._table))
 
-    def _keeps(self, target: Target) -> bool:
-        """Whether a session in which nothing is translated is kept."""
-        return self._keeps_sessions and may_be_kept(target)
+    def _outlives(self, target: Target) -> bool:
+        """Whether a session goes on over another connection: a translated one, or one that is
+        kept.
+        """
+        return target.is_translated or (self._keeps_sessions and may_be_kept(target))
 
     def _maker(self, place: Place, betweens: Betweens, claim: Claim | None) -> Maker:
         """What makes the session: of the kind that goes on over another connection, if it may."""
-        if not (place.target.is_translated or self._keeps(place.target)):
+        if not self._outlives(place.target):
             return Session
 
         def make(*args: Any, **others: Any) -> Session:

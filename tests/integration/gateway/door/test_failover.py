@@ -252,3 +252,18 @@ async def test_a_first_dial_leads_to_a_provider_of_another_protocol(
     assert answered["response"]["status"] == "completed"
     assert [row["provider"] for row in rows] == ["gemini"]
     assert providers.dials == {"openai": 1, "gemini": 1}
+
+
+async def test_a_session_that_is_only_forwarded_stays_with_its_protocol() -> None:
+    """With ``GATEWAY_KEEP_SESSIONS=no`` nothing could translate what it says to the other one."""
+    providers = Providers("openai")
+    async with scripted(
+        providers.serve, answer=providers.answer,
+        GATEWAY_MODELS_FILE=CROSSED, GATEWAY_KEEP_SESSIONS="no",
+    ) as cluster:  # fmt: skip
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+        async with connect(url) as socket:
+            error = await until(socket, "error")
+    assert error["error"]["code"] == "provider_unavailable"
+    assert providers.dials == {"openai": 1}
