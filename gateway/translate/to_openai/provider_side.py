@@ -196,7 +196,7 @@ class ProviderSide:
 
     def _tell(self, message: bytes, out: Translation) -> None:
         out.to_client.append(message)
-        self._state.turn.has_told = True
+        self._state.turn.told()
 
     def _done(self, event: Event, out: Translation) -> None:
         error = _object(_object(_object(event, "response"), "status_details"), "error")

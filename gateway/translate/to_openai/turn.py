@@ -56,11 +56,10 @@ class Turn:
     """The turns of one session.
 
     ``response`` is the open one. ``is_interrupted``: the client knows that this turn is cut off.
-    ``has_told``: it got something in this turn that the model made.
     """
 
     __slots__ = (
-        "_calls", "_ended", "_ids", "_is_due", "_requested", "has_told", "is_awaited",
+        "_calls", "_ended", "_has_told", "_ids", "_is_due", "_is_heard", "_requested", "is_awaited",
         "is_interrupted", "response",
     )  # fmt: skip
 
@@ -73,7 +72,8 @@ class Turn:
         self.response: Response | None = None
         self.is_awaited = False  # the provider hears the user: an answer to that follows
         self.is_interrupted = False
-        self.has_told = False
+        self._has_told = False  # the client got something in this turn that the model made
+        self._is_heard = False  # and of the open response, which may be the turn's second
 
     @property
     def is_busy(self) -> bool:
@@ -84,6 +84,10 @@ class Turn:
     def is_telling(self) -> bool:
         """Whether the client gets what the model says."""
         return self.response is not None and not self.is_interrupted
+
+    def told(self) -> None:
+        """The client gets something of the open response."""
+        self._has_told = self._is_heard = True
 
     def ask(self, out: Translation) -> None:
         """Ask for an answer, now or when the open response has ended."""
@@ -140,7 +144,7 @@ class Turn:
             for call in calls:
                 self._calls.add(call["id"], call["name"], waits=True)
             out.to_client.append(client_messages.tool_call(calls, usage))
-            self.has_told = True
+            self._has_told, self._is_heard = True, False
         else:
             self._end(told, usage, out)
             items = [item for item in items if item.get("type") != "function_call"]
@@ -162,7 +166,7 @@ class Turn:
         """The provider is gone: the client's turn ends. Where it got nothing of the answer, and the
         question ``is_known``, the turn stays open, and the next provider is asked (``resume``).
         """
-        was_busy, is_unheard = self.is_busy, not (self.has_told or self.is_interrupted)
+        was_busy, is_unheard = self.is_busy, not (self._is_heard or self.is_interrupted)
         self._is_due = was_busy and is_unheard and is_known
         if was_busy and not self._is_due:
             self.interrupted(out)
@@ -181,13 +185,13 @@ class Turn:
             self.interrupted(out)
         if self.is_interrupted:
             reason = ""
-        elif self.has_told and not reason:
+        elif self._has_told and not reason:
             out.to_client.append(client_messages.GENERATION_COMPLETE)
         self._complete(usage, out, reason)
 
     def _complete(self, usage: Mapping[str, Any], out: Translation, reason: str = "") -> None:
         out.to_client.append(client_messages.turn_complete(usage, reason))
-        self.is_interrupted = self.has_told = False
+        self.is_interrupted = self._has_told = self._is_heard = False
 
     def _ask_if_due(self, out: Translation) -> None:
         if self._is_due:

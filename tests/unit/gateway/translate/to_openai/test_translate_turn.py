@@ -227,3 +227,22 @@ def test_a_turn_begins_when_the_user_is_heard() -> None:
     talk.provider("input_audio_buffer.speech_started", item_id="item_2")
     talk.translator.provider_closed()
     assert not talk.translator.is_answering
+
+
+def test_the_answer_to_functions_of_which_nothing_was_heard_is_asked_for_again() -> None:
+    """The client got the calls of this turn, and has answered them: it waits for the rest."""
+    talk = GeminiTalk.set_up()
+    speak(talk)
+    talk.answer(output=[CALL])
+    name = {"id": CALL["call_id"], "name": CALL["name"]}
+    talk.client(toolResponse={"functionResponses": [{**name, "response": {"output": 1}}]})
+    talk.provider("response.created", response={"id": "resp_2"})
+    talk.forget()
+    talk.reconnect()
+    assert talk.heard == []
+    assert talk.told_types[-1] == "response.create"
+
+    speak(talk, "resp_3")
+    talk.reconnect()
+    assert talk.heard_kinds == ["audio", "interrupted", "turnComplete"]
+    assert talk.told_types.count("response.create") == 1
