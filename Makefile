@@ -68,6 +68,7 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
 	@$(BIN)/python -m tests.chaos.provider_cuts --cuts 200
+	@$(BIN)/python -m tests.chaos.provider_cuts --kills 200
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
 	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \

@@ -28,7 +28,7 @@ MODULES: Final = (
         f"gateway/connections/{name}.py"
         for name in ("connection", "control", "downstream", "receive_queue", "sink", "upstream")
     ),
-    "gateway/relay/sinks.py",
+    *(f"gateway/relay/{name}.py" for name in ("kept_sinks", "sinks")),
     *(f"gateway/metering/{name}.py" for name in ("batching", "parsing", "usage_recorder")),
     *(
         f"gateway/metering/openai/{name}.py"

@@ -2,7 +2,7 @@
 
 ``session``                   joins two connections, and ends each when the other does
 ``translated_session``        one whose client and provider speak different protocols
-``kept_splice``               one of one protocol, whose conversation is kept for the next provider
+``kept_splice``               one of one protocol, kept for the next one (``kept_sinks``: frames)
 ``interpreter``               carries its messages through the translator
 ``replacement``               whether another connection follows one that is gone (pure)
 ``session_state``             its states and their table, and the values that it is made of (pure)

@@ -2,7 +2,7 @@
 
 Frames go from one side to the other as they came, as in any session of one protocol. What is no
 audio is shown to a ``Keeper`` on its way, which another provider's connection is told the
-conversation by. A read of nothing but audio passes here as it does in ``relay.sinks``.
+conversation by. The frames themselves pass ``kept_sinks``.
 
 ``TranslatedSession`` puts it where an ``Interpreter`` would be.
 """
@@ -13,24 +13,20 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import json
-from msgspec.structs import replace
 
-from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
-from gateway.frames import Frame, Opcode, Span, asked, frames_of, spoken
-from gateway.metering.base import Fragments
-from gateway.metering.parsing import unmasked
+from gateway.frames import Frame, Opcode, asked, spoken
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
 from gateway.relay.answer_wait import AnswerWait
+from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeper import Json, Keeper
-from gateway.translate.kept.messages import event_of, is_append, is_speech
+from gateway.translate.kept.messages import event_of, is_append
 
-OnClose = Callable[[CloseEvent], None]
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
@@ -103,13 +99,8 @@ class KeptSplice:
     def provider_connected(self, provider: Connection) -> None:
         """A provider is there: it is told what it has to know."""
         self._provider, self._is_renewal_due, self._is_heard = provider, False, False
-        told = [
-            x if isinstance(x, bytes) else json.encode(x) for x in self._keeper.provider_opened()
-        ]
-        if told:
-            frames = [asked(Opcode.TEXT, message, os.urandom(4)) for message in told]
-            self._recorder.observe_client(frames)
-            provider.write(frames)
+        told = self._keeper.provider_opened()
+        self._tell([x if isinstance(x, bytes) else json.encode(x) for x in told])
         self._client.resume(Pause.SETUP)
 
     def provider_disconnected(self) -> None:
@@ -150,15 +141,13 @@ class KeptSplice:
 
     def client_sink(
         self, *, on_model_refused: Callable[[str], None], on_close: OnClose
-    ) -> "KeptUpstream":
+    ) -> KeptUpstream:
         """The sink of the client's frames."""
         return KeptUpstream(
             self, self._recorder, self._gate, on_model_refused=on_model_refused, on_close=on_close
         )
 
-    def provider_sink(
-        self, *, on_metered: Callable[[], None], on_close: OnClose
-    ) -> "KeptDownstream":
+    def provider_sink(self, *, on_metered: Callable[[], None], on_close: OnClose) -> KeptDownstream:
         """The sink of the frames of one connection to a provider."""
         return KeptDownstream(
             self, self._recorder, self._client, on_metered=on_metered, on_close=on_close
@@ -220,158 +209,26 @@ class KeptSplice:
     def provider_wrote(self, frames: Sequence[Frame]) -> None:
         """What the provider said in ``frames`` was forwarded: see to what follows from it."""
         self._is_heard = True
+        if self._provider is not None and not self._provider.is_mid_message:
+            self._tell(self._keeper.take_due())
         refused = self.on_configuration_refused
         if refused is not None and any(_REFUSED in frame.raw for frame in frames):
             refused()
         elif self._is_renewal_due:
             self._renew_if_due()
 
+    def _tell(self, messages: Sequence[bytes]) -> None:
+        """Tell the provider something that the client does not say now."""
+        if messages and self._provider is not None:
+            frames = [asked(Opcode.TEXT, message, os.urandom(4)) for message in messages]
+            self._recorder.observe_client(frames)
+            self._provider.write(frames)
+
     def _renew_if_due(self) -> None:
         if self._provider is not None and self.may_be_replaced and not self._keeper.is_answering:
             self._is_renewal_due = False
             self._client.pause(Pause.SETUP)
             self.on_renewal()
-
-
-class KeptUpstream:
-    """Lets the meter and the keeper see the client's frames, and forwards them as they came."""
-
-    __slots__ = (
-        "_fragments",
-        "_gate",
-        "_on_model_refused",
-        "_recorder",
-        "_splice",
-        "connection_closed",
-    )
-
-    def __init__(
-        self,
-        splice: KeptSplice,
-        recorder: Recorder,
-        gate: Gate | None,
-        *,
-        on_model_refused: Callable[[str], None],
-        on_close: OnClose,
-    ) -> None:
-        self._splice = splice
-        self._recorder = recorder
-        self._gate = gate
-        self._on_model_refused = on_model_refused
-        self._fragments = Fragments()
-        self.connection_closed = on_close
-
-    def messages_received(self, read: bytes, spans: list[Span]) -> None:
-        """Forward them as they came; those from the first on that is no audio, frame by frame."""
-        if self._gate is None:
-            seen = self._recorder.skim_client(read, spans)
-            if seen:
-                self._splice.client_spoke()
-                if seen == len(spans):
-                    self._splice.forward(read)
-                    return
-                self._splice.write(frames_of(read, spans[:seen]))
-                spans = spans[seen:]
-        self.frames_received(frames_of(read, spans))
-
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Forward what passes the gate, and what the provider is to get."""
-        gate = self._gate
-        if gate is not None:
-            frames = gate.admit(frames)
-        passed = [frame for frame in frames if self._passes(frame)]
-        self._recorder.observe_client(passed)
-        self._splice.write(passed)
-        if gate is not None and gate.refused_model is not None:
-            self._on_model_refused(gate.refused_model)
-
-    def _passes(self, frame: Frame) -> bool:
-        """Fragments pass as they come: only a message in one frame can be withheld."""
-        payload = unmasked(frame)
-        if frame.is_final and not frame.continues:
-            return frame.opcode != Opcode.TEXT or self._splice.client_said(payload)
-        message = self._fragments.add(replace(frame, start=0, raw=payload))
-        if message is not None:
-            self._splice.client_said(message)
-        return True
-
-
-class KeptDownstream:
-    """Meters the provider's frames, shows the keeper what is no audio, and forwards them.
-
-    ``on_metered`` and ``reports_gaps``: see ``relay.sinks.DownstreamForwarder``.
-    """
-
-    __slots__ = (
-        "_client", "_fragments", "_held", "_on_metered", "_recorder", "_splice",
-        "connection_closed", "reports_gaps",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        splice: KeptSplice,
-        recorder: Recorder,
-        client: Connection,
-        *,
-        on_metered: Callable[[], None],
-        on_close: OnClose,
-    ) -> None:
-        self._splice = splice
-        self._recorder = recorder
-        self._client = client
-        self._fragments = Fragments()
-        self._held: list[Frame] = []  # fragments of what may be an answer that the client gets not
-        self._on_metered = on_metered
-        self.connection_closed = on_close
-        self.reports_gaps = False
-
-    def messages_received(self, read: bytes, spans: list[Span]) -> None:
-        """Forward them as they came; those from the first on that is no audio, frame by frame."""
-        seen = self._recorder.skim(read, spans)
-        if seen:
-            self._splice.heard_audio()
-            if seen == len(spans):
-                self._client.write_messages(read)
-                if self.reports_gaps:
-                    self._on_metered()
-                return
-            self._client.write(frames_of(read, spans[:seen]))
-            spans = spans[seen:]
-        self.frames_received(frames_of(read, spans))
-
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Meter, show, forward: what the client gets is charged, whatever becomes of it."""
-        has_metered = self._recorder.observe(frames)
-        frames = self._recorder.for_client(frames)
-        self._client.write([said for frame in frames for said in self._said(frame)])
-        self._splice.provider_wrote(frames)
-        if has_metered or self.reports_gaps:
-            self._on_metered()
-
-    def _said(self, frame: Frame) -> Sequence[Frame]:
-        """What the client gets of the frame. Fragments pass as they come, but for those of what it
-        may have heard before: these wait for the last.
-        """
-        if not frame.is_final or frame.continues:
-            return self._said_in_part(frame)
-        if frame.opcode != Opcode.TEXT or is_speech(frame.raw, frame.start):
-            self._splice.heard_audio()
-            return (frame,)
-        said = self._splice.provider_said(frame, frame.raw[frame.start :])
-        return () if said is None else (said,)
-
-    def _said_in_part(self, frame: Frame) -> Sequence[Frame]:
-        message = self._fragments.add(frame)
-        if message is None and (self._held or not frame.continues) and self._splice.is_retelling:
-            self._held.append(frame)
-            return ()
-        held, self._held = self._held, []
-        if message is None:
-            return (*held, frame)
-        said = self._splice.provider_said(frame, message)
-        if said is frame or not held:
-            return (*held, frame)
-        return () if said is None else (said,)
 
 
 def _spoken(event: Json) -> Frame:

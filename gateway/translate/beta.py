@@ -113,6 +113,5 @@ class BetaTranslator:
             return Translation(to_client=[message])
         said = self._keeper.provider_said(event)
         made = beta_event(said) if said is not None else None
-        if made is None:
-            return Translation()
-        return Translation(to_client=[message if made is event else json.encode(made)])
+        told = [] if made is None else [message if made is event else json.encode(made)]
+        return Translation(to_client=told, to_provider=self._keeper.take_due())

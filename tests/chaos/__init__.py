@@ -7,10 +7,11 @@
 ``run``      one run from the first session to the verdict
 ``lagging_accountd.py``         the real accountd, slowed, so that usage waits in front of it
 ``forgetful_gateway.py``        the real gateway without resends: the control
-``provider_cuts``               another run: translated sessions, and a network to the provider
-                                that breaks again and again
+``talkers``                     clients of each protocol that talk all the time
+``provider_cuts``               another run: these, and a provider that is cut off, or killed, again
+                                and again
 ==============================  ================================================================
 
 ``python -m tests.chaos --kills 100`` runs it and prints the verdict; so does
-``python -m tests.chaos.provider_cuts --cuts 200``.
+``python -m tests.chaos.provider_cuts --cuts 200`` (or ``--kills 200``).
 """

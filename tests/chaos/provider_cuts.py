@@ -1,43 +1,31 @@
-"""Clients of one protocol, a provider of another, and a network between gateway and provider that
-breaks at random instants.
+"""Clients of each protocol, and a provider that is cut off, or killed, at random instants.
 
-The clients talk all the time. What reached the provider is read in what it says at the end: the
-simulator's ``recall`` repeats the conversation. What it sent is in its usage log, and what was
-charged is in the books.
+The clients talk all the time, and one provider process stands for all. What it sent is in its usage
+log, and what was charged is in the books.
 """
 
 import asyncio
-import base64
-import json
 import random
-import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import click
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
+from tests.chaos.talkers import Talker, crowd
 from tests.support.fake_provider import beside
 from tests.support.harness import Cluster, cluster_folder, eventually
-from tests.support.speech import tone
 
-Event = dict[str, Any]
-TURN_S = 40.0  # a dial that broke is tried again after up to four seconds
-# Cuts come faster than a real network's: a connection that stood for any time was a good one.
-TUNED = {"gateway.relay.replacement.GOOD_S": 0.0}
-# Of one session: a translator keeps the newest 400 items, and 256 KiB of them.
-TURNS_MAX = 40
-SPOKEN_EACH = 3  # every so many turns are spoken
-CALM_S = 1.0  # before the last turn: longer than a dial takes
-_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
-# Words of a text, and what the simulator of Gemini hears in speech of a length. Audio that is
-# converted may lose a sample at its end.
-_SAID = re.compile(r"said-(\d+)-end|This was speech of (\d+) ms")
+# Cuts come faster than a real network's: a connection that stood for any time was a good one. And
+# a busy machine takes its time to start a provider.
+TUNED = {
+    "gateway.relay.replacement.GOOD_S": 0.0,
+    "gateway.relay.replacement.PAUSE_S_MAX": 1.0,
+    "gateway.relay.replacement.TRIES_MAX": 60,
+}
 
 
 class CutNetwork:
@@ -82,116 +70,19 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @dataclass
-class Talker:
-    """A client that speaks OpenAI's protocol to Gemini, and what it saw."""
-
-    number: int
-    is_written: bool
-    sessions: int = 0
-    turns: int = 0
-    """Of the session; so are the next two."""
-    said: list[str] = field(default_factory=list)
-    """What it told the provider, in order: the number of a text, or the length of a speech."""
-    unheard: set[str] = field(default_factory=set)
-    """Speech of which no transcript came: audio is not kept, so a cut may take it away."""
-    statuses: Counter[str] = field(default_factory=Counter)
-    tokens: int = 0
-    """Of the responses that it heard to their end."""
-    errors: list[Event] = field(default_factory=list)
-    closed: str = ""
-    mistaken: str = ""
-    """What the provider recalled otherwise than it was said, the first time."""
-
-    @property
-    def account(self) -> str:
-        """Its account."""
-        return f"a{self.number}"
-
-    async def talk(self, address: str, key: str, *, over: asyncio.Event) -> None:
-        """One session after the other until it is ``over``; the last turn is undisturbed."""
-        query = f"model=sim-recall,pace-20,served-{self.account}&rs_core=GEMINI&rs_key={key}"
-        while not (over.is_set() or self.closed):
-            self.turns, self.said, self.unheard = 0, [], set()
-            self.sessions += 1
-            async with connect(f"ws://{address}/v1/realtime?{query}", max_size=None) as socket:
-                try:
-                    await self._session(socket, over)
-                except ConnectionClosed as exc:
-                    self.closed = str(exc)
-
-    async def _session(self, socket: ClientConnection, over: asyncio.Event) -> None:
-        await _send(socket, self._update())
-        while self.turns < TURNS_MAX and not over.is_set():
-            await self._turn(socket)
-        if over.is_set():
-            await asyncio.sleep(CALM_S)
-            await self._turn(socket)
-
-    def _update(self) -> Event:
-        kinds = ["text"] if self.is_written else ["audio"]
-        heard = {"turn_detection": None, "transcription": {"model": "whisper-1"}}
-        session = {"type": "realtime", "output_modalities": kinds, "audio": {"input": heard}}
-        return {"type": "session.update", "session": session}
-
-    async def _turn(self, socket: ClientConnection) -> None:
-        """Say something, and hear the answer to its end, however that is."""
-        self.turns += 1
-        if self.turns % SPOKEN_EACH == 0:
-            milliseconds = 200 + 10 * (self.turns // SPOKEN_EACH)
-            audio = base64.b64encode(tone(milliseconds / 1000)).decode()
-            await _send(socket, {"type": "input_audio_buffer.append", "audio": audio})
-            await _send(socket, {"type": "input_audio_buffer.commit"})
-            self.said.append(str(milliseconds))
-            self.unheard.add(str(milliseconds))
-        else:
-            content = [{"type": "input_text", "text": f"said-{self.turns}-end"}]
-            item = {"type": "message", "role": "user", "content": content}
-            await _send(socket, {"type": "conversation.item.create", "item": item})
-            self.said.append(str(self.turns))
-        await _send(socket, {"type": "response.create"})
-        async with asyncio.timeout(TURN_S):
-            while True:
-                event = json.loads(await socket.recv())
-                if event["type"] == "error":
-                    self.errors.append(event["error"])
-                elif event["type"] == _TRANSCRIBED:
-                    self.unheard.difference_update(_said(event["transcript"]))
-                elif event["type"] == "response.done":
-                    self._heard(event["response"])
-                    return
-
-    def _heard(self, response: Event) -> None:
-        """Compare what the provider knows with what was said, each time that it tells all of it."""
-        self.statuses[response["status"]] += 1
-        if response["status"] != "completed":
-            return
-        self.tokens += response["usage"]["total_tokens"]
-        parts = [p for item in response["output"] for p in item.get("content", [])]
-        told = "".join(p.get("text") or p.get("transcript") or "" for p in parts)
-        self.compare(_said(told))
-
-    def compare(self, recalled: list[str]) -> None:
-        """Note where the provider recalls something else than was said."""
-        expected = [x for x in self.said if x not in self.unheard or x in recalled]
-        if recalled != expected and not self.mistaken:
-            self.mistaken = f"said {expected}, recalled {recalled}"
-
-
-def _said(line: str) -> list[str]:
-    """What a client said, in a line of what the provider recalls."""
-    return [text or str(round(int(ms), -1)) for text, ms in _SAID.findall(line)]
-
-
-@dataclass
 class Found:
     """What a run showed."""
 
     talkers: list[Talker]
-    cuts: int = 0
+    blows: int = 0
+    """Cuts of all connections, or kills of the provider."""
     dials: int = 0
     dials_after: int = 0
     """Those that were made after the last client had left."""
     sent: Counter[str] = field(default_factory=Counter)
+    unlogged: Counter[str] = field(default_factory=Counter)
+    """What may have been sent beside that: a line is written once a response has left, and a
+    provider may be killed in between, at most in one of an account's."""
     charged: Counter[str] = field(default_factory=Counter)
     is_audit_ok: bool = False
 
@@ -206,7 +97,7 @@ class Found:
             if t.mistaken:
                 found.append(f"{t.account}: {t.mistaken}")
             charged, sent = self.charged[t.account], self.sent[t.account]
-            if not t.tokens <= charged <= sent:
+            if not t.tokens <= charged <= sent + self.unlogged[t.account]:
                 found.append(f"{t.account}: heard {t.tokens}, charged {charged}, sent {sent}")
         if self.dials_after:
             found.append(f"{self.dials_after} dials after all had left")
@@ -215,10 +106,14 @@ class Found:
         return found
 
 
-async def run(*, seed: int, clients: int, cuts: int, pause_s: float) -> Found:
-    """So many clients talk while all connections are cut so many times."""
+async def run(
+    *, seed: int, clients: int, blows: int, pause_s: float, is_killed: bool = False
+) -> Found:
+    """So many clients talk while all connections are cut so many times, or with ``is_killed`` while
+    the provider is killed, and started again where it was.
+    """
     chance = random.Random(seed)
-    talkers = [Talker(n, is_written=n % 2 == 0) for n in range(clients)]
+    talkers = crowd(clients)
     found, over = Found(talkers), asyncio.Event()
     async with _world() as world:
         cluster, network = world.cluster, world.network
@@ -227,17 +122,20 @@ async def run(*, seed: int, clients: int, cuts: int, pause_s: float) -> Found:
             asyncio.create_task(t.talk(cluster.address, key, over=over))
             for t, key in zip(talkers, keys, strict=True)
         ]
-        while found.cuts < cuts:
+        while found.blows < blows:
             await asyncio.sleep(chance.uniform(0, 2 * pause_s))
-            network.cut()
-            found.cuts += 1
+            if is_killed:
+                await asyncio.to_thread(world.kill)
+            else:
+                network.cut()
+            found.blows += 1
         over.set()
         await asyncio.gather(*talks)
         found.dials = network.dials
         await asyncio.to_thread(eventually, lambda: _have_ended(cluster, talkers))
         found.dials_after = network.dials - found.dials
         await asyncio.to_thread(cluster.gateways[0].stop)
-        await asyncio.to_thread(world.note, found)
+        await asyncio.to_thread(world.note, found, is_killed=is_killed)
     return found
 
 
@@ -254,13 +152,24 @@ class _World:
     provider: Cluster
     network: CutNetwork
 
-    def note(self, found: Found) -> None:
+    def kill(self) -> None:
+        """Kill the provider, and start it again where it was, on the same usage log."""
+        simulator = self.provider.simulator
+        assert simulator is not None
+        listen = simulator.field("listen")
+        simulator.stop(signal.SIGKILL)
+        self.provider.start_simulator("--listen", listen)
+
+    def note(self, found: Found, *, is_killed: bool) -> None:
         """What the simulator sent and what was charged, by account. The simulator's log names the
         model that is served, which every client has its own name for.
         """
         for entry in self.provider.usage_sent():
-            if entry["kind"] == "turn" and entry["charge"] is not None:
-                found.sent[entry["model"]] += entry["charge"]["total_tokens"]
+            if entry["kind"] in ("turn", "response") and entry["charge"] is not None:
+                tokens, model = entry["charge"]["total_tokens"], entry["model"]
+                found.sent[model] += tokens
+                if is_killed:
+                    found.unlogged[model] = max(found.unlogged[model], tokens)
         for talker in found.talkers:
             rows = self.cluster.usage_rows(talker.account)
             reported = [row for row in rows if row["kind"] == "response"]
@@ -280,20 +189,23 @@ async def _world() -> AsyncIterator[_World]:
             yield _World(cluster, provider, network)
 
 
-async def _send(socket: ClientConnection, event: Event) -> None:
-    await socket.send(json.dumps(event))
-
-
 @click.command()
 @click.option("--cuts", default=200, show_default=True, help="Cuts of all connections.")
+@click.option("--kills", default=0, show_default=True, help="In place of cuts: of the provider.")
 @click.option("--clients", default=20, show_default=True, help="Clients at a time.")
-@click.option("--seed", type=int, help="Repeats the pauses between cuts, though not what they hit.")
-def main(*, cuts: int, clients: int, seed: int | None) -> None:
-    """Cut the provider's connections under load; compare what was said with what arrived."""
+@click.option("--seed", type=int, help="Repeats the pauses in between, though not what is hit.")
+def main(*, cuts: int, kills: int, clients: int, seed: int | None) -> None:
+    """Cut the provider off under load, or kill it; compare what was said with what arrived."""
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    found = asyncio.run(run(seed=seed, clients=clients, cuts=cuts, pause_s=0.6))
-    statuses: Counter[str] = sum((t.statuses for t in found.talkers), start=Counter())
-    click.echo(f"seed {seed}: {found.cuts} cuts, {found.dials} dials, responses {dict(statuses)}")
+    found = asyncio.run(
+        run(seed=seed, clients=clients, blows=kills or cuts, pause_s=0.6, is_killed=bool(kills))
+    )
+    for kind in {type(t): None for t in found.talkers}:
+        of_kind = [t for t in found.talkers if type(t) is kind]
+        statuses: Counter[str] = sum((t.statuses for t in of_kind), start=Counter())
+        click.echo(f"{kind.__name__}: {len(of_kind)} clients, responses {dict(statuses)}")
+    what = "kills" if kills else "cuts"
+    click.echo(f"seed {seed}: {found.blows} {what}, {found.dials} dials")
     problems = found.problems()
     for problem in problems:
         click.echo(problem)

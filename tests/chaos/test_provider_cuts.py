@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.provider_cuts import Found, Talker
+from tests.chaos.provider_cuts import Found
+from tests.chaos.talkers import Talker
 
 SAID = ["1", "210", "2"]
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [

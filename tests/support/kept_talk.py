@@ -71,6 +71,7 @@ class KeptTalk:
             if event["type"] in _HEARD:
                 self._was_heard.add(event["response_id"])
             said = self.keeper.provider_said(event)
+            self.provider.told += self.keeper.take_due()
             if said is not None:
                 self._hear(said)
 

@@ -57,9 +57,9 @@ class ModelProvider:
         """The next event of the response."""
         if self._response is not None:
             events = next(self._response, None)
-            if events is None:
-                self._response, self._is_cancelled = None, False
             self.saying += events or []
+            if events is None or (events and events[-1]["type"] == "response.done"):
+                self._response, self._is_cancelled = None, False
 
     def speech_starts(self) -> None:
         """The user begins to speak, which interrupts. What the client said before arrives first."""
@@ -155,6 +155,7 @@ class ModelProvider:
         if self.is_answering:
             code = "conversation_already_has_active_response"
             self._refuse(event, param=None, code=code)
+            self.read_all.pop()  # it may be asked for once more
         else:
             self._response = self._respond(event.get("response", {}))
             self.go_on()  # response.created comes at once

@@ -48,8 +48,8 @@ class Keeper:
     """
 
     __slots__ = (
-        "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses", "_retelling",
-        "_says_done", "_speech", "_unanswered", "_voices", "conversation",
+        "_due", "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses",
+        "_retelling", "_says_done", "_speech", "_unanswered", "_voices", "conversation",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class Keeper:
         self._responses = Responses()
         self._speech = Speech()
         self._unanswered = Unanswered()
+        self._due: list[bytes] = []
         self._is_announced = conversation is not None
         self._names: Json = {}  # of the session, as the client was told them first
         self._says_done = True  # all but xAI say of an item that it is done
@@ -120,6 +121,7 @@ class Keeper:
             else configuration.told(self.conversation.session)
         )
         items = items_to_create(self.conversation.items)
+        self._due = []
         told = self._retelling.begin(session, items, is_announced=self._is_announced)
         return [*told, *self._unanswered.raw]
 
@@ -178,6 +180,11 @@ class Keeper:
             self._buffer_said(kind, event)
         return event
 
+    def take_due(self) -> list[bytes]:
+        """What the provider is to be told now, after what it said."""
+        due, self._due = self._due, []
+        return due
+
     def heard(self) -> None:
         """The client gets audio."""
         self._responses.heard()
@@ -187,11 +194,10 @@ class Keeper:
     def _session_said(self, kind: str, event: Json) -> Json | None:
         session = event.get("session")
         if kind == "session.created":
-            if self._is_announced:
-                self._retelling.created()
+            if self._retelling.created():
                 return None
-            self._is_announced = True
-            if isinstance(session, dict):
+            is_first, self._is_announced = not self._is_announced, True
+            if is_first and isinstance(session, dict):
                 self._names = {name: session[name] for name in _NAMES if name in session}
         elif kind == "session.updated":
             if self._retelling.updated():
@@ -216,7 +222,11 @@ class Keeper:
         if self._retelling.refused(error):
             # What the client said before, or another provider's voice: nothing that it did now.
             return None
+        is_ours = self._responses.has_one_again or self._unanswered.asks_again
+        if is_ours and self._unanswered.hold(error):
+            return None
         self._unanswered.refused(error)
+        self._go_on()
         return None if error.get("code") == _EXPIRED else event
 
     def _buffer_said(self, kind: str, event: Json) -> None:
@@ -290,6 +300,11 @@ class Keeper:
         else:
             self._record.add(item)
 
+    def _go_on(self) -> None:
+        """Ask for what was held, where nothing is open."""
+        if not (self._responses or self._unanswered.asks_again):
+            self._due += self._unanswered.release()
+
     def _forget(self, item_id: str) -> None:
         self._speech.done(item_id)
         self._record.drop(item_id)
@@ -303,6 +318,7 @@ class Keeper:
             self._responses.created(body, self._unanswered.begun(body))
         elif kind == "response.done" and isinstance(body, dict):
             self._responses.done(body)
+            self._go_on()
             if not self._speech.is_heard:  # the transcript of what is being said is yet to come
                 self._record.answered(())
         else:

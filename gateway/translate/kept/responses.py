@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gateway.translate.kept.unanswered import (
     CREATE_RESPONSE,
@@ -80,7 +81,8 @@ class Response(Struct):
         """What to ask for it with again; None where it is not to be asked for."""
         if self.is_heard or self.is_cancelled or (self.is_beside and self.request is None):
             return None
-        return self.request or Message(CREATE_RESPONSE, {"type": CREATE_RESPONSE}, _ASK)
+        asked = self.request or Message(CREATE_RESPONSE, {"type": CREATE_RESPONSE}, _ASK)
+        return replace(asked, is_again=True)
 
 
 class Responses:
@@ -94,6 +96,12 @@ class Responses:
     def __bool__(self) -> bool:
         """Whether any is open."""
         return bool(self._by_id)
+
+    @property
+    def has_one_again(self) -> bool:
+        """Whether one is open that was asked for by us, again or late."""
+        requests = [response.request for response in self._by_id.values()]
+        return any(request is not None and request.is_again for request in requests)
 
     def created(self, body: Json, request: Message | None) -> None:
         """A response has begun."""

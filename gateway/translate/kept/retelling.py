@@ -69,9 +69,10 @@ class Retelling:
         """Whether the client knows an item that this provider has as text, or not at all."""
         return isinstance(item_id, str) and item_id in self._known
 
-    def created(self) -> None:
-        """The provider's ``session.created``."""
-        self._awaits_created = False
+    def created(self) -> bool:
+        """A ``session.created``: whether the client has heard one from another provider."""
+        is_heard, self._awaits_created = self._awaits_created, False
+        return is_heard
 
     def updated(self) -> bool:
         """A ``session.updated``: whether it answers what was told."""

@@ -27,8 +27,9 @@ KINDS: Final = frozenset(
 MESSAGES_MAX: Final = 64
 BYTES_MAX: Final = 256 * 1024
 # Which message an error is about that names none: by its code, else by the field that it names.
+BUSY: Final = "conversation_already_has_active_response"
 _CODES: Final = (
-    ("conversation_already_has_active_response", (CREATE_RESPONSE,)),
+    (BUSY, (CREATE_RESPONSE,)),
     ("item_create", (CREATE_ITEM,)),
     ("item_delete", (DELETE_ITEM,)),
     ("item_retrieve", (RETRIEVE_ITEM,)),
@@ -49,12 +50,16 @@ _AUDIO: Final = "input_audio"
 class Message(Struct):
     """One of them: its event and its bytes, which are empty where it is too large to be told again:
     then it only has its place. ``is_cancelled``: the client does not want it any more.
+    ``is_again``: it is asked for by us, again or late. ``is_held``: it was refused for another one
+    that was.
     """
 
     kind: str
     event: Json
     raw: bytes
     is_cancelled: bool = False
+    is_again: bool = False
+    is_held: bool = False
 
     @property
     def is_beside(self) -> bool:
@@ -78,6 +83,11 @@ class Unanswered:
         """Whether a response of the conversation was asked for and has not begun."""
         asked = [x for x in self._messages if x.kind == CREATE_RESPONSE]
         return any(not (message.is_beside or message.is_cancelled) for message in asked)
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether a response was asked for by us, and has not begun."""
+        return any(message.is_again and not message.is_held for message in self._messages)
 
     @property
     def raw(self) -> list[bytes]:
@@ -144,14 +154,30 @@ class Unanswered:
 
     def refused(self, error: Json) -> None:
         """The provider answered with an error."""
-        event_id = error.get("event_id")
-        kinds = _kinds_of(error)
-        for message in self._messages:
-            given = message.event.get("event_id")
-            if given == event_id if event_id else given is None and message.kind in kinds:
-                self._take(message)
-                return
-        self._doubts += not event_id and not kinds
+        found = self._about(error)
+        for message in found[:1]:
+            self._take(message)
+        self._doubts += not (found or error.get("event_id") or _kinds_of(error))
+
+    def hold(self, error: Json) -> bool:
+        """The provider is busy with what it was asked for by us: whether the error says so about a
+        message. That one is asked for once the provider is not.
+        """
+        found = self._about(error) if error.get("code") == BUSY else []
+        for message in found:
+            if not message.is_again:  # that one was asked for first
+                message.is_held = True
+                return True
+        return False
+
+    def release(self) -> list[bytes]:
+        """The provider is not busy any more: the first of what was held."""
+        for message in [message for message in self._messages if message.is_held]:
+            message.is_held, message.is_again = False, True
+            if not message.is_cancelled:
+                return [message.raw]
+            self._take(message)
+        return []
 
     def cancelled(self, event: Json) -> None:
         """The client cancels what it has asked for: it is not to be asked for again. One that names
@@ -167,16 +193,25 @@ class Unanswered:
         """
         self._doubts = 0
         for message in list(self._messages):
+            message.is_held = False
             if message.kind == TRUNCATE_ITEM:
                 yield message
             if message.kind == TRUNCATE_ITEM or message.is_cancelled:
                 self._take(message)
 
+    def _about(self, error: Json) -> list[Message]:
+        """The messages that an error may be about; it is about the first."""
+        event_id, kinds = error.get("event_id"), _kinds_of(error)
+        found = [message for message in self._messages if not message.is_held]
+        if event_id:
+            return [message for message in found if message.event.get("event_id") == event_id]
+        return [x for x in found if x.event.get("event_id") is None and x.kind in kinds]
+
     def _settle_doubts(self, answered: Message) -> None:
         """What stands before a message that is answered is never answered any more: so many of
         these were refused as there were errors that did not say so.
         """
-        before = self._messages[: self._place(answered)]
+        before = [x for x in self._messages[: self._place(answered)] if not x.is_held]
         for message in before[: self._doubts]:
             self._take(message)
         self._doubts = 0

@@ -19,7 +19,7 @@ def test_each_relay_is_measured() -> None:
     installed = [name for name in ("haproxy", "nginx") if machine.find(name)]
     on_uvloop = ["bytes on uvloop", "websockets on uvloop"]
     forms = [relay.PLAIN] if compiled is None else [relay.COMPILED, relay.PLAIN]
-    assert list(found) == [*forms, relay.UNMETERED, *installed, *on_uvloop]
+    assert list(found) == [*forms, relay.UNKEPT, relay.UNMETERED, *installed, *on_uvloop]
     assert all(len(one.trip_us) == 1 and one.trip_us[0] > 0 for one in found.values())
     assert all(one.frames > 0 and one.frames_changed == 0 for one in found.values())
     assert set(relay.ratios(found)) == set(found) - {forms[0]}

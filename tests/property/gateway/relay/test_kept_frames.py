@@ -133,7 +133,9 @@ class World:
         self.client.connection_made(cast(asyncio.BaseTransport, self.to_client))
         self.provider.connection_made(cast(asyncio.BaseTransport, self.to_provider))
         if is_kept:
-            splice = KeptSplice(Keeper(seed="5eed"), self.recorder, self.client, gate=None)
+            splice = KeptSplice(
+                Keeper(seed="5eed"), self.recorder, self.client, gate=None, on_answer=_waited
+            )
             splice.open()
             self.provider.sink = splice.provider_sink(on_metered=_nothing, on_close=_closed)
             self.client.sink = splice.client_sink(on_model_refused=_never, on_close=_closed)
@@ -158,6 +160,10 @@ class World:
 
 def _nothing() -> None:
     """Something was metered."""
+
+
+def _waited(_seconds: float) -> None:
+    """A user has waited."""
 
 
 def _never(_name: str) -> None:

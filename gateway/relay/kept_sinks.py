@@ -1,0 +1,196 @@
+"""The sinks of a session of one protocol whose conversation is kept. See ``kept_splice``.
+
+A read of nothing but audio takes the way that it takes in ``relay.sinks``. All else is shown to
+the session frame by frame, after it was metered, and before it is forwarded.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from gateway.connections.close import CloseEvent
+from gateway.connections.connection import Connection
+from gateway.frames import Frame, Opcode, Span, frames_of
+from gateway.metering.base import Fragments
+from gateway.metering.parsing import unmasked
+from gateway.metering.usage_recorder import Recorder
+from gateway.providers.first_message_gate import Gate
+from gateway.translate.kept.messages import is_speech
+
+OnClose = Callable[[CloseEvent], None]
+_TEXT: Final = int(Opcode.TEXT)
+
+
+class Kept(Protocol):
+    """What the sinks ask of their session, and tell it."""
+
+    @property
+    def is_retelling(self) -> bool:
+        """Whether the provider has yet to answer what the client has heard before."""
+
+    def forward(self, read: bytes) -> None:
+        """Forward the client's messages as they came."""
+
+    def write(self, frames: Sequence[Frame]) -> None:
+        """Forward frames of the client."""
+
+    def client_said(self, message: bytes) -> bool:
+        """A message of the client, unless it was told by its beginning that it is audio: whether
+        the provider is to get it.
+        """
+
+    def client_spoke(self) -> None:
+        """The client sends audio."""
+
+    def provider_said(self, frame: Frame, message: bytes) -> Frame | None:
+        """A message of the provider that is no audio, which ends with ``frame``: the frame that the
+        client gets in its place, mostly the same; None where it gets none.
+        """
+
+    def heard_audio(self) -> None:
+        """The client gets audio."""
+
+    def provider_wrote(self, frames: Sequence[Frame]) -> None:
+        """What the provider said in ``frames`` was forwarded: see to what follows from it."""
+
+
+class KeptUpstream:
+    """Lets the meter and the keeper see the client's frames, and forwards them as they came."""
+
+    __slots__ = (
+        "_fragments",
+        "_gate",
+        "_on_model_refused",
+        "_recorder",
+        "_splice",
+        "connection_closed",
+    )
+
+    def __init__(
+        self,
+        splice: Kept,
+        recorder: Recorder,
+        gate: Gate | None,
+        *,
+        on_model_refused: Callable[[str], None],
+        on_close: OnClose,
+    ) -> None:
+        self._splice = splice
+        self._recorder = recorder
+        self._gate = gate
+        self._on_model_refused = on_model_refused
+        self._fragments = Fragments()
+        self.connection_closed = on_close
+
+    def messages_received(self, read: bytes, spans: list[Span]) -> None:
+        """Forward them as they came; those from the first on that is no audio, frame by frame."""
+        if self._gate is None:
+            seen = self._recorder.skim_client(read, spans)
+            if seen:
+                self._splice.client_spoke()
+                if seen == len(spans):
+                    self._splice.forward(read)
+                    return
+                self._splice.write(frames_of(read, spans[:seen]))
+                spans = spans[seen:]
+        self.frames_received(frames_of(read, spans))
+
+    def frames_received(self, frames: Sequence[Frame]) -> None:
+        """Forward what passes the gate, and what the provider is to get."""
+        gate = self._gate
+        if gate is not None:
+            frames = gate.admit(frames)
+        passed = [frame for frame in frames if self._passes(frame)]
+        self._recorder.observe_client(passed)
+        self._splice.write(passed)
+        if gate is not None and gate.refused_model is not None:
+            self._on_model_refused(gate.refused_model)
+
+    def _passes(self, frame: Frame) -> bool:
+        """Fragments pass as they come: only a message in one frame can be withheld."""
+        payload = unmasked(frame)
+        if frame.is_final and not frame.continues:
+            return frame.opcode != _TEXT or self._splice.client_said(payload)
+        message = self._fragments.add(replace(frame, start=0, raw=payload))
+        if message is not None:
+            self._splice.client_said(message)
+        return True
+
+
+class KeptDownstream:
+    """Meters the provider's frames, shows the keeper what is no audio, and forwards them.
+
+    ``on_metered`` and ``reports_gaps``: see ``relay.sinks.DownstreamForwarder``.
+    """
+
+    __slots__ = (
+        "_client", "_fragments", "_held", "_on_metered", "_recorder", "_splice",
+        "connection_closed", "reports_gaps",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        splice: Kept,
+        recorder: Recorder,
+        client: Connection,
+        *,
+        on_metered: Callable[[], None],
+        on_close: OnClose,
+    ) -> None:
+        self._splice = splice
+        self._recorder = recorder
+        self._client = client
+        self._fragments = Fragments()
+        self._held: list[Frame] = []  # fragments of what may be an answer that the client gets not
+        self._on_metered = on_metered
+        self.connection_closed = on_close
+        self.reports_gaps = False
+
+    def messages_received(self, read: bytes, spans: list[Span]) -> None:
+        """Forward them as they came; those from the first on that is no audio, frame by frame."""
+        seen = self._recorder.skim(read, spans)
+        if seen:
+            self._splice.heard_audio()
+            if seen == len(spans):
+                self._client.write_messages(read)
+                if self.reports_gaps:
+                    self._on_metered()
+                return
+            self._client.write(frames_of(read, spans[:seen]))
+            spans = spans[seen:]
+        self.frames_received(frames_of(read, spans))
+
+    def frames_received(self, frames: Sequence[Frame]) -> None:
+        """Meter, show, forward: what the client gets is charged, whatever becomes of it."""
+        has_metered = self._recorder.observe(frames)
+        frames = self._recorder.for_client(frames)
+        self._client.write([said for frame in frames for said in self._said(frame)])
+        self._splice.provider_wrote(frames)
+        if has_metered or self.reports_gaps:
+            self._on_metered()
+
+    def _said(self, frame: Frame) -> Sequence[Frame]:
+        """What the client gets of the frame. Fragments pass as they come, but for those of what it
+        may have heard before: these wait for the last.
+        """
+        if not frame.is_final or frame.continues:
+            return self._said_in_part(frame)
+        if frame.opcode != _TEXT or is_speech(frame.raw, frame.start):
+            self._splice.heard_audio()
+            return (frame,)
+        said = self._splice.provider_said(frame, frame.raw[frame.start :])
+        return () if said is None else (said,)
+
+    def _said_in_part(self, frame: Frame) -> Sequence[Frame]:
+        message = self._fragments.add(frame)
+        if message is None and (self._held or not frame.continues) and self._splice.is_retelling:
+            self._held.append(frame)
+            return ()
+        held, self._held = self._held, []
+        if message is None:
+            return (*held, frame)
+        said = self._splice.provider_said(frame, message)
+        if said is frame or not held:
+            return (*held, frame)
+        return () if said is None else (said,)

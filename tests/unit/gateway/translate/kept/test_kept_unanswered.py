@@ -1,0 +1,185 @@
+"""What the client said and is not answered: which answer, or which error, is to which message."""
+
+from typing import Any
+
+import pytest
+
+from gateway.translate.kept.unanswered import BYTES_MAX, MESSAGES_MAX, Unanswered
+
+Event = dict[str, Any]
+ASK: Event = {"type": "response.create"}
+UPDATE: Event = {"type": "session.update", "session": {"instructions": "Hi"}}
+
+
+def text(words: str, **fields: Any) -> Event:
+    """A text of the user's."""
+    content = [{"type": "input_text", "text": words}]
+    item = {"type": "message", "role": "user", "content": content, **fields}
+    return {"type": "conversation.item.create", "item": item}
+
+
+def ask(**response: Any) -> Event:
+    """For a response."""
+    return {"type": "response.create", "response": response}
+
+
+def about(verb: str, item_id: str) -> Event:
+    """About an item."""
+    return {"type": f"conversation.item.{verb}", "item_id": item_id}
+
+
+def waiting(*events: Event) -> Unanswered:
+    """These were said."""
+    found = Unanswered()
+    for number, event in enumerate(events):
+        found.said(event, b"%d" % number)
+    return found
+
+
+def added(words: str, **fields: Any) -> Event:
+    """The item that a provider makes of a text."""
+    item: Event = {"id": "item_1", "status": "completed", **text(words)["item"], **fields}
+    return item
+
+
+@pytest.mark.parametrize(
+    ("said", "item", "left"),
+    [
+        ([text("a"), text("b")], added("a"), [b"1"]),
+        ([text("a"), text("b")], added("b"), [b"0"]),  # the first one was refused
+        ([text("a", id="mine"), text("b")], added("a", id="mine"), [b"1"]),
+        ([text("a"), text("a", id="mine")], added("a", id="mine"), [b"0"]),
+        ([text("a", id="mine"), text("b")], added("a"), [b"1"]),  # it has another name there
+        ([text("a"), text("b")], added("A", id="x"), [b"1"]),  # as the provider spells it
+        ([text("a")], added("a", role="system"), [b"0"]),
+        ([text("a")], added("", content=[{"type": "input_audio"}]), [b"0"]),
+        ([UPDATE, ASK], added("a"), [b"0", b"1"]),
+    ],
+)
+def test_an_item_answers_the_message_that_asked_for_it(
+    said: list[Event], item: Event, left: list[bytes]
+) -> None:
+    """By its name, else by what it says, else the first that looks like it."""
+    found = waiting(*said)
+    found.created(item)
+    assert found.raw == left
+
+
+@pytest.mark.parametrize(
+    ("said", "response", "left"),
+    [
+        ([ASK, ASK], {"id": "r"}, [b"1"]),
+        ([ASK, ask(metadata={"a": 1})], {"metadata": {"a": 1}}, [b"0"]),
+        ([ask(metadata={"a": 1})], {"metadata": None}, [b"0"]),  # the provider began it itself
+        ([ask(conversation="none"), ASK], {"conversation_id": "conv"}, [b"0"]),
+        ([ASK, ask(conversation="none")], {"conversation_id": None}, [b"0"]),
+        ([ask(conversation="none"), ASK], {}, [b"1"]),  # it does not say
+    ],
+)
+def test_a_response_answers_the_message_that_asked_for_it(
+    said: list[Event], response: Event, left: list[bytes]
+) -> None:
+    """By its metadata, and by whether it is beside the conversation."""
+    found = waiting(*said)
+    found.begun(response)
+    assert found.raw == left
+
+
+REFUSED = text("a", id="mine") | {"event_id": "one"}
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "left"),
+    [
+        ([ASK, REFUSED], {"event_id": "one"}, [b"0"]),
+        ([ASK, REFUSED], {"event_id": "other"}, [b"0", b"1"]),
+        ([ASK, ASK], {"code": "conversation_already_has_active_response"}, [b"1"]),
+        ([ASK, UPDATE], {"param": "session.audio.output"}, [b"0"]),
+        ([UPDATE, text("a")], {"param": "item.content[0].text"}, [b"0"]),
+        ([text("a"), about("delete", "x")], {"param": "item_id"}, [b"0"]),
+        ([text("a"), about("truncate", "x")], {"code": "item_truncate_invalid_item_id"}, [b"0"]),
+        ([text("a"), about("retrieve", "x")], {"code": "item_retrieve_invalid_item_id"}, [b"0"]),
+        ([ASK, text("a")], {"param": "previous_item_id"}, [b"0"]),
+        ([ASK], {"code": "response_cancel_not_active", "param": "response_id"}, [b"0"]),
+        ([ASK], {"code": ["odd"], "param": {"odd": 1}, "event_id": {}}, [b"0"]),
+        ([REFUSED], {"param": "item.id"}, [b"0"]),  # it would have been named
+    ],
+)
+def test_an_error_answers_the_message_that_it_is_about(
+    said: list[Event], error: Event, left: list[bytes]
+) -> None:
+    """By the name that the client gave it, else by what the error names."""
+    found = waiting(*said)
+    found.refused(error)
+    assert found.raw == left
+
+
+def test_an_error_about_nothing_ends_what_stands_before_an_answer() -> None:
+    """Answers come in order: what stands before one that is answered was refused."""
+    found = waiting(UPDATE, text("a"), ASK)
+    found.refused({"code": "server_error"})
+    assert len(found.raw) == 3
+    found.created(added("a"))
+    assert found.raw == [b"2"]
+    found.begun({})
+    assert found.raw == []
+
+
+def test_what_is_refused_for_what_is_asked_again_is_held() -> None:
+    """Until the provider is free; another error ends it no more than another answer does."""
+    busy = {"code": "conversation_already_has_active_response"}
+    found = waiting(ASK, ask(metadata={"a": 1}), ask(metadata={"b": 1}))
+    assert found.hold(busy)
+    assert found.hold(busy)
+    assert not found.hold({"code": "server_error"})
+    assert not found.hold({**busy, "event_id": "other"})
+    found.refused({"code": "server_error"})
+    found.begun({"metadata": {"b": 1}})
+    assert not found.asks_again
+    assert found.release() == [b"0"]
+    assert found.asks_again
+    assert not found.hold(busy)  # it was asked for first
+    found.cancelled({})
+    assert found.release() == []
+    assert found.raw == []
+
+
+def test_what_is_cancelled_is_not_asked_for_again() -> None:
+    """It is known, so that the response that begins all the same is."""
+    found = waiting(ASK, ask(conversation="none"))
+    assert found.asks
+    found.cancelled({"response_id": "resp_1"})
+    assert found.asks
+    found.cancelled({})
+    assert not found.asks
+    assert found.raw == [b"1"]
+    asked = found.begun({"conversation_id": "conv"})
+    assert asked is not None
+    assert asked.is_cancelled
+
+
+def test_another_provider_is_told_no_truncation() -> None:
+    """It is answered instead; nor is one told what was cancelled."""
+    found = waiting(about("truncate", "item_1"), ASK, UPDATE)
+    found.cancelled({})
+    assert [message.event["item_id"] for message in found.closed()] == ["item_1"]
+    assert found.raw == [b"2"]
+
+
+def test_too_many_are_forgotten() -> None:
+    """The oldest first."""
+    found = waiting(*[ASK] * (MESSAGES_MAX + 3))
+    assert len(found.raw) == MESSAGES_MAX
+    assert found.raw[0] == b"3"
+
+
+def test_what_is_large_takes_no_configuration_with_it() -> None:
+    """It is not told again, and its answer is still known for what it is."""
+    found = waiting(UPDATE, text("a"))
+    found.said(text("large"), b"x" * (BYTES_MAX + 1))
+    found.said(ASK, b"3")
+    assert found.raw == [b"0", b"3"]
+    assert found.created(added("a")) is not None
+    assert found.created(added("large")) is not None
+    assert found.created(added("large")) is None
+    assert found.raw == [b"0", b"3"]
