@@ -54,11 +54,12 @@ def said(text: str) -> dict[str, Any]:
 async def serving(
     providers: Providers, models: str = MODELS, *, script: Script | None = None
 ) -> AsyncIterator[Cluster]:
-    """A cluster whose gateway reports often."""
+    """A cluster whose gateway reports often, and has done so."""
     async with scripted(
         script or providers.serve, answer=providers.answer, tuned=OFTEN,
         GATEWAY_MODELS_FILE=models, GATEWAY_OPS_LISTEN=OPS,
     ) as cluster:  # fmt: skip
+        await soon(lambda: seen(cluster, "openai"))
         yield cluster
 
 

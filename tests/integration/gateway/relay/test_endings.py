@@ -97,7 +97,7 @@ async def test_a_provider_that_breaks_off_mid_response_leaves_an_estimate() -> N
         await provider.recv()
         provider.transport.abort()
 
-    async with scripted(script) as cluster:
+    async with scripted(script, **UNKEPT) as cluster:
         socket_ = await client(cluster)
         await socket_.send('{"type":"x"}')
         with pytest.raises(ConnectionClosed):
