@@ -23,7 +23,7 @@ PENDING_BYTES_MAX: Final = 20 * 1024 * 1024
 
 class Pending:
     """The contents of items that the model does not know. ``is_told`` says that some were told, and
-    nothing was asked for since.
+    nothing was asked for since. ``beside`` is what the last question had that is no item.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,7 @@ class Pending:
         self._bytes_by_item: dict[str, int] = {}
         self._bytes = 0
         self.is_told = False
+        self.beside: list[Json] = []
 
     def __bool__(self) -> bool:
         return bool(self._content_by_item)
@@ -68,13 +69,13 @@ class Pending:
         ``is_asked_otherwise``: by what is sent after it.
         """
         turns = self._taken()
-        if instructions:
-            turns.append(text_content("model", instructions))
+        self.beside = [text_content("model", instructions)] if instructions else []
         if is_asked_otherwise:
+            turns += self.beside
             return content_message(turns, is_complete=False) if turns else None
         if instructions or not (turns or self.is_told):
-            turns.append(text_content("user", _SOMETHING))
-        return content_message(turns, is_complete=True)
+            self.beside.append(text_content("user", _SOMETHING))
+        return content_message([*turns, *self.beside], is_complete=True)
 
     def answered(self) -> None:
         """The model begins to answer."""

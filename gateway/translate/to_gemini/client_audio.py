@@ -59,4 +59,3 @@ def clear(state: State, _event: Json) -> None:
     if not state.is_detected and state.speech.has_audio:
         raise unsupported("input_audio_buffer", "The provider has heard this audio already.")
     state.speech.cleared()
-    state.events.add("input_audio_buffer.cleared")

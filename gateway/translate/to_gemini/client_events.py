@@ -12,7 +12,7 @@ from gateway.translate.to_gemini.link import Link
 from gateway.translate.to_gemini.reading import Json, required_object
 from gateway.translate.to_gemini.refusals import RefusedError, invalid, unsupported
 from gateway.translate.to_gemini.response import Outcome
-from gateway.translate.to_gemini.response_params import response_params
+from gateway.translate.to_gemini.response_params import instructions_in
 from gateway.translate.to_gemini.session_fields import Reading
 from gateway.translate.to_gemini.setup import context_update, has_unknown_voice
 from gateway.translate.to_gemini.state import State
@@ -79,7 +79,7 @@ def _create_response(state: State, event: Json) -> None:
     """``response.create``: ask the model, unless it was asked already by other means."""
     given = {} if event.get("response") is None else required_object(event, "response")
     reading = Reading(state.model, has_spoken=False)
-    params = response_params(given, state.session, reading)
+    instructions = instructions_in(given, state.session, reading)
     response = state.response
     is_open = response is not None and response.outcome is None
     is_news = bool(state.pending or state.speech.is_due)
@@ -93,9 +93,9 @@ def _create_response(state: State, event: Json) -> None:
     state.out.ignored += reading.ignored
     if response is not None:
         state.finish_response(None)
-    _ask(state, params.instructions)
+    _ask(state, instructions)
     state.move_turn(TurnEvent.ASKED)
-    state.create_response(is_asked=True, metadata=params.metadata)
+    state.create_response(given)
 
 
 def _ask(state: State, instructions: str) -> None:
@@ -107,6 +107,7 @@ def _ask(state: State, instructions: str) -> None:
     if is_asked and not state.pending:
         if instructions:
             state.out.ignored.append("response.create.response.instructions")
+        state.pending.beside = []
         return
     content = state.pending.ask(instructions, is_asked_otherwise=bool(outputs or ends_activity))
     if content is not None:

@@ -5,7 +5,7 @@ The order is OpenAI's: ``response.created``; for each item ``response.output_ite
 has at most one message, and behind it the calls of functions.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct, field, json
 
@@ -58,7 +58,8 @@ class _Part(Struct):
 
 
 class Response:
-    """One response. ``outcome`` is None until nothing is missing but the usage.
+    """One response. ``outcome`` is None until nothing is missing but the usage. ``request`` is what
+    the client's ``response.create`` said of it.
 
     ``is_begun`` says that the model has said something of it, ``has_spoken`` that it was audio.
     """
@@ -68,7 +69,7 @@ class Response:
         session: Json,
         *,
         conversation_id: str,
-        metadata: Any,
+        request: Json,
         ids: Ids,
         events: ClientEvents,
         items: Items,
@@ -76,7 +77,7 @@ class Response:
         self._session = session
         self._is_spoken = is_spoken(session)
         self._conversation_id = conversation_id
-        self._metadata = metadata
+        self.request = request
         self._ids = ids
         self._events = events
         self._items = items
@@ -303,5 +304,5 @@ class Response:
             "max_output_tokens": self._session["max_output_tokens"],
             "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
             "usage": usage,
-            "metadata": self._metadata,
+            "metadata": self.request.get("metadata"),
         }

@@ -7,20 +7,10 @@ is the same is accepted.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
-
 from gateway.translate.to_gemini import session_fields as read
 from gateway.translate.to_gemini.reading import Json
 from gateway.translate.to_gemini.refusals import invalid, unknown, unsupported
 from gateway.translate.to_gemini.session_fields import Reader, Reading
-
-
-class ResponseParams(Struct, frozen=True):
-    """``instructions`` is empty where there are none; ``metadata`` is the client's own."""
-
-    instructions: str = ""
-    metadata: Json | None = None
-
 
 # Compared with the session's.
 _AS_SESSION: Final[Mapping[str, Reader]] = {
@@ -36,8 +26,10 @@ _IGNORED: Final = ("parallel_tool_calls", "reasoning", "temperature")
 _OWN: Final = ("instructions", "metadata")
 
 
-def response_params(given: Json, session: Json, reading: Reading) -> ResponseParams:
-    """Read ``response.create``'s ``response``; raises ``RefusedError``."""
+def instructions_in(given: Json, session: Json, reading: Reading) -> str:
+    """The instructions in ``response.create``'s ``response``, empty where there are none; raises
+    ``RefusedError``.
+    """
     for name, value in given.items():
         path = f"response.{name}"
         if name in _AS_SESSION:
@@ -51,8 +43,8 @@ def response_params(given: Json, session: Json, reading: Reading) -> ResponsePar
     metadata = given.get("metadata")
     if not isinstance(metadata, dict | None):
         raise invalid("response.metadata", "an object")
-    instructions = read.text(reading, "", given.get("instructions"), "response.instructions")
-    return ResponseParams(instructions=instructions, metadata=metadata)
+    text: str = read.text(reading, "", given.get("instructions"), "response.instructions")
+    return text
 
 
 def _check_same(name: str, value: Any, session: Json, reading: Reading) -> None:

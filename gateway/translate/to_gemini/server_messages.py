@@ -151,7 +151,7 @@ def _begin(state: State, response: Response | None) -> Response:
     speech.answered()
     state.pending.answered()
     if response is None:
-        response = state.create_response(is_asked=False)
+        response = state.create_response(None)
     response.is_begun = True
     return response
 

@@ -63,11 +63,15 @@ class Speech:
         return self._committed is not None
 
     @property
+    def is_open(self) -> bool:
+        """Whether the provider has something of a turn of the user's that it has yet to answer."""
+        return self.is_due or self.is_active or self.is_heard
+
+    @property
     def is_untold(self) -> bool:
         """Whether the user said something that is asked, or being heard, and not transcribed."""
-        is_open = self.is_due or self.is_active or self._item_id is not None
         committed = self._committed
-        return is_open or (committed is not None and not committed["content"][0]["transcript"])
+        return self.is_open or (committed is not None and not committed["content"][0]["transcript"])
 
     def appended(self, size: int, *, bytes_per_ms: int) -> None:
         """So many bytes of audio were sent on."""
@@ -164,15 +168,21 @@ class Speech:
             self.uncommitted_bytes = 0
 
     def disconnected(self) -> None:
-        """The provider is gone; what it had heard of an activity is lost."""
+        """The provider is gone, and with it what was said to it; a client that knows of that hears
+        so.
+        """
         self._forget_committed()
+        if self.is_active or self._item_id is not None:
+            self.cleared()
+        self.uncommitted_bytes = 0
         self.is_active = self.is_due = False
 
     def cleared(self) -> None:
-        """The client took back what it had not committed."""
+        """What is not committed is gone, or the client took it back."""
         self._item_id, self._is_stopped, self._texts = None, False, []
         self.uncommitted_bytes = 0
         self._since_ms = self.written_ms
+        self._events.add("input_audio_buffer.cleared")
 
     # --- helpers ----------------------------------------------------------------------------------
 

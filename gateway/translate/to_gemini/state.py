@@ -178,15 +178,17 @@ class State:
         """The provider's turn is somewhere else now."""
         self.turn = moved(self.turn, event)
 
-    def create_response(self, *, is_asked: bool, metadata: Json | None = None) -> Response:
-        """A response is open from now on. ``is_asked``: by the client."""
+    def create_response(self, request: Json | None) -> Response:
+        """A response is open from now on. ``request`` is how the client asked for it, None where it
+        did not.
+        """
         assert self.response is None
-        self.is_create_due = self.is_answer_due and not is_asked
+        self.is_create_due = self.is_answer_due and request is None
         self.is_part_due = False
         self.response = Response(
             self.session,
             conversation_id=self.conversation_id,
-            metadata=metadata,
+            request=request or {},
             ids=self.ids,
             events=self.events,
             items=self.items,

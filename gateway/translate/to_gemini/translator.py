@@ -54,7 +54,7 @@ class GeminiTranslator:
     @property
     def is_answering(self) -> bool:
         """See ``Translator``."""
-        return self._state.response is not None
+        return self._state.response is not None or self._state.speech.is_open
 
     # --- the connections --------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class GeminiTranslator:
         names = {name: state.session[name] for name in ("id", "model")}
         out, again = state.begin(), []
         if state.response is not None:
-            again = [json.encode({"type": "response.create"})]
+            again = [json.encode({"type": "response.create", "response": state.response.request})]
             state.finish_response(None, Outcome.cancelled(None))
         return Rest(names, [*again, *self._held], out.to_client)
 
@@ -176,6 +176,8 @@ class GeminiTranslator:
         state = self._state
         turns, is_asked = state.unknown_turns(), state.is_asked_again
         state.is_asked_again = False
+        if is_asked:
+            turns += state.pending.beside
         if turns or is_asked:
             state.send(content_message(turns, is_complete=is_asked))
         due, state.updates_due = state.updates_due, 0

@@ -194,9 +194,10 @@ def test_any_session_keeps_to_the_grammar_of_both_protocols(model: str, steps: l
     talk = OpenAITalk(model)
     for step in steps:
         step(talk)
-        assert talk.translator.is_answering == (_open_responses(talk) == 1)
+        is_open = _open_responses(talk) == 1
+        assert talk.translator.is_answering >= is_open  # or the user is heard
         if Renewal.NOW in talk.renewals:
-            assert not talk.translator.is_answering
+            assert not is_open
             talk.renewals.clear()
             renew(talk)
     talk.disconnect()
@@ -217,10 +218,11 @@ def _go_on(talk: OpenAITalk) -> None:
         talk.connect()
         talk.provider(setupComplete={})
         asked = [message["clientContent"] for message in talk.told if "clientContent" in message]
-        assert [content["turnComplete"] for content in asked] == [True]
+        assert asked[0]["turnComplete"]
+        is_open = len(asked) == 1  # else a cancel was held, which came next
         talk.disconnect()
     rest = talk.translator.leave()
-    assert (b'{"type":"response.create"}' in rest.unanswered) >= is_open
+    assert any(b"response.create" in message for message in rest.unanswered) >= is_open
     talk.take(Translation(to_client=rest.to_client))
     assert not talk.translator.is_answering
 

@@ -283,6 +283,55 @@ def test_audio_after_a_lost_connection_begins_an_activity_again() -> None:
     assert talk.told_kinds == ["activityStart", "audio"]
 
 
+def test_speech_that_the_lost_provider_had_is_cleared() -> None:
+    """The client hears so, and what it commits then is an empty buffer; else it would wait for an
+    answer to what nobody has heard.
+    """
+    talk = OpenAITalk.manual()
+    talk.append()
+    talk.forget()
+    reconnect(talk)
+    assert talk.heard_kinds == ["input_audio_buffer.cleared"]
+    talk.client("input_audio_buffer.commit")
+    assert talk.heard[-1]["error"]["code"] == "input_audio_buffer_commit_empty"
+
+    talk = OpenAITalk.detected()
+    talk.append()
+    reconnect(talk)
+    assert "input_audio_buffer.cleared" not in talk.heard_kinds
+    talk.provider(serverContent={"inputTranscription": {"text": "Well"}})
+    reconnect(talk)
+    assert talk.heard_kinds[-1] == "input_audio_buffer.cleared"
+
+
+def test_what_the_provider_hears_of_the_user_is_a_turn() -> None:
+    """No connection is replaced on purpose that has a part of it."""
+    talk = OpenAITalk.detected()
+    talk.append()
+    assert not talk.translator.is_answering
+    talk.provider(serverContent={"inputTranscription": {"text": "Well"}})
+    assert talk.translator.is_answering
+    talk.provider(serverContent={"outputTranscription": {"text": "Yes?"}})
+    talk.end()
+    assert not talk.translator.is_answering
+
+
+def test_a_question_is_asked_again_as_it_was() -> None:
+    """With its instructions, which are no item; also a provider of another protocol."""
+    talk = OpenAITalk.ready()
+    greeting = {"instructions": "Say bonjour.", "metadata": {"topic": "greeting"}}
+    talk.client("response.create", response=greeting)
+    asked = talk.told[-1]
+    talk.forget()
+    reconnect(talk)
+    assert talk.told[-1] == asked
+    assert asked["clientContent"]["turns"][0]["parts"] == [{"text": "Say bonjour."}]
+
+    talk.disconnect()
+    (again,) = talk.translator.leave().unanswered
+    assert json.decode(again) == {"type": "response.create", "response": greeting}
+
+
 def test_a_conversation_of_another_provider_is_continued() -> None:
     """Its session is kept as far as Gemini has words for it, and everything said is told."""
     session = {
