@@ -16,7 +16,7 @@ from gateway.metering.base import Fragments
 from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.first_message_gate import Gate
-from gateway.translate.kept.messages import is_speech
+from gateway.translate.kept.messages import is_append, is_speech
 
 OnClose = Callable[[CloseEvent], None]
 _TEXT: Final = int(Opcode.TEXT)
@@ -28,12 +28,6 @@ class Kept(Protocol):
     @property
     def is_retelling(self) -> bool:
         """Whether the provider has yet to answer what the client has heard before."""
-
-    def forward(self, read: bytes) -> None:
-        """Forward the client's messages as they came."""
-
-    def write(self, frames: Sequence[Frame]) -> None:
-        """Forward frames of the client."""
 
     def client_said(self, message: bytes) -> bool:
         """A message of the client, unless it was told by its beginning that it is audio: whether
@@ -65,6 +59,8 @@ class KeptUpstream:
         "_recorder",
         "_splice",
         "connection_closed",
+        "has_spoken",
+        "provider",
     )
 
     def __init__(
@@ -82,17 +78,21 @@ class KeptUpstream:
         self._on_model_refused = on_model_refused
         self._fragments = Fragments()
         self.connection_closed = on_close
+        self.provider: Connection | None = None
+        # The session knows of audio since the provider said something else: it is told once.
+        self.has_spoken = False
 
     def messages_received(self, read: bytes, spans: list[Span]) -> None:
         """Forward them as they came; those from the first on that is no audio, frame by frame."""
         if self._gate is None:
             seen = self._recorder.skim_client(read, spans)
             if seen:
-                self._splice.client_spoke()
+                self._spoke()
                 if seen == len(spans):
-                    self._splice.forward(read)
+                    if self.provider is not None:
+                        self.provider.write_messages(read)
                     return
-                self._splice.write(frames_of(read, spans[:seen]))
+                self._write(frames_of(read, spans[:seen]))
                 spans = spans[seen:]
         self.frames_received(frames_of(read, spans))
 
@@ -103,15 +103,27 @@ class KeptUpstream:
             frames = gate.admit(frames)
         passed = [frame for frame in frames if self._passes(frame)]
         self._recorder.observe_client(passed)
-        self._splice.write(passed)
+        self._write(passed)
         if gate is not None and gate.refused_model is not None:
             self._on_model_refused(gate.refused_model)
+
+    def _spoke(self) -> None:
+        if not self.has_spoken:
+            self.has_spoken = True
+            self._splice.client_spoke()
+
+    def _write(self, frames: Sequence[Frame]) -> None:
+        if self.provider is not None:
+            self.provider.write(frames)
 
     def _passes(self, frame: Frame) -> bool:
         """Fragments pass as they come: only a message in one frame can be withheld."""
         payload = unmasked(frame)
         if frame.is_final and not frame.continues:
-            return frame.opcode != _TEXT or self._splice.client_said(payload)
+            if frame.opcode == _TEXT and not is_append(payload):
+                return self._splice.client_said(payload)
+            self._spoke()
+            return True
         message = self._fragments.add(replace(frame, start=0, raw=payload))
         if message is not None:
             self._splice.client_said(message)
@@ -125,8 +137,8 @@ class KeptDownstream:
     """
 
     __slots__ = (
-        "_client", "_fragments", "_held", "_on_metered", "_recorder", "_splice",
-        "connection_closed", "reports_gaps",
+        "_client", "_fragments", "_has_heard", "_has_said", "_held", "_on_metered",
+        "_recorder", "_splice", "connection_closed", "reports_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +155,8 @@ class KeptDownstream:
         self._client = client
         self._fragments = Fragments()
         self._held: list[Frame] = []  # fragments of what may be an answer that the client gets not
+        self._has_heard = False  # see ``KeptUpstream.has_spoken``
+        self._has_said = False  # there was something else than audio
         self._on_metered = on_metered
         self.connection_closed = on_close
         self.reports_gaps = False
@@ -151,7 +165,7 @@ class KeptDownstream:
         """Forward them as they came; those from the first on that is no audio, frame by frame."""
         seen = self._recorder.skim(read, spans)
         if seen:
-            self._splice.heard_audio()
+            self._heard()
             if seen == len(spans):
                 self._client.write_messages(read)
                 if self.reports_gaps:
@@ -166,7 +180,9 @@ class KeptDownstream:
         has_metered = self._recorder.observe(frames)
         frames = self._recorder.for_client(frames)
         self._client.write([said for frame in frames for said in self._said(frame)])
-        self._splice.provider_wrote(frames)
+        if self._has_said:
+            self._has_said = self._has_heard = False
+            self._splice.provider_wrote(frames)
         if has_metered or self.reports_gaps:
             self._on_metered()
 
@@ -177,10 +193,16 @@ class KeptDownstream:
         if not frame.is_final or frame.continues:
             return self._said_in_part(frame)
         if frame.opcode != _TEXT or is_speech(frame.raw, frame.start):
-            self._splice.heard_audio()
+            self._heard()
             return (frame,)
+        self._has_said, self._has_heard = True, False
         said = self._splice.provider_said(frame, frame.raw[frame.start :])
         return () if said is None else (said,)
+
+    def _heard(self) -> None:
+        if not self._has_heard:
+            self._has_heard = True
+            self._splice.heard_audio()
 
     def _said_in_part(self, frame: Frame) -> Sequence[Frame]:
         message = self._fragments.add(frame)
@@ -188,6 +210,7 @@ class KeptDownstream:
             self._held.append(frame)
             return ()
         held, self._held = self._held, []
+        self._has_said = True
         if message is None:
             return (*held, frame)
         said = self._splice.provider_said(frame, message)

@@ -40,7 +40,8 @@ class KeptSplice:
 
     __slots__ = (
         "_client", "_gate", "_has_followed", "_is_heard", "_is_renewal_due", "_keeper",
-        "_provider", "_recorder", "_wait", "on_configuration_refused", "on_refused", "on_renewal",
+        "_provider", "_recorder", "_upstream", "_wait", "on_configuration_refused", "on_refused",
+        "on_renewal",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class KeptSplice:
         self._client = client
         self._gate = gate
         self._provider: Connection | None = None
+        self._upstream: KeptUpstream | None = None
         self._has_followed = False  # the provider's connection is not the session's first
         self._is_heard = False  # this connection's provider has said something
         self._is_renewal_due = False
@@ -99,6 +101,8 @@ class KeptSplice:
     def provider_connected(self, provider: Connection) -> None:
         """A provider is there: it is told what it has to know."""
         self._provider, self._is_renewal_due, self._is_heard = provider, False, False
+        if self._upstream is not None:
+            self._upstream.provider = provider
         told = self._keeper.provider_opened()
         self._tell([x if isinstance(x, bytes) else json.encode(x) for x in told])
         self._client.resume(Pause.SETUP)
@@ -108,6 +112,8 @@ class KeptSplice:
         waits.
         """
         self._provider, self._has_followed = None, True
+        if self._upstream is not None:
+            self._upstream.provider = None
         self._wait.forget()
         self._client.write([_spoken(event) for event in self._keeper.provider_closed()])
         self._client.pause(Pause.SETUP)
@@ -133,7 +139,7 @@ class KeptSplice:
 
     def forget_session(self) -> None:
         """The session has ended: nothing refers to it in a circle."""
-        self._provider = None
+        self._provider = self._upstream = None
         self.on_renewal, self.on_refused = _nothing, _refuse_nothing
         self.on_configuration_refused = None
 
@@ -143,25 +149,16 @@ class KeptSplice:
         self, *, on_model_refused: Callable[[str], None], on_close: OnClose
     ) -> KeptUpstream:
         """The sink of the client's frames."""
-        return KeptUpstream(
+        self._upstream = KeptUpstream(
             self, self._recorder, self._gate, on_model_refused=on_model_refused, on_close=on_close
         )
+        return self._upstream
 
     def provider_sink(self, *, on_metered: Callable[[], None], on_close: OnClose) -> KeptDownstream:
         """The sink of the frames of one connection to a provider."""
         return KeptDownstream(
             self, self._recorder, self._client, on_metered=on_metered, on_close=on_close
         )
-
-    def forward(self, read: bytes) -> None:
-        """Forward the client's messages as they came."""
-        if self._provider is not None:
-            self._provider.write_messages(read)
-
-    def write(self, frames: Sequence[Frame]) -> None:
-        """Forward frames of the client."""
-        if self._provider is not None:
-            self._provider.write(frames)
 
     def client_said(self, message: bytes) -> bool:
         """A message of the client, unless it was told by its beginning that it is audio: whether
@@ -209,6 +206,8 @@ class KeptSplice:
     def provider_wrote(self, frames: Sequence[Frame]) -> None:
         """What the provider said in ``frames`` was forwarded: see to what follows from it."""
         self._is_heard = True
+        if self._upstream is not None:
+            self._upstream.has_spoken = False
         if self._provider is not None and not self._provider.is_mid_message:
             self._tell(self._keeper.take_due())
         refused = self.on_configuration_refused
