@@ -26,7 +26,9 @@ class Betweens:
     what the other protocol has no word for, ``on_answer`` gets how long users wait for answers.
     """
 
-    __slots__ = ("_client", "_gate", "_on_answer", "_on_ignored", "_recorder", "_table", "_target")
+    __slots__ = (
+        "_client", "_gate", "_home", "_on_answer", "_on_ignored", "_recorder", "_table", "_target",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -46,9 +48,27 @@ class Betweens:
         self._table = table
         self._on_ignored = on_ignored
         self._on_answer = on_answer
+        self._home = ""  # the provider in whose own words the client has configured the session
 
     def make(self, conversation: Conversation | None) -> Between:
         """One for where the session is served. With a ``conversation`` it continues that."""
+        made, provider = self._made(conversation), self._target.provider
+        if conversation is None:
+            self._home = provider
+        elif provider != self._home:
+            made.moved_to(provider)
+        return made
+
+    def follow(self, session: TranslatedSession, there: Target) -> None:
+        """``session`` is served ``there`` from now on."""
+        is_same = there.provider_dialect is self._target.provider_dialect
+        self._target = there
+        if is_same:
+            session.moved_to(there.provider)
+        else:
+            session.move(self.make(session.conversation))
+
+    def _made(self, conversation: Conversation | None) -> Between:
         target, seed, voices = self._target, secrets.token_hex(4), self._table.voices
         if not target.is_translated:
             keeper = Keeper(seed=seed, voices=voices, conversation=conversation)
@@ -64,12 +84,3 @@ class Betweens:
             session_id=target.session_id,
             on_ignored=self._on_ignored,
         )
-
-    def follow(self, session: TranslatedSession, there: Target) -> None:
-        """``session`` is served ``there`` from now on."""
-        is_same = there.provider_dialect is self._target.provider_dialect
-        self._target = there
-        if is_same:
-            session.moved_to(there.provider)
-        else:
-            session.move(self.make(session.conversation))

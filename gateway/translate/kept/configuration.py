@@ -45,6 +45,8 @@ def told_elsewhere(session: Json, provider: str, voices: VoiceTable) -> Json:
     settings = told(session)
     if not settings:
         return {}
+    # Null is what they are where the client has not set them, and OpenAI refuses it of some.
+    settings = {name: x for name, x in settings.items() if x is not None or name in _XAI}
     if provider != "xai":
         settings = {name: value for name, value in settings.items() if name not in _XAI}
     made = for_provider(adopted(settings, provider, voices), provider)

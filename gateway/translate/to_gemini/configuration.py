@@ -6,11 +6,11 @@ is null there.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from gateway.translate.to_gemini import session_fields as read
 from gateway.translate.to_gemini.reading import Json
-from gateway.translate.to_gemini.refusals import RefusedError, missing, unknown
+from gateway.translate.to_gemini.refusals import missing, unknown
 from gateway.translate.to_gemini.session_fields import Reader, Reading
 
 DEFAULT_VOICE: Final = "alloy"
@@ -84,23 +84,33 @@ def updated(session: Json, given: Json, reading: Reading) -> Json:
     """``session`` with a client's ``session.update`` in it; raises ``RefusedError``."""
     if "type" not in given:
         raise missing("session.type")
-    merged: Json = _merged(session, given, reading)
-    return merged
+    return _merged(session, given, reading)
 
 
 def adopted(session: Json, given: Json, reading: Reading) -> Json:
     """``session`` with as much of ``given`` as Gemini has words for: the session of a conversation
-    that another provider had before.
+    that another provider had before. ``reading`` is a lenient one.
     """
+    known = {name: value for name, value in given.items() if name in _SESSION}
+    reading.ignored += [f"session.{name}" for name in given if name not in known]
+    return _merged(session, known, reading)
+
+
+def restored(session: Json, became: Json, given: Json) -> Json:
+    """``session`` for another provider again: what the client has not changed since is as in
+    ``given``, which ``became`` was made of.
+    """
+    made = dict(session)
     for name, value in given.items():
-        try:
-            session = _merged(session, {name: value}, reading)
-        except RefusedError:
-            reading.ignored.append(f"session.{name}")
-    return session
+        now, was = session.get(name), became.get(name)
+        if isinstance(now, dict) and isinstance(was, dict) and isinstance(value, dict):
+            made[name] = restored(now, was, value)
+        elif now == was:
+            made[name] = value
+    return made
 
 
-def _merged(session: Json, given: Json, reading: Reading) -> Any:
+def _merged(session: Json, given: Json, reading: Reading) -> Json:
     for name in given:
         if name not in _SESSION:
             raise unknown(f"session.{name}")

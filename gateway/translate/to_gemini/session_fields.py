@@ -22,11 +22,22 @@ from gateway.translate.to_gemini.refusals import (
 
 
 class Reading(Struct):
-    """One event of the client while it is read: what of it has no effect, and what may change."""
+    """One event of the client while it is read: what of it has no effect, and what may change.
+
+    With ``is_lenient`` what would be refused has no effect, each setting by itself: the client has
+    configured it at another provider, and says nothing now that could be answered.
+    """
 
     model: str
     has_spoken: bool = False
+    is_lenient: bool = False
     ignored: list[str] = field(default_factory=list)
+
+    def refuse(self, refusal: RefusedError, path: str) -> None:
+        """Raise ``refusal``, or note what has no effect."""
+        if not self.is_lenient:
+            raise refusal
+        self.ignored.append(path)
 
 
 Reader = Callable[[Reading, Any, Any, str], Any]
@@ -48,9 +59,12 @@ def fields(table: Mapping[str, Reader]) -> Reader:
         merged = dict(current or {})
         for name, value in given.items():
             reader = table.get(name)
-            if reader is None:
-                raise unknown(f"{path}.{name}")
-            merged[name] = reader(reading, merged.get(name), value, f"{path}.{name}")
+            try:
+                if reader is None:
+                    raise unknown(f"{path}.{name}")
+                merged[name] = reader(reading, merged.get(name), value, f"{path}.{name}")
+            except RefusedError as refusal:
+                reading.refuse(refusal, f"{path}.{name}")
         return merged
 
     return read
@@ -116,25 +130,35 @@ def output_tokens(_reading: Reading, _current: Any, given: Any, path: str) -> An
     return given
 
 
-def tools(_reading: Reading, current: Any, given: Any, path: str) -> Any:
+def tools(reading: Reading, current: Any, given: Any, path: str) -> Any:
     """Functions; a server that the provider would have to call (MCP) is refused."""
     if given is None:
         return current
     if not isinstance(given, list):
         raise invalid(path, "an array")
+    known = []
     for number, tool in enumerate(given):
         where = f"{path}[{number}]"
-        if not isinstance(tool, dict):
-            raise invalid(where, "an object")
-        if tool.get("type") == "mcp":
-            raise unsupported(f"{where}.type", "The provider calls no MCP servers.")
-        if tool.get("type") != "function":
-            raise invalid(f"{where}.type", "'function'")
-        if not isinstance(tool.get("name"), str) or not tool["name"]:
-            raise missing(f"{where}.name")
-        if not isinstance(tool.get("parameters", {}), dict | None):
-            raise invalid(f"{where}.parameters", "a JSON schema")
-    return given
+        try:
+            _check_tool(tool, where)
+        except RefusedError as refusal:
+            reading.refuse(refusal, where)
+        else:
+            known.append(tool)
+    return known
+
+
+def _check_tool(tool: Any, where: str) -> None:
+    if not isinstance(tool, dict):
+        raise invalid(where, "an object")
+    if tool.get("type") == "mcp":
+        raise unsupported(f"{where}.type", "The provider calls no MCP servers.")
+    if tool.get("type") != "function":
+        raise invalid(f"{where}.type", "'function'")
+    if not isinstance(tool.get("name"), str) or not tool["name"]:
+        raise missing(f"{where}.name")
+    if not isinstance(tool.get("parameters", {}), dict | None):
+        raise invalid(f"{where}.parameters", "a JSON schema")
 
 
 def tool_choice(_reading: Reading, current: Any, given: Any, path: str) -> Any:

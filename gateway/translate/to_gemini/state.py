@@ -66,10 +66,18 @@ class State:
     def _configure(self) -> None:
         session = configuration.default_session(session_id=self.ids.make("sess"), model=self.model)
         given = self.conversation.session
+        reading = Reading(self.model, is_lenient=True)
         if given:
-            session = configuration.adopted(session, given, Reading(self.model))
+            session = configuration.adopted(session, given, reading)
             self.move_link(Step.NEEDED)
+        self.unadopted = reading.ignored  # of another provider's configuration; to be told once
+        self._given, self._became = given, session
         self.set_session(session)
+
+    def give_back_session(self) -> None:
+        """Another provider goes on: it may have words for what Gemini had none for."""
+        session = configuration.restored(self.session, self._became, self._given)
+        self.conversation.session = session
 
     # --- the session ------------------------------------------------------------------------------
 

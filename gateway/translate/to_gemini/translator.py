@@ -68,6 +68,7 @@ class GeminiTranslator:
     def provider_opened(self) -> Translation:
         """See ``Translator``."""
         out = self._state.begin()
+        out.ignored, self._state.unadopted = self._state.unadopted, []
         self._move_link(Step.OPENED)
         return out
 
@@ -90,6 +91,7 @@ class GeminiTranslator:
         if state.response is not None:
             again = [json.encode({"type": "response.create", "response": state.response.request})]
             state.finish_response(None, Outcome.cancelled(None))
+        state.give_back_session()
         return Rest(names, [*again, *self._held], out.to_client)
 
     def take_over(self, rest: Rest) -> Translation:

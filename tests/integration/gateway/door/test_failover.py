@@ -185,7 +185,7 @@ async def test_a_live_session_goes_on_at_the_next_provider() -> None:
 
 async def test_a_live_session_goes_on_at_a_provider_of_another_protocol() -> None:
     """A client of OpenAI's whose provider breaks, and stays away, goes on with Gemini, which is
-    told the conversation; and when Gemini breaks it comes back.
+    told the conversation; and when Gemini breaks it comes back, with all that it configured.
     """
     providers, told = Providers(), []
     sockets: list[ServerConnection] = []
@@ -199,7 +199,14 @@ async def test_a_live_session_goes_on_at_a_provider_of_another_protocol() -> Non
         told.append(json.loads(first)) if first else None
         await providers.serve(socket)
 
-    session = {"type": "realtime", "instructions": "Be brief.", "output_modalities": ["text"]}
+    hearing = {
+        "format": {"type": "audio/pcmu"}, "noise_reduction": {"type": "near_field"},
+        "transcription": {"model": "gpt-4o-transcribe", "language": "de"},
+    }  # fmt: skip
+    session = {
+        "type": "realtime", "instructions": "Be brief.", "output_modalities": ["text"],
+        "audio": {"input": hearing, "output": {"speed": 1.2}},
+    }  # fmt: skip
     said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
     async with scripted(serve, answer=providers.answer, GATEWAY_MODELS_FILE=CROSSED) as cluster:
         key = await asyncio.to_thread(cluster.create_account, "a")
@@ -221,11 +228,15 @@ async def test_a_live_session_goes_on_at_a_provider_of_another_protocol() -> Non
             await send(socket, {"type": "response.create"})
             await until(socket, "response.done")
         rows = await charged(cluster, "a", 3)
+        log = cluster.gateways[0].log.read_text()
     assert (moved["provider"], moved["model"]) == ("gemini", "gemini-live")
     assert back["provider"] == "openai"
     assert answered["response"]["output"][0]["content"][0]["text"] == "Good day"
     assert told[0]["setup"]["systemInstruction"]["parts"][0]["text"] == "Be brief."
     assert told[-1]["session"]["instructions"] == "Be brief."
+    assert told[-1]["session"]["audio"]["input"].items() >= hearing.items()
+    assert told[-1]["session"]["audio"]["output"]["speed"] == 1.2
+    assert "session.audio.output.speed" in log
     assert Counter(row["provider"] for row in rows) == {"openai": 2, "gemini": 1}
 
 

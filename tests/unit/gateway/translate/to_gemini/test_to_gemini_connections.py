@@ -426,3 +426,46 @@ def test_every_turn_ends(turn: Turn) -> None:
     assert moved(turn, TurnEvent.ENDED) is Turn.IDLE
     if turn in (Turn.IDLE, Turn.SPEAKING):
         assert moved(turn, TurnEvent.CANCELLED) in CANCELLED_TURNS
+
+
+def test_each_setting_of_another_provider_is_adopted_by_itself() -> None:
+    """What Gemini has no word for takes nothing else with it, least of all the audio's format; the
+    next provider of OpenAI's protocol is told all of it, but for what the client has changed.
+    """
+    function = {"type": "function", "name": "look", "parameters": {}}
+    given = {
+        "type": "realtime", "instructions": "Be kind.", "tool_choice": "required",
+        "tools": [{"type": "mcp", "server_label": "s"}, function],
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcmu"},
+                "turn_detection": {
+                    "create_response": False, "silence_duration_ms": 900, "type": "server_vad",
+                },
+            },
+            "output": {"speed": 1.5, "voice": {"id": "voice_1"}},
+        },
+    }  # fmt: skip
+    talk = OpenAITalk(conversation=Conversation(session=given))
+    talk.connect()
+    talk.provider(setupComplete={})
+    session = talk.translator.conversation.session
+    assert session["tools"] == [function]
+    assert session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+    assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 900
+    assert session["audio"]["input"]["turn_detection"]["create_response"] is True
+    assert session["audio"]["output"]["voice"] == "alloy"
+    assert talk.ignored == [
+        "session.tool_choice", "session.tools[0]",
+        "session.audio.input.turn_detection.create_response",
+        "session.audio.output.speed", "session.audio.output.voice",
+    ]  # fmt: skip
+
+    talk.client("session.update", session={"type": "realtime", "instructions": "Be brief."})
+    talk.disconnect()
+    talk.translator.leave()
+    back = talk.translator.conversation.session
+    assert (back["instructions"], back["tools"]) == ("Be brief.", given["tools"])
+    assert back["tool_choice"] == "required"
+    assert back["audio"]["output"].items() >= given["audio"]["output"].items()
+    assert back["audio"]["input"]["turn_detection"]["create_response"] is False
