@@ -23,7 +23,8 @@ CREATE_RESPONSE: Final = "response.create"
 KINDS: Final = frozenset(
     {UPDATE, CREATE_ITEM, DELETE_ITEM, RETRIEVE_ITEM, TRUNCATE_ITEM, CREATE_RESPONSE}
 )
-# Beyond that the oldest are forgotten, of too many bytes first those that are no configuration.
+# Beyond that the oldest are forgotten, first those that are no configuration: agents tell a whole
+# history right after it.
 MESSAGES_MAX: Final = 64
 BYTES_MAX: Final = 256 * 1024
 # Which message an error is about that names none: by its code, else by the field that it names.
@@ -108,7 +109,8 @@ class Unanswered:
         while len(self._messages) > MESSAGES_MAX or (
             self._bytes > BYTES_MAX and len(self._messages) > 1
         ):
-            self._take(self._messages[0])
+            others = (message for message in self._messages if message.kind != UPDATE)
+            self._take(next(others, self._messages[0]))
 
     def names(self, item_id: str) -> bool:
         """Whether the client asked for an item of this name."""

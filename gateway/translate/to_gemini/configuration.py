@@ -6,7 +6,7 @@ is null there.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from gateway.translate.to_gemini import session_fields as read
 from gateway.translate.to_gemini.reading import Json
@@ -47,6 +47,8 @@ _SESSION: Final[Mapping[str, Reader]] = {
     "temperature": read.without_effect,
     "metadata": read.without_effect,
 }
+# These hold settings, and are none.
+_HOLDERS: Final = ("audio", "input", "output")
 # What OpenAI does not show in a session, though a client may send it.
 _NOT_SHOWN: Final = ("temperature", "metadata")
 
@@ -98,16 +100,26 @@ def adopted(session: Json, given: Json, reading: Reading) -> Json:
 
 def restored(session: Json, became: Json, given: Json) -> Json:
     """``session`` for another provider again: what the client has not changed since is as in
-    ``given``, which ``became`` was made of.
+    ``given``, which ``became`` was made of; what it never configured is that provider's to choose.
     """
-    made = dict(session)
-    for name, value in given.items():
-        now, was = session.get(name), became.get(name)
-        if isinstance(now, dict) and isinstance(was, dict) and isinstance(value, dict):
-            made[name] = restored(now, was, value)
-        elif now == was:
+    made: Json = {}
+    for name in {**given, **session}:
+        now, was, value = session.get(name), became.get(name), given.get(name)
+        if name in _HOLDERS:
+            if held := restored(now or {}, was or {}, value or {}):
+                made[name] = held
+        elif now != was:
+            made[name] = _changed(now, was, value)
+        elif name in given:
             made[name] = value
     return made
+
+
+def _changed(now: Any, was: Any, value: Any) -> Any:
+    """A setting that the client has changed; of an object it may be a part only."""
+    if not all(isinstance(each, dict) for each in (now, was, value)):
+        return now
+    return {**now, **{name: x for name, x in value.items() if now.get(name) == was.get(name)}}
 
 
 def _merged(session: Json, given: Json, reading: Reading) -> Json:

@@ -167,10 +167,11 @@ def test_another_provider_is_told_no_truncation() -> None:
 
 
 def test_too_many_are_forgotten() -> None:
-    """The oldest first."""
-    found = waiting(*[ASK] * (MESSAGES_MAX + 3))
+    """The oldest first, but no configuration: an agent tells a whole history right after it."""
+    found = waiting(UPDATE, *[ASK] * (MESSAGES_MAX + 2))
     assert len(found.raw) == MESSAGES_MAX
-    assert found.raw[0] == b"3"
+    assert found.raw[:2] == [b"0", b"4"]
+    assert found.updated() is not None
 
 
 def test_what_is_large_takes_no_configuration_with_it() -> None:
