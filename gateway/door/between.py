@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gateway.connections.connection import Connection
 from gateway.door.allowed_models import ModelTable
 from gateway.door.routing import with_provider_model
-from gateway.door.translators import translator_for
+from gateway.door.translators import keeper_for, translator_for
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Target
 from gateway.providers.first_message_gate import Gate
@@ -18,7 +18,6 @@ from gateway.relay.interpreter import Interpreter
 from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.translated_session import Between, TranslatedSession
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Keeper
 
 
 class Betweens:
@@ -71,7 +70,7 @@ class Betweens:
     def _made(self, conversation: Conversation | None) -> Between:
         target, seed, voices = self._target, secrets.token_hex(4), self._table.voices
         if not target.is_translated:
-            keeper = Keeper(seed=seed, voices=voices, conversation=conversation)
+            keeper = keeper_for(target, seed=seed, voices=voices, conversation=conversation)
             return KeptSplice(
                 keeper, self._recorder, self._client, gate=self._gate, on_answer=self._on_answer
             )

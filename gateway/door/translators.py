@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.providers.base import REALTIME, Dialect, Target
 from gateway.translate.base import Translator
 from gateway.translate.conversation import Conversation
+from gateway.translate.kept.keeping import Keeping
 from gateway.translate.voices import VoiceTable
 
 
@@ -48,10 +49,32 @@ def translator_for(
     return to_gemini
 
 
+def keeper_for(
+    target: Target,
+    *,
+    seed: str,
+    voices: VoiceTable,
+    conversation: Conversation | None = None,
+) -> Keeping:
+    """What keeps the conversation of a session in which nothing is translated; see
+    ``translator_for``.
+    """
+    from gateway.translate.kept.keeper import Keeper  # noqa: PLC0415
+    from gateway.translate.kept_gemini.keeper import GeminiKeeper  # noqa: PLC0415
+
+    if target.dialect is Dialect.GEMINI:
+        if conversation is not None:  # its client's setup takes the place of the configuration
+            conversation = replace(conversation, session={})
+        return GeminiKeeper(seed=seed, voices=voices, conversation=conversation)
+    return Keeper(seed=seed, voices=voices, conversation=conversation)
+
+
 def may_be_kept(target: Target) -> bool:
     """Whether a session in which nothing is translated can go on at another connection: one of
-    OpenAI's GA protocol with a model, which is all that the conversation hangs on.
+    OpenAI's GA protocol with a model, which is all that the conversation hangs on, or Gemini's.
     """
+    if target.dialect is Dialect.GEMINI:
+        return target.provider_dialect is Dialect.GEMINI
     is_realtime = target.path.endswith(REALTIME) and target.dialect is Dialect.OPENAI
     return is_realtime and bool(target.model) and not target.is_transcription and not target.handles
 

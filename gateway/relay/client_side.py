@@ -5,7 +5,7 @@ or ours. Nothing else in ``relay`` refers to the client then, so nothing can be 
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from gateway.connections.close import NORMAL_CLOSURE, POLICY_VIOLATION, TRY_AGAIN_LATER, CloseEvent
 from gateway.connections.connection import Connection
@@ -21,9 +21,16 @@ from gateway.relay import endings
 from gateway.relay.endings import Ending
 from gateway.relay.notices import Notices
 from gateway.relay.session_state import Opening, SessionInfo
-from gateway.relay.sinks import UpstreamForwarder
 
 NOT_FOUND: Final = 404
+
+
+@runtime_checkable
+class Gated(Protocol):
+    """The sink of a client whose messages pass a gate."""
+
+    def resume(self) -> None:
+        """The client may use the handle that it named: forward what waits in the gate."""
 
 
 class ClientSide:
@@ -97,7 +104,7 @@ class ClientSide:
         assert self._gate is not None
         if refusal is None:
             sink = self.connection.sink
-            assert isinstance(sink, UpstreamForwarder)
+            assert isinstance(sink, Gated)
             sink.resume()
             # What waited in the gate may name another handle.
             if not self._ownership_check.is_pending:

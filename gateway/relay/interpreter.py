@@ -148,6 +148,7 @@ class Interpreter:
         self,
         *,
         on_model_refused: Callable[[str], None],  # noqa: ARG002 - its model is known
+        on_handle_named: Callable[[str], None],  # noqa: ARG002 - a translator tells none
         on_close: OnClose,
     ) -> "ClientSink":
         """The sink of the client's frames: one for all connections to a provider, as the fragments

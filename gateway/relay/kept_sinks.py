@@ -5,21 +5,20 @@ the session frame by frame, after it was metered, and before it is forwarded.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
-from gateway.frames import Frame, Opcode, Span, frames_of
+from gateway.frames import Frame, Span, frames_of
 from gateway.metering.base import Fragments
 from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.first_message_gate import Gate
-from gateway.translate.kept.messages import is_append, is_speech
+from gateway.translate.kept.keeping import Wire
 
 OnClose = Callable[[CloseEvent], None]
-_TEXT: Final = int(Opcode.TEXT)
 
 
 class Kept(Protocol):
@@ -28,6 +27,13 @@ class Kept(Protocol):
     @property
     def is_retelling(self) -> bool:
         """Whether the provider has yet to answer what the client has heard before."""
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the client has to wait until the provider has accepted what it was told."""
+
+    def hold_back(self, frames: Sequence[Frame]) -> None:
+        """The client waits for that, first of all with ``frames``."""
 
     def client_said(self, message: bytes) -> bool:
         """A message of the client, unless it was told by its beginning that it is audio: whether
@@ -53,15 +59,9 @@ class KeptUpstream:
     """Lets the meter and the keeper see the client's frames, and forwards them as they came."""
 
     __slots__ = (
-        "_fragments",
-        "_gate",
-        "_on_model_refused",
-        "_recorder",
-        "_splice",
-        "connection_closed",
-        "has_spoken",
-        "provider",
-    )
+        "_fragments", "_gate", "_on_handle_named", "_on_model_refused", "_recorder", "_splice",
+        "_wire", "connection_closed", "has_spoken", "provider",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,13 +69,18 @@ class KeptUpstream:
         recorder: Recorder,
         gate: Gate | None,
         *,
+        wire: Wire,
         on_model_refused: Callable[[str], None],
+        on_handle_named: Callable[[str], None],
         on_close: OnClose,
     ) -> None:
+        """``gate`` and what goes with it: see ``relay.sinks.UpstreamForwarder``."""
         self._splice = splice
         self._recorder = recorder
         self._gate = gate
+        self._wire = wire
         self._on_model_refused = on_model_refused
+        self._on_handle_named = on_handle_named
         self._fragments = Fragments()
         self.connection_closed = on_close
         self.provider: Connection | None = None
@@ -98,14 +103,33 @@ class KeptUpstream:
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Forward what passes the gate, and what the provider is to get."""
-        gate = self._gate
-        if gate is not None:
-            frames = gate.admit(frames)
-        passed = [frame for frame in frames if self._passes(frame)]
+        self._forward(frames if self._gate is None else self._gate.admit(frames))
+
+    def resume(self) -> None:
+        """The client may use the handle that it named: forward what waits in the gate."""
+        assert self._gate is not None
+        self._forward(self._gate.release())
+
+    def _forward(self, frames: Sequence[Frame]) -> None:
+        passed: list[Frame] = []
+        waiting: Sequence[Frame] = ()
+        for number, frame in enumerate(frames, 1):
+            if self._passes(frame):
+                passed.append(frame)
+            if self._splice.must_wait:
+                waiting = frames[number:]
+                break
         self._recorder.observe_client(passed)
         self._write(passed)
-        if gate is not None and gate.refused_model is not None:
+        if self._splice.must_wait:
+            self._splice.hold_back(waiting)
+        gate = self._gate
+        if gate is None:
+            return
+        if gate.refused_model is not None:
             self._on_model_refused(gate.refused_model)
+        elif gate.pending_handle is not None:
+            self._on_handle_named(gate.pending_handle)
 
     def _spoke(self) -> None:
         if not self.has_spoken:
@@ -120,7 +144,7 @@ class KeptUpstream:
         """Fragments pass as they come: only a message in one frame can be withheld."""
         payload = unmasked(frame)
         if frame.is_final and not frame.continues:
-            if frame.opcode == _TEXT and not is_append(payload):
+            if frame.opcode in self._wire.opcodes and not self._wire.is_append(payload):
                 return self._splice.client_said(payload)
             self._spoke()
             return True
@@ -138,7 +162,7 @@ class KeptDownstream:
 
     __slots__ = (
         "_client", "_fragments", "_has_heard", "_has_said", "_held", "_on_metered",
-        "_recorder", "_splice", "connection_closed", "reports_gaps",
+        "_recorder", "_splice", "_wire", "connection_closed", "reports_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -147,12 +171,14 @@ class KeptDownstream:
         recorder: Recorder,
         client: Connection,
         *,
+        wire: Wire,
         on_metered: Callable[[], None],
         on_close: OnClose,
     ) -> None:
         self._splice = splice
         self._recorder = recorder
         self._client = client
+        self._wire = wire
         self._fragments = Fragments()
         self._held: list[Frame] = []  # fragments of what may be an answer that the client gets not
         self._has_heard = False  # see ``KeptUpstream.has_spoken``
@@ -192,7 +218,8 @@ class KeptDownstream:
         """
         if not frame.is_final or frame.continues:
             return self._said_in_part(frame)
-        if frame.opcode != _TEXT or is_speech(frame.raw, frame.start):
+        wire = self._wire
+        if frame.opcode not in wire.opcodes or wire.is_speech(frame.raw, frame.start):
             self._heard()
             return (frame,)
         self._has_said, self._has_heard = True, False

@@ -24,8 +24,7 @@ from gateway.relay.answer_wait import AnswerWait
 from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
-from gateway.translate.kept.keeper import Json, Keeper
-from gateway.translate.kept.messages import event_of, is_append
+from gateway.translate.kept.keeping import Json, Keeping
 
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
@@ -39,14 +38,14 @@ class KeptSplice:
     is_translated: Final = False
 
     __slots__ = (
-        "_client", "_gate", "_has_followed", "_is_heard", "_is_renewal_due", "_keeper",
+        "_client", "_gate", "_has_followed", "_is_heard", "_is_held", "_is_renewal_due", "_keeper",
         "_provider", "_recorder", "_upstream", "_wait", "on_configuration_refused", "on_refused",
         "on_renewal",
     )  # fmt: skip
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Keeping,
         recorder: Recorder,
         client: Connection,
         *,
@@ -62,6 +61,7 @@ class KeptSplice:
         self._upstream: KeptUpstream | None = None
         self._has_followed = False  # the provider's connection is not the session's first
         self._is_heard = False  # this connection's provider has said something
+        self._is_held = False  # the client, until the provider has accepted what it was told
         self._is_renewal_due = False
         self.on_renewal: Callable[[], None] = _nothing
         self.on_configuration_refused: Callable[[], None] | None = None
@@ -82,15 +82,23 @@ class KeptSplice:
     @property
     def is_waiting(self) -> bool:
         """Whether a provider that took the place of another has yet to say anything."""
-        return self._has_followed and not self._is_heard
+        return self._has_followed and (self._keeper.is_waiting or not self._is_heard)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the client has to wait until the provider has accepted what it was told."""
+        return self._keeper.is_waiting
 
     @property
     def may_be_replaced(self) -> bool:
         """Whether another connection could go on: not in the middle of a fragmented message, of
-        which a part is gone with this one.
+        which a part is gone with this one; and not before it is known whether the client may use
+        the handle that it named.
         """
-        provider = self._provider
-        return not (self._client.is_mid_message or (provider and provider.is_mid_message))
+        provider, gate = self._provider, self._gate
+        is_checking = gate is not None and gate.pending_handle is not None
+        is_mid_message = self._client.is_mid_message or (provider and provider.is_mid_message)
+        return self._keeper.is_keeping and not (is_mid_message or is_checking)
 
     # --- the connections --------------------------------------------------------------------------
 
@@ -105,7 +113,16 @@ class KeptSplice:
             self._upstream.provider = provider
         told = self._keeper.provider_opened()
         self._tell([x if isinstance(x, bytes) else json.encode(x) for x in told])
-        self._client.resume(Pause.SETUP)
+        self._is_held = self.must_wait
+        if not self._is_held:
+            self._client.resume(Pause.SETUP)
+
+    def hold_back(self, frames: Sequence[Frame]) -> None:
+        """The client waits, first of all with ``frames``, until the provider has accepted what it
+        was told.
+        """
+        self._is_held = True
+        self._client.hold_back(Pause.SETUP, frames)
 
     def provider_disconnected(self) -> None:
         """The provider is gone: what is open towards the client is closed there, and what it says
@@ -115,7 +132,7 @@ class KeptSplice:
         if self._upstream is not None:
             self._upstream.provider = None
         self._wait.forget()
-        self._client.write([_spoken(event) for event in self._keeper.provider_closed()])
+        self._client.write([self._spoken(event) for event in self._keeper.provider_closed()])
         self._client.pause(Pause.SETUP)
 
     def moved_to(self, provider: str) -> None:
@@ -146,35 +163,45 @@ class KeptSplice:
     # --- frames -----------------------------------------------------------------------------------
 
     def client_sink(
-        self, *, on_model_refused: Callable[[str], None], on_close: OnClose
+        self,
+        *,
+        on_model_refused: Callable[[str], None],
+        on_handle_named: Callable[[str], None],
+        on_close: OnClose,
     ) -> KeptUpstream:
         """The sink of the client's frames."""
         self._upstream = KeptUpstream(
-            self, self._recorder, self._gate, on_model_refused=on_model_refused, on_close=on_close
-        )
+            self, self._recorder, self._gate, wire=self._keeper.wire,
+            on_model_refused=on_model_refused, on_handle_named=on_handle_named, on_close=on_close,
+        )  # fmt: skip
         return self._upstream
 
     def provider_sink(self, *, on_metered: Callable[[], None], on_close: OnClose) -> KeptDownstream:
         """The sink of the frames of one connection to a provider."""
         return KeptDownstream(
-            self, self._recorder, self._client, on_metered=on_metered, on_close=on_close
-        )
+            self, self._recorder, self._client, wire=self._keeper.wire, on_metered=on_metered,
+            on_close=on_close,
+        )  # fmt: skip
 
     def client_said(self, message: bytes) -> bool:
         """A message of the client, unless it was told by its beginning that it is audio: whether
         the provider is to get it.
         """
-        if is_append(message):
-            self._keeper.client_spoke()
+        keeper = self._keeper
+        if keeper.wire.is_append(message):
+            keeper.client_spoke()
             return True
-        event = event_of(message)
+        event = keeper.wire.event_of(message)
         if event is None:
             return True
-        self._wait.heard(event["type"])
-        answer = self._keeper.client_said(event, message)
+        self._wait.heard(event.get("type", ""))
+        answer = keeper.client_said(event, message)
         if answer is None or self._client.is_mid_message:
             return True
-        self._client.write([_spoken(answer)])
+        if answer:
+            self._client.write([self._spoken(answer)])
+        else:
+            self._tell(keeper.take_due())
         return False
 
     def client_spoke(self) -> None:
@@ -190,14 +217,14 @@ class KeptSplice:
         """A message of the provider that is no audio, which ends with ``frame``: the frame that the
         client gets in its place, mostly the same; None where it gets none.
         """
-        event = event_of(message)
+        event = self._keeper.wire.event_of(message)
         if event is None:
             return frame
-        self._wait.heard(event["type"])
+        self._wait.heard(event.get("type", ""))
         said = self._keeper.provider_said(event)
         if said is event:
             return frame
-        return None if said is None else _spoken(said)
+        return None if said is None else self._spoken(said)
 
     def heard_audio(self) -> None:
         """The client gets audio."""
@@ -210,10 +237,15 @@ class KeptSplice:
             self._upstream.has_spoken = False
         if self._provider is not None and not self._provider.is_mid_message:
             self._tell(self._keeper.take_due())
+        if self._is_held and not self.must_wait:
+            self._is_held = False
+            self._client.resume(Pause.SETUP)
         refused = self.on_configuration_refused
         if refused is not None and any(_REFUSED in frame.raw for frame in frames):
             refused()
-        elif self._is_renewal_due:
+            return
+        self._is_renewal_due |= self._keeper.take_notice()
+        if self._is_renewal_due:
             self._renew_if_due()
 
     def _tell(self, messages: Sequence[bytes]) -> None:
@@ -223,15 +255,14 @@ class KeptSplice:
             self._recorder.observe_client(frames)
             self._provider.write(frames)
 
+    def _spoken(self, event: Json) -> Frame:
+        return spoken(self._keeper.wire.opcode, json.encode(event))
+
     def _renew_if_due(self) -> None:
         if self._provider is not None and self.may_be_replaced and not self._keeper.is_answering:
             self._is_renewal_due = False
             self._client.pause(Pause.SETUP)
             self.on_renewal()
-
-
-def _spoken(event: Json) -> Frame:
-    return spoken(Opcode.TEXT, json.encode(event))
 
 
 def _nothing() -> None:

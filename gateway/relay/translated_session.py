@@ -127,14 +127,17 @@ class TranslatedSession(Session):
         )
 
     def _join(self, client: Connection, provider: Upstream) -> Sink:
+        assert self._client is not None
         self.replacement.connected(self._loop.time())
         client.sink = self._interpreter.client_sink(
-            on_model_refused=self._refuse_model, on_close=self.client_disconnected
+            on_model_refused=self._refuse_model,
+            on_handle_named=self._client.ask_for_handle,
+            on_close=self.client_disconnected,
         )
         if client.is_write_paused:  # since before this provider was there to be paused
             provider.pause(Pause.BACKPRESSURE)
         self._interpreter.provider_connected(provider)
-        if self._has_joined and self._client is not None:
+        if self._has_joined:
             self._client.notices.send_provider(client, self.recorder.provider, self.recorder.model)
         self._has_joined = True
         return client.sink

@@ -10,6 +10,7 @@
 ``beta``          OpenAI's beta towards the client, GA behind: ``beta_events``, ``beta_fields``
 ``chain``         two translators as one: from the beta to Gemini
 ``kept``          the conversation of a session that is not translated, for its next provider
+``kept_gemini``   the same of a Gemini client's session at Gemini
 ``to_gemini``     a client that speaks OpenAI's protocol, a provider that speaks Gemini's
 ``to_openai``     a client that speaks Gemini's protocol, a provider of the OpenAI family
 

@@ -248,10 +248,14 @@ class GeminiTalker(Talker):
             "model": f"models/{self.model}", "generationConfig": {"responseModalities": kinds},
             "inputAudioTranscription": {}, "outputAudioTranscription": {},
             "realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}},
+            **self._more_setup(),
         }  # fmt: skip
         await _send(socket, {"setup": setup})
         async with asyncio.timeout(TURN_S):
             assert "setupComplete" in json.loads(await socket.recv())
+
+    def _more_setup(self) -> Event:
+        return {}
 
     def _spoken(self, audio: str) -> list[Event]:
         heard = {"data": audio, "mimeType": "audio/pcm;rate=24000"}
@@ -278,7 +282,18 @@ class GeminiTalker(Talker):
                 return
 
 
-KINDS: tuple[type[Talker], ...] = (OpenAITalker, KeptTalker, BetaTalker, GeminiTalker)
+class KeptGeminiTalker(GeminiTalker):
+    """Speaks Gemini's protocol to Gemini; one that hears answers aloud asks for handles."""
+
+    provider = "gemini"
+
+    def _more_setup(self) -> Event:
+        return {} if self.is_written else {"sessionResumption": {}}
+
+
+KINDS: tuple[type[Talker], ...] = (
+    OpenAITalker, KeptTalker, BetaTalker, GeminiTalker, KeptGeminiTalker,
+)  # fmt: skip
 
 
 def crowd(clients: int) -> list[Talker]:

@@ -3,6 +3,7 @@
 Where client and provider speak OpenAI's GA protocol nothing is translated. What they say of the
 conversation is looked at, audio is not, and another connection is told it.
 
+``keeping``         what a keeper is: ``kept_gemini`` has another one
 ``keeper``          both directions of one session: what to keep, to tell, and to withhold
 ``retelling``       what another provider is told, and which of its answers are to that
 ``responses``       what is open of responses, and how it is closed towards the client

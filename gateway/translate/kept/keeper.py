@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway.translate.base import Ids, Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept import configuration
-from gateway.translate.kept.messages import event_of
+from gateway.translate.kept.messages import WIRE, event_of
 from gateway.translate.kept.responses import Responses, words_of
 from gateway.translate.kept.retelling import Retelling
 from gateway.translate.kept.speech import CLEARED, Speech
@@ -46,6 +46,10 @@ class Keeper:
     ``conversation`` continues one: the client has heard ``session.created`` from another provider
     then, unless it is a new one, where ``opened`` is called.
     """
+
+    wire: Final = WIRE
+    is_keeping: Final = True
+    is_waiting: Final = False
 
     __slots__ = (
         "_due", "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses",
@@ -141,6 +145,10 @@ class Keeper:
         items = (event.get("item") for event in events)
         self._retelling.lost({str(item["id"]) for item in items if isinstance(item, dict)})
         return [{"event_id": self._ids.make("event"), **event} for event in events]
+
+    def take_notice(self) -> bool:
+        """See ``Keeping``: no provider announces its end."""
+        return False
 
     # --- messages ---------------------------------------------------------------------------------
 

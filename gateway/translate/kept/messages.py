@@ -1,11 +1,11 @@
 """What a message is, found without parsing audio. Pure."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
+from gateway.frames import Opcode
+from gateway.translate.kept.keeping import Json, Wire
 from gateway.translate.to_gemini.reading import parsed
-
-Json = dict[str, Any]
 
 # The type of the client's audio is near the beginning or, as some SDKs sort fields, near the end;
 # base64 has no quotation mark, and in a text there is a backslash before it.
@@ -30,3 +30,13 @@ def event_of(message: bytes) -> Json | None:
     """The event in a message; None where it is none, or nested too deeply to be written again."""
     value = parsed(message)
     return value if value is not None and isinstance(value.get("type"), str) else None
+
+
+# Binary frames are raw audio (xAI).
+WIRE: Final = Wire(
+    opcode=Opcode.TEXT,
+    opcodes=frozenset({int(Opcode.TEXT)}),
+    event_of=event_of,
+    is_append=is_append,
+    is_speech=is_speech,
+)

@@ -115,6 +115,30 @@ def spoken() -> AudioShape:
     return AudioShape(_SPOKEN_HEAD, _SPOKEN_TAIL)
 
 
+class SpokenShape:
+    """The shape of ``spoken`` inside of frames: whether a message has it, whatever its audio is. As
+    in ``AudioShape``, what stood around the audio of the last one is remembered.
+    """
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self) -> None:
+        self._before = self._after = b""
+
+    def holds(self, raw: bytes, start: int) -> bool:
+        """Whether the message that begins at ``start`` has it."""
+        before, after = self._before, self._after
+        if before and raw.startswith(before, start) and raw.endswith(after):
+            return raw.find(b'"', start + len(before)) == len(raw) - len(after)
+        head = _SPOKEN_HEAD.match(raw, start)
+        end = raw.find(b'"', head.end()) if head is not None else -1
+        tail = _SPOKEN_TAIL.fullmatch(raw, end) if end >= 0 else None
+        if head is None or tail is None:
+            return False
+        self._before, self._after = head[0], tail[0]
+        return True
+
+
 def payload_of(data: bytes) -> Payload | None:
     """``data`` where it is base64 of RFC 4648 section 4; the padding may be missing."""
     digits = data.rstrip(b"=")

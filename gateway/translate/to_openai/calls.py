@@ -24,6 +24,11 @@ class Calls:
         """Whether the model waits for an answer."""
         return bool(self._waiting)
 
+    @property
+    def waiting(self) -> set[str]:
+        """The ids of the calls for whose answers the model waits."""
+        return set(self._waiting)
+
     def add(self, call_id: str, name: str, *, waits: bool) -> None:
         """A call was made; ``waits``: by the model, in this session."""
         self._names[call_id] = name

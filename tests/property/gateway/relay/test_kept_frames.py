@@ -16,12 +16,16 @@ from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
 from gateway.connections.sink import Discard
+from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
+from gateway.metering.gemini.meter import GeminiMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.usage_recorder import Recorder
 from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.sinks import DownstreamForwarder, UpstreamForwarder
 from gateway.translate.kept.keeper import Keeper
+from gateway.translate.kept.keeping import Keeping
+from gateway.translate.kept_gemini.keeper import GeminiKeeper
 from shared.usage import UsageBatch
 from tests.support.noting_sender import Happened, NotingSender
 from tests.support.written_bytes import WrittenBytes
@@ -61,6 +65,45 @@ FROM_CLIENT: tuple[dict[str, Any], ...] = (
     {"type": "response.cancel", "response_id": ["odd"]},
     {"type": "odd"},
 )
+SPOKEN = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": "AAAA" * 400}}
+COUNTS = {"promptTokenCount": 3, "responseTokenCount": 2, "totalTokenCount": 5}
+FROM_GEMINI: tuple[dict[str, Any], ...] = (
+    {"serverContent": {"modelTurn": {"parts": [SPOKEN]}}},
+    {"serverContent": {"modelTurn": {"parts": [SPOKEN, SPOKEN]}}},
+    {"serverContent": {"modelTurn": {"parts": [{"text": "Grüße", "thought": True}]}}},
+    {"server_content": {"model_turn": {"parts": [{"text": "Grüße"}, 7]}}},
+    {"serverContent": {"outputTranscription": {"text": "Grüße"}}},
+    {"serverContent": {"inputTranscription": {"text": ["odd"]}, "interrupted": True}},
+    {"serverContent": {"generationComplete": True}},
+    {"serverContent": {"turnComplete": True}, "usageMetadata": COUNTS},
+    {"serverContent": {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}},
+    {"serverContent": ["odd"]},
+    {"usageMetadata": COUNTS},
+    {"setupComplete": {}},
+    {"toolCall": {"functionCalls": [{"id": "c1", "name": "f", "args": {}}, {"id": ["odd"]}]}},
+    {"toolCallCancellation": {"ids": ["c1", {"odd": 1}]}},
+    {"sessionResumptionUpdate": {"newHandle": "h1", "resumable": True}},
+    {"voiceActivity": {"voiceActivityType": "ACTIVITY_START"}},
+)
+HEARD = {"mimeType": "audio/pcm;rate=16000", "data": "AAAA" * 400}
+OUTPUT = {"id": "c1", "name": "f", "response": {"a": 1}}
+FROM_GEMINI_CLIENT: tuple[dict[str, Any], ...] = (
+    {"setup": {"model": "models/m", "sessionResumption": {}, "systemInstruction": {"parts": 7}}},
+    {"setup": {"model": "models/m", "session_resumption": {"handle": "h0"}}},
+    {"setup": ["odd"]},
+    {"realtimeInput": {"audio": HEARD}},
+    {"realtime_input": {"media_chunks": [HEARD]}},
+    {"realtimeInput": {"text": "Grüße"}},
+    {"realtimeInput": {"activityStart": {}}},
+    {"realtimeInput": {"activityEnd": {}}},
+    {"clientContent": {"turns": [{"parts": [{"text": "Grüße"}]}], "turnComplete": True}},
+    {"client_content": {"turns": [{"role": "odd", "parts": [{"inlineData": HEARD}]}]}},
+    {"clientContent": {"turnComplete": False}},
+    {"toolResponse": {"functionResponses": [OUTPUT]}},
+    {"toolResponse": {"functionResponses": [{"id": ["odd"]}]}},
+    {"contextUpdate": {"systemInstruction": {"parts": [{"text": "x"}]}, "tools": {"tools": []}}},
+    {"odd": {}},
+)
 
 
 def _spelled(event: dict[str, Any], indent: int) -> bytes:
@@ -92,9 +135,8 @@ def _framed(opcode: Opcode, payload: bytes, sizes: list[int]) -> list[WireFrame]
 
 
 @st.composite
-def streams(draw: st.DrawFn, *, is_client: bool) -> list[bytes]:
+def streams(draw: st.DrawFn, events: Sequence[dict[str, Any]], *, is_client: bool) -> list[bytes]:
     """What one side sends, in reads of any size."""
-    events = FROM_CLIENT if is_client else FROM_PROVIDER
     frames = [frame for found in draw(st.lists(messages(events), max_size=8)) for frame in found]
     whole = [frame.serialize(mask=is_client) for frame in frames]
     if draw(st.booleans()):  # each message in one read, as nearly always
@@ -123,22 +165,22 @@ class NoSpending:
 class World:
     """A client and a provider, joined by the sinks of a session."""
 
-    def __init__(self, *, is_kept: bool) -> None:
+    def __init__(self, keeper: Keeping | None, meter: Meter) -> None:
         self.happened: Happened = []
-        sender, meter = NotingSender(self.happened), OpenAIMeter(model="gpt-realtime")
+        sender = NotingSender(self.happened)
         self.recorder = Recorder(BillingContext("a", "s", "openai"), meter, sender, NoSpending())
         self.client = Connection(expects_mask=True, sink=Discard())
         self.provider = Connection(expects_mask=False, sink=Discard())
         self.to_client, self.to_provider = WrittenBytes(), WrittenBytes()
         self.client.connection_made(cast(asyncio.BaseTransport, self.to_client))
         self.provider.connection_made(cast(asyncio.BaseTransport, self.to_provider))
-        if is_kept:
-            splice = KeptSplice(
-                Keeper(seed="5eed"), self.recorder, self.client, gate=None, on_answer=_waited
-            )
+        if keeper is not None:
+            splice = KeptSplice(keeper, self.recorder, self.client, gate=None, on_answer=_waited)
             splice.open()
             self.provider.sink = splice.provider_sink(on_metered=_nothing, on_close=_closed)
-            self.client.sink = splice.client_sink(on_model_refused=_never, on_close=_closed)
+            self.client.sink = splice.client_sink(
+                on_model_refused=_never, on_handle_named=_never, on_close=_closed
+            )
             splice.provider_connected(self.provider)
         else:
             self.provider.sink = DownstreamForwarder(
@@ -152,8 +194,9 @@ class World:
     def outcome(self) -> tuple[bytes, bytes, Happened, dict[str, int]]:
         """What either side got, and what was charged."""
         self.recorder.finish()
+        happened = [(what, name.partition(" ")[0]) for what, name in self.happened]
         return (
-            bytes(self.to_client.written), bytes(self.to_provider.written), self.happened,
+            bytes(self.to_client.written), bytes(self.to_provider.written), happened,
             self.recorder.summary(),
         )  # fmt: skip
 
@@ -162,8 +205,8 @@ def _nothing() -> None:
     """Something was metered."""
 
 
-def _waited(_seconds: float) -> None:
-    """A user has waited."""
+def _waited(_waited_s: float) -> None:
+    """Somebody waited for an answer."""
 
 
 def _never(_name: str) -> None:
@@ -174,10 +217,26 @@ def _closed(_close: CloseEvent) -> None:
     raise AssertionError
 
 
+async def _run(
+    world: World, said: list[bytes], heard: list[bytes], order: list[bool], pauses: set[int]
+) -> Any:
+    left = {True: list(said), False: list(heard)}
+    for at, is_client in enumerate(order):
+        side = world.client if is_client else world.provider
+        if at in pauses:
+            side.pause(Pause.BACKPRESSURE)
+        side.data_received(left[is_client].pop(0))
+        side.resume(Pause.BACKPRESSURE)
+    return world.outcome()
+
+
+PAUSES = st.sets(st.integers(0, 12), max_size=3)
+
+
 @settings(max_examples=150)
 @given(
-    streams(is_client=True), streams(is_client=False), st.data(),
-    st.sets(st.integers(0, 12), max_size=3),
+    streams(FROM_CLIENT, is_client=True), streams(FROM_PROVIDER, is_client=False), st.data(),
+    PAUSES,
 )  # fmt: skip
 def test_nothing_is_changed(
     said: list[bytes], heard: list[bytes], data: st.DataObject, pauses: set[int]
@@ -185,16 +244,28 @@ def test_nothing_is_changed(
     """In both directions, where frames wait in between as well."""
     order = data.draw(st.permutations([True] * len(said) + [False] * len(heard)))
 
-    async def run(*, is_kept: bool) -> Any:
-        world, left = World(is_kept=is_kept), {True: list(said), False: list(heard)}
-        for at, is_client in enumerate(order):
-            side = world.client if is_client else world.provider
-            if at in pauses:
-                side.pause(Pause.BACKPRESSURE)
-            side.data_received(left[is_client].pop(0))
-            side.resume(Pause.BACKPRESSURE)
-        return world.outcome()
+    async def run(keeper: Keeping | None) -> Any:
+        return await _run(World(keeper, OpenAIMeter(model="m")), said, heard, order, pauses)
 
-    expected = asyncio.run(run(is_kept=False))
+    expected = asyncio.run(run(None))
     assert expected[:2] == (b"".join(heard), b"".join(said))
-    assert asyncio.run(run(is_kept=True)) == expected
+    assert asyncio.run(run(Keeper(seed="5eed"))) == expected
+
+
+@settings(max_examples=150)
+@given(
+    streams(FROM_GEMINI_CLIENT, is_client=True), streams(FROM_GEMINI, is_client=False), st.data(),
+    PAUSES,
+)  # fmt: skip
+def test_nothing_of_geminis_is_changed(
+    said: list[bytes], heard: list[bytes], data: st.DataObject, pauses: set[int]
+) -> None:
+    """The same in Gemini's protocol, but for ``goAway``."""
+    order = data.draw(st.permutations([True] * len(said) + [False] * len(heard)))
+
+    async def run(keeper: Keeping | None) -> Any:
+        return await _run(World(keeper, GeminiMeter(model="m")), said, heard, order, pauses)
+
+    expected = asyncio.run(run(None))
+    assert expected[:2] == (b"".join(heard), b"".join(said))
+    assert asyncio.run(run(GeminiKeeper(seed="5eed"))) == expected

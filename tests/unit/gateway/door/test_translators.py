@@ -3,7 +3,7 @@
 import pytest
 from msgspec import json
 
-from gateway.door.translators import translator_for
+from gateway.door.translators import may_be_kept, translator_for
 from gateway.providers.base import Dialect, Target
 from gateway.translate.conversation import Conversation
 from gateway.translate.voices import VoiceTable
@@ -57,3 +57,22 @@ def test_a_stored_conversation_is_told_to_the_provider(
     assert told.count(b"My name is Ada") == 1
     # A Gemini client's setup is a whole configuration.
     assert (b"Be kind." in told) is (client is not Dialect.GEMINI)
+
+
+KEPT = [
+    ("/realtime", Dialect.OPENAI, Dialect.OPENAI, "m", True),
+    ("/realtime", Dialect.OPENAI, Dialect.OPENAI, None, False),
+    ("/live", Dialect.OPENAI, Dialect.OPENAI, "m", False),
+    ("/openai/realtime", Dialect.OPENAI_BETA, Dialect.OPENAI_BETA, "m", False),
+    ("/ws/gemini", Dialect.GEMINI, Dialect.GEMINI, None, True),
+    ("/realtime", Dialect.GEMINI, Dialect.OPENAI, "m", False),
+]
+
+
+@pytest.mark.parametrize(("path", "client", "provider", "model", "is_kept"), KEPT)
+def test_a_session_of_one_protocol_may_be_kept(
+    path: str, client: Dialect, provider: Dialect, model: str | None, is_kept: bool
+) -> None:
+    """OpenAI's GA with a model, which is all that the conversation hangs on, and Gemini's."""
+    target = Target("p", model, "s", path, "", dialect=client, provider_dialect=provider)
+    assert may_be_kept(target) is is_kept
