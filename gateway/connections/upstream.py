@@ -129,9 +129,13 @@ class _Opening:
         """Whether the provider's answer upgrades the connection."""
         if handshakes.accepts(head, self.key):
             return True
+        if head.split(None, 2)[1:2] != [b"101"]:  # RFC 6455 section 4.2.2: another is a refusal
+            return False
         protocol = self._protocol()
         protocol.receive_data(head)
         protocol.parser.close()
+        if protocol.handshake_exc is not None:
+            protocol.handshake_exc.__traceback__ = None  # it refers to the protocol object
         return protocol.state is State.OPEN
 
     def _protocol(self) -> ClientProtocol:
@@ -199,6 +203,9 @@ async def _dial_once(
             connection.abort()
             if transport is not None:  # the connection gets its transport when TLS is open
                 transport.abort()
+        # What is raised refers to this frame, and the connection to what is raised: a circle that
+        # holds the session.
+        connection = transport = None
 
 
 def _has_opened(connection: Upstream) -> bool:

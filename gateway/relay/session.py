@@ -140,7 +140,7 @@ class Session:
         self._move(SessionState.RELAYING)
         client, self._provider, self._dial_task = self._client.connection, provider, None
         client.feeder, provider.feeder = provider, client
-        self._log.info("provider connected")
+        self._log.info("provider connected", provider=self.recorder.provider)
         sink = self._join(client, provider)
         if self._pre_open is not None:
             pre_open, self._pre_open = self._pre_open, None

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -27,24 +28,29 @@ async def scripted(
     *,
     answer: Answer | None = None,
     tuned: Constants | None = None,
+    gateway: Path | None = None,
     **settings: str,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose providers run ``script`` for every connection.
 
     ``answer`` may answer a request for one in another way, None: go on. ``settings`` are the
-    gateway's, and so are the constants of ``tuned``.
+    gateway's, and so are the constants of ``tuned``; ``gateway`` is a program in place of it.
     """
     serving = serve(script, "127.0.0.1", 0, process_request=answer, max_size=None, compression=None)
     async with serving as server:
         port = server.sockets[0].getsockname()[1]
         address = f"http://127.0.0.1:{port}"
-        async with beside(address, tuned=tuned, **settings) as cluster:
+        async with beside(address, tuned=tuned, gateway=gateway, **settings) as cluster:
             yield cluster
 
 
 @asynccontextmanager
 async def beside(
-    provider: str, *, tuned: Constants | None = None, **settings: str
+    provider: str,
+    *,
+    tuned: Constants | None = None,
+    gateway: Path | None = None,
+    **settings: str,
 ) -> AsyncIterator[Cluster]:
     """accountd and a gateway that has keys for all providers, all of them at one address.
 
@@ -67,7 +73,9 @@ async def beside(
         if models is not None:
             (cluster.folder / "models.toml").write_text(models)
             settings["GATEWAY_MODELS_FILE"] = str(cluster.folder / "models.toml")
-        await asyncio.to_thread(cluster.start_gateway, tuned=tuned, **providers, **settings)
+        await asyncio.to_thread(
+            cluster.start_gateway, script=gateway, tuned=tuned, **providers, **settings
+        )
         yield cluster
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)

@@ -5,6 +5,7 @@ Thousands of sessions in circles would make the collector stop the event loop, a
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 from collections.abc import Awaitable, Callable
@@ -15,8 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.support.fake_provider import scripted
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.ports import free_ports
+from tests.support.two_providers import CROSSED, Providers, as_gemini, send, until
 
 GATEWAY = Path(__file__).with_name("uncollected_gateway.py")
 Ending = Callable[[ClientConnection], Awaitable[None]]
@@ -121,11 +124,65 @@ async def test_sessions_leave_nothing_to_a_collector(
                 await one_session(f"{cluster.url}?model=gpt-realtime&key={key}", ending)
             await no_session(cluster, key)
 
-            def has_ended() -> bool:
-                return gateway.log.read_text().count('event="session ended"') == len(endings) + 1
+            await asyncio.to_thread(eventually, lambda: has_ended(gateway.log, len(endings) + 1))
+            assert await collected(cluster) == []
 
-            await asyncio.to_thread(eventually, has_ended)
-            gateway.process.send_signal(signal.SIGUSR1)
-            found = cluster.folder / "garbage.json"
-            await asyncio.to_thread(eventually, found.exists)
-            assert json.loads(found.read_text()) == []
+
+async def collected(cluster: Cluster) -> list[str]:
+    """What only a collector would have freed."""
+    cluster.gateways[0].process.send_signal(signal.SIGUSR1)
+    found = cluster.folder / "garbage.json"
+    await asyncio.to_thread(eventually, found.exists)
+    names: list[str] = json.loads(found.read_text())
+    return names
+
+
+@pytest.mark.parametrize("headers", [{}, {"OpenAI-Beta": "realtime=v1"}], ids=["ga", "beta"])
+async def test_sessions_that_moved_leave_nothing_either(headers: dict[str, str]) -> None:
+    """To a provider of another protocol, and back, once in the middle of a response; their clients
+    leave at either, or while nobody can be reached.
+    """
+    providers, sockets = Providers(), list[ServerConnection]()
+
+    async def converse_as(socket: ServerConnection) -> None:
+        sockets.append(socket)
+        with contextlib.suppress(ConnectionClosed):
+            path = socket.request.path if socket.request is not None else ""
+            await (providers.serve(socket) if path.startswith("/v1") else as_gemini(socket, []))
+
+    async def move(client: ClientConnection, away: str) -> None:
+        providers.away.clear()
+        providers.away.add(away)
+        sockets[-1].transport.abort()
+        await until(client, "rts.provider")
+        await send(client, {"type": "response.create"})
+        await until(client, "response.done")
+
+    async with scripted(
+        converse_as, answer=providers.answer, gateway=GATEWAY, GATEWAY_MODELS_FILE=CROSSED
+    ) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "garbage")
+        url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_events=1&rs_key={key}"
+        log = cluster.gateways[0].log
+        for number, moves in enumerate((("openai",), ("openai", "gemini"), ("openai", "both"))):
+            providers.away.clear()
+            async with connect(url, additional_headers=headers) as client:
+                await until(client, "session.created")
+                providers.finishes.clear()
+                await send(client, {"type": "response.create"})
+                await until(client, "response.created")
+                providers.finishes.set()
+                for away in moves:
+                    if away == "both":
+                        providers.away |= {"openai", "gemini"}
+                        sockets[-1].transport.abort()
+                    else:
+                        await move(client, away)
+            ended = functools.partial(has_ended, log, number + 1)
+            await asyncio.to_thread(eventually, ended)
+        assert await collected(cluster) == []
+
+
+def has_ended(log: Path, sessions: int) -> bool:
+    """Whether so many sessions have ended."""
+    return log.read_text().count('event="session ended"') == sessions
