@@ -120,6 +120,11 @@ class Recorder:
         self._held_fragments: list[Frame] = []
 
     @property
+    def session_id(self) -> str:
+        """The session's name, for the log."""
+        return self._billing.session_id
+
+    @property
     def provider(self) -> str:
         """The provider's name."""
         return self._billing.provider

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
 from msgspec import json
 
 from gateway.connections.connection import Connection
@@ -25,6 +26,8 @@ from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeping import Json, Keeping
+
+log = structlog.get_logger()
 
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
@@ -224,7 +227,20 @@ class KeptSplice:
         said = self._keeper.provider_said(event)
         if said is event:
             return frame
+        if said is None and event.get("type") == "error":
+            self._note_withheld(event.get("error"))
         return None if said is None else self._spoken(said)
+
+    def _note_withheld(self, error: object) -> None:
+        """Log an error that is not about what the client says now. Its text may quote what was
+        said, so only its code and field are logged.
+        """
+        if isinstance(error, dict):
+            log.warning(
+                "error withheld", session=self._recorder.session_id,
+                provider=self._recorder.provider, code=str(error.get("code"))[:64],
+                param=str(error.get("param"))[:64],
+            )  # fmt: skip
 
     def heard_audio(self) -> None:
         """The client gets audio."""

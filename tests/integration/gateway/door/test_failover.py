@@ -146,13 +146,16 @@ async def test_a_translated_session_goes_on_at_the_next_provider() -> None:
 
 async def test_a_live_session_goes_on_at_the_next_provider() -> None:
     """A client of OpenAI's, and providers that speak its protocol: the first one breaks in the
-    middle of the session and stays away.
+    middle of the session and stays away. That the next one refuses what was configured is logged.
     """
     providers, told = Providers(), []
 
     async def serve(socket: ServerConnection) -> None:
         if providers.dials["xai"]:
             told.append(json.loads(await socket.recv()))
+            answered = {"event_id": told[0]["event_id"], "message": "No: Be brief."}
+            error = {"code": "invalid_value", "param": "session.instructions", **answered}
+            await send(socket, {"type": "error", "error": error})
             is_told.set()
             await providers.serve(socket)
             return
@@ -176,9 +179,14 @@ async def test_a_live_session_goes_on_at_the_next_provider() -> None:
             async with asyncio.timeout(20):
                 await is_told.wait()
             await send(socket, {"type": "response.create"})
-            await until(socket, "response.done")
+            heard = [json.loads(await socket.recv())["type"] for _ in range(2)]
         rows = await charged(cluster, "a", 2)
+        log = cluster.gateways[0].log.read_text()
     assert told[0]["session"] == session
+    assert heard == ["response.created", "response.done"]
+    (withheld,) = (line for line in log.splitlines() if "error withheld" in line)
+    assert "provider=xai code=invalid_value param=session.instructions" in withheld
+    assert "brief" not in log
     assert providers.dials["xai"] == 1
     assert Counter(row["provider"] for row in rows) == {"openai": 1, "xai": 1}
 
