@@ -44,8 +44,8 @@ class GeminiKeeper:
 
     __slots__ = (
         "_due", "_handlers", "_has_notice", "_has_usage", "_is_active", "_is_announced",
-        "_is_asked_again", "_is_history", "_is_usage_due", "_setup", "_talk", "_turns", "_voices",
-        "conversation", "is_waiting", "wire",
+        "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_setup", "_talk",
+        "_turns", "_voices", "conversation", "is_waiting", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,8 @@ class GeminiKeeper:
         self._turns = Turns()
         self._setup: Setup | None = None
         self._due: list[Json] = []
+        # A client that was there before: the provider is to know what was said then.
+        self._is_continued = bool(self.conversation.items)
         self._is_announced = False  # the client has heard setupComplete
         self._is_asked_again = False
         self._is_history = False  # what the client writes now is not answered
@@ -160,7 +162,7 @@ class GeminiKeeper:
         self._is_history = self._setup.begins_with_history
         if self._setup.handle is not None:
             self._talk.handle_covers_all()
-        self.is_waiting = bool(self.conversation.items) and self._setup.is_kept
+        self.is_waiting = self._is_continued and self._setup.is_kept
         self.conversation.revision += 1
         self.conversation.session = read_setup(body, self._voices, "gemini")[0]
 

@@ -271,3 +271,12 @@ def test_speech_is_told_by_its_shape() -> None:
         assert is_speech(longer, 0)
         assert not is_speech(other, 0)
         assert not is_speech(two, 0)
+
+
+def test_a_client_that_does_not_wait_is_not_made_to() -> None:
+    """What it says before its setup, or before that is accepted, is the provider's to judge."""
+    keeper = GeminiKeeper(seed="5eed")
+    keeper.provider_opened()
+    write(keeper, "too early")
+    say(keeper, setup=SETUP)
+    assert not keeper.is_waiting
