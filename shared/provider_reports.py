@@ -60,9 +60,9 @@ class ProviderReport(Struct, frozen=True, omit_defaults=True):
     ``sessions`` and ``calls`` are those that have not ended, ``bound`` the sessions among them that
     no other provider can take over. ``dials_ms`` are the times of the latest dials, ``answers_ms``
     how long users waited for the latest answers, where that is measured; ``failures`` counts by
-    kind since the gateway's start. ``only_for`` names models that no other provider serves there,
-    the first ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there are others that one
-    does serve.
+    kind since the gateway's start. ``only_for`` names models that no other provider serves there
+    that is not drained, the first ``MODELS_MAX`` of ``only_for_total``; with ``has_choice`` there
+    are others that one does serve.
     """
 
     name: Name

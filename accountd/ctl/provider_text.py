@@ -37,8 +37,8 @@ def drained_text(row: Json) -> str:
         lines.append("no gateway has it now")
     elif not row["has_choice"]:
         lines.append(
-            f"WARNING: no model has another provider beside {name}: all of its sessions stay, and"
-            " new ones still go there; name another one in the models file"
+            f"WARNING: no model has another provider in service beside {name}: all of its sessions"
+            " stay, and new ones still go there; resume one, or name one in the models file"
         )
     lines += _needs(row)
     return "\n".join(lines)
@@ -79,7 +79,7 @@ def _notes(row: Json) -> Iterator[str]:
     moving = row["sessions"] - row["bound"]
     yield (
         f"{name} is drained since {row['drained_at']}: {moving:,} sessions leave between turns,"
-        f" {row['bound']:,} and {row['calls']:,} calls stay until they end"
+        f" {row['bound']:,} sessions and {row['calls']:,} calls stay until they end"
     )
     yield from _needs(row)
 

@@ -76,8 +76,8 @@ class ProviderReports:
         self._roster = roster
         self._calls = calls
         self._name = f"{socket.gethostname()[:_HOST_CHARS_MAX] or 'gateway'}-{secrets.token_hex(4)}"
-        names = list(self._health.seen)
-        self._needing = {name: table.needing(name, names) for name in names}
+        self._table = table
+        self._needing = self._needs(self._health.drained)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_outdated = False  # accountd was, when it answered last
         self._pause_s = FIRST_S
@@ -141,11 +141,18 @@ class ProviderReports:
 
     def _obey(self, drained: frozenset[str]) -> None:
         before, self._health.drained = self._health.drained, drained
+        if before != drained:
+            self._needing = self._needs(drained)
         sessions = self._roster.count()
         for name in sorted(drained - before):
             log.warning("provider drained", provider=name, sessions=sessions[name])
         for name in sorted(before - drained):
             log.info("provider resumed", provider=name)
+
+    def _needs(self, drained: frozenset[str]) -> dict[str, tuple[list[str], bool]]:
+        """By provider, what ``ModelTable.needing`` says if drained others do not count."""
+        names = list(self._health.seen)
+        return {name: self._table.needing(name, set(names) - (drained - {name})) for name in names}
 
     def _made(self) -> GatewayReport:
         now, sessions = self._loop.time(), self._roster.count()

@@ -34,7 +34,7 @@ provider  health               drained  gateways  sessions  calls  dial ms p50/p
 openai    healthy              yes             2     1,212      3  85 / 310         740 / 1,510               4
 xai       unhealthy at 1 of 2  no              2         3      0  -                -                         0
 openai failed last 2027-01-15T07:12:09.114Z at gw-1 (dial): refused the connection: 503
-openai is drained since 2027-01-15T08:00:00.000Z: 1,200 sessions leave between turns, 12 and 3 calls stay until they end
+openai is drained since 2027-01-15T08:00:00.000Z: 1,200 sessions leave between turns, 12 sessions and 3 calls stay until they end
 openai still serves, as nobody else does: gpt-realtime-mini and 2 more
 xai is unhealthy at gw-2: 3 dials in a row"""  # noqa: E501 - as wide as it is printed
 DRAINED = """\

@@ -125,6 +125,15 @@ async def test_a_report_tells_what_sessions_see() -> None:
     assert (xai.only_for, xai.has_choice) == ([], True)
 
 
+async def test_a_provider_beside_one_that_is_drained_serves_alone() -> None:
+    """So the answer to another drain says that it takes nothing out of service."""
+    async with reporting() as world:
+        world.accountd.drained = frozenset({"openai"})
+        openai, xai = (await world.accountd.heard(5)).providers
+    assert (openai.only_for, openai.has_choice) == (["single"], True)
+    assert (xai.only_for, xai.has_choice) == (["safe"], False)
+
+
 async def test_sessions_that_can_leave_a_drained_provider_are_asked_once() -> None:
     """Those with another choice, whose connection stands; the others are counted as bound."""
     async with reporting() as world:
