@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -161,15 +161,10 @@ class Dialer:
     # --- helpers ----------------------------------------------------------------------------------
 
     async def _dial(self, session: Session, place: Place) -> None:
-        """Dial what is healthy, in order, until one answers; where nothing is, the first choice:
-        it may serve all the same, and the client has no other. What is drained comes last.
-        """
-        choices = self._in_order(place)
+        """Dial one after the other until one answers."""
         failure: ProviderUnavailableError | None = None
         try:
-            for target in choices:
-                if not self._health.admits(target.provider, self._loop.time()):
-                    continue
+            for target in self._to_dial(place):
                 if failure is not None:
                     self._failed_over(session, failure, target)
                 try:
@@ -180,11 +175,22 @@ class Dialer:
                         break
                 else:
                     return
-            if failure is not None:
-                raise failure
+            assert failure is not None, "there is always one to dial"
+            raise failure
         finally:
             failure = None  # its traceback refers to this frame: a circle that holds the session
-        await self._dial_one(session, place, choices[0])
+
+    def _to_dial(self, place: Place) -> Iterator[Target]:
+        """What is healthy, in order; where nothing is, everything: it may serve all the same, and
+        the client has no other. What is drained comes last.
+        """
+        choices, is_any_healthy = self._in_order(place), False
+        for target in choices:
+            if self._health.admits(target.provider, self._loop.time()):
+                is_any_healthy = True
+                yield target
+        if not is_any_healthy:
+            yield from choices
 
     def _in_order(self, place: Place) -> list[Target]:
         """A session that was moved, and is refused there, goes back to where it was served."""

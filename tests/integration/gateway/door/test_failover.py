@@ -69,6 +69,22 @@ async def test_a_provider_that_is_back_is_found_by_one_session() -> None:
         assert "provider healthy" in cluster.gateways[0].log.read_text()
 
 
+async def test_where_none_is_healthy_all_are_dialled() -> None:
+    """One that is back may not be the first choice, and the client has no other."""
+    providers = Providers("openai", "xai")
+    async with scripted(
+        providers.serve, answer=providers.answer, GATEWAY_MODELS_FILE=MODELS
+    ) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        for _ in range(3):
+            async with connect(f"{cluster.url}?model=safe&rs_key={key}") as socket:
+                await until(socket, "error")
+        providers.away.discard("xai")
+        await talk(cluster, key)
+        assert cluster.gateways[0].log.read_text().count("provider unhealthy") == 2
+    assert providers.dials == {"openai": 4, "xai": 4}
+
+
 async def test_a_client_that_names_its_provider_gets_no_other() -> None:
     """It hears that this one fails."""
     providers = Providers("openai")
