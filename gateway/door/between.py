@@ -16,7 +16,7 @@ from gateway.providers.base import Target
 from gateway.providers.first_message_gate import Gate
 from gateway.relay.interpreter import Interpreter
 from gateway.relay.kept_splice import KeptSplice
-from gateway.relay.translated_session import Between, TranslatedSession
+from gateway.relay.lasting_session import Between, LastingSession
 from gateway.translate.conversation import Conversation
 
 
@@ -58,7 +58,7 @@ class Betweens:
             made.moved_to(provider)
         return made
 
-    def follow(self, session: TranslatedSession, there: Target) -> None:
+    def follow(self, session: LastingSession, there: Target) -> None:
         """``session`` is served ``there`` from now on."""
         is_same = there.provider_dialect is self._target.provider_dialect
         self._target = there

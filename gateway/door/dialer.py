@@ -29,9 +29,9 @@ from gateway.door.routing import with_provider_model
 from gateway.limits import DIAL_S
 from gateway.providers.base import Provider, Target
 from gateway.providers.health import Failure, HealthChange, ProviderHealth, Standing
+from gateway.relay.lasting_session import LastingSession
 from gateway.relay.replacement import is_final
 from gateway.relay.session import Session
-from gateway.relay.translated_session import TranslatedSession
 from shared.metrics import Metric
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ class Dialer:
         The client of a translated session waits for nothing yet, so its dial is tried again within
         the time that one dial may take.
         """
-        if isinstance(session, TranslatedSession) and session.retries_first_dial:
+        if isinstance(session, LastingSession) and session.retries_first_dial:
             await self.redial(session, place, until=self._loop.time() + DIAL_S)
             return
         self._listen(place, session)
@@ -104,7 +104,7 @@ class Dialer:
 
     async def redial(
         self,
-        session: TranslatedSession,
+        session: LastingSession,
         place: Place,
         *,
         until: float = math.inf,

@@ -21,8 +21,8 @@ from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
 from gateway.door.roster import Roster
 from gateway.providers.health import HealthState, ProviderHealth, Standing
+from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session import Session
-from gateway.relay.translated_session import TranslatedSession
 from shared.errors import OutdatedError, UnreachableError
 from shared.provider_reports import (
     MODELS_MAX,
@@ -93,7 +93,7 @@ class ProviderReports:
             async with asyncio.timeout(FAREWELL_S):
                 await self._accountd.report_providers(GatewayReport(self._name, []))
 
-    def to_move(self) -> Iterator[tuple[TranslatedSession, Place]]:
+    def to_move(self) -> Iterator[tuple[LastingSession, Place]]:
         """Sessions that another provider would serve now. Towards one that is not healthy, one of
         them: its dial is the probe.
         """
@@ -217,5 +217,5 @@ class ProviderReports:
                 yield there.provider
 
 
-def _is_renewable(session: Session) -> TypeGuard[TranslatedSession]:
-    return isinstance(session, TranslatedSession) and session.is_renewable
+def _is_renewable(session: Session) -> TypeGuard[LastingSession]:
+    return isinstance(session, LastingSession) and session.is_renewable

@@ -35,10 +35,10 @@ from gateway.providers.base import Dialect, Provider, Target, configuration_even
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
+from gateway.relay.lasting_session import Lasting, LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
-from gateway.relay.translated_session import Translated, TranslatedSession
 from shared.metrics import Metric
 
 Maker = Callable[..., Session]
@@ -162,7 +162,7 @@ class Opener:
         handles.session = session
         self.roster.add(session, place)
         if claim is not None and self.conversations is not None:
-            assert isinstance(session, TranslatedSession), "no other is kept"
+            assert isinstance(session, LastingSession), "no other is kept"
             self.conversations.begin(claim, session)
         return session, place
 
@@ -231,12 +231,12 @@ class Opener:
             return Session
 
         def make(*args: Any, **others: Any) -> Session:
-            translated = Translated(
+            lasting = Lasting(
                 betweens.make(None if claim is None else claim.conversation),
                 redial=lambda session: self.dialer.redial(session, place),
                 meter=lambda: self._meter(place.target),
             )
-            session = TranslatedSession(*args, translated=translated, **others)
+            session = LastingSession(*args, lasting=lasting, **others)
             place.on_moved.append(partial(betweens.follow, session))
             return session
 

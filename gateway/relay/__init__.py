@@ -1,9 +1,9 @@
 """A session: a client's connection, a provider's connection, and what lies between.
 
 ``session``                   joins two connections, and ends each when the other does
-``translated_session``        one whose client and provider speak different protocols
-``kept_splice``               one of one protocol, kept for the next one (``kept_sinks``: frames)
-``interpreter``               carries its messages through the translator
+``lasting_session``           one that goes on over another connection to a provider
+``interpreter``               carries its messages through a translator
+``kept_splice``               forwards them, and keeps the conversation (``kept_sinks``: frames)
 ``replacement``               whether another connection follows one that is gone (pure)
 ``session_state``             its states and their table, and the values that it is made of (pure)
 ``client_side``, ``notices``  its client, as long as there is one; the gateway's own events for it

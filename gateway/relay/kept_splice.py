@@ -4,7 +4,7 @@ Frames go from one side to the other as they came, as in any session of one prot
 audio is shown to a ``Keeper`` on its way, which another provider's connection is told the
 conversation by. The frames themselves pass ``kept_sinks``.
 
-``TranslatedSession`` puts it where an ``Interpreter`` would be.
+``LastingSession`` puts it where an ``Interpreter`` would be.
 """
 
 import os

@@ -14,7 +14,7 @@ The client is accepted first, and the provider is dialled while the client may a
 the client is gone, by its will or ours, the session *drains* (``relay.provider_drain``): the client
 is cut out, and the provider is heard until it has reported what its last response cost. When the
 provider's connection is gone, the session has ended; where it is translated another one may take
-its place (``relay.translated_session``).
+its place (``relay.lasting_session``).
 
 A session spends its account's credit (``credit.cut_off``). Once nothing is left, responses that
 are streaming are finished, then the client is told and the session drains. While it is not known
@@ -303,7 +303,7 @@ class Session:
         self._log.info("model not allowed", model=model)
         self._dismiss(endings.model_not_allowed(model))
 
-    # --- what differs in a translated session ----------------------------------------------------
+    # --- what differs in a lasting session -------------------------------------------------------
 
     def _make_sink(self, client: Connection) -> sinks.DownstreamSink:
         """The sink of the provider's frames."""

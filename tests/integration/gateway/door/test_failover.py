@@ -116,7 +116,7 @@ async def test_what_the_client_asked_wrongly_is_asked_nowhere_else() -> None:
     assert numbers['rts_gateway_provider_failures_total{provider="openai"}'] == 0
 
 
-async def test_a_translated_session_goes_on_at_the_next_provider() -> None:
+async def test_a_lasting_session_goes_on_at_the_next_provider() -> None:
     """A Gemini client: its provider drops and stays away, and another one of the same protocol is
     told the session, with a voice of its own. Each is charged for what it reported.
     """

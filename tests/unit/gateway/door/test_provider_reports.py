@@ -15,8 +15,8 @@ from gateway.door.roster import Roster
 from gateway.providers.base import Target
 from gateway.providers.catalog import PROVIDER_NAMES, ProviderConfig, open_providers
 from gateway.providers.health import FAILURES_MAX, OPEN_S
+from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session_state import SessionState
-from gateway.relay.translated_session import TranslatedSession
 from shared.errors import OutdatedError, UnreachableError
 from shared.provider_reports import GatewayReport, ReportedHealth
 
@@ -54,14 +54,14 @@ class Accountd:
         return self.reports[-1]
 
 
-class Session(TranslatedSession):
+class Session(LastingSession):
     """One that notes that it was asked to leave."""
 
     def __init__(self, state: SessionState = SessionState.RELAYING) -> None:
         self.state, self._departure, self.asked = state, None, 0
 
     def renew_between_turns(self) -> None:
-        """See ``TranslatedSession``."""
+        """See ``LastingSession``."""
         self.asked += 1
 
 

@@ -1,8 +1,9 @@
-"""A session whose client and provider speak different protocols.
+"""A session that outlasts its provider's connection: translated, or kept.
 
-Beside what any session does, it goes on over another connection to the provider: after a drop,
-where the provider announces its end, at the cap of a session's lifetime, and where a configuration
-takes a new connection. The client's socket stays open; what it says meanwhile waits there.
+Beside what any session does, it goes on over another connection, to the same provider or to another
+one: after a drop, where the provider announces its end or is drained, at the cap of a session's
+lifetime, and where a configuration takes a new connection. The client's socket stays open; what it
+says meanwhile waits there.
 """
 
 import asyncio
@@ -39,39 +40,39 @@ Between = Interpreter | KeptSplice
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
-    """What a session has beside the usual where it is translated.
+class Lasting:
+    """What a session has beside the usual where it outlasts its provider's connection.
 
-    ``redial`` connects the session to a provider again, and calls ``Session.provider_connected`` or
-    ``provider_unavailable``. ``meter`` makes the meter of
-    that connection.
+    ``interpreter`` is what lies between client and provider at first. ``redial`` connects the
+    session to a provider again, and calls ``Session.provider_connected`` or
+    ``provider_unavailable``. ``meter`` makes the meter of that connection.
     """
 
     interpreter: Between
-    redial: Callable[["TranslatedSession"], Coroutine[Any, Any, None]]
+    redial: Callable[["LastingSession"], Coroutine[Any, Any, None]]
     meter: Callable[[], Meter]
     replacement: Replacement = field(default_factory=Replacement)
 
 
-class TranslatedSession(Session):
+class LastingSession(Session):
     """See ``Session``."""
 
-    __slots__ = ("_has_joined", "_interpreter", "_translated", "_waits_since", "on_concluded")
+    __slots__ = ("_has_joined", "_interpreter", "_lasting", "_waits_since", "on_concluded")
 
-    def __init__(self, *args: Any, translated: Translated, **others: Any) -> None:
+    def __init__(self, *args: Any, lasting: Lasting, **others: Any) -> None:
         super().__init__(*args, **others)
-        self._translated = translated
+        self._lasting = lasting
         self._waits_since: float | None = None
         self._has_joined = False
         # Called when the client is gone, so that nothing is added to the conversation any more.
         self.on_concluded: Callable[[], None] = _nothing
-        self._put_between(translated.interpreter)
+        self._put_between(lasting.interpreter)
         self._interpreter.open()
 
     @property
     def replacement(self) -> Replacement:
         """The tries to replace the provider's connection."""
-        return self._translated.replacement
+        return self._lasting.replacement
 
     def moved_to(self, provider: str) -> None:
         """The provider that is dialled next speaks the same protocol as the one before."""
@@ -172,9 +173,9 @@ class TranslatedSession(Session):
         self._interpreter.provider_disconnected()
         client.connection.resume(Pause.BACKPRESSURE)  # of the provider that is gone
         if self.state is SessionState.RECONNECTING:  # else the client could not be told
-            self.recorder.reconnect(self._translated.meter())
+            self.recorder.reconnect(self._lasting.meter())
             self._age.restart(self._loop.time())
-            work = self._translated.redial(self)
+            work = self._lasting.redial(self)
             task = asyncio.get_running_loop().create_task(work)
             task.add_done_callback(self._redialled)
             self.dial_started(task)
