@@ -43,7 +43,8 @@ class GeminiKeeper:
     """
 
     __slots__ = (
-        "_due", "_handlers", "_has_notice", "_has_usage", "_is_active", "_is_announced",
+        "_due", "_handlers", "_has_followed", "_has_notice", "_has_usage", "_is_active",
+        "_is_announced",
         "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_setup", "_talk",
         "_turns", "_voices", "conversation", "is_waiting", "wire",
     )  # fmt: skip
@@ -68,6 +69,7 @@ class GeminiKeeper:
         self._is_asked_again = False
         self._is_history = False  # what the client writes now is not answered
         self._is_active = False  # the client has begun an activity, and not ended it
+        self._has_followed = False  # this connection was told the setup by the gateway
         self._has_usage = False  # of the turn that is open
         self._is_usage_due = False  # of the turn that has ended
         self._has_notice = False  # the provider has announced its end
@@ -116,7 +118,7 @@ class GeminiKeeper:
         self._has_notice, self._due = False, []
         if self._setup is None:
             return ()
-        self.is_waiting = True
+        self.is_waiting = self._has_followed = True
         return (self._setup.told(),)
 
     def provider_closed(self) -> Sequence[Json]:
@@ -245,8 +247,9 @@ class GeminiKeeper:
         if self.is_waiting:
             self.is_waiting = False
             self._due += self._retold()
-        was_announced, self._is_announced = self._is_announced, True
-        return None if was_announced else event
+        is_repeated = self._is_announced and self._has_followed
+        self._is_announced = True
+        return None if is_repeated else event
 
     def _retold(self) -> list[Json]:
         """What a connection is told that has accepted the setup. Where the first content is not

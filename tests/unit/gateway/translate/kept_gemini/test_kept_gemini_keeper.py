@@ -273,6 +273,15 @@ def test_speech_is_told_by_its_shape() -> None:
         assert not is_speech(two, 0)
 
 
+def test_nothing_of_the_first_provider_is_withheld() -> None:
+    """Not even what it repeats; of the next one the client hears no acceptance at all."""
+    keeper = set_up()
+    again = {"setupComplete": {}}
+    assert keeper.provider_said(again) is again
+    replace(keeper)
+    assert keeper.provider_said(again) is None
+
+
 def test_a_client_that_does_not_wait_is_not_made_to() -> None:
     """What it says before its setup, or before that is accepted, is the provider's to judge."""
     keeper = GeminiKeeper(seed="5eed")
