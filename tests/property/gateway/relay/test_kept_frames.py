@@ -194,7 +194,9 @@ class World:
     def outcome(self) -> tuple[bytes, bytes, Happened, dict[str, int]]:
         """What either side got, and what was charged."""
         self.recorder.finish()
-        happened = [(what, name.partition(" ")[0]) for what, name in self.happened]
+        happened = [
+            (what, *(name.partition(" ")[0] for name in names)) for what, *names in self.happened
+        ]
         return (
             bytes(self.to_client.written), bytes(self.to_provider.written), happened,
             self.recorder.summary(),
