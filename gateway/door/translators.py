@@ -1,7 +1,8 @@
 """Which translator stands between a client and a provider. Pure.
 
-The translators are imported where the first session needs one: a gateway whose sessions all speak
-their provider's protocol loads neither them nor numpy.
+The keepers are loaded with the gateway. The translators, and numpy, are loaded at the start where
+providers of both families are configured (``preload``), else by the first client of the beta: a
+gateway whose sessions all speak their provider's protocol has neither.
 """
 
 from msgspec.structs import replace
@@ -9,7 +10,9 @@ from msgspec.structs import replace
 from gateway.providers.base import REALTIME, Dialect, Target
 from gateway.translate.base import Translator
 from gateway.translate.conversation import Conversation
+from gateway.translate.kept.keeper import Keeper
 from gateway.translate.kept.keeping import Keeping
+from gateway.translate.kept_gemini.keeper import GeminiKeeper
 from gateway.translate.voices import VoiceTable
 
 
@@ -59,9 +62,6 @@ def keeper_for(
     """What keeps the conversation of a session in which nothing is translated; see
     ``translator_for``.
     """
-    from gateway.translate.kept.keeper import Keeper  # noqa: PLC0415
-    from gateway.translate.kept_gemini.keeper import GeminiKeeper  # noqa: PLC0415
-
     if target.dialect is Dialect.GEMINI:
         if conversation is not None:  # its client's setup takes the place of the configuration
             conversation = replace(conversation, session={})
@@ -80,9 +80,11 @@ def may_be_kept(target: Target) -> bool:
 
 
 def preload() -> None:
-    """Import what translated sessions need: numpy takes a tenth of a second, in which no frame of
-    the other sessions would be relayed.
+    """Import what translated sessions need: with numpy it takes a fifth of a second, in which no
+    frame of the other sessions would be relayed.
     """
-    from gateway.translate import audio  # noqa: PLC0415
+    from gateway.translate import audio, beta, chain  # noqa: F401, PLC0415
+    from gateway.translate.to_gemini import translator as _to_gemini  # noqa: F401, PLC0415
+    from gateway.translate.to_openai import translator as _to_openai  # noqa: F401, PLC0415
 
     audio.preload()

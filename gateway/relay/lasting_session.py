@@ -111,7 +111,7 @@ class LastingSession(Session):
     @property
     def retries_first_dial(self) -> bool:
         """Whether the client waits for nothing yet, so that a first dial may be tried again."""
-        return isinstance(self._interpreter, Interpreter)
+        return self._interpreter.is_translated
 
     @property
     def is_renewable(self) -> bool:
