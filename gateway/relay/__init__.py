@@ -2,7 +2,7 @@
 
 ``session``                   joins two connections, and ends each when the other does
 ``lasting_session``           one that goes on over another connection to a provider
-``interpreter``               carries its messages through a translator
+``interpreter``               carries messages through a translator; ``asks``: what of its session
 ``kept_splice``               forwards them, and keeps the conversation (``kept_sinks``: frames)
 ``replacement``               whether another connection follows one that is gone (pure)
 ``session_state``             its states and their table, and the values that it is made of (pure)

@@ -26,6 +26,7 @@ from gateway.metering.base import Fragments
 from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID, Dialect
+from gateway.relay.asks import Asks
 from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
 
@@ -37,12 +38,9 @@ _IGNORED_NAMES_MAX: Final = 50
 _REFUSED: Final = CONFIGURATION_ID.encode()  # only an error names the message that it answers
 
 
-class Interpreter:
-    """Carries the messages of one session through its translator.
-
-    ``on_renewal`` is called when the provider's connection has to be replaced, ``on_refused`` with
-    a code and a reason when the session cannot go on. ``on_ignored`` counts what the other
-    protocol has no word for.
+class Interpreter(Asks):
+    """Carries the messages of one session through its translator. ``on_ignored`` counts what the
+    other protocol has no word for.
     """
 
     is_translated: Final = True
@@ -58,6 +56,7 @@ class Interpreter:
         on_ignored: Callable[[int], None],
     ) -> None:
         """``dialect`` is the client's: Gemini's messages are binary frames, OpenAI's are text."""
+        super().__init__()
         self._translator = translator
         self._recorder = recorder
         self._client = client
@@ -74,10 +73,6 @@ class Interpreter:
         self._renewal: Renewal | None = None
         self._is_held = False
         self._is_over = False  # the session was refused
-        self.on_renewal: Callable[[], None] = _nothing
-        # Called when the configuration that an ephemeral key brought is refused; None: it has none.
-        self.on_configuration_refused: Callable[[], None] | None = None
-        self.on_refused: Callable[[int, str], None] = _refuse_nothing
 
     @property
     def is_waiting(self) -> bool:
@@ -124,8 +119,7 @@ class Interpreter:
     def forget_session(self) -> None:
         """The session has ended: nothing refers to it in a circle."""
         self._provider = self._client_sink = None
-        self.on_renewal, self.on_refused = _nothing, _refuse_nothing
-        self.on_configuration_refused = None
+        super().forget_session()
 
     def moved_to(self, provider: str) -> None:
         """The next connection is one to ``provider``, which speaks the same protocol."""
@@ -342,11 +336,3 @@ class ProviderSink(SequenceSink):
         self._interpreter.flush()
         if has_metered or self.reports_gaps:
             self._on_metered()
-
-
-def _nothing() -> None:
-    """Until the session says what to do."""
-
-
-def _refuse_nothing(_code: int, _reason: str) -> None:
-    """Until the session says what to do."""

@@ -22,6 +22,7 @@ from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
 from gateway.relay.answer_wait import AnswerWait
+from gateway.relay.asks import Asks
 from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
-class KeptSplice:
+class KeptSplice(Asks):
     """Carries the messages of one session. See ``Interpreter`` for what it is asked and calls.
 
     ``gate``: see ``relay.sinks.UpstreamForwarder``; ``on_answer``: see ``AnswerWait``.
@@ -42,8 +43,7 @@ class KeptSplice:
 
     __slots__ = (
         "_client", "_gate", "_has_followed", "_is_heard", "_is_held", "_is_renewal_due", "_keeper",
-        "_provider", "_recorder", "_upstream", "_wait", "on_configuration_refused", "on_refused",
-        "on_renewal",
+        "_provider", "_recorder", "_upstream", "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class KeptSplice:
         gate: Gate | None,
         on_answer: Callable[[float], None],
     ) -> None:
+        super().__init__()
         self._keeper = keeper
         self._wait = AnswerWait(time.monotonic, on_answer)
         self._recorder = recorder
@@ -66,9 +67,6 @@ class KeptSplice:
         self._is_heard = False  # this connection's provider has said something
         self._is_held = False  # the client, until the provider has accepted what it was told
         self._is_renewal_due = False
-        self.on_renewal: Callable[[], None] = _nothing
-        self.on_configuration_refused: Callable[[], None] | None = None
-        self.on_refused: Callable[[int, str], None] = _refuse_nothing
 
     @property
     def conversation(self) -> Conversation:
@@ -160,8 +158,7 @@ class KeptSplice:
     def forget_session(self) -> None:
         """The session has ended: nothing refers to it in a circle."""
         self._provider = self._upstream = None
-        self.on_renewal, self.on_refused = _nothing, _refuse_nothing
-        self.on_configuration_refused = None
+        super().forget_session()
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -279,11 +276,3 @@ class KeptSplice:
             self._is_renewal_due = False
             self._client.pause(Pause.SETUP)
             self.on_renewal()
-
-
-def _nothing() -> None:
-    """Until the session says what to do."""
-
-
-def _refuse_nothing(_code: int, _reason: str) -> None:
-    """Until the session says what to do."""

@@ -43,8 +43,7 @@ class GeminiKeeper:
     """
 
     __slots__ = (
-        "_due", "_handlers", "_has_followed", "_has_notice", "_has_usage", "_is_active",
-        "_is_announced",
+        "_due", "_has_followed", "_has_notice", "_has_usage", "_is_active", "_is_announced",
         "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_setup", "_talk",
         "_turns", "_voices", "conversation", "is_waiting", "wire",
     )  # fmt: skip
@@ -74,13 +73,6 @@ class GeminiKeeper:
         self._is_usage_due = False  # of the turn that has ended
         self._has_notice = False  # the provider has announced its end
         self.is_waiting = False
-        self._handlers: Mapping[str, Callable[[Fields, Json, int], Json | None]] = {
-            "setup": self._set_up,
-            "contextUpdate": self._update_context,
-            "clientContent": self._take_content,
-            "toolResponse": self._take_outputs,
-            "realtimeInput": self._take_realtime,
-        }
 
     @property
     def is_keeping(self) -> bool:
@@ -149,7 +141,7 @@ class GeminiKeeper:
         """See ``Keeping``. What cannot be read is the provider's to refuse."""
         try:
             kind, body = read(raw)
-            return self._handlers[kind](body, object_field(event, kind), len(raw))
+            return _HANDLERS[kind](self, body, object_field(event, kind), len(raw))
         except ClientFaultError:
             return None
 
@@ -312,6 +304,16 @@ class GeminiKeeper:
         self._is_usage_due = False
         self._turns.move(TurnEvent.SAID)
         self._talk.began()
+
+
+# What each message of the client does.
+_HANDLERS: Final[Mapping[str, Callable[[GeminiKeeper, Fields, Json, int], Json | None]]] = {
+    "setup": GeminiKeeper._set_up,
+    "contextUpdate": GeminiKeeper._update_context,
+    "clientContent": GeminiKeeper._take_content,
+    "toolResponse": GeminiKeeper._take_outputs,
+    "realtimeInput": GeminiKeeper._take_realtime,
+}
 
 
 def _text_of(content: Json) -> str:
