@@ -1,4 +1,4 @@
-"""What lies between a client and a provider that speak different protocols.
+"""What the gateway knows of a conversation: to translate it, and to tell it to another provider.
 
 ``base``          what a translator is, and what it makes of a message
 ``conversation``  what was configured and said, in one form for every provider
@@ -14,6 +14,6 @@
 ``to_gemini``     a client that speaks OpenAI's protocol, a provider that speaks Gemini's
 ``to_openai``     a client that speaks Gemini's protocol, a provider of the OpenAI family
 
-Called by ``relay`` where the protocols differ; where they are the same nothing of this runs. All of
-it is pure. What maps to what: docs/SWITCH.md.
+Called by ``relay``. Where the protocols are the same ``kept`` or ``kept_gemini`` hear what is no
+audio, and nothing is translated. All of it is pure. What maps to what: docs/SWITCH.md.
 """
