@@ -53,7 +53,7 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "dialect": ("openai", "azure"),
     "cancel": _OPENAI,
     "recall": (*_OPENAI, "gemini"),
-    "held": (*_OPENAI, "gemini"),
+    "held": (*_OPENAI, "gemini", "gpt-live"),  # nobody writes to GPT-Live: there is no such reply
     "duplicate": _OPENAI,
     "end": (*_OPENAI, "gemini"),
     "transcription": ("openai", "azure"),

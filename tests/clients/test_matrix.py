@@ -39,7 +39,8 @@ pytestmark = [
 def matrix() -> Iterator[Matrix]:
     """One cluster and all clients."""
     # Slow enough that an answer is still being made when it is interrupted.
-    with every_provider(pace=0.7) as cluster:
+    # The story waits to be cut, however slow the machine is.
+    with every_provider(pace=0.7, asked="sim-held-story") as cluster:
         all_clients = {**CLIENTS, **openai_listening.CLIENTS, **openai_calls.CLIENTS}
         matrix = Matrix(cluster, all_clients)
         asyncio.run(matrix.run())

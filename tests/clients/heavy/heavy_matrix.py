@@ -23,7 +23,7 @@ SECTIONS = [x for x in sections() if x.name.startswith(("pipecat", "livekit"))]
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[Matrix]:
     """One cluster and all clients."""
-    with every_provider(pace=0.7) as cluster:
+    with every_provider(pace=0.7, asked="sim-held-story") as cluster:
         matrix = Matrix(cluster, CLIENTS)
         asyncio.run(matrix.run())
         yield matrix
