@@ -70,6 +70,7 @@ class GatewayServer:
         self._opener = opener
         self._calls = calls
         self._registry = registry
+        opener.on_ended = registry.session_ended
         self._providers = providers
         self._pages = pages
         self._api = api
@@ -162,8 +163,7 @@ class GatewayServer:
                 return
             (target, received, claim), upgrade = found, b""
         session, place = self._opener.open(
-            connection, request, target, verdict, upgrade,
-            on_ended=self._registry.session_ended, received=received, claim=claim,
+            connection, request, target, verdict, upgrade, received=received, claim=claim
         )  # fmt: skip
         self._registry.add_session(session)
         if upgrade:

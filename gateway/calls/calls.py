@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from websockets.datastructures import Headers
 
 from gateway.accountd_client.authorizations import Authorization
 from gateway.calls.call import Call, CallInfo
@@ -59,7 +58,7 @@ class ProviderCall:
 
     async def dial(self, sink: Sink, on_open: Callable[[Upstream], None]) -> Upstream:
         """See ``CallControl``."""
-        headers = self.provider.headers(Headers())
+        headers = self.provider.headers({})
         url = self.provider.url(self.target)
         return await dial(url, headers, sink=sink, on_open=on_open, tls=self.tls)
 
@@ -70,7 +69,7 @@ class ProviderCall:
     async def hang_up_once(self) -> None:
         """The same without retries."""
         url = self.calls.url(self.call_id, "hangup", query=rest_of_query(self.target))
-        answered = await self.http.post(url, self.provider.headers(Headers()))
+        answered = await self.http.post(url, self.provider.headers({}))
         if not answered.is_done:
             refused = ProviderUnavailableError(
                 f"refused to hang up: {answered.status}", status=answered.status

@@ -24,7 +24,7 @@ from gateway.metering.account_errors import (
     names_us,
 )
 from gateway.metering.totals import Totals
-from gateway.providers.base import Provider
+from gateway.providers.base import Provider, forwarded
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class ProviderRequests:
         try:
             answered = await self._http.post(
                 url,
-                {**provider.headers(client_headers), "Accept": SDP if offer else JSON},
+                {**provider.headers(forwarded(client_headers)), "Accept": SDP if offer else JSON},
                 parts=offer.parts() if offer else None,
                 body=body or None,
             )

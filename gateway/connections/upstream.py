@@ -37,7 +37,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Upstream(Connection):
-    """A connection to a provider; ``opened`` is done when its handshake is."""
+    """A connection to a provider; ``opened`` is done when its handshake is, and then forgotten."""
 
     __slots__ = ("_opening", "opened")
 
@@ -56,7 +56,7 @@ class Upstream(Connection):
         super().__init__(expects_mask=False, sink=Discard())
         self._opening: _Opening | None = _Opening(uri, headers, sink, on_open)
         self._is_framed = False
-        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self.opened: asyncio.Future[None] | None = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop: ask for the upgrade."""
@@ -75,7 +75,7 @@ class Upstream(Connection):
     def _receive_handshake(self, data: bytes) -> None:
         """Take the head of the provider's answer; what follows a refusal is dropped."""
         opening = self._opening
-        if opening is None or self.opened.done():
+        if opening is None or self.opened is None or self.opened.done():
             return
         # Only the head goes to the protocol object: what follows it in the same read may be frames
         # already, and those are for our scanner.
@@ -91,6 +91,7 @@ class Upstream(Connection):
             self._is_framed = True
             opening.on_open(self)
             self.opened.set_result(None)
+            self.opened = None
             if rest:
                 self.data_received(rest)
         else:
@@ -98,7 +99,7 @@ class Upstream(Connection):
             self.abort()
 
     def _fail_opening(self, failure: ProviderUnavailableError) -> None:
-        if not self.opened.done():
+        if self.opened is not None and not self.opened.done():
             self.opened.set_exception(failure)
 
 
@@ -190,7 +191,8 @@ async def _dial_once(
         async with asyncio.timeout(DIAL_S):
             transport = await connect(make, uri.host, uri.port)
             assert connection is not None
-            await connection.opened
+            if connection.opened is not None:
+                await connection.opened
             return connection
     except TimeoutError:
         silent = f"no answer within {DIAL_S:g} s"
@@ -198,7 +200,7 @@ async def _dial_once(
     except (OSError, InvalidURI, InvalidHandshake) as exc:
         raise ProviderUnavailableError(f"cannot connect: {cause_of(exc)}") from exc
     finally:
-        if connection is not None and not _has_opened(connection):
+        if connection is not None and connection.opened is not None:
             connection.opened.cancel()
             connection.abort()
             if transport is not None:  # the connection gets its transport when TLS is open
@@ -206,14 +208,6 @@ async def _dial_once(
         # What is raised refers to this frame, and the connection to what is raised: a circle that
         # holds the session.
         connection = transport = None
-
-
-def _has_opened(connection: Upstream) -> bool:
-    return (
-        connection.opened.done()
-        and not connection.opened.cancelled()
-        and connection.opened.exception() is None
-    )
 
 
 def _same_origin(url: str, location: str) -> str | None:

@@ -1,85 +1,144 @@
 """What lies between the client and the provider of one session that may have several providers.
 
 Where they speak different protocols that is an interpreter with a translator, else a splice that
-keeps the conversation. Made by ``session_opener``; told by ``dialer`` of each move.
+keeps the conversation. ``Betweens`` also goes with its session wherever that is served. Made by
+``session_opener``; told by ``dialer`` of each move.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
+from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
+from gateway.conversations.claim import Claim
 from gateway.door.allowed_models import ModelTable
+from gateway.door.dialer import Dialer, Place
 from gateway.door.routing import with_provider_model
 from gateway.door.translators import keeper_for, translator_for
+from gateway.handles.resumable import SessionHandles
+from gateway.metering.base import Meter
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Target
 from gateway.providers.first_message_gate import Gate
 from gateway.relay.interpreter import Interpreter
 from gateway.relay.kept_splice import KeptSplice
 from gateway.relay.lasting_session import Between, LastingSession
+from gateway.relay.session import Session
+from gateway.relay.session_age import Age
 from gateway.translate.conversation import Conversation
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all sessions of a gateway have in common. ``meter`` makes the meter of a connection;
+    ``on_ignored`` counts what the other protocol has no word for; ``on_ended`` is told of the end
+    of each session.
+    """
+
+    table: ModelTable
+    dialer: Dialer
+    meter: Callable[[Target], Meter]
+    on_ignored: Callable[[int], None]
+    on_ended: Callable[["Betweens", Session], None]
+
+
 class Betweens:
-    """Makes them for one session. ``target`` is where it is served at first; ``on_ignored`` counts
-    what the other protocol has no word for, ``on_answer`` gets how long users wait for answers.
+    """Makes them for one session, and goes with it from one provider to another.
+
+    ``session`` is set where the session outlasts its provider's connection, and to None once it has
+    ended. ``target`` is where it is served.
     """
 
     __slots__ = (
-        "_client", "_gate", "_home", "_on_answer", "_on_ignored", "_recorder", "_table", "_target",
+        "_age", "_client", "_gate", "_handles", "_home", "_means", "_place", "_recorder", "claim",
+        "session", "target",
     )  # fmt: skip
 
     def __init__(
         self,
-        target: Target,
+        means: Means,
+        place: Place,
         client: Connection,
         recorder: Recorder,
-        gate: Gate | None,
         *,
-        table: ModelTable,
-        on_ignored: Callable[[int], None],
-        on_answer: Callable[[float], None],
+        gate: Gate | None,
+        handles: SessionHandles,
+        age: Age,
+        claim: Claim | None,
     ) -> None:
-        self._target = target
+        """``claim`` is that of a conversation that is stored."""
+        self._means = means
+        self._place = place
+        self.target = place.target
         self._client = client
         self._recorder = recorder
         self._gate = gate
-        self._table = table
-        self._on_ignored = on_ignored
-        self._on_answer = on_answer
+        self._handles = handles
+        self._age = age
+        self.claim = claim
         self._home = ""  # the provider in whose own words the client has configured the session
+        self.session: LastingSession | None = None
+
+    def ended(self, session: Session) -> None:
+        """See ``Listener``: nothing refers to the session in a circle."""
+        self.session = self._place.follower = self._handles.session = None
+        self._means.on_ended(self, session)
+
+    def provider_left(self, close: CloseEvent) -> None:
+        """See ``Listener``."""
+        self._means.dialer.left(self._place, close)
 
     def make(self, conversation: Conversation | None) -> Between:
         """One for where the session is served. With a ``conversation`` it continues that."""
-        made, provider = self._made(conversation), self._target.provider
+        made, provider = self._made(conversation), self.target.provider
         if conversation is None:
             self._home = provider
         elif provider != self._home:
             made.moved_to(provider)
         return made
 
-    def follow(self, session: LastingSession, there: Target) -> None:
-        """``session`` is served ``there`` from now on."""
-        is_same = there.provider_dialect is self._target.provider_dialect
-        self._target = there
+    def moved(self, there: Target) -> None:
+        """See ``Follower``: what the provider reports is charged under its name."""
+        self._recorder.reconnect(self._means.meter(there), provider=there.provider)
+        self._handles.provider = self._age.provider = there.provider
+        is_same = there.provider_dialect is self.target.provider_dialect
+        self.target, session = there, self.session
+        if session is None:
+            return
         if is_same:
             session.moved_to(there.provider)
         else:
             session.move(self.make(session.conversation))
 
+    def redial(self, session: LastingSession) -> Coroutine[Any, Any, None]:
+        """See ``Lasting``."""
+        return self._means.dialer.redial(session, self._place)
+
+    def meter(self) -> Meter:
+        """See ``Lasting``."""
+        return self._means.meter(self._place.target)
+
+    def answered(self, wait_s: float) -> None:
+        """The user has waited so long for an answer."""
+        self._means.dialer.answered(self._place, wait_s)
+
     def _made(self, conversation: Conversation | None) -> Between:
-        target, seed, voices = self._target, secrets.token_hex(4), self._table.voices
+        target, seed, table = self.target, secrets.token_hex(4), self._means.table
         if not target.is_translated:
-            keeper = keeper_for(target, seed=seed, voices=voices, conversation=conversation)
+            keeper = keeper_for(target, seed=seed, voices=table.voices, conversation=conversation)
             return KeptSplice(
-                keeper, self._recorder, self._client, gate=self._gate, on_answer=self._on_answer
+                keeper, self._recorder, self._client, gate=self._gate, on_answer=self.answered
             )
-        model = with_provider_model(target, self._table).model or ""
         return Interpreter(
-            translator_for(target, model, seed=seed, voices=voices, conversation=conversation),
+            translator_for(
+                target, with_provider_model(target, table).model or "", seed=seed,
+                voices=table.voices, conversation=conversation,
+            ),
             self._recorder,
             self._client,
             dialect=target.dialect,
             session_id=target.session_id,
-            on_ignored=self._on_ignored,
-        )
+            on_ignored=self._means.on_ignored,
+        )  # fmt: skip

@@ -8,13 +8,11 @@ import asyncio
 import math
 import random
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
-from websockets.datastructures import Headers
 
 from gateway.connections.close import (
     ABNORMAL_CLOSURE,
@@ -40,18 +38,25 @@ log = structlog.get_logger()
 _FAILED: Final = (ABNORMAL_CLOSURE, INTERNAL_ERROR, TRY_AGAIN_LATER)
 
 
+class Follower(Protocol):
+    """What goes with a session from one provider to another."""
+
+    def moved(self, there: Target) -> None:
+        """The session is served ``there`` from now on, and ``there`` is dialled next."""
+
+
 @dataclass(slots=True)
 class Place:
     """Where one session is served: at ``target``, and where it could be, in order of choice.
 
-    ``on_moved`` are called with the new target before it is dialled: what is metered from then on
-    is charged under its provider.
+    ``headers`` are those of the client that its provider may see. ``follower`` is told of each
+    move: what is metered from then on is charged under the new provider.
     """
 
     target: Target
     choices: Sequence[Target]
-    headers: Headers
-    on_moved: list[Callable[[Target], None]] = field(default_factory=list)
+    headers: Mapping[str, str]
+    follower: Follower | None = None
     is_leaving: bool = False  # another connection was asked for, at another provider
     was_served: bool = False
     refused_at: frozenset[str] = frozenset()  # providers that do not take it, for good
@@ -61,8 +66,8 @@ class Place:
         self.is_leaving = False
         if target is not self.target:
             self.target = target
-            for moved in self.on_moved:
-                moved(target)
+            if self.follower is not None:
+                self.follower.moved(target)
 
 
 class Dialer:
@@ -96,7 +101,6 @@ class Dialer:
         if isinstance(session, LastingSession) and session.retries_first_dial:
             await self.redial(session, place, until=self._loop.time() + DIAL_S)
             return
-        self._listen(place, session)
         try:
             await self._dial(session, place)
         except ProviderUnavailableError as exc:
@@ -114,7 +118,6 @@ class Dialer:
 
         The task is cancelled when the client leaves: nobody is dialled for a client that is gone.
         """
-        self._listen(place, session)
         while True:
             await asyncio.sleep(session.replacement.pause_s(random.random()))  # noqa: S311
             try:
@@ -131,6 +134,17 @@ class Dialer:
     def answered(self, place: Place, wait_s: float) -> None:
         """A user has waited so long for an answer of the session's provider."""
         self._health.answered(place.target.provider, wait_s, self._loop.time())
+
+    def left(self, place: Place, close: CloseEvent) -> None:
+        """The connection of a session that has a client has ended."""
+        name = place.target.provider
+        if is_final(close):
+            place.refused_at |= {name}
+        if close.is_violation or close.code in _FAILED:
+            reason = close.reason or f"close {close.code}"
+            self._health.failed(name, self._loop.time(), reason, Failure.CONNECTION)
+        else:
+            self._health.served(name)
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
@@ -234,20 +248,6 @@ class Dialer:
         )  # fmt: skip
         if failure.is_about_account:
             session.recorder.account_refused(str(failure.status))
-
-    def _listen(self, place: Place, session: Session) -> None:
-        """Hear how the session's connection ends, as long as it has a client."""
-        session.on_provider_left = partial(self._closed, place)
-
-    def _closed(self, place: Place, close: CloseEvent) -> None:
-        name = place.target.provider
-        if is_final(close):
-            place.refused_at |= {name}
-        if close.is_violation or close.code in _FAILED:
-            reason = close.reason or f"close {close.code}"
-            self._health.failed(name, self._loop.time(), reason, Failure.CONNECTION)
-        else:
-            self._health.served(name)
 
 
 def _log_change(change: HealthChange) -> None:

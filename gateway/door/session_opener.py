@@ -5,7 +5,6 @@ Called by ``gatekeeper`` and ``calls.api`` for what an account may use, and by `
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from websockets.http11 import Request
@@ -17,7 +16,7 @@ from gateway.credit.balances import Balances
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
-from gateway.door.between import Betweens
+from gateway.door.between import Betweens, Means
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
 from gateway.door.roster import Roster
@@ -31,17 +30,16 @@ from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, 
 from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Dialect, Provider, Target, configuration_event
+from gateway.providers.base import Dialect, Provider, Target, configuration_event, forwarded
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
-from gateway.relay.lasting_session import Lasting, LastingSession
+from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from shared.metrics import Metric
 
-Maker = Callable[..., Session]
 # Handles of what may be in use by another user of the account already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
 
@@ -75,7 +73,9 @@ class Opener:
         self.conversations = conversations
         self._keeps_sessions = keeps_sessions
         self.dialer = Dialer(providers, table)
+        self._means = Means(table, self.dialer, self._meter, self._count_ignored, self._ended)
         self.roster = Roster()
+        self.on_ended: Callable[[Session], None] = lambda _session: None  # of each
         self._ignored = 0
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
@@ -120,7 +120,6 @@ class Opener:
         admitted: Admitted,
         upgrade: bytes,
         *,
-        on_ended: Callable[[Session], None],
         received: Sequence[Frame] = (),
         claim: Claim | None = None,
     ) -> tuple[Session, Place]:
@@ -138,26 +137,26 @@ class Opener:
             self._handles, self._resumables, provider=target.provider, account_id=account_id
         )
         billing = BillingContext(account_id, target.session_id, target.provider)
-
         recorder = Recorder(
             billing, self._meter(target), self._usage, credit, on_handle_issued=handles.issued
         )
         age = Age(self._lifetimes, target.provider, opened_at=self._loop.time())
-        place = Place(target, self._choices(target, admitted), request.headers)
-        place.on_moved.append(partial(self._moved, recorder, handles, age))
+        place = Place(target, self._choices(target, admitted), forwarded(request.headers))
         gate = self._gate(place, admitted, recorder)
         betweens = Betweens(
-            target, connection, recorder, gate, table=self._table, on_ignored=self._count_ignored,
-            on_answer=partial(self.dialer.answered, place),
+            self._means, place, connection, recorder, gate=gate, handles=handles, age=age,
+            claim=claim,
         )  # fmt: skip
-        session = self._maker(place, betweens, claim)(
+        place.follower = betweens
+        session = self._session(
+            betweens,
             SessionInfo(target.session_id, account_id, target.provider, target.dialect),
             client=connection,
             recorder=recorder,
             credit=credit,
             opening=Opening(handles.ask, gate, self._preface(target, admitted), received),
             age=age,
-            on_ended=partial(self._ended, handles, place, claim, on_ended),
+            listener=betweens,
         )
         handles.session = session
         self.roster.add(session, place)
@@ -166,21 +165,12 @@ class Opener:
             self.conversations.begin(claim, session)
         return session, place
 
-    def _ended(
-        self,
-        handles: SessionHandles,
-        place: Place,
-        claim: Claim | None,
-        on_ended: Callable[[Session], None],
-        session: Session,
-    ) -> None:
-        handles.session = None
+    def _ended(self, betweens: Betweens, session: Session) -> None:
         self.roster.remove(session)
-        place.on_moved.clear()  # they refer to the session
         self._resumables.ended(session)
-        if claim is not None and self.conversations is not None:
-            self.conversations.conclude(claim)
-        on_ended(session)
+        if betweens.claim is not None and self.conversations is not None:
+            self.conversations.conclude(betweens.claim)
+        self.on_ended(session)
 
     async def claim(self, target: Target, admitted: Admitted) -> Claim | None:
         """What a session continues that has a name; None where it is not stored. Its client may
@@ -211,11 +201,6 @@ class Opener:
         preface = self._configuring(target, configuration)
         return [there for there in found if self._configuring(there, configuration) == preface]
 
-    def _moved(self, recorder: Recorder, handles: SessionHandles, age: Age, there: Target) -> None:
-        """Another provider serves the session: what it reports is charged under its name."""
-        recorder.reconnect(self._meter(there), provider=there.provider)
-        handles.provider = age.provider = there.provider
-
     def _meter(self, target: Target) -> Meter:
         return self._providers[target.provider].meter(with_provider_model(target, self._table))
 
@@ -225,22 +210,15 @@ class Opener:
         """
         return target.is_translated or (self._keeps_sessions and may_be_kept(target))
 
-    def _maker(self, place: Place, betweens: Betweens, claim: Claim | None) -> Maker:
-        """What makes the session: of the kind that goes on over another connection, if it may."""
-        if not self._outlives(place.target):
-            return Session
-
-        def make(*args: Any, **others: Any) -> Session:
-            lasting = Lasting(
-                betweens.make(None if claim is None else claim.conversation),
-                redial=lambda session: self.dialer.redial(session, place),
-                meter=lambda: self._meter(place.target),
-            )
-            session = LastingSession(*args, lasting=lasting, **others)
-            place.on_moved.append(partial(betweens.follow, session))
-            return session
-
-        return make
+    def _session(self, betweens: Betweens, info: SessionInfo, **others: Any) -> Session:
+        """Of the kind that goes on over another connection, if it may."""
+        if not self._outlives(betweens.target):
+            return Session(info, **others)
+        claim = betweens.claim
+        between = betweens.make(None if claim is None else claim.conversation)
+        session = LastingSession(info, lasting=betweens, between=between, **others)
+        betweens.session = session
+        return session
 
     def _count_ignored(self, count: int) -> None:
         self._ignored += count

@@ -6,7 +6,6 @@ What is charged is read from the parsed object, never from text positions. The m
 those of the provider families: ``metering.openai.meter`` and ``metering.gemini.meter``.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -175,7 +174,7 @@ class RecentIds:
     __slots__ = ("_ids",)
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._ids: dict[str, None] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._ids
@@ -191,7 +190,7 @@ class RecentIds:
         if not name or name in self._ids:
             return
         if len(self._ids) >= RESPONSE_IDS_MAX:
-            self._ids.popitem(last=False)
+            del self._ids[next(iter(self._ids))]
         self._ids[name] = None
 
     def discard(self, name: str) -> None:

@@ -32,6 +32,9 @@ HANDLE_PARAMETERS: Final = {
     "call_id": HandleKind.CALL,
     "conversation_id": HandleKind.CONVERSATION,
 }
+# Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
+# connection), and never the client's organization or project: the provider key is ours.
+FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 # The event_id of a configuration that is ours (``Provider.configuring``), not the client's.
 CONFIGURATION_ID: Final = "event_rts_configuration"
 
@@ -158,8 +161,10 @@ class Provider(Protocol):
     def url(self, target: Target) -> str:
         """Where to connect."""
 
-    def headers(self, client_headers: Headers) -> dict[str, str]:
-        """The request headers for the provider: its key, never the client's."""
+    def headers(self, forwarded: Mapping[str, str]) -> dict[str, str]:
+        """The request headers for the provider: its key, never the client's, and what ``forwarded``
+        found.
+        """
 
     def meter(self, target: Target) -> Meter:
         """A meter for one session, with the model in the provider's words."""
@@ -171,6 +176,16 @@ class Provider(Protocol):
         session on ``target`` cannot begin with it; empty where it asks for nothing, so that no
         message is needed. An error that answers the message names ``CONFIGURATION_ID``.
         """
+
+
+def forwarded(client_headers: Headers) -> dict[str, str]:
+    """The headers of a client that its provider may see."""
+    return {
+        name: value
+        for name in FORWARDED_HEADERS
+        for value in client_headers.get_all(name)[:1]  # a repeated header is no reason to fail
+        if value.isascii()
+    }
 
 
 def configuration_event(configuration: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,6 @@ Source: the ``google-genai`` SDK.
 from collections.abc import Mapping
 from typing import Any
 
-from websockets.datastructures import Headers
-
 from gateway.metering.base import Meter
 from gateway.metering.gemini.client import RESOURCE_PATH
 from gateway.metering.gemini.meter import GeminiMeter
@@ -35,7 +33,7 @@ class Gemini:
         """See ``Provider``."""
         return joined(self._base_url, target.path, target.query)
 
-    def headers(self, client_headers: Headers) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+    def headers(self, forwarded: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         """See ``Provider``."""
         return {"x-goog-api-key": self._api_key}
 

@@ -7,8 +7,6 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from websockets.datastructures import Headers
-
 from gateway.metering.base import Meter
 from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
@@ -25,10 +23,6 @@ from gateway.providers.base import (
 )
 from gateway.providers.first_message import PLAIN_NAME, FirstMessageFormat
 from gateway.providers.openai_calls import OpenAICalls
-
-# Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
-# connection), and never the client's organization or project: the provider key is ours.
-FORWARDED_HEADERS: Final = ("OpenAI-Safety-Identifier",)
 
 _RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from another connection
 
@@ -56,14 +50,8 @@ class OpenAIFamily:
         """See ``Provider``."""
         return joined(self._base_url, target.path, target.query)
 
-    def headers(self, client_headers: Headers) -> dict[str, str]:
+    def headers(self, forwarded: Mapping[str, str]) -> dict[str, str]:
         """See ``Provider``."""
-        forwarded = {
-            name: value
-            for name in FORWARDED_HEADERS
-            for value in client_headers.get_all(name)[:1]  # a repeated header is no reason to fail
-            if value.isascii()
-        }
         return {**self._key_header(), **forwarded}
 
     def meter(self, target: Target) -> Meter:

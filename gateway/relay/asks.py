@@ -1,34 +1,32 @@
 """What an interpreter, or a splice that keeps the conversation, asks of its session. Pure."""
 
-from collections.abc import Callable
+from typing import Protocol
+
+
+class Asked(Protocol):
+    """The session."""
+
+    def renew_provider(self) -> None:
+        """The provider's connection has to be replaced."""
+
+    def close_client(self, code: int, reason: str) -> None:
+        """The session cannot go on."""
+
+    def refuse_configuration(self) -> None:
+        """The configuration that an ephemeral key brought is refused."""
 
 
 class Asks:
-    """Until a session says otherwise nothing comes of it.
-
-    ``on_renewal`` is called when the provider's connection has to be replaced; ``on_refused`` with
-    a code and a reason when the session cannot go on; ``on_configuration_refused`` when the
-    configuration that an ephemeral key brought is refused, None where it brought none.
+    """``asked`` is None until there is a session, and after its end: nothing refers to it in a
+    circle. ``brings_configuration``: an ephemeral key brought one.
     """
 
-    __slots__ = ("on_configuration_refused", "on_refused", "on_renewal")
-
-    on_renewal: Callable[[], None]
-    on_refused: Callable[[int, str], None]
-    on_configuration_refused: Callable[[], None] | None
+    __slots__ = ("asked", "brings_configuration")
 
     def __init__(self) -> None:
-        Asks.forget_session(self)
+        self.asked: Asked | None = None
+        self.brings_configuration = False
 
     def forget_session(self) -> None:
-        """The session has ended, or has yet to begin: nothing refers to it in a circle."""
-        self.on_renewal, self.on_refused = _nothing, _refuse_nothing
-        self.on_configuration_refused = None
-
-
-def _nothing() -> None:
-    """Until the session says what to do."""
-
-
-def _refuse_nothing(_code: int, _reason: str) -> None:
-    """Until the session says what to do."""
+        """The session has ended."""
+        self.asked = None

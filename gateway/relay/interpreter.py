@@ -233,17 +233,19 @@ class Interpreter(Asks):
         for message in translation.to_client:
             self._unwritten += len(message)
             self._for_client.append(spoken(self._opcode, message))
-            if self.on_configuration_refused is not None and _REFUSED in message:
+            if self.brings_configuration and _REFUSED in message:
                 self.flush()
                 self._is_over = True
-                self.on_configuration_refused()
+                if self.asked is not None:
+                    self.asked.refuse_configuration()
                 return
         if translation.ignored:
             self._note_ignored(translation.ignored)
         if translation.close is not None:
             self.flush()
             self._is_over = True
-            self.on_refused(translation.close.code, translation.close.reason)
+            if self.asked is not None:
+                self.asked.close_client(translation.close.code, translation.close.reason)
             return
         self._renewal = translation.renewal or self._renewal
         self._renew_if_due()
@@ -255,7 +257,8 @@ class Interpreter(Asks):
         self.flush()
         self._renewal = self._provider = None
         self._hold(True)
-        self.on_renewal()
+        if self.asked is not None:
+            self.asked.renew_provider()
 
     def _is_due(self) -> bool:
         return self._renewal is Renewal.NOW or not self._translator.is_answering

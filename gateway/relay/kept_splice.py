@@ -253,9 +253,9 @@ class KeptSplice(Asks):
         if self._is_held and not self.must_wait:
             self._is_held = False
             self._client.resume(Pause.SETUP)
-        refused = self.on_configuration_refused
-        if refused is not None and any(_REFUSED in frame.raw for frame in frames):
-            refused()
+        if self.brings_configuration and any(_REFUSED in frame.raw for frame in frames):
+            if self.asked is not None:
+                self.asked.refuse_configuration()
             return
         self._is_renewal_due |= self._keeper.take_notice()
         if self._is_renewal_due:
@@ -275,4 +275,5 @@ class KeptSplice(Asks):
         if self._provider is not None and self.may_be_replaced and not self._keeper.is_answering:
             self._is_renewal_due = False
             self._client.pause(Pause.SETUP)
-            self.on_renewal()
+            if self.asked is not None:
+                self.asked.renew_provider()

@@ -8,8 +8,7 @@ says meanwhile waits there.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -39,40 +38,35 @@ log = structlog.get_logger()
 Between = Interpreter | KeptSplice
 
 
-@dataclass(frozen=True, slots=True)
-class Lasting:
-    """What a session has beside the usual where it outlasts its provider's connection.
+class Lasting(Protocol):
+    """What a session has beside the usual where it outlasts its provider's connection."""
 
-    ``interpreter`` is what lies between client and provider at first. ``redial`` connects the
-    session to a provider again, and calls ``Session.provider_connected`` or
-    ``provider_unavailable``. ``meter`` makes the meter of that connection.
-    """
+    def redial(self, session: "LastingSession") -> Coroutine[Any, Any, None]:
+        """Connect it to a provider again, and call ``Session.provider_connected`` or
+        ``provider_unavailable``.
+        """
 
-    interpreter: Between
-    redial: Callable[["LastingSession"], Coroutine[Any, Any, None]]
-    meter: Callable[[], Meter]
-    replacement: Replacement = field(default_factory=Replacement)
+    def meter(self) -> Meter:
+        """The meter of that connection."""
 
 
 class LastingSession(Session):
-    """See ``Session``."""
+    """See ``Session``. ``between`` is what lies between client and provider at first."""
 
-    __slots__ = ("_has_joined", "_interpreter", "_lasting", "_waits_since", "on_concluded")
+    __slots__ = (
+        "_has_joined", "_interpreter", "_lasting", "_waits_since", "on_concluded", "replacement",
+    )  # fmt: skip
 
-    def __init__(self, *args: Any, lasting: Lasting, **others: Any) -> None:
+    def __init__(self, *args: Any, lasting: Lasting, between: Between, **others: Any) -> None:
         super().__init__(*args, **others)
         self._lasting = lasting
+        self.replacement = Replacement()  # the tries to replace the provider's connection
         self._waits_since: float | None = None
         self._has_joined = False
         # Called when the client is gone, so that nothing is added to the conversation any more.
         self.on_concluded: Callable[[], None] = _nothing
-        self._put_between(lasting.interpreter)
+        self._put_between(between)
         self._interpreter.open()
-
-    @property
-    def replacement(self) -> Replacement:
-        """The tries to replace the provider's connection."""
-        return self._lasting.replacement
 
     def moved_to(self, provider: str) -> None:
         """The provider that is dialled next speaks the same protocol as the one before."""
@@ -93,10 +87,8 @@ class LastingSession(Session):
         self._interpreter = interpreter
         if self._client is not None:
             self._client.is_translated = interpreter.is_translated
-        interpreter.on_renewal = self._renew_provider
-        interpreter.on_refused = self.close_client
-        if self._opening.preface:
-            interpreter.on_configuration_refused = self._refuse_configuration
+        interpreter.asked = self
+        interpreter.brings_configuration = bool(self._opening.preface)
 
     @property
     def conversation(self) -> Conversation:
@@ -149,8 +141,8 @@ class LastingSession(Session):
         """
         self._interpreter.renew_between_turns()
 
-    def _renew_provider(self) -> None:
-        """The provider's connection is to be replaced; the old one is closed first, as some
+    def renew_provider(self) -> None:
+        """See ``Asked``: the provider's old connection is closed first, as some
         providers (Gemini) resume no session that is still in use.
         """
         if self._provider is not None:
@@ -193,7 +185,8 @@ class LastingSession(Session):
             self._log.warning("setup not answered", waited_s=SETUP_S)
             self._provider.abort()
 
-    def _refuse_configuration(self) -> None:
+    def refuse_configuration(self) -> None:
+        """See ``Asked``."""
         self._log.warning("configuration refused")
         self._dismiss(endings.CONFIGURATION_REFUSED)
 

@@ -22,7 +22,6 @@ whether anything is left, the client is paused: its frames are not forwarded.
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -48,6 +47,7 @@ from gateway.relay.session_state import (
     DIALLING,
     TRANSITIONS,
     Departure,
+    Listener,
     Opening,
     SessionInfo,
     SessionState,
@@ -63,9 +63,9 @@ class Session:
     """Joins two connections and ends each when the other does."""
 
     __slots__ = (
-        "_age", "_client", "_credit", "_cut_off", "_departure", "_dial_task", "_info", "_loop",
-        "_on_ended", "_opening", "_pre_open", "_provider", "_sink", "drain", "on_provider_left",
-        "recorder", "state", "was_cut_off",
+        "_age", "_client", "_credit", "_cut_off", "_departure", "_dial_task", "_info", "_listener",
+        "_loop", "_opening", "_pre_open", "_provider", "_sink", "drain", "recorder", "state",
+        "was_cut_off",
     )  # fmt: skip
 
     def __init__(
@@ -77,11 +77,9 @@ class Session:
         credit: SessionCredit,
         opening: Opening,
         age: Age,
-        on_ended: Callable[["Session"], None],
+        listener: "Listener[Session]",
     ) -> None:
-        """``client`` has been upgraded. ``credit`` tells the session of changes until it has ended.
-        ``on_ended`` is called once, at the end.
-        """
+        """``client`` has been upgraded. ``credit`` tells the session of changes until its end."""
         self._loop = asyncio.get_running_loop()
         self._info = info
         self._client: ClientSide | None = ClientSide(
@@ -101,8 +99,7 @@ class Session:
         self._departure: Departure | None = None
         self._sink: sinks.DownstreamSink | None = None
         self._dial_task: asyncio.Task[None] | None = None
-        self._on_ended = on_ended
-        self.on_provider_left: Callable[[CloseEvent], None] | None = None
+        self._listener = listener
         self.drain: Drain | None = None
         self.was_cut_off = False
         self.state = SessionState.CONNECTING
@@ -169,8 +166,7 @@ class Session:
         client = self._client
         if client is not None and self.state is SessionState.RELAYING:
             self._log.info("provider left", code=close.code, reason=close.reason)
-            if self.on_provider_left is not None:
-                self.on_provider_left(close)
+            self._listener.provider_left(close)
             if self._is_replaced(close):
                 return
             if close.code == ABNORMAL_CLOSURE or close.is_violation:
@@ -394,7 +390,7 @@ class Session:
         self.recorder.finish()
         self._credit.close()
         self._log.info("session ended", **self.recorder.summary())
-        self._on_ended(self)
+        self._listener.ended(self)
 
     def _move(self, state: SessionState) -> None:
         self.state = advance(TRANSITIONS, self.state, state)

@@ -1,14 +1,17 @@
-"""The values of a session: its states, who takes part, how it opens, and how it leaves. Pure."""
+"""The values of a session: states, who takes part and listens, how it opens and leaves. Pure."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
+from gateway.connections.close import CloseEvent
 from gateway.frames import Frame
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Dialect
 from gateway.providers.first_message_gate import Gate
+
+SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 
 
 class SessionState(Enum):
@@ -76,3 +79,13 @@ class Departure:
     def is_due(self, now: float, *, is_idle: bool) -> bool:
         """Whether to end the session now; ``is_idle``: no response is in flight."""
         return is_idle or now > self.by
+
+
+class Listener(Protocol[SessionT_contra]):
+    """What hears how a session goes."""
+
+    def provider_left(self, close: CloseEvent) -> None:
+        """The provider's connection has ended, and there is a client."""
+
+    def ended(self, session: SessionT_contra) -> None:
+        """The session has ended. Called once."""

@@ -135,3 +135,7 @@ class Ids:
         """The next id, of at most 32 characters (OpenAI's bound for items)."""
         self._count += 1
         return f"{kind}_{self._seed}_{self._count}"[:ID_CHARS_MAX]
+
+    def has_made(self, name: str, kind: str) -> bool:
+        """Whether ``name`` may be one that ``make`` returned for ``kind``."""
+        return self._count > 0 and name.startswith(f"{kind}_{self._seed}_")

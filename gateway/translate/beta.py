@@ -114,4 +114,4 @@ class BetaTranslator:
         said = self._keeper.provider_said(event)
         made = beta_event(said) if said is not None else None
         told = [] if made is None else [message if made is event else json.encode(made)]
-        return Translation(to_client=told, to_provider=self._keeper.take_due())
+        return Translation(to_client=told, to_provider=[*self._keeper.take_due()])

@@ -34,7 +34,8 @@ class Charges:
 
     def __init__(self, *, counts_calls: bool) -> None:
         self._counts_calls = counts_calls
-        self._seen, self._quarantined = RecentIds(), RecentIds()
+        self._seen = RecentIds()
+        self._quarantined: RecentIds | None = None  # hardly a session has any
 
     def is_repeated(self, kind: Kind, name: str) -> bool:
         """Whether ``name`` was charged before; from now on it was."""
@@ -42,7 +43,7 @@ class Charges:
 
     def is_quarantined(self, kind: Kind, name: str) -> bool:
         """Whether ``name`` was quarantined before; from now on it was."""
-        return self._quarantined.is_repeated(_key(kind, name))
+        return self._is_repeated_quarantine(_key(kind, name))
 
     def usage(
         self,
@@ -72,7 +73,7 @@ class Charges:
                 raise UnreadableUsageError(f"usage: found a {found}, expected an object")
             counts, pieces = read(usage), read_pieces(holder, counts_calls=self._counts_calls)
         except UnreadableUsageError as exc:
-            if key in self._seen or self._quarantined.is_repeated(key):
+            if key in self._seen or self._is_repeated_quarantine(key):
                 return None
             return Unreadable(response_id or name, model, str(exc), as_json(usage))
         if self._seen.is_repeated(key):
@@ -88,6 +89,11 @@ class Charges:
         found = images_of(name, holder)
         key = f"{type(found).__name__} {name}" if name else ""
         return None if found is None or self._seen.is_repeated(key) else found
+
+    def _is_repeated_quarantine(self, key: str) -> bool:
+        if self._quarantined is None:
+            self._quarantined = RecentIds()
+        return self._quarantined.is_repeated(key)
 
 
 def is_nothing(usage: object) -> bool:

@@ -100,7 +100,8 @@ class LiveMeter(OpenAIMeter):
         """See ``Meter``: a session that was not closed is estimated by the audio since its last
         report. Audio flows all the time in both directions, so its length is the session's.
         """
-        is_open, self._in_flight = _SESSION in self._in_flight, set()
+        is_open = _SESSION in self._in_flight
+        self._in_flight.clear()
         ms = self._relayed_ms()
         self._audio_bytes_in = self._audio_bytes_out = 0
         name, kind = f"after {self._total_ms} ms", Kind.ESTIMATED_DURATION
@@ -131,13 +132,13 @@ class LiveMeter(OpenAIMeter):
             return
         if event.get("type") == "session.start":
             self._is_begun = True
-            self._in_flight.add(_SESSION)
+            self._in_flight[_SESSION] = None
             self._read_session(event.get("session"))  # until the server says what it runs
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
         match event.get("type"):
             case "session.started":
-                self._in_flight.add(_SESSION)
+                self._in_flight[_SESSION] = None
                 self._read_session(event.get("session"))
                 self.issued_handle = _issued_handle(event.get("session"))
                 return NO_RESULTS
@@ -148,7 +149,9 @@ class LiveMeter(OpenAIMeter):
             case "decision.event":
                 return results_of(self._read_decision(event))
             case "error" if answers_cancel(event):
-                self._in_flight.discard(_SESSION)  # the close that failed shows that it never began
+                self._in_flight.pop(
+                    _SESSION, None
+                )  # the close that failed shows that it never began
         return super()._read_event(event)
 
     def _read_delegated(self, inner: object) -> Sequence[MeterResult]:
@@ -177,7 +180,7 @@ class LiveMeter(OpenAIMeter):
     def _read_duration(self, event: Mapping[str, Any]) -> MeterResult | None:
         """A report of the seconds since the session began: a row of what is new in it."""
         if event.get("type") == "session.closed":
-            self._in_flight.discard(_SESSION)
+            self._in_flight.pop(_SESSION, None)
             self.cancels_answered += 1
         try:
             usage = read_map(event, "usage")

@@ -120,7 +120,7 @@ class OpenAIMeter:
         self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
         self._fragments = Fragments()
         self._charges = Charges(counts_calls=bills_seconds)
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, None] = {}
         self._appended = AppendedAudio()
         self._audio_bytes_in = self._audio_bytes_out = 0
         self._audio_head: bytes | None = None  # how the provider's messages of audio begin
@@ -210,7 +210,7 @@ class OpenAIMeter:
         """Estimates of the responses ``names``, which are no longer in flight."""
         estimates: list[MeterResult] = []
         for response_id in sorted(names):
-            self._in_flight.discard(response_id)
+            self._in_flight.pop(response_id, None)
             if not self._charges.is_repeated(Kind.RESPONSE, response_id):
                 estimates.append(
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
@@ -264,7 +264,7 @@ class OpenAIMeter:
             case "response.done":
                 return self._read_done(event)
             case "response.created":
-                self._in_flight.add(id_of(event.get("response")))
+                self._in_flight[id_of(event.get("response"))] = None
                 self._audio_bytes_out = 0
             case (
                 "session.created" | "session.updated"
@@ -312,7 +312,7 @@ class OpenAIMeter:
         """``response.done`` of any status: what was cancelled or is incomplete is billed, too."""
         response = event.get("response")
         response_id = id_of(response) or clean_text(event.get("response_id"))
-        self._in_flight.discard(response_id)
+        self._in_flight.pop(response_id, None)
         self.cancels_answered += 1
         usage = response.get("usage") if isinstance(response, dict) else None
         other = event.get("usage")

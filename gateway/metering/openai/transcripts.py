@@ -9,7 +9,6 @@ The transcriber that is billed is the one that was configured at the commit: a l
 ``session.update`` does not change what was said before.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -41,8 +40,8 @@ class Transcripts:
         self._is_billed = is_billed
         self.audio = ClientAudio()  # since the last commit
         self._has_delivered = False
-        self._committed: OrderedDict[str, CommittedAudio] = OrderedDict()
-        self._reported: OrderedDict[str, None] = OrderedDict()
+        self._committed: dict[str, CommittedAudio] = {}
+        self._reported: dict[str, None] = {}
         self._estimates = 0
         self.is_on = False
         self.model = ""
@@ -92,7 +91,8 @@ class Transcripts:
             return ()
         given_up: Sequence[Metered] = ()
         if item_id not in self._committed and len(self._committed) >= RESPONSE_IDS_MAX:
-            given_up = self._estimate(*self._committed.popitem(last=False))
+            oldest = next(iter(self._committed))
+            given_up = self._estimate(oldest, self._committed.pop(oldest))
         self._committed[item_id] = heard
         return given_up
 
@@ -112,7 +112,7 @@ class Transcripts:
             heard = CommittedAudio(self.model, 0 if is_repeated else self.audio.ms)
         self._reported[item_id] = None
         if len(self._reported) > RESPONSE_IDS_MAX:
-            self._reported.popitem(last=False)
+            del self._reported[next(iter(self._reported))]
         return heard
 
     def unreported(self, item_id: str, heard: CommittedAudio) -> Sequence[Metered]:

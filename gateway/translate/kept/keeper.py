@@ -10,6 +10,8 @@ was asked for is asked for again where nothing of the answer was heard, and noth
 is lost.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.translate.base import Ids, Rest
@@ -17,7 +19,7 @@ from gateway.translate.conversation import Conversation
 from gateway.translate.kept import configuration
 from gateway.translate.kept.messages import WIRE, event_of
 from gateway.translate.kept.responses import Responses, words_of
-from gateway.translate.kept.retelling import Retelling
+from gateway.translate.kept.retelling import NOTHING_TOLD, Retelling
 from gateway.translate.kept.speech import CLEARED, Speech
 from gateway.translate.kept.unanswered import (
     DELETE_ITEM,
@@ -38,6 +40,7 @@ _UNTRANSCRIBED: Final = ".input_audio_transcription.failed"
 _EXPIRED: Final = "session_expired"
 # A session keeps these towards its client, whatever another provider calls them.
 _NAMES: Final[tuple[str, ...]] = ("id", "model")
+_UNNAMED: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Keeper:
@@ -53,7 +56,7 @@ class Keeper:
 
     __slots__ = (
         "_due", "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses",
-        "_retelling", "_says_done", "_speech", "_unanswered", "_voices", "conversation",
+        "_retelling", "_says_done", "_seed", "_speech", "_unanswered", "_voices", "conversation",
     )  # fmt: skip
 
     def __init__(
@@ -68,13 +71,15 @@ class Keeper:
         self._elsewhere = ""  # another provider than the client has configured
         self._record = Record(self.conversation)
         self._ids = Ids(seed)
-        self._retelling = Retelling(seed)
+        self._seed = seed
+        self._retelling = NOTHING_TOLD
         self._responses = Responses()
         self._speech = Speech()
         self._unanswered = Unanswered()
-        self._due: list[bytes] = []
+        self._due: Sequence[bytes] = ()
         self._is_announced = conversation is not None
-        self._names: Json = {}  # of the session, as the client was told them first
+        # Of the session, as the client was told them first.
+        self._names: Mapping[str, Any] = _UNNAMED
         self._says_done = True  # all but xAI say of an item that it is done
 
     @property
@@ -107,7 +112,7 @@ class Keeper:
 
     def leave(self) -> Rest:
         """See ``Translator``."""
-        return Rest(self._names, self._unanswered.raw)
+        return Rest({**self._names}, self._unanswered.raw)
 
     def take_over(self, rest: Rest) -> None:
         """See ``Translator``."""
@@ -124,8 +129,11 @@ class Keeper:
             if self._elsewhere
             else configuration.told(self.conversation.session)
         )
-        items = items_to_create(self.conversation.items)
-        self._due = []
+        items = [*items_to_create(self.conversation.items)]
+        self._due = ()
+        if not (session or items or self._is_announced):
+            return [*self._unanswered.raw]
+        self._retell()
         told = self._retelling.begin(session, items, is_announced=self._is_announced)
         return [*told, *self._unanswered.raw]
 
@@ -143,6 +151,7 @@ class Keeper:
         events += [_truncated(message.event) for message in self._unanswered.closed()]
         self._record.abandon()
         items = (event.get("item") for event in events)
+        self._retell()
         self._retelling.lost({str(item["id"]) for item in items if isinstance(item, dict)})
         return [{"event_id": self._ids.make("event"), **event} for event in events]
 
@@ -188,9 +197,9 @@ class Keeper:
             self._buffer_said(kind, event)
         return event
 
-    def take_due(self) -> list[bytes]:
+    def take_due(self) -> Sequence[bytes]:
         """What the provider is to be told now, after what it said."""
-        due, self._due = self._due, []
+        due, self._due = self._due, ()
         return due
 
     def heard(self) -> None:
@@ -211,7 +220,7 @@ class Keeper:
             if self._retelling.updated():
                 return None
             self._updated()
-            names = self._names if self._retelling.is_repeated else {}
+            names = self._names if self._retelling.is_repeated else _UNNAMED
             if isinstance(session, dict) and any(session.get(x) != names[x] for x in names):
                 return {**event, "session": {**session, **names}}
         return event
@@ -308,10 +317,15 @@ class Keeper:
         else:
             self._record.add(item)
 
+    def _retell(self) -> None:
+        """Another provider than the first is told what was said."""
+        if self._retelling is NOTHING_TOLD:
+            self._retelling = Retelling(self._seed)
+
     def _go_on(self) -> None:
         """Ask for what was held, where nothing is open."""
         if not (self._responses or self._unanswered.asks_again):
-            self._due += self._unanswered.release()
+            self._due = (*self._due, *self._unanswered.release())
 
     def _forget(self, item_id: str) -> None:
         self._speech.done(item_id)

@@ -16,26 +16,27 @@ Json = dict[str, Any]
 
 _ID: Final = "told"
 _PREVIOUS: Final = "previous_item_id"
+# Each empty set of one's own takes 216 bytes, for as long as the session stands.
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Retelling:
     """Of one session: what its newest provider was told. ``seed``: see ``Ids``."""
 
     __slots__ = (
-        "_added", "_awaits_created", "_beginning", "_due", "_ids", "_known", "_lost", "_names",
+        "_added", "_awaits_created", "_due", "_ids", "_known", "_lost", "_names",
         "_update", "is_repeated",
     )  # fmt: skip
 
     def __init__(self, seed: str) -> None:
         self._ids = Ids(seed)
-        self._beginning = f"{_ID}_{seed}_"
         self._awaits_created = False
         self._update = ""  # the id of the configuration, until that is answered
         self._due: dict[str, str] = {}  # items to be added: their names, by the ids of the events
-        self._added: set[str] = set()  # and not done yet
+        self._added: dict[str, None] = {}  # and not done yet
         # What the client knows and this provider does not, or as text only; ``_lost`` of the last.
-        self._known: frozenset[str] = frozenset()
-        self._lost: frozenset[str] = frozenset()
+        self._known: frozenset[str] = _NONE
+        self._lost: frozenset[str] = _NONE
         self._names: dict[str, str] = {}  # the client's, by this provider's
         # The client has heard the beginning of the session from another provider.
         self.is_repeated = False
@@ -53,8 +54,9 @@ class Retelling:
         self._update = self._ids.make(_ID) if session else ""
         told = {self._ids.make(_ID): item for item in items}
         self._due = {name: str(item.get("id", "")) for name, item in told.items()}
-        self._known = self._lost.union(self._due.values())
-        self._added, self._names = set(), {}
+        self._known = self._lost.union(self._due.values()) if self._due else self._lost
+        self._added.clear()
+        self._names.clear()
         update = {"type": UPDATE, "event_id": self._update, "session": session}
         creates = [
             {"type": CREATE_ITEM, "event_id": name, "item": item} for name, item in told.items()
@@ -63,7 +65,7 @@ class Retelling:
 
     def lost(self, item_ids: set[str]) -> None:
         """Items that were open when the provider left: the next one may not be told of them."""
-        self._lost = frozenset(item_ids)
+        self._lost = frozenset(item_ids) if item_ids else _NONE
 
     def has(self, item_id: object) -> bool:
         """Whether the client knows an item that this provider has as text, or not at all."""
@@ -88,19 +90,19 @@ class Retelling:
         name = self._due.pop(event_id, item_id)
         if name and name != item_id:
             self._names[item_id] = name
-        self._added.add(item_id)
+        self._added[item_id] = None
         return True
 
     def done(self, item_id: str) -> bool:
         """An item is done: whether it was told."""
         is_ours = item_id in self._added
-        self._added.discard(item_id)
+        self._added.pop(item_id, None)
         return is_ours
 
     def refused(self, error: Json) -> bool:
         """An error: whether it is about what was told."""
         event_id = error.get("event_id")
-        if not isinstance(event_id, str) or not event_id.startswith(self._beginning):
+        if not isinstance(event_id, str) or not self._ids.has_made(event_id, _ID):
             return False
         self._due.pop(event_id, None)
         self._update = "" if event_id == self._update else self._update
@@ -115,3 +117,7 @@ class Retelling:
         previous = event.get(_PREVIOUS)
         name = self._names.get(previous) if isinstance(previous, str) else None
         return event if name is None else {**event, _PREVIOUS: name}
+
+
+# Of a session that is at its first provider still: most are, to their end.
+NOTHING_TOLD: Final = Retelling("")

@@ -10,7 +10,7 @@ from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.openai.observer import LiveObserverMeter, ObserverMeter
 from gateway.metering.openai.translation import TranslationMeter
-from gateway.providers.base import CONFIGURATION_ID, Target
+from gateway.providers.base import CONFIGURATION_ID, Target, forwarded
 from gateway.providers.openai import XAI, Azure, OpenAI, OpenAIFamily
 
 FAMILY = {
@@ -39,7 +39,7 @@ def test_our_key_is_shown_and_never_the_clients(name: str, shown: dict[str, str]
         {"Authorization": "Bearer rslive_v1_x", "api-key": "rslive_v1_x", "Cookie": "a=b",
          "OpenAI-Beta": "realtime=v1", "OpenAI-Organization": "org", "OpenAI-Project": "proj"}
     )  # fmt: skip
-    assert FAMILY[name].headers(client_headers) == shown
+    assert FAMILY[name].headers(forwarded(client_headers)) == shown
 
 
 SAFETY = [
@@ -55,7 +55,7 @@ SAFETY = [
 def test_who_the_user_is_goes_on_to_openai(said: list[str], expected: str | None) -> None:
     """Once, and in ASCII: nothing else may stand in a header."""
     client_headers = Headers([("openai-safety-identifier", value) for value in said])
-    headers = FAMILY["openai"].headers(client_headers)
+    headers = FAMILY["openai"].headers(forwarded(client_headers))
     assert headers.get("OpenAI-Safety-Identifier") == expected
 
 
