@@ -7,11 +7,13 @@ from typing import Final
 
 from gateway.delivery.retention import Retention
 from gateway.door.allowed_models import ModelTable, read_table
+from gateway.door.further_providers import FurtherProvider
 from gateway.limits import AUTHORIZATION_CACHE_S_MAX
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
 from shared import config
 from shared.config import Address, Checker
 from shared.errors import cause_of
+from shared.provider_kinds import kind_of
 
 OFF: Final = "off"
 DEFAULT_TLS_LISTEN: Final = Address("127.0.0.1", 8443)
@@ -59,21 +61,22 @@ class GatewayConfig:
         """Whether there are providers of both families, so that a client may ask for one that
         speaks another protocol.
         """
-        names = {provider.name for provider in self.providers}
-        return "gemini" in names and len(names) > 1
+        kinds = {kind_of(provider.name) for provider in self.providers}
+        return "gemini" in kinds and len(kinds) > 1
 
 
 def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     """Check all settings; raises one ``ConfigError`` that names every mistake."""
     checker = Checker(settings)
     listen = checker.value("GATEWAY_LISTEN", _address_or_off)
+    models = checker.optional("GATEWAY_MODELS_FILE", _models) or ModelTable()
     loaded = GatewayConfig(
         listen=listen,
         tls=_load_tls(checker, listen, is_plain_off=settings.get("gateway_listen") == OFF),
         reuse_port=checker.value("GATEWAY_REUSE_PORT", config.one_of("yes", "no")) == "yes",
         ops_listen=checker.optional("GATEWAY_OPS_LISTEN", config.address),
-        providers=_providers(checker),
-        models=checker.optional("GATEWAY_MODELS_FILE", _models) or ModelTable(),
+        providers=_providers(checker, models),
+        models=models,
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
@@ -113,22 +116,50 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     return loaded
 
 
-def _providers(checker: Checker) -> tuple[ProviderConfig, ...]:
-    """Those that there is a key for; one at least."""
+def _providers(checker: Checker, models: ModelTable) -> tuple[ProviderConfig, ...]:
+    """Those that there is a key for; one at least. Of each kind its first, then what the models
+    file adds.
+    """
     found = []
     problems_before = checker.problems
     for entry in CATALOG:
         key = checker.optional_secret(entry.key_setting)
         if not key:
             continue
-        if not key.isascii() or not key.isprintable() or " " in key:
-            checker.problem(f"{entry.key_setting}: expected printable ASCII without spaces")
+        _check_key(checker, entry.key_setting, key)
         base_url = checker.value(entry.url_setting, config.websocket_url)
-        found.append(ProviderConfig(entry.name, base_url, key))
+        found.append(ProviderConfig(entry.kind, base_url, key))
+    found += [_further(checker, each) for each in models.further]
     if not found and checker.problems == problems_before:
         names = ", ".join(entry.key_setting for entry in CATALOG)
         checker.problem(f"no provider: found none of {names}; set one, or its …_FILE")
     return tuple(found)
+
+
+def _further(checker: Checker, given: FurtherProvider) -> ProviderConfig:
+    """A provider of the models file. Without an address of its own it is at that of its kind."""
+    where = f"GATEWAY_MODELS_FILE: providers.{given.name}"
+    key = checker.secret(
+        given.key_setting, advice=f"set it, or {given.key_setting}_FILE: {where} names it"
+    )
+    _check_key(checker, given.key_setting, key)
+    url_setting = next(e.url_setting for e in CATALOG if e.kind == kind_of(given.name))
+    base_url = None
+    if not given.base_url:
+        base_url = checker.optional(url_setting, config.websocket_url)
+        if base_url is None:
+            checker.problem(f"{where}: found no base_url, and no {url_setting}; set one of them")
+    else:
+        try:
+            base_url = config.websocket_url(given.base_url)
+        except ValueError as exc:
+            checker.problem(f"{where}: base_url: found {given.base_url!r}, {exc}")
+    return ProviderConfig(given.name, base_url or "", key)
+
+
+def _check_key(checker: Checker, name: str, key: str) -> None:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        checker.problem(f"{name}: expected printable ASCII without spaces")
 
 
 def _models(text: str) -> ModelTable:

@@ -11,14 +11,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from shared.wire import MESSAGE_BYTES_MAX
+from shared.wire import REQUEST_BYTES_MAX
 
 REPORT_S: Final = 2.0
 # A gateway of which nothing was heard for three reports is gone; and time for a busy one to answer.
 KEPT_S: Final = 3 * REPORT_S + 1.0
 
 # Bounds of one report, so that it fits into a message whatever names and reasons are like.
-PROVIDERS_MAX: Final = 8
+PROVIDERS_MAX: Final = 32
 TIMES_MAX: Final = 100
 MODELS_MAX: Final = 10
 NAME_CHARS_MAX: Final = 64
@@ -29,7 +29,7 @@ _COUNT_MAX: Final = 2**53  # every JSON reader represents integers up to this on
 assert (
     PROVIDERS_MAX
     * (4 * (MODELS_MAX * NAME_CHARS_MAX + 2 * REASON_CHARS_MAX) + 9 * (2 * TIMES_MAX + _KINDS_MAX))
-    < MESSAGE_BYTES_MAX
+    < REQUEST_BYTES_MAX
 )
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]

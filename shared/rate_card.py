@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from shared.other_units import OTHER_UNIT
-from shared.rates import ORIGINAL_VERSION, PRICE_KEYS, PRICE_MAX, PROVIDERS, PriceEntry, Rates
+from shared.provider_kinds import KINDS
+from shared.rates import ORIGINAL_VERSION, PRICE_KEYS, PRICE_MAX, PriceEntry, Rates
 from shared.usage import ID_CHARS_MAX
 from shared.wire import MESSAGE_BYTES_MAX
 
@@ -89,8 +90,11 @@ def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
                 f"{name}: found {_shown(pattern)},"
                 f" expected a pattern of 1 to {ID_CHARS_MAX} characters"
             )
-        elif name == "provider" and not any(fnmatchcase(p, pattern) for p in PROVIDERS):
-            yield f"provider: found {_shown(pattern)}, expected one of {', '.join(PROVIDERS)}, or *"
+        elif name == "provider" and not _names_a_provider(pattern):
+            yield (
+                f"provider: found {_shown(pattern)}, expected one of {', '.join(KINDS)},"
+                " a name that begins so (azure-eu), or *"
+            )
     for name in PRICE_KEYS:
         value = entry.get(name, 0)
         if type(value) is not int or not 0 <= value <= PRICE_MAX:  # a bool is an int, too
@@ -98,6 +102,12 @@ def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
                 f"{name}: found {_shown(value)},"
                 f" expected micro-credits, an integer from 0 to {PRICE_MAX}"
             )
+
+
+def _names_a_provider(pattern: str) -> bool:
+    """A pattern that matches no kind, and begins with none, is a typing error."""
+    begins = pattern.startswith(tuple(f"{kind}-" for kind in KINDS))
+    return begins or any(fnmatchcase(kind, pattern) for kind in KINDS)
 
 
 def _hidden(entries: list[PriceEntry]) -> Iterator[str]:

@@ -19,6 +19,10 @@ one credit (``TOKEN_UNITS``). Any other unit is then *unpriced*: it costs nothin
 so (``Rates.unpriced``). A price of 0 is a price. What a provider counts and no unit stands for
 (``shared.other_units``) is unpriced too; ``other = 0``, its only price, says that it is free.
 
+A provider beside the first of its kind (``azure-eu``) has the prices of its kind. Entries that
+match its name and not its kind (``provider = "azure-eu"``, or ``"azure-*"``) come first, wherever
+they stand; for what they do not price those of the kind are asked.
+
 A price can fall on everything that a provider reports, and on nothing twice: *input* and *output*
 are parts of the total, the modalities parts of these, cached tokens and cache writes parts of the
 input. Parts that claim more than their whole are cut, in the order of the fields, so that no amount
@@ -38,10 +42,8 @@ from operator import add, mul, sub
 from typing import Final
 
 from shared.other_units import OTHER_UNIT, other_units
+from shared.provider_kinds import KINDS, kind_of
 from shared.usage import RESPONSES_PER_BATCH_MAX, TOKENS_PER_RESPONSE_MAX, Kind, Usage, UsageBatch
-
-# The providers' names on usage. A pattern that matches none of them is a typing error.
-PROVIDERS: Final = ("azure", "gemini", "openai", "xai")
 
 MICRO_PER_CREDIT: Final = 1_000_000
 # Durations are milliseconds: one of them, at a price for a second, is so many nano-credits.
@@ -98,11 +100,17 @@ class PriceEntry:
 
     def matches(self, provider: str, model: str) -> bool:
         """Whether this entry is about ``model`` of ``provider``."""
-        return fnmatchcase(provider, self.provider) and fnmatchcase(model, self.model)
+        return self.is_about(provider) and fnmatchcase(model, self.model)
+
+    def is_about(self, provider: str) -> bool:
+        """Whether this entry is about models of ``provider``."""
+        return fnmatchcase(provider, self.provider)
 
     def covers(self, later: "PriceEntry") -> bool:
-        """Whether this entry matches whatever ``later`` matches."""
-        return self.provider in ("*", later.provider) and self.model in ("*", later.model)
+        """Whether this one is always asked before ``later``, and matches whatever that matches."""
+        is_asked_first = self.provider == "*" and any(map(later.is_about, KINDS))
+        is_wider = self.provider == later.provider or is_asked_first
+        return is_wider and self.model in ("*", later.model)
 
     def price(self, unit: str) -> int | None:
         """What ``unit`` costs by this entry; None when it does not say."""
@@ -205,15 +213,23 @@ class Rates:
 
     def frees_others(self, provider: str, model: str) -> bool:
         """Whether a matching entry declares units without a column free (``other = 0``)."""
-        return any(OTHER_UNIT in e.prices for e in self.entries if e.matches(provider, model))
+        return any(OTHER_UNIT in entry.prices for entry in self._matching(provider, model))
 
     def names(self, provider: str, model: str, unit: str) -> bool:
         """Whether an entry that matches the model has a price for ``unit``."""
-        matching = (entry for entry in self.entries if entry.matches(provider, model))
-        return any(entry.price(unit) is not None for entry in matching)
+        return any(entry.price(unit) is not None for entry in self._matching(provider, model))
 
     def _search(self, provider: str, model: str) -> Rate:
-        return _rate([entry for entry in self.entries if entry.matches(provider, model)])
+        return _rate(self._matching(provider, model))
+
+    def _matching(self, provider: str, model: str) -> list[PriceEntry]:
+        """The entries about a model, in the order in which they are asked."""
+        kind = kind_of(provider)
+        of_kind = [entry for entry in self.entries if entry.matches(kind, model)]
+        if kind == provider:
+            return of_kind
+        named = (entry for entry in self.entries if entry.matches(provider, model))
+        return [*(entry for entry in named if not entry.is_about(kind)), *of_kind]
 
 
 def to_credits(nano: int) -> int:

@@ -5,7 +5,7 @@
 ``paths``, ``queries``  whose path it is, after any prefix; what of a query goes on (pure)
 ``client_key``          where in a request a key may stand, and its hash (pure)
 ``admission``           whose key it is, and whether it may talk now
-``allowed_models``      the table of models and who may use them (pure)
+``allowed_models``      models, and who may use them; ``further_providers`` of one kind (both pure)
 ``ephemeral``           keys for browsers, which expire (pure); ``signing`` keeps their secrets
 ``gatekeeper``          whether a session may be opened now: all of the above in order
 ``first_message``       waits for it, where it decides which provider is dialled

@@ -28,16 +28,21 @@ A TOML file::
     model = "gpt-realtime*"      # a pattern of the provider's names; every model when absent
     minutes = 30
 
+    [providers.azure-eu]         # another provider of a kind; see ``further_providers``
+    base_url = "https://our-eu.openai.azure.com"
+    api_key_env = "AZURE_EU_API_KEY"
+
 Everything is optional. An account without an entry may use every model. The first lifetime that
 matches counts; where none does, ``gateway.providers.lifetimes`` has those that providers document.
 """
 
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from gateway.door.further_providers import FurtherProvider, further_providers
 from gateway.limits import DIAL_S
 from gateway.providers.health import USUAL, HealthRule
 from gateway.providers.lifetimes import MINUTES_MAX, Lifetime
@@ -50,7 +55,9 @@ _EVERYTHING: Final = "*"  # the pattern of every model
 _HEALTH_BOUNDS: Final = {
     "slow_ms": round(DIAL_S * 1000), "failures": 100, "slow_answer_ms": 60_000,
 }  # fmt: skip
-_TABLES: Final = ("models", "accounts", "defaults", "voices", "health", "lifetimes")
+_TABLES: Final = (
+    "models", "accounts", "defaults", "voices", "health", "lifetimes", "providers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class ModelTable:
     voices: VoiceTable = BUILT_IN
     fallbacks_by_model: Mapping[str, tuple[ModelRoute, ...]] = field(default_factory=dict)
     health: HealthRule = USUAL
+    further: tuple[FurtherProvider, ...] = ()
 
     def routes(self, model: str) -> tuple[ModelRoute, ...]:
         """Where the model is that a client calls ``model``, the first choice first; empty where the
@@ -134,12 +142,16 @@ class ModelTable:
 
 
 def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
-    """Read the file's text. Raises ``ValueError`` that names every mistake."""
+    """Read the file's text. ``providers`` are the names of the first of each kind; the file adds
+    others. Raises ``ValueError`` that names every mistake.
+    """
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ValueError(f"not TOML: {exc}") from None
     problems = [f"unknown table {name!r}" for name in found if name not in _TABLES]
+    further = further_providers(found.get("providers", {}), problems)
+    providers |= set(_names(found.get("providers")))
     routes = _routes(found, providers, problems)
     patterns = {}
     for name, entry in _entries(found, "accounts", problems):
@@ -163,6 +175,7 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
         VoiceTable(voices),
         {name: there[1:] for name, there in routes.items() if len(there) > 1},
         health,
+        further,
     )
 
 
@@ -286,6 +299,11 @@ def _entries(
         problems.append(f"{table}: expected tables")
         return []
     return list(entries.items())
+
+
+def _names(table: object) -> Iterable[str]:
+    """The names in a table, so that each is known although its entry is wrong."""
+    return table if isinstance(table, dict) else ()
 
 
 def _is_one_of(value: object, providers: frozenset[str]) -> bool:

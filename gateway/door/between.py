@@ -28,6 +28,7 @@ from gateway.relay.lasting_session import Between, LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.translate.conversation import Conversation
+from shared.provider_kinds import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ class Betweens:
 
     def make(self, conversation: Conversation | None) -> Between:
         """One for where the session is served. With a ``conversation`` it continues that."""
-        made, provider = self._made(conversation), self.target.provider
+        provider = self.target.provider
         if conversation is None:
             self._home = provider
-        elif provider != self._home:
+        made = self._made(conversation)
+        if conversation is not None and provider != self._home:
             made.moved_to(provider)
         return made
 
@@ -104,10 +106,12 @@ class Betweens:
         self._recorder.reconnect(self._means.meter(there), provider=there.provider)
         self._handles.provider = self._age.provider = there.provider
         is_same = there.provider_dialect is self.target.provider_dialect
+        # A translator to Gemini has a handle of the provider that it began with, and its model.
+        begins_anew = kind_of(there.provider) == "gemini" and there.is_translated
         self.target, session = there, self.session
         if session is None:
             return
-        if is_same:
+        if is_same and not begins_anew:
             session.moved_to(there.provider)
         else:
             session.move(self.make(session.conversation))
@@ -127,14 +131,16 @@ class Betweens:
     def _made(self, conversation: Conversation | None) -> Between:
         target, seed, table = self.target, secrets.token_hex(4), self._means.table
         if not target.is_translated:
-            keeper = keeper_for(target, seed=seed, voices=table.voices, conversation=conversation)
+            keeper = keeper_for(
+                target, seed=seed, voices=table.voices, conversation=conversation, home=self._home
+            )
             return KeptSplice(
                 keeper, self._recorder, self._client, gate=self._gate, on_answer=self.answered
             )
         return Interpreter(
             translator_for(
                 target, with_provider_model(target, table).model or "", seed=seed,
-                voices=table.voices, conversation=conversation,
+                voices=table.voices, conversation=conversation, home=self._home,
             ),
             self._recorder,
             self._client,

@@ -25,11 +25,12 @@ from gateway.providers.base import (
     parameters_of,
 )
 from gateway.providers.catalog import DEFAULT_MODELS
+from shared.provider_kinds import KINDS, kind_of
 
 PROVIDER_HEADER: Final = "x-rs-provider"
 _PARAMETERS: Final = ("provider", "rs_core")
-# Providers by the beginnings of their models' names.
-PROVIDER_BY_MODEL: Final = (("grok-", "xai"), ("gemini-", "gemini"), ("gpt-", "openai"))
+# Kinds of providers by the beginnings of their models' names.
+KIND_BY_MODEL: Final = (("grok-", "xai"), ("gemini-", "gemini"), ("gpt-", "openai"))
 _BETA_HEADER: Final = "realtime=v1"
 _BETA_SUBPROTOCOL: Final = "openai-beta.realtime-v1"
 # What a session may be for that no other protocol has.
@@ -65,7 +66,7 @@ def client_dialect(provider: str, path: str, model: str, headers: Headers) -> Di
     of OpenAI's beta say of themselves where they name a ``model``: the sideband of a call, or a
     transcription, goes on as it came.
     """
-    if provider == "gemini":
+    if kind_of(provider) == "gemini":
         return Dialect.GEMINI
     offered = ",".join(headers.get_all("Sec-WebSocket-Protocol"))
     is_beta = path in BETA_PATHS or (
@@ -81,7 +82,7 @@ def client_dialect(provider: str, path: str, model: str, headers: Headers) -> Di
 
 def provider_dialect(provider: str, path: str) -> Dialect:
     """What ``provider`` speaks on its ``path``."""
-    if provider == "gemini":
+    if kind_of(provider) == "gemini":
         return Dialect.GEMINI
     return Dialect.OPENAI_BETA if path in BETA_PATHS else Dialect.OPENAI
 
@@ -92,10 +93,21 @@ def crossed(target: Target, provider: str, table: ModelTable) -> Target | Refusa
     if found := next((name for name in _UNTRANSLATABLE if values.get(name)), None):
         message = f"found {found}, which {provider} does not know; expected a session with a model"
         return bad_request(message, code="not_translatable")
-    if provider == "gemini":
+    if kind_of(provider) == "gemini":
         return named(replace(target, provider=provider, path=GEMINI_DEFAULT, query=""), table)
-    path = AZURE_GA if provider == "azure" else REALTIME
+    path = AZURE_GA if kind_of(provider) == "azure" else REALTIME
     return replace(target, provider=provider, path=path, query="", provider_dialect=Dialect.OPENAI)
+
+
+def meant(name: str, model: str, table: ModelTable, providers: Collection[str]) -> str:
+    """The configured provider that ``name`` means. The name of a kind is that of its first
+    provider; where there is none, or the table has ``model`` at others of the kind alone, it is the
+    first of these.
+    """
+    there = [route.provider for route in table.routes(model)] or list(providers)
+    if name not in KINDS or name in there:
+        return name
+    return next((p for p in there if kind_of(p) == name and p in providers), name)
 
 
 def alike(_provider: str) -> int:
@@ -114,15 +126,15 @@ def decided(
     ``routing.route``.
     """
     known = table.chosen(model, providers, standing)
-    provider = target.provider
-    if provider == "gemini":
+    provider = meant(target.provider, model, table, providers)
+    if kind_of(provider) == "gemini":
         provider = known.provider if known is not None else provider
     elif known is not None and table.route_at(model, provider) is None:
         return elsewhere(model, provider, table)
     if provider not in providers:
         return not_found(f"{provider} is not configured", code="provider_not_found")
-    if provider == "gemini":  # the same protocol: the gate reads the first message, too
-        return replace(target, is_undecided=False)
+    if kind_of(provider) == "gemini":  # the same protocol: the gate reads the first message, too
+        return replace(target, provider=provider, is_undecided=False)
     there = crossed(replace(target, model=model), provider, table)
     return there if isinstance(there, Refusal) else named(there, table)
 
@@ -133,7 +145,7 @@ def named(target: Target, table: ModelTable) -> Target | Refusal:
     """
     asked, provider = target.model or "", target.provider
     owner = owner_of(asked)
-    if asked not in table.route_by_model and (not asked or owner not in ("", provider)):
+    if asked not in table.route_by_model and (not asked or owner not in ("", kind_of(provider))):
         asked = default_model(provider, table)
     if not asked:
         expected = f"expected one of {provider}'s, or a default for it in the table of models"
@@ -151,18 +163,18 @@ def elsewhere(model: str, wanted: str, table: ModelTable) -> Refusal:
 
 
 def owner_of(model: str) -> str:
-    """The provider that a model's name tells; empty where it tells none."""
-    return next((p for prefix, p in PROVIDER_BY_MODEL if model.startswith(prefix)), "")
+    """The kind of provider that a model's name tells; empty where it tells none."""
+    return next((kind for prefix, kind in KIND_BY_MODEL if model.startswith(prefix)), "")
 
 
 def is_open_to_others(table: ModelTable) -> bool:
-    """Whether the model that a Gemini client names may lead to a provider of another family: where
-    the table leads a name there that begins as Gemini's do, or one that Gemini serves, too. Other
-    names are for other clients, and no Gemini session has to wait on their account.
+    """Whether the model that a Gemini client names may lead to another provider than ``gemini``:
+    where the table leads a name there that begins as Gemini's do, or one that Gemini serves, too.
+    Other names are for other clients, and no Gemini session has to wait on their account.
     """
     for name in table.route_by_model:
         providers = {route.provider for route in table.routes(name)}
-        is_geminis = owner_of(name) == "gemini" or "gemini" in providers
+        is_geminis = owner_of(name) == "gemini" or "gemini" in map(kind_of, providers)
         if is_geminis and providers != {"gemini"}:
             return True
     return False
@@ -170,4 +182,13 @@ def is_open_to_others(table: ModelTable) -> bool:
 
 def default_model(provider: str, table: ModelTable) -> str:
     """The model of ``provider`` where the client names none; empty where there is none."""
-    return table.default_models.get(provider, DEFAULT_MODELS.get(provider, ""))
+    kind = kind_of(provider)
+    return next(
+        (
+            by_provider[name]
+            for by_provider in (table.default_models, DEFAULT_MODELS)
+            for name in (provider, kind)
+            if name in by_provider
+        ),
+        "",
+    )

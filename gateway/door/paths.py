@@ -77,7 +77,7 @@ class ModelSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path says: the provider, the path there, and where the model comes from."""
+    """What a path says: the kind of provider, the path there, and where the model comes from."""
 
     provider: str
     path: str

@@ -36,6 +36,7 @@ from gateway.door.queries import (
 )
 from gateway.http.refusals import Refusal, bad_request, not_found
 from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Dialect, Target
+from shared.provider_kinds import kind_of
 from shared.usage import ID_CHARS_MAX
 
 SESSION_HEADER: Final = "x-rs-session"
@@ -43,7 +44,7 @@ SESSION_PARAMETER: Final = "rs_sessid"
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _DEFAULT_MODEL: Final = "gpt-realtime"
 MISSING_MODEL: Final = "missing_model"  # a refusal's code: the URL should have named a model
-# Providers that speak the protocol of ``/v1/realtime``.
+# Kinds of providers that speak the protocol of ``/v1/realtime``.
 _OPENAI_FAMILY: Final = ("openai", "azure", "xai")
 
 
@@ -68,7 +69,7 @@ def route(
     found = (
         chosen
         if isinstance(chosen, Refusal)
-        else conflict_in(values) or route_of(path, {**values, "provider": chosen})
+        else conflict_in(values) or route_of(path, {**values, "provider": kind_of(chosen)})
     )
     if isinstance(found, Refusal):
         return found
@@ -106,7 +107,7 @@ def _has_default(found: Route, chosen: str, table: ModelTable) -> bool:
     """Whether the chosen provider, of another family than the path's, has a model for clients that
     name none.
     """
-    is_crossed = (chosen in _OPENAI_FAMILY) is not (found.provider in _OPENAI_FAMILY)
+    is_crossed = _is_family(chosen) is not _is_family(found.provider)
     return bool(chosen) and is_crossed and bool(crossing.default_model(chosen, table))
 
 
@@ -129,10 +130,7 @@ def choices(target: Target, table: ModelTable, providers: Collection[str]) -> li
     A client of OpenAI's can be served by ``providers`` of both families, a client of Gemini's only
     by those of the family that it began with. One that the client named is the only one.
     """
-    is_bound = target.is_chosen or bool(target.handles)
-    if is_bound or target.path not in (REALTIME, AZURE_GA, GEMINI_DEFAULT):
-        return [target]
-    if target.provider_dialect is Dialect.GEMINI and target.dialect is Dialect.GEMINI:
+    if target.is_chosen or target.handles:
         return [target]
     names = [route.provider for route in table.routes(target.model or "")]
     found = [_served_by(name, target, table) for name in names if name in providers]
@@ -141,13 +139,15 @@ def choices(target: Target, table: ModelTable, providers: Collection[str]) -> li
 
 def _served_by(provider: str, target: Target, table: ModelTable) -> Target | None:
     """The session of ``target`` at another provider; None where it cannot be served there."""
-    if provider == target.provider:
-        return target
-    if provider == "gemini":
+    if kind_of(provider) == kind_of(target.provider):
+        return replace(target, provider=provider) if provider != target.provider else target
+    if target.path not in (REALTIME, AZURE_GA, GEMINI_DEFAULT):
+        return None
+    if kind_of(provider) == "gemini":
         there = crossing.crossed(target, provider, table)
         can_move = target.dialect is not Dialect.GEMINI and not target.is_transcription
         return None if isinstance(there, Refusal) or not can_move else there
-    if target.provider in _OPENAI_FAMILY:
+    if _is_family(target.provider):
         return _beside(provider, target)
     query = f"model={quote(target.model or '', safe='')}"
     there = replace(target, provider=provider, path=REALTIME, query=query)
@@ -168,27 +168,30 @@ def _resolve(
     by_model = crossing.owner_of(model)
     # A model's name decides only on the path that several providers share.
     by_name = by_model if target.path == REALTIME and target.provider == "openai" else ""
+    wanted = crossing.meant(wanted, model, table, providers)
     if known is not None and wanted and table.route_at(model, wanted) is None:
         return crossing.elsewhere(model, wanted, table)
-    provider = wanted or (known.provider if known else "") or by_name or target.provider
+    provider = wanted or (known.provider if known else "")
+    provider = provider or crossing.meant(by_name or target.provider, model, table, providers)
     if provider not in providers:
         found = ", ".join(sorted(providers))
         message = f"found provider {provider[:32]!r}, expected one of: {found}"
         return not_found(message, code="provider_not_found")
-    if (target.is_live or target.path == TRANSLATIONS) and provider != target.provider:
+    is_same_kind = kind_of(provider) == kind_of(target.provider)
+    if (target.is_live or target.path == TRANSLATIONS) and not is_same_kind:
         return not_found(f"{provider} has no such sessions", code="provider_not_found")
     return _led_to(provider, target, wanted, table)
 
 
 def _led_to(provider: str, target: Target, wanted: str, table: ModelTable) -> Target | Refusal:
     """``target`` at ``provider``, which may be of another family than the client's path."""
-    is_family = provider in _OPENAI_FAMILY
-    if is_family is not (target.provider in _OPENAI_FAMILY):
+    if _is_family(provider) is not _is_family(target.provider):
         return _cross(target, provider, table)
-    if provider == target.provider:
+    if kind_of(provider) == kind_of(target.provider):
         is_open = target.dialect is Dialect.GEMINI and crossing.is_open_to_others(table)
         return replace(
             target,
+            provider=provider,
             provider_dialect=crossing.provider_dialect(provider, target.path),
             is_undecided=is_open and not wanted,
         )
@@ -197,10 +200,14 @@ def _led_to(provider: str, target: Target, wanted: str, table: ModelTable) -> Ta
 
 def _beside(provider: str, target: Target) -> Target:
     """``target`` at another provider of its family."""
-    path = AZURE_GA if provider == "azure" else REALTIME
+    path = AZURE_GA if kind_of(provider) == "azure" else REALTIME
     query = query_for_provider(target.query, model_parameter(target.path), model_parameter(path))
     dialect = crossing.provider_dialect(provider, path)
     return replace(target, provider=provider, path=path, query=query, provider_dialect=dialect)
+
+
+def _is_family(provider: str) -> bool:
+    return kind_of(provider) in _OPENAI_FAMILY
 
 
 def _cross(target: Target, provider: str, table: ModelTable) -> Target | Refusal:

@@ -23,10 +23,11 @@ def translator_for(
     seed: str,
     voices: VoiceTable,
     conversation: Conversation | None = None,
+    home: str = "",
 ) -> Translator:
     """The translator of one session. ``model`` is the provider's name; ``seed`` is text of at most
     12 characters that no other session has; ``voices`` are the operator's. The session continues
-    ``conversation``, of a client that was there before.
+    ``conversation``, of a client that was there before, or that configured it at ``home``.
     """
     from gateway.translate.beta import BetaTranslator  # noqa: PLC0415
     from gateway.translate.chain import Chained  # noqa: PLC0415
@@ -35,7 +36,7 @@ def translator_for(
 
     match target.dialect, target.provider_dialect:
         case Dialect.OPENAI_BETA, Dialect.OPENAI:
-            return BetaTranslator(seed=seed, voices=voices, conversation=conversation)
+            return BetaTranslator(seed=seed, voices=voices, conversation=conversation, home=home)
         case Dialect.GEMINI, _:
             if conversation is not None:  # a Gemini client configures everything in its setup
                 conversation = replace(conversation, session={})
@@ -46,7 +47,9 @@ def translator_for(
                 voices=voices,
                 conversation=conversation,
             )
-    to_gemini = GeminiTranslator(model=model, seed=seed, voices=voices, conversation=conversation)
+    to_gemini = GeminiTranslator(
+        model=model, seed=seed, voices=voices.at(target.provider), conversation=conversation
+    )
     if target.dialect is Dialect.OPENAI_BETA:
         return Chained(BetaTranslator(seed=seed, voices=voices), to_gemini)
     return to_gemini
@@ -58,6 +61,7 @@ def keeper_for(
     seed: str,
     voices: VoiceTable,
     conversation: Conversation | None = None,
+    home: str = "",
 ) -> Keeping:
     """What keeps the conversation of a session in which nothing is translated; see
     ``translator_for``.
@@ -66,7 +70,7 @@ def keeper_for(
         if conversation is not None:  # its client's setup takes the place of the configuration
             conversation = replace(conversation, session={})
         return GeminiKeeper(seed=seed, voices=voices, conversation=conversation)
-    return Keeper(seed=seed, voices=voices, conversation=conversation)
+    return Keeper(seed=seed, voices=voices, conversation=conversation, home=home)
 
 
 def may_be_kept(target: Target) -> bool:

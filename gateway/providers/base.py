@@ -63,6 +63,8 @@ class Target:
     The client speaks ``dialect``, and the provider ``provider_dialect`` on this path.
     ``is_undecided``: the provider may be another one by the model that the first message names, so
     it is not dialled before. ``is_chosen``: the client named the provider, so no other serves it.
+    There may be several providers of a kind: what depends on the protocol asks the kind of
+    ``provider`` (``shared.provider_kinds``).
     """
 
     provider: str
@@ -148,7 +150,9 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """What the provider is called in usage rows, in ``?provider=`` and in the model table."""
+        """What the provider is called in usage rows, in ``?provider=`` and in the model table; its
+        kind is known by it (``shared.provider_kinds``).
+        """
 
     @property
     def first_message(self) -> FirstMessageFormat:

@@ -1,4 +1,8 @@
-"""The providers that there are: their settings, and their adapters. Pure."""
+"""The kinds of providers that there are: their settings, and their adapters. Pure.
+
+The first provider of each kind is called by its kind, and has settings of its own; the models file
+adds others.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +11,7 @@ from typing import Final
 from gateway.providers.base import Provider
 from gateway.providers.gemini import Gemini
 from gateway.providers.openai import XAI, Azure, OpenAI
+from shared.provider_kinds import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +25,19 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A provider: its name, the names of its two settings, its adapter, and its default model.
+    """A kind: the names of its first provider's two settings, its adapter, and its default model.
 
     ``default_model`` serves a translated session that names no model of this provider; empty where
     names are the operator's (Azure's deployments).
     """
 
-    name: str
+    kind: str
     key_setting: str
     url_setting: str
     adapter: type[OpenAI | XAI | Azure | Gemini]
     default_model: str
 
 
-_GEMINI_DEFAULT: Final = "gemini-3.1-flash-live-preview"
 CATALOG: Final = (
     CatalogEntry("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", OpenAI, "gpt-realtime"),
     CatalogEntry("azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", Azure, ""),
@@ -42,14 +46,16 @@ CATALOG: Final = (
         "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", Gemini, "gemini-3.1-flash-live-preview"
     ),
 )
-DEFAULT_MODELS: Final = {entry.name: entry.default_model for entry in CATALOG}
-PROVIDER_NAMES: Final = frozenset(entry.name for entry in CATALOG)
+DEFAULT_MODELS: Final = {entry.kind: entry.default_model for entry in CATALOG}
+PROVIDER_NAMES: Final = frozenset(entry.kind for entry in CATALOG)
 
 
 def open_providers(configs: Iterable[ProviderConfig]) -> Mapping[str, Provider]:
     """The adapters by name."""
-    adapter_by_name = {entry.name: entry.adapter for entry in CATALOG}
+    adapter_by_kind = {entry.kind: entry.adapter for entry in CATALOG}
     return {
-        config.name: adapter_by_name[config.name](base_url=config.base_url, api_key=config.api_key)
+        config.name: adapter_by_kind[kind_of(config.name)](
+            name=config.name, base_url=config.base_url, api_key=config.api_key
+        )
         for config in configs
     }

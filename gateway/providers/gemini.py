@@ -16,7 +16,7 @@ from gateway.providers.first_message import FirstMessageFormat
 class Gemini:
     """The adapter for Gemini Live. ``base_url`` is ``ws(s)://HOST``."""
 
-    name = "gemini"
+    kind = "gemini"
     first_message = FirstMessageFormat(
         "setup",
         RESOURCE_PATH,
@@ -25,7 +25,8 @@ class Gemini:
     )
     calls: ProviderCalls | None = None
 
-    def __init__(self, *, base_url: str, api_key: str) -> None:
+    def __init__(self, *, base_url: str, api_key: str, name: str = "") -> None:
+        self.name = name or self.kind
         self._base_url = base_url
         self._api_key = api_key
 

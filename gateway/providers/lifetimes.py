@@ -4,12 +4,15 @@ A provider ends its session itself, with an event that the client should get. So
 session ``GRACE_S`` after that limit, which only happens where a provider does not. Sources: the
 guides of OpenAI and Azure say 60 minutes, the pages of GPT-Live and xAI 120. Gemini announces the
 end of a connection with ``goAway``, long before the limit here. An operator may set other limits
-(``[[lifetimes]]`` of the model table), whose rows come first.
+(``[[lifetimes]]`` of the model table), whose rows come first. What holds for a kind holds for all
+of its providers, but for those with rows of their own.
 """
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
+
+from shared.provider_kinds import kind_of
 
 
 class Lifetime(NamedTuple):
@@ -49,7 +52,9 @@ class Lifetimes:
 
     def seconds(self, provider: str, model: str) -> float:
         """The age in seconds at which the gateway ends a session."""
-        for name, pattern, minutes in self._rows:
-            if name == provider and fnmatchcase(model, pattern):
-                return minutes * MINUTE_S + GRACE_S
+        kind = kind_of(provider)
+        for asked in (provider,) if kind == provider else (provider, kind):
+            for name, pattern, minutes in self._rows:
+                if name == asked and fnmatchcase(model, pattern):
+                    return minutes * MINUTE_S + GRACE_S
         raise AssertionError(f"no lifetime for {provider}")

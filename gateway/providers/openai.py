@@ -28,9 +28,11 @@ _RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from anothe
 
 
 class OpenAIFamily:
-    """What the adapters of the family share. ``base_url`` is ``ws(s)://HOST/PREFIX``."""
+    """What the adapters of the family share. ``base_url`` is ``ws(s)://HOST/PREFIX``; without a
+    ``name`` it is the first of its kind.
+    """
 
-    name = "openai"
+    kind = "openai"
     ga_paths: tuple[str, ...] = (REALTIME,)
     bills_seconds = False
     # On paths that begin so transcriptions have a price of their own, also without a report.
@@ -42,7 +44,8 @@ class OpenAIFamily:
         "session", PLAIN_NAME, (("delegation", "responses"), ("delegation", "decisions"))
     )
 
-    def __init__(self, *, base_url: str, api_key: str) -> None:
+    def __init__(self, *, base_url: str, api_key: str, name: str = "") -> None:
+        self.name = name or self.kind
         self._base_url = base_url
         self._api_key = api_key
 
@@ -109,8 +112,8 @@ class OpenAIFamily:
 class OpenAI(OpenAIFamily):
     """OpenAI itself: ``base_url`` ends in ``/v1``."""
 
-    def __init__(self, *, base_url: str, api_key: str) -> None:
-        super().__init__(base_url=base_url, api_key=api_key)
+    def __init__(self, *, base_url: str, api_key: str, name: str = "") -> None:
+        super().__init__(base_url=base_url, api_key=api_key, name=name)
         self.calls = OpenAICalls(base_url, REALTIME)
 
     ga_paths = (REALTIME, TRANSLATIONS)
@@ -119,7 +122,7 @@ class OpenAI(OpenAIFamily):
 class XAI(OpenAIFamily):
     """xAI Grok voice: ``base_url`` ends in ``/v1``."""
 
-    name = "xai"
+    kind = "xai"
     bills_seconds = True
 
 
@@ -130,12 +133,12 @@ class Azure(OpenAIFamily):
     Azure Speech transcribes (learn.microsoft.com, Voice Live overview, "Pricing").
     """
 
-    name = "azure"
+    kind = "azure"
     ga_paths = (AZURE_GA,)
     bills_transcripts = "/openai/"
 
-    def __init__(self, *, base_url: str, api_key: str) -> None:
-        super().__init__(base_url=base_url, api_key=api_key)
+    def __init__(self, *, base_url: str, api_key: str, name: str = "") -> None:
+        super().__init__(base_url=base_url, api_key=api_key, name=name)
         self.calls = OpenAICalls(base_url, AZURE_GA)
 
     def _key_header(self) -> dict[str, str]:

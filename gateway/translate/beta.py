@@ -40,8 +40,9 @@ class BetaTranslator:
         seed: str,
         voices: VoiceTable = BUILT_IN,
         conversation: Conversation | None = None,
+        home: str = "",
     ) -> None:
-        self._keeper = Keeper(seed=seed, voices=voices, conversation=conversation)
+        self._keeper = Keeper(seed=seed, voices=voices, conversation=conversation, home=home)
 
     @property
     def conversation(self) -> Conversation:

@@ -6,10 +6,9 @@ more. A voice that nobody knows is left to the provider's default: no name is se
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-# A provider, by its name in ``providers.catalog``.
-Provider = Literal["openai", "azure", "gemini", "xai"]
+from shared.provider_kinds import kind_of
 
 _OPENAI: Final = (
     "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar",
@@ -76,19 +75,31 @@ class VoiceTable:
 
     by_target: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def at(self, provider: str) -> "VoiceTable":
+        """The table in which what is said of ``provider`` is said of its kind."""
+        kind = kind_of(provider)
+        if provider == kind or provider not in self.by_target:
+            return self
+        own = self.by_target[provider]
+        names = {name.casefold() for name in own}
+        others = self.by_target.get(kind, {}).items()
+        rest = {name: voice for name, voice in others if name.casefold() not in names}
+        return VoiceTable({**self.by_target, kind: {**rest, **own}})
+
 
 BUILT_IN: Final = VoiceTable()
 
 
-def voice_for(name: object, protocol: Provider, table: VoiceTable = BUILT_IN) -> str | None:
-    """The voice of ``protocol`` for the voice ``name`` of a client; None is its default.
+def voice_for(name: object, provider: str, table: VoiceTable = BUILT_IN) -> str | None:
+    """The voice of ``provider`` for the voice ``name`` of a client; None is its default.
 
     A name of the provider's own is kept. Case does not matter.
     """
     if not isinstance(name, str):
         return None
     wanted = name.casefold()
-    for given, voice in table.by_target.get(protocol, {}).items():
+    kind = kind_of(provider)
+    for given, voice in table.at(provider).by_target.get(kind, {}).items():
         if given.casefold() == wanted:
             return voice
-    return _BUILT_IN[protocol].get(wanted)
+    return _BUILT_IN[kind].get(wanted)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from gateway.translate.to_openai.settings import adopted, for_provider
 from gateway.translate.voices import VoiceTable
+from shared.provider_kinds import kind_of
 
 Json = dict[str, Any]
 
@@ -47,7 +48,7 @@ def told_elsewhere(session: Json, provider: str, voices: VoiceTable) -> Json:
         return {}
     # Null is what they are where the client has not set them, and OpenAI refuses it of some.
     settings = {name: x for name, x in settings.items() if x is not None or name in _XAI}
-    if provider != "xai":
+    if kind_of(provider) != "xai":
         settings = {name: value for name, value in settings.items() if name not in _XAI}
     made = for_provider(adopted(settings, provider, voices), provider)
     # What the client has not set is the provider's to choose.

@@ -31,6 +31,7 @@ from gateway.translate.kept.unanswered import (
 from gateway.translate.to_openai.record import Record
 from gateway.translate.to_openai.replay import items_to_create
 from gateway.translate.voices import BUILT_IN, VoiceTable
+from shared.provider_kinds import kind_of
 
 Json = dict[str, Any]
 
@@ -55,7 +56,7 @@ class Keeper:
     is_waiting: Final = False
 
     __slots__ = (
-        "_due", "_elsewhere", "_ids", "_is_announced", "_names", "_record", "_responses",
+        "_due", "_elsewhere", "_home", "_ids", "_is_announced", "_names", "_record", "_responses",
         "_retelling", "_says_done", "_seed", "_speech", "_unanswered", "_voices", "conversation",
     )  # fmt: skip
 
@@ -64,11 +65,14 @@ class Keeper:
         *,
         seed: str,
         voices: VoiceTable = BUILT_IN,
+        home: str = "",
         conversation: Conversation | None = None,
     ) -> None:
+        """``home`` is the provider that the client has configured; empty: it is not known."""
         self.conversation = Conversation() if conversation is None else conversation
         self._voices = voices
-        self._elsewhere = ""  # another provider than the client has configured
+        self._home = home
+        self._elsewhere = ""  # a provider of another kind than the client has configured
         self._record = Record(self.conversation)
         self._ids = Ids(seed)
         self._seed = seed
@@ -108,7 +112,8 @@ class Keeper:
 
     def moved_to(self, provider: str) -> None:
         """See ``Translator``."""
-        self._elsewhere = provider
+        if self._elsewhere or kind_of(provider) != kind_of(self._home):
+            self._elsewhere = provider
 
     def leave(self) -> Rest:
         """See ``Translator``."""

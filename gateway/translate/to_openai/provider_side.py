@@ -17,6 +17,7 @@ from gateway.translate.to_openai.audio_paths import spoken_audio
 from gateway.translate.to_openai.client_fields import INVALID, NAME_CHARS_MAX, short
 from gateway.translate.to_openai.settings import has_transcripts
 from gateway.translate.to_openai.state import State
+from shared.provider_kinds import kind_of
 
 Event = Mapping[str, Any]
 
@@ -99,7 +100,7 @@ class ProviderSide:
         code = error.get("code") or error.get("type")
         out.ignored.append(f"error {str(code)[:NAME_CHARS_MAX]}")
         answered = error.get("event_id")
-        if not answered and self._state.provider == "xai":
+        if not answered and kind_of(self._state.provider) == "xai":
             answered = ""  # it does not say what its errors answer
         if not self._state.is_waiting:
             self._state.turn.failed(answered, code, out)
@@ -145,7 +146,7 @@ class ProviderSide:
     def _heard_all(self, event: Event, out: Translation) -> None:
         """All words of an item. xAI calls some of them complete that are not (``status``)."""
         item_id, words = _text(event, "item_id"), _text(event, "transcript")
-        corrects = self._state.provider == "xai"
+        corrects = kind_of(self._state.provider) == "xai"
         self._tell_heard(self._state.words.all(item_id, words, corrects=corrects), out)
         self._state.record.transcribed(item_id, words)
         if not corrects and not self._state.turn.is_busy:

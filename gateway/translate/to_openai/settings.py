@@ -16,7 +16,8 @@ from msgspec import Struct
 from gateway.translate.audio import PCM_24K, openai_format_object
 from gateway.translate.schemas import to_openai_tools
 from gateway.translate.to_openai.client_fields import ClientFaultError, Fields, wrong
-from gateway.translate.voices import Provider, VoiceTable, voice_for
+from gateway.translate.voices import VoiceTable, voice_for
+from shared.provider_kinds import kind_of
 
 Session = dict[str, Any]
 
@@ -27,7 +28,6 @@ TRANSCRIBERS: Final[Mapping[str, Mapping[str, str]]] = {
     "azure": {"model": "whisper-1"},
     "xai": {},
 }
-_SPEAKERS: Final[Mapping[str, Provider]] = {"azure": "azure", "xai": "xai"}
 # OpenAI's bound of max_output_tokens; more is "inf", which is as much as the model can.
 OUTPUT_TOKENS_MAX: Final = 4_096
 # The tokens after the instructions that the smallest context (32,768, of which 4,096 are output)
@@ -152,9 +152,10 @@ def for_provider(session: Session, provider: str) -> Session:
     hearing = dict(audio.get("input", {}))
     if isinstance(hearing.get("transcription"), dict):
         wanted = {k: v for k, v in hearing["transcription"].items() if k != "model"}
-        hearing["transcription"] = {**TRANSCRIBERS.get(provider, TRANSCRIBERS["openai"]), **wanted}
+        own = TRANSCRIBERS.get(kind_of(provider), TRANSCRIBERS["openai"])
+        hearing["transcription"] = {**own, **wanted}
     made = {**session, "audio": {**audio, "input": hearing}}
-    if provider == "xai":
+    if kind_of(provider) == "xai":
         made.pop("truncation", None)
         made["turn_detection"] = hearing.get("turn_detection")
         voice = audio.get("output", {}).get("voice")
@@ -166,9 +167,9 @@ def for_provider(session: Session, provider: str) -> Session:
 # --- helpers --------------------------------------------------------------------------------------
 
 
-def _speaker(provider: str) -> Provider:
+def _speaker(provider: str) -> str:
     """Whose voices are heard; what is not known speaks as OpenAI does."""
-    return _SPEAKERS.get(provider, "openai")
+    return provider if kind_of(provider) in TRANSCRIBERS else "openai"
 
 
 def _input_of(session: Session) -> dict[str, Any]:

@@ -35,3 +35,33 @@ def test_all_mistakes_are_reported_together() -> None:
         done = cluster.run("rts-gateway", "serve", LOG_LEVEL="LOUD", GATEWAY_LISTEN="nowhere")
     assert "LOG_LEVEL" in done.stderr
     assert "GATEWAY_LISTEN" in done.stderr
+
+
+EU = '[providers.azure-eu]\napi_key_env = "AZURE_EU_API_KEY"\n'
+MODELS_FILES = [
+    # the file; settings; what the line says
+    (f'{EU}base_url = "https://eu.example"', {},
+     "AZURE_EU_API_KEY: found nothing; set it, or AZURE_EU_API_KEY_FILE:"
+     " GATEWAY_MODELS_FILE: providers.azure-eu names it"),
+    (EU, {"AZURE_EU_API_KEY": "k"},
+     "providers.azure-eu: found no base_url, and no AZURE_OPENAI_ENDPOINT; set one of them"),
+    (f'{EU}base_url = "ftp://x"', {"AZURE_EU_API_KEY": "k"},
+     "providers.azure-eu: base_url: found 'ftp://x', expected ws://"),
+    (EU, {"AZURE_EU_API_KEY": "a b", "AZURE_OPENAI_ENDPOINT": "https://x"},
+     "AZURE_EU_API_KEY: expected printable ASCII"),
+    ('[providers.sweden]\napi_key_env = "K"', {}, "providers.sweden: expected a name of at most"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("models", "settings", "message"), MODELS_FILES)
+def test_a_provider_of_the_models_file_is_checked_with_everything_else(
+    models: str, settings: dict[str, str], message: str
+) -> None:
+    """The line names the entry, and the variable that it names."""
+    with cluster_folder() as cluster:
+        path = cluster.folder / "models.toml"
+        path.write_text(models)
+        done = cluster.run("rts-gateway", "serve", GATEWAY_MODELS_FILE=str(path), **settings)
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

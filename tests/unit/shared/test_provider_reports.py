@@ -13,7 +13,7 @@ from shared.provider_reports import (
     ReportedFailure,
     ReportedHealth,
 )
-from shared.wire import MESSAGE_BYTES_MAX, Request, decode_request, encode_request
+from shared.wire import REQUEST_BYTES_MAX, Request, decode_request, encode_request
 
 WIDE = "\N{MUSICAL SYMBOL G CLEF}"
 COUNT = 2**53
@@ -30,5 +30,5 @@ def test_the_longest_report_fits_into_a_message() -> None:
     )  # fmt: skip
     report = GatewayReport(name, [provider] * PROVIDERS_MAX)
     encoded = encode_request(Request("providers.report", msgspec.to_builtins(report)))
-    assert len(encoded) < MESSAGE_BYTES_MAX
+    assert len(encoded) < REQUEST_BYTES_MAX
     assert msgspec.convert(decode_request(encoded).params, GatewayReport) == report

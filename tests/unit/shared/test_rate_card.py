@@ -2,8 +2,9 @@
 
 import pytest
 
+from shared.provider_kinds import KINDS
 from shared.rate_card import CARD_BYTES_MAX, RateCardError, read_rates
-from shared.rates import DEFAULT_RATES, PRICE_KEYS, PROVIDERS, Rates
+from shared.rates import DEFAULT_RATES, PRICE_KEYS, Rates
 from tests.support.paths import EXAMPLE_RATES as EXAMPLE
 
 VERSION = 'version = "v1"\n'
@@ -52,7 +53,8 @@ BAD_ENTRIES = [
     ("[[rates]]\noutput = 1_000_000_000_001", "found 1000000000001, expected micro-credits"),
     ("[[rates]]\nmodel = 4", "entry 1: model: found 4, expected a pattern"),
     ("[[rates]]\nmodel = ''", "entry 1: model: found '', expected a pattern"),
-    ("[[rates]]\nprovider = 'opnai'", f"'opnai', expected one of {', '.join(PROVIDERS)}"),
+    ("[[rates]]\nprovider = 'opnai-2'", "'opnai-2', expected one of azure"),
+    ("[[rates]]\nprovider = 'opnai'", f"'opnai', expected one of {', '.join(KINDS)}"),
     ("[[rates]]\n[[rates]]\nmodel = 'm'", "entry 2: never counts, because entry 1 matches all"),
     ("[[rates]]\nmodel = 'm'\n[[rates]]\nprovider = 'xai'\nmodel = 'm'", "entry 2: never counts"),
     ("[[rates]]\nprovider = 'xai'\n" * 2, "entry 2: never counts, because entry 1 matches all"),

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.providers.catalog import PROVIDER_NAMES
-from shared.rate_card import read_rates
-from shared.rates import DEFAULT_RATES, NANO_PER_CREDIT, PROVIDERS, to_credits
+from shared.provider_kinds import KINDS
+from shared.rate_card import RateCardError, read_rates
+from shared.rates import DEFAULT_RATES, NANO_PER_CREDIT, to_credits
 from shared.usage import Kind, Usage, UsageBatch
 from tests.support.paths import EXAMPLE_RATES as EXAMPLE
 
@@ -251,4 +252,25 @@ def test_each_modality_has_a_price_for_what_was_cached() -> None:
 
 def test_the_providers_are_those_of_the_gateway() -> None:
     """A pattern for one that is forgotten here would be refused as a slip of the pen."""
-    assert set(PROVIDERS) == PROVIDER_NAMES
+    assert set(KINDS) == PROVIDER_NAMES
+
+
+HIDDEN = [
+    ("*", "azure-eu", False),
+    ("*", "azure", True),
+    ("azure-eu", "azure", False),
+    ("azure", "azure-eu", False),
+    ("azure-*", "azure-*", True),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "is_hidden"), HIDDEN)
+def test_only_what_is_asked_before_hides_an_entry(first: str, second: str, is_hidden: bool) -> None:
+    """A card in which an entry never counts is refused."""
+    entries = "".join(f"[[rates]]\nprovider = '{name}'\ninput = 1\n" for name in (first, second))
+    card = f"version = 'v'\n{entries}".encode()
+    if not is_hidden:
+        assert len(read_rates(card).entries) == 2
+        return
+    with pytest.raises(RateCardError, match="entry 2: never counts"):
+        read_rates(card)

@@ -1,0 +1,175 @@
+"""Several providers of one kind, each of them a process: sessions go from one to the other."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.support.harness import Cluster, Daemon, cluster_folder
+from tests.support.two_providers import OPS, charged, send, until
+
+OFTEN = {"gateway.door.provider_reports.REPORT_S": 0.1}
+MODELS = """
+    [providers.azure-eu]
+    base_url = "http://{eu}"
+    api_key_env = "AZURE_EU_API_KEY"
+    [providers.azure-us]
+    kind = "azure"
+    base_url = "http://{us}"
+    api_key_env = "AZURE_US_API_KEY"
+
+    [models."gpt-realtime"]
+    providers = [
+      {{provider = "openai"}}, {{provider = "azure-eu"}},
+      {{provider = "gemini", model = "gemini-live"}},
+    ]
+    [models."regional"]
+    providers = [
+      {{provider = "azure-eu", model = "gpt-realtime"}},
+      {{provider = "azure-us", model = "gpt-realtime"}},
+    ]
+"""
+CARD = """
+    version = "regions"
+    [[rates]]
+    provider = "azure"
+    input = 2_000_000
+    output = 2_000_000
+    [[rates]]
+    provider = "azure-us"
+    input = 3_000_000
+    output = 3_000_000
+    [[rates]]
+    input = 1_000_000
+    output = 1_000_000
+"""
+FACTORS = {"openai": 1, "azure-eu": 2, "azure-us": 3, "gemini": 1}
+
+
+class Region:
+    """A cluster with a simulator for each provider, by the names of ``places``."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.places: dict[str, Daemon] = {}
+
+    def start(self) -> None:
+        """Start everything."""
+        cluster = self.cluster
+        card = cluster.folder / "card.toml"
+        card.write_text(CARD)
+        cluster.env["ACCOUNTD_RATE_CARD"] = str(card)
+        cluster.start_accountd()
+        for name in FACTORS:
+            self.places[name] = Daemon.start(
+                "rts-simulator", "serve", "--listen", "127.0.0.1:0",
+                env=cluster.env, folder=cluster.folder,
+            )  # fmt: skip
+        at = {name: place.field("listen") for name, place in self.places.items()}
+        models = cluster.folder / "models.toml"
+        models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"]))
+        cluster.start_gateway(
+            tuned=OFTEN, GATEWAY_MODELS_FILE=str(models), GATEWAY_OPS_LISTEN=OPS,
+            AZURE_EU_API_KEY="eu-key", AZURE_US_API_KEY="us-key",
+            OPENAI_BASE_URL=f"http://{at['openai']}/v1",
+            GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=f"http://{at['gemini']}",
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """End the simulators; the cluster ends the rest."""
+        for place in self.places.values():
+            place.process.kill()
+            place.process.wait()
+
+    async def lose(self, name: str) -> None:
+        """Kill a provider's process."""
+        self.places[name].process.kill()
+        await asyncio.to_thread(self.places[name].process.wait)
+
+    async def ctl(self, *arguments: str) -> Any:
+        """What ``accountctl providers`` answers."""
+        return await asyncio.to_thread(self.cluster.accountctl, "providers", *arguments)
+
+
+@asynccontextmanager
+async def regions() -> AsyncIterator[Region]:
+    """A running one."""
+    with cluster_folder() as cluster:
+        region = Region(cluster)
+        try:
+            await asyncio.to_thread(region.start)
+            yield region
+        finally:
+            await asyncio.to_thread(region.stop)
+
+
+async def ask(socket: ClientConnection, text: str) -> None:
+    """A turn in writing, to the end of its answer."""
+    content = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": "user", "content": content}
+    await send(socket, {"type": "conversation.item.create", "item": item})
+    await send(socket, {"type": "response.create"})
+    done = await until(socket, "response.done")
+    assert done["response"]["status"] == "completed", done
+
+
+async def settled(region: Region, account: str, responses: int) -> Counter[str]:
+    """The responses of an account by provider, each at its provider's price; the audit agrees."""
+    rows = await charged(region.cluster, account, responses)
+    for row in rows:
+        assert row["credits"] == FACTORS[row["provider"]] * row["total_tokens"], row
+    found = await asyncio.to_thread(region.cluster.audit)
+    assert found["ok"], found
+    checked = await asyncio.to_thread(region.cluster.accountctl, "rates", "check")
+    assert checked["past"] == []
+    served: Counter[str] = Counter()
+    for row in rows:
+        served[row["provider"]] += row["responses"]
+    return served
+
+
+async def test_a_live_session_goes_down_the_list_of_its_model() -> None:
+    """OpenAI is killed, then an Azure beside the first: the client stays, and each is charged."""
+    async with regions() as region:
+        key = await asyncio.to_thread(region.cluster.create_account, "a")
+        url = f"{region.cluster.url}?model=gpt-realtime&rs_events=1&rs_key={key}"
+        async with connect(url) as socket:
+            await ask(socket, "a first question")
+            await region.lose("openai")
+            assert (await until(socket, "rts.provider"))["provider"] == "azure-eu"
+            await ask(socket, "a second question")
+            await region.lose("azure-eu")
+            assert (await until(socket, "rts.provider"))["provider"] == "gemini"
+            await ask(socket, "a third question")
+            rows = (await region.ctl())["providers"]
+        assert await settled(region, "a", 3) == {"openai": 1, "azure-eu": 1, "gemini": 1}
+        log = await asyncio.to_thread(region.cluster.gateways[0].log.read_text)
+    assert {row["provider"] for row in rows} == {"openai", "azure-eu", "azure-us", "gemini"}
+    assert next(row for row in rows if row["provider"] == "gemini")["sessions"] == 1
+    failed = {row["provider"] for row in rows if row["last_failure"]}
+    assert failed == {"openai", "azure-eu"}
+    assert "provider=openai to=azure-eu" in log
+
+
+async def test_a_session_leaves_a_drained_provider_for_another_of_its_kind() -> None:
+    """In its own protocol: it is told what was said, and goes on between two turns."""
+    async with regions() as region:
+        key = await asyncio.to_thread(region.cluster.create_account, "a")
+        url = f"{region.cluster.url}?model=regional&rs_events=1&rs_key={key}"
+        async with connect(url) as socket:
+            await ask(socket, "a first question")
+            drained = await region.ctl("drain", "azure-eu")
+            assert (drained["has_choice"], drained["only_for"]) == (True, [])
+            assert (await until(socket, "rts.provider"))["provider"] == "azure-us"
+            await ask(socket, "a second question")
+            await region.ctl("resume", "azure-eu")
+            await region.ctl("drain", "azure-us")
+            assert (await until(socket, "rts.provider"))["provider"] == "azure-eu"
+            await ask(socket, "a third question")
+        assert await settled(region, "a", 3) == {"azure-us": 1, "azure-eu": 2}
+        numbers = await asyncio.to_thread(region.cluster.gateways[0].metrics)
+    assert numbers['rts_gateway_provider_drained{provider="azure-us"}'] == 1
+    assert numbers['rts_gateway_provider_drained{provider="azure-eu"}'] == 0
