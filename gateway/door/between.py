@@ -106,8 +106,8 @@ class Betweens:
         self._recorder.reconnect(self._means.meter(there), provider=there.provider)
         self._handles.provider = self._age.provider = there.provider
         is_same = there.provider_dialect is self.target.provider_dialect
-        # A translator to Gemini has a handle of the provider that it began with, and its model.
-        begins_anew = kind_of(there.provider) == "gemini" and there.is_translated
+        # What talks to Gemini has a handle of the provider that it began with, and its model.
+        begins_anew = kind_of(there.provider) == "gemini"
         self.target, session = there, self.session
         if session is None:
             return
@@ -130,17 +130,19 @@ class Betweens:
 
     def _made(self, conversation: Conversation | None) -> Between:
         target, seed, table = self.target, secrets.token_hex(4), self._means.table
+        model = with_provider_model(target, table).model or ""
         if not target.is_translated:
             keeper = keeper_for(
-                target, seed=seed, voices=table.voices, conversation=conversation, home=self._home
-            )
+                target, model, seed=seed, voices=table.voices, conversation=conversation,
+                home=self._home,
+            )  # fmt: skip
             return KeptSplice(
                 keeper, self._recorder, self._client, gate=self._gate, on_answer=self.answered
             )
         return Interpreter(
             translator_for(
-                target, with_provider_model(target, table).model or "", seed=seed,
-                voices=table.voices, conversation=conversation, home=self._home,
+                target, model, seed=seed, voices=table.voices, conversation=conversation,
+                home=self._home,
             ),
             self._recorder,
             self._client,

@@ -94,9 +94,11 @@ def crossed(target: Target, provider: str, table: ModelTable) -> Target | Refusa
         message = f"found {found}, which {provider} does not know; expected a session with a model"
         return bad_request(message, code="not_translatable")
     if kind_of(provider) == "gemini":
-        return named(replace(target, provider=provider, path=GEMINI_DEFAULT, query=""), table)
+        path = target.gemini_path or GEMINI_DEFAULT
+        return named(replace(target, provider=provider, path=path, query=""), table)
     path = AZURE_GA if kind_of(provider) == "azure" else REALTIME
-    return replace(target, provider=provider, path=path, query="", provider_dialect=Dialect.OPENAI)
+    there = replace(target, provider=provider, path=path, query="", gemini_path=target.path)
+    return replace(there, provider_dialect=Dialect.OPENAI)
 
 
 def meant(name: str, model: str, table: ModelTable, providers: Collection[str]) -> str:
@@ -121,12 +123,19 @@ def decided(
     table: ModelTable,
     providers: Collection[str],
     standing: Callable[[str], int] = alike,
+    *,
+    is_resuming: bool = False,
 ) -> Target | Refusal:
     """An undecided ``target`` once the client's first message has named its ``model``. See
-    ``routing.route``.
+    ``routing.route``. ``is_resuming``: it names a session, too, which only Gemini has.
     """
     known = table.chosen(model, providers, standing)
     provider = meant(target.provider, model, table, providers)
+    if kind_of(provider) == "gemini" and is_resuming:
+        geminis = [name for name in providers if kind_of(name) == "gemini"]
+        former = table.chosen(model, geminis, standing)
+        if former is not None and former.provider in geminis:
+            known, target = former, replace(target, is_chosen=True)
     if kind_of(provider) == "gemini":
         provider = known.provider if known is not None else provider
     elif known is not None and table.route_at(model, provider) is None:
@@ -134,7 +143,7 @@ def decided(
     if provider not in providers:
         return not_found(f"{provider} is not configured", code="provider_not_found")
     if kind_of(provider) == "gemini":  # the same protocol: the gate reads the first message, too
-        return replace(target, provider=provider, is_undecided=False)
+        return replace(target, provider=provider, model=model, is_undecided=False)
     there = crossed(replace(target, model=model), provider, table)
     return there if isinstance(there, Refusal) else named(there, table)
 

@@ -105,10 +105,13 @@ class Gatekeeper:
         """An undecided ``target`` once the client's ``first_message`` has come; None: none came."""
         if first_message is None:
             return bad_request("found no setup, expected it as the first message")
-        model = Gemini.first_message.read(first_message).model
-        if not model:
+        named = Gemini.first_message.read(first_message)
+        if not named.model:
             return bad_request("found no model, expected setup.model in the first message")
-        found = decided(target, model, self._table, self._providers, self._standing)
+        found = decided(
+            target, named.model, self._table, self._providers, self._standing,
+            is_resuming=named.handle is not None,
+        )  # fmt: skip
         if isinstance(found, Refusal):
             return found
         return self._opener.refusal(admitted, found) or found

@@ -18,7 +18,6 @@ from websockets.datastructures import Headers
 from gateway.door import crossing
 from gateway.door.allowed_models import ModelRoute, ModelTable
 from gateway.door.paths import (
-    GEMINI_DEFAULT,
     ModelSource,
     Route,
     model_parameter,
@@ -127,8 +126,7 @@ def with_provider_model(target: Target, table: ModelTable) -> Target:
 def choices(target: Target, table: ModelTable, providers: Collection[str]) -> list[Target]:
     """Where a session of ``target`` can be served, in the table's order; it is one of them.
 
-    A client of OpenAI's can be served by ``providers`` of both families, a client of Gemini's only
-    by those of the family that it began with. One that the client named is the only one.
+    It can be served by ``providers`` of both families. One that the client named is the only one.
     """
     if target.is_chosen or target.handles:
         return [target]
@@ -141,14 +139,15 @@ def _served_by(provider: str, target: Target, table: ModelTable) -> Target | Non
     """The session of ``target`` at another provider; None where it cannot be served there."""
     if kind_of(provider) == kind_of(target.provider):
         return replace(target, provider=provider) if provider != target.provider else target
-    if target.path not in (REALTIME, AZURE_GA, GEMINI_DEFAULT):
+    if target.path not in (REALTIME, AZURE_GA) and kind_of(target.provider) != "gemini":
         return None
     if kind_of(provider) == "gemini":
         there = crossing.crossed(target, provider, table)
-        can_move = target.dialect is not Dialect.GEMINI and not target.is_transcription
-        return None if isinstance(there, Refusal) or not can_move else there
+        return None if isinstance(there, Refusal) or target.is_transcription else there
     if _is_family(target.provider):
         return _beside(provider, target)
+    if target.dialect is Dialect.GEMINI:
+        target = replace(target, gemini_path=target.path)
     query = f"model={quote(target.model or '', safe='')}"
     there = replace(target, provider=provider, path=REALTIME, query=query)
     return _beside(provider, replace(there, provider="openai"))

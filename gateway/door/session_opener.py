@@ -244,7 +244,9 @@ class Opener:
         target = next((choice for choice in place.choices if not choice.is_translated), None)
         if target is None:
             return None
-        if target.model is not None and not is_limited:
+        # A client of Gemini's names it in its first message, also where that was read to decide.
+        is_named = target.model is not None and target.dialect is not Dialect.GEMINI
+        if is_named and not is_limited:
             return None
 
         def provider_model(model: str) -> str | None:
@@ -259,7 +261,7 @@ class Opener:
             TRANSCRIPTION if target.is_transcription else provider.first_message,
             call=provider_model,
             is_limited=is_limited,
-            has_opened=target.model is not None,
+            has_opened=is_named,
         )
 
     def _preface(self, target: Target, admitted: Admitted) -> Sequence[Frame]:

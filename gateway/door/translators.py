@@ -57,6 +57,7 @@ def translator_for(
 
 def keeper_for(
     target: Target,
+    model: str,
     *,
     seed: str,
     voices: VoiceTable,
@@ -69,7 +70,7 @@ def keeper_for(
     if target.dialect is Dialect.GEMINI:
         if conversation is not None:  # its client's setup takes the place of the configuration
             conversation = replace(conversation, session={})
-        return GeminiKeeper(seed=seed, voices=voices, conversation=conversation)
+        return GeminiKeeper(seed=seed, voices=voices, conversation=conversation, model=model)
     return Keeper(seed=seed, voices=voices, conversation=conversation, home=home)
 
 

@@ -62,9 +62,10 @@ class Target:
 
     The client speaks ``dialect``, and the provider ``provider_dialect`` on this path.
     ``is_undecided``: the provider may be another one by the model that the first message names, so
-    it is not dialled before. ``is_chosen``: the client named the provider, so no other serves it.
-    There may be several providers of a kind: what depends on the protocol asks the kind of
-    ``provider`` (``shared.provider_kinds``).
+    it is not dialled before. ``is_chosen``: the client named the provider, or a session there that
+    it resumes, so no other serves it. ``gemini_path`` is the one that a client of Gemini's asked
+    for, which has a version, where it is served elsewhere. There may be several providers of a
+    kind: what depends on the protocol asks the kind of ``provider`` (``shared.provider_kinds``).
     """
 
     provider: str
@@ -77,6 +78,7 @@ class Target:
     provider_dialect: Dialect = Dialect.OPENAI
     is_undecided: bool = False
     is_chosen: bool = False
+    gemini_path: str = ""
 
     @property
     def is_translated(self) -> bool:

@@ -110,6 +110,14 @@ class Gate:
                 passed += self._judge(message)
         return passed
 
+    def open(self) -> None:
+        """Another protocol's provider was told the first message: its model is known, and was
+        checked.
+        """
+        self._is_model_named = True
+        if self.state is GateState.CLOSED:
+            self._move(GateState.OPEN)
+
     def release(self) -> Sequence[Frame]:
         """The account may use ``pending_handle``: the frames that waited for that and may go on."""
         message, self._pending_message, self.pending_handle = self._pending_message, (), None

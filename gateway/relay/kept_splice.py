@@ -142,7 +142,9 @@ class KeptSplice(Asks):
 
     def leave(self) -> Rest:
         """The next provider speaks another protocol: what is left to do."""
-        return self._keeper.leave()
+        rest, opcode = self._keeper.leave(), self._keeper.wire.opcode
+        self._client.write([spoken(opcode, message) for message in rest.to_client])
+        return rest
 
     def take_over(self, rest: Rest) -> None:
         """Go on where another has left. The client waits until a provider is there."""

@@ -130,6 +130,8 @@ class LastingSession(Session):
         if client.is_write_paused:  # since before this provider was there to be paused
             provider.pause(Pause.BACKPRESSURE)
         self._interpreter.provider_connected(provider)
+        if self._interpreter.is_translated and self._opening.gate is not None:
+            self._opening.gate.open()  # the translator gets the first message, and names no handle
         if self._has_joined:
             self._client.notices.send_provider(client, self.recorder.provider, self.recorder.model)
         self._has_joined = True

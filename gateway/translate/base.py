@@ -58,17 +58,37 @@ class Translation(Struct):
     close: Close | None = None
 
 
+class GeminiClient(Struct, frozen=True):
+    """How far a client of Gemini's is, beside the conversation.
+
+    ``setup`` is as it came, with what ``contextUpdate`` changed, and without a handle.
+    ``is_accepted``: the client has heard ``setupComplete``. ``is_asked``: an answer is to be asked
+    for, of which it has heard nothing. ``is_history``: what it writes now is not answered.
+    ``is_active``: it has begun an activity, and not ended it. ``calls`` are the id and the name of
+    each function that was called, and whether the model waits for its answer.
+    """
+
+    setup: dict[str, Any]
+    is_accepted: bool = False
+    is_asked: bool = False
+    is_history: bool = False
+    is_active: bool = False
+    calls: tuple[tuple[str, str, bool], ...] = ()
+
+
 class Rest(Struct, frozen=True):
     """What one translator leaves, beside the conversation, to another that takes its place.
 
-    ``announced`` are the ``id`` and the ``model`` of the session that the client was told of, empty
-    where it was told of none. ``unanswered`` are messages of the client, in GA's form.
-    ``to_client`` closes what the other does not go on with.
+    ``announced`` are the ``id`` and the ``model`` of the session that a client of OpenAI's was told
+    of, empty where it was told of none. ``unanswered`` are its messages, in GA's form.
+    ``to_client`` closes what the other does not go on with. ``gemini`` is a client of Gemini's;
+    None where it has not sent its setup.
     """
 
     announced: dict[str, Any] = {}
     unanswered: list[bytes] = []
     to_client: list[bytes] = []
+    gemini: GeminiClient | None = None
 
 
 class Translator(Protocol):

@@ -29,12 +29,15 @@ TUNED = {
 
 
 class CutNetwork:
-    """Carries connections to a provider, and cuts all of them at once. ``dials`` counts them."""
+    """Carries connections to a provider, and cuts all of them at once. ``dials`` counts them. While
+    it ``is_away`` it carries none.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._there = host, port
         self._open: set[asyncio.StreamWriter] = set()
         self.dials = 0
+        self.is_away = False
 
     def cut(self) -> None:
         """Reset every connection on both sides."""
@@ -45,6 +48,9 @@ class CutNetwork:
         """One connection of the gateway, until either side ends it."""
         self.dials += 1
         self._open.add(writer)
+        if self.is_away:
+            writer.transport.abort()
+            return
         try:
             there, away = await asyncio.open_connection(*self._there)
         except OSError:

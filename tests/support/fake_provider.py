@@ -74,7 +74,7 @@ async def beside(
             (cluster.folder / "models.toml").write_text(models)
             settings["GATEWAY_MODELS_FILE"] = str(cluster.folder / "models.toml")
         await asyncio.to_thread(
-            cluster.start_gateway, script=gateway, tuned=tuned, **providers, **settings
+            cluster.start_gateway, script=gateway, tuned=tuned, **(providers | settings)
         )
         yield cluster
     finally:

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import json
 
 from gateway.metering.gemini.events import End, ServerMessage, read_message
-from gateway.translate.base import Ids, Rest
+from gateway.translate.base import GeminiClient, Ids, Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeping import WITHHELD, Json
 from gateway.translate.kept_gemini.messages import (
@@ -34,18 +34,21 @@ from gateway.translate.to_openai.client_fields import ClientFaultError, Fields, 
 from gateway.translate.to_openai.settings import read_context, read_setup
 from gateway.translate.voices import BUILT_IN, VoiceTable
 
+# What a client hears that holds handles of a session that goes on without them.
+_NOT_RESUMABLE: Final = b'{"sessionResumptionUpdate":{"resumable":false}}'
 _ACTIVITY: Final[Json] = {"realtimeInput": {"activityStart": {}}}
 
 
 class GeminiKeeper:
     """See ``Keeping``. ``seed``: see ``Ids``; ``voices`` are the operator's, for the configuration
-    that is stored. ``conversation`` continues one, of a client that was there before.
+    that is stored. ``conversation`` continues one, of a client that was there before. ``model`` is
+    Gemini's name for that of a client which was served elsewhere before.
     """
 
     __slots__ = (
         "_due", "_has_followed", "_has_notice", "_has_usage", "_is_active", "_is_announced",
-        "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_setup", "_talk",
-        "_turns", "_voices", "conversation", "is_waiting", "wire",
+        "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_model", "_setup",
+        "_talk", "_turns", "_voices", "conversation", "is_waiting", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -54,9 +57,11 @@ class GeminiKeeper:
         seed: str,
         conversation: Conversation | None = None,
         voices: VoiceTable = BUILT_IN,
+        model: str = "",
     ) -> None:
         self.conversation = conversation or Conversation()
         self.wire = wire()
+        self._model = model
         self._voices = voices
         self._talk = Talk(Ids(seed), self.conversation)
         self._turns = Turns()
@@ -103,11 +108,32 @@ class GeminiKeeper:
             self._setup.handle = None
 
     def leave(self) -> Rest:
-        """See ``Keeping``: its clients go to no provider of another protocol."""
-        return Rest()
+        """See ``Keeping``. The client's handles lead to a session that does not go on there."""
+        setup = self._setup
+        if setup is None:
+            return Rest()
+        client = GeminiClient(
+            setup.left,
+            is_accepted=self._is_announced,
+            is_asked=self._is_asked_again,
+            is_history=self._is_history,
+            is_active=self._is_active,
+            calls=self._talk.calls.known,
+        )
+        has_handle = self._is_announced and setup.handle is not None
+        return Rest(gemini=client, to_client=[_NOT_RESUMABLE] if has_handle else [])
 
     def take_over(self, rest: Rest) -> None:
-        """See ``Keeping``."""
+        """See ``Keeping``. The model is named as Gemini names it."""
+        client = rest.gemini
+        if client is None:
+            return
+        raw = json.encode({"setup": {**client.setup, "model": f"models/{self._model}"}})
+        self.client_said(json.decode(raw), raw)
+        self._is_history, self._is_active = client.is_history, client.is_active
+        self._is_announced, self._is_asked_again = client.is_accepted, client.is_asked
+        self._talk.go_on(client.calls)
+        self._turns.go_on(is_asked=client.is_asked, is_calling=self._talk.calls.are_due)
 
     def provider_opened(self) -> Sequence[Json | bytes]:
         """See ``Keeping``."""

@@ -43,6 +43,16 @@ class Setup:
         self.begins_with_history = field(history, "initialHistoryInClientContent") is True
 
     @property
+    def left(self) -> Json:
+        """It, for a provider of another protocol: without a handle, which leads to none there."""
+        body = dict(self._body)
+        if self.is_resumable:
+            resumption = dict(object_field(body, _RESUMPTION))
+            resumption.pop("handle", None)
+            _put(body, _RESUMPTION, resumption)
+        return body
+
+    @property
     def is_resumable(self) -> bool:
         """Whether the client has asked for handles."""
         return isinstance(field(self._body, _RESUMPTION), dict)
@@ -59,12 +69,9 @@ class Setup:
 
     def told(self) -> Json:
         """What a provider is told in place of another one."""
-        body = dict(self._body)
-        if self.is_resumable:
-            resumption = dict(object_field(body, _RESUMPTION))
-            resumption.pop("handle", None)
-            handle = {"handle": self.handle} if self.handle else {}
-            _put(body, _RESUMPTION, {**resumption, **handle})
+        body = self.left
+        if self.is_resumable and self.handle:
+            _put(body, _RESUMPTION, {**object_field(body, _RESUMPTION), "handle": self.handle})
         return {"setup": body}
 
 

@@ -187,6 +187,12 @@ class Talk:
         calls = [item for item in calls if item.get("type") == "function_call"]
         return replay([*calls, *late], known=(), audio=PCM_24K)
 
+    def go_on(self, calls: Iterable[tuple[str, str, bool]]) -> None:
+        """Go on where another has left: the next provider has called none of these functions."""
+        for call_id, name, waits in calls:
+            self.calls.add(call_id, name, waits=waits)
+        self._lost_calls = self.calls.waiting
+
     # --- helpers ----------------------------------------------------------------------------------
 
     def _expect_speech(self) -> None:

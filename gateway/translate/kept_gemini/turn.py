@@ -132,6 +132,13 @@ class Turns:
             self.move(asked)
             self.is_doubtful = is_doubtful
 
+    def go_on(self, *, is_asked: bool, is_calling: bool) -> None:
+        """Go on where another has left: what is still open then."""
+        if is_asked:
+            self.state = Turn.ASKED
+        elif is_calling:
+            self.state = Turn.CALLING
+
     def close(self) -> tuple[Sequence[Json], bool]:
         """The provider is gone: what closes the open turn towards the client, and whether another
         provider is to be asked. The calls of functions stay open: their answers are to come.

@@ -29,6 +29,11 @@ class Calls:
         """The ids of the calls for whose answers the model waits."""
         return set(self._waiting)
 
+    @property
+    def known(self) -> tuple[tuple[str, str, bool], ...]:
+        """The id and the name of each, and whether the model waits for its answer."""
+        return tuple((key, name, key in self._waiting) for key, name in self._names.items())
+
     def add(self, call_id: str, name: str, *, waits: bool) -> None:
         """A call was made; ``waits``: by the model, in this session."""
         self._names[call_id] = name

@@ -90,6 +90,11 @@ class Fields:
             raise wrong(path, value, "an object")
         return cls(value or {}, path)
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """All of it, as it is; nothing counts as read by that."""
+        return dict(self._values)
+
     def has(self, name: str) -> bool:
         """Whether the field is there; it counts as read."""
         self._read.add(name)

@@ -18,7 +18,9 @@ contextUpdate        session.update of instructions and tools
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.translate.base import Translation
+from msgspec import json
+
+from gateway.translate.base import GeminiClient, Translation
 from gateway.translate.to_openai import provider_messages
 from gateway.translate.to_openai.audio_paths import heard_audio
 from gateway.translate.to_openai.client_fields import ClientFaultError, Fields, read
@@ -27,6 +29,8 @@ from gateway.translate.to_openai.settings import (
     read_setup,
     silence_ms_of,
     turn_detection_of,
+    updated_setup,
+    without_handle,
 )
 from gateway.translate.to_openai.state import State
 
@@ -64,18 +68,49 @@ class ClientSide:
         self._handlers[kind](body, out)
         out.ignored += body.unread()
 
+    # --- another translator -----------------------------------------------------------------------
+
+    def left(self) -> GeminiClient | None:
+        """How far the client is, for another that goes on; None where it is not set up."""
+        state = self._state
+        if not state.setup:
+            return None
+        return GeminiClient(
+            without_handle(state.setup),
+            is_accepted=state.is_told,
+            is_asked=state.turn.is_due,
+            is_history=self._is_history,
+            is_active=state.is_active,
+            calls=state.calls.known,
+        )
+
+    def go_on(self, client: GeminiClient) -> None:
+        """Go on where another has left. Raises ``ClientFaultError``."""
+        state = self._state
+        for call_id, name, waits in client.calls:
+            state.calls.add(call_id, name, waits=waits)
+        self._read_setup(read(json.encode({"setup": client.setup}))[1])
+        self._is_history, state.is_active = client.is_history, client.is_active
+        state.is_told, state.is_waiting = client.is_accepted, True
+        state.turn.go_on(is_asked=client.is_asked)
+
     # --- configuration ----------------------------------------------------------------------------
 
     def _set_up(self, setup: Fields, out: Translation) -> None:
+        self._read_setup(setup)
+        self._is_history = self._state.settings.begins_with_history
+        self._state.configure(out)
+
+    def _read_setup(self, setup: Fields) -> None:
         state = self._state
         session, state.settings = read_setup(setup, state.voices, state.provider)
+        state.setup = setup.values
         state.conversation.session = session
-        self._is_history = state.settings.begins_with_history
-        state.configure(out)
 
     def _update_context(self, update: Fields, out: Translation) -> None:
         context = read_context(update)
         if context:
+            self._state.setup = updated_setup(self._state.setup, update)
             self._state.conversation.session.update(context)
             session = {"type": "realtime", **context}
             out.to_provider.append(provider_messages.update(session, provider_messages.CONTEXT_ID))

@@ -5,9 +5,12 @@ of those that ``metering.openai.cancel`` gives the gateway's own events.
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 from msgspec import json
+
+from gateway.translate.base import ID_CHARS_MAX
 
 Event = dict[str, Any]
 
@@ -32,7 +35,10 @@ def update(session: Mapping[str, Any], event_id: str) -> bytes:
 
 
 def create_item(item: Mapping[str, Any]) -> bytes:
-    """An item of the conversation."""
+    """An item of the conversation. Gemini's names for calls are longer than OpenAI's may be."""
+    call_id = item.get("call_id")
+    if isinstance(call_id, str) and len(call_id) > ID_CHARS_MAX:
+        item = {**item, "call_id": f"call_{blake2b(call_id.encode(), digest_size=13).hexdigest()}"}
     return json.encode({"type": "conversation.item.create", "event_id": _ITEM_ID, "item": item})
 
 

@@ -46,6 +46,7 @@ _SILENCES_MS: Final[Mapping[str, int]] = {
     "END_SENSITIVITY_HIGH": 300,
     "END_SENSITIVITY_LOW": 800,
 }
+_CONTEXT: Final = ("systemInstruction", "tools")
 
 
 class Settings(Struct, frozen=True):
@@ -102,9 +103,31 @@ def read_context(fields: Fields) -> Session:
     if fields.has("systemInstruction"):
         session["instructions"] = _instructions(fields)
     if fields.has("tools"):
-        _check_tools(fields)
-        session["tools"] = to_openai_tools(_listed(fields.value("tools")))[0]
+        # A contextUpdate has an object around the list, so that it can say that there are none.
+        inner = fields.inner("tools") if isinstance(fields.value("tools"), dict) else fields
+        holder = inner if inner.has("tools") else fields
+        _check_tools(holder)
+        session["tools"] = to_openai_tools(_listed(holder.value("tools")))[0]
     return session
+
+
+def updated_setup(setup: dict[str, Any], update: Fields) -> dict[str, Any]:
+    """``setup`` with what a ``contextUpdate`` changes of it, so that another provider can be told
+    it.
+    """
+    changed = {name: x for name in _CONTEXT if (x := update.value(name)) is not None}
+    tools = changed.get("tools")
+    if isinstance(tools, dict) and "tools" in tools:
+        changed["tools"] = tools["tools"]
+    return {**setup, **changed}
+
+
+def without_handle(setup: dict[str, Any]) -> dict[str, Any]:
+    """``setup`` without the handle, which nobody has looked at: it may be another account's."""
+    resumption = setup.get("sessionResumption")
+    if not isinstance(resumption, dict):
+        return setup
+    return {**setup, "sessionResumption": {k: v for k, v in resumption.items() if k != "handle"}}
 
 
 def settings_of(session: Session) -> Settings:

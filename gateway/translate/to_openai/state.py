@@ -1,5 +1,7 @@
 """What both directions of a session know. Pure."""
 
+from typing import Any
+
 from gateway.translate.base import Ids, Translation
 from gateway.translate.conversation import Conversation, Item
 from gateway.translate.to_openai import provider_messages
@@ -19,12 +21,13 @@ class State:
 
     ``is_connected``: a provider is there. ``is_waiting``: it has not accepted the session yet.
     ``is_told``: the client knows that its setup was accepted. ``is_active``: the client has begun
-    an activity, and not ended it.
+    an activity, and not ended it. ``setup`` is the client's.
     """
 
     __slots__ = (
         "calls", "conversation", "hearing", "ids", "is_active", "is_connected", "is_told",
-        "is_waiting", "provider", "record", "settings", "turn", "voices", "words", "writer",
+        "is_waiting", "provider", "record", "settings", "setup", "turn", "voices", "words",
+        "writer",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +37,7 @@ class State:
         self.voices = voices
         self.conversation = conversation
         self.settings = Settings()
+        self.setup: dict[str, Any] = {}
         if conversation.session:
             conversation.session = adopted(conversation.session, provider, voices)
             self.settings = settings_of(conversation.session)

@@ -83,12 +83,18 @@ class OpenAITranslator:
         return self._told(Translation() if self._is_closed else out)
 
     def leave(self) -> Rest:
-        """Nothing: what the client said is in the conversation, or waits in its connection."""
-        return Rest()
+        """What the client said is in the conversation, or waits in its connection."""
+        return Rest(gemini=self._client.left())
 
-    def take_over(self, rest: Rest) -> Translation:  # noqa: ARG002 - the protocol's
-        """Nothing: Gemini's clients do not move to another protocol."""
-        return Translation()
+    def take_over(self, rest: Rest) -> Translation:
+        """See ``Translator``: a setup that cannot be read closes the session."""
+        out = Translation()
+        if rest.gemini is not None:
+            try:
+                self._client.go_on(rest.gemini)
+            except ClientFaultError as fault:
+                out.close = fault.close
+        return self._told(out)
 
     def from_client(self, message: bytes) -> Translation:
         """A fault closes the session with 1007, as Gemini does it."""

@@ -173,6 +173,17 @@ class Turn:
             self._complete({}, out)
         self.response, self._requested, self.is_awaited = None, "", False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next provider is to be asked."""
+        return self._is_due
+
+    def go_on(self, *, is_asked: bool) -> None:
+        """Go on where another translator has left, whose turn is open where a function was called:
+        the client has been told that.
+        """
+        self._is_due, self._has_told = is_asked, self._calls.are_due
+
     def resume(self, out: Translation) -> None:
         """Another provider knows the conversation."""
         self._ask_if_due(out)

@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from google import genai
 from google.genai import types
-from google.genai.live import AsyncSession
 
 from tests.chaos.provider_cuts import CutNetwork
 from tests.support.fake_provider import beside
+from tests.support.genai_sessions import answer, ask, google, of_user
 from tests.support.harness import Cluster, eventually
 from tests.support.simulator_client import simulator
 
@@ -50,33 +49,6 @@ async def world() -> AsyncIterator[World]:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-def google(cluster: Cluster, key: str) -> genai.Client:
-    """The SDK, on a connection without TLS."""
-    client = genai.Client(api_key=key)
-    api = client._api_client
-    api._websocket_base_url = lambda _options: f"ws://{cluster.address}"
-    api._websocket_ssl_ctx = {}
-    return client
-
-
-async def ask(session: AsyncSession, words: str) -> None:
-    """Ask in writing."""
-    turn = types.Content(role="user", parts=[types.Part(text=words)])
-    await session.send_client_content(turns=turn, turn_complete=True)
-
-
-async def answer(session: AsyncSession) -> tuple[str, list[types.LiveServerMessage]]:
-    """The words of one turn, and its messages."""
-    words, heard = "", []
-    async with asyncio.timeout(20):
-        async for message in session.receive():
-            heard.append(message)
-            content = message.server_content
-            if content is not None and content.output_transcription is not None:
-                words += content.output_transcription.text or ""
-    return words, heard
-
-
 @pytest.mark.parametrize("resumption", [None, RESUMPTION], ids=["told", "resumed"])
 async def test_the_sdk_notices_nothing_of_a_cut(
     resumption: types.SessionResumptionConfig | None,
@@ -108,15 +80,13 @@ async def test_the_sdk_notices_nothing_of_a_cut(
         rows = await asyncio.to_thread(
             eventually, lambda: (found := there.cluster.usage_rows("acct")) and found
         )
-    said = [x.removeprefix("user ") for x in second.split(" | ") if x.startswith("user ")]
-    assert said == ["first", "second"], (first, second)
+    assert of_user(second) == ["first", "second"], (first, second)
     assert "told Be brief." in second
     assert not any(x.setup_complete or x.go_away for x in [*heard, *rest])
     ends = [x.server_content for x in rest if x.server_content is not None]
     assert [bool(x.interrupted) for x in ends][-2:] == [True, False]
     assert ends[-1].turn_complete
-    said = [x.removeprefix("user ") for x in fourth.split(" | ") if x.startswith("user ")]
-    assert said == ["first", "second", "third", "fourth"], fourth
+    assert of_user(fourth) == ["first", "second", "third", "fourth"], fourth
     assert rows
 
 
@@ -134,5 +104,4 @@ async def test_the_sdk_hears_nothing_of_an_announced_end() -> None:
             await ask(session, "second")
             second, more = await answer(session)
     assert not any(x.setup_complete or x.go_away for x in [*heard, *more])
-    said = [x.removeprefix("user ") for x in second.split(" | ") if x.startswith("user ")]
-    assert said == ["first", "second"], second
+    assert of_user(second) == ["first", "second"], second

@@ -88,12 +88,44 @@ def test_a_session_of_openai_s_client_can_be_served_everywhere() -> None:
     assert with_provider_model(targets[2], TABLE).query == "model=deployed&voice=x"
 
 
-def test_a_gemini_client_is_served_by_the_family_that_it_began_with() -> None:
-    """A translator towards OpenAI is made: it speaks to no other."""
-    undecided = led(GEMINI, *EVERYTHING)
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+@pytest.mark.parametrize("available", [EVERYTHING, ("gemini",), ("azure",)])
+def test_a_session_of_gemini_s_client_can_be_served_everywhere(
+    version: str, available: tuple[str, ...]
+) -> None:
+    """Wherever it begins; Gemini under the path that the client asked for, the others by a model
+    in their address.
+    """
+    path = GEMINI.replace("v1beta", version)
+    target = decided(led(path), "safe", TABLE, EVERYTHING, lambda name: name not in available)
+    assert isinstance(target, Target)
+    targets = choices(target, TABLE, EVERYTHING)
+    assert target in targets
+    served = [with_provider_model(target, TABLE) for target in targets]
+    assert [(t.provider, t.path, t.query, t.model) for t in served] == [
+        ("openai", "/realtime", "model=gpt-realtime", "gpt-realtime"),
+        ("gemini", path, "", "gemini-live"),
+        ("azure", "/openai/v1/realtime", "model=deployed", "deployed"),
+    ]
+    assert [t.is_translated for t in targets] == [True, False, True]
+
+
+def test_a_session_that_resumes_one_is_gemini_s() -> None:
+    """Nobody else has what it resumes, healthy or not."""
+    undecided = led(GEMINI, "openai")
+    target = decided(
+        undecided, "safe", TABLE, EVERYTHING, lambda name: name == "gemini", is_resuming=True
+    )
+    assert isinstance(target, Target)
+    assert [t.provider for t in choices(target, TABLE, EVERYTHING)] == ["gemini"]
+
+
+def test_a_gemini_client_that_names_its_provider_stays_there() -> None:
+    """As any other."""
+    undecided = led(f"/provider/azure{GEMINI}")
     target = decided(undecided, "safe", TABLE, EVERYTHING)
     assert isinstance(target, Target)
-    assert [t.provider for t in choices(target, TABLE, EVERYTHING)] == ["openai", "azure"]
+    assert choices(target, TABLE, EVERYTHING) == [target]
 
 
 @pytest.mark.parametrize("beta", [False, True], ids=["ga", "beta"])

@@ -1,0 +1,168 @@
+"""Google's own SDK, whose session goes on at a provider of another protocol and notices nothing."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from google.genai import types
+
+from tests.chaos.provider_cuts import CutNetwork
+from tests.support.fake_provider import beside
+from tests.support.genai_sessions import answer, ask, google, of_user
+from tests.support.harness import Cluster, eventually
+from tests.support.simulator_client import host, simulator
+
+MODELS = """
+    [models."gemini-safe"]
+    providers = [
+      {provider = "gemini", model = "sim-recall,pace-4"},
+      {provider = "openai", model = "sim-recall,pace-4"},
+    ]
+"""
+CONFIG = types.LiveConnectConfig(
+    response_modalities=[types.Modality.AUDIO],
+    system_instruction="Be brief.",
+    output_audio_transcription=types.AudioTranscriptionConfig(),
+    input_audio_transcription=types.AudioTranscriptionConfig(),
+)
+RESUMPTION = types.SessionResumptionConfig()
+
+
+@dataclass
+class World:
+    """A gateway, a simulator that stands for all providers, and the network to two of them."""
+
+    cluster: Cluster
+    provider: Cluster
+    gemini: CutNetwork
+    openai: CutNetwork
+
+    def move(self, *, away: CutNetwork, back: CutNetwork) -> None:
+        """One provider is lost, and the other one is there."""
+        back.is_away, away.is_away = False, True
+        away.cut()
+
+    def sent(self) -> Counter[str]:
+        """The tokens that each provider reported."""
+        sent: Counter[str] = Counter()
+        for line in self.provider.usage_sent():
+            sent[line["provider"]] += line["charge"]["total_tokens"]
+        return sent
+
+    def charged(self) -> Counter[str]:
+        """Those that were charged, by provider. What was cut off is an estimate."""
+        charged: Counter[str] = Counter()
+        for row in self.cluster.usage_rows("acct"):
+            if row["kind"] == "response":
+                charged[row["provider"]] += row["total_tokens"]
+        return charged
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """One of these."""
+    context = simulator()
+    provider = await asyncio.to_thread(context.__enter__)
+    try:
+        async with AsyncExitStack() as stack:
+            there, port = host(provider).rsplit(":", 1)
+            networks = [CutNetwork(there, int(port)) for _ in range(2)]
+            addresses = []
+            for network in networks:
+                server = await asyncio.start_server(network.carry, "127.0.0.1", 0)
+                await stack.enter_async_context(server)
+                addresses.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            cluster = await stack.enter_async_context(
+                beside(
+                    addresses[0],
+                    OPENAI_BASE_URL=f"{addresses[1]}/v1",
+                    GATEWAY_MODELS_FILE=MODELS,
+                )
+            )
+            yield World(cluster, provider, *networks)
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+def may_resume(heard: list[types.LiveServerMessage]) -> list[bool]:
+    """What a client is told of whether its session can be resumed."""
+    updates = [x.session_resumption_update for x in heard]
+    return [bool(x.resumable) for x in updates if x is not None]
+
+
+async def books(there: World) -> Counter[str]:
+    """What was charged, once it is what was reported."""
+
+    charged = await asyncio.to_thread(
+        eventually, lambda: (found := there.charged()).total() >= there.sent().total() and found
+    )
+    assert charged == there.sent()
+    return charged
+
+
+@pytest.mark.parametrize("resumption", [None, RESUMPTION], ids=["plain", "resumable"])
+async def test_the_sdk_goes_on_at_a_provider_of_another_protocol_and_back(
+    resumption: types.SessionResumptionConfig | None,
+) -> None:
+    """Between two turns, and in the middle of an answer, which ends as interrupted; the next
+    provider knows the instructions and the conversation, and each is charged for what it reported.
+    """
+    config = CONFIG.model_copy(update={"session_resumption": resumption})
+    async with world() as there:
+        key = await asyncio.to_thread(there.cluster.create_account, "acct")
+        client = google(there.cluster, key)
+        async with client.aio.live.connect(model="gemini-safe", config=config) as session:
+            await ask(session, "first")
+            await answer(session)
+            there.move(away=there.gemini, back=there.openai)
+            await ask(session, "second")
+            second, heard = await answer(session)
+            there.move(away=there.openai, back=there.gemini)
+            await ask(session, "third")
+            third, more = await answer(session)
+            await ask(session, "fourth")
+            async with asyncio.timeout(20):
+                async for message in session.receive():
+                    content = message.server_content
+                    if content is not None and content.output_transcription is not None:
+                        there.move(away=there.gemini, back=there.openai)
+                        break
+            _, rest = await answer(session)
+            await ask(session, "fifth")
+            fifth, last = await answer(session)
+        charged = await books(there)
+    assert of_user(second) == ["first", "second"], second
+    assert of_user(third) == ["first", "second", "third"], third
+    assert of_user(fifth) == ["first", "second", "third", "fourth", "fifth"], fifth
+    assert "told Be brief." in second
+    assert "told Be brief." in third
+    assert not any(x.setup_complete or x.go_away for x in [*heard, *more, *rest, *last])
+    ends = [x.server_content for x in rest if x.server_content is not None]
+    assert ends[-1].turn_complete
+    assert any(x.interrupted for x in ends)
+    if resumption is not None:
+        assert [may_resume(x)[-1:] for x in (heard, last)] == [[False], [False]]
+        assert may_resume([*more, *rest])[-1:] == [True], "the one that is there issues handles"
+    assert set(charged) == {"gemini", "openai"}
+
+
+async def test_a_first_dial_leads_to_a_provider_of_another_protocol() -> None:
+    """Before the client hears anything; the session returns where the list begins."""
+    async with world() as there:
+        there.gemini.is_away = True
+        key = await asyncio.to_thread(there.cluster.create_account, "acct")
+        client = google(there.cluster, key)
+        async with client.aio.live.connect(model="gemini-safe", config=CONFIG) as session:
+            await ask(session, "first")
+            first, _ = await answer(session)
+            assert not there.gemini.cut(), "nothing is there to be cut"
+            there.move(away=there.openai, back=there.gemini)
+            await ask(session, "second")
+            second, _ = await answer(session)
+        charged = await books(there)
+    assert of_user(first) == ["first"]
+    assert of_user(second) == ["first", "second"]
+    assert set(charged) == {"openai", "gemini"}
