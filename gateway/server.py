@@ -145,7 +145,7 @@ class GatewayServer:
         self, connection: Downstream, request: Request, target: Target, upgrade: bytes
     ) -> None:
         try:
-            verdict, claim = await self._verdict(connection, request, target)
+            verdict, target, claim = await self._verdict(connection, request, target)
         finally:
             self._admitting -= 1
         # The client may have left during the wait.
@@ -179,15 +179,15 @@ class GatewayServer:
 
     async def _verdict(
         self, connection: Downstream, request: Request, target: Target
-    ) -> tuple[Admitted | Refusal, Claim | None]:
-        """Whether a client may have what it asks for, and what it continues then."""
-        verdict = await self._gatekeeper.admit(request.path, request.headers, target)
+    ) -> tuple[Admitted | Refusal, Target, Claim | None]:
+        """Whether a client may have what it asks for, where, and what it continues then."""
+        verdict, target = await self._gatekeeper.admit(request.path, request.headers, target)
         if isinstance(verdict, Admitted) and connection.is_waiting:
             verdict = await self._join_call(target, verdict)
         claim = None
         if isinstance(verdict, Admitted) and connection.is_waiting and not target.is_undecided:
             claim = await self._opener.claim(target, verdict)
-        return verdict, claim
+        return verdict, target, claim
 
     async def _decide(
         self, connection: Downstream, target: Target, admitted: Admitted
@@ -241,7 +241,7 @@ class GatewayServer:
         if isinstance(answer, Target) and request.method not in _EXPLAINED_METHODS:
             answer = wrong_method(request.method, allowed="GET, HEAD, POST")
         if isinstance(answer, Target):
-            verdict = await self._gatekeeper.admit(
+            verdict, _ = await self._gatekeeper.admit(
                 request.target, request.headers, answer, claims_handles=False
             )
             answer = verdict if isinstance(verdict, Refusal) else upgrade_required()

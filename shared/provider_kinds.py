@@ -8,6 +8,7 @@ gateway.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 KINDS: Final = ("azure", "gemini", "openai", "xai")
@@ -19,6 +20,12 @@ def kind_of(provider: str) -> str:
     """The kind of the provider with this name; a name of no kind is its own."""
     kind = provider.partition("-")[0]
     return kind if kind in KINDS else provider
+
+
+def alike(provider: str, providers: Iterable[str]) -> list[str]:
+    """The provider, and after it the others among ``providers`` that are of its kind."""
+    kind = kind_of(provider)
+    return [provider, *(name for name in providers if name != provider and kind_of(name) == kind)]
 
 
 def is_further(name: str) -> bool:

@@ -78,7 +78,9 @@ class Handles:
         return {}
 
     def use(self, params: Params) -> Json:
-        """Whether the account may use a handle. With ``claims`` an unknown one becomes its own."""
+        """Whether the account may use a handle. With ``claims`` an unknown one becomes its own. One
+        that ``is_sought`` may be any of several, so a no is no refusal.
+        """
         (name,) = params.binaries("names", length=HANDLE_BYTES, at_most=1)
         account_id, claims = params.text("account_id"), params.flag("claims")
         with models.database.atomic("IMMEDIATE"):
@@ -86,7 +88,7 @@ class Handles:
             is_allowed = owner == account_id or (owner is None and claims)
             if is_allowed:
                 self._connection.execute(_LEARN, (name, account_id, now_iso()))
-        self._refused += not is_allowed
+        self._refused += not (is_allowed or params.flag("is_sought"))
         return {"is_allowed": is_allowed}
 
     def _owner(self, name: bytes) -> str | None:

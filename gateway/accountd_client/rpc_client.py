@@ -143,9 +143,13 @@ class RpcClient:
         params = {"names": list(digests), "accounts": list(accounts)}
         await self._ask("handles.learn", params)
 
-    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(
+        self, digest: bytes, account_id: str, *, claims: bool, is_sought: bool = False
+    ) -> bool:
         """See ``gateway.handles.ownership.HandleOwners``."""
         params = {"names": [digest], "account_id": account_id, "claims": claims}
+        if is_sought:
+            params["is_sought"] = True
         match await self._ask("handles.use", params):
             case {"is_allowed": bool(is_allowed)}:
                 return is_allowed

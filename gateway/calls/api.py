@@ -237,6 +237,8 @@ class CallApi:
         authorization = _require(
             await self._authorize(_require(own_key_hash(request.headers)), verb)
         )
+        handle = Handle(target.provider, HandleKind.CALL, call_id)
+        target = await self._opener.at_issuer(target, handle, authorization.account_id)
         provider, _ = self._calls_of(target)
         refusal = await self._handles.use(_handle(provider, call_id), authorization.account_id)
         if refusal is not None:

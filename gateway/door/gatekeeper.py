@@ -75,15 +75,24 @@ class Gatekeeper:
 
     async def admit(
         self, path: str, headers: Headers, target: Target, *, claims_handles: bool = True
-    ) -> Admitted | Refusal:
-        """Whether a session may be opened now.
+    ) -> tuple[Admitted | Refusal, Target]:
+        """Whether a session may be opened now, and the ``target`` at the provider that issued what
+        it names.
 
         With ``claims_handles`` the handles in the URL are checked, and one without an owner becomes
         the account's.
         """
         verdict = await self._admission.admit(headers, parameters_in(path))
-        if isinstance(verdict, Refusal):
-            return verdict
+        if isinstance(verdict, Admitted) and target.handles and claims_handles:
+            account_id = verdict.authorization.account_id
+            target = await self._opener.at_issuer(target, target.handles[0], account_id)
+        if isinstance(verdict, Admitted):
+            verdict = await self._checked(verdict, target, claims_handles=claims_handles)
+        return verdict, target
+
+    async def _checked(
+        self, verdict: Admitted, target: Target, *, claims_handles: bool
+    ) -> Admitted | Refusal:
         if (refusal := self._opener.refusal(verdict, target)) is not None:
             return refusal
         for handle in target.handles if claims_handles else ():

@@ -138,19 +138,19 @@ def choices(target: Target, table: ModelTable, providers: Collection[str]) -> li
 def _served_by(provider: str, target: Target, table: ModelTable) -> Target | None:
     """The session of ``target`` at another provider; None where it cannot be served there."""
     if kind_of(provider) == kind_of(target.provider):
-        return replace(target, provider=provider) if provider != target.provider else target
+        return beside(provider, target)
     if target.path not in (REALTIME, AZURE_GA) and kind_of(target.provider) != "gemini":
         return None
     if kind_of(provider) == "gemini":
         there = crossing.crossed(target, provider, table)
         return None if isinstance(there, Refusal) or target.is_transcription else there
     if _is_family(target.provider):
-        return _beside(provider, target)
+        return beside(provider, target)
     if target.dialect is Dialect.GEMINI:
         target = replace(target, gemini_path=target.path)
     query = f"model={quote(target.model or '', safe='')}"
-    there = replace(target, provider=provider, path=REALTIME, query=query)
-    return _beside(provider, replace(there, provider="openai"))
+    there = replace(target, provider="openai", path=REALTIME, query=query)
+    return beside(provider, replace(there, provider_dialect=Dialect.OPENAI))
 
 
 def _resolve(
@@ -194,11 +194,13 @@ def _led_to(provider: str, target: Target, wanted: str, table: ModelTable) -> Ta
             provider_dialect=crossing.provider_dialect(provider, target.path),
             is_undecided=is_open and not wanted,
         )
-    return _beside(provider, target)
+    return beside(provider, target)
 
 
-def _beside(provider: str, target: Target) -> Target:
-    """``target`` at another provider of its family."""
+def beside(provider: str, target: Target) -> Target:
+    """``target`` at another provider of its family, or of Gemini's where it is at one of these."""
+    if kind_of(provider) == kind_of(target.provider):
+        return target if provider == target.provider else replace(target, provider=provider)
     path = AZURE_GA if kind_of(provider) == "azure" else REALTIME
     query = query_for_provider(target.query, model_parameter(target.path), model_parameter(path))
     dialect = crossing.provider_dialect(provider, path)

@@ -20,10 +20,10 @@ from gateway.door.between import Betweens, Means
 from gateway.door.dialer import Dialer, Place
 from gateway.door.queries import wants_events
 from gateway.door.roster import Roster
-from gateway.door.routing import choices, with_provider_model
+from gateway.door.routing import beside, choices, with_provider_model
 from gateway.door.translators import may_be_kept
 from gateway.frames import Frame
-from gateway.handles.handle import HandleKind
+from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import HandleRegistry
 from gateway.handles.resumable import Resumables, SessionHandles
 from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, own_key_needed
@@ -39,6 +39,7 @@ from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.relay.session_state import Opening, SessionInfo
 from shared.metrics import Metric
+from shared.provider_kinds import alike
 
 # Handles of what may be in use by another user of the account already.
 _JOINED: Final = (HandleKind.CALL, HandleKind.LIVE)
@@ -99,6 +100,16 @@ class Opener:
         return target.model is None or (
             not target.model and (target.is_transcription or is_joining)
         )
+
+    async def at_issuer(self, target: Target, handle: Handle, account_id: str) -> Target:
+        """``target`` at the provider that issued ``handle`` to the account: there may be several of
+        a kind, and a call may be wherever calls are.
+        """
+        sought = alike(target.provider, self._providers)
+        if handle.kind is HandleKind.CALL and not target.is_chosen:
+            with_calls = (name for name, each in self._providers.items() if each.calls is not None)
+            sought += [name for name in with_calls if name not in sought]
+        return beside(await self._handles.issuer(handle, account_id, sought), target)
 
     def may_hear(self, admitted: Admitted, served: str, *, provider: str) -> bool:
         """Whether a client may use the model that a provider calls ``served``, by any of the names

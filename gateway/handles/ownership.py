@@ -44,9 +44,11 @@ class HandleOwners(Protocol):
     async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
         """Record the owners of issued handles; a handle that has an owner keeps it."""
 
-    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(
+        self, digest: bytes, account_id: str, *, claims: bool, is_sought: bool = False
+    ) -> bool:
         """Whether the account may use the handle. With ``claims`` one without an owner becomes the
-        account's.
+        account's. ``is_sought``: it may be another provider's, so a no is no refusal.
         """
 
 
@@ -111,6 +113,24 @@ class HandleRegistry:
             self._unreported.popitem(last=False)
             self._dropped += 1
         self._has_work.set()
+
+    async def issuer(self, handle: Handle, account_id: str, providers: Sequence[str]) -> str:
+        """The one of ``providers`` that issued ``handle`` to the account; that of the handle, where
+        nobody knows.
+        """
+        if len(providers) < 2:
+            return handle.provider
+        sought = [handle._replace(provider=provider) for provider in providers]
+        for each in sought:
+            if self._owner_by_digest.get(each.digest) == account_id:
+                return each.provider
+        with contextlib.suppress(UnreachableError):  # ``use`` says what follows from it
+            for each in sought:
+                if await self._owners.use_handle(
+                    each.digest, account_id, claims=False, is_sought=True
+                ):
+                    return each.provider
+        return handle.provider
 
     async def use(
         self, handle: Handle, account_id: str, *, must_be_issued: bool = False

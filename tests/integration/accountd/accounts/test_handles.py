@@ -131,3 +131,15 @@ def test_what_makes_no_sense_changes_nothing(
     with pytest.raises(RequestError):
         getattr(handles, method)(Params(params))
     assert kept() == 0
+
+
+def test_to_seek_a_handle_is_no_refusal(handles: Handles) -> None:
+    """A gateway asks of several providers which of them issued it."""
+    learn(handles, ("h1", "alice"))
+    for handle, is_allowed in (("h1", True), ("h2", False)):
+        params = {"names": [name(handle)], "account_id": "alice", "is_sought": True}
+        assert handles.use(Params(params))["is_allowed"] is is_allowed
+    refused = {metric.name: metric for metric in handles.metrics()}["rts_accountd_handles_refused"]
+    assert refused.read() == 0
+    assert not may_use(handles, "h1", "bob")
+    assert refused.read() == 1

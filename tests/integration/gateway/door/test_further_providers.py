@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
+from tests.support.calls import client_of, place
 from tests.support.harness import Cluster, Daemon, cluster_folder
 from tests.support.two_providers import OPS, charged, send, until
 
@@ -26,6 +29,8 @@ MODELS = """
       {{provider = "openai"}}, {{provider = "azure-eu"}},
       {{provider = "gemini", model = "gemini-live"}},
     ]
+    [models."called"]
+    providers = [{{provider = "gemini", model = "gemini-live"}}, {{provider = "azure-us"}}]
     [models."regional"]
     providers = [
       {{provider = "azure-eu", model = "gpt-realtime"}},
@@ -68,7 +73,7 @@ class Region:
                 "rts-simulator", "serve", "--listen", "127.0.0.1:0",
                 env=cluster.env, folder=cluster.folder,
             )  # fmt: skip
-        at = {name: place.field("listen") for name, place in self.places.items()}
+        at = {name: daemon.field("listen") for name, daemon in self.places.items()}
         models = cluster.folder / "models.toml"
         models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"]))
         cluster.start_gateway(
@@ -80,9 +85,9 @@ class Region:
 
     def stop(self) -> None:
         """End the simulators; the cluster ends the rest."""
-        for place in self.places.values():
-            place.process.kill()
-            place.process.wait()
+        for daemon in self.places.values():
+            daemon.process.kill()
+            daemon.process.wait()
 
     async def lose(self, name: str) -> None:
         """Kill a provider's process."""
@@ -173,3 +178,21 @@ async def test_a_session_leaves_a_drained_provider_for_another_of_its_kind() -> 
         numbers = await asyncio.to_thread(region.cluster.gateways[0].metrics)
     assert numbers['rts_gateway_provider_drained{provider="azure-us"}'] == 1
     assert numbers['rts_gateway_provider_drained{provider="azure-eu"}'] == 0
+
+
+async def test_a_call_is_found_at_the_provider_that_took_it() -> None:
+    """Its sideband names the call alone. Nobody else's key finds it."""
+    async with regions() as region:
+        cluster = region.cluster
+        key, other = [await asyncio.to_thread(cluster.create_account, name) for name in "ab"]
+        call_id = await asyncio.to_thread(place, cluster, key, "called")
+        url = f"{cluster.url}?call_id={call_id}&rs_key="
+        async with connect(url + key) as socket:
+            await send(socket, {"type": "response.create"})
+            await until(socket, "response.done")
+        with pytest.raises(InvalidStatus):
+            await connect(url + other)
+        client = client_of(cluster, key)
+        await asyncio.to_thread(client.realtime.calls.hangup, call_id)
+        served = await settled(region, "a", 1)
+        assert served.keys() == {"azure-us"}

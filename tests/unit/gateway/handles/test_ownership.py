@@ -24,6 +24,7 @@ class Accountd:
     def __init__(self, table: Table) -> None:
         self._table = table
         self.is_away = False
+        self.asked = 0
         self.told: list[list[bytes]] = []
 
     async def learn_handles(self, digests: Sequence[bytes], accounts: Sequence[str]) -> None:
@@ -35,11 +36,15 @@ class Accountd:
         self._table.learn(Params(params))
         self.told.append(list(digests))
 
-    async def use_handle(self, digest: bytes, account_id: str, *, claims: bool) -> bool:
+    async def use_handle(
+        self, digest: bytes, account_id: str, *, claims: bool, is_sought: bool = False
+    ) -> bool:
         """See ``HandleOwners``."""
         if self.is_away:
             raise UnreachableError
+        self.asked += 1
         params = {"names": [digest], "account_id": account_id, "claims": claims}
+        params["is_sought"] = is_sought
         return bool(self._table.use(Params(params))["is_allowed"])
 
 
@@ -197,3 +202,46 @@ async def test_a_refusal_does_not_tell_whether_there_is_one(accountd: Accountd) 
     handles = HandleRegistry(accountd, allows_unknown=False)
     unknown = HANDLE._replace(value="h2")
     assert await handles.use(HANDLE, "alice") == await handles.use(unknown, "alice")
+
+
+ISSUERS = [
+    # what; who issued it, here and there; away; the provider; how often accountd is asked
+    ("by another, known here", "gemini-eu", None, False, "gemini-eu", 0),
+    ("by another", None, "gemini-eu", False, "gemini-eu", 2),
+    ("by the one that is asked for", None, "gemini", False, "gemini", 1),
+    ("by nobody", None, None, False, "gemini", 3),
+    ("by another, accountd is away", None, "gemini-eu", True, "gemini", 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "here", "there", "is_away", "expected", "asked"),
+    ISSUERS, ids=[issuer[0] for issuer in ISSUERS],
+)  # fmt: skip
+async def test_who_of_several_issued_it(
+    accountd: Accountd,
+    what: str,
+    here: str | None,
+    there: str | None,
+    is_away: bool,
+    expected: str,
+    asked: int,
+) -> None:
+    """Found for its account alone, and nothing is claimed by that."""
+    handle, providers = HANDLE._replace(provider="gemini"), ["gemini", "gemini-eu", "gemini-us"]
+    handles = HandleRegistry(accountd, allows_unknown=True)
+    if here is not None:
+        handles.learn(handle._replace(provider=here), "alice")
+    if there is not None:
+        await accountd.learn_handles([handle._replace(provider=there).digest], ["alice"])
+    accountd.is_away = is_away
+    assert await handles.issuer(handle, "alice", providers) == expected, what
+    assert accountd.asked == asked
+    assert await handles.issuer(handle, "mallory", providers) == "gemini"
+
+
+async def test_one_provider_alone_need_not_be_asked_for(accountd: Accountd) -> None:
+    """Nobody waits for accountd where there is nothing to find."""
+    handles = HandleRegistry(accountd, allows_unknown=True)
+    assert await handles.issuer(HANDLE, "alice", [HANDLE.provider]) == HANDLE.provider
+    assert accountd.asked == 0
