@@ -198,7 +198,8 @@ class GatewayServer:
         first = FirstMessage(connection)
         self._undecided.add(first)
         try:
-            decided = self._gatekeeper.decided(target, admitted, await first.read())
+            message = await first.read()
+            decided = await self._gatekeeper.decided(target, admitted, message)
             claim = None
             if isinstance(decided, Target) and connection.is_open:
                 claim = await self._opener.claim(decided, admitted)

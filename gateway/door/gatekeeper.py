@@ -15,7 +15,7 @@ from gateway.door.crossing import decided
 from gateway.door.queries import parameters_in, with_model
 from gateway.door.routing import MISSING_MODEL, route
 from gateway.door.session_opener import Opener
-from gateway.handles.handle import HandleKind
+from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal, bad_request, unavailable
 from gateway.providers.base import Provider, Target
@@ -108,10 +108,12 @@ class Gatekeeper:
         # This may have changed while accountd was asked.
         return unavailable(reason) if (reason := self._readiness.why_closed()) else verdict
 
-    def decided(
+    async def decided(
         self, target: Target, admitted: Admitted, first_message: bytes | None
     ) -> Target | Refusal:
-        """An undecided ``target`` once the client's ``first_message`` has come; None: none came."""
+        """An undecided ``target`` once the client's ``first_message`` has come; None: none came.
+        Where that names a session of Gemini's, it is at the provider that issued this name.
+        """
         if first_message is None:
             return bad_request("found no setup, expected it as the first message")
         named = Gemini.first_message.read(first_message)
@@ -123,4 +125,8 @@ class Gatekeeper:
         )  # fmt: skip
         if isinstance(found, Refusal):
             return found
+        if named.handle and not found.is_translated:
+            handle = Handle(found.provider, HandleKind.SESSION, named.handle)
+            account_id = admitted.authorization.account_id
+            found = await self._opener.at_issuer(found, handle, account_id)
         return self._opener.refusal(admitted, found) or found

@@ -11,8 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.calls import client_of, place
-from tests.support.harness import Cluster, Daemon, cluster_folder
-from tests.support.two_providers import OPS, charged, send, until
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.two_providers import GEMINI, OPS, charged, send, until, until_key, until_turn
 
 OFTEN = {"gateway.door.provider_reports.REPORT_S": 0.1}
 MODELS = """
@@ -24,10 +24,18 @@ MODELS = """
     base_url = "http://{us}"
     api_key_env = "AZURE_US_API_KEY"
 
+    [providers.gemini-eu]
+    base_url = "http://{geu}"
+    api_key_env = "GEMINI_EU_API_KEY"
+
     [models."gpt-realtime"]
     providers = [
       {{provider = "openai"}}, {{provider = "azure-eu"}},
       {{provider = "gemini", model = "gemini-live"}},
+    ]
+    [models."gemini-safe"]
+    providers = [
+      {{provider = "gemini", model = "gemini-live"}}, {{provider = "gemini-eu", model = "live"}},
     ]
     [models."called"]
     providers = [{{provider = "gemini", model = "gemini-live"}}, {{provider = "azure-us"}}]
@@ -51,7 +59,8 @@ CARD = """
     input = 1_000_000
     output = 1_000_000
 """
-FACTORS = {"openai": 1, "azure-eu": 2, "azure-us": 3, "gemini": 1}
+WAITING = "rts_gateway_handles_waiting"
+FACTORS = {"openai": 1, "azure-eu": 2, "azure-us": 3, "gemini": 1, "gemini-eu": 1}
 
 
 class Region:
@@ -75,19 +84,29 @@ class Region:
             )  # fmt: skip
         at = {name: daemon.field("listen") for name, daemon in self.places.items()}
         models = cluster.folder / "models.toml"
-        models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"]))
-        cluster.start_gateway(
-            tuned=OFTEN, GATEWAY_MODELS_FILE=str(models), GATEWAY_OPS_LISTEN=OPS,
-            AZURE_EU_API_KEY="eu-key", AZURE_US_API_KEY="us-key",
-            OPENAI_BASE_URL=f"http://{at['openai']}/v1",
-            GEMINI_API_KEY="gemini-key", GEMINI_BASE_URL=f"http://{at['gemini']}",
-        )  # fmt: skip
+        models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"], geu=at["gemini-eu"]))
+        cluster.env |= {
+            "GATEWAY_MODELS_FILE": str(models), "GATEWAY_OPS_LISTEN": OPS,
+            "AZURE_EU_API_KEY": "eu-key", "AZURE_US_API_KEY": "us-key",
+            "GEMINI_API_KEY": "gemini-key", "GEMINI_EU_API_KEY": "gemini-eu-key",
+            "GEMINI_BASE_URL": f"http://{at['gemini']}",
+            "OPENAI_BASE_URL": f"http://{at['openai']}/v1",
+        }  # fmt: skip
+        cluster.start_gateway(tuned=OFTEN)
 
     def stop(self) -> None:
         """End the simulators; the cluster ends the rest."""
         for daemon in self.places.values():
             daemon.process.kill()
             daemon.process.wait()
+
+    def numbers(self) -> dict[str, float]:
+        """The metrics of the first gateway."""
+        return self.cluster.gateways[0].metrics()
+
+    def sessions(self, name: str) -> float:
+        """How many it has at a provider."""
+        return self.numbers().get(f'rts_gateway_provider_sessions{{provider="{name}"}}', 0)
 
     async def lose(self, name: str) -> None:
         """Kill a provider's process."""
@@ -152,7 +171,7 @@ async def test_a_live_session_goes_down_the_list_of_its_model() -> None:
             rows = (await region.ctl())["providers"]
         assert await settled(region, "a", 3) == {"openai": 1, "azure-eu": 1, "gemini": 1}
         log = await asyncio.to_thread(region.cluster.gateways[0].log.read_text)
-    assert {row["provider"] for row in rows} == {"openai", "azure-eu", "azure-us", "gemini"}
+    assert {row["provider"] for row in rows} == set(FACTORS)
     assert next(row for row in rows if row["provider"] == "gemini")["sessions"] == 1
     failed = {row["provider"] for row in rows if row["last_failure"]}
     assert failed == {"openai", "azure-eu"}
@@ -196,3 +215,52 @@ async def test_a_call_is_found_at_the_provider_that_took_it() -> None:
         await asyncio.to_thread(client.realtime.calls.hangup, call_id)
         served = await settled(region, "a", 1)
         assert served.keys() == {"azure-us"}
+
+
+async def say(socket: ClientConnection, text: str) -> None:
+    """A turn of a client of Gemini's, to the end of its answer."""
+    turns = [{"role": "user", "parts": [{"text": text}]}]
+    await send(socket, {"clientContent": {"turns": turns, "turnComplete": True}})
+    await until_turn(socket)
+
+
+async def handle_of(socket: ClientConnection) -> str:
+    """The next handle of a session."""
+    update = (await until_key(socket, "sessionResumptionUpdate"))["sessionResumptionUpdate"]
+    assert isinstance(update["newHandle"], str)
+    return update["newHandle"]
+
+
+def setup(**resumption: str) -> dict[str, Any]:
+    """A client's first message."""
+    return {"setup": {"model": "models/gemini-safe", "sessionResumption": resumption}}
+
+
+async def test_a_handle_leads_to_the_gemini_that_issued_it() -> None:
+    """A session goes from one to the other, whose name for the model is another; a client that
+    resumes it, at any gateway, comes to the second, although the first one serves again.
+    """
+    async with regions() as region:
+        cluster = region.cluster
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        headers = {"x-goog-api-key": key}
+        await asyncio.to_thread(cluster.start_gateway, tuned=OFTEN)
+        first, second = [f"ws://{each.field('listen')}{GEMINI}" for each in cluster.gateways]
+        async with connect(first, additional_headers=headers) as socket:
+            await send(socket, setup())
+            await say(socket, "a first question")
+            await handle_of(socket)
+            await region.ctl("drain", "gemini")
+            await asyncio.to_thread(eventually, lambda: region.sessions("gemini-eu"))
+            await say(socket, "x" * 400)
+            handle = await handle_of(socket)
+        await region.ctl("resume", "gemini")
+        await asyncio.to_thread(eventually, lambda: region.numbers()[WAITING] == 0)
+        for address in (first, second):
+            async with connect(address, additional_headers=headers) as socket:
+                await send(socket, setup(handle=handle))
+                await until_key(socket, "setupComplete")
+                await send(socket, {"clientContent": {"turnComplete": True}})
+                usage = (await until_key(socket, "usageMetadata"))["usageMetadata"]
+                assert usage["promptTokenCount"] > 100, "it knows what was said"
+        assert await settled(region, "a", 4) == {"gemini": 1, "gemini-eu": 3}
