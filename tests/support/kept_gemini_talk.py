@@ -6,7 +6,7 @@ wrote and heard with what the last provider knows.
 
 import itertools
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import json
 
@@ -16,8 +16,26 @@ from tests.support.grammar_gemini import Checker
 
 Message = dict[str, Any]
 WORDS = ("Good", " day")
+CALLED_EACH = 4  # every so many words are answered with the call of a function
 USAGE = {"promptTokenCount": 3, "responseTokenCount": 2, "totalTokenCount": 5}
 _SAID = re.compile(r"said-\d+-end")
+
+
+class AnyModel(Protocol):
+    """One connection to a model of either protocol. ``told`` is on its way to it, ``saying`` on its
+    way from it; it knows the words ``known``, and ``answers`` are left to say of the open turn.
+    """
+
+    told: list[bytes]
+    saying: list[Message]
+    known: list[str]
+    answers: list[Message]
+
+    def read(self) -> None:
+        """Take the next message of the client."""
+
+    def go_on(self) -> None:
+        """Say the next piece of the open turn."""
 
 
 class Model:
@@ -95,7 +113,7 @@ class Model:
     def _answer(self) -> None:
         asked = self.known[-1] if self.known else ""
         number = next(self._numbers)
-        if asked.startswith("said") and int(asked.split("-")[1]) % 4 == 0:
+        if asked.startswith("said") and int(asked.split("-")[1]) % CALLED_EACH == 0:
             call = {"id": f"call_{number}", "name": "f", "args": {"n": number}}
             self.answers = [{"toolCall": {"functionCalls": [call]}}]
             return
@@ -114,7 +132,7 @@ class GeminiTalk:
         self._is_resumable = is_resumable
         self.keeper = GeminiKeeper(seed="5eed")
         self.checker = Checker(may_cut_playback=True)
-        self.models: list[Model] = []
+        self.models: list[AnyModel] = []
         self.wrote: list[str] = []
         self.heard: list[str] = []
         self._calls: list[str] = []
@@ -131,9 +149,14 @@ class GeminiTalk:
         self.rest()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> AnyModel:
         """The one that is connected."""
         return self.models[-1]
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether this is not between two turns."""
+        return self.keeper.is_answering
 
     def client(self, message: Message) -> None:
         """The client says something, once the provider takes it."""
@@ -211,7 +234,7 @@ class GeminiTalk:
             missing -= self._doubtful
         if self._is_asked:
             found.append("a question without an answer")
-        if self.keeper.is_answering and not self._calls:
+        if self.is_answering and not self._calls:
             found.append("a turn without an end")
         if missing:
             found.append(f"lost {missing}: known {known}")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from gateway.translate.kept_gemini.keeper import GeminiKeeper
+from tests.support.gemini_values import VALUES
 from tests.support.kept_gemini_talk import GeminiTalk
 
 Step = Callable[[GeminiTalk], object]
@@ -43,26 +44,6 @@ def test_a_conversation_outlasts_its_connections(is_resumable: bool, steps: list
         step(talk)
     talk.rest()
     assert talk.problems() == []
-
-
-VALUES: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(("", "c1", "model")),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            (
-                "serverContent", "toolCall", "functionCalls", "modelTurn", "parts", "text", "id",
-                "turnComplete", "interrupted", "goAway", "setupComplete", "turns", "args", "name",
-                "sessionResumptionUpdate", "newHandle", "resumable", "ids", "toolCallCancellation",
-                "clientContent", "setup", "realtimeInput", "toolResponse", "functionResponses",
-                "session_resumption", "tools", "contextUpdate", "response", "usageMetadata",
-            )
-        ),
-        inner,
-        max_size=4,
-    ),
-    max_leaves=12,
-)  # fmt: skip
 
 
 @settings(max_examples=200)
