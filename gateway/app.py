@@ -36,6 +36,7 @@ from gateway.session_registry import Registry
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
 from shared.ops_server import OpsServer
+from shared.provider_kinds import is_further
 
 log = structlog.get_logger()
 
@@ -141,7 +142,7 @@ def _open_gateway(
         calls=calls,
         registry=registry,
         providers=providers,
-        pages=Pages.load() if config.serves_page else Pages(),
+        pages=Pages.load(filter(is_further, providers)) if config.serves_page else Pages(),
         api=Api(by_path, by_pattern=minting.by_pattern() | call_api.by_pattern()),
         stop_close_code=config.drain_close_code,
     )

@@ -6,7 +6,7 @@ everything else is under ``/web/``.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,7 +21,9 @@ from gateway.http import answers
 from gateway.http.exchange import HttpRequest
 
 FOLDER: Final = "web"
-_PATH_BY_DOCUMENT: Final = {"index.html": "/", "console.html": "/console"}
+_PAGE: Final = "index.html"
+_PATH_BY_DOCUMENT: Final = {_PAGE: "/", "console.html": "/console"}
+_FURTHER: Final = b"<!-- further providers -->"  # where the page has their options
 # The types by file name ending; other files are not served.
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -93,10 +95,14 @@ class Pages:
         return None if page is None else page.answer(request.headers)
 
     @classmethod
-    def load(cls) -> "Pages":
-        """Read the files that came with the program."""
-        found = _files(resources.files("gateway") / FOLDER, "")
-        return cls({_PATH_BY_DOCUMENT.get(name, f"/web/{name}"): page for name, page in found})
+    def load(cls, providers: Iterable[str] = ()) -> "Pages":
+        """Read the files that came with the program. The page offers ``providers``, too."""
+        found = dict(_files(resources.files("gateway") / FOLDER, ""))
+        options = "".join(f"<option>{name}</option>" for name in providers).encode()
+        found[_PAGE] = _page(found[_PAGE].content.replace(_FURTHER, _FURTHER + options), ".html")
+        return cls(
+            {_PATH_BY_DOCUMENT.get(name, f"/web/{name}"): page for name, page in found.items()}
+        )
 
 
 def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Page]]:
@@ -106,6 +112,8 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Page]]:
         if entry.is_dir():
             yield from _files(entry, f"{prefix}{entry.name}/")
         elif ending in MEDIA_TYPES:
-            content = entry.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            yield f"{prefix}{entry.name}", Page(content, MEDIA_TYPES[ending], etag)
+            yield f"{prefix}{entry.name}", _page(entry.read_bytes(), ending)
+
+
+def _page(content: bytes, ending: str) -> Page:
+    return Page(content, MEDIA_TYPES[ending], f'"{hashlib.sha256(content).hexdigest()[:32]}"')

@@ -1,7 +1,7 @@
 // The page: joins the call with what is seen and clicked.
 import { Call } from './call.js';
 import { Conversation } from './conversation.js';
-import { DIALECTS, PUSH, modelFor } from './dialects.js';
+import { DIALECTS, PUSH, kindOf, modelFor } from './dialects.js';
 import { byId, element } from './dom.js';
 import { Microphone } from './microphone.js';
 import { NOT_SECURE, whyNoMicrophone, whyNoSound } from './reasons.js';
@@ -81,7 +81,7 @@ function chosen() {
 
 function showModel() {
   const { style, provider } = chosen();
-  const isOwn = !provider || Object.hasOwn(DIALECTS[style].models, provider);
+  const isOwn = !provider || Object.hasOwn(DIALECTS[style].models, kindOf(provider));
   byId('model').placeholder = isOwn ? modelFor(DIALECTS[style], provider)
     : 'The provider’s default';
 }

@@ -147,7 +147,12 @@ export const DIALECTS = { openai: OPENAI, beta: BETA, gemini: GEMINI };
 // The model that is asked for where the user names none. `provider` may be ''. One that speaks
 // another protocol has a default of its own, which the gateway puts in the place of this name.
 export function modelFor(dialect, provider) {
-  return dialect.models[provider] ?? dialect.model;
+  return dialect.models[kindOf(provider)] ?? dialect.model;
+}
+
+// The kind that a provider is of: `azure` and `azure-eu` speak alike.
+export function kindOf(provider) {
+  return provider.split('-', 1)[0];
 }
 
 // The WebSocket URL of a session. `base` is ws(s)://HOST[:PORT]; with the gateway's own events.

@@ -27,7 +27,12 @@ def cluster() -> Iterator[Cluster]:
             "AZURE_OPENAI_ENDPOINT": host,
             "GEMINI_API_KEY": "gemini-provider-key",
             "GEMINI_BASE_URL": host,
+            "GEMINI_EU_API_KEY": "gemini-eu-provider-key",
+            "GATEWAY_MODELS_FILE": str(running.folder / "models.toml"),
         }
+        (running.folder / "models.toml").write_text(
+            '[providers.gemini-eu]\napi_key_env = "GEMINI_EU_API_KEY"\n'
+        )
         # A test starts it anew at its address, which nobody else may take meanwhile.
         (port,) = free_ports(1)
         start_gateway(running, f"127.0.0.1:{port}")

@@ -15,6 +15,7 @@ CROSSED = [
     ("openai", "gemini", "gemini-3.1-flash-live-preview"),
     ("beta", "gemini", "gemini-3.1-flash-live-preview"),
     ("gemini", "openai", "gpt-realtime"),
+    ("openai", "gemini-eu", "gemini-3.1-flash-live-preview"),
 ]
 
 
@@ -23,7 +24,7 @@ def test_a_spoken_turn_with_a_provider_of_another_protocol(
     cluster: Cluster, browser: Browser, style: str, provider: str, model: str
 ) -> None:
     """What is said is heard, answered, shown, and charged as that provider's."""
-    account = f"crossed-{style}"
+    account = f"crossed-{style}-{provider}"
     demo(cluster, account, tokens=10_000, topup=50)
     with watched(browser, cluster.address) as seen:
         page = seen.page
@@ -38,7 +39,7 @@ def test_a_spoken_turn_with_a_provider_of_another_protocol(
         # OpenAI's transcriber has a row of its own.
         eventually(lambda: (provider, model) in charged(cluster, account))
         if PICTURES:
-            page.screenshot(path=Path(PICTURES) / f"crossed-{style}.png", full_page=True)
+            page.screenshot(path=Path(PICTURES) / f"{account}.png", full_page=True)
     assert cluster.gateways[0].complaints() == []
 
 
@@ -52,7 +53,7 @@ def test_a_tool_call_of_a_provider_of_another_protocol(
     cluster: Cluster, browser: Browser, style: str, provider: str, _model: str
 ) -> None:
     """The page's function is declared there, called, and answered."""
-    demo(cluster, f"crossed-tool-{style}")
+    demo(cluster, f"crossed-tool-{style}-{provider}")
     with watched(browser, cluster.address) as seen:
         connect(seen.page, style=style, provider=provider)
         write(seen.page, "Please call local_time.")

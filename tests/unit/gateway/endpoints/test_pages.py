@@ -17,6 +17,16 @@ def test_every_file_of_the_folder_is_served_and_nothing_else() -> None:
     assert sorted(page.content for page in served.values()) == sorted(p.read_bytes() for p in files)
 
 
+def test_the_page_offers_the_providers_beside_the_first_of_each_kind() -> None:
+    """Below these, under their names; nothing else of any file is another."""
+    plain, served = Pages.load().by_path, Pages.load(["azure-eu", "openai-2"]).by_path
+    assert [path for path in plain if plain[path] != served[path]] == ["/"]
+    html = served["/"].content.decode()
+    picker = html.split('<select id="provider"')[1].split("</select>")[0]
+    assert picker.index(">openai-2<") > picker.index(">azure-eu<") > picker.index(">Gemini<")
+    assert plain["/"].etag != served["/"].etag
+
+
 def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
     """Each kind of content is named, and all of it is the gateway's own."""
     rules = dict(rule.split(" ", 1) for rule in POLICY.split("; "))

@@ -224,6 +224,7 @@ test('a provider of another protocol is named in the query, and chooses its own 
     'ws://h/v1/realtime?model=gpt-realtime&provider=gemini&rs_events=1');
   assert.match(at('gemini', 'openai'), /BidiGenerateContent\?key=k&provider=openai&rs_events=1$/);
   assert.equal(modelFor(DIALECTS.beta, 'openai'), 'gpt-realtime');
+  assert.equal(modelFor(DIALECTS.beta, 'openai-2'), 'gpt-realtime');
 });
 
 test('audio goes at the rate that it is called', () => {
