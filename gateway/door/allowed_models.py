@@ -8,6 +8,7 @@ A TOML file::
 
     [models."acme-safe"]         # the first of these that serves (``gateway.providers.health``)
     providers = [{provider = "openai", model = "gpt-realtime"}, {provider = "gemini", model = "…"}]
+                                 # or [models] acme-safe = ["openai", {provider = …}, …]
 
     [accounts."acct_1"]          # or "*": every account that has no entry of its own
     models = ["gpt-realtime*", "acme-voice"]
@@ -44,9 +45,11 @@ from typing import Any, Final
 
 from gateway.door.further_providers import FurtherProvider, further_providers
 from gateway.limits import DIAL_S
+from gateway.providers.catalog import default_model, owner_of
 from gateway.providers.health import USUAL, HealthRule
 from gateway.providers.lifetimes import MINUTES_MAX, Lifetime
 from gateway.translate.voices import BUILT_IN, VoiceTable
+from shared.provider_kinds import kind_of
 from shared.usage import ID_CHARS_MAX
 
 EVERYBODY: Final = "*"
@@ -152,7 +155,8 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
     problems = [f"unknown table {name!r}" for name in found if name not in _TABLES]
     further = further_providers(found.get("providers", {}), problems)
     providers |= set(_names(found.get("providers")))
-    routes = _routes(found, providers, problems)
+    defaults = _defaults(found.get("defaults", {}), providers, problems)
+    routes = _routes(found, providers, defaults, problems)
     patterns = {}
     for name, entry in _entries(found, "accounts", problems):
         match entry:
@@ -161,7 +165,6 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
             case _:
                 problems.append(f"accounts.{name}: expected models, a list of patterns")
     lifetimes = _lifetimes(found.get("lifetimes", []), providers, problems)
-    defaults = _defaults(found.get("defaults", {}), providers, problems)
     voices = dict(_entries(found, "voices", problems))
     problems += _voice_problems(voices, providers)
     health = _health(found.get("health", {}), problems)
@@ -180,13 +183,19 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
 
 
 def _routes(
-    found: Mapping[str, Any], providers: frozenset[str], problems: list[str]
+    found: Mapping[str, Any],
+    providers: frozenset[str],
+    defaults: Mapping[str, str],
+    problems: list[str],
 ) -> dict[str, tuple[ModelRoute, ...]]:
     """Where each model is, the first choice first; one place at least for each."""
     routes = {}
-    for name, entry in _entries(found, "models", problems):
+    models = found.get("models", {})
+    if isinstance(models, dict):
+        models = {n: {"providers": e} if isinstance(e, list) else e for n, e in models.items()}
+    for name, entry in _entries({"models": models}, "models", problems):
         wrong: list[str] = []
-        entries = [entry]
+        entries: list[Any] = [entry]
         if "providers" in entry:
             entries = entry["providers"]
             if len(entry) > 1:
@@ -194,10 +203,11 @@ def _routes(
             if not isinstance(entries, list) or not entries:
                 wrong.append("providers: expected a list, [{provider = …, model = …}, …]")
                 entries = []
+            entries = [{"provider": e} if isinstance(e, str) else e for e in entries]
         wrong += [problem for each in entries for problem in _route_problems(each, name, providers)]
         problems += [f"models.{name}: {problem}" for problem in wrong]
         if not wrong:
-            there = [ModelRoute(each["provider"], each.get("model", name)) for each in entries]
+            there = [_route(name, each, defaults) for each in entries]
             routes[name] = tuple(there)
             named = [route.provider for route in there]
             # Health is a provider's: a second model there would be chosen never.
@@ -206,9 +216,19 @@ def _routes(
     return routes
 
 
+def _route(name: str, entry: Mapping[str, str], defaults: Mapping[str, str]) -> ModelRoute:
+    """Without a model it is called the same there; but if by its name it is of another kind
+    (``gpt-realtime`` at Gemini), the provider's default is meant, where there is one.
+    """
+    provider = entry["provider"]
+    is_of_others = owner_of(name) not in ("", kind_of(provider))
+    default = default_model(provider, defaults) if is_of_others else ""
+    return ModelRoute(provider, entry.get("model") or default or name)
+
+
 def _route_problems(entry: object, name: str, providers: frozenset[str]) -> Iterator[str]:
     if not isinstance(entry, dict):
-        yield f"found {entry!r}, expected {{provider = …, model = …}}"
+        yield f"found {entry!r}, expected {{provider = …, model = …}}, or the name of a provider"
         return
     if not _is_one_of(entry.get("provider"), providers):
         expected = ", ".join(sorted(providers))

@@ -24,13 +24,11 @@ from gateway.providers.base import (
     Target,
     parameters_of,
 )
-from gateway.providers.catalog import DEFAULT_MODELS
+from gateway.providers.catalog import default_model, owner_of
 from shared.provider_kinds import KINDS, kind_of
 
 PROVIDER_HEADER: Final = "x-rs-provider"
 _PARAMETERS: Final = ("provider", "rs_core")
-# Kinds of providers by the beginnings of their models' names.
-KIND_BY_MODEL: Final = (("grok-", "xai"), ("gemini-", "gemini"), ("gpt-", "openai"))
 _BETA_HEADER: Final = "realtime=v1"
 _BETA_SUBPROTOCOL: Final = "openai-beta.realtime-v1"
 # What a session may be for that no other protocol has.
@@ -155,7 +153,7 @@ def named(target: Target, table: ModelTable) -> Target | Refusal:
     asked, provider = target.model or "", target.provider
     owner = owner_of(asked)
     if asked not in table.route_by_model and (not asked or owner not in ("", kind_of(provider))):
-        asked = default_model(provider, table)
+        asked = default_model(provider, table.default_models)
     if not asked:
         expected = f"expected one of {provider}'s, or a default for it in the table of models"
         return bad_request(f"found the model {target.model!r}; {expected}", code="missing_model")
@@ -171,11 +169,6 @@ def elsewhere(model: str, wanted: str, table: ModelTable) -> Refusal:
     return bad_request(message, code="provider_conflict")
 
 
-def owner_of(model: str) -> str:
-    """The kind of provider that a model's name tells; empty where it tells none."""
-    return next((kind for prefix, kind in KIND_BY_MODEL if model.startswith(prefix)), "")
-
-
 def is_open_to_others(table: ModelTable) -> bool:
     """Whether the model that a Gemini client names may lead to another provider than ``gemini``:
     where the table leads a name there that begins as Gemini's do, or one that Gemini serves, too.
@@ -187,17 +180,3 @@ def is_open_to_others(table: ModelTable) -> bool:
         if is_geminis and providers != {"gemini"}:
             return True
     return False
-
-
-def default_model(provider: str, table: ModelTable) -> str:
-    """The model of ``provider`` where the client names none; empty where there is none."""
-    kind = kind_of(provider)
-    return next(
-        (
-            by_provider[name]
-            for by_provider in (table.default_models, DEFAULT_MODELS)
-            for name in (provider, kind)
-            if name in by_provider
-        ),
-        "",
-    )

@@ -35,6 +35,7 @@ from gateway.door.queries import (
 )
 from gateway.http.refusals import Refusal, bad_request, not_found
 from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS, Dialect, Target
+from gateway.providers.catalog import default_model, owner_of
 from shared.provider_kinds import kind_of
 from shared.usage import ID_CHARS_MAX
 
@@ -107,7 +108,7 @@ def _has_default(found: Route, chosen: str, table: ModelTable) -> bool:
     name none.
     """
     is_crossed = _is_family(chosen) is not _is_family(found.provider)
-    return bool(chosen) and is_crossed and bool(crossing.default_model(chosen, table))
+    return bool(chosen) and is_crossed and bool(default_model(chosen, table.default_models))
 
 
 def with_provider_model(target: Target, table: ModelTable) -> Target:
@@ -164,7 +165,7 @@ def _resolve(
     the provider that the client names, ``known`` the place that the table gives its model.
     """
     model = target.model or ""
-    by_model = crossing.owner_of(model)
+    by_model = owner_of(model)
     # A model's name decides only on the path that several providers share.
     by_name = by_model if target.path == REALTIME and target.provider == "openai" else ""
     wanted = crossing.meant(wanted, model, table, providers)

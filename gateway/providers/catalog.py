@@ -50,6 +50,23 @@ DEFAULT_MODELS: Final = {entry.kind: entry.default_model for entry in CATALOG}
 PROVIDER_NAMES: Final = frozenset(entry.kind for entry in CATALOG)
 
 
+# Kinds of providers by the beginnings of their models' names.
+_KIND_BY_MODEL: Final = (("grok-", "xai"), ("gemini-", "gemini"), ("gpt-", "openai"))
+
+
+def owner_of(model: str) -> str:
+    """The kind of provider that a model's name tells; empty where it tells none."""
+    return next((kind for prefix, kind in _KIND_BY_MODEL if model.startswith(prefix)), "")
+
+
+def default_model(provider: str, own: Mapping[str, str]) -> str:
+    """The model of ``provider`` where none is named, by what an operator says in ``own`` of it or
+    of its kind; empty where there is none.
+    """
+    kind = kind_of(provider)
+    return own.get(provider) or own.get(kind) or DEFAULT_MODELS.get(kind, "")
+
+
 def open_providers(configs: Iterable[ProviderConfig]) -> Mapping[str, Provider]:
     """The adapters by name."""
     adapter_by_kind = {entry.kind: entry.adapter for entry in CATALOG}

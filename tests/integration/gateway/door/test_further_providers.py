@@ -28,11 +28,8 @@ MODELS = """
     base_url = "http://{geu}"
     api_key_env = "GEMINI_EU_API_KEY"
 
-    [models."gpt-realtime"]
-    providers = [
-      {{provider = "openai"}}, {{provider = "azure-eu"}},
-      {{provider = "gemini", model = "gemini-live"}},
-    ]
+    [models]
+    gpt-realtime = ["openai", "azure-eu", "gemini"]
     [models."gemini-safe"]
     providers = [
       {{provider = "gemini", model = "gemini-live"}}, {{provider = "gemini-eu", model = "live"}},

@@ -7,12 +7,17 @@ import pytest
 from websockets.datastructures import Headers
 
 from gateway.door.allowed_models import read_table
-from gateway.door.crossing import decided, default_model
+from gateway.door.crossing import decided
 from gateway.door.further_providers import FURTHER_MAX, FurtherProvider
 from gateway.door.routing import choices, route, with_provider_model
 from gateway.http.refusals import Refusal
 from gateway.providers.base import Dialect, Target
-from gateway.providers.catalog import PROVIDER_NAMES, ProviderConfig, open_providers
+from gateway.providers.catalog import (
+    PROVIDER_NAMES,
+    ProviderConfig,
+    default_model,
+    open_providers,
+)
 from gateway.providers.lifetimes import GRACE_S, Lifetimes
 from gateway.translate.voices import voice_for
 from shared.provider_kinds import KINDS
@@ -114,6 +119,9 @@ BAD = [
     ("[providers.azure-eu]\napi_key_env = 5", "api_key_env: expected the name of an environment"),
     (f"[providers.azure-eu]\nurl = 5\n{KEY}", "unknown key 'url', expected kind, base_url, api"),
     (f"[providers.azure-eu]\nbase_url = 5\n{KEY}", "base_url: found 5, expected text"),
+    ('[models]\na = ["acme"]', "models.a: provider 'acme', expected one of azure"),
+    ("[models]\na = []", "models.a: providers: expected a list"),
+    ('[models]\na = ["xai", "xai"]', "models.a: found xai twice"),
     (MANY, f"providers: found {FURTHER_MAX + 1}, expected at most {FURTHER_MAX}"),
     (
         f'[providers.azure-eu]\n{KEY}\n[models.m]\nprovider = "azure-us"',
@@ -263,9 +271,9 @@ def test_a_session_of_azure_s_own_protocol_can_be_served_at_another_azure() -> N
 
 def test_what_a_kind_does_holds_for_its_providers_without_words_of_their_own() -> None:
     """Defaults, voices and lifetimes."""
-    assert default_model("azure-eu", TABLE) == "deployed"
-    assert default_model("azure-us", TABLE) == "deployed-us"
-    assert default_model("openai-2", TABLE) == "gpt-realtime"
+    assert default_model("azure-eu", TABLE.default_models) == "deployed"
+    assert default_model("azure-us", TABLE.default_models) == "deployed-us"
+    assert default_model("openai-2", TABLE.default_models) == "gpt-realtime"
     lifetimes = Lifetimes(TABLE.lifetimes)
     ages = [lifetimes.seconds(*at) - GRACE_S for at in LIVED]
     assert ages == [50 * 60, 50 * 60, 5 * 60, 50 * 60, 120 * 60]
@@ -304,3 +312,43 @@ def test_a_gemini_client_s_model_may_be_at_several_gemini_providers(
     assert undecided.is_undecided
     found: Any = decided(undecided, "gemini-safe", TABLE, EVERYTHING, lambda name: name in failing)
     assert (found.provider, found.is_translated, found.is_undecided) == (provider, False, False)
+
+
+LISTED = """
+    [models]
+    gpt-realtime = ["openai", "azure-eu", "xai", "gemini", "gemini-eu"]
+    acme = ["azure", {provider = "gemini", model = "live"}, "xai"]
+    [models.gemini-live]
+    providers = ["gemini", "openai", "azure"]
+    [providers]
+    azure-eu = {api_key_env = "A"}
+    gemini-eu = {api_key_env = "G"}
+    [defaults]
+    gemini-eu = "live-eu"
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "there"),
+    [
+        (
+            "gpt-realtime",
+            [
+                ("openai", "gpt-realtime"),
+                ("azure-eu", "gpt-realtime"),
+                ("xai", "grok-voice-latest"),
+                ("gemini", "gemini-3.1-flash-live-preview"),
+                ("gemini-eu", "live-eu"),
+            ],
+        ),
+        ("acme", [("azure", "acme"), ("gemini", "live"), ("xai", "acme")]),
+        (
+            "gemini-live",
+            [("gemini", "gemini-live"), ("openai", "gpt-realtime"), ("azure", "gemini-live")],
+        ),
+    ],
+)
+def test_a_list_may_name_its_providers_alone(model: str, there: list[tuple[str, str]]) -> None:
+    """The model is called the same there; what is another kind's by its name has a default."""
+    table = read_table(LISTED, providers=PROVIDER_NAMES)
+    assert [(route.provider, route.model) for route in table.routes(model)] == there
