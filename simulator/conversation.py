@@ -37,12 +37,15 @@ class Conversation:
     """The items in order. ``may_resume``: another session may continue the conversation.
 
     ``is_in_use()``: whether the connection of the session that began it is still open.
+    ``spoken_s`` are xAI's seconds of audio by response, ``billed_ms`` what of them was reported.
     """
 
     id: str = field(default_factory=lambda: make_id("conv"))
     items: dict[str, Item] = field(default_factory=dict)
     may_resume: bool = False
     is_in_use: Callable[[], bool] = lambda: False
+    spoken_s: dict[str, float] = field(default_factory=dict)
+    billed_ms: int = 0
 
     @property
     def tokens(self) -> Tokens:

@@ -53,7 +53,6 @@ class Responses:
         self._log_abandoned = log_abandoned
         self._on_audio = on_audio
         self._cached_before = 0
-        self._billed_ms = 0
         self._reply: Reply | None = None
         self._replying: asyncio.Task[None] | None = None
         self.transcriber = Transcriber(
@@ -167,8 +166,9 @@ class Responses:
         (sent,) = await self._emit(done)
         assert isinstance(sent, dict)
         told = self._dialect.usage_in(sent)
-        charge = charges.for_response(told, already_ms=self._billed_ms)
-        self._billed_ms += charge["billed_ms"] if charge is not None else 0
+        already_ms = self._conversation.billed_ms
+        charge = charges.for_response(told, already_ms=already_ms)
+        self._conversation.billed_ms += charge["billed_ms"] if charge is not None else 0
         self._log_usage(
             {
                 "kind": "response",

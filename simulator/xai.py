@@ -44,10 +44,11 @@ class XaiDialect(Dialect):
         self._speech_from_ms = 0
         self._announced: set[str] = set()
         self._held: list[Event] = []
-        self._spoken_by_id: dict[str, float] = {}  # seconds of each response, in order
+        self._conversation = Conversation()
 
     def greeting(self, conversation: Conversation) -> list[Event]:
         """The conversation, its earlier items, and the first ping."""
+        self._conversation = conversation
         shown = {"id": conversation.id, "object": "realtime.conversation"}
         previous: str | None = None
         replayed: list[Event] = []
@@ -107,8 +108,9 @@ class XaiDialect(Dialect):
 
     def _counted(self, response_id: str, counted: Event) -> Event:
         seconds = counted["output_token_details"]["audio_tokens"] / _AUDIO_TOKENS_PER_S
-        self._spoken_by_id[response_id] = seconds
-        return _usage(counted, seconds, sum(self._spoken_by_id.values()))
+        spoken_s = self._conversation.spoken_s  # goes on with the conversation
+        spoken_s[response_id] = seconds
+        return _usage(counted, seconds, sum(spoken_s.values()))
 
     def _heard(self, event: Event) -> list[Event | bytes]:
         """The user's speech: its item is added when it begins, transcripts precede its end."""

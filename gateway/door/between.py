@@ -15,6 +15,7 @@ from gateway.connections.connection import Connection
 from gateway.conversations.claim import Claim
 from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
+from gateway.door.queries import resuming
 from gateway.door.routing import with_provider_model
 from gateway.door.translators import keeper_for, translator_for
 from gateway.handles.resumable import SessionHandles
@@ -120,9 +121,9 @@ class Betweens:
         """See ``Lasting``."""
         return self._means.dialer.redial(session, self._place)
 
-    def meter(self) -> Meter:
+    def meter(self, conversation: str) -> Meter:
         """See ``Lasting``."""
-        return self._means.meter(self._place.target)
+        return self._means.meter(resuming(self._place.target, conversation))
 
     def answered(self, wait_s: float) -> None:
         """The user has waited so long for an answer."""

@@ -23,6 +23,7 @@ from gateway.connections.close import (
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.connections.upstream import dial
 from gateway.door.allowed_models import ModelTable
+from gateway.door.queries import resuming
 from gateway.door.routing import with_provider_model
 from gateway.limits import DIAL_S
 from gateway.providers.base import Provider, Target
@@ -214,15 +215,8 @@ class Dialer:
     async def _dial_one(self, session: Session, place: Place, target: Target) -> None:
         name, health, began = target.provider, self._health, self._loop.time()
         place.move(target)
-        provider = self._providers[name]
         try:
-            await dial(
-                provider.url(with_provider_model(target, self._table)),
-                provider.headers(place.headers),
-                sink=session.provider_sink(),
-                on_open=session.provider_connected,
-                tls=self._tls,
-            )
+            await self._connect(session, place, target)
         except ProviderUnavailableError as exc:
             if exc.is_about_health:
                 health.failed(name, self._loop.time(), str(exc))
@@ -236,6 +230,34 @@ class Dialer:
         place.was_served = True
         now = self._loop.time()
         health.succeeded(name, now - began, now)
+
+    async def _connect(self, session: Session, place: Place, target: Target) -> None:
+        """Dial ``target``: where the session was served before with the name of its conversation,
+        if the provider can go on with it (xAI), and without where it refuses that.
+        """
+        if not (place.was_served and isinstance(session, LastingSession)):
+            await self._connect_to(target, session, place)
+            return
+        conversation_id = session.resumption
+        try:
+            await self._connect_to(resuming(target, conversation_id), session, place)
+        except ProviderUnavailableError as exc:
+            is_refused = not (exc.is_about_health or exc.is_about_account)
+            if not (conversation_id and is_refused):
+                raise
+            log.info("conversation not resumed", session=target.session_id, reason=str(exc))
+            session.resumption_refused()
+            await self._connect_to(resuming(target, ""), session, place)
+
+    async def _connect_to(self, target: Target, session: Session, place: Place) -> None:
+        provider = self._providers[target.provider]
+        await dial(
+            provider.url(with_provider_model(target, self._table)),
+            provider.headers(place.headers),
+            sink=session.provider_sink(),
+            on_open=session.provider_connected,
+            tls=self._tls,
+        )
 
     def _failed_over(
         self, session: Session, failure: ProviderUnavailableError, target: Target

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from gateway.door.client_key import KEY_PARAMETERS
 from gateway.http.refusals import Refusal, bad_request
-from gateway.providers.base import HANDLE_PARAMETERS, Target
+from gateway.providers.base import CONVERSATION_PARAMETER, HANDLE_PARAMETERS, Target
 
 EVENTS_PARAMETER: Final = "rs_events"
 # The id of a call. It becomes a segment of a URL, so ``.`` and ``..`` are none.
@@ -67,6 +67,17 @@ def sideband_of(target: Target, call_id: str) -> Target:
 def rest_of_query(target: Target) -> str:
     """The target's query without what the connection is for and what it resumes."""
     return join_pairs(_without_subject(target))
+
+
+def resuming(target: Target, conversation_id: str) -> Target:
+    """``target`` on another connection than its first: one that goes on with this conversation of
+    the provider's, with none where it is empty.
+    """
+    pairs = [pair for pair in split_pairs(target.query) if pair[0] != CONVERSATION_PARAMETER]
+    if conversation_id:
+        pairs.append((CONVERSATION_PARAMETER, quote(conversation_id, safe="")))
+    query = join_pairs(pairs)
+    return target if query == target.query else replace(target, query=query)
 
 
 def with_model(target: str, model: str) -> str:

@@ -191,7 +191,9 @@ class Opener:
         have the model tell what was said in it: its sessions are not stored, and continue none.
         """
         is_named = not target.is_anonymous and not admitted.is_ephemeral
-        if self.conversations is None or not self._outlives(target) or not is_named:
+        # One that goes on with a conversation of xAI's would be told all of it twice.
+        may_be_stored = self._outlives(target) and not target.handles
+        if self.conversations is None or not may_be_stored or not is_named:
             return None
         return await self.conversations.open(admitted.authorization.account_id, target.session_id)
 

@@ -7,6 +7,7 @@ gateway whose sessions all speak their provider's protocol has neither.
 
 from msgspec.structs import replace
 
+from gateway.handles.handle import HandleKind
 from gateway.providers.base import REALTIME, Dialect, Target
 from gateway.translate.base import Translator
 from gateway.translate.conversation import Conversation
@@ -71,17 +72,20 @@ def keeper_for(
         if conversation is not None:  # its client's setup takes the place of the configuration
             conversation = replace(conversation, session={})
         return GeminiKeeper(seed=seed, voices=voices, conversation=conversation, model=model)
-    return Keeper(seed=seed, voices=voices, conversation=conversation, home=home)
+    named = target.conversation_id
+    return Keeper(seed=seed, voices=voices, conversation=conversation, home=home, named=named)
 
 
 def may_be_kept(target: Target) -> bool:
     """Whether a session in which nothing is translated can go on at another connection: one of
-    OpenAI's GA protocol with a model, which is all that the conversation hangs on, or Gemini's.
+    OpenAI's GA protocol with a model, which is all that the conversation hangs on, or Gemini's. A
+    conversation of xAI's goes on by its name, or is told as it was replayed.
     """
     if target.dialect is Dialect.GEMINI:
         return target.provider_dialect is Dialect.GEMINI
     is_realtime = target.path.endswith(REALTIME) and target.dialect is Dialect.OPENAI
-    return is_realtime and bool(target.model) and not target.is_transcription and not target.handles
+    is_joining = any(handle.kind is not HandleKind.CONVERSATION for handle in target.handles)
+    return is_realtime and bool(target.model) and not (target.is_transcription or is_joining)
 
 
 def preload() -> None:

@@ -27,10 +27,11 @@ LIVE: Final = "/live/sessions"
 LIVE_WITH_MODEL: Final = "/live"
 _LIVE_SESSION: Final = re.compile(rf"{LIVE}/([^/]+)/(attach|fork)")
 AZURE_GA: Final = "/openai/v1/realtime"
-# Parameters of a query that name what began on another connection.
+# Parameters of a query that name what began on another connection. A conversation is xAI's.
+CONVERSATION_PARAMETER: Final = "conversation_id"
 HANDLE_PARAMETERS: Final = {
     "call_id": HandleKind.CALL,
-    "conversation_id": HandleKind.CONVERSATION,
+    CONVERSATION_PARAMETER: HandleKind.CONVERSATION,
 }
 # Headers of the client that OpenAI should see. Never OpenAI-Beta (since May 2026 it closes the
 # connection), and never the client's organization or project: the provider key is ours.
@@ -94,6 +95,11 @@ class Target:
     def call_id(self) -> str:
         """The call whose sideband this connection is; empty where it is none."""
         return self._named("call_id")
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation with which this connection goes on; empty where it names none."""
+        return self._named(CONVERSATION_PARAMETER)
 
     @property
     def is_live(self) -> bool:

@@ -5,7 +5,7 @@ Sources: the ``openai`` SDK's types and clients; xAI by recordings.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from gateway.metering.base import Meter
 from gateway.metering.openai.gpt_live import LiveMeter
@@ -19,12 +19,9 @@ from gateway.providers.base import (
     Target,
     configuration_event,
     joined,
-    parameters_of,
 )
 from gateway.providers.first_message import PLAIN_NAME, FirstMessageFormat
 from gateway.providers.openai_calls import OpenAICalls
-
-_RESUMED: Final = "conversation_id"  # xAI: the conversation goes on from another connection
 
 
 class OpenAIFamily:
@@ -70,7 +67,7 @@ class OpenAIFamily:
             model=target.model,
             bills_seconds=self.bills_seconds,
             bills_transcripts=target.path.startswith(self.bills_transcripts),
-            is_resumed=_RESUMED in parameters_of(target.query),
+            resumes=target.conversation_id,
             is_shared=bool(target.handles),
         )
 

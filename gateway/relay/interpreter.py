@@ -29,6 +29,7 @@ from gateway.providers.base import CONFIGURATION_ID, Dialect
 from gateway.relay.asks import Asks
 from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
+from gateway.translate.resumption import Resumption
 
 log = structlog.get_logger()
 
@@ -83,6 +84,11 @@ class Interpreter(Asks):
     def conversation(self) -> Conversation:
         """What was configured and said."""
         return self._translator.conversation
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Translator``."""
+        return self._translator.resumption
 
     def conclude(self) -> None:
         """The client is gone: what is known of an answer that is cut off becomes part of the

@@ -27,6 +27,7 @@ from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeping import Json, Keeping
+from gateway.translate.resumption import Resumption
 
 log = structlog.get_logger()
 
@@ -102,6 +103,11 @@ class KeptSplice(Asks):
         return self._keeper.is_keeping and not (is_mid_message or is_checking)
 
     # --- the connections --------------------------------------------------------------------------
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Translator``."""
+        return self._keeper.resumption
 
     def open(self) -> None:
         """The client hears its provider's own first event."""

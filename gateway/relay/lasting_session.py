@@ -46,8 +46,8 @@ class Lasting(Protocol):
         ``provider_unavailable``.
         """
 
-    def meter(self) -> Meter:
-        """The meter of that connection."""
+    def meter(self, conversation: str) -> Meter:
+        """The meter of that connection, which names the ``conversation``; empty: none."""
 
 
 class LastingSession(Session):
@@ -94,6 +94,17 @@ class LastingSession(Session):
     def conversation(self) -> Conversation:
         """What was configured and said."""
         return self._interpreter.conversation
+
+    @property
+    def resumption(self) -> str:
+        """The provider's conversation that the next connection is to name (xAI); empty: none."""
+        found = self._interpreter.resumption
+        return "" if found is None else found.name
+
+    def resumption_refused(self) -> None:
+        """The provider takes no connection that names it."""
+        if self._interpreter.resumption is not None:
+            self._interpreter.resumption.refused()
 
     def supersede(self) -> None:
         """Another connection goes on with this conversation."""
@@ -167,7 +178,7 @@ class LastingSession(Session):
         self._interpreter.provider_disconnected()
         client.connection.resume(Pause.BACKPRESSURE)  # of the provider that is gone
         if self.state is SessionState.RECONNECTING:  # else the client could not be told
-            self.recorder.reconnect(self._lasting.meter())
+            self.recorder.reconnect(self._lasting.meter(self.resumption))
             self._age.restart(self._loop.time())
             work = self._lasting.redial(self)
             task = asyncio.get_running_loop().create_task(work)

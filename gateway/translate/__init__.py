@@ -1,7 +1,7 @@
 """What the gateway knows of a conversation: to translate it, and to tell it to another provider.
 
 ``base``          what a translator is, and what it makes of a message
-``conversation``  what was configured and said, in one form for every provider
+``conversation``  what was configured and said, in one form; ``resumption``: xAI has its own
 ``audio``         formats, base64, and a stream in one format that becomes one in another
 ``samples``       G.711 and the resampler: numpy, loaded for a conversion only
 ``schemas``       tools, and the schemas of their parameters

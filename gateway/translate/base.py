@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct, field
 
 from gateway.translate.conversation import Conversation
+from gateway.translate.resumption import Resumption
 
 # An id that a client gives an item has at most so many characters (OpenAI's error
 # ``string_above_max_length``).
@@ -106,6 +107,12 @@ class Translator(Protocol):
     def is_answering(self) -> bool:
         """Whether something is being said, so that this is not between two turns: a response is
         open towards the client, or the provider is known to hear the user.
+        """
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """What the next connection to the same provider can go on with by itself; None where no
+        connection can.
         """
 
     def opened(self) -> Translation:

@@ -18,6 +18,7 @@ from gateway.translate.beta_events import beta_event, ga_event
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeper import Keeper
 from gateway.translate.kept.messages import event_of, is_append
+from gateway.translate.resumption import Resumption
 from gateway.translate.voices import BUILT_IN, VoiceTable
 
 Json = dict[str, Any]
@@ -51,8 +52,13 @@ class BetaTranslator:
 
     @property
     def is_waiting(self) -> bool:
-        """Never: a provider of the OpenAI family takes messages at once."""
-        return False
+        """See ``Translator``: where xAI goes on with a conversation, until it has replayed it."""
+        return self._keeper.is_waiting
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Translator``."""
+        return self._keeper.resumption
 
     @property
     def is_answering(self) -> bool:

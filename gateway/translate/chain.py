@@ -5,6 +5,7 @@ So a client that speaks OpenAI's beta talks to Gemini: ``Chained(BetaTranslator(
 
 from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
+from gateway.translate.resumption import Resumption
 
 
 class Chained:
@@ -32,6 +33,11 @@ class Chained:
     def is_answering(self) -> bool:
         """See ``Translator``."""
         return self._inner.is_answering
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Translator``."""
+        return self._inner.resumption
 
     def opened(self) -> Translation:
         """Both have a client now, and the outer one its provider."""

@@ -27,8 +27,10 @@ _HEARD = (
 class KeptTalk:
     """A session. ``heard`` is what the client got, in order."""
 
-    def __init__(self, **of_provider: Any) -> None:
+    def __init__(self, *, resumes: bool = False, **of_provider: Any) -> None:
+        """``resumes``: the client has xAI keep the conversation for other connections."""
         self._of_provider = of_provider
+        self._held: list[tuple[Event, bytes]] = []  # what the client says while it has to wait
         self.keeper = Keeper(seed="5eed")
         self.checker = Checker(is_xai=bool(of_provider.get("is_xai")), has_beside=True)
         self.heard: list[Event] = []
@@ -45,6 +47,9 @@ class KeptTalk:
         self._cancels = 0
         self.keeper.opened()
         self._open()
+        if resumes:
+            self.client("session.update", session={"resumption": {"enabled": True}})
+            self.rest()
 
     @property
     def provider(self) -> ModelProvider:
@@ -57,12 +62,23 @@ class KeptTalk:
         """The client says something."""
         event = {"type": kind, **fields}
         raw = json.encode(event)
-        answer = self.keeper.client_said(event, raw)
-        if answer is None:
-            self.provider.told.append(raw)
-        else:
-            self._hear(answer)
+        self._held.append((event, raw))
+        self._let_through()
         return raw
+
+    def _let_through(self) -> None:
+        while self._held and not self.keeper.is_waiting:
+            event, raw = self._held.pop(0)
+            answer = self.keeper.client_said(event, raw)
+            if answer is None:
+                self.provider.told.append(raw)
+            else:
+                self._hear(answer)
+
+    def speak(self) -> None:
+        """The user begins to speak, where the client's audio is read."""
+        if not (self._held or self.keeper.is_waiting):
+            self.provider.speech_starts()
 
     def deliver(self) -> None:
         """The client gets the provider's next event."""
@@ -74,28 +90,36 @@ class KeptTalk:
             self.provider.told += self.keeper.take_due()
             if said is not None:
                 self._hear(said)
+            self._let_through()
 
-    def cut(self) -> None:
-        """The connection is gone, with all that is on its way; another one takes its place."""
+    def cut(self, end: str = "forgotten") -> None:
+        """The connection is gone, with all that is on its way; another one takes its place.
+        ``end`` says what xAI has of the conversation then.
+        """
+        left = self.provider
+        left.leave(end)
         calls = {x["id"] for x in self._view if x["type"] == "function_call"}
         done = {x["item"]["id"] for x in self.heard if x["type"] in _WHOLE}
         self._open_calls |= calls - done
         for event in self.keeper.provider_closed():
             self._hear(event)
-        self._open()
+        resumption = self.keeper.resumption
+        name = "" if resumption is None or end == "forgotten" else resumption.name
+        assert name in ("", left.conversation_id)
+        self._open(left if name else None)
 
     def rest(self) -> None:
         """Everything arrives, and everything in progress ends."""
         for _ in range(2_000):
-            if self.provider.is_at_rest:
+            if self.provider.is_at_rest and not self._held:
                 return
             self.provider.read()
             self.provider.go_on()
             self.deliver()
         raise AssertionError("no end")
 
-    def _open(self) -> None:
-        self.providers.append(ModelProvider(**self._of_provider))
+    def _open(self, left: ModelProvider | None = None) -> None:
+        self.providers.append(ModelProvider(**self._of_provider, left=left))
         for told in self.keeper.provider_opened():
             raw = told if isinstance(told, bytes) else json.encode(told)
             assert raw not in self._answered, f"said again: {raw!r}"
@@ -224,8 +248,8 @@ class KeptTalk:
         self.checker.finish()
         found = []
         expected = [x["words"] for x in self._view if self._is_known(x)]
-        known = [text_of(item) for item in self.provider.items if not self._is_orphan(item)]
-        if list(filter(None, known)) != expected:
+        known = self._known_there()
+        if not _is_told(known, expected):
             found.append(f"known {known}, said {expected}")
         if self.provider.session.get("instructions", "") != self._instructions:
             found.append(f"instructions {self.provider.session}, not {self._instructions}")
@@ -253,6 +277,15 @@ class KeptTalk:
                 found += [f"twice: {x!r}" for x in repeated if b"metadata" in x or b"said-" in x]
         return found
 
+    def _known_there(self) -> list[str]:
+        """What the provider knows to have been said; not what of a conversation that it goes on
+        with nobody has told the client of: the words of what the user spoke.
+        """
+        untold = {x["id"] for x in self._view if x.get("role") == "user" and not x["words"]}
+        items = [x for x in self.provider.items if x["id"] not in untold]
+        texts = [text_of(item) for item in items if not self._is_orphan(item)]
+        return [text for text in texts if text]
+
     def _is_known(self, item: Event) -> bool:
         is_known = bool(item["words"]) and item["id"] not in self._open_calls
         return is_known and not self._is_orphan(item)
@@ -265,6 +298,12 @@ class KeptTalk:
     def _safe_ids(self) -> set[str]:
         """Items that the provider that is connected has by the name that the client knows."""
         return {item["id"] for item in self.provider.items}
+
+
+def _is_told(known: list[str], expected: list[str]) -> bool:
+    """Whether they are the same; of an answer that was cut the provider may have more."""
+    pairs = list(itertools.zip_longest(known, expected, fillvalue=""))
+    return all(there == here or (here and there.startswith(here)) for there, here in pairs)
 
 
 def _words(event: Event) -> str:

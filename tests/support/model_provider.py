@@ -22,12 +22,18 @@ DOUBTED = "doubt-me"  # a text that is refused, though the error says nothing
 class ModelProvider:
     """One connection. ``is_xai``: no item is said to be done, and speech is an item from its start.
     With ``renames`` items that are created are given other names. ``transcribes``: speech is.
+    ``left`` is another one, with whose conversation xAI goes on: it replays what is there.
     """
 
     numbers = itertools.count(1)
 
     def __init__(
-        self, *, is_xai: bool = False, renames: bool = False, transcribes: bool = True
+        self,
+        *,
+        is_xai: bool = False,
+        renames: bool = False,
+        transcribes: bool = True,
+        left: "ModelProvider | None" = None,
     ) -> None:
         self.is_xai, self.renames, self.transcribes = is_xai, renames, transcribes
         self.told: list[bytes] = []
@@ -38,9 +44,14 @@ class ModelProvider:
         self._response: Iterator[list[Event]] | None = None
         self._is_cancelled = False
         self._speech = ""
+        self._said_so_far: dict[str, Event] = {}  # of the answers, by their items
         self.say("session.created", session=dict(self.session))
+        self.conversation_id = ""
         if is_xai:
-            self.say("conversation.created", conversation={"id": self._new("conv")})
+            self.conversation_id = left.conversation_id if left else self._new("conv")
+            self.say("conversation.created", conversation={"id": self.conversation_id})
+            for item in left.items if left else ():
+                self._add(dict(item))
 
     # --- the test's verbs -------------------------------------------------------------------------
 
@@ -60,6 +71,22 @@ class ModelProvider:
             self.saying += events or []
             if events is None or (events and events[-1]["type"] == "response.done"):
                 self._response, self._is_cancelled = None, False
+
+    def leave(self, end: str) -> None:
+        """The connection is gone. The answer in progress is ``finished``, ``dropped``, or stays
+        ``cut`` as far as it came.
+        """
+        self.told = []
+        if end == "finished":
+            while self._response is not None:
+                self.go_on()
+        open_items = [item for item in self.items if _is_open(item)]
+        for item in open_items:
+            if end == "dropped":
+                self.items.remove(item)
+            elif item["id"] in self._said_so_far:
+                item["content"] = [dict(self._said_so_far[item["id"]])]
+                item["status"] = "incomplete"
 
     def speech_starts(self) -> None:
         """The user begins to speak, which interrupts. What the client said before arrives first."""
@@ -262,6 +289,7 @@ class ModelProvider:
         name = "output_text" if is_text else "output_audio_transcript"
         place = {**place, "content_index": 0}
         part = {"type": kind, field: ""}
+        self._said_so_far[final["id"]] = part
         yield [self._event("response.content_part.added", **place, part=dict(part))]
         for words in (f"{final['id']}:", *WORDS):
             if self._is_cancelled:
@@ -301,6 +329,11 @@ class ModelProvider:
 
     def _new(self, kind: str) -> str:
         return f"{kind}_{next(self.numbers)}"
+
+
+def _is_open(item: Event) -> bool:
+    is_answer = item.get("role") == "assistant" or item["type"] == "function_call"
+    return is_answer and item["status"] == "in_progress"
 
 
 def _spoken(item_id: str, status: str) -> Event:

@@ -23,16 +23,31 @@ _REST_MS_MIN: Final = 500
 class BilledSeconds:
     """The seconds of one session. Nothing is charged unless ``is_billed``."""
 
-    __slots__ = ("_is_billed", "_is_resumed", "_seen", "_spoken_bytes", "_told_ms", "audio")
+    __slots__ = (
+        "_is_billed",
+        "_is_resumed",
+        "_resumes",
+        "_seen",
+        "_spoken_bytes",
+        "_told_ms",
+        "audio",
+    )
 
-    def __init__(self, *, is_billed: bool, is_resumed: bool) -> None:
-        """``is_resumed``: the conversation began on another connection."""
+    def __init__(self, *, is_billed: bool, resumes: str) -> None:
+        """``resumes`` is the conversation that was named; empty: none."""
         self._is_billed = is_billed
-        self._is_resumed = is_resumed
+        self._resumes = resumes
+        self._is_resumed = bool(resumes)  # the conversation began on another connection
         self._seen = RecentIds()
         self._told_ms: int | None = None  # the highest total so far
         self._spoken_bytes = 0
         self.audio = ClientAudio()  # since the last row, as ``_spoken_bytes``
+
+    def begun(self, conversation_id: str) -> None:
+        """The provider says which conversation it is: where it does not know the one that was
+        named any more, a new one.
+        """
+        self._is_resumed = bool(self._resumes) and conversation_id == self._resumes
 
     def listen(self, base64_bytes: int) -> None:
         """So much audio came from the client."""

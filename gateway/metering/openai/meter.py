@@ -108,16 +108,16 @@ class OpenAIMeter:
         model: str,
         bills_seconds: bool = False,
         bills_transcripts: bool = True,
-        is_resumed: bool = False,
+        resumes: str = "",
         is_shared: bool = False,
     ) -> None:
         """``bills_transcripts``: transcriptions have a price of their own, so those that report no
-        usage are estimated. ``is_resumed``: the conversation began on another connection.
+        usage are estimated. ``resumes`` is a conversation that began on another connection.
         ``is_shared``: another connection may hear the same responses.
         """
         self.is_shared = is_shared
         self._bills_seconds = bills_seconds
-        self._seconds = BilledSeconds(is_billed=bills_seconds, is_resumed=is_resumed)
+        self._seconds = BilledSeconds(is_billed=bills_seconds, resumes=resumes)
         self._fragments = Fragments()
         self._charges = Charges(counts_calls=bills_seconds)
         self._in_flight: dict[str, None] = {}
@@ -256,7 +256,8 @@ class OpenAIMeter:
         if kind in MAY_FAIL and may_hold_error(kind, message):
             self.masked_error = mask_account_error(event)
         elif kind == "conversation.created":
-            self.issued_handle = _issued_handle(event.get("conversation"))
+            self.issued_handle = issued = _issued_handle(event.get("conversation"))
+            self._seconds.begun(issued.value if issued is not None else "")
         return self._read_event(event)
 
     def _read_event(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:

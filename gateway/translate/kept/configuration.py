@@ -9,7 +9,7 @@ from shared.provider_kinds import kind_of
 Json = dict[str, Any]
 
 # xAI reads these at the top level, where OpenAI knows no such fields (docs.x.ai, Speech to Speech).
-_XAI: Final = ("voice", "turn_detection")
+_XAI: Final = ("voice", "turn_detection", "resumption")
 # Of a client's settings these are kept for another provider. Others would be without bound.
 _KEPT: Final = (
     "type", "instructions", "tools", "tool_choice", "output_modalities", "max_output_tokens",
@@ -42,10 +42,12 @@ def told(session: Json) -> Json:
 
 
 def told_elsewhere(session: Json, provider: str, voices: VoiceTable) -> Json:
-    """The same for another ``provider`` than the client spoke to, with a voice of its own."""
+    """The same for another ``provider`` than the client spoke to, with a voice of its own; where
+    none is named, for that one.
+    """
     settings = told(session)
-    if not settings:
-        return {}
+    if not settings or not provider:
+        return settings
     # Null is what they are where the client has not set them, and OpenAI refuses it of some.
     settings = {name: x for name, x in settings.items() if x is not None or name in _XAI}
     if kind_of(provider) != "xai":
@@ -56,6 +58,12 @@ def told_elsewhere(session: Json, provider: str, voices: VoiceTable) -> Json:
     if "turn_detection" not in audio.get("input", {}):
         made.pop("turn_detection", None)
     return {**made, "audio": audio} if audio else made
+
+
+def is_manual(session: Json) -> bool:
+    """Whether the client says when a turn is over."""
+    audio = session.get("audio", {}).get("input", {})
+    return "turn_detection" in audio and audio["turn_detection"] is None
 
 
 def _object(value: object) -> Json:

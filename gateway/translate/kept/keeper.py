@@ -19,15 +19,19 @@ from gateway.translate.conversation import Conversation
 from gateway.translate.kept import configuration
 from gateway.translate.kept.messages import WIRE, event_of
 from gateway.translate.kept.responses import Responses, words_of
-from gateway.translate.kept.retelling import NOTHING_TOLD, Retelling
-from gateway.translate.kept.speech import CLEARED, Speech
+from gateway.translate.kept.resuming import Resuming
+from gateway.translate.kept.retelling import DELETED, NOTHING_TOLD, Retelling
+from gateway.translate.kept.speech import Speech, is_unheard, is_whole
 from gateway.translate.kept.unanswered import (
+    ANSWERS,
     DELETE_ITEM,
     KINDS,
-    RETRIEVE_ITEM,
     TRUNCATE_ITEM,
+    Message,
     Unanswered,
+    truncated,
 )
+from gateway.translate.resumption import Resumption
 from gateway.translate.to_openai.record import Record
 from gateway.translate.to_openai.replay import items_to_create
 from gateway.translate.voices import BUILT_IN, VoiceTable
@@ -53,11 +57,11 @@ class Keeper:
 
     wire: Final = WIRE
     is_keeping: Final = True
-    is_waiting: Final = False
 
     __slots__ = (
         "_due", "_elsewhere", "_home", "_ids", "_is_announced", "_names", "_record", "_responses",
-        "_retelling", "_says_done", "_seed", "_speech", "_unanswered", "_voices", "conversation",
+        "_resuming", "_retelling", "_says_done", "_seed", "_speech", "_unanswered", "_voices",
+        "conversation",
     )  # fmt: skip
 
     def __init__(
@@ -67,8 +71,11 @@ class Keeper:
         voices: VoiceTable = BUILT_IN,
         home: str = "",
         conversation: Conversation | None = None,
+        named: str = "",
     ) -> None:
-        """``home`` is the provider that the client has configured; empty: it is not known."""
+        """``home`` is the provider that the client has configured; empty: it is not known.
+        ``named`` is a conversation of xAI's that the client's request names.
+        """
         self.conversation = Conversation() if conversation is None else conversation
         self._voices = voices
         self._home = home
@@ -80,6 +87,8 @@ class Keeper:
         self._responses = Responses()
         self._speech = Speech()
         self._unanswered = Unanswered()
+        parts = self.conversation, self._record, self._unanswered
+        self._resuming = Resuming(*parts, named) if named else None  # of a conversation of xAI's
         self._due: Sequence[bytes] = ()
         self._is_announced = conversation is not None
         # Of the session, as the client was told them first.
@@ -89,20 +98,27 @@ class Keeper:
     @property
     def is_answering(self) -> bool:
         """Whether something is being said, or was asked for: this is not between two turns."""
-        is_speaking = self._speech.waits(is_manual=self._is_manual) or self._speech.is_announced
+        is_manual = configuration.is_manual(self.conversation.session)
+        is_speaking = self._speech.waits(is_manual=is_manual) or self._speech.is_announced
         is_asked = self._unanswered.asks or self._record.has_unheard
-        return bool(self._responses) or is_speaking or is_asked
+        return bool(self._responses) or is_speaking or is_asked or self.is_waiting
+
+    @property
+    def is_waiting(self) -> bool:
+        """See ``Keeping``: until the provider has replayed the conversation with which it goes on,
+        or is told it.
+        """
+        return self._resuming is not None and self._resuming.resumption.is_waiting
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Keeping``."""
+        return None if self._resuming is None else self._resuming.resumption
 
     @property
     def is_retelling(self) -> bool:
         """Whether the provider has yet to answer what it was told in place of another one."""
         return self._retelling.is_open
-
-    @property
-    def _is_manual(self) -> bool:
-        """Whether the client says when a turn is over."""
-        audio = self.conversation.session.get("audio", {}).get("input", {})
-        return "turn_detection" in audio and audio["turn_detection"] is None
 
     # --- the connections --------------------------------------------------------------------------
 
@@ -114,6 +130,7 @@ class Keeper:
         """See ``Translator``."""
         if self._elsewhere or kind_of(provider) != kind_of(self._home):
             self._elsewhere = provider
+        self._resuming = None
 
     def leave(self) -> Rest:
         """See ``Translator``."""
@@ -129,13 +146,13 @@ class Keeper:
 
     def provider_opened(self) -> list[Json | bytes]:
         """What a provider is told first; messages of the client among it, as they came."""
-        session = (
-            configuration.told_elsewhere(self.conversation.session, self._elsewhere, self._voices)
-            if self._elsewhere
-            else configuration.told(self.conversation.session)
-        )
-        items = [*items_to_create(self.conversation.items)]
+        known = self.conversation.session
+        session = configuration.told_elsewhere(known, self._elsewhere, self._voices)
         self._due = ()
+        if self._resuming is not None and self._resuming.connected():
+            self._retell()
+            return self._resuming.begin(self._retelling, session, is_announced=self._is_announced)
+        items = [*items_to_create(self.conversation.items)]
         if not (session or items or self._is_announced):
             return [*self._unanswered.raw]
         self._retell()
@@ -145,7 +162,8 @@ class Keeper:
     def provider_closed(self) -> list[Json]:
         """What the client hears when the provider is gone."""
         is_lost = self._speech.is_heard or self._record.has_unheard
-        events = self._speech.close(is_manual=self._is_manual, says_done=self._says_done)
+        is_manual = configuration.is_manual(self.conversation.session)
+        events = self._speech.close(is_manual=is_manual, says_done=self._says_done)
         for response, closing in self._responses.close(says_done=self._says_done):
             for item_id, words in words_of(response):
                 self._record.said(item_id, words)
@@ -153,11 +171,14 @@ class Keeper:
             if question is not None and (question.is_beside or not self._unanswered.asks):
                 self._unanswered.add(question)
             events += closing
-        events += [_truncated(message.event) for message in self._unanswered.closed()]
+        events += [truncated(message.event) for message in self._unanswered.closed()]
         self._record.abandon()
         items = (event.get("item") for event in events)
+        lost = {str(item["id"]) for item in items if isinstance(item, dict)}
         self._retell()
-        self._retelling.lost({str(item["id"]) for item in items if isinstance(item, dict)})
+        self._retelling.lost(lost)
+        if self._resuming is not None:
+            self._resuming.closed(lost)
         return [{"event_id": self._ids.make("event"), **event} for event in events]
 
     def take_notice(self) -> bool:
@@ -172,7 +193,7 @@ class Keeper:
         """
         kind = event["type"]
         if kind == TRUNCATE_ITEM and self._retelling.has(event.get("item_id")):
-            return {"event_id": self._ids.make("event"), **_truncated(event)}  # there it is text
+            return {"event_id": self._ids.make("event"), **truncated(event)}  # there it is text
         if kind in KINDS:
             self._unanswered.said(event, raw)
         elif kind == "response.cancel":
@@ -198,8 +219,8 @@ class Keeper:
             return self._session_said(kind, event)
         elif kind == "error":
             return self._error_said(event)
-        else:
-            self._buffer_said(kind, event)
+        elif self._speech.see(kind, event):
+            self._end_retelling()
         return event
 
     def take_due(self) -> Sequence[bytes]:
@@ -222,13 +243,26 @@ class Keeper:
             if is_first and isinstance(session, dict):
                 self._names = {name: session[name] for name in _NAMES if name in session}
         elif kind == "session.updated":
-            if self._retelling.updated():
+            is_ours = self._retelling.updated()
+            if not is_ours:
+                self._updated()
+            self._accepted()
+            if is_ours:
                 return None
-            self._updated()
             names = self._names if self._retelling.is_repeated else _UNNAMED
             if isinstance(session, dict) and any(session.get(x) != names[x] for x in names):
                 return {**event, "session": {**session, **names}}
         return event
+
+    def _accepted(self) -> None:
+        """The provider has answered what it was told at first."""
+        if self._resuming is not None:
+            self._due = (*self._due, *self._resuming.accepted(self._retelling))
+
+    def _end_retelling(self) -> None:
+        """The provider answers what comes after that."""
+        self._retelling.end()
+        self._accepted()
 
     def _updated(self) -> None:
         message = self._unanswered.updated()
@@ -241,7 +275,10 @@ class Keeper:
         error = event.get("error")
         if not isinstance(error, dict):
             return event
-        if self._retelling.refused(error):
+        if self._resuming is not None and self._resuming.is_answered_by_error:
+            self._end_retelling()
+            return None
+        if self._retelling.refused(error) or self.is_waiting:
             # What the client said before, or another provider's voice: nothing that it did now.
             return None
         is_ours = self._responses.has_one_again or self._unanswered.asks_again
@@ -251,19 +288,12 @@ class Keeper:
         self._go_on()
         return None if error.get("code") == _EXPIRED else event
 
-    def _buffer_said(self, kind: str, event: Json) -> None:
-        if kind == "input_audio_buffer.speech_started":
-            self._retelling.end()
-            self._speech.started()
-        elif kind == "input_audio_buffer.committed":
-            self._retelling.end()
-            self._speech.committed(event)
-        elif kind == CLEARED:
-            self._speech.cleared()
-
     def _conversation_said(self, kind: str, event: Json) -> Json | None:
         if kind == "conversation.created":  # of xAI
             self._says_done = False
+            parts = self.conversation, self._record, self._unanswered
+            self._resuming = self._resuming or Resuming(*parts)
+            self._resuming.resumption.begun(event.get("conversation"))
             return None if self._retelling.is_repeated else event
         item = event.get("item")
         item_id = item.get("id") if isinstance(item, dict) else event.get("item_id")
@@ -273,36 +303,57 @@ class Keeper:
             return self._item_added(item_id, item, event)
         if kind == "conversation.item.done":
             return self._item_done(item_id, item, event)
+        if self._retelling.deleted(kind, item_id):
+            return None
+        self._note_changed(kind, item_id, event)
+        return None if self.is_waiting else event
+
+    def _note_changed(self, kind: str, item_id: str, event: Json) -> None:
         if kind.endswith(_TRANSCRIBED):
             self._record.transcribed(item_id, str(event.get("transcript")))
             self._record.settle()
         elif kind.endswith(_UNTRANSCRIBED):
             self._forget(item_id)
-        elif kind == "conversation.item.deleted":
+        elif kind == DELETED:
             self._unanswered.answered(DELETE_ITEM, item_id)
             self._forget(item_id)
-        elif kind in _ANSWERS:
-            self._unanswered.answered(_ANSWERS[kind], item_id)
-        return event
+        elif kind in ANSWERS:
+            self._unanswered.answered(ANSWERS[kind], item_id)
 
     def _item_added(self, item_id: str, item: object, event: Json) -> Json | None:
         if not isinstance(item, dict):
             return event
+        resuming, is_replayed, asked = self._resuming, False, None
+        if resuming is not None and resuming.resumption.is_waiting:
+            news = resuming.see(item_id, item, self._retelling)
+            if news is None or not is_whole(item):  # its words may never be told
+                return None if news is None else event
+            return self._note_added(item_id, item, event, news.asked)
         is_answer = self._responses.item_added(item_id)
-        is_new = is_answer or self._speech.announces(item_id) or self._unanswered.names(item_id)
+        is_said = is_answer or self._speech.announces(item_id)
+        is_new = is_said or self._unanswered.names(item_id)
         if self._retelling.added(item_id, is_new=is_new):
             return None
-        is_said = is_answer or self._speech.announces(item_id)
-        asked = None if is_said else self._unanswered.created(item)
+        if resuming is not None:
+            is_replayed = resuming.resumption.is_replaying
+            resuming.resumption.told_of(item_id)
+        if not is_said:
+            asked = self._unanswered.created(item, is_exact=is_replayed)
         if not is_answer:
             self._speech.added(item_id, item)
+        return self._note_added(item_id, item, event, asked, is_said=is_said)
+
+    def _note_added(
+        self, item_id: str, item: Json, event: Json, asked: Message | None, *, is_said: bool = False
+    ) -> Json:
+        """The client hears of an item, for which it has ``asked``, or which is said now."""
         former_id = asked.event.get("previous_item_id") if asked is not None else None
-        if is_said or not _is_whole(item):
+        if is_said or not is_whole(item):
             self._record.expect(item_id, str(item.get("role")))
         elif isinstance(former_id, str) and not self._record.has(item_id):
             self._record.add_after(item, former_id)
         else:  # xAI says of no item that it is done
-            self._keep(item_id, item)
+            self._record.keep(item_id, item)
         return event
 
     def _item_done(self, item_id: str, item: object, event: Json) -> Json | None:
@@ -312,15 +363,8 @@ class Keeper:
         if isinstance(item, dict):
             self._responses.item_done(item_id, item)
             if not is_unheard(item):
-                self._keep(item_id, item)
+                self._record.keep(item_id, item)
         return event
-
-    def _keep(self, item_id: str, item: Json) -> None:
-        """An item is complete, or is told again."""
-        if self.conversation.has(item_id):
-            self.conversation.replace(item)
-        else:
-            self._record.add(item)
 
     def _retell(self) -> None:
         """Another provider than the first is told what was said."""
@@ -334,14 +378,12 @@ class Keeper:
 
     def _forget(self, item_id: str) -> None:
         self._speech.done(item_id)
-        self._record.drop(item_id)
-        self._record.settle()
-        self.conversation.remove(item_id)
+        self._record.forget(item_id)
 
     def _note_response(self, kind: str, event: Json) -> None:
         body = event.get("response")
         if kind == "response.created" and isinstance(body, dict):
-            self._retelling.end()
+            self._end_retelling()
             self._responses.created(body, self._unanswered.begun(body))
         elif kind == "response.done" and isinstance(body, dict):
             self._responses.done(body)
@@ -355,29 +397,4 @@ class Keeper:
             is_done = kind == "response.output_item.done" and isinstance(item_id, str)
             # One that is beside the conversation was not added to it.
             if is_done and isinstance(item, dict) and self._record.has(str(item_id)):
-                self._keep(str(item_id), item)
-
-
-_ANSWERS: Final = {
-    "conversation.item.retrieved": RETRIEVE_ITEM,
-    "conversation.item.truncated": TRUNCATE_ITEM,
-}
-
-
-def _truncated(event: Json) -> Json:
-    fields = {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")}
-    return {"type": "conversation.item.truncated", **fields}
-
-
-def _is_whole(item: Json) -> bool:
-    """Whether an item that is added is complete: what a client creates is."""
-    return item.get("type") != "message" or (bool(item.get("content")) and not is_unheard(item))
-
-
-def is_unheard(item: Json) -> bool:
-    """Whether it is speech of which the transcript is still to come."""
-    content = item.get("content")
-    parts = (
-        [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    )
-    return any(part.get("type") == "input_audio" and not part.get("transcript") for part in parts)
+                self._record.keep(str(item_id), item)

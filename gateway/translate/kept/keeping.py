@@ -12,6 +12,7 @@ from msgspec import Struct
 from gateway.frames import Opcode
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
+from gateway.translate.resumption import Resumption
 
 Json = dict[str, Any]
 
@@ -60,6 +61,10 @@ class Keeping(Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether the provider has to accept something before it is told what the client says."""
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """See ``Translator``."""
 
     def opened(self) -> None:
         """A new client is there."""

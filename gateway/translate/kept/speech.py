@@ -40,6 +40,19 @@ class Speech:
         """The client sends audio."""
         self._has_audio = True
 
+    def see(self, kind: str, event: Json) -> bool:
+        """Something became of the buffer: whether it is a part of a new turn."""
+        if kind == "input_audio_buffer.speech_started":
+            self.started()
+        elif kind == "input_audio_buffer.committed":
+            self.committed(event)
+        elif kind == CLEARED:
+            self.cleared()
+            return False
+        else:
+            return False
+        return True
+
     def started(self) -> None:
         """The provider hears speech."""
         self.is_heard = True
@@ -90,3 +103,17 @@ class Speech:
         self._committed, self._undone = None, {}
         self.cleared()
         return events
+
+
+def is_whole(item: Json) -> bool:
+    """Whether an item that is added is complete: what a client creates is."""
+    return item.get("type") != "message" or (bool(item.get("content")) and not is_unheard(item))
+
+
+def is_unheard(item: Json) -> bool:
+    """Whether it is speech of which the transcript is still to come."""
+    content = item.get("content")
+    parts = (
+        [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    )
+    return any(part.get("type") == "input_audio" and not part.get("transcript") for part in parts)

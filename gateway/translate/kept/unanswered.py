@@ -23,6 +23,11 @@ CREATE_RESPONSE: Final = "response.create"
 KINDS: Final = frozenset(
     {UPDATE, CREATE_ITEM, DELETE_ITEM, RETRIEVE_ITEM, TRUNCATE_ITEM, CREATE_RESPONSE}
 )
+# What answers the last two.
+ANSWERS: Final = {
+    "conversation.item.retrieved": RETRIEVE_ITEM,
+    "conversation.item.truncated": TRUNCATE_ITEM,
+}
 # Beyond that the oldest are forgotten, first those that are no configuration: agents tell a whole
 # history right after it.
 MESSAGES_MAX: Final = 64
@@ -124,9 +129,10 @@ class Unanswered:
         """The configuration is in effect: the message that asked for it."""
         return self._answer([message for message in self._messages if message.kind == UPDATE])
 
-    def created(self, item: Json) -> Message | None:
+    def created(self, item: Json, *, is_exact: bool = False) -> Message | None:
         """The provider added an item: the message that asked for it, None where it did that by
         itself. The client may have left the item's name to it, and it may choose another one.
+        ``is_exact``: it may be one that was added on another connection, so looks do not tell.
         """
         alike = [
             message
@@ -134,7 +140,10 @@ class Unanswered:
             if message.kind == CREATE_ITEM and _look(message.event.get("item")) == _look(item)
         ]
         named = [message for message in alike if _is_of(message.event, item.get("id"))]
-        equal = [message for message in alike if _words(message.event["item"]) == _words(item)]
+        words = _words(item)
+        equal = [message for message in alike if _words(message.event["item"]) == words]
+        if is_exact:
+            return self._answer([*named, *(equal if any(words) else ())])
         return self._answer([*named, *equal, *alike])
 
     def begun(self, response: Json) -> Message | None:
@@ -234,6 +243,12 @@ class Unanswered:
     def _place(self, message: Message) -> int:
         """Where it is: two messages may be equal."""
         return next(place for place, x in enumerate(self._messages) if x is message)
+
+
+def truncated(event: Json) -> Json:
+    """The answer to a ``conversation.item.truncate``."""
+    fields = {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")}
+    return {"type": "conversation.item.truncated", **fields}
 
 
 def is_beside_conversation(response: Json) -> bool | None:

@@ -45,6 +45,8 @@ class GeminiKeeper:
     Gemini's name for that of a client which was served elsewhere before.
     """
 
+    resumption: Final = None  # its handles are told in the setup
+
     __slots__ = (
         "_due", "_has_followed", "_has_notice", "_has_usage", "_is_active", "_is_announced",
         "_is_asked_again", "_is_continued", "_is_history", "_is_usage_due", "_model", "_setup",

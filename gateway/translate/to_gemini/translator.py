@@ -4,6 +4,8 @@ It decides when a message is read at all: before the provider has accepted the s
 provider is kept. What a message does is in ``client_events`` and ``server_messages``.
 """
 
+from typing import Final
+
 from msgspec import json
 
 from gateway.translate.base import Rest, Translation
@@ -27,6 +29,8 @@ class GeminiTranslator:
     talked to before: by the same client, which has heard ``session.created``, or by one that was
     there before, where ``opened`` is called.
     """
+
+    resumption: Final = None  # Gemini's handles are told in its setup
 
     def __init__(
         self,

@@ -10,7 +10,8 @@
 ``calls``              functions that were called and are not answered yet
 ``hearing``            the user's audio, and whether the model's is still played
 ``heard_words``        which words of the user the client has read
-``record``, ``replay`` what is said as a conversation, and how another connection is told it
+``record``, ``replay`` what is said as a conversation, and how another connection is told it;
+                       ``replayed``: what of it the provider (xAI) has by itself
 ``audio_paths``        audio, found without decoding the message around it
 ``client_fields``      how a client's message is read, and what is wrong with it
 ``client_messages``    the messages for the client; ``provider_messages`` those for the provider

@@ -34,12 +34,22 @@ def update(session: Mapping[str, Any], event_id: str) -> bytes:
     return json.encode({"type": "session.update", "event_id": event_id, "session": session})
 
 
-def create_item(item: Mapping[str, Any]) -> bytes:
-    """An item of the conversation. Gemini's names for calls are longer than OpenAI's may be."""
+def create_item(item: Mapping[str, Any], previous_id: str = "") -> bytes:
+    """An item of the conversation; behind another one, where one is named, else the last. Gemini's
+    names for calls are longer than OpenAI's may be.
+    """
     call_id = item.get("call_id")
     if isinstance(call_id, str) and len(call_id) > ID_CHARS_MAX:
         item = {**item, "call_id": f"call_{blake2b(call_id.encode(), digest_size=13).hexdigest()}"}
-    return json.encode({"type": "conversation.item.create", "event_id": _ITEM_ID, "item": item})
+    place = {"previous_item_id": previous_id} if previous_id else {}
+    event = {"type": "conversation.item.create", "event_id": _ITEM_ID, **place, "item": item}
+    return json.encode(event)
+
+
+def delete_item(item_id: str) -> bytes:
+    """An item that is not a part of the conversation any more."""
+    event = {"type": "conversation.item.delete", "event_id": _ITEM_ID, "item_id": item_id}
+    return json.encode(event)
 
 
 def create_response(event_id: str) -> bytes:

@@ -24,12 +24,14 @@ Event = Mapping[str, Any]
 _INTERNAL: Final = 1011
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
 # What is heard before the session is accepted; no Gemini client may get anything before that.
-_EARLY: Final = frozenset({"session.updated", "error"})
+_EARLY: Final = frozenset(
+    {"session.updated", "error", "conversation.created", "conversation.item.added"}
+)
 # Events that say nothing to a Gemini client, and are expected.
 _SILENT: Final = frozenset(
     {
-        "session.created", "conversation.created", "ping", "rate_limits.updated",
-        "conversation.item.added", "conversation.item.done", "conversation.item.created",
+        "session.created", "ping", "rate_limits.updated",
+        "conversation.item.done", "conversation.item.created", "conversation.item.deleted",
         "input_audio_buffer.speech_stopped", "input_audio_buffer.cleared",
         "input_audio_buffer.timeout_triggered", f"{_TRANSCRIPTION}.segment",
         "response.content_part.added", "response.content_part.done",
@@ -49,6 +51,8 @@ class ProviderSide:
         self._state = state
         self._handlers: Mapping[str, Callable[[Event, Translation], None]] = {
             "session.updated": self._accepted,
+            "conversation.created": self._begun,
+            "conversation.item.added": self._added,
             "error": self._failed,
             "input_audio_buffer.speech_started": self._speech_started,
             "input_audio_buffer.committed": self._committed,
@@ -90,10 +94,18 @@ class ProviderSide:
     def _accepted(self, _event: Event, out: Translation) -> None:
         if not self._state.is_waiting or not self._state.is_connected:
             return
-        self._state.is_waiting = False
+        self._state.accepted(out)
         if not self._state.is_told:
             self._state.is_told = True
             out.to_client.append(client_messages.SETUP_COMPLETE)
+
+    def _begun(self, event: Event, _out: Translation) -> None:
+        self._state.resumption.begun(event.get("conversation"))
+
+    def _added(self, event: Event, _out: Translation) -> None:
+        item = dict(_object(event, "item"))
+        if self._state.resumption.is_waiting and (item_id := _text(item, "id")):
+            self._state.was_replayed(item_id, item)
 
     def _failed(self, event: Event, out: Translation) -> None:
         error = _object(event, "error")

@@ -104,6 +104,19 @@ class Record:
             said = Place(role="user", words=[words])
             self._conversation.replace(_message(item_id, said, "completed"))
 
+    def keep(self, item_id: str, item: Item) -> None:
+        """An item is complete, or is told again."""
+        if self._conversation.has(item_id):
+            self._conversation.replace(item)
+        else:
+            self.add(item)
+
+    def forget(self, item_id: str) -> None:
+        """An item is no part of the conversation any more."""
+        self.drop(item_id)
+        self.settle()
+        self._conversation.remove(item_id)
+
     def drop(self, item_id: str) -> None:
         """An item will never be complete."""
         self._places.pop(item_id, None)

@@ -6,9 +6,11 @@ messages of either peer on one ``State``; what the relay has to know of it is ke
 
 from gateway.translate.base import Rest, Translation
 from gateway.translate.conversation import Conversation
+from gateway.translate.resumption import Resumption
 from gateway.translate.to_openai.client_fields import ClientFaultError
 from gateway.translate.to_openai.client_side import ClientSide
 from gateway.translate.to_openai.provider_side import ProviderSide
+from gateway.translate.to_openai.replayed import Replayed
 from gateway.translate.to_openai.state import State
 from gateway.translate.voices import VoiceTable
 
@@ -53,6 +55,11 @@ class OpenAITranslator:
         turn = self._state.turn
         return turn.is_busy or turn.is_awaited or self._state.calls.are_due
 
+    @property
+    def resumption(self) -> Resumption:
+        """See ``Translator``."""
+        return self._state.resumption
+
     def moved_to(self, provider: str) -> None:
         """The next connection is one to ``provider``, with its voice and its transcriber. Called
         while none is connected.
@@ -65,10 +72,12 @@ class OpenAITranslator:
 
     def provider_opened(self) -> Translation:
         """The session and what was said so far, if the client's setup is known."""
-        out = Translation()
-        self._state.is_connected = True
-        if self._state.is_set_up and not self._is_closed:
-            self._state.configure(out)
+        out, state = Translation(), self._state
+        state.is_connected = True
+        state.resumption.connected()
+        state.replayed = Replayed()
+        if state.is_set_up and not self._is_closed:
+            state.configure(out)
         return self._told(out)
 
     def provider_closed(self) -> Translation:
@@ -77,6 +86,7 @@ class OpenAITranslator:
         state = self._state
         state.is_connected = False
         state.is_waiting = state.is_set_up
+        state.resumption.closed()
         state.turn.closed(out, is_known=not state.record.has_unheard)
         state.record.abandon()
         state.hearing.reset()

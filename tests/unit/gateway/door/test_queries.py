@@ -7,6 +7,7 @@ from gateway.door.queries import (
     forwarded_query,
     query_for_provider,
     rest_of_query,
+    resuming,
     sideband_of,
     split_target,
     wants_events,
@@ -128,3 +129,20 @@ def test_another_provider_has_another_name_for_the_model() -> None:
     """What only Azure knows stays behind."""
     query = "deployment=m&api-version=2025&x=%20"
     assert query_for_provider(query, "deployment", "model") == "model=m&x=%20"
+
+
+RESUMED = [
+    # query; the conversation; the query of the next connection
+    ("model=m", "conv 1&x", "model=m&conversation_id=conv%201%26x"),
+    ("conversation_id=a&model=%6D", "b", "model=%6D&conversation_id=b"),
+    ("model=m&conversation_id=a&x=1", "", "model=m&x=1"),
+    ("model=m", "", "model=m"),
+]
+
+
+@pytest.mark.parametrize(("query", "name", "expected"), RESUMED)
+def test_another_connection_names_the_conversation_that_goes_on(
+    query: str, name: str, expected: str
+) -> None:
+    """In place of one that the client named; the rest keeps its spelling."""
+    assert resuming(target(query), name).query == expected

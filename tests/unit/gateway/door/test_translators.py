@@ -61,6 +61,8 @@ def test_a_stored_conversation_is_told_to_the_provider(
 
 KEPT = [
     ("/realtime", Dialect.OPENAI, Dialect.OPENAI, "m", True),
+    ("/realtime?conversation_id=c", Dialect.OPENAI, Dialect.OPENAI, "m", True),
+    ("/realtime?call_id=c", Dialect.OPENAI, Dialect.OPENAI, "m", False),
     ("/realtime", Dialect.OPENAI, Dialect.OPENAI, None, False),
     ("/live", Dialect.OPENAI, Dialect.OPENAI, "m", False),
     ("/openai/realtime", Dialect.OPENAI_BETA, Dialect.OPENAI_BETA, "m", False),
@@ -74,5 +76,6 @@ def test_a_session_of_one_protocol_may_be_kept(
     path: str, client: Dialect, provider: Dialect, model: str | None, is_kept: bool
 ) -> None:
     """OpenAI's GA with a model, which is all that the conversation hangs on, and Gemini's."""
-    target = Target("p", model, "s", path, "", dialect=client, provider_dialect=provider)
+    path, _, query = path.partition("?")
+    target = Target("p", model, "s", path, query, dialect=client, provider_dialect=provider)
     assert may_be_kept(target) is is_kept

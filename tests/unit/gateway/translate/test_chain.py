@@ -1,7 +1,7 @@
 """``translate.chain``: two translators as one."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from msgspec import json
@@ -20,6 +20,8 @@ BETA_SERVER: TypeAdapter[Any] = TypeAdapter(BetaServerEvent)
 
 class Noting:
     """A translator that appends its name to each message; it does what ``reactions`` say."""
+
+    resumption: Final = None
 
     def __init__(self, name: str, reactions: Mapping[bytes, Callable[[], Translation]]) -> None:
         self.conversation = Conversation()

@@ -48,16 +48,20 @@ OTHERS: st.SearchStrategy[Step] = st.sampled_from(
         KeptTalk.cancel,
         KeptTalk.cut,
         KeptTalk.rest,
-        lambda talk: talk.provider.speech_starts(),
+        KeptTalk.speak,
         lambda talk: talk.provider.speech_stops(),
         lambda talk: talk.client("input_audio_buffer.commit"),
     )
 )
+CUT_AT_XAI: st.SearchStrategy[Step] = st.sampled_from(
+    ("finished", "dropped", "cut", "cut", "forgotten")
+).map(lambda end: lambda talk: talk.cut(end))
 GOING_ON = (
     _times(lambda talk: talk.provider.read())
     | _times(lambda talk: talk.provider.go_on())
     | _times(lambda talk: talk.deliver())
 )
+AT_XAI = st.lists(ASK | WRITE | UPDATE | OTHERS | GOING_ON | CUT_AT_XAI, max_size=40)
 STEPS = st.lists(ASK | WRITE | UPDATE | OTHERS | GOING_ON, max_size=40)
 WITH_ITEMS = st.lists(ASK | WRITE | UPDATE | OTHERS | GOING_ON | ABOUT | PLACED, max_size=40)
 
@@ -83,3 +87,12 @@ def test_a_conversation_outlasts_its_providers(transcribes: bool, steps: list[St
 def test_it_does_where_a_provider_is_less_exact(renames: bool, steps: list[Step]) -> None:
     """xAI says of no item that it is done, and may call items otherwise than it was told."""
     run(KeptTalk(is_xai=True, renames=renames), steps)
+
+
+@settings(max_examples=400)
+@given(st.booleans(), AT_XAI)
+def test_it_does_where_the_provider_goes_on_with_it(renames: bool, steps: list[Step]) -> None:
+    """xAI replays what it has of the conversation: perhaps with answers that nobody heard, without
+    what was on its way, or nothing any more.
+    """
+    run(KeptTalk(is_xai=True, renames=renames, resumes=True), steps)

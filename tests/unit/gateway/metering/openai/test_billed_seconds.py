@@ -44,7 +44,7 @@ def test_xai_tells_a_running_total(totals: list[int | None], charged: list[int])
 
 def test_a_resumed_conversation_is_not_charged_from_its_beginning() -> None:
     """Its total goes on from another connection: no more than was relayed on this one is new."""
-    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, is_resumed=True)
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, resumes="conv_1")
     say(meter, 2)
     _, first = hear(meter, "response.done", **xai_done(1, 600))
     _, second = hear(meter, "response.done", **xai_done(2, 603))
@@ -52,6 +52,17 @@ def test_a_resumed_conversation_is_not_charged_from_its_beginning() -> None:
     assert isinstance(second, Metered)
     assert first.usage.billed_ms == pytest.approx(2_000, rel=0.05)
     assert second.usage.billed_ms == 3_000
+
+
+@pytest.mark.parametrize(("name", "charged_ms"), [("conv_1", 2_000), ("conv_2", 3_000)])
+def test_a_conversation_that_is_not_known_any_more_begins_anew(name: str, charged_ms: int) -> None:
+    """xAI says which one it is: of another one the whole total is new."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True, resumes="conv_1")
+    hear(meter, "conversation.created", conversation={"id": name})
+    say(meter, 2)
+    _, seconds = hear(meter, "response.done", **xai_done(1, 3))
+    assert isinstance(seconds, Metered)
+    assert seconds.usage.billed_ms == pytest.approx(charged_ms, rel=0.05)
 
 
 def test_a_response_of_xai_that_is_cut_is_estimated_in_seconds_too() -> None:
@@ -143,7 +154,7 @@ def test_more_audio_than_a_row_may_hold_is_several_rows() -> None:
 
 def test_a_total_that_cannot_be_read_is_quarantined() -> None:
     """Whole, under the response's id; the next total holds its seconds."""
-    seconds = BilledSeconds(is_billed=True, is_resumed=False)
+    seconds = BilledSeconds(is_billed=True, resumes="")
     wrong = {"billable_audio_seconds": "many"}
     found = seconds.reported("r1", "r1", wrong, model="grok")
     assert isinstance(found, Unreadable)
@@ -155,7 +166,7 @@ def test_a_total_that_cannot_be_read_is_quarantined() -> None:
 
 def test_what_is_not_billed_by_seconds_has_none() -> None:
     """Neither told nor estimated, whatever was said."""
-    seconds = BilledSeconds(is_billed=False, is_resumed=False)
+    seconds = BilledSeconds(is_billed=False, resumes="")
     seconds.listen(640_000)
     assert seconds.audio.ms == 0
     seconds.spoke(640_000)

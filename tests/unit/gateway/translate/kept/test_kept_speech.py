@@ -80,3 +80,10 @@ def test_an_odd_name_is_no_name() -> None:
     assert not speech.announces("u")
     speech.committed({})
     assert len(closed(speech)) == 2
+
+
+def test_only_speech_and_its_commit_begin_a_turn() -> None:
+    """A buffer that is cleared, or anything else, begins none."""
+    kinds = ("speech_started", "committed", "cleared", "speech_stopped")
+    found = [Speech().see(f"input_audio_buffer.{kind}", {"item_id": "u"}) for kind in kinds]
+    assert found == [True, True, False, False]

@@ -286,3 +286,61 @@ def test_a_conversation_goes_on_at_another_provider() -> None:
     assert not other.heard
     assert other.close is None
     assert isinstance(other.translator.conversation, Conversation)
+
+
+def test_xai_goes_on_with_the_conversation_that_it_has() -> None:
+    """It is asked to keep it. The next connection is told only what was not replayed there, and
+    has an answer taken out of which nobody heard.
+    """
+    talk = GeminiTalk.set_up("xai")
+    resumption = talk.translator.resumption
+    assert resumption.name == ""
+    talk.provider("conversation.created", conversation={"id": "conv_1"})
+    assert resumption.name == "conv_1"
+    turns = [{"role": "user", "parts": [{"text": words}]} for words in ("Hello", "Who is it?")]
+    talk.client(clientContent={"turns": turns, "turnComplete": True})
+    asked = [x["item"] for x in talk.told if x["type"] == "conversation.item.create"]
+    talk.forget()
+    talk.reconnect()
+    assert talk.told_types == ["session.update"]
+    assert talk.told[0]["session"]["resumption"] == {"enabled": True}
+    talk.provider("session.created", session={})
+    talk.provider("conversation.created", conversation={"id": "conv_1"})
+    talk.provider("conversation.item.added", item=asked[0])
+    talk.provider("conversation.item.added", item={**SAID, "id": "unheard"})
+    assert talk.translator.is_waiting
+    talk.forget()
+    talk.provider("session.updated", session={})
+    assert talk.told_types == [
+        "conversation.item.delete", "conversation.item.create", "response.create",
+    ]  # fmt: skip
+    assert (talk.told[0]["item_id"], talk.told[1]["item"]["id"]) == ("unheard", asked[1]["id"])
+    assert not talk.heard
+    assert not talk.translator.is_waiting
+
+
+def test_xai_is_told_a_conversation_that_it_has_forgotten() -> None:
+    """Its new connection is another conversation; one that is cut before that is not named again,
+    nor one of a provider before.
+    """
+    talk = GeminiTalk.set_up("xai")
+    resumption = talk.translator.resumption
+    talk.provider("conversation.created", conversation={"id": "conv_1"})
+    talk.client(realtimeInput={"text": "Hello"})
+    talk.reconnect()
+    talk.provider("conversation.created", conversation={"id": "conv_2"})
+    talk.forget()
+    talk.provider("session.updated", session={})
+    assert talk.told_types == ["conversation.item.create", "response.create"]
+    assert resumption.name == "conv_2"
+    talk.forget()
+    talk.reconnect()
+    talk.reconnect()
+    assert talk.told_types == [
+        "session.update", "session.update", "conversation.item.create", "response.create",
+    ]  # fmt: skip
+    talk.provider("conversation.created", conversation={"id": "conv_3"})
+    talk.take(talk.translator.provider_closed())
+    assert resumption.name == "conv_3"
+    talk.translator.moved_to("xai")
+    assert resumption.name == ""
