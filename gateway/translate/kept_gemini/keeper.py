@@ -102,12 +102,8 @@ class GeminiKeeper:
     def opened(self) -> None:
         """See ``Keeping``: the client sends its setup first."""
 
-    def moved_to(self, provider: str) -> None:  # noqa: ARG002 - the protocol's
-        """See ``Keeping``. It is Gemini again, at another provider: a handle of the one before
-        leads to nothing there.
-        """
-        if self._setup is not None:
-            self._setup.handle = None
+    def moved_to(self, provider: str) -> None:
+        """See ``Keeping``: only Gemini speaks this."""
 
     def leave(self) -> Rest:
         """See ``Keeping``. The client's handles lead to a session that does not go on there."""

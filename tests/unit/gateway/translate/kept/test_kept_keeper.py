@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeper import Keeper
 from tests.support.kept_talk import KeptTalk
 
@@ -165,3 +166,38 @@ def test_xai_tells_a_client_of_one_conversation() -> None:
         ]
         keeper.provider_closed()
     assert [event is None for event in told] == [False, False, True, True]
+
+
+OWN = {
+    "instructions": "Be brief.",
+    "audio": {
+        "input": {"transcription": {"model": "our-transcriber"}},
+        "output": {"voice": "our-voice"},
+    },
+}
+MOVED = [
+    # where the session goes; whether it is told the client's own words
+    (["azure-us"], True),
+    (["azure"], True),
+    (["azure-us", "azure-eu"], True),
+    (["openai-2"], False),
+    (["openai-2", "azure-us"], False),
+]
+
+
+@pytest.mark.parametrize(("way", "is_own"), MOVED)
+def test_another_provider_of_the_kind_is_told_what_the_client_configured(
+    way: list[str], is_own: bool
+) -> None:
+    """Word for word, with its transcriber and its voice: one of another kind may know neither."""
+    keeper = Keeper(seed="s", home="azure-eu", conversation=Conversation(session={**OWN}))
+    keeper.provider_opened()
+    for provider in way:
+        keeper.provider_closed()
+        keeper.moved_to(provider)
+    (told, *_) = keeper.provider_opened()
+    assert isinstance(told, dict)
+    audio = told["session"]["audio"]
+    assert told["session"]["instructions"] == "Be brief."
+    assert (audio["input"]["transcription"]["model"] == "our-transcriber") is is_own
+    assert (audio.get("output", {}).get("voice") == "our-voice") is is_own
