@@ -150,4 +150,5 @@ class Betweens:
             dialect=target.dialect,
             session_id=target.session_id,
             on_ignored=self._means.on_ignored,
+            on_answer=self.answered,
         )  # fmt: skip

@@ -1,42 +1,56 @@
-"""How long a user waits for an answer, in a session of OpenAI's protocol. Pure.
+"""How long a user waits for an answer: from the end of what they say to its first audio. Pure.
 
-From ``input_audio_buffer.speech_stopped`` to the first ``response.content_part.added``, which all
-providers of the family send just before the first audio. Both are no audio, so nothing is looked at
-for it that was not before. Not measured: an answer that the client asks for itself, as it may take
-its time; one that is a call of a function; and what the user says beside another answer.
+What says so in each protocol: ``translate.marks``. No message is looked at for it that was not
+before. Not measured: the answer to the output of a function, and to what the user says beside
+another answer.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-STOPPED: Final = "input_audio_buffer.speech_stopped"
-BEGUN: Final = "response.content_part.added"
-ASK: Final = "response.create"
-_ENDS: Final = frozenset({"input_audio_buffer.speech_started", "response.done", ASK})
+from gateway.translate.marks import Mark
+
+# Speech that was not answered (noise) must not be taken for what is answered at last.
+WAIT_S_MAX: Final = 60.0
 
 
 class AnswerWait:
     """The wait of one session. ``clock`` tells monotonic seconds; ``on_answer`` gets each wait."""
 
-    __slots__ = ("_clock", "_on_answer", "_since")
+    __slots__ = ("_clock", "_is_answering", "_is_certain", "_on_answer", "_since")
 
     def __init__(self, clock: Callable[[], float], on_answer: Callable[[float], None]) -> None:
         self._clock = clock
         self._on_answer = on_answer
         self._since: float | None = None
+        self._is_certain = False  # it is known when the user ended
+        self._is_answering = False
 
-    def heard(self, kind: str) -> None:
-        """An event of the provider, or of the client, that is no audio."""
-        if kind == STOPPED:
-            self._since = self._clock()
-        elif self._since is None:
+    def note(self, mark: Mark | None) -> None:
+        """What a message of the provider, or of the client, says of it."""
+        if mark is None:
             return
-        elif kind == BEGUN:
-            since, self._since = self._since, None
-            self._on_answer(self._clock() - since)
-        elif kind in _ENDS:
+        if mark is Mark.STOPPED or mark is Mark.TRANSCRIBED:
+            self._stopped(is_certain=mark is Mark.STOPPED)
+        elif mark is Mark.BEGUN:
+            self._begun()
+        else:
             self._since = None
+            self._is_answering = self._is_answering and mark is not Mark.ENDED
 
     def forget(self) -> None:
         """The provider's connection is gone, and the answer with it."""
-        self._since = None
+        self._since, self._is_answering = None, False
+
+    def _stopped(self, *, is_certain: bool) -> None:
+        if self._is_answering or (self._since is not None and self._is_certain and not is_certain):
+            return
+        self._since, self._is_certain = self._clock(), is_certain
+
+    def _begun(self) -> None:
+        since, self._since = self._since, None
+        if since is not None and not self._is_answering:
+            wait_s = self._clock() - since
+            if wait_s <= WAIT_S_MAX:
+                self._on_answer(wait_s)
+        self._is_answering = True

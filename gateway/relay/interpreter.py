@@ -10,6 +10,7 @@ the same protocol.
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from gateway.metering.base import Fragments
 from gateway.metering.parsing import unmasked
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID, Dialect
+from gateway.relay.answer_wait import AnswerWait
 from gateway.relay.asks import Asks
 from gateway.translate.base import Renewal, Rest, Translation, Translator
 from gateway.translate.conversation import Conversation
@@ -55,8 +57,11 @@ class Interpreter(Asks):
         dialect: Dialect,
         session_id: str,
         on_ignored: Callable[[int], None],
+        on_answer: Callable[[float], None],
     ) -> None:
-        """``dialect`` is the client's: Gemini's messages are binary frames, OpenAI's are text."""
+        """``dialect`` is the client's: Gemini's messages are binary frames, OpenAI's are text.
+        ``on_answer``: see ``AnswerWait``.
+        """
         super().__init__()
         self._translator = translator
         self._recorder = recorder
@@ -64,6 +69,7 @@ class Interpreter(Asks):
         self._opcode = Opcode.BINARY if dialect is Dialect.GEMINI else Opcode.TEXT
         self._session_id = session_id
         self._on_ignored = on_ignored
+        self._wait = AnswerWait(time.monotonic, on_answer)
         self._ignored: set[str] = set()
         self._client_sink: ClientSink | None = None
         self._provider: Connection | None = None
@@ -118,6 +124,7 @@ class Interpreter(Asks):
     def provider_disconnected(self) -> None:
         """The provider is gone: what is open towards the client is closed there."""
         self._provider = None
+        self._wait.forget()
         self._act_on(self._translator.provider_closed())
         self.flush()
         self._hold(True)
@@ -245,6 +252,8 @@ class Interpreter(Asks):
                 if self.asked is not None:
                     self.asked.refuse_configuration()
                 return
+        for mark in translation.marks:
+            self._wait.note(mark)
         if translation.ignored:
             self._note_ignored(translation.ignored)
         if translation.close is not None:

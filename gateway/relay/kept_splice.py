@@ -27,6 +27,7 @@ from gateway.relay.kept_sinks import KeptDownstream, KeptUpstream, OnClose
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeping import Json, Keeping
+from gateway.translate.marks import Mark
 from gateway.translate.resumption import Resumption
 
 log = structlog.get_logger()
@@ -202,7 +203,7 @@ class KeptSplice(Asks):
         event = keeper.wire.event_of(message)
         if event is None:
             return True
-        self._wait.heard(event.get("type", ""))
+        self._wait.note(self._keeper.wire.mark_of(event))
         answer = keeper.client_said(event, message)
         if answer is None or self._client.is_mid_message:
             return True
@@ -228,7 +229,7 @@ class KeptSplice(Asks):
         event = self._keeper.wire.event_of(message)
         if event is None:
             return frame
-        self._wait.heard(event.get("type", ""))
+        self._wait.note(self._keeper.wire.mark_of(event))
         said = self._keeper.provider_said(event)
         if said is event:
             return frame
@@ -249,6 +250,7 @@ class KeptSplice(Asks):
 
     def heard_audio(self) -> None:
         """The client gets audio."""
+        self._wait.note(Mark.BEGUN)
         self._keeper.heard()
 
     def provider_wrote(self, frames: Sequence[Frame]) -> None:

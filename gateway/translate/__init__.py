@@ -6,7 +6,7 @@
 ``samples``       G.711 and the resampler: numpy, loaded for a conversion only
 ``schemas``       tools, and the schemas of their parameters
 ``voices``        which voice of a provider stands in for which of another
-``usage``         usage objects
+``usage``         usage objects; ``marks``: what says how long the user waits for an answer
 ``beta``          OpenAI's beta towards the client, GA behind: ``beta_events``, ``beta_fields``
 ``chain``         two translators as one: from the beta to Gemini
 ``kept``          the conversation of a session that is not translated, for its next provider

@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct, field
 
 from gateway.translate.conversation import Conversation
+from gateway.translate.marks import Mark
 from gateway.translate.resumption import Resumption
 
 # An id that a client gives an item has at most so many characters (OpenAI's error
@@ -48,13 +49,15 @@ class Translation(Struct):
     """What a message becomes; the messages are in the order in which they are to be sent.
 
     Each is the payload of one message: JSON in UTF-8. ``ignored`` names what the other protocol
-    has no word for, for the log and the metric (``setup.generationConfig.topK``). ``renewal`` and
-    ``close`` are for the relay to act on after the messages are sent.
+    has no word for, for the log and the metric (``setup.generationConfig.topK``). ``marks`` are
+    what the message says of the user's wait for an answer. ``renewal`` and ``close`` are for the
+    relay to act on after the messages are sent.
     """
 
     to_client: list[bytes] = field(default_factory=list)
     to_provider: list[bytes] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    marks: list[Mark | None] = field(default_factory=list)
     renewal: Renewal | None = None
     close: Close | None = None
 

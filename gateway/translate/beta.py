@@ -18,6 +18,7 @@ from gateway.translate.beta_events import beta_event, ga_event
 from gateway.translate.conversation import Conversation
 from gateway.translate.kept.keeper import Keeper
 from gateway.translate.kept.messages import event_of, is_append
+from gateway.translate.marks import of_openai
 from gateway.translate.resumption import Resumption
 from gateway.translate.voices import BUILT_IN, VoiceTable
 
@@ -108,7 +109,7 @@ class BetaTranslator:
         answer = self._keeper.client_said(made, raw)
         if answer is not None:
             return Translation(to_client=[json.encode(beta_event(answer))], ignored=dropped)
-        return Translation(to_provider=[raw], ignored=dropped)
+        return Translation(to_provider=[raw], ignored=dropped, marks=[of_openai(made)])
 
     def from_provider(self, message: bytes) -> Translation:
         """See ``Translator``: the beta's form of one event of GA."""
@@ -121,4 +122,4 @@ class BetaTranslator:
         said = self._keeper.provider_said(event)
         made = beta_event(said) if said is not None else None
         told = [] if made is None else [message if made is event else json.encode(made)]
-        return Translation(to_client=told, to_provider=[*self._keeper.take_due()])
+        return Translation(told, [*self._keeper.take_due()], marks=[of_openai(event)])

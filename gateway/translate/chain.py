@@ -99,6 +99,7 @@ class Chained:
 
     def _take_inner(self, made: Translation, total: Translation) -> None:
         total.to_provider += made.to_provider
+        total.marks += made.marks  # the outer one's provider is the inner one, which makes it up
         _note(made, total)
         for message in made.to_client:
             self._take_outer(self._outer.from_provider(message), total)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from gateway.frames import Opcode
 from gateway.translate.base import Rest
 from gateway.translate.conversation import Conversation
+from gateway.translate.marks import Mark
 from gateway.translate.resumption import Resumption
 
 Json = dict[str, Any]
@@ -25,7 +26,8 @@ class Wire(Struct, frozen=True):
 
     ``opcode`` is that of the provider's messages, ``opcodes`` those of all that may be JSON.
     ``event_of`` parses a message, and gives None for what is none. ``is_append``: it is the
-    client's audio; ``is_speech``: what begins at a place is the provider's.
+    client's audio; ``is_speech``: what begins at a place is the provider's. ``mark_of``: see
+    ``marks``.
     """
 
     opcode: Opcode
@@ -33,6 +35,7 @@ class Wire(Struct, frozen=True):
     event_of: Callable[[bytes], Json | None]
     is_append: Callable[[bytes], bool]
     is_speech: Callable[[bytes, int], bool]
+    mark_of: Callable[[Json], Mark | None]
 
 
 class Keeping(Protocol):

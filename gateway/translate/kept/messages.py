@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.frames import Opcode
 from gateway.translate.kept.keeping import Json, Wire
+from gateway.translate.marks import of_openai
 from gateway.translate.to_gemini.reading import parsed
 
 # The type of the client's audio is near the beginning or, as some SDKs sort fields, near the end;
@@ -39,4 +40,5 @@ WIRE: Final = Wire(
     event_of=event_of,
     is_append=is_append,
     is_speech=is_speech,
+    mark_of=of_openai,
 )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gateway.frames import Opcode
 from gateway.translate.kept.keeping import Json, Wire
+from gateway.translate.marks import of_gemini
 from gateway.translate.to_gemini.audio_shapes import SpokenShape
 from gateway.translate.to_gemini.reading import parsed
 
@@ -35,6 +36,7 @@ def wire() -> Wire:
         event_of=parsed,
         is_append=is_media,
         is_speech=SpokenShape().holds,
+        mark_of=of_gemini,
     )
 
 

@@ -8,6 +8,7 @@ from gateway.translate import usage
 from gateway.translate.audio import PCM_24K, Converter, Encoding, for_gemini, openai_format
 from gateway.translate.base import Ids, Renewal, Translation
 from gateway.translate.conversation import Conversation
+from gateway.translate.marks import of_gemini
 from gateway.translate.to_gemini import configuration
 from gateway.translate.to_gemini.answers import Pending
 from gateway.translate.to_gemini.calls import Calls
@@ -115,6 +116,7 @@ class State:
         """Tell the provider something; it has accepted the setup."""
         assert self.link is Link.READY
         self.out.to_provider.append(json.encode(message))
+        self.out.marks.append(of_gemini(message))
 
     def move_link(self, step: Step) -> bool:
         """Whether the link is another one by this."""

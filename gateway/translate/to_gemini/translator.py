@@ -10,6 +10,7 @@ from msgspec import json
 
 from gateway.translate.base import Rest, Translation
 from gateway.translate.conversation import Conversation
+from gateway.translate.marks import of_gemini
 from gateway.translate.to_gemini import client_audio, client_events, server_messages
 from gateway.translate.to_gemini.answers import content_message
 from gateway.translate.to_gemini.audio_shapes import appended, spoken
@@ -137,6 +138,7 @@ class GeminiTranslator:
         if found is None:
             out.ignored.append("message")
         elif state.link is Link.READY:
+            out.marks.append(of_gemini(found))
             server_messages.handle(state, found)
         elif "setupComplete" in found and self._move_link(Step.ACCEPTED):
             self._accepted()
@@ -186,6 +188,7 @@ class GeminiTranslator:
             turns += state.pending.beside
         if turns or is_asked:
             state.send(content_message(turns, is_complete=is_asked))
+            state.out.marks.clear()  # told again, it takes longer
         due, state.updates_due = state.updates_due, 0
         for _ in range(due):
             client_events.tell_session(state)

@@ -21,6 +21,7 @@ from typing import Final
 from msgspec import json
 
 from gateway.translate.base import GeminiClient, Translation
+from gateway.translate.marks import Mark
 from gateway.translate.to_openai import provider_messages
 from gateway.translate.to_openai.audio_paths import heard_audio
 from gateway.translate.to_openai.client_fields import ClientFaultError, Fields, read
@@ -130,6 +131,7 @@ class ClientSide:
             self._is_history = False
         elif is_complete:
             self._state.turn.ask(out)
+            out.marks.append(Mark.STOPPED)
 
     def _take_answers(self, response: Fields, out: Translation) -> None:
         answers = response.objects("functionResponses")
@@ -153,6 +155,7 @@ class ClientSide:
             self._state.turn.interrupt(out)
             self._state.say(self._state.writer.text(words), out)
             self._state.turn.ask(out)
+            out.marks.append(Mark.STOPPED)
         if realtime.flag("audioStreamEnd"):
             self._end_stream(out)
         if realtime.has("activityEnd"):
@@ -199,6 +202,7 @@ class ClientSide:
             out.to_provider.append(provider_messages.COMMIT)
             hearing.cleared()
         self._state.turn.ask(out)
+        out.marks.append(Mark.STOPPED)
 
     def _end_stream(self, out: Translation) -> None:
         """The microphone is off: the provider hears silence, in which what was being said ends."""

@@ -12,6 +12,7 @@ from msgspec import MsgspecError, json
 
 from gateway.metering.account_errors import NEUTRAL_MESSAGE, mask_account_error
 from gateway.translate.base import Close, Translation
+from gateway.translate.marks import of_openai
 from gateway.translate.to_openai import client_messages, provider_messages
 from gateway.translate.to_openai.audio_paths import spoken_audio
 from gateway.translate.to_openai.client_fields import INVALID, NAME_CHARS_MAX, short
@@ -83,6 +84,7 @@ class ProviderSide:
         if not isinstance(kind, str):
             out.ignored.append("message without a type")
             return
+        out.marks.append(of_openai(event))
         handler = self._handlers.get(kind)
         if handler is not None and (self._state.is_told or kind in _EARLY):
             handler(event, out)

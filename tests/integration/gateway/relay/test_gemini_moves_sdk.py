@@ -28,6 +28,7 @@ CONFIG = types.LiveConnectConfig(
     output_audio_transcription=types.AudioTranscriptionConfig(),
     input_audio_transcription=types.AudioTranscriptionConfig(),
 )
+OFTEN = {"gateway.door.provider_reports.REPORT_S": 0.1}
 RESUMPTION = types.SessionResumptionConfig()
 
 
@@ -80,6 +81,7 @@ async def world() -> AsyncIterator[World]:
                     addresses[0],
                     OPENAI_BASE_URL=f"{addresses[1]}/v1",
                     GATEWAY_MODELS_FILE=MODELS,
+                    tuned=OFTEN,
                 )
             )
             yield World(cluster, provider, *networks)
@@ -166,3 +168,37 @@ async def test_a_first_dial_leads_to_a_provider_of_another_protocol() -> None:
     assert of_user(first) == ["first"]
     assert of_user(second) == ["first", "second"]
     assert set(charged) == {"openai", "gemini"}
+
+
+async def test_a_drain_leads_to_a_provider_of_another_protocol_between_two_turns() -> None:
+    """And back, while the client stays connected. How long its user waits for answers is known of
+    each provider, whose protocol is the client's or another one.
+    """
+    async with world() as there:
+        ctl = there.cluster.accountctl
+        key = await asyncio.to_thread(there.cluster.create_account, "acct")
+        client = google(there.cluster, key)
+
+        def seen(provider: str) -> tuple[int, int]:
+            rows = there.cluster.ask("providers.overview")["providers"]
+            return next(
+                ((x["sessions"], x["answers"]) for x in rows if x["provider"] == provider), (0, 0)
+            )
+
+        async with client.aio.live.connect(model="gemini-safe", config=CONFIG) as session:
+            for words, drained, other in (
+                ("first", "gemini", "openai"),
+                ("second", "openai", "gemini"),
+            ):
+                await ask(session, words)
+                await answer(session)
+                await asyncio.to_thread(eventually, lambda x=drained: seen(x) == (1, 1))
+                await asyncio.to_thread(ctl, "providers", "drain", drained)
+                await asyncio.to_thread(eventually, lambda x=other: seen(x)[0] == 1)
+                await asyncio.to_thread(ctl, "providers", "resume", drained)
+            await ask(session, "third")
+            third, _ = await answer(session)
+            await asyncio.to_thread(eventually, lambda: seen("gemini") == (1, 2))
+        charged = await books(there)
+    assert of_user(third) == ["first", "second", "third"]
+    assert set(charged) == {"gemini", "openai"}
