@@ -246,7 +246,7 @@ class KeptTalk:
     def problems(self) -> list[str]:
         """What is wrong, once everything is at rest."""
         self.checker.finish()
-        found = []
+        found = self.unfinished()
         expected = [x["words"] for x in self._view if self._is_known(x)]
         known = self._known_there()
         if not _is_told(known, expected):
@@ -260,8 +260,7 @@ class KeptTalk:
         if lost:
             found.append(f"lost {lost}")
         # Of a question that was spoken, or that was interrupted, something may be lost.
-        has_spoken = any(kind.startswith("input_audio_buffer.") for kind in self.checker.kinds)
-        if not (self._cancels or has_spoken):
+        if not (self._cancels or self._has_spoken):
             refused, newest = str(errors), max(self._asked, default=0)
             found += [
                 f"question {number}: {what}"
@@ -276,6 +275,17 @@ class KeptTalk:
                 repeated = [x for x in provider.read_all if provider.read_all.count(x) > 1]
                 found += [f"twice: {x!r}" for x in repeated if b"metadata" in x or b"said-" in x]
         return found
+
+    def unfinished(self) -> list[str]:
+        """What is still waited for at rest: whatever was asked for is answered, or refused, and
+        nothing waits for the end of what has ended.
+        """
+        is_waiting = self.keeper.is_answering and not self._has_spoken
+        return ["waits for nothing"] if is_waiting else []
+
+    @property
+    def _has_spoken(self) -> bool:
+        return any(kind.startswith("input_audio_buffer.") for kind in self.checker.kinds)
 
     def _known_there(self) -> list[str]:
         """What the provider knows to have been said; not what of a conversation that it goes on

@@ -22,6 +22,8 @@ DOUBTED = "doubt-me"  # a text that is refused, though the error says nothing
 class ModelProvider:
     """One connection. ``is_xai``: no item is said to be done, and speech is an item from its start.
     With ``renames`` items that are created are given other names. ``transcribes``: speech is.
+    ``names_events``: errors say which event they are about; without it they do not, as at xAI, and
+    with ``is_vague`` nothing else.
     ``left`` is another one, with whose conversation xAI goes on: it replays what is there.
     """
 
@@ -33,9 +35,12 @@ class ModelProvider:
         is_xai: bool = False,
         renames: bool = False,
         transcribes: bool = True,
+        names_events: bool = True,
+        is_vague: bool = False,
         left: "ModelProvider | None" = None,
     ) -> None:
         self.is_xai, self.renames, self.transcribes = is_xai, renames, transcribes
+        self.names_events, self.is_vague = names_events, is_vague
         self.told: list[bytes] = []
         self.saying: list[Event] = []
         self.read_all: list[bytes] = []
@@ -318,9 +323,11 @@ class ModelProvider:
         return any(x["type"] == "function_call" and x["call_id"] == call_id for x in self.items)
 
     def _refuse(self, event: Event, *, param: str | None, code: str | None = "invalid") -> None:
+        if self.is_vague:
+            param = code = None
         error = {
             "type": "invalid_request_error", "code": code, "param": param,
-            "message": str(event), "event_id": event.get("event_id"),
+            "message": str(event), "event_id": event.get("event_id") if self.names_events else None,
         }  # fmt: skip
         self.say("error", error=error)
 

@@ -148,7 +148,7 @@ class Keeper:
         """What a provider is told first; messages of the client among it, as they came."""
         known = self.conversation.session
         session = configuration.told_elsewhere(known, self._elsewhere, self._voices)
-        self._due = ()
+        self._due, self._unanswered.names_events = (), True
         if self._resuming is not None and self._resuming.connected():
             self._retell()
             return self._resuming.begin(self._retelling, session, is_announced=self._is_announced)
@@ -224,9 +224,12 @@ class Keeper:
         return event
 
     def take_due(self) -> Sequence[bytes]:
-        """What the provider is to be told now, after what it said."""
+        """What the provider is to be told now, after what it said: also what was held, where
+        nothing of ours is open.
+        """
         due, self._due = self._due, ()
-        return due
+        is_busy = self._responses or self._unanswered.asks_again
+        return due if is_busy else (*due, *self._unanswered.release())
 
     def heard(self) -> None:
         """The client gets audio."""
@@ -285,12 +288,11 @@ class Keeper:
         if is_ours and self._unanswered.hold(error):
             return None
         self._unanswered.refused(error)
-        self._go_on()
         return None if error.get("code") == _EXPIRED else event
 
     def _conversation_said(self, kind: str, event: Json) -> Json | None:
         if kind == "conversation.created":  # of xAI
-            self._says_done = False
+            self._says_done = self._unanswered.names_events = False
             parts = self.conversation, self._record, self._unanswered
             self._resuming = self._resuming or Resuming(*parts)
             self._resuming.resumption.begun(event.get("conversation"))
@@ -371,11 +373,6 @@ class Keeper:
         if self._retelling is NOTHING_TOLD:
             self._retelling = Retelling(self._seed)
 
-    def _go_on(self) -> None:
-        """Ask for what was held, where nothing is open."""
-        if not (self._responses or self._unanswered.asks_again):
-            self._due = (*self._due, *self._unanswered.release())
-
     def _forget(self, item_id: str) -> None:
         self._speech.done(item_id)
         self._record.forget(item_id)
@@ -387,7 +384,6 @@ class Keeper:
             self._responses.created(body, self._unanswered.begun(body))
         elif kind == "response.done" and isinstance(body, dict):
             self._responses.done(body)
-            self._go_on()
             if not self._speech.is_heard:  # the transcript of what is being said is yet to come
                 self._record.answered(())
         else:

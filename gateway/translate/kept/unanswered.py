@@ -48,6 +48,8 @@ _PARAMS: Final = {
     "item_id": (DELETE_ITEM, RETRIEVE_ITEM, TRUNCATE_ITEM),
     "response": (CREATE_RESPONSE,),
 }
+# These are about nothing of it.
+_OTHERS: Final = ("response_cancel", "input_audio_buffer", "session_expired")
 # What an item that is created has in common with the one that was asked for.
 _LOOKS: Final = ("type", "role", "call_id")
 _AUDIO: Final = "input_audio"
@@ -77,23 +79,32 @@ class Message(Struct):
 class Unanswered:
     """Those of one session, oldest first."""
 
-    __slots__ = ("_bytes", "_doubts", "_messages")
+    __slots__ = ("_bytes", "_doubts", "_messages", "names_events")
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._bytes = 0
+        self.names_events = True  # the provider says which event its errors are about: not xAI
         self._doubts = 0  # errors since the last answer of which is not known what they are about
 
     @property
     def asks(self) -> bool:
         """Whether a response of the conversation was asked for and has not begun."""
-        asked = [x for x in self._messages if x.kind == CREATE_RESPONSE]
+        asked = [x for x in self._waited_for if x.kind == CREATE_RESPONSE]
         return any(not (message.is_beside or message.is_cancelled) for message in asked)
 
     @property
     def asks_again(self) -> bool:
         """Whether a response was asked for by us, and has not begun."""
-        return any(message.is_again and not message.is_held for message in self._messages)
+        return any(message.is_again and not message.is_held for message in self._waited_for)
+
+    @property
+    def _waited_for(self) -> list[Message]:
+        """Those that may yet be answered. As many errors as there are messages, of which none says
+        what it is about, leave none: all were refused.
+        """
+        held = [message for message in self._messages if message.is_held]
+        return held if self._doubts >= len(self._messages) - len(held) else self._messages
 
     @property
     def raw(self) -> list[bytes]:
@@ -153,22 +164,33 @@ class Unanswered:
         asked = [message for message in self._messages if message.kind == CREATE_RESPONSE]
         is_beside = is_beside_conversation(response)
         alike = [x for x in asked if is_beside is None or x.is_beside == is_beside]
+        if "metadata" not in response:  # its provider does not say
+            return self._answer(alike)
         equal = [x for x in alike if _metadata(x.event.get("response")) == _metadata(response)]
         return self._answer(equal)
 
     def _answer(self, found: list[Message]) -> Message | None:
-        for message in found:
-            self._settle_doubts(message)
-            self._take(message)
-            return message
-        return None
+        """The first of ``found`` that can have been answered: before it stand as many messages as
+        there were errors that did not say which of them was refused.
+        """
+        told = [message for message in self._messages if not message.is_held]
+        refused = told[: self._doubts]
+        possible = (x for x in found if not any(x is other for other in refused))
+        answered = next(possible, next(iter(found), None))
+        if answered is not None:
+            self._settle_doubts(answered)
+            self._take(answered)
+        return answered
 
     def refused(self, error: Json) -> None:
         """The provider answered with an error."""
         found = self._about(error)
         for message in found[:1]:
             self._take(message)
-        self._doubts += not (found or error.get("event_id") or _kinds_of(error))
+        code = error.get("code")
+        is_other = isinstance(code, str) and code.startswith(_OTHERS)
+        if not (found or error.get("event_id") or is_other):
+            self._doubts += 1
 
     def hold(self, error: Json) -> bool:
         """The provider is busy with what it was asked for by us: whether the error says so about a
@@ -216,7 +238,9 @@ class Unanswered:
         found = [message for message in self._messages if not message.is_held]
         if event_id:
             return [message for message in found if message.event.get("event_id") == event_id]
-        return [x for x in found if x.event.get("event_id") is None and x.kind in kinds]
+        found = [message for message in found if message.kind in kinds]
+        nameless = [message for message in found if message.event.get("event_id") is None]
+        return nameless if self.names_events else found
 
     def _settle_doubts(self, answered: Message) -> None:
         """What stands before a message that is answered is never answered any more: so many of
@@ -238,6 +262,7 @@ class Unanswered:
 
     def _take(self, message: Message) -> None:
         del self._messages[self._place(message)]
+        self._doubts = min(self._doubts, len(self._messages))
         self._bytes -= len(message.raw)
 
     def _place(self, message: Message) -> int:

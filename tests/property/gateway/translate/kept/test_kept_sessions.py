@@ -82,6 +82,13 @@ def test_a_conversation_outlasts_its_providers(transcribes: bool, steps: list[St
     run(KeptTalk(transcribes=transcribes), steps)
 
 
+DOUBT: st.SearchStrategy[Step] = st.builds(
+    lambda named, has_id: lambda talk: talk.write(word=DOUBTED, is_named=named, has_id=has_id),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
+DOUBTS = st.lists(ASK | ASK | DOUBT | UPDATE | st.just(KeptTalk.cut) | GOING_ON, max_size=40)
+
+
 @settings(max_examples=300)
 @given(st.booleans(), STEPS)
 def test_it_does_where_a_provider_is_less_exact(renames: bool, steps: list[Step]) -> None:
@@ -96,3 +103,27 @@ def test_it_does_where_the_provider_goes_on_with_it(renames: bool, steps: list[S
     what was on its way, or nothing any more.
     """
     run(KeptTalk(is_xai=True, renames=renames, resumes=True), steps)
+
+
+@settings(max_examples=300)
+@given(DOUBTS)
+def test_no_question_waits_for_ever(steps: list[Step]) -> None:
+    """xAI does not say which event its errors are about; several questions are asked at once, and
+    the connection is cut.
+    """
+    run(KeptTalk(is_xai=True, names_events=False), steps)
+
+
+@settings(max_examples=300)
+@given(st.booleans(), st.booleans(), DOUBTS)
+def test_nor_does_one_of_which_nothing_is_said(
+    is_xai: bool, names_events: bool, steps: list[Step]
+) -> None:
+    """Errors have no code and no field either: what they refuse may be told again, and what waits
+    for it does not wait for ever.
+    """
+    talk = KeptTalk(is_xai=is_xai, names_events=names_events, is_vague=True)
+    for step in steps:
+        step(talk)
+    talk.rest()
+    assert talk.unfinished() == []

@@ -70,6 +70,7 @@ def test_an_item_answers_the_message_that_asked_for_it(
     [
         ([ASK, ASK], {"id": "r"}, [b"1"]),
         ([ASK, ask(metadata={"a": 1})], {"metadata": {"a": 1}}, [b"0"]),
+        ([ask(metadata={"a": 1})], {}, []),  # it does not say
         ([ask(metadata={"a": 1})], {"metadata": None}, [b"0"]),  # the provider began it itself
         ([ask(conversation="none"), ASK], {"conversation_id": "conv"}, [b"0"]),
         ([ASK, ask(conversation="none")], {"conversation_id": None}, [b"0"]),
@@ -123,6 +124,46 @@ def test_an_error_about_nothing_ends_what_stands_before_an_answer() -> None:
     assert found.raw == [b"2"]
     found.begun({})
     assert found.raw == []
+
+
+def test_xai_does_not_say_which_event_it_refuses() -> None:
+    """So an error that names none may be about one that has a name."""
+    found = waiting(REFUSED, ASK)
+    found.names_events = False
+    found.refused({"param": "item.id"})
+    assert found.raw == [b"1"]
+
+
+def test_as_many_messages_were_refused_as_there_were_errors() -> None:
+    """So what is answered stands behind as many; and where there are no more, nothing is waited
+    for, though it is told the next provider.
+    """
+    found = waiting(UPDATE, ASK, UPDATE)
+    for _ in range(2):
+        found.refused({})
+    assert found.asks
+    assert found.updated() is not None
+    assert found.raw == []
+    found = waiting(ASK, ASK)
+    found.refused({})
+    found.refused({"code": "response_cancel_not_active"})  # about nothing that is waited for
+    assert found.asks
+    found.refused({})
+    assert not found.asks
+    assert found.raw == [b"0", b"1"]
+    found.said(UPDATE, b"2")
+    assert found.asks
+    assert found.updated() is not None
+    assert found.raw == []
+
+
+def test_what_is_held_is_waited_for_all_the_same() -> None:
+    """It was not told, so no error is about it."""
+    found = waiting(ASK, ask(metadata={"a": 1}))
+    assert found.hold({"code": "conversation_already_has_active_response"})
+    found.refused({})
+    assert found.asks
+    assert not found.asks_again
 
 
 def test_what_is_refused_for_what_is_asked_again_is_held() -> None:
