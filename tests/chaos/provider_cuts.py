@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 import click
 
-from tests.chaos.talkers import Talker, crowd
+from tests.chaos.talkers import MOVING, Talker, crowd
 from tests.support.fake_provider import beside
 from tests.support.harness import Cluster, cluster_folder, eventually
 
 # Cuts come faster than a real network's: a connection that stood for any time was a good one. And
 # a busy machine takes its time to start a provider.
 TUNED = {
+    "gateway.door.provider_reports.REPORT_S": 0.1,
     "gateway.relay.replacement.GOOD_S": 0.0,
     "gateway.relay.replacement.PAUSE_S_MAX": 1.0,
     "gateway.relay.replacement.TRIES_MAX": 60,
@@ -90,6 +91,8 @@ class Found:
     """What may have been sent beside that: a line is written once a response has left, and a
     provider may be killed in between, at most in one of an account's."""
     charged: Counter[str] = field(default_factory=Counter)
+    served: dict[str, set[str]] = field(default_factory=dict)
+    """By which providers."""
     is_audit_ok: bool = False
 
     def problems(self) -> list[str]:
@@ -116,12 +119,13 @@ async def run(
     *, seed: int, clients: int, blows: int, pause_s: float, is_killed: bool = False
 ) -> Found:
     """So many clients talk while all connections are cut so many times, or with ``is_killed`` while
-    the provider is killed, and started again where it was.
+    the provider is killed, and started again where it was. Before every second time one of two
+    providers is drained, and the other one is not: whoever may move leaves it.
     """
     chance = random.Random(seed)
     talkers = crowd(clients)
     found, over = Found(talkers), asyncio.Event()
-    async with _world() as world:
+    async with _world("".join(talker.models for talker in talkers)) as world:
         cluster, network = world.cluster, world.network
         keys = [await asyncio.to_thread(cluster.create_account, t.account) for t in talkers]
         talks = [
@@ -129,6 +133,8 @@ async def run(
             for t, key in zip(talkers, keys, strict=True)
         ]
         while found.blows < blows:
+            if found.blows % 2:
+                await asyncio.to_thread(world.drain, found.blows // 2)
             await asyncio.sleep(chance.uniform(0, 2 * pause_s))
             if is_killed:
                 await asyncio.to_thread(world.kill)
@@ -166,6 +172,13 @@ class _World:
         simulator.stop(signal.SIGKILL)
         self.provider.start_simulator("--listen", listen)
 
+    def drain(self, number: int) -> None:
+        """Take one provider out of service, and bring the other one back."""
+        back, drained = MOVING if number % 2 else MOVING[::-1]
+        if number:
+            self.cluster.accountctl("providers", "resume", back)
+        self.cluster.accountctl("providers", "drain", drained)
+
     def note(self, found: Found, *, is_killed: bool) -> None:
         """What the simulator sent and what was charged, by account. The simulator's log names the
         model that is served, which every client has its own name for.
@@ -179,19 +192,20 @@ class _World:
         for talker in found.talkers:
             rows = self.cluster.usage_rows(talker.account)
             reported = [row for row in rows if row["kind"] == "response"]
+            found.served[talker.account] = {row["provider"] for row in rows}
             found.charged[talker.account] = sum(row["total_tokens"] for row in reported)
         found.is_audit_ok = self.cluster.audit()["ok"]
 
 
 @asynccontextmanager
-async def _world() -> AsyncIterator[_World]:
+async def _world(models: str) -> AsyncIterator[_World]:
     with cluster_folder() as provider:
         simulator = await asyncio.to_thread(provider.start_simulator)
         host, _, port = simulator.field("listen").rpartition(":")
         network = CutNetwork(host, int(port))
         server = await asyncio.start_server(network.carry, "127.0.0.1", 0)
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, beside(address, tuned=TUNED) as cluster:
+        async with server, beside(address, tuned=TUNED, GATEWAY_MODELS_FILE=models) as cluster:
             yield _World(cluster, provider, network)
 
 

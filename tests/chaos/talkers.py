@@ -24,6 +24,7 @@ TURN_S = 40.0  # a dial that broke is tried again after up to four seconds
 # Of one session: a conversation keeps the newest 400 items, and 256 KiB of them.
 TURNS_MAX = 40
 SPOKEN_EACH = 3  # every so many turns are spoken
+MOVING = ("gemini", "openai")  # who serves a session that may move, in order of choice
 CALM_S = 1.0  # before the last turn: longer than a dial takes
 _TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 # Words of a text, and what the simulators hear in speech of a length. Audio that is converted may
@@ -66,12 +67,22 @@ class Talker:
 
     @property
     def model(self) -> str:
-        """The model that it asks for: one that repeats what was said."""
+        """The model that it talks to: one that repeats what was said."""
         return f"sim-recall,pace-20,served-{self.account}"
+
+    @property
+    def asked(self) -> str:
+        """What it calls this model."""
+        return self.model
+
+    @property
+    def models(self) -> str:
+        """What the models file says of it."""
+        return ""
 
     async def talk(self, address: str, key: str, *, over: asyncio.Event) -> None:
         """One session after the other until it is ``over``; the last turn is undisturbed."""
-        query = f"model={self.model}&provider={self.provider}&rs_key={key}"
+        query = f"model={self.asked}&provider={self.provider}&rs_key={key}"
         url = f"ws://{address}{self.path}?{query}"
         while not (over.is_set() or self.closed):
             self.turns, self.said, self.unheard, self.has_begun = 0, [], set(), False
@@ -245,7 +256,7 @@ class GeminiTalker(Talker):
     async def _begin(self, socket: ClientConnection) -> None:
         kinds = ["TEXT"] if self.is_written else ["AUDIO"]
         setup = {
-            "model": f"models/{self.model}", "generationConfig": {"responseModalities": kinds},
+            "model": f"models/{self.asked}", "generationConfig": {"responseModalities": kinds},
             "inputAudioTranscription": {}, "outputAudioTranscription": {},
             "realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}},
             **self._more_setup(),
@@ -291,8 +302,25 @@ class KeptGeminiTalker(GeminiTalker):
         return {} if self.is_written else {"sessionResumption": {}}
 
 
+class MovingGeminiTalker(KeptGeminiTalker):
+    """Speaks Gemini's protocol to whoever of its model's list serves: Gemini, or OpenAI."""
+
+    provider = ""
+
+    @property
+    def asked(self) -> str:
+        """See ``Talker``."""
+        return f"gemini-{self.account}"
+
+    @property
+    def models(self) -> str:
+        """Its part of the models file."""
+        served = [f'{{provider = "{name}", model = "{self.model}"}}' for name in MOVING]
+        return f'[models."{self.asked}"]\nproviders = [{", ".join(served)}]\n'
+
+
 KINDS: tuple[type[Talker], ...] = (
-    OpenAITalker, KeptTalker, BetaTalker, GeminiTalker, KeptGeminiTalker,
+    OpenAITalker, KeptTalker, BetaTalker, GeminiTalker, KeptGeminiTalker, MovingGeminiTalker,
 )  # fmt: skip
 
 
