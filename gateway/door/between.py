@@ -115,7 +115,7 @@ class Betweens:
         if is_same and not begins_anew:
             session.moved_to(there.provider)
         else:
-            session.move(self.make(session.conversation))
+            session.move(self.make)
 
     def redial(self, session: LastingSession) -> Coroutine[Any, Any, None]:
         """See ``Lasting``."""

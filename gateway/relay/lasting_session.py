@@ -72,12 +72,13 @@ class LastingSession(Session):
         """The provider that is dialled next speaks the same protocol as the one before."""
         self._interpreter.moved_to(provider)
 
-    def move(self, interpreter: Between) -> None:
-        """The provider that is dialled next speaks another protocol than the one before:
-        ``interpreter`` goes on, with the same conversation. Called while there is no provider.
+    def move(self, make: Callable[[Conversation], Between]) -> None:
+        """The provider that is dialled next needs another interpreter than the one before, which
+        ``make`` makes for the same conversation. Called while there is no provider.
         """
         former, rest = self._interpreter, self._interpreter.leave()
         former.forget_session()
+        interpreter = make(former.conversation)  # as it was left: a session may be given back
         self._put_between(interpreter)
         if not rest.announced:  # the client has heard nothing yet
             interpreter.open()

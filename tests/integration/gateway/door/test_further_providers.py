@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.calls import client_of, place
+from tests.support.ephemeral import SECRET
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.two_providers import GEMINI, OPS, charged, send, until, until_key, until_turn
 
@@ -31,6 +32,10 @@ MODELS = """
     [models]
     gpt-realtime = ["openai", "azure-eu", "gemini"]
     [models."gemini-safe"]
+    providers = [
+      {{provider = "gemini", model = "gemini-live"}}, {{provider = "gemini-eu", model = "live"}},
+    ]
+    [models."crossed"]
     providers = [
       {{provider = "gemini", model = "gemini-live"}}, {{provider = "gemini-eu", model = "live"}},
     ]
@@ -82,7 +87,10 @@ class Region:
         at = {name: daemon.field("listen") for name, daemon in self.places.items()}
         models = cluster.folder / "models.toml"
         models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"], geu=at["gemini-eu"]))
+        secret = cluster.folder / "ephemeral.secret"
+        secret.write_text(SECRET)
         cluster.env |= {
+            "GATEWAY_EPHEMERAL_SECRET_FILE": str(secret),
             "GATEWAY_MODELS_FILE": str(models), "GATEWAY_OPS_LISTEN": OPS,
             "AZURE_EU_API_KEY": "eu-key", "AZURE_US_API_KEY": "us-key",
             "GEMINI_API_KEY": "gemini-key", "GEMINI_EU_API_KEY": "gemini-eu-key",
@@ -127,14 +135,17 @@ async def regions() -> AsyncIterator[Region]:
             await asyncio.to_thread(region.stop)
 
 
-async def ask(socket: ClientConnection, text: str) -> None:
-    """A turn in writing, to the end of its answer."""
+async def ask(socket: ClientConnection, text: str) -> int:
+    """A turn in writing, to the end of its answer; the tokens that the model has read for it."""
     content = [{"type": "input_text", "text": text}]
     item = {"type": "message", "role": "user", "content": content}
     await send(socket, {"type": "conversation.item.create", "item": item})
     await send(socket, {"type": "response.create"})
     done = await until(socket, "response.done")
     assert done["response"]["status"] == "completed", done
+    read = done["response"]["usage"]["input_tokens"]
+    assert isinstance(read, int)
+    return read
 
 
 async def settled(region: Region, account: str, responses: int) -> Counter[str]:
@@ -181,11 +192,11 @@ async def test_a_session_leaves_a_drained_provider_for_another_of_its_kind() -> 
         key = await asyncio.to_thread(region.cluster.create_account, "a")
         url = f"{region.cluster.url}?model=regional&rs_events=1&rs_key={key}"
         async with connect(url) as socket:
-            await ask(socket, "a first question")
+            await ask(socket, "x" * 400)
             drained = await region.ctl("drain", "azure-eu")
             assert (drained["has_choice"], drained["only_for"]) == (True, [])
             assert (await until(socket, "rts.provider"))["provider"] == "azure-us"
-            await ask(socket, "a second question")
+            assert await ask(socket, "a second question") > 100, "it knows what was said"
             await region.ctl("resume", "azure-eu")
             await region.ctl("drain", "azure-us")
             assert (await until(socket, "rts.provider"))["provider"] == "azure-eu"
@@ -261,3 +272,37 @@ async def test_a_handle_leads_to_the_gemini_that_issued_it() -> None:
                 usage = (await until_key(socket, "usageMetadata"))["usageMetadata"]
                 assert usage["promptTokenCount"] > 100, "it knows what was said"
         assert await settled(region, "a", 4) == {"gemini": 1, "gemini-eu": 3}
+
+
+async def test_a_translated_session_leaves_for_another_of_its_provider_s_kind() -> None:
+    """An OpenAI client at Gemini: the other Gemini has another name for the model, and knows
+    nothing of the handle that the first one gave.
+    """
+    async with regions() as region:
+        key = await asyncio.to_thread(region.cluster.create_account, "a")
+        url = f"{region.cluster.url}?model=crossed&rs_events=1&rs_key={key}"
+        async with connect(url) as socket:
+            await ask(socket, "x" * 400)
+            await region.ctl("drain", "gemini")
+            moved = await until(socket, "rts.provider")
+            assert (moved["provider"], moved["model"]) == ("gemini-eu", "live")
+            assert await ask(socket, "a second question") > 100, "it knows what was said"
+        assert await settled(region, "a", 2) == {"gemini": 1, "gemini-eu": 1}
+
+
+async def test_an_ephemeral_key_opens_a_session_at_the_provider_that_the_client_names() -> None:
+    """Its configuration goes there first, as to any other."""
+    async with regions() as region:
+        cluster = region.cluster
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        session: Any = {"type": "realtime", "model": "regional", "instructions": "Be brief."}
+        made = await asyncio.to_thread(
+            client_of(cluster, key).realtime.client_secrets.create, session=session
+        )
+        url = f"ws://{cluster.address}/provider/azure-us/v1/realtime?model=regional"
+        headers = {"Authorization": f"Bearer {made.value}"}
+        async with connect(url, additional_headers=headers) as socket:
+            updated = await until(socket, "session.updated")
+            assert updated["session"]["instructions"] == "Be brief."
+            await ask(socket, "a question")
+        assert await settled(region, "a", 1) == {"azure-us": 1}
