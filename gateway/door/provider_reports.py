@@ -148,6 +148,10 @@ class ProviderReports:
             log.warning("provider drained", provider=name, sessions=sessions[name])
         for name in sorted(before - drained):
             log.info("provider resumed", provider=name)
+            for session, place in self._roster.at(name):
+                if place.is_leaving and isinstance(session, LastingSession):
+                    place.is_leaving = False
+                    session.stay()
 
     def _needs(self, drained: frozenset[str]) -> dict[str, tuple[list[str], bool]]:
         """By provider, what ``ModelTable.needing`` says if drained others do not count."""
@@ -192,7 +196,7 @@ class ProviderReports:
                 session=place.target.session_id, provider=place.target.provider,
             )  # fmt: skip
             place.is_leaving = True
-            session.renew_between_turns()
+            session.leave_between_turns()
             await asyncio.sleep(MOVE_S)
             if self._loop.time() >= until:
                 return

@@ -18,14 +18,15 @@ class Asked(Protocol):
 
 class Asks:
     """``asked`` is None until there is a session, and after its end: nothing refers to it in a
-    circle. ``brings_configuration``: an ephemeral key brought one.
+    circle. ``brings_configuration``: an ephemeral key brought one. ``is_leaving``: the session is
+    to leave its provider once nothing is being said; until then it may stay after all.
     """
 
-    __slots__ = ("asked", "brings_configuration")
+    __slots__ = ("asked", "brings_configuration", "is_leaving")
 
     def __init__(self) -> None:
         self.asked: Asked | None = None
-        self.brings_configuration = False
+        self.brings_configuration = self.is_leaving = False
 
     def forget_session(self) -> None:
         """The session has ended."""

@@ -116,7 +116,7 @@ class Interpreter(Asks):
 
     def provider_connected(self, provider: Connection) -> None:
         """A provider is there: it is told what it has to know."""
-        self._provider, self._renewal = provider, None
+        self._provider, self._renewal, self.is_leaving = provider, None, False
         self._act_on(self._translator.provider_opened())
         self._let_through()
         self.flush()
@@ -210,6 +210,11 @@ class Interpreter(Asks):
         self._renewal = self._renewal or Renewal.BETWEEN_TURNS
         self._renew_if_due()
 
+    def leave_between_turns(self) -> None:
+        """The same, unless ``is_leaving`` is taken back before."""
+        self.is_leaving = True
+        self._renew_if_due()
+
     def flush(self) -> None:
         """Write what the messages of one read have become."""
         if self._for_provider:
@@ -267,7 +272,8 @@ class Interpreter(Asks):
 
     def _renew_if_due(self) -> None:
         """Have the provider's connection replaced; the client waits until another one is there."""
-        if self._renewal is None or self._provider is None or not self._is_due():
+        is_asked = self._renewal is not None or self.is_leaving
+        if not is_asked or self._provider is None or not self._is_due():
             return
         self.flush()
         self._renewal = self._provider = None

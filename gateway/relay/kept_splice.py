@@ -116,7 +116,8 @@ class KeptSplice(Asks):
 
     def provider_connected(self, provider: Connection) -> None:
         """A provider is there: it is told what it has to know."""
-        self._provider, self._is_renewal_due, self._is_heard = provider, False, False
+        self._provider, self._is_heard = provider, False
+        self._is_renewal_due = self.is_leaving = False
         if self._upstream is not None:
             self._upstream.provider = provider
         told = self._keeper.provider_opened()
@@ -162,6 +163,11 @@ class KeptSplice(Asks):
     def renew_between_turns(self) -> None:
         """Have the provider's connection replaced once nothing is being said."""
         self._is_renewal_due = True
+        self._renew_if_due()
+
+    def leave_between_turns(self) -> None:
+        """The same, unless ``is_leaving`` is taken back before."""
+        self.is_leaving = True
         self._renew_if_due()
 
     def forget_session(self) -> None:
@@ -268,7 +274,7 @@ class KeptSplice(Asks):
                 self.asked.refuse_configuration()
             return
         self._is_renewal_due |= self._keeper.take_notice()
-        if self._is_renewal_due:
+        if self._is_renewal_due or self.is_leaving:
             self._renew_if_due()
 
     def _tell(self, messages: Sequence[bytes]) -> None:

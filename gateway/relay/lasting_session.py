@@ -126,6 +126,14 @@ class LastingSession(Session):
         """Have the provider's connection replaced once no response is open."""
         self._interpreter.renew_between_turns()
 
+    def leave_between_turns(self) -> None:
+        """Go on over another connection, to another provider, once no response is open."""
+        self._interpreter.leave_between_turns()
+
+    def stay(self) -> None:
+        """That is not needed any more: if it has not come to it yet, it does not."""
+        self._interpreter.is_leaving = False
+
     def _make_sink(self, client: Connection) -> DownstreamSink:  # noqa: ARG002 - the base's
         return self._interpreter.provider_sink(
             on_metered=self._metered, on_close=self.provider_disconnected

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -201,6 +202,39 @@ async def test_a_session_that_is_answered_leaves_after_the_answer() -> None:
         await socket.close()
         rows = await charged(cluster, "a", 3)
     assert sum(row["responses"] for row in rows if row["provider"] == "openai") == 2
+
+
+@pytest.mark.parametrize("is_translated", [True, False])
+async def test_who_is_still_answered_when_its_provider_is_resumed_stays(
+    is_translated: bool,
+) -> None:
+    """No connection is made that nobody needs any more."""
+    providers = Providers()
+    async with serving(providers) as cluster, AsyncExitStack() as stack:
+        if is_translated:
+            socket = await stack.enter_async_context(translated(cluster, "a"))
+        else:
+            key = await asyncio.to_thread(cluster.create_account, "a")
+            url = f"ws://{cluster.address}/v1/realtime?model=safe&rs_key={key}"
+            socket = await stack.enter_async_context(connect(url))
+            await send(socket, {"type": "session.update", "session": {"type": "realtime"}})
+            await until(socket, "session.updated")
+        ask: dict[str, Any] = said("a question") if is_translated else {"type": "response.create"}
+        over = until_turn if is_translated else partial(until, kind="response.done")
+        providers.finishes.clear()
+        await send(socket, ask)
+        asked = "a question" if is_translated else "response.create"
+        await soon(lambda: asked in "".join(providers.told["openai"]))
+        log = cluster.gateways[0].log
+        await ctl(cluster, "drain", "openai")
+        await soon(lambda: "session leaves drained provider" in log.read_text())
+        await ctl(cluster, "resume", "openai")
+        await soon(lambda: "provider resumed" in log.read_text())
+        providers.finishes.set()
+        await over(socket)
+        await send(socket, ask)
+        await over(socket)
+    assert providers.dials == {"openai": 1}
 
 
 async def test_where_there_is_no_other_provider_a_drained_one_still_serves() -> None:

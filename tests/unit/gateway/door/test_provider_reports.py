@@ -59,10 +59,15 @@ class Session(LastingSession):
 
     def __init__(self, state: SessionState = SessionState.RELAYING) -> None:
         self.state, self._departure, self.asked = state, None, 0
+        self.is_to_stay = False
 
-    def renew_between_turns(self) -> None:
+    def leave_between_turns(self) -> None:
         """See ``LastingSession``."""
         self.asked += 1
+
+    def stay(self) -> None:
+        """See ``LastingSession``."""
+        self.is_to_stay = True
 
 
 class World:
@@ -187,3 +192,17 @@ async def test_a_gateway_that_stops_says_so() -> None:
     async with reporting() as world:
         await world.accountd.heard()
         world.accountd.failure = UnreachableError("away")
+
+
+async def test_who_has_not_left_when_its_provider_is_resumed_stays() -> None:
+    """Only who was asked to leave is told so; a drain that follows asks again."""
+    async with reporting() as world:
+        leaving, bound = world.session("openai", "xai"), world.session("openai")
+        for asked in (1, 2):
+            world.accountd.drained = frozenset({"openai"})
+            await world.accountd.heard(3)
+            assert (leaving.asked, leaving.is_to_stay) == (asked, False)
+            world.accountd.drained = frozenset()
+            await world.accountd.heard(3)
+            assert (leaving.is_to_stay, bound.is_to_stay) == (True, False)
+            leaving.is_to_stay = False
