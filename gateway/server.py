@@ -37,7 +37,7 @@ from gateway.http.refusals import (
 )
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
-from gateway.relay.session import RESTARTING
+from gateway.relay.endings import RESTARTING
 from gateway.relay.session_state import SessionState
 from gateway.session_registry import Registry
 

@@ -18,6 +18,9 @@ from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 _PRIVATE_CODES: Final = 3000
 
 
+RESTARTING: Final = "gateway draining: it restarts, connect again"
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """``code`` and ``message`` go into the error event, ``close_code`` and ``reason`` into the

@@ -23,7 +23,6 @@ whether anything is left, the client is paused: its frames are not forwarded.
 
 import asyncio
 from functools import partial
-from typing import Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -55,8 +54,6 @@ from gateway.relay.session_state import (
 from shared.state_machine import advance
 
 log = structlog.get_logger()
-
-RESTARTING: Final = "gateway draining: it restarts, connect again"
 
 
 class Session:
@@ -189,7 +186,7 @@ class Session:
         action = self._cut_off.review(status, self.recorder.streaming, now=self._loop.time())
         if self._sink is not None:
             waits = status is not CreditStatus.AVAILABLE or client.notices.is_balance_due
-            self._sink.reports_gaps = waits
+            self._sink.reports_gaps = waits or self._departure is not None
         if action is CreditAction.END and not client.connection.is_mid_message:
             self._log.info("credit used up", credits_left=self._credit.balance.credits)
             self.was_cut_off = True
@@ -212,6 +209,8 @@ class Session:
         self._departure = Departure(leave_by, close_code)
         if self.drain is not None:
             self.drain.hurry()
+        if self._sink is not None:
+            self._sink.reports_gaps = True  # the end of a response may be metered by nothing
         self.check(self._loop.time())
 
     def close_client(self, code: int, reason: str) -> None:
@@ -263,7 +262,7 @@ class Session:
         if self._cut_off.is_overdue(now, is_streaming=is_streaming):
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
         elif departure is not None and departure.is_due(now, is_idle=is_idle):
-            self.close_client(departure.close_code, RESTARTING)
+            self.close_client(departure.close_code, endings.RESTARTING)
         else:
             due = self._age.due(self.recorder.model, now, is_streaming=is_streaming)
             if due is not AgeAction.NOTHING:
@@ -273,6 +272,9 @@ class Session:
         """Something was metered and forwarded, or a gap between two messages was waited for."""
         self._send_balance()
         self.credit_changed()
+        client = self._client
+        if self._departure and client is not None and not client.connection.is_mid_message:
+            self._check_client(self._loop.time(), client)
 
     def _send_balance(self) -> None:
         """Tell the client its balance if that is due; the sink calls again when it had to wait."""

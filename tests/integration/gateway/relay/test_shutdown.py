@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.fake_provider import UNKEPT
-from tests.support.harness import Cluster, cluster_folder, eventually, running_cluster
+from tests.support.harness import SETTLE_S, Cluster, cluster_folder, eventually, running_cluster
 from tests.support.ports import listeners
 
 
@@ -52,6 +52,24 @@ async def test_sigterm_lets_the_response_finish(fresh: Cluster) -> None:
     (row,) = eventually(lambda: fresh.usage_rows("leaver"))
     assert row["total_tokens"] == done[0]["usage"]["total_tokens"]
     assert fresh.gateways[0].complaints() == []
+
+
+@pytest.mark.parametrize("model", ["gpt-realtime", "sim-usage-null"])
+async def test_a_session_leaves_with_the_end_of_its_response(fresh: Cluster, model: str) -> None:
+    """Not with the next check of what has a deadline, of which there is none here; also where the
+    response reports nothing.
+    """
+    gateway = fresh.start_gateway(tuned={"gateway.session_registry.CHECK_S": 3_600.0})
+    key = fresh.create_account("leaver")
+    query = f"/v1/realtime?model={model}&reply_ms=2000&rs_key={key}"
+    async with connect(f"ws://{gateway.field('listen')}{query}", max_size=None) as socket:
+        await speak(socket)
+        gateway.process.send_signal(signal.SIGTERM)
+        await until_done(socket)
+        async with asyncio.timeout(SETTLE_S):
+            await socket.wait_closed()
+    assert socket.close_code == 1001
+    assert await asyncio.to_thread(gateway.stop) == 0
 
 
 async def test_a_restart_may_be_called_one(fresh: Cluster) -> None:
