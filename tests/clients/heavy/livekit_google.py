@@ -17,11 +17,13 @@ from tests.support.speech import RATE_HZ, chunks, silence
 async def main() -> None:
     """A spoken turn, a tool call, an interruption by voice."""
     tls = ssl.create_default_context(cafile=os.environ["CA_FILE"])
+    named = os.environ["PROVIDER"]
+    provider = f"/provider/{named}" if named else ""
     model = realtime.RealtimeModel(
         model=os.environ["MODEL"],
         api_key=os.environ["API_KEY"],
         http_options=types.HttpOptions(
-            base_url=os.environ["GATEWAY_URL_TLS"].replace("wss", "https", 1),
+            base_url=os.environ["GATEWAY_URL_TLS"].replace("wss", "https", 1) + provider,
             async_client_args={"ssl": tls},
         ),
     )
