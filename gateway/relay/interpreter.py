@@ -143,6 +143,8 @@ class Interpreter(Asks):
         rest = self._translator.leave()
         self._act_on(Translation(to_client=rest.to_client))
         self.flush()
+        if self._client_sink is not None and (parts := self._client_sink.give_back()):
+            self.hold_back(Pause.SETUP, parts)
         return rest
 
     def take_over(self, rest: Rest) -> None:
@@ -296,11 +298,12 @@ class Interpreter(Asks):
 class ClientSink(SequenceSink):
     """Gives a client's whole messages to the interpreter."""
 
-    __slots__ = ("_fragments", "_interpreter", "connection_closed")
+    __slots__ = ("_fragments", "_interpreter", "_parts", "connection_closed")
 
     def __init__(self, interpreter: Interpreter, *, on_close: OnClose) -> None:
         self._interpreter = interpreter
         self._fragments = Fragments()
+        self._parts: list[Frame] = []  # of the message that is not complete
         self.connection_closed = on_close
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
@@ -320,7 +323,16 @@ class ClientSink(SequenceSink):
         if reason is not None:
             interpreter.hold_back(reason, frames[taken:])
 
+    def give_back(self) -> list[Frame]:
+        """Another sink takes the message that is not complete: its fragments, as they came."""
+        parts, self._parts = self._parts, []
+        return parts
+
     def _join(self, frame: Frame, payload: bytes) -> bytes | None:
+        if frame.is_final:
+            self._parts = []
+        else:
+            self._parts.append(frame)
         return self._fragments.add(replace(frame, start=0, raw=payload))
 
 

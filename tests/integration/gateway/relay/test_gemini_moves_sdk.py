@@ -1,13 +1,18 @@
 """Google's own SDK, whose session goes on at a provider of another protocol and notices nothing."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from google.genai import types
+from websockets.asyncio.client import connect
 
 from tests.support.genai_sessions import answer, ask, google, of_user
 from tests.support.harness import eventually
 from tests.support.moving_world import books, world
+from tests.support.simulator_client_gemini import PATH
 
 CONFIG = types.LiveConnectConfig(
     response_modalities=[types.Modality.AUDIO],
@@ -121,3 +126,32 @@ async def test_a_drain_leads_to_a_provider_of_another_protocol_between_two_turns
         charged = await books(there)
     assert of_user(third) == ["first", "second", "third"]
     assert set(charged) == {"gemini", "openai"}
+
+
+async def test_a_message_in_fragments_is_whole_wherever_it_ends() -> None:
+    """Its beginning was read for the provider that is gone: the next one gets all of it."""
+    async with world() as there:
+        there.gemini.is_away = True
+        key = await asyncio.to_thread(there.cluster.create_account, "acct")
+        url = f"ws://{there.cluster.address}{PATH}"
+        async with connect(url, additional_headers={"x-goog-api-key": key}) as socket:
+
+            async def fragments() -> AsyncIterator[str]:
+                yield asked[:40]
+                await (await socket.ping())  # the gateway has read this
+                there.move(away=there.openai, back=there.gemini)
+                await asyncio.to_thread(eventually, lambda: there.gemini.dials > 1)
+                yield asked[40:]
+
+            setup = {"model": "models/gemini-safe", "outputAudioTranscription": {}}
+            await socket.send(json.dumps({"setup": setup}))
+            assert "setupComplete" in json.loads(await socket.recv())
+            turn = {"role": "user", "parts": [{"text": "in fragments"}]}
+            asked = json.dumps({"clientContent": {"turns": [turn], "turnComplete": True}})
+            await socket.send(fragments())
+            words, content = "", dict[str, Any]()
+            async with asyncio.timeout(20):
+                while "turnComplete" not in content:
+                    content = json.loads(await socket.recv()).get("serverContent", {})
+                    words += content.get("outputTranscription", {}).get("text", "")
+    assert of_user(words) == ["in fragments"]
