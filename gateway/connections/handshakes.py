@@ -27,6 +27,7 @@ _HEADERS_MAX: Final = 100
 _FIELDS: Final = rb"(?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[\x20-\x7e]*\r\n)+\r\n"
 _REQUEST: Final = re.compile(rb"GET [\x21-\x7e]+ HTTP/1\.1\r\n" + _FIELDS)
 _SWITCHING: Final = re.compile(rb"HTTP/1\.1 101 [\x20-\x7e]*\r\n" + _FIELDS)
+_INTERIM: Final = re.compile(rb"HTTP/1\.1 1(?!01)[0-9][0-9][ \r]")
 # 16 bytes in base64; the last character has no bits to spare.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _NAMES: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+(?:, ?[-!#$%&'*+.^_`|~0-9a-zA-Z]+)*")
@@ -139,6 +140,16 @@ def accepts(head: bytes, key: str) -> bool:
         and found["upgrade"].lower() == "websocket"
         and found["sec-websocket-accept"] == accept_key(key)
     )
+
+
+def end_of_interim(answer: bytes | bytearray) -> int:
+    """How many bytes of a provider's answer are interim ones (100, 103), which a client skips (RFC
+    9110 section 15.2).
+    """
+    end = 0
+    while _INTERIM.match(answer, end) and (blank := answer.find(b"\r\n\r\n", end)) >= 0:
+        end = blank + 4
+    return end
 
 
 # --- helpers -------------------------------------------------------------------------------------

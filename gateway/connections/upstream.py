@@ -80,6 +80,7 @@ class Upstream(Connection):
         # Only the head goes to the protocol object: what follows it in the same read may be frames
         # already, and those are for our scanner.
         opening.head += data
+        del opening.head[: handshakes.end_of_interim(opening.head)]
         end = opening.head.find(_HEAD_END)
         if end < 0 and len(opening.head) <= HANDSHAKE_BYTES_MAX:
             return

@@ -37,6 +37,9 @@ HANDSHAKES: list[tuple[str, bytes, bool, int, str]] = [
     ("nowhere", refused("302 Found"), False, 1008, REFUSED),
     ("timeout", refused("408 Request Timeout"), False, 1013, UNAVAILABLE),
     ("too many", refused("429 Too Many Requests"), False, 1013, UNAVAILABLE),
+    ("too many after a hint",
+     b"HTTP/1.1 103 Early Hints\r\n\r\n" + refused("429 Too Many Requests"), False, 1013,
+     UNAVAILABLE),
     ("broken", refused("500 Internal Server Error"), False, 1013, UNAVAILABLE),
     ("busy", refused("503 Service Unavailable"), False, 1013, UNAVAILABLE),
     ("wrong accept", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
