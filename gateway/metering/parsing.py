@@ -9,7 +9,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.frames import Frame, unmask
 from shared.usage import (
@@ -23,6 +23,11 @@ from shared.usage import (
 # The fields of a usage object that have a column. An object maps to its own known fields, a plain
 # value to nothing: {"input_tokens": {}, "input_token_details": {"text_tokens": {}}}.
 Known = Mapping[str, "Known"]
+
+
+# A token is about four characters of English (OpenAI's help, "What are tokens", and Google's "Count
+# tokens"). Other scripts have more bytes in a character, and fewer characters in a token.
+TEXT_BYTES_PER_TOKEN: Final = 4
 
 
 class UnreadableUsageError(Exception):
@@ -115,16 +120,20 @@ def rows_of(ms: int) -> Iterator[int]:
         ms -= TOKENS_PER_RESPONSE_MAX
 
 
-def audio_estimate(tokens_in: int, tokens_out: int) -> Usage:
-    """An estimate in tokens of audio. Each direction is cut at half of what a row may hold."""
+def estimate(*, audio_in: int, audio_out: int, text_bytes_out: int = 0) -> Usage:
+    """An estimate in tokens: of audio, which are counted, and of the text that the model wrote.
+    Each direction is cut at half of what a row may hold.
+    """
     most = TOKENS_PER_RESPONSE_MAX // 2
-    tokens_in, tokens_out = min(tokens_in, most), min(tokens_out, most)
+    audio_in, audio_out = min(audio_in, most), min(audio_out, most)
+    text_out = min(-(-text_bytes_out // TEXT_BYTES_PER_TOKEN), most - audio_out)
     return Usage(
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        total_tokens=tokens_in + tokens_out,
-        input_audio_tokens=tokens_in,
-        output_audio_tokens=tokens_out,
+        input_tokens=audio_in,
+        output_tokens=audio_out + text_out,
+        total_tokens=audio_in + audio_out + text_out,
+        input_audio_tokens=audio_in,
+        output_text_tokens=text_out,
+        output_audio_tokens=audio_out,
     )
 
 

@@ -54,7 +54,7 @@ from gateway.metering.gemini.events import (
 from gateway.metering.gemini.transcribed_audio import TranscribedAudio
 from gateway.metering.gemini.turn import Turn, TurnEvent, UsageState
 from gateway.metering.gemini.usage import GroundingQueries, camel_case, read_usage, unknown_usage
-from gateway.metering.parsing import UnreadableUsageError, as_json, audio_estimate, read_object
+from gateway.metering.parsing import UnreadableUsageError, as_json, estimate, read_object
 from shared.usage import RAW_USAGE_CHARS_MAX, Kind, Usage
 
 _INTERRUPT: Final = b'{"clientContent":{"turnComplete":false}}'
@@ -347,7 +347,7 @@ class GeminiMeter:
 
     def _estimate(self) -> Usage:
         """Tokens by the length of the audio that was relayed; text counts nothing."""
-        return audio_estimate(
-            self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
-            self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+        return estimate(
+            audio_in=self._client.bytes_in * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
+            audio_out=self._audio_bytes_out * _TOKENS_PER_S // _AUDIO_BYTES_PER_S,
         )

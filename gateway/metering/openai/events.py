@@ -1,7 +1,8 @@
 """Which events of the OpenAI family matter, and how their type is found without parsing. Pure."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from gateway.frames import Opcode
 from gateway.metering.base import Unreadable
@@ -30,13 +31,20 @@ _IS_METERED: Final = re.compile(
     rb'"type"\s*:\s*"(?:%b)"' % b"|".join(re.escape(name) for name in sorted(_METERED_TYPES))
 )
 _IS_DELEGATED: Final = re.compile(rb'"type"\s*:\s*"response\.event"')
+# What the model writes, in place of speaking: an answer, or the arguments of a call.
+TEXT_TYPES: Final = frozenset(
+    {
+        b"response.output_text.delta", b"response.text.delta",
+        b"response.function_call_arguments.delta",
+    }
+)  # fmt: skip
 WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.created", b"session.created", b"session.started", b"session.updated",
     b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
     f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
     b"response.cancel", b"conversation.created", b"transport.failed",
-}  # fmt: skip
+} | TEXT_TYPES  # fmt: skip
 WORDS: Final = f"{_TRANSCRIPTION}.delta".encode()
 NEEDLES: Final = (*WATCHED_TYPES, rb"\u")
 AUDIO_TYPES: Final = frozenset(
@@ -45,6 +53,14 @@ AUDIO_TYPES: Final = frozenset(
         b"session.output_audio.delta",
     }
 )  # fmt: skip
+
+
+def written_bytes(kind: str, event: Mapping[str, Any]) -> int:
+    """How much of an answer is written in an event of this ``kind``, as UTF-8."""
+    delta = event.get("delta")
+    if kind.encode(errors="replace") not in TEXT_TYPES or not isinstance(delta, str):
+        return 0
+    return len(delta.encode(errors="surrogatepass"))
 
 
 def unparsable(message: bytes, model: str, detail: str) -> Unreadable | None:

@@ -55,6 +55,7 @@ from gateway.metering.openai.events import (
     match_object,
     match_type,
     unparsable,
+    written_bytes,
 )
 from gateway.metering.openai.transcripts import Transcripts
 from gateway.metering.openai.usage import (
@@ -66,8 +67,8 @@ from gateway.metering.openai.usage import (
     read_transcription,
 )
 from gateway.metering.parsing import (
-    audio_estimate,
     clean_text,
+    estimate,
     read_object,
 )
 from shared.usage import Kind, Usage
@@ -94,6 +95,7 @@ class OpenAIMeter:
         "_fragments",
         "_in_flight",
         "_seconds",
+        "_text_bytes_out",
         "_transcripts",
         "cancels_answered",
         "is_shared",
@@ -122,7 +124,7 @@ class OpenAIMeter:
         self._charges = Charges(counts_calls=bills_seconds)
         self._in_flight: dict[str, None] = {}
         self._appended = AppendedAudio()
-        self._audio_bytes_in = self._audio_bytes_out = 0
+        self._audio_bytes_in = self._audio_bytes_out = self._text_bytes_out = 0
         self._audio_head: bytes | None = None  # how the provider's messages of audio begin
         self._transcripts = Transcripts(is_billed=bills_transcripts and not bills_seconds)
         self.cancels_answered = 0
@@ -216,7 +218,7 @@ class OpenAIMeter:
                     Metered(response_id, self.model, self._estimate(), kind=Kind.ESTIMATE)
                 )
                 estimates += self._seconds.unreported(response_id, model=self.model)
-            self._audio_bytes_in = self._audio_bytes_out = 0
+            self._audio_bytes_in = self._audio_bytes_out = self._text_bytes_out = 0
         return estimates
 
     def _is_irrelevant(self, data: bytes, start: int) -> bool:
@@ -253,6 +255,7 @@ class OpenAIMeter:
         if event is None:
             return NO_RESULTS
         kind = clean_text(event.get("type"))
+        self._text_bytes_out += written_bytes(kind, event)
         if kind in MAY_FAIL and may_hold_error(kind, message):
             self.masked_error = mask_account_error(event)
         elif kind == "conversation.created":
@@ -266,7 +269,7 @@ class OpenAIMeter:
                 return self._read_done(event)
             case "response.created":
                 self._in_flight[id_of(event.get("response"))] = None
-                self._audio_bytes_out = 0
+                self._audio_bytes_out = self._text_bytes_out = 0
             case (
                 "session.created" | "session.updated"
                 | "transcription_session.created" | "transcription_session.updated"
@@ -328,7 +331,7 @@ class OpenAIMeter:
         if not is_nothing(usage):
             if not isinstance(found, Unreadable):  # else the quarantine has it, seconds included
                 seconds = self._seconds.reported(response_id, name, usage, model=self.model)
-            self._audio_bytes_in = self._audio_bytes_out = 0
+            self._audio_bytes_in = self._audio_bytes_out = self._text_bytes_out = 0
         return results_of(found, seconds, self._charges.images(name, response))
 
     def _read_transcription(self, event: Mapping[str, Any]) -> Sequence[MeterResult]:
@@ -349,13 +352,15 @@ class OpenAIMeter:
         return results_of(charged)
 
     def _estimate(self) -> Usage:
-        """Tokens by the length of the audio that was relayed; text counts nothing. Both directions
+        """Tokens by the length of what was relayed: of audio, and of what the model wrote. What the
+        client wrote counts nothing, nor do the words of what is spoken. Both directions of audio
         are taken to have one format.
         """
         bytes_per_s = self._transcripts.audio.bytes_per_s
-        return audio_estimate(
-            self._audio_bytes_in * _INPUT_TOKENS_PER_S // bytes_per_s,
-            self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // bytes_per_s,
+        return estimate(
+            audio_in=self._audio_bytes_in * _INPUT_TOKENS_PER_S // bytes_per_s,
+            audio_out=self._audio_bytes_out * _OUTPUT_TOKENS_PER_S // bytes_per_s,
+            text_bytes_out=self._text_bytes_out,
         )
 
 

@@ -12,7 +12,7 @@ from gateway.metering.openai.cancel import CANCEL_ID
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.providers.base import Target
 from gateway.providers.openai import XAI
-from shared.usage import TOKENS_PER_RESPONSE_MAX, Usage
+from shared.usage import TOKENS_PER_RESPONSE_MAX, Kind, Usage
 from tests.support.metering import text, the_one
 
 DETAILED: dict[str, Any] = {
@@ -331,3 +331,45 @@ def test_a_session_that_another_socket_may_hear_is_shared(
     for frame in heard:
         meter.observe(frame)
     assert meter.is_shared is is_shared
+
+
+WRITING = [
+    # type of the event, what was written, tokens
+    ("response.output_text.delta", ["A written ", "answer."], 5),  # 17 bytes
+    ("response.text.delta", ['"\\', "", "\u4f60\ud83d"], 2),  # as UTF-8, however it is spelled
+    ("response.function_call_arguments.delta", ['{"a":', "10}"], 2),
+    ("response.output_audio_transcript.delta", ["Words of what is spoken"], 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "deltas", "tokens"), WRITING)
+@pytest.mark.parametrize("begins_with_type", [True, False])
+def test_what_was_written_and_never_reported_is_estimated(
+    kind: str, deltas: list[str], tokens: int, begins_with_type: bool
+) -> None:
+    """A token for four bytes, which is no audio; of the next response nothing was written."""
+    one = meter()
+    for _ in range(2):
+        one.observe(text({"type": "response.created", "response": {"id": "resp_1"}}))
+        for delta in deltas:
+            event = {"type": kind, "delta": delta, "obfuscation": "x" * 50}
+            event = event if begins_with_type else dict(reversed(event.items()))
+            assert not one.observe(text(event))
+    (estimate,) = one.finish()
+    assert isinstance(estimate, Metered)
+    assert estimate.kind == Kind.ESTIMATE
+    assert (estimate.usage.output_tokens, estimate.usage.total_tokens) == (tokens, tokens)
+    assert (estimate.usage.output_text_tokens, estimate.usage.output_audio_tokens) == (tokens, 0)
+
+
+def test_what_was_written_and_reported_is_not_estimated_with_the_next() -> None:
+    """The usage of the first response covers its text."""
+    one = meter()
+    written = text({"type": "response.output_text.delta", "delta": "A written answer"})
+    one.observe(written)
+    one.observe(done({"total_tokens": 7, "input_tokens": 3, "output_tokens": 4}))
+    one.observe(text({"type": "response.created", "response": {"id": "resp_2"}}))
+    one.observe(written)
+    (estimate,) = one.finish()
+    assert isinstance(estimate, Metered)
+    assert (estimate.response_id, estimate.usage.output_tokens) == ("resp_2", 4)
