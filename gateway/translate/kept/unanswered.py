@@ -240,7 +240,9 @@ class Unanswered:
             return [message for message in found if message.event.get("event_id") == event_id]
         found = [message for message in found if message.kind in kinds]
         nameless = [message for message in found if message.event.get("event_id") is None]
-        return nameless if self.names_events else found
+        # A provider is busy with a question, so where only one with a name waits, it is about that.
+        must_be_nameless = nameless or error.get("code") != BUSY
+        return nameless if self.names_events and must_be_nameless else found
 
     def _settle_doubts(self, answered: Message) -> None:
         """What stands before a message that is answered is never answered any more: so many of

@@ -104,6 +104,7 @@ REFUSED = text("a", id="mine") | {"event_id": "one"}
         ([ASK], {"code": "response_cancel_not_active", "param": "response_id"}, [b"0"]),
         ([ASK], {"code": ["odd"], "param": {"odd": 1}, "event_id": {}}, [b"0"]),
         ([REFUSED], {"param": "item.id"}, [b"0"]),  # it would have been named
+        ([{**ASK, "event_id": "one"}], {"code": "conversation_already_has_active_response"}, []),
     ],
 )
 def test_an_error_answers_the_message_that_it_is_about(
