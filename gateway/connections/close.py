@@ -8,7 +8,7 @@ NORMAL_CLOSURE: Final = 1000
 GOING_AWAY: Final = 1001
 NO_STATUS: Final = 1005  # a close frame without a code; never on the wire
 ABNORMAL_CLOSURE: Final = 1006  # no close frame at all; never on the wire
-POLICY_VIOLATION: Final = 1008  # no SDK dials again on it
+POLICY_VIOLATION: Final = 1008  # no SDK of a provider dials again on it
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 

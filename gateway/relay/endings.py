@@ -14,7 +14,7 @@ from gateway.connections.close import (
 )
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 
-# RFC 6455 section 7.4.2: codes from here on are the application's own. No SDK redials on them.
+# RFC 6455 section 7.4.2: codes from here on are the application's. No SDK of a provider redials.
 _PRIVATE_CODES: Final = 3000
 
 
