@@ -19,6 +19,7 @@ from gateway.door.queries import resuming
 from gateway.door.routing import with_provider_model
 from gateway.door.translators import keeper_for, translator_for
 from gateway.handles.resumable import SessionHandles
+from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import Meter
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Target
@@ -90,7 +91,12 @@ class Betweens:
 
     def provider_left(self, close: CloseEvent) -> None:
         """See ``Listener``."""
+        if self._recorder.has_just_refused:
+            self.refused(close.reason)
+            return
         self._means.dialer.left(self._place, close)
+        if is_about_account(close.reason):
+            self._means.dialer.refused(self._place, close.reason, is_certain=False)
 
     def make(self, conversation: Conversation | None) -> Between:
         """One for where the session is served. With a ``conversation`` it continues that."""
@@ -124,6 +130,10 @@ class Betweens:
     def meter(self, conversation: str) -> Meter:
         """See ``Lasting``."""
         return self._means.meter(resuming(self._place.target, conversation))
+
+    def refused(self, reason: str) -> bool:
+        """See ``Lasting``."""
+        return self._means.dialer.refused(self._place, reason, is_certain=True)
 
     def answered(self, wait_s: float) -> None:
         """The user has waited so long for an answer."""

@@ -61,6 +61,7 @@ class Place:
     is_leaving: bool = False  # another connection was asked for, at another provider
     was_served: bool = False
     refused_at: frozenset[str] = frozenset()  # providers that do not take it, for good
+    lost_by: str = ""  # why the connection to ``target`` failed; empty: it did not
 
     def move(self, target: Target) -> None:
         """The session is served at ``target`` from now on."""
@@ -136,14 +137,28 @@ class Dialer:
         """A user has waited so long for an answer of the session's provider."""
         self._health.answered(place.target.provider, wait_s, self._loop.time())
 
+    def refused(self, place: Place, reason: str, *, is_certain: bool) -> bool:
+        """The session's provider refuses our account on a connection that it had taken: whether
+        another one would serve the session now, drained or not. A close whose words say so may
+        quote a client: that is not certain, and says nothing about the provider's health.
+        """
+        name, now = place.target.provider, self._loop.time()
+        if name not in place.refused_at:
+            place.refused_at |= {name}
+            place.lost_by = reason
+            if is_certain:
+                self._health.failed(name, now, reason, Failure.CONNECTION)
+        others = {there.provider for there in place.choices} - place.refused_at
+        return any(self._health.is_available(other, now) for other in others)
+
     def left(self, place: Place, close: CloseEvent) -> None:
         """The connection of a session that has a client has ended."""
         name = place.target.provider
         if is_final(close):
             place.refused_at |= {name}
         if close.is_violation or close.code in _FAILED:
-            reason = close.reason or f"close {close.code}"
-            self._health.failed(name, self._loop.time(), reason, Failure.CONNECTION)
+            place.lost_by = close.reason or f"close {close.code}"
+            self._health.failed(name, self._loop.time(), place.lost_by, Failure.CONNECTION)
         else:
             self._health.served(name)
 
@@ -180,8 +195,7 @@ class Dialer:
         failure: ProviderUnavailableError | None = None
         try:
             for target in self._to_dial(place):
-                if failure is not None:
-                    self._failed_over(session, failure, target)
+                self._note_failover(session, place, failure, target)
                 try:
                     await self._dial_one(session, place, target)
                 except ProviderUnavailableError as exc:
@@ -259,17 +273,28 @@ class Dialer:
             tls=self._tls,
         )
 
-    def _failed_over(
-        self, session: Session, failure: ProviderUnavailableError, target: Target
+    def _note_failover(
+        self,
+        session: Session,
+        place: Place,
+        failure: ProviderUnavailableError | None,
+        target: Target,
     ) -> None:
-        self._failovers += 1
-        before = session.recorder.provider
-        log.warning(
-            "provider failed over", session=target.session_id, provider=before,
-            to=target.provider, reason=str(failure), hint=failure.hint,
-        )  # fmt: skip
-        if failure.is_about_account:
-            session.recorder.account_refused(str(failure.status))
+        """``target`` is dialled after a dial with ``failure``, or as the first one since the
+        session lost its connection.
+        """
+        before, reason, hint = place.target.provider, place.lost_by, ""
+        if failure is not None:
+            reason, hint = str(failure), failure.hint
+            if failure.is_about_account:
+                session.recorder.account_refused(str(failure.status))
+        if reason and target.provider != before:
+            self._failovers += 1
+            log.warning(
+                "provider failed over", session=target.session_id, provider=before,
+                to=target.provider, reason=reason, hint=hint,
+            )  # fmt: skip
+        place.lost_by = ""
 
 
 def _log_change(change: HealthChange) -> None:

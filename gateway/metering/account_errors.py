@@ -83,7 +83,7 @@ def mask_account_error(event: Mapping[str, Any]) -> MaskedError | None:
             error = event.get("error", event)  # without that field the event itself is the error
             kept = {name: event[name] for name in _KEPT if name in event}
             code, told = _account_code(error), {**kept, "error": _neutral(error)}
-    return MaskedError(code, _text(told)) if code else None
+    return MaskedError(code, _text(told), str(event.get("type"))) if code else None
 
 
 def names_us(message: str) -> bool:

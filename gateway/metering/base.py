@@ -50,10 +50,13 @@ NO_RESULTS: Final[Sequence[MeterResult]] = ()
 
 
 class MaskedError(NamedTuple):
-    """An error that is kept from the client: its code, and the message that it gets instead."""
+    """An error that is kept from the client: its code, the message that it gets instead, and the
+    type of its event.
+    """
 
     code: str
     message: bytes
+    kind: str
 
 
 class Meter(Protocol):

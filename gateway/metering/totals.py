@@ -30,8 +30,7 @@ class Totals:
             self._live.discard(recorder)
             for name in _COUNTED:
                 self._ended[name] += getattr(recorder, name)
-            if recorder.account_errors:
-                self._account_errors[recorder.provider] += recorder.account_errors
+            self._account_errors.update(recorder.refusals)
 
     def account_refused(self, provider: str) -> None:
         """A provider refused our account without a session."""
@@ -70,6 +69,5 @@ class Totals:
         with self._lock:
             counts = Counter(self._account_errors)
             for recorder in self._live:
-                if recorder.account_errors:
-                    counts[recorder.provider] += recorder.account_errors
+                counts.update(recorder.refusals)
         return {provider: float(count) for provider, count in counts.items()}

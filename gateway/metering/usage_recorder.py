@@ -8,7 +8,7 @@ import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 # error.
 _HEAD_BYTES: Final = 96
 _MAY_FAIL: Final = re.compile(rb"error|response\.(?:done|event)|decision\.event|\.failed|\\u")
+_NO_REFUSALS: Final[Mapping[str, int]] = {}
 
 
 class Sender(Protocol):
@@ -87,9 +88,10 @@ class Recorder:
         "_replacements",
         "_sender",
         "_spending",
-        "account_errors",
         "estimates",
         "has_just_refused",
+        "on_refused",
+        "refusals",
         "responses",
         "tokens",
     )  # fmt: skip
@@ -114,8 +116,13 @@ class Recorder:
         self.responses = 0
         self.tokens = 0
         self.estimates = 0
-        self.account_errors = 0  # how many were replaced by neutral ones
+        # How often which provider has refused our account. Replaced, not changed: metrics are read
+        # from a thread of their own.
+        self.refusals: Mapping[str, int] = _NO_REFUSALS
         self.has_just_refused = False  # the provider's last message was such an error
+        # Asked about each before the client hears of it: whether the session goes on elsewhere, so
+        # that the client need not.
+        self.on_refused: Callable[[MaskedError], bool] | None = None
         self._replacements: list[tuple[Frame, Sequence[Frame]]] = []
         self._held_fragments: list[Frame] = []
 
@@ -133,6 +140,11 @@ class Recorder:
     def model(self) -> str:
         """The model that is billed now."""
         return self._meter.model
+
+    @property
+    def account_errors(self) -> int:
+        """How often the provider has refused our account."""
+        return self.refusals.get(self.provider, 0)
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -212,13 +224,13 @@ class Recorder:
         """The provider refuses our own account: an error that the operator hears of, and nobody
         else. ``code`` is the error's, or that of the close.
         """
-        self.account_errors += 1
+        self.refusals = {**self.refusals, self.provider: self.account_errors + 1}
         log.error(
             "provider refuses our account",
             session=self._billing.session_id,
             provider=self._billing.provider,
             code=code[:64],
-            hint="look at the provider's key, quota and billing; clients hear that it failed",
+            hint="look at the provider's key, quota and billing",
         )
 
     def observe_client(self, frames: Sequence[Frame]) -> None:
@@ -320,7 +332,9 @@ class Recorder:
         """Replace the message that ends with ``frame``; its earlier fragments were held back."""
         self.account_refused(masked.code)
         self._replacements = [(of, to) for of, to in self._replacements if of is not frame]
-        self._replacements.append((frame, (spoken(Opcode.TEXT, masked.message),)))
+        is_withheld = self.on_refused is not None and self.on_refused(masked)
+        told = () if is_withheld else (spoken(Opcode.TEXT, masked.message),)
+        self._replacements.append((frame, told))
 
     def _hold(self, frame: Frame) -> None:
         """Hold back the fragments of a message that may be an error about our account. Whether the

@@ -217,6 +217,11 @@ class Interpreter(Asks):
         self.is_leaving = True
         self._renew_if_due()
 
+    def leave_now(self) -> None:
+        """Have the provider's connection replaced now, whatever is being said."""
+        self._renewal = Renewal.NOW
+        self._renew_if_due()
+
     def flush(self) -> None:
         """Write what the messages of one read have become."""
         if self._for_provider:

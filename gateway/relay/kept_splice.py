@@ -170,6 +170,10 @@ class KeptSplice(Asks):
         self.is_leaving = True
         self._renew_if_due()
 
+    def leave_now(self) -> None:
+        """Have the provider's connection replaced now, whatever is being said."""
+        self._renew()
+
     def forget_session(self) -> None:
         """The session has ended: nothing refers to it in a circle."""
         self._provider = self._upstream = None
@@ -289,7 +293,10 @@ class KeptSplice(Asks):
 
     def _renew_if_due(self) -> None:
         if self._provider is not None and self.may_be_replaced and not self._keeper.is_answering:
-            self._is_renewal_due = False
-            self._client.pause(Pause.SETUP)
-            if self.asked is not None:
-                self.asked.renew_provider()
+            self._renew()
+
+    def _renew(self) -> None:
+        self._is_renewal_due = False
+        self._client.pause(Pause.SETUP)
+        if self.asked is not None:
+            self.asked.renew_provider()

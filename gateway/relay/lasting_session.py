@@ -8,7 +8,7 @@ says meanwhile waits there.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -19,7 +19,7 @@ from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.limits import SETUP_S
 from gateway.metering.account_errors import is_about_account
-from gateway.metering.base import Meter
+from gateway.metering.base import MaskedError, Meter
 from gateway.relay import endings
 from gateway.relay.client_side import ClientSide
 from gateway.relay.interpreter import Interpreter
@@ -33,6 +33,11 @@ from gateway.translate.conversation import Conversation
 
 log = structlog.get_logger()
 
+
+# Events by which a provider refuses our account all that it is asked for. (One that only could not
+# transcribe still answers.)
+_FAILED_RESPONSE: Final = "response.done"
+_REFUSING: Final = ("error", _FAILED_RESPONSE)
 
 # What lies between the two connections.
 Between = Interpreter | KeptSplice
@@ -48,6 +53,9 @@ class Lasting(Protocol):
 
     def meter(self, conversation: str) -> Meter:
         """The meter of that connection, which names the ``conversation``; empty: none."""
+
+    def refused(self, reason: str) -> bool:
+        """The provider refuses our account: whether another one would serve the session now."""
 
 
 class LastingSession(Session):
@@ -66,6 +74,7 @@ class LastingSession(Session):
         # Called when the client is gone, so that nothing is added to the conversation any more.
         self.on_concluded: Callable[[], None] = _nothing
         self._put_between(between)
+        self.recorder.on_refused = self._provider_refuses
         self._interpreter.open()
 
     def moved_to(self, provider: str) -> None:
@@ -175,13 +184,18 @@ class LastingSession(Session):
         client, provider = self._client, self._provider
         if client is None or provider is None or self._departure is not None:
             return False
-        if is_about_account(close.reason) or self.recorder.has_just_refused:
+        refuses = is_about_account(close.reason) or self.recorder.has_just_refused
+        if refuses and not self._lasting.refused(close.reason):
             return False
         if not self._interpreter.may_be_replaced:
             return False
-        was_accepted = not self._interpreter.is_waiting
-        if not self.replacement.may_follow(close, self._loop.time(), was_accepted=was_accepted):
+        now, was_accepted = self._loop.time(), not self._interpreter.is_waiting
+        if not self.replacement.may_follow(
+            close, now, was_accepted=was_accepted, has_refuge=refuses
+        ):
             return False
+        if refuses and not self.recorder.has_just_refused:  # else that was counted
+            self.recorder.account_refused(str(close.code))
         self._move(SessionState.RECONNECTING)
         self._provider, client.connection.feeder, provider.feeder = None, None, None
         self._interpreter.provider_disconnected()
@@ -193,6 +207,23 @@ class LastingSession(Session):
             task = asyncio.get_running_loop().create_task(work)
             task.add_done_callback(self._redialled)
             self.dial_started(task)
+        return True
+
+    def _provider_refuses(self, error: MaskedError) -> bool:
+        """The provider refuses our account: whether the client hears nothing of it, as the session
+        goes on at another provider at once. A response that failed by it has ended for the client;
+        the next one is another provider's.
+        """
+        if error.kind not in _REFUSING or not self.is_renewable:
+            return False
+        if not self._lasting.refused(f"it refuses our account: {error.code}"):
+            return False
+        if error.kind == _FAILED_RESPONSE:
+            self._interpreter.leave_between_turns()
+            return False
+        if not self._interpreter.may_be_replaced:
+            return False
+        self._interpreter.leave_now()
         return True
 
     def check(self, now: float) -> None:
@@ -226,6 +257,7 @@ class LastingSession(Session):
 
     def _finish(self) -> None:
         super()._finish()
+        self.recorder.on_refused = None
         self._interpreter.forget_session()
 
     def _redialled(self, task: asyncio.Task[None]) -> None:

@@ -55,9 +55,12 @@ class Replacement:
         """The connection is closed by us, so that another one takes its place."""
         self._is_renewing = True
 
-    def may_follow(self, close: CloseEvent, now: float, *, was_accepted: bool) -> bool:
+    def may_follow(
+        self, close: CloseEvent, now: float, *, was_accepted: bool, has_refuge: bool = False
+    ) -> bool:
         """Whether another connection is worth a try after ``close``. Each yes counts as a try,
-        unless it was we who closed.
+        unless it was we who closed. ``has_refuge``: it refuses our account, and is one to another
+        provider: that is a try, too, whoever closed, as that one may refuse it as well.
 
         ``was_accepted``: the provider had accepted what it was told. A connection that followed
         another, and was refused before that, may have been told of a session to resume that is
@@ -68,6 +71,9 @@ class Replacement:
         if stood_s >= GOOD_S:
             self._tries, self._is_retold = 0, False
         self._soon = self._soon + 1 if self._is_renewing and stood_s < SOON_S else 0
+        if has_refuge:
+            self._has_followed = True
+            return self.may_try_again()
         if self._is_renewing:
             self._has_followed = True
             return True

@@ -53,6 +53,7 @@ class Providers:
         self.dials: Counter[str] = Counter()
         self.models: list[str] = []
         self.told: dict[str, list[str]] = {"openai": [], "xai": []}
+        self.refusing: dict[str, list[Event]] = {}  # what one says in place of a response
         self.finishes = asyncio.Event()
         self.finishes.set()
         self._numbers = itertools.count(1)
@@ -70,7 +71,8 @@ class Providers:
     async def serve(self, socket: ServerConnection) -> None:
         """Answer each request for a response with the same usage."""
         assert socket.request is not None
-        told = self.told[_name_of(socket.request)]
+        name = _name_of(socket.request)
+        told = self.told[name]
         await send(socket, {"type": "session.created", "session": {"model": "m"}})
         async for text in socket:
             told.append(str(text))
@@ -87,6 +89,9 @@ class Providers:
             elif kind == "response.cancel":
                 error = {"type": "invalid_request_error", "code": "response_cancel_not_active"}
                 await send(socket, {"type": "error", "error": {**error, "message": "none"}})
+            elif kind == "response.create" and name in self.refusing:
+                for event in self.refusing[name]:
+                    await send(socket, event)
             elif kind == "response.create":
                 response = {"id": f"resp_{next(self._numbers)}", "object": "realtime.response"}
                 await send(socket, {"type": "response.created", "response": response})
