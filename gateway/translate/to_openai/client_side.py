@@ -201,7 +201,8 @@ class ClientSide:
             self._state.append(hearing.silence(hearing.missing_ms()), out)
             out.to_provider.append(provider_messages.COMMIT)
             hearing.cleared()
-        self._state.turn.ask(out)
+            self._state.turn.spoke()
+        self._state.turn.ask(out, is_aloud=True)
         out.marks.append(Mark.STOPPED)
 
     def _end_stream(self, out: Translation) -> None:

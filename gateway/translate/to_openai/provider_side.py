@@ -16,7 +16,7 @@ from gateway.translate.marks import of_openai
 from gateway.translate.to_openai import client_messages, provider_messages
 from gateway.translate.to_openai.audio_paths import spoken_audio
 from gateway.translate.to_openai.client_fields import INVALID, NAME_CHARS_MAX, short
-from gateway.translate.to_openai.settings import has_transcripts
+from gateway.translate.to_openai.settings import has_transcripts, turn_detection_of
 from gateway.translate.to_openai.state import State
 from shared.provider_kinds import kind_of
 
@@ -144,9 +144,13 @@ class ProviderSide:
         state.hearing.stop_playing()
 
     def _committed(self, event: Event, _out: Translation) -> None:
-        item_id = _text(event, "item_id")
-        if item_id and has_transcripts(self._state.conversation.session):
-            self._state.record.expect(item_id, "user")
+        """What was spoken is an item now. Without detection the client has committed it."""
+        state, item_id = self._state, _text(event, "item_id")
+        if item_id and has_transcripts(state.conversation.session):
+            state.record.expect(item_id, "user")
+            state.turn.recognized()
+        elif turn_detection_of(state.conversation.session) is not None:
+            state.turn.spoke()
 
     def _heard_more(self, event: Event, out: Translation) -> None:
         item_id, words = _text(event, "item_id"), _text(event, "delta")
@@ -163,11 +167,14 @@ class ProviderSide:
         corrects = kind_of(self._state.provider) == "xai"
         self._tell_heard(self._state.words.all(item_id, words, corrects=corrects), out)
         self._state.record.transcribed(item_id, words)
+        if not words:
+            self._state.turn.not_recognized()
         if not corrects and not self._state.turn.is_busy:
             self._state.record.settle()
 
     def _not_transcribed(self, event: Event, out: Translation) -> None:
         self._state.record.drop(_text(event, "item_id"))
+        self._state.turn.not_recognized()
         out.ignored.append("input transcription failed")
 
     def _tell_heard(self, words: str, out: Translation) -> None:

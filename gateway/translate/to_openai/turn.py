@@ -46,9 +46,14 @@ ENDED_MAX: Final = 8  # responses that are remembered, because their end may be 
 
 
 class Response(Struct):
-    """The open response: its id ("" where none was given), and its complete items."""
+    """The open response: its id ("" where none was given), and its complete items. ``is_untold``:
+    its question is speech that nobody transcribed, so no other provider can be told it;
+    ``is_written``: the client wrote it.
+    """
 
     id: str
+    is_untold: bool = False
+    is_written: bool = False
     items: list[Item] = field(default_factory=list)
 
 
@@ -59,8 +64,8 @@ class Turn:
     """
 
     __slots__ = (
-        "_calls", "_ended", "_has_told", "_ids", "_is_due", "_is_heard", "_requested", "is_awaited",
-        "is_interrupted", "response",
+        "_calls", "_ended", "_has_told", "_ids", "_is_due", "_is_heard", "_is_written",
+        "_requested", "_untold", "is_awaited", "is_interrupted", "response",
     )  # fmt: skip
 
     def __init__(self, ids: Ids, calls: Calls) -> None:
@@ -68,6 +73,8 @@ class Turn:
         self._calls = calls
         self._requested = ""  # the id of the question that the provider has not taken up yet
         self._is_due = False  # a question waits for the end of the open response
+        self._is_written = False  # what was asked for last, in either way
+        self._untold = 0  # speeches that no response answers yet, and that nobody will transcribe
         self._ended: deque[str] = deque(maxlen=ENDED_MAX)
         self.response: Response | None = None
         self.is_awaited = False  # the provider hears the user: an answer to that follows
@@ -89,8 +96,24 @@ class Turn:
         """The client gets something of the open response."""
         self._has_told = self._is_heard = True
 
-    def ask(self, out: Translation) -> None:
-        """Ask for an answer, now or when the open response has ended."""
+    def spoke(self) -> None:
+        """The user's speech is a question: of its words nothing is known, and may never be."""
+        self._untold += 1
+
+    def recognized(self) -> None:
+        """One of these will be transcribed."""
+        self._untold = max(self._untold - 1, 0)
+
+    def not_recognized(self) -> None:
+        """But it was not; most often its answer has begun meanwhile."""
+        if self.response is None:
+            self._untold += 1
+        else:
+            self.response.is_untold = True
+
+    def ask(self, out: Translation, *, is_aloud: bool = False) -> None:
+        """Ask for an answer, now or when the open response has ended. ``is_aloud``: to speech."""
+        self._is_written = not is_aloud
         if self.response is not None or self._requested:
             self._is_due = True
             return
@@ -114,8 +137,9 @@ class Turn:
 
     def created(self, response_id: str) -> None:
         """The provider has opened a response."""
-        self._requested, self.is_awaited = "", False
-        self.response = Response(response_id)
+        is_written = bool(self._requested) and self._is_written
+        self.response = Response(response_id, is_untold=self._untold > 0, is_written=is_written)
+        self._requested, self._untold, self.is_awaited = "", 0, False
 
     def done(self, event: Mapping[str, Any], out: Translation) -> Sequence[Item]:
         """The provider has ended a response. Returns the items that are a part of the conversation
@@ -164,14 +188,23 @@ class Turn:
 
     def closed(self, out: Translation, *, is_known: bool) -> None:
         """The provider is gone: the client's turn ends. Where it got nothing of the answer, and the
-        question ``is_known``, the turn stays open, and the next provider is asked (``resume``).
+        question ``is_known``, the turn stays open, and the next provider is asked (``resume``). So
+        it is for a question that waited for the end of the turn.
         """
-        was_busy, is_unheard = self.is_busy, not (self._is_heard or self.is_interrupted)
-        self._is_due = was_busy and is_unheard and is_known
-        if was_busy and not self._is_due:
+        is_known = is_known and not self._untold
+        is_unheard = not (self._is_heard or self.is_interrupted)
+        is_again = self._is_due and (is_known or self._is_written)
+        if is_unheard and self.response is not None:
+            is_told = is_known and not self.response.is_untold
+            is_again = is_again or is_told or self.response.is_written
+        elif is_unheard and self._requested:
+            is_again = is_known or self._is_written
+        if self.is_busy and not (is_again and is_unheard):
             self.interrupted(out)
             self._complete({}, out)
         self.response, self._requested, self.is_awaited = None, "", False
+        self._is_due = self._is_written = is_again  # what is told again is text
+        self._untold = 0
 
     @property
     def is_due(self) -> bool:
@@ -182,7 +215,8 @@ class Turn:
         """Go on where another translator has left, whose turn is open where a function was called:
         the client has been told that.
         """
-        self._is_due, self._has_told = is_asked, self._calls.are_due
+        self._is_due = self._is_written = is_asked
+        self._has_told = self._calls.are_due
 
     def resume(self, out: Translation) -> None:
         """Another provider knows the conversation."""
@@ -207,7 +241,7 @@ class Turn:
     def _ask_if_due(self, out: Translation) -> None:
         if self._is_due:
             self._is_due = False
-            self.ask(out)
+            self.ask(out, is_aloud=not self._is_written)
 
 
 def _items(current: Response | None, told: Mapping[str, Any]) -> list[Item]:

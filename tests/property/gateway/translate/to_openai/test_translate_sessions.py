@@ -142,6 +142,7 @@ class LegalProvider(RuleBasedStateMachine):
         self.open = ""  # the response that is open
         self.has_said = False  # something that the client gets
         self.asked: list[str] = []  # the questions that wait to be taken up
+        self.is_written = False  # the newest question, which was in writing, was not taken up
         self.count = 0
         self.usages = 0
         self.calls: list[Message] = []
@@ -189,11 +190,13 @@ class LegalProvider(RuleBasedStateMachine):
     def write(self, words: str, is_complete: bool) -> None:
         """Content, which interrupts."""
         turns = [{"role": "user", "parts": [{"text": words}]}]
+        self.is_written = is_complete
         self.client(client_content={"turns": turns, "turn_complete": is_complete})
 
     @rule()
     def ask(self) -> None:
         """A text."""
+        self.is_written = True
         self.client(realtimeInput={"text": "Well?"})
 
     @rule(is_image=st.booleans())
@@ -205,7 +208,8 @@ class LegalProvider(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["activityStart", "activityEnd"]))
     @precondition(lambda self: self.is_manual)
     def act(self, name: str) -> None:
-        """An activity begins or ends."""
+        """An activity begins or ends: it interrupts, or is the newest question."""
+        self.is_written = False
         self.client(realtimeInput={name: {}})
 
     @rule()
@@ -235,6 +239,7 @@ class LegalProvider(RuleBasedStateMachine):
             self.provider("response.created", response={"id": self.open})
             self.refuse_as_active()
             return
+        self.is_written = self.is_written and not self.asked
         self.asked.clear()
         self.provider("response.created", response={"id": self.open})
 
@@ -248,6 +253,7 @@ class LegalProvider(RuleBasedStateMachine):
     @precondition(lambda self: self.asked and not self.open)
     def refuse(self) -> None:
         """The question is refused."""
+        self.is_written = False
         error = {"code": "server_error", "event_id": self.asked.pop(), "message": "…"}
         self.provider("error", error=error)
 
@@ -318,6 +324,7 @@ class LegalProvider(RuleBasedStateMachine):
         self.take(self.translator.provider_opened())
         assert self.translator.is_waiting
         assert not is_due or len(self.asked) == 1, "what was not heard is asked for again"
+        assert not self.is_written or self.asked, "a written question that waited is asked"
         self.provider("session.updated", session={})
 
     @invariant()

@@ -246,3 +246,106 @@ def test_the_answer_to_functions_of_which_nothing_was_heard_is_asked_for_again()
     talk.reconnect()
     assert talk.heard_kinds == ["audio", "interrupted", "turnComplete"]
     assert talk.told_types.count("response.create") == 1
+
+
+def test_a_question_that_waits_for_the_end_of_an_answer_is_asked_at_the_next_provider() -> None:
+    """The answer that is open ends for the client, which had interrupted it by asking."""
+    talk = GeminiTalk.set_up()
+    speak(talk)
+    talk.client(realtimeInput={"text": "Two?"})
+    talk.forget()
+    talk.reconnect()
+    assert talk.heard_kinds == ["turnComplete"]
+    assert talk.told_types == ["session.update", "conversation.item.create", "response.create"]
+    talk.forget()
+    speak(talk, "resp_2")
+    talk.answer(response_id="resp_2")
+    assert talk.heard_kinds == ["audio", "generationComplete", "turnComplete"]
+    assert not talk.translator.is_answering
+
+
+SPEECH = {"mimeType": "audio/pcm;rate=24000", "data": "AAAA" * 2_000}
+MANUAL = {"realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}}}
+TRANSCRIBED = {"inputAudioTranscription": {}}
+
+
+@pytest.mark.parametrize(
+    ("setup", "events"),
+    [
+        (MANUAL, []),
+        (MANUAL, ["committed"]),
+        (MANUAL, ["committed", "created"]),
+        ({**MANUAL, **TRANSCRIBED}, []),
+        ({**MANUAL, **TRANSCRIBED}, ["committed", "created"]),
+        ({**MANUAL, **TRANSCRIBED}, ["committed", "created", "failed"]),
+        ({**MANUAL, **TRANSCRIBED}, ["committed", "failed", "created"]),
+        ({**MANUAL, **TRANSCRIBED}, ["committed", "created", "completed"]),
+        ({}, ["speech_started", "committed", "created"]),
+        (TRANSCRIBED, ["speech_started", "committed", "created"]),
+        (TRANSCRIBED, ["speech_started", "committed", "created", "failed"]),
+    ],
+)
+def test_no_provider_is_asked_what_it_cannot_be_told(
+    setup: dict[str, Any], events: list[str]
+) -> None:
+    """Speech of which no words are known: the turn ends, and nobody answers what was said before
+    it once more.
+    """
+    talk = GeminiTalk.set_up(**setup)
+    if "realtimeInputConfig" in setup:
+        for said in ({"activityStart": {}}, {"audio": SPEECH}, {"activityEnd": {}}):
+            talk.client(realtimeInput=said)
+    transcription = "conversation.item.input_audio_transcription"
+    for name in events:
+        if name == "created":
+            talk.provider("response.created", response={"id": "resp_1"})
+        elif name in ("failed", "completed"):
+            talk.provider(f"{transcription}.{name}", item_id="item_1", transcript="")
+        else:
+            talk.provider(f"input_audio_buffer.{name}", item_id="item_1")
+    talk.forget()
+    talk.reconnect()
+    assert talk.heard_kinds == ["interrupted", "turnComplete"]
+    assert talk.told_types == ["session.update"]
+
+
+def test_transcribed_speech_is_asked_again() -> None:
+    """Its words are told first, also where the client committed it."""
+    talk = GeminiTalk.set_up(**MANUAL, **TRANSCRIBED)
+    for said in ({"activityStart": {}}, {"audio": SPEECH}, {"activityEnd": {}}):
+        talk.client(realtimeInput=said)
+    talk.provider("input_audio_buffer.committed", item_id="item_1")
+    talk.provider("response.created", response={"id": "resp_1"})
+    transcribed = "conversation.item.input_audio_transcription.completed"
+    talk.provider(transcribed, item_id="item_1", transcript="Well?")
+    talk.forget()
+    talk.reconnect()
+    assert [kind for kind in talk.heard_kinds if kind != "inputTranscription"] == []
+    assert talk.told_types == ["session.update", "conversation.item.create", "response.create"]
+
+
+def test_what_is_written_behind_speech_is_asked_though_that_is_lost() -> None:
+    """The client spoke, hears the answer, and writes before it is over."""
+    talk = GeminiTalk.set_up()
+    talk.provider("input_audio_buffer.speech_started", item_id="item_1")
+    talk.provider("input_audio_buffer.committed", item_id="item_1")
+    speak(talk)
+    talk.client(realtimeInput={"text": "And?"})
+    talk.forget()
+    talk.reconnect()
+    assert talk.heard_kinds == ["turnComplete"]
+    assert talk.told_types[-1] == "response.create"
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_what_is_written_is_asked_again_though_the_user_was_heard_meanwhile(is_begun: bool) -> None:
+    """The words are there; what was spoken beside them is lost."""
+    talk = GeminiTalk.set_up(**TRANSCRIBED)
+    talk.client(realtimeInput={"text": "Well?"})
+    talk.provider("input_audio_buffer.speech_started", item_id="item_1")
+    if is_begun:
+        talk.provider("response.created", response={"id": "resp_1"})
+    talk.forget()
+    talk.reconnect()
+    assert talk.heard_kinds == []
+    assert talk.told_types == ["session.update", "conversation.item.create", "response.create"]
