@@ -4,7 +4,7 @@
 # Guess: a timer fires when its time has come or a little later, never before, as with asyncio; uvloop differs in
 #   speed. Who sleeps until a frame is due sleeps once for each frame.
 # Seen (uvloop 0.23.0, Python 3.11.7): uvloop counts whole milliseconds, and rounds to the nearest. Most timers of
-#   21.33 ms fire some tenths of a millisecond early, and sleep(0.0004) does not sleep at all. A loop that sleeps until a frame
+#   21.33 ms fire early, by a millisecond at times, and sleep(0.0004) does not sleep at all. A loop that sleeps until a frame
 #   is due wakes up too early by the loop's own clock, and then spins through the rest: dozens to hundreds of
 #   wake-ups for one frame. asyncio wakes up once a frame, never early. With 20 ms flat little of it shows.
 # Why it matters: a pacer of audio burns CPU for up to a millisecond a frame; code that relies on "the
