@@ -18,6 +18,7 @@ them.
 """
 
 from enum import Enum, auto
+from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 from msgspec import Struct, field
@@ -26,9 +27,18 @@ from gateway.translate.conversation import Conversation
 from gateway.translate.marks import Mark
 from gateway.translate.resumption import Resumption
 
-# An id that a client gives an item has at most so many characters (OpenAI's error
-# ``string_above_max_length``).
+# An id that a client gives an item, and the id of a call, has at most so many characters (OpenAI's
+# error ``string_above_max_length``).
 ID_CHARS_MAX: Final = 32
+
+
+def call_id_of(name: str) -> str:
+    """The id of a call as OpenAI's clients can have it: Gemini's names are longer. The same name
+    gives the same id.
+    """
+    if len(name) <= ID_CHARS_MAX:
+        return name
+    return f"call_{blake2b(name.encode(), digest_size=13).hexdigest()}"
 
 
 class Renewal(Enum):

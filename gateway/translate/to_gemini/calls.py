@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from gateway.translate.base import call_id_of
 from gateway.translate.to_gemini.contents import response_object
 from gateway.translate.to_gemini.reading import Json, text_in
 
@@ -16,14 +17,15 @@ CALLS_MAX: Final = 128  # that a client creates without an output; beyond that t
 
 
 class Call(Struct, frozen=True):
-    """A call without an output; ``arguments`` is JSON. ``is_named`` says that Gemini gave it its
-    id: Vertex AI gives none, and refuses an answer with one.
+    """A call without an output; ``arguments`` is JSON. ``name_there`` is the id that Gemini gave
+    it, which may be longer than ``call_id`` can be; Vertex AI gives none, and refuses an answer
+    with one.
     """
 
     call_id: str
     name: str
     arguments: str
-    is_named: bool = False
+    name_there: str = ""
 
 
 class Calls:
@@ -54,9 +56,9 @@ class Calls:
         if len(self._untold) > CALLS_MAX:
             del self._untold[next(iter(self._untold))]
 
-    def cancelled(self, call_ids: list[str]) -> None:
-        """The model no longer waits for these."""
-        for call_id in call_ids:
+    def cancelled(self, names: list[str]) -> None:
+        """The model no longer waits for these, by the ids that it gave them."""
+        for call_id in map(call_id_of, names):
             if self._open.pop(call_id, None) is not None:
                 self._cancelled.add(call_id)
 
@@ -89,7 +91,7 @@ class Calls:
         """The client gave the output of an open call."""
         call = self._open.pop(call_id)
         response = {"name": call.name, "response": response_object(output)}
-        self._ready.append({"id": call_id, **response} if call.is_named else response)
+        self._ready.append({"id": call.name_there, **response} if call.name_there else response)
 
     @property
     def is_complete(self) -> bool:

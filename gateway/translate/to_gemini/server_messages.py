@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec import json
 
 from gateway.translate.audio import PCM_24K, Converter, encode_base64, gemini_format
+from gateway.translate.base import call_id_of
 from gateway.translate.to_gemini.audio_shapes import Payload, decoded, payload_of
 from gateway.translate.to_gemini.calls import Call
 from gateway.translate.to_gemini.configuration import is_spoken, is_transcribed
@@ -251,8 +252,8 @@ def _call_functions(state: State, tool_call: Json) -> None:
     response.close_message()
     for found in calls:
         given, arguments = text_in(found, "id"), json.encode(object_in(found, "args")).decode()
-        call_id = given or state.ids.make("call")
-        call = Call(call_id, text_in(found, "name"), arguments, is_named=bool(given))
+        call_id = call_id_of(given) if given else state.ids.make("call")
+        call = Call(call_id, text_in(found, "name"), arguments, name_there=given)
         state.calls.made(call)
         response.call(call)
     state.finish_response(None, COMPLETED, is_turn_over=False)

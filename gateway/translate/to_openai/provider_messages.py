@@ -5,12 +5,11 @@ of those that ``metering.openai.cancel`` gives the gateway's own events.
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final
 
 from msgspec import json
 
-from gateway.translate.base import ID_CHARS_MAX
+from gateway.translate.base import call_id_of
 
 Event = dict[str, Any]
 
@@ -39,8 +38,8 @@ def create_item(item: Mapping[str, Any], previous_id: str = "") -> bytes:
     names for calls are longer than OpenAI's may be.
     """
     call_id = item.get("call_id")
-    if isinstance(call_id, str) and len(call_id) > ID_CHARS_MAX:
-        item = {**item, "call_id": f"call_{blake2b(call_id.encode(), digest_size=13).hexdigest()}"}
+    if isinstance(call_id, str):
+        item = {**item, "call_id": call_id_of(call_id)}
     place = {"previous_item_id": previous_id} if previous_id else {}
     event = {"type": "conversation.item.create", "event_id": _ITEM_ID, **place, "item": item}
     return json.encode(event)

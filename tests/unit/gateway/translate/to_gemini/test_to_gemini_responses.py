@@ -437,3 +437,26 @@ def test_functions_of_a_cancelled_turn_are_not_called() -> None:
     talk.provider(toolCall={"functionCalls": [{"name": ""}, 1]})
 
     assert talk.kept == [("assistant", "Hm")]
+
+
+@pytest.mark.parametrize("name", ["call_1", "function-call-12030392049393012345"])
+def test_a_call_has_an_id_that_openai_allows(name: str) -> None:
+    """Gemini's are longer than 32 characters, and livekit answers a longer one under its hash. The
+    model is answered, and cancels, by its own.
+    """
+    talk = OpenAITalk.ready()
+    talk.client("response.create")
+    talk.call((name, "look"))
+    call_id = talk.responses[0]["output"][0]["call_id"]
+    assert len(call_id) <= 32
+    talk.create_output(call_id, "1")
+    (answer,) = talk.told[-1]["toolResponse"]["functionResponses"]
+    assert answer["id"] == name
+    talk.end()
+    talk.client("response.create")
+    talk.call((name, "look"))
+    talk.provider(toolCallCancellation={"ids": [name]})
+    talk.forget()
+    talk.create_output(call_id, "2")
+
+    assert talk.told == []
