@@ -139,6 +139,7 @@ class GeminiTalk:
         self._numbers = itertools.count(1)
         self._memory: dict[str, list[str]] = {}
         self._is_asked = False  # and has heard nothing of the answer, nor its end
+        self._is_cut_off = False  # the open turn, whose end is to come
         # Gemini does not say whether two questions are answered by one turn or by two. So it is not
         # known what a handle covers of that: it may be told twice, or not.
         self._doubtful: set[str] = set()
@@ -256,8 +257,12 @@ class GeminiTalk:
         calls = message.get("toolCall", {}).get("functionCalls", ())
         self._calls += [call["id"] for call in calls]
         content = message.get("serverContent", {})
-        if calls or content.get("turnComplete") or "outputTranscription" in content:
+        self._is_cut_off = self._is_cut_off or bool(content.get("interrupted"))
+        is_end = bool(content.get("turnComplete"))
+        # The end of what was interrupted is no answer to what interrupted it.
+        if calls or (is_end and not self._is_cut_off) or "outputTranscription" in content:
             self._is_asked = False
+        self._is_cut_off = self._is_cut_off and not is_end
         self.heard += _SAID.findall(content.get("outputTranscription", {}).get("text", ""))
 
 

@@ -93,16 +93,18 @@ class Turns:
 
     Each question interrupts the answer to the one before, which ends its turn. But where two were
     asked before the first was answered, nobody says whether the second has a turn of its own
-    (``is_doubtful``).
+    (``is_doubtful``). Nor does anybody say which one an interruption ends of several that were
+    asked before any was answered: the newest is taken to be open still.
     """
 
-    __slots__ = ("_is_next_doubtful", "_next", "is_doubtful", "state")
+    __slots__ = ("_has_older", "_is_next_doubtful", "_next", "is_doubtful", "state")
 
     def __init__(self) -> None:
         self.state = Turn.IDLE
         self.is_doubtful = False
         self._next: TurnEvent | None = None  # asked since the open one was
         self._is_next_doubtful = False
+        self._has_older = False  # what was interrupted may be the answer to an older question
 
     @property
     def is_open(self) -> bool:
@@ -124,11 +126,14 @@ class Turns:
             self._next = None
         if event in _BEGINS and was in _WAITS:
             self._is_next_doubtful = self._next is not None
+        if event is TurnEvent.CUT and was is Turn.ASKED and self._next is None:
+            self._next, self._has_older = TurnEvent.ASKED, True
         if event in _SETTLES:
             self.is_doubtful = False
         if event is TurnEvent.ENDED and self._next is not None:
-            asked, is_doubtful = self._next, self._is_next_doubtful and was is not Turn.INTERRUPTED
-            self._next, self._is_next_doubtful = None, False
+            is_doubtful = self._is_next_doubtful and was is not Turn.INTERRUPTED
+            asked, is_doubtful = self._next, is_doubtful or self._has_older
+            self._forget_next()
             self.move(asked)
             self.is_doubtful = is_doubtful
 
@@ -148,9 +153,13 @@ class Turns:
         is_asked = self.state is Turn.ASKED or self._next is TurnEvent.ASKED
         if is_lost:
             closing, is_asked = closing or _CLOSINGS[Turn.UNREPEATABLE], False
-        self._next, self.is_doubtful, self._is_next_doubtful = None, False, False
+        self.is_doubtful = False
+        self._forget_next()
         if is_asked:
             self.state = Turn.ASKED
         elif self.state is not Turn.CALLING or is_lost:
             self.state = Turn.IDLE
         return closing, is_asked
+
+    def _forget_next(self) -> None:
+        self._next, self._is_next_doubtful, self._has_older = None, False, False

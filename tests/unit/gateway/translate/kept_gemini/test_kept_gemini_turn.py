@@ -24,6 +24,9 @@ def test_every_state_is_in_the_table() -> None:
         ([ASKED, SAID, ASKED, ENDED], True),
         ([ASKED, SAID, ASKED, ENDED, SAID, ENDED], False),
         ([ASKED, ASKED, SAID, CUT, ENDED], True),
+        ([ASKED, ASKED, ASKED, CUT, ENDED, CUT], True),
+        ([ASKED, ASKED, ASKED, CUT, ENDED, CUT, ENDED], True),
+        ([ASKED, ASKED, TurnEvent.CANCELLED, ASKED, CUT, ENDED, CUT, ENDED], True),
         ([TurnEvent.CALLED], False),
         ([ASKED, TurnEvent.CALLED, ASKED], True),
         ([TurnEvent.ASKED_ALOUD], False),
@@ -48,3 +51,16 @@ def test_two_questions_before_an_answer_may_have_one() -> None:
         turns.move(event)
     assert not turns.is_open
     assert turns.close() == ((), True)
+
+
+def test_an_interruption_may_be_that_of_an_older_question() -> None:
+    """The newest is asked again where the provider is lost; else nothing waits for its answer."""
+    turns = Turns()
+    for event in (ASKED, ASKED, ASKED, CUT, ENDED, CUT, ENDED):
+        turns.move(event)
+    assert not turns.is_open
+    turns.move(SAID)
+    assert turns.is_open
+    turns.move(ENDED)
+    assert not turns.is_open
+    assert turns.close() == ((), False)
