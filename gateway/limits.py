@@ -64,6 +64,12 @@ STALLED_S: Final = 30.0
 PING_S: Final = 30.0
 IDLE_S: Final = 120.0
 
+# A provider from which nothing comes while its client speaks is pinged sooner, and is gone when it
+# sends nothing after that, not even the pong: nobody waits two minutes for an answer, and another
+# connection can take over. SDKs that dial providers themselves wait 20 s for a pong.
+ADDRESSED_PING_S: Final = 5.0
+PONG_S: Final = 10.0
+
 # How long a provider connection may outlive its client, to hear what the last response cost.
 DRAIN_S: Final = 10.0
 
@@ -202,6 +208,7 @@ assert CLOSE_S < CATCH_UP_S
 assert CREDIT_WAIT_S < CREDIT_WAIT_STREAMING_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
+assert ADDRESSED_PING_S + PONG_S < PING_S
 assert RESEND_S < RESEND_S_MAX
 assert HANDLES_WAITING_MAX <= HANDLES_KNOWN_MAX
 assert UNACKNOWLEDGED_MAX < OUTBOX_BATCHES_MAX

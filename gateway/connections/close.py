@@ -20,12 +20,14 @@ _REASON_BYTES_MAX: Final = 123
 class CloseEvent:
     """How a connection ended: the peer's close code and reason, or 1006 and a reason of ours.
 
-    ``is_violation`` says that the peer broke the protocol, and that the code is ours.
+    ``is_violation`` says that the peer broke the protocol, and that the code is ours;
+    ``is_silence``, that it was cut because it took or sent nothing.
     """
 
     code: int
     reason: str
     is_violation: bool = False
+    is_silence: bool = False
 
 
 def fitting(reason: str) -> str:

@@ -24,12 +24,12 @@ from websockets.frames import Close
 from gateway.connections import close as closes
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
 from gateway.connections.control import END, Control
-from gateway.connections.liveness import Liveness, PeerAction
+from gateway.connections.liveness import LOST, Liveness, PeerAction
 from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
 from gateway.connections.sink import Discard, Sink
 from gateway.frame_scanner import FrameScanner, Violation
 from gateway.frames import Frame, Opcode
-from gateway.limits import CLOSE_S, IDLE_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from gateway.limits import CLOSE_S, WRITE_HIGH_WATER_BYTES
 from shared.errors import cause_of
 
 _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
@@ -161,15 +161,27 @@ class Connection:
     def check(self, now: float) -> None:
         """Called every second: cut a stalled or silent peer, ping a quiet one."""
         self._note_heard(now)
-        match self._liveness.due(now, is_reading=self._is_reading):
-            case PeerAction.CUT_STALLED:
-                self._lose(f"took nothing for {STALLED_S:g} s")
-            case PeerAction.CUT_SILENT:
-                self._lose(f"silent for {IDLE_S:g} s")
-            case PeerAction.PING if self.is_open:
-                self._liveness.pinged_at = now
-                self._control.ping()
-                self._flush()
+        self._act(self._liveness.due(now, is_reading=self._is_reading), now)
+
+    @property
+    def heard_at(self) -> float:
+        """When the peer sent something last, as far as ``check`` was called since."""
+        return self._liveness.heard_at
+
+    def check_addressed(self, now: float) -> None:
+        """Called after ``check`` where the peer was told something since it was heard last: whether
+        it is there shows sooner.
+        """
+        if not self._has_ended:
+            self._act(self._liveness.due_when_addressed(now, is_reading=self._is_reading), now)
+
+    def _act(self, due: PeerAction, now: float) -> None:
+        if due in LOST:
+            self._lose(LOST[due])
+        elif due is PeerAction.PING and self.is_open:
+            self._liveness.pinged_at = now
+            self._control.ping()
+            self._flush()
 
     # --- for the event loop -----------------------------------------------------------------------
 
@@ -342,7 +354,7 @@ class Connection:
 
     def _lose(self, reason: str) -> None:
         self._received.empty_before_end(self._deliver)
-        self._end(CloseEvent(ABNORMAL_CLOSURE, reason))
+        self._end(CloseEvent(ABNORMAL_CLOSURE, reason, is_silence=True))
         self.abort()
 
     def _end(self, close: CloseEvent) -> None:

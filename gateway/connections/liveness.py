@@ -2,14 +2,23 @@
 
 ``Connection`` writes down what happens and asks once a second what is due. A peer that takes
 nothing for ``STALLED_S`` or sends nothing for ``IDLE_S`` is lost; one that is quiet for ``PING_S``
-is pinged.
+is pinged. One that is spoken to has to answer a ping sooner (``due_when_addressed``).
 """
 
 import math
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Final
 
-from gateway.limits import CATCH_UP_S, CLOSE_S, IDLE_S, PING_S, STALLED_S
+from gateway.limits import (
+    ADDRESSED_PING_S,
+    CATCH_UP_S,
+    CLOSE_S,
+    IDLE_S,
+    PING_S,
+    PONG_S,
+    STALLED_S,
+)
 
 
 class PeerAction(Enum):
@@ -19,6 +28,15 @@ class PeerAction(Enum):
     PING = auto()
     CUT_STALLED = auto()
     CUT_SILENT = auto()
+    CUT_UNANSWERING = auto()
+
+
+LOST: Final = {
+    PeerAction.CUT_STALLED: f"took nothing for {STALLED_S:g} s",
+    PeerAction.CUT_SILENT: f"silent for {IDLE_S:g} s",
+    PeerAction.CUT_UNANSWERING: f"no answer to a ping for {PONG_S:g} s",
+}
+"""What ends the connection, and the reason that its end is given."""
 
 
 @dataclass(slots=True)
@@ -45,6 +63,18 @@ class Liveness:
             return PeerAction.CUT_SILENT
         is_quiet = now - max(self.heard_at, self.pinged_at) > PING_S
         return PeerAction.PING if is_quiet else PeerAction.NOTHING
+
+    def due_when_addressed(self, now: float, *, is_reading: bool) -> PeerAction:
+        """The same of a peer that was told something since it was heard last: it is pinged after
+        ``ADDRESSED_PING_S``, and is lost when nothing comes for ``PONG_S`` after that. What lies in
+        a full buffer has not reached it yet, nor has the ping behind it.
+        """
+        if not is_reading or self.stalled_since is not None:
+            return PeerAction.NOTHING
+        if self.pinged_at <= self.heard_at:
+            is_quiet = now - self.heard_at > ADDRESSED_PING_S
+            return PeerAction.PING if is_quiet else PeerAction.NOTHING
+        return PeerAction.CUT_UNANSWERING if now - self.pinged_at > PONG_S else PeerAction.NOTHING
 
 
 class CatchUp:

@@ -61,6 +61,7 @@ class Place:
     is_leaving: bool = False  # another connection was asked for, at another provider
     was_served: bool = False
     refused_at: frozenset[str] = frozenset()  # providers that do not take it, for good
+    silent_at: frozenset[str] = frozenset()  # it was cut, as nothing came of it
     lost_by: str = ""  # why the connection to ``target`` failed; empty: it did not
 
     def move(self, target: Target) -> None:
@@ -156,6 +157,8 @@ class Dialer:
         name = place.target.provider
         if is_final(close):
             place.refused_at |= {name}
+        if close.is_silence:
+            place.silent_at |= {name}
         if close.is_violation or close.code in _FAILED:
             place.lost_by = close.reason or f"close {close.code}"
             self._health.failed(name, self._loop.time(), place.lost_by, Failure.CONNECTION)
@@ -222,8 +225,10 @@ class Dialer:
             yield from choices
 
     def _in_order(self, place: Place) -> list[Target]:
-        """A session that was moved, and is refused there, goes back to where it was served."""
-        later = (place.refused_at, self._health.drained)
+        """A session that was moved, and is refused there, goes back to where it was served. To dial
+        one that hangs would take as long as a dial may: it comes after those that are drained.
+        """
+        later = (place.refused_at, place.silent_at, self._health.drained)
         return sorted(place.choices, key=lambda there: [there.provider in x for x in later])
 
     async def _dial_one(self, session: Session, place: Place, target: Target) -> None:
@@ -241,7 +246,7 @@ class Dialer:
         except asyncio.CancelledError:
             health.given_up(name)
             raise
-        place.was_served = True
+        place.was_served, place.silent_at = True, frozenset()
         now = self._loop.time()
         health.succeeded(name, now - began, now)
 

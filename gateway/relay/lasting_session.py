@@ -227,8 +227,11 @@ class LastingSession(Session):
         return True
 
     def check(self, now: float) -> None:
-        """See ``Session``; a provider that does not answer the setup is replaced, too."""
+        """See ``Session``; a provider that does not answer the setup, or a ping while the client
+        speaks, is replaced, too.
+        """
         super().check(now)
+        self._check_addressed(now)
         if self._provider is None or not self._interpreter.is_waiting:
             self._waits_since = None
         elif self._waits_since is None:
@@ -237,6 +240,14 @@ class LastingSession(Session):
             self._waits_since = None
             self._log.warning("setup not answered", waited_s=SETUP_S)
             self._provider.abort()
+
+    def _check_addressed(self, now: float) -> None:
+        client, provider = self._client, self._provider
+        if client is None or provider is None:
+            return
+        # Times are those of checks: of two in the same second either may have been the last.
+        if client.connection.heard_at >= provider.heard_at:
+            provider.check_addressed(now)
 
     def refuse_configuration(self) -> None:
         """See ``Asked``."""

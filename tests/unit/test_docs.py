@@ -140,6 +140,7 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.WRITE_HIGH_WATER_BYTES // 1024} KiB",
         f"| stalled reader | {limits.STALLED_S:g} s |",
         f"{limits.PING_S:g} s; {limits.IDLE_S:g} s",
+        f"| {limits.ADDRESSED_PING_S:g} s; {limits.PONG_S:g} s after the ping",
         f"{limits.DRAIN_S:g} s; {limits.CLOSE_S:g} s",
         f"| {limits.LATE_ANSWER_S:g} s; {limits.LATE_DRAINS_MAX}, then the oldest end",
         f"that still sends or reads | {limits.CATCH_UP_S:g} s",

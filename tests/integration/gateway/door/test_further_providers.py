@@ -1,6 +1,7 @@
 """Several providers of one kind, each of them a process: sessions go from one to the other."""
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.calls import client_of, place
 from tests.support.ephemeral import SECRET
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.tuned import Constants
 from tests.support.two_providers import GEMINI, OPS, charged, send, until, until_key, until_turn
 
 OFTEN = {"gateway.door.provider_reports.REPORT_S": 0.1}
@@ -68,8 +70,9 @@ FACTORS = {"openai": 1, "azure-eu": 2, "azure-us": 3, "gemini": 1, "gemini-eu": 
 class Region:
     """A cluster with a simulator for each provider, by the names of ``places``."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, tuned: Constants) -> None:
         self.cluster = cluster
+        self.tuned = tuned
         self.places: dict[str, Daemon] = {}
 
     def start(self) -> None:
@@ -97,7 +100,7 @@ class Region:
             "GEMINI_BASE_URL": f"http://{at['gemini']}",
             "OPENAI_BASE_URL": f"http://{at['openai']}/v1",
         }  # fmt: skip
-        cluster.start_gateway(tuned=OFTEN)
+        cluster.start_gateway(tuned=self.tuned)
 
     def stop(self) -> None:
         """End the simulators; the cluster ends the rest."""
@@ -124,10 +127,11 @@ class Region:
 
 
 @asynccontextmanager
-async def regions() -> AsyncIterator[Region]:
-    """A running one."""
+async def regions(**tuned: float) -> AsyncIterator[Region]:
+    """A running one; ``tuned`` are constants of ``gateway.connections.liveness``."""
     with cluster_folder() as cluster:
-        region = Region(cluster)
+        there = {f"gateway.connections.liveness.{name}": tuned[name] for name in tuned}
+        region = Region(cluster, {**OFTEN, **there})
         try:
             await asyncio.to_thread(region.start)
             yield region
@@ -184,6 +188,26 @@ async def test_a_live_session_goes_down_the_list_of_its_model() -> None:
     failed = {row["provider"] for row in rows if row["last_failure"]}
     assert failed == {"openai", "azure-eu"}
     assert "provider=openai to=azure-eu" in log
+
+
+async def test_a_provider_that_hangs_is_left_for_the_next() -> None:
+    """Its process is stopped, so its connection stands, and even a dial would wait."""
+    async with regions(ADDRESSED_PING_S=0.5, PONG_S=1.0) as region:
+        key = await asyncio.to_thread(region.cluster.create_account, "a")
+        url = f"{region.cluster.url}?model=gpt-realtime&rs_key={key}"
+        async with connect(url) as socket:
+            await ask(socket, "a first question")
+            hung = region.places["openai"].process
+            hung.send_signal(signal.SIGSTOP)
+            try:
+                await ask(socket, "a second question")
+            finally:
+                hung.send_signal(signal.SIGCONT)
+        served = await settled(region, "a", 2)
+        log = await asyncio.to_thread(region.cluster.gateways[0].log.read_text)
+    assert served["azure-eu"] == 1
+    assert 'provider=openai to=azure-eu reason="no answer to a ping' in log
+    assert "no answer within" not in log, "it was not dialled again first"
 
 
 async def test_a_session_leaves_a_drained_provider_for_another_of_its_kind() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.connections.liveness import CatchUp, Liveness, PeerAction
-from gateway.limits import CATCH_UP_S, IDLE_S, PING_S, STALLED_S
+from gateway.limits import ADDRESSED_PING_S, CATCH_UP_S, IDLE_S, PING_S, PONG_S, STALLED_S
 
 DUE = [
     # heard at, pinged at, stalled since, is reading, now, what is due
@@ -19,8 +19,26 @@ DUE = [
 ]
 
 
-@pytest.mark.parametrize(("heard", "pinged", "stalled", "is_reading", "now", "expected"), DUE)
+SOON = ADDRESSED_PING_S
+ADDRESSED = [
+    # heard at, pinged at, stalled since, is reading, now, what is due
+    (0.0, 0.0, None, True, SOON, PeerAction.NOTHING),
+    (0.0, 0.0, None, True, SOON + 1, PeerAction.PING),
+    (SOON, 1.0, None, True, SOON + 1, PeerAction.NOTHING),
+    (0.0, SOON, None, True, SOON + PONG_S, PeerAction.NOTHING),
+    (0.0, SOON, None, True, SOON + PONG_S + 1, PeerAction.CUT_UNANSWERING),
+    (SOON + 1, SOON, None, True, SOON + PONG_S + 1, PeerAction.PING),
+    (0.0, SOON, 1.0, True, SOON + PONG_S + 1, PeerAction.NOTHING),
+    (0.0, SOON, None, False, SOON + PONG_S + 1, PeerAction.NOTHING),
+]
+ALL = [*((False, *row) for row in DUE), *((True, *row) for row in ADDRESSED)]
+
+
+@pytest.mark.parametrize(
+    ("is_addressed", "heard", "pinged", "stalled", "is_reading", "now", "expected"), ALL
+)
 def test_what_is_due(
+    is_addressed: bool,
     heard: float,
     pinged: float,
     stalled: float | None,
@@ -28,9 +46,13 @@ def test_what_is_due(
     now: float,
     expected: PeerAction,
 ) -> None:
-    """A peer that takes nothing is lost even while it sends; a ping is due once in ``PING_S``."""
+    """A peer that takes nothing is lost even while it sends; a ping is due once in ``PING_S``. One
+    that is spoken to has to answer one sooner, unless that cannot have reached it, or its answer is
+    not read.
+    """
     liveness = Liveness(heard_at=heard, pinged_at=pinged, stalled_since=stalled)
-    assert liveness.due(now, is_reading=is_reading) is expected
+    due = liveness.due_when_addressed if is_addressed else liveness.due
+    assert due(now, is_reading=is_reading) is expected
 
 
 def test_silence_counts_from_when_reading_goes_on() -> None:
