@@ -19,8 +19,8 @@ class Resumption:
     """Of one session. ``named`` is the conversation that the client's own request named."""
 
     __slots__ = (
-        "_has_followed", "_has_forgotten", "_heard_of", "_id", "_is_accepted", "_is_connected",
-        "_is_enabled", "_is_resumed", "_named",
+        "_has_begun", "_has_followed", "_has_forgotten", "_heard_of", "_id", "_is_accepted",
+        "_is_enabled", "_is_resumed", "_is_retried", "_named", "has_replayed",
     )  # fmt: skip
 
     def __init__(self, named: str = "") -> None:
@@ -29,14 +29,18 @@ class Resumption:
         self._is_enabled = False  # another connection may go on with it
         self._is_resumed = False  # this one has
         self._is_accepted = False  # it answers what it is told, so it replays no more
-        self._is_connected = False  # a connection was there
-        self._has_followed = False  # it is not the session's first
+        self._has_begun = False  # there was a conversation, on any connection
+        self._has_followed = False  # this connection is not the first that has one
+        self._is_retried = False  # what the client named is named once more
+        self.has_replayed = not named  # all that was said before this session
         self._heard_of: dict[str, None] = {}
         self._has_forgotten = False
 
     @property
     def name(self) -> str:
         """What the next connection is to name; empty: nothing."""
+        if not self._has_begun:
+            return self._named
         return self._id if self._is_enabled or self._is_resumed else ""
 
     @property
@@ -62,6 +66,11 @@ class Resumption:
         return bool(self._id)
 
     @property
+    def is_first(self) -> bool:
+        """Whether the client named a conversation, and has not heard of one yet."""
+        return bool(self._named) and not self._has_begun
+
+    @property
     def has_forgotten(self) -> bool:
         """Whether there are items that the client has heard of, and that are not known here."""
         return self._has_forgotten
@@ -72,18 +81,18 @@ class Resumption:
         """A connection is there: whether it has taken the place of another one, and names that
         one's conversation.
         """
-        if self._is_connected:
+        if self._has_begun:
             self._named, self._has_followed = self.name, True
-        self._is_connected, self._id = True, ""
-        self._is_accepted = self._is_resumed = False
+        self._id, self._is_accepted, self._is_resumed = "", False, False
         return self.is_waiting
 
     def begun(self, conversation: object) -> None:
         """``conversation.created``."""
         found = conversation.get("id") if isinstance(conversation, dict) else None
         is_fit = isinstance(found, str) and found.isascii() and len(found) <= ID_CHARS_MAX
-        self._id = str(found) if is_fit else ""
+        self._id, self._has_begun = str(found) if is_fit else "", True
         self._is_resumed = bool(self._id) and self._id == self._named
+        self.has_replayed |= not self._is_resumed
 
     def enabled(self, session: dict[str, object]) -> None:
         """The configuration ``session`` is in effect."""
@@ -92,12 +101,15 @@ class Resumption:
 
     def accepted(self) -> None:
         """The provider has answered what it was told first: it has replayed what it will."""
-        self._is_accepted = True
+        self._is_accepted = self.has_replayed = True
 
     def closed(self) -> None:
-        """The connection is gone. A conversation that was not taken up is not named again."""
-        if self.is_waiting:
+        """The connection is gone. A conversation that was not taken up is not named again, but for
+        one more try to open what the client named.
+        """
+        if self.is_waiting or (self.is_first and self._is_retried):
             self.refused()
+        self._is_retried = True
 
     def refused(self) -> None:
         """The next connection names no conversation: it is to another provider, or was refused."""

@@ -295,8 +295,9 @@ class Keeper:
             self._says_done = self._unanswered.names_events = False
             parts = self.conversation, self._record, self._unanswered
             self._resuming = self._resuming or Resuming(*parts)
+            is_first = self._resuming.resumption.is_first
             self._resuming.resumption.begun(event.get("conversation"))
-            return None if self._retelling.is_repeated else event
+            return None if self._retelling.is_repeated and not is_first else event
         item = event.get("item")
         item_id = item.get("id") if isinstance(item, dict) else event.get("item_id")
         if not isinstance(item_id, str):

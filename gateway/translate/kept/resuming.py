@@ -3,7 +3,8 @@
 What it replays is held against what is kept. The client has heard most of it. What the client said,
 and had no answer to, is answered by the replay; and what only the provider knows of the user is
 news to the client. What is missing there is told, and an answer of which nobody heard is taken out,
-as its question is asked again.
+as its question is asked again. But where the client named a conversation, and the connection was
+cut before all of it had been replayed, the rest is news, answers too.
 """
 
 from collections.abc import Iterable
@@ -103,7 +104,9 @@ class Resuming:
             replayed.is_known(name, item_id)
             return None
         asked = None if is_known else self._unanswered.created(item, is_exact=True)
-        if asked is None and is_answer(item):
+        replayed.has_asked |= asked is not None
+        is_after_all = self.resumption.has_replayed or replayed.has_asked
+        if asked is None and is_answer(item) and is_after_all:
             replayed.is_unheard(item_id)
             return None
         # What stands before all that is known may be older than what is remembered.

@@ -26,12 +26,13 @@ class Missing(Struct, frozen=True):
 class Replayed:
     """Of one connection."""
 
-    __slots__ = ("_names", "_unheard", "has_known")
+    __slots__ = ("_names", "_unheard", "has_asked", "has_known")
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}  # the provider's, by what items are called here
         self._unheard: list[str] = []  # answers behind all that is known
         self.has_known = False  # something was replayed that is known here
+        self.has_asked = False  # and something of which the client has not heard that it arrived
 
     def is_known(self, name: str, provider_id: str) -> None:
         """An item that is called ``name`` here was replayed."""

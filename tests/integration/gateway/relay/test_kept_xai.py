@@ -256,3 +256,55 @@ async def test_a_refused_name_costs_nothing() -> None:
         if x["type"] == "conversation.item.create"
     ]
     assert texts == ["Hello", "And now?"]
+
+
+class Fragile:
+    """xAI whose connections end while it replays a conversation of four items: the first before
+    that, the second in the middle.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+        self.named = 0  # connections that named the conversation
+
+    async def converse(self, socket: ServerConnection) -> None:
+        """More is replayed each time."""
+        assert socket.request is not None
+        is_named = "conversation_id=conv_1" in socket.request.path
+        self.named += is_named
+        await say(socket, {"type": "session.created", "session": {"id": "s", "model": "grok"}})
+        if is_named and self.named == 1:
+            return
+        await say(socket, {"type": "conversation.created", "conversation": {"id": "conv_1"}})
+        for number in range(2 * self.named - 2 if is_named else 0):
+            role, kind = ("assistant", "output_text") if number % 2 else ("user", "input_text")
+            content = [{"type": kind, "text": f"words {number}"}]
+            item = {"id": f"item_{number}", "type": "message", "role": role, "content": content}
+            await say(socket, {"type": "conversation.item.added", "item": item})
+        if self.named == 2:
+            return
+        async for text in socket:
+            event = json.loads(text)
+            self.told.append(event)
+            if event["type"] == "session.update":
+                await say(socket, {"type": "session.updated", "session": event["session"]})
+
+
+async def test_a_named_conversation_is_replayed_to_its_end_however_often_it_is_cut() -> None:
+    """The client hears of it once, and of each item once; nothing of it is deleted."""
+    xai = Fragile()
+    async with scripted(xai.converse) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct")
+        url = f"ws://{cluster.address}/xai/v1/realtime?model=grok-voice-latest&rs_key={key}"
+        async with connect(url) as socket:
+            await until(socket, "conversation.created")
+        async with connect(f"{url}&conversation_id=conv_1") as socket:
+            heard = await until(socket, "conversation.item.added")
+            while heard[-1]["item"]["id"] != "item_3":
+                heard += await until(socket, "conversation.item.added")
+            await send(socket, {"type": "session.update", "session": {"instructions": "Be kind."}})
+            heard += await until(socket, "session.updated")
+    assert xai.named == 3
+    kinds = ["session.created", "conversation.created", *["conversation.item.added"] * 4]
+    assert [event["type"] for event in heard] == [*kinds, "session.updated"]
+    assert "conversation.item.delete" not in {event["type"] for event in xai.told}

@@ -63,6 +63,37 @@ def test_one_that_ends_before_it_answers_is_the_last_to_name_it() -> None:
     assert not resumption.connected()
 
 
+def test_what_the_client_named_is_named_once_more_where_it_was_not_opened() -> None:
+    """The connection was gone before there was a conversation; the client waits for nothing."""
+    resumption = Resumption("conv_1")
+    assert not resumption.connected()
+    resumption.closed()
+    assert resumption.name == "conv_1"
+    assert not resumption.connected()
+    assert resumption.is_first
+    resumption.begun({"id": "conv_1"})
+    assert not resumption.is_first
+    assert resumption.is_replaying
+    resumption = Resumption("conv_1")
+    for _ in range(2):
+        resumption.connected()
+        resumption.closed()
+    assert resumption.name == ""
+
+
+def test_what_was_replayed_in_part_is_replayed_to_the_client_again() -> None:
+    """Until a connection has replayed all of what the client named; another has nothing to."""
+    resumption = begun(named="conv_1")
+    resumption.closed()
+    resumption.connected()
+    resumption.begun({"id": "conv_1"})
+    assert not resumption.has_replayed
+    resumption.accepted()
+    assert resumption.has_replayed
+    assert begun().has_replayed
+    assert begun(named="conv_0").has_replayed
+
+
 @pytest.mark.parametrize("name", [None, 7, "", "c" * (ID_CHARS_MAX + 1), "conv_\udc00", "é"])
 def test_what_no_url_can_have_is_no_name(name: object) -> None:
     """Then the conversation is told."""

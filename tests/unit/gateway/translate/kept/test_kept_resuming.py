@@ -213,3 +213,42 @@ def test_a_conversation_that_the_client_named_is_named_again() -> None:
     talk.xai("session.updated", session={})
     assert [kind for kind, _ in talk.told] == ["session.update", "conversation.item.create"]
     assert talk.due[1]["item"]["content"] == said("")["content"]
+
+
+def test_the_rest_of_a_conversation_that_the_client_named_is_news() -> None:
+    """The first connection was cut in the middle of what it replayed. Answers are news, too, and
+    stay; but one behind what the client has asked since is one of which nobody heard.
+    """
+    talk = Talk(named="conv_7", session={})
+    talk.client("conversation.item.create", item=said("new"))
+    talk.client("response.create")
+    assert talk.added(said("a")) is not None
+    talk.cut()
+    talk.greet("conv_7")
+    assert talk.added(said("a")) is None
+    assert talk.added(said("a2", "assistant")) is not None
+    assert talk.added(said("b")) is not None
+    assert talk.added(said("b2", "assistant")) is not None
+    assert talk.added(said("new")) is not None
+    assert talk.added(said("new2", "assistant")) is None
+    talk.xai("session.updated", session={})
+    told = [("session.update", ""), ("conversation.item.delete", "new2"), ("response.create", "")]
+    assert talk.told == told
+    assert [x["id"] for x in talk.keeper.conversation.items] == ["a", "a2", "b", "b2", "new"]
+
+
+def test_a_conversation_that_the_client_named_and_has_not_heard_of_is_announced() -> None:
+    """The first connection was gone before that: the next one is as good as the first."""
+    keeper = Keeper(seed="5eed", named="conv_7")
+    keeper.opened()
+    created = {"type": "conversation.created", "conversation": {"id": "conv_7"}}
+    for is_again in (False, True):
+        assert list(keeper.provider_opened()) == []
+        heard = keeper.provider_said({"type": "session.created", "session": {"id": "s"}})
+        assert (heard is None) is is_again
+        if not is_again:
+            keeper.provider_closed()
+            assert keeper.resumption is not None
+            assert keeper.resumption.name == "conv_7"
+    assert keeper.provider_said(created) is created
+    assert keeper.provider_said({"type": "conversation.item.added", "item": said("a")}) is not None
