@@ -56,6 +56,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     signing = Signing(config.ephemeral_secrets) if config.ephemeral_secrets else None
     sockets = Listeners.bind(config)
     log.info("starting", modules="compiled" if build.is_compiled() else "python")
+    _note_unserved(config)
     link = AccountdLink.open(config)
     totals, lifetimes = Totals(), Lifetimes(config.models.lifetimes)
     calls = Calls(balances=link.balances, usage=link.usage, totals=totals, lifetimes=lifetimes)
@@ -189,3 +190,13 @@ def _open_ops(
         ready=gateway.readiness.ready,
         metrics=Metrics(metrics),
     )
+
+
+def _note_unserved(config: GatewayConfig) -> None:
+    """Log which providers of the models file no session can go to."""
+    names = [provider.name for provider in config.providers]
+    for name, models in config.models.unserved(names).items():
+        log.warning(
+            "provider without a key", provider=name, models=", ".join(models)[:200],
+            hint="set its key, or take it out of the models file: no session goes there",
+        )  # fmt: skip

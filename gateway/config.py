@@ -153,7 +153,9 @@ def _further(checker: Checker, given: FurtherProvider) -> ProviderConfig:
         try:
             base_url = config.websocket_url(given.base_url)
         except ValueError as exc:
-            checker.problem(f"{where}: base_url: found {given.base_url!r}, {exc}")
+            checker.problem(
+                f"{where}: base_url: found {config.without_secrets(given.base_url)!r}, {exc}"
+            )
     return ProviderConfig(given.name, base_url or "", key)
 
 

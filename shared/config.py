@@ -131,7 +131,7 @@ class Checker:
         try:
             return parse(raw)
         except ValueError as exc:
-            self.problem(f"{name}: found {raw!r}, {exc}")
+            self.problem(f"{name}: found {without_secrets(raw)!r}, {exc}")
             return cast(T, None)
 
 
@@ -188,6 +188,18 @@ def websocket_url(text: str) -> str:
     except ValueError:
         raise ValueError("expected a port from 0 to 65535") from None
     return parts._replace(scheme=scheme, path=parts.path.rstrip("/")).geturl()
+
+
+def without_secrets(text: str) -> str:
+    """``text`` for a message: where it is a URL, without what it may hold of a key."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    rest, mark, _ = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    told = f"{'…' if user else ''}{at}{host}{slash}{path}"
+    return f"{scheme}://{told}{'?…' if mark else ''}"
 
 
 def host_names(text: str) -> frozenset[str]:

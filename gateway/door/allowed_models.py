@@ -120,6 +120,15 @@ class ModelTable:
                 alone += [model] if len(there) == 1 else []
         return alone, has_choice
 
+    def unserved(self, providers: Collection[str]) -> dict[str, list[str]]:
+        """The providers of the table that are not among ``providers``, with their models."""
+        found: dict[str, list[str]] = {}
+        for model in self.route_by_model:
+            for route in self.routes(model):
+                if route.provider not in providers:
+                    found.setdefault(route.provider, []).append(model)
+        return found
+
     def alternatives(self) -> frozenset[str]:
         """The providers between which a model has a choice."""
         models = self.fallbacks_by_model
@@ -152,7 +161,8 @@ def read_table(text: str, *, providers: frozenset[str]) -> ModelTable:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ValueError(f"not TOML: {exc}") from None
-    problems = [f"unknown table {name!r}" for name in found if name not in _TABLES]
+    known = ", ".join(_TABLES)
+    problems = [f"unknown table {n!r}, expected {known}" for n in found if n not in _TABLES]
     further = further_providers(found.get("providers", {}), problems)
     providers |= set(_names(found.get("providers")))
     defaults = _defaults(found.get("defaults", {}), providers, problems)
@@ -192,27 +202,42 @@ def _routes(
     routes = {}
     models = found.get("models", {})
     if isinstance(models, dict):
-        models = {n: {"providers": e} if isinstance(e, list) else e for n, e in models.items()}
+        wrong = {n: e for n, e in models.items() if not isinstance(e, list | dict)}
+        problems += [
+            f'models.{name}: found {entry!r}, expected a list of providers, ["openai", …],'
+            " or a table"
+            for name, entry in wrong.items()
+        ]
+        models = {
+            n: {"providers": e} if isinstance(e, list) else e
+            for n, e in models.items()
+            if n not in wrong
+        }
     for name, entry in _entries({"models": models}, "models", problems):
-        wrong: list[str] = []
+        mistakes: list[str] = []
         entries: list[Any] = [entry]
         if "providers" in entry:
             entries = entry["providers"]
             if len(entry) > 1:
-                wrong.append("expected providers alone, or provider and model")
+                mistakes.append("expected providers alone, or provider and model")
             if not isinstance(entries, list) or not entries:
-                wrong.append("providers: expected a list, [{provider = …, model = …}, …]")
+                expected = "expected a list of one or more, [{provider = …, model = …}, …]"
+                mistakes.append(f"providers: {expected}")
                 entries = []
             entries = [{"provider": e} if isinstance(e, str) else e for e in entries]
-        wrong += [problem for each in entries for problem in _route_problems(each, name, providers)]
-        problems += [f"models.{name}: {problem}" for problem in wrong]
-        if not wrong:
+        mistakes += [
+            problem for each in entries for problem in _route_problems(each, name, providers)
+        ]
+        problems += [f"models.{name}: {problem}" for problem in mistakes]
+        if not mistakes:
             there = [_route(name, each, defaults) for each in entries]
             routes[name] = tuple(there)
             named = [route.provider for route in there]
             # Health is a provider's: a second model there would be chosen never.
             twice = sorted({provider for provider in named if named.count(provider) > 1})
-            problems += [f"models.{name}: found {provider} twice" for provider in twice]
+            problems += [
+                f"models.{name}: found {provider} twice, expected it once" for provider in twice
+            ]
     return routes
 
 
@@ -229,6 +254,10 @@ def _route(name: str, entry: Mapping[str, str], defaults: Mapping[str, str]) -> 
 def _route_problems(entry: object, name: str, providers: frozenset[str]) -> Iterator[str]:
     if not isinstance(entry, dict):
         yield f"found {entry!r}, expected {{provider = …, model = …}}, or the name of a provider"
+        return
+    parts = [key for key, value in entry.items() if isinstance(value, list | dict)]
+    if len(parts) == len(entry) == 1 and "provider" not in entry:
+        yield f'found {parts[0]!r} in it; a name with a dot needs quotes: "{name}.{parts[0]}"'
         return
     if not _is_one_of(entry.get("provider"), providers):
         expected = ", ".join(sorted(providers))
@@ -315,10 +344,15 @@ def _entries(
     found: Mapping[str, Any], table: str, problems: list[str]
 ) -> list[tuple[str, dict[str, Any]]]:
     entries = found.get(table, {})
-    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
-        problems.append(f"{table}: expected tables")
+    if not isinstance(entries, dict):
+        problems.append(f"{table}: found {entries!r}, expected tables, [{table}.…]")
         return []
-    return list(entries.items())
+    problems += [
+        f"{table}.{name}: found {entry!r}, expected a table"
+        for name, entry in entries.items()
+        if not isinstance(entry, dict)
+    ]
+    return [(name, entry) for name, entry in entries.items() if isinstance(entry, dict)]
 
 
 def _names(table: object) -> Iterable[str]:

@@ -8,6 +8,8 @@ SETTINGS = [
     ({"OPENAI_API_KEY": ""}, "no provider: found none of OPENAI_API_KEY"),
     ({"GATEWAY_LISTEN": "nowhere"}, "GATEWAY_LISTEN: found 'nowhere', expected HOST:PORT"),
     ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL: found 'ftp://x', expected ws://"),
+    ({"OPENAI_BASE_URL": "https://me:secret@x/v1?api-key=secret"},
+     "OPENAI_BASE_URL: found 'https://…@x/v1?…', expected ws://"),
     ({"ACCOUNTD_RPC_ENDPOINT": "tcp://0.0.0.0:5"}, "expected a loopback address"),
     ({"ACCOUNTD_USAGE_ENDPOINT": f"ipc:///{'x' * 200}"}, "at most 107 bytes"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: found 'LOUD', expected one of"),
@@ -16,7 +18,7 @@ SETTINGS = [
     ({"XAI_API_KEY": "a b"}, "XAI_API_KEY: expected printable ASCII"),
     ({"GATEWAY_STORE_CONVERSATIONS": "1"}, "GATEWAY_STORE_CONVERSATIONS: found '1', expected one"),
     ({"GATEWAY_MODELS_FILE": "/nowhere"}, "cannot read it: No such file"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("settings", "message"), SETTINGS)
@@ -26,6 +28,7 @@ def test_bad_settings_are_one_line_and_exit_78(settings: dict[str, str], message
         done = cluster.run("rts-gateway", "serve", **settings)
     assert done.returncode == 78
     assert message in done.stderr
+    assert "secret" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -47,6 +50,8 @@ MODELS_FILES = [
      "providers.azure-eu: found no base_url, and no AZURE_OPENAI_ENDPOINT; set one of them"),
     (f'{EU}base_url = "ftp://x"', {"AZURE_EU_API_KEY": "k"},
      "providers.azure-eu: base_url: found 'ftp://x', expected ws://"),
+    (f'{EU}base_url = "https://x/?api-key=secret"', {"AZURE_EU_API_KEY": "k"},
+     "providers.azure-eu: base_url: found 'https://x/?…', expected ws://"),
     (EU, {"AZURE_EU_API_KEY": "a b", "AZURE_OPENAI_ENDPOINT": "https://x"},
      "AZURE_EU_API_KEY: expected printable ASCII"),
     ('[providers.sweden]\napi_key_env = "K"', {}, "providers.sweden: expected a name of at most"),
@@ -64,4 +69,16 @@ def test_a_provider_of_the_models_file_is_checked_with_everything_else(
         done = cluster.run("rts-gateway", "serve", GATEWAY_MODELS_FILE=str(path), **settings)
     assert done.returncode == 78
     assert message in done.stderr
+    assert "secret" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_provider_of_a_list_that_has_no_key_is_logged() -> None:
+    """One file may be for gateways with different keys, so that does not end the start."""
+    with cluster_folder() as cluster:
+        cluster.start_accountd()
+        path = cluster.folder / "models.toml"
+        path.write_text('[models]\nsafe = ["openai", "xai"]')
+        gateway = cluster.start_gateway(GATEWAY_MODELS_FILE=str(path), XAI_API_KEY="")
+        (line,) = [x for x in gateway.complaints() if "provider without a key" in x]
+    assert "provider=xai models=safe" in line

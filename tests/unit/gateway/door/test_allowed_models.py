@@ -59,9 +59,12 @@ def test_a_model_table_is_read() -> None:
 
 BAD_TABLES = [
     ("a =", "not TOML"),
-    ("[other]", "unknown table 'other'"),
-    ("models = 5", "models: expected tables"),
-    ("[models]\na = 1", "models: expected tables"),
+    ("[other]", "unknown table 'other', expected models, accounts"),
+    ("models = 5", "models: found 5, expected tables"),
+    ("[models]\na = 1", "models.a: found 1, expected a list of providers"),
+    ('[models]\na = "xai"', "models.a: found 'xai', expected a list of providers"),
+    ('[models]\ngpt-4.1 = ["xai"]', 'a name with a dot needs quotes: "gpt-4.1"'),
+    ('[models.gpt-4.1]\nprovider = "xai"', 'a name with a dot needs quotes: "gpt-4.1"'),
     ('[models.a]\nprovider = "acme"', "provider 'acme', expected one of azure, gemini"),
     ('[models.a]\nprovider = ["xai", "azure"]', "provider ['xai', 'azure'], expected one of azure"),
     ("[models.a]\nproviders = [{provider = {}}]", "provider {}, expected one of azure, gemini"),
@@ -69,7 +72,7 @@ BAD_TABLES = [
     ('[models.a]\nprovider = "xai"\nmodel = 5', "expected provider and model"),
     ('[models.a]\nprovider = "xai"\nextra = 5', "expected provider and model"),
     ("[models.a]\nproviders = 5", "models.a: providers: expected a list"),
-    ("[models.a]\nproviders = []", "models.a: providers: expected a list"),
+    ("[models.a]\nproviders = []", "models.a: providers: expected a list of one or more"),
     ("[models.a]\nproviders = [5]", "models.a: found 5, expected {provider = …, model = …}"),
     ('[models.a]\nproviders = [{provider = "acme"}]', "provider 'acme', expected one of azure"),
     ('[models.a]\nproviders = [{provider = "xai", model = 5}]', "expected provider and model"),
@@ -88,13 +91,22 @@ BAD_TABLES = [
     ("[health]\nslow = 5", "health: expected a table of slow_ms, failures, slow_answer_ms"),
     ("[health]\nslow_ms = 0.5", "health.slow_ms: found 0.5, expected an integer from 1 to 10000"),
     ("[health]\nfailures = 0", "health.failures: found 0, expected an integer from 1 to 100"),
-    ("voices = 5", "voices: expected tables"),
-    ('[voices]\nmarin = "Kore"', "voices: expected tables"),
+    ("voices = 5", "voices: found 5, expected tables"),
+    ('[voices]\nmarin = "Kore"', "voices.marin: found 'Kore', expected a table"),
     ('[voices.acme]\nmarin = "Kore"', "voices.acme: expected one of azure, gemini"),
     ("[voices.gemini]\nmarin = 5", "voices.gemini.marin: found 5, expected the name of a voice"),
     ('[voices.xai]\nKore = ""', "voices.xai.Kore: found '', expected the name of a voice"),
     ('[voices.xai]\nKore = "ara"\nkore = "eve"', "voices.xai.kore: found it twice"),
 ]
+
+
+def test_providers_without_a_key_are_told_with_their_models() -> None:
+    """A list that is shorter than it looks is found before the first provider fails."""
+    table = read_table(
+        '[models]\na = ["openai", "gemini"]\nb = ["xai", "gemini"]', providers=PROVIDER_NAMES
+    )
+    assert table.unserved(["openai", "xai"]) == {"gemini": ["a", "b"]}
+    assert table.unserved(PROVIDER_NAMES) == {}
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_TABLES)
