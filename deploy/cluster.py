@@ -49,6 +49,7 @@ PORT = port_setting("RTS_PORT", 8080)
 TLS_PORT = port_setting("RTS_TLS_PORT", 8443)
 SIMULATOR_PORT = port_setting("RTS_SIMULATOR_PORT", 8090)
 OPS_PORT = port_setting("RTS_OPS_PORT", 9100)  # accountd's; the gateways' are the next ones
+MODELS_FILE = os.environ.get("RTS_MODELS_FILE", "")
 
 # Runs in the compose service `key`, which also makes the other secrets. That service runs as root,
 # because the folder of the secrets belongs to root.
@@ -99,6 +100,7 @@ def services() -> Iterator[Service]:
             "GATEWAY_PAGE": "yes",
             "GATEWAY_EPHEMERAL_SECRET_FILE": str(EPHEMERAL_SECRET),
             "GATEWAY_DEMO_KEY_FILE": str(DEMO_KEY),
+            **models_env(),
             "GATEWAY_SPOOL_DIR": str(SPOOL),  # shared: a gateway adopts the journal of a killed one
         }
         yield Service(f"gateway-{number}", ("rts-gateway", "serve"), f"http://{ops}/readyz", env)
@@ -107,6 +109,11 @@ def services() -> Iterator[Service]:
 def database_env() -> dict[str, str]:
     """The variables with the database's path and key."""
     return {"DB_PATH": str(VAR / "accounts.db"), "DB_ENCRYPTION_KEY_FILE": str(DB_KEY)}
+
+
+def models_env() -> dict[str, str]:
+    """The variable with the models file, where there is one."""
+    return {"GATEWAY_MODELS_FILE": str(ROOT / MODELS_FILE)} if MODELS_FILE else {}
 
 
 def start_processes() -> None:
@@ -216,6 +223,12 @@ def start_containers() -> None:
                 f' run env -u {provider.key}_FILE {provider.key}="$(cat {key_file})" make up,'
                 " or RTS_ENGINE=process make up"
             )
+    if MODELS_FILE:
+        raise ClusterError(
+            "RTS_MODELS_FILE does not reach the containers: mount it with a"
+            " docker-compose.override.yml (docs/OPERATIONS.md, Models),"
+            " or run RTS_ENGINE=process make up"
+        )
     VAR.mkdir(mode=0o700, exist_ok=True)
     if real(env):  # with a real provider the simulator, compose's default, serves none
         for provider in PROVIDERS:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -266,6 +267,31 @@ def test_exported_variables_do_not_matter(clone: Clone) -> None:
     assert talk.returncode == 0, talk.stderr + clone.log("gateway-1")
     assert (clone.folder / "var" / "spool").stat().st_mode & 0o777 == 0o700
     assert clone.make("up", **EXPORTED).stdout.count("is already running") == 4
+
+
+def test_a_models_file_lets_sessions_go_from_one_provider_to_the_next(clone: Clone) -> None:
+    """The example of the README: OpenAI is drained, and the program of make up talks to Azure."""
+    done = clone.make("up", RTS_MODELS_FILE="deploy/models.example.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ctl = (str(VENV / "bin" / "accountctl"),)
+    run = partial(
+        subprocess.run, cwd=clone.folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    told = run([*ctl, "providers", "drain", "openai"]).stdout
+    assert "openai" in told
+    gateways = [f"gateway-{number}" for number in (1, 2)]
+    eventually(lambda: all("provider drained" in clone.log(name) for name in gateways))
+    run([sys.executable, "-c", snippet_of(done.stdout)])
+    eventually(lambda: "azure" in run([*ctl, "usage", "demo"]).stdout)
+
+
+def test_a_models_file_is_refused_for_containers(clone: Clone) -> None:
+    """It would be ignored there: one line says so and what to do."""
+    done = clone.make("up", RTS_ENGINE="docker", RTS_MODELS_FILE="models.toml")
+    assert done.returncode != 0
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("make up:")]
+    assert "RTS_MODELS_FILE does not reach the containers" in line
+    assert "docker-compose.override.yml" in line
 
 
 @pytest.mark.parametrize("port", ["soup", "0", "-1", "70000"])
