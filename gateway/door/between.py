@@ -139,6 +139,10 @@ class Betweens:
         """The user has waited so long for an answer."""
         self._means.dialer.answered(self._place, wait_s)
 
+    def answer_ended(self, is_failed: bool) -> None:
+        """An answer is over."""
+        self._means.dialer.answer_ended(self._place, is_failed=is_failed)
+
     def _made(self, conversation: Conversation | None) -> Between:
         target, seed, table = self.target, secrets.token_hex(4), self._means.table
         model = with_provider_model(target, table).model or ""
@@ -148,8 +152,9 @@ class Betweens:
                 home=self._home,
             )  # fmt: skip
             return KeptSplice(
-                keeper, self._recorder, self._client, gate=self._gate, on_answer=self.answered
-            )
+                keeper, self._recorder, self._client, gate=self._gate, on_answer=self.answered,
+                on_end=self.answer_ended,
+            )  # fmt: skip
         return Interpreter(
             translator_for(
                 target, model, seed=seed, voices=table.voices, conversation=conversation,
@@ -161,4 +166,5 @@ class Betweens:
             session_id=target.session_id,
             on_ignored=self._means.on_ignored,
             on_answer=self.answered,
+            on_end=self.answer_ended,
         )  # fmt: skip

@@ -138,6 +138,14 @@ class Dialer:
         """A user has waited so long for an answer of the session's provider."""
         self._health.answered(place.target.provider, wait_s, self._loop.time())
 
+    def answer_ended(self, place: Place, *, is_failed: bool) -> None:
+        """An answer of the session's provider is over."""
+        name = place.target.provider
+        if is_failed:
+            self._health.failed(name, self._loop.time(), "a response failed", Failure.RESPONSE)
+        else:
+            self._health.served(name, Failure.RESPONSE)
+
     def refused(self, place: Place, reason: str, *, is_certain: bool) -> bool:
         """The session's provider refuses our account on a connection that it had taken: whether
         another one would serve the session now, drained or not. A close whose words say so may
@@ -163,7 +171,7 @@ class Dialer:
             place.lost_by = close.reason or f"close {close.code}"
             self._health.failed(name, self._loop.time(), place.lost_by, Failure.CONNECTION)
         else:
-            self._health.served(name)
+            self._health.served(name, Failure.CONNECTION)
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
@@ -175,7 +183,7 @@ class Dialer:
             ),
             Metric(
                 "rts_gateway_provider_failures", "counter",
-                "Dials that failed, and connections that a provider broke.",
+                "Dials and responses that failed, and connections that a provider broke.",
                 lambda: self._health.failures, label="provider",
             ),
             Metric(

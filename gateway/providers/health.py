@@ -1,7 +1,8 @@
 """Whether a provider serves, by what the sessions see of it anyway. Pure.
 
 ``Health`` is a circuit breaker for one provider, ``ProviderHealth`` holds one for each. Nothing is
-sent to find out: dials that fail or are slow, and connections that break, are what counts. The life
+sent to find out: dials that fail or are slow, responses that fail, and connections that break, are
+what counts. The life
 of a provider is a table (``TRANSITIONS``)::
 
     HEALTHY ──▶ UNHEALTHY ──▶ HALF_OPEN ──▶ HEALTHY
@@ -94,6 +95,7 @@ class Failure(Enum):
 
     DIAL = "dial"
     CONNECTION = "connection"
+    RESPONSE = "response"
 
 
 class Health:
@@ -158,12 +160,12 @@ class Health:
             limit = f"{self._rule.slow_answer_s:g} s"
             self._open(f"{self._slow_answers} answers in a row began after over {limit}", now)
 
-    def served(self) -> None:
-        """A connection did what it is for, or ended as it should."""
-        self._failures[Failure.CONNECTION] = 0
+    def served(self, kind: Failure) -> None:
+        """A connection ended as it should, or a response did."""
+        self._failures[kind] = 0
 
     def failed(self, now: float, reason: str, kind: Failure = Failure.DIAL) -> None:
-        """A dial failed, or a connection broke. ``reason`` is for the operator."""
+        """A dial or a response failed, or a connection broke. ``reason`` is for the operator."""
         self._failures[kind] += 1
         if self.state is HealthState.UNHEALTHY and now >= self._retry_at and kind is Failure.DIAL:
             self._half_open()
@@ -273,9 +275,9 @@ class ProviderHealth:
         self.seen[provider].answered(wait_s, now)
         self._judge(provider, lambda health: health.answered(wait_s, now))
 
-    def served(self, provider: str) -> None:
+    def served(self, provider: str, kind: Failure) -> None:
         """See ``Health.served``."""
-        self._judge(provider, Health.served)
+        self._judge(provider, lambda health: health.served(kind))
 
     def failed(self, provider: str, now: float, reason: str, kind: Failure = Failure.DIAL) -> None:
         """See ``Health.failed``."""
@@ -284,7 +286,7 @@ class ProviderHealth:
 
     @property
     def failures(self) -> dict[str, int]:
-        """Failed dials and broken connections of each provider."""
+        """Failed dials and responses, and broken connections, of each provider."""
         return {name: sum(seen.failures.values()) for name, seen in self.seen.items()}
 
     def is_healthy(self, provider: str) -> bool:

@@ -15,13 +15,21 @@ WAIT_S_MAX: Final = 60.0
 
 
 class AnswerWait:
-    """The wait of one session. ``clock`` tells monotonic seconds; ``on_answer`` gets each wait."""
+    """The wait of one session. ``clock`` tells monotonic seconds; ``on_answer`` gets each wait, and
+    ``on_end`` at the end of each answer whether it failed.
+    """
 
-    __slots__ = ("_clock", "_is_answering", "_is_certain", "_on_answer", "_since")
+    __slots__ = ("_clock", "_is_answering", "_is_certain", "_on_answer", "_on_end", "_since")
 
-    def __init__(self, clock: Callable[[], float], on_answer: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        on_answer: Callable[[float], None],
+        on_end: Callable[[bool], None],
+    ) -> None:
         self._clock = clock
         self._on_answer = on_answer
+        self._on_end = on_end
         self._since: float | None = None
         self._is_certain = False  # it is known when the user ended
         self._is_answering = False
@@ -36,7 +44,10 @@ class AnswerWait:
             self._begun()
         else:
             self._since = None
-            self._is_answering = self._is_answering and mark is not Mark.ENDED
+            is_end = mark is not Mark.FORGOTTEN
+            self._is_answering = self._is_answering and not is_end
+            if is_end:
+                self._on_end(mark is Mark.FAILED)
 
     def forget(self) -> None:
         """The provider's connection is gone, and the answer with it."""

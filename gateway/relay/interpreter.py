@@ -58,9 +58,10 @@ class Interpreter(Asks):
         session_id: str,
         on_ignored: Callable[[int], None],
         on_answer: Callable[[float], None],
+        on_end: Callable[[bool], None],
     ) -> None:
         """``dialect`` is the client's: Gemini's messages are binary frames, OpenAI's are text.
-        ``on_answer``: see ``AnswerWait``.
+        ``on_answer``, ``on_end``: see ``AnswerWait``.
         """
         super().__init__()
         self._translator = translator
@@ -69,7 +70,7 @@ class Interpreter(Asks):
         self._opcode = Opcode.BINARY if dialect is Dialect.GEMINI else Opcode.TEXT
         self._session_id = session_id
         self._on_ignored = on_ignored
-        self._wait = AnswerWait(time.monotonic, on_answer)
+        self._wait = AnswerWait(time.monotonic, on_answer, on_end)
         self._ignored: set[str] = set()
         self._client_sink: ClientSink | None = None
         self._provider: Connection | None = None

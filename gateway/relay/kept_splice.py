@@ -38,7 +38,8 @@ _REFUSED: Final = CONFIGURATION_ID.encode()
 class KeptSplice(Asks):
     """Carries the messages of one session. See ``Interpreter`` for what it is asked and calls.
 
-    ``gate``: see ``relay.sinks.UpstreamForwarder``; ``on_answer``: see ``AnswerWait``.
+    ``gate``: see ``relay.sinks.UpstreamForwarder``; ``on_answer``, ``on_end``: see
+    ``AnswerWait``.
     """
 
     is_translated: Final = False
@@ -56,10 +57,11 @@ class KeptSplice(Asks):
         *,
         gate: Gate | None,
         on_answer: Callable[[float], None],
+        on_end: Callable[[bool], None],
     ) -> None:
         super().__init__()
         self._keeper = keeper
-        self._wait = AnswerWait(time.monotonic, on_answer)
+        self._wait = AnswerWait(time.monotonic, on_answer, on_end)
         self._recorder = recorder
         self._client = client
         self._gate = gate

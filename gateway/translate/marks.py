@@ -9,6 +9,8 @@ TRANSCRIBED   none                                            ``inputTranscripti
 BEGUN         ``response.content_part.added``, which comes    ``modelTurn`` with audio or text
               just before the first audio
 ENDED         ``response.done``                               ``turnComplete``, ``interrupted``
+FAILED        ``response.done`` that failed by no fault of    none: Gemini closes
+              the client; an ``error`` of the server's
 FORGOTTEN     ``speech_started``; ``response.create``: a      content that does not ask; an
               client that asks itself may take its time       activity's begin; functions
 ============  ==============================================  ====================================
@@ -30,6 +32,7 @@ class Mark(Enum):
     TRANSCRIBED = auto()  # the user has said something, and perhaps all
     BEGUN = auto()  # the answer is heard
     ENDED = auto()  # it is over
+    FAILED = auto()  # it is over, as the provider could not make it
     FORGOTTEN = auto()  # nobody waits for an answer of the model
 
 
@@ -38,8 +41,10 @@ _OPENAI: Final[Mapping[str, Mark]] = {
     "input_audio_buffer.speech_stopped": Mark.STOPPED,
     "response.create": Mark.FORGOTTEN,
     "response.content_part.added": Mark.BEGUN,
-    "response.done": Mark.ENDED,
 }
+# OpenAI's types of errors: whose fault it is.
+_SERVERS: Final = "server_error"
+_CLIENTS: Final = "invalid_request_error"
 _VOICE: Final[Mapping[str, Mark]] = {
     "ACTIVITY_START": Mark.FORGOTTEN,
     "VAD_SIGNAL_TYPE_SOS": Mark.FORGOTTEN,
@@ -50,7 +55,23 @@ _VOICE: Final[Mapping[str, Mark]] = {
 
 def of_openai(event: Mapping[str, Any]) -> Mark | None:
     """That of an event of either side, whose type is a text."""
-    return _OPENAI.get(event["type"])
+    kind = event["type"]
+    if kind == "response.done":
+        return Mark.FAILED if _has_failed(event.get("response")) else Mark.ENDED
+    if kind == "error":
+        return Mark.FAILED if _type_of(event.get("error")) == _SERVERS else None
+    return _OPENAI.get(kind)
+
+
+def _has_failed(response: object) -> bool:
+    if not isinstance(response, dict) or response.get("status") != "failed":
+        return False
+    details = response.get("status_details")
+    return _type_of(details.get("error") if isinstance(details, dict) else None) != _CLIENTS
+
+
+def _type_of(error: object) -> object:
+    return error.get("type") if isinstance(error, dict) else None
 
 
 def of_gemini(message: Mapping[str, Any]) -> Mark | None:

@@ -52,6 +52,34 @@ async def test_a_session_is_served_by_the_next_provider_before_its_client_hears_
     assert log.count("provider unhealthy") == 1
 
 
+async def test_a_provider_whose_responses_fail_is_not_chosen_any_more() -> None:
+    """Its dials are fast and its connections stand; three failed responses in a row say enough. Who
+    is there stays, as it hears of each itself.
+    """
+    providers = Providers()
+    response = {"id": "resp_0", "object": "realtime.response", "output": []}
+    why = {"type": "failed", "error": {"type": "server_error", "code": "server_error"}}
+    done = {**response, "status": "failed", "status_details": why}
+    providers.refusing["openai"] = [
+        {"type": "response.created", "response": response},
+        {"type": "response.done", "response": done},
+    ]
+    async with scripted(
+        providers.serve, GATEWAY_MODELS_FILE=MODELS, GATEWAY_OPS_LISTEN=OPS
+    ) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        async with connect(f"{cluster.url}?model=safe&rs_key={key}") as socket:
+            for _ in range(3):
+                await send(socket, {"type": "response.create"})
+                heard = await until(socket, "response.done")
+                assert heard["response"]["status"] == "failed"
+            numbers = await asyncio.to_thread(cluster.gateways[0].metrics)
+            await talk(cluster, key)
+    assert numbers['rts_gateway_provider_healthy{provider="openai"}'] == 0
+    assert numbers['rts_gateway_provider_failures_total{provider="openai"}'] == 3
+    assert '{"type": "response.create"}' in providers.told["xai"]
+
+
 async def test_a_provider_that_is_back_is_found_by_one_session() -> None:
     """Its dial is the probe; after it the first choice serves again."""
     providers = Providers("openai")

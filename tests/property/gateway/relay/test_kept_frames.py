@@ -175,7 +175,9 @@ class World:
         self.client.connection_made(cast(asyncio.BaseTransport, self.to_client))
         self.provider.connection_made(cast(asyncio.BaseTransport, self.to_provider))
         if keeper is not None:
-            splice = KeptSplice(keeper, self.recorder, self.client, gate=None, on_answer=_waited)
+            splice = KeptSplice(
+                keeper, self.recorder, self.client, gate=None, on_answer=_waited, on_end=_ended
+            )
             splice.open()
             self.provider.sink = splice.provider_sink(on_metered=_nothing, on_close=_closed)
             self.client.sink = splice.client_sink(
@@ -205,6 +207,10 @@ class World:
 
 def _nothing() -> None:
     """Something was metered."""
+
+
+def _ended(_is_failed: bool) -> None:
+    """Nobody counts here."""
 
 
 def _waited(_waited_s: float) -> None:

@@ -78,18 +78,23 @@ def test_an_operator_may_set_another_rule() -> None:
     assert not health.is_available(0.0)
 
 
-def test_dials_do_not_hide_that_every_connection_breaks() -> None:
-    """Each kind of failure has its own row; only a connection that served ends that of breaks."""
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [(Failure.CONNECTION, Failure.RESPONSE), (Failure.RESPONSE, Failure.CONNECTION)],
+)
+def test_dials_do_not_hide_that_all_else_fails(kind: Failure, other: Failure) -> None:
+    """Each kind of failure has its own row, which only what went well of that kind ends."""
     health = Health()
     for _ in range(FAILURES_MAX - 1):
-        health.failed(0.0, "broke", Failure.CONNECTION)
+        health.failed(0.0, "broke", kind)
         health.succeeded(FAST, 0.0)
-    health.served()
+        health.served(other)
+    health.served(kind)
     for _ in range(FAILURES_MAX - 1):
-        health.failed(0.0, "broke", Failure.CONNECTION)
+        health.failed(0.0, "broke", kind)
         health.succeeded(FAST, 0.0)
     assert health.state is HealthState.HEALTHY
-    health.failed(0.0, "broke", Failure.CONNECTION)
+    health.failed(0.0, "broke", kind)
     assert not health.is_available(0.0)
 
 
@@ -172,7 +177,7 @@ def test_each_change_is_told_once_with_its_reason() -> None:
     assert health.admits("openai", 3 * OPEN_S)
     health.given_up("openai")
     health.succeeded("openai", FAST, 3 * OPEN_S)
-    health.served("openai")
+    health.served("openai", Failure.CONNECTION)
     assert [(c.provider, c.is_healthy) for c in told] == [("openai", False), ("openai", True)]
     assert "no answer" in told[0].reason
     assert health.failures == {"openai": FAILURES_MAX + 1, "gemini": 0}
@@ -187,7 +192,7 @@ def test_a_provider_without_an_alternative_is_not_judged() -> None:
     for now in range(3 * FAILURES_MAX):
         health.failed("openai", float(now), "refused")
         health.succeeded("openai", 10 * SLOW, float(now))
-        health.served("openai")
+        health.served("openai", Failure.CONNECTION)
         health.given_up("openai")
         assert health.is_available("openai", float(now))
         assert health.admits("openai", float(now))

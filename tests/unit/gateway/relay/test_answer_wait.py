@@ -6,7 +6,11 @@ from gateway.relay.answer_wait import WAIT_S_MAX, AnswerWait
 from gateway.translate.marks import Mark
 
 STOPPED, HEARD, BEGUN = Mark.STOPPED, Mark.TRANSCRIBED, Mark.BEGUN
-ENDED, FORGOTTEN = Mark.ENDED, Mark.FORGOTTEN
+ENDED, FORGOTTEN, FAILED = Mark.ENDED, Mark.FORGOTTEN, Mark.FAILED
+
+
+def _ended(_is_failed: bool) -> None:
+    """What follows from it is the dialer's."""
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ def test_a_wait_is_from_the_end_of_speech_to_the_begin_of_its_answer(
 ) -> None:
     """Each message comes a second after the one before."""
     now, found = 0.0, list[float]()
-    wait = AnswerWait(lambda: now, found.append)
+    wait = AnswerWait(lambda: now, found.append, _ended)
     for now, mark in enumerate(marks):  # noqa: B007 - the clock reads it
         wait.note(mark)
     assert found == waits
@@ -50,7 +54,7 @@ def test_what_nobody_answered_is_not_taken_for_what_is_answered_at_last(
 ) -> None:
     """Noise was transcribed, and much later somebody spoke."""
     now, found = 0.0, list[float]()
-    wait = AnswerWait(lambda: now, found.append)
+    wait = AnswerWait(lambda: now, found.append, _ended)
     wait.note(HEARD)
     now = waited_s
     wait.note(BEGUN)
@@ -61,7 +65,7 @@ def test_what_nobody_answered_is_not_taken_for_what_is_answered_at_last(
 def test_what_was_said_to_a_connection_that_is_gone_has_no_answer(before: list[Mark]) -> None:
     """The next one is told of it, and takes longer; what is said to that one has its own."""
     found = list[float]()
-    wait = AnswerWait(lambda: 0.0, found.append)
+    wait = AnswerWait(lambda: 0.0, found.append, _ended)
     for mark in before:
         wait.note(mark)
     found.clear()
@@ -72,3 +76,12 @@ def test_what_was_said_to_a_connection_that_is_gone_has_no_answer(before: list[M
     wait.note(STOPPED)
     wait.note(BEGUN)
     assert found == [0.0]
+
+
+def test_each_end_says_whether_the_answer_failed() -> None:
+    """Also of one of which nothing was heard; a wait that ends so is none."""
+    waits, ends = list[float](), list[bool]()
+    wait = AnswerWait(lambda: 0.0, waits.append, ends.append)
+    for mark in (STOPPED, FAILED, BEGUN, FORGOTTEN, ENDED, STOPPED, BEGUN, FAILED):
+        wait.note(mark)
+    assert (waits, ends) == ([0.0], [True, False, True])

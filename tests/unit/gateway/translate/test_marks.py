@@ -108,3 +108,30 @@ def test_a_client_of_the_beta_waits_as_any_of_openai_s() -> None:
     assert marks(*heard) == [Mark.STOPPED, Mark.BEGUN, Mark.ENDED]
     assert marks(talk.from_client(b'{"type":"response.create"}')) == [Mark.FORGOTTEN]
     assert of_openai({"type": "response.created"}) is None
+
+
+def done(status: str, **details: Any) -> Message:
+    """The end of a response."""
+    return {"type": "response.done", "response": {"status": status, "status_details": details}}
+
+
+@pytest.mark.parametrize(
+    ("event", "mark"),
+    [
+        (done("completed"), Mark.ENDED),
+        (done("cancelled", reason="turn_detected"), Mark.ENDED),
+        (done("failed", error={"type": "server_error"}), Mark.FAILED),
+        (done("failed"), Mark.FAILED),
+        (done("failed", error={"type": "invalid_request_error"}), Mark.ENDED),
+        ({"type": "response.done", "response": {"status": "failed"}}, Mark.FAILED),
+        ({"type": "response.done", "response": 7}, Mark.ENDED),
+        ({"type": "error", "error": {"type": "server_error"}}, Mark.FAILED),
+        ({"type": "error", "error": {"type": "invalid_request_error"}}, None),
+        ({"type": "error"}, None),
+    ],
+)
+def test_an_answer_that_failed_is_told_from_what_the_client_did_wrong(
+    event: Message, mark: Mark | None
+) -> None:
+    """By OpenAI's type of the error; one without is the provider's."""
+    assert of_openai(event) is mark
