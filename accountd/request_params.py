@@ -1,5 +1,7 @@
 """Reads and checks the parameters of a request; errors say what was found and expected. Pure."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +13,15 @@ from accountd.times import iso, parse_time
 
 TEXT_CHARS_MAX: Final = 256
 AMOUNT_MAX: Final = 2**53  # every JSON reader represents integers up to this one exactly
-
+FOUND_CHARS_MAX: Final = 80  # of a value in a refusal
+EMAIL_CHARS_MAX: Final = 254  # RFC 5321: a path of 256 less its brackets
+# Ids are compared byte by byte and typed into shells: no two of them may look the same.
+_ID: Final = re.compile(r"[!-,.-~][!-~]*")
+# What mail servers accept without quotes, in any script (RFC 6531). A domain may have no dot.
+_SIGNS: Final = r"\s@.,;:<>()\[\]\"\\"
+_EMAIL: Final = re.compile(
+    rf"[^{_SIGNS}-](?:\.?[^{_SIGNS}])*@[^{_SIGNS}_-]+(?:(?:\.|-+)[^{_SIGNS}_-]+)*"
+)
 
 Json = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -43,6 +53,46 @@ class Params:
     def optional_text(self, name: str) -> str | None:
         """Like ``text``; None when it is absent."""
         return None if self._values.get(name) is None else self.text(name)
+
+    def words(self, name: str) -> str:
+        """A text that an operator gives: as ``text``, in composed characters, no blanks around it.
+
+        Otherwise two that look the same would be different names.
+        """
+        value = self.text(name)
+        if value != value.strip():
+            raise self._bad(name, "no blanks before or after it")
+        if not unicodedata.is_normalized("NFC", value):
+            message = f"{name}: found {ascii(value)[:80]}, expected composed characters (NFC)"
+            raise RequestError("bad_request", message)
+        return value
+
+    def optional_words(self, name: str) -> str | None:
+        """Like ``words``; None when it is absent."""
+        return None if self._values.get(name) is None else self.words(name)
+
+    def new_id(self, name: str) -> str:
+        """An id for something new: printable ASCII without blanks, and no hyphen first.
+
+        accountctl would take one with a hyphen for an option.
+        """
+        value = self.text(name)
+        if not _ID.fullmatch(value):
+            raise self._bad(name, "no leading -, no blanks, and ASCII only")
+        return value
+
+    def optional_new_id(self, name: str) -> str | None:
+        """Like ``new_id``; None when it is absent."""
+        return None if self._values.get(name) is None else self.new_id(name)
+
+    def email(self, name: str) -> str:
+        """An address like ``name@example.org``, of at most 254 characters."""
+        value = self.words(name)
+        is_plain = unicodedata.is_normalized("NFKC", value)  # no full-width letters and the like
+        if len(value) > EMAIL_CHARS_MAX or not is_plain or not _EMAIL.fullmatch(value):
+            expected = f"an address like name@example.org, of at most {EMAIL_CHARS_MAX} characters"
+            raise self._bad(name, expected)
+        return value
 
     def optional_document(self, name: str, *, bytes_max: int) -> str | None:
         """Any text of at most ``bytes_max`` bytes; None when it is absent."""
@@ -140,9 +190,20 @@ class Params:
         except (ValueError, OverflowError):
             raise self._bad(name, "a date and time like 2027-01-31T12:00:00Z") from None
 
+    def optional_future(self, name: str, now: datetime) -> str | None:
+        """Like ``optional_time``, after ``now``."""
+        moment = self.optional_time(name)
+        if is_past(moment, now):
+            message = f"{name}: found {moment}, expected a time to come; it is {iso(now)} now"
+            raise RequestError("bad_request", message)
+        return moment
+
     def _bad(self, name: str, expected: str) -> RequestError:
         value = self._values.get(name)
-        found = "nothing" if value is None else repr(value)[:80]
+        found = "nothing" if value is None else repr(value)
+        if len(found) > FOUND_CHARS_MAX:
+            length = f" of {len(value)} characters" if isinstance(value, str) else ""
+            found = f"{found[:FOUND_CHARS_MAX]}…{length}"
         return RequestError("bad_request", f"{name}: found {found}, expected {expected}")
 
 

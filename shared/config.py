@@ -24,6 +24,7 @@ T = TypeVar("T")
 # Linux: sun_path holds 108 bytes with its terminating zero (unix(7)).
 IPC_PATH_BYTES_MAX: Final = 107
 _HOST_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+USAGE_CHARS_MAX: Final = 400  # of a message about wrong use
 DEFAULT_RUN_DIR: Final = "var/run"
 DEFAULT_USAGE_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/usage.sock"
 DEFAULT_RPC_ENDPOINT: Final = f"ipc://{DEFAULT_RUN_DIR}/rpc.sock"
@@ -251,11 +252,20 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def run(command: click.Command) -> NoReturn:
-    """Run a click command; an ``OperatorError`` becomes one line on stderr and its exit code."""
+    """Run a click command; an ``OperatorError`` becomes one line on stderr and its exit code.
+
+    So does wrong use of the command line; a group without a command shows its help.
+    """
     try:
         command.main(standalone_mode=False)
     except OperatorError as exc:
         click.echo(f"{Path(sys.argv[0]).name}: {exc}", err=True)
+        sys.exit(exc.exit_code)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.UsageError as exc:
+        click.echo(_usage_line(exc), err=True)
         sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()
@@ -266,6 +276,15 @@ def run(command: click.Command) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(0)
+
+
+def _usage_line(exc: click.UsageError) -> str:
+    """What is wrong with a command line, and what shows how it is used."""
+    name = exc.ctx.command_path if exc.ctx else Path(sys.argv[0]).name
+    # An argument that it quotes may be long, and may have control characters.
+    message = " ".join(exc.format_message()[:USAGE_CHARS_MAX].split()).rstrip(".")
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message)
+    return f"{name}: {shown} ({name} --help shows how it is used)"
 
 
 def _flag(name: str) -> str:

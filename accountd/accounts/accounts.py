@@ -5,9 +5,10 @@ Balances are changed by ``grants``; an account begins with its opening grant, wr
 
 import hashlib
 import secrets
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from peewee import IntegrityError
+from peewee import IntegrityError, fn
 
 from accountd.accounts.plans import TokensByPlan, tokens_of
 from accountd.clock import now_iso
@@ -25,16 +26,23 @@ def account_json(account: Account) -> Json:
     """An account as programs see it."""
     return {
         "id": account.id,
-        "email": account.email,
+        "email": account.email if account.deleted_at is None else account.deleted_email,
         "plan_name": account.plan_name,
         "token_remaining": account.token_remaining,
         "topup_remaining": account.topup_remaining,
         "low_credit_mark": account.low_credit_mark,
         "estimates_charged_since": account.estimates_charged_since,
-        "status": "active" if account.status == Status.ACTIVE else "disabled",
+        "status": _status(account),
         "created_at": account.created_at,
         "updated_at": account.updated_at,
+        "deleted_at": account.deleted_at,
     }
+
+
+def _status(account: Account) -> str:
+    if account.deleted_at is not None:
+        return "deleted"
+    return "active" if account.status == Status.ACTIVE else "disabled"
 
 
 def key_json(key: ApiKey) -> Json:
@@ -55,10 +63,40 @@ def find_account(account_id: str) -> Account:
     """The account, or ``RequestError`` not_found."""
     account = Account.get_or_none(Account.id == account_id)
     if account is None:
+        # Two that look the same may be written in other letters.
+        letters = "" if account_id.isascii() else f" ({account_id!a})"
         raise RequestError(
-            "not_found", f"no account {account_id!r}; accountctl account list shows all"
+            "not_found", f"no account {account_id!r}{letters}; accountctl account list shows all"
         )
     return account
+
+
+def find_open_account(account_id: str) -> Account:
+    """The account, unless it was deleted: its books are closed."""
+    account = find_account(account_id)
+    if account.deleted_at is not None:
+        raise RequestError("deleted", f"{_deleted(account)}; nothing of it can be changed")
+    return account
+
+
+def find_key(params: Params) -> ApiKey:
+    """The key that ``key`` names by its hash or, where that is unambiguous, by its indicator."""
+    name = params.text("key")
+    matches = ApiKey.select().where(
+        (ApiKey.key_hash == name)
+        | (ApiKey.key_indicator == name)
+        | (ApiKey.key_indicator == name.replace("...", "…"))
+    )
+    account_id = params.optional_text("account_id")
+    if account_id is not None:
+        matches = matches.where(ApiKey.account_id == find_account(account_id).id)
+    keys = list(matches)
+    if not keys:
+        raise RequestError("not_found", f"no key {name!r}; accountctl key list shows all")
+    if len(keys) > 1:
+        raise RequestError("conflict", f"{len(keys)} keys match {name!r}; use the key_hash")
+    found: ApiKey = keys[0]
+    return found
 
 
 class Accounts:
@@ -76,15 +114,14 @@ class Accounts:
 
     def create(self, params: Params) -> Json:
         """A new account, whose balances arise from its opening grant."""
-        email = params.text("email")
-        plan = params.optional_text("plan_name") or "Free"
+        email = params.email("email")
+        plan = params.optional_words("plan_name") or "Free"
         tokens = params.optional_integer("tokens", -AMOUNT_MAX, AMOUNT_MAX)
         topup = params.optional_integer("topup", 0, AMOUNT_MAX) or 0
         if tokens is None:
             tokens = tokens_of(plan, self._plans, otherwise="give the tokens yourself")
-        account_id = params.optional_text("id") or f"acct_{secrets.token_hex(8)}"
-        if account_id.startswith("-"):  # accountctl could never name it
-            raise RequestError("bad_request", f"id: found {account_id!r}, expected no leading -")
+        account_id = params.optional_new_id("id") or f"acct_{secrets.token_hex(8)}"
+        _check_email(email)
         now = now_iso()
         try:
             with models.database.atomic("IMMEDIATE"):
@@ -93,12 +130,11 @@ class Accounts:
                     topup_remaining=topup, created_at=now, updated_at=now,
                 )  # fmt: skip
                 CreditGrant.create(
-                    id=f"opening-{account_id}", account_id=account_id, kind="opening",
+                    id=opening_id(account_id), account_id=account_id, kind="opening",
                     topup_delta=topup, token_delta=tokens, created_at=now,
                 )  # fmt: skip
         except IntegrityError:
-            message = f"an account with the id {account_id!r} or the email {email!r} exists"
-            raise RequestError("already_exists", message) from None
+            raise _taken(account_id) from None
         self._changes.note(account_id)
         return account_json(account)
 
@@ -107,13 +143,41 @@ class Accounts:
 
         Setting it is no crossing: an account that is below it already is warned of the next one.
         """
-        account = find_account(params.text("account_id"))
+        account = find_open_account(params.text("account_id"))
         mark = params.optional_integer("mark", 0, AMOUNT_MAX)
         return self._update(account.id, low_credit_mark=mark)
 
+    def set_email(self, params: Params) -> Json:
+        """Give the account another address."""
+        account, email = find_open_account(params.text("account_id")), params.email("email")
+        _check_email(email, but=account.id)
+        return self._update(account.id, email=email)
+
+    def delete(self, params: Params) -> Json:
+        """Close the account for ever. Its keys are revoked, and its address is free again.
+
+        Its row, its grants and its usage stay, so the books are complete and still add up, and its
+        id belongs to nobody else. Usage that arrives afterwards is charged all the same. One that
+        was deleted before stays as it is.
+        """
+        account = find_account(params.text("account_id"))
+        if account.deleted_at is not None:
+            return account_json(account)
+        now = now_iso()
+        with models.database.atomic("IMMEDIATE"):
+            ApiKey.update(revoked_at=now).where(
+                (ApiKey.account_id == account.id) & ApiKey.revoked_at.is_null()
+            ).execute()
+            shown = self._update(
+                account.id, status=int(Status.DISABLED), deleted_at=now, low_credit_mark=None,
+                deleted_email=account.email, email=f"deleted {account.id}",
+            )  # fmt: skip
+        self._changes.note(account.id)
+        return shown
+
     def reset_estimates(self, params: Params) -> Json:
         """Forgive an account its estimates: they are not charged, and counted from now on."""
-        account = find_account(params.text("account_id"))
+        account = find_open_account(params.text("account_id"))
         return self._update(
             account.id, estimates_charged_since=None, estimates_forgiven_at=now_iso()
         )
@@ -127,7 +191,7 @@ class Accounts:
         return self._set_status(params, Status.DISABLED)
 
     def _set_status(self, params: Params, status: Status) -> Json:
-        account = find_account(params.text("account_id"))
+        account = find_open_account(params.text("account_id"))
         shown = self._update(account.id, status=int(status))
         self._changes.note(account.id)
         return shown
@@ -138,35 +202,55 @@ class Accounts:
 
     def create_key(self, params: Params) -> Json:
         """A new key; the answer is the only place where it is ever shown."""
-        account = find_account(params.text("account_id"))
+        account = find_open_account(params.text("account_id"))
         key = KEY_PREFIX + secrets.token_hex(KEY_RANDOM_BYTES)
         row = ApiKey.create(
             key_hash=hashlib.sha256(key.encode()).hexdigest(),
             account_id=account.id,
             key_indicator=f"{key[:5]}…{key[-5:]}",
-            label=params.text("label"),
+            label=params.words("label"),
             created_at=now_iso(),
-            expires_at=params.optional_time("expires_at"),
+            expires_at=params.optional_future("expires_at", datetime.now(UTC)),
         )
         return {"key": key, **key_json(row)}
 
     def revoke_key(self, params: Params) -> Json:
         """Make a key useless for new sessions. Naming it by its indicator must be unambiguous."""
-        name = params.text("key")
-        matches = ApiKey.select().where(
-            (ApiKey.key_hash == name)
-            | (ApiKey.key_indicator == name)
-            | (ApiKey.key_indicator == name.replace("...", "…"))
-        )
-        account_id = params.optional_text("account_id")
-        if account_id is not None:
-            matches = matches.where(ApiKey.account_id == account_id)
-        keys = list(matches)
-        if not keys:
-            raise RequestError("not_found", f"no key {name!r}; accountctl key list shows all")
-        if len(keys) > 1:
-            raise RequestError("conflict", f"{len(keys)} keys match {name!r}; use the key_hash")
-        if keys[0].revoked_at is None:
-            keys[0].revoked_at = now_iso()
-            keys[0].save()
-        return key_json(keys[0])
+        key = find_key(params)
+        if key.revoked_at is None:
+            key.revoked_at = now_iso()
+            key.save()
+        return key_json(key)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _check_email(email: str, *, but: str | None = None) -> None:
+    """Refuse an address that another account has, in any case of its letters."""
+    owners = Account.select(Account.id).where(fn.LOWER(Account.email) == fn.LOWER(email))
+    others = [owner.id for owner in owners if owner.id != but]
+    if others:
+        message = f"the account {others[0]!r} has the email {email!r}; choose another one"
+        raise RequestError("already_exists", message)
+
+
+def _taken(account_id: str) -> RequestError:
+    """Why there can be no new account of this id."""
+    found = Account.get_or_none(Account.id == account_id)
+    if found is None:
+        what = f"a grant with the id {opening_id(account_id)!r} exists"
+    elif found.deleted_at is not None:
+        what = _deleted(found)
+    else:
+        what = f"an account with the id {account_id!r} exists"
+    return RequestError("already_exists", f"{what}; choose another --id")
+
+
+def _deleted(account: Account) -> str:
+    return f"the account {account.id!r} was deleted at {account.deleted_at}, its books are kept"
+
+
+def opening_id(account_id: str) -> str:
+    """The id of the grant that an account begins with."""
+    return f"opening-{account_id}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from accountd.accounts.accounts import BALANCE_MAX, account_json, find_account
+from accountd.accounts.accounts import BALANCE_MAX, account_json, find_account, find_open_account
 from accountd.accounts.plans import TokensByPlan, tokens_of
 from accountd.clock import now_iso
 from accountd.data import models
@@ -76,7 +76,7 @@ class Grants:
 
     def renew(self, params: Params) -> Json:
         """Begin a new period: the subscription holds the plan's tokens, less a kept debt."""
-        wanted = params.optional_text("plan_name")
+        wanted = params.optional_words("plan_name")
         debt = params.optional_choice("debt", DebtPolicy) or DebtPolicy.KEEP
 
         def change(account: Account) -> BalanceChange:
@@ -94,7 +94,7 @@ class Grants:
         """Correct either bucket, in either direction; the ``reason`` is kept with the grant."""
         topup = params.optional_integer("topup", -AMOUNT_MAX, AMOUNT_MAX) or 0
         tokens = params.optional_integer("tokens", -AMOUNT_MAX, AMOUNT_MAX) or 0
-        reason = params.text("reason")
+        reason = params.words("reason")
         if not topup and not tokens:
             raise RequestError("bad_request", "expected topup or tokens other than 0")
         arguments = {"topup": topup, "tokens": tokens, "reason": reason}
@@ -104,7 +104,7 @@ class Grants:
     def _grant(self, request: GrantRequest, change: Callable[[Account], BalanceChange]) -> Json:
         """Apply a request, unless it is applied; ``change`` is only called for a new one."""
         with models.database.atomic("IMMEDIATE"):
-            account = find_account(request.account_id)
+            account = find_open_account(request.account_id)
             known = CreditGrant.get_or_none(CreditGrant.id == request.grant_id)
             grant = known or _apply(request, change(account), account)
             if (grant.kind, grant.account_id, grant.asked) != (
@@ -126,7 +126,7 @@ class Grants:
 
 
 def _grant_request(kind: str, params: Params, arguments: Mapping[str, Any]) -> GrantRequest:
-    grant_id = params.optional_text("grant_id") or f"{kind}-{secrets.token_hex(GRANT_ID_BYTES)}"
+    grant_id = params.optional_new_id("grant_id") or f"{kind}-{secrets.token_hex(GRANT_ID_BYTES)}"
     return GrantRequest(kind, params.text("account_id"), grant_id, arguments)
 
 

@@ -4,6 +4,7 @@
 ``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
                     ``sessions``, ``providers``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
+``arguments``       how numbers are written
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page
 ``text``            longer answers as text (pure)

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 import click
 
+from accountd.ctl.arguments import CREDIT_MARK, INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.output import JSON, show, show_list
+from accountd.ctl.sessions import delete_conversations
 from accountd.ctl.tables import details
 from accountd.rpc_types import DebtPolicy
 
@@ -22,23 +24,6 @@ _GRANT_ID: Final = click.option(
 )
 
 
-class CreditMark(click.ParamType[int | None]):
-    """A number of credits, or none."""
-
-    name = "mark"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Read ``none`` as None, anything else as an integer."""
-        if value == "none":
-            return None
-        return click.INT.convert(value, param, ctx)
-
-
-CREDIT_MARK = CreditMark()
-
-
 @click.group()
 def account() -> None:
     """Accounts and their credits."""
@@ -48,8 +33,10 @@ def account() -> None:
 @click.option("--email", required=True, help="Unique address of the account's owner.")
 @click.option("--id", "account_id", help="The account's id; made up when absent.")
 @click.option("--plan", "plan_name", default="Free", show_default=True, help="Free, Pro, …")
-@click.option("--tokens", type=int, help="Subscription tokens; the plan's when absent.")
-@click.option("--topup", type=int, default=0, show_default=True, help="Top-up credits in tokens.")
+@click.option("--tokens", type=INTEGER, help="Subscription tokens; the plan's when absent.")
+@click.option(
+    "--topup", type=INTEGER, default=0, show_default=True, help="Top-up credits in tokens."
+)
 @JSON
 @click.pass_obj
 def create_account(endpoint: str, /, account_id: str | None, as_json: bool, **params: Any) -> None:
@@ -67,18 +54,21 @@ def show_account(endpoint: str, account_id: str, as_json: bool) -> None:
 
 
 @account.command("list")
-@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@click.option("--search", help="Those whose id or email contains this text.")
+@click.option("--page", type=INTEGER, help="Which page of so many as --limit says; 1 when absent.")
+@click.option("--limit", type=INTEGER, help="At most so many (1 to 1000).")
+@click.option("--all", "with_deleted", is_flag=True, help="Deleted ones, too.")
 @JSON
 @click.pass_obj
-def list_accounts(endpoint: str, limit: int | None, as_json: bool) -> None:
+def list_accounts(endpoint: str, /, with_deleted: bool, as_json: bool, **params: Any) -> None:
     """List accounts, oldest first."""
-    found = call(endpoint, "account.list", {"limit": limit})
+    found = call(endpoint, "account.list", {"all": with_deleted, **params})
     show_list(found, as_json, "accounts", ACCOUNT_COLUMNS)
 
 
 @account.command("topup", context_settings={"ignore_unknown_options": True})
 @click.argument("account_id", metavar="ID")
-@click.argument("amount", type=int)
+@click.argument("amount", type=INTEGER)
 @_GRANT_ID
 @JSON
 @click.pass_obj
@@ -104,8 +94,8 @@ def renew(endpoint: str, /, as_json: bool, **params: Any) -> None:
 
 @account.command("adjust")
 @click.argument("account_id", metavar="ID")
-@click.option("--topup", type=int, help="Add so many top-up credits; negative: take.")
-@click.option("--tokens", type=int, help="Add so many subscription tokens; negative: take.")
+@click.option("--topup", type=INTEGER, help="Add so many top-up credits; negative: take.")
+@click.option("--tokens", type=INTEGER, help="Add so many subscription tokens; negative: take.")
 @click.option("--reason", required=True, help="Why; kept with the grant.")
 @_GRANT_ID
 @JSON
@@ -115,7 +105,7 @@ def adjust(endpoint: str, /, as_json: bool, **params: Any) -> None:
     show(call(endpoint, "account.adjust", params), as_json, details)
 
 
-@account.command("mark")
+@account.command("mark", context_settings={"ignore_unknown_options": True})
 @click.argument("account_id", metavar="ID")
 @click.argument("mark", metavar="N|none", type=CREDIT_MARK)
 @JSON
@@ -154,3 +144,28 @@ def enable(endpoint: str, account_id: str, as_json: bool) -> None:
 def disable(endpoint: str, account_id: str, as_json: bool) -> None:
     """Refuse new sessions of an account."""
     show(call(endpoint, "account.disable", {"account_id": account_id}), as_json, details)
+
+
+@account.command("email")
+@click.argument("account_id", metavar="ID")
+@click.argument("email")
+@JSON
+@click.pass_obj
+def change_email(endpoint: str, account_id: str, email: str, as_json: bool) -> None:
+    """Change the address of an account's owner to EMAIL."""
+    params = {"account_id": account_id, "email": email}
+    show(call(endpoint, "account.email", params), as_json, details)
+
+
+@account.command("delete")
+@click.argument("account_id", metavar="ID")
+@JSON
+@click.pass_obj
+def delete(endpoint: str, account_id: str, as_json: bool) -> None:
+    """Close an account for ever: its keys are revoked, its stored conversations deleted.
+
+    Its books stay: show, usage and audit have them. Its id cannot be used again, its email can.
+    """
+    found = call(endpoint, "account.delete", {"account_id": account_id})
+    delete_conversations(endpoint, account_id=account_id)
+    show(found, as_json, details)

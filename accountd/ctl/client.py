@@ -94,15 +94,13 @@ def _epoch(frames: list[bytes]) -> object:
 
 
 def _encoded(request: Request) -> bytes:
-    for name, value in request.params.items():
-        if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
-            raise UnsendableError(f"{name}: found {value}, expected an integer of 64 bits")
-        if isinstance(value, str):
-            _check_text(name, value)
-    try:
-        payload = encode_request(request)
-    except OverflowError:  # inside a list
-        raise UnsendableError("found a number of more than 64 bits") from None
+    for name, given in request.params.items():
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
+                raise UnsendableError(f"{name}: found {value}, expected an integer of 64 bits")
+            if isinstance(value, str):
+                _check_text(name, value)
+    payload = encode_request(request)
     if len(payload) > MESSAGE_BYTES_MAX:
         raise UnsendableError(
             f"expected at most {MESSAGE_BYTES_MAX:,} bytes, found {len(payload):,}"

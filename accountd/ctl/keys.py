@@ -44,6 +44,17 @@ def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
     show_list(found, as_json, "keys", KEY_COLUMNS)
 
 
+@key.command("show")
+@click.argument("key_name", metavar="INDICATOR_OR_HASH")
+@click.option("--account", "account_id", help="Look only among this account's keys.")
+@JSON
+@click.pass_obj
+def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
+    """Show one key, without the key itself."""
+    params = {"key": key_name, "account_id": account_id}
+    show(call(endpoint, "key.show", params), as_json, details)
+
+
 @key.command("revoke")
 @click.argument("key_name", metavar="INDICATOR_OR_HASH")
 @click.option("--account", "account_id", help="Look only among this account's keys.")

@@ -20,6 +20,7 @@ JSON: Final = click.option(
 _CUT_HINTS: Final = {
     "rows": "--csv, --json-lines and --json have all",
     "keys": "the newest are shown",
+    "accounts": "see --search, --limit and --page",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from accountd.ctl import text
+from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.output import JSON, show, show_list, show_settled
 
@@ -22,7 +23,7 @@ def rejected() -> None:
 
 
 @rejected.command("list")
-@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@click.option("--limit", type=INTEGER, help="At most so many (1 to 1000).")
 @click.option("--all", "with_retried", is_flag=True, help="Those that were settled since, too.")
 @JSON
 @click.pass_obj
@@ -33,7 +34,7 @@ def list_rejected(endpoint: str, limit: int | None, with_retried: bool, as_json:
 
 
 @rejected.command("show")
-@click.argument("rejected_id", metavar="ID", type=int)
+@click.argument("rejected_id", metavar="ID", type=INTEGER)
 @JSON
 @click.pass_obj
 def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
@@ -42,7 +43,7 @@ def show_rejected(endpoint: str, rejected_id: int, as_json: bool) -> None:
 
 
 @rejected.command("retry")
-@click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", type=INTEGER, nargs=-1, required=True)
 @JSON
 @click.pass_obj
 def retry_rejected(endpoint: str, ids: tuple[int, ...], as_json: bool) -> None:
@@ -52,7 +53,7 @@ def retry_rejected(endpoint: str, ids: tuple[int, ...], as_json: bool) -> None:
 
 
 @rejected.command("dismiss")
-@click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", type=INTEGER, nargs=-1, required=True)
 @click.option("--reason", required=True, help="How it was handled; kept with the message.")
 @JSON
 @click.pass_obj

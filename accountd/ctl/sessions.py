@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.output import JSON, show, show_list
 
@@ -18,12 +19,14 @@ def sessions() -> None:
 
 @sessions.command("list")
 @click.option("--account", "account_id", help="Those of one account.")
-@click.option("--limit", type=int, help="At most so many (1 to 1000).")
+@click.option("--limit", type=INTEGER, help="At most so many (1 to 1000).")
 @JSON
 @click.pass_obj
 def list_sessions(endpoint: str, account_id: str | None, limit: int | None, as_json: bool) -> None:
     """List stored conversations, those used last first, with their sizes."""
     found = call(endpoint, "sessions.list", {"account_id": account_id, "limit": limit})
+    if not found["total"]:
+        _refuse_unknown(endpoint, account_id)
     show_list(found, as_json, "sessions", COLUMNS)
 
 
@@ -49,13 +52,32 @@ def delete_sessions(
     """Delete stored conversations. A session that is live may store its own again."""
     if account_id is None and session_id is None:
         raise click.UsageError("found neither --account nor --session, expected one or both")
+    deleted = delete_conversations(endpoint, account_id=account_id, session_id=session_id)
+    if not deleted:
+        _refuse_unknown(endpoint, account_id)
+    show({"deleted": deleted}, as_json, lambda answer: f"deleted {answer['deleted']:,}")
+
+
+def delete_conversations(
+    endpoint: str, *, account_id: str | None = None, session_id: str | None = None
+) -> int:
+    """Delete those of an account, of a name, or of both together; how many there were.
+
+    A portion at a time: usage is charged between two of them.
+    """
     params = {"account_id": account_id, "session_id": session_id}
     deleted, is_done = 0, False
-    while not is_done:  # a portion at a time: usage is charged between two of them
+    while not is_done:
         found = call(endpoint, "sessions.delete", params)
         deleted += found["deleted"]
         is_done = found["is_done"]
-    show({"deleted": deleted}, as_json, lambda answer: f"deleted {answer['deleted']:,}")
+    return deleted
+
+
+def _refuse_unknown(endpoint: str, account_id: str | None) -> None:
+    """Say so when an account of which nothing was found does not exist."""
+    if account_id is not None:
+        call(endpoint, "account.show", {"account_id": account_id})
 
 
 def _text(found: Any) -> str:

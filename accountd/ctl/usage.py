@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from accountd.ctl import export, statement_text
+from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.output import JSON, show, tell_cut
 from accountd.rpc_types import GroupBy
@@ -22,7 +23,7 @@ from shared.errors import RefusedError
 @click.option("--since", help="ISO date or time, included; UTC without a zone.")
 @click.option("--until", help="ISO date or time, not included; UTC without a zone.")
 @click.option(
-    "--limit", type=int,
+    "--limit", type=INTEGER,
     help="At most so many rows (1 to 1000): the table shows 1000 when absent, programs get all.",
 )  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="The rows or groups as CSV.")

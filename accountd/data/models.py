@@ -34,7 +34,10 @@ class Table(Model):
 
 
 class Account(Table):
-    """An account. Its balances change only together with a usage row or a grant."""
+    """An account. Its balances change only together with a usage row or a grant.
+
+    A deleted one is disabled, and has its address in ``deleted_email``: in ``email`` is none.
+    """
 
     id = TextField(primary_key=True)
     email = TextField(unique=True)
@@ -45,6 +48,8 @@ class Account(Table):
     low_credit_mark = IntegerField(null=True)
     estimates_charged_since = TextField(null=True)
     estimates_forgiven_at = TextField(default="")
+    deleted_at = TextField(null=True)
+    deleted_email = TextField(null=True)
     created_at = TextField()
     updated_at = TextField()
 

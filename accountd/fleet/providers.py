@@ -76,6 +76,8 @@ class Providers:
                 f"no gateway has a provider {name!r}; known are: {expected}"
                 " (--force drains it all the same)",
             )
+        if name not in known:
+            params.new_id("provider")
         is_new = name not in self._drained_at
         if is_new and (len(self._drained_at) >= DRAINED_MAX or len(name) > NAME_CHARS_MAX):
             raise RequestError(

@@ -119,7 +119,7 @@ class Quarantine:
         One that was dismissed before keeps its first reason. ``ok`` says that all are dismissed.
         """
         ids = params.integers("ids", 1, ROW_ID_MAX, at_most=SETTLED_TOGETHER_MAX)
-        reason = params.text("reason")
+        reason = params.words("reason")
         with transaction(self._connection):
             results = [self._dismiss(row_id, reason, now_iso()) for row_id in ids]
         return {"ok": all(r["outcome"] == "dismissed" for r in results), "results": results}

@@ -5,10 +5,13 @@ Each report reads one consistent snapshot and never blocks the writer (WAL).
 """
 
 import json
+import math
+import operator
 from collections.abc import Iterable
+from functools import reduce
 from typing import Final
 
-from accountd.accounts.accounts import account_json, find_account, key_json
+from accountd.accounts.accounts import account_json, find_account, find_key, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.ledger.response_ids import unpack
@@ -28,6 +31,7 @@ from accountd.rpc_types import GroupBy
 from shared.usage import USAGE_FIELDS
 
 ROWS_MAX: Final = 1_000
+PAGES_MAX: Final = 2**31  # of one account each: far more than a database holds
 ROW_IDS_MAX: Final = 2**63 - 1
 
 _SUMS: Final = ", ".join(f"coalesce(sum(r.{name}), 0)" for name in USAGE_FIELDS)
@@ -57,10 +61,35 @@ def show_account(params: Params) -> Json:
 
 
 def list_accounts(params: Params) -> Json:
-    """The accounts, oldest first, at most ``limit``."""
+    """A page of the accounts, oldest first, of at most ``limit``.
+
+    ``search`` leaves those whose id or address contains it; ASCII letters count in any case.
+    Deleted accounts are there with ``all``.
+    """
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
-    rows = Account.select().order_by(Account.created_at, Account.id).limit(limit)
-    return {"accounts": [account_json(row) for row in rows], "total": Account.select().count()}
+    page = params.optional_integer("page", 1, PAGES_MAX) or 1
+    search = params.optional_text("search")
+    wanted = Account.select()
+    if not params.flag("all"):
+        wanted = wanted.where(Account.deleted_at.is_null())
+    if search is not None:
+        fields = (Account.id, Account.email, Account.deleted_email)
+        contained = (field.contains(search) for field in fields)
+        wanted = wanted.where(reduce(operator.or_, contained))
+    with models.database.atomic():  # one snapshot for both queries
+        total = wanted.count()
+        pages = max(1, math.ceil(total / limit))
+        if page > pages:
+            message = f"page: found {page}, expected 1 to {pages}: there are {total} accounts"
+            raise RequestError("bad_request", message)
+        rows = wanted.order_by(Account.created_at, Account.id).paginate(page, limit)
+        shown = [account_json(row) for row in rows]
+    return {"accounts": shown, "total": total, "page": page, "pages": pages}
+
+
+def show_key(params: Params) -> Json:
+    """One key, without the key itself."""
+    return key_json(find_key(params))
 
 
 def list_keys(params: Params) -> Json:

@@ -29,5 +29,5 @@ def empty_database() -> Iterator[Any]:
 
 def create_account(account: str, *, tokens: int, topup: int = 0) -> None:
     """An account in the open database."""
-    asked = {"email": account, "id": account, "tokens": tokens, "topup": topup}
+    asked = {"email": f"{account}@example.org", "id": account, "tokens": tokens, "topup": topup}
     Accounts(ChangedAccounts(), plans=TOKENS_BY_DEFAULT_PLAN).create(Params(asked))

@@ -9,6 +9,7 @@ import pytest
 from accountd.request_params import Params, RequestError, is_past
 from accountd.rpc_types import GroupBy
 
+NOW = datetime(2026, 11, 29, 6, tzinfo=UTC)
 Read = Callable[[Params], Any]
 GOOD: list[tuple[Any, Read, Any]] = [
     ("abc", lambda p: p.text("x"), "abc"),
@@ -16,6 +17,24 @@ GOOD: list[tuple[Any, Read, Any]] = [
     ("abc", lambda p: p.optional_text("x"), "abc"),
     (None, lambda p: p.optional_document("x", bytes_max=3), None),
     ("äb", lambda p: p.optional_document("x", bytes_max=3), "äb"),
+    ("a b", lambda p: p.words("x"), "a b"),
+    (None, lambda p: p.optional_words("x"), None),
+    ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", lambda p: p.words("x"), "café"),
+    ("a-b_c:1@d/e", lambda p: p.new_id("x"), "a-b_c:1@d/e"),
+    (None, lambda p: p.optional_new_id("x"), None),
+    *(
+        (email, lambda p: p.email("x"), email)
+        for email in (
+            "a@b",
+            "o'neil+tag@x-y.example",
+            "müller@bücher.example",
+            "a.b=c/d@e.f.gh",
+            f"{'x' * 250}@b.c",
+            "a@\u0938\u0902\u0917\u0920\u0928.\u092d\u093e\u0930\u0924",
+        )
+    ),
+    ("2026-11-29T06:00:00.001Z", lambda p: p.optional_future("x", NOW), "2026-11-29T06:00:00.001Z"),
+    (None, lambda p: p.optional_future("x", NOW), None),
     (5, lambda p: p.integer("x", 1, 5), 5),
     (None, lambda p: p.optional_integer("x", 1, 5), None),
     (1, lambda p: p.optional_integer("x", 1, 5), 1),
@@ -38,6 +57,15 @@ BAD: list[tuple[Any, Read, str]] = [
     (5, lambda p: p.optional_text("x"), "found 5"),
     ("äbc", lambda p: p.optional_document("x", bytes_max=3), "text of at most 3 bytes"),
     (5, lambda p: p.optional_document("x", bytes_max=3), "text of at most 3 bytes"),
+    ("a" * 257, lambda p: p.text("x"), "aaa… of 257 characters, expected"),
+    (" a", lambda p: p.words("x"), "no blanks before or after it"),
+    ("e\u0301", lambda p: p.words("x"), r"found 'e\u0301', expected composed characters (NFC)"),
+    ("-a", lambda p: p.new_id("x"), "no leading -"),
+    ("a b", lambda p: p.optional_new_id("x"), "no blanks"),
+    ("\N{LATIN SMALL LETTER E WITH ACUTE}", lambda p: p.new_id("x"), "ASCII only"),
+    ("a", lambda p: p.email("x"), "an address like name@example.org"),
+    ("a@b..c", lambda p: p.email("x"), "an address like name@example.org"),
+    ("2026-11-29T06:00", lambda p: p.optional_future("x", NOW), "expected a time to come; it is"),
     (6, lambda p: p.integer("x", 1, 5), "found 6, expected an integer from 1 to 5"),
     (0, lambda p: p.integer("x", 1, 5), "found 0"),
     (True, lambda p: p.integer("x", 1, 5), "found True"),

@@ -83,7 +83,7 @@ def test_drains_are_bounded(providers: Providers) -> None:
     """A script that runs wild fills no message of every gateway."""
     for number in range(DRAINED_MAX):
         drain(providers, f"p{number}", force=True)
-    for name in ("one more", "x" * 65):
+    for name in ("one-more", "x" * 65):
         with pytest.raises(RequestError, match="at most 64 characters, and 100 drained"):
             drain(providers, name, force=True)
 

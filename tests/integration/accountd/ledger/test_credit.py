@@ -110,7 +110,7 @@ REFUSED = [
     ((*ADJUST, "--topup", "-13", "--tokens", "500"), 1, "expected at least -12"),
     ((*ADJUST, "--topup", str(2**63)), 1, "topup: found 9223372036854775808, expected an integer"),
     ((*ADJUST, "--tokens", "9" * 20), 2, "expected an integer of 64 bits"),
-    ((*ADJUST, "--tokens", "many"), 2, "not a valid integer"),
+    ((*ADJUST, "--tokens", "many"), 2, "found 'many', expected an integer"),
     ((*ADJUST, "--tokens", "6", "--id", "correction"), 1, "conflict"),
     ((*ADJUST, "--topup", "5", "--id", "correction"), 1, "conflict"),
     ((*ADJUST, "--topup", "5", "--id", "opening-taken"), 1, "conflict"),
@@ -121,8 +121,8 @@ REFUSED = [
     (("account", "topup", "taken", "0"), 1, "expected an integer from 1"),
     (("account", "topup", "taken", str(2**63)), 1, "expected an integer from 1"),
     (("account", "topup", "taken", "8", "--id", "order"), 1, "conflict"),
-    (("account", "mark", "taken", "-1"), 2, "No such option"),
-    (("account", "mark", "taken", "few"), 2, "not a valid integer"),
+    (("account", "mark", "taken", "-1"), 1, "mark: found -1, expected an integer from 0"),
+    (("account", "mark", "taken", "few"), 2, "found 'few', expected none or an integer"),
     (("account", "mark", "taken", str(2**62)), 1, "mark: found"),
     (("account", "mark", "nobody", "5"), 1, "not_found"),
 ]  # fmt: skip
@@ -148,7 +148,7 @@ def test_refusals_are_one_line(
     done = taken.run("accountctl", *command)
     assert done.returncode == code
     assert message in done.stderr
-    assert done.stderr.startswith("Usage: ") or len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 1
     assert [taken.accountctl("usage", name) for name in ("taken", "other")] == before
 
 

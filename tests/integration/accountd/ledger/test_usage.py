@@ -141,7 +141,9 @@ def test_sigterm_commits_what_has_arrived(running: Cluster) -> None:
 def test_huge_charges_are_exact(running: Cluster, push: "zmq.Socket[bytes]") -> None:
     """Far below zero and far beyond 32 bits every token still counts."""
     lowest = -(2**53)
-    running.accountctl("account", "create", "--email", "e", "--id", "deep", "--tokens", str(lowest))
+    running.accountctl(
+        "account", "create", "--email", "e@example.org", "--id", "deep", "--tokens", str(lowest)
+    )
     huge = batch(10_000_000_000, account_id="deep", responses=1000)
     for sequence in range(1, 4):
         push.send_multipart(encode_envelope(PRODUCER, sequence, encode_usage(huge)))

@@ -108,7 +108,12 @@ class World:
         self.retried = 0
         self.sent = 0
         for name, mark in MARKS.items():
-            params = {"email": name, "id": name, "tokens": OPENING, "topup": OPENING}
+            params = {
+                "email": f"{name}@example.org",
+                "id": name,
+                "tokens": OPENING,
+                "topup": OPENING,
+            }
             self.accounts.create(Params(params))
             self.accounts.set_mark(Params({"account_id": name, "mark": mark}))
         self.accounts.take_changed()
