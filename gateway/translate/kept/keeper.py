@@ -148,7 +148,7 @@ class Keeper:
         """What a provider is told first; messages of the client among it, as they came."""
         known = self.conversation.session
         session = configuration.told_elsewhere(known, self._elsewhere, self._voices)
-        self._due, self._unanswered.names_events = (), True
+        self._due, self._unanswered.names_events, self._says_done = (), True, True
         if self._resuming is not None and self._resuming.connected():
             self._retell()
             return self._resuming.begin(self._retelling, session, is_announced=self._is_announced)
@@ -312,10 +312,13 @@ class Keeper:
         return None if self.is_waiting else event
 
     def _note_changed(self, kind: str, item_id: str, event: Json) -> None:
-        if kind.endswith(_TRANSCRIBED):
-            self._record.transcribed(item_id, str(event.get("transcript")))
+        if kind.endswith((_TRANSCRIBED, _UNTRANSCRIBED)):
+            words = event.get("transcript")
+            if not words and self._record.is_unheard(item_id):
+                self._responses.not_recognized()
+            self._record.transcribed(item_id, words if isinstance(words, str) else "")
             self._record.settle()
-        elif kind.endswith(_UNTRANSCRIBED):
+        if kind.endswith(_UNTRANSCRIBED):
             self._forget(item_id)
         elif kind == DELETED:
             self._unanswered.answered(DELETE_ITEM, item_id)

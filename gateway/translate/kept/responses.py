@@ -59,14 +59,15 @@ class Output(Struct):
 
 class Response(Struct):
     """One response. ``request`` is what the client asked for it with, None where it did not ask;
-    ``is_heard``: the client got something of it; ``is_cancelled``: it wants no more of it.
-    ``outputs`` are by their place.
+    ``is_heard``: the client got something of it; ``is_cancelled``: it wants no more of it;
+    ``is_untold``: it answers speech of which no words are known. ``outputs`` are by their place.
     """
 
     body: Json
     request: Message | None
     is_heard: bool = False
     is_cancelled: bool = False
+    is_untold: bool = False
     room: int = WORDS_MAX
     outputs: dict[int, Output] = field(default_factory=dict)
 
@@ -79,7 +80,8 @@ class Response(Struct):
     @property
     def question(self) -> Message | None:
         """What to ask for it with again; None where it is not to be asked for."""
-        if self.is_heard or self.is_cancelled or (self.is_beside and self.request is None):
+        is_lost = self.is_untold or (self.is_beside and self.request is None)
+        if self.is_heard or self.is_cancelled or is_lost:
             return None
         asked = self.request or Message(CREATE_RESPONSE, {"type": CREATE_RESPONSE}, _ASK)
         return replace(asked, is_again=True)
@@ -88,10 +90,11 @@ class Response(Struct):
 class Responses:
     """The open ones of a session, by their ids."""
 
-    __slots__ = ("_by_id",)
+    __slots__ = ("_by_id", "_is_untold")
 
     def __init__(self) -> None:
         self._by_id: dict[str, Response] = {}
+        self._is_untold = False  # the next one of the conversation will be
 
     def __bool__(self) -> bool:
         """Whether any is open."""
@@ -107,7 +110,17 @@ class Responses:
         """A response has begun."""
         if len(self._by_id) < OPEN_MAX:
             is_cancelled = request is not None and request.is_cancelled
-            self._by_id[str(body.get("id"))] = Response(body, request, is_cancelled=is_cancelled)
+            begun = Response(body, request, is_cancelled=is_cancelled)
+            if not begun.is_beside:
+                begun.is_untold, self._is_untold = self._is_untold, False
+            self._by_id[str(body.get("id"))] = begun
+
+    def not_recognized(self) -> None:
+        """Speech that is not answered yet was not transcribed; most often its answer has begun."""
+        answers = [response for response in self._by_id.values() if not response.is_beside]
+        for response in answers:
+            response.is_untold = True
+        self._is_untold = not answers
 
     def done(self, body: Json) -> None:
         """A response has ended."""
@@ -148,7 +161,7 @@ class Responses:
         """The provider is gone: each response, and the events that close it. None is open then.
         ``says_done``: whether it says of the conversation's items that they are done.
         """
-        left, self._by_id = self._by_id, {}
+        left, self._by_id, self._is_untold = self._by_id, {}, False
         for response in left.values():
             yield response, list(_closing(response, says_done=says_done))
 

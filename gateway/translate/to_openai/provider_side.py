@@ -166,16 +166,20 @@ class ProviderSide:
         item_id, words = _text(event, "item_id"), _text(event, "transcript")
         corrects = kind_of(self._state.provider) == "xai"
         self._tell_heard(self._state.words.all(item_id, words, corrects=corrects), out)
-        self._state.record.transcribed(item_id, words)
         if not words:
-            self._state.turn.not_recognized()
+            self._not_recognized(item_id)
+        self._state.record.transcribed(item_id, words)
         if not corrects and not self._state.turn.is_busy:
             self._state.record.settle()
 
     def _not_transcribed(self, event: Event, out: Translation) -> None:
+        self._not_recognized(_text(event, "item_id"))
         self._state.record.drop(_text(event, "item_id"))
-        self._state.turn.not_recognized()
         out.ignored.append("input transcription failed")
+
+    def _not_recognized(self, item_id: str) -> None:
+        if self._state.record.is_unheard(item_id):
+            self._state.turn.not_recognized()
 
     def _tell_heard(self, words: str, out: Translation) -> None:
         if words and self._state.is_told and has_transcripts(self._state.conversation.session):

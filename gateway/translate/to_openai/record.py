@@ -46,10 +46,12 @@ class Record:
     @property
     def has_unheard(self) -> bool:
         """Whether the user said something that is not transcribed, and not answered."""
-        return any(
-            place.role == "user" and place.item is None and place.answers == 0
-            for place in self._places.values()
-        )
+        return any(_is_unheard(place) for place in self._places.values())
+
+    def is_unheard(self, item_id: str) -> bool:
+        """Whether that is so of an item."""
+        place = self._places.get(item_id)
+        return place is not None and _is_unheard(place)
 
     def has(self, item_id: str) -> bool:
         """Whether an item has its place, here or in the conversation."""
@@ -155,6 +157,10 @@ class Record:
             if place.item is not None or place.answers < answers
         }
         self.settle()
+
+
+def _is_unheard(place: Place) -> bool:
+    return place.role == "user" and place.item is None and place.answers == 0
 
 
 def _message(item_id: str, place: Place, status: str) -> Item:

@@ -201,3 +201,45 @@ def test_another_provider_of_the_kind_is_told_what_the_client_configured(
     assert told["session"]["instructions"] == "Be brief."
     assert (audio["input"]["transcription"]["model"] == "our-transcriber") is is_own
     assert (audio.get("output", {}).get("voice") == "our-voice") is is_own
+
+
+@pytest.mark.parametrize(
+    ("end", "is_early"), [("failed", False), ("failed", True), ("completed", False)]
+)
+def test_speech_that_was_not_transcribed_is_not_answered_elsewhere(
+    end: str, is_early: bool
+) -> None:
+    """The next provider would answer what was said before it once more."""
+    keeper = Keeper(seed="5eed")
+    transcription = {
+        "type": f"conversation.item.input_audio_transcription.{end}", "item_id": "item",
+        "transcript": "",
+    }  # fmt: skip
+    speech = {"type": "input_audio", "transcript": None}
+    item = {"id": "item", "type": "message", "role": "user", "content": [speech]}
+    created = {"type": "response.created", "response": {"id": "r", "conversation_id": "c"}}
+    events: list[Event] = [
+        {"type": "input_audio_buffer.speech_started", "item_id": "item"},
+        {"type": "input_audio_buffer.committed", "item_id": "item"},
+        {"type": "conversation.item.added", "item": item},
+        {"type": "conversation.item.done", "item": item},
+        *((transcription, created) if is_early else (created, transcription)),
+    ]
+    for event in events:
+        keeper.provider_said(event)
+    assert kinds(keeper.provider_closed()) == ["response.done"]
+    assert keeper.provider_opened() == []
+
+
+def test_items_are_done_where_the_provider_says_so() -> None:
+    """xAI does not, and OpenAI, to which the session moves, does."""
+    keeper = Keeper(seed="5eed", home="xai")
+    keeper.provider_opened()
+    keeper.provider_said({"type": "session.created", "session": {"id": "s"}})
+    keeper.provider_said({"type": "conversation.created", "conversation": {"id": "c"}})
+    keeper.provider_closed()
+    keeper.moved_to("openai")
+    keeper.provider_opened()
+    keeper.provider_said({"type": "input_audio_buffer.committed", "item_id": "item"})
+    kind = ["conversation.item.added", "conversation.item.done"]
+    assert kinds(keeper.provider_closed()) == kind
