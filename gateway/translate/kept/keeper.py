@@ -285,7 +285,7 @@ class Keeper:
             # What the client said before, or another provider's voice: nothing that it did now.
             return None
         is_ours = self._responses.has_one_again or self._unanswered.asks_again
-        if is_ours and self._unanswered.hold(error):
+        if is_ours and self._unanswered.hold(error, is_open=bool(self._responses)):
             return None
         self._unanswered.refused(error)
         return None if error.get("code") == _EXPIRED else event

@@ -8,7 +8,7 @@ read by the former provider after all left no trace that the client could see.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 Json = dict[str, Any]
 
@@ -32,6 +32,10 @@ ANSWERS: Final = {
 # history right after it.
 MESSAGES_MAX: Final = 64
 BYTES_MAX: Final = 256 * 1024
+# Of a message that is larger than that alone so much is kept. A response's metadata are 16 pairs of
+# 64 and 512 characters.
+OUTLINE_BYTES_MAX: Final = 64 * 1024
+_NAMES: Final = ("type", "event_id", "item_id", "previous_item_id")
 # Which message an error is about that names none: by its code, else by the field that it names.
 BUSY: Final = "conversation_already_has_active_response"
 _CODES: Final = (
@@ -192,22 +196,22 @@ class Unanswered:
         if not (found or error.get("event_id") or is_other):
             self._doubts += 1
 
-    def hold(self, error: Json) -> bool:
+    def hold(self, error: Json, *, is_open: bool) -> bool:
         """The provider is busy with what it was asked for by us: whether the error says so about a
-        message. That one is asked for once the provider is not.
+        message. That one is asked for once the provider is not; so is one of ours, where a response
+        ``is_open`` that must end first.
         """
         found = self._about(error) if error.get("code") == BUSY else []
-        for message in found:
-            if not message.is_again:  # that one was asked for first
-                message.is_held = True
-                return True
+        for message in found[:1]:
+            message.is_held = bool(message.raw) and (is_open or not message.is_again)
+            return message.is_held
         return False
 
     def release(self) -> list[bytes]:
         """The provider is not busy any more: the first of what was held."""
         for message in [message for message in self._messages if message.is_held]:
             message.is_held, message.is_again = False, True
-            if not message.is_cancelled:
+            if message.raw and not message.is_cancelled:
                 return [message.raw]
             self._take(message)
         return []
@@ -254,13 +258,9 @@ class Unanswered:
         self._doubts = 0
 
     def _shed(self, message: Message) -> None:
+        """Keep its place, and what tells which answer is to it."""
         self._bytes -= len(message.raw)
-        message.raw = b""
-        item = message.event.get("item")
-        if isinstance(item, dict):
-            parts = [{"type": part.get("type")} for part in _parts(item)]
-            seen = {name: item.get(name) for name in ("id", *_LOOKS)}
-            message.event = {**message.event, "item": {**seen, "content": parts}}
+        message.raw, message.event = b"", _outline(message.event)
 
     def _take(self, message: Message) -> None:
         del self._messages[self._place(message)]
@@ -281,6 +281,20 @@ def truncated(event: Json) -> Json:
 def is_beside_conversation(response: Json) -> bool | None:
     """Whether a response is beside the conversation; None where its provider does not say."""
     return response["conversation_id"] is None if "conversation_id" in response else None
+
+
+def _outline(event: Json) -> Json:
+    """An event without what makes it large."""
+    item, response = event.get("item"), event.get("response")
+    outline: Json = {name: event[name] for name in _NAMES if name in event}
+    if isinstance(item, dict):
+        content = [{"type": part.get("type")} for part in _parts(item)]
+        outline["item"] = {**{name: item.get(name) for name in ("id", *_LOOKS)}, "content": content}
+    if isinstance(response, dict):
+        outline["response"] = {name: response.get(name) for name in ("conversation", "metadata")}
+    if len(json.encode(outline)) <= OUTLINE_BYTES_MAX:
+        return outline
+    return {"type": event["type"], **({"item": {}} if "item" in outline else {})}
 
 
 def _is_of(event: Json, item_id: object) -> bool:

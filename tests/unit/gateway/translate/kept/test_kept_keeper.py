@@ -243,3 +243,19 @@ def test_items_are_done_where_the_provider_says_so() -> None:
     keeper.provider_said({"type": "input_audio_buffer.committed", "item_id": "item"})
     kind = ["conversation.item.added", "conversation.item.done"]
     assert kinds(keeper.provider_closed()) == kind
+
+
+def test_what_is_asked_again_waits_for_what_was_asked_since() -> None:
+    """A question beside the conversation is told behind one that was not answered yet, and refused,
+    as the provider is busy with that. It does not say which one it refuses.
+    """
+    talk = talking(is_xai=True)
+    talk.ask(is_beside=True)
+    talk.provider.read()
+    talk.ask()
+    talk.deliver()
+    talk.cut()
+    talk.rest()
+    assert talk.problems() == []
+    asked = [x["response"]["metadata"]["ask"] for x in talk.heard if x["type"] == "response.done"]
+    assert asked == ["ask-1-end", "ask-2-end", "ask-1-end"]

@@ -3,8 +3,15 @@
 from typing import Any
 
 import pytest
+from msgspec import json
 
-from gateway.translate.kept.unanswered import BYTES_MAX, MESSAGES_MAX, Unanswered
+from gateway.translate.kept.unanswered import (
+    BUSY,
+    BYTES_MAX,
+    MESSAGES_MAX,
+    OUTLINE_BYTES_MAX,
+    Unanswered,
+)
 
 Event = dict[str, Any]
 ASK: Event = {"type": "response.create"}
@@ -161,7 +168,7 @@ def test_as_many_messages_were_refused_as_there_were_errors() -> None:
 def test_what_is_held_is_waited_for_all_the_same() -> None:
     """It was not told, so no error is about it."""
     found = waiting(ASK, ask(metadata={"a": 1}))
-    assert found.hold({"code": "conversation_already_has_active_response"})
+    assert found.hold({"code": "conversation_already_has_active_response"}, is_open=True)
     found.refused({})
     assert found.asks
     assert not found.asks_again
@@ -171,17 +178,20 @@ def test_what_is_refused_for_what_is_asked_again_is_held() -> None:
     """Until the provider is free; another error ends it no more than another answer does."""
     busy = {"code": "conversation_already_has_active_response"}
     found = waiting(ASK, ask(metadata={"a": 1}), ask(metadata={"b": 1}))
-    assert found.hold(busy)
-    assert found.hold(busy)
-    assert not found.hold({"code": "server_error"})
-    assert not found.hold({**busy, "event_id": "other"})
+    assert found.hold(busy, is_open=False)
+    assert found.hold(busy, is_open=False)
+    assert not found.hold({"code": "server_error"}, is_open=True)
+    assert not found.hold({**busy, "event_id": "other"}, is_open=True)
     found.refused({"code": "server_error"})
     found.begun({"metadata": {"b": 1}})
     assert not found.asks_again
     assert found.release() == [b"0"]
     assert found.asks_again
-    assert not found.hold(busy)  # it was asked for first
+    assert not found.hold(busy, is_open=False), "it would be refused for ever"
+    assert found.hold(busy, is_open=True), "a response that was asked for elsewhere is to end first"
+    assert found.release() == [b"0"]
     found.cancelled({})
+    assert found.hold(busy, is_open=True)
     assert found.release() == []
     assert found.raw == []
 
@@ -226,3 +236,49 @@ def test_what_is_large_takes_no_configuration_with_it() -> None:
     assert found.created(added("large")) is not None
     assert found.created(added("large")) is None
     assert found.raw == [b"0", b"3"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ask(instructions="x" * BYTES_MAX, metadata={"a": "b"}),
+        ask(metadata={"a": "x" * BYTES_MAX}),
+        text("x" * BYTES_MAX),
+        {**text("a"), "odd": "x" * BYTES_MAX},
+        text("a", odd="x" * BYTES_MAX),
+        {**about("delete", "x"), "odd": "x" * BYTES_MAX},
+    ],
+)
+def test_of_a_large_message_little_is_kept(event: Event) -> None:
+    """Its place, and what tells that it was answered."""
+    found = Unanswered()
+    found.said(event, json.encode(event))
+    assert found.raw == []
+    if event["type"] == "response.create":
+        message = found.begun({"metadata": event["response"]["metadata"]}) or found.begun({})
+    elif event["type"] == "conversation.item.create":
+        message = found.created(added("a"))
+    else:
+        found.answered("conversation.item.delete", "x")
+        return
+    assert message is not None
+    assert len(json.encode(message.event)) <= OUTLINE_BYTES_MAX
+
+
+def test_a_large_question_is_not_held() -> None:
+    """There is nothing to ask it with later: its client hears that the provider is busy."""
+    found = Unanswered()
+    question = ask(instructions="x" * BYTES_MAX)
+    found.said({**question, "event_id": "e"}, json.encode(question))
+    assert not found.hold({"code": BUSY, "event_id": "e"}, is_open=True)
+    assert found.release() == []
+
+
+def test_what_was_held_and_is_too_much_now_is_not_asked() -> None:
+    """Nor is anything else said in its place."""
+    found = Unanswered()
+    for name in ("first", "second"):
+        found.said({**ASK, "event_id": name}, name.encode())
+        assert found.hold({"code": BUSY, "event_id": name}, is_open=False)
+    found.said(UPDATE, b" " * (BYTES_MAX - len(b"second")))
+    assert found.release() == [b"second"]
