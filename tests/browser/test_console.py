@@ -228,7 +228,7 @@ def test_keys_that_do_not_open(browser: Browser, account: Account) -> None:
     ctl = account.cluster.accountctl
     revoked = ctl("key", "create", account.id, "--label", "revoked")
     ctl("key", "revoke", revoked["key_hash"])
-    past = ctl("key", "create", account.id, "--label", "past", "--expires", "2020-01-01T00:00:00Z")
+    past = account.cluster.expired_key(account.id)
     with console(browser, account, refused=(401,)) as page:
         for key, words in (
             ("", "Paste the API key"),
@@ -236,7 +236,7 @@ def test_keys_that_do_not_open(browser: Browser, account: Account) -> None:
             ("ek_something", "ephemeral key"),
             (UNKNOWN_KEY, "not known here"),
             (revoked["key"], "was revoked"),
-            (past["key"], "has expired"),
+            (past, "has expired"),
         ):
             offer(page, key)
             expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(words)

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ START_S = 30.0
 STOP_S = 45.0  # a gateway has 25 s for its sessions, and 5 to hand over
 SETTLE_S = 40.0
 ASK_S = 20.0
+KEY_S = 2.0  # longer than a request takes on a busy machine
 BIN = Path(sys.executable).parent
 _ACCOUNTCTL = threading.Lock()  # there is one standard output
 _FINE = re.compile(r"timestamp=\S+ level=(debug|info) ")
@@ -228,6 +230,15 @@ class Cluster:
         )  # fmt: skip
         key = self.ask("key.create", account_id=account_id, label="test", expires_at=None)["key"]
         assert isinstance(key, str)
+        return key
+
+    def expired_key(self, account_id: str) -> str:
+        """A key that has expired: accountd makes none whose end is past, so it is waited for."""
+        end = time.time() + KEY_S
+        expiry = datetime.fromtimestamp(end, UTC).isoformat()
+        key = self.ask("key.create", account_id=account_id, label="past", expires_at=expiry)["key"]
+        assert isinstance(key, str)
+        eventually(lambda: time.time() > end)
         return key
 
     def usage_rows(self, account_id: str) -> list[dict[str, Any]]:

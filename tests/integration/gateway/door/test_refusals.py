@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,8 +28,7 @@ def keys(cluster: Cluster) -> dict[str, str]:
     disabled = cluster.create_account("disabled")
     cluster.accountctl("account", "disable", "disabled")
     empty = cluster.create_account("empty", tokens=0)
-    past = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
-    expired = cluster.accountctl("key", "create", "good", "--label", "x", "--expires", past)["key"]
+    expired = cluster.expired_key("good")
     revoked = cluster.accountctl("key", "create", "good", "--label", "r")
     cluster.accountctl("key", "revoke", revoked["key_indicator"], "--account", "good")
     return {
