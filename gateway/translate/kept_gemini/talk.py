@@ -9,18 +9,21 @@ the last answer, and that answer.
 """
 
 from collections.abc import Iterable, Set
+from typing import Final
 
 from msgspec import json
 
 from gateway.translate.audio import PCM_24K
 from gateway.translate.base import Ids
-from gateway.translate.conversation import Conversation, Item, without_audio
+from gateway.translate.conversation import ITEMS_MAX, Conversation, Item, without_audio
 from gateway.translate.kept.keeping import Json
 from gateway.translate.kept_gemini.messages import object_field, text_field
 from gateway.translate.to_gemini.contents import replay
 from gateway.translate.to_openai.calls import Calls
 from gateway.translate.to_openai.content import Writer
 from gateway.translate.to_openai.record import Record
+
+SAID_MAX: Final = 4 * ITEMS_MAX  # names of items; those of others than are kept are of no use
 
 
 class Talk:
@@ -70,6 +73,8 @@ class Talk:
             is_whole = is_whole and len(json.encode(without_audio(item))) == len(json.encode(item))
             self._said.add(item["id"])
             self._record.add(item)
+        if len(self._said) > SAID_MAX:  # of a client that asks for nothing
+            self._forget()
         return is_whole
 
     def asked(self, *, is_next: bool) -> None:
@@ -137,8 +142,7 @@ class Talk:
         is known to the provider.
         """
         self.paused()
-        kept = {str(item.get("id")) for item in self.conversation.items}
-        self._said = {name for name in self._said if name in kept or self._record.has(name)}
+        self._forget()
         read = self._asked.pop(0) if self._asked else self._at_begin
         self._confirmed = self._said & (self._confirmed | read | self._own)
         self._own = set()
@@ -194,6 +198,11 @@ class Talk:
         self._lost_calls = self.calls.waiting
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Of what is not kept nothing is known."""
+        kept = {str(item.get("id")) for item in self.conversation.items}
+        self._said = {name for name in self._said if name in kept or self._record.has(name)}
 
     def _expect_speech(self) -> None:
         self._speech_id = self._ids.make("item")

@@ -1,5 +1,6 @@
 """What the keeper of Gemini's protocol keeps, tells, and withholds."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.translate.kept.keeping import WITHHELD
 from gateway.translate.kept_gemini.keeper import GeminiKeeper
 from gateway.translate.kept_gemini.messages import wire
 from gateway.translate.kept_gemini.setup import SETUP_BYTES_MAX
+from gateway.translate.kept_gemini.talk import SAID_MAX
 
 Message = dict[str, Any]
 SETUP: Message = {"model": "models/m", "systemInstruction": {"parts": [{"text": "Be brief."}]}}
@@ -289,3 +291,20 @@ def test_a_client_that_does_not_wait_is_not_made_to() -> None:
     write(keeper, "too early")
     say(keeper, setup=SETUP)
     assert not keeper.is_waiting
+
+
+def test_a_client_that_only_writes_makes_nothing_grow() -> None:
+    """It asks for no answer, so that no turn ends."""
+    keeper = set_up()
+
+    def go_on_writing() -> int:
+        for _ in range(3 * SAID_MAX):
+            write(keeper, "well", asks=False)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = go_on_writing()
+        assert go_on_writing() - before < 3 * SAID_MAX * 32, "more than a name would take"
+    finally:
+        tracemalloc.stop()
