@@ -28,6 +28,7 @@ from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
+from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.config import AccountdConfig
 from accountd.data import database
@@ -66,6 +67,8 @@ LAST_USED_S: Final = 5.0
 # Tables whose rows expire. Those of handles and conversations are not here: theirs are settings.
 RETENTION_RULES: Final = (
     RetentionRule("shared_responses", ["name"], "day", timedelta(days=DAYS)),
+    # Longer than any session lasts, and than a gateway may be cut off that still has one.
+    RetentionRule("recalls", ["number"], "created_at", timedelta(days=DAYS)),
     RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", timedelta(days=DAYS)),
 )
 
@@ -76,6 +79,7 @@ class Daemon:
     def __init__(self, config: AccountdConfig, services: Services, *, epoch: int) -> None:
         self._ledger = services.ledger
         self._accounts = services.accounts
+        self._recalls = services.recalls
         self._authorizations = services.authorizations
         self._rate_card = services.rate_card
         self._low_credit = services.low_credit
@@ -257,7 +261,10 @@ class Daemon:
 
     def _serve(self) -> None:
         for address, request in self._requests.requests(REQUESTS_PER_TURN_MAX):
-            self._requests.reply(address, self._rpc.answer(request))
+            reply = self._rpc.answer(request)
+            # Before the answer: whoever has it may kill this process, and gateways have heard.
+            self._announcer.announce_recalls(self._recalls.take())
+            self._requests.reply(address, reply)
         if self._requests.failure is not None:
             raise self._requests.failure
 
@@ -289,11 +296,13 @@ def _run(config: AccountdConfig) -> ExitCode:
         connection = opened.database.connection()
         rate_card = RateCardFile(config.rate_card, config.rates)
         changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
+        recalls = Recalls()
         ledger = Ledger(connection, rate_card, estimates=estimates)
         services = Services(
             ledger=ledger,
-            accounts=Accounts(changes, plans=config.plans),
-            authorizations=Authorizations(),
+            accounts=Accounts(changes, plans=config.plans, recalls=recalls),
+            recalls=recalls,
+            authorizations=Authorizations(recalls),
             grants=Grants(changes, plans=config.plans),
             handles=Handles(connection, days=config.handles_days),
             conversations=Conversations(connection, hours=config.conversations_hours),
@@ -316,6 +325,7 @@ def _run(config: AccountdConfig) -> ExitCode:
         )
         # Committed before a socket opens: every announcement carries the epoch of this boot.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
+        recalls.begin(epoch=epoch)
         daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)

@@ -1,8 +1,9 @@
 """Answers requests: the handler of each method, on which thread it runs, and what errors become.
 
 What writes, or tells of the daemon's loop, runs on the daemon's thread, between two groups of
-usage. ``authorize`` runs on the thread of requests and waits for no group; reports run on a thread
-of their own. Both of these only read, each with a connection of its own (``rpc_thread``).
+usage. ``authorize`` and ``recalls`` run on the thread of requests and wait for no group; reports
+run on a thread of their own. Both threads only read, each with a connection of its own
+(``rpc_thread``).
 """
 
 from collections.abc import Callable, Mapping
@@ -56,7 +57,10 @@ class Rpc:
         self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
-        self.at_once: Mapping[str, Answer] = {"authorize": services.authorizations.authorize}
+        self.at_once: Mapping[str, Answer] = {
+            "authorize": services.authorizations.authorize,
+            "recalls": services.recalls.since,
+        }
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {"level": LEVEL, "epoch": self._epoch},
             "sync": self._sync,
@@ -67,6 +71,7 @@ class Rpc:
             "sessions.open": services.conversations.open,
             "sessions.store": services.conversations.store,
             "sessions.delete": services.conversations.delete,
+            "sessions.end": accounts.end_sessions,
             "providers.report": providers.report,
             "providers.overview": providers.overview,
             "providers.drain": providers.drain,

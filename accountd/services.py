@@ -8,6 +8,7 @@ from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
+from accountd.accounts.recalls import Recalls
 from accountd.data.retention import RowRetention
 from accountd.data.wal import Wal
 from accountd.fleet.providers import Providers
@@ -24,6 +25,7 @@ class Services:
 
     ledger: Ledger
     accounts: Accounts
+    recalls: Recalls
     authorizations: Authorizations
     grants: Grants
     handles: Handles

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import zmq.asyncio
 
+from gateway.accountd_client.recalls import Recalls
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.accountd_client.subscriber import Subscriber
 from gateway.config import GatewayConfig
@@ -17,7 +18,7 @@ from gateway.credit.balances import Balances
 from gateway.delivery.spool_manager import SpoolManager
 from gateway.delivery.usage_sender import UsageSender
 from gateway.handles.ownership import HandleRegistry
-from shared.announcements import HOLDER_TOPIC
+from shared.announcements import HOLDER_TOPIC, RECALL_TOPIC
 from shared.errors import ConfigError
 from shared.metrics import Metric
 from shared.zmq_sockets import LINGER_MS
@@ -33,6 +34,7 @@ class AccountdLink:
     balances: Balances
     usage: UsageSender
     handles: HandleRegistry
+    recalls: Recalls
     conversations: ConversationStore | None  # where they are stored
 
     @classmethod
@@ -57,16 +59,19 @@ class AccountdLink:
         balances.start()
         handles = HandleRegistry(accountd, allows_unknown=config.allows_unknown_handles)
         handles.start()
+        recalls = Recalls(accountd)
+        subscriber.subscribe(RECALL_TOPIC, recalls.announced)
+        recalls.start()
         conversations = None
         if config.stores_conversations:
             conversations = ConversationStore(accountd)
             subscriber.subscribe(HOLDER_TOPIC, conversations.holder_announced)
             conversations.start()
-        return cls(context, accountd, subscriber, balances, usage, handles, conversations)
+        return cls(context, accountd, subscriber, balances, usage, handles, recalls, conversations)
 
     def metrics(self) -> list[Metric]:
         """The numbers of all of it, for ``/metrics``."""
-        parts = (self.handles, self.accountd, self.balances, self.usage)
+        parts = (self.handles, self.accountd, self.balances, self.usage, self.recalls)
         found = [metric for part in parts for metric in part.metrics()]
         return found + (self.conversations.metrics() if self.conversations is not None else [])
 
@@ -80,6 +85,7 @@ class AccountdLink:
         """
         if self.conversations is not None:
             await self.conversations.close()
+        await self.recalls.close()
         await self.handles.close()
         await self.balances.stop()
         await self.subscriber.close()

@@ -59,7 +59,10 @@ async def run(config: GatewayConfig) -> ExitCode:
     _note_unserved(config)
     link = AccountdLink.open(config)
     totals, lifetimes = Totals(), Lifetimes(config.models.lifetimes)
-    calls = Calls(balances=link.balances, usage=link.usage, totals=totals, lifetimes=lifetimes)
+    calls = Calls(
+        balances=link.balances, usage=link.usage, recalls=link.recalls, totals=totals,
+        lifetimes=lifetimes,
+    )  # fmt: skip
     registry = Registry(calls=calls, totals=totals, usage=link.usage)
     gateway, reports, metrics = _open_gateway(
         config, link, calls=calls, registry=registry, lifetimes=lifetimes, signing=signing
@@ -124,6 +127,7 @@ def _open_gateway(
         balances=link.balances, usage=link.usage, handles=link.handles,
         providers=providers, table=config.models, lifetimes=lifetimes,
         conversations=link.conversations,
+        recalls=link.recalls,
         keeps_sessions=config.keeps_sessions,
     )  # fmt: skip
     call_api = CallApi(

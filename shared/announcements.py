@@ -1,10 +1,11 @@
 """What accountd announces on PUB, as values and as bytes. Pure.
 
-Three kinds, each under a topic of its own, so that a gateway hears what it needs::
+Four kinds, each under a topic of its own, so that a gateway hears what it needs::
 
     [ "W" + producer (17 bytes) | watermark (msgpack map) ]
     [ "B" + account id + "\\0" + balance (msgpack map) ]
     [ "S" | new holder of a stored conversation (msgpack map) ]
+    [ "R" | recall (msgpack map) ]
 
 A balance is a single frame: there may be one for every account in every commit, and each frame
 costs accountd half a microsecond for every gateway that listens.
@@ -40,6 +41,8 @@ WATERMARK_TOPIC: Final = b"W"
 BALANCE_TOPIC: Final = b"B"
 # One for all: a connection takes over from another one rarely, and every gateway may have that one.
 HOLDER_TOPIC: Final = b"S"
+# One for all: an operator takes something back rarely, and any gateway may have allowed it.
+RECALL_TOPIC: Final = b"R"
 # Ends the account id, which is printable: the topic of one account begins no other's.
 TOPIC_END: Final = b"\0"
 CREDITS_MIN: Final = -(2**63)  # SQLite stores signed 64-bit integers
@@ -82,6 +85,39 @@ class NewHolder:
     account_id: str
     session_id: str
     holder: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What accountd takes back of what gateways allowed: the sessions of an account, of a key and
+    of a name end, as far as these are given. One at least is; an empty one stands for any.
+
+    ``number`` is above those of all earlier recalls. With ``keeps_sessions`` live sessions go on.
+    """
+
+    number: int
+    cause: str
+    account_id: str = ""
+    key_hash: str = ""
+    session_id: str = ""
+    keeps_sessions: bool = False
+
+    def names(self, account_id: str, key_hash: str, session_id: str) -> bool:
+        """Whether it is about this session."""
+        return (
+            self.account_id in ("", account_id)
+            and self.key_hash in ("", key_hash)
+            and self.session_id in ("", session_id)
+        )
+
+
+class RecallCause:
+    """Why something is taken back. A gateway takes a cause that it does not know for the last."""
+
+    KEY_REVOKED: Final = "key_revoked"
+    KEY_EXPIRED: Final = "key_expired"  # known to gateways by themselves, never announced
+    ACCOUNT_DISABLED: Final = "account_disabled"
+    SESSION_ENDED: Final = "session_ended"
 
 
 class AnnouncedBalance(Struct, frozen=True, gc=False):
@@ -247,6 +283,36 @@ def decode_new_holder(frames: Sequence[bytes]) -> NewHolder:
     if not isinstance(holder, bytes) or len(holder) != HOLDER_BYTES:
         raise WireError(RejectReason.BAD_FIELD, f"holder: expected {HOLDER_BYTES} bytes")
     return NewHolder(text_field(body, "account_id"), text_field(body, "session_id"), holder)
+
+
+# --- recalls --------------------------------------------------------------------------------------
+
+
+def encode_recall(recall: Recall) -> list[bytes]:
+    """The frames of an announcement."""
+    body = {
+        "v": VERSION, "number": recall.number, "cause": recall.cause,
+        "account_id": recall.account_id, "key_hash": recall.key_hash,
+        "session_id": recall.session_id, "keeps_sessions": recall.keeps_sessions,
+    }  # fmt: skip
+    return [RECALL_TOPIC, _packed(body)]
+
+
+def decode_recall(frames: Sequence[bytes]) -> Recall:
+    """Read the frames of an announcement; raises ``WireError`` when it is not one."""
+    if len(frames) != 2 or frames[0] != RECALL_TOPIC:
+        raise WireError(RejectReason.UNREADABLE, "not the frames of a recall")
+    body = unpack_map(frames[1])
+    if not any(body.get(name) for name in ("account_id", "key_hash", "session_id")):
+        raise WireError(RejectReason.BAD_FIELD, "found no name: it would be about every session")
+    return Recall(
+        number=integer_field(body, "number", 1, EPOCH_MAX),
+        cause=text_field(body, "cause"),
+        account_id=text_field(body, "account_id"),
+        key_hash=text_field(body, "key_hash"),
+        session_id=text_field(body, "session_id"),
+        keeps_sessions=body.get("keeps_sessions") is True,
+    )
 
 
 def _packed(body: Mapping[str, Any]) -> bytes:

@@ -11,11 +11,13 @@ from typing import Any, Final
 from peewee import IntegrityError, fn
 
 from accountd.accounts.plans import TokensByPlan, tokens_of
+from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, CreditGrant, Status
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import AMOUNT_MAX, Json, Params, RequestError
+from shared.announcements import RecallCause
 
 KEY_PREFIX: Final = "rslive_v1_"
 KEY_RANDOM_BYTES: Final = 24
@@ -102,8 +104,11 @@ def find_key(params: Params) -> ApiKey:
 class Accounts:
     """The requests that change accounts and keys."""
 
-    def __init__(self, changes: ChangedAccounts, *, plans: TokensByPlan) -> None:
+    def __init__(
+        self, changes: ChangedAccounts, *, plans: TokensByPlan, recalls: Recalls | None = None
+    ) -> None:
         self._changes = changes
+        self._recalls = recalls or Recalls()
         self._plans = plans
 
     def take_changed(self) -> list[str]:
@@ -154,7 +159,7 @@ class Accounts:
         return self._update(account.id, email=email)
 
     def delete(self, params: Params) -> Json:
-        """Close the account for ever. Its keys are revoked, and its address is free again.
+        """Close the account for ever. Its keys are revoked, its sessions end, its address is free.
 
         Its row, its grants and its usage stay, so the books are complete and still add up, and its
         id belongs to nobody else. Usage that arrives afterwards is charged all the same. One that
@@ -164,16 +169,19 @@ class Accounts:
         if account.deleted_at is not None:
             return account_json(account)
         now = now_iso()
-        with models.database.atomic("IMMEDIATE"):
+
+        def close() -> None:
             ApiKey.update(revoked_at=now).where(
                 (ApiKey.account_id == account.id) & ApiKey.revoked_at.is_null()
             ).execute()
-            shown = self._update(
+            self._update(
                 account.id, status=int(Status.DISABLED), deleted_at=now, low_credit_mark=None,
                 deleted_email=account.email, email=f"deleted {account.id}",
             )  # fmt: skip
+
+        self._recalls.write(RecallCause.ACCOUNT_DISABLED, account_id=account.id, change=close)
         self._changes.note(account.id)
-        return shown
+        return account_json(find_account(account.id))
 
     def reset_estimates(self, params: Params) -> Json:
         """Forgive an account its estimates: they are not charged, and counted from now on."""
@@ -184,17 +192,25 @@ class Accounts:
 
     def enable(self, params: Params) -> Json:
         """Let the account open sessions again."""
-        return self._set_status(params, Status.ACTIVE)
-
-    def disable(self, params: Params) -> Json:
-        """Refuse new sessions of the account."""
-        return self._set_status(params, Status.DISABLED)
-
-    def _set_status(self, params: Params, status: Status) -> Json:
         account = find_open_account(params.text("account_id"))
-        shown = self._update(account.id, status=int(status))
+        shown = self._update(account.id, status=int(Status.ACTIVE))
         self._changes.note(account.id)
         return shown
+
+    def disable(self, params: Params) -> Json:
+        """Refuse new sessions of the account, and end those that there are, unless they are kept.
+
+        An account that is disabled already is so again: its sessions may have been kept.
+        """
+        account = find_open_account(params.text("account_id"))
+        recall = self._recalls.write(
+            RecallCause.ACCOUNT_DISABLED,
+            account_id=account.id,
+            keeps_sessions=params.flag("keeps_sessions"),
+            change=lambda: self._update(account.id, status=int(Status.DISABLED)),
+        )
+        self._changes.note(account.id)
+        return account_json(find_account(account.id)) | {"recall": recall.number}
 
     def _update(self, account_id: str, **columns: Any) -> Json:
         Account.update(updated_at=now_iso(), **columns).where(Account.id == account_id).execute()
@@ -211,16 +227,53 @@ class Accounts:
             label=params.words("label"),
             created_at=now_iso(),
             expires_at=params.optional_future("expires_at", datetime.now(UTC)),
+            keeps_sessions=params.flag("keeps_sessions"),
         )
         return {"key": key, **key_json(row)}
 
     def revoke_key(self, params: Params) -> Json:
-        """Make a key useless for new sessions. Naming it by its indicator must be unambiguous."""
+        """Make a key useless, and end its sessions, unless they are kept.
+
+        One that is revoked already keeps its time, and is recalled again: its sessions may have
+        been kept.
+        """
         key = find_key(params)
-        if key.revoked_at is None:
-            key.revoked_at = now_iso()
-            key.save()
-        return key_json(key)
+        revoked_at = key.revoked_at or now_iso()
+        statement = ApiKey.update(revoked_at=revoked_at).where(ApiKey.key_hash == key.key_hash)
+        recall = self._recalls.write(
+            RecallCause.KEY_REVOKED,
+            account_id=key.account_id,
+            key_hash=key.key_hash,
+            keeps_sessions=params.flag("keeps_sessions"),
+            change=statement.execute,
+        )
+        return key_json(find_key(params)) | {"recall": recall.number}
+
+    def end_sessions(self, params: Params) -> Json:
+        """End the sessions of an account, of a key, of a name, or of these together."""
+        account_id = params.optional_text("account_id") or ""
+        session_id = params.optional_text("session_id") or ""
+        if account_id:
+            find_account(account_id)
+        key = None if params.optional_text("key") is None else find_key(params)
+        if key is not None:
+            account_id = key.account_id
+        if not (account_id or session_id):
+            raise RequestError(
+                "bad_request", "found no session_id, no key and no account_id; expected one"
+            )
+        recall = self._recalls.write(
+            RecallCause.SESSION_ENDED,
+            account_id=account_id,
+            key_hash="" if key is None else key.key_hash,
+            session_id=session_id,
+        )
+        return {
+            "account_id": account_id or None,
+            "key_indicator": None if key is None else key.key_indicator,
+            "session_id": session_id or None,
+            "recall": recall.number,
+        }
 
 
 # --- helpers -------------------------------------------------------------------------------------

@@ -5,18 +5,20 @@ memory; the daemon's one writing thread stores them now and then.
 """
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import ApiKey, Status
 from accountd.request_params import Json, Params, RequestError, is_past
+from accountd.times import parse_time
 
 # Every session begins with it: as a query of the models it took 0.9 ms, most of it to build SQL.
 _BY_KEY: Final = """
     SELECT a.id, k.key_indicator, a.plan_name, a.token_remaining, a.topup_remaining, a.status,
-           k.expires_at, k.revoked_at
+           k.expires_at, k.revoked_at, k.keeps_sessions
       FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = ?
 """
 
@@ -24,7 +26,8 @@ _BY_KEY: Final = """
 class Authorizations:
     """``authorize``, and when keys were last used."""
 
-    def __init__(self) -> None:
+    def __init__(self, recalls: Recalls | None = None) -> None:
+        self._recalls = recalls or Recalls()
         self._lock = threading.Lock()
         self._last_used: dict[str, str] = {}
 
@@ -34,11 +37,13 @@ class Authorizations:
         It reads what is committed when it is asked: what another request was told before counts.
         """
         key_hash = params.text("key_hash")
+        mark = self._recalls.mark  # before the query, which then knows of all that it stands for
         # To the last row: a statement that is not finished would read of this moment for ever.
         rows = models.database.execute_sql(_BY_KEY, (key_hash,)).fetchall()
         if not rows:
             raise _unknown_key()
-        ((account_id, indicator, plan, tokens, topup, status, expires_at, revoked_at),) = rows
+        ((account_id, indicator, plan, tokens, topup, status, *of_key),) = rows
+        expires_at, revoked_at, keeps_sessions = of_key
         _check_live(expires_at, revoked_at)
         if status != Status.ACTIVE:
             raise RequestError("account_disabled", "the account is disabled")
@@ -52,6 +57,8 @@ class Authorizations:
             "plan_name": plan,
             "token_remaining": tokens,
             "topup_remaining": topup,
+            "mark": mark,
+            "expires_in_ms": None if keeps_sessions else _ms_until(expires_at),
         }
 
     def write_last_used(self) -> None:
@@ -72,6 +79,13 @@ class Authorizations:
             with self._lock:
                 self._last_used = used | self._last_used
             raise
+
+
+def _ms_until(expires_at: str | None) -> int | None:
+    """How long a key counts from now on, in milliseconds, 0 at least; None: for ever."""
+    if expires_at is None:
+        return None
+    return max(0, (parse_time(expires_at) - datetime.now(UTC)) // timedelta(milliseconds=1))
 
 
 def live_key(key_hash: str) -> ApiKey:

@@ -6,6 +6,7 @@ import click
 
 from accountd.ctl.arguments import CREDIT_MARK, INTEGER
 from accountd.ctl.client import call
+from accountd.ctl.keys import KEEP_SESSIONS
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.sessions import delete_conversations
 from accountd.ctl.tables import details
@@ -139,11 +140,13 @@ def enable(endpoint: str, account_id: str, as_json: bool) -> None:
 
 @account.command("disable")
 @click.argument("account_id", metavar="ID")
+@KEEP_SESSIONS
 @JSON
 @click.pass_obj
-def disable(endpoint: str, account_id: str, as_json: bool) -> None:
-    """Refuse new sessions of an account."""
-    show(call(endpoint, "account.disable", {"account_id": account_id}), as_json, details)
+def disable(endpoint: str, account_id: str, keeps_sessions: bool, as_json: bool) -> None:
+    """Refuse new sessions of an account, and end those that there are."""
+    params = {"account_id": account_id, "keeps_sessions": keeps_sessions}
+    show(call(endpoint, "account.disable", params), as_json, details)
 
 
 @account.command("email")

@@ -23,10 +23,20 @@ def key() -> None:
     """API keys."""
 
 
+KEEP_SESSIONS: Final = click.option(
+    "--keep-sessions", "keeps_sessions", is_flag=True,
+    help="Let live sessions go on; nothing new is opened.",
+)  # fmt: skip
+
+
 @key.command("create")
 @click.argument("account_id", metavar="ACCOUNT")
 @click.option("--label", required=True, help="What the key is for.")
 @click.option("--expires", "expires_at", help="ISO date and time, UTC without a zone.")
+@click.option(
+    "--keep-sessions", "keeps_sessions", is_flag=True,
+    help="Let sessions that are live when the key expires go on.",
+)  # fmt: skip
 @JSON
 @click.pass_obj
 def create_key(endpoint: str, /, as_json: bool, **params: Any) -> None:
@@ -58,9 +68,12 @@ def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool
 @key.command("revoke")
 @click.argument("key_name", metavar="INDICATOR_OR_HASH")
 @click.option("--account", "account_id", help="Look only among this account's keys.")
+@KEEP_SESSIONS
 @JSON
 @click.pass_obj
-def revoke_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
-    """Refuse new sessions with a key."""
-    params = {"key": key_name, "account_id": account_id}
+def revoke_key(
+    endpoint: str, key_name: str, account_id: str | None, keeps_sessions: bool, as_json: bool
+) -> None:
+    """Refuse new sessions with a key, and end those that there are."""
+    params = {"key": key_name, "account_id": account_id, "keeps_sessions": keeps_sessions}
     show(call(endpoint, "key.revoke", params), as_json, details)

@@ -1,4 +1,4 @@
-"""``accountctl sessions``: the stored conversations of sessions."""
+"""``accountctl sessions``: ends live sessions; shows and deletes stored conversations."""
 
 import json
 from typing import Any, Final
@@ -8,13 +8,35 @@ import click
 from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.output import JSON, show, show_list
+from accountd.ctl.tables import details
 
 COLUMNS: Final = ("account_id", "session_id", "created_at", "updated_at", "bytes")
 
 
 @click.group()
 def sessions() -> None:
-    """Stored conversations: what a client continues that comes back with its session's name."""
+    """Live sessions, and stored conversations, which a client continues that comes back with its
+    session's name.
+    """
+
+
+@sessions.command("end")
+@click.argument("session_id", metavar="[ID]", required=False)
+@click.option("--key", metavar="INDICATOR_OR_HASH", help="Those of this key.")
+@click.option("--account", "account_id", help="Those of this account.")
+@JSON
+@click.pass_obj
+def end_sessions(
+    endpoint: str, session_id: str | None, key: str | None, account_id: str | None, as_json: bool
+) -> None:
+    """End live sessions and calls: those named ID, of a key, of an account, or of these together.
+
+    Their clients may open new ones: revoke the key, or disable the account, where they must not.
+    """
+    if session_id is None and key is None and account_id is None:
+        raise click.UsageError("found no ID, no --key and no --account, expected one or more")
+    params = {"session_id": session_id, "key": key, "account_id": account_id}
+    show(call(endpoint, "sessions.end", params), as_json, details)
 
 
 @sessions.command("list")

@@ -68,9 +68,25 @@ class ApiKey(Table):
     expires_at = TextField(null=True)
     last_used_at = TextField(null=True)
     revoked_at = TextField(null=True)
+    keeps_sessions = IntegerField(default=0)
 
     class Meta:
         table_name = "api_keys"
+
+
+class Recall(Table):
+    """What was taken back of what gateways had allowed: a key, an account, or sessions."""
+
+    number = IntegerField(primary_key=True)
+    cause = TextField()
+    account_id = TextField(default="")
+    key_hash = TextField(default="")
+    session_id = TextField(default="")
+    keeps_sessions = IntegerField(default=0)
+    created_at = TextField()
+
+    class Meta:
+        table_name = "recalls"
 
 
 class UsageMetric(Table):

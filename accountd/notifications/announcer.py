@@ -1,4 +1,4 @@
-"""Announces watermarks of producers and balances of accounts on PUB, each under its own topic.
+"""Announces watermarks of producers, balances of accounts and recalls, each under its own topic.
 
 Called by the daemon's loop, after a COMMIT has returned and never before. A lost announcement is
 harmless: a watermark covers all earlier ones and is repeated for a minute, an announcement of a
@@ -26,10 +26,12 @@ from shared.announcements import (
     AnnouncedBalance,
     Applied,
     NewHolder,
+    Recall,
     Watermark,
     account_of_topic,
     encode_balance,
     encode_new_holder,
+    encode_recall,
     encode_watermark,
 )
 
@@ -115,6 +117,13 @@ class Announcer:
         """Publish which connections may write a stored conversation now, in place of others."""
         for change in changes:
             self._publish(encode_new_holder(change))
+
+    # --- recalls ----------------------------------------------------------------------------------
+
+    def announce_recalls(self, recalls: Iterable[Recall]) -> None:
+        """Publish what was taken back. A gateway that misses it asks within a second."""
+        for recall in recalls:
+            self._publish(encode_recall(recall))
 
     # --- balances ---------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 ``rpc_client``      asks which key may talk, what is durable, what is left; every answer within 5 s
 ``rpc_channel``     its DEALER socket: requests with ids, deadlines, pings
 ``authorizations``  what accountd allows or denies, and a cache of that (pure)
+``recalls``         ends what accountd takes back: sessions of a key, of an account, by name
+``recall_log``      what was taken back, as far as it was heard (pure)
 ``subscriber``      the SUB socket: hands each announcement to the listener of its topic
 
 Called by ``door``, ``endpoints``, ``calls``, ``credit``, ``delivery``, ``readiness`` and, through

@@ -6,19 +6,29 @@ Read from answers by ``rpc_client``; a ``Authorization`` goes with its session t
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.limits import CACHED_AUTHORIZATIONS_MAX
+from shared.announcements import RecallCause
 from shared.errors import UnreachableError
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The right to open a session, with the credits that the account had then."""
+    """The right to open a session, with the credits that the account had then.
+
+    It was given to the key with ``key_hash``. Whatever accountd takes back after it has a number
+    above ``mark`` (``shared.announcements.Recall``). ``expires_at`` is when the key does, and its
+    sessions end, in monotonic seconds; None: never.
+    """
 
     account_id: str
     key_indicator: str
     token_remaining: int
     topup_remaining: int
+    key_hash: str = ""
+    mark: int = 0
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +39,17 @@ class Denial:
     message: str
 
 
-def read_authorization(result: object) -> Authorization:
-    """The authorization in an answer of accountd. Raises ``UnreachableError`` when it holds
-    none.
+# What a key that was authorized lately is refused with while accountd is away.
+DENIALS: Final = {
+    RecallCause.KEY_REVOKED: Denial("invalid_api_key", "the API key was revoked"),
+    RecallCause.KEY_EXPIRED: Denial("expired_api_key", "the API key has expired"),
+    RecallCause.ACCOUNT_DISABLED: Denial("account_disabled", "the account is disabled"),
+}
+
+
+def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) -> Authorization:
+    """The authorization in an answer of accountd, of ``now`` (monotonic seconds). Raises
+    ``UnreachableError`` when it holds none. An older accountd names neither a mark nor an expiry.
     """
     match result:
         case {
@@ -39,8 +57,14 @@ def read_authorization(result: object) -> Authorization:
             "key_indicator": str(key_indicator),
             "token_remaining": int(tokens),
             "topup_remaining": int(topup),
+            **others,
         }:
-            return Authorization(account_id, key_indicator, tokens, topup)
+            mark, expires_in_ms = others.get("mark"), others.get("expires_in_ms")
+            return Authorization(
+                account_id, key_indicator, tokens, topup, key_hash,
+                mark if isinstance(mark, int) else 0,
+                now + expires_in_ms / 1000 if isinstance(expires_in_ms, int) else None,
+            )  # fmt: skip
     raise UnreachableError("accountd answered nonsense to authorize")
 
 

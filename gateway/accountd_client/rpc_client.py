@@ -7,6 +7,7 @@ authorized again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,14 +16,22 @@ import zmq.asyncio
 from msgspec import to_builtins
 
 from gateway.accountd_client.authorizations import (
+    DENIALS,
     Authorization,
     AuthorizationCache,
     Denial,
     read_authorization,
 )
+from gateway.accountd_client.recall_log import RecallLog
 from gateway.accountd_client.rpc_channel import PING_DEADLINE_S, RpcChannel
 from shared import zmq_sockets
-from shared.announcements import AnnouncedBalance, decode_balance
+from shared.announcements import (
+    AnnouncedBalance,
+    Recall,
+    RecallCause,
+    decode_balance,
+    decode_recall,
+)
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
 from shared.provider_reports import GatewayReport
@@ -47,6 +56,7 @@ class RpcClient:
         self._loop = asyncio.get_running_loop()
         self._channel = RpcChannel(context, endpoint)
         self._authorizations = AuthorizationCache(grant_cache_s)
+        self.recall_log = RecallLog()  # what was taken back of what was authorized
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
@@ -88,7 +98,8 @@ class RpcClient:
         if reply.error is not None:
             self._authorizations.remove(key_hash)
             return Denial(*reply.error)
-        authorization = read_authorization(reply.result)
+        authorization = read_authorization(reply.result, key_hash, now=self._loop.time())
+        self.recall_log.admitted(authorization.mark)
         self._authorizations.put(key_hash, authorization, now=self._loop.time())
         return authorization
 
@@ -98,6 +109,16 @@ class RpcClient:
         if isinstance(found, Denial):
             return found
         return read_authorization({**found, "account_id": found.get("id"), "key_indicator": ""})
+
+    async def recalls(self, since: int | None) -> tuple[int, list[Recall]]:
+        """(the number up to which these are all, what was taken back after ``since``). None asks
+        for the number alone.
+        """
+        match await self._ask("recalls", {"since": since}, PING_DEADLINE_S):
+            case {"mark": int(mark), "recalls": [*found]}:
+                with contextlib.suppress(TypeError, WireError):
+                    return mark, [decode_recall(frames) for frames in found]
+        raise UnreachableError("accountd answered nonsense to recalls")
 
     # --- usage and balances -----------------------------------------------------------------------
 
@@ -186,10 +207,17 @@ class RpcClient:
             raise kind(f"accountd cannot answer {method}: {reply.error[1]}")
         return reply.result
 
-    def _cached(self, key_hash: str) -> Authorization:
-        authorization = self._authorizations.get(key_hash, now=self._loop.time())
-        if authorization is None:
+    def _cached(self, key_hash: str) -> Authorization | Denial:
+        now = self._loop.time()
+        authorization = self._authorizations.get(key_hash, now=now)
+        if authorization is None or not self.recall_log.knows_since(authorization.mark):
             raise UnreachableError
+        if authorization.expires_at is not None and now >= authorization.expires_at:
+            return DENIALS[RecallCause.KEY_EXPIRED]
+        if (recall := self.recall_log.refuses(authorization, key_hash)) is not None:
+            if recall.cause not in DENIALS:
+                raise UnreachableError  # only accountd knows whether the key may still open some
+            return DENIALS[recall.cause]
         log.info("authorization from the cache", account=authorization.account_id)
         return authorization
 

@@ -8,12 +8,13 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from gateway.accountd_client.authorizations import Authorization
+from gateway.accountd_client.recalls import Recalls
 from gateway.calls.call import Call, CallInfo
 from gateway.calls.retrying import is_call_gone, retry
 from gateway.connections.close import POLICY_VIOLATION
@@ -31,6 +32,7 @@ from gateway.metering.totals import Totals
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
+from gateway.relay import endings
 from shared.metrics import Metric
 
 log = structlog.get_logger()
@@ -86,12 +88,14 @@ class Calls:
         *,
         balances: Balances,
         usage: UsageSender,
+        recalls: Recalls,
         totals: Totals,
         lifetimes: Lifetimes,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._balances = balances
         self._usage = usage
+        self._recalls = recalls
         self.http = ProviderHttp()
         self.totals = totals
         self._lifetimes = lifetimes
@@ -203,8 +207,10 @@ class Calls:
     ) -> Call | Refusal:
         """Listen to the call for which a client opens a sideband, so that it is metered here."""
         control = self.control(provider, target, target.call_id)
+        # Perhaps another key's call: the end of this one closes the sideband, and not the call.
+        joined = replace(authorization, key_hash="", expires_at=None)
         try:
-            call = await self.listen(control, authorization, model="", retry_for_s=0.0)
+            call = await self.listen(control, joined, model="", retry_for_s=0.0)
         except ProviderUnavailableError as exc:
             if is_call_gone(exc):
                 return not_found("found no call of this name; it may be over")
@@ -233,12 +239,17 @@ class Calls:
             on_ended=self._ended,
         )
         self._control_by_call[call] = control
+        self._recalls.watch(
+            call, authorization, control.session_id,
+            lambda cause: call.hang_up(endings.recalled(cause).reason),
+        )  # fmt: skip
         return call
 
     def _ended(self, call: Call) -> None:
         self._calls.pop((call.info.provider, call.info.call_id), None)
         self._openings.pop(call, None)
         self._control_by_call.pop(call, None)
+        self._recalls.forget(call)
         self.totals.remove(call.recorder)
         self._cut_off += call.was_cut_off
         self.on_ended()

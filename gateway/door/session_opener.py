@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from websockets.http11 import Request
 
+from gateway.accountd_client.recalls import Recalls
 from gateway.connections.downstream import Downstream
 from gateway.conversations.claim import Claim
 from gateway.conversations.store import ConversationStore
@@ -34,6 +35,7 @@ from gateway.providers.base import Dialect, Provider, Target, configuration_even
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
+from gateway.relay import endings
 from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
@@ -58,6 +60,7 @@ class Opener:
         table: ModelTable,
         lifetimes: Lifetimes,
         conversations: ConversationStore | None,
+        recalls: Recalls,
         keeps_sessions: bool,
     ) -> None:
         """``conversations`` is None where none are stored. ``keeps_sessions``: sessions of one
@@ -72,6 +75,7 @@ class Opener:
         self._table = table
         self._lifetimes = lifetimes
         self.conversations = conversations
+        self._recalls = recalls
         self._keeps_sessions = keeps_sessions
         self.dialer = Dialer(providers, table)
         self._means = Means(table, self.dialer, self._meter, self._count_ignored, self._ended)
@@ -171,6 +175,10 @@ class Opener:
         )
         handles.session = session
         self.roster.add(session, place)
+        self._recalls.watch(
+            session, admitted.authorization, target.session_id,
+            lambda cause: session.dismiss(endings.recalled(cause)),
+        )  # fmt: skip
         if claim is not None and self.conversations is not None:
             assert isinstance(session, LastingSession), "no other is kept"
             self.conversations.begin(claim, session)
@@ -178,6 +186,7 @@ class Opener:
 
     def _ended(self, betweens: Betweens, session: Session) -> None:
         self.roster.remove(session)
+        self._recalls.forget(session)
         self._resumables.ended(session)
         if betweens.claim is not None and self.conversations is not None:
             self.conversations.conclude(betweens.claim)

@@ -10,6 +10,10 @@ _TYPES: Final = {
     "insufficient_quota": "insufficient_quota",
     "model_not_allowed": "invalid_request_error",
     "configuration_refused": "invalid_request_error",
+    "invalid_api_key": "invalid_request_error",
+    "expired_api_key": "invalid_request_error",
+    "account_disabled": "invalid_request_error",
+    "session_ended": "invalid_request_error",
 }
 
 

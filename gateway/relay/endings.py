@@ -13,6 +13,7 @@ from gateway.connections.close import (
     CloseEvent,
 )
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
+from shared.announcements import RecallCause
 
 # RFC 6455 section 7.4.2: codes from here on are the application's. No SDK of a provider redials.
 _PRIVATE_CODES: Final = 3000
@@ -58,6 +59,19 @@ SUPERSEDED: Final = refused(
     "session_superseded", "Another connection goes on with the session of this name."
 )
 PROVIDER_LOST: Final = failed("provider_connection_lost", "The provider's connection broke.")
+
+# What accountd takes back while a session lives, in the words that the door has for the same.
+_BY_CAUSE: Final = {
+    RecallCause.KEY_REVOKED: refused("invalid_api_key", "The API key was revoked."),
+    RecallCause.KEY_EXPIRED: refused("expired_api_key", "The API key has expired."),
+    RecallCause.ACCOUNT_DISABLED: refused("account_disabled", "The account was disabled."),
+}
+SESSION_ENDED: Final = refused("session_ended", "The operator of this service ended the session.")
+
+
+def recalled(cause: str) -> Ending:
+    """accountd took back what the session lives by."""
+    return _BY_CAUSE.get(cause, SESSION_ENDED)
 
 
 def model_not_allowed(model: str) -> Ending:

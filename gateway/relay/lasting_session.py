@@ -119,7 +119,7 @@ class LastingSession(Session):
     def supersede(self) -> None:
         """Another connection goes on with this conversation."""
         self._log.info("session superseded", state=self.state.name)
-        self._dismiss(endings.SUPERSEDED)
+        self.dismiss(endings.SUPERSEDED)
 
     @property
     def retries_first_dial(self) -> bool:
@@ -252,7 +252,7 @@ class LastingSession(Session):
     def refuse_configuration(self) -> None:
         """See ``Asked``."""
         self._log.warning("configuration refused")
-        self._dismiss(endings.CONFIGURATION_REFUSED)
+        self.dismiss(endings.CONFIGURATION_REFUSED)
 
     def _drain(self) -> None:
         if self._client is not None:

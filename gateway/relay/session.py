@@ -190,7 +190,7 @@ class Session:
         if action is CreditAction.END and not client.connection.is_mid_message:
             self._log.info("credit used up", credits_left=self._credit.balance.credits)
             self.was_cut_off = True
-            self._dismiss(endings.CREDIT_USED_UP)
+            self.dismiss(endings.CREDIT_USED_UP)
         elif action is CreditAction.PAUSE:
             client.connection.pause(Pause.CREDIT)
         elif action is CreditAction.RESUME:
@@ -294,12 +294,12 @@ class Session:
         provider.sink = self._sink
         if not is_accepted:
             self._log.warning("configuration refused")
-            self._dismiss(endings.CONFIGURATION_REFUSED)
+            self.dismiss(endings.CONFIGURATION_REFUSED)
 
     def _refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
-        self._dismiss(endings.model_not_allowed(model))
+        self.dismiss(endings.model_not_allowed(model))
 
     # --- what differs in a lasting session -------------------------------------------------------
 
@@ -339,7 +339,7 @@ class Session:
 
     # --- ways to end ------------------------------------------------------------------------------
 
-    def _dismiss(self, ending: Ending) -> None:
+    def dismiss(self, ending: Ending) -> None:
         """End the session against the client's will: say why, and drain the provider."""
         client = self._client
         if client is not None:

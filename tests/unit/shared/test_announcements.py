@@ -8,17 +8,22 @@ import pytest
 from shared.announcements import (
     AHEAD_MAX,
     HOLDER_TOPIC,
+    RECALL_TOPIC,
     AnnouncedBalance,
     Applied,
     NewHolder,
+    Recall,
+    RecallCause,
     Watermark,
     account_of_topic,
     balance_topic,
     decode_balance,
     decode_new_holder,
+    decode_recall,
     decode_watermark,
     encode_balance,
     encode_new_holder,
+    encode_recall,
     encode_watermark,
     topic_of,
 )
@@ -73,6 +78,59 @@ def test_what_is_no_new_holder_is_refused(frames: list[bytes], reason: RejectRea
     with pytest.raises(WireError) as caught:
         decode_new_holder(frames)
     assert caught.value.reason is reason
+
+
+RECALL = {
+    "v": VERSION, "number": 1, "cause": "key_revoked", "account_id": "a", "key_hash": "k",
+    "session_id": "", "keeps_sessions": False,
+}  # fmt: skip
+RECALLS = [
+    # frames; why they are no recall
+    ([b"R"], RejectReason.UNREADABLE),
+    ([b"S", msgpack.packb(RECALL)], RejectReason.UNREADABLE),
+    ([b"R", b"\xc1"], RejectReason.UNREADABLE),
+    ([b"R", msgpack.packb({**RECALL, "number": 0})], RejectReason.BAD_FIELD),
+    ([b"R", msgpack.packb({**RECALL, "key_hash": 7})], RejectReason.BAD_FIELD),
+    ([b"R", msgpack.packb({**RECALL, "account_id": "", "key_hash": ""})], RejectReason.BAD_FIELD),
+]
+
+
+@pytest.mark.parametrize(("frames", "reason"), RECALLS)
+def test_what_is_no_recall_is_refused(frames: list[bytes], reason: RejectReason) -> None:
+    """One that names nothing would end every session."""
+    with pytest.raises(WireError) as caught:
+        decode_recall(frames)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("keeps_sessions", [False, True])
+def test_a_recall_survives_the_wire(keeps_sessions: bool) -> None:
+    """Under the one topic that all gateways hear."""
+    recall = Recall(7, RecallCause.SESSION_ENDED, "acct", "hash", "s", keeps_sessions)
+    frames = encode_recall(recall)
+    assert topic_of(frames) == RECALL_TOPIC
+    assert decode_recall(frames) == recall
+
+
+NAMED = [
+    # a recall's account, key and session; whether it is about account a, key k, session s
+    (("a", "", ""), True),
+    (("a", "k", ""), True),
+    (("", "", "s"), True),
+    (("a", "k", "s"), True),
+    (("b", "", ""), False),
+    (("a", "l", ""), False),
+    (("a", "k", "t"), False),
+    (("b", "k", "s"), False),
+]
+
+
+@pytest.mark.parametrize(("names", "is_named"), NAMED)
+def test_a_recall_is_about_what_all_of_its_names_fit(
+    names: tuple[str, str, str], is_named: bool
+) -> None:
+    """An empty one stands for any."""
+    assert Recall(1, "any", *names).names("a", "k", "s") is is_named
 
 
 def test_a_new_holder_survives_the_wire() -> None:
