@@ -11,7 +11,7 @@ from accountd.accounts.plans import DEFAULT_PLANS
 from accountd.config import load, load_database
 from accountd.data import database
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
-from shared import config, logs
+from shared import config, core_dumps, logs
 from shared.config import setting
 from shared.file_descriptors import raise_limit
 
@@ -87,6 +87,7 @@ def cli() -> None:
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
 def serve(**settings: str | None) -> None:
     """Serve until SIGTERM; usage that has arrived by then is committed."""
+    core_dumps.forbid()
     loaded = load(settings)
     logs.configure(service="accountd", level=loaded.log_level, as_json=loaded.log_as_json)
     raise_limit()
@@ -97,6 +98,7 @@ def serve(**settings: str | None) -> None:
 @_DB_PATH
 def migrate(**settings: str | None) -> None:
     """Create the database, or bring it to the newest schema."""
+    core_dumps.forbid()
     loaded = load_database(settings)
     with (
         database.errors_translated(loaded.path),

@@ -25,6 +25,7 @@ def account_of(number: int) -> str:
 def accountd(folder: Path, accounts: int) -> Iterator[tuple[dict[str, str], int]]:
     """A running accountd with many accounts: the environment that finds it, and its process id."""
     key = os.urandom(32).hex()
+    (folder / "db.key").touch(0o600)
     (folder / "db.key").write_text(key)
     endpoints = {
         f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"

@@ -116,7 +116,7 @@ def _open_gateway(
 ) -> tuple[GatewayServer, ProviderReports, list[Metric]]:
     """Everything that answers clients, what tells of it, and its numbers."""
     readiness = Readiness(link.accountd, link.usage)
-    admission = Admission(link.accountd, signing)
+    admission = Admission(link.accountd, signing, allows_keys_in_urls=config.allows_keys_in_urls)
     minting = Minting(
         admission, config.models, signing=signing,
         demo_key=config.demo_key, demo_hosts=config.demo_hosts,

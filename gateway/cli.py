@@ -8,7 +8,7 @@ import uvloop
 
 from gateway import app, build, limits
 from gateway.config import load
-from shared import config, logs
+from shared import config, core_dumps, logs
 from shared.config import setting
 from shared.file_descriptors import raise_limit
 
@@ -91,6 +91,12 @@ def cli() -> None:
     help="A file with the key of a demo account: the page gets ephemeral keys for it.",
 )
 @setting(
+    "GATEWAY_KEYS_IN_URLS",
+    default="allow",
+    help="allow or refuse: keys of clients in URLs (?key=, ?rs_key=, …), which proxies and browsers"
+    " write down.",
+)
+@setting(
     "GATEWAY_DEMO_HOSTS",
     help="Names under which the demo's page may be opened, with commas between them, beside"
     " localhost and addresses.",
@@ -146,6 +152,7 @@ def cli() -> None:
 @setting("LOG_FORMAT", default="logfmt", help="logfmt or json, on stderr.")
 def serve(**settings: str | None) -> None:
     """Serve until SIGTERM, then let responses finish and hand over all usage."""
+    core_dumps.forbid()
     loaded = load(settings)
     logs.configure(service="gateway", level=loaded.log_level, as_json=loaded.log_as_json)
     build.check()

@@ -10,9 +10,9 @@ from gateway.door.allowed_models import ModelTable, read_table
 from gateway.door.further_providers import FurtherProvider
 from gateway.limits import AUTHORIZATION_CACHE_S_MAX
 from gateway.providers.catalog import CATALOG, PROVIDER_NAMES, ProviderConfig
-from shared import config
+from shared import config, secret_files
 from shared.config import Address, Checker
-from shared.errors import cause_of
+from shared.errors import ConfigError, cause_of
 from shared.provider_kinds import kind_of
 
 OFF: Final = "off"
@@ -44,6 +44,7 @@ class GatewayConfig:
     serves_page: bool
     ephemeral_secrets: Path | None
     demo_key: Path | None
+    allows_keys_in_urls: bool
     demo_hosts: frozenset[str]
     spool_dir: Path | None
     retention: Retention
@@ -83,6 +84,8 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         serves_page=checker.value("GATEWAY_PAGE", config.one_of("yes", "no")) == "yes",
         ephemeral_secrets=checker.optional("GATEWAY_EPHEMERAL_SECRET_FILE", Path),
         demo_key=checker.optional("GATEWAY_DEMO_KEY_FILE", Path),
+        allows_keys_in_urls=checker.value("GATEWAY_KEYS_IN_URLS", config.one_of("allow", "refuse"))
+        == "allow",
         demo_hosts=checker.optional("GATEWAY_DEMO_HOSTS", config.host_names) or frozenset(),
         spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
         retention=Retention(
@@ -112,6 +115,8 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
     )
     if loaded.demo_key and not loaded.ephemeral_secrets:
         checker.problem("GATEWAY_DEMO_KEY_FILE is set without GATEWAY_EPHEMERAL_SECRET_FILE")
+    if loaded.demo_key:
+        _check_demo_key(checker, loaded.demo_key)
     checker.finish()
     return loaded
 
@@ -170,6 +175,16 @@ def _models(text: str) -> ModelTable:
     except (OSError, UnicodeDecodeError) as exc:
         raise ValueError(f"cannot read it: {cause_of(exc)}") from None
     return read_table(content, providers=PROVIDER_NAMES)
+
+
+def _check_demo_key(checker: Checker, path: Path) -> None:
+    """It may come later: the demo's account is made once the gateways run."""
+    if not path.exists():
+        return
+    try:
+        secret_files.check("GATEWAY_DEMO_KEY_FILE", path)
+    except ConfigError as exc:
+        checker.problem(str(exc))
 
 
 def _address_or_off(text: str) -> Address | None:

@@ -11,5 +11,6 @@
 ``errors``                             one tree of errors, by whose fault it is (pure)
 ``zmq_sockets``                        the one module that binds or connects a ZeroMQ socket
 ``ops_server``, ``metrics``, ``logs``  health and numbers over HTTP; one event, one line
-``file_descriptors``                   as many open files as the system allows
+``file_descriptors``, ``core_dumps``   as many open files as the system allows; no core dumps
+``secret_files``                       files with a secret: nobody else may read them
 """

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from shared.errors import ConfigError, OperatorError, cause_of
+from shared import secret_files
+from shared.errors import ConfigError, OperatorError
 
 T = TypeVar("T")
 
@@ -146,10 +147,7 @@ def read_secret(name: str) -> str | None:
         raise ConfigError(f"{name} and {name}_FILE are both set; keep one")
     if path is None:
         return text
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{name}_FILE: cannot read {path}: {cause_of(exc)}") from exc
+    return secret_files.read(f"{name}_FILE", Path(path)).strip()
 
 
 # --- parsers: text in, value out, ValueError("expected …") ---------------------------------------

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from shared import secret_files
 from shared.errors import ConfigError
 from shared.metrics import Metric
 
@@ -36,11 +37,11 @@ class Certificate:
 
 def load(cert: Path, key: Path) -> Certificate:
     """Read and prove a certificate (with its chain) and its key; raises ``ConfigError``."""
-    for name, path in (("GATEWAY_TLS_CERT", cert), ("GATEWAY_TLS_KEY", key)):
-        try:
-            path.open("rb").close()
-        except OSError as exc:
-            raise ConfigError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+    try:
+        cert.open("rb").close()
+    except OSError as exc:
+        raise ConfigError(f"GATEWAY_TLS_CERT: cannot read {cert}: {exc.strerror}") from exc
+    secret_files.check("GATEWAY_TLS_KEY", key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -14,10 +14,19 @@ from websockets.datastructures import Headers
 from gateway.accountd_client.authorizations import Authorization, Denial
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.door import ephemeral
-from gateway.door.client_key import find_key, hash_key
+from gateway.door.client_key import find_key, has_key_in_query, hash_key
 from gateway.door.ephemeral import Claims
 from gateway.door.signing import Signing
-from gateway.http.refusals import Refusal, missing_key, origin_not_allowed, refused_key, unavailable
+from gateway.http.refusals import (
+    Refusal,
+    ephemeral_key,
+    invalid_key,
+    key_in_url,
+    missing_key,
+    origin_not_allowed,
+    refused_key,
+    unavailable,
+)
 from shared.errors import UnreachableError
 
 
@@ -38,24 +47,26 @@ class Admitted:
 class Admission:
     """Checks keys. Only their hashes go to accountd."""
 
-    def __init__(self, accountd: RpcClient, signing: Signing | None) -> None:
+    def __init__(
+        self, accountd: RpcClient, signing: Signing | None, *, allows_keys_in_urls: bool = True
+    ) -> None:
         """``signing`` is None where no ephemeral keys are configured."""
         self._accountd = accountd
         self._signing = signing
+        self._allows_keys_in_urls = allows_keys_in_urls
 
     async def admit(
         self, headers: Headers, parameters: Sequence[tuple[str, str]]
     ) -> Admitted | Refusal:
         """Whether the key in a request may open a session."""
+        if not self._allows_keys_in_urls and has_key_in_query(parameters):
+            return key_in_url()
         key = find_key(headers, parameters)
         if key is None:
             return missing_key()
         if ephemeral.is_ephemeral(key):
             return await self._admit_ephemeral(key, headers)
-        key_hash = hash_of(key)
-        if isinstance(key_hash, Refusal):
-            return key_hash
-        authorization = await self.authorize(key_hash)
+        authorization = await self.authorize(hash_key(key))
         return authorization if isinstance(authorization, Refusal) else Admitted(authorization)
 
     def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
@@ -95,12 +106,12 @@ class Admission:
         if isinstance(authorization, Refusal):
             return authorization
         if authorization.account_id != claims.account_id:  # after the database was replaced
-            return refused_key("invalid_api_key", "the ephemeral key is of another account")
+            return invalid_key()
         return Admitted(authorization, claims.model, claims.configuration, is_ephemeral=True)
 
     def _claims_of(self, key: str, headers: Headers) -> Claims | Refusal:
         if self._signing is None:
-            return refused_key("invalid_api_key", "this gateway has no ephemeral keys")
+            return invalid_key()
         claims = ephemeral.read(key, self._signing.secrets, now=time.time())
         if isinstance(claims, Refusal) or claims.origin in (None, *headers.get_all("Origin")):
             return claims
@@ -113,12 +124,5 @@ def own_key_hash(headers: Headers) -> str | Refusal:
     if key is None:
         return missing_key()
     if ephemeral.is_ephemeral(key):
-        return refused_key("invalid_api_key", "an ephemeral key opens sessions and nothing else")
-    return hash_of(key)
-
-
-def hash_of(key: str) -> str | Refusal:
-    """The hash by which accountd knows a key; 401 for a malformed key."""
-    return hash_key(key) or refused_key(
-        "invalid_api_key", "the API key is malformed; expected rslive_v1_ and 48 hex digits"
-    )
+        return ephemeral_key()
+    return hash_key(key)

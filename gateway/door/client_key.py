@@ -23,6 +23,8 @@ KEY_PARAMETERS: Final = ("key", "access_token", "api-key", "rs_key")
 KEY_HEADERS: Final = ("api-key", "x-goog-api-key")
 # Google's SDKs treat a key with this prefix as ephemeral, and use the path ``…Constrained``.
 _EPHEMERAL: Final = "auth_tokens/"
+# Before what is no key, where it is hashed: no key begins like this.
+_MALFORMED: Final = b"malformed\0"
 
 
 def offered_subprotocols(headers: Headers) -> list[str]:
@@ -35,6 +37,11 @@ def find_key(headers: Headers, query: Sequence[tuple[str, str]]) -> str | None:
     """The client's key from the first place that has one, or None."""
     found = next((key for key in _candidates(headers, query) if key), None)
     return None if found is None else found.removeprefix(_EPHEMERAL)
+
+
+def has_key_in_query(query: Sequence[tuple[str, str]]) -> bool:
+    """Whether the URL carries a key, which proxies and browsers may write down."""
+    return any(name in KEY_PARAMETERS and value for name, value in query)
 
 
 def _candidates(headers: Headers, query: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -78,8 +85,11 @@ def is_own_host(host: str, names: Collection[str]) -> bool:
     return True
 
 
-def hash_key(key: str) -> str | None:
-    """The SHA-256 of a key in hex, or None when ``key`` has not the form of a key."""
-    if _KEY.fullmatch(key) is None:
-        return None
-    return hashlib.sha256(key.encode()).hexdigest()
+def hash_key(key: str) -> str:
+    """The SHA-256 of a key in hex, by which accountd finds it.
+
+    A text that has not the form of a key gets a hash that no key has, and is asked for like any
+    other: its refusal takes as long as that of a key that is unknown.
+    """
+    prefix = b"" if _KEY.fullmatch(key) else _MALFORMED
+    return hashlib.sha256(prefix + key.encode(errors="surrogatepass")).hexdigest()

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from websockets.http11 import MAX_LINE_LENGTH
 
-from gateway.http.refusals import Refusal, refused_key
+from gateway.http.refusals import Refusal, invalid_key, refused_key
 
 PREFIX: Final = "ek_"
 # OpenAI's bounds (``expires_after.seconds`` of client_secrets).
@@ -94,7 +94,7 @@ def read(key: str, secrets: Sequence[bytes], *, now: float) -> Claims | Refusal:
     signed = _decoded(key.removeprefix(PREFIX)) if len(key) <= TOKEN_CHARS_MAX else b""
     payload, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
     if not any(hmac.compare_digest(mac, _mac(payload, secret)) for secret in secrets):
-        return refused_key("invalid_api_key", "the ephemeral key is not one of this gateway's")
+        return invalid_key()
     claims = Claims(*json.loads(zlib.decompress(payload)))  # trusted: the signature is verified
     if claims.expires_at <= now:
         return refused_key("expired_api_key", "the ephemeral key has expired; get a new one")

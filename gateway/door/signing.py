@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from gateway.door.ephemeral import read_secrets
-from shared.errors import ConfigError, cause_of
+from shared import secret_files
+from shared.errors import ConfigError
 
 log = structlog.get_logger()
 
@@ -35,10 +36,9 @@ class Signing:
 
 
 def _load(path: Path) -> tuple[bytes, ...]:
+    text = secret_files.read(NAME, path)
     try:
-        return read_secrets(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{NAME}: cannot read {path}: {cause_of(exc)}") from exc
+        return read_secrets(text)
     except ValueError as exc:
         raise ConfigError(
             f"{NAME}: {path}: {exc}",

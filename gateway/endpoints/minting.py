@@ -17,9 +17,9 @@ import structlog
 from websockets.http11 import Response
 
 from gateway.door import ephemeral
-from gateway.door.admission import Admission, hash_of, own_key_hash
+from gateway.door.admission import Admission, own_key_hash
 from gateway.door.allowed_models import ModelTable
-from gateway.door.client_key import is_own_host, is_same_origin
+from gateway.door.client_key import hash_key, is_own_host, is_same_origin
 from gateway.door.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
 from gateway.door.signing import Signing
 from gateway.endpoints import client_secrets
@@ -41,6 +41,8 @@ from gateway.http.refusals import (
 )
 from gateway.limits import DEMO_KEY_S, DEMO_KEYS_BURST, MINTS, MINTS_EACH
 from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
+from shared import secret_files
+from shared.errors import ConfigError
 from shared.metrics import Metric
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ CLIENT_SECRETS: Final = re.compile(f"(?:{AZURE_GA}|(?:/xai(?:/v1)?)?{REALTIME})/
 # Only OpenAI has sessions that translate.
 TRANSLATION_SECRETS: Final = re.compile(f"{TRANSLATIONS}/client_secrets$")
 DEMO: Final = "/demo/client_secrets"
+DEMO_KEY_SETTING: Final = "GATEWAY_DEMO_KEY_FILE"
 DEMO_LIFETIME_S_MAX: Final = LIFETIME_S_DEFAULT
 
 
@@ -129,12 +132,11 @@ class Minting:
             )
         assert self._demo_key is not None
         try:  # read each time: the demo's account may be created after the gateways are started
-            key = await asyncio.to_thread(self._demo_key.read_text)
-        except (OSError, UnicodeDecodeError):
+            key = await asyncio.to_thread(secret_files.read, DEMO_KEY_SETTING, self._demo_key)
+        except ConfigError as exc:
+            log.info("the demo has no key", reason=str(exc))
             return unavailable("the demo has no key yet; try again")
-        key_hash = hash_of(key.strip())
-        if isinstance(key_hash, Refusal):
-            return key_hash
+        key_hash = hash_key(key.strip())
         wanted = client_secrets.read_key_request(request.body, lifetime_s_max=DEMO_LIFETIME_S_MAX)
         if isinstance(wanted, KeyRequest):  # other pages that get the key cannot use it
             wanted = replace(wanted, origin=request.headers["Origin"])

@@ -11,6 +11,7 @@ from websockets.http11 import Response
 from gateway.http.answers import PRIVATE, json_response
 
 RETRY_AFTER_S: Final = 1
+INVALID_KEY: Final = "invalid_api_key"
 
 _TYPE_BY_STATUS: Final = {
     400: "invalid_request_error",
@@ -29,7 +30,7 @@ _TYPE_BY_STATUS: Final = {
 }
 # accountd's codes for keys that may do nothing, and the HTTP status of each.
 _STATUS_BY_CODE: Final = {
-    "invalid_api_key": 401,
+    INVALID_KEY: 401,
     "expired_api_key": 401,
     "insufficient_credits": 402,
     "account_disabled": 403,
@@ -87,14 +88,39 @@ def missing_key() -> Refusal:
     """401: no key in any of the places where it may be."""
     return Refusal(
         401,
-        "invalid_api_key",
+        INVALID_KEY,
         "found no API key; send 'Authorization: Bearer rslive_v1_…', the subprotocol"
         " openai-insecure-api-key.<key>, or ?rs_key=",
     )
 
 
+def invalid_key() -> Refusal:
+    """401: the same words for every key that opens nothing, so that they tell nobody which of them
+    was a key once, or what a key looks like from inside.
+    """
+    return Refusal(
+        401,
+        INVALID_KEY,
+        "the API key is not valid: it is unknown, revoked or malformed; expected rslive_v1_ and 48"
+        " hex digits, or an ephemeral key of this gateway",
+    )
+
+
+def key_in_url() -> Refusal:
+    """400: a key in the URL, where they are not allowed; whether it is valid is not looked at."""
+    return Refusal(
+        400,
+        "key_in_url",
+        "found an API key in the URL, which this gateway refuses (GATEWAY_KEYS_IN_URLS=refuse);"
+        " send it as 'Authorization: Bearer …', api-key or x-goog-api-key, or as the subprotocol"
+        " openai-insecure-api-key.<key>, and replace this key: URLs are written to logs",
+    )
+
+
 def refused_key(code: str, message: str) -> Refusal:
     """accountd's refusal of a key; 503 for a code that is unknown here."""
+    if code == INVALID_KEY:
+        return invalid_key()
     status = _STATUS_BY_CODE.get(code)
     return (
         unavailable("accountd could not decide")
@@ -124,6 +150,13 @@ def own_key_needed() -> Refusal:
     account.
     """
     return Refusal(403, "own_key_needed", "an ephemeral key begins sessions; it joins none")
+
+
+def ephemeral_key() -> Refusal:
+    """401: a key that begins like an ephemeral one, valid or not, where only an account's own is
+    of use.
+    """
+    return Refusal(401, INVALID_KEY, "an ephemeral key opens sessions and nothing else")
 
 
 def origin_not_allowed() -> Refusal:

@@ -9,13 +9,14 @@ from browser.chromium import chromium
 from browser.on_page import SECRET, start_gateway
 from tests.support.harness import Cluster, cluster_folder
 from tests.support.ports import free_ports
+from tests.support.private_files import write_private
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A gateway with the page and the demo, and the simulator as every provider."""
     with cluster_folder() as running:
-        (running.folder / "ephemeral.secret").write_text(SECRET)
+        write_private(running.folder / "ephemeral.secret", SECRET)
         running.start_accountd()
         simulator = running.start_simulator()
         host = f"http://{simulator.field('listen')}"

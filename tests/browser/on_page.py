@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from browser.chromium import HERE
 from tests.support.harness import Cluster, eventually
+from tests.support.private_files import write_private
 
 T = TypeVar("T")
 Samples = Sequence[int]  # 16-bit
@@ -39,7 +40,7 @@ def start_gateway(cluster: Cluster, address: str) -> None:
 def demo(cluster: Cluster, account: str, *, tokens: int = 10**6, topup: int = 0) -> str:
     """Make ``account`` the demo's; its key."""
     key = cluster.create_account(account, tokens=tokens, topup=topup)
-    (cluster.folder / "demo.key").write_text(key)
+    write_private(cluster.folder / "demo.key", key)
     return key
 
 

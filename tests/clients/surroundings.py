@@ -10,6 +10,7 @@ from clients.outcome import Where
 from deploy import certificate
 from tests.support.harness import Cluster, cluster_folder
 from tests.support.paths import ROOT
+from tests.support.private_files import write_private
 
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
 AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
@@ -31,7 +32,7 @@ def every_provider(*, pace: float, asked: str = "") -> Iterator[Cluster]:
         cert, key = cluster.folder / "cert.pem", cluster.folder / "key.pem"
         certificate.make(cert, key)
         secret = cluster.folder / "ephemeral.secret"
-        secret.write_text("s" * 64)
+        write_private(secret, "s" * 64)
         cluster.start_gateway(
             OPENAI_BASE_URL=f"{host}/v1",
             AZURE_OPENAI_API_KEY="azure-provider-key",

@@ -13,6 +13,7 @@ from websockets.typing import Origin, Subprotocol
 from deploy import certificate
 from tests.support.harness import Cluster, cluster_folder
 from tests.support.http_client import Answer, ask
+from tests.support.private_files import write_private
 
 PATH = "/v1/realtime/client_secrets"
 SECRET, LATER = "s" * 64, "t" * 64
@@ -25,7 +26,7 @@ ORIGIN = "https://app.example.org"
 def ephemeral_cluster() -> Iterator[Cluster]:
     """Two replicas with one secret, the first with TLS and the demo; one account each way."""
     with cluster_folder() as running:
-        (running.folder / "ephemeral.secret").write_text(SECRET)
+        write_private(running.folder / "ephemeral.secret", SECRET)
         cert, key = running.folder / "cert.pem", running.folder / "key.pem"
         certificate.make(cert, key)
         running.env["GATEWAY_EPHEMERAL_SECRET_FILE"] = str(running.folder / "ephemeral.secret")

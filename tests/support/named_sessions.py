@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.support import simulator_client_gemini as gemini
 from tests.support.checked_clients import WRITTEN
 from tests.support.harness import Cluster, Daemon, cluster_folder
+from tests.support.private_files import write_private
 from tests.support.simulator_client import CREATE, Event, send, write
 from tests.support.tuned import Constants
 
@@ -22,7 +23,7 @@ def providers(cluster: Cluster) -> dict[str, str]:
     """The settings of a gateway that stores, with all of its providers simulated."""
     assert cluster.simulator is not None
     secret = cluster.folder / "ephemeral.secret"
-    secret.write_text("s" * 64)
+    write_private(secret, "s" * 64)
     host = f"http://{cluster.simulator.field('listen')}"
     return {
         "AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": host,

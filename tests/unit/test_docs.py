@@ -75,7 +75,7 @@ def test_operations_names_every_metric() -> None:
 
 
 PAGES = [
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "findings/README.md",
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 ]  # fmt: skip
 

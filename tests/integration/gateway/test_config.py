@@ -1,8 +1,12 @@
 """Wrong settings end the start of a gateway, with one line that an operator can act on."""
 
+import signal
+
 import pytest
 
-from tests.support.harness import cluster_folder
+from tests.support.certificates import Pem
+from tests.support.harness import Daemon, cluster_folder
+from tests.support.private_files import write_private
 
 SETTINGS = [
     ({"OPENAI_API_KEY": ""}, "no provider: found none of OPENAI_API_KEY"),
@@ -17,6 +21,7 @@ SETTINGS = [
     ({"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT: found nothing"),
     ({"XAI_API_KEY": "a b"}, "XAI_API_KEY: expected printable ASCII"),
     ({"GATEWAY_STORE_CONVERSATIONS": "1"}, "GATEWAY_STORE_CONVERSATIONS: found '1', expected one"),
+    ({"GATEWAY_KEYS_IN_URLS": "no"}, "GATEWAY_KEYS_IN_URLS: found 'no', expected one of allow"),
     ({"GATEWAY_MODELS_FILE": "/nowhere"}, "cannot read it: No such file"),
 ]  # fmt: skip
 
@@ -30,6 +35,40 @@ def test_bad_settings_are_one_line_and_exit_78(settings: dict[str, str], message
     assert message in done.stderr
     assert "secret" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "XAI_API_KEY_FILE",
+        "GATEWAY_EPHEMERAL_SECRET_FILE",
+        "GATEWAY_DEMO_KEY_FILE",
+        "GATEWAY_TLS_KEY",
+    ],
+)
+def test_a_file_that_others_may_read_holds_no_secret(name: str) -> None:
+    """Whoever has a login on the machine has the secret: the start ends, and the line says how to
+    mend it. The group may read it.
+    """
+    with cluster_folder() as cluster:
+        pem = Pem.make(cluster.folder)
+        path = cluster.folder / "secret"
+        write_private(path, pem.key.read_text() if name == "GATEWAY_TLS_KEY" else "s" * 64)
+        other = cluster.folder / "other"
+        write_private(other, "s" * 64)
+        settings = {"GATEWAY_EPHEMERAL_SECRET_FILE": str(other), **pem.settings, name: str(path)}
+        path.chmod(0o644)
+        done = cluster.run("rts-gateway", "serve", **settings)
+        assert done.returncode == 78
+        assert f"{name}: found {path} with mode 0644, expected" in done.stderr
+        assert f"chmod o-rwx {path}" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        path.chmod(0o640)
+        gateway = Daemon.start(
+            "rts-gateway", "serve", folder=cluster.folder,
+            env={**cluster.env, **settings, "GATEWAY_LISTEN": "127.0.0.1:0"},
+        )  # fmt: skip
+        gateway.stop(signal.SIGKILL)
 
 
 def test_all_mistakes_are_reported_together() -> None:

@@ -15,6 +15,11 @@ SECRETS = [
     ({"THE_KEY_FILE": "empty"}, "THE_KEY: found an empty key; set THE_KEY"),
     ({"THE_KEY_FILE": "missing"}, "THE_KEY_FILE: cannot read missing: No such file or directory"),
     ({"THE_KEY_FILE": "binary"}, "THE_KEY_FILE: cannot read binary: UnicodeDecodeError"),
+    (
+        {"THE_KEY_FILE": "open"},
+        "THE_KEY_FILE: found open with mode 0644, expected a file that others can neither read nor"
+        " write; run: chmod o-rwx open",
+    ),
     ({"THE_KEY_FILE": "."}, "THE_KEY_FILE: cannot read .: Is a directory"),
     ({"THE_KEY": "a", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
     ({"THE_KEY": "", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
@@ -28,6 +33,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("empty").write_text("\n")
     Path("binary").write_bytes(b"\xff\xfe")
     Path("good").write_text("secret\n")
+    Path("open").write_text("secret\n")
+    for name, mode in (("empty", 0o600), ("binary", 0o400), ("good", 0o640), ("open", 0o644)):
+        Path(name).chmod(mode)
 
 
 @pytest.mark.parametrize(("variables", "complaint"), SECRETS)

@@ -75,6 +75,11 @@ def unreadable_key_file(cluster: Cluster) -> None:
     (cluster.folder / "db.key").unlink()
 
 
+def key_file_open_to_others(cluster: Cluster) -> None:
+    """Whoever has a login on the machine can read the key."""
+    (cluster.folder / "db.key").chmod(0o604)
+
+
 def plain_file(cluster: Cluster) -> None:
     """A SQLite file that was never encrypted."""
     remove_database(cluster)
@@ -135,6 +140,7 @@ STARTS = [
     (empty_key, 78, "found an empty key"),
     (missing_key, 78, "DB_ENCRYPTION_KEY: found nothing"),
     (unreadable_key_file, 78, "DB_ENCRYPTION_KEY_FILE: cannot read"),
+    (key_file_open_to_others, 78, "db.key with mode 0604, expected a file that others can neither"),
     (plain_file, 78, "is a plain SQLite file"),
     (garbage, 78, "the key does not open"),
     (damaged_page, 78, "is damaged (SQLITE_CORRUPT) (restore it"),

@@ -33,6 +33,7 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import empty_database
 from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.private_files import write_private
 from tests.support.tuned import PATIENT_WEBHOOK
 from tests.support.usage_socket import usage_socket
 
@@ -125,7 +126,7 @@ def running(receiver: Receiver) -> Iterator[Cluster]:
     """accountd with a webhook and the account ``acct``: 1,000 tokens, marked at 400."""
     with cluster_folder() as cluster:
         secret = cluster.folder / "webhook.secret"
-        secret.write_text(f"whsec_{base64.b64encode(SECRET).decode()}\n")
+        write_private(secret, f"whsec_{base64.b64encode(SECRET).decode()}\n")
         cluster.env["ACCOUNTD_WEBHOOK_SECRET_FILE"] = str(secret)
         cluster.env["ACCOUNTD_WEBHOOK_URL"] = receiver.url
         cluster.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.harness import Cluster, cluster_folder
+from tests.support.private_files import write_private
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two gateways; the second one has Azure as well, and an account that is held to a model."""
     with cluster_folder() as running:
-        (running.folder / "ephemeral.secret").write_text("s" * 64)
+        write_private(running.folder / "ephemeral.secret", "s" * 64)
         (running.folder / "models.toml").write_text(
             '[models."house-voice"]\nprovider = "openai"\nmodel = "sim-caller-2,pace-0"\n'
             '[models."house-voice-quiet"]\nprovider = "openai"\nmodel = "sim-caller-0,pace-0"\n'

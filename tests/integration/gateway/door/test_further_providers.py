@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.calls import client_of, place
 from tests.support.ephemeral import SECRET
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.private_files import write_private
 from tests.support.tuned import Constants
 from tests.support.two_providers import GEMINI, OPS, charged, send, until, until_key, until_turn
 
@@ -91,7 +92,7 @@ class Region:
         models = cluster.folder / "models.toml"
         models.write_text(MODELS.format(eu=at["azure-eu"], us=at["azure-us"], geu=at["gemini-eu"]))
         secret = cluster.folder / "ephemeral.secret"
-        secret.write_text(SECRET)
+        write_private(secret, SECRET)
         cluster.env |= {
             "GATEWAY_EPHEMERAL_SECRET_FILE": str(secret),
             "GATEWAY_MODELS_FILE": str(models), "GATEWAY_OPS_LISTEN": OPS,

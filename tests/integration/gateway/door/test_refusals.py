@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.support.harness import Cluster
+from tests.support.harness import Cluster, running_cluster
 from tests.support.peers import masked
 
 UPGRADE = {
@@ -82,6 +82,61 @@ def test_keys_that_do_not_open_the_door(
     assert (found, body["error"]["code"]) == (status, code)
     assert body["error"]["message"]
     assert body["error"]["type"]
+
+
+@pytest.mark.parametrize("is_upgrade", [True, False], ids=["handshake", "plain"])
+def test_a_refusal_does_not_tell_which_keys_there_were(
+    cluster: Cluster, keys: dict[str, str], is_upgrade: bool
+) -> None:
+    """Unknown, revoked and malformed keys, of an account and ephemeral ones: the same bytes."""
+    found = []
+    for key in (keys["unknown"], keys["revoked"], keys["malformed"], "ek_", "ek_" + "A" * 300):
+        headers = {"Authorization": f"Bearer {key}", **(UPGRADE if is_upgrade else {})}
+        status, body, answered = ask(cluster, PATH, headers)
+        found.append((status, body, sorted(set(answered.items()) - {("Date", answered["Date"])})))
+    assert found[0][:2] == (401, found[0][1])
+    assert all(each == found[0] for each in found)
+
+
+def test_a_malformed_key_is_asked_for_like_any_other() -> None:
+    """So that its refusal takes as long: while accountd is away it is as undecided as theirs."""
+    with running_cluster() as cluster:
+        assert cluster.accountd is not None
+        cluster.accountd.stop()
+        for key in ("sk-abc", "rslive_v1_" + "0" * 48):
+            found, body, answered = ask(
+                cluster, PATH, {"Authorization": f"Bearer {key}", **UPGRADE}
+            )
+            assert (found, body["error"]["code"]) == (503, "service_unavailable")
+            assert answered["Retry-After"] == "1"
+
+
+KEYS_IN_URLS = [
+    # the query; whether the header has the key, too; the status, and the code
+    ("&key={}", False, 400, "key_in_url"),
+    ("&rs_key={}", True, 400, "key_in_url"),
+    ("&access_token={}", False, 400, "key_in_url"),
+    ("&api-key={}", False, 400, "key_in_url"),
+    ("&key=", False, 401, "invalid_api_key"),
+    ("", True, 426, "upgrade_required"),
+]
+
+
+def test_keys_in_urls_may_be_refused(cluster: Cluster, keys: dict[str, str]) -> None:
+    """With the option, valid or not, for handshakes and plain requests; keys in headers are served
+    as before. No session is opened for one.
+    """
+    gateway = cluster.start_gateway(GATEWAY_KEYS_IN_URLS="refuse")
+    asked = Cluster(cluster.folder, cluster.env, gateways=[gateway])
+    for query, has_header, status, code in KEYS_IN_URLS:
+        for key in (keys["good"], keys["unknown"]):
+            headers = {"Authorization": f"Bearer {keys['good']}"} if has_header else {}
+            found, body, _ = ask(asked, PATH + query.format(key), headers)
+            assert (query, found, body["error"]["code"]) == (query, status, code)
+            if status == 400:
+                found, body, _ = ask(asked, PATH + query.format(key), headers | UPGRADE)
+                assert (query, found, body["error"]["code"]) == (query, status, code)
+    assert sessions_opened(asked) == 0
 
 
 REQUESTS = [

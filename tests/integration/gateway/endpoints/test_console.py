@@ -14,6 +14,7 @@ from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.http_client import Answer, ask
+from tests.support.private_files import write_private
 from tests.support.usage_socket import usage_socket
 
 PRODUCER = b"p" * 16
@@ -39,7 +40,7 @@ def cluster() -> Iterator[Cluster]:
         cluster_folder() as running,
         usage_socket(running) as push,
     ):
-        (running.folder / "ephemeral.secret").write_text(SECRET)
+        write_private(running.folder / "ephemeral.secret", SECRET)
         running.start_accountd()
         running.start_simulator()
         for account in ("acct", "other", "busy"):

@@ -1,9 +1,19 @@
 """Where a key may be in a request, and which pages and hosts are the gateway's own."""
 
+import hashlib
+import re
+
 import pytest
 from websockets.datastructures import Headers
 
-from gateway.door.client_key import find_key, hash_key, is_own_host, is_same_origin
+from gateway.door.client_key import (
+    KEY_PARAMETERS,
+    find_key,
+    has_key_in_query,
+    hash_key,
+    is_own_host,
+    is_same_origin,
+)
 from gateway.door.queries import split_target
 
 KEY = "rslive_v1_" + "0123456789abcdef" * 3
@@ -42,10 +52,22 @@ def test_the_authorization_header_comes_first() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "sk-proj", KEY[:-1], KEY + "0", KEY.upper(), KEY + "\n"])
-def test_a_malformed_key_is_no_key(key: str) -> None:
-    """What cannot be one of ours is refused without asking accountd."""
-    assert hash_key(key) is None
-    assert hash_key(KEY) is not None
+def test_a_malformed_key_has_a_hash_that_no_key_has(key: str) -> None:
+    """It is asked for like an unknown key, which takes as long, and accountd never finds it."""
+    assert re.fullmatch("[0-9a-f]{64}", hash_key(key))
+    assert hash_key(key) != hashlib.sha256(key.encode()).hexdigest()
+    assert hash_key(KEY) == hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def test_a_key_of_any_characters_has_a_hash() -> None:
+    """A header may hold what is no text."""
+    assert hash_key("\udcff") != hash_key("\xff")
+
+
+def test_a_key_in_the_query_is_noticed() -> None:
+    """Under each of its names; an empty one is none."""
+    assert all(has_key_in_query([(name, "k")]) for name in KEY_PARAMETERS)
+    assert not has_key_in_query([("key", ""), ("model", "k"), ("Key", "k")])
 
 
 ORIGINS = [

@@ -17,6 +17,7 @@ from tests.support.ephemeral import (
 )
 from tests.support.harness import Cluster, eventually
 from tests.support.http_client import Answer, ask
+from tests.support.private_files import write_private
 
 
 def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None:
@@ -27,7 +28,7 @@ def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None
         return ask(cluster.address, "POST", "/demo/client_secrets", headers=headers)
 
     assert demo(**own).status == 503
-    (cluster.folder / "demo.key").write_text(cluster.create_account("demo") + "\n")
+    write_private(cluster.folder / "demo.key", cluster.create_account("demo") + "\n")
     answer = demo(**own)
     secret = answer.json["value"]
     assert browse(cluster.address, secret, origin=own["Origin"]) == "session.created"
@@ -46,7 +47,7 @@ def test_the_demo_gives_keys_to_the_gateway_s_own_page(cluster: Cluster) -> None
 
 def test_the_demo_gives_keys_at_a_pace(cluster: Cluster) -> None:
     """A burst of them; then it says when there is the next one, and no other endpoint minds."""
-    (cluster.folder / "demo.key").write_text(cluster.create_account("paced"))
+    write_private(cluster.folder / "demo.key", cluster.create_account("paced"))
     gateway = cluster.start_gateway()
     address, path = gateway.field("listen"), "/demo/client_secrets"
     own = {"Origin": f"http://{address}"}
@@ -102,7 +103,7 @@ def test_a_secret_that_cannot_be_used_ends_the_start(
 ) -> None:
     """The line says what was found, and not the secret."""
     path = cluster.folder / "bad.secret"
-    path.write_text(text)
+    write_private(path, text)
     done = cluster.run("rts-gateway", "serve", GATEWAY_EPHEMERAL_SECRET_FILE=str(path))
     assert done.returncode == 78
     assert complaint in done.stderr
