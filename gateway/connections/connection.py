@@ -177,7 +177,7 @@ class Connection:
 
     def _act(self, due: PeerAction, now: float) -> None:
         if due in LOST:
-            self._lose(LOST[due])
+            self.lose(LOST[due])
         elif due is PeerAction.PING and self.is_open:
             self._liveness.pinged_at = now
             self._control.ping()
@@ -352,7 +352,8 @@ class Connection:
             self._flush()
             self._end(CloseEvent(violation.close_code, violation.reason, is_violation=True))
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """Cut the connection, and tell the sink: the peer does not do what it should."""
         self._received.empty_before_end(self._deliver)
         self._end(CloseEvent(ABNORMAL_CLOSURE, reason, is_silence=True))
         self.abort()

@@ -86,8 +86,11 @@ class KeptSplice(Asks):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a provider that took the place of another has yet to say anything."""
-        return self._has_followed and (self._keeper.is_waiting or not self._is_heard)
+        """Whether the provider has yet to say anything: one that took the place of another, or that
+        speaks first in its protocol.
+        """
+        has_to_speak = self._has_followed or self._keeper.wire.speaks_first
+        return has_to_speak and (self._keeper.is_waiting or not self._is_heard)
 
     @property
     def must_wait(self) -> bool:

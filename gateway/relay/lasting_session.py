@@ -227,8 +227,8 @@ class LastingSession(Session):
         return True
 
     def check(self, now: float) -> None:
-        """See ``Session``; a provider that does not answer the setup, or a ping while the client
-        speaks, is replaced, too.
+        """See ``Session``; a provider that does not answer the setup, that says nothing at first
+        where it should, or that answers no ping while the client speaks, is replaced, too.
         """
         super().check(now)
         self._check_addressed(now)
@@ -239,7 +239,7 @@ class LastingSession(Session):
         elif now - self._waits_since > SETUP_S:
             self._waits_since = None
             self._log.warning("setup not answered", waited_s=SETUP_S)
-            self._provider.abort()
+            self._provider.lose(f"no answer to the setup for {SETUP_S:g} s")
 
     def _check_addressed(self, now: float) -> None:
         client, provider = self._client, self._provider

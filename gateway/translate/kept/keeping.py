@@ -27,7 +27,7 @@ class Wire(Struct, frozen=True):
     ``opcode`` is that of the provider's messages, ``opcodes`` those of all that may be JSON.
     ``event_of`` parses a message, and gives None for what is none. ``is_append``: it is the
     client's audio; ``is_speech``: what begins at a place is the provider's. ``mark_of``: see
-    ``marks``.
+    ``marks``. ``speaks_first``: the provider does, when a connection stands.
     """
 
     opcode: Opcode
@@ -36,6 +36,7 @@ class Wire(Struct, frozen=True):
     is_append: Callable[[bytes], bool]
     is_speech: Callable[[bytes, int], bool]
     mark_of: Callable[[Json], Mark | None]
+    speaks_first: bool
 
 
 class Keeping(Protocol):

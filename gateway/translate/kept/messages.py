@@ -41,4 +41,5 @@ WIRE: Final = Wire(
     is_append=is_append,
     is_speech=is_speech,
     mark_of=of_openai,
+    speaks_first=True,
 )

@@ -37,6 +37,7 @@ def wire() -> Wire:
         is_append=is_media,
         is_speech=SpokenShape().holds,
         mark_of=of_gemini,
+        speaks_first=False,
     )
 
 

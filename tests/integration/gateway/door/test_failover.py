@@ -80,6 +80,30 @@ async def test_a_provider_whose_responses_fail_is_not_chosen_any_more() -> None:
     assert '{"type": "response.create"}' in providers.told["xai"]
 
 
+async def test_a_provider_that_takes_a_connection_and_says_nothing_is_left() -> None:
+    """Its front end upgrades, and what is behind it is gone. The next provider is dialled, not the
+    same one again; the client hears of one session, and gets an answer to what it has asked.
+    """
+    providers, silent = Providers(), asyncio.Event()
+
+    async def serve(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        if "model=gpt-realtime" in socket.request.path:
+            silent.set()
+            await socket.wait_closed()
+        else:
+            await providers.serve(socket)
+
+    tuned = {"gateway.limits.SETUP_S": 0.5}
+    async with scripted(serve, tuned=tuned, GATEWAY_MODELS_FILE=MODELS) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "a")
+        await talk(cluster, key)
+        log = cluster.gateways[0].log.read_text()
+    assert silent.is_set()
+    assert 'provider=openai to=xai reason="no answer to the setup' in log
+    assert log.count("setup not answered") == 1
+
+
 async def test_a_provider_that_is_back_is_found_by_one_session() -> None:
     """Its dial is the probe; after it the first choice serves again."""
     providers = Providers("openai")
