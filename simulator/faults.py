@@ -35,7 +35,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "transcription": "", "expire_ms": "", "go_away_ms": "", "usage_style": "", "usage_at": "",
     "served": "", "dialect": "", "transcribed": "missing", "redirect": "same",
     "account": "insufficient_quota", "caller": "1", "call": "deaf",
-    "recall": "all", "activity": "told", "held": "story",
+    "recall": "all", "activity": "told", "held": "story", "playback": "awaited",
 }  # fmt: skip
 
 
@@ -58,7 +58,8 @@ class Faults:
     ``dropping`` cuts all sidebands once, during a response. ``is_recalling``: every reply says what
     was said so far. ``is_activity_told``: Gemini tells when speech begins and ends.
     ``is_story_held``: a reply to a user who writes of a story goes no further than its first piece,
-    until it is cut.
+    until it is cut. ``is_playback_awaited``: Gemini ends a turn when its answer could have been
+    played, until which it can be interrupted.
     """
 
     dial_s: float = 0.0
@@ -88,6 +89,7 @@ class Faults:
     is_recalling: bool = False
     is_activity_told: bool = False
     is_story_held: bool = False
+    is_playback_awaited: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Faults":
@@ -131,6 +133,7 @@ class Faults:
             is_recalling=_choice(query, "recall", "all") is not None,
             is_activity_told=_choice(query, "activity", "told") is not None,
             is_story_held=_choice(query, "held", STORY) is not None,
+            is_playback_awaited=_choice(query, "playback", "awaited") is not None,
         )
 
     @property

@@ -1,5 +1,7 @@
 """Generates one turn of Gemini Live: its frames in the provider's order, sizes and pace."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from itertools import repeat
@@ -66,6 +68,9 @@ class GeminiTurn(Generation):
         self.calls: list[str] = []
         self.said = {"id": make_id("content"), "type": "message", "role": "assistant"}
         self.id: str = before.id if before is not None else make_id("turn")
+        self.is_generated = False  # and generationComplete sent, as it is still being played
+        self._spoken_ms = 0
+        self._spoken_at_s: float | None = None  # when its first audio was sent
         self.began_at: float = before.began_at if before is not None else time.time()
 
     @property
@@ -123,10 +128,24 @@ class GeminiTurn(Generation):
         self._conversation.add(Item(self.said, Tokens()))  # its tokens are known at its end
         await (self._speak() if self._setup.is_spoken else self._write())
 
+    async def play(self) -> None:
+        """Wait as the real provider does, until the client can have played the answer, or the user
+        interrupts it.
+        """
+        if self._spoken_at_s is None or self.is_cut:
+            return
+        self.is_generated = True
+        await self._send(frames.content(generationComplete=True))
+        played_at_s = self._spoken_at_s + self._spoken_ms / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(played_at_s):
+                await self._cancelled.wait()
+
     async def _speak(self) -> None:
         audio = self.audio(self._conversation, heard_as=PCM, spoken_as=PCM)
         words = self.spoken(milliseconds(len(audio), PCM))
-        said = 0
+        said, self._spoken_ms = 0, milliseconds(len(audio), PCM)
+        self._spoken_at_s = asyncio.get_running_loop().time()
         is_small = any(name in self._setup.model for name in _SMALL_PIECES) and not self._is_vertex
         for number, (piece, played_ms) in enumerate(
             pieces(audio, PCM, repeat(_SMALL_MS if is_small else _PIECE_MS))

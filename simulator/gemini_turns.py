@@ -125,6 +125,8 @@ class GeminiTurns:
             if turn.calls and not self._is_vertex:  # the answer to the tools is in the same turn
                 self._waiting = turn
             else:
+                if self._faults.is_playback_awaited:
+                    await turn.play()
                 self._turn = None
                 await self._end(turn)
             is_over = True
@@ -158,7 +160,7 @@ class GeminiTurns:
             await self._send(frames.content(interrupted=True))
         elif turn.reason == "content_filter":
             ending["turnCompleteReason"] = "RESPONSE_REJECTED"
-        elif not turn.calls:
+        elif not turn.calls and not turn.is_generated:
             await self._send(frames.content(generationComplete=True))
         if self._is_vertex:
             ending["groundingMetadata"] = {}

@@ -1,6 +1,7 @@
 """Function calls, and the outputs that the model waits for. Pure.
 
-Gemini wants the outputs of all calls of a turn, and waits with its answer until then. A call
+Gemini waits for the outputs of all calls of a turn, and answers at once when it has them. An OpenAI
+client asks for the answer itself, so the outputs are kept until it does. A call
 belongs to the connection on which the model made it. One that the model does not know, or knew on
 another connection, is told together with its output, as content.
 """
@@ -28,15 +29,20 @@ class Call(Struct, frozen=True):
     name_there: str = ""
 
 
+class _Output(Struct, frozen=True):
+    item_id: str
+    response: Json
+
+
 class Calls:
-    """The calls of one session that have no output yet."""
+    """The calls of one session whose output the model does not have."""
 
     def __init__(self, items: list[Json]) -> None:
         """``items`` are those of a conversation that another provider had."""
         self._open: dict[str, Call] = {}
         self._untold: dict[str, Call] = {}
         self._cancelled: set[str] = set()
-        self._ready: list[Json] = []
+        self._ready: dict[str, _Output] = {}
         for item in items:
             if item.get("type") == "function_call":
                 self.created(item)
@@ -56,11 +62,16 @@ class Calls:
         if len(self._untold) > CALLS_MAX:
             del self._untold[next(iter(self._untold))]
 
-    def cancelled(self, names: list[str]) -> None:
-        """The model no longer waits for these, by the ids that it gave them."""
+    def cancelled(self, names: list[str]) -> int:
+        """The model no longer waits for these, by the ids that it gave them. Returns how many
+        outputs of them were kept, which nobody wants any more.
+        """
+        count = len(self._ready)
         for call_id in map(call_id_of, names):
+            self._ready.pop(call_id, None)
             if self._open.pop(call_id, None) is not None:
                 self._cancelled.add(call_id)
+        return count - len(self._ready)
 
     def disconnected(self) -> None:
         """Nobody waits any more; the next model does not know what was called."""
@@ -87,11 +98,16 @@ class Calls:
         self._cancelled.discard(call_id)
         return is_cancelled
 
-    def answered(self, call_id: str, output: str) -> None:
-        """The client gave the output of an open call."""
+    def answered(self, call_id: str, output: str, *, item_id: str) -> None:
+        """The client gave the output of an open call, which is the item ``item_id``."""
         call = self._open.pop(call_id)
         response = {"name": call.name, "response": response_object(output)}
-        self._ready.append({"id": call.name_there, **response} if call.name_there else response)
+        named = {"id": call.name_there, **response} if call.name_there else response
+        self._ready[call_id] = _Output(item_id, named)
+
+    def item_ids(self) -> frozenset[str]:
+        """The items of the outputs that the model was not given."""
+        return frozenset(output.item_id for output in self._ready.values())
 
     @property
     def is_complete(self) -> bool:
@@ -102,5 +118,5 @@ class Calls:
         """The ``toolResponse`` of the outputs that are there; None where there are none."""
         if not self._ready:
             return None
-        ready, self._ready = self._ready, []
-        return {"toolResponse": {"functionResponses": ready}}
+        ready, self._ready = self._ready, {}
+        return {"toolResponse": {"functionResponses": [x.response for x in ready.values()]}}

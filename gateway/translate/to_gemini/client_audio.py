@@ -48,9 +48,8 @@ def commit(state: State, _event: Json) -> None:
         raise RefusedError("input_audio_buffer_commit_empty", message)
     if state.is_detected:
         state.send({"realtimeInput": {"audioStreamEnd": True}})
-        if state.speech.is_heard:
-            state.speech.stopped()
-    state.speech.commit(is_transcribed=is_transcribed(state.session), is_detected=False)
+        state.speech.stopped()
+    state.speech.commit(is_transcribed=is_transcribed(state.session))
     state.speech.is_due = True
 
 

@@ -82,45 +82,51 @@ def _create_response(state: State, event: Json) -> None:
     instructions = instructions_in(given, state.session, reading)
     response = state.response
     is_open = response is not None and response.outcome is None
-    is_news = bool(state.pending or state.speech.is_due)
+    is_news = bool(state.pending or state.speech.is_due or state.calls.item_ids())
     is_answered = state.is_create_due and (is_open or not is_news)
     state.is_create_due = False
     if is_answered:  # the answer to the functions' outputs has begun, perhaps ended, before this
         return
-    if is_open:
+    if (is_open and not state.is_generated) or state.following is not None:
         message = "Conversation already has an active response in progress."
         raise RefusedError("conversation_already_has_active_response", message)
     state.out.ignored += reading.ignored
-    if response is not None:
+    if response is not None and not is_open:
         state.finish_response(None)
-    _ask(state, instructions)
-    state.move_turn(TurnEvent.ASKED)
-    state.create_response(given)
+    is_anew = _ask(state, instructions)
+    state.move_turn(TurnEvent.ASKED_ANEW if is_anew else TurnEvent.ASKED)
+    if is_open:
+        state.follow(given)
+    else:
+        state.create_response(given)
 
 
-def _ask(state: State, instructions: str) -> None:
+def _ask(state: State, instructions: str) -> bool:
+    """Ask the model; whether by what ends a turn of its that has not ended."""
     speech = state.speech
     outputs = state.calls.take()
+    if outputs is not None:  # before any content, which has the model give up its calls
+        state.send(outputs)
     is_due, speech.is_due = speech.is_due, False
     ends_activity = not state.is_detected and speech.is_active and is_due
-    is_asked = (state.is_answer_due or is_due) and not (outputs or ends_activity)
-    if is_asked and not state.pending:
+    is_asked = state.is_answer_due or outputs is not None or (is_due and not ends_activity)
+    if is_asked and not (state.pending or ends_activity):
         if instructions:
             state.out.ignored.append("response.create.response.instructions")
         state.pending.beside = []
-        return
-    content = state.pending.ask(instructions, is_asked_otherwise=bool(outputs or ends_activity))
+        return False
+    content = state.pending.ask(instructions, is_asked_otherwise=ends_activity)
     if content is not None:
         state.send(content)
-    if outputs is not None:
-        state.send(outputs)
     if ends_activity:
         speech.is_active = False
         state.send({"realtimeInput": {"activityEnd": {}}})
+    return True
 
 
 def _cancel_response(state: State, _event: Json) -> None:
     """``response.cancel``: Gemini is interrupted by content, and the rest of its turn dropped."""
+    state.begin_following()
     response = state.response
     if response is None or response.outcome is not None:
         message = "Cancellation failed: no active response found."

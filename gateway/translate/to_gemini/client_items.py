@@ -78,10 +78,8 @@ def _take_output(state: State, item: Json) -> None:
         raise invalid("item.call_id", "the id of a function call of this conversation")
     _add(state, item)
     if state.calls.is_open(call_id):
-        state.calls.answered(call_id, output)
-        if state.calls.is_complete:
-            state.send(state.calls.take())
-            state.is_answer_due = True
+        state.calls.answered(call_id, output, item_id=item["id"])
+        state.tell_awaited_outputs()
         return
     call = state.calls.take_untold(call_id)
     if call is not None:

@@ -106,6 +106,11 @@ class Response:
         return self.outcome is None and not (self.is_begun or self._output or self._parts)
 
     @property
+    def is_generated(self) -> bool:
+        """Whether all that is spoken was told; what is missing is the end of the turn."""
+        return self._spoken is not None and self._message is None
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the client, or the user's speech, ended it."""
         return self.outcome is not None and self.outcome.status == "cancelled"

@@ -136,7 +136,7 @@ def _said(state: State, *, is_transcript: bool = False) -> Response | None:
     response = state.response
     if response is not None and response.outcome is not None:  # its end was never sent
         state.finish_response(state.take_usage())
-        response = None
+        response = state.response
     if response is not None and response.is_begun:
         return response
     return _begin(state, response)
@@ -148,7 +148,8 @@ def _begin(state: State, response: Response | None) -> Response:
     is_continued = state.is_answer_due or state.is_part_due or speech.is_due
     is_spoken_turn = response is None and not is_continued
     if state.is_detected and (speech.is_heard or (is_spoken_turn and speech.has_audio)):
-        speech.commit(is_transcribed=is_transcribed(state.session), is_detected=True)
+        speech.stopped()
+        speech.commit(is_transcribed=is_transcribed(state.session))
     speech.answered()
     state.pending.answered()
     if response is None:
@@ -159,8 +160,8 @@ def _begin(state: State, response: Response | None) -> Response:
 
 def _transcribe(state: State, text: str) -> None:
     response = state.response
-    is_wanted = state.turn in (Turn.SPEAKING, Turn.INTERRUPTED)
-    if response is not None and is_wanted and response.late_transcript(text):
+    is_of_it = state.turn in (Turn.SPEAKING, Turn.INTERRUPTED) or state.following is not None
+    if response is not None and is_of_it and response.late_transcript(text):
         return
     if (response := _said(state, is_transcript=True)) is not None:
         response.transcribe(text)
@@ -183,8 +184,11 @@ def _speak(state: State, blob: Json) -> None:
     payload = _at_24k(blob)
     if payload is None:
         state.out.ignored.append("serverContent.modelTurn.inlineData")
-    elif payload.size and (response := _said(state)) is not None:
-        response.speak(payload)
+    elif payload.size:
+        if state.turn is Turn.SPEAKING and state.is_generated:  # its end was never sent
+            state.finish_response(state.take_usage(), COMPLETED, is_turn_over=False)
+        if (response := _said(state)) is not None:
+            response.speak(payload)
 
 
 def _at_24k(blob: Json) -> Payload | None:
@@ -213,7 +217,9 @@ def _generated(state: State) -> None:
 
 
 def _interrupt(state: State) -> None:
-    """``interrupted``: by the user's speech, or by what the client sent to cancel."""
+    """``interrupted``: by the user's speech, or by what the client sent to cancel. An answer that
+    was generated before that is complete: Gemini waits with its end as long as it may be played.
+    """
     was, response = state.turn, state.response
     state.move_turn(TurnEvent.CUT)
     if was in CANCELLED_TURNS:
@@ -221,13 +227,17 @@ def _interrupt(state: State) -> None:
     if state.is_detected:
         state.speech.started()
     if response is not None:
-        response.end(Outcome.cancelled("turn_detected"))
+        is_complete = response.is_generated
+        response.end(COMPLETED if is_complete else Outcome.cancelled("turn_detected"))
 
 
 def _end_turn(state: State, reason: str) -> None:
     """``turnComplete``: the response is done, once its usage is there."""
     was, response = state.turn, state.response
     state.move_turn(TurnEvent.ENDED)
+    if state.following is not None:  # the end of the answer before
+        state.finish_response(state.take_usage())
+        return
     if response is None or (was in CANCELLED_TURNS and not response.is_cancelled):
         state.take_usage()
         if response is None:
@@ -261,10 +271,12 @@ def _call_functions(state: State, tool_call: Json) -> None:
 
 def _cancel_calls(state: State, cancellation: Json) -> None:
     ids = cancellation.get("ids")
-    state.calls.cancelled([x for x in ids if isinstance(x, str)] if isinstance(ids, list) else [])
-    if state.calls.is_complete:
-        state.send(state.calls.take())
-        state.is_answer_due = True
+    names = [x for x in ids if isinstance(x, str)] if isinstance(ids, list) else []
+    if state.calls.cancelled(names):
+        state.out.ignored.append("conversation.item.create.item")
+        # The user went on speaking; the answer to that is on its way.
+        state.is_answer_due = state.response is None
+    state.tell_awaited_outputs()
 
 
 def _go_away(state: State, _message: Json) -> None:

@@ -1,8 +1,14 @@
 """The user's audio, and the item that it becomes. Pure.
 
-Gemini does not say when the user speaks. With automatic detection, speech has begun when its
-transcript comes, when the model is interrupted, or, at the latest, when the model answers; then the
-audio since the last turn becomes an item. Without it the client commits.
+Few models say when the user speaks (``voiceActivity``). With automatic detection, speech has begun
+when the model is interrupted, or when its transcript comes; the audio since the last turn becomes
+an item when the model answers. Without it the client commits.
+
+``speech_started`` makes a client stop what it plays, which takes it moments: what it hears of the
+answer meanwhile is lost (pipecat). So speech is announced while the user is heard, never together
+with the answer: a transcript is held until some more audio was heard, and where the answer comes
+before that, or nothing was known before it, the item is committed without an announcement. Nothing
+is playing then, as Gemini would have been interrupted.
 
 The transcript comes in any order beside the model's turn. What comes while the model answers still
 belongs to the item that is being answered: where the user had begun to speak again, the model would
@@ -10,12 +16,16 @@ have been interrupted first. The client is told of it unless the transcript was 
 is when the model begins, as it is with OpenAI's.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from gateway.translate.base import Ids
 from gateway.translate.to_gemini.events import ClientEvents
 from gateway.translate.to_gemini.items import Items
 from gateway.translate.to_gemini.reading import Json
+
+# Of the user's audio, between the first word of a transcript and its announcement. Gemini may send
+# a transcript in the same moment as the answer, or while the user speaks.
+_APART_MS: Final = 200
 
 
 class Speech:
@@ -35,6 +45,7 @@ class Speech:
         self._item_id: str | None = None  # of the speech that is heard
         self._is_stopped = False
         self._texts: list[str] = []  # its transcript
+        self._held_at_ms: int | None = None  # since when that has not been announced
         self._committed: Json | None = None  # the item that is being answered
         self._is_transcribed = True  # whether its transcript was completed
         self._seconds = 0.0  # of its audio
@@ -49,8 +60,8 @@ class Speech:
 
     @property
     def is_heard(self) -> bool:
-        """Whether the user is known to speak."""
-        return self._item_id is not None
+        """Whether the user is known to speak, or to have spoken."""
+        return self._item_id is not None or self._held_at_ms is not None
 
     @property
     def has_audio(self) -> bool:
@@ -77,6 +88,8 @@ class Speech:
         """So many bytes of audio were sent on."""
         self.uncommitted_bytes += size
         self._written_us += size * 1000 // bytes_per_ms
+        if self._held_at_ms is not None and self.written_ms - self._held_at_ms >= _APART_MS:
+            self.started(self._held_at_ms)
 
     def started(self, start_ms: int | None = None) -> None:
         """The user speaks; nothing is said twice of one speech."""
@@ -85,9 +98,12 @@ class Speech:
         self._forget_committed()
         self._item_id = self._ids.make("item")
         start_ms = self.written_ms if start_ms is None else start_ms
+        is_held, self._held_at_ms = self._held_at_ms is not None, None
         self._events.add(
             "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._item_id
         )
+        if is_held:
+            self._tell("".join(self._texts), self._item_id)
 
     def stopped(self, end_ms: int | None = None) -> None:
         """The user does not speak any more."""
@@ -105,9 +121,11 @@ class Speech:
         if is_late and self._committed is not None:
             self._add_late(self._committed, text)
             return
-        self.started()
-        self._tell(text, self._item_id)
         self._texts.append(text)
+        if self._item_id is not None:
+            self._tell(text, self._item_id)
+        elif self._held_at_ms is None:
+            self._held_at_ms = self.written_ms
 
     def kept(self, text: str) -> None:
         """A piece of the transcript of what the client has yet to commit."""
@@ -126,16 +144,11 @@ class Speech:
             usage={"type": "duration", "seconds": self._seconds},
         )
 
-    def commit(self, *, is_transcribed: bool, is_detected: bool) -> None:
-        """What was said becomes an item.
+    def commit(self, *, is_transcribed: bool) -> None:
+        """What was said becomes an item; an end of what was announced was told before that.
 
-        ``is_transcribed``: the client wants the transcript. ``is_detected``: the provider found the
-        end of the speech, not the client.
+        ``is_transcribed``: the client wants the transcript.
         """
-        if is_detected:
-            if self._item_id is None:
-                self.started(self._since_ms)
-            self.stopped()
         self._forget_committed()
         item_id = self._item_id or self._ids.make("item")
         previous = self._items.place(item_id)
@@ -151,8 +164,7 @@ class Speech:
         self._committed, self._is_transcribed = item, not is_transcribed
         self._seconds = round((self.written_ms - self._since_ms) / 1000, 3)
         self._since_ms = self.written_ms
-        self._item_id, self._is_stopped, self._texts = None, False, []
-        self.uncommitted_bytes = 0
+        self._forget_heard()
 
     def answered(self) -> None:
         """The model begins: the transcript so far is complete, where there is one."""
@@ -161,9 +173,12 @@ class Speech:
             self.finished()
 
     def turn_ended(self) -> None:
-        """The answer is over; what is transcribed from now on is said from now on."""
-        self._forget_committed()
-        if self._item_id is None and not self.is_active:
+        """The answer is over; what is transcribed from now on is said from now on, but of what the
+        client committed meanwhile.
+        """
+        if not self.is_due:
+            self._forget_committed()
+        if not self.is_heard and not self.is_active:
             self._since_ms = self.written_ms
             self.uncommitted_bytes = 0
 
@@ -174,17 +189,21 @@ class Speech:
         self._forget_committed()
         if self.is_active or self._item_id is not None:
             self.cleared()
-        self.uncommitted_bytes = 0
+        self._forget_heard()
         self.is_active = self.is_due = False
 
     def cleared(self) -> None:
         """What is not committed is gone, or the client took it back."""
-        self._item_id, self._is_stopped, self._texts = None, False, []
-        self.uncommitted_bytes = 0
+        self._forget_heard()
         self._since_ms = self.written_ms
         self._events.add("input_audio_buffer.cleared")
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _forget_heard(self) -> None:
+        self._item_id, self._is_stopped, self._texts = None, False, []
+        self._held_at_ms = None
+        self.uncommitted_bytes = 0
 
     def _forget_committed(self) -> None:
         self.finished()

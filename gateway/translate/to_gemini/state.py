@@ -17,7 +17,7 @@ from gateway.translate.to_gemini.events import ClientEvents
 from gateway.translate.to_gemini.items import Items
 from gateway.translate.to_gemini.link import LINKS, Link, Step
 from gateway.translate.to_gemini.reading import Json
-from gateway.translate.to_gemini.response import Outcome, Response
+from gateway.translate.to_gemini.response import COMPLETED, Outcome, Response
 from gateway.translate.to_gemini.session_fields import Reading
 from gateway.translate.to_gemini.setup import setup_of
 from gateway.translate.to_gemini.speech import Speech
@@ -47,6 +47,7 @@ class State:
         self.link = Link.AWAY
         self.turn = Turn.IDLE
         self.response: Response | None = None
+        self.following: Json | None = None  # what was asked for behind it; it was generated
         self.has_spoken = False
         self.is_answer_due = False  # functions gave their outputs: the model answers these
         self.is_create_due = False  # it has begun to, and the client's response.create is to come
@@ -136,7 +137,7 @@ class State:
 
     def turn_answered(self) -> None:
         """The provider has ended a turn, so it has read what was sent before that."""
-        self._confirmed = self.items.ids() - self.pending.item_ids()
+        self._confirmed = self.items.ids() - self.pending.item_ids() - self.calls.item_ids()
 
     def keep_handle(self, handle: str) -> None:
         """The provider's session can be resumed as it was when it issued the handle. What was sent
@@ -158,6 +159,7 @@ class State:
         """
         if was_refused:
             self.handle = None
+        self.begin_following()
         self._confirmed = self._known_by_handle if self.handle else frozenset()
         response = self.response
         # What nothing was heard of is asked for again, where the question is known.
@@ -167,12 +169,19 @@ class State:
         if response is not None and not self.is_asked_again:
             self.finish_response(None, Outcome.cancelled(None))
         self.speech.disconnected()
+        is_asked_for = self.is_answer_due or bool(self.calls.item_ids())
+        self.pending.is_told = self.pending.is_told or is_asked_for  # with what is told again
         self.calls.disconnected()
-        self.pending.is_told = self.pending.is_told or self.is_answer_due
         self.is_answer_due = self.is_part_due = False
         self.turn, self.usage = Turn.IDLE, None
 
     # --- responses --------------------------------------------------------------------------------
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the open response misses nothing but the end of the turn."""
+        response = self.response
+        return response is not None and response.outcome is None and response.is_generated
 
     @property
     def is_usage_due(self) -> bool:
@@ -206,6 +215,25 @@ class State:
         self.is_answer_due = False
         return self.response
 
+    def tell_awaited_outputs(self) -> None:
+        """The outputs of functions, where the client has asked for the answer before the last."""
+        response = self.response
+        if response is not None and response.is_unheard and self.calls.is_complete:
+            self.send(self.calls.take())
+
+    def follow(self, request: Json) -> None:
+        """The client asks for another response while the open one is generated: that one is done
+        with the end of its turn, which has its usage and is on its way, and the other created then.
+        """
+        assert self.response is not None
+        self.response.end(COMPLETED)
+        self.following = request
+
+    def begin_following(self) -> None:
+        """The response that was asked for behind the open one, if there is one, is open now."""
+        if self.following is not None:
+            self.finish_response(self.take_usage())
+
     def finish_response(
         self,
         usage_metadata: Json | None,
@@ -219,8 +247,11 @@ class State:
         if outcome is not None:
             response.end(outcome)
         self.has_spoken = self.has_spoken or response.has_spoken
-        if is_turn_over:
+        following, self.following = self.following, None
+        if is_turn_over and following is None:
             self.speech.turn_ended()
         response.done(usage.to_openai(usage_metadata) if usage_metadata else None)
         self.response = None
         self.usage_due_appends = 0
+        if following is not None:
+            self.create_response(following)

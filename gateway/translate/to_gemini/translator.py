@@ -93,6 +93,7 @@ class GeminiTranslator:
         state = self._state
         names = {name: state.session[name] for name in ("id", "model")}
         out, again = state.begin(), []
+        state.begin_following()
         if state.response is not None:
             again = [json.encode({"type": "response.create", "response": state.response.request})]
             state.finish_response(None, Outcome.cancelled(None))

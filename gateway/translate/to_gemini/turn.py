@@ -27,7 +27,7 @@ class Turn(Enum):
     SPEAKING = auto()  # the model has begun
     INTERRUPTED = auto()  # by the user's speech; its end is to come
     UNBEGUN = auto()  # cancelled before the model began
-    SUPERSEDED = auto()  # the same, and something else was asked for since
+    SUPERSEDED = auto()  # something else was asked for since: that was cancelled, or generated
     DROPPED = auto()  # cancelled while the model spoke
     OVER = auto()  # cancelled and interrupted; its end is to come
 
@@ -37,12 +37,14 @@ class TurnEvent(Enum):
 
     SAID = auto()  # the model says something
     ASKED = auto()  # the client asks for a response
+    ASKED_ANEW = auto()  # the same, by content or an activity, which interrupt the model
     CANCELLED = auto()
     CUT = auto()  # ``interrupted``
     ENDED = auto()  # ``turnComplete``
 
 
 _ENDED: Final = {TurnEvent.ENDED: Turn.IDLE}
+_ASKED: Final = (TurnEvent.ASKED, TurnEvent.ASKED_ANEW)
 # What is not in these tables changes nothing. After an interruption, what the model says is the
 # next turn's: the end of the interrupted one was not sent.
 TURNS: Final[Mapping[Turn, Mapping[TurnEvent, Turn]]] = {
@@ -54,12 +56,17 @@ TURNS: Final[Mapping[Turn, Mapping[TurnEvent, Turn]]] = {
     Turn.SPEAKING: {
         TurnEvent.CANCELLED: Turn.DROPPED,
         TurnEvent.CUT: Turn.INTERRUPTED,
+        TurnEvent.ASKED_ANEW: Turn.SUPERSEDED,
         **_ENDED,
     },
-    Turn.INTERRUPTED: {TurnEvent.SAID: Turn.SPEAKING, TurnEvent.ASKED: Turn.OVER, **_ENDED},
+    Turn.INTERRUPTED: {
+        TurnEvent.SAID: Turn.SPEAKING,
+        **dict.fromkeys(_ASKED, Turn.OVER),
+        **_ENDED,
+    },
     Turn.UNBEGUN: {
         TurnEvent.SAID: Turn.DROPPED,
-        TurnEvent.ASKED: Turn.SUPERSEDED,
+        **dict.fromkeys(_ASKED, Turn.SUPERSEDED),
         TurnEvent.CUT: Turn.OVER,
         **_ENDED,
     },

@@ -5,13 +5,12 @@ import os
 import ssl
 
 from google.genai import types
-from livekit import rtc
 from livekit.agents import llm
 from livekit.plugins.google import realtime
 
-from clients.heavy.livekit_openai import get_weather, heard, tool_called
+from clients.heavy.livekit_openai import get_weather, heard, push, tool_called
 from clients.outcome import SAID, Outcome
-from tests.support.speech import RATE_HZ, chunks, silence
+from tests.support.speech import RATE_HZ, silence
 
 
 async def main() -> None:
@@ -35,18 +34,14 @@ async def main() -> None:
 
     await session.update_tools([get_weather])
 
-    def say(pcm: bytes) -> None:
-        for piece in chunks(pcm):
-            session.push_audio(rtc.AudioFrame(piece, RATE_HZ, 1, len(piece) // 2))
-
-    say(SAID + silence(1.5))
+    push(session, SAID + silence(1.5))
     outcome.heard = await heard(await generations.get())
 
     outcome.tool = await tool_called(session)
     await heard(await generations.get())
 
     generation = await session.generate_reply()
-    story = await heard(generation, on_first=lambda: say(SAID))
+    story = await heard(generation, on_first=lambda: push(session, SAID))
     if len(story) < 2 * RATE_HZ * 2:  # the simulator's answer takes two seconds
         outcome.interrupted = "interrupted"
     await session.aclose()

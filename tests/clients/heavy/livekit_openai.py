@@ -25,8 +25,7 @@ async def hold(model: llm.RealtimeModel) -> Outcome:
     session.on("error", lambda error: print("error:", error))
     await session.update_tools([get_weather])
 
-    for piece in chunks(SAID):
-        session.push_audio(rtc.AudioFrame(piece, RATE_HZ, 1, len(piece) // 2))
+    push(session, SAID)
     session.commit_audio()
     outcome.heard = await heard(await session.generate_reply())
 
@@ -40,6 +39,12 @@ async def hold(model: llm.RealtimeModel) -> Outcome:
         outcome.interrupted = "cut"
     await session.aclose()
     return outcome
+
+
+def push(session: llm.RealtimeSession, pcm: bytes) -> None:
+    """Speak."""
+    for piece in chunks(pcm):
+        session.push_audio(rtc.AudioFrame(piece, RATE_HZ, 1, len(piece) // 2))
 
 
 async def ask(session: llm.RealtimeSession, text: str) -> None:

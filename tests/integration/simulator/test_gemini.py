@@ -80,6 +80,19 @@ async def test_speech_may_be_told_of(provider: Cluster) -> None:
     assert [x["audioOffset"] for x in told] == ["0.440s", "1.500s"]
 
 
+async def test_a_turn_may_last_as_long_as_its_answer_is_played(provider: Cluster) -> None:
+    """It was generated before, and can be interrupted until then."""
+    async with session(provider, playback="awaited", reply_ms="60000") as socket:
+        await send(socket, content("hello"))
+        while "generationComplete" not in (await receive(socket)).get("serverContent", {}):
+            pass
+        await send(socket, content("and?"))
+        messages = await turn(socket)
+    assert messages[0] == {"serverContent": {"interrupted": True}}
+    assert "turnComplete" in messages[1]["serverContent"]
+    assert messages[1]["usageMetadata"]["responseTokenCount"] == 1500
+
+
 async def test_sizes(provider: Cluster) -> None:
     """62 ms pieces (4 kB) from the older speech models, 200 ms (13 kB) from the others."""
     for model, size in (("models/gemini-2.5-flash-native-audio", 4_000), (MODEL, 13_000)):

@@ -243,3 +243,41 @@ def test_a_ready_session_keeps_to_the_grammar_of_both_protocols(
     talk.disconnect()
 
     _go_on(talk)
+
+
+# What meets behind an answer that was generated: its end, the next question, and who cuts it.
+BEHIND: st.SearchStrategy[Step] = st.one_of(
+    client("response.create"),
+    client("response.create"),
+    client("response.cancel"),
+    client("input_audio_buffer.append", audio=st.just(AUDIO)),
+    st.just(lambda talk: talk.create_message("Hi", id=f"own_{len(talk.heard)}")),
+    st.integers(0, 5).map(output),
+    content(inputTranscription={"text": "Hello"}),
+    content(outputTranscription={"text": "Well"}),
+    content(modelTurn={"parts": [{"inlineData": SPEECH}]}),
+    content(modelTurn={"parts": [{"inlineData": SPEECH}]}),
+    content(generationComplete=True),
+    content(generationComplete=True),
+    content(interrupted=True),
+    ending(),
+    st.just(call),
+    st.just(renew),
+)
+
+
+@given(steps=st.lists(BEHIND, max_size=30))
+def test_what_meets_behind_a_generated_answer_keeps_to_the_grammar(steps: list[Step]) -> None:
+    """The same where a response may follow one that has not ended; and no speech is announced in
+    the message that begins an answer: a client would lose the first of it.
+    """
+    talk = OpenAITalk.detected()
+    for step in steps:
+        heard = len(talk.heard)
+        step(talk)
+        kinds = talk.heard_kinds[heard:]
+        if "response.output_audio.delta" in kinds:
+            assert "input_audio_buffer.speech_started" not in kinds
+    talk.disconnect()
+
+    _go_on(talk)

@@ -259,6 +259,24 @@ def test_a_call_is_told_to_another_connection_together_with_its_output() -> None
     ]
 
 
+def test_outputs_that_wait_for_the_question_are_told_to_another_connection() -> None:
+    """Also where a handle brings back the conversation of a turn that ended meanwhile."""
+    talk = OpenAITalk.ready()
+    talk.client("response.create")
+    talk.call(("call_1", "look"))
+    talk.create_output("call_1", "three")
+    talk.end()
+    talk.provider(sessionResumptionUpdate={"newHandle": "h1", "resumable": True})
+    talk.forget()
+    reconnect(talk)
+    told = talk.told[-1]["clientContent"]
+    assert told["turnComplete"] is False
+    assert told["turns"][-1]["parts"][-1]["functionResponse"]["response"] == {"output": "three"}
+    talk.client("response.create")
+
+    assert talk.told[-1] == {"clientContent": {"turnComplete": True}}
+
+
 def test_outputs_that_a_lost_connection_had_are_asked_for_again() -> None:
     """They are told as content, and the client's question needs no other one."""
     talk = OpenAITalk.ready()
@@ -300,6 +318,10 @@ def test_speech_that_the_lost_provider_had_is_cleared() -> None:
     reconnect(talk)
     assert "input_audio_buffer.cleared" not in talk.heard_kinds
     talk.provider(serverContent={"inputTranscription": {"text": "Well"}})
+    reconnect(talk)
+    assert "input_audio_buffer.cleared" not in talk.heard_kinds  # it was not told of the speech yet
+    talk.provider(serverContent={"inputTranscription": {"text": "Well"}})
+    talk.append(2)
     reconnect(talk)
     assert talk.heard_kinds[-1] == "input_audio_buffer.cleared"
 

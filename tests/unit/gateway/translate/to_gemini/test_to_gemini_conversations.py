@@ -6,8 +6,7 @@ from tests.support.translation_to_gemini import AUDIO, USAGE, OpenAITalk
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 USER_ITEM = [
-    "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
-    "conversation.item.added", "conversation.item.done",
+    "input_audio_buffer.committed", "conversation.item.added", "conversation.item.done",
 ]  # fmt: skip
 MESSAGE_BEGINS = [
     "response.output_item.added", "conversation.item.added", "response.content_part.added",
@@ -32,8 +31,9 @@ def counts(usage: dict[str, Any]) -> dict[str, Any]:
 def test_a_spoken_turn() -> None:
     """The user speaks, the provider hears when, and everything comes in OpenAI's order."""
     talk = OpenAITalk.detected()
-    talk.append(3)
+    talk.append()
     talk.provider(serverContent={"inputTranscription": {"text": "Good"}})
+    talk.append(2)
     talk.provider(serverContent={"inputTranscription": {"text": " day"}})
     talk.provider(serverContent={"modelTurn": {"parts": [{"text": "Hm.", "thought": True}]}})
     talk.speak("Hello")
@@ -43,7 +43,8 @@ def test_a_spoken_turn() -> None:
 
     assert talk.heard_kinds == [
         "input_audio_buffer.speech_started", f"{TRANSCRIPTION}.delta", f"{TRANSCRIPTION}.delta",
-        *USER_ITEM, f"{TRANSCRIPTION}.completed", "response.created", *MESSAGE_BEGINS,
+        "input_audio_buffer.speech_stopped", *USER_ITEM, f"{TRANSCRIPTION}.completed",
+        "response.created", *MESSAGE_BEGINS,
         "response.output_audio_transcript.delta", "response.output_audio.delta",
         "response.output_audio_transcript.delta", "response.output_audio.delta",
         *SPEECH_ENDS, "response.done",
@@ -85,7 +86,7 @@ def test_a_turn_whose_end_the_client_says() -> None:
 
     assert talk.told_kinds == ["activityStart", "audio", "audio", "activityEnd"]
     assert talk.heard_kinds == [
-        *USER_ITEM[1:], f"{TRANSCRIPTION}.delta", "response.created",
+        *USER_ITEM, f"{TRANSCRIPTION}.delta", "response.created",
         f"{TRANSCRIPTION}.completed", *MESSAGE_BEGINS,
         "response.output_audio_transcript.delta", "response.output_audio.delta", *SPEECH_ENDS,
         "response.done",
@@ -157,9 +158,8 @@ def test_functions_that_are_called_at_once() -> None:
             }
         }
     ]
-    assert talk.heard_kinds[:19] == [
-        "input_audio_buffer.speech_started", *USER_ITEM, "response.created", *CALL, *CALL,
-        "response.done",
+    assert talk.heard_kinds[:17] == [
+        *USER_ITEM, "response.created", *CALL, *CALL, "response.done",
     ]  # fmt: skip
     calls, answer = talk.responses
     assert (calls["status"], calls["usage"]) == ("completed", None)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.translation_to_gemini import AUDIO, OpenAITalk
 
+STARTED = "input_audio_buffer.speech_started"
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
@@ -15,7 +16,9 @@ def hears(talk: OpenAITalk, text: str, **fields: Any) -> None:
 
 
 def test_speech_of_which_nothing_was_heard_before_the_answer() -> None:
-    """Without a transcript it begins where the last turn ended, when the model answers."""
+    """It is an item, and not announced: a client that stops what it plays when it hears of speech
+    takes moments for that, and pipecat would lose the first audio of the answer.
+    """
     talk = OpenAITalk.ready()
     talk.append(3)
     talk.speak("Hello")
@@ -24,10 +27,66 @@ def test_speech_of_which_nothing_was_heard_before_the_answer() -> None:
     talk.forget()
     talk.speak("Still there?")
 
-    started = talk.only("input_audio_buffer.speech_started")
-    stopped = talk.only("input_audio_buffer.speech_stopped")
-    assert (started["audio_start_ms"], stopped["audio_end_ms"]) == (300, 500)
-    assert not any(kind.startswith(TRANSCRIPTION) for kind in talk.heard_kinds)
+    assert talk.heard_kinds[:4] == [
+        "input_audio_buffer.committed", "conversation.item.added", "conversation.item.done",
+        "response.created",
+    ]  # fmt: skip
+    assert not any("speech" in kind or kind.startswith(TRANSCRIPTION) for kind in talk.heard_kinds)
+
+
+def test_a_transcript_that_comes_together_with_the_answer() -> None:
+    """No speech is announced, for the same reason; the words are told of the item."""
+    talk = OpenAITalk.detected()
+    talk.append(5)
+    hears(talk, "Good")
+    talk.append()
+    hears(talk, " day")
+    assert talk.heard == []
+    assert talk.translator.is_answering
+    talk.speak("Hello")
+
+    assert talk.heard_kinds[:6] == [
+        "input_audio_buffer.committed", "conversation.item.added", "conversation.item.done",
+        f"{TRANSCRIPTION}.delta", f"{TRANSCRIPTION}.completed", "response.created",
+    ]  # fmt: skip
+    assert talk.only(f"{TRANSCRIPTION}.delta")["delta"] == "Good day"
+
+
+def test_a_transcript_while_the_user_speaks() -> None:
+    """Speech is announced with it, once some more of it was heard."""
+    talk = OpenAITalk.detected()
+    talk.append()
+    hears(talk, "Good")
+    hears(talk, " day")
+    talk.append()
+    assert talk.heard == []
+    talk.append()
+
+    assert talk.heard_kinds == [STARTED, f"{TRANSCRIPTION}.delta"]
+    assert talk.heard[0]["audio_start_ms"] == 100
+    assert talk.heard[1]["delta"] == "Good day"
+    hears(talk, " to you")
+    assert talk.heard[2]["delta"] == " to you"
+    assert talk.heard[2]["item_id"] == talk.heard[0]["item_id"]
+
+
+def test_an_interruption_after_words_of_it() -> None:
+    """It is announced at once, with the words, and before the response is cancelled."""
+    talk = OpenAITalk.detected()
+    talk.append()
+    hears(talk, "Tell me")
+    talk.speak("Once")
+    talk.end()
+    talk.forget()
+    hears(talk, "Stop")
+    talk.speak("Twice")
+    talk.forget()
+    talk.append()
+    talk.interrupt()
+
+    kinds = talk.heard_kinds
+    assert kinds.index(STARTED) < kinds.index("response.done")
+    assert talk.responses[0]["status"] == "cancelled"
 
 
 def test_a_transcript_that_comes_late() -> None:
@@ -40,7 +99,7 @@ def test_a_transcript_that_comes_late() -> None:
     talk.end()
 
     assert talk.only(f"{TRANSCRIPTION}.completed")["transcript"] == "Good day"
-    assert talk.heard_kinds.count("input_audio_buffer.speech_started") == 1
+    assert STARTED not in talk.heard_kinds
     assert talk.kept == [("user", "Good day"), ("assistant", "Hello")]
 
 
@@ -81,8 +140,11 @@ def test_words_while_the_user_cannot_interrupt() -> None:
     hears(talk, "One")
     talk.speak("Two")
     hears(talk, "Three")
+    talk.append(2)
 
-    assert talk.heard_kinds.count("input_audio_buffer.speech_started") == 2
+    started = talk.only(STARTED)
+    assert talk.heard[-1]["delta"] == "Three"
+    assert talk.heard[-1]["item_id"] == started["item_id"]
 
 
 def test_a_transcript_that_the_client_does_not_want() -> None:
@@ -154,7 +216,18 @@ def test_an_interruption_of_no_response() -> None:
     talk.append()
     talk.provider(serverContent={"interrupted": True})
 
-    assert talk.heard_kinds == ["input_audio_buffer.speech_started"]
+    assert talk.heard_kinds == [STARTED]
+
+
+def test_words_that_were_held_are_told_with_an_interruption() -> None:
+    """Nothing of them is told twice."""
+    talk = OpenAITalk.detected()
+    talk.append()
+    hears(talk, "Stop")
+    talk.provider(serverContent={"interrupted": True})
+    talk.append(3)
+
+    assert talk.heard_kinds == [STARTED, f"{TRANSCRIPTION}.delta"]
 
 
 def test_nothing_to_commit() -> None:
