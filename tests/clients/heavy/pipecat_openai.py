@@ -13,6 +13,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMRunFrame,
     TTSAudioRawFrame,
+    TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -32,6 +33,7 @@ class Ear(FrameProcessor):
     def __init__(self) -> None:
         super().__init__()
         self.heard: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._words = ""
 
     async def process_frame(self, frame, direction: FrameDirection) -> None:
         """Note a frame and pass it on."""
@@ -42,7 +44,14 @@ class Ear(FrameProcessor):
             self.heard.put_nowait(b"")
         elif isinstance(frame, ErrorFrame):
             self.heard.put_nowait(RuntimeError(frame.error))
+        elif isinstance(frame, TTSTextFrame):
+            self._words += frame.text
         await self.push_frame(frame, direction)
+
+    def taken_words(self) -> str:
+        """What was said in words since they were taken before."""
+        words, self._words = self._words, ""
+        return words
 
     async def begins(self) -> bytes:
         """The first piece of an answer; an interruption ends the one before again."""
@@ -68,54 +77,64 @@ class Ear(FrameProcessor):
         return piece
 
 
-async def main() -> None:
-    """A tool call, a spoken turn, an interruption by voice."""
-    outcome = Outcome()
+def weather(service: OpenAIRealtimeLLMService, outcome: Outcome) -> ToolsSchema:
+    """The function that the model may call."""
 
     async def get_weather(parameters) -> None:
         outcome.tool = "get_weather"
         await parameters.result_callback({"celsius": 21})
 
-    weather = FunctionSchema(
+    service.register_function("get_weather", get_weather)
+    schema = FunctionSchema(
         name="get_weather",
         description="The weather of a place.",
         properties={"question": {"type": "string"}, "unit": {"type": "string"}},
         required=[],
     )
+    return ToolsSchema([schema])
+
+
+def worker_of(pipeline: Pipeline) -> PipelineWorker:
+    """What runs a pipeline, with this test's rate."""
+    rates = PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ)
+    return PipelineWorker(pipeline, params=rates)
+
+
+async def say(worker: PipelineWorker, pcm: bytes) -> None:
+    """Speak at a microphone's pace: the pipeline cuts what is being answered when speech begins,
+    and would cut the answer to speech that is over before it has noticed its beginning.
+    """
+    for piece in chunks(pcm):
+        await asyncio.sleep(0.02)
+        await worker.queue_frame(
+            InputAudioRawFrame(audio=piece, sample_rate=RATE_HZ, num_channels=1)
+        )
+
+
+async def main() -> None:
+    """A tool call, a spoken turn, an interruption by voice."""
+    outcome = Outcome()
     service = OpenAIRealtimeLLMService(
         api_key=os.environ["API_KEY"],
         base_url=os.environ["GATEWAY_URL"] + "/v1/realtime",
         settings=OpenAIRealtimeLLMService.Settings(model=os.environ["MODEL"]),
     )
-    service.register_function("get_weather", get_weather)
     context = LLMContext(
-        messages=[{"role": "user", "content": ASK_TOOL}], tools=ToolsSchema([weather])
+        messages=[{"role": "user", "content": ASK_TOOL}], tools=weather(service, outcome)
     )
     user, assistant = LLMContextAggregatorPair(context)
     ear = Ear()
-    worker = PipelineWorker(
-        Pipeline([user, service, ear, assistant]),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-    )
-
-    async def say(pcm: bytes) -> None:
-        # At a microphone's pace: the pipeline cuts what is being answered when speech begins, and
-        # would cut the answer to speech that is over before it has noticed its beginning.
-        for piece in chunks(pcm):
-            await asyncio.sleep(0.02)
-            await worker.queue_frame(
-                InputAudioRawFrame(audio=piece, sample_rate=RATE_HZ, num_channels=1)
-            )
+    worker = worker_of(Pipeline([user, service, ear, assistant]))
 
     async def talk() -> None:
         await worker.queue_frame(LLMRunFrame())
         await ear.listen()  # the answer after the tool
-        await say(SAID + silence(1.0))
+        await say(worker, SAID + silence(1.0))
         outcome.heard = await ear.listen()
         story = tone(3.0)
-        await say(story + silence(1.0))
+        await say(worker, story + silence(1.0))
         await ear.begins()
-        await say(SAID)
+        await say(worker, SAID)
         if len(await ear.ends()) < len(story) // 2:
             outcome.interrupted = "cut"
         await worker.queue_frame(EndFrame())

@@ -1,7 +1,7 @@
 """Responses that are asked for before Gemini has ended the turn before.
 
 Gemini ends a turn when its answer could have been played, which is many seconds after it was
-generated. OpenAI's clients ask as soon as they have it, as livekit does.
+generated. OpenAI's responses end when they are generated, so its clients may ask then.
 """
 
 from typing import Any
@@ -157,7 +157,7 @@ def test_speech_that_interrupts_what_is_played() -> None:
 
 
 def test_a_committed_activity_behind_a_generated_answer() -> None:
-    """livekit commits while the answer before is played; its words stay those of its own item."""
+    """The client commits while the answer before is played; its words stay those of its item."""
     talk = generated(audio={"input": {"turn_detection": None, "transcription": {}}})
     talk.append()
     talk.client("input_audio_buffer.commit")
