@@ -18,14 +18,9 @@ from accountd.reports import audit, console, conversations, queries, rate_check
 from accountd.request_params import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance
-from shared.wire import (
-    LEVEL,
-    MESSAGE_BYTES_MAX,
-    PRODUCER_BYTES,
-    Reply,
-    Request,
-    encode_reply,
-)
+from shared.fields import MESSAGE_BYTES_MAX
+from shared.requests import Reply, Request, encode_reply
+from shared.wire import LEVEL, PRODUCER_BYTES
 
 log = structlog.get_logger()
 

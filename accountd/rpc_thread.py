@@ -22,7 +22,8 @@ import zmq
 
 from accountd.data import models
 from accountd.rpc import Answer, answer
-from shared.wire import Reply, Request, WireError, decode_request, encode_reply
+from shared.fields import WireError
+from shared.requests import Reply, Request, decode_request, encode_reply
 
 log = structlog.get_logger()
 

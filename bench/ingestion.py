@@ -30,7 +30,7 @@ from bench.running_accountd import account_of, accountd
 from bench.scenarios import end_with
 from bench.usage_load import SHARES
 from shared import zmq_sockets
-from shared.wire import Request, decode_reply, encode_request
+from shared.requests import Request, decode_reply, encode_request
 
 # accounts, producers
 SIZES: Final = ((200, 1), (10_000, 50), (100_000, 50))

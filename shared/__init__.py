@@ -1,7 +1,8 @@
 """What both daemons agree on. It imports neither.
 
 ``usage``                              usage as values: responses, batches, kinds (pure)
-``wire``, ``announcements``            messages between the daemons, as bytes (pure)
+``wire``, ``announcements``, ``requests``  messages between the daemons, as bytes (pure)
+``fields``                             what they may hold, and checked access to it (pure)
 ``rates``, ``rate_card``               what usage costs by a rate card; how a card is read (pure)
 ``billed_units``, ``other_units``      what providers bill for; what has no column (pure)
 ``provider_kinds``                     which kind a provider is of, by its name (pure)

@@ -24,18 +24,9 @@ import msgpack
 from msgspec import Struct
 from msgspec.msgpack import Encoder
 
-from shared.usage import ID_CHARS_MAX, RejectReason
-from shared.wire import (
-    EPOCH_MAX,
-    HOLDER_BYTES,
-    PRODUCER_BYTES,
-    SEQUENCE_MAX,
-    VERSION,
-    WireError,
-    integer_field,
-    text_field,
-    unpack_map,
-)
+from shared.fields import VERSION, RejectReason, WireError, integer_field, text_field, unpack_map
+from shared.usage import ID_CHARS_MAX
+from shared.wire import EPOCH_MAX, HOLDER_BYTES, PRODUCER_BYTES, SEQUENCE_MAX
 
 WATERMARK_TOPIC: Final = b"W"
 BALANCE_TOPIC: Final = b"B"

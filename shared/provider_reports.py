@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from shared.wire import REQUEST_BYTES_MAX
+from shared.fields import REQUEST_BYTES_MAX
 
 REPORT_S: Final = 2.0
 # A gateway of which nothing was heard for three reports is gone; and time for a busy one to answer.

@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.other_units import OTHER_UNIT
 from shared.provider_kinds import KINDS
 from shared.rates import ORIGINAL_VERSION, PRICE_KEYS, PRICE_MAX, PriceEntry, Rates
 from shared.usage import ID_CHARS_MAX
-from shared.wire import MESSAGE_BYTES_MAX
 
 CARD_BYTES_MAX: Final = 32 * 1024  # it travels to gateways in one message
 assert CARD_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX

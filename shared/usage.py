@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from shared.fields import TEXT_CHARS_MAX
+
 # What of an unreadable usage object is kept: with its envelope it must fit into one message.
 RAW_USAGE_CHARS_MAX: Final = 8 * 1024
 # What is kept of the unknown parts of one usage object; a batch holds five of them.
@@ -20,27 +22,12 @@ RAW_PART_CHARS_MAX: Final = 2 * 1024
 TOKENS_PER_RESPONSE_MAX: Final = 10_000_000
 # A gateway sends 5; more is allowed so that the batch size can change without a new version.
 RESPONSES_PER_BATCH_MAX: Final = 1_000
-ID_CHARS_MAX: Final = 256
+ID_CHARS_MAX: Final = TEXT_CHARS_MAX
 EPOCH_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
 
 # Checked by the decoder of ``shared.wire`` only: an object made here is not checked again.
 Id = Annotated[str, Meta(max_length=ID_CHARS_MAX)]
 Count = Annotated[int, Meta(ge=0, le=TOKENS_PER_RESPONSE_MAX)]
-
-
-class RejectReason(StrEnum):
-    """Why usage could not be applied; the ``reason`` column of ``rejected_usage``."""
-
-    UNREADABLE = "unreadable"  # not a msgpack map
-    UNKNOWN_VERSION = "unknown_version"
-    BAD_FIELD = "bad_field"  # a field is missing, of the wrong type or out of bounds
-    ABSURD_COUNT = "absurd_count"  # token counts that no provider can mean
-    UNREADABLE_USAGE = "unreadable_usage"  # the provider's own usage object made no sense
-    UNKNOWN_ACCOUNT = "unknown_account"
-    OUT_OF_RANGE = "out_of_range"  # the balance would leave the 64-bit range
-    CONFLICT = "conflict"  # a sequence seen before, with other content (a cloned machine)
-    LOST = "lost"  # it was durable, accountd lost it, and no gateway holds it any more
-    DOUBTFUL = "doubtful"  # the spool was damaged: it may have been charged already
 
 
 class Kind(StrEnum):

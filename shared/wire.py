@@ -7,23 +7,33 @@ Usage goes one way, gateway to accountd, as a ZeroMQ multipart message::
 The envelope stays readable when the payload is not, so that a bad payload can still be counted as
 received and put into quarantine. A payload carries its version; unknown fields are ignored, an
 unknown version is refused. What is durable, and what an account has left, is announced the other
-way: ``shared.announcements``. Requests and replies (``Request``, ``Reply``) travel over
-DEALER/ROUTER in msgpack maps of the same kind.
+way: ``shared.announcements``. Requests and their replies are in ``shared.requests``.
 
 Decoding never raises anything but ``WireError``, whatever the bytes are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any, Final
 
 import msgpack
 import msgspec
 
+from shared.fields import (
+    MESSAGE_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    TEXT_CHARS_MAX,
+    VERSION,
+    RejectReason,
+    WireError,
+    integer_field,
+    shown,
+    text_field,
+    unpack_map,
+)
 from shared.usage import (
     BATCH_KINDS,
     EPOCH_MS_MAX,
-    ID_CHARS_MAX,
     RAW_PART_CHARS_MAX,
     RAW_USAGE_CHARS_MAX,
     RESPONSES_PER_BATCH_MAX,
@@ -33,13 +43,11 @@ from shared.usage import (
     InvalidUsage,
     Kind,
     LostBatch,
-    RejectReason,
     Usage,
     UsageBatch,
     UsageMessage,
 )
 
-VERSION: Final = 1
 PRODUCER_BYTES: Final = 16
 HANDLE_BYTES: Final = 16  # what names a provider's handle: the beginning of its hash
 HANDLES_MAX: Final = 500  # in one request; names of accounts may make it fewer
@@ -59,20 +67,7 @@ EPOCH_MAX: Final = 2**63 - 1
 # drops searches, cache writes and the mark of shared responses.
 LEVEL: Final = 1
 
-# A batch is a few hundred bytes. 64 KiB leaves room for a quarantined usage object; above it ZeroMQ
-# would cut the connection, and a resend would cut it again for ever.
-MESSAGE_BYTES_MAX: Final = 64 * 1024
-# A request may hold a whole conversation; all others are as short as usage.
-REQUEST_BYTES_MAX: Final = 512 * 1024
 assert CONFIGURATION_BYTES_MAX + ITEMS_BYTES_MAX + MESSAGE_BYTES_MAX <= REQUEST_BYTES_MAX
-
-
-class WireError(Exception):
-    """A message could not be read; ``reason`` says why in one word, the text in one line."""
-
-    def __init__(self, reason: RejectReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -81,22 +76,6 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     producer: bytes
     sequence: int
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One RPC call: ``method`` and its named parameters."""
-
-    method: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a ``Request``: a ``result``, or the ``error`` (code, message)."""
-
-    result: Any = None
-    error: tuple[str, str] | None = None
 
 
 _KIND_BY_TYPE: Final[Mapping[type, Kind]] = {
@@ -214,7 +193,7 @@ def _is_shared(body: Mapping[str, Any], responses: int, response_ids: tuple[str,
     """Whether another socket may report the same one response."""
     is_shared = body["is_shared"]
     if type(is_shared) is not bool:
-        found = _shown(is_shared)
+        found = shown(is_shared)
         raise WireError(RejectReason.BAD_FIELD, f"is_shared: found {found}, expected a boolean")
     if is_shared and not (responses == len(response_ids) == 1 and response_ids[0]):
         detail = "is_shared: found several responses, or none with a name, expected one"
@@ -235,7 +214,7 @@ def _doubtful_kind(body: Mapping[str, Any], kind: str) -> str:
 def _usage(body: Mapping[str, Any], responses: int) -> Usage:
     counts = body.get("usage")
     if not isinstance(counts, dict):
-        raise WireError(RejectReason.BAD_FIELD, f"usage: found {_shown(counts)}, expected a map")
+        raise WireError(RejectReason.BAD_FIELD, f"usage: found {shown(counts)}, expected a map")
     tokens_max = responses * TOKENS_PER_RESPONSE_MAX
     usage = Usage(**{n: _count(counts, n, tokens_max) for n in USAGE_FIELDS if n in counts})
     if usage.total_tokens < usage.input_tokens + usage.output_tokens:
@@ -249,106 +228,13 @@ def _count(counts: Mapping[str, Any], name: str, tokens_max: int) -> int:
     if type(value) is not int or not 0 <= value <= tokens_max:
         raise WireError(
             RejectReason.ABSURD_COUNT,
-            f"{name}: found {_shown(value)}, expected an integer from 0 to {tokens_max}",
+            f"{name}: found {shown(value)}, expected an integer from 0 to {tokens_max}",
         )
     return value
 
 
-# --- requests and replies ------------------------------------------------------------------------
-
-
-def encode_request(request: Request) -> bytes:
-    """The payload for ``request``."""
-    body = {"v": VERSION, "method": request.method, "params": dict(request.params)}
-    packed = msgpack.packb(body)
-    assert isinstance(packed, bytes)
-    return packed
-
-
-def decode_request(payload: bytes) -> Request:
-    """Read a request; raises ``WireError``."""
-    body = unpack_map(payload)
-    params = body.get("params", {})
-    if not isinstance(params, dict) or not all(isinstance(k, str) for k in params):
-        raise WireError(RejectReason.BAD_FIELD, f"params: found {_shown(params)}, expected a map")
-    return Request(text_field(body, "method"), params)
-
-
-def encode_reply(reply: Reply) -> bytes:
-    """The payload for ``reply``."""
-    body: dict[str, Any] = {"v": VERSION}
-    if reply.error is not None:
-        body["error"] = {"code": reply.error[0], "message": reply.error[1]}
-    else:
-        body["result"] = reply.result
-    packed = msgpack.packb(body)
-    assert isinstance(packed, bytes)
-    return packed
-
-
-def decode_reply(payload: bytes) -> Reply:
-    """Read a reply; raises ``WireError``."""
-    body = unpack_map(payload)
-    error = body.get("error")
-    if error is None:
-        return Reply(result=body.get("result"))
-    if not isinstance(error, dict):
-        raise WireError(RejectReason.BAD_FIELD, f"error: found {_shown(error)}, expected a map")
-    return Reply(error=(text_field(error, "code"), text_field(error, "message", chars_max=4096)))
-
-
-# --- checked access to untrusted maps ------------------------------------------------------------
-
-
-def unpack_map(payload: bytes) -> dict[str, Any]:
-    """The map in ``payload``, of our version; raises ``WireError``."""
-    try:
-        body = msgpack.unpackb(payload, strict_map_key=True)
-    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as exc:
-        raise WireError(RejectReason.UNREADABLE, f"not msgpack: {type(exc).__name__}") from exc
-    if not isinstance(body, dict):
-        raise WireError(RejectReason.UNREADABLE, f"found {_shown(body)}, expected a map")
-    version = body.get("v")
-    if type(version) is not int or version != VERSION:
-        raise WireError(
-            RejectReason.UNKNOWN_VERSION, f"version {_shown(version)}, expected {VERSION}"
-        )
-    return body
-
-
-def text_field(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> str:
-    """The text ``name``, at most ``chars_max`` characters; raises ``WireError``."""
-    value = body.get(name)
-    if not isinstance(value, str) or len(value) > chars_max:
-        raise WireError(
-            RejectReason.BAD_FIELD,
-            f"{name}: found {_shown(value)}, expected at most {chars_max} characters",
-        )
-    return value
-
-
-def _texts(body: Mapping[str, Any], name: str, chars_max: int = ID_CHARS_MAX) -> tuple[str, ...]:
+def _texts(body: Mapping[str, Any], name: str, chars_max: int = TEXT_CHARS_MAX) -> tuple[str, ...]:
     values = body.get(name)
     if not isinstance(values, list) or len(values) > RESPONSES_PER_BATCH_MAX:
-        raise WireError(RejectReason.BAD_FIELD, f"{name}: found {_shown(values)}, expected a list")
+        raise WireError(RejectReason.BAD_FIELD, f"{name}: found {shown(values)}, expected a list")
     return tuple(text_field({name: value}, name, chars_max) for value in values)
-
-
-def integer_field(body: Mapping[str, Any], name: str, low: int, high: int) -> int:
-    """The integer ``name``, both bounds included; raises ``WireError``."""
-    value = body.get(name)
-    if type(value) is not int or not low <= value <= high:
-        raise WireError(
-            RejectReason.BAD_FIELD,
-            f"{name}: found {_shown(value)}, expected an integer from {low} to {high}",
-        )
-    return value
-
-
-def _shown(value: object) -> str:
-    """A value for an error line: its type, and its text when that is short and harmless."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, (bool, int, float)):
-        return repr(value)[:40]
-    return f"a {type(value).__name__}"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import zmq
 
 from shared.errors import AlreadyRunningError, ConfigError
-from shared.wire import MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX
+from shared.fields import MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX
 
 # Messages that one socket holds for a peer that is away or slow. Past it a send is refused and the
 # batch waits in the outbox.

@@ -10,7 +10,8 @@ import zmq
 
 from shared import zmq_sockets
 from shared.errors import ExitCode, NotNowError, RefusedError, UnreachableError
-from shared.wire import MESSAGE_BYTES_MAX, Request, WireError, decode_reply, encode_request
+from shared.fields import MESSAGE_BYTES_MAX, WireError
+from shared.requests import Request, decode_reply, encode_request
 
 INTEGER_MIN: Final = -(2**63)  # msgpack has integers from the least int64 to the largest uint64
 INTEGER_MAX: Final = 2**64 - 1

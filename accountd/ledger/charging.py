@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from accountd.ledger.cascade import Deduction, cascade
 from accountd.ledger.estimates import EstimateWaiver
+from shared.fields import RejectReason
 from shared.rates import Rates
-from shared.usage import RejectReason, UsageBatch
+from shared.usage import UsageBatch
 
 BALANCE_MIN: Final = -(2**63)  # SQLite's integers
 

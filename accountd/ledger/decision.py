@@ -27,17 +27,10 @@ from accountd.ledger.estimates import EstimatePolicy, waiver_for
 from accountd.ledger.payload_digests import DigestKey, RecentDigests, digest_of
 from accountd.ledger.shared_responses import AlreadyCharged, RepeatedResponse, deduplicator_for
 from accountd.ledger.windows import ProducerWindow, Verdict
+from shared.fields import RejectReason, WireError
 from shared.rates import DEFAULT_RATES, Rates
-from shared.usage import (
-    EndOfProducer,
-    InvalidUsage,
-    Kind,
-    LostBatch,
-    RejectReason,
-    UsageBatch,
-    UsageMessage,
-)
-from shared.wire import Envelope, WireError, decode_envelope, decode_usage
+from shared.usage import EndOfProducer, InvalidUsage, Kind, LostBatch, UsageBatch, UsageMessage
+from shared.wire import Envelope, decode_envelope, decode_usage
 
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"

@@ -16,7 +16,8 @@ from accountd.ledger.estimates import EstimatesSeen
 from accountd.ledger.payload_digests import DigestKey
 from accountd.ledger.shared_responses import RepeatedResponse
 from accountd.ledger.windows import ProducerWindow
-from shared.usage import RejectReason, UsageBatch
+from shared.fields import RejectReason
+from shared.usage import UsageBatch
 
 
 class Charge(Struct, frozen=True, gc=False):

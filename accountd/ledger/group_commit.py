@@ -23,7 +23,7 @@ from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.usage_rows import DIGEST_BYTES, UsageRows
 from accountd.ledger.windows import ProducerWindow
 from accountd.times import ms_of_iso
-from shared.usage import RejectReason
+from shared.fields import RejectReason
 
 _PARAMETERS_MAX: Final = 500  # of one statement; SQLite allows more, but plans get slow
 

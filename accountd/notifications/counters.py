@@ -6,8 +6,9 @@ import structlog
 
 from accountd.ledger.decision_types import Decision
 from accountd.notifications.unpriced import UnpricedUsage
+from shared.fields import RejectReason
 from shared.metrics import Metric
-from shared.usage import ESTIMATES, RejectReason
+from shared.usage import ESTIMATES
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage
 from accountd.ledger.windows import missing_sequences
 from accountd.request_params import Json, Params
-from shared.usage import RejectReason
+from shared.fields import RejectReason
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer; accounts whose balance is wrong
 # Incomplete producers that are shown, the latest first. An operator has to look at each of them,

@@ -23,7 +23,9 @@ from gateway import background_tasks
 from gateway.limits import AUTHORIZATIONS_MAX
 from shared import zmq_sockets
 from shared.errors import UnreachableError
-from shared.wire import LEVEL, Reply, Request, WireError, decode_reply, encode_request
+from shared.fields import WireError
+from shared.requests import Reply, Request, decode_reply, encode_request
+from shared.wire import LEVEL
 
 log = structlog.get_logger()
 

@@ -33,9 +33,11 @@ from shared.announcements import (
     decode_recall,
 )
 from shared.errors import OutdatedError, UnreachableError
+from shared.fields import WireError
 from shared.metrics import Metric
 from shared.provider_reports import GatewayReport
-from shared.wire import EPOCH_MAX, PRODUCER_BYTES, SEQUENCE_MAX, Reply, Request, WireError
+from shared.requests import Reply, Request
+from shared.wire import EPOCH_MAX, PRODUCER_BYTES, SEQUENCE_MAX
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ import zmq.asyncio
 from gateway import background_tasks
 from shared import zmq_sockets
 from shared.announcements import topic_of
-from shared.wire import WireError
+from shared.fields import WireError
 
 log = structlog.get_logger()
 

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from gateway.conversations.encoding import Texts
-from shared.wire import CONVERSATIONS_MAX, REQUEST_BYTES_MAX
+from shared.fields import REQUEST_BYTES_MAX
+from shared.wire import CONVERSATIONS_MAX
 
 # While accountd is away, states of sessions that have ended wait here. 20,000 short conversations,
 # or 50 of the longest; a restart of accountd takes seconds.

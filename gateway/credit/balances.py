@@ -20,9 +20,9 @@ from gateway.credit.prices import Prices
 from gateway.metering.base import RecentIds
 from shared.announcements import AnnouncedBalance, balance_topic, decode_balance
 from shared.errors import UnreachableError
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.metrics import Metric
 from shared.usage import Kind, UsageBatch
-from shared.wire import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger()
 

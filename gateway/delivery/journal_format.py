@@ -23,8 +23,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.usage import RESPONSES_PER_BATCH_MAX
-from shared.wire import MESSAGE_BYTES_MAX, PRODUCER_BYTES
+from shared.wire import PRODUCER_BYTES
 
 _MAGIC: Final = b"RTSJ\x01"
 _MARK: Final = b"\xf5RJ\n"

@@ -16,8 +16,9 @@ from gateway.delivery.journal import Journal
 from gateway.delivery.outbox import AckOutcome, Outbox
 from gateway.metering.batching import MeteredResponse, OnSealed, ignore_sealed, merge
 from shared.announcements import Watermark
+from shared.fields import WireError
 from shared.usage import EndOfProducer, Kind, UsageBatch
-from shared.wire import WireError, decode_usage, encode_usage
+from shared.wire import decode_usage, encode_usage
 
 END = encode_usage(EndOfProducer())
 

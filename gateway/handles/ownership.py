@@ -24,8 +24,9 @@ from gateway.handles.handle import Handle
 from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
 from shared.errors import OutdatedError, UnreachableError
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.metrics import Metric
-from shared.wire import HANDLES_MAX, MESSAGE_BYTES_MAX
+from shared.wire import HANDLES_MAX
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
-from shared.usage import RejectReason
+from shared.fields import RejectReason
 
 from .clock import Process
 

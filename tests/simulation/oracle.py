@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from accountd.ledger.cascade import cascade
 from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import PERIOD_MS, UNCHARGED_DEFAULT
-from shared.usage import Kind, LostBatch, RejectReason, UsageBatch
-from shared.wire import WireError, decode_usage, encode_usage
+from shared.fields import RejectReason, WireError
+from shared.usage import Kind, LostBatch, UsageBatch
+from shared.wire import decode_usage, encode_usage
 
 if TYPE_CHECKING:
     from .accountd_sim import Database

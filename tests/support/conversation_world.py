@@ -15,7 +15,14 @@ from gateway.conversations.store import ConversationStore
 from gateway.translate.conversation import Conversation
 from shared.announcements import encode_new_holder
 from shared.errors import UnreachableError
-from shared.wire import Reply, Request, decode_reply, decode_request, encode_reply, encode_request
+from shared.requests import (
+    Reply,
+    Request,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
 from tests.support.database import empty_database
 
 ACCOUNT = "acct"

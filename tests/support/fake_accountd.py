@@ -13,15 +13,8 @@ import zmq
 from shared import zmq_sockets
 from shared.announcements import Watermark, encode_watermark
 from shared.errors import AlreadyRunningError
-from shared.wire import (
-    LEVEL,
-    Envelope,
-    Reply,
-    Request,
-    decode_envelope,
-    decode_request,
-    encode_reply,
-)
+from shared.requests import Reply, Request, decode_request, encode_reply
+from shared.wire import LEVEL, Envelope, decode_envelope
 from tests.support.harness import eventually
 
 POLL_MS = 20

@@ -11,7 +11,8 @@ from accountd.ledger.estimates import EstimatePolicy, EstimatesSeen, WaivedEstim
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
-from shared.usage import EndOfProducer, RejectReason, Usage, UsageBatch
+from shared.fields import RejectReason
+from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 
 NOW = "2026-11-24T12:00:00.000Z"

@@ -22,13 +22,21 @@ from shared.announcements import (
     topic_of,
     watermark_topic,
 )
+from shared.fields import RejectReason, WireError
+from shared.requests import (
+    Reply,
+    Request,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
 from shared.usage import (
     TOKENS_PER_RESPONSE_MAX,
     USAGE_FIELDS,
     EndOfProducer,
     InvalidUsage,
     Kind,
-    RejectReason,
     Usage,
     UsageBatch,
     UsageMessage,
@@ -36,17 +44,10 @@ from shared.usage import (
 from shared.wire import (
     EPOCH_MAX,
     SEQUENCE_MAX,
-    Reply,
-    Request,
-    WireError,
     decode_by_field,
     decode_envelope,
-    decode_reply,
-    decode_request,
     decode_usage,
     encode_envelope,
-    encode_reply,
-    encode_request,
     encode_usage,
 )
 

@@ -17,7 +17,7 @@ from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Params
 from accountd.rpc import Answer
 from accountd.rpc_thread import RpcThread
-from shared.wire import Reply, Request, decode_reply, encode_reply, encode_request
+from shared.requests import Reply, Request, decode_reply, encode_reply, encode_request
 from tests.support.database import TOKENS_BY_DEFAULT_PLAN, create_account, empty_database
 
 WAIT_MS = 60_000  # a busy machine may take seconds to open a connection

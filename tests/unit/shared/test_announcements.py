@@ -27,8 +27,8 @@ from shared.announcements import (
     encode_watermark,
     topic_of,
 )
-from shared.usage import RejectReason
-from shared.wire import SEQUENCE_MAX, VERSION, WireError
+from shared.fields import VERSION, RejectReason, WireError
+from shared.wire import SEQUENCE_MAX
 
 P = b"p" * 16
 BODY = {"v": VERSION, "epoch": 1, "applied_through": 0}

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from shared.fields import REQUEST_BYTES_MAX
 from shared.provider_reports import (
     MODELS_MAX,
     NAME_CHARS_MAX,
@@ -13,7 +14,7 @@ from shared.provider_reports import (
     ReportedFailure,
     ReportedHealth,
 )
-from shared.wire import REQUEST_BYTES_MAX, Request, decode_request, encode_request
+from shared.requests import Request, decode_request, encode_request
 
 WIDE = "\N{MUSICAL SYMBOL G CLEF}"
 COUNT = 2**53

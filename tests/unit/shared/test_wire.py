@@ -5,17 +5,15 @@ from typing import Any
 import msgpack
 import pytest
 
-from shared.usage import USAGE_FIELDS, Kind, RejectReason, UsageBatch
+from shared.fields import VERSION, RejectReason, WireError
+from shared.requests import decode_reply, decode_request
+from shared.usage import USAGE_FIELDS, Kind, UsageBatch
 from shared.wire import (
     LEVEL,
     PRODUCER_BYTES,
     SEQUENCE_BYTES,
     SEQUENCE_MAX,
-    VERSION,
-    WireError,
     decode_envelope,
-    decode_reply,
-    decode_request,
     encode_envelope,
 )
 

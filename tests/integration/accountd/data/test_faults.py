@@ -13,8 +13,9 @@ import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.ctl.client import call
+from shared.requests import Request, encode_request
 from shared.usage import Usage, UsageBatch
-from shared.wire import Request, encode_envelope, encode_request, encode_usage
+from shared.wire import encode_envelope, encode_usage
 from tests.support import http_client
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.usage_socket import usage_socket

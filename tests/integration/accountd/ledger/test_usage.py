@@ -9,16 +9,9 @@ import msgpack
 import zmq
 from sqlcipher3 import dbapi2 as sqlcipher
 
+from shared.requests import Reply, Request, decode_reply, encode_request
 from shared.usage import InvalidUsage, Usage, UsageBatch
-from shared.wire import (
-    LEVEL,
-    Reply,
-    Request,
-    decode_reply,
-    encode_envelope,
-    encode_request,
-    encode_usage,
-)
+from shared.wire import LEVEL, encode_envelope, encode_usage
 from tests.support.harness import ASK_S, Cluster, eventually
 from tests.support.usage_socket import usage_socket
 

@@ -10,7 +10,7 @@ from gateway.conversations import backlog
 from gateway.conversations.backlog import Backlog, Key, State
 from gateway.conversations.encoding import Texts
 from gateway.conversations.messages import store_params
-from shared.wire import Request, encode_request
+from shared.requests import Request, encode_request
 
 HOLDERS = [b"a" * 16, b"b" * 16]
 STATES = st.builds(

@@ -14,8 +14,9 @@ import pytest
 
 from gateway.metering.base import Metered, MeterResult
 from gateway.metering.batching import BillingContext
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.usage import InvalidUsage, Kind, Usage, UsageBatch
-from shared.wire import MESSAGE_BYTES_MAX, decode_usage, encode_usage
+from shared.wire import decode_usage, encode_usage
 from tests.support import golden_gemini, golden_openai
 from tests.support.golden import Script, Step, normal, play
 from tests.support.mutations import (

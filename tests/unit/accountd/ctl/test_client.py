@@ -11,7 +11,7 @@ import zmq
 from accountd.ctl.client import call
 from shared import zmq_sockets
 from shared.errors import UnreachableError
-from shared.wire import Reply, decode_request, encode_reply
+from shared.requests import Reply, decode_request, encode_reply
 
 DEADLINE_S = 0.2
 Pong = Callable[[int], Reply]

@@ -9,8 +9,9 @@ from accountd.ledger.decision import AlreadyCharged, decide_retry
 from accountd.ledger.decision_types import Charge, Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.ledger.payload_digests import digest_of
+from shared.fields import RejectReason
 from shared.rate_card import read_rates
-from shared.usage import InvalidUsage, Kind, RejectReason
+from shared.usage import InvalidUsage, Kind
 from shared.wire import encode_usage
 from tests.support.memory_ledger import END, NOW, Memory, P, Q, sent, usage
 

@@ -4,7 +4,8 @@ import pytest
 
 from accountd.ledger.decision_types import Rejection
 from accountd.ledger.payload_digests import digest_of
-from shared.usage import InvalidUsage, Kind, LostBatch, RejectReason
+from shared.fields import RejectReason
+from shared.usage import InvalidUsage, Kind, LostBatch
 from shared.wire import encode_usage
 from tests.support.memory_ledger import NOW, Memory, P, sent, usage
 

@@ -9,8 +9,9 @@ from accountd.ledger.decision import decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.estimates import EstimatePolicy
 from accountd.reports import queries
+from shared.fields import RejectReason
 from shared.rate_card import read_rates
-from shared.usage import ESTIMATES, Kind, RejectReason, Usage
+from shared.usage import ESTIMATES, Kind, Usage
 from tests.support.database import empty_database
 from tests.support.memory_ledger import NOW, Memory, P, sent, usage
 

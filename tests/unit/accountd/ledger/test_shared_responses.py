@@ -11,7 +11,8 @@ from accountd.ledger.decision import AlreadyCharged, decide_retry
 from accountd.ledger.decision_types import Rejection, Retried
 from accountd.ledger.shared_responses import name_of
 from accountd.ledger.windows import Verdict
-from shared.usage import Kind, RejectReason, UsageBatch
+from shared.fields import RejectReason
+from shared.usage import Kind, UsageBatch
 from shared.wire import decode_usage, encode_envelope
 from tests.support.memory_ledger import Memory, P, Q, sent, usage
 

@@ -6,14 +6,10 @@ from gateway.conversations.backlog import Backlog, Key, State
 from gateway.conversations.encoding import Texts
 from gateway.conversations.messages import STORE, read_opened, read_refused, store_params
 from shared.errors import UnreachableError
+from shared.fields import REQUEST_BYTES_MAX
+from shared.requests import Request, encode_request
 from shared.usage import ID_CHARS_MAX
-from shared.wire import (
-    CONFIGURATION_BYTES_MAX,
-    ITEMS_BYTES_MAX,
-    REQUEST_BYTES_MAX,
-    Request,
-    encode_request,
-)
+from shared.wire import CONFIGURATION_BYTES_MAX, ITEMS_BYTES_MAX
 
 OPENED = {"configuration": "", "items": "", "former": None, "is_live": False}
 STATES = [State(Key("a", name), b"h" * 16, None) for name in ("s", "t")]

@@ -8,9 +8,10 @@ from gateway.credit.balances import ASKED_MAX, chunks
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from shared.announcements import AnnouncedBalance, Applied
+from shared.fields import MESSAGE_BYTES_MAX
 from shared.rates import NANO_PER_CREDIT
+from shared.requests import Request, encode_request
 from shared.usage import ID_CHARS_MAX
-from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
 
 P = b"p" * 16
 NEAR = 10

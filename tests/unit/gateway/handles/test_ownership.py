@@ -11,7 +11,8 @@ from gateway.handles.handle import Handle, HandleKind
 from gateway.handles.ownership import HandleRegistry
 from gateway.http.refusals import Refusal
 from shared.errors import UnreachableError
-from shared.wire import MESSAGE_BYTES_MAX, Request, encode_request
+from shared.fields import MESSAGE_BYTES_MAX
+from shared.requests import Request, encode_request
 from tests.support.database import empty_database
 from tests.support.peers import until
 

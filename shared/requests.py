@@ -1,0 +1,69 @@
+"""Requests to accountd and its replies, as values and as bytes. Pure.
+
+They travel over DEALER and ROUTER in msgpack maps. Decoding never raises anything but
+``WireError``, whatever the bytes are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from shared.fields import VERSION, RejectReason, WireError, shown, text_field, unpack_map
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One RPC call: ``method`` and its named parameters."""
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a ``Request``: a ``result``, or the ``error`` (code, message)."""
+
+    result: Any = None
+    error: tuple[str, str] | None = None
+
+
+def encode_request(request: Request) -> bytes:
+    """The payload for ``request``."""
+    body = {"v": VERSION, "method": request.method, "params": dict(request.params)}
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode_request(payload: bytes) -> Request:
+    """Read a request; raises ``WireError``."""
+    body = unpack_map(payload)
+    params = body.get("params", {})
+    if not isinstance(params, dict) or not all(isinstance(k, str) for k in params):
+        raise WireError(RejectReason.BAD_FIELD, f"params: found {shown(params)}, expected a map")
+    return Request(text_field(body, "method"), params)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The payload for ``reply``."""
+    body: dict[str, Any] = {"v": VERSION}
+    if reply.error is not None:
+        body["error"] = {"code": reply.error[0], "message": reply.error[1]}
+    else:
+        body["result"] = reply.result
+    packed = msgpack.packb(body)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """Read a reply; raises ``WireError``."""
+    body = unpack_map(payload)
+    error = body.get("error")
+    if error is None:
+        return Reply(result=body.get("result"))
+    if not isinstance(error, dict):
+        raise WireError(RejectReason.BAD_FIELD, f"error: found {shown(error)}, expected a map")
+    return Reply(error=(text_field(error, "code"), text_field(error, "message", chars_max=4096)))
