@@ -59,6 +59,8 @@ class Talker:
     provider: ClassVar = "gemini"
     path: ClassVar = "/v1/realtime"
     headers: ClassVar[dict[str, str]] = {}
+    speaks: ClassVar = True
+    """Some of its turns are spoken."""
 
     @property
     def account(self) -> str:
@@ -109,7 +111,7 @@ class Talker:
     async def _turn(self, socket: ClientConnection) -> None:
         """Say something, and hear the answer to its end, however that is."""
         self.turns += 1
-        if self.turns % SPOKEN_EACH == 0:
+        if self.speaks and self.turns % SPOKEN_EACH == 0:
             milliseconds = 200 + 10 * (self.turns // SPOKEN_EACH)
             said = self._spoken(base64.b64encode(tone(milliseconds / 1000)).decode())
             self.said.append(str(milliseconds))
@@ -191,17 +193,16 @@ class OpenAITalker(Talker):
                 self._refused(event["error"])
             elif event["type"] == _TRANSCRIBED:
                 self.unheard.difference_update(_in(event["transcript"]))
-            elif event["type"] == "response.done" and self._is_mine(event["response"]):
+            elif event["type"] == "response.done" and self._is_mine(event):
                 response = event["response"]
                 parts = [p for item in response["output"] for p in item.get("content", [])]
                 told = "".join(p.get("text") or p.get("transcript") or "" for p in parts)
-                tokens = (response.get("usage") or {}).get("total_tokens", 0)
-                self.ended(response["status"], tokens, told)
+                self.ended(response["status"], _tokens(event), told)
                 return
 
-    def _is_mine(self, response: Event) -> bool:
-        """Whether it answers what was said last."""
-        return bool(response)
+    def _is_mine(self, _event: Event) -> bool:
+        """Whether it is the end of the answer to what was said last."""
+        return True
 
     def _refused(self, error: Event) -> None:
         self.errors.append(error)
@@ -221,11 +222,11 @@ class KeptTalker(OpenAITalker):
     def _ask(self) -> Event:
         return {"type": "response.create", "response": {"metadata": {"turn": str(self.turns)}}}
 
-    def _is_mine(self, response: Event) -> bool:
+    def _is_mine(self, event: Event) -> bool:
         # One of which nothing was heard is closed, and asked for again.
-        if response["metadata"] == {"turn": str(self.turns)}:
+        if event["response"]["metadata"] == {"turn": str(self.turns)}:
             return True
-        self.tokens += (response.get("usage") or {}).get("total_tokens", 0)
+        self.tokens += _tokens(event)
         return False
 
     def _refused(self, error: Event) -> None:
@@ -244,6 +245,20 @@ class BetaTalker(KeptTalker):
             "turn_detection": None,
             "input_audio_transcription": {"model": "whisper-1"},
         }
+        await _send(socket, {"type": "session.update", "session": session})
+
+
+class XaiTalker(KeptTalker):
+    """Speaks OpenAI's protocol to xAI, which goes on with the conversation by itself. It only
+    writes: xAI's transcripts do not tell one speech that was committed from another.
+    """
+
+    provider = "xai"
+    speaks = False
+
+    async def _configure(self, socket: ClientConnection) -> None:
+        kinds = ["text"] if self.is_written else ["audio"]
+        session = {"output_modalities": kinds, "resumption": {"enabled": True}}
         await _send(socket, {"type": "session.update", "session": session})
 
 
@@ -293,6 +308,13 @@ class GeminiTalker(Talker):
                 return
 
 
+class GeminiAtXaiTalker(GeminiTalker):
+    """Speaks Gemini's protocol to xAI, which goes on with the conversation by itself."""
+
+    provider = "xai"
+    speaks = False
+
+
 class KeptGeminiTalker(GeminiTalker):
     """Speaks Gemini's protocol to Gemini; one that hears answers aloud asks for handles."""
 
@@ -320,7 +342,8 @@ class MovingGeminiTalker(KeptGeminiTalker):
 
 
 KINDS: tuple[type[Talker], ...] = (
-    OpenAITalker, KeptTalker, BetaTalker, GeminiTalker, KeptGeminiTalker, MovingGeminiTalker,
+    OpenAITalker, KeptTalker, BetaTalker, XaiTalker, GeminiTalker, GeminiAtXaiTalker,
+    KeptGeminiTalker, MovingGeminiTalker,
 )  # fmt: skip
 
 
@@ -333,6 +356,12 @@ def _in(line: str) -> Iterator[str]:
     """What a client said, in a line of what the provider recalls."""
     for text, milliseconds in _SAID.findall(line):
         yield text or str(round(int(milliseconds), -1))
+
+
+def _tokens(event: Event) -> int:
+    """What a response has cost; xAI says so beside it."""
+    usage = event.get("usage") or event["response"].get("usage") or {}
+    return int(usage.get("total_tokens", 0))
 
 
 async def _events(socket: ClientConnection) -> AsyncIterator[Event]:
