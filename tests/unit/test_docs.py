@@ -16,6 +16,8 @@ from gateway.providers import lifetimes
 from gateway.providers.catalog import CATALOG, CatalogEntry
 from gateway.relay import replacement
 from gateway.translate import conversation
+from gateway.translate.kept import unanswered
+from gateway.translate.kept_gemini import setup
 from gateway.translate.voices import voice_for
 from shared.errors import ExitCode
 from simulator.cli import cli as simulator
@@ -185,8 +187,10 @@ def test_switch_names_every_default_model(entry: CatalogEntry) -> None:
 def test_switch_names_the_numbers_of_the_code() -> None:
     """How long a conversation lasts is repeated there, and when a connection is replaced."""
     for text in (
-        f"{conversation.ITEMS_MAX} and {conversation.BYTES_MAX // 1024} KiB are kept",
-        f"a part above {conversation.ITEM_BYTES_MAX // 1024} KiB",
+        f"at most {conversation.ITEMS_MAX} and {conversation.BYTES_MAX // 1024} KiB",
+        f"A part above {conversation.ITEM_BYTES_MAX // 1024} KiB",
+        f"a Gemini setup is above {setup.SETUP_BYTES_MAX // 1024} KiB",
+        f"{unanswered.MESSAGES_MAX} messages, at most {unanswered.BYTES_MAX // 1024} KiB",
         f"pauses of {replacement.PAUSE_S:g} s, doubling to {longest_pause_s():g} s",
         f"none stood for {replacement.GOOD_S:g} s",
         f"{lifetimes.WARNING_S - lifetimes.GRACE_S:g} s before it",
