@@ -29,3 +29,5 @@ SUMMED: Final = (
     "token_deducted",
 )  # fmt: skip
 BUCKETS: Final = ("topup_remaining", "token_remaining")
+COMMON_KIND: Final = "response"  # of nearly every usage row
+REPORT_S: Final = 2.0  # between two reports of a gateway about its providers

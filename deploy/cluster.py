@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from deploy import noted
 from deploy.certificate import ensure
 from deploy.ports import check_free, port_setting
 from deploy.process import (
@@ -184,7 +185,8 @@ def accountctl_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run accountctl for a cluster of processes."""
     return subprocess.run(
         [str(BIN / "accountctl"), *arguments],
-        env=environment(), capture_output=True, text=True, check=False,
+        env=environment({"ACCOUNTD_RPC_ENDPOINT": f"ipc://{RUN}/rpc.sock"}),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -328,6 +330,8 @@ def up() -> None:
             COMPOSE_CERT if in_containers else TLS_CERT,
         )
         (keep_demo_key_container if in_containers else keep_demo_key_process)(values["API_KEY"])
+        if not in_containers:
+            say(noted.note(ROOT))
     except ClusterError as exc:
         click.echo(f"make up: {exc}", err=True)
         sys.exit(1)
@@ -340,6 +344,7 @@ def up() -> None:
 @cli.command()
 def down() -> None:
     """Stop what ``up`` started."""
+    noted.forget(ROOT)
     if RUN.exists():
         names = [path.stem for path in sorted(RUN.glob("*.json"), reverse=True)]
         # accountd stops last: gateways deliver their usage while they stop.

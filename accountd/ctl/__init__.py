@@ -1,8 +1,9 @@
 """The command ``accountctl``: accounts, keys, usage and the audit, through the running daemon.
 
-``cli``             the root command, ``audit`` and ``rates``
+``cli``             the root command, which loads only the command that is asked for
+``profile``         where the daemon is, when no setting says it
 ``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
-                    ``sessions``, ``providers``
+                    ``sessions``, ``providers``; ``proofs``: ``audit``, ``rates``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
 ``arguments``       how numbers are written
 ``client``          one request, one answer, over DEALER
@@ -13,5 +14,5 @@
 ``tables``          columns for people (pure)
 
 It loads no database code (import-linter checks that), so the daemon is the only writer. Errors say
-what was found, what was expected and what to do, with the exit codes of docs/OPERATIONS.md.
+what was found, what was expected and what to do (exit codes: docs/OPERATIONS.md).
 """

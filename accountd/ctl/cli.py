@@ -1,81 +1,59 @@
 """The command ``accountctl``: accounts, keys, usage and the audit, through the running daemon."""
 
-import sys
-from pathlib import Path
+import importlib
 from typing import Final
 
 import click
 
-from accountd.ctl import text
-from accountd.ctl.accounts import account
-from accountd.ctl.client import call
-from accountd.ctl.keys import key
-from accountd.ctl.output import JSON, show
-from accountd.ctl.providers import providers
-from accountd.ctl.rejected import rejected
-from accountd.ctl.sessions import sessions
-from accountd.ctl.usage import usage
+from accountd.ctl import profile
 from shared import config
 from shared.config import Checker, setting
-from shared.errors import ConfigError, ExitCode
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+# Where each command is: only the one that is asked for is loaded.
+_MODULE_BY_COMMAND: Final = {
+    "account": "accounts",
+    "audit": "proofs",
+    "key": "keys",
+    "providers": "providers",
+    "rates": "proofs",
+    "rejected": "rejected",
+    "sessions": "sessions",
+    "usage": "usage",
+}
 
 
-@click.group()
+class Commands(click.Group):
+    """The commands, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Their names."""
+        return sorted(_MODULE_BY_COMMAND)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of this name; None where there is none."""
+        if cmd_name not in _MODULE_BY_COMMAND:
+            return None
+        module = importlib.import_module(f"accountd.ctl.{_MODULE_BY_COMMAND[cmd_name]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands)
 @click.version_option(package_name="realtime-switch")
 @setting(
     "ACCOUNTD_RPC_ENDPOINT",
-    default=config.DEFAULT_RPC_ENDPOINT,
-    help="The daemon's request socket: ipc://PATH or tcp://127.0.0.1:PORT.",
+    help="The daemon's request socket: ipc://PATH or tcp://127.0.0.1:PORT. Absent: that of this"
+    " folder (var/run/rpc.sock), else the one that make up has noted.",
 )
 @click.pass_context
-def cli(context: click.Context, /, **settings: str | None) -> None:
+def cli(context: click.Context, /, accountd_rpc_endpoint: str | None) -> None:
     """Manage accounts, keys and credits. Talks to the running accountd."""
-    checker = Checker(settings)
+    if accountd_rpc_endpoint is None:
+        accountd_rpc_endpoint = profile.endpoint()
+    checker = Checker({"accountd_rpc_endpoint": accountd_rpc_endpoint})
     context.obj = checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint)
     checker.finish()
-
-
-@cli.command()
-@JSON
-@click.pass_obj
-def audit(endpoint: str, as_json: bool) -> None:
-    """Prove every balance and every producer; exit 1 when a check fails."""
-    found = call(endpoint, "audit", {})
-    show(found, as_json, text.audit_text)
-    sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
-
-
-@cli.group()
-def rates() -> None:
-    """The rate card: what usage costs."""
-
-
-@rates.command("check")
-@click.argument("card", required=False, type=_FILE)
-@click.option("--since", help="Past usage from this ISO date or time on; all of it when absent.")
-@JSON
-@click.pass_obj
-def check_rates(endpoint: str, card: Path | None, since: str | None, as_json: bool) -> None:
-    """List usage that CARD, or the card in force, has no price for; exit 1 when there is any.
-
-    Also lists units of known models that no entry names: a token of them costs one credit, other
-    units cost nothing.
-    """
-    from accountd.ledger.rate_card_file import read_rate_card  # noqa: PLC0415 - no other needs it
-
-    try:
-        card_text = None if card is None else read_rate_card(card).text
-    except ValueError as exc:
-        raise ConfigError(f"{card}: {exc}", hint="mend the card, then check again") from None
-    found = call(endpoint, "rates.check", {"text": card_text, "since": since})
-    show(found, as_json, text.rates_text)
-    sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)
-
-
-for command in (account, key, usage, rejected, sessions, providers):
-    cli.add_command(command)
 
 
 def main() -> None:

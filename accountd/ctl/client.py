@@ -78,7 +78,8 @@ def _answer(socket: "zmq.Socket[bytes]", endpoint: str) -> list[bytes]:
         if not is_alive:
             raise UnreachableError(
                 f"no answer from accountd at {endpoint} within {zmq_sockets.RPC_DEADLINE_S:g} s",
-                hint="is it running? check ACCOUNTD_RPC_ENDPOINT, or start it: accountd serve",
+                hint="is it running? check ACCOUNTD_RPC_ENDPOINT (absent: this folder's, or that of"
+                " the last make up), or start it: accountd serve",
             )
         if not has_told and sys.stderr.isatty():
             sys.stderr.write("accountd is at work …\n")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from accountd.ctl.tables import table
-from shared.provider_reports import REPORT_S
+from accountd.rpc_types import REPORT_S
 
 COLUMNS: Final = (
     "provider", "health", "drained", "gateways", "sessions", "calls", "dial_ms_p50/p95",

@@ -1,11 +1,12 @@
 """Formats usage and statements: tables for people, CSV for spreadsheets. Pure."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from accountd.ctl.tables import csv_text, table
-from accountd.rpc_types import BUCKETS, SUMMED
-from shared.usage import Kind
+from accountd.ctl.tables import table
+from accountd.rpc_types import BUCKETS, COMMON_KIND, SUMMED
 
 ROW_COLUMNS: Final = (
     "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",
@@ -22,6 +23,15 @@ def as_csv(found: Found) -> str:
     if "groups" in found:
         return csv_text(found["groups"], (found["by"], *GROUP_COLUMNS))
     return csv_text(found["rows"], ROW_COLUMNS)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The ``columns`` of ``rows`` as CSV (RFC 4180), with a header; numbers as they are."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def as_text(found: Found) -> str:
@@ -70,6 +80,6 @@ def _buckets(amounts: Mapping[str, int]) -> dict[str, int]:
 def _rows(found: Found) -> str:
     """The rows as a table. It has the column of kinds only when a row is not a response."""
     total = {"created_at": "total charged", "kind": "", **found["totals"]}
-    rows = [r | {"kind": "" if r["kind"] == Kind.RESPONSE else r["kind"]} for r in found["rows"]]
+    rows = [r | {"kind": "" if r["kind"] == COMMON_KIND else r["kind"]} for r in found["rows"]]
     columns = [c for c in ROW_COLUMNS if c != "kind" or any(row["kind"] for row in rows)]
     return table([*rows, total], columns)

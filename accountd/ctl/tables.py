@@ -1,7 +1,5 @@
-"""Answers as tables for people, and as CSV. Pure."""
+"""Answers as tables for people. Pure."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,15 +28,6 @@ def details(record: Mapping[str, Any]) -> str:
     return "\n".join(
         f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in record.items()
     )
-
-
-def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The ``columns`` of ``rows`` as CSV (RFC 4180), with a header; numbers as they are."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _is_number(value: Any) -> bool:

@@ -36,7 +36,10 @@ PROGRAMS = {
 def leaves(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     """Every command below ``command`` with its full name."""
     if isinstance(command, click.Group):
-        for part, below in command.commands.items():
+        context = click.Context(command)
+        for part in command.list_commands(context):
+            below = command.get_command(context, part)
+            assert below is not None
             yield from leaves(f"{name} {part}", below)
     else:
         yield name, command

@@ -71,6 +71,7 @@ def clone() -> Iterator[Clone]:
     ports = free_ports(6)
     env = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RTS_ENGINE": "process",
+        "XDG_CONFIG_HOME": str(folder / "settings"),
         "RTS_PORT": str(ports[0]), "RTS_SIMULATOR_PORT": str(ports[1]),
         "RTS_OPS_PORT": str(ports[2]), "RTS_TLS_PORT": str(ports[5]),
     }  # fmt: skip
@@ -115,6 +116,9 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
     values = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
     assert values["GATEWAY_URL"] == f"ws://127.0.0.1:{clone.env['RTS_PORT']}"
 
+    profile = clone.folder / "settings" / "realtime-switch" / "accountctl.env"
+    assert profile.stat().st_mode & 0o077 == 0
+
     address = f"127.0.0.1:{clone.env['RTS_PORT']}"
     assert b"<!doctype html>" in ask(address, "GET", "/").body
     assert ask(address, "GET", "/api/account", key=values["API_KEY"]).json["id"] == "demo"
@@ -131,8 +135,8 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
 
     def usage() -> str:
         command = [str(VENV / "bin" / "accountctl"), "usage", values["ACCOUNT_ID"]]
-        return subprocess.run(
-            command, cwd=clone.folder, capture_output=True, text=True, timeout=60, check=True
+        return subprocess.run(  # from a folder that has nothing to do with it
+            command, env=clone.env, cwd="/", capture_output=True, text=True, timeout=60, check=True
         ).stdout
 
     eventually(lambda: f" {talk.stdout.split()[-2]} " in usage())
@@ -160,6 +164,7 @@ def test_up_twice_talk_and_down(clone: Clone) -> None:
 
     assert clone.make("down").returncode == 0
     assert clone.pids() == {}
+    assert not profile.exists()
     assert all(started(int(content.split(":")[1].split(",")[0])) is None
                for content in before.values())  # fmt: skip
     assert "nothing was running" in clone.make("down").stdout

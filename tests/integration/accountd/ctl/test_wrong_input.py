@@ -172,6 +172,9 @@ BY_PARAMETER: dict[str, list[Wrong]] = {
     "sessions list --limit": LIMIT,
     "sessions show account_id": [*TEXT, ("nobody", 1, "not_found: no stored conversation")],
     "sessions show session_id": [*TEXT, ("nothing", 1, "not_found: no stored conversation")],
+    "sessions end session_id": TEXT,
+    "sessions end --key": KEY,
+    "sessions end --account": ACCOUNT[:-1],
     "sessions delete --account": ACCOUNT[:-1],
     "sessions delete --session": TEXT,
     "providers drain provider": PROVIDER,
@@ -208,6 +211,7 @@ WHOLE: list[tuple[tuple[str, ...], int, str]] = [
     ),
     (("usage", "taken", "--by", "day", "--limit", "5"), 1, "limit: it goes with rows"),
     (("usage", "taken", "--json", "--csv"), 2, "--json and --csv exclude each other"),
+    (("sessions", "end"), 2, "found no ID, no --key and no --account"),
     (("sessions", "delete"), 2, "found neither --account nor --session"),
     (("providers", "drain", "--force", "a b"), 1, "found 'a b', expected no leading -, no blanks"),
     (("providers", "drain", "--force", "x" * 65), 1, "provider: expected at most 64 characters"),
@@ -216,7 +220,7 @@ WHOLE: list[tuple[tuple[str, ...], int, str]] = [
     (("--accountd-rpc-endpoint", "", "audit"), 78, "ACCOUNTD_RPC_ENDPOINT: found nothing"),
 ]
 TABLES = ("accounts", "api_keys", "credit_grants", "sessions", "rejected_usage",
-          "drained_providers", "low_credit_warnings", "usage", "handles")  # fmt: skip
+          "drained_providers", "low_credit_warnings", "usage", "handles", "recalls")  # fmt: skip
 
 
 class Operator:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accountd.ctl.statement_text import as_csv, as_text
+from accountd.ctl.statement_text import as_csv, as_text, csv_text
 
 SUMS = {
     "responses": 2, "input_tokens": 30, "output_tokens": 12, "total_tokens": 42,
@@ -57,3 +57,9 @@ def test_a_statement_adds_up(grants: list[Any]) -> None:
     assert ("g1" in text) is bool(grants)
     assert as_csv(found).splitlines()[0].startswith("model,responses,")
     assert as_csv(usage("response")).splitlines()[0].startswith("created_at,session_id,")
+
+
+def test_csv_keeps_numbers_as_they_are() -> None:
+    """RFC 4180: a header, CRLF, quotes where they are needed; other fields are left out."""
+    rows = [{"a": 1_000, "b": 'x,"y"', "c": 1}]
+    assert csv_text(rows, ("a", "b")) == 'a,b\r\n1000,"x,""y"""\r\n'

@@ -1,8 +1,8 @@
-"""Answers as tables for people, and as CSV."""
+"""Answers as tables for people."""
 
 import pytest
 
-from accountd.ctl.tables import csv_text, details, table
+from accountd.ctl.tables import details, table
 
 
 def test_numbers_are_aligned_and_grouped() -> None:
@@ -25,9 +25,3 @@ def test_a_table_without_rows_has_its_head() -> None:
 def test_what_a_value_looks_like(value: object, shown: str) -> None:
     """Text from a peer cannot move a terminal's cursor."""
     assert details({"it": value}) == f"it  {shown}"
-
-
-def test_csv_keeps_numbers_as_they_are() -> None:
-    """RFC 4180: a header, CRLF, quotes where they are needed; other fields are left out."""
-    rows = [{"a": 1_000, "b": 'x,"y"', "c": 1}]
-    assert csv_text(rows, ("a", "b")) == 'a,b\r\n1000,"x,""y"""\r\n'
