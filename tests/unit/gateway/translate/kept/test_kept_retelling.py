@@ -1,8 +1,12 @@
 """Which answers of a provider are to what it was told in place of another one."""
 
+from copy import copy
 from typing import Any
 
-from gateway.translate.kept.retelling import Retelling
+import pytest
+
+from gateway.translate.kept.retelling import NOTHING_TOLD, Retelling
+from tests.support.kept_talk import KeptTalk
 
 Event = dict[str, Any]
 SESSION = {"type": "realtime", "instructions": "Hi"}
@@ -99,3 +103,28 @@ def test_nothing_to_tell_is_nothing_to_wait_for() -> None:
     assert found.is_open
     found.created()
     assert not found.is_open
+
+
+@pytest.mark.parametrize("is_xai", [True, False])
+def test_what_sessions_share_at_their_first_provider_stays_as_it_is(is_xai: bool) -> None:
+    """Whatever is said there, one session tells another nothing by it."""
+    before = shared()
+    talk = KeptTalk(is_xai=is_xai, resumes=is_xai)
+    talk.write(is_named=True)
+    talk.ask()
+    talk.speak()
+    talk.rest()
+    talk.about_item("truncate", 0)
+    talk.about_item("delete", 0)
+    talk.update(is_refused=True)
+    talk.rest()
+    talk.cut()
+    talk.rest()
+    assert shared() == before
+    assert not NOTHING_TOLD.refused({"event_id": "told__1"}), "it has told nothing"
+
+
+def shared() -> dict[str, Any]:
+    """All that it holds; of what can change, a copy."""
+    names = [name for name in Retelling.__slots__ if name != "_ids"]
+    return {name: copy(getattr(NOTHING_TOLD, name)) for name in names}
