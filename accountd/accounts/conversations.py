@@ -51,6 +51,7 @@ _HOLD: Final = (
     " VALUES (?, ?, 'SESSION', '', ?, ?, ?) ON CONFLICT (account_id, session_id, type)"
     " DO UPDATE SET holder = excluded.holder"
 )
+_IS_DELETED: Final = "SELECT 1 FROM accounts WHERE id = ? AND deleted_at IS NOT NULL"
 _TOUCH: Final = "UPDATE sessions SET updated_at = ? WHERE account_id = ? AND session_id = ?"
 _WRITE: Final = (
     "INSERT INTO sessions (account_id, session_id, type, holder, data, created_at, updated_at)"
@@ -146,7 +147,7 @@ class Conversations:
 
     def store(self, params: Params) -> Json:
         """Write the conversations of ``sessions``; answer the places in that list of those whose
-        holder is not the newest one, which are not written.
+        holder is not the newest one, or whose account was deleted: these are not written.
 
         ``configuration`` and ``items`` may be missing in one that ``is_last``: nothing is new.
         """
@@ -223,6 +224,8 @@ class Conversations:
         _remember(self._live, key, holder)
 
     def _may_write(self, key: Key, holder: bytes, *, is_last: bool) -> bool:
+        if self._execute(_IS_DELETED, key[0]).fetchone():  # what was said is not to come back
+            return False
         found = self._execute(_HOLDER, *key).fetchone()
         newest = found[0] if found is not None else self._live.get(key)
         return newest in (None, holder) or (is_last and self._former.get(key) == holder)

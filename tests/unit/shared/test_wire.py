@@ -1,12 +1,8 @@
 """Messages that are none, the words that say why, and the level of what is understood."""
 
-from typing import Any
-
-import msgpack
 import pytest
 
-from shared.fields import VERSION, RejectReason, WireError
-from shared.requests import decode_reply, decode_request
+from shared.fields import RejectReason, WireError
 from shared.usage import USAGE_FIELDS, Kind, UsageBatch
 from shared.wire import (
     LEVEL,
@@ -46,57 +42,6 @@ def test_an_envelope_survives_the_wire(sequence: int) -> None:
     assert frames == [P, sequence.to_bytes(SEQUENCE_BYTES, "big"), b"payload"]
     envelope = decode_envelope(frames)
     assert (envelope.producer, envelope.sequence, envelope.payload) == (P, sequence, b"payload")
-
-
-def packed(**fields: Any) -> bytes:
-    """A payload of our version."""
-    return bytes(msgpack.packb({"v": VERSION, **fields}))
-
-
-REQUESTS = [
-    (packed(), "method: found nothing"),
-    (packed(method=5), "method: found 5"),
-    (packed(method="m", params=[]), "params: found .*expected a map"),
-    (packed(method="m", params={b"k": 1}), "params: found .*expected a map"),
-]
-
-
-@pytest.mark.parametrize(("payload", "message"), REQUESTS)
-def test_what_is_no_request_is_refused(payload: bytes, message: str) -> None:
-    """A method is a text, and its parameters have names."""
-    with pytest.raises(WireError, match=message) as caught:
-        decode_request(payload)
-    assert caught.value.reason is RejectReason.BAD_FIELD
-
-
-def test_a_request_needs_no_parameters() -> None:
-    """Absent is empty."""
-    assert decode_request(packed(method="m")).params == {}
-
-
-REPLIES = [
-    (packed(error="no"), "error: found a str, expected a map"),
-    (packed(error={"code": "c"}), "message: found nothing"),
-    (packed(error={"code": 5, "message": "m"}), "code: found 5"),
-    (packed(error={"code": "c", "message": "m" * 4097}), "at most 4096 characters"),
-]
-
-
-@pytest.mark.parametrize(("payload", "message"), REPLIES)
-def test_what_is_no_reply_is_refused(payload: bytes, message: str) -> None:
-    """A gateway that cannot read an answer asks again; it takes no error for a result."""
-    with pytest.raises(WireError, match=message) as caught:
-        decode_reply(payload)
-    assert caught.value.reason is RejectReason.BAD_FIELD
-
-
-def test_a_reply_is_a_result_or_an_error() -> None:
-    """A result may be nothing at all."""
-    assert decode_reply(packed()).result is None
-    assert decode_reply(packed(result=[1])).result == [1]
-    assert decode_reply(packed(error={"code": "c", "message": "m" * 4096})).error == (
-        "c", "m" * 4096
-    )  # fmt: skip
 
 
 # By level: the counts of a usage, the fields of a batch, the kinds.

@@ -99,6 +99,9 @@ def test_a_deleted_account_keeps_its_books(cluster: Cluster) -> None:
     assert key["revoked_at"] == deleted["deleted_at"]
     with pytest.raises(RefusedError, match="unknown or was revoked"):
         cluster.ask("authorize", key_hash=hashlib.sha256(secret.encode()).hexdigest())
+    last = {"account_id": "gone", "session_id": "s0", "holder": bytes(16), "is_last": True}
+    words = {"configuration": "{}", "items": "[]"}
+    assert cluster.ask("sessions.store", sessions=[{**last, **words}])["refused"] == [0]
     assert cluster.accountctl("sessions", "list", "--account", "gone")["sessions"] == []
     assert "gone" not in [x["id"] for x in cluster.accountctl("account", "list")["accounts"]]
     (listed,) = cluster.accountctl("account", "list", "--all", "--search", "gone@")["accounts"]
