@@ -55,6 +55,7 @@ class Rpc:
         self.at_once: Mapping[str, Answer] = {
             "authorize": services.authorizations.authorize,
             "recalls": services.recalls.since,
+            "recalls.outcome": services.recalls.outcome,
         }
         self._here: Mapping[str, Answer] = {
             "ping": lambda _params: {"level": LEVEL, "epoch": self._epoch},

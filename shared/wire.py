@@ -58,6 +58,7 @@ CONFIGURATION_BYTES_MAX: Final = 128 * 1024
 ITEMS_BYTES_MAX: Final = 320 * 1024
 CONVERSATIONS_MAX: Final = 100  # in one request; their texts may make it fewer
 CONVERSATIONS_OPENED_MAX: Final = 20  # in one request: the answer holds their texts, however long
+ENDED_MAX: Final = 100  # recalls of which one request says how many sessions they ended
 SEQUENCE_BYTES: Final = 8
 SEQUENCE_MAX: Final = 2**63 - 1  # SQLite stores signed 64-bit integers
 EPOCH_MAX: Final = 2**63 - 1

@@ -3,6 +3,7 @@
 ``accounts``        accounts and keys: made, listed, enabled, revoked
 ``authorizations``  which key may open a session now
 ``recalls``         what gateways are told to end: sessions of a key, of an account, by name
+``confirmations``   which gateways have obeyed that (pure)
 ``grants``          every change of a balance that is not usage, once for each id
 ``plans``           how many subscription tokens a plan gives (pure)
 ``handles``         whose a provider's call, conversation or session is

@@ -179,9 +179,10 @@ class Accounts:
                 deleted_email=account.email, email=f"deleted {account.id}",
             )  # fmt: skip
 
-        self._recalls.write(RecallCause.ACCOUNT_DISABLED, account_id=account.id, change=close)
+        cause = RecallCause.ACCOUNT_DISABLED
+        recall = self._recalls.write(cause, account_id=account.id, change=close)
         self._changes.note(account.id)
-        return account_json(find_account(account.id))
+        return account_json(find_account(account.id)) | {"recall": recall.number}
 
     def reset_estimates(self, params: Params) -> Json:
         """Forgive an account its estimates: they are not charged, and counted from now on."""

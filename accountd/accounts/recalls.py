@@ -9,14 +9,16 @@ is above its epoch. ``mark`` is the newest one; a session that was authorized at
 matter of the recalls above it.
 """
 
+import time
 from collections.abc import Callable
 from typing import Final
 
+from accountd.accounts.confirmations import Confirmations
 from accountd.clock import now_iso
 from accountd.data import models
-from accountd.request_params import Json, Params
+from accountd.request_params import AMOUNT_MAX, Json, Params
 from shared.announcements import Recall, encode_recall
-from shared.wire import EPOCH_MAX
+from shared.wire import ENDED_MAX, EPOCH_MAX
 
 # In one answer; whoever asked asks again at once for the others. Each is as long as three names.
 RECALLS_MAX: Final = 20
@@ -39,6 +41,7 @@ class Recalls:
     def __init__(self) -> None:
         self.mark = 0  # read by another thread: an integer that only rises
         self._unannounced: list[Recall] = []
+        self._confirmations = Confirmations()  # only of the thread of requests
 
     def begin(self, *, epoch: int) -> None:
         """``epoch`` is that of this boot, which has changed nothing yet."""
@@ -75,8 +78,16 @@ class Recalls:
         return recall
 
     def since(self, params: Params) -> Json:
-        """The recalls above ``since``, and up to which one they are all; absent: only that."""
+        """The recalls above ``since``, and up to which one they are all; absent: only that.
+
+        ``gateway`` is who asks, ``ended`` what the newest recalls ended there: numbers and counts.
+        """
         since = params.optional_integer("since", 0, EPOCH_MAX)
+        ended = [
+            (each.integer("number", 1, EPOCH_MAX), each.integer("sessions", 0, AMOUNT_MAX))
+            for each in params.groups("ended", at_most=ENDED_MAX)
+        ]
+        self._confirmations.asked(params.text("gateway"), since, dict(ended), now=time.monotonic())
         mark = self.mark  # before the query: what it names is committed
         if since is None:
             return {"mark": mark, "recalls": []}
@@ -88,3 +99,9 @@ class Recalls:
         if len(found) == RECALLS_MAX:
             mark = found[-1].number
         return {"mark": mark, "recalls": [encode_recall(recall) for recall in found]}
+
+    def outcome(self, params: Params) -> Json:
+        """How many of the gateways have obeyed the recall ``number``, and what it ended there."""
+        number = params.integer("number", 1, EPOCH_MAX)
+        found = self._confirmations.outcome(number, now=time.monotonic())
+        return {"gateways": found.gateways, "confirmed": found.confirmed, "ended": found.ended}

@@ -6,6 +6,7 @@
                     ``sessions``, ``providers``; ``proofs``: ``audit``, ``rates``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
 ``arguments``       how numbers are written
+``confirming``      waits until gateways have obeyed, and says what ended there
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page
 ``text``            longer answers as text (pure)

@@ -6,6 +6,7 @@ import click
 
 from accountd.ctl.arguments import CREDIT_MARK, INTEGER
 from accountd.ctl.client import call
+from accountd.ctl.confirming import confirmed, wait_for_gateways
 from accountd.ctl.keys import KEEP_SESSIONS
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.sessions import delete_conversations
@@ -146,7 +147,7 @@ def enable(endpoint: str, account_id: str, as_json: bool) -> None:
 def disable(endpoint: str, account_id: str, keeps_sessions: bool, as_json: bool) -> None:
     """Refuse new sessions of an account, and end those that there are."""
     params = {"account_id": account_id, "keeps_sessions": keeps_sessions}
-    show(call(endpoint, "account.disable", params), as_json, details)
+    show(confirmed(endpoint, call(endpoint, "account.disable", params)), as_json, details)
 
 
 @account.command("email")
@@ -170,5 +171,7 @@ def delete(endpoint: str, account_id: str, as_json: bool) -> None:
     Its books stay: show, usage and audit have them. Its id cannot be used again, its email can.
     """
     found = call(endpoint, "account.delete", {"account_id": account_id})
+    if "recall" in found:  # else it was deleted before
+        wait_for_gateways(endpoint, found.pop("recall"))
     delete_conversations(endpoint, account_id=account_id)
     show(found, as_json, details)

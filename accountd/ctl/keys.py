@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 
 from accountd.ctl.client import call
+from accountd.ctl.confirming import confirmed
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.tables import details
 
@@ -76,4 +77,4 @@ def revoke_key(
 ) -> None:
     """Refuse new sessions with a key, and end those that there are."""
     params = {"key": key_name, "account_id": account_id, "keeps_sessions": keeps_sessions}
-    show(call(endpoint, "key.revoke", params), as_json, details)
+    show(confirmed(endpoint, call(endpoint, "key.revoke", params)), as_json, details)

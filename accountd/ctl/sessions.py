@@ -7,6 +7,7 @@ import click
 
 from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
+from accountd.ctl.confirming import confirmed
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.tables import details
 
@@ -36,7 +37,7 @@ def end_sessions(
     if session_id is None and key is None and account_id is None:
         raise click.UsageError("found no ID, no --key and no --account, expected one or more")
     params = {"session_id": session_id, "key": key, "account_id": account_id}
-    show(call(endpoint, "sessions.end", params), as_json, details)
+    show(confirmed(endpoint, call(endpoint, "sessions.end", params)), as_json, details)
 
 
 @sessions.command("list")

@@ -8,8 +8,9 @@ obeyed as soon as accountd answers. A key that expires needs no announcement: it
 
 import asyncio
 import contextlib
+import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -21,6 +22,7 @@ from gateway.accountd_client.recall_log import RecallLog
 from shared.announcements import Recall, RecallCause, decode_recall
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
+from shared.wire import ENDED_MAX
 
 log = structlog.get_logger()
 
@@ -49,7 +51,9 @@ class RecallSource(Protocol):
 
     recall_log: RecallLog
 
-    async def recalls(self, since: int | None) -> tuple[int, list[Recall]]:
+    async def recalls(
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+    ) -> tuple[int, list[Recall]]:
         """See ``RpcClient``."""
 
 
@@ -66,6 +70,8 @@ class Recalls:
         self._must_ask = asyncio.Event()
         self._is_outdated = False
         self._recalled = 0
+        self._name = secrets.token_hex(8)  # tells accountd which gateways have obeyed
+        self._unreported: dict[int, int] = {}  # how many sessions ended by a recall
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -139,6 +145,8 @@ class Recalls:
         )  # fmt: skip
         for one in found:
             self._end(one, recall.cause)
+        if found and len(self._unreported) < ENDED_MAX:
+            self._unreported[recall.number] = len(found)
 
     def _end(self, one: object, cause: str) -> None:
         if not self._due:
@@ -175,15 +183,17 @@ class Recalls:
 
     async def _ask(self) -> float:
         """Ask for what was missed; in how many seconds to ask again."""
-        asked = self._log.heard
+        asked, ended = self._log.heard, dict(self._unreported)
         try:
-            mark, recalls = await self._accountd.recalls(asked)
+            mark, recalls = await self._accountd.recalls(asked, gateway=self._name, ended=ended)
         except OutdatedError as exc:
             self._log_outdated(str(exc))
             return ASK_S
         except UnreachableError:
             return AWAY_S  # ``rpc_channel`` has logged it
         self._log_outdated("")
+        for number in ended:
+            del self._unreported[number]
         self._obey_all(self._log.answered(asked, mark, recalls))
         return 0.0 if recalls else ASK_S  # there may be more
 

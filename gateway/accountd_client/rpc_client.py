@@ -112,11 +112,16 @@ class RpcClient:
             return found
         return read_authorization({**found, "account_id": found.get("id"), "key_indicator": ""})
 
-    async def recalls(self, since: int | None) -> tuple[int, list[Recall]]:
+    async def recalls(
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+    ) -> tuple[int, list[Recall]]:
         """(the number up to which these are all, what was taken back after ``since``). None asks
-        for the number alone.
+        for the number alone. It says as well that ``gateway`` has obeyed all up to ``since``, and
+        how many sessions ``ended`` by which number.
         """
-        match await self._ask("recalls", {"since": since}, PING_DEADLINE_S):
+        counts = [{"number": number, "sessions": count} for number, count in ended.items()]
+        params = {"since": since, "gateway": gateway, "ended": counts}
+        match await self._ask("recalls", params, PING_DEADLINE_S):
             case {"mark": int(mark), "recalls": [*found]}:
                 with contextlib.suppress(TypeError, WireError):
                     return mark, [decode_recall(frames) for frames in found]

@@ -115,19 +115,21 @@ def ended_with(code: str) -> set[tuple[bool, str | None, int | None, str]]:
     return {(False, code, 1008, code), (True, None, 1008, code)}
 
 
-async def charged(cluster: Cluster, *accounts: str, responses: int) -> None:
-    """Everything that the provider has reported is charged to these accounts, to the token and
-    once, and nothing else: so many responses.
+async def charged(cluster: Cluster, account: str, *, responses: int) -> None:
+    """An account has had so many responses; and everything that the provider has ever reported is
+    charged, to the token and once, and nothing else.
     """
 
-    def found() -> list[int]:
-        rows = [row for account in accounts for row in cluster.usage_rows(account)]
+    def found(*accounts: str) -> tuple[int, int]:
+        rows = [row for name in accounts for row in cluster.usage_rows(name)]
         assert {row["kind"] for row in rows} <= {"response"}
-        return [sum(row["responses"] for row in rows), sum(row["total_tokens"] for row in rows)]
+        return sum(row["responses"] for row in rows), sum(row["total_tokens"] for row in rows)
 
-    def sent() -> list[int]:
+    def is_charged() -> bool:
         charges = [usage["charge"]["total_tokens"] for usage in cluster.usage_sent()]
-        return [len(charges), sum(charges)]
+        rows = cluster.ask("account.list", limit=None)["accounts"]
+        everything = found(*(row["id"] for row in rows))
+        return everything == (len(charges), sum(charges)) and found(account)[0] == responses
 
-    await asyncio.to_thread(eventually, lambda: found() == sent() and found()[0] == responses)
+    await asyncio.to_thread(eventually, is_charged)
     assert (await asyncio.to_thread(cluster.audit))["ok"]

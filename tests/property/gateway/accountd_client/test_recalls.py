@@ -6,6 +6,7 @@ lost; everything of the gateway that hears it is real.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
@@ -42,6 +43,7 @@ class Accountd:
     recall_log: RecallLog = field(default_factory=RecallLog)
     mark: int = 100
     written: list[Recall] = field(default_factory=list)
+    ended: dict[int, int] = field(default_factory=dict)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     def write(self, names: tuple[str, str, str], *, keeps_sessions: bool) -> None:
@@ -49,8 +51,12 @@ class Accountd:
         self.mark += 1
         self.written.append(Recall(self.mark, RecallCause.SESSION_ENDED, *names, keeps_sessions))
 
-    async def recalls(self, since: int | None) -> tuple[int, list[Recall]]:
+    async def recalls(
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+    ) -> tuple[int, list[Recall]]:
         """What is true when it is asked, told when it may be."""
+        assert gateway
+        self.ended.update(ended)
         later = [r for r in self.written if since is not None and r.number > since][:PORTION]
         mark = later[-1].number if len(later) == PORTION else self.mark
         await self.may_answer.wait()
