@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 ASK_S: Final = 1.0
 # While accountd is away, which costs no request: what it wrote last is obeyed once it is back.
-AWAY_S: Final = 0.2
+AWAY_S: Final = 0.05
 # Ended in one turn of the event loop: each is told why, closed and drained, which takes a tenth of
 # a millisecond, and the frames of all others wait.
 PER_TURN_MAX: Final = 10

@@ -215,3 +215,20 @@ async def test_what_was_taken_back_survives_accountd(cluster: Cluster) -> None:
     for each in (key, ephemeral):
         assert await refused(cluster, each) == {(401, "invalid_api_key")}
     await charged(cluster, "killed", responses=3)
+
+
+async def test_a_gateway_that_does_not_answer_is_told_of(cluster: Cluster) -> None:
+    """The command is done, says who has not confirmed, and is obeyed there once it is heard."""
+    key, key_hash = await new_account(cluster, "stopped")
+    stopped = cluster.gateways[0].process
+    async with crowd(cluster, key, clients=3) as members:
+        stopped.send_signal(signal.SIGSTOP)
+        try:
+            done = await asyncio.to_thread(cluster.run, "accountctl", "key", "revoke", key_hash)
+            await heard(members[1:])
+        finally:
+            stopped.send_signal(signal.SIGCONT)
+        await heard(members)
+    assert done.returncode == 0
+    assert f"1 of {GATEWAYS} gateways have not confirmed" in done.stderr
+    assert told(members) == ended_with("invalid_api_key")

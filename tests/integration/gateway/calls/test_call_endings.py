@@ -1,6 +1,7 @@
 """What ends a call: its credit, a lost sideband, a gateway that stops."""
 
 import dataclasses
+import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -164,3 +165,44 @@ def test_a_call_that_is_taken_while_the_gateway_stops(cluster: Cluster) -> None:
 def test_the_books_are_right(cluster: Cluster) -> None:
     """After all of that."""
     assert_books_are_right(cluster)
+
+
+def test_a_call_ends_with_its_key(cluster: Cluster) -> None:
+    """It is hung up while it speaks, and charged. A sideband with another key loses only that key's
+    session, whichever gateway it is at.
+    """
+    key = cluster.create_account("recalled")
+    made = cluster.accountctl("key", "create", "recalled", "--label", "sidebands")
+    call_id = place(cluster, key, "sim-pace-0.5,caller-100")
+    for gateway in (0, 1):
+        with sideband(cluster, made["key"], call_id, gateway=gateway) as socket:
+            while not json.loads(socket.recv(timeout=10))["type"].endswith(".delta"):
+                pass
+            if gateway == 1:
+                cluster.accountctl("key", "revoke", made["key_hash"])
+                with pytest.raises(ConnectionClosed) as closed:
+                    while True:
+                        socket.recv(timeout=10)
+                assert closed.value.rcvd is not None
+                assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+                    1008, "invalid_api_key",
+                )  # fmt: skip
+    wait_until_said(cluster, key, call_id)
+    keys = cluster.accountctl("key", "list", "recalled")["keys"]
+    own = next(row["key_hash"] for row in keys if row["label"] == "test")
+    assert cluster.accountctl("key", "revoke", own)["sessions_ended"] == 1
+    eventually(lambda: has_ended(cluster, call_id))
+    told = sent(cluster, call_id)
+    assert reported(cluster, "recalled", responses=len(told)) == sum(told.values())
+    assert is_call_gone(cluster, cluster.create_account("onlooker"), call_id)
+
+
+def test_a_call_ends_by_its_name(cluster: Cluster) -> None:
+    """An operator ends it as any session."""
+    key = cluster.create_account("named-call")
+    call_id = place(cluster, key, "sim-pace-0.5,caller-100")
+    wait_until_said(cluster, key, call_id)
+    assert cluster.accountctl("sessions", "end", call_id)["sessions_ended"] >= 1
+    eventually(lambda: has_ended(cluster, call_id))
+    told = sent(cluster, call_id)
+    assert reported(cluster, "named-call", responses=len(told)) == sum(told.values())
