@@ -120,6 +120,11 @@ class ProviderSide:
             self._state.turn.failed(answered, code, out)
         elif answered in (provider_messages.SETUP_ID, ""):
             is_ours = mask_account_error(event) is not None
+            if self._state.resumption.is_waiting and not (answered or is_ours):
+                # It took this configuration before, so the session need not end for that.
+                if self._state.resumption.has_begun:
+                    self._accepted(event, out)
+                return
             out.close = (
                 Close(_INTERNAL, NEUTRAL_MESSAGE)
                 if is_ours

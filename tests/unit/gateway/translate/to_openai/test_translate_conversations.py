@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from support.translation import GeminiTalk
 
 from gateway.translate.conversation import Conversation
@@ -344,3 +345,22 @@ def test_xai_is_told_a_conversation_that_it_has_forgotten() -> None:
     assert resumption.name == "conv_3"
     talk.translator.moved_to("xai")
     assert resumption.name == ""
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_an_error_while_xai_goes_on_does_not_end_the_session(is_early: bool) -> None:
+    """It says of no error what it answers. One before the conversation is there answers nothing;
+    behind that it ends what is replayed.
+    """
+    talk = GeminiTalk.set_up("xai")
+    talk.provider("conversation.created", conversation={"id": "conv_1"})
+    talk.client(realtimeInput={"text": "Hello"})
+    talk.forget()
+    talk.reconnect()
+    if not is_early:
+        talk.provider("conversation.created", conversation={"id": "conv_1"})
+    talk.provider("error", error={"code": "invalid", "message": "Something is wrong."})
+    assert talk.close is None
+    assert talk.translator.is_waiting is is_early
+    asked = [] if is_early else ["conversation.item.create", "response.create"]
+    assert talk.told_types == ["session.update", *asked]
