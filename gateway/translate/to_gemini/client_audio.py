@@ -4,7 +4,7 @@ from gateway.translate.audio import encode_base64
 from gateway.translate.to_gemini.audio_shapes import Payload, decoded, payload_of
 from gateway.translate.to_gemini.configuration import is_transcribed
 from gateway.translate.to_gemini.reading import Json, required_text
-from gateway.translate.to_gemini.refusals import RefusedError, invalid, unsupported
+from gateway.translate.to_gemini.refusals import RefusedError, invalid
 from gateway.translate.to_gemini.state import State
 
 _HEAD = b'{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate='
@@ -54,7 +54,10 @@ def commit(state: State, _event: Json) -> None:
 
 
 def clear(state: State, _event: Json) -> None:
-    """``input_audio_buffer.clear``: what the provider was given cannot be taken back."""
+    """``input_audio_buffer.clear``: what the provider was given cannot be taken back, and stays a
+    part of the activity. That is no error: pipecat, where it detects turns itself, clears what was
+    said before each, and takes errors for the end of the session.
+    """
     if not state.is_detected and state.speech.has_audio:
-        raise unsupported("input_audio_buffer", "The provider has heard this audio already.")
+        state.out.ignored.append("input_audio_buffer.clear")
     state.speech.cleared()

@@ -8,6 +8,7 @@ Sources: ``LiveClientSetup`` and ``RealtimeInputConfig`` of google-genai,
 ``RealtimeSessionCreateRequest`` of openai.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -46,6 +47,9 @@ _SILENCES_MS: Final[Mapping[str, int]] = {
     "END_SENSITIVITY_HIGH": 300,
     "END_SENSITIVITY_LOW": 800,
 }
+# They know no history that is not answered, wherever the version stands in the name; pipecat, which
+# asks for one, waits for their answer to it (``_create_initial_response`` of its service).
+_ANSWERS_HISTORY: Final = re.compile(r"gemini(?:-[a-z]+)*-2\b")
 _CONTEXT: Final = ("systemInstruction", "tools")
 
 
@@ -90,10 +94,12 @@ def read_setup(setup: Fields, voices: VoiceTable, provider: str) -> tuple[Sessio
     if setup.has("contextWindowCompression"):
         session["truncation"] = _truncation(setup.inner("contextWindowCompression"))
     history = setup.inner("historyConfig")
+    model = setup.text("model") or ""
     return session, Settings(
         interrupts=interrupts,
         tells_speech=setup.has("outputAudioTranscription"),
-        begins_with_history=history.flag("initialHistoryInClientContent"),
+        begins_with_history=history.flag("initialHistoryInClientContent")
+        and _ANSWERS_HISTORY.search(model) is None,
     )
 
 

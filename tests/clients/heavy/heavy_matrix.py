@@ -32,6 +32,10 @@ CLIENTS: dict[str, tuple[Client, str]] = {
     "livekit-plugins-openai": (partial(heavy, program="livekit_openai"), "gpt-realtime"),
     GEMINI: (partial(heavy, program="livekit_google"), "gemini-live"),
     AT_OPENAI: (partial(_asked, "livekit_google", "openai"), "gpt-realtime"),
+    "pipecat, Gemini": (partial(heavy, program="pipecat_google"), "gemini-live"),
+    # By the version in the model's name the service asks for its first answer.
+    "pipecat, Gemini 2 to openai": (partial(_asked, "pipecat_google", "openai"), "my-gemini-2.5"),
+    "pipecat, Gemini 3 to openai": (partial(_asked, "pipecat_google", "openai"), "my-gemini-3.8"),
 }
 # The services for OpenAI: at OpenAI, which proves the programs, and crossed.
 TALES: dict[str, tuple[Client, str]] = {

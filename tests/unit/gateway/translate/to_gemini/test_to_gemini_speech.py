@@ -257,7 +257,9 @@ def test_two_commits_before_an_answer() -> None:
 
 
 def test_clearing() -> None:
-    """With detection there is nothing to take back; without it what was sent cannot be."""
+    """With detection there is nothing to take back; without it what was sent cannot be, and stays
+    in the activity. The client's buffer is empty.
+    """
     talk = OpenAITalk.detected()
     talk.append()
     talk.client("input_audio_buffer.clear")
@@ -265,9 +267,31 @@ def test_clearing() -> None:
     talk = OpenAITalk.manual()
     talk.client("input_audio_buffer.clear")
     talk.append()
+    assert talk.ignored == []
     talk.client("input_audio_buffer.clear")
-    assert talk.heard_kinds == ["input_audio_buffer.cleared", "error"]
-    assert talk.error["code"] == "unsupported_by_provider"
+    assert talk.heard_kinds == ["input_audio_buffer.cleared"] * 2
+    assert talk.ignored == ["input_audio_buffer.clear"]
+    talk.client("input_audio_buffer.commit")
+    assert talk.error["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_a_client_that_clears_before_each_turn() -> None:
+    """As pipecat does where it detects turns itself: it says the first words again, and cancels
+    what may be being said.
+    """
+    talk = OpenAITalk.manual()
+    talk.append(3)
+    talk.client("input_audio_buffer.clear")
+    talk.append()
+    talk.client("response.cancel")
+    assert talk.error["code"] == "response_cancel_not_active"
+    talk.client("input_audio_buffer.commit")
+    talk.client("response.create")
+    talk.speak("Hello")
+    talk.end()
+
+    assert [kind for kind in talk.told_kinds if kind != "audio"] == ["activityStart", "activityEnd"]
+    assert talk.responses[0]["status"] == "completed"
 
 
 @pytest.mark.parametrize("audio", ["!", "AAAAA", "AAA=A", "A===", "\u00e9", 1, None])

@@ -220,6 +220,24 @@ def test_an_initial_history_is_no_question() -> None:
     assert talk.told_types[-1] == "response.create"
 
 
+@pytest.mark.parametrize(
+    ("model", "is_history"),
+    [
+        ("models/gemini-2.5-flash-native-audio-preview-12-2025", False),
+        ("models/gemini-live-2.5-flash-native-audio", False),
+        ("models/gemini-3.8-live", True),
+        ("models/gemini-live-20", True),
+    ],
+)
+def test_an_initial_history_of_a_model_that_answers_it(model: str, is_history: bool) -> None:
+    """Gemini 2 does; pipecat asks it so for its first answer."""
+    talk = GeminiTalk.set_up(model=model, historyConfig={"initialHistoryInClientContent": True})
+    turn = {"role": "user", "parts": [{"text": "Hello"}]}
+    talk.client(clientContent={"turns": [turn], "turnComplete": True})
+
+    assert ("response.create" not in talk.told_types) == is_history
+
+
 def test_parts_that_no_item_can_hold_are_named() -> None:
     """What the model drew, documents, and thoughts: the rest of the turn is taken."""
     talk = GeminiTalk.set_up()
