@@ -110,6 +110,11 @@ class Calls:
         return frozenset(output.item_id for output in self._ready.values())
 
     @property
+    def are_awaited(self) -> bool:
+        """Whether the model waits for outputs."""
+        return bool(self._open or self._ready)
+
+    @property
     def is_complete(self) -> bool:
         """Whether there are outputs, and no call waits for another one."""
         return bool(self._ready) and not self._open

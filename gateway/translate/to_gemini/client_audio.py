@@ -24,19 +24,26 @@ def send_audio(state: State, payload: Payload) -> None:
     """Send the user's audio on. Base64 of PCM is copied as it is."""
     if not payload.size:
         return
-    speech = state.speech
-    if not state.is_detected:
-        if not speech.is_active:
-            speech.is_active = True
-            state.send({"realtimeInput": {"activityStart": {}}})
-    elif state.pending and state.response is None:
+    if state.is_detected and state.pending and state.response is None:
         state.send(state.pending.tell())
-    speech.appended(payload.size, bytes_per_ms=state.bytes_per_ms)
+    state.speech.appended(payload.size, bytes_per_ms=state.bytes_per_ms)
     data = payload.data
     if not state.converter.is_verbatim:
         data = encode_base64(state.converter.feed(decoded(payload))).encode()
     rate = b"%d" % state.input_format.rate_hz
-    state.out.to_provider.append(b"".join((_HEAD, rate, b'","data":"', data, _TAIL)))
+    message = b"".join((_HEAD, rate, b'","data":"', data, _TAIL))
+    if not state.is_detected and not state.speech.is_active:
+        if state.is_model_busy and state.speech.hold(message):
+            return
+        begin_activity(state)
+    state.out.to_provider.append(message)
+
+
+def begin_activity(state: State) -> None:
+    """The user's turn, as the client says, with what was held of it."""
+    state.speech.is_active = True
+    state.send({"realtimeInput": {"activityStart": {}}})
+    state.out.to_provider += state.speech.take_held()
 
 
 def commit(state: State, _event: Json) -> None:

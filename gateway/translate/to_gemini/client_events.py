@@ -108,6 +108,8 @@ def _ask(state: State, instructions: str) -> bool:
     if outputs is not None:  # before any content, which has the model give up its calls
         state.send(outputs)
     is_due, speech.is_due = speech.is_due, False
+    if is_due and speech.is_held:
+        client_audio.begin_activity(state)
     ends_activity = not state.is_detected and speech.is_active and is_due
     is_asked = state.is_answer_due or outputs is not None or (is_due and not ends_activity)
     if is_asked and not (state.pending or ends_activity):

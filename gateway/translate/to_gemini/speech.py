@@ -26,6 +26,9 @@ from gateway.translate.to_gemini.reading import Json
 # Of the user's audio, between the first word of a transcript and its announcement. Gemini may send
 # a transcript in the same moment as the answer, or while the user speaks.
 _APART_MS: Final = 200
+# Of audio that is held while the model is busy, as messages for it: a minute of 24 kHz. Where there
+# is more, the activity begins, and interrupts the model.
+HELD_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class Speech:
@@ -49,6 +52,8 @@ class Speech:
         self._committed: Json | None = None  # the item that is being answered
         self._is_transcribed = True  # whether its transcript was completed
         self._seconds = 0.0  # of its audio
+        self._held: list[bytes] = []  # of an activity that has not begun
+        self._held_bytes = 0
         self.uncommitted_bytes = 0
         self.is_active = False
         self.is_due = False
@@ -76,7 +81,12 @@ class Speech:
     @property
     def is_open(self) -> bool:
         """Whether the provider has something of a turn of the user's that it has yet to answer."""
-        return self.is_due or self.is_active or self.is_heard
+        return self.is_due or self.is_active or self.is_heard or self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is audio of an activity that has not begun."""
+        return bool(self._held)
 
     @property
     def is_untold(self) -> bool:
@@ -90,6 +100,19 @@ class Speech:
         self._written_us += size * 1000 // bytes_per_ms
         if self._held_at_ms is not None and self.written_ms - self._held_at_ms >= _APART_MS:
             self.started(self._held_at_ms)
+
+    def hold(self, message: bytes) -> bool:
+        """Keep a message with audio until the activity begins; False where it has to begin now."""
+        if self._held_bytes + len(message) > HELD_BYTES_MAX:
+            return False
+        self._held.append(message)
+        self._held_bytes += len(message)
+        return True
+
+    def take_held(self) -> list[bytes]:
+        """The messages that were held."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return held
 
     def started(self, start_ms: int | None = None) -> None:
         """The user speaks; nothing is said twice of one speech."""
@@ -178,7 +201,7 @@ class Speech:
         """
         if not self.is_due:
             self._forget_committed()
-        if not self.is_heard and not self.is_active:
+        if not (self.is_heard or self.is_active or self.is_held):
             self._since_ms = self.written_ms
             self.uncommitted_bytes = 0
 
@@ -187,7 +210,7 @@ class Speech:
         so.
         """
         self._forget_committed()
-        if self.is_active or self._item_id is not None:
+        if self.is_active or self.is_held or self._item_id is not None:
             self.cleared()
         self._forget_heard()
         self.is_active = self.is_due = False
@@ -195,6 +218,7 @@ class Speech:
     def cleared(self) -> None:
         """What is not committed is gone, or the client took it back."""
         self._forget_heard()
+        self.take_held()
         self._since_ms = self.written_ms
         self._events.add("input_audio_buffer.cleared")
 

@@ -221,6 +221,16 @@ class State:
         if response is not None and response.is_unheard and self.calls.is_complete:
             self.send(self.calls.take())
 
+    @property
+    def is_model_busy(self) -> bool:
+        """Whether the model speaks, or is about to, or waits for functions: an activity would cut
+        that off, which a client does not ask for that only sends audio.
+        """
+        response = self.response
+        if response is not None and response.outcome is None:
+            return not response.is_generated
+        return self.calls.are_awaited
+
     def follow(self, request: Json) -> None:
         """The client asks for another response while the open one is generated: that one is done
         with the end of its turn, which has its usage and is on its way, and the other created then.

@@ -20,6 +20,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 
@@ -77,7 +78,7 @@ class Ear(FrameProcessor):
         return piece
 
 
-def weather(service: OpenAIRealtimeLLMService, outcome: Outcome) -> ToolsSchema:
+def weather(service: LLMService, outcome: Outcome) -> ToolsSchema:
     """The function that the model may call."""
 
     async def get_weather(parameters) -> None:
@@ -111,14 +112,9 @@ async def say(worker: PipelineWorker, pcm: bytes) -> None:
         )
 
 
-async def main() -> None:
-    """A tool call, a spoken turn, an interruption by voice."""
+async def hold(service: LLMService) -> Outcome:
+    """A tool call, a spoken turn, an interruption by voice, with a service of any protocol."""
     outcome = Outcome()
-    service = OpenAIRealtimeLLMService(
-        api_key=os.environ["API_KEY"],
-        base_url=os.environ["GATEWAY_URL"] + "/v1/realtime",
-        settings=OpenAIRealtimeLLMService.Settings(model=os.environ["MODEL"]),
-    )
     context = LLMContext(
         messages=[{"role": "user", "content": ASK_TOOL}], tools=weather(service, outcome)
     )
@@ -142,7 +138,17 @@ async def main() -> None:
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await asyncio.gather(runner.run(), talk())
-    print(outcome.to_json())
+    return outcome
+
+
+async def main() -> None:
+    """With the service's own parameters only."""
+    service = OpenAIRealtimeLLMService(
+        api_key=os.environ["API_KEY"],
+        base_url=os.environ["GATEWAY_URL"] + "/v1/realtime",
+        settings=OpenAIRealtimeLLMService.Settings(model=os.environ["MODEL"]),
+    )
+    print((await hold(service)).to_json())
 
 
 if __name__ == "__main__":

@@ -311,3 +311,81 @@ def test_audio_in_an_unusual_message(audio: str) -> None:
     talk.client("input_audio_buffer.append", audio=audio, more="")
 
     assert talk.told[0]["realtimeInput"]["audio"]["data"] == audio
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_microphone_that_is_always_on_interrupts_nothing(is_committed: bool) -> None:
+    """Where the client says when a turn is over, OpenAI is not interrupted by audio; the beginning
+    of an activity would interrupt Gemini. What was held is heard with the next turn.
+    """
+    talk = OpenAITalk.manual()
+    talk.append()
+    talk.client("input_audio_buffer.commit")
+    talk.client("response.create")
+    talk.append()
+    talk.speak("Hello")
+    talk.append()
+    if is_committed:
+        talk.client("input_audio_buffer.commit")
+    talk.forget()
+    assert talk.told == []
+    talk.end()
+    if not is_committed:
+        talk.append()
+        assert talk.told_kinds == ["activityStart", "audio", "audio", "audio"]
+        talk.client("input_audio_buffer.commit")
+        talk.forget()
+    talk.client("response.create")
+
+    assert talk.told_kinds == (
+        ["activityStart", "audio", "audio", "activityEnd"] if is_committed else ["activityEnd"]
+    )
+    assert "error" not in talk.heard_kinds
+
+
+def test_a_microphone_that_is_always_on_while_a_function_runs() -> None:
+    """The model would give up the call."""
+    talk = OpenAITalk.manual()
+    talk.client("response.create")
+    talk.call(("call_1", "look"))
+    talk.forget()
+    talk.append()
+    talk.create_output("call_1", "1")
+    talk.append()
+    talk.client("response.create")
+
+    assert talk.told_kinds == ["toolResponse"]
+
+
+def test_audio_that_is_held_can_be_cleared() -> None:
+    """Nobody has heard it. A lost connection takes it as well, and the client hears so."""
+    talk = OpenAITalk.manual()
+    talk.client("response.create")
+    talk.append()
+    talk.client("input_audio_buffer.clear")
+    talk.speak("Hello")
+    talk.end()
+    talk.forget()
+    talk.append()
+    assert talk.told_kinds == ["activityStart", "audio"]
+    talk = OpenAITalk.manual()
+    talk.client("response.create")
+    talk.speak("Hello")
+    talk.append()
+    talk.disconnect()
+
+    assert talk.heard_kinds[-1] == "input_audio_buffer.cleared"
+
+
+def test_an_activity_begins_where_too_much_would_be_held() -> None:
+    """Nothing of the user's is lost."""
+    talk = OpenAITalk.manual()
+    talk.client("response.create")
+    talk.forget()
+    sent = 0
+    while "activityStart" not in talk.told_kinds:
+        talk.append()
+        sent += 1
+
+    assert 60_000 < sent * 100 < 90_000
+    assert talk.told_kinds.count("audio") == sent
