@@ -157,6 +157,7 @@ async def run(
     direct_server, direct_provider = await provide(direct_ledger)
     cluster.env["OPENAI_BASE_URL"] = f"http://{provider}/v1"
     cluster.start_accountd()
+    cluster.env["GATEWAY_SESSIONS_PER_KEY_S"] = "0"  # all sessions have one key
     await asyncio.to_thread(cluster.start_gateway)
     key = cluster.create_account("acct")
     target = f"/v1/realtime?{MODEL}&rs_key={key}"

@@ -292,6 +292,7 @@ def settings_of(cluster: Cluster, stack: ExitStack, *, is_quick: bool) -> list[S
     stack.callback(plain.close)
     stack.callback(secure.close)
     cluster.env.update(pem.settings)
+    cluster.env["GATEWAY_SESSIONS_PER_KEY_S"] = "0"  # all sessions have one key
     one = cluster.start_gateway(OPENAI_BASE_URL=f"http://{plain.address}/v1")
     both = cluster.start_gateway(
         OPENAI_BASE_URL=f"https://localhost:{secure.address.rpartition(':')[2]}/v1",

@@ -248,7 +248,7 @@ async def run(
     await asyncio.to_thread(cluster.start_accountd)
     key = await asyncio.to_thread(cluster.create_account, "bench", tokens=10**12)
     path, name = (NO_PATH, PLAIN) if compiled is None else (str(compiled), COMPILED)
-    start = partial(cluster.start_gateway, OPENAI_BASE_URL=upstream)
+    start = partial(cluster.start_gateway, OPENAI_BASE_URL=upstream, GATEWAY_SESSIONS_PER_KEY_S="0")
     ours = await asyncio.to_thread(start, PYTHONPATH=path)
     relays, charging = [relay_of(name, ours)], {COMPILED, PLAIN, UNKEPT, str(against)}
     with ExitStack() as stack:

@@ -170,6 +170,7 @@ def measure(scale: Scale) -> Outcome:
 def _start(cluster: Cluster, crowd: Crowd, stack: ExitStack) -> tuple[Daemon, list[Relay]]:
     """accountd and the relays, each on its core."""
     accountd = cluster.start_accountd()
+    cluster.env["GATEWAY_SESSIONS_PER_KEY_S"] = "0"  # all of them have one key
     gateway = cluster.start_gateway(OPENAI_BASE_URL=f"http://{crowd.address}/v1")
     proxy = stack.enter_context(haproxy(crowd.address, cluster.folder))
     relays = [relay_of(GATEWAY, gateway), *([proxy] if proxy is not None else [])]

@@ -10,10 +10,10 @@
 ``frames``, ``frame_scanner``     frames as values; where they begin and end in a stream (pure)
 ``limits``, ``background_tasks``  every bound with its reason; background tasks that must not die
 
-The rooms, from the client to accountd: ``door`` (who is let in), ``endpoints`` and ``http`` (what
-is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes in, bytes out), ``handles``,
-``providers``, ``translate`` (where client and provider speak different protocols), ``metering``
-(what it cost), ``conversations`` (stored, for clients that come back), ``credit`` (what may be
-spent), ``delivery`` (usage, exactly once), ``accountd_client`` (requests and announcements),
-``web`` (the page, the console). docs/ARCHITECTURE.md draws who imports whom.
+The rooms, from the client to accountd: ``callers`` (who knocks), ``door`` (who is let in),
+``endpoints`` and ``http`` (what is no WebSocket), ``calls``, ``relay`` and ``connections`` (bytes
+in, bytes out), ``handles``, ``providers``, ``translate`` (where client and provider speak different
+protocols), ``metering`` (what it cost), ``conversations`` (stored), ``credit`` (what may be spent),
+``delivery`` (usage, exactly once), ``accountd_client`` (requests and announcements), ``web`` (the
+page, the console). docs/ARCHITECTURE.md draws who imports whom.
 """

@@ -11,6 +11,8 @@ import structlog
 
 from gateway import background_tasks, build
 from gateway.accountd_link import AccountdLink
+from gateway.callers.callers import Callers
+from gateway.callers.key_rates import KeyRates
 from gateway.calls.api import CallApi
 from gateway.calls.calls import Calls
 from gateway.config import GatewayConfig
@@ -63,7 +65,9 @@ async def run(config: GatewayConfig) -> ExitCode:
         balances=link.balances, usage=link.usage, recalls=link.recalls, totals=totals,
         lifetimes=lifetimes,
     )  # fmt: skip
-    registry = Registry(calls=calls, totals=totals, usage=link.usage)
+    registry = Registry(
+        calls=calls, totals=totals, usage=link.usage, connections_max=config.connections_max
+    )
     gateway, reports, metrics = _open_gateway(
         config, link, calls=calls, registry=registry, lifetimes=lifetimes, signing=signing
     )
@@ -79,7 +83,7 @@ async def run(config: GatewayConfig) -> ExitCode:
     # in which no frame is relayed, and a twentieth of the CPU where many sessions begin and end.
     gc.collect()
     gc.freeze()
-    listeners = sockets.accept(gateway.make_connection, registry)
+    listeners = sockets.accept(gateway, registry, config.proxies)
     address = f" ops={ops.address}" if ops else ""
     print(f"ready gateway {sockets}{address}", flush=True)  # noqa: T201 - for scripts
     await stop.wait()
@@ -116,7 +120,11 @@ def _open_gateway(
 ) -> tuple[GatewayServer, ProviderReports, list[Metric]]:
     """Everything that answers clients, what tells of it, and its numbers."""
     readiness = Readiness(link.accountd, link.usage)
-    admission = Admission(link.accountd, signing, allows_keys_in_urls=config.allows_keys_in_urls)
+    admission = Admission(
+        link.accountd, signing, KeyRates(per_s=config.sessions_per_key_s),
+        allows_keys_in_urls=config.allows_keys_in_urls,
+    )  # fmt: skip
+    callers = Callers(config.proxies, each_max=config.connections_per_address)
     minting = Minting(
         admission, config.models, signing=signing,
         demo_key=config.demo_key, demo_hosts=config.demo_hosts,
@@ -142,6 +150,7 @@ def _open_gateway(
     by_path = (console.by_path() if config.serves_page else {}) | minting.by_path()
     gateway = GatewayServer(
         readiness=readiness,
+        callers=callers,
         gatekeeper=gatekeeper,
         opener=opener,
         calls=calls,
@@ -155,7 +164,11 @@ def _open_gateway(
         link.accountd, opener.dialer, opener.roster, config.models, calls=calls.by_provider
     )
     reports.start()
-    return gateway, reports, [*minting.metrics(), *console.metrics(), *opener.metrics()]
+    return (
+        gateway,
+        reports,
+        [*callers.metrics(), *minting.metrics(), *console.metrics(), *opener.metrics()],
+    )
 
 
 def _reload_on_hangup(

@@ -91,6 +91,33 @@ def cli() -> None:
     help="A file with the key of a demo account: the page gets ephemeral keys for it.",
 )
 @setting(
+    "GATEWAY_TRUSTED_PROXIES",
+    help="Addresses and networks of the proxies in front, with commas between them: what they say"
+    " of a client's address is believed.",
+)
+@setting(
+    "GATEWAY_CLIENT_ADDRESS",
+    default="x-forwarded-for",
+    help="How they say it: x-forwarded-for (the header), or proxy-v2 (PROXY protocol, version 2,"
+    " without which their connections are cut).",
+)
+@setting(
+    "GATEWAY_CONNECTIONS_MAX",
+    default="0",
+    help="Sessions and calls at once; more get 503. 0: as many as the limit of open files allows.",
+)
+@setting(
+    "GATEWAY_CONNECTIONS_PER_ADDRESS",
+    default="0",
+    help="Connections at once of one address, of any kind; more get 429. 0: any number.",
+)
+@setting(
+    "GATEWAY_SESSIONS_PER_KEY_S",
+    default="100",
+    help="Sessions that a key may begin in a second, for ten seconds at once; more get 429. 0: any"
+    " number.",
+)
+@setting(
     "GATEWAY_KEYS_IN_URLS",
     default="allow",
     help="allow or refuse: keys of clients in URLs (?key=, ?rs_key=, …), which proxies and browsers"

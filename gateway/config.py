@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.callers.client_address import Telling, TrustedProxies, read_networks
 from gateway.delivery.retention import Retention
 from gateway.door.allowed_models import ModelTable, read_table
 from gateway.door.further_providers import FurtherProvider
@@ -45,6 +46,10 @@ class GatewayConfig:
     ephemeral_secrets: Path | None
     demo_key: Path | None
     allows_keys_in_urls: bool
+    proxies: TrustedProxies
+    connections_max: int
+    connections_per_address: int
+    sessions_per_key_s: float
     demo_hosts: frozenset[str]
     spool_dir: Path | None
     retention: Retention
@@ -86,6 +91,12 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         demo_key=checker.optional("GATEWAY_DEMO_KEY_FILE", Path),
         allows_keys_in_urls=checker.value("GATEWAY_KEYS_IN_URLS", config.one_of("allow", "refuse"))
         == "allow",
+        proxies=_proxies(checker),
+        connections_max=checker.value("GATEWAY_CONNECTIONS_MAX", config.integer(0, 10_000_000)),
+        connections_per_address=checker.value(
+            "GATEWAY_CONNECTIONS_PER_ADDRESS", config.integer(0, 10_000_000)
+        ),
+        sessions_per_key_s=checker.value("GATEWAY_SESSIONS_PER_KEY_S", config.number(0, 10_000)),
         demo_hosts=checker.optional("GATEWAY_DEMO_HOSTS", config.host_names) or frozenset(),
         spool_dir=checker.optional("GATEWAY_SPOOL_DIR", Path),
         retention=Retention(
@@ -175,6 +186,17 @@ def _models(text: str) -> ModelTable:
     except (OSError, UnicodeDecodeError) as exc:
         raise ValueError(f"cannot read it: {cause_of(exc)}") from None
     return read_table(content, providers=PROVIDER_NAMES)
+
+
+def _proxies(checker: Checker) -> TrustedProxies:
+    networks = checker.optional("GATEWAY_TRUSTED_PROXIES", read_networks) or ()
+    one_of = config.one_of(*(telling.value for telling in Telling))
+    telling = Telling(
+        checker.value("GATEWAY_CLIENT_ADDRESS", one_of) or Telling.FORWARDED_FOR.value
+    )
+    if telling is Telling.PROXY_V2 and not networks:
+        checker.problem("GATEWAY_CLIENT_ADDRESS is proxy-v2 without GATEWAY_TRUSTED_PROXIES")
+    return TrustedProxies(networks, telling)
 
 
 def _check_demo_key(checker: Checker, path: Path) -> None:

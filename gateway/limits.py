@@ -18,6 +18,24 @@ HANDSHAKE_BYTES_MAX: Final = 16 * 1024
 # setup at once.
 FIRST_MESSAGE_S: Final = 30.0
 
+# Wrong keys of one address: a burst for a fleet that was given an old key, then one a second.
+# Addresses of which that is remembered: 3 MB. The one heard of longest ago is forgotten first.
+WRONG_KEYS_BURST: Final = 20
+WRONG_KEY_S: Final = 1.0
+CALLERS_KNOWN_MAX: Final = 10_000
+# Connections of an address that has too many which are still heard, to be told so, and how long it
+# is to wait then.
+CROWDED_ANSWERS_MAX: Final = 16
+CROWDED_RETRY_S: Final = 5
+
+# Sessions that a key begins: its rate may be used in bursts of so many seconds' worth. Sessions
+# with a name, where each puts out the one before: a burst for a bad network, then one a second.
+# Keys, and sessions, of which that is remembered, 3 MB each.
+KEY_BURST_S: Final = 10.0
+SAME_SESSION_BURST: Final = 10
+SAME_SESSION_S: Final = 1.0
+KEYS_KNOWN_MAX: Final = 10_000
+
 # The body of a plain HTTP request: a session's configuration with its instructions and tools.
 BODY_BYTES_MAX: Final = 64 * 1024
 

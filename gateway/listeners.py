@@ -4,14 +4,30 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from gateway.callers.client_address import Telling, TrustedProxies
+from gateway.callers.proxy_prelude import ProxyPrelude
 from gateway.config import OFF, GatewayConfig
 from gateway.connections.certificate import CertificateReloader
+from gateway.connections.downstream import Downstream
 from gateway.connections.listener import Listener
 from gateway.connections.tls import TlsConnection
 from gateway.session_registry import Registry
 from shared.config import Address
 from shared.errors import ConfigError
+
+
+class Door(Protocol):
+    """Who decides about connections that arrive (``server``)."""
+
+    def make_connection(self, host: str) -> Downstream | None:
+        """For a client, or a proxy, that connects from ``host``; None where it is to be cut."""
+
+    def client_told(self, connection: Downstream, client: str | None) -> bool:
+        """A trusted proxy has said whose ``connection`` it passes on, None: its own; false where it
+        is to be cut.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +51,31 @@ class Listeners:
             tls = _bind("GATEWAY_TLS_LISTEN", config.tls.listen, shares=config.reuse_port)
         return cls(plain, tls, certificate)
 
-    def accept(
-        self, make_connection: Callable[[], asyncio.Protocol], registry: Registry
-    ) -> list[Listener]:
+    def accept(self, gateway: Door, registry: Registry, proxies: TrustedProxies) -> list[Listener]:
         """Accept clients as long as ``session_registry`` has a place for them."""
-        makers: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = []
+
+        def plain(host: str) -> asyncio.Protocol | None:
+            client = gateway.make_connection(host)
+            return None if client is None else prefaced(client, client.as_protocol(), host)
+
+        def tls(host: str) -> asyncio.Protocol | None:
+            assert self.certificate is not None
+            client = gateway.make_connection(host)
+            if client is None:
+                return None
+            secure = TlsConnection(client.as_protocol(), self.certificate.context)
+            return prefaced(client, secure, host)
+
+        def prefaced(client: Downstream, protocol: asyncio.Protocol, host: str) -> asyncio.Protocol:
+            if proxies.telling is not Telling.PROXY_V2 or not proxies.has(host):
+                return protocol
+            return ProxyPrelude(protocol, lambda told: gateway.client_told(client, told))
+
+        makers: list[tuple[socket.socket, Callable[[str], asyncio.Protocol | None]]] = []
         if self.plain is not None:
-            makers.append((self.plain, make_connection))
-        if self.tls is not None and (certificate := self.certificate) is not None:
-            makers.append((self.tls, lambda: TlsConnection(make_connection(), certificate.context)))
+            makers.append((self.plain, plain))
+        if self.tls is not None:
+            makers.append((self.tls, tls))
         listeners = [
             Listener(to, make, has_capacity=registry.has_capacity_for_client) for to, make in makers
         ]

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
+from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from gateway.callers.callers import PROXY, Callers
 from gateway.calls.calls import Calls
 from gateway.connections.close import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
@@ -30,6 +32,7 @@ from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
     internal_error,
+    invalid_key,
     model_not_allowed,
     unavailable,
     upgrade_required,
@@ -55,6 +58,7 @@ class GatewayServer:
         self,
         *,
         readiness: Readiness,
+        callers: Callers,
         gatekeeper: Gatekeeper,
         opener: Opener,
         calls: Calls,
@@ -66,6 +70,7 @@ class GatewayServer:
     ) -> None:
         """``providers`` by name: those that there is a key for."""
         self.readiness = readiness
+        self._callers = callers
         self._gatekeeper = gatekeeper
         self._opener = opener
         self._calls = calls
@@ -94,16 +99,33 @@ class GatewayServer:
 
     # --- for client connections -------------------------------------------------------------------
 
-    def make_connection(self) -> asyncio.Protocol:
-        """What the event loop needs for a client that connects."""
-        connection = Downstream(self)
+    def make_connection(self, host: str) -> Downstream | None:
+        """For a client, or a proxy, that connects from ``host``; None where it is to be cut."""
+        caller = self._callers.arrive(host)
+        if caller is None:
+            return None
+        connection = Downstream(self, caller, host)
         self._registry.add_client(connection)
-        return connection.as_protocol()
+        return connection
+
+    def client_told(self, connection: Downstream, client: str | None) -> bool:
+        """A trusted proxy has said whose ``connection`` it passes on, None: its own; false where it
+        is to be cut.
+        """
+        if client is None:
+            return True
+        caller = self._callers.arrive(client)
+        connection.caller = caller or connection.caller
+        return caller is not None
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
         """A client asks for a WebSocket."""
         if (probe := self._probe(request.path)) is not None:
             connection.answer(probe)
+            return
+        refused = self._refusal_of_caller(connection, request.path, request.headers)
+        if refused is not None:
+            self._refuse(connection, refused)
             return
         target = self._gatekeeper.target(request.path, request.headers)
         for refusal in (target, wants_events(request.path), self._refusal_if_full()):
@@ -122,11 +144,16 @@ class GatewayServer:
 
     def request_received(self, connection: Downstream, request: HttpRequest) -> None:
         """A client asks over plain HTTP."""
+        plain = self._probe(request.target)
+        refused = self._refusal_of_caller(connection, request.target, request.headers)
+        if plain is None and refused is not None:
+            self._refuse(connection, refused)
+            return
         found = self._api.find(request.target)
         if found is not None:
             self._serve_endpoint(connection, found, request)
             return
-        plain = self._probe(request.target) or self._pages.answer(request)
+        plain = plain or self._pages.answer(request)
         if plain is None:
             work = self._explain(connection, request)
             self._registry.start(work, on_failure=lambda exc: self._failed(connection, exc))
@@ -137,6 +164,7 @@ class GatewayServer:
 
     def connection_closed(self, connection: Downstream) -> None:
         """A client's connection is closed."""
+        self._callers.leave(connection.caller)
         self._registry.remove_client(connection)
 
     # --- sessions ---------------------------------------------------------------------------------
@@ -301,6 +329,22 @@ class GatewayServer:
 
     # --- refusals ---------------------------------------------------------------------------------
 
+    def _refusal_of_caller(
+        self, connection: Downstream, target: str, headers: Headers
+    ) -> Refusal | None:
+        """Why nothing is looked at that this address asks for. In a header a trusted proxy says
+        whose request it passes on.
+        """
+        if connection.caller == PROXY:
+            forwarded = headers.get_all("X-Forwarded-For")
+            client = self._callers.proxies.client_of(connection.host, forwarded)
+            if not self.client_told(connection, client):
+                return self._callers.crowded()
+        caller = connection.caller
+        return self._callers.refusal_if_crowded(caller) or self._callers.refusal_if_guessing(
+            caller, lambda: self._gatekeeper.knows_key(target, headers)
+        )
+
     def _refusal_if_not_ready(self) -> Refusal | None:
         """Why nothing that lasts can be opened."""
         return (
@@ -325,6 +369,8 @@ class GatewayServer:
 
     def _refuse(self, connection: Downstream, refusal: Refusal) -> None:
         log.info("client refused", status=refusal.status, code=refusal.code)
+        if refusal == invalid_key():
+            self._callers.wrong_key(connection.caller)
         connection.answer(refusal.response())
 
     def _failed(self, connection: Downstream, exc: BaseException) -> None:

@@ -32,7 +32,13 @@ CHECK_S: Final = 1.0
 class Registry:
     """All clients, sessions and calls that have not ended."""
 
-    def __init__(self, *, calls: Calls, totals: Totals, usage: UsageSender) -> None:
+    def __init__(
+        self, *, calls: Calls, totals: Totals, usage: UsageSender, connections_max: int = 0
+    ) -> None:
+        """``connections_max``: sessions and calls at once, 0 for as many as there are descriptors
+        for.
+        """
+        self._connections_max = connections_max
         self._loop = asyncio.get_running_loop()
         self._calls = calls
         self._totals = totals
@@ -84,12 +90,12 @@ class Registry:
 
     def has_capacity_for_client(self) -> bool:
         """Whether a descriptor is left for one more client."""
-        return has_capacity_for_client(clients=len(self._clients))
+        return has_capacity_for_client(clients=len(self._clients), allowed=self._connections_max)
 
     def has_capacity_for_session(self, *, admitting: int) -> bool:
         """Whether descriptors are left for one more session, beside those being admitted."""
         lasting = len(self._sessions) + admitting + len(self._calls)
-        return has_capacity_for_session(sessions=lasting)
+        return has_capacity_for_session(sessions=lasting, allowed=self._connections_max)
 
     @property
     def sessions(self) -> int:

@@ -90,6 +90,10 @@ class AuthorizationCache:
         allowed_at, authorization = self._allowed.get(key_hash, (float("-inf"), None))
         return authorization if now - allowed_at < self.seconds else None
 
+    def has(self, key_hash: str) -> bool:
+        """Whether the newest answer about this key was an authorization, however long ago."""
+        return key_hash in self._allowed
+
     def remove(self, key_hash: str) -> None:
         """accountd denied it: an earlier authorization counts no more."""
         self._allowed.pop(key_hash, None)

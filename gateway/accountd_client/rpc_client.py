@@ -105,6 +105,12 @@ class RpcClient:
         self._authorizations.put(key_hash, authorization, now=self._loop.time())
         return authorization
 
+    def has_authorized(self, key_hash: str) -> bool:
+        """Whether accountd said yes when it was asked last about this key; at most the newest
+        10,000 are remembered.
+        """
+        return self._authorizations.has(key_hash)
+
     async def identify(self, key_hash: str) -> Authorization | Denial:
         """Whose key it is, whether or not the account may talk."""
         found = await self.report("console.account", {"key_hash": key_hash})

@@ -73,10 +73,13 @@ class Downstream(Connection):
 
     __slots__ = (
         "_answer", "_catch_up", "_handler", "_handshake_timer", "_phase", "_reader",
-        "answer_headers", "outlasts_stop",
+        "answer_headers", "caller", "host", "outlasts_stop",
     )  # fmt: skip
 
-    def __init__(self, handler: ConnectionHandler) -> None:
+    def __init__(self, handler: ConnectionHandler, caller: str = "", host: str = "") -> None:
+        """``caller``: by what the client is counted (``callers.callers``); ``host``: the other end
+        of the connection.
+        """
         super().__init__(expects_mask=True, sink=Discard())
         self._handler = handler
         self._reader: RequestReader | None = RequestReader()  # None once there are frames
@@ -87,6 +90,8 @@ class Downstream(Connection):
             HANDSHAKE_S, self.abort
         )
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
+        self.caller = caller
+        self.host = host
         self.outlasts_stop = False  # whether a gateway that stops waits for the answer
         self.answer_headers = _NO_HEADERS  # of a plain answer, beside its own
 

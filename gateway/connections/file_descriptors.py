@@ -16,19 +16,22 @@ OWN: Final = 40
 OTHERS: Final = 24
 
 
-def has_capacity_for_session(*, sessions: int) -> bool:
-    """Whether one more session may be opened beside so many."""
-    return sessions < _sessions_max()
+def has_capacity_for_session(*, sessions: int, allowed: int = 0) -> bool:
+    """Whether one more session may be opened beside so many; ``allowed`` is the operator's own
+    bound, 0 for none.
+    """
+    return sessions < _sessions_max(allowed)
 
 
-def has_capacity_for_client(*, clients: int) -> bool:
+def has_capacity_for_client(*, clients: int, allowed: int = 0) -> bool:
     """Whether one more client may be accepted beside so many, with a session or without. Each one
     that may get a session has a descriptor left for its provider then.
     """
-    return clients < _sessions_max() + OTHERS
+    return clients < _sessions_max(allowed) + OTHERS
 
 
-def _sessions_max() -> float:
-    """How many sessions have two descriptors each."""
+def _sessions_max(allowed: int) -> float:
+    """How many sessions are allowed and have two descriptors each."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return float("inf") if soft == resource.RLIM_INFINITY else max(0, (soft - OWN - OTHERS) // 2)
+    most = allowed or float("inf")
+    return most if soft == resource.RLIM_INFINITY else min(most, max(0, (soft - OWN - OTHERS) // 2))

@@ -68,13 +68,13 @@ class Listener:
     def __init__(
         self,
         listening: socket.socket,
-        make: Callable[[], asyncio.Protocol],
+        make: Callable[[str], asyncio.Protocol | None],
         *,
         has_capacity: Callable[[], bool],
     ) -> None:
-        """``listening`` is bound. ``make`` makes the protocol of a client. ``has_capacity`` says
-        whether one more may be accepted; it counts a client from ``make`` until
-        ``connection_lost``.
+        """``listening`` is bound. ``make`` makes the protocol of a client at an address, None where
+        that is cut. ``has_capacity`` says whether one more may be accepted; it counts a client from
+        ``make`` until ``connection_lost``.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
@@ -109,7 +109,7 @@ class Listener:
                 self._move(_PAUSED_BY_READING[self._state])
                 return
             try:
-                connection, _ = self._listening.accept()
+                connection, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as exc:
@@ -117,7 +117,11 @@ class Listener:
                 return
             if self._state is ListenerState.RETRYING:
                 self._move(ListenerState.ACCEPTING)
-            task = self._loop.create_task(self._join(connection, self._make()))
+            protocol = self._make(address[0])
+            if protocol is None:
+                connection.close()
+                continue
+            task = self._loop.create_task(self._join(connection, protocol))
             self._joining.add(task)
             task.add_done_callback(self._joining.discard)
 

@@ -13,6 +13,7 @@ from websockets.datastructures import Headers
 
 from gateway.accountd_client.authorizations import Authorization, Denial
 from gateway.accountd_client.rpc_client import RpcClient
+from gateway.callers.key_rates import KeyRates
 from gateway.door import ephemeral
 from gateway.door.client_key import find_key, has_key_in_query, hash_key
 from gateway.door.ephemeral import Claims
@@ -48,25 +49,33 @@ class Admission:
     """Checks keys. Only their hashes go to accountd."""
 
     def __init__(
-        self, accountd: RpcClient, signing: Signing | None, *, allows_keys_in_urls: bool = True
+        self,
+        accountd: RpcClient,
+        signing: Signing | None,
+        rates: KeyRates,
+        *,
+        allows_keys_in_urls: bool = True,
     ) -> None:
         """``signing`` is None where no ephemeral keys are configured."""
+        self._rates = rates
         self._accountd = accountd
         self._signing = signing
         self._allows_keys_in_urls = allows_keys_in_urls
 
     async def admit(
-        self, headers: Headers, parameters: Sequence[tuple[str, str]]
+        self, headers: Headers, parameters: Sequence[tuple[str, str]], *, session: str = ""
     ) -> Admitted | Refusal:
-        """Whether the key in a request may open a session."""
+        """Whether the key in a request may open a session; ``session`` is the name of one that
+        continues what was said under that name.
+        """
         if not self._allows_keys_in_urls and has_key_in_query(parameters):
             return key_in_url()
         key = find_key(headers, parameters)
         if key is None:
             return missing_key()
         if ephemeral.is_ephemeral(key):
-            return await self._admit_ephemeral(key, headers)
-        authorization = await self.authorize(hash_key(key))
+            return await self._admit_ephemeral(key, headers, session)
+        authorization = await self._begin(hash_key(key), session)
         return authorization if isinstance(authorization, Refusal) else Admitted(authorization)
 
     def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
@@ -79,6 +88,17 @@ class Admission:
             return None
         claims = self._claims_of(key, headers)
         return None if isinstance(claims, Refusal) else claims.model
+
+    def knows(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> bool:
+        """Whether the key in a request was let in here lately, or is an ephemeral one of ours. It
+        asks nobody, and admits nothing.
+        """
+        key = find_key(headers, parameters)
+        if key is None:
+            return False
+        if ephemeral.is_ephemeral(key):
+            return not isinstance(self._claims_of(key, headers), Refusal)
+        return self._accountd.has_authorized(hash_key(key))
 
     async def authorize(self, key_hash: str) -> Authorization | Refusal:
         """Ask accountd whether a key may begin sessions."""
@@ -98,11 +118,17 @@ class Admission:
             return unavailable("accountd cannot be reached; try again")
         return refused_key(found.code, found.message) if isinstance(found, Denial) else found
 
-    async def _admit_ephemeral(self, key: str, headers: Headers) -> Admitted | Refusal:
+    async def _begin(self, key_hash: str, session: str) -> Authorization | Refusal:
+        refusal = self._rates.refusal(key_hash, session, time.monotonic())
+        return refusal or await self.authorize(key_hash)
+
+    async def _admit_ephemeral(
+        self, key: str, headers: Headers, session: str
+    ) -> Admitted | Refusal:
         claims = self._claims_of(key, headers)
         if isinstance(claims, Refusal):
             return claims
-        authorization = await self.authorize(claims.key_hash)
+        authorization = await self._begin(claims.key_hash, session)
         if isinstance(authorization, Refusal):
             return authorization
         if authorization.account_id != claims.account_id:  # after the database was replaced

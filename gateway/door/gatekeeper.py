@@ -63,6 +63,10 @@ class Gatekeeper:
         model = self._admission.bound_model(headers, parameters_in(path))
         return found if model is None else self._route(with_model(path, model), headers)
 
+    def knows_key(self, path: str, headers: Headers) -> bool:
+        """Whether the key of a request was let in here lately."""
+        return self._admission.knows(headers, parameters_in(path))
+
     def _route(self, path: str, headers: Headers) -> Target | Refusal:
         return route(
             path,
@@ -82,7 +86,10 @@ class Gatekeeper:
         With ``claims_handles`` the handles in the URL are checked, and one without an owner becomes
         the account's.
         """
-        verdict = await self._admission.admit(headers, parameters_in(path))
+        may_continue = self._opener.conversations is not None and not target.is_anonymous
+        verdict = await self._admission.admit(
+            headers, parameters_in(path), session=target.session_id if may_continue else ""
+        )
         if isinstance(verdict, Admitted) and target.handles and claims_handles:
             account_id = verdict.authorization.account_id
             target = await self._opener.at_issuer(target, target.handles[0], account_id)

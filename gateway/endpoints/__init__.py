@@ -5,7 +5,6 @@
 ``console``                      reports about the account whose key asks
 ``minting``, ``client_secrets``  ephemeral keys: who gets one, and OpenAI's words for it (pure)
 ``fair_queue``                   whose question is next at accountd, so that one key delays no other
-``token_bucket``                 how often something may be done (pure)
 
 Called by ``server``; ``calls`` adds its own endpoints to ``api``. It promises that no request names
 an account and none reaches the file system.

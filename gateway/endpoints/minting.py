@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from websockets.http11 import Response
 
+from gateway.callers.token_bucket import TokenBucket
 from gateway.door import ephemeral
 from gateway.door.admission import Admission, own_key_hash
 from gateway.door.allowed_models import ModelTable
@@ -26,7 +27,6 @@ from gateway.endpoints import client_secrets
 from gateway.endpoints.api import Endpoint
 from gateway.endpoints.client_secrets import KeyRequest
 from gateway.endpoints.fair_queue import FairQueue
-from gateway.endpoints.token_bucket import TokenBucket
 from gateway.http.answers import PRIVATE, json_response
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (

@@ -47,7 +47,7 @@ class Clients:
 
     made = 0
 
-    def make(self) -> asyncio.Protocol:
+    def make(self, host: str) -> asyncio.Protocol:
         """That of one more."""
         self.made += 1
         return asyncio.Protocol()

@@ -2,7 +2,7 @@
 
 It holds at most ``burst`` tokens, is full at first, and gains one token every ``seconds``. With a
 burst of 10 and 6 seconds, ten keys can be had at once, and then one every 6 seconds. Used by
-``minting`` for the demo's keys.
+``endpoints.minting`` for the demo's keys, by ``callers`` and ``key_rates`` for who knocks.
 """
 
 
@@ -22,3 +22,14 @@ class TokenBucket:
             return wait_s
         self._full_at = full_at
         return 0.0
+
+    def wait_s(self, now: float) -> float:
+        """The seconds until there is a token; 0 when there is one."""
+        return max(0.0, self._full_at + self._seconds - now - self._span)
+
+    def spend(self, now: float) -> None:
+        """Take a token for what has happened already, also when there is none: at most a second
+        burst is owed.
+        """
+        full_at = max(self._full_at, now) + self._seconds
+        self._full_at = min(full_at, now + 2 * self._span)

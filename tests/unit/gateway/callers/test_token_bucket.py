@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.endpoints.token_bucket import TokenBucket
+from gateway.callers.token_bucket import TokenBucket
 
 
 @given(st.lists(st.floats(0, 10), max_size=60))
@@ -31,3 +31,17 @@ def test_a_pace_says_when_it_has_one_again() -> None:
     assert pace.take(4.0) == 0
     assert pace.take(4.0) == 4.0
     assert [pace.take(100.0) for _ in range(3)] == [0, 0, 4.0]
+
+
+def test_what_has_happened_is_counted_also_without_a_token() -> None:
+    """A second burst may be owed, and no more, however often it happens."""
+    pace = TokenBucket(burst=2, seconds=4.0)
+    assert pace.wait_s(0.0) == 0
+    waits = []
+    for _ in range(6):
+        pace.spend(0.0)
+        waits.append(pace.wait_s(0.0))
+    assert waits == [0, 4, 8, 12, 12, 12]
+    assert pace.wait_s(11.0) == 1
+    assert pace.wait_s(12.0) == 0
+    assert pace.take(12.0) == 0
