@@ -17,6 +17,7 @@ Decoding never raises anything but ``WireError``, whatever the bytes are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -102,13 +103,13 @@ class Recall:
         )
 
 
-class RecallCause:
+class RecallCause(StrEnum):
     """Why something is taken back. A gateway takes a cause that it does not know for the last."""
 
-    KEY_REVOKED: Final = "key_revoked"
-    KEY_EXPIRED: Final = "key_expired"  # known to gateways by themselves, never announced
-    ACCOUNT_DISABLED: Final = "account_disabled"
-    SESSION_ENDED: Final = "session_ended"
+    KEY_REVOKED = "key_revoked"
+    KEY_EXPIRED = "key_expired"  # known to gateways by themselves, never announced
+    ACCOUNT_DISABLED = "account_disabled"
+    SESSION_ENDED = "session_ended"
 
 
 class AnnouncedBalance(Struct, frozen=True, gc=False):

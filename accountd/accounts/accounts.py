@@ -58,6 +58,7 @@ def key_json(key: ApiKey) -> Json:
         "expires_at": key.expires_at,
         "last_used_at": key.last_used_at,
         "revoked_at": key.revoked_at,
+        "keeps_sessions": bool(key.keeps_sessions),
     }
 
 

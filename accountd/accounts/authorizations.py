@@ -58,7 +58,8 @@ class Authorizations:
             "token_remaining": tokens,
             "topup_remaining": topup,
             "mark": mark,
-            "expires_in_ms": None if keeps_sessions else _ms_until(expires_at),
+            "expires_in_ms": _ms_until(expires_at),
+            "keeps_sessions": bool(keeps_sessions),
         }
 
     def write_last_used(self) -> None:

@@ -5,6 +5,7 @@ Read from answers by ``rpc_client``; a ``Authorization`` goes with its session t
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,8 @@ class Authorization:
     """The right to open a session, with the credits that the account had then.
 
     It was given to the key with ``key_hash``. Whatever accountd takes back after it has a number
-    above ``mark`` (``shared.announcements.Recall``). ``expires_at`` is when the key does, and its
-    sessions end, in monotonic seconds; None: never.
+    above ``mark`` (``shared.announcements.Recall``). ``expires_at`` is when the key does, in
+    monotonic seconds; None: never. Its sessions end then, unless it ``keeps_sessions``.
     """
 
     account_id: str
@@ -29,6 +30,7 @@ class Authorization:
     key_hash: str = ""
     mark: int = 0
     expires_at: float | None = None
+    keeps_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Denial:
 
 
 # What a key that was authorized lately is refused with while accountd is away.
-DENIALS: Final = {
+DENIALS: Final[Mapping[str, Denial]] = {
     RecallCause.KEY_REVOKED: Denial("invalid_api_key", "the API key was revoked"),
     RecallCause.KEY_EXPIRED: Denial("expired_api_key", "the API key has expired"),
     RecallCause.ACCOUNT_DISABLED: Denial("account_disabled", "the account is disabled"),
@@ -64,6 +66,7 @@ def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) 
                 account_id, key_indicator, tokens, topup, key_hash,
                 mark if isinstance(mark, int) else 0,
                 now + expires_in_ms / 1000 if isinstance(expires_in_ms, int) else None,
+                others.get("keeps_sessions") is True,
             )  # fmt: skip
     raise UnreachableError("accountd answered nonsense to authorize")
 

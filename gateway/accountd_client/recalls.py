@@ -165,7 +165,7 @@ class Recalls:
 
     def _set_timer(self, one: object, watched: _Watched) -> None:
         expires_at = watched.authorization.expires_at
-        if expires_at is None:
+        if expires_at is None or watched.authorization.keeps_sessions:
             return
         now = self._loop.time()
         if now >= expires_at:

@@ -3,6 +3,7 @@
 ``Session`` picks an ``Ending``; the provider's adapter puts it into the words of its protocol.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +62,7 @@ SUPERSEDED: Final = refused(
 PROVIDER_LOST: Final = failed("provider_connection_lost", "The provider's connection broke.")
 
 # What accountd takes back while a session lives, in the words that the door has for the same.
-_BY_CAUSE: Final = {
+_BY_CAUSE: Final[Mapping[str, Ending]] = {
     RecallCause.KEY_REVOKED: refused("invalid_api_key", "The API key was revoked."),
     RecallCause.KEY_EXPIRED: refused("expired_api_key", "The API key has expired."),
     RecallCause.ACCOUNT_DISABLED: refused("account_disabled", "The account was disabled."),

@@ -44,6 +44,11 @@ const BY_CODE = {
     detail: 'It is bound to the address of the page that it was made for. Get one for this page.',
     canRetry: false,
   },
+  session_ended: {
+    title: 'The session was ended',
+    detail: 'Whoever runs this gateway has ended it.',
+    canRetry: false,
+  },
   session_expired: {
     title: 'The session was as long as it may be',
     detail: 'The provider ends sessions after a fixed time. A new one begins.',

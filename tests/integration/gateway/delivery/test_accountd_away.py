@@ -4,10 +4,11 @@ import http.client
 import json
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from shared.wire import LEVEL
@@ -163,3 +164,36 @@ def test_a_revoked_key_is_forgotten(fresh: Cluster) -> None:
     with pytest.raises(InvalidStatus) as refused:
         session(gateway, key)
     assert refused.value.response.status_code == 503
+
+
+def test_a_key_that_expires_meanwhile(fresh: Cluster) -> None:
+    """Its session ends at that time, and its grant in memory lets nobody in any more; the session
+    of a key that keeps them goes on, and its grant ends as well.
+    """
+    gateway = fresh.start_gateway(tuned=SOON_AWAY)
+    fresh.create_account("acct")
+    at = datetime.now(UTC) + timedelta(seconds=8)
+    asked = {"account_id": "acct", "label": "x", "expires_at": at.isoformat()}
+    keys = [
+        fresh.ask("key.create", **asked, keeps_sessions=keeps)["key"] for keeps in (False, True)
+    ]
+    with session(gateway, keys[0]) as ending, session(gateway, keys[1]) as kept:
+        turn(ending)
+        assert fresh.accountd is not None
+        assert fresh.accountd.stop() == 0
+        with session(gateway, keys[0]), session(gateway, keys[1]):
+            pass
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                ending.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "expired_api_key")
+        assert datetime.now(UTC) > at - timedelta(seconds=0.1)
+        turn(kept)
+        for key in keys:
+            with pytest.raises(InvalidStatus) as refused:
+                session(gateway, key)
+            body = json.loads(refused.value.response.body or b"")
+            assert (refused.value.response.status_code, body["error"]["code"]) == (
+                401, "expired_api_key",
+            )  # fmt: skip

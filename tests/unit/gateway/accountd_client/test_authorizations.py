@@ -19,6 +19,14 @@ def test_a_grant_is_read_from_accountds_answer() -> None:
     assert read_authorization({**ANSWER, "newer": 1}) == AUTHORIZATION
 
 
+def test_what_ends_a_grant_is_read_with_it() -> None:
+    """Its key's hash, what may be taken back of it later, and when its key expires."""
+    answer = {**ANSWER, "mark": 9, "expires_in_ms": 1500, "keeps_sessions": True}
+    assert read_authorization(answer, "hash", now=100.0) == Authorization(
+        "a", "rsliv…x", 5, 7, "hash", 9, 101.5, keeps_sessions=True
+    )
+
+
 @pytest.mark.parametrize("answer", [None, [], {}, {**ANSWER, "token_remaining": "5"}])
 def test_nonsense_lets_nobody_in(answer: object) -> None:
     """It counts like no answer."""

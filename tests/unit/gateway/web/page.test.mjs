@@ -48,6 +48,8 @@ test('usage of nothing that is shown changes nothing', () => {
 const CLOSES = [
   [{ code: 1008, reason: 'insufficient_quota', lastError: null }, 'No credits left', false],
   [{ code: 1008, reason: '', lastError: 'insufficient_quota' }, 'No credits left', false],
+  [{ code: 1008, reason: 'session_ended', lastError: null }, 'The session was ended', false],
+  [{ code: 1008, reason: '', lastError: 'invalid_api_key' }, 'The key is not accepted', false],
   [{ code: 1008, reason: 'odd', lastError: null }, 'The session was ended by a rule', false],
   [{ code: 1001, reason: '', lastError: null }, 'The gateway goes away', true],
   [{ code: 1001, reason: '', lastError: 'session_expired' }, 'The session was as long as it may be', true],
