@@ -36,6 +36,19 @@ SAME_SESSION_BURST: Final = 10
 SAME_SESSION_S: Final = 1.0
 KEYS_KNOWN_MAX: Final = 10_000
 
+# Clients that were accepted and have no session: beyond so many, those that take their time (over
+# their request, or over reading an answer) are cut, the one that came first first. An honest one is
+# done within milliseconds.
+PASSING_MAX: Final = 2_000
+# And where no client can be accepted any more, those that take longer than this.
+PASSING_S: Final = 2.0
+
+# How long a plain answer may take to be read whole: so long, and as long as it takes at this pace,
+# which is that of the worst telephone. And a download, which is of any length.
+ANSWER_READ_S: Final = 60.0
+ANSWER_BYTES_PER_S: Final = 2_048
+DOWNLOAD_READ_S: Final = 3_600.0
+
 # The body of a plain HTTP request: a session's configuration with its instructions and tools.
 BODY_BYTES_MAX: Final = 64 * 1024
 
@@ -61,6 +74,13 @@ CALL_STUCK_S: Final = 30.0
 # What is kept of a client whose provider is not connected yet: about 15 s of 24 kHz audio. Past it
 # the client's connection is paused; nothing is dropped.
 PRE_OPEN_BYTES_MAX: Final = 1024 * 1024
+
+# Sessions whose providers are being dialled and that may keep so much, with as much again in the
+# connection's queue and a read beside each: 320 MiB in all. The clients of any further ones are not
+# read until their providers are there, and nothing is dropped.
+PRE_OPEN_SESSIONS_MAX: Final = 128
+# Clients that have yet to name their model, each of whom holds as much: no more are let in.
+UNDECIDED_MAX: Final = 128
 
 # One connection's unsent bytes before reading from the other connection pauses: half a second of
 # the fastest provider's audio, and small enough that 10,000 stalled sessions fit into memory.
@@ -224,6 +244,8 @@ assert ANSWER_S < DRAIN_S
 assert FORMER_S < CLOSE_S
 assert CLOSE_S < CATCH_UP_S
 assert CREDIT_WAIT_S < CREDIT_WAIT_STREAMING_S
+assert STALLED_S < ANSWER_READ_S < DOWNLOAD_READ_S
+assert PASSING_S < HANDSHAKE_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S
 assert CLOSE_S <= DRAIN_S < STALLED_S <= PING_S < IDLE_S
 assert ADDRESSED_PING_S + PONG_S < PING_S

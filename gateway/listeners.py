@@ -64,12 +64,15 @@ class Listeners:
             if client is None:
                 return None
             secure = TlsConnection(client.as_protocol(), self.certificate.context)
+            client.carrier = secure
             return prefaced(client, secure, host)
 
         def prefaced(client: Downstream, protocol: asyncio.Protocol, host: str) -> asyncio.Protocol:
             if proxies.telling is not Telling.PROXY_V2 or not proxies.has(host):
                 return protocol
-            return ProxyPrelude(protocol, lambda told: gateway.client_told(client, told))
+            prelude = ProxyPrelude(protocol, lambda told: gateway.client_told(client, told))
+            client.carrier = prelude
+            return prelude
 
         makers: list[tuple[socket.socket, Callable[[str], asyncio.Protocol | None]]] = []
         if self.plain is not None:

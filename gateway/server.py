@@ -38,6 +38,7 @@ from gateway.http.refusals import (
     upgrade_required,
     wrong_method,
 )
+from gateway.limits import UNDECIDED_MAX
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
 from gateway.relay.endings import RESTARTING
@@ -128,7 +129,9 @@ class GatewayServer:
             self._refuse(connection, refused)
             return
         target = self._gatekeeper.target(request.path, request.headers)
-        for refusal in (target, wants_events(request.path), self._refusal_if_full()):
+        is_undecided = isinstance(target, Target) and target.is_undecided
+        full = self._refusal_if_full() or (self._refusal_if_undecided() if is_undecided else None)
+        for refusal in (target, wants_events(request.path), full):
             if isinstance(refusal, Refusal):
                 self._refuse(connection, refusal)
                 return
@@ -366,6 +369,11 @@ class GatewayServer:
                 hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
             )
         return unavailable("the gateway has no room for more sessions; try again")
+
+    def _refusal_if_undecided(self) -> Refusal | None:
+        """Why no client is let in that has yet to name its model: its words wait until then."""
+        is_full = len(self._undecided) >= UNDECIDED_MAX
+        return unavailable("too many clients have not said what they want") if is_full else None
 
     def _refuse(self, connection: Downstream, refusal: Refusal) -> None:
         log.info("client refused", status=refusal.status, code=refusal.code)

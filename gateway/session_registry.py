@@ -18,15 +18,17 @@ from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.connections.file_descriptors import has_capacity_for_client, has_capacity_for_session
 from gateway.delivery.usage_sender import UsageSender
-from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX
+from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX, PASSING_MAX, PASSING_S
 from gateway.metering.totals import Totals
 from gateway.relay.provider_drain import departure_gap_s
 from gateway.relay.session import Session
+from gateway.relay.sinks import PreOpenBuffer
 from shared.metrics import Metric
 
 log = structlog.get_logger()
 
 CHECK_S: Final = 1.0
+_NEVER: Final = float("-inf")
 
 
 class Registry:
@@ -44,12 +46,14 @@ class Registry:
         self._totals = totals
         self._usage = usage
         self._clients: set[Downstream] = set()
+        self._passing: dict[Downstream, float] = {}  # those without a session: when they came
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._entry_ended = asyncio.Event()
         calls.on_ended = self._entry_ended.set
         self.on_client_gone: list[Callable[[], None]] = []
         self._cut_off = 0
+        self._shed_clients = 0
         self._ticker = self._loop.call_later(CHECK_S, self._check)
 
     # --- entries ----------------------------------------------------------------------------------
@@ -57,10 +61,14 @@ class Registry:
     def add_client(self, client: Downstream) -> None:
         """A client has connected."""
         self._clients.add(client)
+        self._passing[client] = self._loop.time()
+        if len(self._passing) > PASSING_MAX:
+            self._shed()
 
     def remove_client(self, client: Downstream) -> None:
         """A client's connection is closed."""
         self._clients.discard(client)
+        self._passing.pop(client, None)
         self._entry_ended.set()
         for notify in self.on_client_gone:
             notify()
@@ -113,6 +121,16 @@ class Registry:
                 "rts_gateway_sessions_cut_off", "counter",
                 "Sessions that ended because their account's credits were used up.",
                 lambda: self._cut_off,
+            ),
+            Metric(
+                "rts_gateway_sessions_dialling", "gauge",
+                "Sessions whose first provider is not there yet, and whose clients' words wait.",
+                lambda: PreOpenBuffer.opened,
+            ),
+            Metric(
+                "rts_gateway_clients_shed", "counter",
+                "Clients without a session that were cut because they took their time in a crowd.",
+                lambda: self._shed_clients,
             ),
         ]  # fmt: skip
 
@@ -189,8 +207,20 @@ class Registry:
         for one in (*self._sessions, *self._calls):
             one.check(now)
         self._bound_late_drains()
+        self._shed(_NEVER if self.has_capacity_for_client() else now - PASSING_S)
         if self._usage.is_full:
             self._end_everything()
+
+    def _shed(self, before: float = _NEVER) -> None:
+        """Cut those that dawdle where too many are passing, and where they came ``before``."""
+        self._passing = {client: at for client, at in self._passing.items() if client.is_passing}
+        excess = len(self._passing) - PASSING_MAX
+        dawdling = [client for client in self._passing if client.is_dawdling]
+        late = [client for client in dawdling if self._passing[client] < before]
+        for client in {**dict.fromkeys(dawdling[: max(0, excess)]), **dict.fromkeys(late)}:
+            self._shed_clients += 1
+            del self._passing[client]
+            client.abort()
 
     def _bound_late_drains(self) -> None:
         """Keep at most ``LATE_DRAINS_MAX`` providers that are heard for late answers."""

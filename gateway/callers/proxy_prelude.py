@@ -58,6 +58,11 @@ class ProxyPrelude(asyncio.Protocol):
         if rest := bytes(self._received[header.size :]):
             self._protocol.data_received(rest)
 
+    def abort(self) -> None:
+        """Cut the connection now, whoever has it."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop where the connection ends before the header."""
         self._stop_timer()

@@ -13,7 +13,15 @@ import struct
 
 from gateway.http.answers import Download
 from gateway.http.exchange import Exchange
-from gateway.limits import CLOSE_S, DOWNLOAD_HIGH_WATER_BYTES, STALLED_S, UNSENT_BYTES_MAX
+from gateway.limits import (
+    ANSWER_BYTES_PER_S,
+    ANSWER_READ_S,
+    CLOSE_S,
+    DOWNLOAD_HIGH_WATER_BYTES,
+    DOWNLOAD_READ_S,
+    STALLED_S,
+    UNSENT_BYTES_MAX,
+)
 
 
 class AnswerWriter:
@@ -28,6 +36,7 @@ class AnswerWriter:
         self._is_complete = False
         self._unsent: float = math.inf  # when that was last looked at
         self._progressed_at = self._loop.time()
+        self._read_by = math.inf
         self._cut_timer: asyncio.TimerHandle | None = None
         # How much the kernel holds unsent beside the transport's buffer. Its default is megabytes:
         # a download would not be bounded, and progress of a slow client not be seen for minutes.
@@ -44,6 +53,7 @@ class AnswerWriter:
         Until all of it is written, ``abort`` resets the connection: to a client of HTTP/1.0 a mere
         end of the connection would be the end of the file. Raises what ``download.pieces`` raises.
         """
+        self._read_by = self._loop.time() + DOWNLOAD_READ_S
         self._transport.set_write_buffer_limits(high=DOWNLOAD_HIGH_WATER_BYTES)
         self._reset_on_close(True)
         self.write(exchange.begin(download.headers))
@@ -60,10 +70,13 @@ class AnswerWriter:
         self._is_complete = True
         self._reset_on_close(False)
         self._progressed_at = self._loop.time()
+        if self._read_by == math.inf:
+            unsent = self._transport.get_write_buffer_size()
+            self._read_by = self._progressed_at + ANSWER_READ_S + unsent / ANSWER_BYTES_PER_S
 
     def check(self, now: float) -> None:
         """Called every second: cut the connection ``CLOSE_S`` after all of the answer has left, or
-        when nothing of it was taken for ``STALLED_S``.
+        when nothing of it was taken for ``STALLED_S``, or not all of it by its deadline.
         """
         if self._is_lost:
             return
@@ -71,7 +84,7 @@ class AnswerWriter:
         self._unsent = unsent
         if not unsent or unsent < before:
             self._progressed_at = now
-        if now - self._progressed_at > STALLED_S:
+        if now - self._progressed_at > STALLED_S or now > self._read_by:
             self.abort()
         elif self._is_delivered and self._cut_timer is None:
             self._cut_timer = self._loop.call_later(CLOSE_S, self.abort)

@@ -29,7 +29,7 @@ from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
 from gateway.connections.sink import Discard, Sink
 from gateway.frame_scanner import FrameScanner, Violation
 from gateway.frames import Frame, Opcode
-from gateway.limits import CLOSE_S, WRITE_HIGH_WATER_BYTES
+from gateway.limits import CLOSE_S, MESSAGE_BYTES_MAX, WRITE_HIGH_WATER_BYTES
 from shared.errors import cause_of
 
 _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
@@ -46,7 +46,7 @@ class Connection:
     __slots__ = (
         "_close_timer", "_control", "_has_heard", "_is_framed", "_is_mid_message", "_is_reading",
         "_liveness", "_loop", "_received", "_scanner", "_transport", "_unsent_pong", "feeder",
-        "sink",
+        "partial_max", "sink",
     )  # fmt: skip
 
     def __init__(self, *, expects_mask: bool, sink: Sink) -> None:
@@ -66,6 +66,7 @@ class Connection:
         self._liveness = Liveness(heard_at=now, pinged_at=now)
         self._has_heard = False  # since ``_liveness`` was told last: to read the clock costs more
         self.sink: Sink = sink
+        self.partial_max = MESSAGE_BYTES_MAX  # of a frame: less while its provider is not there
         # The connection whose frames are written here: it is paused while this one cannot keep up.
         self.feeder: Connection | None = None
 
@@ -186,9 +187,7 @@ class Connection:
     # --- for the event loop -----------------------------------------------------------------------
 
     def as_protocol(self) -> asyncio.Protocol:
-        """For the event loop, which asks for these methods alone: a class that mypyc compiles has
-        no base that is Python.
-        """
+        """For the event loop: a class that mypyc compiles has no base that is Python."""
         return cast(asyncio.Protocol, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -230,6 +229,8 @@ class Connection:
             self._update_reading()
         elif frames:
             self.sink.frames_received(frames)
+        if self._scanner.pending_bytes > self.partial_max:
+            self.pause(Pause.PRE_OPEN)
         if self._scanner.violation is not None and not self._received.is_over:
             self._refuse_frames(self._scanner.violation)
 

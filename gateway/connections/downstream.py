@@ -55,6 +55,13 @@ TRANSITIONS: Final = {
 }
 
 
+class Carrier(Protocol):
+    """What has the transport before the connection has it."""
+
+    def abort(self) -> None:
+        """Cut the connection now, if there is one."""
+
+
 class ConnectionHandler(Protocol):
     """Who decides about clients."""
 
@@ -73,7 +80,7 @@ class Downstream(Connection):
 
     __slots__ = (
         "_answer", "_catch_up", "_handler", "_handshake_timer", "_phase", "_reader",
-        "answer_headers", "caller", "host", "outlasts_stop",
+        "answer_headers", "caller", "carrier", "host", "outlasts_stop",
     )  # fmt: skip
 
     def __init__(self, handler: ConnectionHandler, caller: str = "", host: str = "") -> None:
@@ -91,6 +98,7 @@ class Downstream(Connection):
         )
         self._catch_up: CatchUp | None = None  # from when our close should have been answered
         self.caller = caller
+        self.carrier: Carrier | None = None  # TLS, or a proxy's header, before there is a transport
         self.host = host
         self.outlasts_stop = False  # whether a gateway that stops waits for the answer
         self.answer_headers = _NO_HEADERS  # of a plain answer, beside its own
@@ -100,6 +108,16 @@ class Downstream(Connection):
         """Whether the client still waits for its answer."""
         is_undecided = self._phase in (RequestPhase.ADMISSION, RequestPhase.WATCHED)
         return is_undecided and self._transport is not None
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the client has no session (yet)."""
+        return self._phase is not RequestPhase.UPGRADED
+
+    @property
+    def is_dawdling(self) -> bool:
+        """Whether the client takes its time, over its request or over reading an answer."""
+        return self._phase in (RequestPhase.REQUEST, RequestPhase.ANSWERED)
 
     @property
     def is_voice(self) -> bool:
@@ -173,6 +191,8 @@ class Downstream(Connection):
         """Cut the connection now; an answer that was not taken whole must not seem to be."""
         if self._answer is not None:
             self._answer.abort()
+        elif self._transport is None and self.carrier is not None:
+            self.carrier.abort()
         else:
             super().abort()
 

@@ -30,6 +30,7 @@ class Pause(Flag):
     CREDIT = auto()  # accountd has not said yet whether the account has credit left
     OWNERSHIP = auto()  # accountd has not said yet whether the client owns the handle it named
     SETUP = auto()  # the provider is replaced, or has not accepted the configuration yet
+    CROWDED = auto()  # too many wait for their providers: not a byte is read
     UNREAD = auto()  # the peer does not read what its messages were answered with
 
 
@@ -38,6 +39,10 @@ _NO_REASON: Final = Pause(0)
 # dropped when the peer disconnects. Frames that only wait for capacity were allowed: they are
 # delivered before the end is.
 _WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP | Pause.SETUP | Pause.UNREAD
+
+
+# While these hold nothing is read, however much could be kept.
+_UNREADABLE: Final = Pause.ADMISSION | Pause.CROWDED
 
 
 class Intake(Enum):
@@ -84,7 +89,7 @@ class ReceiveQueue:
         if self.paused is _NO_REASON:
             return True
         has_capacity = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
-        return has_capacity and Pause.ADMISSION not in self.paused
+        return has_capacity and not self.paused & _UNREADABLE
 
     def put(self, frame: Frame) -> None:
         """Append a data frame, or the close frame that ends them."""

@@ -21,6 +21,7 @@ from gateway.relay import endings
 from gateway.relay.endings import Ending
 from gateway.relay.notices import Notices
 from gateway.relay.session_state import Opening, SessionInfo
+from gateway.relay.sinks import PreOpenBuffer
 
 NOT_FOUND: Final = 404
 
@@ -68,6 +69,8 @@ class ClientSide:
     def detach(self) -> None:
         """The session goes on, or ends, without this client."""
         self._ownership_check.cancel()
+        if isinstance(self.connection.sink, PreOpenBuffer):
+            self.connection.sink.close()
         self.connection.sink, self.connection.feeder = Discard(), None
 
     def end(self, ending: Ending) -> None:

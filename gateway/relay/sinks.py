@@ -16,14 +16,14 @@ can be metered and cannot be written to it.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
 from gateway.connections.sink import SequenceSink, Sink
 from gateway.frames import Frame, Span, frames_of
-from gateway.limits import PRE_OPEN_BYTES_MAX
+from gateway.limits import MESSAGE_BYTES_MAX, PRE_OPEN_BYTES_MAX, PRE_OPEN_SESSIONS_MAX
 from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import CONFIGURATION_ID
 from gateway.providers.first_message_gate import Gate
@@ -43,13 +43,28 @@ _REFUSED: Final = CONFIGURATION_ID.encode()
 
 
 class PreOpenBuffer(SequenceSink):
-    """Keeps what the client sends before its provider is there, up to ``PRE_OPEN_BYTES_MAX``."""
+    """Keeps what the client sends before its provider is there, up to ``PRE_OPEN_BYTES_MAX``.
+
+    While ``PRE_OPEN_SESSIONS_MAX`` of them are open, the clients of any further ones are not read.
+    """
+
+    opened: ClassVar[int] = 0
 
     def __init__(self, client: Connection, on_close: OnClose) -> None:
         self._client = client
+        self._on_close = on_close
+        self._is_open = True
+        PreOpenBuffer.opened += 1
+        client.partial_max = PRE_OPEN_BYTES_MAX
+        if PreOpenBuffer.opened > PRE_OPEN_SESSIONS_MAX:
+            client.pause(Pause.CROWDED)
         self._frames: list[Frame] = []
         self._bytes = 0
-        self.connection_closed = on_close
+
+    def connection_closed(self, close: CloseEvent) -> None:
+        """The client has left before its provider was there."""
+        self.close()
+        self._on_close(close)
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Keep the frames; past the bound the client's connection is paused."""
@@ -63,9 +78,17 @@ class PreOpenBuffer(SequenceSink):
 
         Should what was kept fill the provider's write buffer, backpressure pauses the client next.
         """
+        self.close()
         frames, self._frames = self._frames, []
         to.frames_received(frames)
-        self._client.resume(Pause.PRE_OPEN)
+        self._client.resume(Pause.PRE_OPEN | Pause.CROWDED)
+
+    def close(self) -> None:
+        """Keep nothing more: the provider is there, or the client is detached from its session."""
+        if self._is_open:
+            self._is_open = False
+            PreOpenBuffer.opened -= 1
+            self._client.partial_max = MESSAGE_BYTES_MAX
 
 
 class UpstreamForwarder:

@@ -12,11 +12,22 @@ from gateway import build
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.downstream import Downstream
+from gateway.connections.receive_queue import Pause
 from gateway.connections.sink import SequenceSink
 from gateway.frames import Frame
 from gateway.http.answers import response
 from gateway.http.exchange import HttpRequest
-from gateway.limits import CLOSE_S, IDLE_S, PING_S, STALLED_S, WRITE_HIGH_WATER_BYTES
+from gateway.limits import (
+    ANSWER_BYTES_PER_S,
+    ANSWER_READ_S,
+    CLOSE_S,
+    IDLE_S,
+    MESSAGE_BYTES_MAX,
+    PING_S,
+    PRE_OPEN_BYTES_MAX,
+    STALLED_S,
+    WRITE_HIGH_WATER_BYTES,
+)
 from tests.support.harness import eventually
 from tests.support.peers import masked, until, upgraded
 
@@ -219,6 +230,17 @@ class IgnoringHandler:
         """Nothing is to be done."""
 
 
+def small_reader() -> tuple[socket.socket, socket.socket]:
+    """A client whose kernel takes little before it reads, and our end of its connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    peer.setblocking(False)
+    return peer, ours
+
+
 @pytest.mark.parametrize("reads", [True, False])
 async def test_an_answer_has_as_long_as_it_is_taken(
     monkeypatch: pytest.MonkeyPatch, reads: bool
@@ -227,12 +249,7 @@ async def test_an_answer_has_as_long_as_it_is_taken(
     loop, content = asyncio.get_running_loop(), bytes(2_000_000)
     clock = Clock(loop.time())
     monkeypatch.setattr(loop, "time", clock.time)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.socket()
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        peer.connect(listener.getsockname())
-        ours, _ = listener.accept()
-    peer.setblocking(False)
+    peer, ours = small_reader()
     connection = Downstream(IgnoringHandler())
     with peer:
         await loop.create_connection(lambda: connection, sock=ours)
@@ -252,6 +269,58 @@ async def test_an_answer_has_as_long_as_it_is_taken(
             while piece := await loop.sock_recv(peer, 2**20):
                 taken += len(piece)
     assert (taken > len(content)) is reads
+
+
+async def test_an_answer_is_read_within_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes a little of it now and then is cut in the end, with a reset."""
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time())
+    monkeypatch.setattr(loop, "time", clock.time)
+    peer, ours = small_reader()
+    connection = Downstream(IgnoringHandler())
+    with peer:
+        await loop.create_connection(lambda: connection, sock=ours)
+        connection.answer(response(200, bytes(200_000), "text/plain"))
+        began = clock.now
+        while (transport := connection._transport) is not None:
+            unsent = transport.get_write_buffer_size()
+            while connection._transport is not None and transport.get_write_buffer_size() == unsent:
+                await loop.sock_recv(peer, 2**10)
+                await asyncio.sleep(0)
+            for _ in range(int(STALLED_S / CLOSE_S) - 1):  # not so long that it seems to be gone
+                await clock.advance(CLOSE_S)
+                connection.check(clock.now)
+        whole_s = ANSWER_READ_S + 200_000 / ANSWER_BYTES_PER_S
+        assert STALLED_S < clock.now - began < whole_s + STALLED_S
+        with pytest.raises(ConnectionResetError):
+            while await loop.sock_recv(peer, 2**20):
+                pass
+
+
+async def test_a_frame_of_a_client_without_a_provider_is_read_in_part() -> None:
+    """Its bytes are held in memory like whole frames; when there is a provider the rest is read."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    sink = Recorded()
+    connection = Connection(expects_mask=True, sink=sink)
+    size = 8 * 2**20
+    message = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4 + size)
+    with peer:
+        await loop.create_connection(connection.as_protocol, sock=ours)
+        connection.partial_max = PRE_OPEN_BYTES_MAX
+        sending = asyncio.create_task(loop.sock_sendall(peer, message))
+        await until(lambda: not connection._is_reading)
+        assert connection._scanner.pending_bytes < PRE_OPEN_BYTES_MAX + 2**19
+        assert not sink.frames
+        connection.partial_max = MESSAGE_BYTES_MAX
+        connection.resume(Pause.PRE_OPEN)
+        await sending
+        await until(lambda: sink.frames)
+        assert sink.frames[0].raw == message
+        connection.abort()
 
 
 def test_a_deadline_that_passes_is_reported() -> None:

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 
 from gateway.connections.connection import Connection
+from gateway.connections.receive_queue import Pause
+from gateway.connections.sink import Discard
 from gateway.frames import Frame, Span
+from gateway.limits import MESSAGE_BYTES_MAX, PRE_OPEN_BYTES_MAX, PRE_OPEN_SESSIONS_MAX
 from gateway.metering.base import NO_RESULTS, MeterResult
 from gateway.metering.batching import BillingContext
 from gateway.metering.openai.meter import OpenAIMeter
 from gateway.metering.usage_recorder import Recorder
-from gateway.relay.sinks import DownstreamForwarder, MeterOnly, UpstreamForwarder
+from gateway.relay.sinks import (
+    DownstreamForwarder,
+    MeterOnly,
+    PreOpenBuffer,
+    UpstreamForwarder,
+)
 from shared.usage import UsageBatch
 from tests.support.noting_sender import Happened, NotingSender
 
@@ -33,6 +41,40 @@ class NotingConnection(Connection):
     def write_messages(self, read: bytes) -> None:
         """See ``Connection``."""
         self._happened.append(("written", read))
+
+
+class PausingConnection(Connection):
+    """A client's connection without a peer; ``paused`` are the reasons to pause it."""
+
+    def __init__(self) -> None:
+        self.paused = Pause(0)
+        self.partial_max = MESSAGE_BYTES_MAX
+
+    def pause(self, reason: Pause) -> None:
+        """See ``Connection``."""
+        self.paused |= reason
+
+    def resume(self, reasons: Pause) -> None:
+        """See ``Connection``."""
+        self.paused &= ~reasons
+
+
+def test_so_many_clients_are_kept_before_their_providers_are_there() -> None:
+    """Any further one is not read, until its own provider is there; a place is given back once."""
+    clients = [PausingConnection() for _ in range(PRE_OPEN_SESSIONS_MAX + 1)]
+    buffers = [PreOpenBuffer(client, lambda _close: None) for client in clients]
+    assert [client.paused for client in clients[:-1]] == [Pause(0)] * PRE_OPEN_SESSIONS_MAX
+    assert clients[-1].paused == Pause.CROWDED
+    assert {client.partial_max for client in clients} == {PRE_OPEN_BYTES_MAX}
+    buffers[-1].release(Discard())
+    buffers[0].close()
+    buffers[0].close()
+    assert clients[-1].paused == Pause(0)
+    assert clients[-1].partial_max == MESSAGE_BYTES_MAX
+    assert PreOpenBuffer.opened == PRE_OPEN_SESSIONS_MAX - 1
+    for buffer in buffers:
+        buffer.close()
+    assert PreOpenBuffer.opened == 0
 
 
 def done(name: str) -> Frame:
