@@ -199,9 +199,12 @@ class Unanswered:
     def hold(self, error: Json, *, is_open: bool) -> bool:
         """The provider is busy with what it was asked for by us: whether the error says so about a
         message. That one is asked for once the provider is not; so is one of ours, where a response
-        ``is_open`` that must end first.
+        ``is_open`` that must end first. Where none is, the first of several keeps it busy, and only
+        its beginning was not told yet (xAI is late with that): the error is about the next.
         """
         found = self._about(error) if error.get("code") == BUSY else []
+        if not is_open and len(found) > 1:
+            found = found[1:]
         for message in found[:1]:
             message.is_held = bool(message.raw) and (is_open or not message.is_again)
             return message.is_held

@@ -10,6 +10,7 @@ from gateway.translate.kept.unanswered import (
     BYTES_MAX,
     MESSAGES_MAX,
     OUTLINE_BYTES_MAX,
+    Message,
     Unanswered,
 )
 
@@ -178,8 +179,8 @@ def test_what_is_refused_for_what_is_asked_again_is_held() -> None:
     """Until the provider is free; another error ends it no more than another answer does."""
     busy = {"code": "conversation_already_has_active_response"}
     found = waiting(ASK, ask(metadata={"a": 1}), ask(metadata={"b": 1}))
-    assert found.hold(busy, is_open=False)
-    assert found.hold(busy, is_open=False)
+    assert found.hold(busy, is_open=True)
+    assert found.hold(busy, is_open=True)
     assert not found.hold({"code": "server_error"}, is_open=True)
     assert not found.hold({**busy, "event_id": "other"}, is_open=True)
     found.refused({"code": "server_error"})
@@ -194,6 +195,18 @@ def test_what_is_refused_for_what_is_asked_again_is_held() -> None:
     assert found.hold(busy, is_open=True)
     assert found.release() == []
     assert found.raw == []
+
+
+def test_what_keeps_a_provider_busy_may_have_yet_to_say_that_it_began() -> None:
+    """The error about the next question comes before the beginning of the first."""
+    found = Unanswered()
+    found.add(Message("response.create", ASK, b"again", is_again=True))
+    found.said(ask(metadata={"a": 1}), b"next")
+    assert found.hold({"code": BUSY}, is_open=False)
+    begun = found.begun({})
+    assert begun is not None
+    assert begun.is_again
+    assert found.release() == [b"next"]
 
 
 def test_what_is_cancelled_is_not_asked_for_again() -> None:
