@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-# A gateway asks every second, or has given up waiting for an answer after 1.5 s more.
-KEPT_S: Final = 4.0
+# A gateway asks every second, and says when it stops. One that is heard of no more has crashed, or
+# is cut off and still has its sessions: whoever ends some is told so for a while.
+KEPT_S: Final = 30.0
 GATEWAYS_MAX: Final = 1_000
 # Recalls of which it is known what they ended: whoever wants to know asks at once.
 RECALLS_KEPT_MAX: Final = 1_000
@@ -48,6 +49,10 @@ class Confirmations:
             self._ended.setdefault(number, {})[gateway] = count
             if len(self._ended) > RECALLS_KEPT_MAX:
                 self._ended.popitem(last=False)
+
+    def left(self, gateway: str) -> None:
+        """A gateway stops, and has no session any more."""
+        self._asked.pop(gateway, None)
 
     def outcome(self, number: int, *, now: float) -> Outcome:
         """What became of a recall until now."""

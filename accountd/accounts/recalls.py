@@ -81,13 +81,17 @@ class Recalls:
         """The recalls above ``since``, and up to which one they are all; absent: only that.
 
         ``gateway`` is who asks, ``ended`` what the newest recalls ended there: numbers and counts.
+        ``is_last``: it stops.
         """
         since = params.optional_integer("since", 0, EPOCH_MAX)
         ended = [
             (each.integer("number", 1, EPOCH_MAX), each.integer("sessions", 0, AMOUNT_MAX))
             for each in params.groups("ended", at_most=ENDED_MAX)
         ]
-        self._confirmations.asked(params.text("gateway"), since, dict(ended), now=time.monotonic())
+        gateway = params.text("gateway")
+        self._confirmations.asked(gateway, since, dict(ended), now=time.monotonic())
+        if params.flag("is_last"):
+            self._confirmations.left(gateway)
         mark = self.mark  # before the query: what it names is committed
         if since is None:
             return {"mark": mark, "recalls": []}

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 ASK_S: Final = 1.0
 # While accountd is away, which costs no request: what it wrote last is obeyed once it is back.
 AWAY_S: Final = 0.05
+FAREWELL_S: Final = 1.0
 # Ended in one turn of the event loop: each is told why, closed and drained, which takes a tenth of
 # a millisecond, and the frames of all others wait.
 PER_TURN_MAX: Final = 10
@@ -52,7 +53,7 @@ class RecallSource(Protocol):
     recall_log: RecallLog
 
     async def recalls(
-        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int], is_last: bool = False
     ) -> tuple[int, list[Recall]]:
         """See ``RpcClient``."""
 
@@ -79,8 +80,13 @@ class Recalls:
         self._tasks = [background_tasks.start(self._ask_forever())]
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Ask no more, and say so, for ``FAREWELL_S`` at most: nobody is to wait for this one."""
         await background_tasks.stop(self._tasks)
+        with contextlib.suppress(UnreachableError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await self._accountd.recalls(
+                    self._log.heard, gateway=self._name, ended=self._unreported, is_last=True
+                )
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""

@@ -119,14 +119,14 @@ class RpcClient:
         return read_authorization({**found, "account_id": found.get("id"), "key_indicator": ""})
 
     async def recalls(
-        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int], is_last: bool = False
     ) -> tuple[int, list[Recall]]:
         """(the number up to which these are all, what was taken back after ``since``). None asks
         for the number alone. It says as well that ``gateway`` has obeyed all up to ``since``, and
-        how many sessions ``ended`` by which number.
+        how many sessions ``ended`` by which number. ``is_last``: the gateway stops.
         """
         counts = [{"number": number, "sessions": count} for number, count in ended.items()]
-        params = {"since": since, "gateway": gateway, "ended": counts}
+        params = {"since": since, "gateway": gateway, "ended": counts, "is_last": is_last}
         match await self._ask("recalls", params, PING_DEADLINE_S):
             case {"mark": int(mark), "recalls": [*found]}:
                 with contextlib.suppress(TypeError, WireError):

@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from shared import zmq_sockets
-from shared.announcements import Watermark, encode_watermark
+from shared.announcements import Recall, Watermark, encode_recall, encode_watermark
 from shared.errors import AlreadyRunningError
 from shared.requests import Reply, Request, decode_request, encode_reply
 from shared.wire import LEVEL, Envelope, decode_envelope
@@ -21,6 +21,7 @@ POLL_MS = 20
 AUTHORIZATION = {
     "account_id": "acct", "key_indicator": "rsliv", "token_remaining": 10**9, "topup_remaining": 9,
 }  # fmt: skip
+LATER_METHODS = ("handles.", "providers.", "recalls")
 _UNKNOWN = ("unknown_method", "no method; is accountd older?")
 
 
@@ -42,8 +43,9 @@ class FakeAccountd:
 
     ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``. Requests
     of the method that it ``holds`` are answered when it holds it no longer; ``held`` are they.
-    Without a ``level`` it is of an earlier release, which knows nothing of handles or providers.
-    ``reports`` are those of providers, answered with what is ``drained``.
+    Without a ``level`` it is of an earlier release, which knows nothing of handles, providers or
+    recalls. ``reports`` are those of providers, answered with what is ``drained``; ``recalls`` are
+    told to whoever asks.
     """
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
@@ -59,6 +61,7 @@ class FakeAccountd:
         self.level: int | None = LEVEL  # None: of before there were levels
         self.reports: list[Mapping[str, Any]] = []
         self.drained: list[str] = []
+        self.recalls: list[Recall] = []
         self.is_mute = True
         self.holds = ""
         self.held: list[Request] = []
@@ -123,7 +126,11 @@ class FakeAccountd:
         if request.method == "providers.report":
             self.reports.append(request.params)
             result = {"drained": self.drained}
-        is_unknown = self.level is None and request.method.startswith(("handles.", "providers."))
+        if request.method == "recalls":
+            since = request.params["since"]
+            news = [x for x in self.recalls if since is not None and x.number > since]
+            result = {"mark": self.epoch, "recalls": [encode_recall(recall) for recall in news]}
+        is_unknown = self.level is None and request.method.startswith(LATER_METHODS)
         reply = Reply(error=_UNKNOWN) if is_unknown else Reply(result=result)
         answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(reply)])
         if request.method == self.holds:

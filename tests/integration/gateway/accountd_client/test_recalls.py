@@ -17,12 +17,16 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from shared.announcements import Recall, RecallCause
+from shared.wire import LEVEL
 from tests.support.crowd import CLIENTS, LONG, Member, charged, crowd, ended_with, heard, told
 from tests.support.ephemeral import make
-from tests.support.harness import Cluster, cluster_folder
+from tests.support.fake_accountd import fake_accountd
+from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.named_sessions import providers
 
 GATEWAYS = 3
+A_KEY = f"rslive_v1_{'0' * 48}"
 # Long enough for a few clients to begin on a busy machine.
 EXPIRES_IN_S = 10.0
 
@@ -232,3 +236,35 @@ async def test_a_gateway_that_does_not_answer_is_told_of(cluster: Cluster) -> No
     assert done.returncode == 0
     assert f"1 of {GATEWAYS} gateways have not confirmed" in done.stderr
     assert told(members) == ended_with("invalid_api_key")
+
+
+async def test_a_gateway_that_stops_is_not_waited_for(cluster: Cluster) -> None:
+    """It says so: the next command counts those that are there."""
+    _, key_hash = await new_account(cluster, "fewer")
+    further = await asyncio.to_thread(cluster.start_gateway)
+    cluster.gateways.remove(further)
+    count = ("key", "revoke", key_hash)
+    await asyncio.to_thread(
+        eventually, lambda: cluster.accountctl(*count)["gateways"] == GATEWAYS + 1
+    )
+    assert await asyncio.to_thread(further.stop) == 0
+    assert (await accountctl(cluster, *count))["gateways"] == GATEWAYS
+
+
+async def test_a_gateway_is_as_useful_with_an_accountd_of_before() -> None:
+    """It says once that it hears of nothing, and obeys as soon as accountd is upgraded."""
+    with cluster_folder() as running, fake_accountd(running.env) as accountd:
+        accountd.level = None
+        await asyncio.to_thread(running.start_simulator)
+        gateway = await asyncio.to_thread(running.start_gateway)
+        async with connect(f"{running.url}?model=gpt-realtime&rs_key={A_KEY}") as socket:
+            member = Member(socket, is_gemini=False, name="")
+            await member.begin(is_streaming=False)
+            await asyncio.to_thread(
+                eventually, lambda: "recalls cannot be heard" in gateway.log.read_text()
+            )
+            recall = Recall(accountd.epoch, RecallCause.ACCOUNT_DISABLED, "acct")
+            accountd.recalls, accountd.level = [recall], LEVEL
+            await member.hear()
+        assert told([member]) == {(False, "account_disabled", 1008, "account_disabled")}
+        assert gateway.log.read_text().count("recalls cannot be heard") == 1

@@ -52,10 +52,11 @@ class Accountd:
         self.written.append(Recall(self.mark, RecallCause.SESSION_ENDED, *names, keeps_sessions))
 
     async def recalls(
-        self, since: int | None, *, gateway: str, ended: Mapping[int, int]
+        self, since: int | None, *, gateway: str, ended: Mapping[int, int], is_last: bool = False
     ) -> tuple[int, list[Recall]]:
         """What is true when it is asked, told when it may be."""
         assert gateway
+        assert not is_last
         self.ended.update(ended)
         later = [r for r in self.written if since is not None and r.number > since][:PORTION]
         mark = later[-1].number if len(later) == PORTION else self.mark

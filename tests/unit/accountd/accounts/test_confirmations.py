@@ -34,6 +34,15 @@ def test_a_gateway_that_asks_no_more_is_gone() -> None:
     assert confirmations.outcome(7, now=KEPT_S + 0.1) == Outcome(0, 0, ended=3)
 
 
+def test_a_gateway_that_stops_is_gone_at_once() -> None:
+    """Nobody waits for it."""
+    confirmations = Confirmations()
+    confirmations.asked("a", 6, {}, now=0.0)
+    confirmations.left("a")
+    confirmations.left("never there")
+    assert confirmations.outcome(7, now=0.0) == Outcome(0, 0, 0)
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten."""
     monkeypatch.setattr(module, "GATEWAYS_MAX", 2)
