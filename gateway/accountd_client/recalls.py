@@ -19,6 +19,7 @@ import structlog
 from gateway import background_tasks
 from gateway.accountd_client.authorizations import Authorization
 from gateway.accountd_client.recall_log import RecallLog
+from gateway.outdated_notice import OutdatedNotice
 from shared.announcements import Recall, RecallCause, decode_recall
 from shared.errors import OutdatedError, UnreachableError
 from shared.metrics import Metric
@@ -69,7 +70,10 @@ class Recalls:
         self._by_account: dict[str, dict[object, _Watched]] = {}
         self._due: deque[tuple[object, str]] = deque()
         self._must_ask = asyncio.Event()
-        self._is_outdated = False
+        self._notice = OutdatedNotice(
+            "recalls cannot be heard",
+            hint="upgrade accountd: until then revoked keys keep their live sessions",
+        )
         self._recalled = 0
         self._name = secrets.token_hex(8)  # tells accountd which gateways have obeyed
         self._unreported: dict[int, int] = {}  # how many sessions ended by a recall
@@ -193,11 +197,11 @@ class Recalls:
         try:
             mark, recalls = await self._accountd.recalls(asked, gateway=self._name, ended=ended)
         except OutdatedError as exc:
-            self._log_outdated(str(exc))
+            self._notice.outdated(str(exc))
             return ASK_S
         except UnreachableError:
             return AWAY_S  # ``rpc_channel`` has logged it
-        self._log_outdated("")
+        self._notice.answered()
         for number in ended:
             del self._unreported[number]
         self._obey_all(self._log.answered(asked, mark, recalls))
@@ -206,15 +210,6 @@ class Recalls:
     def _obey_all(self, recalls: Iterable[Recall]) -> None:
         for recall in recalls:
             self._obey(recall)
-
-    def _log_outdated(self, reason: str) -> None:
-        """Log once that accountd is too old to be asked."""
-        if reason and not self._is_outdated:
-            log.warning(
-                "recalls cannot be heard", reason=reason,
-                hint="upgrade accountd: until then revoked keys keep their live sessions",
-            )  # fmt: skip
-        self._is_outdated = bool(reason)
 
 
 def _ends(recall: Recall, watched: _Watched) -> bool:

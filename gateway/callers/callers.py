@@ -11,13 +11,13 @@ in an office, or a client behind an unknown proxy, is not locked out by a neighb
 
 import asyncio
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
 from gateway.callers.client_address import TrustedProxies, caller_of
-from gateway.callers.token_bucket import TokenBucket
+from gateway.callers.token_bucket import TokenBuckets
 from gateway.http.refusals import Refusal, too_many_requests
 from gateway.limits import (
     CALLERS_KNOWN_MAX,
@@ -43,7 +43,9 @@ class Callers:
         self._loop = asyncio.get_running_loop()
         self._each_max = each_max
         self._connections = Counter[str]()
-        self._wrong_keys = OrderedDict[str, TokenBucket]()
+        self._wrong_keys = TokenBuckets(
+            burst=WRONG_KEYS_BURST, seconds=WRONG_KEY_S, most=CALLERS_KNOWN_MAX
+        )
         self._cut = 0
         self._refused = 0
         self._is_logged_until = 0.0
@@ -89,8 +91,7 @@ class Callers:
         """429 where the caller has tried too many wrong keys, unless this one is known to be right;
         ``is_known`` says so.
         """
-        bucket = self._wrong_keys.get(caller)
-        wait_s = bucket.wait_s(self._loop.time()) if bucket is not None else 0.0
+        wait_s = self._wrong_keys.wait_s(caller, self._loop.time())
         if not wait_s or is_known():
             return None
         self._refused += 1
@@ -104,15 +105,8 @@ class Callers:
         """A key of this caller's was refused as unknown. The caller that was last heard of longest
         ago is forgotten where there are too many.
         """
-        if caller == PROXY:
-            return
-        bucket = self._wrong_keys.pop(caller, None)
-        if bucket is None:
-            bucket = TokenBucket(burst=WRONG_KEYS_BURST, seconds=WRONG_KEY_S)
-        bucket.spend(self._loop.time())
-        self._wrong_keys[caller] = bucket
-        if len(self._wrong_keys) > CALLERS_KNOWN_MAX:
-            self._wrong_keys.popitem(last=False)
+        if caller != PROXY:
+            self._wrong_keys.spend(caller, self._loop.time())
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""

@@ -6,9 +6,8 @@ out for ever. Asked by ``door.admission`` before accountd is, so that a loop cos
 """
 
 import math
-from collections import OrderedDict
 
-from gateway.callers.token_bucket import TokenBucket
+from gateway.callers.token_bucket import TokenBuckets
 from gateway.http.refusals import Refusal, too_many_requests
 from gateway.limits import (
     KEY_BURST_S,
@@ -24,8 +23,14 @@ class KeyRates:
     def __init__(self, *, per_s: float) -> None:
         """``per_s``: sessions a second of one key, 0 for any number."""
         self._per_s = per_s
-        self._by_key = _Buckets(burst=max(1, round(per_s * KEY_BURST_S)), per_s=per_s)
-        self._by_session = _Buckets(burst=SAME_SESSION_BURST, per_s=1 / SAME_SESSION_S)
+        self._by_key = TokenBuckets(
+            burst=max(1, round(per_s * KEY_BURST_S)),
+            seconds=1 / per_s if per_s else 0.0,
+            most=KEYS_KNOWN_MAX,
+        )
+        self._by_session = TokenBuckets(
+            burst=SAME_SESSION_BURST, seconds=SAME_SESSION_S, most=KEYS_KNOWN_MAX
+        )
 
     def refusal(self, key_hash: str, session: str, now: float) -> Refusal | None:
         """429 where the key begins too many sessions, or too often the one that is called
@@ -41,24 +46,6 @@ class KeyRates:
                 "this session is begun again and again; is another client in it?", wait_s
             )
         return None
-
-
-class _Buckets:
-    """A bucket for each name; the one used longest ago is forgotten where there are too many."""
-
-    def __init__(self, *, burst: int, per_s: float) -> None:
-        self._burst = burst
-        self._per_s = per_s
-        self._buckets = OrderedDict[str, TokenBucket]()
-
-    def take(self, name: str, now: float) -> float:
-        bucket = self._buckets.pop(name, None)
-        if bucket is None:
-            bucket = TokenBucket(burst=self._burst, seconds=1 / self._per_s)
-        self._buckets[name] = bucket
-        if len(self._buckets) > KEYS_KNOWN_MAX:
-            self._buckets.popitem(last=False)
-        return bucket.take(now)
 
 
 def _too_many(message: str, wait_s: float) -> Refusal:

@@ -5,6 +5,8 @@ burst of 10 and 6 seconds, ten keys can be had at once, and then one every 6 sec
 ``endpoints.minting`` for the demo's keys, by ``callers`` and ``key_rates`` for who knocks.
 """
 
+from collections import OrderedDict
+
 
 class TokenBucket:
     """One bucket. ``now`` is monotonic seconds."""
@@ -33,3 +35,37 @@ class TokenBucket:
         """
         full_at = max(self._full_at, now) + self._seconds
         self._full_at = min(full_at, now + 2 * self._span)
+
+
+class TokenBuckets:
+    """One for each name; the one used longest ago is forgotten where there are more than ``most``.
+    A bucket that is forgotten is full again.
+    """
+
+    def __init__(self, *, burst: int, seconds: float, most: int) -> None:
+        self._burst = burst
+        self._seconds = seconds
+        self._most = most
+        self._by_name = OrderedDict[str, TokenBucket]()
+
+    def take(self, name: str, now: float) -> float:
+        """See ``TokenBucket``."""
+        return self._used(name).take(now)
+
+    def spend(self, name: str, now: float) -> None:
+        """See ``TokenBucket``."""
+        self._used(name).spend(now)
+
+    def wait_s(self, name: str, now: float) -> float:
+        """See ``TokenBucket``; it makes no bucket, and is no use of one."""
+        bucket = self._by_name.get(name)
+        return 0.0 if bucket is None else bucket.wait_s(now)
+
+    def _used(self, name: str) -> TokenBucket:
+        bucket = self._by_name.pop(name, None)
+        if bucket is None:
+            bucket = TokenBucket(burst=self._burst, seconds=self._seconds)
+        self._by_name[name] = bucket
+        if len(self._by_name) > self._most:
+            self._by_name.popitem(last=False)
+        return bucket

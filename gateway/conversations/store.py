@@ -25,6 +25,7 @@ from gateway.conversations.claim import Claim, StoredSession
 from gateway.conversations.encoding import Texts, UnreadableError, decoded
 from gateway.conversations.messages import Opened, Question
 from gateway.conversations.openings import Accountd, Openings, call, unserved
+from gateway.outdated_notice import OutdatedNotice
 from gateway.translate.conversation import Conversation
 from shared.announcements import decode_new_holder
 from shared.errors import OutdatedError, UnreachableError
@@ -64,7 +65,7 @@ class ConversationStore:
         self._has_work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._trouble = ""
-        self._is_outdated = False  # accountd was, when it answered last
+        self._notice = OutdatedNotice("conversations cannot be stored", hint=_HINT_OUTDATED)
         self._continued = self._unopened = self._unreadable = self._superseded = 0
 
     def start(self) -> None:
@@ -143,7 +144,7 @@ class ConversationStore:
                 key, own.holder, other=holder, number=number,
                 conversation=self._read(key, own.texts),
             )  # fmt: skip
-        self._is_outdated = False
+        self._notice.answered()
         texts = opened.texts
         if own is None or opened.former != own.holder:  # a third connection may have been elsewhere
             texts = (await self._wait_for_last_words(key, holder, opened)).texts
@@ -226,14 +227,13 @@ class ConversationStore:
 
     def _not_opened(self, key: Key, exc: Exception) -> None:
         self._unopened += 1
-        if not isinstance(exc, OutdatedError):
+        if isinstance(exc, OutdatedError):
+            self._notice.outdated(str(exc))
+        else:
             log.warning(
                 "conversation not opened", session=key.session_id, account=key.account_id,
                 reason=str(exc) or "no answer in time", hint=_HINT,
             )  # fmt: skip
-        elif not self._is_outdated:  # once, not for each session
-            self._is_outdated = True
-            log.error("conversations cannot be stored", reason=str(exc), hint=_HINT_OUTDATED)
 
     async def _wait_for_last_words(self, key: Key, holder: bytes, opened: Opened) -> Opened:
         """Give an older connection on another gateway a moment to store what was said last."""

@@ -200,45 +200,53 @@ def _routes(
 ) -> dict[str, tuple[ModelRoute, ...]]:
     """Where each model is, the first choice first; one place at least for each."""
     routes = {}
-    models = found.get("models", {})
-    if isinstance(models, dict):
-        wrong = {n: e for n, e in models.items() if not isinstance(e, list | dict)}
-        problems += [
-            f'models.{name}: found {entry!r}, expected a list of providers, ["openai", …],'
-            " or a table"
-            for name, entry in wrong.items()
-        ]
-        models = {
-            n: {"providers": e} if isinstance(e, list) else e
-            for n, e in models.items()
-            if n not in wrong
-        }
-    for name, entry in _entries({"models": models}, "models", problems):
+    for name, entry in _models(found, problems):
         mistakes: list[str] = []
-        entries: list[Any] = [entry]
-        if "providers" in entry:
-            entries = entry["providers"]
-            if len(entry) > 1:
-                mistakes.append("expected providers alone, or provider and model")
-            if not isinstance(entries, list) or not entries:
-                expected = "expected a list of one or more, [{provider = …, model = …}, …]"
-                mistakes.append(f"providers: {expected}")
-                entries = []
-            entries = [{"provider": e} if isinstance(e, str) else e for e in entries]
-        mistakes += [
-            problem for each in entries for problem in _route_problems(each, name, providers)
-        ]
-        problems += [f"models.{name}: {problem}" for problem in mistakes]
+        entries = _choices(entry, mistakes)
+        for each in entries:
+            mistakes += _route_problems(each, name, providers)
         if not mistakes:
-            there = [_route(name, each, defaults) for each in entries]
-            routes[name] = tuple(there)
+            there = tuple(_route(name, each, defaults) for each in entries)
+            routes[name] = there
             named = [route.provider for route in there]
             # Health is a provider's: a second model there would be chosen never.
             twice = sorted({provider for provider in named if named.count(provider) > 1})
-            problems += [
-                f"models.{name}: found {provider} twice, expected it once" for provider in twice
-            ]
+            mistakes += [f"found {provider} twice, expected it once" for provider in twice]
+        problems += [f"models.{name}: {mistake}" for mistake in mistakes]
     return routes
+
+
+def _models(
+    found: Mapping[str, Any], problems: list[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The entries of ``[models]``: tables, also those that are written as a list of providers."""
+    models = found.get("models", {})
+    if not isinstance(models, dict):
+        yield from _entries(found, "models", problems)
+        return
+    for name, entry in models.items():
+        match entry:
+            case dict():
+                yield name, entry
+            case list():
+                yield name, {"providers": entry}
+            case _:
+                expected = 'expected a list of providers, ["openai", …], or a table'
+                problems.append(f"models.{name}: found {entry!r}, {expected}")
+
+
+def _choices(entry: Mapping[str, Any], mistakes: list[str]) -> list[Any]:
+    """Each place of a model, as a table; the first choice first."""
+    if "providers" not in entry:
+        return [entry]
+    if len(entry) > 1:
+        mistakes.append("expected providers alone, or provider and model")
+    named = entry["providers"]
+    if not isinstance(named, list) or not named:
+        expected = "expected a list of one or more, [{provider = …, model = …}, …]"
+        mistakes.append(f"providers: {expected}")
+        return []
+    return [{"provider": each} if isinstance(each, str) else each for each in named]
 
 
 def _route(name: str, entry: Mapping[str, str], defaults: Mapping[str, str]) -> ModelRoute:

@@ -22,7 +22,7 @@ from gateway.handles.resumable import SessionHandles
 from gateway.metering.account_errors import is_about_account
 from gateway.metering.base import Meter
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Target
+from gateway.providers.base import Dialect, Target
 from gateway.providers.first_message_gate import Gate
 from gateway.relay.interpreter import Interpreter
 from gateway.relay.kept_splice import KeptSplice
@@ -30,7 +30,6 @@ from gateway.relay.lasting_session import Between, LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
 from gateway.translate.conversation import Conversation
-from shared.provider_kinds import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Betweens:
         self._handles.provider = self._age.provider = there.provider
         is_same = there.provider_dialect is self.target.provider_dialect
         # What talks to Gemini has a handle of the provider that it began with, and its model.
-        begins_anew = kind_of(there.provider) == "gemini"
+        begins_anew = there.provider_dialect is Dialect.GEMINI
         self.target, session = there, self.session
         if session is None:
             return

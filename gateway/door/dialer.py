@@ -37,8 +37,6 @@ log = structlog.get_logger()
 
 # Closes that say that a provider fails. 1001 is how some end a session that is old enough.
 _FAILED: Final = (ABNORMAL_CLOSURE, INTERNAL_ERROR, TRY_AGAIN_LATER)
-
-
 # Each empty set of one's own takes 216 bytes, for as long as its session stands.
 _NOWHERE: Final[frozenset[str]] = frozenset()
 

@@ -20,6 +20,7 @@ from gateway import background_tasks
 from gateway.door.allowed_models import ModelTable
 from gateway.door.dialer import Dialer, Place
 from gateway.door.roster import Roster
+from gateway.outdated_notice import OutdatedNotice
 from gateway.providers.health import HealthState, ProviderHealth, Standing
 from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session import Session
@@ -79,7 +80,10 @@ class ProviderReports:
         self._table = table
         self._needing = self._needs(self._health.drained)
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_outdated = False  # accountd was, when it answered last
+        self._notice = OutdatedNotice(
+            "providers cannot be reported",
+            hint="upgrade accountd: until then no provider can be drained",
+        )
         self._pause_s = FIRST_S
 
     def start(self) -> None:
@@ -122,22 +126,13 @@ class ProviderReports:
         try:
             drained = await self._accountd.report_providers(self._made())
         except OutdatedError as exc:
-            self._log_outdated(str(exc))
+            self._notice.outdated(str(exc))
         except UnreachableError:
             return  # ``rpc_channel`` has logged it
         else:
-            self._log_outdated("")
+            self._notice.answered()
             self._obey(drained & set(self._health.seen))
         self._pause_s = REPORT_S
-
-    def _log_outdated(self, reason: str) -> None:
-        """Log once that accountd is too old to take reports."""
-        if reason and not self._is_outdated:
-            log.warning(
-                "providers cannot be reported", reason=reason,
-                hint="upgrade accountd: until then no provider can be drained",
-            )  # fmt: skip
-        self._is_outdated = bool(reason)
 
     def _obey(self, drained: frozenset[str]) -> None:
         before, self._health.drained = self._health.drained, drained

@@ -23,6 +23,7 @@ from gateway import background_tasks
 from gateway.handles.handle import Handle
 from gateway.http.refusals import Refusal, not_found, unavailable
 from gateway.limits import HANDLES_KNOWN_MAX, HANDLES_WAITING_MAX
+from gateway.outdated_notice import OutdatedNotice
 from shared.errors import OutdatedError, UnreachableError
 from shared.fields import MESSAGE_BYTES_MAX
 from shared.metrics import Metric
@@ -68,7 +69,7 @@ class HandleRegistry:
         self._tasks: list[asyncio.Task[None]] = []
         self._dropped = self._refused = 0
         self._is_reporting = True  # the last report arrived
-        self._is_outdated = False  # accountd was, when it answered last
+        self._notice = OutdatedNotice("handles cannot be checked", hint=_HINT_OUTDATED)
 
     def start(self) -> None:
         """Start the task that reports to accountd."""
@@ -150,9 +151,10 @@ class HandleRegistry:
             is_allowed = await self._owners.use_handle(digest, account_id, claims=claims)
         except UnreachableError as exc:
             is_outdated = isinstance(exc, OutdatedError)
-            self._log_outdated(exc if isinstance(exc, OutdatedError) else None)
+            if is_outdated:
+                self._notice.outdated(str(exc))
             return None if is_own else unavailable(_OUTDATED if is_outdated else _AWAY)
-        self._log_outdated(None)
+        self._notice.answered()
         if not is_allowed:
             self._owner_by_digest.pop(digest, None)
             return self._refuse(handle, account_id)
@@ -160,12 +162,6 @@ class HandleRegistry:
         return None
 
     # --- helpers ----------------------------------------------------------------------------------
-
-    def _log_outdated(self, outdated: OutdatedError | None) -> None:
-        """Log once, not for each request, that accountd is too old to know handles."""
-        if outdated is not None and not self._is_outdated:
-            log.error("handles cannot be checked", reason=str(outdated), hint=_HINT_OUTDATED)
-        self._is_outdated = outdated is not None
 
     def _refuse(self, handle: Handle, account_id: str) -> Refusal:
         """404; the message does not tell whether another account owns the handle or nobody does."""

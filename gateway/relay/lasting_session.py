@@ -173,8 +173,8 @@ class LastingSession(Session):
         self._interpreter.renew_between_turns()
 
     def renew_provider(self) -> None:
-        """See ``Asked``: the provider's old connection is closed first, as some
-        providers (Gemini) resume no session that is still in use.
+        """See ``Asked``: the provider's old connection is closed first, as some providers (Gemini)
+        resume no session that is still in use.
         """
         if self._provider is not None:
             self.replacement.renewing()

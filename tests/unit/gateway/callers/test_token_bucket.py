@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.token_bucket import TokenBucket
+from gateway.callers.token_bucket import TokenBucket, TokenBuckets
 
 
 @given(st.lists(st.floats(0, 10), max_size=60))
@@ -45,3 +45,16 @@ def test_what_has_happened_is_counted_also_without_a_token() -> None:
     assert pace.wait_s(11.0) == 1
     assert pace.wait_s(12.0) == 0
     assert pace.take(12.0) == 0
+
+
+def test_each_name_has_a_bucket_of_its_own() -> None:
+    """Of too many the one used longest ago is forgotten; to ask how long to wait is no use."""
+    buckets = TokenBuckets(burst=1, seconds=10.0, most=2)
+    assert buckets.wait_s("a", 0.0) == 0
+    assert buckets.take("a", 0.0) == 0
+    buckets.spend("b", 0.0)
+    assert buckets.wait_s("a", 0.0) == 10
+    assert buckets.wait_s("b", 0.0) == 10
+    assert buckets.take("c", 0.0) == 0
+    assert buckets.wait_s("a", 0.0) == 0
+    assert buckets.wait_s("b", 0.0) == 10
