@@ -29,11 +29,14 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 class RequestError(Exception):
-    """A request cannot be served; ``code`` is for programs, the text for people."""
+    """A request cannot be served; ``code`` is for programs, the text for people. It may be in
+    ``retry_after_s`` seconds, where that is known.
+    """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class Params:

@@ -136,7 +136,8 @@ def answer(handler: Answer, request: Request) -> bytes:
     try:
         encoded = encode_reply(Reply(result=handler(Params(request.params))))
     except RequestError as exc:
-        return encode_reply(Reply(error=(exc.code, str(exc))))
+        error = (exc.code, str(exc))
+        return encode_reply(Reply(error=error, retry_after_s=exc.retry_after_s))
     except Exception as exc:
         name = error_name(exc)
         trouble = passing_trouble(exc)

@@ -6,7 +6,7 @@
 ``rates``, ``rate_card``               what usage costs by a rate card; how a card is read (pure)
 ``billed_units``, ``other_units``      what providers bill for; what has no column (pure)
 ``provider_kinds``                     which kind a provider is of, by its name (pure)
-``provider_reports``                   what a gateway tells of its providers (pure)
+``provider_reports``, ``limits``       what gateways tell of providers; what keys may do (pure)
 ``config``                             settings: options, environment, secrets from files
 ``state_machine``                      moves of a state machine, held against its table (pure)
 ``errors``                             one tree of errors, by whose fault it is (pure)

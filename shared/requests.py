@@ -6,11 +6,21 @@ They travel over DEALER and ROUTER in msgpack maps. Decoding never raises anythi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
-from shared.fields import VERSION, RejectReason, WireError, shown, text_field, unpack_map
+from shared.fields import (
+    VERSION,
+    RejectReason,
+    WireError,
+    integer_field,
+    shown,
+    text_field,
+    unpack_map,
+)
+
+RETRY_AFTER_S_MAX: Final = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +33,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a ``Request``: a ``result``, or the ``error`` (code, message)."""
+    """The answer to a ``Request``: a ``result``, or the ``error`` (code, message); with the seconds
+    after which to ask again, where that may help.
+    """
 
     result: Any = None
     error: tuple[str, str] | None = None
+    retry_after_s: int | None = None
 
 
 def encode_request(request: Request) -> bytes:
@@ -51,6 +64,8 @@ def encode_reply(reply: Reply) -> bytes:
     body: dict[str, Any] = {"v": VERSION}
     if reply.error is not None:
         body["error"] = {"code": reply.error[0], "message": reply.error[1]}
+        if reply.retry_after_s is not None:
+            body["error"]["retry_after_s"] = reply.retry_after_s
     else:
         body["result"] = reply.result
     packed = msgpack.packb(body)
@@ -66,4 +81,8 @@ def decode_reply(payload: bytes) -> Reply:
         return Reply(result=body.get("result"))
     if not isinstance(error, dict):
         raise WireError(RejectReason.BAD_FIELD, f"error: found {shown(error)}, expected a map")
-    return Reply(error=(text_field(error, "code"), text_field(error, "message", chars_max=4096)))
+    named = text_field(error, "code"), text_field(error, "message", chars_max=4096)
+    if error.get("retry_after_s") is None:
+        return Reply(error=named)
+    retry_after_s = integer_field(error, "retry_after_s", 0, RETRY_AFTER_S_MAX)
+    return Reply(error=named, retry_after_s=retry_after_s)

@@ -91,3 +91,10 @@ def test_another_version_is_no_request(payload: bytes, reason: RejectReason) -> 
     with pytest.raises(WireError) as caught:
         decode_request(payload)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("seconds", [None, 0, 30])
+def test_an_error_may_say_when_to_ask_again(seconds: int | None) -> None:
+    """And most do not."""
+    reply = Reply(error=("too_many_sessions", "no"), retry_after_s=seconds)
+    assert decode_reply(encode_reply(reply)) == reply
