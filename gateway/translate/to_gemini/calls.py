@@ -1,9 +1,12 @@
 """Function calls, and the outputs that the model waits for. Pure.
 
-Gemini waits for the outputs of all calls of a turn, and answers at once when it has them. An OpenAI
-client asks for the answer itself, so the outputs are kept until it does. A call
-belongs to the connection on which the model made it. One that the model does not know, or knew on
-another connection, is told together with its output, as content.
+Gemini waits for the outputs of all calls of a turn, and answers at once when it has them: in the
+same turn, but on Vertex AI in another. There the first ends with its calls, and its end may cross
+their outputs (recorded by pydantic-ai of ``gemini-live-2.5-flash``).
+
+An OpenAI client asks for the answer itself, so the outputs are kept until it does. A call belongs
+to the connection on which the model made it. One that the model does not know, or knew on another
+connection, is told together with its output, as content.
 """
 
 from typing import Final
@@ -35,7 +38,11 @@ class _Output(Struct, frozen=True):
 
 
 class Calls:
-    """The calls of one session whose output the model does not have."""
+    """The calls of one session whose output the model does not have.
+
+    ``end_turns`` says that a turn ends with them: those of Vertex AI have no ids; or one has ended
+    so before.
+    """
 
     def __init__(self, items: list[Json]) -> None:
         """``items`` are those of a conversation that another provider had."""
@@ -43,6 +50,7 @@ class Calls:
         self._untold: dict[str, Call] = {}
         self._cancelled: set[str] = set()
         self._ready: dict[str, _Output] = {}
+        self.end_turns = False
         for item in items:
             if item.get("type") == "function_call":
                 self.created(item)
@@ -53,6 +61,11 @@ class Calls:
         """The model called a function."""
         self._open[call.call_id] = call
         self._cancelled.discard(call.call_id)
+        self.end_turns = self.end_turns or not call.name_there
+
+    def turn_ended(self) -> None:
+        """The model has ended its turn, uninterrupted."""
+        self.end_turns = self.end_turns or self.are_awaited
 
     def created(self, item: Json) -> None:
         """The client says that a function was called."""
@@ -79,6 +92,7 @@ class Calls:
         self._open.clear()
         self._cancelled.clear()
         self._ready.clear()
+        self.end_turns = False
 
     def is_open(self, call_id: str) -> bool:
         """Whether the model waits for the output of this call."""

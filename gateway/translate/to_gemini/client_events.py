@@ -102,7 +102,7 @@ def _create_response(state: State, event: Json) -> None:
 
 
 def _ask(state: State, instructions: str) -> bool:
-    """Ask the model; whether by what ends a turn of its that has not ended."""
+    """Ask the model; whether a turn of its that has not ended ends before it answers."""
     speech = state.speech
     outputs = state.calls.take()
     if outputs is not None:  # before any content, which has the model give up its calls
@@ -116,7 +116,7 @@ def _ask(state: State, instructions: str) -> bool:
         if instructions:
             state.out.ignored.append("response.create.response.instructions")
         state.pending.beside = []
-        return False
+        return outputs is not None and state.calls.end_turns
     content = state.pending.ask(instructions, is_asked_otherwise=ends_activity)
     if content is not None:
         state.send(content)

@@ -238,6 +238,8 @@ def _end_turn(state: State, reason: str) -> None:
     if state.following is not None:  # the end of the answer before
         state.finish_response(state.take_usage())
         return
+    if was is Turn.SPEAKING and response is None:
+        state.calls.turn_ended()
     if response is None or (was in CANCELLED_TURNS and not response.is_cancelled):
         state.take_usage()
         if response is None:

@@ -27,7 +27,7 @@ class Turn(Enum):
     SPEAKING = auto()  # the model has begun
     INTERRUPTED = auto()  # by the user's speech; its end is to come
     UNBEGUN = auto()  # cancelled before the model began
-    SUPERSEDED = auto()  # something else was asked for since: that was cancelled, or generated
+    SUPERSEDED = auto()  # something was asked for since: it was cancelled, generated, or calls
     DROPPED = auto()  # cancelled while the model spoke
     OVER = auto()  # cancelled and interrupted; its end is to come
 
@@ -37,7 +37,7 @@ class TurnEvent(Enum):
 
     SAID = auto()  # the model says something
     ASKED = auto()  # the client asks for a response
-    ASKED_ANEW = auto()  # the same, by content or an activity, which interrupt the model
+    ASKED_ANEW = auto()  # the same, so that its turn ends before: content, an activity; ``calls``
     CANCELLED = auto()
     CUT = auto()  # ``interrupted``
     ENDED = auto()  # ``turnComplete``

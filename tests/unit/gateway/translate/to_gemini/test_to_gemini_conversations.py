@@ -1,6 +1,9 @@
 """Whole conversations of an OpenAI client with Gemini Live, event by event."""
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.support.translation_to_gemini import AUDIO, USAGE, OpenAITalk
 
@@ -231,6 +234,72 @@ def test_vertex_ai() -> None:
     functions = talk.told[1]["toolResponse"]["functionResponses"]
     assert functions == [{"name": "look", "response": {}}]
     assert counts(talk.responses[-1]["usage"]) == COUNTED
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_turn_of_vertex_ai_that_ends_with_its_calls(place: int) -> None:
+    """Its answer to their outputs is another turn. The end of the first may cross the outputs, and
+    is no answer to them.
+    """
+    talk = OpenAITalk.ready()
+    talk.client("response.create")
+    talk.provider(toolCall={"functionCalls": [{"name": "look", "args": {}}]})
+    steps = [
+        lambda: talk.create_output(talk.kept[-1][1], "{}"),
+        lambda: talk.client("response.create"),
+    ]
+    steps.insert(place, talk.end)
+    for step in steps:
+        step()
+    talk.speak("Nothing.")
+    talk.end()
+
+    called, answered = talk.responses
+    assert [len(response["output"]) for response in (called, answered)] == [1, 1]
+    assert talk.heard_kinds.count("response.created") == 2
+    assert not talk.translator.is_answering
+
+
+def test_a_turn_of_an_unknown_model_that_ended_with_its_calls_once() -> None:
+    """It is known then, though the calls have ids."""
+    talk = OpenAITalk.ready()
+    talk.client("response.create")
+    for number in range(2):
+        talk.call((f"call_{number}", "look"))
+        if not number:
+            talk.end()
+        talk.create_output(f"call_{number}", "{}")
+        talk.client("response.create")
+    talk.end()
+    talk.speak("Nothing.")
+    talk.end()
+
+    assert [len(response["output"]) for response in talk.responses] == [1, 1, 1]
+
+
+def replaced(talk: OpenAITalk) -> None:
+    """The turn ends with its calls, and then its connection."""
+    talk.end()
+    talk.disconnect()
+    talk.connect()
+    talk.provider(setupComplete={})
+
+
+@pytest.mark.parametrize("before", [OpenAITalk.interrupt, replaced])
+def test_a_model_that_says_nothing_of_the_outputs(before: Callable[[OpenAITalk], None]) -> None:
+    """Gemini's Developer API ends a turn once, behind the outputs: the response is done. Neither an
+    interruption nor another connection's model tells anything else of it.
+    """
+    talk = OpenAITalk.ready()
+    talk.provider(toolCall={"functionCalls": [{"id": "call_1", "name": "look", "args": {}}]})
+    before(talk)
+    talk.call(("call_2", "look"))
+    talk.create_output("call_2", "{}")
+    talk.client("response.create")
+    talk.end()
+
+    assert len(talk.responses[-1]["output"]) == 0
+    assert not talk.translator.is_answering
 
 
 def test_what_is_said_takes_the_clients_format() -> None:
