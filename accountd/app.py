@@ -17,37 +17,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 import zmq
 
-from accountd.accounts.accounts import Accounts
-from accountd.accounts.authorizations import Authorizations
-from accountd.accounts.conversations import Conversations
-from accountd.accounts.grants import Grants
-from accountd.accounts.handles import Handles
-from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.config import AccountdConfig
 from accountd.data import database
 from accountd.data.database import Trouble
-from accountd.data.retention import RetentionRule, RowRetention
-from accountd.data.wal import Wal
-from accountd.fleet.providers import Providers
-from accountd.ledger.changed_accounts import ChangedAccounts
-from accountd.ledger.group_commit import Ledger
-from accountd.ledger.rate_card_file import RateCardFile
-from accountd.ledger.rejected import Quarantine
-from accountd.ledger.shared_responses import DAYS
 from accountd.notifications.announcer import Announcer
-from accountd.notifications.counters import Counters
-from accountd.notifications.low_credit import LowCredit
-from accountd.notifications.webhook import WebhookSender
 from accountd.rpc import Rpc
 from accountd.rpc_thread import RpcThread
-from accountd.services import Services
+from accountd.services import Services, open_services
 from shared import zmq_sockets
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
@@ -64,13 +46,6 @@ FINISH_S: Final = 5.0
 FINISH_QUIET_MS: Final = 100
 HEARTBEAT_STALE_S: Final = 10.0
 LAST_USED_S: Final = 5.0
-# Tables whose rows expire. Those of handles and conversations are not here: theirs are settings.
-RETENTION_RULES: Final = (
-    RetentionRule("shared_responses", ["name"], "day", timedelta(days=DAYS)),
-    # Longer than any session lasts, and than a gateway may be cut off that still has one.
-    RetentionRule("recalls", ["number"], "created_at", timedelta(days=DAYS)),
-    RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", timedelta(days=DAYS)),
-)
 
 
 class Daemon:
@@ -293,39 +268,10 @@ def run(config: AccountdConfig) -> ExitCode:
 def _run(config: AccountdConfig) -> ExitCode:
     path = config.database.path
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
-        connection = opened.database.connection()
-        rate_card = RateCardFile(config.rate_card, config.rates)
-        changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
-        recalls = Recalls()
-        ledger = Ledger(connection, rate_card, estimates=estimates)
-        services = Services(
-            ledger=ledger,
-            accounts=Accounts(changes, plans=config.plans, recalls=recalls),
-            recalls=recalls,
-            authorizations=Authorizations(recalls),
-            grants=Grants(changes, plans=config.plans),
-            handles=Handles(connection, days=config.handles_days),
-            conversations=Conversations(connection, hours=config.conversations_hours),
-            providers=Providers(connection),
-            quarantine=Quarantine(
-                connection,
-                ledger.usage,
-                rate_card,
-                changes,
-                estimates=estimates,
-                on_begun=counts.estimates_begun,
-            ),
-            rate_card=rate_card,
-            low_credit=LowCredit(
-                connection, WebhookSender(config.webhook) if config.webhook else None
-            ),
-            wal=Wal(connection, path),
-            retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
-            counts=counts,
-        )
+        services = open_services(config, opened.database.connection())
         # Committed before a socket opens: every announcement carries the epoch of this boot.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
-        recalls.begin(epoch=epoch)
+        services.recalls.begin(epoch=epoch)
         daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)

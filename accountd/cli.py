@@ -78,6 +78,15 @@ def cli() -> None:
     help="The plans and the tokens that each one gives: NAME=TOKENS,NAME=TOKENS.",
 )
 @setting(
+    "ACCOUNTD_KEY_LIMITS",
+    help="What each key may do at most, unless accountctl key limit says otherwise, e.g."
+    " sessions=20,new-sessions=60,session-length=2h,spending=20000/month. Absent: anything.",
+)
+@setting(
+    "ACCOUNTD_ACCOUNT_LIMITS",
+    help="The same of each account, its keys together; see accountctl account limit.",
+)
+@setting(
     "ACCOUNTD_WEBHOOK_URL",
     help="The URL to which low-credit warnings are sent, https://HOST/PATH. Its secret:"
     " ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET.",

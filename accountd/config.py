@@ -7,6 +7,8 @@ from typing import Final
 
 from accountd.accounts.conversations import HOURS_MAX
 from accountd.accounts.handles import DAYS_MAX
+from accountd.accounts.limit_words import parse_limits
+from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
@@ -43,6 +45,7 @@ class AccountdConfig:
     rate_card: Path | None
     rates: Rates  # the rate card at the start; SIGHUP may load another one
     plans: TokensByPlan
+    limits: LimitDefaults
     webhook: WebhookTarget | None
     ops_listen: Address | None
     log_level: str
@@ -65,6 +68,10 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         rate_card=checker.optional("ACCOUNTD_RATE_CARD", Path),
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         plans=checker.value("ACCOUNTD_PLANS", parse_plans),
+        limits=LimitDefaults(
+            key=checker.optional("ACCOUNTD_KEY_LIMITS", parse_limits) or UNLIMITED,
+            account=checker.optional("ACCOUNTD_ACCOUNT_LIMITS", parse_limits) or UNLIMITED,
+        ),
         webhook=_webhook(checker),
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),

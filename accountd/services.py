@@ -2,21 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
 
 from accountd.accounts.accounts import Accounts
 from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
+from accountd.accounts.limits import LimitReader
 from accountd.accounts.recalls import Recalls
-from accountd.data.retention import RowRetention
+from accountd.config import AccountdConfig
+from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
 from accountd.fleet.providers import Providers
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
+from accountd.ledger.shared_responses import DAYS
 from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
+from accountd.notifications.webhook import WebhookSender
+
+# Tables whose rows expire. Those of handles and conversations are not here: theirs are settings.
+RETENTION_RULES: Final = (
+    RetentionRule("shared_responses", ["name"], "day", timedelta(days=DAYS)),
+    # Longer than any session lasts, and than a gateway may be cut off that still has one.
+    RetentionRule("recalls", ["number"], "created_at", timedelta(days=DAYS)),
+    RetentionRule("repeated_usage", ["producer", "sequence"], "received_at", timedelta(days=DAYS)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +52,35 @@ class Services:
     wal: Wal
     retentions: Sequence[RowRetention]
     counts: Counters
+
+
+def open_services(config: AccountdConfig, connection: Any) -> Services:
+    """All parts, on the one connection that writes."""
+    rate_card = RateCardFile(config.rate_card, config.rates)
+    changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
+    recalls = Recalls()
+    ledger = Ledger(connection, rate_card, estimates=estimates)
+    webhook = WebhookSender(config.webhook) if config.webhook else None
+    return Services(
+        ledger=ledger,
+        accounts=Accounts(changes, plans=config.plans, recalls=recalls),
+        recalls=recalls,
+        authorizations=Authorizations(recalls, LimitReader(config.limits)),
+        grants=Grants(changes, plans=config.plans),
+        handles=Handles(connection, days=config.handles_days),
+        conversations=Conversations(connection, hours=config.conversations_hours),
+        providers=Providers(connection),
+        quarantine=Quarantine(
+            connection,
+            ledger.usage,
+            rate_card,
+            changes,
+            estimates=estimates,
+            on_begun=counts.estimates_begun,
+        ),
+        rate_card=rate_card,
+        low_credit=LowCredit(connection, webhook),
+        wal=Wal(connection, config.database.path),
+        retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
+        counts=counts,
+    )

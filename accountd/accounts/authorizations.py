@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from accountd.accounts.limits import LimitReader
 from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.data import models
@@ -18,7 +19,7 @@ from accountd.times import parse_time
 # Every session begins with it: as a query of the models it took 0.9 ms, most of it to build SQL.
 _BY_KEY: Final = """
     SELECT a.id, k.key_indicator, a.plan_name, a.token_remaining, a.topup_remaining, a.status,
-           k.expires_at, k.revoked_at, k.keeps_sessions
+           k.expires_at, k.revoked_at, k.keeps_sessions, k.limits, a.limits
       FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = ?
 """
 
@@ -26,8 +27,9 @@ _BY_KEY: Final = """
 class Authorizations:
     """``authorize``, and when keys were last used."""
 
-    def __init__(self, recalls: Recalls | None = None) -> None:
+    def __init__(self, recalls: Recalls | None = None, limits: LimitReader | None = None) -> None:
         self._recalls = recalls or Recalls()
+        self._limits = limits or LimitReader()
         self._lock = threading.Lock()
         self._last_used: dict[str, str] = {}
 
@@ -43,7 +45,7 @@ class Authorizations:
         if not rows:
             raise _unknown_key()
         ((account_id, indicator, plan, tokens, topup, status, *of_key),) = rows
-        expires_at, revoked_at, keeps_sessions = of_key
+        expires_at, revoked_at, keeps_sessions, *stored_limits = of_key
         _check_live(expires_at, revoked_at)
         if status != Status.ACTIVE:
             raise RequestError("account_disabled", "the account is disabled")
@@ -60,6 +62,7 @@ class Authorizations:
             "mark": mark,
             "expires_in_ms": _ms_until(expires_at),
             "keeps_sessions": bool(keeps_sessions),
+            "limits": self._limits.effective(*stored_limits).session,
         }
 
     def write_last_used(self) -> None:

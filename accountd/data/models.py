@@ -50,6 +50,7 @@ class Account(Table):
     estimates_forgiven_at = TextField(default="")
     deleted_at = TextField(null=True)
     deleted_email = TextField(null=True)
+    limits = TextField(default="{}")
     created_at = TextField()
     updated_at = TextField()
 
@@ -69,6 +70,7 @@ class ApiKey(Table):
     last_used_at = TextField(null=True)
     revoked_at = TextField(null=True)
     keeps_sessions = IntegerField(default=0)
+    limits = TextField(default="{}")
 
     class Meta:
         table_name = "api_keys"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import zmq
 
-from accountd.app import RETENTION_RULES
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.retention import RowRetention
 from accountd.ledger.group_commit import Ledger
+from accountd.services import RETENTION_RULES
 from shared.usage import EndOfProducer, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.database import create_account, empty_database
