@@ -103,7 +103,8 @@ class UsageBatch(
     providers' usage objects that the gateway does not know: other units, fields of the future.
     ``doubtful_kind`` is the kind that a DOUBTFUL one had: a retry is priced as that. ``is_shared``:
     another socket may report the same response, which the provider has named; then it is the only
-    one of its batch.
+    one of its batch. ``key_hash`` names the key of the session where what it
+    spends is counted.
     """
 
     account_id: Id
@@ -118,6 +119,7 @@ class UsageBatch(
     raw: tuple[str, ...] = ()
     doubtful_kind: str = ""
     is_shared: bool = False
+    key_hash: Id = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ EPOCH_MAX: Final = 2**63 - 1
 # The level of the protocol that an accountd understands, answered to a ping. It rises with every
 # field, kind or request that an older accountd would drop or refuse. An accountd without levels
 # drops searches, cache writes and the mark of shared responses.
-LEVEL: Final = 1
+LEVEL: Final = 2
 
 assert CONFIGURATION_BYTES_MAX + ITEMS_BYTES_MAX + MESSAGE_BYTES_MAX <= REQUEST_BYTES_MAX
 
@@ -187,6 +187,7 @@ def decode_by_field(payload: bytes) -> UsageMessage:
         raw=_texts(body, "raw", chars_max=RAW_PART_CHARS_MAX) if "raw" in body else (),
         doubtful_kind=_doubtful_kind(body, kind),
         is_shared=_is_shared(body, responses, response_ids) if "is_shared" in body else False,
+        key_hash=text_field(body, "key_hash") if "key_hash" in body else "",
     )
 
 

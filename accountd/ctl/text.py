@@ -52,9 +52,7 @@ def audit_text(found: Mapping[str, Any]) -> str:
     if found["unsettled"]:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
         lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
-    if found.get("wrong_segments"):  # an older accountd does not say
-        numbers = ", ".join(map(str, found["wrong_segments"]))
-        lines.append(f"the index of the usage rows differs from them in its segments {numbers}")
+    lines += _wrong_sums(found)
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
         lines += _cut(found["drift"], found["drift_total"], "accounts that drift")
@@ -64,6 +62,18 @@ def audit_text(found: Mapping[str, Any]) -> str:
             producers["incomplete"], producers["incomplete_total"], "incomplete producers"
         )
     return "\n".join(lines)
+
+
+def _wrong_sums(found: Mapping[str, Any]) -> list[str]:
+    """What is kept beside the rows, and differs from them; an older accountd does not say."""
+    lines = []
+    if found.get("wrong_segments"):
+        numbers = ", ".join(map(str, found["wrong_segments"]))
+        lines.append(f"the index of the usage rows differs from them in its segments {numbers}")
+    if wrong := found.get("wrong_spending"):
+        lines.append("what these keys spent in a day is not the sum of their usage rows")
+        lines.append(table(wrong, tuple(wrong[0])))
+    return lines
 
 
 def _cut(shown: Sequence[object], total: int, what: str) -> list[str]:

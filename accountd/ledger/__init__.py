@@ -9,7 +9,7 @@
 ``charging``, ``cascade``  the price, and how it is split over the two buckets (pure)
 ``estimates``              from when on an account pays for what was never reported (pure)
 ``usage_rows``, ``usage_index``    write the rows; their index by account, in sorted segments
-``response_ids``           the short form of the ids in a row (pure)
+``response_ids``, ``key_spending`` a row's ids in short; what keys spend, by day (pure)
 ``rate_card_file``         the rate card in force, read from its file
 ``rejected``, ``retry_state``      the quarantine, and how it is charged later, once
 ``changed_accounts``       accounts that requests changed, to be announced

@@ -1,4 +1,5 @@
-"""Appends usage rows: the one writer of ``usage`` and of the names and the index that belong to it.
+"""Appends usage rows: the one writer of ``usage``, and of the names, the index and the sums of keys
+that belong to it.
 
 A row holds numbers in place of names; the numbers of late are kept in memory. What a transaction
 has changed there counts after its COMMIT only. Rows consist of integers, texts and ``bytearray``:
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from accountd.data.database import transaction
 from accountd.ledger.decision_types import Charge
+from accountd.ledger.key_spending import spent_by
 from accountd.ledger.response_ids import pack
 from accountd.ledger.usage_index import Entry, UsageIndex
 from shared.usage import ESTIMATES, USAGE_FIELDS, counts_of
@@ -31,6 +33,11 @@ _NEXT_ROW: Final = """
 _NEXT_SESSION: Final = "SELECT 1 + coalesce(max(number), 0) FROM usage_sessions"
 _INSERT_SESSION: Final = "INSERT INTO usage_sessions VALUES (?, ?)"
 _INSERT_DIGESTS: Final = "INSERT INTO usage_digests VALUES (?, ?, ?)"
+_INSERT_OF_KEY: Final = "INSERT INTO usage_of_keys VALUES (?, ?)"
+_ADD_SPENT: Final = """
+    INSERT INTO key_spending VALUES (?, ?, ?)
+    ON CONFLICT (key, day) DO UPDATE SET credits = credits + excluded.credits
+"""
 
 
 class UsageRows:
@@ -44,6 +51,7 @@ class UsageRows:
         self._labels = _Numbers(
             connection, "usage_labels", ["provider", "model", "kind", "rate_card", "unpriced"]
         )
+        self._keys = _Numbers(connection, "usage_keys", ["key_hash"])
         self._sessions: dict[str, int] = {}
         self._new_sessions: dict[str, int] = {}
         self._entries: list[Entry] = []
@@ -57,7 +65,7 @@ class UsageRows:
                 yield
                 self._index.write_portion(appended=len(self._entries))
         except BaseException:
-            for names in (self._accounts, self._producers, self._labels):
+            for names in (self._accounts, self._producers, self._labels, self._keys):
                 names.forget()  # what was added is not there
             raise
         self._index.committed(self._entries)
@@ -66,9 +74,8 @@ class UsageRows:
         self._sessions |= self._new_sessions
 
     def append(self, charges: Sequence[Charge]) -> int:
-        """Write charges inside ``transaction``; returns the id of the first row.
-
-        The others follow each other.
+        """Write charges inside ``transaction``, and what they add to the sums of their keys;
+        returns the id of the first row. The others follow each other.
         """
         execute = self._connection.execute
         (first,) = execute(_NEXT_ROW).fetchone()
@@ -109,7 +116,25 @@ class UsageRows:
             [(n, name) for name, n in new_sessions.items() if n >= next_session],
         )
         self._connection.executemany(_INSERT, rows)
+        if any(charge.batch.key_hash for charge in charges):
+            self._append_of_keys(int(first), charges)
         return int(first)
+
+    def _append_of_keys(self, first: int, charges: Sequence[Charge]) -> None:
+        """Write whose rows these are where they name their key, and what it spent."""
+        number = self._keys.number
+        self._connection.executemany(
+            _INSERT_OF_KEY,
+            [
+                (row_id, number((charge.batch.key_hash,)))
+                for row_id, charge in enumerate(charges, first)
+                if charge.batch.key_hash
+            ],
+        )
+        self._connection.executemany(
+            _ADD_SPENT,
+            [(number((key,)), day, spent) for (key, day), spent in spent_by(charges).items()],
+        )
 
     def keep_digests(self, digests: Mapping[bytes, Mapping[int, int]]) -> None:
         """Write the digests of applied numbers, by producer and sequence, inside ``transaction``.

@@ -1,4 +1,5 @@
-"""The audit: every balance equals its grants minus its deductions, and no batch is missing.
+"""The audit: every balance equals its grants minus its deductions, what a key spent is the sum of
+its rows, and no batch is missing.
 
 Runs on the reader thread, in one snapshot. Producers are evaluated in SQL: 100,000 of them take
 well under a second.
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage
+from accountd.ledger.key_spending import DAY_MS
 from accountd.ledger.windows import missing_sequences
 from accountd.request_params import Json, Params
 from shared.fields import RejectReason
@@ -54,6 +56,19 @@ _WRONG_SEGMENTS: Final = """
               AND u.id > (SELECT coalesce(max(b.last_row), 0) FROM usage_segments b
                           WHERE b.number < s.number))
 """
+# The days of keys whose sum is not that of their rows.
+_WRONG_SPENDING: Final = f"""
+    SELECT k.key_hash, date(s.day * 86400, 'unixepoch'), sum(s.found), sum(s.expected)
+    FROM (
+        SELECT key, day, credits AS found, 0 AS expected FROM key_spending
+        UNION ALL
+        SELECT o.key, u.metered_at / {DAY_MS}, 0, u.topup_deducted + u.token_deducted
+        FROM usage_of_keys o JOIN usage u ON u.id = o.id
+    ) s JOIN usage_keys k ON k.number = s.key
+    GROUP BY s.key, s.day HAVING sum(s.found) <> sum(s.expected)
+    ORDER BY k.key_hash, s.day
+"""  # noqa: S608 - constants only
+_SPENDING_COLUMNS: Final = ("key_hash", "day", "credits_found", "credits_expected")
 
 _DRIFT_COLUMNS: Final = (
     "account_id", "topup_found", "token_found", "topup_expected", "token_expected",
@@ -91,6 +106,7 @@ def audit(_params: Params) -> Json:
         deducted, rows, estimates = _deductions()
         drift = _drift(deducted)
         wrong_segments = [number for (number,) in _rows(_WRONG_SEGMENTS)]
+        wrong_spending = _rows(_WRONG_SPENDING)
         producers = _producers()
         rejected = _rejected_by_reason()
         counts = {
@@ -102,12 +118,17 @@ def audit(_params: Params) -> Json:
             "rejected_by_reason": rejected,
         }
     unsettled = {str(reason): rejected[reason] for reason in UNSETTLED if reason in rejected}
-    is_ok = not (drift or wrong_segments or producers["incomplete_total"] or unsettled)
+    is_ok = not (
+        drift or wrong_segments or wrong_spending or producers["incomplete_total"] or unsettled
+    )
     return {
         "ok": is_ok,
         **counts,
         "unsettled": unsettled,
         "wrong_segments": wrong_segments[:SHOWN_MAX],
+        "wrong_spending": [
+            dict(zip(_SPENDING_COLUMNS, row, strict=True)) for row in wrong_spending[:SHOWN_MAX]
+        ],
         "drift": drift[:SHOWN_MAX],
         "drift_total": len(drift),
         "producers": producers,

@@ -26,7 +26,7 @@ def ignore_sealed(_producer: bytes, _sequence: int) -> None:
 
 
 # What the responses of one batch have in common.
-Key = tuple[str, str, str, str, str, bool]
+Key = tuple[str, str, str, str, str, str, bool]
 
 
 class Sealable(NamedTuple):
@@ -51,11 +51,14 @@ class MeteredResponse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BillingContext:
-    """The fields that all batches of a session share: account, session, provider."""
+    """The fields that all batches of a session share: account, session, provider, and the key where
+    what it spends is counted.
+    """
 
     account_id: str
     session_id: str
     provider: str
+    key_hash: str = ""
 
     def as_batch(self, metered: Metered, *, wall_ms: int, is_shared: bool = False) -> UsageBatch:
         """One metered response as a batch of its own. ``wall_ms`` is Unix time; ``is_shared``:
@@ -73,6 +76,7 @@ class BillingContext:
             metered_at_ms=wall_ms,
             raw=(metered.raw,) if metered.raw else (),
             is_shared=is_shared,
+            key_hash=self.key_hash,
         )
 
 
@@ -120,8 +124,8 @@ class _Open:
 def merge(singles: Iterable[MeteredResponse]) -> list[Sealable]:
     """Single responses as batches of at most ``BATCH_RESPONSES``.
 
-    Responses share a batch when they share session, model and kind, and whether they stand in the
-    journal. One that other sockets may report has a batch of its own.
+    Responses share a batch when they share session, key, model and kind, and whether they stand in
+    the journal. One that other sockets may report has a batch of its own.
     """
     groups: dict[Key, list[MeteredResponse]] = {}
     alone: list[Sealable] = []
@@ -141,7 +145,7 @@ def _key(single: MeteredResponse) -> Key:
     batch = single.batch
     return (
         batch.account_id, batch.session_id, batch.provider, batch.model, batch.kind,
-        single.number > 0,
+        batch.key_hash, single.number > 0,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ The shell around ``decision.decide`` in the order of ``accountd.app`` and
 ``accountd.ledger.group_commit``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from accountd.ledger.charging import Balance
 from accountd.ledger.decision import decide
 from accountd.ledger.decision_types import Charge, Decision, Rejection
 from accountd.ledger.estimates import EstimatesSeen, WaivedEstimate
+from accountd.ledger.key_spending import spent_by
 from accountd.ledger.payload_digests import DigestKey, RecentDigests
 from accountd.ledger.shared_responses import RepeatedResponse, charged_name
 from accountd.ledger.windows import ProducerWindow
@@ -45,13 +47,14 @@ class Database:
     estimates_charged: set[str] = field(default_factory=set)
     repeated: list[RepeatedResponse] = field(default_factory=list)
     shared: set[bytes] = field(default_factory=set)
+    spent: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def copy(self) -> "Database":
         """A backup."""
         return Database(
             dict(self.accounts), self.epoch, dict(self.stored), self.rows[:], self.rejections[:],
             self.has_digests, {sequence: dict(known) for sequence, known in self.applied.items()},
-            set(self.estimates_charged), self.repeated[:], set(self.shared),
+            set(self.estimates_charged), self.repeated[:], set(self.shared), self.spent.copy(),
         )  # fmt: skip
 
     def windows(self, producers: Iterable[bytes]) -> dict[bytes, ProducerWindow]:
@@ -87,6 +90,7 @@ class Database:
     def commit(self, decision: Decision) -> None:
         """Apply a decision at once: a kill comes before it or after it."""
         self.rows += decision.charges
+        self.spent.update(spent_by(decision.charges))
         self.rejections += decision.rejections
         self.repeated += decision.repeated
         names = (charged_name(charge.batch, charge.deduction) for charge in decision.charges)

@@ -29,6 +29,8 @@ RETRY_S = 0.05
 QUESTION_S = 2.0  # the deadline of a request
 CLOSE_S = 10.0
 AT_ODDS_S = 3 * RESEND_S_MAX  # more than two messages that are sent again in vain
+KEYS = 3
+NAMES = 5
 ESTIMATED_EVERY = 7  # responses of so many tokens, or a multiple, are never reported
 
 
@@ -36,7 +38,9 @@ class Session:
     """One client's session and its open batch."""
 
     def __init__(self, number: int, account: str) -> None:
-        self.billing = BillingContext(account, f"s{number}", "openai")
+        # Clients name their sessions: keys of one account may use the same names. Some have a cap.
+        key_hash = f"key {number % KEYS}" if number % KEYS else ""
+        self.billing = BillingContext(account, f"s{number // KEYS % NAMES}", "openai", key_hash)
         self.batcher = Batcher()
 
 
@@ -76,6 +80,7 @@ class Gateway(Process):
         kind = Kind.RESPONSE if tokens % ESTIMATED_EVERY else Kind.ESTIMATE
         metered = Metered(name, "m", Usage(tokens, 0, tokens), kind=kind)
         wall_ms = int(self.clock.wall * 1000)
+        self.world.oracle.heard(name, key_hash=session.billing.key_hash, wall_ms=wall_ms)
         single = session.billing.as_batch(metered, wall_ms=wall_ms, is_shared=is_shared)
         self.step()
         number = self.spools.note(encode_usage(single))

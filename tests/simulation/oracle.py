@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .accountd_sim import Database
     from .world import World
 
+DAY_MS = 24 * 3_600_000
 Message = tuple[bytes | None, int | None]  # producer and sequence
 LOST = encode_usage(LostBatch())
 
@@ -26,6 +27,8 @@ class Oracle:
 
     tokens: dict[str, int] = field(default_factory=dict)  # of each response, by its id
     account: dict[str, str] = field(default_factory=dict)
+    # Of each response: the keys of the sessions that heard it, and the days in which they did.
+    keys: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     owed: set[str] = field(default_factory=set)  # their events were forwarded
     in_memory: set[str] = field(default_factory=set)  # they are in no journal
     # The producers whose journals have it: two of them, where two gateways heard a shared response.
@@ -51,6 +54,10 @@ class Oracle:
     def metered(self, name: str, account: str, tokens: int) -> None:
         """A response is about to be reported."""
         self.account[name], self.tokens[name] = account, tokens
+
+    def heard(self, name: str, *, key_hash: str, wall_ms: int) -> None:
+        """A session hears of it: what it costs counts for this key, if it is the first."""
+        self.keys.setdefault(name, set()).add((key_hash, wall_ms // DAY_MS))
 
     def forwarded(self, name: str, *, journal: bytes | None) -> None:
         """Its event went to the client: it must be charged. ``journal``: whose journal has it."""
@@ -120,6 +127,7 @@ class Oracle:
             *self._wrong_rows(world.db),
             *self._doubled_or_lost(world),
             *self._wrong_balances(world),
+            *self._wrong_spending(world.db),
             *self._wrong_windows(world),
             *self._wrong_rejections(world),
             *self._unfounded_repetitions(world.db),
@@ -191,6 +199,23 @@ class Oracle:
                 return [f"row {row.sequence} took {row.deduction}, expected {taken}"]
         stored = {name: (b.topup, b.tokens) for name, b in world.db.accounts.items()}
         return [] if stored == left else [f"balances {stored}, expected {left}"]
+
+    def _wrong_spending(self, db: "Database") -> list[str]:
+        spent: Counter[tuple[str, int]] = Counter()
+        for row in db.rows:
+            batch = row.batch
+            for name in batch.response_ids:
+                if batch.key_hash not in {key for key, _ in self.keys[name]}:
+                    return [f"{name} counts for {batch.key_hash!r}, heard by {self.keys[name]}"]
+            days = {day for name in batch.response_ids for _, day in self.keys[name]}
+            day = batch.metered_at_ms // DAY_MS
+            if day not in days:
+                return [f"row {row.sequence} counts for day {day}, heard in {days}"]
+            if batch.key_hash:
+                spent[batch.key_hash, day] += row.deduction.topup + row.deduction.tokens
+        found = {of: credits_ for of, credits_ in db.spent.items() if credits_}
+        expected = {of: credits_ for of, credits_ in spent.items() if credits_}
+        return [] if found == expected else [f"keys spent {found}, expected {expected}"]
 
     def _wrong_windows(self, world: "World") -> list[str]:
         found = []

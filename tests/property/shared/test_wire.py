@@ -58,7 +58,8 @@ certain = st.builds(
 )  # fmt: skip
 shared = certain.map(lambda b: replace(b, responses=1, response_ids=("r",), is_shared=True))
 doubtful = (certain | shared).map(lambda b: replace(b, kind="doubtful", doubtful_kind=b.kind))
-batches = certain | shared | doubtful
+of_keys = (certain | shared | doubtful).map(lambda b: replace(b, key_hash="f" * 64))
+batches = certain | shared | doubtful | of_keys
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -86,7 +87,7 @@ def test_a_batch_is_a_map_that_any_msgpack_reads(batch: UsageBatch, raw: tuple[s
     body: dict[str, Any] = {"v": 1}
     body |= {name: getattr(batch, name) for name in UsageBatch.__struct_fields__}
     body["usage"] = {n: v for n in USAGE_FIELDS if (v := getattr(batch.usage, n))}
-    optional = ("raw", "doubtful_kind", "is_shared")
+    optional = ("raw", "doubtful_kind", "is_shared", "key_hash")
     said = {name: value for name, value in body.items() if value or name not in optional}
     found = msgpack.unpackb(encode_usage(batch), use_list=False)
     assert list(found.items()) == list(said.items())
@@ -94,13 +95,14 @@ def test_a_batch_is_a_map_that_any_msgpack_reads(batch: UsageBatch, raw: tuple[s
     assert encode_usage(batch)[1:4] == b"\xa1v\x01", "where the fast reader looks for it"
 
 
-def test_what_is_not_shared_says_nothing_about_it() -> None:
-    """Not a byte more; and who does not know the field reads the rest as before."""
+@pytest.mark.parametrize("optional", [{"is_shared": True}, {"key_hash": "f" * 64}])
+def test_what_is_not_said_takes_no_byte(optional: dict[str, Any]) -> None:
+    """And who does not know the field reads the rest as before."""
     batch = UsageBatch("a", "s", "p", "m", "response", 1, ("r",), Usage(1, 1, 2), 0)
     plain = msgpack.unpackb(encode_usage(batch))
-    assert "is_shared" not in plain
-    marked = msgpack.unpackb(encode_usage(replace(batch, is_shared=True)))
-    assert marked == {**plain, "is_shared": True}
+    assert not optional.keys() & plain.keys()
+    marked = msgpack.unpackb(encode_usage(replace(batch, **optional)))
+    assert marked == {**plain, **optional}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ from tests.support.database import create_account, empty_database
 NOW = "2026-11-23T12:00:00.000Z"
 PRODUCERS = [bytes([n]) * 16 for n in range(3)]
 
+SPENT = """
+    SELECT k.key_hash, s.day, s.credits FROM key_spending s JOIN usage_keys k ON k.number = s.key
+    ORDER BY 1, 2
+"""
+
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 10**10))
 def test_topup_pays_before_subscription(topup: int, used: int) -> None:
@@ -80,15 +85,21 @@ def test_a_window_knows_what_changed_since_it_was_loaded(
     assert second.is_changed == bool(set(after) - set(before))
 
 
-usages = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2_000), st.integers(0, 2_000))
+DAY_MS = 24 * 3_600_000
+KEYS = ["", "one key", "another"]
+usages = st.tuples(
+    st.sampled_from(["a", "b"]), st.integers(0, 2_000), st.integers(0, 2_000),
+    st.sampled_from(KEYS), st.sampled_from([0, DAY_MS - 1, DAY_MS, 20_000 * DAY_MS]),
+)  # fmt: skip
+Sent = tuple[str, int, int, str, int]
 
 
-def message(number: int, usage: tuple[str, int, int]) -> list[bytes]:
+def message(number: int, usage: Sent) -> list[bytes]:
     """The wire form of the ``number``-th usage; producers take turns."""
-    account, tokens_in, tokens_out = usage
+    account, tokens_in, tokens_out, key_hash, metered_at_ms = usage
     batch = UsageBatch(
         account, "s", "openai", "m", "response", 1, (f"r{number}",),
-        Usage(tokens_in, tokens_out, tokens_in + tokens_out), number,
+        Usage(tokens_in, tokens_out, tokens_in + tokens_out), metered_at_ms, key_hash=key_hash,
     )  # fmt: skip
     return encode_envelope(
         PRODUCERS[number % len(PRODUCERS)], number // len(PRODUCERS) + 1, encode_usage(batch)
@@ -118,15 +129,18 @@ def apply_in_groups(messages: list[list[bytes]], cuts: list[int]) -> list[Any]:
         balances = opened.execute_sql(
             "SELECT id, topup_remaining, token_remaining FROM accounts ORDER BY id"
         ).fetchall()
-    return [rows, balances]
+        spent = opened.execute_sql(SPENT).fetchall()
+    return [rows, balances, spent]
 
 
 @settings(max_examples=25)
 @given(st.lists(usages, max_size=12), st.lists(st.integers(0, 12), max_size=5), st.data())
 def test_any_grouping_gives_the_same_balances(
-    sent: list[tuple[str, int, int]], cuts: list[int], data: st.DataObject
+    sent: list[Sent], cuts: list[int], data: st.DataObject
 ) -> None:
-    """One by one, all at once, in groups, with duplicates: rows and balances are the same."""
+    """One by one, all at once, in groups, with duplicates: rows, balances and what each key spent
+    in a day are the same.
+    """
     messages = [message(number, usage) for number, usage in enumerate(sent)]
     one_by_one = apply_in_groups(messages, list(range(len(messages))))
     assert apply_in_groups(messages, cuts) == one_by_one
@@ -136,11 +150,16 @@ def test_any_grouping_gives_the_same_balances(
             repeated = data.draw(st.sampled_from(messages))
             doubled.insert(data.draw(st.integers(doubled.index(repeated), len(doubled))), repeated)
     assert apply_in_groups(doubled, cuts) == one_by_one
-    rows, balances = one_by_one
+    rows, balances, spent = one_by_one
     assert [unpack(row[1]) for row in rows] == [[f"r{n}"] for n in range(len(sent))]
     for account, topup, tokens in balances:
-        used = sum(i + o for name, i, o in sent if name == account)
+        used = sum(i + o for name, i, o, *_ in sent if name == account)
         assert (topup, tokens) == (max(3_000 - used, 0), 5_000 - max(used - 3_000, 0))
+    days = sorted({(key, ms // DAY_MS) for *_, key, ms in sent if key})
+    assert spent == [
+        (key, day, sum(i + o for _, i, o, k, ms in sent if (k, ms // DAY_MS) == (key, day)))
+        for key, day in days
+    ]
 
 
 sequences = st.integers(1, 8)
@@ -161,7 +180,7 @@ def content(name: str) -> bytes:
     return encode_usage(
         UsageBatch(
             account, f"s {name}", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0,
-            is_shared=name in SHARED,
+            is_shared=name in SHARED, key_hash="a key",
         )
     )  # fmt: skip
 
@@ -205,6 +224,7 @@ def outcomes(sent: list[tuple[bytes, int, str]]) -> dict[str, Any]:
     tokens, rows, repeated = charges(names)
     return {
         "charged": tokens,
+        "spent": tokens,
         "rows": rows,
         "repeated": repeated,
         "rejected": rejected,
@@ -224,11 +244,13 @@ def test_the_ledger_is_the_rules_written_out(
         create_account("a", tokens=0, topup=5)
         ledger = Ledger(opened.connection())
         decisions = [ledger.apply(messages[i:j], now=NOW) for i, j in itertools.pairwise(edges)]
-        assert not audit(Params({}))["drift"]
+        audited = audit(Params({}))
+        assert (audited["drift"], audited["wrong_spending"]) == ([], [])
         found = {
             "charged": opened.execute_sql(
                 "SELECT 5 - topup_remaining - token_remaining FROM accounts"
             ).fetchone()[0],
+            "spent": sum(row[2] for row in opened.execute_sql(SPENT)),
             "rows": opened.execute_sql("SELECT count(*) FROM usage_metrics").fetchone()[0],
             "repeated": opened.execute_sql("SELECT count(*) FROM repeated_usage").fetchone()[0],
             "rejected": opened.execute_sql("SELECT count(*) FROM rejected_usage").fetchone()[0],

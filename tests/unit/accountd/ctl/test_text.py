@@ -34,6 +34,9 @@ def test_an_audit_that_fails_says_what_is_wrong() -> None:
         **AUDIT, "ok": False, "producers": {**PRODUCERS, "incomplete_total": 7},
         "rejected": 3, "rejected_by_reason": {"lost": 2, "conflict": 1},
         "unsettled": {"lost": 2}, "wrong_segments": [3, 4],
+        "wrong_spending": [
+            {"key_hash": "abc", "day": "2026-12-01", "credits_found": 7, "credits_expected": 8},
+        ],
         "drift": [{"account_id": "a", "token_found": 99, "token_expected": 5}], "drift_total": 1,
     }  # fmt: skip
     text = audit_text(found)
@@ -41,7 +44,7 @@ def test_an_audit_that_fails_says_what_is_wrong() -> None:
     for part in (
         "rejected 3, conflict 1, lost 2", "unsettled: lost 2; see accountctl rejected list",
         "differs from them in its segments 3, 4", "token found", "1 of 7 incomplete producers",
-        "[5, 6]",
+        "[5, 6]", "not the sum of their usage rows", "credits expected",
     ):  # fmt: skip
         assert part in text
     assert "accounts that drift" not in text, "all of them are shown"

@@ -186,3 +186,51 @@ def test_a_page_is_of_one_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
             expected = [n + 1 for n in range(24) if charge(n).batch.account_id == "account 1"]
             found = newest_rows(account, Period(None, None), before=25, limit=len(expected))
         assert [row.id for row in found] == expected[::-1]
+
+
+SPEND = [
+    ("UPDATE key_spending SET credits = credits + 1 WHERE key = 2", "key-b"),
+    ("DELETE FROM usage_of_keys WHERE id = 1", "key-a"),
+]
+
+
+@pytest.mark.parametrize(("damage", "key"), SPEND, ids=["the sum", "a row"])
+def test_the_audit_finds_a_sum_of_a_key_that_differs(damage: str, key: str) -> None:
+    """From its rows, in either direction; what another key spent is right."""
+    with empty_database() as opened:
+        usage = rows_of(opened.connection())
+        with usage.transaction():
+            usage.append([spent(7, "key-a"), spent(0, ""), spent(5, "key-b"), spent(2, "key-a")])
+        assert audit(Params({}))["wrong_spending"] == []
+        opened.connection().execute(damage)
+        found = audit(Params({}))
+        assert (found["ok"], [wrong["key_hash"] for wrong in found["wrong_spending"]]) == (
+            False, [key],
+        )  # fmt: skip
+
+
+def test_what_a_key_spent_is_rolled_back_with_its_rows() -> None:
+    """All of it or nothing, the number of the key as well."""
+    with empty_database() as opened:
+        usage = rows_of(opened.connection())
+        for fails in (True, False):
+            try:
+                with usage.transaction():
+                    usage.append([spent(7, "key-a")])
+                    if fails:
+                        raise InterruptedError  # as a full disk does
+            except InterruptedError:
+                continue
+        assert opened.execute_sql("SELECT key, day, credits FROM key_spending").fetchall() == [
+            (1, 3, 7)
+        ]
+        assert audit(Params({}))["wrong_spending"] == []
+
+
+def spent(credits_: int, key_hash: str) -> Charge:
+    """A charge of so many credits on the fourth day of 1970."""
+    batch = UsageBatch(
+        "a", "s", "openai", "m", "response", 1, ("r",), Usage(total_tokens=credits_),
+        3 * 24 * 3_600_000 + 5, key_hash=key_hash,
+    )  # fmt: skip
+    return Charge(None, None, batch, Deduction(0, credits_), "card")
