@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from gateway.callers.callers import PROXY, Callers
@@ -124,18 +123,10 @@ class GatewayServer:
         if (probe := self._probe(request.path)) is not None:
             connection.answer(probe)
             return
-        refused = self._refusal_of_caller(connection, request.path, request.headers)
-        if refused is not None:
-            self._refuse(connection, refused)
+        target = self._refusal_at_once(connection, request) or self._wanted(request)
+        if isinstance(target, Refusal):
+            self._refuse(connection, target)
             return
-        target = self._gatekeeper.target(request.path, request.headers)
-        is_undecided = isinstance(target, Target) and target.is_undecided
-        full = self._refusal_if_full() or (self._refusal_if_undecided() if is_undecided else None)
-        for refusal in (target, wants_events(request.path), full):
-            if isinstance(refusal, Refusal):
-                self._refuse(connection, refusal)
-                return
-        assert isinstance(target, Target)
         upgrade = connection.acceptance()
         if isinstance(upgrade, Refusal):
             self._refuse(connection, upgrade)
@@ -147,12 +138,16 @@ class GatewayServer:
 
     def request_received(self, connection: Downstream, request: HttpRequest) -> None:
         """A client asks over plain HTTP."""
-        plain = self._probe(request.target)
-        refused = self._refusal_of_caller(connection, request.target, request.headers)
-        if plain is None and refused is not None:
+        plain, found = self._probe(request.target), self._api.find(request.target)
+        if found is not None and found.endpoint.allows_cross_origin:
+            connection.answer_headers = cors.ANYBODY
+            if request.method == "OPTIONS":
+                # A browser sends no key with it, which would pass where a neighbour guesses keys.
+                connection.answer(cors.preflight(found.endpoint.method))
+                return
+        if plain is None and (refused := self._refusal_at_once(connection, request)) is not None:
             self._refuse(connection, refused)
             return
-        found = self._api.find(request.target)
         if found is not None:
             self._serve_endpoint(connection, found, request)
             return
@@ -269,7 +264,7 @@ class GatewayServer:
 
         Browsers do not show a page how an upgrade was refused, so the page asks like this.
         """
-        answer = self._gatekeeper.target(request.target, request.headers)
+        answer = self._wanted(request)
         if isinstance(answer, Target) and request.method not in _EXPLAINED_METHODS:
             answer = wrong_method(request.method, allowed="GET, HEAD, POST")
         if isinstance(answer, Target):
@@ -295,11 +290,6 @@ class GatewayServer:
         self, connection: Downstream, found: RouteMatch, request: HttpRequest
     ) -> None:
         endpoint = found.endpoint
-        if endpoint.allows_cross_origin:
-            connection.answer_headers = cors.ANYBODY
-            if request.method == "OPTIONS":
-                connection.answer(cors.preflight(endpoint.method))
-                return
         refusal = self._refusal_if_not_ready() if endpoint.starts_call else None
         if request.method != endpoint.method:
             refusal = wrong_method(request.method, allowed=endpoint.method)
@@ -332,20 +322,35 @@ class GatewayServer:
 
     # --- refusals ---------------------------------------------------------------------------------
 
-    def _refusal_of_caller(
-        self, connection: Downstream, target: str, headers: Headers
+    def _wanted(self, request: Request | HttpRequest) -> Target | Refusal:
+        """What is asked for, or why nobody gets that now."""
+        path = _target_of(request)
+        found, events = self._gatekeeper.target(path, request.headers), wants_events(path)
+        if isinstance(found, Refusal):
+            return found
+        if isinstance(events, Refusal):
+            return events
+        undecided = self._refusal_if_undecided() if found.is_undecided else None
+        return self._refusal_if_full() or undecided or found
+
+    def _refusal_at_once(
+        self, connection: Downstream, request: Request | HttpRequest
     ) -> Refusal | None:
-        """Why nothing is looked at that this address asks for. In a header a trusted proxy says
-        whose request it passes on.
+        """Why nothing is looked at that this address asks for, or with this URL. In a header a
+        trusted proxy says whose request it passes on.
         """
         if connection.caller == PROXY:
-            forwarded = headers.get_all("X-Forwarded-For")
+            forwarded = request.headers.get_all("X-Forwarded-For")
             client = self._callers.proxies.client_of(connection.host, forwarded)
             if not self.client_told(connection, client):
                 return self._callers.crowded()
-        caller = connection.caller
-        return self._callers.refusal_if_crowded(caller) or self._callers.refusal_if_guessing(
-            caller, lambda: self._gatekeeper.knows_key(target, headers)
+        caller, target = connection.caller, _target_of(request)
+        return (
+            self._callers.refusal_if_crowded(caller)
+            or self._callers.refusal_if_guessing(
+                caller, lambda: self._gatekeeper.knows_key(target, request.headers)
+            )
+            or self._gatekeeper.refusal_of_url(target)
         )
 
     def _refusal_if_not_ready(self) -> Refusal | None:
@@ -387,3 +392,7 @@ class GatewayServer:
             self._refuse(connection, internal_error())
         else:
             connection.close(INTERNAL_ERROR, "internal error")
+
+
+def _target_of(request: Request | HttpRequest) -> str:
+    return request.path if isinstance(request, Request) else request.target

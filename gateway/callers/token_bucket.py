@@ -6,6 +6,10 @@ burst of 10 and 6 seconds, ten keys can be had at once, and then one every 6 sec
 """
 
 from collections import OrderedDict
+from typing import Final
+
+# What sums of seconds may be wrong by: of a bucket of one token, its first would not be there.
+_ROUNDING_S: Final = 1e-6
 
 
 class TokenBucket:
@@ -20,7 +24,7 @@ class TokenBucket:
         """Take one token and return 0; when there is none, return the seconds until there is."""
         full_at = max(self._full_at, now) + self._seconds
         wait_s = full_at - now - self._span
-        if wait_s > 0:
+        if wait_s > _ROUNDING_S:
             return wait_s
         self._full_at = full_at
         return 0.0

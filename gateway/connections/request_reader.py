@@ -22,7 +22,7 @@ from gateway.http.exchange import (
     HttpRequest,
     is_handshake,
 )
-from gateway.http.refusals import Refusal, bad_request
+from gateway.http.refusals import Refusal, bad_request, wrong_version
 from gateway.limits import HANDSHAKE_BYTES_MAX
 
 # RFC 8446 section 5.1: the first byte of a TLS connection. No HTTP method begins with it.
@@ -67,6 +67,8 @@ class RequestReader:
             return handshakes.acceptance(self._asked, wall_s=wall_s)
         assert self._protocol is not None
         response = self._protocol.accept(self._protocol.request)
+        if self._protocol.request.headers.get_all("Sec-WebSocket-Version") != ["13"]:
+            return wrong_version()
         if response.status_code != SWITCHING:
             return bad_request(f"not a WebSocket handshake: {self._protocol.handshake_exc}")
         return response.serialize()

@@ -68,8 +68,6 @@ class Admission:
         """Whether the key in a request may open a session; ``session`` is the name of one that
         continues what was said under that name.
         """
-        if not self._allows_keys_in_urls and has_key_in_query(parameters):
-            return key_in_url()
         key = find_key(headers, parameters)
         if key is None:
             return missing_key()
@@ -77,6 +75,11 @@ class Admission:
             return await self._admit_ephemeral(key, headers, session)
         authorization = await self._begin(hash_key(key), session)
         return authorization if isinstance(authorization, Refusal) else Admitted(authorization)
+
+    def refusal_of_url(self, parameters: Sequence[tuple[str, str]]) -> Refusal | None:
+        """400 where the URL carries a key and must not, whatever the request is for."""
+        is_refused = not self._allows_keys_in_urls and has_key_in_query(parameters)
+        return key_in_url() if is_refused else None
 
     def bound_model(self, headers: Headers, parameters: Sequence[tuple[str, str]]) -> str | None:
         """The model to which an ephemeral key is bound; None for any other key, or an invalid one.
@@ -126,6 +129,9 @@ class Admission:
         self, key: str, headers: Headers, session: str
     ) -> Admitted | Refusal:
         claims = self._claims_of(key, headers)
+        if claims == invalid_key():  # asked for all the same: it takes as long as one of a lost key
+            authorization = await self._begin(hash_key(key), session)
+            return authorization if isinstance(authorization, Refusal) else invalid_key()
         if isinstance(claims, Refusal):
             return claims
         authorization = await self._begin(claims.key_hash, session)

@@ -63,6 +63,10 @@ class Gatekeeper:
         model = self._admission.bound_model(headers, parameters_in(path))
         return found if model is None else self._route(with_model(path, model), headers)
 
+    def refusal_of_url(self, path: str) -> Refusal | None:
+        """Why nothing is looked at that this URL asks for."""
+        return self._admission.refusal_of_url(parameters_in(path))
+
     def knows_key(self, path: str, headers: Headers) -> bool:
         """Whether the key of a request was let in here lately."""
         return self._admission.knows(headers, parameters_in(path))

@@ -56,8 +56,8 @@ class Refusal:
         headers = dict(PRIVATE)
         if self.status in (429, 503):
             headers["Retry-After"] = str(self.retry_after_s)
-        if self.status == 426:  # RFC 9110 section 15.5.22 requires Upgrade
-            headers["Upgrade"] = "websocket"
+        if self.status == 426:  # RFC 9110 section 15.5.22, RFC 6455 section 4.4
+            headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         if self.allowed:
             headers["Allow"] = self.allowed
         return json_response(self.status, {"error": error}, headers)
@@ -82,6 +82,12 @@ def wrong_method(found: str, *, allowed: str) -> Refusal:
 def upgrade_required() -> Refusal:
     """426: a WebSocket handshake here would open a session."""
     return Refusal(426, "upgrade_required", "expected a WebSocket handshake: Upgrade: websocket")
+
+
+def wrong_version() -> Refusal:
+    """426: a handshake of a draft of WebSocket, or without a version."""
+    expected = "expected a WebSocket handshake with Sec-WebSocket-Version: 13"
+    return Refusal(426, "upgrade_required", expected)
 
 
 def missing_key() -> Refusal:

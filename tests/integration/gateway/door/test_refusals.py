@@ -1,4 +1,7 @@
-"""Bad input at the gateway's door and on its connections gets what the design says."""
+"""Bad input at the gateway's door and on its connections gets what the design says.
+
+Who is refused with which status, and that it costs nothing: ``test_refusal_table``.
+"""
 
 import http.client
 import json
@@ -23,18 +26,8 @@ PATH = "/v1/realtime?model=gpt-realtime"
 
 @pytest.fixture(scope="module")
 def keys(cluster: Cluster) -> dict[str, str]:
-    """A key in every state that a key can be in."""
-    good = cluster.create_account("good")
-    disabled = cluster.create_account("disabled")
-    cluster.accountctl("account", "disable", "disabled")
-    empty = cluster.create_account("empty", tokens=0)
-    expired = cluster.expired_key("good")
-    revoked = cluster.accountctl("key", "create", "good", "--label", "r")
-    cluster.accountctl("key", "revoke", revoked["key_indicator"], "--account", "good")
-    return {
-        "good": good, "disabled": disabled, "empty": empty, "expired": expired,
-        "revoked": revoked["key"], "unknown": "rslive_v1_" + "0" * 48, "malformed": "sk-abc",
-    }  # fmt: skip
+    """A good key, and one that there never was."""
+    return {"good": cluster.create_account("good"), "unknown": "rslive_v1_" + "0" * 48}
 
 
 def ask(cluster: Cluster, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any], Any]:
@@ -53,57 +46,12 @@ def sessions_opened(cluster: Cluster) -> int:
     return cluster.gateways[0].log.read_text().count("session opened")
 
 
-KEYS = [
-    ("missing", 401, "invalid_api_key"),
-    ("malformed", 401, "invalid_api_key"),
-    ("unknown", 401, "invalid_api_key"),
-    ("revoked", 401, "invalid_api_key"),
-    ("expired", 401, "expired_api_key"),
-    ("disabled", 403, "account_disabled"),
-    ("empty", 402, "insufficient_credits"),
-]
-
-
-@pytest.mark.parametrize("is_upgrade", [True, False], ids=["handshake", "plain"])
-@pytest.mark.parametrize(("state", "status", "code"), KEYS)
-def test_keys_that_do_not_open_the_door(
-    cluster: Cluster, keys: dict[str, str], state: str, status: int, code: str, is_upgrade: bool
-) -> None:
-    """Each state of a key has its status and code, and never leads to a provider connection.
-
-    A plain request of the same URL hears the same: browsers hide the answer to a handshake.
-    """
-    headers = dict(UPGRADE if is_upgrade else {})
-    if state in keys:
-        headers["Authorization"] = f"Bearer {keys[state]}"
-    sessions_before = sessions_opened(cluster)
-    found, body, _ = ask(cluster, PATH, dict(headers))
-    assert sessions_opened(cluster) == sessions_before
-    assert (found, body["error"]["code"]) == (status, code)
-    assert body["error"]["message"]
-    assert body["error"]["type"]
-
-
-@pytest.mark.parametrize("is_upgrade", [True, False], ids=["handshake", "plain"])
-def test_a_refusal_does_not_tell_which_keys_there_were(
-    cluster: Cluster, keys: dict[str, str], is_upgrade: bool
-) -> None:
-    """Unknown, revoked and malformed keys, of an account and ephemeral ones: the same bytes."""
-    found = []
-    for key in (keys["unknown"], keys["revoked"], keys["malformed"], "ek_", "ek_" + "A" * 300):
-        headers = {"Authorization": f"Bearer {key}", **(UPGRADE if is_upgrade else {})}
-        status, body, answered = ask(cluster, PATH, headers)
-        found.append((status, body, sorted(set(answered.items()) - {("Date", answered["Date"])})))
-    assert found[0][:2] == (401, found[0][1])
-    assert all(each == found[0] for each in found)
-
-
 def test_a_malformed_key_is_asked_for_like_any_other() -> None:
     """So that its refusal takes as long: while accountd is away it is as undecided as theirs."""
     with running_cluster() as cluster:
         assert cluster.accountd is not None
         cluster.accountd.stop()
-        for key in ("sk-abc", "rslive_v1_" + "0" * 48):
+        for key in ("sk-abc", "ek_" + "A" * 300, "rslive_v1_" + "0" * 48):
             found, body, answered = ask(
                 cluster, PATH, {"Authorization": f"Bearer {key}", **UPGRADE}
             )
@@ -137,25 +85,6 @@ def test_keys_in_urls_may_be_refused(cluster: Cluster, keys: dict[str, str]) -> 
                 found, body, _ = ask(asked, PATH + query.format(key), headers | UPGRADE)
                 assert (query, found, body["error"]["code"]) == (query, status, code)
     assert sessions_opened(asked) == 0
-
-
-REQUESTS = [
-    ("/v1/nothing", True, 404, "not_found"),
-    ("/v1/realtime", True, 400, "missing_model"),
-    (PATH, False, 426, "upgrade_required"),
-    (PATH + "&provider=acme", True, 404, "provider_not_found"),
-    (PATH + "&rs_sessid=a%20b", True, 400, "bad_request"),
-]
-
-
-@pytest.mark.parametrize(("path", "is_upgrade", "status", "code"), REQUESTS)
-def test_requests_that_make_no_sense(
-    cluster: Cluster, keys: dict[str, str], path: str, is_upgrade: bool, status: int, code: str
-) -> None:
-    """Unknown paths and parameters are refused before the upgrade."""
-    headers = {"Authorization": f"Bearer {keys['good']}", **(UPGRADE if is_upgrade else {})}
-    found, body, _ = ask(cluster, path, headers)
-    assert (found, body["error"]["code"]) == (status, code)
 
 
 RAW_REQUESTS = [

@@ -33,6 +33,14 @@ def test_a_pace_says_when_it_has_one_again() -> None:
     assert [pace.take(100.0) for _ in range(3)] == [0, 0, 4.0]
 
 
+@given(st.floats(0, 1e6), st.floats(1e-3, 1e3), st.integers(1, 100))
+def test_a_full_bucket_has_its_burst(now: float, seconds: float, burst: int) -> None:
+    """All of it, whatever the clock says: sums of seconds are rounded."""
+    pace = TokenBucket(burst=burst, seconds=seconds)
+    assert [pace.take(now) for _ in range(burst)] == [0] * burst
+    assert pace.take(now) > 0
+
+
 def test_what_has_happened_is_counted_also_without_a_token() -> None:
     """A second burst may be owed, and no more, however often it happens."""
     pace = TokenBucket(burst=2, seconds=4.0)

@@ -24,6 +24,7 @@ EVERY = [
     (refusals.wrong_method("PUT", allowed="GET"), 405, "method_not_allowed",
      "invalid_request_error"),
     (refusals.upgrade_required(), 426, "upgrade_required", "invalid_request_error"),
+    (refusals.wrong_version(), 426, "upgrade_required", "invalid_request_error"),
     (refusals.too_many_requests("m"), 429, "rate_limit_exceeded", "rate_limit_error"),
     (refusals.internal_error(), 500, "internal_error", "server_error"),
     (refusals.unavailable("m"), 503, "service_unavailable", "service_unavailable"),
@@ -42,12 +43,14 @@ def test_a_refusal_says_what_was_wrong(refusal: Refusal, status: int, code: str,
     assert response.headers["Cache-Control"] == "no-store"
 
 
+SOME = ("Retry-After", "Upgrade", "Sec-WebSocket-Version", "Allow")
 HEADERS = [
     # the refusal, and the headers that only some statuses have
     (refusals.too_many_requests("m"), {"Retry-After": "1"}),
     (refusals.too_many_requests("m", retry_after_s=30), {"Retry-After": "30"}),
     (refusals.unavailable("m"), {"Retry-After": "1"}),
-    (refusals.upgrade_required(), {"Upgrade": "websocket"}),
+    (refusals.upgrade_required(), {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}),
+    (refusals.wrong_version(), {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}),
     (refusals.wrong_method("PUT", allowed="GET, HEAD"), {"Allow": "GET, HEAD"}),
     (refusals.internal_error(), {}),
     (refusals.missing_key(), {}),
@@ -58,9 +61,9 @@ HEADERS = [
 def test_a_refusal_has_the_headers_of_its_status(
     refusal: Refusal, expected: dict[str, str]
 ) -> None:
-    """RFC 9110: Allow with 405, Upgrade with 426, Retry-After where trying again may help."""
+    """RFC 9110: Allow with 405, Upgrade and a version with 426, Retry-After where one may retry."""
     found = refusal.response().headers
-    some = {name: found[name] for name in ("Retry-After", "Upgrade", "Allow") if name in found}
+    some = {name: found[name] for name in SOME if name in found}
     assert some == expected
 
 
