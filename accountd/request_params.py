@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -25,6 +25,7 @@ _EMAIL: Final = re.compile(
 
 Json = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
+Read = TypeVar("Read")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
@@ -105,6 +106,18 @@ class Params:
         if not isinstance(value, str) or len(value.encode(errors="replace")) > bytes_max:
             raise self._bad(name, f"text of at most {bytes_max} bytes")
         return value
+
+    def optional_read(
+        self, name: str, read: Callable[[str], Read], *, bytes_max: int
+    ) -> Read | None:
+        """What ``read`` makes of a text of at most ``bytes_max`` bytes; None when it is absent. It
+        raises ``ValueError`` with "expected …".
+        """
+        text = self.optional_document(name, bytes_max=bytes_max)
+        try:
+            return None if text is None else read(text)
+        except ValueError as exc:
+            raise self._bad(name, str(exc).removeprefix("expected ")) from None
 
     def integer(self, name: str, low: int, high: int) -> int:
         """An integer between two bounds, both included."""

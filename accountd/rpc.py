@@ -48,7 +48,7 @@ class Rpc:
     def __init__(self, services: Services, announcer: Announcer, *, epoch: int) -> None:
         accounts, grants, handles = services.accounts, services.grants, services.handles
         quarantine, rate_card = services.quarantine, services.rate_card
-        providers = services.providers
+        providers, limits = services.providers, services.limits
         self._ledger = services.ledger
         self._announcer = announcer
         self._epoch = epoch
@@ -82,29 +82,14 @@ class Rpc:
             "account.reset_estimates": accounts.reset_estimates,
             "account.enable": accounts.enable,
             "account.disable": accounts.disable,
+            "account.limit": limits.limit_account,
             "key.create": accounts.create_key,
             "key.revoke": accounts.revoke_key,
+            "key.limit": limits.limit_key,
             "rejected.retry": quarantine.retry,
             "rejected.dismiss": quarantine.dismiss,
         }
-        self.reports: Mapping[str, Answer] = {
-            "account.show": queries.show_account,
-            "account.list": queries.list_accounts,
-            "key.list": queries.list_keys,
-            "key.show": queries.show_key,
-            "usage": queries.usage,
-            "usage.rows": queries.usage_rows,
-            "audit": audit.audit,
-            "rates.check": rate_check.checking(lambda: rate_card.rates),
-            "console.account": console.account,
-            "console.keys": console.keys,
-            "console.usage": console.usage,
-            "console.rows": console.rows,
-            "sessions.list": conversations.list_conversations,
-            "sessions.show": conversations.show_conversation,
-            "rejected.list": rejected.list_rejected,
-            "rejected.show": rejected.show_rejected,
-        }
+        self.reports = _reports(services)
 
     def answer(self, request: Request) -> bytes:
         """The encoded reply to a request of the daemon's thread; called there, see ``answer``."""
@@ -126,6 +111,28 @@ class Rpc:
         applied = {p: applied_of(w.applied_through, w.ahead) for p, w in windows.items()}
         found = self._announcer.balances(accounts, applied)
         return {"balances": [encode_balance(balance) for balance in found]}
+
+
+def _reports(services: Services) -> Mapping[str, Answer]:
+    """What only reads, and may take long."""
+    return {
+        "account.show": services.limits.show_account,
+        "account.list": queries.list_accounts,
+        "key.list": queries.list_keys,
+        "key.show": services.limits.show_key,
+        "usage": queries.usage,
+        "usage.rows": queries.usage_rows,
+        "audit": audit.audit,
+        "rates.check": rate_check.checking(lambda: services.rate_card.rates),
+        "console.account": console.account,
+        "console.keys": console.keys,
+        "console.usage": console.usage,
+        "console.rows": console.rows,
+        "sessions.list": conversations.list_conversations,
+        "sessions.show": conversations.show_conversation,
+        "rejected.list": rejected.list_rejected,
+        "rejected.show": rejected.show_rejected,
+    }
 
 
 def answer(handler: Answer, request: Request) -> bytes:

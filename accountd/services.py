@@ -10,8 +10,8 @@ from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
-from accountd.accounts.limits import LimitReader
 from accountd.accounts.recalls import Recalls
+from accountd.accounts.stored_limits import StoredLimits
 from accountd.config import AccountdConfig
 from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
@@ -41,6 +41,7 @@ class Services:
     ledger: Ledger
     accounts: Accounts
     recalls: Recalls
+    limits: StoredLimits
     authorizations: Authorizations
     grants: Grants
     handles: Handles
@@ -59,13 +60,15 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
     rate_card = RateCardFile(config.rate_card, config.rates)
     changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
     recalls = Recalls()
+    limits = StoredLimits(config.limits, recalls)
     ledger = Ledger(connection, rate_card, estimates=estimates)
     webhook = WebhookSender(config.webhook) if config.webhook else None
     return Services(
         ledger=ledger,
         accounts=Accounts(changes, plans=config.plans, recalls=recalls),
         recalls=recalls,
-        authorizations=Authorizations(recalls, LimitReader(config.limits)),
+        limits=limits,
+        authorizations=Authorizations(recalls, limits.reader),
         grants=Grants(changes, plans=config.plans),
         handles=Handles(connection, days=config.handles_days),
         conversations=Conversations(connection, hours=config.conversations_hours),

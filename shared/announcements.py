@@ -110,6 +110,7 @@ class RecallCause(StrEnum):
     KEY_EXPIRED = "key_expired"  # known to gateways by themselves, never announced
     ACCOUNT_DISABLED = "account_disabled"
     SESSION_ENDED = "session_ended"
+    LIMITS_CHANGED = "limits_changed"  # of a key or an account; live sessions go on
 
 
 class AnnouncedBalance(Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from shared.limits import NAMES_MAX, Limits, Period
 from shared.provider_kinds import KINDS, is_further
 from shared.usage import ID_CHARS_MAX
 
+WORD_BYTES_MAX: Final = NAMES_MAX * (ID_CHARS_MAX + 2)
 COUNT_MAX: Final = 1_000_000  # sessions: more than a fleet has
 SESSION_S_MAX: Final = 30 * 86_400
 _SECONDS_BY_UNIT: Final = {"h": 3_600, "m": 60, "s": 1}
@@ -46,12 +47,12 @@ class LimitWords:
         """The name in requests."""
         return self.name.replace("-", "_")
 
-    def values(self, word: str) -> Values | None:
-        """What it sets; None: it is unset, and the default holds. Raises ``ValueError`` with
+    def values(self, word: str) -> Values:
+        """What it sets: nothing where the default is to hold. Raises ``ValueError`` with
         "expected …".
         """
         if word == DEFAULT:
-            return None
+            return {}
         if word == self.nothing:
             return {self.fields[0]: None}
         try:

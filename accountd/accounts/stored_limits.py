@@ -1,14 +1,36 @@
-"""The limits of keys and accounts in the database: what holds, with one query."""
+"""The limits of keys and accounts in the database: what holds, and what operators set.
 
-from typing import Final
+``of_key`` and ``of_account`` are one query each. What sets limits runs on the daemon's one writing
+thread, and recalls what gateways remember of the key or account: their live sessions go on, new
+ones begin by the new limits.
+"""
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from accountd.accounts.accounts import (
+    account_json,
+    find_account,
+    find_key,
+    find_open_account,
+    key_json,
+)
+from accountd.accounts.limit_words import LIMITS, WORD_BYTES_MAX, LimitWords, Values
 from accountd.accounts.limits import (
     NOTHING_STORED,
     EffectiveLimits,
     LimitDefaults,
     LimitReader,
+    changed,
+    over,
+    read_stored,
 )
+from accountd.accounts.recalls import Recalls
+from accountd.clock import now_iso
 from accountd.data import models
+from accountd.data.models import Account, ApiKey
+from accountd.request_params import Json, Params
+from shared.announcements import RecallCause
 from shared.limits import Limits
 
 _OF_KEY: Final = (
@@ -17,12 +39,19 @@ _OF_KEY: Final = (
 )
 _OF_ACCOUNT: Final = "SELECT limits FROM accounts WHERE id = ?"
 
+Set = Mapping[LimitWords, Values]
+
 
 class StoredLimits:
-    """Limits of keys and accounts. Asked on any thread that has a connection of its own."""
+    """Limits of keys and accounts. ``of_…`` and ``show_…`` only read, on any thread that has a
+    connection of its own.
+    """
 
-    def __init__(self, defaults: LimitDefaults | None = None) -> None:
+    def __init__(
+        self, defaults: LimitDefaults | None = None, recalls: Recalls | None = None
+    ) -> None:
         self.reader = LimitReader(defaults)
+        self._recalls = recalls or Recalls()
 
     def of_key(self, key_hash: str) -> EffectiveLimits | None:
         """Those of a key and of its account; None where there is no such key."""
@@ -33,3 +62,78 @@ class StoredLimits:
         """Those of an account; None where there is none."""
         rows = models.database.execute_sql(_OF_ACCOUNT, (account_id,)).fetchall()
         return self.reader.effective(NOTHING_STORED, rows[0][0]).account if rows else None
+
+    def show_key(self, params: Params) -> Json:
+        """One key and its limits, without the key itself."""
+        key = find_key(params)
+        return key_json(key) | {"limits": self._shown(key.limits, self.reader.defaults.key)}
+
+    def show_account(self, params: Params) -> Json:
+        """One account and its limits."""
+        account = find_account(params.text("account_id"))
+        limits = self._shown(account.limits, self.reader.defaults.account)
+        return account_json(account) | {"limits": limits}
+
+    def limit_key(self, params: Params) -> Json:
+        """Set limits of a key, each with a word of ``limit_words``; without any, show them."""
+        given = _given(params)
+        key = find_key(params)
+        named = {"key_indicator": key.key_indicator, "account_id": key.account_id}
+        stored, default = key.limits, self.reader.defaults.key
+        if not given:
+            return named | {"limits": self._shown(stored, default)}
+        stored = _after(stored, given)
+        update = ApiKey.update(limits=stored).where(ApiKey.key_hash == key.key_hash)
+        number = self._write(update.execute, account_id=key.account_id, key_hash=key.key_hash)
+        return named | {"limits": self._shown(stored, default), "recall": number}
+
+    def limit_account(self, params: Params) -> Json:
+        """The same of an account."""
+        given, account_id = _given(params), params.text("account_id")
+        account = find_open_account(account_id) if given else find_account(account_id)
+        named = {"account_id": account.id}
+        stored, default = account.limits, self.reader.defaults.account
+        if not given:
+            return named | {"limits": self._shown(stored, default)}
+        stored = _after(stored, given)
+        update = Account.update(limits=stored, updated_at=now_iso()).where(Account.id == account.id)
+        number = self._write(update.execute, account_id=account.id)
+        return named | {"limits": self._shown(stored, default), "recall": number}
+
+    def _write(self, change: Callable[[], object], **named: str) -> int:
+        cause = RecallCause.LIMITS_CHANGED
+        return self._recalls.write(cause, keeps_sessions=True, change=change, **named).number
+
+    @staticmethod
+    def _shown(stored: str, default: Limits) -> Json:
+        """Of each limit the word for what holds, and where it was set."""
+        here, holds = read_stored(stored), over(default, stored)
+        return {
+            words.name: {"value": words.word(holds), "from": _origin(words, here, default)}
+            for words in LIMITS
+        }
+
+
+def _given(params: Params) -> dict[LimitWords, Values]:
+    """What a request sets."""
+    read = {
+        words: params.optional_read(words.parameter, words.values, bytes_max=WORD_BYTES_MAX)
+        for words in LIMITS
+    }
+    return {words: values for words, values in read.items() if values is not None}
+
+
+def _after(stored: str, given: Set) -> str:
+    """What is to be stored with a key or an account that has ``stored``."""
+    dropped: Iterable[str] = (name for words in given for name in words.fields)
+    values: dict[str, Any] = {}
+    for each in given.values():
+        values |= each
+    return changed(stored, dropped=dropped, values=values)
+
+
+def _origin(words: LimitWords, here: Mapping[str, Any], default: Limits) -> str | None:
+    field = words.fields[0]
+    if field in here:
+        return "here"
+    return None if getattr(default, field) is None else "default"

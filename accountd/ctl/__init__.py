@@ -5,7 +5,7 @@
 ``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
                     ``sessions``, ``providers``; ``proofs``: ``audit``, ``rates``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
-``arguments``       how numbers are written
+``arguments``       how numbers are written; ``limits``: the options of ``limit``, how limits look
 ``confirming``      waits until gateways have obeyed, and says what ended there
 ``client``          one request, one answer, over DEALER
 ``export``          every usage row of an account, page by page

@@ -8,6 +8,7 @@ from accountd.ctl.arguments import CREDIT_MARK, INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.confirming import confirmed, wait_for_gateways
 from accountd.ctl.keys import KEEP_SESSIONS
+from accountd.ctl.limits import limit, limit_options, with_limits
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.sessions import delete_conversations
 from accountd.ctl.tables import details
@@ -52,7 +53,7 @@ def create_account(endpoint: str, /, account_id: str | None, as_json: bool, **pa
 @click.pass_obj
 def show_account(endpoint: str, account_id: str, as_json: bool) -> None:
     """Show one account."""
-    show(call(endpoint, "account.show", {"account_id": account_id}), as_json, details)
+    show(call(endpoint, "account.show", {"account_id": account_id}), as_json, with_limits)
 
 
 @account.command("list")
@@ -116,6 +117,20 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
     """Warn when the credits of both buckets together fall to N; none: never."""
     params = {"account_id": account_id, "mark": mark}
     show(call(endpoint, "account.mark", params), as_json, details)
+
+
+@account.command("limit")
+@click.argument("account_id", metavar="ID")
+@limit_options
+@JSON
+@click.pass_obj
+def limit_account(endpoint: str, /, as_json: bool, **params: str | None) -> None:
+    """Set what an account, all its keys together, may do at most; without options show it.
+
+    Only what is named changes. default: what ACCOUNTD_ACCOUNT_LIMITS says. Live sessions go on by
+    the limits they began with.
+    """
+    limit(endpoint, "account.limit", params, as_json)
 
 
 @account.command("estimates")

@@ -6,6 +6,7 @@ import click
 
 from accountd.ctl.client import call
 from accountd.ctl.confirming import confirmed
+from accountd.ctl.limits import limit, limit_options, with_limits
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.tables import details
 
@@ -63,7 +64,23 @@ def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
 def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
     """Show one key, without the key itself."""
     params = {"key": key_name, "account_id": account_id}
-    show(call(endpoint, "key.show", params), as_json, details)
+    show(call(endpoint, "key.show", params), as_json, with_limits)
+
+
+@key.command("limit")
+@click.argument("key_name", metavar="INDICATOR_OR_HASH")
+@click.option("--account", "account_id", help="Look only among this account's keys.")
+@limit_options
+@JSON
+@click.pass_obj
+def limit_key(
+    endpoint: str, /, key_name: str, account_id: str | None, as_json: bool, **words: str | None
+) -> None:
+    """Set what a key may do at most; without options show it. Only what is named changes.
+
+    default: what ACCOUNTD_KEY_LIMITS says. Live sessions go on by the limits they began with.
+    """
+    limit(endpoint, "key.limit", {"key": key_name, "account_id": account_id, **words}, as_json)
 
 
 @key.command("revoke")

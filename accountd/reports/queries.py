@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import Final
 
-from accountd.accounts.accounts import account_json, find_account, find_key, key_json
+from accountd.accounts.accounts import account_json, find_account, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.ledger.response_ids import unpack
@@ -55,11 +55,6 @@ _UNPRICED: Final = f"""
 """  # noqa: S608 - constants only
 
 
-def show_account(params: Params) -> Json:
-    """One account."""
-    return account_json(find_account(params.text("account_id")))
-
-
 def list_accounts(params: Params) -> Json:
     """A page of the accounts, oldest first, of at most ``limit``.
 
@@ -85,11 +80,6 @@ def list_accounts(params: Params) -> Json:
         rows = wanted.order_by(Account.created_at, Account.id).paginate(page, limit)
         shown = [account_json(row) for row in rows]
     return {"accounts": shown, "total": total, "page": page, "pages": pages}
-
-
-def show_key(params: Params) -> Json:
-    """One key, without the key itself."""
-    return key_json(find_key(params))
 
 
 def list_keys(params: Params) -> Json:

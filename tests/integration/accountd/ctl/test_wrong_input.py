@@ -107,6 +107,72 @@ REJECTED_ID: list[Wrong] = [
     ("0", 1, "from 1 to 9223372036854775807"),
     ("-1", 2, "No such option"),
 ]
+LONG = "x" * 70_000
+COUNT: list[Wrong] = [
+    *(
+        (v, 1, f"found {v!r}, expected an integer from 1 to ")
+        for v in (
+            "",
+            "0",
+            "-1",
+            "1.5",
+            "1_0",
+            " 5",
+            "few",
+            "9" * 20,
+            "caf\xe9",
+            "a\nb",
+            "\N{FULLWIDTH DIGIT FIVE}",
+        )
+    ),
+    ("Default", 1, ", none or default"),
+    ("9" * 5_000, 1, "… of 5000 characters, expected an integer"),
+    (LONG, 2, "expected at most 65,536 bytes"),
+    (LONG[:60_000], 1, "expected text of at most 25800 bytes"),
+    ("caf\udce9", 2, r"found 'caf\udce9', expected UTF-8 text"),
+]
+SESSIONS: list[Wrong] = [*COUNT, ("1000001", 1, "expected an integer from 1 to 1000000, none or")]
+CREDITS: list[Wrong] = [*COUNT, (str(2**53 + 1), 1, "expected an integer from 1 to 900719925474")]
+LENGTH: list[Wrong] = [
+    *(
+        (v, 1, f"found {v!r}, expected a time like 2h, 90m or 45s, up to 720h, none or default")
+        for v in ("", "0m", "-1h", "90", "h", "1h30m", "721h", "1d", "2 h")
+    ),
+    (LONG, 2, "expected at most 65,536 bytes"),
+]
+SPENDING: list[Wrong] = [
+    *(
+        (v, 1, f"found {v!r}, expected credits from 1 to 9007199254740992 in a period, N/day, N/mo")
+        for v in ("", "5000", "0/day", "-1/day", "5/week", "/total", "5/Day", "5/day/day")
+    ),
+    (f"{2**53 + 1}/day", 1, "N/day, N/month, N/total, none or default"),
+]
+PROVIDERS: list[Wrong] = [
+    *(
+        (v, 1, "expected providers: azure, gemini, openai, xai, or names that begin so, like azur")
+        for v in ("", "none", "mistral", "OpenAI", "openai,", "openai,,xai", "azure_eu", "a\x1b[2J")
+    ),
+    (",".join(f"xai-{n}" for n in range(101)), 1, "expected at most 100 names, not 101, any or"),
+    (LONG, 2, "expected at most 65,536 bytes"),
+]
+MODELS: list[Wrong] = [
+    *(
+        (v, 1, "letters, digits and signs, no blanks and no +; not")
+        for v in ("", "none", "any,m", "a b", "a+b", "m,", "a\nb", "caf\xe9", "x" * 257)
+    ),
+    (",".join(map(str, range(101))), 1, "expected at most 100 names, not 101, any or default"),
+    (LONG, 2, "expected at most 65,536 bytes"),
+]
+LIMITED: dict[str, list[Wrong]] = {
+    "--sessions": SESSIONS,
+    "--new-sessions": SESSIONS,
+    "--session-length": LENGTH,
+    "--session-tokens": CREDITS,
+    "--session-credits": CREDITS,
+    "--spending": SPENDING,
+    "--providers": PROVIDERS,
+    "--models": MODELS,
+}
 PROVIDER: list[Wrong] = [*TEXT, ("opnai", 1, "not_found")]
 BY_PARAMETER: dict[str, list[Wrong]] = {
     "account create --email": EMAIL,
@@ -140,6 +206,8 @@ BY_PARAMETER: dict[str, list[Wrong]] = {
         ("9" * 20, 2, "expected an integer of 64 bits"),
         *((v, 2, f"found {v!r}, expected none or an integer") for v in ("", "few", "1_0", "None")),
     ],
+    "account limit account_id": OPEN_ACCOUNT,
+    **{f"account limit {option}": table for option, table in LIMITED.items()},
     "account estimates account_id": OPEN_ACCOUNT,
     "account enable account_id": OPEN_ACCOUNT,
     "account disable account_id": OPEN_ACCOUNT,
@@ -155,6 +223,9 @@ BY_PARAMETER: dict[str, list[Wrong]] = {
     "key show --account": ACCOUNT[:-1],
     "key revoke key_name": KEY,
     "key revoke --account": ACCOUNT[:-1],
+    "key limit key_name": KEY,
+    "key limit --account": ACCOUNT[:-1],
+    **{f"key limit {option}": table for option, table in LIMITED.items()},
     "usage account_id": ACCOUNT,
     "usage --by": [("week", 2, "'week' is not one of 'day', 'session', 'model', 'kind'")],
     "usage --since": [*TIME, ("2027-01-01", 1, "expected a time before until, 2026-12-01")],
@@ -187,10 +258,12 @@ NEEDED: dict[str, dict[str, str]] = {
     "account topup": {"account_id": "taken", "amount": "5"},
     "account adjust": {"account_id": "taken", "--tokens": "5", "--reason": "because"},
     "account mark": {"account_id": "taken", "mark": "5"},
+    "account limit": {"account_id": "taken", "--sessions": "5"},
     "account estimates": {"--reset": ""},
     "account email": {"account_id": "taken", "email": "new@example.org"},
     "key create": {"account_id": "taken", "--label": "web"},
     "key show": {"key_name": "rsliv"},
+    "key limit": {"key_name": "rsliv", "--sessions": "5"},
     "key revoke": {"key_name": "rsliv"},
     "usage": {"account_id": "taken", "--until": "2026-12-01"},
     "rejected dismiss": {"ids": "7", "--reason": "because"},

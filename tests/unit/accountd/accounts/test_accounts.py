@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from accountd.accounts.accounts import Accounts
+from accountd.accounts.stored_limits import StoredLimits
 from accountd.data import database
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.reports.audit import audit
-from accountd.reports.queries import list_accounts, show_account
+from accountd.reports.queries import list_accounts
 from accountd.request_params import Params, RequestError
 from tests.support.database import KEY, TOKENS_BY_DEFAULT_PLAN
 
@@ -42,7 +43,7 @@ def ask(answer: Any, **params: object) -> Any:
 
 def test_accounts_of_before_stay_as_they_are(accounts: Accounts) -> None:
     """With ids and emails that are refused for new ones; they can be changed and deleted."""
-    assert ask(show_account, account_id="an old one")["email"] == "Me@x.org"
+    assert ask(StoredLimits().show_account, account_id="an old one")["email"] == "Me@x.org"
     assert ask(accounts.set_email, account_id="c", email="c@x.org")["email"] == "c@x.org"
     with pytest.raises(RequestError, match="the account 'b' has the email"):
         ask(accounts.set_email, account_id="an old one", email="ME@x.org")

@@ -9,10 +9,10 @@ from accountd.request_params import AMOUNT_MAX
 from shared.limits import NAMES_MAX, Limits, Period
 
 BY_NAME = {words.name: words for words in LIMITS}
-WORDS: list[tuple[str, str, dict[str, Any] | None]] = [
+WORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sessions", "20", {"sessions": 20}),
     ("sessions", "none", {"sessions": None}),
-    ("sessions", "default", None),
+    ("sessions", "default", {}),
     ("new-sessions", "60", {"new_sessions_per_minute": 60}),
     ("session-length", "2h", {"session_s": 7_200}),
     ("session-length", "90m", {"session_s": 5_400}),
@@ -29,11 +29,11 @@ WORDS: list[tuple[str, str, dict[str, Any] | None]] = [
 
 
 @pytest.mark.parametrize(("name", "word", "values"), WORDS)
-def test_a_word_is_read_and_written(name: str, word: str, values: dict[str, Any] | None) -> None:
+def test_a_word_is_read_and_written(name: str, word: str, values: dict[str, Any]) -> None:
     """What is shown of a limit can be given to its option."""
     words = BY_NAME[name]
     assert words.values(word) == values
-    if values is not None:
+    if values:
         text = "" if word == words.nothing else f"{name}={word.replace(',', '+')}"
         assert words.word(parse_limits(text) if text else Limits()) == word
 

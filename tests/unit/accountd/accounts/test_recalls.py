@@ -12,18 +12,13 @@ from accountd.accounts.recalls import RECALLS_MAX, Recalls
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Params, RequestError
 from shared.announcements import Recall, RecallCause, decode_recall
-from tests.support.database import TOKENS_BY_DEFAULT_PLAN, create_account, empty_database
-
-EPOCH = 1_000
+from tests.support.database import EPOCH, TOKENS_BY_DEFAULT_PLAN, new_recalls
 
 
 @pytest.fixture
 def recalls() -> Iterator[Recalls]:
-    """Those of a new database with an account ``acct``, in the boot ``EPOCH``."""
-    with empty_database():
-        create_account("acct", tokens=5)
-        found = Recalls()
-        found.begin(epoch=EPOCH)
+    """Of a new database with an account ``acct``."""
+    with new_recalls() as found:
         yield found
 
 

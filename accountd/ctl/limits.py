@@ -1,0 +1,62 @@
+"""Limits of keys and accounts: the options that set them, and how they are shown."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from accountd.ctl.client import call
+from accountd.ctl.confirming import confirmed
+from accountd.ctl.output import show
+from accountd.ctl.tables import details, table
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_NUMBER: Final = "N|none|default"
+OPTIONS: Final = {
+    "sessions": (_NUMBER, "Sessions and calls at a time."),
+    "new-sessions": (_NUMBER, "Sessions and calls that begin in a minute."),
+    "session-length": ("2h|90m|none|default", "The length of a session."),
+    "session-tokens": (_NUMBER, "Tokens that a session uses."),
+    "session-credits": (_NUMBER, "Credits that a session costs."),
+    "spending": (
+        "N/day|N/month|N/total|none|default",
+        "Credits that are charged in a day or a month (UTC), or ever.",
+    ),
+    "providers": ("A,B|any|default", "The only providers, by their names."),
+    "models": ("A,B|any|default", "The only models, by the names that clients use."),
+}
+
+
+def limit_options(command: Command) -> Command:
+    """The options of a command that sets limits."""
+    for name, (metavar, text) in reversed(OPTIONS.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    return command
+
+
+def limit(endpoint: str, method: str, params: Mapping[str, Any], as_json: bool) -> None:
+    """Set limits, wait until gateways have forgotten the former ones, and show what holds."""
+    found = call(endpoint, method, params)
+    if "recall" in found:  # else nothing was to be changed
+        found = confirmed(endpoint, found)
+        del found["sessions_ended"]  # none: they go on
+    show(found, as_json, _text)
+
+
+def with_limits(found: Mapping[str, Any]) -> str:
+    """A key or an account as text, with a line for each limit that holds or was set."""
+    rest = {name: value for name, value in found.items() if name != "limits"}
+    limits = found.get("limits", {})  # an older accountd has none
+    lines = {
+        f"limit: {name}": f"{each['value']} ({each['from']})"
+        for name, each in limits.items()
+        if each["from"] is not None
+    }
+    return details(rest | lines)
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in found.items() if name != "limits"}
+    rows = [{"limit": name, **each} for name, each in found["limits"].items()]
+    return f"{details(rest)}\n\n{table(rows, ('limit', 'value', 'from'))}"
