@@ -26,6 +26,7 @@ from accountd.clock import now_iso
 from accountd.config import AccountdConfig
 from accountd.data import database
 from accountd.data.database import Trouble
+from accountd.ledger.key_spending import day_of
 from accountd.notifications.announcer import Announcer
 from accountd.rpc import Rpc
 from accountd.rpc_thread import RpcThread
@@ -74,7 +75,7 @@ class Daemon:
         self._announcer = Announcer(
             self._events,
             epoch=epoch,
-            read_balances=services.ledger.balances,
+            read_balances=services.balances,
             rates=lambda: services.rate_card.rates.version,
         )
         self._rpc = Rpc(services, self._announcer, epoch=epoch)
@@ -146,6 +147,7 @@ class Daemon:
             self._wal.tick(now=time.monotonic())
             self._announcer.announce_holders(self._conversations.take_taken_over())
             self._announcer.receive()
+            self._announcer.begin_day(day_of(time.time_ns() // 1_000_000))
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
             self._write_last_used()

@@ -1,6 +1,6 @@
 """The objects of the daemon's one writing thread: all that change the database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,12 +11,14 @@ from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.accounts.recalls import Recalls
+from accountd.accounts.spending import Spending
 from accountd.accounts.stored_limits import StoredLimits
 from accountd.config import AccountdConfig
 from accountd.data.retention import RetentionRule, RowRetention
 from accountd.data.wal import Wal
 from accountd.fleet.providers import Providers
 from accountd.ledger.changed_accounts import ChangedAccounts
+from accountd.ledger.charging import Balance
 from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
@@ -24,6 +26,7 @@ from accountd.ledger.shared_responses import DAYS
 from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
+from shared.announcements import key_of_purse
 
 # Tables whose rows expire. Those of handles and conversations are not here: theirs are settings.
 RETENTION_RULES: Final = (
@@ -53,6 +56,14 @@ class Services:
     wal: Wal
     retentions: Sequence[RowRetention]
     counts: Counters
+    spending: Spending
+
+    def balances(self, names: Iterable[str]) -> dict[str, Balance]:
+        """What accounts have, and keys may spend, by the names of both in announcements."""
+        wanted = list(names)
+        purses = [name for name in wanted if key_of_purse(name) is not None]
+        found = self.spending.balances(purses) if purses else {}
+        return self.ledger.balances(wanted) | found
 
 
 def open_services(config: AccountdConfig, connection: Any) -> Services:
@@ -86,4 +97,5 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
         wal=Wal(connection, config.database.path),
         retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
         counts=counts,
+        spending=Spending(limits.reader),
     )

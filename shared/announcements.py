@@ -3,7 +3,7 @@
 Four kinds, each under a topic of its own, so that a gateway hears what it needs::
 
     [ "W" + producer (17 bytes) | watermark (msgpack map) ]
-    [ "B" + account id + "\\0" + balance (msgpack map) ]
+    [ "B" + account id, or name of a key's purse + "\\0" + balance (msgpack map) ]
     [ "S" | new holder of a stored conversation (msgpack map) ]
     [ "R" | recall (msgpack map) ]
 
@@ -37,6 +37,8 @@ HOLDER_TOPIC: Final = b"S"
 RECALL_TOPIC: Final = b"R"
 # Ends the account id, which is printable: the topic of one account begins no other's.
 TOPIC_END: Final = b"\0"
+# Begins the name of a key's purse. It is not printable, so no account's name begins so.
+_KEY_PURSE: Final = "\1"
 CREDITS_MIN: Final = -(2**63)  # SQLite stores signed 64-bit integers
 CREDITS_MAX: Final = 2**63 - 1
 GATEWAYS_MAX: Final = 1_000_000
@@ -195,6 +197,16 @@ def account_of_topic(topic: bytes) -> str | None:
         return topic[len(BALANCE_TOPIC) : -len(TOPIC_END)].decode()
     except UnicodeDecodeError:
         return None
+
+
+def purse_of_key(key_hash: str) -> str:
+    """The name under which it is announced what a key may still spend, as if it were an account."""
+    return _KEY_PURSE + key_hash
+
+
+def key_of_purse(name: str) -> str | None:
+    """The hash of the key whose spending is announced under ``name``; None: it is an account's."""
+    return name[len(_KEY_PURSE) :] if name.startswith(_KEY_PURSE) else None
 
 
 def topic_of(frames: Sequence[bytes]) -> bytes:

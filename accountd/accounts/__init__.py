@@ -7,6 +7,7 @@
 ``grants``          every change of a balance that is not usage, once for each id
 ``limits``          what a key and an account may do at most (pure); ``stored_limits``: theirs;
                     ``limit_words``: how operators write them (pure)
+``spending``        what keys may still spend; ``spending_periods``: in which days (pure)
 ``plans``           how many subscription tokens a plan gives (pure)
 ``handles``         whose a provider's call, conversation or session is
 ``conversations``   what gateways store of sessions, and which connection may write it

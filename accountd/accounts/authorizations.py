@@ -10,6 +10,7 @@ from typing import Final
 
 from accountd.accounts.limits import LimitReader
 from accountd.accounts.recalls import Recalls
+from accountd.accounts.spending import Spending
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import ApiKey, Status
@@ -30,6 +31,7 @@ class Authorizations:
     def __init__(self, recalls: Recalls | None = None, limits: LimitReader | None = None) -> None:
         self._recalls = recalls or Recalls()
         self._limits = limits or LimitReader()
+        self._spending = Spending(self._limits)
         self._lock = threading.Lock()
         self._last_used: dict[str, str] = {}
 
@@ -51,6 +53,8 @@ class Authorizations:
             raise RequestError("account_disabled", "the account is disabled")
         if tokens + topup <= 0:
             raise RequestError("insufficient_credits", "no credits left; top up the account")
+        limits = self._limits.effective(*stored_limits)
+        spending_left = self._spending.left(key_hash, limits.key)
         with self._lock:
             self._last_used[key_hash] = now_iso()
         return {
@@ -62,8 +66,8 @@ class Authorizations:
             "mark": mark,
             "expires_in_ms": _ms_until(expires_at),
             "keeps_sessions": bool(keeps_sessions),
-            "limits": self._limits.effective(*stored_limits).session,
-        }
+            "limits": limits.session,
+        } | ({} if spending_left is None else {"spending_left": spending_left})
 
     def write_last_used(self) -> None:
         """Store when keys were last used; called now and then, not for every session.

@@ -7,6 +7,9 @@ balance holds the whole balance, and a gateway requests an announcement that is 
 The socket is an XPUB, which receives the subscriptions. A gateway that subscribes to an account
 gets its balance at once. When the number of an account's subscribers changes, all of them get it
 again, because each gateway's allotment is the balance divided by that number.
+
+What a key with a spending cap may still spend is a balance, too, under a name of its own
+(``purse_of_key``): "account" stands for both here.
 """
 
 import contextlib
@@ -33,6 +36,8 @@ from shared.announcements import (
     encode_new_holder,
     encode_recall,
     encode_watermark,
+    key_of_purse,
+    purse_of_key,
 )
 
 # Shorter than the 1 s after which a gateway that missed a watermark would send its usage again.
@@ -61,8 +66,8 @@ class Announcer:
         read_balances: ReadBalances,
         rates: Callable[[], str],
     ) -> None:
-        """``socket`` is an XPUB; ``read_balances`` reads committed balances; ``rates`` returns the
-        version of the rate card in force.
+        """``socket`` is an XPUB; ``read_balances`` reads committed balances, of purses too;
+        ``rates`` returns the version of the rate card in force.
         """
         self._socket = socket
         self._epoch = epoch
@@ -74,11 +79,12 @@ class Announcer:
         self._revision = 0
         self._listeners: dict[str, int] = {}
         self._changed: dict[str, None] = {}  # accounts to announce, in order
+        self._day = 0
 
     @property
     def accounts(self) -> int:
-        """The number of accounts that gateways subscribe to."""
-        return len(self._listeners)
+        """The number of accounts that gateways subscribe to, without the purses of keys."""
+        return sum(key_of_purse(name) is None for name in list(self._listeners))
 
     # --- usage ------------------------------------------------------------------------------------
 
@@ -135,6 +141,12 @@ class Announcer:
         """Another rate card is in force: announce all balances again, which name its version."""
         self._changed.update(dict.fromkeys(self._listeners))
 
+    def begin_day(self, day: int) -> None:
+        """Where it is another ``day`` than at the last call, announce what keys may spend now."""
+        if day != self._day:
+            self._day = day
+            self.changed(name for name in self._listeners if key_of_purse(name) is not None)
+
     def receive(self) -> None:
         """Read the subscriptions that began or ended."""
         with contextlib.suppress(zmq.Again):
@@ -176,14 +188,18 @@ class Announcer:
         heard = {name: b for name, b in decision.balances.items() if name in listeners}
         if not heard:
             return
+        messages: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
+        of_keys = [(purse_of_key(m.batch.key_hash), m) for m in messages if m.batch.key_hash]
+        if of_keys:
+            heard |= self._read_balances({purse for purse, _ in of_keys} & listeners.keys())
         # One mapping for all accounts of one producer, which nearly all in a group are.
         alone = {
             p: {p: applied_of(w.applied_through, w.ahead)} for p, w in decision.windows.items()
         }
         applied: dict[str, Mapping[bytes, Applied]] = {}
-        messages: list[Charge | RepeatedResponse] = [*decision.charges, *decision.repeated]
-        for message in messages:
-            account, producer = message.batch.account_id, message.producer
+        of_accounts = ((message.batch.account_id, message) for message in messages)
+        for account, message in (*of_accounts, *of_keys):
+            producer = message.producer
             if producer is None or account not in heard:
                 continue
             of_others = applied.get(account)

@@ -1,6 +1,7 @@
 """When keys were last used: kept in memory by one thread, stored by another."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from accountd.accounts.authorizations import Authorizations
 from accountd.data import models
 from accountd.data.models import ApiKey
 from accountd.ledger.changed_accounts import ChangedAccounts
-from accountd.request_params import Params
+from accountd.request_params import Params, RequestError
 from tests.support.database import TOKENS_BY_DEFAULT_PLAN, create_account, empty_database
 
 EARLIER, LATER = "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:05.000Z"
@@ -85,3 +86,19 @@ def test_no_use_is_lost_between_two_threads(keys: list[str]) -> None:
     thread.join()
     authorizations.write_last_used()
     assert all(last_used(key) for key in keys)
+
+
+def test_a_key_with_a_cap_hears_what_is_left(keys: list[str]) -> None:
+    """And one that has spent it is refused; one without hears nothing of it."""
+    capped, free = keys
+    ApiKey.update(limits='{"spending_credits": 9}').where(ApiKey.key_hash == capped).execute()
+    authorizations = Authorizations()
+    assert authorizations.authorize(Params({"key_hash": capped}))["spending_left"] == 9
+    assert "spending_left" not in authorizations.authorize(Params({"key_hash": free}))
+    models.database.execute_sql("INSERT INTO usage_keys VALUES (1, ?)", (capped,))
+    day = time.time_ns() // (86_400 * 10**9)
+    models.database.execute_sql("INSERT INTO key_spending VALUES (1, ?, 9)", (day,))
+    with pytest.raises(RequestError) as refused:
+        authorizations.authorize(Params({"key_hash": capped}))
+    assert refused.value.code == "spending_limit_reached"
+    assert 0 < (refused.value.retry_after_s or 0) <= 31 * 86_400 + 1

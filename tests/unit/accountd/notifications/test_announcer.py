@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from accountd.ledger.cascade import Deduction
 from accountd.ledger.charging import Balance
@@ -26,6 +27,7 @@ from shared.announcements import (
     balance_topic,
     decode_balance,
     decode_watermark,
+    purse_of_key,
 )
 from shared.usage import Usage, UsageBatch
 
@@ -311,3 +313,46 @@ def test_other_topics_are_nobody_s_balance(announcer: Announcer, socket: Recorde
     announcer.announce_changed()
     assert socket.take_all() == []
     assert announcer.accounts == 0
+
+
+PURSE = purse_of_key("f" * 64)
+
+
+def test_what_a_key_may_spend_is_announced_beside_its_account(
+    announcer: Announcer, socket: Recorder, stored: dict[str, Balance]
+) -> None:
+    """With what was applied, to whom it concerns; of other keys nothing is said."""
+    stored |= {PURSE: Balance(0, 70), purse_of_key("other"): Balance(0, 1)}
+    socket.subscribe("a", PURSE)
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    decision = charged("a", P, ProducerWindow(3), Balance(9, 5))
+    for key in ("f" * 64, "other", ""):
+        batch = replace(decision.charges[0].batch, key_hash=key)
+        decision.charges.append(Charge(P, 3, batch, Deduction(1, 0), "card"))
+    announcer.announce(decision, now=0)
+    balances = [b for b in socket.take_all() if isinstance(b, AnnouncedBalance)]
+    assert {b.account_id: (b.credits, dict(b.applied)) for b in balances} == {
+        "a": (14, {P: Applied(3)}),
+        PURSE: (70, {P: Applied(3)}),
+    }
+    assert announcer.accounts == 1
+
+
+def test_another_day_is_announced_to_who_listens_for_keys(
+    announcer: Announcer, socket: Recorder, stored: dict[str, Balance]
+) -> None:
+    """Once a day, also where the clock went back; accounts do not change by it."""
+    stored[PURSE] = Balance(0, 70)
+    socket.subscribe("a", PURSE)
+    announcer.begin_day(20_000)
+    announcer.receive()
+    announcer.announce_changed()
+    socket.take_all()
+    heard = []
+    for day in (20_000, 20_001, 20_001, 20_000):
+        announcer.begin_day(day)
+        announcer.announce_changed()
+        heard.append([b.account_id for b in socket.take_all() if isinstance(b, AnnouncedBalance)])
+    assert heard == [[], [PURSE], [], [PURSE]]
