@@ -23,6 +23,7 @@ MODULE_BY_NAME: Final = {
     "outage": "bench.outage",
     "never_block": "bench.never_block",
     "balances": "bench.balances",
+    "refusals": "bench.refusals",
 }
 
 

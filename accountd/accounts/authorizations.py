@@ -18,10 +18,13 @@ from accountd.request_params import Json, Params, RequestError, is_past
 from accountd.times import parse_time
 
 # Every session begins with it: as a query of the models it took 0.9 ms, most of it to build SQL.
+# A revoked key is no row, like one that never was: to read it takes 12 µs more, and that can be
+# measured from outside (``python -m bench refusals``).
 _BY_KEY: Final = """
     SELECT a.id, k.key_indicator, a.plan_name, a.token_remaining, a.topup_remaining, a.status,
-           k.expires_at, k.revoked_at, k.keeps_sessions, k.limits, a.limits
-      FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = ?
+           k.expires_at, k.keeps_sessions, k.limits, a.limits
+      FROM api_keys k JOIN accounts a ON a.id = k.account_id
+     WHERE k.key_hash = ? AND k.revoked_at IS NULL
 """
 
 
@@ -47,8 +50,8 @@ class Authorizations:
         if not rows:
             raise _unknown_key()
         ((account_id, indicator, plan, tokens, topup, status, *of_key),) = rows
-        expires_at, revoked_at, keeps_sessions, *stored_limits = of_key
-        _check_live(expires_at, revoked_at)
+        expires_at, keeps_sessions, *stored_limits = of_key
+        _check_expiry(expires_at)
         if status != Status.ACTIVE:
             raise RequestError("account_disabled", "the account is disabled")
         if tokens + topup <= 0:
@@ -98,10 +101,10 @@ def _ms_until(expires_at: str | None) -> int | None:
 
 def live_key(key_hash: str) -> ApiKey:
     """The key with this hash, or ``RequestError`` when it is unknown, revoked or expired."""
-    key = ApiKey.get_or_none(ApiKey.key_hash == key_hash)
+    key = ApiKey.get_or_none((ApiKey.key_hash == key_hash) & ApiKey.revoked_at.is_null())
     if key is None:
         raise _unknown_key()
-    _check_live(key.expires_at, key.revoked_at)
+    _check_expiry(key.expires_at)
     return key
 
 
@@ -109,9 +112,7 @@ def _unknown_key() -> RequestError:
     return RequestError("invalid_api_key", "the API key is unknown or was revoked")
 
 
-def _check_live(expires_at: str | None, revoked_at: str | None) -> None:
-    """Raise ``RequestError`` unless a key counts now."""
-    if revoked_at is not None:
-        raise _unknown_key()
+def _check_expiry(expires_at: str | None) -> None:
+    """Raise ``RequestError`` where a key has expired."""
     if is_past(expires_at, datetime.now(UTC)):
         raise RequestError("expired_api_key", f"the API key expired at {expires_at}")
