@@ -5,10 +5,12 @@ somewhere to go.
 """
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 
 import zmq.asyncio
 
+from gateway.accountd_client.leases import Leases
 from gateway.accountd_client.recalls import Recalls
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.accountd_client.subscriber import Subscriber
@@ -34,6 +36,7 @@ class AccountdLink:
     balances: Balances
     usage: UsageSender
     handles: HandleRegistry
+    leases: Leases
     recalls: Recalls
     conversations: ConversationStore | None  # where they are stored
 
@@ -59,7 +62,10 @@ class AccountdLink:
         balances.start()
         handles = HandleRegistry(accountd, allows_unknown=config.allows_unknown_handles)
         handles.start()
-        recalls = Recalls(accountd)
+        name = secrets.token_hex(8)  # of this process, at accountd
+        leases = Leases(accountd, name)
+        leases.start()
+        recalls = Recalls(accountd, name)
         subscriber.subscribe(RECALL_TOPIC, recalls.announced)
         recalls.start()
         conversations = None
@@ -67,11 +73,15 @@ class AccountdLink:
             conversations = ConversationStore(accountd)
             subscriber.subscribe(HOLDER_TOPIC, conversations.holder_announced)
             conversations.start()
-        return cls(context, accountd, subscriber, balances, usage, handles, recalls, conversations)
+        return cls(
+            context, accountd, subscriber, balances, usage, handles, leases, recalls, conversations
+        )
 
     def metrics(self) -> list[Metric]:
         """The numbers of all of it, for ``/metrics``."""
-        parts = (self.handles, self.accountd, self.balances, self.usage, self.recalls)
+        parts = (
+            self.handles, self.accountd, self.balances, self.usage, self.leases, self.recalls,
+        )  # fmt: skip
         found = [metric for part in parts for metric in part.metrics()]
         return found + (self.conversations.metrics() if self.conversations is not None else [])
 
@@ -85,6 +95,7 @@ class AccountdLink:
         """
         if self.conversations is not None:
             await self.conversations.close()
+        await self.leases.close()
         await self.recalls.close()
         await self.handles.close()
         await self.balances.stop()

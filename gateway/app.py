@@ -134,12 +134,11 @@ def _open_gateway(
     opener = Opener(
         balances=link.balances, usage=link.usage, handles=link.handles,
         providers=providers, table=config.models, lifetimes=lifetimes,
-        conversations=link.conversations,
-        recalls=link.recalls,
+        conversations=link.conversations, recalls=link.recalls,
         keeps_sessions=config.keeps_sessions,
     )  # fmt: skip
     call_api = CallApi(
-        admission=admission, opener=opener, calls=calls, handles=link.handles,
+        admission=admission, opener=opener, calls=calls, leases=link.leases, handles=link.handles,
         providers=providers, table=config.models,
     )  # fmt: skip
     gatekeeper = Gatekeeper(
@@ -154,6 +153,7 @@ def _open_gateway(
         gatekeeper=gatekeeper,
         opener=opener,
         calls=calls,
+        leases=link.leases,
         registry=registry,
         providers=providers,
         pages=Pages.load(filter(is_further, providers)) if config.serves_page else Pages(),

@@ -5,6 +5,7 @@ its exit code.
 """
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -38,6 +39,17 @@ async def stop(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def wait(news: asyncio.Event, seconds: float) -> None:
+    """Wait until ``news`` is set, for so many seconds at most.
+
+    Python 3.11's ``asyncio.wait_for`` forgets that it was cancelled where the event is set in the
+    same turn of the loop: the task would run on, and ``stop`` wait for ever.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await news.wait()
 
 
 def _ended(task: asyncio.Task[None]) -> None:

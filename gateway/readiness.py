@@ -4,8 +4,11 @@ Read by probes (``/healthz``, ``/readyz``), ``server`` and ``gatekeeper``; ``ser
 ``is_stopping`` when the gateway stops.
 """
 
+from websockets.http11 import Response
+
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.delivery.usage_sender import UsageSender
+from gateway.http.answers import json_response
 from shared.ops_server import Health
 
 
@@ -36,3 +39,12 @@ class Readiness:
         cached are still accepted.
         """
         return "draining" if self.is_stopping else self._usage.not_ready_reason
+
+    def answer(self, path: str) -> Response | None:
+        """The answer to a probe; None where ``path`` is that of none."""
+        probe = {"/healthz": self.live, "/readyz": self.ready}.get(path)
+        if probe is None:
+            return None
+        health = probe()
+        body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
+        return json_response(200 if health.is_ok else 503, body)

@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 
+from gateway.accountd_client.lease_book import Lease
+from gateway.accountd_client.leases import Leases
 from gateway.callers.callers import PROXY, Callers
 from gateway.calls.calls import Calls
 from gateway.connections.close import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.conversations.claim import Claim
 from gateway.door.admission import Admitted
+from gateway.door.dialer import Place
 from gateway.door.first_message import FirstMessage
 from gateway.door.gatekeeper import Gatekeeper
 from gateway.door.queries import path_of, wants_events
@@ -26,7 +29,7 @@ from gateway.endpoints.api import Api, RouteMatch
 from gateway.endpoints.pages import Pages
 from gateway.frames import Frame
 from gateway.http import cors
-from gateway.http.answers import BrokenOffError, Download, Reversible, json_response
+from gateway.http.answers import BrokenOffError, Download, Reversible
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
@@ -41,6 +44,7 @@ from gateway.limits import UNDECIDED_MAX
 from gateway.providers.base import Provider, Target
 from gateway.readiness import Readiness
 from gateway.relay.endings import RESTARTING
+from gateway.relay.session import Session
 from gateway.relay.session_state import SessionState
 from gateway.session_registry import Registry
 
@@ -62,6 +66,7 @@ class GatewayServer:
         gatekeeper: Gatekeeper,
         opener: Opener,
         calls: Calls,
+        leases: Leases,
         registry: Registry,
         providers: Mapping[str, Provider],
         pages: Pages,
@@ -74,13 +79,13 @@ class GatewayServer:
         self._gatekeeper = gatekeeper
         self._opener = opener
         self._calls = calls
+        self._leases = leases
         self._registry = registry
         opener.on_ended = registry.session_ended
         self._providers = providers
         self._pages = pages
         self._api = api
         self._stop_close_code = stop_close_code
-        self._is_full_logged = False
         self._admitting = 0
         self._undecided: set[FirstMessage] = set()  # of clients that have to name their model
 
@@ -120,7 +125,7 @@ class GatewayServer:
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
         """A client asks for a WebSocket."""
-        if (probe := self._probe(request.path)) is not None:
+        if (probe := self.readiness.answer(path_of(request.path))) is not None:
             connection.answer(probe)
             return
         target = self._refusal_at_once(connection, request) or self._wanted(request)
@@ -131,14 +136,14 @@ class GatewayServer:
         if isinstance(upgrade, Refusal):
             self._refuse(connection, upgrade)
             return
-        self._is_full_logged = False
         self._admitting += 1
         work = self._admit(connection, request, target, upgrade)
         self._registry.start(work, on_failure=lambda exc: self._failed(connection, exc))
 
     def request_received(self, connection: Downstream, request: HttpRequest) -> None:
         """A client asks over plain HTTP."""
-        plain, found = self._probe(request.target), self._api.find(request.target)
+        plain = self.readiness.answer(path_of(request.target))
+        found = self._api.find(request.target)
         if found is not None and found.endpoint.allows_cross_origin:
             connection.answer_headers = cors.ANYBODY
             if request.method == "OPTIONS":
@@ -170,32 +175,12 @@ class GatewayServer:
     async def _admit(
         self, connection: Downstream, request: Request, target: Target, upgrade: bytes
     ) -> None:
-        try:
-            verdict, target, claim = await self._verdict(connection, request, target)
-        finally:
-            self._admitting -= 1
-        # The client may have left during the wait.
-        if not connection.is_waiting:
-            self._opener.give_back(claim)
+        with self._leases.new() as lease:
+            opened = await self._open(connection, request, target, upgrade, lease)
+        if opened is None:
             return
-        if isinstance(verdict, Refusal):
-            self._refuse(connection, verdict)
-            return
-        received: Sequence[Frame] = ()
-        if target.is_undecided:
-            connection.upgrade(upgrade)
-            found = await self._decide(connection, target, verdict)
-            if found is None:
-                return
-            (target, received, claim), upgrade = found, b""
-        session, place = self._opener.open(
-            connection, request, target, verdict, upgrade, received=received, claim=claim
-        )  # fmt: skip
-        self._registry.add_session(session)
-        if upgrade:
-            connection.start_reading()
-        # Usage that was metered here and is not charged yet was unknown to accountd when it let
-        # this client in.
+        session, place = opened
+        # Usage that was metered here and not charged yet was unknown to accountd when it admitted.
         session.credit_changed()
         if session.state is SessionState.CONNECTING:
             task = asyncio.current_task()
@@ -203,11 +188,44 @@ class GatewayServer:
             session.dial_started(task)
             await self._opener.dialer.connect(session, place)
 
+    async def _open(
+        self, connection: Downstream, request: Request, target: Target, upgrade: bytes, lease: Lease
+    ) -> tuple[Session, Place] | None:
+        """The session of a client that may have one; None where it has left, or was refused."""
+        try:
+            verdict, target, claim = await self._verdict(connection, request, target, lease)
+        finally:
+            self._admitting -= 1
+        # The client may have left during the wait.
+        if not connection.is_waiting:
+            self._opener.give_back(claim)
+            return None
+        if isinstance(verdict, Refusal):
+            self._refuse(connection, verdict)
+            return None
+        received: Sequence[Frame] = ()
+        if target.is_undecided:
+            connection.upgrade(upgrade)
+            found = await self._decide(connection, target, verdict)
+            if found is None:
+                return None
+            (target, received, claim), upgrade = found, b""
+        session, place = self._opener.open(
+            connection, request, target, verdict, upgrade,
+            lease=lease, received=received, claim=claim,
+        )  # fmt: skip
+        self._registry.add_session(session)
+        if upgrade:
+            connection.start_reading()
+        return session, place
+
     async def _verdict(
-        self, connection: Downstream, request: Request, target: Target
+        self, connection: Downstream, request: Request, target: Target, lease: Lease
     ) -> tuple[Admitted | Refusal, Target, Claim | None]:
         """Whether a client may have what it asks for, where, and what it continues then."""
-        verdict, target = await self._gatekeeper.admit(request.path, request.headers, target)
+        verdict, target = await self._gatekeeper.admit(
+            request.path, request.headers, target, lease=lease
+        )
         if isinstance(verdict, Admitted) and connection.is_waiting:
             verdict = await self._join_call(target, verdict)
         claim = None
@@ -268,23 +286,15 @@ class GatewayServer:
         if isinstance(answer, Target) and request.method not in _EXPLAINED_METHODS:
             answer = wrong_method(request.method, allowed="GET, HEAD, POST")
         if isinstance(answer, Target):
-            verdict, _ = await self._gatekeeper.admit(
-                request.target, request.headers, answer, claims_handles=False
-            )
+            with self._leases.new() as lease:
+                verdict, _ = await self._gatekeeper.admit(
+                    request.target, request.headers, answer, lease=lease, claims_handles=False
+                )
             answer = verdict if isinstance(verdict, Refusal) else upgrade_required()
         if connection.is_waiting:
             self._refuse(connection, answer)
 
     # --- plain HTTP -------------------------------------------------------------------------------
-
-    def _probe(self, target: str) -> Response | None:
-        path = path_of(target)
-        probe = {"/healthz": self.readiness.live, "/readyz": self.readiness.ready}.get(path)
-        if probe is None:
-            return None
-        health = probe()
-        body = {"status": "ok" if health.is_ok else "unavailable", "detail": health.detail}
-        return json_response(200 if health.is_ok else 503, body)
 
     def _serve_endpoint(
         self, connection: Downstream, found: RouteMatch, request: HttpRequest
@@ -362,18 +372,7 @@ class GatewayServer:
         )
 
     def _refusal_if_full(self) -> Refusal | None:
-        if self._registry.has_capacity_for_session(
-            admitting=self._admitting + len(self._undecided)
-        ):
-            return None
-        if not self._is_full_logged:
-            self._is_full_logged = True
-            log.error(
-                "no file descriptors left for sessions",
-                sessions=self._registry.sessions,
-                hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
-            )
-        return unavailable("the gateway has no room for more sessions; try again")
+        return self._registry.refusal_if_full(admitting=self._admitting + len(self._undecided))
 
     def _refusal_if_undecided(self) -> Refusal | None:
         """Why no client is let in that has yet to name its model: its words wait until then."""

@@ -18,6 +18,7 @@ from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.connections.file_descriptors import has_capacity_for_client, has_capacity_for_session
 from gateway.delivery.usage_sender import UsageSender
+from gateway.http.refusals import Refusal, unavailable
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX, PASSING_MAX, PASSING_S
 from gateway.metering.totals import Totals
 from gateway.relay.provider_drain import departure_gap_s
@@ -54,6 +55,7 @@ class Registry:
         self.on_client_gone: list[Callable[[], None]] = []
         self._cut_off = 0
         self._shed_clients = 0
+        self._is_full_logged = False
         self._ticker = self._loop.call_later(CHECK_S, self._check)
 
     # --- entries ----------------------------------------------------------------------------------
@@ -100,15 +102,22 @@ class Registry:
         """Whether a descriptor is left for one more client."""
         return has_capacity_for_client(clients=len(self._clients), allowed=self._connections_max)
 
-    def has_capacity_for_session(self, *, admitting: int) -> bool:
-        """Whether descriptors are left for one more session, beside those being admitted."""
+    def refusal_if_full(self, *, admitting: int) -> Refusal | None:
+        """Why there cannot be one more session, beside those being admitted: no descriptor is
+        left.
+        """
         lasting = len(self._sessions) + admitting + len(self._calls)
-        return has_capacity_for_session(sessions=lasting, allowed=self._connections_max)
-
-    @property
-    def sessions(self) -> int:
-        """Sessions that have not ended."""
-        return len(self._sessions)
+        if has_capacity_for_session(sessions=lasting, allowed=self._connections_max):
+            self._is_full_logged = False
+            return None
+        if not self._is_full_logged:
+            self._is_full_logged = True
+            log.error(
+                "no file descriptors left for sessions",
+                sessions=len(self._sessions),
+                hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
+            )
+        return unavailable("the gateway has no room for more sessions; try again")
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""

@@ -5,6 +5,7 @@
 ``authorizations``  what accountd allows or denies, and a cache of that (pure)
 ``recalls``         ends what accountd takes back: sessions of a key, of an account, by name
 ``recall_log``      what was taken back, as far as it was heard (pure)
+``leases``          keeps what accountd counts of sessions; ``lease_book``: which those are (pure)
 ``subscriber``      the SUB socket: hands each announcement to the listener of its topic
 
 Called by ``door``, ``endpoints``, ``calls``, ``credit``, ``delivery``, ``readiness`` and, through

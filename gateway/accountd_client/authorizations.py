@@ -12,6 +12,12 @@ from typing import Final
 from gateway.limits import CACHED_AUTHORIZATIONS_MAX
 from shared.announcements import RecallCause
 from shared.errors import UnreachableError
+from shared.fields import WireError
+from shared.limits import SessionLimits, decode_session_limits
+
+UNLIMITED: Final = SessionLimits()
+# Denials of a session by which the key may go on with those that it has, and begin others later.
+TOO_MANY: Final = frozenset({"too_many_sessions", "too_many_new_sessions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,8 @@ class Authorization:
 
     It was given to the key with ``key_hash``. Whatever accountd takes back after it has a number
     above ``mark`` (``shared.announcements.Recall``). ``expires_at`` is when the key does, in
-    monotonic seconds; None: never. Its sessions end then, unless it ``keeps_sessions``.
+    monotonic seconds; None: never. Its sessions end then, unless it ``keeps_sessions``. A session
+    has ``limits``; where it ``is_leased`` accountd counts it among those that may live at a time.
     """
 
     account_id: str
@@ -31,14 +38,17 @@ class Authorization:
     mark: int = 0
     expires_at: float | None = None
     keeps_sessions: bool = False
+    limits: SessionLimits = UNLIMITED
+    is_leased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """accountd said no: ``code`` as in its RPC interface."""
+    """accountd said no: ``code`` as in its RPC interface. ``retry_after_s``: when to ask again."""
 
     code: str
     message: str
+    retry_after_s: int | None = None
 
 
 # What a key that was authorized lately is refused with while accountd is away.
@@ -51,7 +61,7 @@ DENIALS: Final[Mapping[str, Denial]] = {
 
 def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) -> Authorization:
     """The authorization in an answer of accountd, of ``now`` (monotonic seconds). Raises
-    ``UnreachableError`` when it holds none. An older accountd names neither a mark nor an expiry.
+    ``UnreachableError`` when it holds none. An older accountd names no mark, expiry or limits.
     """
     match result:
         case {
@@ -62,11 +72,17 @@ def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) 
             **others,
         }:
             mark, expires_in_ms = others.get("mark"), others.get("expires_in_ms")
+            try:
+                limits = decode_session_limits(others.get("limits", {}))
+            except WireError as exc:
+                raise UnreachableError(f"accountd answered nonsense to authorize: {exc}") from None
             return Authorization(
                 account_id, key_indicator, tokens, topup, key_hash,
                 mark if isinstance(mark, int) else 0,
                 now + expires_in_ms / 1000 if isinstance(expires_in_ms, int) else None,
                 others.get("keeps_sessions") is True,
+                limits,
+                others.get("is_leased") is True,
             )  # fmt: skip
     raise UnreachableError("accountd answered nonsense to authorize")
 

@@ -8,7 +8,6 @@ obeyed as soon as accountd answers. A key that expires needs no announcement: it
 
 import asyncio
 import contextlib
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -62,7 +61,8 @@ class RecallSource(Protocol):
 class Recalls:
     """What lives here by which authorization. ``start`` before use, ``close`` at the end."""
 
-    def __init__(self, accountd: RecallSource) -> None:
+    def __init__(self, accountd: RecallSource, gateway: str) -> None:
+        """``gateway`` is the name of this process, by which accountd knows who has obeyed."""
         self._loop = asyncio.get_running_loop()
         self._accountd = accountd
         self._log = accountd.recall_log
@@ -75,7 +75,7 @@ class Recalls:
             hint="upgrade accountd: until then revoked keys keep their live sessions",
         )
         self._recalled = 0
-        self._name = secrets.token_hex(8)  # tells accountd which gateways have obeyed
+        self._name = gateway
         self._unreported: dict[int, int] = {}  # how many sessions ended by a recall
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -187,8 +187,7 @@ class Recalls:
     async def _ask_forever(self) -> None:
         while True:
             pause_s = await self._ask()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._must_ask.wait(), pause_s)
+            await background_tasks.wait(self._must_ask, pause_s)
             self._must_ask.clear()
 
     async def _ask(self) -> float:

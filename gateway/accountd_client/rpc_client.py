@@ -17,11 +17,13 @@ from msgspec import to_builtins
 
 from gateway.accountd_client.authorizations import (
     DENIALS,
+    TOO_MANY,
     Authorization,
     AuthorizationCache,
     Denial,
     read_authorization,
 )
+from gateway.accountd_client.lease_book import Lease, Renewal
 from gateway.accountd_client.recall_log import RecallLog
 from gateway.accountd_client.rpc_channel import PING_DEADLINE_S, RpcChannel
 from shared import zmq_sockets
@@ -91,18 +93,29 @@ class RpcClient:
 
     # --- keys -------------------------------------------------------------------------------------
 
-    async def authorize(self, key_hash: str) -> Authorization | Denial:
-        """Whether the owner of this key may talk."""
+    async def authorize(self, key_hash: str, lease: Lease | None = None) -> Authorization | Denial:
+        """Whether the owner of this key may talk. With a ``lease`` a session is to begin, which
+        counts against the limits of key and account.
+        """
+        counted = {} if lease is None else lease.asking(key_hash)
         try:
-            reply = await self._channel.call(Request("authorize", {"key_hash": key_hash}))
+            reply = await self._channel.call(
+                Request("authorize", {"key_hash": key_hash, **counted})
+            )
         except UnreachableError:
-            return self._cached(key_hash)
+            return self._cached(key_hash, lease)
         if reply.error is not None:
-            self._authorizations.remove(key_hash)
-            return Denial(*reply.error)
+            if lease is not None:
+                lease.answered(is_counted=False)
+            denial = Denial(*reply.error, reply.retry_after_s)
+            if denial.code not in TOO_MANY:
+                self._authorizations.remove(key_hash)
+            return denial
         authorization = read_authorization(reply.result, key_hash, now=self._loop.time())
         self.recall_log.admitted(authorization.mark)
         self._authorizations.put(key_hash, authorization, now=self._loop.time())
+        if lease is not None:
+            lease.answered(is_counted=authorization.is_leased)
         return authorization
 
     def has_authorized(self, key_hash: str) -> bool:
@@ -132,6 +145,19 @@ class RpcClient:
                 with contextlib.suppress(TypeError, WireError):
                     return mark, [decode_recall(frames) for frames in found]
         raise UnreachableError("accountd answered nonsense to recalls")
+
+    async def renew_leases(self, gateway: str, renewal: Renewal, *, is_last: bool = False) -> bool:
+        """Tell what ``gateway`` has released and what it holds; whether accountd knew the gateway.
+        ``is_last``: it stops, and holds nothing.
+        """
+        params = {
+            "gateway": gateway, "released": renewal.released, "held": renewal.held,
+            "is_last": is_last,
+        }  # fmt: skip
+        match await self._ask("leases.renew", params, PING_DEADLINE_S):
+            case {"is_known": bool(is_known)}:
+                return is_known
+        raise UnreachableError("accountd answered nonsense to leases.renew")
 
     # --- usage and balances -----------------------------------------------------------------------
 
@@ -220,7 +246,7 @@ class RpcClient:
             raise kind(f"accountd cannot answer {method}: {reply.error[1]}")
         return reply.result
 
-    def _cached(self, key_hash: str) -> Authorization | Denial:
+    def _cached(self, key_hash: str, lease: Lease | None) -> Authorization | Denial:
         now = self._loop.time()
         authorization = self._authorizations.get(key_hash, now=now)
         if authorization is None or not self.recall_log.knows_since(authorization.mark):
@@ -232,6 +258,8 @@ class RpcClient:
                 raise UnreachableError  # only accountd knows whether the key may still open some
             return DENIALS[recall.cause]
         log.info("authorization from the cache", account=authorization.account_id)
+        if lease is not None and authorization.is_leased:
+            lease.assumed()
         return authorization
 
 

@@ -26,6 +26,8 @@ import structlog
 from websockets.datastructures import Headers
 
 from gateway.accountd_client.authorizations import Authorization
+from gateway.accountd_client.lease_book import Lease
+from gateway.accountd_client.leases import Leases
 from gateway.calls.calls import Calls, ProviderCall
 from gateway.calls.provider_requests import ProviderRequests
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
@@ -101,6 +103,7 @@ class CallApi:
         admission: Admission,
         opener: Opener,
         calls: Calls,
+        leases: Leases,
         handles: HandleRegistry,
         providers: Mapping[str, Provider],
         table: ModelTable,
@@ -108,6 +111,7 @@ class CallApi:
         self._admission = admission
         self._opener = opener
         self._calls = calls
+        self._leases = leases
         self._requests = ProviderRequests(calls.http, calls.totals)
         self._handles = handles
         self._providers = providers
@@ -141,9 +145,12 @@ class CallApi:
         offer = _require(read_offer("".join(kinds), request.body))
         target = self._target_of_new(request, offer.session)
         parameters = split_target(request.target)[1]
-        admitted = _require(await self._admission.admit(request.headers, parameters))
-        session = self._session_of_new(target, admitted, offer.session)
-        return await self._make(request, target, admitted.authorization, Offer(offer.sdp, session))
+        with self._leases.new() as lease:
+            admitted = _require(
+                await self._admission.admit(request.headers, parameters, lease=lease)
+            )
+            session = Offer(offer.sdp, self._session_of_new(target, admitted, offer.session))
+            return await self._make(request, target, admitted.authorization, session, lease)
 
     def _target_of_new(self, request: HttpRequest, session: Mapping[str, Any]) -> Target:
         """The target of the call's sidebands, by the model that the session, the URL or the key
@@ -199,7 +206,12 @@ class CallApi:
         return {**session, "model": self._table.provider_model(model, provider=target.provider)}
 
     async def _make(
-        self, request: HttpRequest, target: Target, authorization: Authorization, offer: Offer
+        self,
+        request: HttpRequest,
+        target: Target,
+        authorization: Authorization,
+        offer: Offer,
+        lease: Lease,
     ) -> Reversible:
         provider, calls = self._calls_of(target)
         url = calls.url(query=rest_of_query(target))
@@ -214,7 +226,8 @@ class CallApi:
         # At accountd before the client knows the id: it may name it to another gateway at once.
         await self._handles.use(handle, authorization.account_id)
         control = self._calls.control(provider, sideband_of(target, call_id), call_id)
-        await self._listen(control, authorization, model=str(offer.session["model"]))
+        model = str(offer.session["model"])
+        await self._listen(control, authorization, lease, model=model)
         path = request.target.partition("?")[0].rstrip("/")
         headers = {**PRIVATE, "Location": f"{path}/{call_id}"}
         answer = response(HTTPStatus.CREATED, answered.body, SDP, headers)
@@ -229,13 +242,17 @@ class CallApi:
 
     async def _run_verb(self, request: HttpRequest) -> Reversible:
         """Accept, refer, reject or hang up a call, for the account that owns it."""
+        with self._leases.new() as lease:
+            return await self._run(request, lease)
+
+    async def _run(self, request: HttpRequest, lease: Lease) -> Reversible:
         call_id, verb = request.path_parameters["call_id"], request.path_parameters["verb"]
         if CALL_ID.fullmatch(call_id) is None:
             raise _RefusedError(not_found("expected a call's id before the verb"))
         target = self._route(with_call(_sessions_target(request.target), call_id), request.headers)
         body = _require(read_session(request.body))
         authorization = _require(
-            await self._authorize(_require(own_key_hash(request.headers)), verb)
+            await self._authorize(_require(own_key_hash(request.headers)), verb, lease)
         )
         handle = Handle(target.provider, HandleKind.CALL, call_id)
         target = await self._opener.at_issuer(target, handle, authorization.account_id)
@@ -245,7 +262,7 @@ class CallApi:
             raise _RefusedError(refusal)
         control = self._calls.control(provider, sideband_of(target, call_id), call_id)
         if verb == "accept":
-            return await self._accept(request, control, authorization, body)
+            return await self._accept(request, control, authorization, body, lease)
         if verb == "hangup" and await self._hang_up(control, authorization):
             return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
         return await self._forward(request, control, verb, body)
@@ -266,10 +283,10 @@ class CallApi:
             raise _RefusedError(provider_unavailable()) from None
         return True
 
-    async def _authorize(self, key_hash: str, verb: str) -> Authorization | Refusal:
-        """Whose key it is. Accepting a call needs credit; the other verbs do not."""
+    async def _authorize(self, key_hash: str, verb: str, lease: Lease) -> Authorization | Refusal:
+        """Whose key it is. Accepting a call needs credit, and counts; the other verbs do not."""
         if verb == "accept":
-            return await self._admission.authorize(key_hash)
+            return await self._admission.authorize(key_hash, lease)
         return await self._admission.identify(key_hash)
 
     async def _accept(
@@ -278,6 +295,7 @@ class CallApi:
         control: ProviderCall,
         authorization: Authorization,
         body: Mapping[str, Any],
+        lease: Lease,
     ) -> Reversible:
         model = _require(model_in(body))
         session = self._checked_session(body, control.target, Admitted(authorization))
@@ -285,19 +303,21 @@ class CallApi:
             answer = await self._forward(request, control, "accept", session)
         except _RefusedError as exc:
             if exc.refusal.status < 500 or not await self._was_accepted(
-                control, authorization, model
+                control, authorization, model, lease
             ):
                 raise
             return Reversible(response(HTTPStatus.OK, b"", JSON, PRIVATE))
-        await self._listen(control, authorization, model=str(session.get("model", model)))
+        await self._listen(control, authorization, lease, model=str(session.get("model", model)))
         return answer
 
     async def _was_accepted(
-        self, control: ProviderCall, authorization: Authorization, model: str
+        self, control: ProviderCall, authorization: Authorization, model: str, lease: Lease
     ) -> bool:
         """Whether a call was accepted although the provider's answer was lost or an error."""
         try:
-            await self._calls.listen(control, authorization, model=model, retry_for_s=0.0)
+            await self._calls.listen(
+                control, authorization, model=model, retry_for_s=0.0, lease=lease
+            )
         except ProviderUnavailableError as exc:
             if not is_call_gone(exc):
                 await self._calls.hang_up(control)
@@ -344,12 +364,12 @@ class CallApi:
         return provider, provider.calls
 
     async def _listen(
-        self, control: ProviderCall, authorization: Authorization, *, model: str
+        self, control: ProviderCall, authorization: Authorization, lease: Lease, *, model: str
     ) -> None:
         """Listen to the call; if that is not possible, hang it up and refuse."""
         try:
             await self._calls.listen(
-                control, authorization, model=model, retry_for_s=CALL_UNHEARD_S
+                control, authorization, model=model, retry_for_s=CALL_UNHEARD_S, lease=lease
             )
             return
         except ProviderUnavailableError as exc:

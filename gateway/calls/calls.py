@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from gateway.accountd_client.authorizations import Authorization
+from gateway.accountd_client.lease_book import Lease
 from gateway.accountd_client.recalls import Recalls
 from gateway.calls.call import Call, CallInfo
 from gateway.calls.retrying import is_call_gone, retry
@@ -106,6 +107,7 @@ class Calls:
         self._leave_by: float | None = None
         self._abandoned: list[ProviderCall] = []
         self._control_by_call: dict[Call, ProviderCall] = {}
+        self._lease_by_call: dict[Call, Lease] = {}
         self.on_ended: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -164,10 +166,16 @@ class Calls:
         return self._calls.get((provider, call_id))
 
     async def listen(
-        self, control: ProviderCall, authorization: Authorization, *, model: str, retry_for_s: float
+        self,
+        control: ProviderCall,
+        authorization: Authorization,
+        *,
+        model: str,
+        retry_for_s: float,
+        lease: Lease | None = None,
     ) -> Call:
         """Listen to a call, and return it once its sideband is open. ``model`` is what was asked
-        for, empty if unknown.
+        for, empty if unknown. A call that is new here takes the ``lease``.
 
         Raises ``ProviderUnavailableError`` when no sideband can be opened within ``retry_for_s``.
         """
@@ -176,7 +184,7 @@ class Calls:
             call = self._calls.get(key)
             is_ours = call is None
             if call is None:
-                call = self._calls[key] = self._make(control, authorization, model)
+                call = self._calls[key] = self._make(control, authorization, model, lease)
                 self._openings[call] = self._loop.create_task(call.open(retry_for_s=retry_for_s))
             opening = self._openings.get(call)
             if opening is None:
@@ -222,7 +230,9 @@ class Calls:
             return not_found("found no call of this name that belongs to this account")
         return call
 
-    def _make(self, control: ProviderCall, authorization: Authorization, model: str) -> Call:
+    def _make(
+        self, control: ProviderCall, authorization: Authorization, model: str, lease: Lease | None
+    ) -> Call:
         provider = control.target.provider
         meter = control.calls.meter(model)
         credit = self._balances.open(authorization, wants_balances=False)
@@ -239,6 +249,9 @@ class Calls:
             on_ended=self._ended,
         )
         self._control_by_call[call] = control
+        if lease is not None:
+            lease.take()
+            self._lease_by_call[call] = lease
         self._recalls.watch(
             call, authorization, control.session_id,
             lambda cause: call.hang_up(endings.recalled(cause).reason),
@@ -249,6 +262,8 @@ class Calls:
         self._calls.pop((call.info.provider, call.info.call_id), None)
         self._openings.pop(call, None)
         self._control_by_call.pop(call, None)
+        if (lease := self._lease_by_call.pop(call, None)) is not None:
+            lease.give_back()
         self._recalls.forget(call)
         self.totals.remove(call.recorder)
         self._cut_off += call.was_cut_off

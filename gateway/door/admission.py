@@ -12,6 +12,7 @@ from typing import Any
 from websockets.datastructures import Headers
 
 from gateway.accountd_client.authorizations import Authorization, Denial
+from gateway.accountd_client.lease_book import Lease
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.callers.key_rates import KeyRates
 from gateway.door import ephemeral
@@ -63,17 +64,23 @@ class Admission:
         self._allows_keys_in_urls = allows_keys_in_urls
 
     async def admit(
-        self, headers: Headers, parameters: Sequence[tuple[str, str]], *, session: str = ""
+        self,
+        headers: Headers,
+        parameters: Sequence[tuple[str, str]],
+        *,
+        lease: Lease | None,
+        session: str = "",
     ) -> Admitted | Refusal:
-        """Whether the key in a request may open a session; ``session`` is the name of one that
-        continues what was said under that name.
+        """Whether the key in a request may open a session, which counts by its ``lease``; None: it
+        joins one that does. ``session`` is the name of one that continues what was said under that
+        name.
         """
         key = find_key(headers, parameters)
         if key is None:
             return missing_key()
         if ephemeral.is_ephemeral(key):
-            return await self._admit_ephemeral(key, headers, session)
-        authorization = await self._begin(hash_key(key), session)
+            return await self._admit_ephemeral(key, headers, session, lease)
+        authorization = await self._begin(hash_key(key), session, lease)
         return authorization if isinstance(authorization, Refusal) else Admitted(authorization)
 
     def refusal_of_url(self, parameters: Sequence[tuple[str, str]]) -> Refusal | None:
@@ -103,15 +110,15 @@ class Admission:
             return not isinstance(self._claims_of(key, headers), Refusal)
         return self._accountd.has_authorized(hash_key(key))
 
-    async def authorize(self, key_hash: str) -> Authorization | Refusal:
-        """Ask accountd whether a key may begin sessions."""
+    async def authorize(self, key_hash: str, lease: Lease | None = None) -> Authorization | Refusal:
+        """Ask accountd whether a key may begin sessions; with a ``lease`` one begins."""
         try:
-            verdict = await self._accountd.authorize(key_hash)
+            verdict = await self._accountd.authorize(key_hash, lease)
         except UnreachableError:
             return unavailable("accountd cannot be reached; try again")
-        return (
-            refused_key(verdict.code, verdict.message) if isinstance(verdict, Denial) else verdict
-        )
+        if isinstance(verdict, Denial):
+            return refused_key(verdict.code, verdict.message, verdict.retry_after_s)
+        return verdict
 
     async def identify(self, key_hash: str) -> Authorization | Refusal:
         """Ask accountd whose key it is, even if the account has no credit or is disabled."""
@@ -121,20 +128,22 @@ class Admission:
             return unavailable("accountd cannot be reached; try again")
         return refused_key(found.code, found.message) if isinstance(found, Denial) else found
 
-    async def _begin(self, key_hash: str, session: str) -> Authorization | Refusal:
+    async def _begin(
+        self, key_hash: str, session: str, lease: Lease | None
+    ) -> Authorization | Refusal:
         refusal = self._rates.refusal(key_hash, session, time.monotonic())
-        return refusal or await self.authorize(key_hash)
+        return refusal or await self.authorize(key_hash, lease)
 
     async def _admit_ephemeral(
-        self, key: str, headers: Headers, session: str
+        self, key: str, headers: Headers, session: str, lease: Lease | None
     ) -> Admitted | Refusal:
         claims = self._claims_of(key, headers)
         if claims == invalid_key():  # asked for all the same: it takes as long as one of a lost key
-            authorization = await self._begin(hash_key(key), session)
+            authorization = await self._begin(hash_key(key), session, lease)
             return authorization if isinstance(authorization, Refusal) else invalid_key()
         if isinstance(claims, Refusal):
             return claims
-        authorization = await self._begin(claims.key_hash, session)
+        authorization = await self._begin(claims.key_hash, session, lease)
         if isinstance(authorization, Refusal):
             return authorization
         if authorization.account_id != claims.account_id:  # after the database was replaced

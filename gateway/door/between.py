@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.accountd_client.lease_book import Lease
 from gateway.connections.close import CloseEvent
 from gateway.connections.connection import Connection
 from gateway.conversations.claim import Claim
@@ -54,8 +55,8 @@ class Betweens:
     """
 
     __slots__ = (
-        "_age", "_client", "_gate", "_handles", "_home", "_means", "_place", "_recorder", "claim",
-        "session", "target",
+        "_age", "_client", "_gate", "_handles", "_home", "_lease", "_means", "_place", "_recorder",
+        "claim", "session", "target",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Betweens:
         gate: Gate | None,
         handles: SessionHandles,
         age: Age,
+        lease: Lease,
         claim: Claim | None,
     ) -> None:
         """``claim`` is that of a conversation that is stored."""
@@ -79,9 +81,14 @@ class Betweens:
         self._gate = gate
         self._handles = handles
         self._age = age
+        self._lease = lease
         self.claim = claim
         self._home = ""  # the provider in whose own words the client has configured the session
         self.session: LastingSession | None = None
+
+    def client_gone(self) -> None:
+        """See ``Listener``: another session may begin in its place."""
+        self._lease.give_back()
 
     def ended(self, session: Session) -> None:
         """See ``Listener``: nothing refers to the session in a circle."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from websockets.datastructures import Headers
 
+from gateway.accountd_client.lease_book import Lease
 from gateway.door.admission import Admission, Admitted
 from gateway.door.allowed_models import ModelTable
 from gateway.door.crossing import decided
@@ -82,17 +83,26 @@ class Gatekeeper:
         )
 
     async def admit(
-        self, path: str, headers: Headers, target: Target, *, claims_handles: bool = True
+        self,
+        path: str,
+        headers: Headers,
+        target: Target,
+        *,
+        lease: Lease,
+        claims_handles: bool = True,
     ) -> tuple[Admitted | Refusal, Target]:
         """Whether a session may be opened now, and the ``target`` at the provider that issued what
-        it names.
+        it names. It counts by its ``lease``, unless it joins what does.
 
         With ``claims_handles`` the handles in the URL are checked, and one without an owner becomes
         the account's.
         """
         may_continue = self._opener.conversations is not None and not target.is_anonymous
         verdict = await self._admission.admit(
-            headers, parameters_in(path), session=target.session_id if may_continue else ""
+            headers,
+            parameters_in(path),
+            lease=None if self._opener.joins(target) else lease,
+            session=target.session_id if may_continue else "",
         )
         if isinstance(verdict, Admitted) and target.handles and claims_handles:
             account_id = verdict.authorization.account_id

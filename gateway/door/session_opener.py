@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from websockets.http11 import Request
 
+from gateway.accountd_client.lease_book import Lease
 from gateway.accountd_client.recalls import Recalls
 from gateway.connections.downstream import Downstream
 from gateway.conversations.claim import Claim
@@ -31,7 +32,14 @@ from gateway.http.refusals import Refusal, model_not_allowed, not_configurable, 
 from gateway.metering.base import Meter
 from gateway.metering.batching import BillingContext
 from gateway.metering.usage_recorder import Recorder
-from gateway.providers.base import Dialect, Provider, Target, configuration_event, forwarded
+from gateway.providers.base import (
+    ATTACH,
+    Dialect,
+    Provider,
+    Target,
+    configuration_event,
+    forwarded,
+)
 from gateway.providers.first_message import TRANSCRIPTION, framed
 from gateway.providers.first_message_gate import Gate
 from gateway.providers.lifetimes import Lifetimes
@@ -94,13 +102,22 @@ class Opener:
             return not_configurable(configuration["type"])
         return None
 
+    def joins(self, target: Target) -> bool:
+        """Whether ``target`` is another connection to what counts as a session already: the
+        sideband of a call, or a socket that hears a GPT-Live session.
+        """
+        is_attached = target.live_session is not None and target.live_session[1] == ATTACH
+        return is_attached or self._is_sideband(target)
+
+    def _is_sideband(self, target: Target) -> bool:
+        calls = self._providers[target.provider].calls
+        return calls is not None and calls.has(target)
+
     def _is_checked_later(self, target: Target) -> bool:
         """Whether the model is not known yet: the first message names it, or what the session joins
         has it (a call, a GPT-Live session), or there is none (a transcription).
         """
-        calls = self._providers[target.provider].calls
-        is_call = calls is not None and calls.has(target)
-        is_joining = is_call or target.live_session is not None
+        is_joining = self._is_sideband(target) or target.live_session is not None
         return target.model is None or (
             not target.model and (target.is_transcription or is_joining)
         )
@@ -135,12 +152,14 @@ class Opener:
         admitted: Admitted,
         upgrade: bytes,
         *,
+        lease: Lease,
         received: Sequence[Frame] = (),
         claim: Claim | None = None,
     ) -> tuple[Session, Place]:
         """Make the session of ``connection``, which is upgraded first, unless ``upgrade`` is empty:
         then it was, and the frames ``received`` were read. ``Dialer.connect`` dials its provider.
-        With a ``claim`` the session continues a stored conversation, and is stored.
+        With a ``claim`` the session continues a stored conversation, and is stored. It takes the
+        ``lease``.
         """
         account_id = admitted.authorization.account_id
         if upgrade:
@@ -160,7 +179,7 @@ class Opener:
         gate = self._gate(place, admitted, recorder)
         betweens = Betweens(
             self._means, place, connection, recorder, gate=gate, handles=handles, age=age,
-            claim=claim,
+            lease=lease, claim=claim,
         )  # fmt: skip
         place.follower = betweens
         session = self._session(
@@ -173,6 +192,7 @@ class Opener:
             age=age,
             listener=betweens,
         )
+        lease.take()
         handles.session = session
         self.roster.add(session, place)
         self._recalls.watch(

@@ -28,12 +28,21 @@ _TYPE_BY_STATUS: Final = {
     500: "server_error",
     503: "service_unavailable",
 }
-# accountd's codes for keys that may do nothing, and the HTTP status of each.
+# accountd's codes for keys that may do nothing, or not now, and the HTTP status of each.
 _STATUS_BY_CODE: Final = {
     INVALID_KEY: 401,
     "expired_api_key": 401,
     "insufficient_credits": 402,
     "account_disabled": 403,
+    "too_many_sessions": 429,
+    "too_many_new_sessions": 429,
+    "spending_limit_reached": 429,
+}
+# What one may do about a refusal that does not last.
+_HINT_BY_CODE: Final = {
+    "too_many_sessions": "close one, or connect again later",
+    "too_many_new_sessions": "connect again after Retry-After",
+    "spending_limit_reached": "ask for a higher limit, or wait until its period is over",
 }
 
 
@@ -41,20 +50,21 @@ _STATUS_BY_CODE: Final = {
 class Refusal:
     """Why a request is refused. ``code`` is for programs, ``message`` for people.
 
-    ``allowed`` are the methods of the path (with 405); ``retry_after_s`` is sent with 429 and 503.
+    ``allowed`` are the methods of the path (with 405); ``retry_after_s`` is sent with 429 and 503;
+    None: waiting does not help.
     """
 
     status: int
     code: str
     message: str
     allowed: str = ""
-    retry_after_s: int = RETRY_AFTER_S
+    retry_after_s: int | None = RETRY_AFTER_S
 
     def response(self) -> Response:
         """The HTTP answer."""
         error = {"type": _TYPE_BY_STATUS[self.status], "code": self.code, "message": self.message}
         headers = dict(PRIVATE)
-        if self.status in (429, 503):
+        if self.status in (429, 503) and self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         if self.status == 426:  # RFC 9110 section 15.5.22, RFC 6455 section 4.4
             headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
@@ -123,16 +133,18 @@ def key_in_url() -> Refusal:
     )
 
 
-def refused_key(code: str, message: str) -> Refusal:
-    """accountd's refusal of a key; 503 for a code that is unknown here."""
+def refused_key(code: str, message: str, retry_after_s: int | None = None) -> Refusal:
+    """accountd's refusal of a key, which may be another one in ``retry_after_s``; 503 for a code
+    that is unknown here.
+    """
     if code == INVALID_KEY:
         return invalid_key()
     status = _STATUS_BY_CODE.get(code)
-    return (
-        unavailable("accountd could not decide")
-        if status is None
-        else Refusal(status, code, message)
-    )
+    if status is None:
+        return unavailable("accountd could not decide")
+    if (hint := _HINT_BY_CODE.get(code)) is not None:
+        message = f"{message}; {hint}"
+    return Refusal(status, code, message, retry_after_s=retry_after_s)
 
 
 def model_not_allowed(model: str) -> Refusal:

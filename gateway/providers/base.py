@@ -25,7 +25,8 @@ TRANSLATIONS: Final = "/realtime/translations"
 # may hear a session (``attach``), or begin one that goes on from it (``fork``).
 LIVE: Final = "/live/sessions"
 LIVE_WITH_MODEL: Final = "/live"
-_LIVE_SESSION: Final = re.compile(rf"{LIVE}/([^/]+)/(attach|fork)")
+ATTACH: Final = "attach"
+_LIVE_SESSION: Final = re.compile(rf"{LIVE}/([^/]+)/({ATTACH}|fork)")
 AZURE_GA: Final = "/openai/v1/realtime"
 # Parameters of a query that name what began on another connection. A conversation is xAI's.
 CONVERSATION_PARAMETER: Final = "conversation_id"

@@ -360,6 +360,7 @@ class Session:
             return
         self._sink = self._pre_open = None  # they refer to the client
         client.detach()
+        self._listener.client_gone()
         client.connection.resume_all()
         self.recorder.flush()
         if self._provider is None:
@@ -384,6 +385,7 @@ class Session:
         if self.state is SessionState.ENDED:
             return
         self._move(SessionState.ENDED)
+        self._listener.client_gone()
         if self._client is not None:
             self._client.cancel_ownership_check()
         # Nothing refers to this session in a circle: its memory returns at once.

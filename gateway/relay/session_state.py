@@ -87,5 +87,8 @@ class Listener(Protocol[SessionT_contra]):
     def provider_left(self, close: CloseEvent) -> None:
         """The provider's connection has ended, and there is a client."""
 
+    def client_gone(self) -> None:
+        """The session goes on, or ends, without a client. May be called again."""
+
     def ended(self, session: SessionT_contra) -> None:
         """The session has ended. Called once."""

@@ -21,7 +21,7 @@ POLL_MS = 20
 AUTHORIZATION = {
     "account_id": "acct", "key_indicator": "rsliv", "token_remaining": 10**9, "topup_remaining": 9,
 }  # fmt: skip
-LATER_METHODS = ("handles.", "providers.", "recalls")
+LATER_METHODS = ("handles.", "leases.", "providers.", "recalls")
 _UNKNOWN = ("unknown_method", "no method; is accountd older?")
 
 
@@ -43,9 +43,10 @@ class FakeAccountd:
 
     ``epoch`` and ``applied_through`` are its answers to ``sync``; none while ``is_mute``. Requests
     of the method that it ``holds`` are answered when it holds it no longer; ``held`` are they.
-    Without a ``level`` it is of an earlier release, which knows nothing of handles, providers or
-    recalls. ``reports`` are those of providers, answered with what is ``drained``; ``recalls`` are
-    told to whoever asks.
+    Without a ``level`` it is of an earlier release, which knows nothing of handles, providers,
+    recalls or leases. ``reports`` are those of providers, answered with what is ``drained``;
+    ``recalls`` are told to whoever asks. Sessions have ``limits``; where they are ``is_leased`` the
+    key of each is in ``leases``. Every key is refused with ``denial``.
     """
 
     def __init__(self, context: "zmq.Context[Any]", env: dict[str, str]) -> None:
@@ -62,6 +63,11 @@ class FakeAccountd:
         self.reports: list[Mapping[str, Any]] = []
         self.drained: list[str] = []
         self.recalls: list[Recall] = []
+        self.limits: Mapping[str, Any] = {}
+        self.is_leased = False
+        self.leases: dict[str, str] = {}
+        self.leasing: set[str] = set()  # gateways that are known
+        self.denial: Reply | None = None
         self.is_mute = True
         self.holds = ""
         self.held: list[Request] = []
@@ -114,7 +120,11 @@ class FakeAccountd:
 
     def _answer(self, socket: Any, frames: list[bytes]) -> None:
         request = decode_request(frames[-1])
-        result: Any = {"authorize": AUTHORIZATION}.get(request.method, {})
+        result: Any = {}
+        if request.method == "authorize":
+            result = self._authorized(request.params)
+        if request.method == "leases.renew":
+            result = self._renewed(request.params)
         if request.method == "ping" and self.level is not None:
             result = {"level": self.level, "epoch": self.epoch}
         if request.method == "sync":
@@ -132,12 +142,30 @@ class FakeAccountd:
             result = {"mark": self.epoch, "recalls": [encode_recall(recall) for recall in news]}
         is_unknown = self.level is None and request.method.startswith(LATER_METHODS)
         reply = Reply(error=_UNKNOWN) if is_unknown else Reply(result=result)
+        if request.method == "authorize" and self.denial is not None:
+            reply = self.denial
         answer = partial(socket.send_multipart, [*frames[:-1], encode_reply(reply)])
         if request.method == self.holds:
             self.held.append(request)
             self._answers_held.append(answer)
         else:
             answer()
+
+    def _authorized(self, params: Mapping[str, Any]) -> Any:
+        is_leased = self.is_leased and "lease" in params and self.denial is None
+        if is_leased:
+            self.leases[params["lease"]] = params["key_hash"]
+        return {**AUTHORIZATION, "limits": self.limits, "is_leased": is_leased}
+
+    def _renewed(self, params: Mapping[str, Any]) -> Any:
+        is_known = params["gateway"] in self.leasing
+        self.leasing.add(params["gateway"])
+        self.leases.update(dict(params["held"]))
+        for lease in params["released"]:
+            self.leases.pop(lease, None)
+        if params["is_last"]:
+            self.leases.clear()
+        return {"is_known": is_known}
 
     def _bind(self, kind: int, name: str) -> Any:
         socket = self._context.socket(kind)

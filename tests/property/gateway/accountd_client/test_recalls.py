@@ -69,7 +69,7 @@ class World:
 
     def __init__(self) -> None:
         self.accountd = Accountd()
-        self.recalls = Recalls(self.accountd)
+        self.recalls = Recalls(self.accountd, "gateway")
         self.under_way: list[tuple[Authorization, str]] = []  # answers of accountd
         self.admitted: list[tuple[Authorization, str]] = []
         self.opened: list[tuple[Authorization, str]] = []

@@ -9,6 +9,7 @@ from gateway.accountd_client.authorizations import (
 )
 from gateway.limits import CACHED_AUTHORIZATIONS_MAX
 from shared.errors import UnreachableError
+from shared.limits import SessionLimits
 
 ANSWER = {"account_id": "a", "key_indicator": "rsliv…x", "token_remaining": 5, "topup_remaining": 7}
 AUTHORIZATION = Authorization("a", "rsliv…x", 5, 7)
@@ -27,7 +28,19 @@ def test_what_ends_a_grant_is_read_with_it() -> None:
     )
 
 
-@pytest.mark.parametrize("answer", [None, [], {}, {**ANSWER, "token_remaining": "5"}])
+def test_the_limits_of_a_session_are_read_with_it() -> None:
+    """An accountd of before has none."""
+    limits = {"session_s": 60, "providers": ["xai"]}
+    found = read_authorization({**ANSWER, "limits": limits, "is_leased": True})
+    assert found.limits == SessionLimits(session_s=60, providers=("xai",))
+    assert found.is_leased
+    assert read_authorization(ANSWER).limits == SessionLimits()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], {}, {**ANSWER, "token_remaining": "5"}, {**ANSWER, "limits": {"session_s": "5"}}],
+)
 def test_nonsense_lets_nobody_in(answer: object) -> None:
     """It counts like no answer."""
     with pytest.raises(UnreachableError):

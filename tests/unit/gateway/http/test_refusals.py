@@ -48,6 +48,8 @@ HEADERS = [
     # the refusal, and the headers that only some statuses have
     (refusals.too_many_requests("m"), {"Retry-After": "1"}),
     (refusals.too_many_requests("m", retry_after_s=30), {"Retry-After": "30"}),
+    (refusals.refused_key("too_many_new_sessions", "m", 7), {"Retry-After": "7"}),
+    (refusals.refused_key("spending_limit_reached", "m"), {}),
     (refusals.unavailable("m"), {"Retry-After": "1"}),
     (refusals.upgrade_required(), {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}),
     (refusals.wrong_version(), {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}),
@@ -73,6 +75,9 @@ REFUSED_KEYS = [
     ("expired_api_key", 401, "expired_api_key"),
     ("insufficient_credits", 402, "insufficient_credits"),
     ("account_disabled", 403, "account_disabled"),
+    ("too_many_sessions", 429, "too_many_sessions"),
+    ("too_many_new_sessions", 429, "too_many_new_sessions"),
+    ("spending_limit_reached", 429, "spending_limit_reached"),
     ("of_a_later_release", 503, "service_unavailable"),
 ]
 
@@ -82,6 +87,17 @@ def test_a_key_is_refused_in_accountds_words(code: str, status: int, told: str) 
     """A code that is unknown here refuses nothing for good: the client may try again."""
     refusal = refusals.refused_key(code, "no")
     assert (refusal.status, refusal.code) == (status, told)
+
+
+@pytest.mark.parametrize(
+    "code", ["too_many_sessions", "too_many_new_sessions", "spending_limit_reached"]
+)
+def test_a_refusal_that_passes_says_what_to_do(code: str) -> None:
+    """In one line, after what accountd says of it."""
+    said, _, to_do = refusals.refused_key(code, "found 5, expected 4", 5).message.partition("; ")
+    assert said == "found 5, expected 4"
+    assert to_do
+    assert "\n" not in to_do
 
 
 @pytest.mark.parametrize(
