@@ -113,9 +113,10 @@ class Registry:
         if not self._is_full_logged:
             self._is_full_logged = True
             log.error(
-                "no file descriptors left for sessions",
+                "no room for more sessions",
                 sessions=len(self._sessions),
-                hint="raise the limit of open files (ulimit -n, LimitNOFILE=), or add a gateway",
+                hint="raise GATEWAY_CONNECTIONS_MAX, where it is set, or the limit of open files"
+                " (ulimit -n, LimitNOFILE=), or add a gateway",
             )
         return unavailable("the gateway has no room for more sessions; try again")
 

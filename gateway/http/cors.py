@@ -13,7 +13,7 @@ from websockets.http11 import Response
 from gateway.http.answers import response
 
 _AGE_S: Final = 7_200  # longer than that browsers (Chromium) keep no such answer
-# In every answer of such an endpoint, refusals included.
+# In every answer of such an endpoint, refusals included, once its request was read.
 ANYBODY: Final = MappingProxyType(
     {
         "Access-Control-Allow-Origin": "*",

@@ -42,7 +42,7 @@ async def test_a_client_is_served_or_refused_when_files_run_out(cluster: Cluster
         heard = Counter([*first, *later, *crowd])
         assert set(heard) == {"session.created", "503"}
         assert heard["session.created"] >= (FILES - 64) // 2 - 1
-        assert gateway.log.read_text().count("no file descriptors left for sessions") == 1
+        assert gateway.log.read_text().count("no room for more sessions") == 1
     finally:
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
         await asyncio.gather(*(socket.close() for socket in opened))
