@@ -16,6 +16,7 @@ NODE    := $(CLIENTS)/node
 
 SEEDS ?= 100000
 KILLS ?= 100
+FUZZ_S ?= 60
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,11 +65,12 @@ mutation: $(STAMP) ## Change what decides about money in some hundred ways; at l
 	@rm -rf mutants && $(BIN)/mutmut run --max-children 2
 	@$(BIN)/python -m checks.mutants
 
-chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills)
+chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills, FUZZ_S=60 s of made-up bytes)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
 	@$(BIN)/python -m tests.chaos.provider_cuts --cuts 200
 	@$(BIN)/python -m tests.chaos.provider_cuts --kills 200
+	@$(BIN)/python -m tests.chaos.fuzz --seconds $(FUZZ_S)
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
 	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \

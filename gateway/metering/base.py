@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from gateway.frames import Frame, Span
+from gateway.frames import Frame, Opcode, Span
 from gateway.handles.handle import IssuedHandle
 from gateway.limits import RESPONSE_IDS_MAX
 from shared.usage import Kind, Usage
@@ -47,6 +47,8 @@ class Unreadable:
 MeterResult = Metered | Unreadable
 # What nearly every frame gives: one value, so that none is made for each frame.
 NO_RESULTS: Final[Sequence[MeterResult]] = ()
+# A plain integer: comparing with an IntEnum member costs ten times as much.
+_BINARY: Final = int(Opcode.BINARY)
 
 
 class MaskedError(NamedTuple):
@@ -153,16 +155,18 @@ def results_of(*found: MeterResult | None) -> Sequence[MeterResult]:
 class Fragments:
     """Joins the fragments of messages. A message in one frame need not pass here."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "is_binary")
 
     def __init__(self) -> None:
         self._parts: list[bytes] | None = None
+        self.is_binary = False  # the message whose fragments came last
 
     def add(self, frame: Frame) -> bytes | None:
         """The whole message when ``frame`` is its last fragment."""
         payload = frame.raw[frame.start :]
         if not frame.continues:
             self._parts = [payload]
+            self.is_binary = frame.opcode == _BINARY
         elif self._parts is not None:
             self._parts.append(payload)
         if not frame.is_final:

@@ -12,8 +12,13 @@ from websockets.frames import Opcode
 from gateway.frame_scanner import FrameScanner
 from gateway.frames import Frame
 from gateway.metering.base import Metered, MeterResult, Unreadable
+from gateway.metering.batching import BillingContext
 from gateway.metering.openai.meter import OpenAIMeter
+from shared.fields import MESSAGE_BYTES_MAX
+from shared.usage import InvalidUsage, UsageBatch
+from shared.wire import decode_usage, encode_usage
 
+SESSION = BillingContext("acct", "sess", "provider")
 SECOND = base64.b64encode(bytes(48_000)).decode()
 
 
@@ -72,3 +77,18 @@ def the_one(found: Sequence[MeterResult]) -> MeterResult | None:
     """The only result of a frame, or None; more than one fails the test."""
     assert len(found) <= 1, found
     return found[0] if found else None
+
+
+def survives_the_wire(found: Sequence[MeterResult]) -> None:
+    """Whatever was found fits into a message for accountd, and comes out as it went in."""
+    for one in found:
+        message: UsageBatch | InvalidUsage
+        if isinstance(one, Metered):
+            message = SESSION.as_batch(one, wall_ms=1)
+        else:
+            message = InvalidUsage(
+                "acct", "sess", "provider", one.model, one.response_id, one.detail, one.raw, 1
+            )
+        payload = encode_usage(message)
+        assert len(payload) < MESSAGE_BYTES_MAX - 24
+        assert decode_usage(payload) == message

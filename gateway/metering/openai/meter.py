@@ -174,9 +174,12 @@ class OpenAIMeter:
                 return NO_RESULTS
             return self._read(frame.raw[frame.start :])
         message = self._fragments.add(frame)
-        if message is None or self._is_irrelevant(message, 0):
+        if message is None:
             return NO_RESULTS
-        return self._read(message)
+        if self._fragments.is_binary and match_object(message) is None:
+            self._spoke(len(message) * 4 // 3)  # as above
+            return NO_RESULTS
+        return NO_RESULTS if self._is_irrelevant(message, 0) else self._read(message)
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the length of the audio is kept for estimates."""

@@ -13,12 +13,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.metering.base import Metered, MeterResult
-from gateway.metering.batching import BillingContext
-from shared.fields import MESSAGE_BYTES_MAX
-from shared.usage import InvalidUsage, Kind, Usage, UsageBatch
-from shared.wire import decode_usage, encode_usage
+from shared.usage import Kind, Usage
 from tests.support import golden_gemini, golden_openai
 from tests.support.golden import Script, Step, normal, play
+from tests.support.metering import survives_the_wire
 from tests.support.mutations import (
     count_places,
     damaged,
@@ -34,7 +32,6 @@ SCRIPTS = golden_openai.SCRIPTS + golden_gemini.SCRIPTS
 VARIANTS = 5_200  # of each of the four tests
 SEED, _, ONLY = os.environ.get("RTS_VARIANTS", "1:").partition(":")
 NUMBERS = [int(ONLY)] if ONLY else range(VARIANTS)
-SESSION = BillingContext("acct", "sess", "provider")
 
 
 def each_variant(
@@ -169,18 +166,3 @@ def spent(found: Sequence[MeterResult]) -> Usage:
     """All tokens that were reported, and all milliseconds."""
     usages = [one.usage for one in found if isinstance(one, Metered) and one.kind != Kind.ESTIMATE]
     return sum(usages, start=Usage())
-
-
-def survives_the_wire(found: Sequence[MeterResult]) -> None:
-    """Whatever was found fits into a message for accountd, and comes out as it went in."""
-    for one in found:
-        message: UsageBatch | InvalidUsage
-        if isinstance(one, Metered):
-            message = SESSION.as_batch(one, wall_ms=1)
-        else:
-            message = InvalidUsage(
-                "acct", "sess", "provider", one.model, one.response_id, one.detail, one.raw, 1
-            )
-        payload = encode_usage(message)
-        assert len(payload) < MESSAGE_BYTES_MAX - 24
-        assert decode_usage(payload) == message

@@ -1,10 +1,12 @@
 """The seconds of audio that xAI bills: told, estimated, and the rest at the end."""
 
+import itertools
 import json
 from typing import Any
 
 import pytest
 
+from gateway.frames import Frame, Opcode
 from gateway.metering.base import Metered, Unreadable
 from gateway.metering.openai.billed_seconds import BilledSeconds
 from gateway.metering.openai.meter import OpenAIMeter
@@ -107,6 +109,20 @@ def test_what_xai_heard_after_its_last_response_is_estimated(
     heard_ms = sum(row.usage.billed_ms for row in found)
     assert heard_ms == pytest.approx(rest * 1_000, rel=0.02)
     assert meter.finish() == []
+
+
+@pytest.mark.parametrize("cuts", [[], [48_000], [1, 2, 48_000]])
+def test_raw_audio_counts_in_fragments_too(cuts: list[int]) -> None:
+    """xAI's transport may be binary, and a proxy may cut its messages."""
+    meter = OpenAIMeter(model="grok-voice-latest", bills_seconds=True)
+    hear(meter, "response.created", response={"id": "r1"})
+    edges = [0, *cuts, 96_000]
+    for begin, end in itertools.pairwise(edges):
+        opcode = Opcode.CONTINUATION if begin else Opcode.BINARY
+        meter.observe(Frame(opcode, end == edges[-1], 0, bytes(end - begin)))
+    _, seconds = meter.finish()
+    assert isinstance(seconds, Metered)
+    assert seconds.usage.billed_ms == pytest.approx(2_000, rel=0.01)
 
 
 def test_a_total_holds_the_responses_before_it_that_told_none() -> None:
