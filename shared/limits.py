@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.fields import RejectReason, WireError
+from shared.provider_kinds import kind_of
 from shared.usage import ID_CHARS_MAX
 
 NAMES_MAX: Final = 100  # providers, or models, in one list
@@ -31,7 +32,8 @@ class SessionLimits(Struct, frozen=True, omit_defaults=True):
 
     ``session_s`` is its length in seconds, ``session_tokens`` and ``session_credits`` what it may
     use and cost. ``providers`` and ``models`` are the only ones that it may have, by the names that
-    clients use; an empty tuple allows none.
+    clients use; an empty tuple allows none. The name of a kind (``azure``) allows every provider of
+    it.
     """
 
     session_s: int | None = None
@@ -60,9 +62,16 @@ def of_session(of_key: SessionLimits, of_account: SessionLimits) -> SessionLimit
         session_s=_less(of_key.session_s, of_account.session_s),
         session_tokens=_less(of_key.session_tokens, of_account.session_tokens),
         session_credits=_less(of_key.session_credits, of_account.session_credits),
-        providers=_both(of_key.providers, of_account.providers),
+        providers=_both_providers(of_key.providers, of_account.providers),
         models=_both(of_key.models, of_account.models),
     )
+
+
+def allows_provider(providers: tuple[str, ...] | None, name: str) -> bool:
+    """Whether these ``providers`` allow the one with this name: ``azure`` allows ``azure-eu``, too,
+    and not the other way round.
+    """
+    return providers is None or name in providers or kind_of(name) in providers
 
 
 def encode_session_limits(limits: SessionLimits) -> Mapping[str, Any]:
@@ -92,3 +101,12 @@ def _both(some: tuple[str, ...] | None, others: tuple[str, ...] | None) -> tuple
     if some is None or others is None:
         return others if some is None else some
     return tuple(name for name in some if name in others)
+
+
+def _both_providers(
+    some: tuple[str, ...] | None, others: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    if some is None or others is None:
+        return _both(some, others)
+    narrower = (name for name in others if name not in some and allows_provider(some, name))
+    return (*(name for name in some if allows_provider(others, name)), *narrower)

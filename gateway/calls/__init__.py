@@ -2,6 +2,7 @@
 
 ``api``                ``POST /v1/realtime/calls`` and its verbs: accept, refer, reject, hangup
 ``requests``           the bodies of these requests (pure)
+``targets``            which provider takes a call
 ``provider_requests``  what is asked of the provider, and what clients hear of a refusal
 ``calls``              all calls to which this gateway listens
 ``call``               one call, metered on a sideband of the gateway's own

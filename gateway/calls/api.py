@@ -23,7 +23,6 @@ from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import structlog
-from websockets.datastructures import Headers
 
 from gateway.accountd_client.authorizations import Authorization
 from gateway.accountd_client.lease_book import Lease
@@ -32,19 +31,17 @@ from gateway.calls.calls import Calls, ProviderCall
 from gateway.calls.provider_requests import ProviderRequests
 from gateway.calls.requests import JSON, SDP, Offer, model_in, read_offer, read_session
 from gateway.calls.retrying import is_call_gone
+from gateway.calls.targets import CallTargets
 from gateway.connections.provider_errors import ProviderUnavailableError
 from gateway.door.admission import Admission, Admitted, own_key_hash
 from gateway.door.allowed_models import ModelTable
-from gateway.door.gatekeeper import new_session_id
+from gateway.door.permissions import refusal_of_provider
 from gateway.door.queries import (
     CALL_ID,
     rest_of_query,
     sideband_of,
     split_target,
-    with_call,
-    with_model,
 )
-from gateway.door.routing import MISSING_MODEL, route
 from gateway.door.session_opener import Opener
 from gateway.endpoints.api import Endpoint
 from gateway.handles.handle import Handle, HandleKind
@@ -60,8 +57,7 @@ from gateway.http.refusals import (
     provider_unavailable,
 )
 from gateway.limits import CALL_UNHEARD_S, CLOSE_S
-from gateway.providers.base import Provider, ProviderCalls, Target
-from gateway.providers.health import Standing
+from gateway.providers.base import Provider, Target
 
 log = structlog.get_logger()
 
@@ -71,7 +67,6 @@ _ACCEPT: Final = re.compile(rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<ve
 _VERB: Final = re.compile(
     rf"(?:/openai/v1)?{_CALLS}/(?P<call_id>[^/]+)/(?P<verb>refer|reject|hangup)$"
 )
-_CALLS_SUFFIX: Final = re.compile(r"/calls(?:/[^/]+/[^/]+)?$")
 # The steps of a hang-up: cancel the response, have the provider hang up, wait for its close.
 _HANG_UP_S: Final = CLOSE_S + CALL_UNHEARD_S + CLOSE_S
 
@@ -116,6 +111,9 @@ class CallApi:
         self._handles = handles
         self._providers = providers
         self._table = table
+        self._targets = CallTargets(
+            admission=admission, providers=providers, table=table, standing=opener.dialer.standing
+        )
 
     def by_pattern(self) -> dict[re.Pattern[str], Endpoint]:
         """OpenAI's own paths."""
@@ -143,33 +141,17 @@ class CallApi:
         if len(kinds) > 1:
             raise _RefusedError(bad_request("found several Content-Type headers, expected one"))
         offer = _require(read_offer("".join(kinds), request.body))
-        target = self._target_of_new(request, offer.session)
+        target = _require(self._targets.of_new(request, offer.session))
         parameters = split_target(request.target)[1]
         with self._leases.new() as lease:
             admitted = _require(
                 await self._admission.admit(request.headers, parameters, lease=lease)
             )
+            target = _require(
+                self._targets.permitted(target, admitted.authorization, request, offer.session)
+            )
             session = Offer(offer.sdp, self._session_of_new(target, admitted, offer.session))
             return await self._make(request, target, admitted.authorization, session, lease)
-
-    def _target_of_new(self, request: HttpRequest, session: Mapping[str, Any]) -> Target:
-        """The target of the call's sidebands, by the model that the session, the URL or the key
-        names.
-        """
-        model = _require(model_in(session))
-        path, parameters = _sessions_target(request.target), split_target(request.target)[1]
-        in_query = next((value for name, value in parameters if name == "model"), "")
-        if model and in_query not in ("", model):
-            found = f"found the models {model[:80]!r} and {in_query[:80]!r}, expected one"
-            raise _RefusedError(bad_request(found, code="model_conflict"))
-        model = model or in_query or self._admission.bound_model(request.headers, parameters) or ""
-        if not model:
-            expected = "found no model; expected one in session, in ?model= or in the ephemeral key"
-            raise _RefusedError(bad_request(expected, code=MISSING_MODEL))
-        target = self._route(with_model(path, model), request.headers)
-        if not target.model:
-            raise _RefusedError(bad_request("found call_id in the query, expected a model alone"))
-        return target
 
     def _session_of_new(
         self, target: Target, admitted: Admitted, asked: Mapping[str, Any]
@@ -213,7 +195,7 @@ class CallApi:
         offer: Offer,
         lease: Lease,
     ) -> Reversible:
-        provider, calls = self._calls_of(target)
+        provider, calls = _require(self._targets.calls_of(target))
         url = calls.url(query=rest_of_query(target))
         answered = _require(await self._requests.post(provider, request.headers, url, offer=offer))
         call_id = answered.headers.get("Location", "").partition("?")[0].rpartition("/")[2]
@@ -249,14 +231,14 @@ class CallApi:
         call_id, verb = request.path_parameters["call_id"], request.path_parameters["verb"]
         if CALL_ID.fullmatch(call_id) is None:
             raise _RefusedError(not_found("expected a call's id before the verb"))
-        target = self._route(with_call(_sessions_target(request.target), call_id), request.headers)
+        target = _require(self._targets.of_call(request, call_id))
         body = _require(read_session(request.body))
         authorization = _require(
             await self._authorize(_require(own_key_hash(request.headers)), verb, lease)
         )
         handle = Handle(target.provider, HandleKind.CALL, call_id)
         target = await self._opener.at_issuer(target, handle, authorization.account_id)
-        provider, _ = self._calls_of(target)
+        provider, _ = _require(self._targets.calls_of(target))
         refusal = await self._handles.use(_handle(provider, call_id), authorization.account_id)
         if refusal is not None:
             raise _RefusedError(refusal)
@@ -298,6 +280,8 @@ class CallApi:
         lease: Lease,
     ) -> Reversible:
         model = _require(model_in(body))
+        if (refusal := refusal_of_provider(authorization, control.target)) is not None:
+            raise _RefusedError(refusal)
         session = self._checked_session(body, control.target, Admitted(authorization))
         try:
             answer = await self._forward(request, control, "accept", session)
@@ -335,34 +319,6 @@ class CallApi:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _route(self, target: str, headers: Headers) -> Target:
-        """What ``target`` asks for; refused where the provider has no calls."""
-        found = _require(
-            route(
-                target,
-                headers,
-                table=self._table,
-                providers=self._providers,
-                new_session_id=new_session_id,
-                standing=self._standing,
-            )
-        )
-        self._calls_of(found)
-        return found
-
-    def _standing(self, provider: str) -> int:
-        """As for sessions, among those that have calls; the others come last."""
-        found = self._providers.get(provider)  # the table may name one that is not configured
-        has_calls = found is not None and found.calls is not None
-        return self._opener.dialer.standing(provider) if has_calls else len(Standing) + 1
-
-    def _calls_of(self, target: Target) -> tuple[Provider, ProviderCalls]:
-        provider = self._providers[target.provider]
-        if provider.calls is None or provider.calls.path != target.path:
-            message = f"{target.provider} takes no calls here"
-            raise _RefusedError(not_found(message, code="provider_not_found"))
-        return provider, provider.calls
-
     async def _listen(
         self, control: ProviderCall, authorization: Authorization, lease: Lease, *, model: str
     ) -> None:
@@ -380,11 +336,3 @@ class CallApi:
 
 def _handle(provider: Provider, call_id: str) -> Handle:
     return Handle(provider.name, HandleKind.CALL, call_id)
-
-
-def _sessions_target(target: str) -> str:
-    """The target of sessions beside ``…/calls``: ``/v1/realtime/calls/ID/refer?x=1`` gives
-    ``/v1/realtime?x=1``.
-    """
-    path, separator, query = target.partition("?")
-    return f"{_CALLS_SUFFIX.sub('', path.rstrip('/'))}{separator}{query}"

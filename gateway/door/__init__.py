@@ -3,7 +3,7 @@
 ``routing``             which provider, model and session a request asks for (pure)
 ``crossing``            whether client and provider speak different protocols (pure)
 ``paths``, ``queries``  whose path it is, after any prefix; what of a query goes on (pure)
-``client_key``          where in a request a key may stand, and its hash (pure)
+``client_key``          where in a request a key may stand; ``permissions``: what it may use (pure)
 ``admission``           whose key it is, and whether it may talk now
 ``allowed_models``      models, and who may use them; ``further_providers`` of one kind (both pure)
 ``ephemeral``           keys for browsers, which expire (pure); ``signing`` keeps their secrets

@@ -5,7 +5,9 @@ holds no connection; it returns a target, an admitted key, or a refusal.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
 
 from websockets.datastructures import Headers
 
@@ -13,6 +15,7 @@ from gateway.accountd_client.lease_book import Lease
 from gateway.door.admission import Admission, Admitted
 from gateway.door.allowed_models import ModelTable
 from gateway.door.crossing import decided
+from gateway.door.permissions import permitted
 from gateway.door.queries import parameters_in, with_model
 from gateway.door.routing import MISSING_MODEL, route
 from gateway.door.session_opener import Opener
@@ -58,11 +61,14 @@ class Gatekeeper:
         """What is asked for. Where the URL names no model, the one to which an ephemeral key is
         bound counts.
         """
-        found = self._route(path, headers)
+        return self._wanted(path, headers, self._providers)
+
+    def _wanted(self, path: str, headers: Headers, providers: Collection[str]) -> Target | Refusal:
+        found = self._route(path, headers, providers)
         if not isinstance(found, Refusal) or found.code != MISSING_MODEL:
             return found
         model = self._admission.bound_model(headers, parameters_in(path))
-        return found if model is None else self._route(with_model(path, model), headers)
+        return found if model is None else self._route(with_model(path, model), headers, providers)
 
     def refusal_of_url(self, path: str) -> Refusal | None:
         """Why nothing is looked at that this URL asks for."""
@@ -72,12 +78,12 @@ class Gatekeeper:
         """Whether the key of a request was let in here lately."""
         return self._admission.knows(headers, parameters_in(path))
 
-    def _route(self, path: str, headers: Headers) -> Target | Refusal:
+    def _route(self, path: str, headers: Headers, providers: Collection[str]) -> Target | Refusal:
         return route(
             path,
             headers,
             table=self._table,
-            providers=self._providers,
+            providers=providers,
             new_session_id=new_session_id,
             standing=self._standing,
         )
@@ -108,6 +114,12 @@ class Gatekeeper:
             account_id = verdict.authorization.account_id
             target = await self._opener.at_issuer(target, target.handles[0], account_id)
         if isinstance(verdict, Admitted):
+            lead = partial(self._wanted, path, headers)
+            found = permitted(target, verdict.authorization, self._providers, lead)
+            if isinstance(found, Refusal):
+                return found, target
+            if found is not target:
+                target = replace(found, session_id=target.session_id)
             verdict = await self._checked(verdict, target, claims_handles=claims_handles)
         return verdict, target
 
@@ -140,10 +152,17 @@ class Gatekeeper:
         named = Gemini.first_message.read(first_message)
         if not named.model:
             return bad_request("found no model, expected setup.model in the first message")
-        found = decided(
-            target, named.model, self._table, self._providers, self._standing,
-            is_resuming=named.handle is not None,
-        )  # fmt: skip
+        model, is_resuming = named.model, named.handle is not None
+
+        def lead(providers: Collection[str]) -> Target | Refusal:
+            return decided(
+                target, model, self._table, providers, self._standing,
+                is_resuming=is_resuming,
+            )  # fmt: skip
+
+        found = lead(self._providers)
+        if isinstance(found, Target):
+            found = permitted(found, admitted.authorization, self._providers, lead)
         if isinstance(found, Refusal):
             return found
         if named.handle and not found.is_translated:

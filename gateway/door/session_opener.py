@@ -20,6 +20,7 @@ from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
 from gateway.door.between import Betweens, Means
 from gateway.door.dialer import Dialer, Place
+from gateway.door.permissions import may_use_model, may_use_provider, refusal_of_provider
 from gateway.door.queries import wants_events
 from gateway.door.roster import Roster
 from gateway.door.routing import beside, choices, with_provider_model
@@ -93,6 +94,8 @@ class Opener:
 
     def refusal(self, admitted: Admitted, target: Target) -> Refusal | None:
         """Why an admitted client may not have ``target``; None when it may."""
+        if (refusal := refusal_of_provider(admitted.authorization, target)) is not None:
+            return refusal
         if not self._is_checked_later(target) and not self.may_use(admitted, target.model or ""):
             return model_not_allowed(target.model or "")
         if admitted.is_ephemeral and any(handle.kind in _JOINED for handle in target.handles):
@@ -141,8 +144,8 @@ class Opener:
 
     def may_use(self, admitted: Admitted, model: str) -> bool:
         """Whether a client may use ``model``; with an empty one: whether it may use any."""
-        allowed = self._table.allows(admitted.authorization.account_id, model)
-        return allowed and admitted.model in (None, model)
+        is_allowed = may_use_model(self._table, admitted.authorization, model)
+        return is_allowed and admitted.model in (None, model)
 
     def open(
         self,
@@ -232,10 +235,16 @@ class Opener:
             self.conversations.give_back(claim)
 
     def _choices(self, target: Target, admitted: Admitted) -> Sequence[Target]:
-        """Where the session can be served. One whose frames are only forwarded stays with its
+        """Where the session can be served, and its key may have it: a provider that fails or is
+        drained is followed by one of these. One whose frames are only forwarded stays with its
         protocol. Its first message is made already: it must be the same everywhere.
         """
-        found, configuration = choices(target, self._table, self._providers), admitted.configuration
+        configuration = admitted.configuration
+        found = [
+            there
+            for there in choices(target, self._table, self._providers)
+            if may_use_provider(admitted.authorization, there.provider)
+        ]
         if not self._outlives(target):
             found = [there for there in found if not there.is_translated]
         if configuration is None:

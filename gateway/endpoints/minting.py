@@ -16,11 +16,13 @@ from typing import Final
 import structlog
 from websockets.http11 import Response
 
+from gateway.callers.token_bucket import TokenBucket
 from gateway.door import ephemeral
 from gateway.door.admission import Admission, own_key_hash
 from gateway.door.allowed_models import ModelTable
 from gateway.door.client_key import hash_key, is_own_host, is_same_origin
 from gateway.door.ephemeral import LIFETIME_S_DEFAULT, TOKEN_CHARS_MAX, Claims
+from gateway.door.permissions import may_use_model
 from gateway.door.signing import Signing
 from gateway.endpoints import client_secrets
 from gateway.endpoints.api import Endpoint
@@ -43,7 +45,6 @@ from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
 from shared import secret_files
 from shared.errors import ConfigError
 from shared.metrics import Metric
-from shared.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 
@@ -150,9 +151,7 @@ class Minting:
         authorization = await self._queue.run(key_hash, lambda: self._admission.authorize(key_hash))
         if isinstance(authorization, Refusal):
             return authorization
-        if wanted.model is not None and not self._table.allows(
-            authorization.account_id, wanted.model
-        ):
+        if wanted.model is not None and not may_use_model(self._table, authorization, wanted.model):
             return model_not_allowed(wanted.model)
         expires_at = int(time.time()) + wanted.lifetime_s
         claims = Claims(

@@ -3,6 +3,7 @@
 One function for each kind: ``door``, ``endpoints`` and ``calls`` return them, ``server`` answers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -148,8 +149,17 @@ def refused_key(code: str, message: str, retry_after_s: int | None = None) -> Re
 
 
 def model_not_allowed(model: str) -> Refusal:
-    """403: the account's entry in the model table does not name this model."""
-    return Refusal(403, "model_not_allowed", f"this account may not use the model {model[:80]!r}")
+    """403: neither the account's entry in the model table nor the limits of the key may leave this
+    model out.
+    """
+    return Refusal(403, "model_not_allowed", f"this key may not use the model {model[:80]!r}")
+
+
+def provider_not_allowed(provider: str, allowed: Iterable[str]) -> Refusal:
+    """403: the limits of the key leave this provider out, and no other serves what is asked for."""
+    expected = ", ".join(allowed)[:200] or "none"
+    message = f"this key may not use the provider {provider!r}; expected one of: {expected}"
+    return Refusal(403, "provider_not_allowed", message)
 
 
 def not_configurable(kind: str) -> Refusal:

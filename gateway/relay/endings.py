@@ -78,9 +78,9 @@ def recalled(cause: str) -> Ending:
 def model_not_allowed(model: str) -> Ending:
     """A message of the client named ``model``; empty: it names none that can be told."""
     message = (
-        f"This account may not use the model {model[:80]!r}."
+        f"This key may not use the model {model[:80]!r}."
         if model
-        else "This account may use certain models only: name one of them first, and clearly."
+        else "This key may use certain models only: name one of them first, and clearly."
     )
     return refused("model_not_allowed", message)
 

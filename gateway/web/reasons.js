@@ -39,6 +39,21 @@ const BY_CODE = {
     detail: 'This key or account may not use it. Choose another model.',
     canRetry: false,
   },
+  provider_not_allowed: {
+    title: 'The provider is not allowed',
+    detail: 'This key or account may not use it. Choose another provider.',
+    canRetry: false,
+  },
+  too_many_sessions: {
+    title: 'Too many sessions at a time',
+    detail: 'This key or account has as many as it may have. End one, or wait until one ends.',
+    canRetry: true,
+  },
+  too_many_new_sessions: {
+    title: 'Too many new sessions',
+    detail: 'This key or account has begun as many as it may in a minute.',
+    canRetry: true,
+  },
   origin_not_allowed: {
     title: 'The key is for another page',
     detail: 'It is bound to the address of the page that it was made for. Get one for this page.',

@@ -130,6 +130,12 @@ def _after(world: World, account: str, method: str, **params: Any) -> str:
     return key
 
 
+def _limited(world: World, account: str, *limits: str) -> str:
+    key = world.cluster.create_account(account)
+    world.cluster.accountctl("account", "limit", account, *limits)
+    return key
+
+
 def _ephemeral(
     world: World, of: str = "good", *, account: str = "", secret: str = SECRET,
     ends_s: int = LONG_S, **claims: Any,
@@ -151,6 +157,8 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "deleted": lambda w: _after(w, "deleted", "account.delete"),
     "broke": lambda w: w.cluster.create_account("broke", tokens=0),
     "held": lambda w: w.cluster.create_account("held"),
+    "only Gemini": lambda w: _limited(w, "only-gemini", "--providers", "gemini"),
+    "one model": lambda w: _limited(w, "one-model", "--models", "gpt-realtime-mini"),
     "busy": lambda w: w.cluster.create_account("busy"),
     "twin": lambda w: w.cluster.create_account("twin"),
     "other": lambda w: w.cluster.create_account("other"),
@@ -166,6 +174,7 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "ek_ of a revoked key": lambda w: _ephemeral(w, "revoked", account="good"),
     "ek_ of an expired key": lambda w: _ephemeral(w, "expired", account="good"),
     "ek_ of a disabled account": lambda w: _ephemeral(w, "disabled"),
+    "ek_ of a key with one model": lambda w: _ephemeral(w, "one model", account="one-model"),
     "ek_ of an account without credit": lambda w: _ephemeral(w, "broke"),
 }
 # They open nothing, and no two of them may be told apart.

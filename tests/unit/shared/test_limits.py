@@ -28,6 +28,27 @@ def test_lists_without_a_common_name_allow_nothing() -> None:
     assert found.models == ()
 
 
+PROVIDERS = [
+    # the key's, the account's, and what both allow
+    (None, ("azure",), ("azure",)),
+    (("azure",), ("azure-eu",), ("azure-eu",)),
+    (("azure-eu", "xai"), ("xai", "azure"), ("azure-eu", "xai")),
+    (("azure-eu",), ("azure-us",), ()),
+    (("azure", "azure-eu"), ("azure-eu",), ("azure-eu",)),
+]
+
+
+@pytest.mark.parametrize(("of_key", "of_account", "expected"), PROVIDERS)
+def test_the_name_of_a_kind_allows_every_provider_of_it(
+    of_key: tuple[str, ...] | None, of_account: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    """A full name allows that one alone, so it is the tighter one."""
+    found = of_session(SessionLimits(providers=of_key), SessionLimits(providers=of_account))
+    assert found.providers == expected
+    other = of_session(SessionLimits(providers=of_account), SessionLimits(providers=of_key))
+    assert set(other.providers or ()) == set(expected)
+
+
 @pytest.mark.parametrize(
     "limits", [SessionLimits(), SessionLimits(session_s=1, providers=("openai",), models=())]
 )

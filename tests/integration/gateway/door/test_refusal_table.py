@@ -132,6 +132,18 @@ ROWS: Final = [
     Row("such a model, secrets", 403, "model_not_allowed", "held",
         [way for way in MINTS if "translations" in way.path]),
     Row("such a model, call", 403, "model_not_allowed", "held", OFFERS),
+    Row("a model that the key may not use", 403, "model_not_allowed", "one model", path=REALTIME),
+    Row("such a model of a key, secrets", 403, "model_not_allowed", "one model",
+        [way for way in MINTS if "translations" in way.path]),
+    Row("such a model of a key, call", 403, "model_not_allowed", "one model", OFFERS),
+    Row("such a model of an ephemeral key's", 403, "model_not_allowed",
+        "ek_ of a key with one model", path=REALTIME),
+    Row("a provider that the key may not use", 403, "provider_not_allowed", "only Gemini",
+        path=REALTIME),
+    Row("such a provider, named", 403, "provider_not_allowed", "only Gemini",
+        path=f"{REALTIME}&provider=openai"),
+    Row("such a provider of a call", 403, "provider_not_allowed", "only Gemini",
+        [*OFFERS, *ACCEPTS]),
     Row("two models of a call", 400, "model_conflict", ways=TWO_MODELS),
     Row("no offer", 400, "bad_request", ways=OFFERS, headers={"Content-Type": "text/plain"}),
     Row("a key for ever", 400, "bad_request", ways=posts(
@@ -180,10 +192,6 @@ ROWS: Final = [
         path="?key=x", scene="narrow"),
     # Not now.
     Row("accountd was never there", 503, AWAY, "never seen", EVERY_WAY, scene="alone", retry_s=NOW),
-    # A key of no form is asked for like any other, so that its refusal takes as long: once, because
-    # there one key begins one session.
-    Row("nobody to ask: malformed", 503, AWAY, "malformed", FEW[:1], scene="alone", retry_s=NOW),
-    Row("nobody to ask: forged", 503, AWAY, "ek_, noise", FEW[:1], scene="alone", retry_s=NOW),
     Row("a grant that has lapsed", 503, AWAY, "good", IN_HEADERS, scene="paused", retry_s=NOW),
     Row("a full gateway", 503, AWAY, "good", BEGINNING, scene="full", retry_s=NOW),
     Row("a gateway that stops", 503, AWAY, "good", BEGINNING, scene="draining", retry_s=NOW),
@@ -201,6 +209,8 @@ CLOSES = [
     ('{"setup": {"model": "models/gemini-live"}}', "held", "may not use the model"),
     ('{"setup": {"model": "models/gemini-elsewhere"}}', "held", "may not use the model"),
     ('{"setup": {"model": "models/gemini-live"}}', "ek_ of a model", "may not use the model"),
+    ('{"setup": {"model": "models/gemini-live"}}', "one model", "may not use the model"),
+    ('{"setup": {"model": "models/gemini-elsewhere"}}', "only Gemini", "may not use the provider"),
 ]
 
 
