@@ -67,6 +67,7 @@ class Daemon:
             *services.retentions,
         )
         self._providers = services.providers
+        self._live_sessions = services.live_sessions
         self._wal = services.wal
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
@@ -120,6 +121,7 @@ class Daemon:
                 *self._handles.metrics(),
                 *self._conversations.metrics(),
                 *self._providers.metrics(),
+                *self._live_sessions.metrics(),
                 *self._wal.metrics(),
                 *self._low_credit.metrics(),
             ]

@@ -46,6 +46,10 @@ class Params:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+        return self._values.get(name) is not None
+
     def text(self, name: str) -> str:
         """A text of 1 to 256 printable characters."""
         value = self._values.get(name)
@@ -130,14 +134,24 @@ class Params:
         """Like ``integer``; None when it is absent."""
         return None if self._values.get(name) is None else self.integer(name, low, high)
 
-    def texts(self, name: str, *, at_most: int) -> list[str]:
-        """A list of 1 to ``at_most`` texts, each of 1 to 256 characters."""
+    def texts(self, name: str, *, at_least: int = 1, at_most: int) -> list[str]:
+        """A list of so many texts, each of 1 to 256 characters."""
         values = self._values.get(name)
-        if not isinstance(values, list) or not 1 <= len(values) <= at_most:
-            raise self._bad(name, f"a list of 1 to {at_most}")
-        if not all(isinstance(v, str) and 0 < len(v) <= TEXT_CHARS_MAX for v in values):
+        if not isinstance(values, list) or not at_least <= len(values) <= at_most:
+            raise self._bad(name, f"a list of {at_least} to {at_most}")
+        if not all(map(_is_short, values)):
             raise self._bad(name, f"texts of 1 to {TEXT_CHARS_MAX} characters")
         return values
+
+    def pairs(self, name: str, *, at_most: int) -> list[tuple[str, str]]:
+        """A list of up to ``at_most`` pairs of texts, each of 1 to 256 characters."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or len(values) > at_most:
+            raise self._bad(name, f"a list of up to {at_most}")
+        for value in values:
+            if not (isinstance(value, list) and len(value) == 2 and all(map(_is_short, value))):
+                raise self._bad(name, f"pairs of texts of 1 to {TEXT_CHARS_MAX} characters")
+        return [(first, second) for first, second in values]
 
     def binaries(self, name: str, *, length: int, at_most: int) -> list[bytes]:
         """A list of 1 to ``at_most`` binaries, each of ``length`` bytes."""
@@ -221,6 +235,10 @@ class Params:
             length = f" of {len(value)} characters" if isinstance(value, str) else ""
             found = f"{found[:FOUND_CHARS_MAX]}…{length}"
         return RequestError("bad_request", f"{name}: found {found}, expected {expected}")
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX
 
 
 def is_past(stored: str | None, now: datetime) -> bool:

@@ -1,9 +1,9 @@
 """Answers requests: the handler of each method, on which thread it runs, and what errors become.
 
 What writes, or tells of the daemon's loop, runs on the daemon's thread, between two groups of
-usage. ``authorize`` and ``recalls`` run on the thread of requests and wait for no group; reports
-run on a thread of their own. Both threads only read, each with a connection of its own
-(``rpc_thread``).
+usage. ``authorize``, ``leases`` and ``recalls`` run on the thread of requests and wait for no
+group; reports run on a thread of their own. Both threads only read, each with a connection of its
+own (``rpc_thread``).
 """
 
 from collections.abc import Callable, Mapping
@@ -54,6 +54,7 @@ class Rpc:
         self._epoch = epoch
         self.at_once: Mapping[str, Answer] = {
             "authorize": services.authorizations.authorize,
+            "leases.renew": services.live_sessions.renew,
             "recalls": services.recalls.since,
             "recalls.outcome": services.recalls.outcome,
         }

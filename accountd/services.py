@@ -10,6 +10,7 @@ from accountd.accounts.authorizations import Authorizations
 from accountd.accounts.conversations import Conversations
 from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
+from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
 from accountd.accounts.spending import Spending
 from accountd.accounts.stored_limits import StoredLimits
@@ -45,6 +46,7 @@ class Services:
     accounts: Accounts
     recalls: Recalls
     limits: StoredLimits
+    live_sessions: LiveSessions
     authorizations: Authorizations
     grants: Grants
     handles: Handles
@@ -71,7 +73,8 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
     rate_card = RateCardFile(config.rate_card, config.rates)
     changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
     recalls = Recalls()
-    limits = StoredLimits(config.limits, recalls)
+    sessions = LiveSessions()
+    limits = StoredLimits(config.limits, recalls, sessions)
     ledger = Ledger(connection, rate_card, estimates=estimates)
     webhook = WebhookSender(config.webhook) if config.webhook else None
     return Services(
@@ -79,7 +82,8 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
         accounts=Accounts(changes, plans=config.plans, recalls=recalls),
         recalls=recalls,
         limits=limits,
-        authorizations=Authorizations(recalls, limits.reader),
+        live_sessions=sessions,
+        authorizations=Authorizations(recalls, limits.reader, sessions),
         grants=Grants(changes, plans=config.plans),
         handles=Handles(connection, days=config.handles_days),
         conversations=Conversations(connection, hours=config.conversations_hours),

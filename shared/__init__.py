@@ -8,7 +8,7 @@
 ``provider_kinds``                     which kind a provider is of, by its name (pure)
 ``provider_reports``, ``limits``       what gateways tell of providers; what keys may do (pure)
 ``config``                             settings: options, environment, secrets from files
-``state_machine``                      moves of a state machine, held against its table (pure)
+``state_machine``, ``token_bucket``    moves held against a table; how often may one (pure)
 ``errors``                             one tree of errors, by whose fault it is (pure)
 ``zmq_sockets``                        the one module that binds or connects a ZeroMQ socket
 ``ops_server``, ``metrics``, ``logs``  health and numbers over HTTP; one event, one line

@@ -8,7 +8,9 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from accountd.accounts.leases import Owner
 from accountd.accounts.limits import LimitReader
+from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
 from accountd.accounts.spending import Spending
 from accountd.clock import now_iso
@@ -31,10 +33,16 @@ _BY_KEY: Final = """
 class Authorizations:
     """``authorize``, and when keys were last used."""
 
-    def __init__(self, recalls: Recalls | None = None, limits: LimitReader | None = None) -> None:
+    def __init__(
+        self,
+        recalls: Recalls | None = None,
+        limits: LimitReader | None = None,
+        sessions: LiveSessions | None = None,
+    ) -> None:
         self._recalls = recalls or Recalls()
         self._limits = limits or LimitReader()
         self._spending = Spending(self._limits)
+        self._sessions = sessions or LiveSessions()
         self._lock = threading.Lock()
         self._last_used: dict[str, str] = {}
 
@@ -42,6 +50,7 @@ class Authorizations:
         """Whether the owner of this key may open a session, and what its account has left.
 
         It reads what is committed when it is asked: what another request was told before counts.
+        Where ``gateway`` and ``lease`` name a session it begins, and is counted if that is limited.
         """
         key_hash = params.text("key_hash")
         mark = self._recalls.mark  # before the query, which then knows of all that it stands for
@@ -50,14 +59,17 @@ class Authorizations:
         if not rows:
             raise _unknown_key()
         ((account_id, indicator, plan, tokens, topup, status, *of_key),) = rows
-        expires_at, keeps_sessions, *stored_limits = of_key
+        expires_at, keeps_sessions, key_limits, account_limits = of_key
         _check_expiry(expires_at)
         if status != Status.ACTIVE:
             raise RequestError("account_disabled", "the account is disabled")
         if tokens + topup <= 0:
             raise RequestError("insufficient_credits", "no credits left; top up the account")
-        limits = self._limits.effective(*stored_limits)
+        limits = self._limits.effective(key_limits, account_limits)
         spending_left = self._spending.left(key_hash, limits.key)
+        is_leased = limits.counts_sessions and self._sessions.begin(
+            params, Owner(key_hash, account_id), limits
+        )
         with self._lock:
             self._last_used[key_hash] = now_iso()
         return {
@@ -70,6 +82,7 @@ class Authorizations:
             "expires_in_ms": _ms_until(expires_at),
             "keeps_sessions": bool(keeps_sessions),
             "limits": limits.session,
+            "is_leased": is_leased,
         } | ({} if spending_left is None else {"spending_left": spending_left})
 
     def write_last_used(self) -> None:

@@ -5,7 +5,7 @@ stands for no limit, whatever the default is; what is absent is as the default s
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -35,6 +35,7 @@ class EffectiveLimits:
     key: Limits
     account: Limits
     session: Mapping[str, Any]
+    counts_sessions: bool  # whether it matters how many live, or how many begin
 
 
 class LimitReader:
@@ -42,18 +43,22 @@ class LimitReader:
 
     def __init__(self, defaults: LimitDefaults | None = None) -> None:
         self.defaults = defaults or LimitDefaults()
-        self._cached = lru_cache(CACHED_MAX)(self._read)
-
-    def effective(self, of_key: str, of_account: str) -> EffectiveLimits:
-        """By what is stored with a key and with its account. A tenth of a microsecond where the
-        same was asked before.
-        """
-        return self._cached(of_key, of_account)
+        # By what is stored with a key and with its account.
+        self.effective: Callable[[str, str], EffectiveLimits] = lru_cache(CACHED_MAX)(self._read)
 
     def _read(self, of_key: str, of_account: str) -> EffectiveLimits:
         key = over(self.defaults.key, of_key)
         account = over(self.defaults.account, of_account)
-        return EffectiveLimits(key, account, encode_session_limits(of_session(key, account)))
+        return EffectiveLimits(
+            key,
+            account,
+            encode_session_limits(of_session(key, account)),
+            _counts_sessions(key) or _counts_sessions(account),
+        )
+
+
+def _counts_sessions(limits: Limits) -> bool:
+    return limits.sessions is not None or limits.new_sessions_per_minute is not None
 
 
 def read_stored(stored: str) -> dict[str, Any]:

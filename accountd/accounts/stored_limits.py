@@ -25,6 +25,7 @@ from accountd.accounts.limits import (
     over,
     read_stored,
 )
+from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
 from accountd.clock import now_iso
 from accountd.data import models
@@ -48,10 +49,14 @@ class StoredLimits:
     """
 
     def __init__(
-        self, defaults: LimitDefaults | None = None, recalls: Recalls | None = None
+        self,
+        defaults: LimitDefaults | None = None,
+        recalls: Recalls | None = None,
+        sessions: LiveSessions | None = None,
     ) -> None:
         self.reader = LimitReader(defaults)
         self._recalls = recalls or Recalls()
+        self._sessions = sessions or LiveSessions()
 
     def of_key(self, key_hash: str) -> EffectiveLimits | None:
         """Those of a key and of its account; None where there is no such key."""
@@ -66,52 +71,57 @@ class StoredLimits:
     def show_key(self, params: Params) -> Json:
         """One key and its limits, without the key itself."""
         key = find_key(params)
-        return key_json(key) | {"limits": self._shown(key.limits, self.reader.defaults.key)}
+        return key_json(key) | self._of_key(key, key.limits)
 
     def show_account(self, params: Params) -> Json:
         """One account and its limits."""
         account = find_account(params.text("account_id"))
-        limits = self._shown(account.limits, self.reader.defaults.account)
-        return account_json(account) | {"limits": limits}
+        return account_json(account) | self._of_account(account, account.limits)
 
     def limit_key(self, params: Params) -> Json:
         """Set limits of a key, each with a word of ``limit_words``; without any, show them."""
         given = _given(params)
         key = find_key(params)
         named = {"key_indicator": key.key_indicator, "account_id": key.account_id}
-        stored, default = key.limits, self.reader.defaults.key
         if not given:
-            return named | {"limits": self._shown(stored, default)}
-        stored = _after(stored, given)
+            return named | self._of_key(key, key.limits)
+        stored = _after(key.limits, given)
         update = ApiKey.update(limits=stored).where(ApiKey.key_hash == key.key_hash)
         number = self._write(update.execute, account_id=key.account_id, key_hash=key.key_hash)
-        return named | {"limits": self._shown(stored, default), "recall": number}
+        return named | self._of_key(key, stored) | {"recall": number}
 
     def limit_account(self, params: Params) -> Json:
         """The same of an account."""
         given, account_id = _given(params), params.text("account_id")
         account = find_open_account(account_id) if given else find_account(account_id)
         named = {"account_id": account.id}
-        stored, default = account.limits, self.reader.defaults.account
         if not given:
-            return named | {"limits": self._shown(stored, default)}
-        stored = _after(stored, given)
+            return named | self._of_account(account, account.limits)
+        stored = _after(account.limits, given)
         update = Account.update(limits=stored, updated_at=now_iso()).where(Account.id == account.id)
         number = self._write(update.execute, account_id=account.id)
-        return named | {"limits": self._shown(stored, default), "recall": number}
+        return named | self._of_account(account, stored) | {"recall": number}
+
+    def _of_key(self, key: ApiKey, stored: str) -> Json:
+        live = self._sessions.of_key(key.key_hash)
+        return {"sessions_counted": live, "limits": _shown(stored, self.reader.defaults.key)}
+
+    def _of_account(self, account: Account, stored: str) -> Json:
+        live = self._sessions.of_account(account.id)
+        return {"sessions_counted": live, "limits": _shown(stored, self.reader.defaults.account)}
 
     def _write(self, change: Callable[[], object], **named: str) -> int:
         cause = RecallCause.LIMITS_CHANGED
         return self._recalls.write(cause, keeps_sessions=True, change=change, **named).number
 
-    @staticmethod
-    def _shown(stored: str, default: Limits) -> Json:
-        """Of each limit the word for what holds, and where it was set."""
-        here, holds = read_stored(stored), over(default, stored)
-        return {
-            words.name: {"value": words.word(holds), "from": _origin(words, here, default)}
-            for words in LIMITS
-        }
+
+def _shown(stored: str, default: Limits) -> Json:
+    """Of each limit the word for what holds, and where it was set."""
+    here, holds = read_stored(stored), over(default, stored)
+    return {
+        words.name: {"value": words.word(holds), "from": _origin(words, here, default)}
+        for words in LIMITS
+    }
 
 
 def _given(params: Params) -> dict[LimitWords, Values]:

@@ -46,17 +46,25 @@ def limit(endpoint: str, method: str, params: Mapping[str, Any], as_json: bool) 
 
 def with_limits(found: Mapping[str, Any]) -> str:
     """A key or an account as text, with a line for each limit that holds or was set."""
-    rest = {name: value for name, value in found.items() if name != "limits"}
     limits = found.get("limits", {})  # an older accountd has none
     lines = {
         f"limit: {name}": f"{each['value']} ({each['from']})"
         for name, each in limits.items()
         if each["from"] is not None
     }
-    return details(rest | lines)
+    return details(_without_limits(found) | lines)
 
 
 def _text(found: Mapping[str, Any]) -> str:
-    rest = {name: value for name, value in found.items() if name != "limits"}
     rows = [{"limit": name, **each} for name, each in found["limits"].items()]
-    return f"{details(rest)}\n\n{table(rows, ('limit', 'value', 'from'))}"
+    return f"{details(_without_limits(found))}\n\n{table(rows, ('limit', 'value', 'from'))}"
+
+
+def _without_limits(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The rest, with the sessions that are counted where that says anything."""
+    shown = {name: value for name, value in found.items() if name != "limits"}
+    if not shown.get("sessions_counted") and found.get("limits"):
+        may_have = found["limits"]["sessions"]["value"]
+        if may_have == "none":
+            del shown["sessions_counted"]
+    return shown

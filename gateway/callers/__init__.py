@@ -4,9 +4,7 @@
 ``proxy_prelude``, ``proxy_header``  the PROXY protocol, before the first byte of a client
 ``callers``                          by address: how many connections, how many wrong keys
 ``key_rates``                        sessions a second of a key, and under one name (pure)
-``token_bucket``                     how often something may be done (pure)
 
-Called by ``listeners`` and ``server`` for each connection, by ``door.admission`` for each key, and
-by ``endpoints.minting``. It promises that what it refuses costs accountd no question, and that what
-it remembers is bounded.
+Called by ``listeners`` and ``server`` for each connection, by ``door.admission`` for each key. It
+promises that what it refuses costs accountd no question, and that what it remembers is bounded.
 """

@@ -17,7 +17,6 @@ from collections.abc import Callable
 import structlog
 
 from gateway.callers.client_address import TrustedProxies, caller_of
-from gateway.callers.token_bucket import TokenBuckets
 from gateway.http.refusals import Refusal, too_many_requests
 from gateway.limits import (
     CALLERS_KNOWN_MAX,
@@ -27,6 +26,7 @@ from gateway.limits import (
     WRONG_KEYS_BURST,
 )
 from shared.metrics import Metric
+from shared.token_bucket import TokenBuckets
 
 log = structlog.get_logger()
 

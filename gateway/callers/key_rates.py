@@ -7,7 +7,6 @@ out for ever. Asked by ``door.admission`` before accountd is, so that a loop cos
 
 import math
 
-from gateway.callers.token_bucket import TokenBuckets
 from gateway.http.refusals import Refusal, too_many_requests
 from gateway.limits import (
     KEY_BURST_S,
@@ -15,6 +14,7 @@ from gateway.limits import (
     SAME_SESSION_BURST,
     SAME_SESSION_S,
 )
+from shared.token_bucket import TokenBuckets
 
 
 class KeyRates:

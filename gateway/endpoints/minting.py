@@ -16,7 +16,6 @@ from typing import Final
 import structlog
 from websockets.http11 import Response
 
-from gateway.callers.token_bucket import TokenBucket
 from gateway.door import ephemeral
 from gateway.door.admission import Admission, own_key_hash
 from gateway.door.allowed_models import ModelTable
@@ -45,6 +44,7 @@ from gateway.providers.base import AZURE_GA, REALTIME, TRANSLATIONS
 from shared import secret_files
 from shared.errors import ConfigError
 from shared.metrics import Metric
+from shared.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 

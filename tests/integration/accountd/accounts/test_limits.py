@@ -30,6 +30,7 @@ def test_the_limits_of_a_key(cluster: Cluster) -> None:
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["key", "indicator", name],
         ["account", "id", "acct"],
+        ["sessions", "counted", "0"],
         [],
         ["limit", "value", "from"],
         ["---------------", "--------", "-------"],
@@ -45,6 +46,7 @@ def test_the_limits_of_a_key(cluster: Cluster) -> None:
     shown = cluster.run("accountctl", "key", "show", name).stdout
     assert re.search(r"^limit: sessions +20 \(default\)$", shown, re.M)
     assert "limit: models" not in shown
+    assert "sessions counted" not in cluster.run("accountctl", "account", "show", "acct").stdout
 
 
 def test_the_limits_of_an_account(cluster: Cluster) -> None:

@@ -29,7 +29,7 @@ def test_accounts(cluster: Cluster) -> None:
     assert (made["token_remaining"], made["topup_remaining"]) == (50_000, 7)
     assert made["status"] == "active"
     shown = cluster.accountctl("account", "show", "a")
-    assert shown == {**made, "limits": shown["limits"]}
+    assert shown == {**made, "sessions_counted": 0, "limits": shown["limits"]}
     assert cluster.accountctl("account", "disable", "a")["status"] == "disabled"
     assert cluster.accountctl("account", "enable", "a")["status"] == "active"
     assert [x["id"] for x in cluster.accountctl("account", "list")["accounts"]] == ["a"]
@@ -71,7 +71,7 @@ def test_an_email_changes(cluster: Cluster) -> None:
     own = cluster.accountctl("account", "email", "moved", "Moved@example.com")
     assert own["email"] == "Moved@example.com"
     shown = cluster.accountctl("account", "show", "moved")
-    assert shown == {**own, "limits": shown["limits"]}
+    assert shown == {**own, "sessions_counted": 0, "limits": shown["limits"]}
     cluster.create_account("settled")
     done = cluster.run("accountctl", "account", "email", "settled", "moved@EXAMPLE.com")
     assert done.returncode == 1
@@ -148,7 +148,7 @@ def test_keys(cluster: Cluster) -> None:
     assert not KEY.search(json.dumps(listed))
     shown = cluster.accountctl("key", "show", made["key_indicator"])
     named = {name: value for name, value in made.items() if name != "key"}
-    assert shown == {**named, "limits": shown["limits"]}
+    assert shown == {**named, "sessions_counted": 0, "limits": shown["limits"]}
     assert cluster.accountctl("key", "show", shown["key_hash"], "--account", "keyed") == shown
     revoked = cluster.accountctl("key", "revoke", made["key_indicator"])
     assert revoked["revoked_at"]

@@ -192,6 +192,10 @@ ROWS: Final = [
         path="?key=x", scene="narrow"),
     # Not now.
     Row("accountd was never there", 503, AWAY, "never seen", EVERY_WAY, scene="alone", retry_s=NOW),
+    # A key of no form is asked for like any other, so that its refusal takes as long: once, because
+    # there one key begins one session.
+    Row("nobody to ask: malformed", 503, AWAY, "malformed", FEW[:1], scene="alone", retry_s=NOW),
+    Row("nobody to ask: forged", 503, AWAY, "ek_, noise", FEW[:1], scene="alone", retry_s=NOW),
     Row("a grant that has lapsed", 503, AWAY, "good", IN_HEADERS, scene="paused", retry_s=NOW),
     Row("a full gateway", 503, AWAY, "good", BEGINNING, scene="full", retry_s=NOW),
     Row("a gateway that stops", 503, AWAY, "good", BEGINNING, scene="draining", retry_s=NOW),

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.support.harness import Cluster, running_cluster
+from tests.support.harness import Cluster
 from tests.support.peers import masked
 
 UPGRADE = {
@@ -44,19 +44,6 @@ def ask(cluster: Cluster, path: str, headers: dict[str, str]) -> tuple[int, dict
 def sessions_opened(cluster: Cluster) -> int:
     """How many sessions the gateway has opened; only those lead to the provider."""
     return cluster.gateways[0].log.read_text().count("session opened")
-
-
-def test_a_malformed_key_is_asked_for_like_any_other() -> None:
-    """So that its refusal takes as long: while accountd is away it is as undecided as theirs."""
-    with running_cluster() as cluster:
-        assert cluster.accountd is not None
-        cluster.accountd.stop()
-        for key in ("sk-abc", "ek_" + "A" * 300, "rslive_v1_" + "0" * 48):
-            found, body, answered = ask(
-                cluster, PATH, {"Authorization": f"Bearer {key}", **UPGRADE}
-            )
-            assert (found, body["error"]["code"]) == (503, "service_unavailable")
-            assert answered["Retry-After"] == "1"
 
 
 KEYS_IN_URLS = [

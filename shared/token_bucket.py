@@ -2,7 +2,7 @@
 
 It holds at most ``burst`` tokens, is full at first, and gains one token every ``seconds``. With a
 burst of 10 and 6 seconds, ten keys can be had at once, and then one every 6 seconds. Used by
-``endpoints.minting`` for the demo's keys, by ``callers`` and ``key_rates`` for who knocks.
+gateways for the demo's keys and for who knocks, by accountd for the sessions that a key begins.
 """
 
 from collections import OrderedDict
@@ -31,7 +31,8 @@ class TokenBucket:
 
     def wait_s(self, now: float) -> float:
         """The seconds until there is a token; 0 when there is one."""
-        return max(0.0, self._full_at + self._seconds - now - self._span)
+        wait_s = self._full_at + self._seconds - now - self._span
+        return wait_s if wait_s > _ROUNDING_S else 0.0
 
     def spend(self, now: float) -> None:
         """Take a token for what has happened already, also when there is none: at most a second

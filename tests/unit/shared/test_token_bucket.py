@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.token_bucket import TokenBucket, TokenBuckets
+from shared.token_bucket import TokenBucket, TokenBuckets
 
 
 @given(st.lists(st.floats(0, 10), max_size=60))
