@@ -69,6 +69,13 @@ LIMITS: Final[Constants] = {
 }  # fmt: skip
 
 
+# A lease of a gateway that is gone, and a session of a minute, count for as long.
+COUNTS: Final[Constants] = {
+    "accountd.accounts.leases.LEASE_S": float(LONG_S),
+    "accountd.accounts.session_rates.MINUTE_S": float(LONG_S),
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """A refusal, and the ways by which it is asked for. ``path`` is in place of the ways' own; one
@@ -136,6 +143,13 @@ def _limited(world: World, account: str, *limits: str) -> str:
     return key
 
 
+def _begun(world: World, account: str, *limits: str) -> str:
+    """Of an account that has begun a session at another gateway, which is not heard of again."""
+    key = _limited(world, account, *limits)
+    world.cluster.ask("authorize", key_hash=hash_key(key), gateway="0" * 16, lease=account)
+    return key
+
+
 def _ephemeral(
     world: World, of: str = "good", *, account: str = "", secret: str = SECRET,
     ends_s: int = LONG_S, **claims: Any,
@@ -159,6 +173,8 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "held": lambda w: w.cluster.create_account("held"),
     "only Gemini": lambda w: _limited(w, "only-gemini", "--providers", "gemini"),
     "one model": lambda w: _limited(w, "one-model", "--models", "gpt-realtime-mini"),
+    "one at a time": lambda w: _begun(w, "one-at-a-time", "--sessions", "1"),
+    "one a minute": lambda w: _begun(w, "one-a-minute", "--new-sessions", "1"),
     "busy": lambda w: w.cluster.create_account("busy"),
     "twin": lambda w: w.cluster.create_account("twin"),
     "other": lambda w: w.cluster.create_account("other"),
@@ -174,6 +190,9 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "ek_ of a revoked key": lambda w: _ephemeral(w, "revoked", account="good"),
     "ek_ of an expired key": lambda w: _ephemeral(w, "expired", account="good"),
     "ek_ of a disabled account": lambda w: _ephemeral(w, "disabled"),
+    "ek_ of a key with one session": lambda w: _ephemeral(
+        w, "one at a time", account="one-at-a-time"
+    ),
     "ek_ of a key with one model": lambda w: _ephemeral(w, "one model", account="one-model"),
     "ek_ of an account without credit": lambda w: _ephemeral(w, "broke"),
 }
@@ -229,7 +248,7 @@ def refusing_world() -> Iterator[World]:
         write_private(cluster.folder / "ephemeral.secret", SECRET)
         (cluster.folder / "models.toml").write_text(MODELS)
         cluster.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"
-        cluster.start_accountd()
+        cluster.start_accountd(tuned=COUNTS)
         with ThreadPoolExecutor() as pool:
             started = [pool.submit(_start, world, name) for name in ("usual", "narrow", "alone")]
             for name, make in KEYS.items():
