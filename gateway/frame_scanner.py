@@ -3,16 +3,19 @@
 ``FrameScanner`` takes bytes as they arrive and returns whole frames, header and mask included.
 Payloads are not unmasked, and not copied when a read holds exactly one frame. ``messages`` finds
 the reads that are messages in one frame each, as nearly every read of speech is, by their headers
-alone. What RFC 6455 forbids ends the stream with a ``Violation`` that carries its close code. The
+alone. A caller that gives way to others takes a number of frames at a time; the rest waits here.
+What RFC 6455 forbids ends the stream with a ``Violation`` that carries its close code. The
 rules and codes are those of ``websockets``: a property test compares the two on random streams.
 """
 
 from typing import Final, NamedTuple
 
 from gateway.frames import Frame, Opcode, Span
-from gateway.limits import FRAGMENTS_MAX, MESSAGE_BYTES_MAX
+from gateway.limits import FRAGMENTS_MAX, MESSAGE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
 
 _HEADER_BYTES_MIN: Final = 2
+_HEADER_BYTES_MAX: Final = 14
+ANY_NUMBER: Final = 2**31  # of frames
 _CONTROL_BYTES_MAX: Final = 125  # RFC 6455 section 5.5
 _MASK_BIT: Final = 0x80
 _WHOLE_TEXT: Final = 0x81  # the first byte of a message in one frame: FIN, and no reserved bit
@@ -40,8 +43,20 @@ class FrameScanner:
     """
 
     __slots__ = (
-        "_expects_mask", "_fragments", "_is_between", "_mask_bit", "_message_bytes",
-        "_message_bytes_max", "_needed", "_pending", "_start", "in_message", "violation",
+        "_expects_mask",
+        "_fragments",
+        "_is_between",
+        "_is_skipping",
+        "_mask_bit",
+        "_message_bytes",
+        "_message_bytes_max",
+        "_needed",
+        "_pending",
+        "_start",
+        "_to_skip",
+        "in_message",
+        "is_behind",
+        "violation",
     )  # fmt: skip
 
     def __init__(self, *, expects_mask: bool, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
@@ -53,18 +68,43 @@ class FrameScanner:
         self._message_bytes = self._fragments = 0
         self._pending = bytearray()
         self._needed = 0
+        self._is_skipping = False  # data is of no use any more
+        self._to_skip = 0  # bytes that are still to come of such a frame
         self.in_message = False
+        self.is_behind = False  # whole frames may wait here: ``feed`` was told to stop
         self.violation: Violation | None = None
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes of an incomplete frame are here."""
+        """How many bytes are here that belong to no frame yet."""
         return len(self._pending)
 
-    def messages(self, data: bytes) -> list[Span]:
+    @property
+    def unfinished_bytes(self) -> int:
+        """How much somebody holds who waits for the end of the message: what is here of a frame,
+        and the fragments before it.
+        """
+        if self._is_skipping:
+            return 0
+        fragments = self._message_bytes + self._fragments * RECEIVE_QUEUE_FRAME_BYTES
+        return len(self._pending) + fragments
+
+    def skip_data(self) -> None:
+        """Keep no more of data frames that are incomplete: only control frames are of use."""
+        self._is_skipping = True
+        self._skip_incomplete()
+        self._note_place()
+
+    def forget(self) -> None:
+        """Nothing that is here is of use any more."""
+        self._pending.clear()
+        self.is_behind = False
+
+    def messages(self, data: bytes, most: int = ANY_NUMBER) -> list[Span]:
         """The messages, where ``data`` is whole ones in one frame of less than 64 KiB each.
 
-        Empty in every other case: then nothing has happened, and ``feed`` takes ``data``.
+        Empty in every other case, and where there are more than ``most``: then nothing has
+        happened, and ``feed`` takes ``data``.
         """
         spans: list[Span] = []
         at, end = 0, len(data)
@@ -81,17 +121,22 @@ class FrameScanner:
                 return []
             start += at
             following = start + length
-            if following > end or length > self._message_bytes_max:
+            if following > end or length > self._message_bytes_max or len(spans) == most:
                 return []
             spans.append((first & 0x0F, at, start, following))
             at = following
         return spans if at == end else []
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes, in order; look at ``violation`` afterwards."""
+    def feed(self, data: bytes, most: int = ANY_NUMBER) -> list[Frame]:
+        """The frames that ``data`` completes, in order, and ``most`` of them: where there may be
+        more it ``is_behind``, and finds the next ones without further data. Look at ``violation``
+        afterwards.
+        """
         refused = self.violation  # a name of its own: `_take` changes the attribute below
         if refused is not None:
             return []
+        if self._to_skip:
+            data = self._skipped(data)
         if self._pending:
             self._pending += data
             if len(self._pending) < self._needed:
@@ -100,13 +145,37 @@ class FrameScanner:
             self._pending.clear()
         frames: list[Frame] = []
         position, end = 0, len(data)
+        self.is_behind = False
         while (frame := self._take(data, position, end)) is not None:
             frames.append(frame)
             position += len(frame.raw)
+            if len(frames) == most and position < end:
+                self.is_behind, self._needed = True, 0
+                break
         if position < end and self.violation is None:
             self._pending += memoryview(data)[position:]
-        self._is_between = not (self._pending or self.in_message or self.violation)
+        if self._is_skipping and not self.is_behind:
+            self._skip_incomplete()
+        self._note_place()
         return frames
+
+    def _note_place(self) -> None:
+        is_within = self._pending or self._to_skip or self.in_message
+        self._is_between = not (is_within or self.violation)
+
+    def _skipped(self, data: bytes) -> bytes:
+        """What follows a frame that is of no use."""
+        skipped = min(self._to_skip, len(data))
+        self._to_skip -= skipped
+        return data[skipped:]
+
+    def _skip_incomplete(self) -> None:
+        """Drop what is here of a data frame whose header is complete."""
+        is_data = bool(self._pending) and self._pending[0] & 0x0F < _CLOSE
+        if is_data and self._needed > _HEADER_BYTES_MAX and not self.is_behind:
+            self.in_message = self._pending[0] < 0x80
+            self._to_skip = self._needed - len(self._pending)
+            self._pending.clear()
 
     def _take(self, data: bytes, position: int, end: int) -> Frame | None:
         """The frame at ``position``; None when it is incomplete (see ``_needed``) or refused."""

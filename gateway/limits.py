@@ -10,6 +10,16 @@ MESSAGE_BYTES_MAX: Final = 21 * 1024 * 1024
 # longest message; this many empty ones take 15 MB where they are queued.
 FRAGMENTS_MAX: Final = MESSAGE_BYTES_MAX // 256
 
+# Frames of one connection that are looked at before others have their turn: a fraction of a
+# millisecond. A read of 256 KB may hold 40,000 pings. An SDK's read seldom has more than ten.
+FRAMES_A_TURN: Final = 64
+
+# Messages of clients that are not complete, of more than the second number each: 12 of the longest,
+# in all of the process. Beyond that the one that began first is refused; an honest one is complete
+# within seconds.
+UNFINISHED_BYTES_MAX: Final = 256 * 1024 * 1024
+UNFINISHED_LONG_BYTES: Final = 64 * 1024
+
 # The SDKs give an opening handshake 10 s; a request above 16 KiB is not one of theirs.
 HANDSHAKE_S: Final = 10.0
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024
@@ -40,8 +50,13 @@ KEYS_KNOWN_MAX: Final = 10_000
 # their request, or over reading an answer) are cut, the one that came first first. An honest one is
 # done within milliseconds.
 PASSING_MAX: Final = 2_000
-# And where no client can be accepted any more, those that take longer than this.
-PASSING_S: Final = 2.0
+# And where no client can be accepted any more, those that take longer than this: others wait for
+# their places. A telephone's handshake takes 300 ms with TLS.
+PASSING_S: Final = 0.5
+
+# What a client sends behind its request is read and dropped for a while: to close on unread bytes
+# would reset the connection, and the client might not see its answer. So much of it.
+LEFTOVER_BYTES_MAX: Final = 1024 * 1024
 
 # How long a plain answer may take to be read whole: so long, and as long as it takes at this pace,
 # which is that of the worst telephone. And a download, which is of any length.
@@ -91,6 +106,10 @@ WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 # ``websockets`` gives up 40 s after its last pong; by then the other peer, which caused the pause,
 # was cut (STALLED_S), and reading goes on.
 RECEIVE_QUEUE_BYTES_MAX: Final = 1024 * 1024
+# The same of all connections together: four minutes of a hundred sessions that lose their provider.
+# Beyond that none of those that are paused is read, until a part of it is gone.
+RECEIVE_QUEUES_BYTES_MAX: Final = 256 * 1024 * 1024
+RECEIVE_QUEUES_BYTES_LOW: Final = 192 * 1024 * 1024
 # What a queued frame takes in memory beside its bytes.
 RECEIVE_QUEUE_FRAME_BYTES: Final = 200
 
@@ -240,6 +259,8 @@ assert DOWNLOADS_EACH < DOWNLOADS
 assert DOWNLOAD_HIGH_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert WRITE_HIGH_WATER_BYTES < RECEIVE_QUEUE_BYTES_MAX < MESSAGE_BYTES_MAX
 assert WRITE_HIGH_WATER_BYTES < PRE_OPEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert UNFINISHED_LONG_BYTES < MESSAGE_BYTES_MAX < UNFINISHED_BYTES_MAX
+assert RECEIVE_QUEUE_BYTES_MAX < RECEIVE_QUEUES_BYTES_LOW < RECEIVE_QUEUES_BYTES_MAX
 assert ANSWER_S < DRAIN_S
 assert FORMER_S < CLOSE_S
 assert CLOSE_S < CATCH_UP_S

@@ -17,6 +17,7 @@ from gateway.calls.calls import Calls
 from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.downstream import Downstream
 from gateway.connections.file_descriptors import has_capacity_for_client, has_capacity_for_session
+from gateway.connections.held_bytes import QUEUED, UNFINISHED
 from gateway.delivery.usage_sender import UsageSender
 from gateway.http.refusals import Refusal, unavailable
 from gateway.limits import CLOSE_S, DRAIN_S, LATE_DRAINS_MAX, PASSING_MAX, PASSING_S
@@ -29,6 +30,7 @@ from shared.metrics import Metric
 log = structlog.get_logger()
 
 CHECK_S: Final = 1.0
+SHED_S: Final = 0.05  # between two looks for room, while no client can be accepted
 _NEVER: Final = float("-inf")
 
 
@@ -56,6 +58,7 @@ class Registry:
         self._cut_off = 0
         self._shed_clients = 0
         self._is_full_logged = False
+        self._shedding: asyncio.TimerHandle | None = None
         self._ticker = self._loop.call_later(CHECK_S, self._check)
 
     # --- entries ----------------------------------------------------------------------------------
@@ -99,8 +102,11 @@ class Registry:
         task.add_done_callback(lambda done: self._finished(done, on_failure))
 
     def has_capacity_for_client(self) -> bool:
-        """Whether a descriptor is left for one more client."""
-        return has_capacity_for_client(clients=len(self._clients), allowed=self._connections_max)
+        """Whether a descriptor is left for one more client; if not, room is made soon."""
+        has_capacity = self._has_capacity
+        if not has_capacity and self._shedding is None:
+            self._shedding = self._loop.call_later(SHED_S, self._make_room)
+        return has_capacity
 
     def refusal_if_full(self, *, admitting: int) -> Refusal | None:
         """Why there cannot be one more session, beside those being admitted: no descriptor is
@@ -141,6 +147,16 @@ class Registry:
                 "rts_gateway_clients_shed", "counter",
                 "Clients without a session that were cut because they took their time in a crowd.",
                 lambda: self._shed_clients,
+            ),
+            Metric(
+                "rts_gateway_queued_bytes", "gauge",
+                "Bytes of peers whose sessions wait for a provider, for credit or for capacity.",
+                lambda: QUEUED.total,
+            ),
+            Metric(
+                "rts_gateway_unfinished_refused", "counter",
+                "Clients closed in a long message, as too many such were not complete.",
+                lambda: UNFINISHED.refused,
             ),
         ]  # fmt: skip
 
@@ -190,6 +206,8 @@ class Registry:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._ticker.cancel()
+        if self._shedding is not None:
+            self._shedding.cancel()
 
     @property
     def _has_voice(self) -> bool:
@@ -217,9 +235,20 @@ class Registry:
         for one in (*self._sessions, *self._calls):
             one.check(now)
         self._bound_late_drains()
-        self._shed(_NEVER if self.has_capacity_for_client() else now - PASSING_S)
+        self._shed()
         if self._usage.is_full:
             self._end_everything()
+
+    @property
+    def _has_capacity(self) -> bool:
+        return has_capacity_for_client(clients=len(self._clients), allowed=self._connections_max)
+
+    def _make_room(self) -> None:
+        """Cut those that dawdle, as long as no client can be accepted."""
+        self._shedding = None
+        if not self._has_capacity:
+            self._shed(self._loop.time() - PASSING_S)
+            self.has_capacity_for_client()
 
     def _shed(self, before: float = _NEVER) -> None:
         """Cut those that dawdle where too many are passing, and where they came ``before``."""

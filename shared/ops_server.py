@@ -1,11 +1,17 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` on a port of their own, in a thread of their own.
 
 Both daemons use it. A probe must be answered while the daemon's only thread commits or relays, so
-the answers come from callbacks that read plain values and never wait.
+the answers come from callbacks that read plain values and never wait. Each connection has a thread;
+there are few of them, and one that takes longer than ``REQUEST_TIMEOUT_S`` over a request, or over
+its answer, is cut.
 """
 
+import contextlib
 import json
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +22,11 @@ from shared.errors import ConfigError
 from shared.metrics import Metrics
 
 REQUEST_TIMEOUT_S: Final = 5
+# A scraper, a load balancer's probes, and an operator: beyond so many connections the one that was
+# answered, or came, longest ago is cut.
+CONNECTIONS_MAX: Final = 32
+# Before another try to accept, where the process has no descriptor left.
+PAUSE_S: Final = 0.5
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -34,6 +45,63 @@ class Health:
         return json.dumps(body).encode()
 
 
+class _Server(ThreadingHTTPServer):
+    """Bounds the connections, and their time."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._lock = threading.Lock()
+        self._since: dict[socket.socket, float] = {}  # connections: when they were answered last
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a client; not again and again where that fails."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(PAUSE_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin with a client."""
+        with self._lock:
+            if len(self._since) >= CONNECTIONS_MAX:
+                self._cut(min(self._since, key=self._since.__getitem__))
+            self._since[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def answered(self, request: socket.socket) -> None:
+        """A client has its answer, and may ask again."""
+        with self._lock:
+            if request in self._since:
+                self._since[request] = time.monotonic()
+
+    def shutdown_request(self, request: Any) -> None:
+        """A client is gone."""
+        with self._lock:
+            self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Twice a second: cut those that take too long."""
+        latest = time.monotonic() - REQUEST_TIMEOUT_S
+        with self._lock:
+            for request in [each for each, since in self._since.items() if since < latest]:
+                self._cut(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that left, or was cut, is nothing to write about."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def _cut(self, request: socket.socket) -> None:
+        """End a connection; its thread closes it."""
+        del self._since[request]
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+
 class OpsServer:
     """An HTTP server for probes. Start it once the daemon serves; close it last."""
 
@@ -49,6 +117,7 @@ class OpsServer:
         routes = {"/healthz": live, "/readyz": ready}
 
         class Handler(BaseHTTPRequestHandler):
+            server: _Server
             timeout = REQUEST_TIMEOUT_S
             protocol_version = "HTTP/1.1"
 
@@ -68,18 +137,18 @@ class OpsServer:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                self.server.answered(self.connection)
 
             def log_message(self, *_args: Any) -> None:
                 """Log nothing: probes come every few seconds."""
 
         try:
-            self._server = ThreadingHTTPServer((listen.host, listen.port), Handler)
+            self._server = _Server((listen.host, listen.port), Handler)
         except OSError as exc:
             raise ConfigError(
                 f"cannot listen on {listen} for health checks: {exc.strerror}",
                 hint="choose another address or stop what listens there",
             ) from exc
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="ops", daemon=True)
         self._thread.start()
 

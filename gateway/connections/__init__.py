@@ -10,10 +10,10 @@
 ``tls``, ``tls_codec``              TLS that behaves like TCP; its records in memory
 ``certificate``                     proven before it is used, exchanged while the gateway runs
 ``sink``, ``receive_queue``         who gets frames; those that wait while it is paused (pure)
+``held_bytes``                      what all connections hold together, and its bounds (pure)
 ``liveness``, ``close``             when a peer is pinged or lost; close codes (pure)
 
-Called by ``listeners`` and ``server`` for clients, by ``door`` and ``calls`` to dial, by ``relay``,
-and by ``session_registry`` every second. It decides nothing about usage or credit;
-who does pauses it. It promises that writes are whole frames, that nothing received is lost while
-its session lasts, and that every wait has a deadline.
+Called by ``listeners`` and ``server`` for clients, by ``door`` and ``calls`` to dial, by ``relay``
+and ``session_registry``. Who decides about usage or credit pauses it. It promises that writes are
+whole frames, that nothing received is lost in a session, and that every wait has a deadline.
 """

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from shared.errors import cause_of
+
 # RFC 6455 section 7.4.1, and the IANA registry for 1013.
 NORMAL_CLOSURE: Final = 1000
 GOING_AWAY: Final = 1001
@@ -33,3 +35,8 @@ class CloseEvent:
 def fitting(reason: str) -> str:
     """A close reason cut to what a close frame can hold, between two characters."""
     return reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
+
+
+def loss_reason(exc: Exception | None) -> str:
+    """Why a connection ended without a close frame."""
+    return "connection closed without a close frame" if exc is None else cause_of(exc)

@@ -24,16 +24,16 @@ from websockets.frames import Close
 from gateway.connections import close as closes
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
 from gateway.connections.control import END, Control
+from gateway.connections.held_bytes import QUEUED
 from gateway.connections.liveness import LOST, Liveness, PeerAction
 from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
 from gateway.connections.sink import Discard, Sink
-from gateway.frame_scanner import FrameScanner, Violation
+from gateway.frame_scanner import ANY_NUMBER, FrameScanner, Violation
 from gateway.frames import Frame, Opcode
 from gateway.limits import CLOSE_S, MESSAGE_BYTES_MAX, WRITE_HIGH_WATER_BYTES
-from shared.errors import cause_of
 
 _PONG_FIRST_BYTE: Final = 0x80 | int(Opcode.PONG)
-# Module constants, for every read: an attribute of an enum class costs several times as much.
+# For every read: an attribute of an enum class costs several times as much.
 _DIRECT: Final = Intake.DIRECT
 _ALL_BUT_ADMISSION: Final = ~Pause.ADMISSION
 _FIRST_CONTROL: Final = int(Opcode.CLOSE)  # RFC 6455 section 5.2: 8 and above are control frames
@@ -44,9 +44,9 @@ class Connection:
     """A connection to a client or to a provider. Subclasses do the opening handshake."""
 
     __slots__ = (
-        "_close_timer", "_control", "_has_heard", "_is_framed", "_is_mid_message", "_is_reading",
-        "_liveness", "_loop", "_received", "_scanner", "_transport", "_unsent_pong", "feeder",
-        "partial_max", "sink",
+        "_close_timer", "_control", "_frames_a_turn", "_has_heard", "_is_framed",
+        "_is_mid_message", "_is_reading", "_liveness", "_loop", "_received", "_scanner",
+        "_transport", "_unsent_pong", "feeder", "partial_max", "sink",
     )  # fmt: skip
 
     def __init__(self, *, expects_mask: bool, sink: Sink) -> None:
@@ -62,6 +62,7 @@ class Connection:
         self._received = ReceiveQueue()
         self._is_reading = True  # what the transport was told last
         self._is_mid_message = False
+        self._frames_a_turn = ANY_NUMBER  # found in one read before others have their turn
         now = self._loop.time()
         self._liveness = Liveness(heard_at=now, pinged_at=now)
         self._has_heard = False  # since ``_liveness`` was told last: to read the clock costs more
@@ -140,7 +141,7 @@ class Connection:
         """Deliver nothing to the sink until ``reason`` is gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._received.pause(reason)
-            self._update_reading()
+            self.review_reading()
 
     def hold_back(self, reason: Pause, frames: Sequence[Frame]) -> None:
         """The sink cannot take ``frames``, the last of those that it was given: they are delivered
@@ -148,12 +149,12 @@ class Connection:
         """
         self.pause(reason)
         self._received.put_back(frames)
-        self._update_reading()
+        self.review_reading()
 
     def resume(self, reasons: Pause) -> None:
         """``reasons`` are gone: when no other is left, deliver what waited and go on."""
         self._received.resume(reasons, self._deliver)
-        self._update_reading()
+        self.review_reading()
 
     def resume_all(self) -> None:
         """Nothing is a reason to pause any more, except that admission is being decided on."""
@@ -196,18 +197,16 @@ class Connection:
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop: give whole frames to the sink.
-
-        A read that is messages in one frame each takes the short way; all others, and all while
-        frames have to wait, are scanned. tests/property/gateway/connections holds that both ways
-        end the same.
+        """Called by the event loop: give whole frames to the sink. Messages in one frame each take
+        the short way; all else, and all while frames have to wait, is scanned.
+        tests/property/gateway/connections holds that both ways end the same.
         """
         if not self._is_framed:
             self._receive_handshake(data)
             return
         self._has_heard = True
         if self._received.state is _DIRECT:
-            spans = self._scanner.messages(data)
+            spans = self._scanner.messages(data, self._frames_a_turn)
             if spans:
                 self.sink.messages_received(data, spans)
                 return
@@ -220,13 +219,14 @@ class Connection:
     def _scan(self, data: bytes) -> None:
         is_direct = self._received.state is _DIRECT
         if not is_direct and self._received.is_over:
+            self._scanner.forget()
             return
-        frames = self._scanner.feed(data)
+        frames = self._scanner.feed(data, self._frames_a_turn)
         for frame in frames:
             is_direct = is_direct and frame.opcode < _FIRST_CONTROL
         if not is_direct:
             self._receive_one_by_one(frames)
-            self._update_reading()
+            self.review_reading()
         elif frames:
             self.sink.frames_received(frames)
         if self._scanner.pending_bytes > self.partial_max:
@@ -235,15 +235,14 @@ class Connection:
             self._refuse_frames(self._scanner.violation)
 
     def eof_received(self) -> bool:
-        """Called by the event loop; a false answer closes the transport.
-
-        The end is delivered here, not in ``connection_lost``: in between, the other connection may
-        receive frames, and this one can write no more.
+        """Called by the event loop; a false answer closes the transport. The end is delivered here,
+        not in ``connection_lost``: in between the other connection may receive frames, and this one
+        can write no more.
         """
         self._received.empty_before_end(self._deliver)
         self._control.receive_end()
         self._flush()
-        self._end(CloseEvent(ABNORMAL_CLOSURE, _loss_reason(None)))
+        self._end(CloseEvent(ABNORMAL_CLOSURE, closes.loss_reason(None)))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -255,7 +254,7 @@ class Connection:
             self._close_timer.cancel()
         if self.feeder is not None:
             self.feeder.resume(Pause.BACKPRESSURE)
-        self._end(CloseEvent(ABNORMAL_CLOSURE, _loss_reason(exc)))
+        self._end(CloseEvent(ABNORMAL_CLOSURE, closes.loss_reason(exc)))
 
     def pause_writing(self) -> None:
         """Called by the event loop when the write buffer is full."""
@@ -275,21 +274,25 @@ class Connection:
 
     # --- what is received -------------------------------------------------------------------------
 
+    @property
+    def _has_ended(self) -> bool:
+        return self._received.state is Intake.ENDED
+
     def _note_heard(self, now: float) -> None:
         """Tell the liveness that bytes came since the last call."""
         if self._has_heard:
             self._has_heard = False
             self._liveness.heard_at = now
 
-    @property
-    def _has_ended(self) -> bool:
-        return self._received.state is Intake.ENDED
+    def _wants_more(self) -> bool:
+        return self._received.wants_more(self._scanner.pending_bytes)
 
-    def _update_reading(self) -> None:
-        """Tell the transport whether bytes are wanted, when that has changed."""
+    def review_reading(self) -> None:
+        """Tell the transport whether bytes are wanted, if that has changed: see ``held_bytes``."""
+        QUEUED.note(self, waits=bool(self._received.paused))
         if self._transport is None or self._transport.is_closing():
             return
-        is_reading = self._received.wants_more(self._scanner.pending_bytes)
+        is_reading = self._wants_more()
         if is_reading and not self._is_reading:
             self._transport.resume_reading()
         elif self._is_reading and not is_reading:
@@ -363,6 +366,8 @@ class Connection:
         if self._has_ended:
             return
         self._received.end()
+        self._scanner.forget()
+        QUEUED.note(self, waits=False)
         sink, self.sink = self.sink, Discard()
         sink.connection_closed(close)
 
@@ -385,7 +390,6 @@ class Connection:
             self._close_timer = self._loop.call_later(CLOSE_S, self._close_overdue)
 
     def _close_overdue(self) -> None:
-        """The peer has not answered our close for ``CLOSE_S``."""
         self.abort()
 
     def _half_close(self) -> None:
@@ -394,7 +398,3 @@ class Connection:
             self._transport.write_eof()
         else:
             self._transport.close()
-
-
-def _loss_reason(exc: Exception | None) -> str:
-    return "connection closed without a close frame" if exc is None else cause_of(exc)

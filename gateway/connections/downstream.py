@@ -22,15 +22,18 @@ from typing import Final, Protocol
 from websockets.http11 import Request, Response
 
 from gateway.connections.answer_writer import AnswerWriter
+from gateway.connections.close import TRY_AGAIN_LATER
 from gateway.connections.connection import Connection
+from gateway.connections.held_bytes import UNFINISHED
 from gateway.connections.liveness import CatchUp
 from gateway.connections.receive_queue import Pause
 from gateway.connections.request_reader import RequestReader
 from gateway.connections.sink import Discard
+from gateway.frame_scanner import Violation
 from gateway.http.answers import Download
 from gateway.http.exchange import Exchange, HttpRequest
 from gateway.http.refusals import Refusal
-from gateway.limits import CLOSE_S, HANDSHAKE_S
+from gateway.limits import CLOSE_S, FRAMES_A_TURN, HANDSHAKE_S, LEFTOVER_BYTES_MAX
 from shared.state_machine import advance
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -79,8 +82,8 @@ class Downstream(Connection):
     """A connection from a client."""
 
     __slots__ = (
-        "_answer", "_catch_up", "_handler", "_handshake_timer", "_phase", "_reader",
-        "answer_headers", "caller", "carrier", "host", "outlasts_stop",
+        "_answer", "_catch_up", "_handler", "_handshake_timer", "_leftover", "_phase", "_reader",
+        "_turn", "answer_headers", "caller", "carrier", "host", "outlasts_stop",
     )  # fmt: skip
 
     def __init__(self, handler: ConnectionHandler, caller: str = "", host: str = "") -> None:
@@ -93,6 +96,9 @@ class Downstream(Connection):
         self._answer: AnswerWriter | None = None
         self._phase = RequestPhase.REQUEST
         self._is_framed = False
+        self._frames_a_turn = FRAMES_A_TURN
+        self._turn: asyncio.Handle | None = None  # the next one, where it is behind
+        self._leftover = 0  # bytes that came behind a request, and were dropped
         self._handshake_timer: asyncio.TimerHandle | None = self._loop.call_later(
             HANDSHAKE_S, self.abort
         )
@@ -187,6 +193,18 @@ class Downstream(Connection):
                 raise
             self._finish_answer(writer)
 
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """See ``Connection``: of what the client sends from now on, only its answer is of use."""
+        if self.is_open:
+            self._scanner.skip_data()
+            UNFINISHED.forget(self)
+        super().close(code, reason)
+
+    def refuse_unfinished(self) -> None:
+        """See ``held_bytes.Sender``."""
+        busy = "too many long messages at a time; try again later"
+        self._refuse_frames(Violation(TRY_AGAIN_LATER, busy))
+
     def abort(self) -> None:
         """Cut the connection now; an answer that was not taken whole must not seem to be."""
         if self._answer is not None:
@@ -207,6 +225,7 @@ class Downstream(Connection):
 
     def eof_received(self) -> bool:
         """Called by the event loop; a true answer keeps our direction open."""
+        self._catch_up_with_reads()
         if self._phase is RequestPhase.UPGRADED:
             return super().eof_received()
         return self._phase is RequestPhase.ADMISSION
@@ -224,10 +243,16 @@ class Downstream(Connection):
             self._answer.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the event loop."""
+        """Called by the event loop. What was read before is taken first, in turns as well."""
+        self._transport = None
+        if self._scanner.is_behind:
+            self._scan(b"")
+            self._loop.call_soon(self.connection_lost, exc)
+            return
         self._stop_handshake_timer()
         if self._reader is not None:
             self._reader.close()
+        UNFINISHED.forget(self)
         super().connection_lost(exc)
         if self._answer is not None:
             self._answer.connection_lost()
@@ -240,10 +265,43 @@ class Downstream(Connection):
         """What frames the answer to a plain request."""
         return None if self._reader is None else self._reader.exchange
 
+    def _scan(self, data: bytes) -> None:
+        """See ``Connection``: so many frames, then others have their turn."""
+        super()._scan(data)
+        if not self._has_ended:
+            UNFINISHED.note(self, self._scanner.unfinished_bytes)
+        if self._scanner.is_behind or not self._is_reading:
+            self.review_reading()
+
+    def _wants_more(self) -> bool:
+        """Frames that are here come before those that are not read yet."""
+        wants_more = super()._wants_more()
+        if not self._scanner.is_behind:
+            return wants_more
+        if wants_more and self._turn is None:
+            self._turn = self._loop.call_soon(self._take_turn)
+        return False
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self._scanner.is_behind and super()._wants_more():
+            self._scan(b"")
+
+    def _catch_up_with_reads(self) -> None:
+        """Nothing more will be read: take all that is here."""
+        while self._scanner.is_behind:
+            super()._scan(b"")
+
     def _receive_handshake(self, data: bytes) -> None:
-        """Take the request; what follows it before it is decided on is dropped."""
+        """Take the request; what follows it before it is decided on is dropped, and there is an end
+        to that.
+        """
         if self._phase is RequestPhase.REQUEST:
             self._receive_request(data)
+            return
+        self._leftover += len(data)
+        if self._leftover > LEFTOVER_BYTES_MAX:
+            self.abort()
 
     def _receive_request(self, data: bytes) -> None:
         """A request, within ``HANDSHAKE_S``."""
@@ -279,6 +337,7 @@ class Downstream(Connection):
         What the client still sends is read and dropped for a while: closing on unread bytes would
         reset the connection, and the client might never see the answer.
         """
+        self._leftover = 0
         if self._transport is None:
             return
         writer.complete()

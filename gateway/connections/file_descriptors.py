@@ -3,7 +3,7 @@
 A session needs a descriptor for its client and one for its provider; without the second it would
 fail right after it was admitted. So new sessions are refused while descriptors are left to send the
 refusal, and no more clients are accepted than can be answered: the rest wait in the kernel's queue.
-Example: with a limit of 1,064 open files, 500 sessions and 24 other clients.
+Example: with a limit of 1,104 open files, 500 sessions and 64 other clients.
 """
 
 import resource
@@ -12,8 +12,9 @@ from typing import Final
 # Listeners, probes, the spool, ZeroMQ, DNS look-ups, addresses that are raced: a quiet gateway has
 # about thirty.
 OWN: Final = 40
-# Clients without a session: those being admitted or refused, and those that read a page.
-OTHERS: Final = 24
+# Clients without a session: those being admitted or refused, and those that read a page. Slow ones
+# keep a place for ``PASSING_S``, so this is how many of them a second do not keep others waiting.
+OTHERS: Final = 64
 
 
 def has_capacity_for_session(*, sessions: int, allowed: int = 0) -> bool:

@@ -2,8 +2,9 @@
 
 ``Connection`` owns one. While there is a reason to pause (``Pause``), data frames wait here in
 order, and behind them at most one close frame. Pings never wait, so a paused peer still gets its
-pongs and does not take the connection for dead. The queue is bounded: ``wants_more`` is false once
-it is full, and then the connection stops reading from TCP.
+pongs and does not take the connection for dead. The queue is bounded, and so are all queues
+together (``held_bytes``): ``wants_more`` is false once one of them is full, and then the connection
+stops reading from TCP.
 
 The states are a table (``TRANSITIONS``)::
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, Flag, auto
 from typing import Final
 
+from gateway.connections.held_bytes import QUEUED
 from gateway.frames import Frame
 from gateway.limits import RECEIVE_QUEUE_BYTES_MAX, RECEIVE_QUEUE_FRAME_BYTES
 from shared.state_machine import advance
@@ -89,7 +91,7 @@ class ReceiveQueue:
         if self.paused is _NO_REASON:
             return True
         has_capacity = self._bytes + pending_bytes <= RECEIVE_QUEUE_BYTES_MAX
-        return has_capacity and not self.paused & _UNREADABLE
+        return has_capacity and not QUEUED.is_full and not self.paused & _UNREADABLE
 
     def put(self, frame: Frame) -> None:
         """Append a data frame, or the close frame that ends them."""
@@ -97,7 +99,7 @@ class ReceiveQueue:
         if self._frames is None:
             self._frames = deque()
         self._frames.append(frame)
-        self._bytes += len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
+        self._count(len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES)
 
     def put_back(self, frames: Sequence[Frame]) -> None:
         """Frames that were delivered, and which the sink cannot take while it is paused: they wait
@@ -108,7 +110,7 @@ class ReceiveQueue:
         if self._frames is None:
             self._frames = deque()
         self._frames.extendleft(reversed(frames))
-        self._bytes += sum(len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES for frame in frames)
+        self._count(sum(len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES for frame in frames))
 
     def pause(self, reason: Pause) -> None:
         """Deliver nothing until ``reason`` is gone."""
@@ -139,17 +141,21 @@ class ReceiveQueue:
     def end(self) -> None:
         """The sink hears of the end now, and of nothing afterwards."""
         self._frames = None
-        self._bytes = 0
+        self._count(-self._bytes)
         self._move(Intake.ENDED)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _count(self, more: int) -> None:
+        self._bytes += more
+        QUEUED.add(more)
 
     def _empty(self, deliver: Callable[[Frame], None], *, is_last: bool) -> None:
         self._move(Intake.EMPTYING)
         try:
             while self._frames and (is_last or not self.paused):
                 frame = self._frames.popleft()
-                self._bytes -= len(frame.raw) + RECEIVE_QUEUE_FRAME_BYTES
+                self._count(-len(frame.raw) - RECEIVE_QUEUE_FRAME_BYTES)
                 if frame.is_control or not (is_last and self.paused & _WITHOUT_LEAVE):
                     deliver(frame)
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 
 @dataclass
@@ -43,3 +44,11 @@ class WrittenBytes(asyncio.Transport):
     def abort(self) -> None:
         """Keep a mark."""
         self.written += b"<cut>"
+
+    def get_write_buffer_size(self) -> int:
+        """Everything is taken at once."""
+        return 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """A socket that takes any option."""
+        return mock.Mock() if name == "socket" else default

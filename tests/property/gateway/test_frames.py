@@ -58,6 +58,42 @@ def test_frames_in_are_frames_out(
     assert scanner.violation is None
 
 
+@given(
+    legal_frames(), st.lists(st.integers(0, 2**20), max_size=20), st.booleans(), st.integers(1, 4)
+)
+def test_turns_find_what_one_scan_finds(
+    frames: list[ReferenceFrame], cuts: list[int], is_masked: bool, most: int
+) -> None:
+    """However few frames a turn has, and whatever comes between two turns."""
+    chunks = pieces(b"".join(frame.serialize(mask=is_masked) for frame in frames), cuts)
+    whole, turns = (
+        FrameScanner(expects_mask=is_masked, message_bytes_max=MESSAGE_MAX) for _ in range(2)
+    )
+    found: list[Frame] = []
+    for chunk in chunks:
+        found += turns.feed(chunk, most)
+    while turns.is_behind:
+        found += turns.feed(b"", most)
+    assert found == scan(whole, chunks)
+    assert (turns.in_message, turns.pending_bytes) == (whole.in_message, whole.pending_bytes)
+
+
+@given(legal_frames(), st.lists(st.integers(0, 2**20), max_size=20), st.integers(0, 20))
+def test_control_frames_are_found_where_data_is_of_no_use(
+    frames: list[ReferenceFrame], cuts: list[int], useful: int
+) -> None:
+    """From whichever read on it is of none: all whole frames of control are there, in order."""
+    chunks = pieces(b"".join(frame.serialize(mask=True) for frame in frames), cuts)
+    whole, part = (FrameScanner(expects_mask=True, message_bytes_max=MESSAGE_MAX) for _ in range(2))
+    found = scan(part, chunks[:useful])
+    part.skip_data()
+    found += scan(part, chunks[useful:])
+    control = [frame for frame in scan(whole, chunks) if frame.is_control]
+    assert [frame for frame in found if frame.is_control] == control
+    assert part.pending_bytes <= 14 + 125
+    assert part.violation is None
+
+
 def scan_shortly(scanner: FrameScanner, chunks: list[bytes]) -> list[Frame]:
     """The same, where a chunk that is messages in one frame each takes the short way."""
     found: list[Frame] = []

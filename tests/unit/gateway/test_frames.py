@@ -29,6 +29,38 @@ def test_the_bytes_of_an_incomplete_frame_are_counted() -> None:
     assert scanner.pending_bytes == 0
 
 
+def test_a_scanner_stops_after_so_many_frames() -> None:
+    """The rest waits in it, whole or not, and comes without further data."""
+    one, two, three = (spoken(Opcode.PING, name) for name in (b"1", b"2", b"3"))
+    scanner = FrameScanner(expects_mask=False)
+    assert scanner.feed(one.raw + two.raw + three.raw + b"\x81", 2) == [one, two]
+    assert scanner.is_behind
+    assert scanner.feed(b"", 2) == [three]
+    assert not scanner.is_behind
+    assert scanner.feed(b"\x00", 2) == [spoken(Opcode.TEXT, b"")]
+
+
+def test_more_messages_than_may_be_looked_at_do_not_take_the_short_way() -> None:
+    """Exactly so many do."""
+    raw = spoken(Opcode.TEXT, b"hello").raw
+    scanner = FrameScanner(expects_mask=False)
+    assert len(scanner.messages(raw * 3, 3)) == 3
+    assert scanner.messages(raw * 4, 3) == []
+
+
+@pytest.mark.parametrize("before", [0, 1, 8, 20, 50_000])
+def test_data_of_no_use_is_not_kept(before: int) -> None:
+    """However much of it is here; the control frame behind it is found."""
+    scanner = FrameScanner(expects_mask=False)
+    raw, close = spoken(Opcode.TEXT, b"x" * 70_000).raw, spoken(Opcode.CLOSE, b"")
+    assert scanner.feed(raw[:before]) == []
+    scanner.skip_data()
+    assert scanner.feed(raw[before:60_000]) == []
+    assert scanner.pending_bytes == scanner.unfinished_bytes == 0
+    assert scanner.messages(spoken(Opcode.TEXT, b"hello").raw) == []
+    assert scanner.feed(raw[60_000:] + close.raw) == [close]
+
+
 KINDS = [
     # opcode; whether it is a control frame, whether it continues a message
     (Opcode.CONTINUATION, False, True),

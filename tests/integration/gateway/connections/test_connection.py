@@ -11,7 +11,8 @@ from websockets.http11 import Request
 from gateway import build
 from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
 from gateway.connections.connection import Connection
-from gateway.connections.downstream import Downstream
+from gateway.connections.downstream import Downstream, RequestPhase
+from gateway.connections.held_bytes import QUEUED, UNFINISHED
 from gateway.connections.receive_queue import Pause
 from gateway.connections.sink import SequenceSink
 from gateway.frames import Frame
@@ -21,15 +22,20 @@ from gateway.limits import (
     ANSWER_BYTES_PER_S,
     ANSWER_READ_S,
     CLOSE_S,
+    FRAMES_A_TURN,
     IDLE_S,
+    LEFTOVER_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     PING_S,
     PRE_OPEN_BYTES_MAX,
+    RECEIVE_QUEUE_BYTES_MAX,
+    RECEIVE_QUEUE_FRAME_BYTES,
     STALLED_S,
     WRITE_HIGH_WATER_BYTES,
 )
 from tests.support.harness import eventually
 from tests.support.peers import masked, until, upgraded
+from tests.support.written_bytes import WrittenBytes
 
 SECONDS = 10
 
@@ -295,6 +301,150 @@ async def test_an_answer_is_read_within_its_deadline(monkeypatch: pytest.MonkeyP
         with pytest.raises(ConnectionResetError):
             while await loop.sock_recv(peer, 2**20):
                 pass
+
+
+async def flooded(data: bytes) -> tuple[Downstream, Recorded, WrittenBytes]:
+    """A client's connection on which ``data`` has come in one read."""
+    sink, transport = Recorded(), WrittenBytes()
+    client = Downstream(IgnoringHandler())
+    client.connection_made(transport)
+    client._move(RequestPhase.ADMISSION)
+    client.upgrade(b"")
+    client.sink = sink
+    client.start_reading()
+    client.data_received(data)
+    return client, sink, transport
+
+
+FLOODS = [
+    # what comes, how often; frames for the sink
+    (masked(0x89), 0),
+    (masked(0x81, b"x"), 1),
+    (masked(0x01, b"x") + masked(0x80, b"x"), 2),
+]
+
+
+@pytest.mark.parametrize(("piece", "each"), FLOODS)
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_flood_of_small_frames_has_its_turn_with_others(
+    piece: bytes, each: int, is_lost: bool
+) -> None:
+    """Of one read so many frames are looked at, then others are served; all come, in the end, also
+    of a client that is gone meanwhile.
+    """
+    count = 10 * FRAMES_A_TURN
+    client, sink, transport = await flooded(piece * count)
+    first = len(sink.frames) + transport.written.count(masked_pong())
+    assert first == FRAMES_A_TURN
+    assert not client._is_reading
+    if is_lost:
+        client.connection_lost(None)
+        await until(lambda: sink.endings)
+    await until(lambda: len(sink.frames) == count * each)
+    if is_lost:
+        return
+    await until(lambda: client._is_reading)
+    assert transport.written.count(masked_pong()) == (0 if each else count)
+    client._handshake_timer = None
+
+
+def masked_pong() -> bytes:
+    """An empty pong of ours, which has no mask."""
+    return b"\x8a\x00"
+
+
+async def test_a_flood_waits_while_its_session_does() -> None:
+    """Frames that are here and not looked at do not fill a queue that is full."""
+    client, sink, _ = await flooded(b"")
+    client.pause(Pause.CREDIT)
+    piece = masked(0x81, bytes(100))
+    count = 2 * RECEIVE_QUEUE_BYTES_MAX // (len(piece) + RECEIVE_QUEUE_FRAME_BYTES)
+    for _ in range(8):
+        client.data_received(piece * (count // 8))
+    await until(lambda: client._turn is None)
+    assert RECEIVE_QUEUE_BYTES_MAX // 4 < client._received._bytes < RECEIVE_QUEUE_BYTES_MAX * 1.2
+    assert sink.frames == []
+    client.resume(Pause.CREDIT)
+    await until(lambda: len(sink.frames) == 8 * (count // 8))
+
+
+@pytest.fixture
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever other tests of this process have left."""
+    for held in (QUEUED, UNFINISHED):
+        for name, value in vars(type(held)()).items():
+            monkeypatch.setattr(held, name, value)
+
+
+@pytest.mark.usefixtures("nothing_held")
+async def test_what_follows_our_close_is_not_kept() -> None:
+    """A client that goes on with a long message after it is not collected; its close is found."""
+    client, sink, transport = await flooded(masked_head(2**20) + bytes(300_000))
+    assert UNFINISHED.total == 300_000 + 14
+    client.close(1008, "no")
+    assert UNFINISHED.total == client._scanner.pending_bytes == 0
+    client.data_received(bytes(2**20 - 300_000) + masked(0x88, b"\x03\xf0"))
+    assert [ended.code for ended in sink.endings] == [1008]
+    assert sink.frames == []
+    assert transport.written.endswith(b"<end>")
+
+
+@pytest.mark.usefixtures("nothing_held")
+async def test_the_long_message_that_began_first_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its client is told to try again later, and nothing of it is kept."""
+    monkeypatch.setattr("gateway.connections.held_bytes.UNFINISHED_BYTES_MAX", 500_000)
+    clients = [await flooded(masked_head(2**20) + bytes(200_000)) for _ in range(2)]
+    assert not any(sink.endings for _, sink, _ in clients)
+    clients.append(await flooded(masked_head(2**20) + bytes(200_000)))
+    assert [[ended.code for ended in sink.endings] for _, sink, _ in clients] == [[1013], [], []]
+    assert clients[0][0]._scanner.pending_bytes == 0
+    for client, _, _ in clients:
+        client.connection_lost(None)
+    assert UNFINISHED.total == 0
+
+
+@pytest.mark.usefixtures("nothing_held")
+async def test_nobody_who_waits_is_read_while_all_hold_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each within its own bound; one that goes on lets the others go on."""
+    monkeypatch.setattr("gateway.connections.held_bytes.RECEIVE_QUEUES_BYTES_MAX", 100_000)
+    monkeypatch.setattr("gateway.connections.held_bytes.RECEIVE_QUEUES_BYTES_LOW", 80_000)
+    clients = [(await flooded(b""))[0] for _ in range(3)]
+    for client in clients:
+        client.pause(Pause.SETUP)
+    piece = masked(0x81, bytes(100)) * 60
+    clients[0].data_received(piece * 3)
+    await until(lambda: clients[0]._turn is None)
+    clients[1].data_received(piece * 3)
+    await until(lambda: QUEUED.total > 100_000)
+    assert [client._is_reading for client in clients] == [False] * 3
+    clients[0].resume(Pause.SETUP)
+    await until(lambda: all(client._is_reading for client in clients))
+    for client in clients:
+        client.connection_lost(None)
+    assert QUEUED.total == 0
+
+
+def masked_head(size: int) -> bytes:
+    """The beginning of a long binary frame of a client, with a mask of zeros."""
+    return b"\x82\xff" + size.to_bytes(8, "big") + bytes(4)
+
+
+async def test_what_comes_behind_a_refusal_has_an_end() -> None:
+    """It is read for a while, so that the client sees its answer, and then the client is cut."""
+    transport = WrittenBytes()
+    client = Downstream(IgnoringHandler())
+    client.connection_made(transport)
+    client.answer(response(400, b"no", "text/plain"))
+    for _ in range(LEFTOVER_BYTES_MAX // 65_536):
+        client.data_received(bytes(65_536))
+    assert b"<cut>" not in transport.written
+    client.data_received(b"x")
+    assert transport.written.endswith(b"<cut>")
+    client.connection_lost(None)
 
 
 async def test_a_frame_of_a_client_without_a_provider_is_read_in_part() -> None:
