@@ -34,7 +34,7 @@ MODULES: Final = (
         f"gateway/metering/openai/{name}.py"
         for name in (
             "audio", "billed_seconds", "call_meter", "cancel", "charges", "events", "gpt_live",
-            "images", "meter", "transcripts", "translation", "usage",
+            "images", "meter", "questions", "transcripts", "translation", "usage",
         )
     ),
 )  # fmt: skip

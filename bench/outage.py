@@ -59,7 +59,9 @@ async def hold_and_deliver(batches: int, env: dict[str, str]) -> None:
     accountd.start()
     spool = env.get("GATEWAY_SPOOL_DIR")
     subscriber = Subscriber(context, env["ACCOUNTD_EVENTS_ENDPOINT"])
-    balances = Balances(subscriber, accountd, near_responses=NEAR_EMPTY_RESPONSES)
+    balances = Balances(
+        subscriber, accountd, near_responses=NEAR_EMPTY_RESPONSES, typical_credits=0
+    )
     sender = UsageSender(
         context,
         usage_endpoint=env["ACCOUNTD_USAGE_ENDPOINT"],

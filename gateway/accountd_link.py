@@ -48,7 +48,12 @@ class AccountdLink:
         accountd = RpcClient(context, config.rpc_endpoint, grant_cache_s=config.grant_cache_s)
         accountd.start()
         subscriber = Subscriber(context, config.events_endpoint)
-        balances = Balances(subscriber, accountd, near_responses=config.near_empty_responses)
+        balances = Balances(
+            subscriber,
+            accountd,
+            near_responses=config.near_empty_responses,
+            typical_credits=config.typical_credits,
+        )
         usage = UsageSender(
             context,
             usage_endpoint=config.usage_endpoint,

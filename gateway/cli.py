@@ -153,6 +153,12 @@ def cli() -> None:
     help="Usage is sent at once while an account has credit for fewer typical responses than this.",
 )
 @setting(
+    "GATEWAY_TYPICAL_RESPONSE_CREDITS",
+    default=str(limits.TYPICAL_RESPONSE_CREDITS),
+    help="What a response is taken to cost, until one has cost more: while an account has more"
+    " sessions than its credit pays responses for, they take turns. 0: they never do.",
+)
+@setting(
     "GATEWAY_UNKNOWN_HANDLES",
     default="allow",
     help="allow: a call, conversation or session to resume that no account was given here belongs"

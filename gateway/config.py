@@ -55,6 +55,7 @@ class GatewayConfig:
     retention: Retention
     grant_cache_s: float
     near_empty_responses: int
+    typical_credits: int
     allows_unknown_handles: bool
     stores_conversations: bool
     keeps_sessions: bool
@@ -109,6 +110,9 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         near_empty_responses=checker.value(
             "GATEWAY_NEAR_EMPTY_RESPONSES", config.integer(0, 1_000_000)
         ),
+        typical_credits=checker.value(
+            "GATEWAY_TYPICAL_RESPONSE_CREDITS", config.integer(0, 10**12)
+        ),
         allows_unknown_handles=checker.value(
             "GATEWAY_UNKNOWN_HANDLES", config.one_of("allow", "refuse")
         )
@@ -124,10 +128,8 @@ def load(settings: Mapping[str, str | None]) -> GatewayConfig:
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
     )
-    if loaded.demo_key and not loaded.ephemeral_secrets:
-        checker.problem("GATEWAY_DEMO_KEY_FILE is set without GATEWAY_EPHEMERAL_SECRET_FILE")
     if loaded.demo_key:
-        _check_demo_key(checker, loaded.demo_key)
+        _check_demo_key(checker, loaded.demo_key, has_secrets=loaded.ephemeral_secrets is not None)
     checker.finish()
     return loaded
 
@@ -199,8 +201,10 @@ def _proxies(checker: Checker) -> TrustedProxies:
     return TrustedProxies(networks, telling)
 
 
-def _check_demo_key(checker: Checker, path: Path) -> None:
+def _check_demo_key(checker: Checker, path: Path, *, has_secrets: bool) -> None:
     """It may come later: the demo's account is made once the gateways run."""
+    if not has_secrets:
+        checker.problem("GATEWAY_DEMO_KEY_FILE is set without GATEWAY_EPHEMERAL_SECRET_FILE")
     if not path.exists():
         return
     try:

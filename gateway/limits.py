@@ -144,6 +144,15 @@ CREDIT_WAIT_S: Final = 10.0
 # seen, and bounded, should one never end.
 CREDIT_WAIT_STREAMING_S: Final = 120.0
 
+# Where an account's credit pays no response for each of its sessions, they take turns
+# (``credit.floor``). A session keeps its turn for so long without a response under way while others
+# wait: longer than a sentence. And where a response was asked for, as long as a provider that is
+# slow takes to begin; a session whose credit has ended waits as long for what it had asked.
+FLOOR_IDLE_S: Final = 4.0
+FLOOR_ASKED_S: Final = 10.0
+# How long a client waits for its turn: who speaks to it has gone by then.
+FLOOR_WAIT_S: Final = 60.0
+
 # How long a provider that may have heard speech has to begin its answer, once the client is gone:
 # Gemini begins within one or two seconds, and says nothing when it heard only noise.
 ANSWER_S: Final = 3.0
@@ -171,6 +180,10 @@ BATCH_S: Final = 30.0
 # While an account's credit pays for fewer typical responses than this, each is sent at once: two
 # batches' worth, so that no gateway is surprised by what others had not sent yet.
 NEAR_EMPTY_RESPONSES: Final = 2 * BATCH_RESPONSES
+
+# What a response is taken to cost, in credits, until one has cost more: half a minute of speech and
+# what was said before, at a credit a token.
+TYPICAL_RESPONSE_CREDITS: Final = 1_000
 
 # Batches held while accountd is away: hours of a busy gateway, at most 100 MB.
 OUTBOX_BATCHES_MAX: Final = 100_000
@@ -265,6 +278,7 @@ assert ANSWER_S < DRAIN_S
 assert FORMER_S < CLOSE_S
 assert CLOSE_S < CATCH_UP_S
 assert CREDIT_WAIT_S < CREDIT_WAIT_STREAMING_S
+assert FLOOR_IDLE_S < FLOOR_ASKED_S < FLOOR_WAIT_S < CREDIT_WAIT_STREAMING_S
 assert STALLED_S < ANSWER_READ_S < DOWNLOAD_READ_S
 assert PASSING_S < HANDSHAKE_S
 assert DRAIN_S < LATE_ANSWER_S < IDLE_S

@@ -51,6 +51,7 @@ from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import (
     Refusal,
     bad_request,
+    credit_too_low,
     model_not_allowed,
     not_configurable,
     not_found,
@@ -147,6 +148,7 @@ class CallApi:
             admitted = _require(
                 await self._admission.admit(request.headers, parameters, lease=lease)
             )
+            self._require_room(admitted.authorization)
             target = _require(
                 self._targets.permitted(target, admitted.authorization, request, offer.session)
             )
@@ -283,6 +285,7 @@ class CallApi:
         if (refusal := refusal_of_provider(authorization, control.target)) is not None:
             raise _RefusedError(refusal)
         session = self._checked_session(body, control.target, Admitted(authorization))
+        self._require_room(authorization)
         try:
             answer = await self._forward(request, control, "accept", session)
         except _RefusedError as exc:
@@ -318,6 +321,11 @@ class CallApi:
         return Reversible(response(HTTPStatus.OK, answered.body, JSON, PRIVATE))
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _require_room(self, authorization: Authorization) -> None:
+        """A call cannot be paused: where sessions take turns, no call begins."""
+        if not self._calls.has_room(authorization.account_id):
+            raise _RefusedError(credit_too_low())
 
     async def _listen(
         self, control: ProviderCall, authorization: Authorization, lease: Lease, *, model: str

@@ -215,7 +215,8 @@ class Call(SequenceSink):
         self.recorder.for_client(frames)
         self._estimate_unheard(now)
         self._changed.set()
-        if has_metered or self._cut_off.status is not CreditStatus.AVAILABLE:
+        is_short = self._cut_off.status is not CreditStatus.AVAILABLE or self._credit.is_crowded
+        if has_metered or is_short:
             self.credit_changed()
 
     def connection_closed(self, close: CloseEvent) -> None:
@@ -241,11 +242,17 @@ class Call(SequenceSink):
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        status, streaming = self._credit.status, self.recorder.streaming
-        action = self._cut_off.review(status, streaming, now=self._loop.time())
+        self._credit.report()
+        status, recorder = self._credit.status, self.recorder
+        action = self._cut_off.review(
+            status, recorder.streaming, now=self._loop.time(), is_asked=recorder.is_asked
+        )
         if action is CreditAction.END:
             self.was_cut_off = True
             self.hang_up("the account's credits are used up")
+
+    def floor_changed(self) -> None:
+        """Nothing to do: a caller cannot be kept from speaking."""
 
     def balance_announced(self) -> None:
         """Nothing to do: a call's caller cannot be shown a balance."""

@@ -156,6 +156,10 @@ class Calls:
         await asyncio.gather(*tries, return_exceptions=True)
         await self.http.close()
 
+    def has_room(self, account: str) -> bool:
+        """See ``Balances``."""
+        return self._balances.has_room(account)
+
     def control(self, provider: Provider, target: Target, call_id: str) -> ProviderCall:
         """The control of a call; ``target`` is that of its sidebands."""
         assert provider.calls is not None

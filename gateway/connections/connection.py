@@ -26,7 +26,7 @@ from gateway.connections.close import ABNORMAL_CLOSURE, CloseEvent
 from gateway.connections.control import END, Control
 from gateway.connections.held_bytes import QUEUED
 from gateway.connections.liveness import LOST, Liveness, PeerAction
-from gateway.connections.receive_queue import Intake, Pause, ReceiveQueue
+from gateway.connections.receive_queue import NOT_WAITED_FOR, Intake, Pause, ReceiveQueue
 from gateway.connections.sink import Discard, Sink
 from gateway.frame_scanner import ANY_NUMBER, FrameScanner, Violation
 from gateway.frames import Frame, Opcode
@@ -323,10 +323,10 @@ class Connection:
     def _receive_control(self, frame: Frame) -> None:
         """Handle a control frame at once, unless it is a close and data frames wait before it.
 
-        What waits for a provider that is not there is dropped: a peer that leaves is not to wait.
+        What waits for a provider, or for its turn, is dropped: a peer that leaves is not to wait.
         """
         is_close = frame.opcode == Opcode.CLOSE
-        if is_close and Pause.SETUP in self._received.paused:
+        if is_close and self._received.paused & NOT_WAITED_FOR:
             self._received.empty_before_end(self._deliver)
         if self._received and is_close:
             self._received.put(frame)

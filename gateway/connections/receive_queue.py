@@ -33,14 +33,18 @@ class Pause(Flag):
     OWNERSHIP = auto()  # accountd has not said yet whether the client owns the handle it named
     SETUP = auto()  # the provider is replaced, or has not accepted the configuration yet
     CROWDED = auto()  # too many wait for their providers: not a byte is read
+    FLOOR = auto()  # other sessions of the account are to be answered first: its credit is small
+    LAST = auto()  # nothing is left of the credit: the peer is sent its last response
     UNREAD = auto()  # the peer does not read what its messages were answered with
 
 
 _NO_REASON: Final = Pause(0)
+# A peer that leaves while these hold need not wait for what it has sent before: it is dropped.
+NOT_WAITED_FOR: Final = Pause.SETUP | Pause.FLOOR | Pause.LAST
 # A session waits for leave to forward these frames, or for a provider to take them, so they are
 # dropped when the peer disconnects. Frames that only wait for capacity were allowed: they are
 # delivered before the end is.
-_WITHOUT_LEAVE: Final = Pause.CREDIT | Pause.OWNERSHIP | Pause.SETUP | Pause.UNREAD
+_WITHOUT_LEAVE: Final = NOT_WAITED_FOR | Pause.CREDIT | Pause.OWNERSHIP | Pause.UNREAD
 
 
 # While these hold nothing is read, however much could be kept.

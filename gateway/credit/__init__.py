@@ -4,6 +4,8 @@
 ``pending``       usage in messages that no balance includes yet (pure)
 ``allotments``    a gateway's part of a balance; earlier ones that still bind (pure)
 ``credit_table``  the credit of every account, and which of them wait (pure)
+``floor``         whose clients may ask where the credit pays few responses (pure)
+``floors``        the shell of that: who is told that it has the floor, or has it no more
 ``cut_off``       when a session is paused or ended, and what it may finish (pure)
 ``prices``        the rate card that accountd charges by, fetched when it changes
 ``balances``      the shell: balances announced or requested, sessions notified of changes

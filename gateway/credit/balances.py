@@ -16,8 +16,10 @@ from gateway.accountd_client.rpc_client import RpcClient
 from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
+from gateway.credit.floors import Floors
 from gateway.credit.prices import Prices
 from gateway.metering.base import RecentIds
+from gateway.metering.usage_recorder import Recorder
 from shared.announcements import AnnouncedBalance, balance_topic, decode_balance
 from shared.errors import UnreachableError
 from shared.fields import MESSAGE_BYTES_MAX
@@ -47,17 +49,37 @@ class CreditListener(Protocol):
     def balance_announced(self) -> None:
         """There is a new balance."""
 
+    def floor_changed(self) -> None:
+        """Whether the account's sessions take turns (``floors``), or whose turn it is, has
+        changed.
+        """
+
+    @property
+    def recorder(self) -> Recorder:
+        """Which knows of its responses."""
+
 
 class SessionCredit:
-    """One session's access to its account's credit. ``listener`` is notified of changes."""
+    """One session's access to its account's credit. ``listener`` is notified of changes.
 
-    __slots__ = ("_balances", "_credit", "listener", "wants_balances")
+    ``is_crowded`` and ``has_floor``: see ``floors.FloorMember``.
+    """
+
+    __slots__ = (
+        "_balances", "_credit", "has_floor", "is_crowded", "listener", "wants_balances",
+    )  # fmt: skip
 
     def __init__(self, balances: "Balances", credit: Credit, *, wants_balances: bool) -> None:
         self._balances = balances
         self._credit = credit
         self.listener: CreditListener | None = None
         self.wants_balances = wants_balances
+        self.is_crowded, self.has_floor = False, True
+
+    @property
+    def account_id(self) -> str:
+        """Whose credit it is."""
+        return self._credit.account_id
 
     @property
     def status(self) -> CreditStatus:
@@ -79,13 +101,46 @@ class SessionCredit:
         account has reported it already.
         """
         nano = 0 if self._balances.is_repeated(single) else self._balances.price(single)
-        self._credit.metered(nano, is_response=single.kind == Kind.RESPONSE)
+        is_response = single.kind == Kind.RESPONSE
+        self._credit.metered(nano, is_response=is_response)
+        if is_response and self.is_crowded:
+            self._balances.floors.answered(self)
         self._balances.review(self._credit)
         return nano
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """``nano`` of what was metered is in the message with this sequence."""
         self._balances.sealed(self._credit.account_id, nano, producer, sequence)
+
+    # --- the floor --------------------------------------------------------------------------------
+
+    def ask_for_floor(self) -> None:
+        """The client has something to say, and the session has not the floor."""
+        self._balances.floors.ask(self)
+
+    def report(self) -> None:
+        """See to it that it is known which responses are under way, where that matters."""
+        if self.is_crowded:
+            self._balances.floors.report(self, self.responses())
+
+    def leave_floor(self) -> None:
+        """The client is gone."""
+        self._balances.floors.leave(self, self._credit)
+
+    def responses(self) -> int:
+        """See ``FloorMember``."""
+        return 0 if self.listener is None else len(self.listener.recorder.streaming)
+
+    def is_asked(self) -> bool:
+        """See ``FloorMember``: some meters count what was asked for as under way."""
+        return self.listener is not None and (
+            self.listener.recorder.is_asked or self.responses() > 0
+        )
+
+    def floor_changed(self) -> None:
+        """See ``FloorMember``."""
+        if self.listener is not None:
+            self.listener.floor_changed()
 
     def close(self) -> None:
         """The session has ended."""
@@ -95,11 +150,24 @@ class SessionCredit:
 class Balances:
     """The credit of all accounts that this process serves. ``start`` before use."""
 
-    def __init__(self, subscriber: Subscriber, accountd: RpcClient, *, near_responses: int) -> None:
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        accountd: RpcClient,
+        *,
+        near_responses: int,
+        typical_credits: int,
+    ) -> None:
+        """``near_responses``, ``typical_credits``: see ``CreditTable``; 0 as the latter: sessions
+        take no turns.
+        """
         self._loop = asyncio.get_running_loop()
         self._subscriber = subscriber
         self._accountd = accountd
-        self._credits = CreditTable(near_responses=near_responses)
+        self._credits = CreditTable(
+            near_responses=near_responses, typical_credits=max(1, typical_credits)
+        )
+        self.floors = Floors(is_on=typical_credits > 0)
         self._sessions: dict[str, set[SessionCredit]] = {}
         self._watchers: dict[str, set[SessionCredit]] = {}  # those that want every balance
         self._notifying: set[str] = set()  # accounts whose watchers are notified in a moment
@@ -118,6 +186,7 @@ class Balances:
     async def stop(self) -> None:
         """Ask no more."""
         await background_tasks.stop(self._tasks)
+        self.floors.stop()
         await self._prices.stop()
 
     def open(self, authorization: Authorization, *, wants_balances: bool) -> SessionCredit:
@@ -131,7 +200,13 @@ class Balances:
         self._sessions.setdefault(account, set()).add(session)
         if wants_balances:
             self._watchers.setdefault(account, set()).add(session)
+        self.floors.join(session, credit)
         return session
+
+    def has_room(self, account: str) -> bool:
+        """Whether its credit pays a response for one more call, beside its sessions here."""
+        credit = self._credits.find(account)
+        return credit is None or self.floors.has_room(credit)
 
     def metrics(self) -> list[Metric]:
         """The numbers of this part, for ``/metrics``."""
@@ -144,6 +219,11 @@ class Balances:
                 "rts_gateway_held_accounts", "gauge",
                 "Accounts whose sessions wait until accountd says what is left.",
                 self._held_accounts,
+            ),
+            Metric(
+                "rts_gateway_crowded_accounts", "gauge",
+                "Accounts with more sessions here than their credit pays responses for.",
+                lambda: self.floors.crowded,
             ),
         ]  # fmt: skip
 
@@ -181,6 +261,7 @@ class Balances:
 
     def review(self, credit: Credit) -> None:
         """Notify the account's sessions if what the credit allows has changed."""
+        self.floors.review(credit)  # first: who is to wait must not go on before
         allowed = (credit.status, credit.is_near_empty)
         account = credit.account_id
         if account not in self._sessions or self._notified.get(account) == allowed:
@@ -195,6 +276,7 @@ class Balances:
         """A session has ended."""
         account = credit.account_id
         session.listener = None
+        self.floors.leave(session, credit)
         self._credits.close(credit)
         _discard(self._watchers, account, session)
         _discard(self._sessions, account, session)

@@ -44,18 +44,21 @@ class Credit:
     """One account's credit as this gateway knows it. ``CreditTable`` makes it and updates it."""
 
     __slots__ = (
-        "_is_new_boot", "_near_responses", "_old_allotments", "_pending", "_typical", "_unsent",
-        "_waits_since", "account_id", "balance", "sessions",
+        "_is_new_boot", "_near_responses", "_old_allotments", "_pending", "_typical",
+        "_typical_least", "_unsent", "_waits_since", "account_id", "balance", "sessions",
     )  # fmt: skip
 
-    def __init__(self, balance: AnnouncedBalance, *, near_responses: int) -> None:
+    def __init__(
+        self, balance: AnnouncedBalance, *, near_responses: int, typical_credits: int = 1
+    ) -> None:
         """``balance`` is from the authorization of the key: it stands until the first
-        announcement.
+        announcement. ``typical_credits``: what a response costs, until one has cost more; from 1.
         """
         self.account_id = balance.account_id
         self.balance = balance
         self.sessions = 0
         self._near_responses = near_responses
+        self._typical_least = typical_credits * NANO_PER_CREDIT
         self._typical = 0  # a moving average of what a response costs
         self._unsent = 0  # metered, and in no message yet
         self._pending = PendingUsage()
@@ -81,6 +84,15 @@ class Credit:
     def is_near_empty(self) -> bool:
         """Whether every response must be sent at once: the allotment is nearly spent."""
         return self._allotment_left <= self._near_responses * self._typical
+
+    @property
+    def slots(self) -> int:
+        """How many responses at once the allotment pays for; one at least, unless nothing new may
+        start.
+        """
+        if self.status is not CreditStatus.AVAILABLE:
+            return 0
+        return max(1, self._allotment_left // max(self._typical_least, self._typical))
 
     @property
     def is_idle(self) -> bool:

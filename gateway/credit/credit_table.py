@@ -11,9 +11,12 @@ from shared.announcements import AnnouncedBalance
 class CreditTable:
     """Credits by account. It also ignores balances that are out of date."""
 
-    def __init__(self, *, near_responses: int) -> None:
-        """``near_responses``: near empty is less than so many typical responses, from 0."""
+    def __init__(self, *, near_responses: int, typical_credits: int = 1) -> None:
+        """``near_responses``: near empty is less than so many typical responses, from 0.
+        ``typical_credits``: what a response costs, until one has cost more.
+        """
         self._near_responses = near_responses
+        self._typical_credits = typical_credits
         self._credits: dict[str, Credit] = {}
         # By producer: the credits that have usage in its pending messages.
         self._waiting: dict[bytes, dict[str, Credit]] = {}
@@ -35,10 +38,18 @@ class CreditTable:
         credit = self._credits.get(account_id)
         if credit is None:
             balance = AnnouncedBalance(account_id, epoch=0, revision=0, topup=topup, tokens=tokens)
-            credit = Credit(balance, near_responses=self._near_responses)
+            credit = Credit(
+                balance,
+                near_responses=self._near_responses,
+                typical_credits=self._typical_credits,
+            )
             self._credits[account_id] = credit
         credit.sessions += 1
         return credit
+
+    def find(self, account_id: str) -> Credit | None:
+        """The account's credit, where it is known."""
+        return self._credits.get(account_id)
 
     def close(self, credit: Credit) -> None:
         """A session has ended."""

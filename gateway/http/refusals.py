@@ -12,6 +12,7 @@ from websockets.http11 import Response
 from gateway.http.answers import PRIVATE, json_response
 
 RETRY_AFTER_S: Final = 1
+CREDIT_RETRY_S: Final = 10  # as long as a short response
 INVALID_KEY: Final = "invalid_api_key"
 
 _TYPE_BY_STATUS: Final = {
@@ -218,6 +219,17 @@ def no_ephemeral_keys() -> Refusal:
 def too_many_requests(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> Refusal:
     """429: this client has asked too often."""
     return Refusal(429, "rate_limit_exceeded", message, retry_after_s=retry_after_s)
+
+
+def credit_too_low() -> Refusal:
+    """429: the account's credit pays no response for one more call, beside what it has open."""
+    return Refusal(
+        429,
+        "credit_too_low",
+        "the account's credit pays for too few responses at once for one more call; try again when"
+        " other sessions have ended, or add credit",
+        retry_after_s=CREDIT_RETRY_S,
+    )
 
 
 def internal_error() -> Refusal:

@@ -101,6 +101,16 @@ class Meter(Protocol):
         """
 
     @property
+    def is_asked(self) -> bool:
+        """Whether a response was asked for that has neither begun nor been refused, as far as the
+        messages say so that are looked at anyway; false where ``streaming`` holds it already.
+        """
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether what the provider has heard so far may make it begin a response by itself."""
+
+    @property
     def drain_s(self) -> float:
         """How many seconds to wait for usage that is still to be reported when the client is gone:
         at most ``DRAIN_S``, and 0 when nothing is to come.

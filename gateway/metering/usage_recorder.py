@@ -157,6 +157,16 @@ class Recorder:
         return self._meter.streaming
 
     @property
+    def is_asked(self) -> bool:
+        """Whether a response was asked for that has not begun."""
+        return self._meter.is_asked
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the provider may begin a response by itself, by what it has heard so far."""
+        return self._meter.may_answer
+
+    @property
     def drain_s(self) -> float:
         """How long what may still be reported is worth waiting for when the client is gone."""
         return self._meter.drain_s

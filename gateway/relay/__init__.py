@@ -8,7 +8,7 @@
 ``session_state``             its states and their table, and the values that it is made of (pure)
 ``client_side``, ``notices``  its client, as long as there is one; the gateway's own events for it
 ``endings``                   why a session ends, as its client hears it (pure)
-``sinks``                     where received frames go: through the meter, on to the other side
+``sinks``, ``floor_sink``     where received frames go; what waits while others are answered
 ``provider_drain``            what becomes of the provider's connection when the client is gone
 ``session_age``               when it is as old as its provider allows (pure); ``answer_wait``: how
                               long its user waits (pure)

@@ -52,6 +52,12 @@ def provider_closed(close_code: int, reason: str) -> Ending:
 
 
 CREDIT_USED_UP: Final = refused("insufficient_quota", "The account's credits are used up.")
+# Others of the account are answered: it has credit left, so the client may come again.
+TOO_MANY_FOR_CREDIT: Final = failed(
+    "credit_too_low",
+    "The account's credit pays for too few responses at once; others were answered.",
+    TRY_AGAIN_LATER,
+)
 CONFIGURATION_REFUSED: Final = refused(
     "configuration_refused",
     "The provider refused the session's configuration, which the key brought.",

@@ -15,7 +15,6 @@ import structlog
 from gateway.connections.close import INTERNAL_ERROR, CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.receive_queue import Pause
-from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.limits import SETUP_S
 from gateway.metering.account_errors import is_about_account
@@ -148,14 +147,15 @@ class LastingSession(Session):
             on_metered=self._metered, on_close=self.provider_disconnected
         )
 
-    def _join(self, client: Connection, provider: Upstream) -> Sink:
+    def _join(self, client: Connection, provider: Upstream) -> None:
         assert self._client is not None
         self.replacement.connected(self._loop.time())
-        client.sink = self._interpreter.client_sink(
+        sink = self._interpreter.client_sink(
             on_model_refused=self._refuse_model,
             on_handle_named=self._client.ask_for_handle,
             on_close=self.client_disconnected,
         )
+        client.sink = self._client.gated(sink)
         if client.is_write_paused:  # since before this provider was there to be paused
             provider.pause(Pause.BACKPRESSURE)
         self._interpreter.provider_connected(provider)
@@ -164,7 +164,6 @@ class LastingSession(Session):
         if self._has_joined:
             self._client.notices.send_provider(client, self.recorder.provider, self.recorder.model)
         self._has_joined = True
-        return client.sink
 
     def _age_is_due(self, due: AgeAction, client: ClientSide, now: float) -> None:  # noqa: ARG002
         """The provider's connection is nearly as old as it may be: another one takes its place once

@@ -30,12 +30,9 @@ from structlog.typing import FilteringBoundLogger
 from gateway.connections.close import ABNORMAL_CLOSURE, GOING_AWAY, TRY_AGAIN_LATER, CloseEvent
 from gateway.connections.connection import Connection
 from gateway.connections.provider_errors import ProviderUnavailableError
-from gateway.connections.receive_queue import Pause
-from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
-from gateway.credit.cut_off import CreditAction, CutOff
 from gateway.metering.usage_recorder import Recorder
 from gateway.relay import endings, sinks
 from gateway.relay.client_side import ClientSide
@@ -60,9 +57,8 @@ class Session:
     """Joins two connections and ends each when the other does."""
 
     __slots__ = (
-        "_age", "_client", "_credit", "_cut_off", "_departure", "_dial_task", "_info", "_listener",
-        "_loop", "_opening", "_pre_open", "_provider", "_sink", "drain", "recorder", "state",
-        "was_cut_off",
+        "_age", "_client", "_credit", "_departure", "_dial_task", "_info", "_listener", "_loop",
+        "_opening", "_pre_open", "_provider", "_sink", "drain", "recorder", "state", "was_cut_off",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +87,6 @@ class Session:
         self._opening = opening
         self._credit = credit
         credit.listener = self
-        self._cut_off = CutOff()
         self._age = age
         self._departure: Departure | None = None
         self._sink: sinks.DownstreamSink | None = None
@@ -135,10 +130,10 @@ class Session:
         client, self._provider, self._dial_task = self._client.connection, provider, None
         client.feeder, provider.feeder = provider, client
         self._log.info("provider connected", provider=self.recorder.provider)
-        sink = self._join(client, provider)
+        self._join(client, provider)
         if self._pre_open is not None:
             pre_open, self._pre_open = self._pre_open, None
-            pre_open.release(sink)
+            pre_open.release(client.sink)
         self._metered()
 
     def provider_unavailable(self, failure: ProviderUnavailableError) -> None:
@@ -182,19 +177,20 @@ class Session:
             return
         if self._credit.is_near_empty:
             self.recorder.flush()
-        status = self._credit.status
-        action = self._cut_off.review(status, self.recorder.streaming, now=self._loop.time())
+        must_end = client.review_credit(self.recorder, self._loop.time())
         if self._sink is not None:
-            waits = status is not CreditStatus.AVAILABLE or client.notices.is_balance_due
-            self._sink.reports_gaps = waits or self._departure is not None
-        if action is CreditAction.END and not client.connection.is_mid_message:
+            self._sink.reports_gaps = client.needs_gaps or self._departure is not None
+        if must_end and not client.connection.is_mid_message:
             self._log.info("credit used up", credits_left=self._credit.balance.credits)
             self.was_cut_off = True
             self.dismiss(endings.CREDIT_USED_UP)
-        elif action is CreditAction.PAUSE:
-            client.connection.pause(Pause.CREDIT)
-        elif action is CreditAction.RESUME:
-            client.connection.resume(Pause.CREDIT)
+
+    def floor_changed(self) -> None:
+        """It is this session's turn to ask, or no more: see ``credit.floors``."""
+        if self._client is not None:
+            self._client.floor_changed()
+            if self._sink is not None and self._credit.is_crowded:
+                self._sink.reports_gaps = True  # to report responses
 
     def balance_announced(self) -> None:
         """There is a new balance, and the client wants to know."""
@@ -246,7 +242,7 @@ class Session:
         if self._provider is not None:
             self._provider.check(now)
         self._send_balance()
-        if self._cut_off.status is CreditStatus.EXHAUSTED:
+        if self._client is not None and self._client.cut_off.status is CreditStatus.EXHAUSTED:
             self.credit_changed()
         if self._client is not None:
             self._check_client(now, self._client)
@@ -259,8 +255,10 @@ class Session:
         """
         is_streaming, is_idle = bool(self.recorder.streaming), not self.recorder.in_flight
         departure = self._departure
-        if self._cut_off.is_overdue(now, is_streaming=is_streaming):
+        if client.cut_off.is_overdue(now, is_streaming=is_streaming):
             self.close_client(TRY_AGAIN_LATER, "the credit cannot be confirmed; try again later")
+        elif client.waits_too_long(now):
+            self.dismiss(endings.TOO_MANY_FOR_CREDIT)
         elif departure is not None and departure.is_due(now, is_idle=is_idle):
             self.close_client(departure.close_code, endings.RESTARTING)
         else:
@@ -309,13 +307,13 @@ class Session:
             self.recorder, client, on_metered=self._metered, on_close=self.provider_disconnected
         )
 
-    def _join(self, client: Connection, provider: Upstream) -> Sink:
-        """Both are there: the sink that the client's frames go to now."""
+    def _join(self, client: Connection, provider: Upstream) -> None:
+        """Both are there: the client's frames go to the provider's sink now."""
         assert self._client is not None
         if self._opening.preface and isinstance(self._sink, sinks.DownstreamForwarder):
             configured = partial(self._configured, provider)
             provider.sink = sinks.ConfigurationMonitor(self._sink, configured)
-        client.sink = sinks.UpstreamForwarder(
+        forwarder = sinks.UpstreamForwarder(
             self.recorder,
             provider,
             gate=self._opening.gate,
@@ -323,7 +321,7 @@ class Session:
             on_handle_named=self._client.ask_for_handle,
             on_close=self.client_disconnected,
         )
-        return client.sink
+        client.sink = self._client.gated(forwarder)
 
     def _is_replaced(self, _close: CloseEvent) -> bool:
         """Whether another connection takes the place of the provider's, which is gone."""
@@ -359,6 +357,7 @@ class Session:
         if client is None:
             return
         self._sink = self._pre_open = None  # they refer to the client
+        self._credit.leave_floor()
         client.detach()
         self._listener.client_gone()
         client.connection.resume_all()

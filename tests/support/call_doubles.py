@@ -107,6 +107,7 @@ class Credit:
     def __init__(self) -> None:
         self.status = CreditStatus.AVAILABLE
         self.is_near_empty = False
+        self.is_crowded = False
         self.is_closed = False
         self.listener: Any = None
 
@@ -116,6 +117,9 @@ class Credit:
 
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """Nor here."""
+
+    def report(self) -> None:
+        """Nor is it looked at which responses are under way."""
 
     def close(self) -> None:
         """The call has ended."""

@@ -66,6 +66,7 @@ SMALL_SEGMENTS: Final = {
 SOON_AWAY: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 2.0}
 SHORT_CREDIT_WAIT_S: Final = 2.0
 SHORT_CREDIT_WAIT: Final = {"gateway.limits.CREDIT_WAIT_S": SHORT_CREDIT_WAIT_S}
+SHORT_FLOOR_WAIT: Final = {"gateway.relay.client_side.FLOOR_WAIT_S": 0.5}
 SHORT_HANDSHAKE: Final = {"gateway.limits.HANDSHAKE_S": 1.0}
 SHORT_CALL_UNHEARD: Final = {"gateway.limits.CALL_UNHEARD_S": 2.0}
 # However slow accountd is, or the receiver of its warnings, nothing is given up.

@@ -120,6 +120,16 @@ class GeminiMeter:
         return self.in_flight
 
     @property
+    def is_asked(self) -> bool:
+        """See ``Meter``: what was asked for is among ``streaming``."""
+        return False
+
+    @property
+    def may_answer(self) -> bool:
+        """See ``Meter``: what is no silence may have been speech."""
+        return self._client.may_follow and not self.in_flight
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: what may have been speech is given time to be answered (``ANSWER_S``)."""
         if self.in_flight:

@@ -7,7 +7,7 @@
 ``observer``                 sockets that hear what another connection is charged for
 ``events``                   which events matter, found without parsing
 ``usage``, ``charges``       usage objects, in tokens or seconds; each is charged once
-``audio``                    how long a client's audio is
+``audio``, ``questions``     how long a client's audio is; what it asked and has no answer to yet
 ``billed_seconds``           what is billed by the second
 ``transcripts``, ``images``  what transcriptions and a tool's images cost
 ``cancel``                   how a response is cancelled, and how that is answered

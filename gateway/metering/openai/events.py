@@ -40,7 +40,8 @@ TEXT_TYPES: Final = frozenset(
 )  # fmt: skip
 WATCHED_TYPES: Final = _METERED_TYPES | {
     b"response.created", b"session.created", b"session.started", b"session.updated",
-    b"input_audio_buffer.committed", b"input_audio_buffer.cleared",
+    b"input_audio_buffer.speech_started", b"input_audio_buffer.committed",
+    b"input_audio_buffer.cleared",
     f"{_TRANSCRIPTION}.failed".encode(),
     b"transcription_session.created", b"transcription_session.updated", b"response.event", b"error",
     b"response.cancel", b"conversation.created", b"transport.failed",

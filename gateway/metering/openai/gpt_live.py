@@ -73,6 +73,16 @@ class LiveMeter(OpenAIMeter):
         return frozenset()
 
     @property
+    def is_asked(self) -> bool:
+        """See ``Meter``: nothing is asked for but the session."""
+        return False
+
+    @property
+    def may_answer(self) -> bool:
+        """See ``Meter``: the whole session is one answer."""
+        return False
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: nothing more is reported of a session that did not begin, or is closed."""
         return DRAIN_S if self._in_flight else 0.0

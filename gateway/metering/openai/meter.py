@@ -57,6 +57,7 @@ from gateway.metering.openai.events import (
     unparsable,
     written_bytes,
 )
+from gateway.metering.openai.questions import Questions
 from gateway.metering.openai.transcripts import Transcripts
 from gateway.metering.openai.usage import (
     KNOWN_SECONDS,
@@ -94,6 +95,7 @@ class OpenAIMeter:
         "_charges",
         "_fragments",
         "_in_flight",
+        "_questions",
         "_seconds",
         "_text_bytes_out",
         "_transcripts",
@@ -123,6 +125,7 @@ class OpenAIMeter:
         self._fragments = Fragments()
         self._charges = Charges(counts_calls=bills_seconds)
         self._in_flight: dict[str, None] = {}
+        self._questions = Questions()
         self._appended = AppendedAudio()
         self._audio_bytes_in = self._audio_bytes_out = self._text_bytes_out = 0
         self._audio_head: bytes | None = None  # how the provider's messages of audio begin
@@ -141,6 +144,16 @@ class OpenAIMeter:
     def streaming(self) -> frozenset[str]:
         """See ``Meter``."""
         return frozenset(self._in_flight)
+
+    @property
+    def is_asked(self) -> bool:
+        """See ``Meter``."""
+        return self._questions.is_asked
+
+    @property
+    def may_answer(self) -> bool:
+        """See ``Meter``."""
+        return self._questions.may_answer
 
     @property
     def drain_s(self) -> float:
@@ -183,7 +196,11 @@ class OpenAIMeter:
 
     def observe_client(self, frame: Frame) -> Sequence[MeterResult]:
         """See ``Meter``: the length of the audio is kept for estimates."""
-        self._hear(self._appended.size(frame))
+        size = self._appended.size(frame)
+        if size:
+            self._hear(size)
+        else:
+            self._questions.observe_client(frame)
         return NO_RESULTS
 
     def cancel_events(self) -> list[bytes]:
@@ -259,6 +276,7 @@ class OpenAIMeter:
             return NO_RESULTS
         kind = clean_text(event.get("type"))
         self._text_bytes_out += written_bytes(kind, event)
+        self._questions.observe(kind)
         if kind in MAY_FAIL and may_hold_error(kind, message):
             self.masked_error = mask_account_error(event)
         elif kind == "conversation.created":
@@ -298,6 +316,7 @@ class OpenAIMeter:
         if not isinstance(session, dict):
             return
         self.model = clean_text(session.get("model")) or self.model
+        self._questions.configured(session)
         # xAI: another connection may go on with this conversation while this one still hears it.
         resumption = session.get("resumption")
         if isinstance(resumption, dict) and resumption.get("enabled") is True:

@@ -59,6 +59,32 @@ def test_who_has_no_credit_turns_calls_away(cluster: Cluster) -> None:
     calls.reject("rtc_incoming_broke")
 
 
+def test_a_call_that_the_credit_does_not_pay_beside_another(cluster: Cluster) -> None:
+    """A call cannot be paused, so it is refused while others may use up what is left; made, or
+    accepted. A top-up lets it in.
+    """
+    key = cluster.create_account("little", tokens=1_999)
+    calls, first = client_of(cluster, key).realtime.calls, place(cluster, key, "sim-pace-0")
+    with pytest.raises(APIStatusError) as refused:
+        place(cluster, key, "sim-pace-0")
+    assert (refused.value.status_code, refused.value.code) == (429, "credit_too_low")
+    assert refused.value.response.headers["Retry-After"] == "10"
+    with pytest.raises(APIStatusError) as refused:
+        calls.accept("rtc_incoming_little", type="realtime", model="sim-pace-0")
+    assert refused.value.status_code == 429
+    cluster.accountctl("account", "topup", "little", "100000")
+
+    def second() -> str:
+        try:
+            return place(cluster, key, "sim-pace-0")
+        except APIStatusError as exc:
+            assert exc.status_code == 429
+            return ""
+
+    for call_id in (first, eventually(second)):
+        calls.hangup(call_id)
+
+
 @pytest.mark.parametrize("name", ["..", ".", "%2e%2e", "%ff", "a%00b", "x" * 129, "a%2fb", "ü"])
 def test_what_is_no_name_of_a_call(cluster: Cluster, name: str) -> None:
     """Nothing of it reaches the provider."""

@@ -125,6 +125,7 @@ def test_how_long_a_session_is_worth_waiting_for(
                 meter.observe(frame)
     assert meter.drain_s == expected, what
     assert bool(meter.in_flight) == (expected == DRAIN_S)
+    assert (meter.is_asked, meter.may_answer) == (False, expected == ANSWER_S)
 
 
 def test_an_interruption_asks_for_nothing() -> None:
