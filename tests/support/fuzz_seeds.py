@@ -45,7 +45,7 @@ def _post(path: bytes, media_type: bytes, body: bytes) -> bytes:
 
 REQUESTS: Final = (
     *map(upgrade, SESSIONS),
-    upgrade("/s/name/v1/realtime?model=gpt-realtime&rs_events=balance&rs_keep=yes"),
+    upgrade("/s/name/v1/realtime?model=gpt-realtime&rs_events=1"),
     upgrade("/v1/realtime?call_id=rtc_1"),
     upgrade("/v1/realtime?intent=transcription") + frame(TEXT, b"{}", key=KEY),
     upgrade("/provider/xai/v1/realtime?model=gpt-realtime").replace(b": Upgrade", b": a, Upgrade"),
@@ -82,6 +82,13 @@ PRELUDES: Final = (
     proxied(0x20, 0x00, b""),
     proxied(0x21, 0x11, bytes(12) + b"\x02\x00\x03abc" + b"\x04\x00\x00"),
 )
+WRONG_PRELUDES: Final = (
+    proxied(0x21, 0x11, bytes(11)),
+    proxied(0x21, 0x21, bytes(12)),
+    proxied(0x21, 0x11, bytes(12) + b"\x02\x00\x04abc"),
+    proxied(0x21, 0x12, bytes(12)),
+    PRELUDES[0].replace(b"QUIT", b"quit"),
+)
 FRAMES: Final = tuple(
     bytes([is_masked]) + b"".join(frame(first, said, key=KEY * is_masked) for first, said in said_)
     for is_masked in (0, 1)
@@ -92,7 +99,18 @@ FRAMES: Final = tuple(
         [(BINARY, bytes(300)), (RSV1 | TEXT, b"x")],
     )
 )
-_MANNERS: Final = (b"s", b"S", b"t", b"t\x0a", b"x", b"E", b"C" + closing(1000, key=KEY), b"e")
+# The beginning of a message that is passed on before its end is there.
+_DELTA: Final = b'{"type":"response.output_audio.delta","delta":"' + b"A" * 100
+# What happens in the middle of a session.
+_MANNERS: Final = (
+    b"s", b"S", b"t", b"t\x0a", b"x", b"E", b"e",
+    *[b"C" + closing(code, reason, key=KEY) for code, reason in ((1000, b""), (1000, b"\xff"))],
+    *[b"P" + closing(code, reason) for code, reason in ((1011, b""), (1000, b"\xff"), (999, b""))],
+    b"P" + frame(TEXT_BEGINS, _DELTA) + SEPARATOR + b"x",
+    b"C" + frame(TEXT_BEGINS, b"a", key=KEY) + SEPARATOR + b"e",
+    b"C" + frame(RSV1 | TEXT, b"a", key=KEY),
+    b"P" + frame(TEXT, b"a", key=KEY),
+)  # fmt: skip
 
 
 def _records(steps: Sequence[Step]) -> list[bytes]:
@@ -144,11 +162,12 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
     """By the name of a target."""
     return {
         "frames": FRAMES,
-        "prelude": PRELUDES,
+        "prelude": [*PRELUDES, *WRONG_PRELUDES],
         "meters": [bytes([kind]) + SEPARATOR.join(said) for kind, said in _of_scripts(_METERS)],
         "door": [
             *[b"\0" + request for request in REQUESTS],
             *[b"\1" + PRELUDES[n % 4] + request for n, request in enumerate(REQUESTS[:8])],
+            *[b"\1" + prelude + REQUESTS[0] for prelude in WRONG_PRELUDES],
             *[b"\x0e" + request for request in REQUESTS],
         ],
         "relay": list(_sessions()),

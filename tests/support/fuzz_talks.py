@@ -91,7 +91,7 @@ GEMINI_CLIENT: Final[list[Event]] = [
             "responseModalities": ["AUDIO"], "maxOutputTokens": 50, "temperature": 0.5,
             "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}},
         },
-        "realtimeInputConfig": {"automaticActivityDetection": {"silenceDurationMs": 100}},
+        "realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}},
         "sessionResumption": {}, "inputAudioTranscription": {}, "outputAudioTranscription": {},
     }},
     {"clientContent": {"turns": [
