@@ -7,7 +7,7 @@ from typing import Final
 
 from accountd.accounts.conversations import HOURS_MAX
 from accountd.accounts.handles import DAYS_MAX
-from accountd.accounts.limit_words import parse_limits
+from accountd.accounts.limit_words import parse_account_limits, parse_key_limits
 from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
@@ -69,8 +69,8 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
         rates=checker.optional("ACCOUNTD_RATE_CARD", _rates) or DEFAULT_RATES,
         plans=checker.value("ACCOUNTD_PLANS", parse_plans),
         limits=LimitDefaults(
-            key=checker.optional("ACCOUNTD_KEY_LIMITS", parse_limits) or UNLIMITED,
-            account=checker.optional("ACCOUNTD_ACCOUNT_LIMITS", parse_limits) or UNLIMITED,
+            key=checker.optional("ACCOUNTD_KEY_LIMITS", parse_key_limits) or UNLIMITED,
+            account=checker.optional("ACCOUNTD_ACCOUNT_LIMITS", parse_account_limits) or UNLIMITED,
         ),
         webhook=_webhook(checker),
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),

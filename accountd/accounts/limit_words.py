@@ -5,7 +5,7 @@ names and words are options and their values in ``accountctl key limit``.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,14 +66,24 @@ class LimitWords:
         return self.nothing if found[0] is None else self.write(*found)
 
 
-def parse_limits(text: str) -> Limits:
-    """The limits of a setting; raises one ``ValueError`` that lists all mistakes."""
+def parse_key_limits(text: str) -> Limits:
+    """The limits of keys in a setting; raises one ``ValueError`` that lists all mistakes."""
+    return _parse(text, KEY_LIMITS)
+
+
+def parse_account_limits(text: str) -> Limits:
+    """The same of accounts."""
+    return _parse(text, ACCOUNT_LIMITS)
+
+
+def _parse(text: str, known: Iterable[LimitWords]) -> Limits:
+    by_name = {words.name: words for words in known}
     found: dict[str, Any] = {}
     mistakes: list[str] = []
     for entry in text.split(","):
         name, _, word = (part.strip() for part in entry.partition("="))
         try:
-            values = _of_entry(name, word)
+            values = _of_entry(name, word, by_name)
         except ValueError as exc:
             mistakes.append(f"{entry.strip()[:80]!r}: {exc}")
             continue
@@ -85,10 +95,10 @@ def parse_limits(text: str) -> Limits:
     return msgspec.convert(found, Limits)
 
 
-def _of_entry(name: str, word: str) -> Values:
-    words = next((each for each in LIMITS if each.name == name), None)
+def _of_entry(name: str, word: str, by_name: Mapping[str, LimitWords]) -> Values:
+    words = by_name.get(name)
     if words is None:
-        raise ValueError(f"expected one of {', '.join(each.name for each in LIMITS)}")
+        raise ValueError(f"expected one of {', '.join(by_name)}")
     if word == words.nothing:
         return {words.fields[0]: None}
     return dict(zip(words.fields, words.read(word.replace("+", ",")), strict=True))
@@ -162,13 +172,16 @@ def _written_spending(amount: int, period: Period) -> str:
     return f"{amount}/{period}"
 
 
-LIMITS: Final = (
+_SPENDING: Final = "spending"
+KEY_LIMITS: Final = (
     LimitWords("sessions", ("sessions",), _count(COUNT_MAX), str),
     LimitWords("new-sessions", ("new_sessions_per_minute",), _count(COUNT_MAX), str),
     LimitWords("session-length", ("session_s",), _length, _written_length),
     LimitWords("session-tokens", ("session_tokens",), _count(AMOUNT_MAX), str),
     LimitWords("session-credits", ("session_credits",), _count(AMOUNT_MAX), str),
-    LimitWords("spending", ("spending_credits", "spending_period"), _spending, _written_spending),
+    LimitWords(_SPENDING, ("spending_credits", "spending_period"), _spending, _written_spending),
     LimitWords("providers", ("providers",), _providers, ",".join, nothing="any"),
     LimitWords("models", ("models",), _models, ",".join, nothing="any"),
 )
+# What an account may spend is its credit.
+ACCOUNT_LIMITS: Final = tuple(words for words in KEY_LIMITS if words.name != _SPENDING)

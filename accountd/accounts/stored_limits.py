@@ -15,7 +15,13 @@ from accountd.accounts.accounts import (
     find_open_account,
     key_json,
 )
-from accountd.accounts.limit_words import LIMITS, WORD_BYTES_MAX, LimitWords, Values
+from accountd.accounts.limit_words import (
+    ACCOUNT_LIMITS,
+    KEY_LIMITS,
+    WORD_BYTES_MAX,
+    LimitWords,
+    Values,
+)
 from accountd.accounts.limits import (
     NOTHING_STORED,
     EffectiveLimits,
@@ -80,7 +86,7 @@ class StoredLimits:
 
     def limit_key(self, params: Params) -> Json:
         """Set limits of a key, each with a word of ``limit_words``; without any, show them."""
-        given = _given(params)
+        given = _given(params, KEY_LIMITS)
         key = find_key(params)
         named = {"key_indicator": key.key_indicator, "account_id": key.account_id}
         if not given:
@@ -91,8 +97,8 @@ class StoredLimits:
         return named | self._of_key(key, stored) | {"recall": number}
 
     def limit_account(self, params: Params) -> Json:
-        """The same of an account."""
-        given, account_id = _given(params), params.text("account_id")
+        """The same of an account. What it may spend is its credit, and no limit."""
+        given, account_id = _given(params, ACCOUNT_LIMITS), params.text("account_id")
         account = find_open_account(account_id) if given else find_account(account_id)
         named = {"account_id": account.id}
         if not given:
@@ -104,31 +110,37 @@ class StoredLimits:
 
     def _of_key(self, key: ApiKey, stored: str) -> Json:
         live = self._sessions.of_key(key.key_hash)
-        return {"sessions_counted": live, "limits": _shown(stored, self.reader.defaults.key)}
+        return {
+            "sessions_counted": live,
+            "limits": _shown(stored, self.reader.defaults.key, KEY_LIMITS),
+        }
 
     def _of_account(self, account: Account, stored: str) -> Json:
         live = self._sessions.of_account(account.id)
-        return {"sessions_counted": live, "limits": _shown(stored, self.reader.defaults.account)}
+        return {
+            "sessions_counted": live,
+            "limits": _shown(stored, self.reader.defaults.account, ACCOUNT_LIMITS),
+        }
 
     def _write(self, change: Callable[[], object], **named: str) -> int:
         cause = RecallCause.LIMITS_CHANGED
         return self._recalls.write(cause, keeps_sessions=True, change=change, **named).number
 
 
-def _shown(stored: str, default: Limits) -> Json:
+def _shown(stored: str, default: Limits, known: Iterable[LimitWords]) -> Json:
     """Of each limit the word for what holds, and where it was set."""
     here, holds = read_stored(stored), over(default, stored)
     return {
         words.name: {"value": words.word(holds), "from": _origin(words, here, default)}
-        for words in LIMITS
+        for words in known
     }
 
 
-def _given(params: Params) -> dict[LimitWords, Values]:
+def _given(params: Params, known: Iterable[LimitWords]) -> dict[LimitWords, Values]:
     """What a request sets."""
     read = {
         words: params.optional_read(words.parameter, words.values, bytes_max=WORD_BYTES_MAX)
-        for words in LIMITS
+        for words in known
     }
     return {words: values for words, values in read.items() if values is not None}
 

@@ -8,7 +8,7 @@ from accountd.ctl.arguments import CREDIT_MARK, INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.confirming import confirmed, wait_for_gateways
 from accountd.ctl.keys import KEEP_SESSIONS
-from accountd.ctl.limits import limit, limit_options, with_limits
+from accountd.ctl.limits import account_limit_options, limit, with_limits
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.sessions import delete_conversations
 from accountd.ctl.tables import details
@@ -121,7 +121,7 @@ def mark(endpoint: str, account_id: str, mark: int | None, as_json: bool) -> Non
 
 @account.command("limit")
 @click.argument("account_id", metavar="ID")
-@limit_options
+@account_limit_options
 @JSON
 @click.pass_obj
 def limit_account(endpoint: str, /, as_json: bool, **params: str | None) -> None:

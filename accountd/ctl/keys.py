@@ -6,7 +6,7 @@ import click
 
 from accountd.ctl.client import call
 from accountd.ctl.confirming import confirmed
-from accountd.ctl.limits import limit, limit_options, with_limits
+from accountd.ctl.limits import key_limit_options, limit, with_limits
 from accountd.ctl.output import JSON, show, show_list
 from accountd.ctl.tables import details
 
@@ -70,7 +70,7 @@ def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool
 @key.command("limit")
 @click.argument("key_name", metavar="INDICATOR_OR_HASH")
 @click.option("--account", "account_id", help="Look only among this account's keys.")
-@limit_options
+@key_limit_options
 @JSON
 @click.pass_obj
 def limit_key(

@@ -28,9 +28,19 @@ OPTIONS: Final = {
 }
 
 
-def limit_options(command: Command) -> Command:
-    """The options of a command that sets limits."""
-    for name, (metavar, text) in reversed(OPTIONS.items()):
+def key_limit_options(command: Command) -> Command:
+    """The options of a command that sets limits of a key."""
+    return _with_options(command, list(OPTIONS))
+
+
+def account_limit_options(command: Command) -> Command:
+    """The same of an account: what it may spend is its credit."""
+    return _with_options(command, [name for name in OPTIONS if name != "spending"])
+
+
+def _with_options(command: Command, names: list[str]) -> Command:
+    for name in reversed(names):
+        metavar, text = OPTIONS[name]
         command = click.option(f"--{name}", metavar=metavar, help=text)(command)
     return command
 

@@ -63,13 +63,13 @@ def test_all_mistakes_of_the_defaults_are_reported_together(cluster: Cluster) ->
     """In one line, by their settings."""
     done = cluster.run(
         "accountd", "serve",
-        ACCOUNTD_KEY_LIMITS="sessions=0,calls=5", ACCOUNTD_ACCOUNT_LIMITS="spending=5",
+        ACCOUNTD_KEY_LIMITS="sessions=0,calls=5", ACCOUNTD_ACCOUNT_LIMITS="session-length=5",
     )  # fmt: skip
     assert done.returncode == 78
     (line,) = done.stderr.strip().splitlines()
     for part in (
         "ACCOUNTD_KEY_LIMITS: found 'sessions=0,calls=5', expected NAME=LIMIT",
         "'sessions=0': expected an integer from 1", "'calls=5': expected one of sessions",
-        "ACCOUNTD_ACCOUNT_LIMITS: found 'spending=5'", "N/day, N/month, N/total",
+        "ACCOUNTD_ACCOUNT_LIMITS: found 'session-length=5'", "a time like 2h, 90m or 45s",
     ):  # fmt: skip
         assert part in line

@@ -207,7 +207,8 @@ BY_PARAMETER: dict[str, list[Wrong]] = {
         *((v, 2, f"found {v!r}, expected none or an integer") for v in ("", "few", "1_0", "None")),
     ],
     "account limit account_id": OPEN_ACCOUNT,
-    **{f"account limit {option}": table for option, table in LIMITED.items()},
+    **{f"account limit {option}": table for option, table in LIMITED.items()
+       if option != "--spending"},
     "account estimates account_id": OPEN_ACCOUNT,
     "account enable account_id": OPEN_ACCOUNT,
     "account disable account_id": OPEN_ACCOUNT,
@@ -276,6 +277,7 @@ WHOLE: list[tuple[tuple[str, ...], int, str]] = [
     (("account", "show", "taken", "more\x1b[2J"), 2, "unexpected extra argument"),
     (("account", "show", "taken", "x" * 9_000), 2, "unexpected extra argument"),
     (("account", "create"), 2, "Missing option '--email'"),
+    (("account", "limit", "taken", "--spending", "5/day"), 2, "No such option"),
     (("account", "estimates", "taken"), 2, "Missing option '--reset'"),
     (
         ("account", "adjust", "taken", "--topup", "0", "--reason", "r"),

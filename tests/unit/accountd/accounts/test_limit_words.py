@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
-from accountd.accounts.limit_words import LIMITS, parse_limits
+from accountd.accounts.limit_words import (
+    ACCOUNT_LIMITS,
+    KEY_LIMITS,
+    parse_account_limits,
+    parse_key_limits,
+)
 from accountd.request_params import AMOUNT_MAX
 from shared.limits import NAMES_MAX, Limits, Period
 
-BY_NAME = {words.name: words for words in LIMITS}
+BY_NAME = {words.name: words for words in KEY_LIMITS}
 WORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sessions", "20", {"sessions": 20}),
     ("sessions", "none", {"sessions": None}),
@@ -35,7 +40,7 @@ def test_a_word_is_read_and_written(name: str, word: str, values: dict[str, Any]
     assert words.values(word) == values
     if values:
         text = "" if word == words.nothing else f"{name}={word.replace(',', '+')}"
-        assert words.word(parse_limits(text) if text else Limits()) == word
+        assert words.word(parse_key_limits(text) if text else Limits()) == word
 
 
 def test_names_are_kept_once() -> None:
@@ -75,7 +80,7 @@ def test_a_wrong_word_is_refused(name: str, word: str, message: str) -> None:
 def test_the_limits_of_a_setting() -> None:
     """With blanks, and in any order; a plus stands between names."""
     text = "spending=9/total , sessions=2,providers=openai+xai,models=m,session-length=none"
-    assert parse_limits(text) == Limits(
+    assert parse_key_limits(text) == Limits(
         sessions=2, spending_credits=9, spending_period=Period.TOTAL,
         providers=("openai", "xai"), models=("m",),
     )  # fmt: skip
@@ -85,7 +90,7 @@ def test_all_mistakes_of_a_setting_are_reported() -> None:
     """Each names the entry that it is in."""
     text = "sessions=0,calls=5,spending=5/year,sessions=3,session-tokens=4,session-tokens=5,,models"
     with pytest.raises(ValueError, match="expected NAME=LIMIT,NAME=LIMIT; ") as refused:
-        parse_limits(text)
+        parse_key_limits(text)
     said = str(refused.value)
     for part in (
         "'sessions=0': expected an integer from 1", "'calls=5': expected one of sessions, new-",
@@ -93,3 +98,13 @@ def test_all_mistakes_of_a_setting_are_reported() -> None:
         "'': expected one of sessions", "'models': expected names of models",
     ):  # fmt: skip
         assert part in said
+
+
+def test_what_an_account_may_spend_is_its_credit() -> None:
+    """Everything else can be limited of both."""
+    assert {words.name for words in KEY_LIMITS} - {words.name for words in ACCOUNT_LIMITS} == {
+        "spending"
+    }
+    assert parse_account_limits("sessions=5") == Limits(sessions=5)
+    with pytest.raises(ValueError, match="'spending=5/day': expected one of sessions, new-sess"):
+        parse_account_limits("spending=5/day")

@@ -64,14 +64,22 @@ def test_a_key_is_limited(limits: StoredLimits, key: Any) -> None:
     assert effective.key == Limits(sessions=9, models=("m",))
 
 
+def test_a_spending_cap_has_its_period(limits: StoredLimits, key: Any) -> None:
+    """Which goes with it."""
+    ask = {"key": key["key_hash"]}
+    limits.limit_key(Params({**ask, "spending": "5/day", "session_tokens": "7"}))
+    assert held(limits.show_key(Params(ask)), "spending") == [("5/day", "here")]
+    limits.limit_key(Params({**ask, "spending": "default"}))
+    assert ApiKey.get().limits == '{"session_tokens": 7}'
+
+
 def test_an_account_is_limited(limits: StoredLimits) -> None:
-    """By its own defaults; the period of a spending cap goes with it."""
+    """By its own defaults; what it may spend is its credit."""
     ask = {"account_id": "acct"}
-    limits.limit_account(Params({**ask, "spending": "5/day", "session_length": "90m"}))
+    limits.limit_account(Params({**ask, "session_length": "90m"}))
     shown = limits.show_account(Params(ask))
-    assert held(shown, "spending", "session-length") == [("5/day", "here"), ("90m", "here")]
-    found = limits.limit_account(Params({**ask, "spending": "default"}))
-    assert held(found, "spending", "sessions") == [("none", None), ("none", None)]
+    assert held(shown, "session-length", "sessions") == [("90m", "here"), ("none", None)]
+    assert "spending" not in shown["limits"]
     assert Account.get(Account.id == "acct").limits == '{"session_s": 5400}'
     assert limits.of_account("acct") == Limits(session_s=5_400)
 
