@@ -115,7 +115,6 @@ class LeaseBook:
         self._key_by_held: dict[str, str] = {}
         self._released: dict[str, None] = {}
         self._unknown: dict[str, None] = {}  # held, and accountd may not know it
-        self._is_first = False  # all that is held is to be told, and nothing of it was heard yet
 
     def __len__(self) -> int:
         return len(self._key_by_held)
@@ -150,17 +149,17 @@ class LeaseBook:
         return Renewal(list(islice(self._released, RELEASED_MAX)), held)
 
     def answered(self, renewal: Renewal, *, is_known: bool) -> None:
-        """accountd has heard ``renewal``; whether it knew this gateway before."""
-        self._forget(renewal.released, (each for each, _ in renewal.held))
-        is_first, self._is_first = self._is_first, False
-        if not (is_known or is_first):
+        """accountd has heard ``renewal``. Where it did not know this gateway before, it knows what
+        that told, and all else that is held is to be told.
+        """
+        if not is_known:
             self.unheard()
+        self._forget(renewal.released, (each for each, _ in renewal.held))
 
     def unheard(self) -> None:
         """No answer came, or one that this gateway is not known: all that is held is to be told."""
         self.registrations += 1
         self._unknown = dict.fromkeys(self._key_by_held)
-        self._is_first = True
 
     def unheeded(self, renewal: Renewal) -> None:
         """accountd is older than leases, and holds none."""

@@ -97,6 +97,17 @@ def test_an_accountd_that_starts_between_two_portions_is_told_again() -> None:
     assert len(book.next().held) == HELD_MAX
 
 
+def test_an_accountd_that_starts_while_nothing_is_held_is_told_what_comes() -> None:
+    """Nothing was told to the one before, of which it could be taken for known."""
+    book = LeaseBook("g")
+    _held(book, "a").give_back()
+    book.answered(book.next(), is_known=False)
+    assert book.is_silent
+    _held(book, "b")
+    book.answered(book.next(), is_known=False)
+    assert book.next().held == [("b", KEY)]
+
+
 def test_a_lease_whose_answer_comes_after_a_start_is_told_too() -> None:
     """The accountd that counted it is gone."""
     book = LeaseBook("g")
