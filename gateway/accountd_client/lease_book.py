@@ -63,9 +63,12 @@ class Lease:
         if not self._is_taken:
             self.give_back()
 
-    def take(self) -> None:
-        """A session or call begins with it, and gives it back when it has no client any more."""
-        self._is_taken = True
+    def take(self) -> "Lease | None":
+        """A session or call begins with it, and gives it back when it has no client any more; None
+        where accountd is not to count it.
+        """
+        self._is_taken = self.state is LeaseState.HELD
+        return self if self._is_taken else None
 
     def asking(self, key_hash: str) -> dict[str, Any]:
         """What a request names so that accountd counts the session."""

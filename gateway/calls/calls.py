@@ -253,9 +253,8 @@ class Calls:
             on_ended=self._ended,
         )
         self._control_by_call[call] = control
-        if lease is not None:
-            lease.take()
-            self._lease_by_call[call] = lease
+        if lease is not None and (held := lease.take()) is not None:
+            self._lease_by_call[call] = held
         self._recalls.watch(
             call, authorization, control.session_id,
             lambda cause: call.hang_up(endings.recalled(cause).reason),

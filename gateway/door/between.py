@@ -51,12 +51,12 @@ class Betweens:
     """Makes them for one session, and goes with it from one provider to another.
 
     ``session`` is set where the session outlasts its provider's connection, and to None once it has
-    ended. ``target`` is where it is served.
+    ended. ``target`` is where it is served, ``lease`` what counts it.
     """
 
     __slots__ = (
-        "_age", "_client", "_gate", "_handles", "_home", "_lease", "_means", "_place", "_recorder",
-        "claim", "session", "target",
+        "_age", "_client", "_gate", "_handles", "_home", "_means", "_place", "_recorder", "claim",
+        "lease", "session", "target",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +69,6 @@ class Betweens:
         gate: Gate | None,
         handles: SessionHandles,
         age: Age,
-        lease: Lease,
         claim: Claim | None,
     ) -> None:
         """``claim`` is that of a conversation that is stored."""
@@ -81,14 +80,15 @@ class Betweens:
         self._gate = gate
         self._handles = handles
         self._age = age
-        self._lease = lease
+        self.lease: Lease | None = None
         self.claim = claim
         self._home = ""  # the provider in whose own words the client has configured the session
         self.session: LastingSession | None = None
 
     def client_gone(self) -> None:
         """See ``Listener``: another session may begin in its place."""
-        self._lease.give_back()
+        if self.lease is not None:
+            self.lease.give_back()
 
     def ended(self, session: Session) -> None:
         """See ``Listener``: nothing refers to the session in a circle."""

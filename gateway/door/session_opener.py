@@ -182,7 +182,7 @@ class Opener:
         gate = self._gate(place, admitted, recorder)
         betweens = Betweens(
             self._means, place, connection, recorder, gate=gate, handles=handles, age=age,
-            lease=lease, claim=claim,
+            claim=claim,
         )  # fmt: skip
         place.follower = betweens
         session = self._session(
@@ -195,7 +195,7 @@ class Opener:
             age=age,
             listener=betweens,
         )
-        lease.take()
+        betweens.lease = lease.take()
         handles.session = session
         self.roster.add(session, place)
         self._recalls.watch(

@@ -62,10 +62,19 @@ def test_a_lease_that_was_taken_over_stays_until_it_is_given_back() -> None:
     """The session that took it lives on."""
     book = LeaseBook("g")
     with _held(book, "a") as lease:
-        lease.take()
+        assert lease.take() is lease
     assert not book.is_silent
     assert not book.is_urgent
     lease.give_back()
+    assert book.next().released == ["a"]
+
+
+def test_a_session_that_is_not_to_count_takes_nothing() -> None:
+    """It was let in by an earlier answer, which limits nothing; the lost one may have."""
+    book = LeaseBook("g")
+    with Lease(book, "a") as lease:
+        lease.asking(KEY)
+        assert lease.take() is None
     assert book.next().released == ["a"]
 
 
