@@ -49,6 +49,7 @@ class _Server(ThreadingHTTPServer):
     """Bounds the connections, and their time."""
 
     daemon_threads = True
+    request_queue_size = CONNECTIONS_MAX
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._lock = threading.Lock()
