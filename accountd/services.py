@@ -12,7 +12,6 @@ from accountd.accounts.grants import Grants
 from accountd.accounts.handles import Handles
 from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
-from accountd.accounts.spending import Spending
 from accountd.accounts.stored_limits import StoredLimits
 from accountd.config import AccountdConfig
 from accountd.data.retention import RetentionRule, RowRetention
@@ -58,13 +57,12 @@ class Services:
     wal: Wal
     retentions: Sequence[RowRetention]
     counts: Counters
-    spending: Spending
 
     def balances(self, names: Iterable[str]) -> dict[str, Balance]:
         """What accounts have, and keys may spend, by the names of both in announcements."""
         wanted = list(names)
         purses = [name for name in wanted if key_of_purse(name) is not None]
-        found = self.spending.balances(purses) if purses else {}
+        found = self.limits.spending.balances(purses) if purses else {}
         return self.ledger.balances(wanted) | found
 
 
@@ -74,7 +72,7 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
     changes, counts, estimates = ChangedAccounts(), Counters(), config.estimates
     recalls = Recalls()
     sessions = LiveSessions()
-    limits = StoredLimits(config.limits, recalls, sessions)
+    limits = StoredLimits(config.limits, recalls, sessions, changes)
     ledger = Ledger(connection, rate_card, estimates=estimates)
     webhook = WebhookSender(config.webhook) if config.webhook else None
     return Services(
@@ -101,5 +99,4 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
         wal=Wal(connection, config.database.path),
         retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
         counts=counts,
-        spending=Spending(limits.reader),
     )

@@ -14,7 +14,7 @@ from accountd.accounts.limits import NOTHING_STORED, LimitReader
 from accountd.accounts.spending_periods import days_of, seconds_left
 from accountd.data import models
 from accountd.ledger.charging import Balance
-from accountd.request_params import RequestError
+from accountd.request_params import Json, RequestError
 from shared.announcements import key_of_purse, purse_of_key
 from shared.limits import Limits, Period
 
@@ -61,9 +61,12 @@ class Spending:
             )
         return cap - spent
 
-    def spent(self, key_hash: str, period: Period) -> int:
-        """What a key has spent in the period in which it is now."""
-        return _spent([key_hash], period, self._now()).get(key_hash, 0)
+    def shown(self, key_hash: str, limits: Limits) -> Json:
+        """What a key has spent in this period, where it has a cap."""
+        if limits.spending_credits is None:
+            return {}
+        spent = _spent([key_hash], limits.spending_period, self._now())
+        return {"spent_in_period": spent.get(key_hash, 0)}
 
     def balances(self, purses: Iterable[str]) -> dict[str, Balance]:
         """What is left under these names, negative where more was spent; only of keys that

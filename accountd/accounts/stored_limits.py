@@ -33,11 +33,13 @@ from accountd.accounts.limits import (
 )
 from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
+from accountd.accounts.spending import Spending
 from accountd.clock import now_iso
 from accountd.data import models
 from accountd.data.models import Account, ApiKey
+from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.request_params import Json, Params
-from shared.announcements import RecallCause
+from shared.announcements import RecallCause, purse_of_key
 from shared.limits import Limits
 
 _OF_KEY: Final = (
@@ -59,10 +61,13 @@ class StoredLimits:
         defaults: LimitDefaults | None = None,
         recalls: Recalls | None = None,
         sessions: LiveSessions | None = None,
+        changes: ChangedAccounts | None = None,
     ) -> None:
         self.reader = LimitReader(defaults)
+        self.spending = Spending(self.reader)
         self._recalls = recalls or Recalls()
         self._sessions = sessions or LiveSessions()
+        self._changes = changes or ChangedAccounts()
 
     def of_key(self, key_hash: str) -> EffectiveLimits | None:
         """Those of a key and of its account; None where there is no such key."""
@@ -75,7 +80,9 @@ class StoredLimits:
         return self.reader.effective(NOTHING_STORED, rows[0][0]).account if rows else None
 
     def show_key(self, params: Params) -> Json:
-        """One key and its limits, without the key itself."""
+        """One key, its limits, and what it has spent where that is limited; without the key
+        itself.
+        """
         key = find_key(params)
         return key_json(key) | self._of_key(key, key.limits)
 
@@ -94,6 +101,7 @@ class StoredLimits:
         stored = _after(key.limits, given)
         update = ApiKey.update(limits=stored).where(ApiKey.key_hash == key.key_hash)
         number = self._write(update.execute, account_id=key.account_id, key_hash=key.key_hash)
+        self._changes.note(purse_of_key(key.key_hash))  # sessions with a cap hear of another one
         return named | self._of_key(key, stored) | {"recall": number}
 
     def limit_account(self, params: Params) -> Json:
@@ -109,11 +117,10 @@ class StoredLimits:
         return named | self._of_account(account, stored) | {"recall": number}
 
     def _of_key(self, key: ApiKey, stored: str) -> Json:
-        live = self._sessions.of_key(key.key_hash)
-        return {
-            "sessions_counted": live,
-            "limits": _shown(stored, self.reader.defaults.key, KEY_LIMITS),
-        }
+        live, default = self._sessions.of_key(key.key_hash), self.reader.defaults.key
+        spent = self.spending.shown(key.key_hash, over(default, stored))
+        limits = _shown(stored, default, KEY_LIMITS)
+        return {"sessions_counted": live, **spent, "limits": limits}
 
     def _of_account(self, account: Account, stored: str) -> Json:
         live = self._sessions.of_account(account.id)

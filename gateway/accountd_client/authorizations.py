@@ -28,6 +28,7 @@ class Authorization:
     above ``mark`` (``shared.announcements.Recall``). ``expires_at`` is when the key does, in
     monotonic seconds; None: never. Its sessions end then, unless it ``keeps_sessions``. A session
     has ``limits``; where it ``is_leased`` accountd counts it among those that may live at a time.
+    Where the key has a spending cap, ``spending_left`` is what it had left of that, in credits.
     """
 
     account_id: str
@@ -40,6 +41,12 @@ class Authorization:
     keeps_sessions: bool = False
     limits: SessionLimits = UNLIMITED
     is_leased: bool = False
+    spending_left: int | None = None
+
+    @property
+    def counted_key(self) -> str:
+        """The hash of the key where what it spends is counted, else empty."""
+        return "" if self.spending_left is None else self.key_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) 
             **others,
         }:
             mark, expires_in_ms = others.get("mark"), others.get("expires_in_ms")
+            spending_left = others.get("spending_left")
             try:
                 limits = decode_session_limits(others.get("limits", {}))
             except WireError as exc:
@@ -83,6 +91,7 @@ def read_authorization(result: object, key_hash: str = "", *, now: float = 0.0) 
                 others.get("keeps_sessions") is True,
                 limits,
                 others.get("is_leased") is True,
+                spending_left if isinstance(spending_left, int) else None,
             )  # fmt: skip
     raise UnreachableError("accountd answered nonsense to authorize")
 

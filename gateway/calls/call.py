@@ -249,7 +249,7 @@ class Call(SequenceSink):
         )
         if action is CreditAction.END:
             self.was_cut_off = True
-            self.hang_up("the account's credits are used up")
+            self.hang_up(self._credit.used_up.value)
 
     def floor_changed(self) -> None:
         """Nothing to do: a caller cannot be kept from speaking."""

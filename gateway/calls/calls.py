@@ -24,6 +24,7 @@ from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream, dial
 from gateway.connections.upstream_http import ProviderHttp
 from gateway.credit.balances import Balances
+from gateway.credit.limited_credit import open_credit
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.queries import rest_of_query
 from gateway.http.refusals import Refusal, bad_request, not_found, provider_unavailable
@@ -239,8 +240,10 @@ class Calls:
     ) -> Call:
         provider = control.target.provider
         meter = control.calls.meter(model)
-        credit = self._balances.open(authorization, wants_balances=False)
-        billing = BillingContext(authorization.account_id, control.session_id, provider)
+        credit = open_credit(self._balances, authorization, wants_balances=False)
+        billing = BillingContext(
+            authorization.account_id, control.session_id, provider, authorization.counted_key
+        )
         recorder = Recorder(billing, meter, self._usage, credit)
         self.totals.add(recorder)
         call = Call(

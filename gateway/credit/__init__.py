@@ -8,10 +8,10 @@
 ``floors``        the shell of that: who is told that it has the floor, or has it no more
 ``cut_off``       when a session is paused or ended, and what it may finish (pure)
 ``prices``        the rate card that accountd charges by, fetched when it changes
-``balances``      the shell: balances announced or requested, sessions notified of changes
+``balances``      the shell: balances announced, or ``asked`` for; sessions notified of changes
+``limited_credit``  a session with more ``purses`` than the account's credit: spending cap, limits
 
 Called by ``relay`` and ``calls`` (may the client go on?) and by ``delivery.watermarks`` (it is
 durable); ``door`` hands it to ``metering.usage_recorder`` (a response was metered). It promises
-that a session ends within one response of its account's last credit, as far as this gateway can
-know.
+that a session ends within one response of the last credit, as far as this gateway can know.
 """

@@ -5,8 +5,8 @@ requested over RPC, so that no account can go on spending a balance that is out 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -14,15 +14,21 @@ from gateway import background_tasks
 from gateway.accountd_client.authorizations import Authorization
 from gateway.accountd_client.rpc_client import RpcClient
 from gateway.accountd_client.subscriber import Subscriber
+from gateway.credit.asked import portions
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from gateway.credit.floors import Floors
 from gateway.credit.prices import Prices
+from gateway.credit.purses import Purse
 from gateway.metering.base import RecentIds
 from gateway.metering.usage_recorder import Recorder
-from shared.announcements import AnnouncedBalance, balance_topic, decode_balance
+from shared.announcements import (
+    AnnouncedBalance,
+    balance_topic,
+    decode_balance,
+    key_of_purse,
+)
 from shared.errors import UnreachableError
-from shared.fields import MESSAGE_BYTES_MAX
 from shared.metrics import Metric
 from shared.usage import Kind, UsageBatch
 
@@ -32,12 +38,6 @@ TICK_S: Final = 0.5
 # Clients that watch their credit are notified at most so often: a busy account has a new balance in
 # every commit, and this is fast enough for a display.
 EVENTS_S: Final = 0.1
-# Accounts in one request; accountd answers for no more at once.
-ASKED_MAX: Final = 1_000
-# Bytes of their names in one request: half of a message, because a message over the limit costs the
-# connection.
-ASKED_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 2
-_NAME_HEAD_BYTES: Final = 3  # msgpack's, for the longest
 
 
 class CreditListener(Protocol):
@@ -90,6 +90,11 @@ class SessionCredit:
     def is_near_empty(self) -> bool:
         """Whether every response must be sent at once."""
         return self._credit.is_near_empty
+
+    @property
+    def used_up(self) -> Purse:
+        """What is used up where nothing is left."""
+        return Purse.CREDIT
 
     @property
     def balance(self) -> AnnouncedBalance:
@@ -147,6 +152,9 @@ class SessionCredit:
         self._balances.close_session(self, self._credit)
 
 
+Access = TypeVar("Access", bound=SessionCredit)
+
+
 class Balances:
     """The credit of all accounts that this process serves. ``start`` before use."""
 
@@ -191,17 +199,30 @@ class Balances:
 
     def open(self, authorization: Authorization, *, wants_balances: bool) -> SessionCredit:
         """A session of the account begins. ``wants_balances``: notify it of each new balance."""
+        return self.open_as(SessionCredit, authorization, wants_balances=wants_balances)
+
+    def open_as(
+        self, kind: type[Access], authorization: Authorization, *, wants_balances: bool
+    ) -> Access:
+        """The same, for a session whose access to the credit is of this ``kind``."""
         account = authorization.account_id
         credit = self._credits.open(
             account, topup=authorization.topup_remaining, tokens=authorization.token_remaining
         )
-        self._subscriber.subscribe(balance_topic(account), self._announced)
-        session = SessionCredit(self, credit, wants_balances=wants_balances)
-        self._sessions.setdefault(account, set()).add(session)
+        session = kind(self, credit, wants_balances=wants_balances)
+        self._attend(account, session)
         if wants_balances:
             self._watchers.setdefault(account, set()).add(session)
         self.floors.join(session, credit)
         return session
+
+    def open_purse(self, session: SessionCredit, purse: str, *, left: int) -> Credit:
+        """A session spends from another purse, too: a balance of its own, under the name ``purse``,
+        of which ``left`` credits were left. ``close_session`` closes it.
+        """
+        credit = self._credits.open(purse, topup=0, tokens=left)
+        self._attend(purse, session)
+        return credit
 
     def has_room(self, account: str) -> bool:
         """Whether its credit pays a response for one more call, beside its sessions here."""
@@ -213,7 +234,7 @@ class Balances:
         return [
             Metric(
                 "rts_gateway_live_accounts", "gauge", "Accounts that have sessions here.",
-                lambda: len(self._sessions),
+                self._live_accounts,
             ),
             Metric(
                 "rts_gateway_held_accounts", "gauge",
@@ -267,10 +288,16 @@ class Balances:
         if account not in self._sessions or self._notified.get(account) == allowed:
             return
         if self._notified.get(account, (CreditStatus.AVAILABLE, False))[0] is not allowed[0]:
-            log.info("credit", account=account, status=allowed[0].value)
+            key = key_of_purse(account)
+            whose = {"account": account} if key is None else {"key": key}
+            log.info("credit", **whose, status=allowed[0].value)
         self._notified[account] = allowed
         # In the next turn of the loop: a session that just metered a response forwards it first.
         self._loop.call_soon(self._notify, account)
+
+    def notify_soon(self, session: SessionCredit) -> None:
+        """What only one session may spend has changed: see ``review``."""
+        self._loop.call_soon(_notify, session)
 
     def close_session(self, session: SessionCredit, credit: Credit) -> None:
         """A session has ended."""
@@ -285,6 +312,15 @@ class Balances:
             self._subscriber.unsubscribe(balance_topic(account))
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _attend(self, name: str, session: SessionCredit) -> None:
+        """Notify a session of changes of the balance with this name."""
+        self._subscriber.subscribe(balance_topic(name), self._announced)
+        self._sessions.setdefault(name, set()).add(session)
+
+    def _live_accounts(self) -> int:
+        # A copy: the ops thread reads the metrics.
+        return sum(key_of_purse(name) is None for name in list(self._sessions))
 
     def _held_accounts(self) -> int:
         notified = list(self._notified.values())  # a copy: the ops thread reads the metrics
@@ -323,27 +359,12 @@ class Balances:
             for credit in self._credits.expired(self._loop.time()):
                 self.review(credit)
             overdue = self._credits.overdue(self._loop.time())
-            for some in chunks(overdue):
+            for some in portions(overdue):
                 try:
                     answer = await self._accountd.balances(some, self._credits.producers)
                 except UnreachableError:
                     break
                 self._apply(answer)
-
-
-def chunks(accounts: Iterable[str]) -> Iterator[list[str]]:
-    """``accounts`` in lists, each of as many as fit into one request."""
-    some: list[str] = []
-    bytes_left = ASKED_BYTES_MAX
-    for account in accounts:
-        size = len(account.encode()) + _NAME_HEAD_BYTES
-        if len(some) == ASKED_MAX or size > bytes_left:
-            yield some
-            some, bytes_left = [], ASKED_BYTES_MAX
-        some.append(account)
-        bytes_left -= size
-    if some:
-        yield some
 
 
 def _listeners(
@@ -352,6 +373,11 @@ def _listeners(
     """A copy, because notifying one session may end another."""
     sessions = sessions_by_account.get(account, ())
     return [session.listener for session in sessions if session.listener is not None]
+
+
+def _notify(session: SessionCredit) -> None:
+    if session.listener is not None:
+        session.listener.credit_changed()
 
 
 def _discard(

@@ -15,6 +15,7 @@ from gateway.connections.downstream import Downstream
 from gateway.conversations.claim import Claim
 from gateway.conversations.store import ConversationStore
 from gateway.credit.balances import Balances
+from gateway.credit.limited_credit import open_credit
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
 from gateway.door.allowed_models import ModelTable
@@ -167,13 +168,13 @@ class Opener:
         account_id = admitted.authorization.account_id
         if upgrade:
             connection.upgrade(upgrade)
-        credit = self._balances.open(
-            admitted.authorization, wants_balances=wants_events(request.path) is True
-        )
+        watches = wants_events(request.path) is True
+        credit = open_credit(self._balances, admitted.authorization, wants_balances=watches)
         handles = SessionHandles(
             self._handles, self._resumables, provider=target.provider, account_id=account_id
         )
-        billing = BillingContext(account_id, target.session_id, target.provider)
+        key_hash = admitted.authorization.counted_key
+        billing = BillingContext(account_id, target.session_id, target.provider, key_hash)
         recorder = Recorder(
             billing, self._meter(target), self._usage, credit, on_handle_issued=handles.issued
         )

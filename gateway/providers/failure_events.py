@@ -14,6 +14,9 @@ _TYPES: Final = {
     "expired_api_key": "invalid_request_error",
     "account_disabled": "invalid_request_error",
     "session_ended": "invalid_request_error",
+    "spending_limit_reached": "rate_limit_error",
+    "session_tokens_reached": "rate_limit_error",
+    "session_credits_reached": "rate_limit_error",
 }
 
 

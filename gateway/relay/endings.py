@@ -13,6 +13,7 @@ from gateway.connections.close import (
     TRY_AGAIN_LATER,
     CloseEvent,
 )
+from gateway.credit.purses import Purse
 from gateway.metering.account_errors import NEUTRAL_CODE, is_about_account
 from shared.announcements import RecallCause
 
@@ -51,7 +52,12 @@ def provider_closed(close_code: int, reason: str) -> Ending:
     return Ending("provider_closed", f"The provider closed the session: {why}", close_code, reason)
 
 
-CREDIT_USED_UP: Final = refused("insufficient_quota", "The account's credits are used up.")
+_USED_UP: Final[Mapping[Purse, str]] = {
+    Purse.CREDIT: "The account's credits are used up.",
+    Purse.SPENDING: "The API key has spent what it may spend in this period.",
+    Purse.SESSION_TOKENS: "The session has used the tokens that one may use.",
+    Purse.SESSION_CREDITS: "The session has cost the credits that one may cost.",
+}
 # Others of the account are answered: it has credit left, so the client may come again.
 TOO_MANY_FOR_CREDIT: Final = failed(
     "credit_too_low",
@@ -74,6 +80,11 @@ _BY_CAUSE: Final[Mapping[str, Ending]] = {
     RecallCause.ACCOUNT_DISABLED: refused("account_disabled", "The account was disabled."),
 }
 SESSION_ENDED: Final = refused("session_ended", "The operator of this service ended the session.")
+
+
+def used_up(purse: Purse) -> Ending:
+    """Nothing is left of what the session spends from."""
+    return refused(purse.value, _USED_UP[purse])
 
 
 def recalled(cause: str) -> Ending:

@@ -181,9 +181,9 @@ class Session:
         if self._sink is not None:
             self._sink.reports_gaps = client.needs_gaps or self._departure is not None
         if must_end and not client.connection.is_mid_message:
-            self._log.info("credit used up", credits_left=self._credit.balance.credits)
+            self._log.info("credit used up", reason=self._credit.used_up.value)
             self.was_cut_off = True
-            self.dismiss(endings.CREDIT_USED_UP)
+            self.dismiss(endings.used_up(self._credit.used_up))
 
     def floor_changed(self) -> None:
         """It is this session's turn to ask, or no more: see ``credit.floors``."""

@@ -12,6 +12,7 @@ from gateway.connections.sink import Sink
 from gateway.connections.upstream import Upstream
 from gateway.credit.balances import SessionCredit
 from gateway.credit.credit import CreditStatus
+from gateway.credit.purses import Purse
 from gateway.frames import Frame
 from gateway.metering.batching import BillingContext
 from gateway.metering.openai.call_meter import OpenAICallMeter
@@ -108,6 +109,7 @@ class Credit:
         self.status = CreditStatus.AVAILABLE
         self.is_near_empty = False
         self.is_crowded = False
+        self.used_up = Purse.CREDIT
         self.is_closed = False
         self.listener: Any = None
 

@@ -31,6 +31,7 @@ def test_the_limits_of_a_key(cluster: Cluster) -> None:
         ["key", "indicator", name],
         ["account", "id", "acct"],
         ["sessions", "counted", "0"],
+        ["spent", "in", "period", "0"],
         [],
         ["limit", "value", "from"],
         ["---------------", "--------", "-------"],

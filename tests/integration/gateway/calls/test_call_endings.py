@@ -39,7 +39,7 @@ def test_a_call_ends_with_its_credit(cluster: Cluster) -> None:
     assert 2 <= len(told) < 10
     assert reported(cluster, "poor", responses=len(told)) == sum(told.values())
     log = cluster.gateways[0].log.read_text()
-    assert "the account's credits are used up" in log
+    assert "reason=insufficient_quota" in log
     with pytest.raises(APIStatusError) as refused:
         place(cluster, key, "sim-pace-0")
     assert refused.value.status_code == 402

@@ -74,13 +74,16 @@ def test_each_period_counts_its_own_days(setting: Setting) -> None:
     setting.spend(1_000, at=NOON, key="")
     left = [setting.left(100, period) for period in (Period.DAY, Period.MONTH, Period.TOTAL)]
     assert left == [99, 93, 85]
-    assert [setting.spending.spent(setting.key, period) for period in Period] == [1, 7, 15]
+    capped = [Limits(spending_credits=1, spending_period=period) for period in Period]
+    shown = [setting.spending.shown(setting.key, limits) for limits in capped]
+    assert [found["spent_in_period"] for found in shown] == [1, 7, 15]
 
 
 def test_a_key_without_a_cap_is_not_asked_for(setting: Setting) -> None:
     """It may spend as much as it likes."""
     setting.spend(1, at=NOON)
     assert setting.spending.left(setting.key, Limits()) is None
+    assert setting.spending.shown(setting.key, Limits()) == {}
 
 
 RETRY = [(Period.DAY, 12 * 3_600 + 1), (Period.MONTH, 12 * 3_600 + 1), (Period.TOTAL, None)]

@@ -37,6 +37,13 @@ def test_the_limits_of_a_session_are_read_with_it() -> None:
     assert read_authorization(ANSWER).limits == SessionLimits()
 
 
+@pytest.mark.parametrize(("said", "counted"), [({}, ""), ({"spending_left": 0}, "hash")])
+def test_what_a_key_with_a_cap_spends_is_counted(said: dict[str, int], counted: str) -> None:
+    """Under its hash; of other keys nothing is."""
+    found = read_authorization({**ANSWER, **said}, "hash")
+    assert (found.spending_left, found.counted_key) == (said.get("spending_left"), counted)
+
+
 @pytest.mark.parametrize(
     "answer",
     [None, [], {}, {**ANSWER, "token_remaining": "5"}, {**ANSWER, "limits": {"session_s": "5"}}],

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.accountd_client.rpc_client import PRODUCERS_MAX
 from gateway.credit.allotments import LATE_S, RECONNECT_S
-from gateway.credit.balances import ASKED_MAX, chunks
+from gateway.credit.asked import ASKED_MAX, portions
 from gateway.credit.credit import OVERDUE_S, Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
 from shared.announcements import AnnouncedBalance, Applied
@@ -275,7 +275,7 @@ def test_only_producers_with_pending_messages_are_asked_about() -> None:
 def test_a_request_for_balances_fits_into_one_message(letter: str, length: int) -> None:
     """A longer one would cost the connection, and with it every other request."""
     names = [f"{number:05}".rjust(length, letter) for number in range(ASKED_MAX + 1)]
-    asked = list(chunks(names))
+    asked = list(portions(names))
     assert [name for some in asked for name in some] == names
     for some in asked:
         assert 0 < len(some) <= ASKED_MAX

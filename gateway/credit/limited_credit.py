@@ -1,0 +1,87 @@
+"""The credit of a session whose key has a spending cap, or that has limits of its own.
+
+A session without them has a ``balances.SessionCredit``, and pays nothing for what is here.
+"""
+
+from functools import reduce
+
+from gateway.accountd_client.authorizations import Authorization
+from gateway.credit.balances import Balances, SessionCredit
+from gateway.credit.credit import Credit, CreditStatus
+from gateway.credit.purses import Purse, SessionBudget, tighter
+from shared.announcements import purse_of_key
+from shared.usage import ESTIMATES, Kind, UsageBatch
+
+
+def open_credit(
+    balances: Balances, authorization: Authorization, *, wants_balances: bool
+) -> SessionCredit:
+    """A session begins; see ``Balances.open``."""
+    limits, spending_left = authorization.limits, authorization.spending_left
+    if limits.session_tokens is None and limits.session_credits is None and spending_left is None:
+        return balances.open(authorization, wants_balances=wants_balances)
+    credit = balances.open_as(LimitedCredit, authorization, wants_balances=wants_balances)
+    credit.budget = SessionBudget(tokens=limits.session_tokens, credits_=limits.session_credits)
+    if spending_left is not None:
+        purse = purse_of_key(authorization.key_hash)
+        credit.caps = (balances.open_purse(credit, purse, left=spending_left),)
+    return credit
+
+
+class LimitedCredit(SessionCredit):
+    """Several purses. The tightest says what the session may do."""
+
+    __slots__ = ("budget", "caps")
+
+    def __init__(self, balances: Balances, credit: Credit, *, wants_balances: bool) -> None:
+        super().__init__(balances, credit, wants_balances=wants_balances)
+        self.budget = SessionBudget(tokens=None, credits_=None)
+        self.caps: tuple[Credit, ...] = ()  # what is left of spending caps, as if it were credit
+
+    @property
+    def status(self) -> CreditStatus:
+        """Whether the session may go on."""
+        if self.budget.used_up is not None:
+            return CreditStatus.EXHAUSTED
+        return reduce(tighter, (cap.status for cap in self.caps), self._credit.status)
+
+    @property
+    def is_near_empty(self) -> bool:
+        """Whether every response must be sent at once. What only this gateway counts needs none of
+        that.
+        """
+        return self._credit.is_near_empty or any(cap.is_near_empty for cap in self.caps)
+
+    @property
+    def used_up(self) -> Purse:
+        """Which purse ends the session: what others spend from, too, comes first."""
+        if self._credit.status is CreditStatus.EXHAUSTED:
+            return Purse.CREDIT
+        if any(cap.status is CreditStatus.EXHAUSTED for cap in self.caps):
+            return Purse.SPENDING
+        return self.budget.used_up or Purse.CREDIT
+
+    def spend(self, single: UsageBatch) -> int:
+        """One response was metered: what it costs, in nano-credits."""
+        nano = super().spend(single)
+        for cap in self.caps:
+            cap.metered(nano, is_response=single.kind == Kind.RESPONSE)
+            self._balances.review(cap)
+        if single.kind not in ESTIMATES:
+            before = self.budget.used_up
+            self.budget.spend(tokens=single.usage.total_tokens, nano=nano)
+            if self.budget.used_up is not before:
+                self._balances.notify_soon(self)
+        return nano
+
+    def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
+        """``nano`` of what was metered is in the message with this sequence."""
+        super().sealed(nano, producer, sequence)
+        for cap in self.caps:
+            self._balances.sealed(cap.account_id, nano, producer, sequence)
+
+    def close(self) -> None:
+        """The session has ended."""
+        super().close()
+        for cap in self.caps:
+            self._balances.close_session(self, cap)

@@ -1,0 +1,191 @@
+"""Sessions with several purses: which of them decides, and who hears of it."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from gateway.accountd_client.authorizations import Authorization
+from gateway.credit.balances import Balances, SessionCredit
+from gateway.credit.credit import CreditStatus
+from gateway.credit.limited_credit import LimitedCredit, open_credit
+from gateway.credit.purses import Purse
+from shared.announcements import AnnouncedBalance, Applied, encode_balance, purse_of_key
+from shared.limits import SessionLimits
+from shared.usage import Kind, Usage, UsageBatch
+
+P = b"p" * 16
+KEY = "f" * 64
+AVAILABLE, EXHAUSTED = CreditStatus.AVAILABLE, CreditStatus.EXHAUSTED
+
+
+class Subscriber:
+    """Notes what is listened for, and hands on what the test announces."""
+
+    def __init__(self) -> None:
+        self.topics: dict[bytes, Any] = {}
+
+    def subscribe(self, topic: bytes, listener: Any) -> None:
+        """A gateway begins to listen."""
+        self.topics[topic] = listener
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """It listens no more."""
+        del self.topics[topic]
+
+    def announce(self, name: str, credits_: int, *, through: int) -> None:
+        """accountd says what is left, all messages up to ``through`` included."""
+        applied = {P: Applied(through)} if through else {}
+        balance = AnnouncedBalance(name, 7, through + 1, 0, credits_, applied=applied)
+        (frame,) = encode_balance(balance)
+        self.topics[frame[: frame.index(b"\0") + 1]]([frame])
+
+
+class Listener:
+    """A session that notes when it is notified."""
+
+    def __init__(self, credit: SessionCredit) -> None:
+        self.credit = credit
+        self.heard: list[tuple[CreditStatus, Purse]] = []
+        credit.listener = self
+
+    def credit_changed(self) -> None:
+        """What it may do has changed."""
+        self.heard.append((self.credit.status, self.credit.used_up))
+
+    def balance_announced(self) -> None:
+        """It does not watch."""
+
+
+@pytest.fixture
+def subscriber() -> Subscriber:
+    """The announcements."""
+    return Subscriber()
+
+
+@pytest.fixture
+async def balances(subscriber: Subscriber) -> Balances:
+    """The credit of a gateway that asks nobody."""
+    return Balances(cast(Any, subscriber), cast(Any, None), near_responses=0, typical_credits=0)
+
+
+def allowed(key: str = KEY, *, left: int | None = None, **limits: int) -> Authorization:
+    """An account with 1,000 credits; ``left`` of the cap of the key."""
+    return Authorization(
+        "acct", "k", 1_000, 0, key, limits=SessionLimits(**limits), spending_left=left
+    )
+
+
+def opened(balances: Balances, authorization: Authorization) -> Listener:
+    """A session."""
+    return Listener(open_credit(balances, authorization, wants_balances=False))
+
+
+def response(tokens: int, kind: Kind = Kind.RESPONSE) -> UsageBatch:
+    """One that costs so many credits, unless it is an estimate."""
+    return UsageBatch("acct", "s", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens), 0)
+
+
+async def turn() -> None:
+    """Sessions are notified in the next turn of the loop."""
+    await asyncio.sleep(0)
+
+
+async def test_who_has_no_limits_has_one_purse(balances: Balances, subscriber: Subscriber) -> None:
+    """And what it has weighs nothing more."""
+    session = opened(balances, allowed())
+    assert type(session.credit) is SessionCredit
+    assert session.credit.used_up is Purse.CREDIT
+    assert list(subscriber.topics) == [b"Bacct\0"]
+
+
+PURSES = [
+    # what the cap had left, limits of the session; what 60 and 40 tokens leave and use up
+    (100, {}, Purse.SPENDING),
+    (101, {"session_tokens": 100}, Purse.SESSION_TOKENS),
+    (None, {"session_credits": 100}, Purse.SESSION_CREDITS),
+    (100, {"session_tokens": 100, "session_credits": 100}, Purse.SPENDING),
+]
+
+
+@pytest.mark.parametrize(("left", "limits", "purse"), PURSES)
+async def test_the_tightest_purse_ends_the_session_and_says_so(
+    balances: Balances, left: int | None, limits: dict[str, int], purse: Purse
+) -> None:
+    """Once, when it is used up."""
+    session = opened(balances, allowed(left=left, **limits))
+    session.credit.spend(response(60))
+    await turn()
+    assert session.credit.status is AVAILABLE
+    session.credit.spend(response(40))
+    await turn()
+    assert (session.credit.status, session.credit.used_up) == (EXHAUSTED, purse)
+    assert session.heard[-1] == (EXHAUSTED, purse)
+
+
+async def test_the_account_comes_first(balances: Balances) -> None:
+    """Where it is used up as well, a higher cap would not help."""
+    session = opened(balances, allowed(left=900, session_tokens=900))
+    session.credit.spend(response(1_000))
+    assert session.credit.used_up is Purse.CREDIT
+
+
+async def test_a_cap_is_shared_by_the_sessions_of_the_key_alone(balances: Balances) -> None:
+    """Another key of the account goes on."""
+    one, two = opened(balances, allowed(left=100)), opened(balances, allowed(left=100))
+    other = opened(balances, allowed("other", left=100))
+    free = opened(balances, allowed("free"))
+    one.credit.spend(response(100))
+    await turn()
+    assert one.heard[-1] == two.heard[-1] == (EXHAUSTED, Purse.SPENDING)
+    assert [s.credit.status for s in (other, free)] == [AVAILABLE, AVAILABLE]
+    assert EXHAUSTED not in [status for status, _ in other.heard + free.heard]
+
+
+async def test_an_estimate_uses_nothing_of_a_session(balances: Balances) -> None:
+    """Nobody has reported it, and it may not be charged."""
+    session = opened(balances, allowed(session_tokens=10, session_credits=10))
+    session.credit.spend(response(1_000, Kind.ESTIMATE))
+    assert session.credit.status is AVAILABLE
+
+
+async def test_what_is_announced_of_a_cap_counts(
+    balances: Balances, subscriber: Subscriber
+) -> None:
+    """What other gateways have spent, and a new period; what is under way is counted once."""
+    session = opened(balances, allowed(left=100))
+    credit = session.credit
+    purse = purse_of_key(KEY)
+    subscriber.announce(purse, 90, through=0)
+    nano = credit.spend(response(60))
+    credit.sealed(nano, P, 1)
+    subscriber.announce(purse, 30, through=1)
+    assert credit.status is AVAILABLE
+    subscriber.announce(purse, 0, through=2)
+    await turn()
+    assert session.heard[-1] == (EXHAUSTED, Purse.SPENDING)
+    subscriber.announce(purse, 100, through=3)
+    assert credit.status is AVAILABLE
+
+
+async def test_nothing_is_left_of_a_session_that_has_ended(
+    balances: Balances, subscriber: Subscriber
+) -> None:
+    """Not of its purses, and nobody is notified; a cap that has unsent usage is kept for it."""
+    session = opened(balances, allowed(left=100, session_tokens=5))
+    assert list(subscriber.topics) == [b"Bacct\0", b"B\1" + KEY.encode() + b"\0"]
+    nano = session.credit.spend(response(60))
+    session.credit.close()
+    await turn()
+    assert session.heard == []
+    assert subscriber.topics == {}
+    again = opened(balances, allowed(left=100)).credit
+    assert isinstance(again, LimitedCredit)
+    assert [cap.left for cap in again.caps] == [100 * 10**9 - nano]
+
+
+async def test_a_purse_is_no_account_in_the_metrics(balances: Balances) -> None:
+    """Sessions of two accounts, one of which has a key with a cap."""
+    opened(balances, allowed(left=100))
+    (live,) = [m for m in balances.metrics() if m.name == "rts_gateway_live_accounts"]
+    assert live.read() == 1
