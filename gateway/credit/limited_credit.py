@@ -3,6 +3,7 @@
 A session without them has a ``balances.SessionCredit``, and pays nothing for what is here.
 """
 
+import asyncio
 from functools import reduce
 
 from gateway.accountd_client.authorizations import Authorization
@@ -18,10 +19,13 @@ def open_credit(
 ) -> SessionCredit:
     """A session begins; see ``Balances.open``."""
     limits, spending_left = authorization.limits, authorization.spending_left
-    if limits.session_tokens is None and limits.session_credits is None and spending_left is None:
+    own = (limits.session_tokens, limits.session_credits, limits.session_s)
+    if own == (None, None, None) and spending_left is None:
         return balances.open(authorization, wants_balances=wants_balances)
     credit = balances.open_as(LimitedCredit, authorization, wants_balances=wants_balances)
     credit.budget = SessionBudget(tokens=limits.session_tokens, credits_=limits.session_credits)
+    if limits.session_s is not None:
+        credit.last(limits.session_s)
     if spending_left is not None:
         purse = purse_of_key(authorization.key_hash)
         credit.caps = (balances.open_purse(credit, purse, left=spending_left),)
@@ -31,12 +35,17 @@ def open_credit(
 class LimitedCredit(SessionCredit):
     """Several purses. The tightest says what the session may do."""
 
-    __slots__ = ("budget", "caps")
+    __slots__ = ("_end", "budget", "caps")
 
     def __init__(self, balances: Balances, credit: Credit, *, wants_balances: bool) -> None:
         super().__init__(balances, credit, wants_balances=wants_balances)
         self.budget = SessionBudget(tokens=None, credits_=None)
         self.caps: tuple[Credit, ...] = ()  # what is left of spending caps, as if it were credit
+        self._end: asyncio.TimerHandle | None = None  # of its time
+
+    def last(self, seconds: float) -> None:
+        """The session may last for so long from now on, whatever provider serves it."""
+        self._end = asyncio.get_running_loop().call_later(seconds, self._time_is_over)
 
     @property
     def status(self) -> CreditStatus:
@@ -83,5 +92,11 @@ class LimitedCredit(SessionCredit):
     def close(self) -> None:
         """The session has ended."""
         super().close()
+        if self._end is not None:
+            self._end.cancel()
         for cap in self.caps:
             self._balances.close_session(self, cap)
+
+    def _time_is_over(self) -> None:
+        self.budget.is_over = True
+        self._balances.notify_soon(self)

@@ -2,7 +2,8 @@
 
 Every session spends its account's credit. It may have two purses more: what is left of its key's
 spending cap, which accountd announces as it does balances, and what the session's own limits allow,
-which only this gateway counts. The tightest decides. Used by ``limited_credit``.
+which only this gateway counts: tokens, credits, and time. The tightest decides. Used by
+``limited_credit``.
 """
 
 from enum import Enum
@@ -19,17 +20,19 @@ class Purse(Enum):
     SPENDING = "spending_limit_reached"  # what the key may spend in a period
     SESSION_TOKENS = "session_tokens_reached"
     SESSION_CREDITS = "session_credits_reached"
+    SESSION_LENGTH = "session_length_reached"
 
 
 class SessionBudget:
     """What one session may still use by its own limits."""
 
-    __slots__ = ("_nano_left", "_tokens_left")
+    __slots__ = ("_nano_left", "_tokens_left", "is_over")
 
     def __init__(self, *, tokens: int | None, credits_: int | None) -> None:
         """From 1; None: as much as it likes."""
         self._tokens_left = inf if tokens is None else tokens
         self._nano_left = inf if credits_ is None else credits_ * NANO_PER_CREDIT
+        self.is_over = False  # the session has lasted as long as it may
 
     def spend(self, *, tokens: int, nano: int) -> None:
         """So much was metered."""
@@ -38,10 +41,12 @@ class SessionBudget:
 
     @property
     def used_up(self) -> Purse | None:
-        """Which limit is reached; None: neither."""
+        """Which limit is reached; None: none."""
         if self._tokens_left <= 0:
             return Purse.SESSION_TOKENS
-        return Purse.SESSION_CREDITS if self._nano_left <= 0 else None
+        if self._nano_left <= 0:
+            return Purse.SESSION_CREDITS
+        return Purse.SESSION_LENGTH if self.is_over else None
 
 
 def tighter(one: CreditStatus, other: CreditStatus) -> CreditStatus:

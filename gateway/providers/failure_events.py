@@ -17,6 +17,7 @@ _TYPES: Final = {
     "spending_limit_reached": "rate_limit_error",
     "session_tokens_reached": "rate_limit_error",
     "session_credits_reached": "rate_limit_error",
+    "session_length_reached": "rate_limit_error",
 }
 
 

@@ -57,6 +57,7 @@ _USED_UP: Final[Mapping[Purse, str]] = {
     Purse.SPENDING: "The API key has spent what it may spend in this period.",
     Purse.SESSION_TOKENS: "The session has used the tokens that one may use.",
     Purse.SESSION_CREDITS: "The session has cost the credits that one may cost.",
+    Purse.SESSION_LENGTH: "The session has lasted as long as one may last.",
 }
 # Others of the account are answered: it has credit left, so the client may come again.
 TOO_MANY_FOR_CREDIT: Final = failed(

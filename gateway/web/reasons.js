@@ -14,6 +14,12 @@ const EXPIRED = {
   canRetry: false,
 };
 
+const USED_UP = {
+  title: 'The session has used what it may',
+  detail: 'Whoever runs this gateway has limited it. Connect again for another one.',
+  canRetry: false,
+};
+
 // By the code of a refusal, or of the error event before a close.
 const BY_CODE = {
   insufficient_credits: NO_CREDIT,
@@ -62,6 +68,18 @@ const BY_CODE = {
   session_ended: {
     title: 'The session was ended',
     detail: 'Whoever runs this gateway has ended it.',
+    canRetry: false,
+  },
+  session_length_reached: {
+    title: 'The session was as long as it may be',
+    detail: 'Whoever runs this gateway has limited it. Connect again for another one.',
+    canRetry: false,
+  },
+  session_tokens_reached: USED_UP,
+  session_credits_reached: USED_UP,
+  spending_limit_reached: {
+    title: 'The key has spent what it may',
+    detail: 'It works again in its next period, or with a higher limit.',
     canRetry: false,
   },
   session_expired: {

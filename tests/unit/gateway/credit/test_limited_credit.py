@@ -149,6 +149,24 @@ async def test_an_estimate_uses_nothing_of_a_session(balances: Balances) -> None
     assert session.credit.status is AVAILABLE
 
 
+async def test_a_session_whose_time_is_over_is_told(balances: Balances) -> None:
+    """Not before, and not once it has ended."""
+    session = opened(balances, allowed(session_s=60))
+    ended = opened(balances, allowed(session_s=0))
+    ended.credit.close()
+    over = opened(balances, allowed(session_s=0))
+    await until_heard(over)
+    assert over.heard == [(EXHAUSTED, Purse.SESSION_LENGTH)]
+    assert (session.credit.status, session.heard, ended.heard) == (AVAILABLE, [], [])
+
+
+async def until_heard(session: Listener) -> None:
+    """Wait until it is notified."""
+    async with asyncio.timeout(10):
+        while not session.heard:
+            await turn()
+
+
 async def test_what_is_announced_of_a_cap_counts(
     balances: Balances, subscriber: Subscriber
 ) -> None:
