@@ -121,6 +121,7 @@ def _reports(services: Services) -> Mapping[str, Answer]:
         "account.list": queries.list_accounts,
         "key.list": queries.list_keys,
         "key.show": services.limits.show_key,
+        "key.spending": queries.key_spending,
         "usage": queries.usage,
         "usage.rows": queries.usage_rows,
         "audit": audit.audit,

@@ -135,7 +135,7 @@ class Registry:
             ),
             Metric(
                 "rts_gateway_sessions_cut_off", "counter",
-                "Sessions that ended because their account's credits were used up.",
+                "Sessions that ended because credits, or what they may spend, were used up.",
                 lambda: self._cut_off,
             ),
             Metric(

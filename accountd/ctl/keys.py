@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import click
 
+from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
 from accountd.ctl.confirming import confirmed
 from accountd.ctl.limits import key_limit_options, limit, with_limits
@@ -17,6 +18,11 @@ KEY_COLUMNS: Final = (
     "expires_at",
     "last_used_at",
     "revoked_at",
+)
+
+_COUNTED_FROM_NOW: Final = (
+    "accountctl: what sessions spend that began without a spending cap is not counted;"
+    " accountctl sessions end --key ends them"
 )
 
 
@@ -81,6 +87,22 @@ def limit_key(
     default: what ACCOUNTD_KEY_LIMITS says. Live sessions go on by the limits they began with.
     """
     limit(endpoint, "key.limit", {"key": key_name, "account_id": account_id, **words}, as_json)
+    if words.get("spending") is not None:
+        click.echo(_COUNTED_FROM_NOW, err=True)
+
+
+@key.command("spending")
+@click.argument("key_name", metavar="INDICATOR_OR_HASH")
+@click.option("--account", "account_id", help="Look only among this account's keys.")
+@click.option("--limit", type=INTEGER, help="At most so many days (1 to 1000).")
+@JSON
+@click.pass_obj
+def spending(
+    endpoint: str, key_name: str, account_id: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Show what a key has spent by day (UTC), the newest first: what its spending cap counts."""
+    params = {"key": key_name, "account_id": account_id, "limit": limit}
+    show_list(call(endpoint, "key.spending", params), as_json, "days", ("day", "credits"))
 
 
 @key.command("revoke")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import Final
 
-from accountd.accounts.accounts import account_json, find_account, key_json
+from accountd.accounts.accounts import account_json, find_account, find_key, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
 from accountd.ledger.response_ids import unpack
@@ -42,6 +42,11 @@ _TOTALS: Final = f"""
     WHERE {MINE} AND {IS_CHARGED}
 """  # noqa: S608 - constants only
 # Two conditions that SQLite has an index of, which holds the estimates alone.
+_SPENT_BY_DAY: Final = """
+    SELECT date(s.day * 86400, 'unixepoch'), s.credits
+    FROM key_spending s JOIN usage_keys k ON k.number = s.key
+    WHERE k.key_hash = ? ORDER BY s.day DESC
+"""
 _ESTIMATES: Final = """
     SELECT count(*), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0) FROM usage
     WHERE account = (SELECT number FROM usage_accounts WHERE account_id = :account)
@@ -80,6 +85,19 @@ def list_accounts(params: Params) -> Json:
         rows = wanted.order_by(Account.created_at, Account.id).paginate(page, limit)
         shown = [account_json(row) for row in rows]
     return {"accounts": shown, "total": total, "page": page, "pages": pages}
+
+
+def key_spending(params: Params) -> Json:
+    """What a key has spent by day, newest first: usage of sessions that began under a cap."""
+    limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_MAX
+    key = find_key(params)
+    rows = models.database.execute_sql(_SPENT_BY_DAY, (key.key_hash,)).fetchall()
+    return {
+        "key_indicator": key.key_indicator,
+        "account_id": key.account_id,
+        "days": [{"day": day, "credits": spent} for day, spent in rows[:limit]],
+        "total": len(rows),
+    }
 
 
 def list_keys(params: Params) -> Json:

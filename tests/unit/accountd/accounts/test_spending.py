@@ -13,6 +13,10 @@ from accountd.data.models import ApiKey
 from accountd.ledger.changed_accounts import ChangedAccounts
 from accountd.ledger.charging import Balance
 from accountd.ledger.group_commit import Ledger
+from accountd.ledger.rate_card_file import RateCardFile
+from accountd.ledger.rejected import Quarantine
+from accountd.reports.audit import audit
+from accountd.reports.queries import key_spending
 from accountd.request_params import Params, RequestError
 from shared.announcements import purse_of_key
 from shared.limits import Limits, Period
@@ -34,13 +38,16 @@ class Setting:
         self.now = NOON
         self.spending = Spending(LimitReader(), lambda: self.now)
         self._ledger = Ledger(connection)
+        self.quarantine = Quarantine(connection, self._ledger.usage, RateCardFile())
         self._sequence = 0
 
-    def spend(self, tokens: int, *, at: datetime, key: str | None = None) -> None:
+    def spend(
+        self, tokens: int, *, at: datetime, key: str | None = None, kind: str = "response"
+    ) -> None:
         """Usage of the key that was metered then."""
         self._sequence += 1
         batch = UsageBatch(
-            "acct", "s", "openai", "m", "response", 1, ("r",), Usage(tokens, 0, tokens),
+            "acct", "s", "openai", "m", kind, 1, ("r",), Usage(tokens, 0, tokens),
             int(at.timestamp() * 1000), key_hash=self.key if key is None else key,
         )  # fmt: skip
         message = encode_envelope(b"p" * 16, self._sequence, encode_usage(batch))
@@ -116,6 +123,35 @@ def test_gateways_hear_what_is_left_and_of_the_next_day(setting: Setting) -> Non
     assert setting.announced() == Balance(0, 10)
     store(setting.key, "{}")
     assert setting.announced() == Balance(0, UNCAPPED)
+
+
+def test_what_an_operator_charges_later_counts_then(setting: Setting) -> None:
+    """Once, for the day in which it was metered; until then it is not spent."""
+    setting.spend(7, at=NOON - timedelta(days=1), kind="doubtful")
+    assert setting.left(10, Period.MONTH) == 10
+    for _ in range(2):
+        setting.quarantine.retry(Params({"ids": [1]}))
+    assert (setting.left(10, Period.MONTH), setting.left(10, Period.DAY)) == (3, 10)
+    assert audit(Params({}))["wrong_spending"] == []
+
+
+def test_a_waived_estimate_is_not_spent(setting: Setting) -> None:
+    """Only what is charged counts; it has a row all the same."""
+    setting.spend(7, at=NOON, kind="estimate")
+    assert setting.left(10, Period.DAY) == 10
+    assert audit(Params({}))["estimates"] == 1
+
+
+def test_days_are_listed_the_newest_first(setting: Setting) -> None:
+    """With their sums; as many as are asked for."""
+    for days, tokens in ((2, 4), (0, 1), (0, 2)):
+        setting.spend(tokens, at=NOON - timedelta(days=days))
+    found = key_spending(Params({"key": setting.key}))
+    assert found["days"] == [
+        {"day": "2026-11-30", "credits": 3}, {"day": "2026-11-28", "credits": 4},
+    ]  # fmt: skip
+    one = key_spending(Params({"key": setting.key, "limit": 1}))
+    assert (len(one["days"]), one["total"]) == (1, 2)
 
 
 def test_a_default_holds_for_every_key(setting: Setting) -> None:
