@@ -178,9 +178,11 @@ class Calls:
         model: str,
         retry_for_s: float,
         lease: Lease | None = None,
+        is_joined: bool = False,
     ) -> Call:
         """Listen to a call, and return it once its sideband is open. ``model`` is what was asked
         for, empty if unknown. A call that is new here takes the ``lease``.
+        ``is_joined``: perhaps it is another key's; the end of this one closes the sideband alone.
 
         Raises ``ProviderUnavailableError`` when no sideband can be opened within ``retry_for_s``.
         """
@@ -189,7 +191,9 @@ class Calls:
             call = self._calls.get(key)
             is_ours = call is None
             if call is None:
-                call = self._calls[key] = self._make(control, authorization, model, lease)
+                call = self._calls[key] = self._make(
+                    control, authorization, model, lease, is_joined=is_joined
+                )
                 self._openings[call] = self._loop.create_task(call.open(retry_for_s=retry_for_s))
             opening = self._openings.get(call)
             if opening is None:
@@ -220,10 +224,10 @@ class Calls:
     ) -> Call | Refusal:
         """Listen to the call for which a client opens a sideband, so that it is metered here."""
         control = self.control(provider, target, target.call_id)
-        # Perhaps another key's call: the end of this one closes the sideband, and not the call.
-        joined = replace(authorization, key_hash="", expires_at=None)
         try:
-            call = await self.listen(control, joined, model="", retry_for_s=0.0)
+            call = await self.listen(
+                control, authorization, model="", retry_for_s=0.0, is_joined=True
+            )
         except ProviderUnavailableError as exc:
             if is_call_gone(exc):
                 return not_found("found no call of this name; it may be over")
@@ -236,7 +240,13 @@ class Calls:
         return call
 
     def _make(
-        self, control: ProviderCall, authorization: Authorization, model: str, lease: Lease | None
+        self,
+        control: ProviderCall,
+        authorization: Authorization,
+        model: str,
+        lease: Lease | None,
+        *,
+        is_joined: bool,
     ) -> Call:
         provider = control.target.provider
         meter = control.calls.meter(model)
@@ -258,8 +268,11 @@ class Calls:
         self._control_by_call[call] = control
         if lease is not None and (held := lease.take()) is not None:
             self._lease_by_call[call] = held
+        lives_by = (
+            replace(authorization, key_hash="", expires_at=None) if is_joined else authorization
+        )
         self._recalls.watch(
-            call, authorization, control.session_id,
+            call, lives_by, control.session_id,
             lambda cause: call.hang_up(endings.recalled(cause).reason),
         )  # fmt: skip
         return call

@@ -32,6 +32,19 @@ def test_a_call_is_charged_over_a_sideband_of_ours(cluster: Cluster) -> None:
     eventually(lambda: has_ended(cluster, call_id))
 
 
+def test_what_several_gateways_hear_of_a_call_counts_for_its_key(cluster: Cluster) -> None:
+    """Whichever of them reports a response first."""
+    key = cluster.create_account("capped")
+    key_hash = cluster.ask("key.list", account_id="capped")["keys"][0]["key_hash"]
+    cluster.accountctl("key", "limit", key_hash, "--spending", "1000000/month")
+    call_id = place(cluster, key, "sim-caller-2,pace-1,reply_ms-500")
+    with sideband(cluster, key, call_id, gateway=1):
+        is_charged(cluster, "capped", call_id, responses=2)
+    eventually(lambda: has_ended(cluster, call_id))
+    spent = cluster.accountctl("key", "show", key_hash)["spent_in_period"]
+    assert spent == sum(row["total_tokens"] for row in cluster.usage_rows("capped"))
+
+
 def test_a_browser_makes_a_call_with_an_ephemeral_key(cluster: Cluster) -> None:
     """Its body is the offer alone; the key brings the model and the configuration."""
     key = cluster.create_account("browser")
