@@ -197,9 +197,8 @@ class Announcer:
             p: {p: applied_of(w.applied_through, w.ahead)} for p, w in decision.windows.items()
         }
         applied: dict[str, Mapping[bytes, Applied]] = {}
-        of_accounts = ((message.batch.account_id, message) for message in messages)
-        for account, message in (*of_accounts, *of_keys):
-            producer = message.producer
+        for message in messages:
+            account, producer = message.batch.account_id, message.producer
             if producer is None or account not in heard:
                 continue
             of_others = applied.get(account)
@@ -207,6 +206,9 @@ class Announcer:
                 applied[account] = alone[producer]
             elif producer not in of_others:
                 applied[account] = {**of_others, **alone[producer]}
+        for purse, message in of_keys:
+            if message.producer is not None and purse in heard:
+                applied[purse] = {**applied.get(purse, _NOTHING), **alone[message.producer]}
         self._publish_balances(heard, applied)
 
     def _publish_balances(

@@ -1,13 +1,14 @@
 """What ends a call: its credit, a lost sideband, a gateway that stops."""
 
 import dataclasses
+import hashlib
 import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from openai import APIStatusError, OpenAI
+from openai import APIStatusError, OpenAI, RateLimitError
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.calls import (
@@ -43,6 +44,24 @@ def test_a_call_ends_with_its_credit(cluster: Cluster) -> None:
     with pytest.raises(APIStatusError) as refused:
         place(cluster, key, "sim-pace-0")
     assert refused.value.status_code == 402
+
+
+def test_a_call_ends_with_the_cap_of_its_key(cluster: Cluster) -> None:
+    """What it costs counts for the key, and the next call is refused until the day is over."""
+    key = cluster.create_account("capped")
+    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    cluster.accountctl("key", "limit", key_hash, "--spending", "100/day")
+    call_id = place(cluster, key, "sim-pace-2,caller-100")
+    eventually(lambda: has_ended(cluster, call_id))
+    assert "reason=spending_limit_reached" in cluster.gateways[0].log.read_text()
+    told = sent(cluster, call_id)
+    assert reported(cluster, "capped", responses=len(told)) == sum(told.values())
+    shown = cluster.accountctl("key", "show", key_hash)
+    assert shown["spent_in_period"] == sum(told.values())
+    with pytest.raises(RateLimitError) as refused:
+        place(cluster, key, "sim-pace-0")
+    assert refused.value.code == "spending_limit_reached"
+    assert 0 < int(refused.value.response.headers["Retry-After"]) <= 86_400
 
 
 @pytest.fixture(scope="module")
