@@ -58,6 +58,11 @@ class ProxyPrelude(asyncio.Protocol):
         if rest := bytes(self._received[header.size :]):
             self._protocol.data_received(rest)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the client is there."""
+        return self._transport is not None
+
     def abort(self) -> None:
         """Cut the connection now, whoever has it."""
         if self._transport is not None:

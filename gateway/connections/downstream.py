@@ -61,6 +61,10 @@ TRANSITIONS: Final = {
 class Carrier(Protocol):
     """What has the transport before the connection has it."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has one (still)."""
+
     def abort(self) -> None:
         """Cut the connection now, if there is one."""
 
@@ -122,8 +126,12 @@ class Downstream(Connection):
 
     @property
     def is_dawdling(self) -> bool:
-        """Whether the client takes its time, over its request or over reading an answer."""
-        return self._phase in (RequestPhase.REQUEST, RequestPhase.ANSWERED)
+        """Whether the client takes its time, over its request or over reading an answer; and not
+        the event loop, which has accepted it and not said so yet.
+        """
+        carrier = self.carrier
+        is_there = self._transport is not None or (carrier is not None and carrier.is_connected)
+        return is_there and self._phase in (RequestPhase.REQUEST, RequestPhase.ANSWERED)
 
     @property
     def is_voice(self) -> bool:

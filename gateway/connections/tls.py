@@ -170,6 +170,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         if self._tcp is not None:
             self._tcp.abort()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether TCP is there."""
+        return self._tcp is not None
+
     def is_closing(self) -> bool:
         """Whether nothing can be written any more."""
         return self._tcp is None or self._tcp.is_closing()

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import resource
+import signal
 import socket
 import threading
 from typing import Any
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.certificates import Pem
@@ -76,6 +78,22 @@ def test_the_slowest_of_a_crowd_are_cut_first(cluster: Cluster) -> None:
         session.ping().wait(20)
         for each in (*silent, *half, *late):
             each.close()
+
+
+@pytest.mark.parametrize("port", ["listen", "tls"])
+def test_a_crowd_that_is_accepted_at_once_is_cut_to_size(cluster: Cluster, port: str) -> None:
+    """Also those who came first, whom the event loop has not told of yet when there are too
+    many; the others stay.
+    """
+    pem = Pem.make(cluster.folder, f"at-once-{port}")
+    gateway = cluster.start_gateway(tuned=FEW, GATEWAY_OPS_LISTEN="127.0.0.1:0", **pem.settings)
+    gateway.process.send_signal(signal.SIGSTOP)
+    crowd = slow_clients(gateway.field(port), 25, sent=b"\x16" if port == "tls" else b"GET")
+    gateway.process.send_signal(signal.SIGCONT)
+    eventually(lambda: sum(map(is_cut, crowd)) == 5)  # at ten seconds all of them
+    assert metric(gateway, "rts_gateway_clients_shed_total") == 5
+    for each in crowd:
+        each.close()
 
 
 def test_slow_clients_do_not_keep_the_last_descriptors(cluster: Cluster) -> None:
