@@ -146,8 +146,9 @@ CREDIT_WAIT_STREAMING_S: Final = 120.0
 
 # Where an account's credit pays no response for each of its sessions, they take turns
 # (``credit.floor``). A session keeps its turn for so long without a response under way while others
-# wait: longer than a sentence. And where a response was asked for, as long as a provider that is
-# slow takes to begin; a session whose credit has ended waits as long for what it had asked.
+# wait: longer than a user thinks. And where a response was asked for, or the user speaks, as long
+# as a provider that is slow takes to begin; a session whose credit has ended waits as long for what
+# it had asked.
 FLOOR_IDLE_S: Final = 4.0
 FLOOR_ASKED_S: Final = 10.0
 # How long a client waits for its turn: who speaks to it has gone by then.

@@ -142,6 +142,14 @@ class SessionCredit:
             self.listener.recorder.is_asked or self.responses() > 0
         )
 
+    def is_continuous(self) -> bool:
+        """See ``FloorMember``."""
+        return self.listener is not None and self.listener.recorder.is_continuous
+
+    def may_answer(self) -> bool:
+        """See ``FloorMember``."""
+        return self.listener is not None and self.listener.recorder.may_answer
+
     def floor_changed(self) -> None:
         """See ``FloorMember``."""
         if self.listener is not None:

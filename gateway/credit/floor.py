@@ -7,8 +7,8 @@ the *floor*. A session asks for it when its client says something, and gets it i
 asking. It gives it back
 
 * when its response has ended, or
-* when others wait and no response of its own has begun within ``FLOOR_IDLE_S``, or
-  ``FLOOR_ASKED_S`` where one was asked for: a microphone that streams silence does not keep it.
+* when others wait and no response of its own has begun for too long: a microphone that streams
+  silence does not keep it (``idle_s`` of ``floors``).
 
 Whoever has a response under way has the floor, also where a provider began it by itself.
 
@@ -22,8 +22,6 @@ dropped when it has not.
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
 
 M = TypeVar("M")
 
@@ -99,13 +97,13 @@ class Floor(Generic[M]):
         self._holds.pop(member, None)
         self._changed.pop(member, None)
 
-    def settle(self, now: float, *, is_asked: Callable[[M], bool]) -> list[M]:
+    def settle(self, now: float, *, idle_s: Callable[[M], float]) -> list[M]:
         """Give the floor to those that wait, as far as there are slots; those that got it or lost
-        it since the last call. ``is_asked``: whether a member waits for its response to begin.
+        it since the last call. ``idle_s``: for how long a member keeps it without a response.
         """
         wanted = min(self.slots, len(self._waiting)) - max(0, self.free)
         if wanted > 0:
-            self._withdraw(wanted, now, is_asked)
+            self._withdraw(wanted, now, idle_s)
         for member in list(self._waiting)[: max(0, self.free)]:
             del self._waiting[member]
             self._hold(member, now)
@@ -114,13 +112,12 @@ class Floor(Generic[M]):
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _withdraw(self, count: int, now: float, is_asked: Callable[[M], bool]) -> None:
+    def _withdraw(self, count: int, now: float, idle_s: Callable[[M], float]) -> None:
         """Take the floor from ``count`` of those that have not used it, the earliest first."""
         idle = [
             member
             for member, hold in self._holds.items()
-            if not hold.responses
-            and now - hold.since > (FLOOR_ASKED_S if is_asked(member) else FLOOR_IDLE_S)
+            if not hold.responses and now - hold.since > idle_s(member)
         ]
         for member in idle[:count]:
             self._drop(member)

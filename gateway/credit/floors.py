@@ -6,12 +6,14 @@ of an account that is not crowded is told nothing. Owned by ``balances``.
 """
 
 import asyncio
+from math import inf
 from typing import Final, Protocol
 
 import structlog
 
 from gateway.credit.credit import Credit
 from gateway.credit.floor import Floor
+from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
 
 log = structlog.get_logger()
 
@@ -35,6 +37,12 @@ class FloorMember(Protocol):
 
     def is_asked(self) -> bool:
         """Whether a response was asked for that has not begun."""
+
+    def is_continuous(self) -> bool:
+        """Whether it has no responses that begin and end, and so no turns to give back."""
+
+    def may_answer(self) -> bool:
+        """Whether its user speaks, so that a response may begin."""
 
     def floor_changed(self) -> None:
         """``is_crowded`` or ``has_floor`` has changed. Where it has the floor no more nothing is
@@ -78,11 +86,12 @@ class Floors:
         self.review(credit)
 
     def leave(self, member: FloorMember, credit: Credit) -> None:
-        """It has no client any more."""
+        """It has no client any more, or takes no turns."""
         account = member.account_id
         members = self._members.get(account, {})
         if members.pop(member, member) is member:
             return
+        member.is_crowded, member.has_floor = False, True
         if not members:
             del self._members[account]
         if (floor := self._floors.get(account)) is not None:
@@ -121,7 +130,7 @@ class Floors:
     def answered(self, member: FloorMember) -> None:
         """One of its responses was metered."""
         floor = self._floors.get(member.account_id)
-        if floor is not None and floor.answered(member):
+        if floor is not None and not member.is_continuous() and floor.answered(member):
             self._see_to(member, floor)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -135,7 +144,8 @@ class Floors:
         floor = self._floors[account] = Floor[FloorMember](slots)
         now = self._loop.time()
         for member in members:
-            if not floor.report(member, member.responses(), now) and member.is_asked():
+            goes_on = member.is_asked() or member.is_continuous()
+            if not floor.report(member, member.responses(), now) and goes_on:
                 floor.give(member, now)
             member.is_crowded, member.has_floor = True, floor.has(member)
             member.floor_changed()
@@ -167,7 +177,7 @@ class Floors:
         floor = self._floors.get(account)
         if floor is None:
             return
-        changed = floor.settle(self._loop.time(), is_asked=lambda member: member.is_asked())
+        changed = floor.settle(self._loop.time(), idle_s=idle_s)
         for member in changed:
             member.has_floor = floor.has(member)
         _tell(changed)
@@ -178,6 +188,15 @@ class Floors:
         for account, floor in list(self._floors.items()):
             if floor.waiting:
                 self._settle(account)
+
+
+def idle_s(member: FloorMember) -> float:
+    """How long it keeps the floor without a response while others wait. One without turns would
+    be chopped: it keeps it as long as it lives.
+    """
+    if member.is_continuous():
+        return inf
+    return FLOOR_ASKED_S if member.is_asked() or member.may_answer() else FLOOR_IDLE_S
 
 
 def _tell(members: list[FloorMember]) -> None:

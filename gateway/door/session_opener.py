@@ -14,7 +14,7 @@ from gateway.accountd_client.recalls import Recalls
 from gateway.connections.downstream import Downstream
 from gateway.conversations.claim import Claim
 from gateway.conversations.store import ConversationStore
-from gateway.credit.balances import Balances
+from gateway.credit.balances import Balances, SessionCredit
 from gateway.credit.limited_credit import open_credit
 from gateway.delivery.usage_sender import UsageSender
 from gateway.door.admission import Admitted
@@ -110,8 +110,14 @@ class Opener:
         """Whether ``target`` is another connection to what counts as a session already: the
         sideband of a call, or a socket that hears a GPT-Live session.
         """
-        is_attached = target.live_session is not None and target.live_session[1] == ATTACH
-        return is_attached or self._is_sideband(target)
+        return _is_attached(target) or self._is_sideband(target)
+
+    def _credit(self, target: Target, admitted: Admitted, request: Request) -> SessionCredit:
+        watches = wants_events(request.path) is True
+        credit = open_credit(self._balances, admitted.authorization, wants_balances=watches)
+        if _is_attached(target):
+            credit.leave_floor()  # what it hears has a turn of its own, and costs nothing here
+        return credit
 
     def _is_sideband(self, target: Target) -> bool:
         calls = self._providers[target.provider].calls
@@ -168,8 +174,7 @@ class Opener:
         account_id = admitted.authorization.account_id
         if upgrade:
             connection.upgrade(upgrade)
-        watches = wants_events(request.path) is True
-        credit = open_credit(self._balances, admitted.authorization, wants_balances=watches)
+        credit = self._credit(target, admitted, request)
         handles = SessionHandles(
             self._handles, self._resumables, provider=target.provider, account_id=account_id
         )
@@ -330,3 +335,8 @@ class Opener:
         if target.dialect is not Dialect.OPENAI or configuration["type"] != "realtime":
             return None
         return configuration_event(configuration)  # as if the client had sent it
+
+
+def _is_attached(target: Target) -> bool:
+    """Whether it is a socket that hears a GPT-Live session."""
+    return target.live_session is not None and target.live_session[1] == ATTACH

@@ -111,6 +111,12 @@ class Meter(Protocol):
         """Whether what the provider has heard so far may make it begin a response by itself."""
 
     @property
+    def is_continuous(self) -> bool:
+        """Whether the session is heard all the time, and has no responses that begin and end:
+        GPT-Live, translations, transcription.
+        """
+
+    @property
     def drain_s(self) -> float:
         """How many seconds to wait for usage that is still to be reported when the client is gone:
         at most ``DRAIN_S``, and 0 when nothing is to come.

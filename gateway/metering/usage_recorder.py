@@ -167,6 +167,11 @@ class Recorder:
         return self._meter.may_answer
 
     @property
+    def is_continuous(self) -> bool:
+        """Whether the session is heard all the time, and has no responses that begin and end."""
+        return self._meter.is_continuous
+
+    @property
     def drain_s(self) -> float:
         """How long what may still be reported is worth waiting for when the client is gone."""
         return self._meter.drain_s

@@ -67,6 +67,7 @@ SOON_AWAY: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 2.0}
 SHORT_CREDIT_WAIT_S: Final = 2.0
 SHORT_CREDIT_WAIT: Final = {"gateway.limits.CREDIT_WAIT_S": SHORT_CREDIT_WAIT_S}
 SHORT_FLOOR_WAIT: Final = {"gateway.relay.client_side.FLOOR_WAIT_S": 0.5}
+SHORT_FLOOR: Final = {**SHORT_FLOOR_WAIT, "gateway.credit.floors.FLOOR_IDLE_S": 0.0}
 SHORT_HANDSHAKE: Final = {"gateway.limits.HANDSHAKE_S": 1.0}
 SHORT_CALL_UNHEARD: Final = {"gateway.limits.CALL_UNHEARD_S": 2.0}
 # A gateway that is heard no more has no sessions soon.

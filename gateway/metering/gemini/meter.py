@@ -130,6 +130,11 @@ class GeminiMeter:
         return self._client.may_follow and not self.in_flight
 
     @property
+    def is_continuous(self) -> bool:
+        """See ``Meter``: every session has turns."""
+        return False
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: what may have been speech is given time to be answered (``ANSWER_S``)."""
         if self.in_flight:

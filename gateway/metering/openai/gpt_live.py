@@ -83,6 +83,11 @@ class LiveMeter(OpenAIMeter):
         return False
 
     @property
+    def is_continuous(self) -> bool:
+        """See ``Meter``."""
+        return True
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: nothing more is reported of a session that did not begin, or is closed."""
         return DRAIN_S if self._in_flight else 0.0

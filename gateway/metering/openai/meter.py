@@ -156,6 +156,11 @@ class OpenAIMeter:
         return self._questions.may_answer
 
     @property
+    def is_continuous(self) -> bool:
+        """See ``Meter``: one that only transcribes."""
+        return self._questions.is_transcription
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: always the whole time, as every cancel is answered (``cancel_events``)."""
         return DRAIN_S

@@ -17,12 +17,13 @@ _TEXT: Final = int(Opcode.TEXT)
 class Questions:
     """The questions of one session that have no answer yet."""
 
-    __slots__ = ("_answers_turns", "_asked", "_is_speaking", "_is_turn_over")
+    __slots__ = ("_answers_turns", "_asked", "_is_speaking", "_is_turn_over", "is_transcription")
 
     def __init__(self) -> None:
         self._asked = 0
         self._answers_turns = False
         self._is_speaking = self._is_turn_over = False
+        self.is_transcription = False  # the provider answers nothing, it writes down what it hears
 
     @property
     def is_asked(self) -> bool:
@@ -46,6 +47,9 @@ class Questions:
 
     def configured(self, session: Mapping[str, Any]) -> None:
         """The provider says how the session is configured, perhaps only in part."""
+        kind = f"{session.get('type', '')} {session.get('object', '')}"  # GA, and beta
+        if not kind.isspace():
+            self.is_transcription = "transcription" in kind
         audio = session.get("audio")
         heard = audio.get("input") if isinstance(audio, dict) else None
         holder = heard if isinstance(heard, dict) and "turn_detection" in heard else session
@@ -53,8 +57,7 @@ class Questions:
             return
         found = holder["turn_detection"]
         is_on = isinstance(found, dict) and found.get("create_response") is not False
-        kind = f"{session.get('type')} {session.get('object')}"  # GA, and beta
-        self._answers_turns = is_on and "transcription" not in kind
+        self._answers_turns = is_on and not self.is_transcription
 
     def observe(self, kind: str) -> None:
         """An event of the provider's, by its type."""

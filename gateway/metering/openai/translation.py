@@ -29,6 +29,11 @@ class TranslationMeter(OpenAIMeter):
         self._rows = 0
 
     @property
+    def is_continuous(self) -> bool:
+        """See ``Meter``."""
+        return True
+
+    @property
     def drain_s(self) -> float:
         """See ``Meter``: no time, as nothing will be reported."""
         return 0.0

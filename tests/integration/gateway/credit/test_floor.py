@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.fake_provider import UNKEPT, scripted
 from tests.support.harness import Cluster, eventually
 from tests.support.simulator_client_gemini import PATH as GEMINI
-from tests.support.tuned import SHORT_FLOOR_WAIT
+from tests.support.tuned import SHORT_FLOOR, SHORT_FLOOR_WAIT
 
 HEARD_S = 20.0
 USAGE = {"input_tokens": 60, "output_tokens": 40, "total_tokens": 100}
@@ -29,7 +30,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[ServerConnection] = asyncio.Queue()
-        self.waiting = self.most = self.configured = 0
+        self.waiting = self.most = self.configured = self.said = 0
         self.sockets: list[ServerConnection] = []
 
     async def serve(self, socket: ServerConnection) -> None:
@@ -43,6 +44,8 @@ class Provider:
             elif event.get("type") == "session.update":
                 self.configured += 1
                 await say(socket, {"type": "session.updated", "session": {"type": "realtime"}})
+            elif event.get("type") == "session.input_audio_buffer.append":
+                self.said += 1
             elif "clientContent" in event or event.get("type") == "response.create":
                 self.waiting += 1
                 self.most = max(self.most, self.waiting)
@@ -150,6 +153,29 @@ async def test_who_waits_for_too_long_may_come_again() -> None:
             await answer(asked, "resp_1")
             await heard(first, "response.done")
     assert provider.most == 1
+
+
+async def test_a_translation_is_not_chopped() -> None:
+    """It has no turns that end: it keeps the floor while its client speaks, and who comes after it
+    hears that the credit is too low for both.
+    """
+    provider = Provider()
+    translations = "/v1/realtime/translations?model=gpt-realtime-translate&"
+    said = json.dumps({"type": "session.input_audio_buffer.append", "audio": "AAAA"})
+    async with scripted(provider.serve, tuned=SHORT_FLOOR) as cluster:
+        key = await asyncio.to_thread(cluster.create_account, "acct", tokens=1_999)
+        async with client(cluster, key, translations) as first:
+            await first.send(said)
+            await provider.catch_up(first)
+            async with client(cluster, key, "/v1/realtime?model=gpt-realtime&") as second:
+                await second.send(ASK)
+                with pytest.raises(ConnectionClosed):
+                    while "credit_too_low" not in await second.recv():
+                        pass
+                    await second.recv()
+                await first.send(said)
+                await provider.catch_up(first)
+    assert (provider.said, provider.asked.qsize()) == (2, 0)
 
 
 async def test_who_leaves_while_he_waits_makes_room() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.credit.floor import Floor
-from gateway.limits import FLOOR_ASKED_S
+from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
 
 MEMBERS = 6
 STEPS = st.lists(
@@ -55,7 +55,7 @@ class World:
         """See who has the floor now, and hold it to the rules."""
         before = {member for member in range(MEMBERS) if self.floor.has(member)}
         order = list(self.waiting)
-        changed = self.floor.settle(self.now, is_asked=self.asked.__contains__)
+        changed = self.floor.settle(self.now, idle_s=self._idle_s)
         after = {member for member in range(MEMBERS) if self.floor.has(member)}
         granted = [member for member in order if member in after]
         assert granted == order[: len(granted)], "first come, first served"
@@ -67,6 +67,9 @@ class World:
         assert not self.waiting or self.floor.free <= 0, "a slot is free, and somebody waits"
         assert self.floor.waiting == len(self.waiting)
         assert all(member in after for member, n in self.responses.items() if n)
+
+    def _idle_s(self, member: int) -> float:
+        return FLOOR_ASKED_S if member in self.asked else FLOOR_IDLE_S
 
     def _report(self, member: int, responses: int) -> None:
         self.responses[member] = responses

@@ -81,7 +81,7 @@ def test_who_has_the_floor(count: int, steps: list[tuple[float, Step]], expected
     floor = Floor[str](count)
     for now, step in steps:
         step(floor, now)
-        floor.settle(now, is_asked=lambda _: False)
+        floor.settle(now, idle_s=lambda _: FLOOR_IDLE_S)
     assert "".join(member for member in "abc" if floor.has(member)) == expected
 
 
@@ -89,10 +89,10 @@ def test_who_was_asked_for_an_answer_is_given_longer() -> None:
     """A provider may be slow."""
     floor = Floor[str](1)
     floor.ask("a")
-    floor.settle(0.0, is_asked=lambda _: True)
+    floor.settle(0.0, idle_s=lambda _: FLOOR_ASKED_S)
     floor.ask("b")
-    assert floor.settle(FLOOR_ASKED_S, is_asked=lambda _: True) == []
-    assert floor.settle(FLOOR_ASKED_S + 0.1, is_asked=lambda _: True) == ["a", "b"]
+    assert floor.settle(FLOOR_ASKED_S, idle_s=lambda _: FLOOR_ASKED_S) == []
+    assert floor.settle(FLOOR_ASKED_S + 0.1, idle_s=lambda _: FLOOR_ASKED_S) == ["a", "b"]
     assert floor.waiting == 0
 
 
@@ -102,7 +102,7 @@ def test_only_what_is_news_is_reported() -> None:
     assert not floor.report("a", 0, 0.0)
     assert floor.report("a", 1, 0.0)
     assert not floor.report("a", 1, 1.0)
-    assert floor.settle(1.0, is_asked=lambda _: False) == ["a"]
+    assert floor.settle(1.0, idle_s=lambda _: FLOOR_IDLE_S) == ["a"]
 
 
 SLOTS = [

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
 from gateway.credit.credit import Credit
-from gateway.credit.floors import Floors
+from gateway.credit.floors import Floors, idle_s
+from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
 from shared.announcements import AnnouncedBalance
 
 
@@ -18,7 +20,7 @@ class Member:
     def __init__(self) -> None:
         self.is_crowded, self.has_floor = False, True
         self.under_way = 0
-        self.has_asked = False
+        self.has_asked = self.goes_on = self.speaks = False
         self.told: list[tuple[bool, bool]] = []
 
     def responses(self) -> int:
@@ -28,6 +30,14 @@ class Member:
     def is_asked(self) -> bool:
         """See ``FloorMember``."""
         return self.has_asked
+
+    def is_continuous(self) -> bool:
+        """See ``FloorMember``."""
+        return self.goes_on
+
+    def may_answer(self) -> bool:
+        """See ``FloorMember``."""
+        return self.speaks
 
     def floor_changed(self) -> None:
         """See ``FloorMember``."""
@@ -89,6 +99,50 @@ async def test_who_has_asked_before_has_the_floor() -> None:
     floors.ask(members[1])
     await turn()
     assert not members[1].has_floor
+    floors.stop()
+
+
+async def test_a_session_without_turns_keeps_the_floor() -> None:
+    """A live translation would be chopped: neither what it costs nor time takes it away."""
+
+    def goes_on(member: Member) -> None:
+        member.goes_on = True
+
+    floors, _, (first, second) = crowd(2, 100, before=goes_on)
+    assert (first.has_floor, second.has_floor) == (True, False)
+    floors.ask(second)
+    floors.answered(first)
+    await turn()
+    assert (first.has_floor, second.has_floor) == (True, False)
+    floors.stop()
+
+
+@pytest.mark.parametrize(
+    ("does", "expected"),
+    [
+        ("", FLOOR_IDLE_S),
+        ("has_asked", FLOOR_ASKED_S),
+        ("speaks", FLOOR_ASKED_S),
+        ("goes_on", inf),
+    ],
+)
+def test_how_long_a_member_keeps_the_floor(does: str, expected: float) -> None:
+    """Who speaks is not interrupted in the middle of a sentence."""
+    member = Member()
+    if does:
+        setattr(member, does, True)
+    assert idle_s(member) == expected
+
+
+async def test_who_takes_no_turns_is_not_kept_back() -> None:
+    """Such as a socket that only hears a session: with it there is no crowd."""
+    floors, has, (first, second) = crowd(2, 100)
+    assert not second.has_floor
+    floors.leave(second, has)
+    await turn()
+    assert (second.is_crowded, second.has_floor) == (False, True)
+    assert first.has_floor
+    assert floors.crowded == 0
     floors.stop()
 
 

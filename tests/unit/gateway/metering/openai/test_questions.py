@@ -7,6 +7,7 @@ import pytest
 
 from gateway.metering.openai.gpt_live import LiveMeter
 from gateway.metering.openai.meter import OpenAIMeter
+from gateway.metering.openai.translation import TranslationMeter
 from tests.support.metering import in_pieces, said, text
 
 CREATE = {"type": "response.create"}
@@ -65,6 +66,30 @@ def test_whether_a_response_is_to_begin(
 ) -> None:
     """It was asked for, or the user has ended, or speaks; and it has not begun."""
     assert heard(OpenAIMeter(model="gpt-realtime"), events) == expected
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [
+        ({}, False),
+        ({"type": "realtime"}, False),
+        ({"type": "transcription"}, True),
+        ({"object": "realtime.transcription_session"}, True),
+    ],
+)
+def test_a_session_that_only_transcribes_has_no_turns(
+    session: dict[str, Any], expected: bool
+) -> None:
+    """What the provider says later of a part of the configuration changes nothing."""
+    meter = OpenAIMeter(model="gpt-realtime")
+    heard(meter, [configured(VAD, **session), configured(None)])
+    assert meter.is_continuous == expected
+
+
+@pytest.mark.parametrize("meter", [LiveMeter(), TranslationMeter(model="gpt-realtime-translate")])
+def test_a_session_that_is_heard_all_the_time_has_no_turns(meter: OpenAIMeter) -> None:
+    """GPT-Live, and translations."""
+    assert meter.is_continuous
 
 
 def test_a_session_that_is_one_answer_waits_for_none() -> None:
