@@ -8,7 +8,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from accountd.accounts.leases import Owner
 from accountd.accounts.limits import LimitReader
 from accountd.accounts.live_sessions import LiveSessions
 from accountd.accounts.recalls import Recalls
@@ -68,7 +67,7 @@ class Authorizations:
         limits = self._limits.effective(key_limits, account_limits)
         spending_left = self._spending.left(key_hash, limits.key)
         is_leased = limits.counts_sessions and self._sessions.begin(
-            params, Owner(key_hash, account_id), limits
+            params, key_hash, account_id, limits
         )
         with self._lock:
             self._last_used[key_hash] = now_iso()

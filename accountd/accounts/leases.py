@@ -7,7 +7,7 @@ for too long, a gateway is not *known*, and tells all leases that it holds.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,10 +16,13 @@ LEASE_S: Final = 10.0
 
 
 class Owner(NamedTuple):
-    """Whose a session is."""
+    """Whose a session is. ``session`` is its name where another connection of this name takes its
+    place, so that only the newest lives on; else empty.
+    """
 
     key_hash: str
     account_id: str
+    session: str = ""
 
 
 @dataclass(slots=True)
@@ -35,19 +38,22 @@ class Leases:
     def __init__(self) -> None:
         # In the order in which they were heard last.
         self._gateways = OrderedDict[str, _Gateway]()
-        self._by_key = Counter[str]()
-        self._by_account = Counter[str]()
+        # By name of the session as well; empty: all of them.
+        self._by_key = Counter[tuple[str, str]]()
+        self._by_account = Counter[tuple[str, str]]()
         self.total = 0
 
-    def of_key(self, key_hash: str, *, now: float | None = None) -> int:
-        """The live sessions of a key. Another thread may ask, without ``now``."""
+    def of_key(self, key_hash: str, *, but: str = "", now: float | None = None) -> int:
+        """The live sessions of a key, ``but`` those with this name. Another thread may ask, without
+        ``now``.
+        """
         self._expire(now)
-        return self._by_key.get(key_hash, 0)
+        return _count(self._by_key, key_hash, but)
 
-    def of_account(self, account_id: str, *, now: float | None = None) -> int:
+    def of_account(self, account_id: str, *, but: str = "", now: float | None = None) -> int:
         """The same of an account, all its keys together."""
         self._expire(now)
-        return self._by_account.get(account_id, 0)
+        return _count(self._by_account, account_id, but)
 
     def is_held(self, gateway: str, lease: str, *, now: float) -> bool:
         """Whether the gateway holds this lease."""
@@ -63,8 +69,8 @@ class Leases:
             return
         held[lease] = owner
         self.total += 1
-        self._by_key[owner.key_hash] += 1
-        self._by_account[owner.account_id] += 1
+        for counts, name in self._counts(owner):
+            counts[name] += 1
 
     def renew(self, gateway: str, released: Iterable[str], *, now: float) -> bool:
         """A gateway lives, and has released leases; whether it was known before: else it has to
@@ -103,9 +109,16 @@ class Leases:
 
     def _free(self, owner: Owner) -> None:
         self.total -= 1
-        for counts, name in (
-            (self._by_key, owner.key_hash), (self._by_account, owner.account_id),
-        ):  # fmt: skip
+        for counts, name in self._counts(owner):
             counts[name] -= 1
             if not counts[name]:
                 del counts[name]
+
+    def _counts(self, owner: Owner) -> Iterator[tuple[Counter[tuple[str, str]], tuple[str, str]]]:
+        for session in {"", owner.session}:
+            yield self._by_key, (owner.key_hash, session)
+            yield self._by_account, (owner.account_id, session)
+
+
+def _count(counts: Counter[tuple[str, str]], name: str, but: str) -> int:
+    return counts.get((name, ""), 0) - (counts.get((name, but), 0) if but else 0)

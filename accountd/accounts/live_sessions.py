@@ -37,13 +37,17 @@ class LiveSessions:
         """How many of an account live."""
         return self._counts.leases.of_account(account_id)
 
-    def begin(self, params: Params, owner: Owner, limits: EffectiveLimits) -> bool:
-        """A session of ``owner`` begins, where ``gateway`` and ``lease`` name one: whether it holds
-        that lease. Raises ``RequestError`` where there are too many.
+    def begin(
+        self, params: Params, key_hash: str, account_id: str, limits: EffectiveLimits
+    ) -> bool:
+        """A session begins, where ``gateway`` and ``lease`` name one: whether it holds that lease.
+        ``session`` is its name where it takes the place of another with this name. Raises
+        ``RequestError`` where there are too many.
         """
         if not params.has("lease"):
             return False
         gateway, lease = params.text("gateway"), params.text("lease")
+        owner = Owner(key_hash, account_id, params.optional_text("session") or "")
         try:
             return self._counts.begin(gateway, lease, owner, limits, now=time.monotonic())
         except RequestError as exc:

@@ -31,7 +31,8 @@ class SessionCounts:
         """A session begins; whether it holds its lease: where it matters how many live.
 
         Raises ``RequestError`` where there are too many. A session that holds its lease already
-        begins once: its gateway asks again.
+        begins once: its gateway asks again. One that takes the place of another of its name is let
+        in where that was the last: a client whose connection broke comes back before that is known.
         """
         if not self.leases.is_held(gateway, lease, now=now):
             self._refuse_if_full(owner, limits, now)
@@ -42,10 +43,11 @@ class SessionCounts:
         return is_leased
 
     def _refuse_if_full(self, owner: Owner, limits: EffectiveLimits, now: float) -> None:
+        of_key = self.leases.of_key(owner.key_hash, but=owner.session, now=now)
+        of_account = self.leases.of_account(owner.account_id, but=owner.session, now=now)
         for who, most, live in (
-            ("key", limits.key.sessions, self.leases.of_key(owner.key_hash, now=now)),
-            ("account", limits.account.sessions, self.leases.of_account(owner.account_id, now=now)),
-        ):
+            ("key", limits.key.sessions, of_key), ("account", limits.account.sessions, of_account),
+        ):  # fmt: skip
             if most is not None and live >= most:
                 message = f"this {who} may have {most} sessions at a time, and has as many"
                 raise RequestError(TOO_MANY, message, retry_after_s=FULL_RETRY_S)

@@ -46,7 +46,7 @@ TRANSITIONS: Final = {
 class Lease:
     """One session's. It is given back at the end of a ``with``, unless somebody took it over."""
 
-    __slots__ = ("_asked_in", "_book", "_is_taken", "id", "key_hash", "state")
+    __slots__ = ("_asked_in", "_book", "_is_taken", "id", "key_hash", "session", "state")
 
     def __init__(self, book: "LeaseBook", name: str) -> None:
         self._book = book
@@ -54,6 +54,7 @@ class Lease:
         self._is_taken = False
         self.id = name
         self.key_hash = ""
+        self.session = ""  # its name, where it puts out another one with this name
         self.state = LeaseState.FREE
 
     def __enter__(self) -> "Lease":
@@ -74,7 +75,8 @@ class Lease:
         """What a request names so that accountd counts the session."""
         self._move(LeaseState.ASKED)
         self.key_hash, self._asked_in = key_hash, self._book.registrations
-        return {"gateway": self._book.gateway, "lease": self.id}
+        named = {"session": self.session} if self.session else {}
+        return {"gateway": self._book.gateway, "lease": self.id, **named}
 
     def answered(self, *, is_counted: bool) -> None:
         """accountd counts the session, or nothing: it refuses it, or nothing is limited."""

@@ -143,6 +143,8 @@ class Admission:
             return authorization if isinstance(authorization, Refusal) else invalid_key()
         if isinstance(claims, Refusal):
             return claims
+        if lease is not None:
+            lease.session = ""  # with such a key nothing is stored: it puts nobody out
         authorization = await self._begin(claims.key_hash, session, lease)
         if isinstance(authorization, Refusal):
             return authorization

@@ -104,6 +104,8 @@ class Gatekeeper:
         the account's.
         """
         may_continue = self._opener.conversations is not None and not target.is_anonymous
+        if self._opener.stores(target) and not target.is_undecided:
+            lease.session = target.session_id
         verdict = await self._admission.admit(
             headers,
             parameters_in(path),

@@ -221,6 +221,14 @@ class Opener:
             self.conversations.conclude(betweens.claim)
         self.on_ended(session)
 
+    def stores(self, target: Target) -> bool:
+        """Whether the conversation of a session is stored under its name, so that a later one with
+        this name takes its place. One that goes on with a conversation of xAI's would be told all
+        of it twice.
+        """
+        is_named = self.conversations is not None and not target.is_anonymous
+        return is_named and self._outlives(target) and not target.handles
+
     async def claim(self, target: Target, admitted: Admitted) -> Claim | None:
         """What a session continues that has a name; None where it is not stored. Its client may
         have left when this returns, and then gives the claim back.
@@ -228,10 +236,7 @@ class Opener:
         The holder of an ephemeral key could name the session of another user of the account, and
         have the model tell what was said in it: its sessions are not stored, and continue none.
         """
-        is_named = not target.is_anonymous and not admitted.is_ephemeral
-        # One that goes on with a conversation of xAI's would be told all of it twice.
-        may_be_stored = self._outlives(target) and not target.handles
-        if self.conversations is None or not may_be_stored or not is_named:
+        if self.conversations is None or admitted.is_ephemeral or not self.stores(target):
             return None
         return await self.conversations.open(admitted.authorization.account_id, target.session_id)
 

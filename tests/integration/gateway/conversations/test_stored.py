@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import signal
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.checked_clients import update
 from tests.support.harness import Cluster, Daemon, eventually
@@ -310,3 +311,26 @@ async def keep_talking(cluster: Cluster, key: str, name: str, is_over: asyncio.E
                     said.append(words)
                     await asyncio.sleep(0.1)  # a gateway that stops closes who has no response
     return connections
+
+
+async def test_a_client_that_comes_back_needs_no_second_place(pair: Cluster) -> None:
+    """With a key that may have one session: the former connection is still counted, at a gateway
+    that was killed or one that does not know yet that it broke. Another session finds no place.
+    """
+    key = new_key(pair, "a")
+    name = hashlib.sha256(key.encode()).hexdigest()
+    await asyncio.to_thread(pair.accountctl, "key", "limit", name, "--sessions", "1")
+    killed = await asyncio.to_thread(lambda: pair.start_gateway(**providers(pair)))
+    pair.gateways.remove(killed)
+    async with talker(killed, key, "one") as client:
+        await client.say("My name is Ada")
+        await until_answered(pair, "one", 1)
+        killed.stop(signal.SIGKILL)
+    async with talker(pair.gateways[0], key, "one") as former:
+        assert "My name is Ada" in await former.say("Hello")
+        async with talker(pair.gateways[1], key, "one") as client:
+            assert "My name is Ada" in await client.say("Hello again")
+            await superseded(former.socket)
+            with pytest.raises(InvalidStatus):
+                async with talker(pair.gateways[1], key, "another"):
+                    pass

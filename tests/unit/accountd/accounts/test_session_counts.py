@@ -55,6 +55,36 @@ def test_the_pace_of_a_key_and_of_an_account() -> None:
         assert refused(counts, held, 110.0)[2] == 10
 
 
+def test_who_comes_back_takes_its_own_place() -> None:
+    """The connection that broke is still counted; nobody else is let in meanwhile, and what counts
+    in the end is the newer one.
+    """
+    for held in (limits(Limits(sessions=1)), limits(account=Limits(sessions=1))):
+        counts, ada = SessionCounts(), Owner("k", "a", "ada")
+        for lease in "123":
+            assert counts.begin("g", lease, ada, held, now=0.0)
+        assert refused(counts, held, 0.0)[0] == "too_many_sessions"
+        assert counts.leases.of_key("k", but="ada") == counts.leases.of_account("a", but="ada") == 0
+        counts.leases.renew("g", ["1", "2", "unknown"], now=0.0)
+        assert (counts.leases.of_key("k"), counts.leases.of_account("a")) == (1, 1)
+        assert refused(counts, held, 0.0)[0] == "too_many_sessions"
+        with pytest.raises(RequestError):
+            counts.begin("g", "4", Owner("k", "a", "bob"), held, now=0.0)
+        counts.leases.renew("g", ["3"], now=0.0)
+        assert counts.begin("g", "5", OWNER, held, now=0.0)
+
+
+def test_another_account_has_other_sessions_of_this_name() -> None:
+    """And another key has a place of its own, although the account's session is the same."""
+    held = limits(Limits(sessions=1), Limits(sessions=1))
+    counts = SessionCounts()
+    counts.begin("g", "1", Owner("k", "a", "ada"), held, now=0.0)
+    counts.begin("g", "2", Owner("l", "b", "bob"), held, now=0.0)
+    with pytest.raises(RequestError, match="this account"):
+        counts.begin("g", "3", Owner("m", "b", "ada"), held, now=0.0)
+    assert counts.begin("g", "4", Owner("m", "b", "bob"), held, now=0.0)
+
+
 def test_who_is_refused_takes_nothing() -> None:
     """Neither a lease nor, of either bucket, a token: one that is full costs the other nothing."""
     both = limits(Limits(sessions=1, new_sessions_per_minute=2), Limits(new_sessions_per_minute=2))
