@@ -30,7 +30,7 @@ from gateway.endpoints.pages import Pages
 from gateway.frames import Frame
 from gateway.http import cors
 from gateway.http.answers import BrokenOffError, Download, Reversible
-from gateway.http.exchange import HttpRequest
+from gateway.http.exchange import HttpRequest, target_of
 from gateway.http.refusals import (
     Refusal,
     internal_error,
@@ -144,9 +144,9 @@ class GatewayServer:
         """A client asks over plain HTTP."""
         plain = self.readiness.answer(path_of(request.target))
         found = self._api.find(request.target)
-        if found is not None and found.endpoint.allows_cross_origin:
-            connection.answer_headers = cors.ANYBODY
-            if request.method == "OPTIONS":
+        if found is not None:
+            connection.answer_headers = found.headers
+            if found.endpoint.allows_cross_origin and request.method == "OPTIONS":
                 # A browser sends no key with it, which would pass where a neighbour guesses keys.
                 connection.answer(cors.preflight(found.endpoint.method))
                 return
@@ -165,6 +165,11 @@ class GatewayServer:
         else:
             self._refuse(connection, wrong_method(request.method, allowed="GET, HEAD"))
 
+    def unreadable_received(self, connection: Downstream, refusal: Refusal) -> None:
+        """A client asks for what cannot be read; a page may read why."""
+        connection.answer_headers = self._api.headers(connection.target)
+        connection.answer(refusal.response())
+
     def connection_closed(self, connection: Downstream) -> None:
         """A client's connection is closed."""
         self._callers.leave(connection.caller)
@@ -180,8 +185,7 @@ class GatewayServer:
         if opened is None:
             return
         session, place = opened
-        # Usage that was metered here and not charged yet was unknown to accountd when it admitted.
-        session.credit_changed()
+        self._opener.begin(session, place)
         if session.state is SessionState.CONNECTING:
             task = asyncio.current_task()
             assert task is not None
@@ -200,11 +204,13 @@ class GatewayServer:
         if not connection.is_waiting:
             self._opener.give_back(claim)
             return None
+        if target.waits and isinstance(verdict, Admitted):  # others were let in meanwhile
+            verdict = self._refusal_if_undecided() or verdict
         if isinstance(verdict, Refusal):
             self._refuse(connection, verdict)
             return None
         received: Sequence[Frame] = ()
-        if target.is_undecided:
+        if target.waits:
             connection.upgrade(upgrade)
             found = await self._decide(connection, target, verdict)
             if found is None:
@@ -229,7 +235,7 @@ class GatewayServer:
         if isinstance(verdict, Admitted) and connection.is_waiting:
             verdict = await self._join_call(target, verdict)
         claim = None
-        if isinstance(verdict, Admitted) and connection.is_waiting and not target.is_undecided:
+        if isinstance(verdict, Admitted) and connection.is_waiting and not target.waits:
             claim = await self._opener.claim(target, verdict)
         return verdict, target, claim
 
@@ -334,7 +340,7 @@ class GatewayServer:
 
     def _wanted(self, request: Request | HttpRequest) -> Target | Refusal:
         """What is asked for, or why nobody gets that now."""
-        path = _target_of(request)
+        path = target_of(request)
         found, events = self._gatekeeper.target(path, request.headers), wants_events(path)
         if isinstance(found, Refusal):
             return found
@@ -354,7 +360,7 @@ class GatewayServer:
             client = self._callers.proxies.client_of(connection.host, forwarded)
             if not self.client_told(connection, client):
                 return self._callers.crowded()
-        caller, target = connection.caller, _target_of(request)
+        caller, target = connection.caller, target_of(request)
         return (
             self._callers.refusal_if_crowded(caller)
             or self._callers.refusal_if_guessing(
@@ -391,7 +397,3 @@ class GatewayServer:
             self._refuse(connection, internal_error())
         else:
             connection.close(INTERNAL_ERROR, "internal error")
-
-
-def _target_of(request: Request | HttpRequest) -> str:
-    return request.path if isinstance(request, Request) else request.target

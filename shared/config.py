@@ -255,7 +255,8 @@ def run(command: click.Command) -> NoReturn:
     So does wrong use of the command line; a group without a command shows its help.
     """
     try:
-        command.main(standalone_mode=False)
+        # click would take it from how Python was started: `python -m pytest` has another one.
+        command.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False)
     except OperatorError as exc:
         click.echo(f"{Path(sys.argv[0]).name}: {exc}", err=True)
         sys.exit(exc.exit_code)

@@ -9,9 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
+
+_LOGFMT: Final = structlog.processors.LogfmtRenderer(
+    key_order=["timestamp", "level", "service", "event"], bool_as_flag=False
+)
 
 
 def configure(*, service: str, level: str = "INFO", as_json: bool = False) -> None:
@@ -21,13 +25,7 @@ def configure(*, service: str, level: str = "INFO", as_json: bool = False) -> No
     heard from WARNING on, in the same format.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.processors.LogfmtRenderer(
-            key_order=["timestamp", "level", "service", "event"], bool_as_flag=False
-        )
-    )
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else to_logfmt
 
     def name_service(
         _logger: object, _name: str, event: MutableMapping[str, Any]
@@ -60,6 +58,20 @@ def configure(*, service: str, level: str = "INFO", as_json: bool = False) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def to_logfmt(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+    """The line of an event. A peer chose some of the words (why it closes): what could move a
+    terminal's cursor, or turn its text around, is spelled out, as JSON does.
+    """
+    line = _LOGFMT(logger, name, event)
+    return line if line.isprintable() else "".join(map(_spelled, line))
+
+
+def _spelled(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def add_timestamp(

@@ -5,13 +5,13 @@ row before. Rows that are inserted meanwhile have higher ids, so they are not pa
 """
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from accountd.ctl.client import call
 from accountd.ctl.statement_text import ROW_COLUMNS
+from accountd.ctl.tables import to_json
 
 PAGE_ROWS: Final = 1_000
 Row = Mapping[str, Any]
@@ -41,15 +41,15 @@ def write_csv(found: Iterable[Row], out: TextIO) -> None:
 def write_json_lines(found: Iterable[Row], out: TextIO) -> None:
     """Write one JSON object a line."""
     for row in found:
-        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        out.write(to_json(row) + "\n")
 
 
 def write_json(found: Iterable[Row], rest: Mapping[str, Any], out: TextIO) -> None:
     """Write one document: ``rest``, and last its ``rows``, which are never all in memory."""
-    head = json.dumps(rest, ensure_ascii=False)
+    head = to_json(rest)
     out.write(head[:-1] + ', "rows": [')
     for number, row in enumerate(found):
-        out.write((", " if number else "") + json.dumps(row, ensure_ascii=False))
+        out.write((", " if number else "") + to_json(row))
     out.write("]}\n")
 
 

@@ -3,14 +3,13 @@
 The number of rows that a list leaves out is printed on stderr, so that stdout has only the answer.
 """
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 import click
 
-from accountd.ctl.tables import table
+from accountd.ctl.tables import plain, table, to_json
 from shared.errors import ExitCode
 
 JSON: Final = click.option(
@@ -26,7 +25,7 @@ _CUT_HINTS: Final = {
 
 def show(found: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
     """Print an answer as one JSON document, or as the text that ``as_text`` returns."""
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else as_text(found))
+    click.echo(to_json(found) if as_json else as_text(found))
 
 
 def tell_cut(missing: int, what: str) -> None:
@@ -56,11 +55,12 @@ def show_settled(
     """Print settled messages on stdout, the others with the reason on stderr; exit 1 if any."""
     left = [r for r in found["results"] if r["outcome"] != outcome]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(to_json(found))
     else:
         settled = [r for r in found["results"] if r["outcome"] == outcome]
         if settled:
             click.echo(table(settled, columns))
         for result in left:
-            click.echo(f"accountctl: rejected usage {result['id']}: {result['detail']}", err=True)
+            line = f"accountctl: rejected usage {result['id']}: {result['detail']}"
+            click.echo(plain(line), err=True)
     sys.exit(ExitCode.REFUSED if left else ExitCode.DONE)

@@ -1,7 +1,10 @@
 """Answers as tables for people. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+_BASIC_MAX: Final = 0xFFFF  # one escape of JSON; those above take two
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -39,5 +42,24 @@ def _shown(value: Any) -> str:
         return "-"
     if _is_number(value):
         return f"{value:,}"
-    # A name from a client could have control characters, which move a terminal's cursor.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """``text`` for a terminal. A name from a client could have control characters, which move its
+    cursor.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def to_json(found: Any) -> str:
+    """JSON in UTF-8, in which the characters that a terminal obeys are spelled out."""
+    text = json.dumps(found, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_spelled, text))
+
+
+def _spelled(character: str) -> str:
+    if character.isprintable():
+        return character
+    number = ord(character)
+    return json.dumps(character)[1:-1] if number > _BASIC_MAX else f"\\u{number:04x}"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from accountd.ctl.tables import details, table
+from accountd.ctl.tables import details, plain, table
 
 INCOMPLETE_COLUMNS: Final = ("producer", "applied_through", "ended_at", "missing_total", "missing")
 UNPRICED_COLUMNS: Final = ("provider", "model", "kind", "unit", "field", "amount", "rows", "last")
@@ -17,7 +17,7 @@ def rejected_text(found: Mapping[str, Any]) -> str:
     read = found["fields"]
     if read is not None:
         flat |= {f"  {k}": json.dumps(v, ensure_ascii=False) for k, v in read.items()}
-    return f"{details(flat)}\npayload  {found['payload']}"
+    return f"{details(flat)}\npayload  {plain(found['payload'])}"
 
 
 def rates_text(found: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # One customer of a provider has at least so much of IPv6 (RFC 6177): its addresses are one caller.
 _IPV6_PREFIX: Final = 64
+# RFC 4291 section 2.5.5.2: ::ffff:0:0/96 has all of IPv4.
+_MAPPED_PREFIX: Final = 96
 # ``X-Forwarded-For`` may have ports, and then brackets around an IPv6 address.
 _WITH_PORT: Final = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}")
 
@@ -66,9 +68,24 @@ class TrustedProxies:
 def read_networks(text: str) -> tuple[Network, ...]:
     """Addresses and networks, ``10.0.0.0/8,::1``. Raises ``ValueError``."""
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
+        return tuple(_network(part.strip()) for part in text.split(","))
     except ValueError:
         raise ValueError("expected addresses or networks, like 10.0.0.0/8,192.0.2.7,::1") from None
+
+
+def _network(text: str) -> Network:
+    """A network as ``parse`` has its addresses: IPv4 in IPv6's clothes is IPv4, and none has the
+    zone of an interface.
+    """
+    if "%" in text:
+        raise ValueError(text)
+    found = ipaddress.ip_network(text)
+    if isinstance(found, ipaddress.IPv4Network):
+        return found
+    first = found.network_address.ipv4_mapped
+    if first is None or found.prefixlen < _MAPPED_PREFIX:
+        return found
+    return ipaddress.ip_network((first, found.prefixlen - _MAPPED_PREFIX))
 
 
 def parse(text: str) -> IpAddress | None:

@@ -78,6 +78,9 @@ class ConnectionHandler(Protocol):
     def request_received(self, connection: "Downstream", request: HttpRequest) -> None:
         """A plain HTTP request arrived on ``connection``: answer it, now or later."""
 
+    def unreadable_received(self, connection: "Downstream", refusal: Refusal) -> None:
+        """What came on ``connection`` cannot be read: answer it so."""
+
     def connection_closed(self, connection: "Downstream") -> None:
         """``connection`` is closed."""
 
@@ -112,6 +115,11 @@ class Downstream(Connection):
         self.host = host
         self.outlasts_stop = False  # whether a gateway that stops waits for the answer
         self.answer_headers = _NO_HEADERS  # of a plain answer, beside its own
+
+    @property
+    def target(self) -> str:
+        """What the first line of the request names; empty where that is not known."""
+        return "" if self._reader is None else self._reader.target
 
     @property
     def is_waiting(self) -> bool:
@@ -318,7 +326,7 @@ class Downstream(Connection):
         if self._transport is not None and (wanted := self._reader.data_to_send()):
             self._transport.write(wanted)
         if isinstance(request, Refusal):
-            self.answer(request.response())
+            self._handler.unreadable_received(self, request)
         elif request is not None:
             self._move(RequestPhase.ADMISSION)
             self._stop_handshake_timer()

@@ -6,6 +6,7 @@ They get the request alone: bytes behind a handshake's head are frames, and thos
 ``rest``.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,12 +29,13 @@ from gateway.limits import HANDSHAKE_BYTES_MAX
 # RFC 8446 section 5.1: the first byte of a TLS connection. No HTTP method begins with it.
 TLS_RECORD: Final = 22
 SWITCHING: Final = 101
+_TARGET: Final = re.compile(rb"[A-Z]+ ([\x21-\x7e]+) HTTP/")
 
 
 class RequestReader:
     """One request of one client."""
 
-    __slots__ = ("_asked", "_head", "_protocol", "exchange", "rest")
+    __slots__ = ("_asked", "_head", "_protocol", "exchange", "rest", "target")
 
     def __init__(self) -> None:
         self._asked: Asked | None = None  # a handshake in the usual form
@@ -43,6 +45,7 @@ class RequestReader:
         # handshake.
         self.exchange: Exchange | None = None
         self.rest = b""
+        self.target = ""  # of what is no handshake, once its first line has come
 
     def receive(self, data: bytes) -> Request | HttpRequest | Refusal | None:
         """The request once it is complete, why it cannot be served, or None: more has to come."""
@@ -87,6 +90,7 @@ class RequestReader:
         if end < 0 and len(self._head) <= HANDSHAKE_BYTES_MAX:
             return None
         if not 0 <= end <= HANDSHAKE_BYTES_MAX:
+            self.target = _target_in(self._head)
             too_large = f"request head over {HANDSHAKE_BYTES_MAX} bytes"
             return bad_request(too_large, code="headers_too_large")
         whole, self._head = bytes(self._head), bytearray()
@@ -94,7 +98,7 @@ class RequestReader:
         head, rest = whole[:cut], whole[cut:]
         self._asked = handshakes.read_request(head)
         if self._asked is None and not is_handshake(head):
-            self.exchange = Exchange()
+            self.exchange, self.target = Exchange(), _target_in(head)
             return self.exchange.receive(whole)
         self.rest = rest
         return self._asked.request if self._asked is not None else self._check_handshake(head)
@@ -109,6 +113,11 @@ class RequestReader:
         assert isinstance(request, Request)
         protocol.request = request
         return request
+
+
+def _target_in(head: bytes | bytearray) -> str:
+    found = _TARGET.match(head)
+    return "" if found is None else found[1].decode("ascii")
 
 
 class _Handshake(ServerProtocol):

@@ -60,6 +60,7 @@ class Place:
     choices: Sequence[Target]
     headers: Mapping[str, str]
     follower: Follower | None = None
+    refused_model: str | None = None  # what the first message names, which was waited for
     is_leaving: bool = False  # another connection was asked for, at another provider
     was_served: bool = False
     refused_at: frozenset[str] = _NOWHERE  # providers that do not take it, for good

@@ -123,6 +123,8 @@ class Gatekeeper:
             if found is not target:
                 target = replace(found, session_id=target.session_id)
             verdict = await self._checked(verdict, target, claims_handles=claims_handles)
+        if isinstance(verdict, Admitted) and self._opener.waits_for_model(verdict, target):
+            target = replace(target, is_held=not target.is_undecided)
         return verdict, target
 
     async def _checked(
@@ -146,11 +148,14 @@ class Gatekeeper:
     async def decided(
         self, target: Target, admitted: Admitted, first_message: bytes | None
     ) -> Target | Refusal:
-        """An undecided ``target`` once the client's ``first_message`` has come; None: none came.
-        Where that names a session of Gemini's, it is at the provider that issued this name.
+        """A ``target`` that waits for the client's ``first_message``, once that has come; None:
+        none came. Where that names a session of Gemini's, it is at the provider that issued this
+        name.
         """
         if first_message is None:
-            return bad_request("found no setup, expected it as the first message")
+            return bad_request(f"found no {target.opening}, expected it as the first message")
+        if target.is_held:  # where it leads is known, and the session's gate reads it
+            return replace(target, is_held=False)
         named = Gemini.first_message.read(first_message)
         if not named.model:
             return bad_request("found no model, expected setup.model in the first message")

@@ -49,7 +49,7 @@ from gateway.relay import endings
 from gateway.relay.lasting_session import LastingSession
 from gateway.relay.session import Session
 from gateway.relay.session_age import Age
-from gateway.relay.session_state import Opening, SessionInfo
+from gateway.relay.session_state import Opening, SessionInfo, SessionState
 from shared.metrics import Metric
 from shared.provider_kinds import alike
 
@@ -118,6 +118,13 @@ class Opener:
         if _is_attached(target):
             credit.leave_floor()  # what it hears has a turn of its own, and costs nothing here
         return credit
+
+    def waits_for_model(self, admitted: Admitted, target: Target) -> bool:
+        """Whether nobody is dialled before the first message has named the model, because the key
+        may not use any.
+        """
+        is_named_later = target.model is None and target.live_session is None
+        return is_named_later and not self.may_use(admitted, "")
 
     def _is_sideband(self, target: Target) -> bool:
         calls = self._providers[target.provider].calls
@@ -191,6 +198,7 @@ class Opener:
             claim=claim,
         )  # fmt: skip
         place.follower = betweens
+        place.refused_model = None if gate is None else gate.model_refused_in(received)
         session = self._session(
             betweens,
             SessionInfo(target.session_id, account_id, target.provider, target.dialect),
@@ -212,6 +220,15 @@ class Opener:
             assert isinstance(session, LastingSession), "no other is kept"
             self.conversations.begin(claim, session)
         return session, place
+
+    def begin(self, session: Session, place: Place) -> None:
+        """Before anybody is dialled: end a session that has no credit by now, or whose first
+        message, where that was waited for, names a model that its client may not use.
+        """
+        # Usage that was metered here and not charged yet was unknown to accountd when it admitted.
+        session.credit_changed()
+        if place.refused_model is not None and session.state is SessionState.CONNECTING:
+            session.refuse_model(place.refused_model)
 
     def _ended(self, betweens: Betweens, session: Session) -> None:
         self.roster.remove(session)

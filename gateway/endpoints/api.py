@@ -12,6 +12,7 @@ from websockets.http11 import Response
 
 from gateway.door.paths import own_path
 from gateway.door.queries import path_of
+from gateway.http import cors
 from gateway.http.answers import Download, Reversible
 from gateway.http.exchange import HttpRequest
 from gateway.http.refusals import Refusal, unavailable
@@ -46,6 +47,11 @@ class RouteMatch:
     endpoint: Endpoint
     path_parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer has beside its own, refusals included."""
+        return cors.ANYBODY if self.endpoint.allows_cross_origin else {}
+
 
 class Api:
     """The endpoints of one gateway."""
@@ -71,6 +77,11 @@ class Api:
             if (found := own_path(pattern, path)) is not None:
                 return RouteMatch(endpoint, found.groupdict(default=""))
         return None
+
+    def headers(self, target: str) -> Mapping[str, str]:
+        """What every answer to requests for a target has beside its own."""
+        found = self.find(target)
+        return {} if found is None else found.headers
 
     async def answer(self, found: RouteMatch, request: HttpRequest) -> Answer:
         """Serve one request."""

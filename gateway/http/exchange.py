@@ -13,6 +13,7 @@ from typing import Final
 import h11
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader
+from websockets.http11 import Request
 
 from gateway.http.refusals import Refusal, bad_request
 from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
@@ -40,6 +41,11 @@ class HttpRequest:
     headers: Headers
     body: bytes
     path_parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def target_of(request: Request | HttpRequest) -> str:
+    """What a request's first line names: a path, and a query perhaps."""
+    return request.path if isinstance(request, Request) else request.target
 
 
 class Exchange:

@@ -63,11 +63,12 @@ class Target:
     client gave its session no name, so ``session_id`` was made here.
 
     The client speaks ``dialect``, and the provider ``provider_dialect`` on this path.
-    ``is_undecided``: the provider may be another one by the model that the first message names, so
-    it is not dialled before. ``is_chosen``: the client named the provider, or a session there that
-    it resumes, so no other serves it. ``gemini_path`` is the one that a client of Gemini's asked
-    for, which has a version, where it is served elsewhere. There may be several providers of a
-    kind: what depends on the protocol asks the kind of ``provider`` (``shared.provider_kinds``).
+    ``is_undecided``: the provider may be another one by the model that the first message names;
+    ``is_held``: the key may not have every model that it may name. ``is_chosen``: the client named
+    the provider, or a session there that it resumes, so no other serves it. ``gemini_path`` is the
+    one that a client of Gemini's asked for, which has a version, where it is served elsewhere.
+    There may be several providers of a kind: what depends on the protocol asks the kind of
+    ``provider`` (``shared.provider_kinds``).
     """
 
     provider: str
@@ -79,6 +80,7 @@ class Target:
     dialect: Dialect = Dialect.OPENAI
     provider_dialect: Dialect = Dialect.OPENAI
     is_undecided: bool = False
+    is_held: bool = False
     is_chosen: bool = False
     gemini_path: str = ""
 
@@ -106,6 +108,16 @@ class Target:
     def is_live(self) -> bool:
         """Whether it is a session of GPT-Live, or attaches to one, or forks one."""
         return f"{self.path}/".startswith(f"{LIVE_WITH_MODEL}/")
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody is dialled before the client's first message."""
+        return self.is_undecided or self.is_held
+
+    @property
+    def opening(self) -> str:
+        """What a first message that names a model is called."""
+        return "setup" if self.dialect is Dialect.GEMINI else "session.start"
 
     @property
     def live_session(self) -> tuple[str, str] | None:

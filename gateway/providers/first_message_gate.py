@@ -10,6 +10,7 @@ waits, with all that follow, until the relay calls ``release``. What a message s
 ``providers.first_message``.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
@@ -109,6 +110,17 @@ class Gate:
                 message, self._fragments = self._fragments, []
                 passed += self._judge(message)
         return passed
+
+    def model_refused_in(self, frames: Sequence[Frame]) -> str | None:
+        """The model for which ``admit`` would refuse the first message of ``frames``, which it is
+        still to be given; None where it would not.
+        """
+        if not frames:
+            return None
+        trial = copy.copy(self)
+        trial._fragments, trial._queued = [], []
+        trial.admit(frames)
+        return None if trial.has_passed else trial.refused_model
 
     def open(self) -> None:
         """Another protocol's provider was told the first message: its model is known, and was

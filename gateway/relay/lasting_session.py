@@ -151,7 +151,7 @@ class LastingSession(Session):
         assert self._client is not None
         self.replacement.connected(self._loop.time())
         sink = self._interpreter.client_sink(
-            on_model_refused=self._refuse_model,
+            on_model_refused=self.refuse_model,
             on_handle_named=self._client.ask_for_handle,
             on_close=self.client_disconnected,
         )

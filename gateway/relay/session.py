@@ -294,7 +294,7 @@ class Session:
             self._log.warning("configuration refused")
             self.dismiss(endings.CONFIGURATION_REFUSED)
 
-    def _refuse_model(self, model: str) -> None:
+    def refuse_model(self, model: str) -> None:
         """A message of the client named a model that it may not use."""
         self._log.info("model not allowed", model=model)
         self.dismiss(endings.model_not_allowed(model))
@@ -317,7 +317,7 @@ class Session:
             self.recorder,
             provider,
             gate=self._opening.gate,
-            on_model_refused=self._refuse_model,
+            on_model_refused=self.refuse_model,
             on_handle_named=self._client.ask_for_handle,
             on_close=self.client_disconnected,
         )

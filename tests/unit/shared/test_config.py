@@ -20,6 +20,16 @@ SECRETS = [
         "THE_KEY_FILE: found open with mode 0644, expected a file that others can neither read nor"
         " write; run: chmod o-rwx open",
     ),
+    (
+        {"THE_KEY_FILE": "shared/secret"},
+        "THE_KEY_FILE: found shared/secret in shared, in which others can write, expected a folder"
+        " where they cannot replace the file; run: chmod o-w shared",
+    ),
+    (
+        {"THE_KEY_FILE": "shared/link"},
+        "THE_KEY_FILE: found shared/link in shared, in which others can write, expected a folder"
+        " where they cannot replace the file; run: chmod o-w shared",
+    ),
     ({"THE_KEY_FILE": "."}, "THE_KEY_FILE: cannot read .: Is a directory"),
     ({"THE_KEY": "a", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
     ({"THE_KEY": "", "THE_KEY_FILE": "good"}, "THE_KEY and THE_KEY_FILE are both set; keep one"),
@@ -36,6 +46,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("open").write_text("secret\n")
     for name, mode in (("empty", 0o600), ("binary", 0o400), ("good", 0o640), ("open", 0o644)):
         Path(name).chmod(mode)
+    for name, mode in (("shared", 0o777), ("sticky", 0o1777)):
+        Path(name).mkdir()
+        Path(name).chmod(mode)
+        Path(name, "secret").write_text("secret\n")
+        Path(name, "secret").chmod(0o600)
+        Path(name, "link").symlink_to("../good")
+    Path("link").symlink_to("good")
 
 
 @pytest.mark.parametrize(("variables", "complaint"), SECRETS)
@@ -52,7 +69,13 @@ def test_a_secret_has_one_complaint(
     assert str(caught.value) == f"{complaint} (run with --help for every setting)"
 
 
-@pytest.mark.parametrize("variables", [{"THE_KEY": "secret"}, {"THE_KEY_FILE": "good"}])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"THE_KEY": "secret"},
+        *({"THE_KEY_FILE": name} for name in ("good", "link", "sticky/secret", "sticky/link")),
+    ],
+)
 def test_a_secret_is_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """From its variable, or from the file without the line's end."""
     for name, value in variables.items():

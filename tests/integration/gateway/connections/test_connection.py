@@ -18,6 +18,7 @@ from gateway.connections.sink import SequenceSink
 from gateway.frames import Frame
 from gateway.http.answers import response
 from gateway.http.exchange import HttpRequest
+from gateway.http.refusals import Refusal
 from gateway.limits import (
     ANSWER_BYTES_PER_S,
     ANSWER_READ_S,
@@ -228,6 +229,10 @@ class IgnoringHandler:
 
     def handshake_received(self, connection: Downstream, request: Request) -> None:
         """Not called: no handshake is sent."""
+
+    def unreadable_received(self, connection: Downstream, refusal: Refusal) -> None:
+        """See ``ConnectionHandler``."""
+        connection.answer(refusal.response())
 
     def request_received(self, connection: Downstream, request: HttpRequest) -> None:
         """Not called: no request is sent."""

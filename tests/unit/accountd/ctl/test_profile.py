@@ -1,5 +1,6 @@
 """Where accountctl looks for its daemon."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,46 @@ def test_where_the_profile_is(
     path = profile.path()
     assert (str(path.parent) if path else None) == folder
     assert profile.endpoint() == DEFAULT_RPC_ENDPOINT
+
+
+def test_a_profile_that_others_can_write_is_not_taken(home: Path) -> None:
+    """Whoever writes it gets every command, and every new key."""
+    path = note(profile.text_of(NOTED))
+    path.chmod(0o646)
+    with pytest.raises(ConfigError, match="found a file that another user can write"):
+        profile.endpoint()
+    path.chmod(0o644)
+    path.parent.chmod(0o777)
+    with pytest.raises(ConfigError, match="found a file that another user can write"):
+        profile.endpoint()
+    path.parent.chmod(0o1777)
+    assert profile.endpoint() == NOTED
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o702])
+def test_a_socket_that_another_user_could_have_made_is_not_taken(home: Path, mode: int) -> None:
+    """In a folder like /tmp anybody can start what looks like a daemon."""
+    note(profile.text_of(NOTED))
+    socket = Path(DEFAULT_RPC_ENDPOINT.removeprefix("ipc://"))
+    socket.parent.mkdir(parents=True)
+    socket.touch()
+    socket.parent.chmod(mode)
+    with pytest.raises(ConfigError, match="of another user in this folder"):
+        profile.endpoint()
+
+
+@pytest.mark.parametrize("what", ["socket", "profile"])
+def test_what_another_user_made_is_not_taken(
+    home: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Also where nobody else could write it by now."""
+    note(profile.text_of(NOTED))
+    if what == "socket":
+        socket = Path(DEFAULT_RPC_ENDPOINT.removeprefix("ipc://"))
+        socket.parent.mkdir(parents=True, mode=0o700)
+        socket.touch()
+    somebody = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    monkeypatch.setattr(profile, "_ROOT", -1)
+    with pytest.raises(ConfigError, match="another user"):
+        profile.endpoint()

@@ -46,6 +46,28 @@ def test_a_header_is_not_read_where_proxies_speak_the_proxy_protocol() -> None:
     assert TrustedProxies().client_of("10.0.0.1", ["203.0.113.7"]) == "10.0.0.1"
 
 
+NETWORKS = [
+    ("::ffff:10.0.0.0/104", "10.9.8.7"),
+    ("::ffff:192.0.2.7", "192.0.2.7"),
+    ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+    ("::ffff:0:0/96", "203.0.113.1"),
+    ("fe80::/10", "fe80::1%eth0"),
+]
+
+
+@pytest.mark.parametrize(("network", "proxy"), NETWORKS)
+def test_a_proxy_is_trusted_however_its_address_is_written(network: str, proxy: str) -> None:
+    """IPv4 in IPv6's clothes is IPv4, in the setting as on a socket."""
+    assert TrustedProxies(read_networks(network)).has(proxy)
+    assert not TrustedProxies(read_networks(network)).has("198.18.0.1") or network.endswith("/96")
+
+
+def test_a_network_of_an_interface_is_refused() -> None:
+    """A client's address is compared without its zone, so it would never be found."""
+    with pytest.raises(ValueError, match="expected addresses or networks"):
+        read_networks("fe80::1%eth0")
+
+
 CALLERS = [
     ("203.0.113.7", "203.0.113.7"),
     ("::ffff:203.0.113.7", "203.0.113.7"),
