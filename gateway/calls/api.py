@@ -324,7 +324,7 @@ class CallApi:
 
     def _require_room(self, authorization: Authorization) -> None:
         """A call cannot be paused: where sessions take turns, no call begins."""
-        if not self._calls.has_room(authorization.account_id):
+        if not self._calls.has_room(authorization):
             raise _RefusedError(credit_too_low())
 
     async def _listen(

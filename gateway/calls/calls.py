@@ -35,6 +35,7 @@ from gateway.metering.usage_recorder import Recorder
 from gateway.providers.base import Provider, ProviderCalls, Target
 from gateway.providers.lifetimes import Lifetimes
 from gateway.relay import endings
+from shared.announcements import purse_of_key
 from shared.metrics import Metric
 
 log = structlog.get_logger()
@@ -157,9 +158,10 @@ class Calls:
         await asyncio.gather(*tries, return_exceptions=True)
         await self.http.close()
 
-    def has_room(self, account: str) -> bool:
-        """See ``Balances``."""
-        return self._balances.has_room(account)
+    def has_room(self, authorization: Authorization) -> bool:
+        """Whether credit and spending cap pay a response for one more: see ``Balances``."""
+        names = (authorization.account_id, purse_of_key(authorization.key_hash))
+        return all(self._balances.has_room(name) for name in names)
 
     def control(self, provider: Provider, target: Target, call_id: str) -> ProviderCall:
         """The control of a call; ``target`` is that of its sidebands."""

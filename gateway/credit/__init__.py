@@ -9,6 +9,7 @@
 ``cut_off``       when a session is paused or ended, and what it may finish (pure)
 ``prices``        the rate card that accountd charges by, fetched when it changes
 ``balances``      the shell: balances announced, or ``asked`` for; sessions notified of changes
+``cap_seat``      whose turn it is among those that spend from one cap
 ``limited_credit``  a session with more ``purses`` than the account's credit: spending cap, limits
 
 Called by ``relay`` and ``calls`` (may the client go on?) and by ``delivery.watermarks`` (it is

@@ -17,7 +17,7 @@ from gateway.accountd_client.subscriber import Subscriber
 from gateway.credit.asked import portions
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.credit_table import CreditTable
-from gateway.credit.floors import Floors
+from gateway.credit.floors import Floors, whose_balance
 from gateway.credit.prices import Prices
 from gateway.credit.purses import Purse
 from gateway.metering.base import RecentIds
@@ -232,9 +232,11 @@ class Balances:
         self._attend(purse, session)
         return credit
 
-    def has_room(self, account: str) -> bool:
-        """Whether its credit pays a response for one more call, beside its sessions here."""
-        credit = self._credits.find(account)
+    def has_room(self, name: str) -> bool:
+        """Whether an account's credit, or a purse, pays a response for one more call, beside the
+        sessions here.
+        """
+        credit = self._credits.find(name)
         return credit is None or self.floors.has_room(credit)
 
     def metrics(self) -> list[Metric]:
@@ -251,7 +253,7 @@ class Balances:
             ),
             Metric(
                 "rts_gateway_crowded_accounts", "gauge",
-                "Accounts with more sessions here than their credit pays responses for.",
+                "Accounts and spending caps with more sessions here than they pay responses for.",
                 lambda: self.floors.crowded,
             ),
         ]  # fmt: skip
@@ -296,9 +298,7 @@ class Balances:
         if account not in self._sessions or self._notified.get(account) == allowed:
             return
         if self._notified.get(account, (CreditStatus.AVAILABLE, False))[0] is not allowed[0]:
-            key = key_of_purse(account)
-            whose = {"account": account} if key is None else {"key": key}
-            log.info("credit", **whose, status=allowed[0].value)
+            log.info("credit", **whose_balance(account), status=allowed[0].value)
         self._notified[account] = allowed
         # In the next turn of the loop: a session that just metered a response forwards it first.
         self._loop.call_soon(self._notify, account)

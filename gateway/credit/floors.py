@@ -1,7 +1,8 @@
 """Gives the floor to sessions of accounts whose credit does not pay a response for each.
 
 The rules are in ``floor``. An account is *crowded* while it has more members, sessions and calls,
-than its credit pays responses for (``Credit.slots``). Nothing is counted before that, and a member
+than its credit pays responses for (``Credit.slots``); and so is a key's spending cap, whose name
+stands for the account's here. Nothing is counted before that, and a member
 of an account that is not crowded is told nothing. Owned by ``balances``.
 """
 
@@ -14,6 +15,7 @@ import structlog
 from gateway.credit.credit import Credit
 from gateway.credit.floor import Floor
 from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
+from shared.announcements import key_of_purse
 
 log = structlog.get_logger()
 
@@ -63,7 +65,7 @@ class Floors:
 
     @property
     def crowded(self) -> int:
-        """How many accounts are crowded."""
+        """How many accounts are crowded, and caps."""
         return len(self._floors)
 
     def stop(self) -> None:
@@ -138,9 +140,8 @@ class Floors:
     def _begin(self, account: str, slots: int) -> None:
         members = self._members[account]
         if slots:
-            log.info(
-                "credit for few responses", account=account, slots=slots, sessions=len(members)
-            )
+            whose = whose_balance(account)
+            log.info("credit for few responses", **whose, slots=slots, sessions=len(members))
         floor = self._floors[account] = Floor[FloorMember](slots)
         now = self._loop.time()
         for member in members:
@@ -162,7 +163,7 @@ class Floors:
 
     def _see_to(self, member: FloorMember, floor: Floor[FloorMember]) -> None:
         """It knows at once that it has the floor no more; others get it in the next turn."""
-        if member.has_floor and not floor.has(member):
+        if not floor.has(member):
             member.has_floor = False
             member.floor_changed()
         self._settle_soon(member.account_id)
@@ -188,6 +189,12 @@ class Floors:
         for account, floor in list(self._floors.items()):
             if floor.waiting:
                 self._settle(account)
+
+
+def whose_balance(name: str) -> dict[str, str]:
+    """An account, or a key with a spending cap, for the log."""
+    key = key_of_purse(name)
+    return {"account": name} if key is None else {"key": key}
 
 
 def idle_s(member: FloorMember) -> float:

@@ -8,6 +8,7 @@ from functools import reduce
 
 from gateway.accountd_client.authorizations import Authorization
 from gateway.credit.balances import Balances, SessionCredit
+from gateway.credit.cap_seat import CapSeat
 from gateway.credit.credit import Credit, CreditStatus
 from gateway.credit.purses import Purse, SessionBudget, tighter
 from shared.announcements import purse_of_key
@@ -28,20 +29,28 @@ def open_credit(
         credit.last(limits.session_s)
     if spending_left is not None:
         purse = purse_of_key(authorization.key_hash)
-        credit.caps = (balances.open_purse(credit, purse, left=spending_left),)
+        credit.spend_from(balances.open_purse(credit, purse, left=spending_left))
     return credit
 
 
 class LimitedCredit(SessionCredit):
     """Several purses. The tightest says what the session may do."""
 
-    __slots__ = ("_end", "budget", "caps")
+    __slots__ = ("_end", "_has_account_floor", "_is_account_crowded", "_seats", "budget", "caps")
 
     def __init__(self, balances: Balances, credit: Credit, *, wants_balances: bool) -> None:
+        self._seats: list[tuple[CapSeat, Credit]] = []
         super().__init__(balances, credit, wants_balances=wants_balances)
         self.budget = SessionBudget(tokens=None, credits_=None)
         self.caps: tuple[Credit, ...] = ()  # what is left of spending caps, as if it were credit
         self._end: asyncio.TimerHandle | None = None  # of its time
+
+    def spend_from(self, cap: Credit) -> None:
+        """The session spends from this cap, too, and takes turns with others that do."""
+        seat = CapSeat(self, cap.account_id)
+        self.caps += (cap,)
+        self._seats.append((seat, cap))
+        self._balances.floors.join(seat, cap)
 
     def last(self, seconds: float) -> None:
         """The session may last for so long from now on, whatever provider serves it."""
@@ -72,9 +81,11 @@ class LimitedCredit(SessionCredit):
 
     def spend(self, single: UsageBatch) -> int:
         """One response was metered: what it costs, in nano-credits."""
-        nano = super().spend(single)
-        for cap in self.caps:
-            cap.metered(nano, is_response=single.kind == Kind.RESPONSE)
+        nano, is_response = super().spend(single), single.kind == Kind.RESPONSE
+        for seat, cap in self._seats:
+            cap.metered(nano, is_response=is_response)
+            if is_response and seat.is_crowded:
+                self._balances.floors.answered(seat)
             self._balances.review(cap)
         if single.kind not in ESTIMATES:
             before = self.budget.used_up
@@ -89,8 +100,53 @@ class LimitedCredit(SessionCredit):
         for cap in self.caps:
             self._balances.sealed(cap.account_id, nano, producer, sequence)
 
+    # --- the floor: of the account, and of the caps ----------------------------------------------
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether any of them has to hear of responses."""
+        return self._is_account_crowded or any(seat.is_crowded for seat, _ in self._seats)
+
+    @is_crowded.setter
+    def is_crowded(self, value: bool) -> None:
+        """Of the account alone: ``floors`` says so."""
+        self._is_account_crowded = value
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the client may ask by all of them."""
+        return self._has_account_floor and all(seat.has_floor for seat, _ in self._seats)
+
+    @has_floor.setter
+    def has_floor(self, value: bool) -> None:
+        """Of the account alone: ``floors`` says so."""
+        self._has_account_floor = value
+
+    def ask_for_floor(self) -> None:
+        """The client has something to say. The account's floor is asked for once the caps' are had:
+        who waits for those must not keep other keys from it.
+        """
+        for seat, _ in self._seats:
+            self._balances.floors.ask(seat)
+        if all(seat.has_floor for seat, _ in self._seats):
+            super().ask_for_floor()
+
+    def report(self) -> None:
+        """See to it that it is known which responses are under way."""
+        super().report()
+        for seat, _ in self._seats:
+            if seat.is_crowded:
+                self._balances.floors.report(seat, self.responses())
+
+    def leave_floor(self) -> None:
+        """The client is gone."""
+        super().leave_floor()
+        for seat, cap in self._seats:
+            self._balances.floors.leave(seat, cap)
+
     def close(self) -> None:
         """The session has ended."""
+        self.leave_floor()
         super().close()
         if self._end is not None:
             self._end.cancel()

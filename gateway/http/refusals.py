@@ -222,12 +222,12 @@ def too_many_requests(message: str, *, retry_after_s: int = RETRY_AFTER_S) -> Re
 
 
 def credit_too_low() -> Refusal:
-    """429: the account's credit pays no response for one more call, beside what it has open."""
+    """429: credit or spending cap pay no response for one more call, beside what is open."""
     return Refusal(
         429,
         "credit_too_low",
-        "the account's credit pays for too few responses at once for one more call; try again when"
-        " other sessions have ended, or add credit",
+        "the credit, or what the key may spend, pays for too few responses at once for one more"
+        " call; try again when other sessions have ended, or add credit",
         retry_after_s=CREDIT_RETRY_S,
     )
 

@@ -119,6 +119,8 @@ class ClientSide:
         if not self._credit.has_floor:
             if not isinstance(sink, FloorSink | PreOpenBuffer):
                 self.connection.sink = self.gated(sink)
+            if self._asks_since is not None:  # it has got one of several, or lost it
+                self._credit.ask_for_floor()
             return
         self._asks_since = None
         if isinstance(sink, FloorSink):

@@ -62,7 +62,8 @@ _USED_UP: Final[Mapping[Purse, str]] = {
 # Others of the account are answered: it has credit left, so the client may come again.
 TOO_MANY_FOR_CREDIT: Final = failed(
     "credit_too_low",
-    "The account's credit pays for too few responses at once; others were answered.",
+    "The credit, or what the key may spend, pays for too few responses at once; others were"
+    " answered.",
     TRY_AGAIN_LATER,
 )
 CONFIGURATION_REFUSED: Final = refused(

@@ -4,6 +4,7 @@ that speaks 900 tokens in a second and a half.
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -183,6 +184,26 @@ async def test_three_hundred_sessions_overshoot_by_twenty_responses_at_most(
     assert whole == charged
     assert {client.end for client in found} == {CREDIT_ENDED}
     assert (await asyncio.to_thread(cluster.audit))["ok"]
+
+
+async def test_a_cap_is_overshot_by_few_responses_as_well(cluster: Cluster) -> None:
+    """Sixty sessions of an account with credit for all, and a key that may spend what one response
+    costs.
+    """
+    key = await asyncio.to_thread(cluster.create_account, "capped")
+    name = hashlib.sha256(key.encode()).hexdigest()
+    await asyncio.to_thread(
+        cluster.accountctl, "key", "limit", name, "--spending", f"{ANSWER}/total"
+    )
+    async with clients(cluster, "capped", key, 60) as found:
+        await asyncio.gather(*(client.ask(WRITTEN) for client in found))
+        await all_ended(found)
+    spent = await settled(cluster, "capped")
+    charged = await asyncio.to_thread(charged_ids, cluster, "capped")
+    print(f"{len(found)} sessions, a cap of {ANSWER}: {len(charged)} responses, {spent} tokens")
+    assert sorted(name for client in found for name in client.whole) == charged
+    assert len(charged) <= GATEWAYS
+    assert {client.end for client in found} == {("spending_limit_reached", 1008)}
 
 
 async def test_who_waits_is_answered_while_there_is_credit(cluster: Cluster) -> None:

@@ -1,6 +1,7 @@
 """Sessions with several purses: which of them decides, and who hears of it."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -55,6 +56,18 @@ class Listener:
 
     def balance_announced(self) -> None:
         """It does not watch."""
+
+    def floor_changed(self) -> None:
+        """It always has something to say."""
+        if not self.credit.has_floor:
+            self.credit.ask_for_floor()
+
+    @property
+    def recorder(self) -> Any:
+        """It has no response under way."""
+        return SimpleNamespace(
+            streaming=frozenset(), is_asked=False, is_continuous=False, may_answer=False
+        )
 
 
 @pytest.fixture
@@ -207,3 +220,70 @@ async def test_a_purse_is_no_account_in_the_metrics(balances: Balances) -> None:
     opened(balances, allowed(left=100))
     (live,) = [m for m in balances.metrics() if m.name == "rts_gateway_live_accounts"]
     assert live.read() == 1
+
+
+def turning(subscriber: Subscriber) -> Balances:
+    """A gateway by which a response costs 100 credits, and sessions take turns."""
+    anybody = cast(Any, None)
+    return Balances(cast(Any, subscriber), anybody, near_responses=0, typical_credits=100)
+
+
+async def turn_of_the_loop() -> None:
+    """What was put off until then has happened."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("credits_", "caps", "expected"),
+    [
+        (10_000, (10_000, 10_000), "+++"),
+        (10_000, (199, 199), "+-+"),  # of the first key one at a time
+        (199, (10_000, 10_000), "+--"),  # of the account
+        (250, (199, 199), "+-+"),
+        (250, (10_000, 199), "++-"),
+    ],
+)
+async def test_whose_turn_it_is_by_credit_and_cap(
+    subscriber: Subscriber, credits_: int, caps: tuple[int, int], expected: str
+) -> None:
+    """Two sessions of one key, and one of another: who may ask has the floor of both."""
+    balances = turning(subscriber)
+    found = [
+        open_credit(
+            balances,
+            Authorization("a", "k", credits_, 0, key_hash=key * 64, spending_left=left),
+            wants_balances=False,
+        )
+        for key, left in (("e", caps[0]), ("e", caps[0]), ("f", caps[1]))
+    ]
+    listeners = [Listener(credit) for credit in found]
+    for credit in found:
+        credit.ask_for_floor()
+    await turn_of_the_loop()
+    assert "".join("+" if credit.has_floor else "-" for credit in found) == expected
+    assert any(credit.is_crowded for credit in found) == ("-" in expected)
+    for credit in found[:2]:
+        credit.leave_floor()
+    await turn_of_the_loop()
+    assert found[2].has_floor
+    assert balances.floors.crowded == 0
+    for credit in found:
+        credit.close()
+    assert len(listeners) == len(found)
+    balances.floors.stop()
+
+
+async def test_an_answer_gives_both_floors_back(subscriber: Subscriber) -> None:
+    """The next one is asked when the cap still pays it."""
+    balances = turning(subscriber)
+    listeners = [opened(balances, allowed(left=150)) for _ in range(2)]
+    first, second = (listener.credit for listener in listeners)
+    for credit in (first, second):
+        credit.ask_for_floor()
+    await turn_of_the_loop()
+    assert (first.has_floor, second.has_floor) == (True, False)
+    first.spend(response(20))
+    await turn_of_the_loop()
+    assert (first.has_floor, second.has_floor) == (False, True)
+    balances.floors.stop()

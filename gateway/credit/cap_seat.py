@@ -1,0 +1,38 @@
+"""The place of a session among those that spend from one cap, which take turns as an account's do.
+
+``floors`` gives the floor of the cap to it, beside that of the account to the session itself.
+Made by ``limited_credit``.
+"""
+
+from gateway.credit.floors import FloorMember
+
+
+class CapSeat:
+    """A member of the cap with this name; what it knows of responses ``session`` tells."""
+
+    __slots__ = ("_session", "account_id", "has_floor", "is_crowded")
+
+    def __init__(self, session: FloorMember, name: str) -> None:
+        self._session = session
+        self.account_id = name
+        self.is_crowded, self.has_floor = False, True
+
+    def responses(self) -> int:
+        """See ``FloorMember``."""
+        return self._session.responses()
+
+    def is_asked(self) -> bool:
+        """See ``FloorMember``."""
+        return self._session.is_asked()
+
+    def is_continuous(self) -> bool:
+        """See ``FloorMember``."""
+        return self._session.is_continuous()
+
+    def may_answer(self) -> bool:
+        """See ``FloorMember``."""
+        return self._session.may_answer()
+
+    def floor_changed(self) -> None:
+        """See ``FloorMember``."""
+        self._session.floor_changed()
