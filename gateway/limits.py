@@ -66,6 +66,11 @@ DOWNLOAD_READ_S: Final = 3_600.0
 
 # The body of a plain HTTP request: a session's configuration with its instructions and tools.
 BODY_BYTES_MAX: Final = 64 * 1024
+# Each chunk and each header costs about 8 us, whatever its length. In chunks of one byte a body
+# would take as long as 600 requests, and hold the event loop for half a second. What chunks have
+# beside their data may take as much again as the body.
+CHUNKS_MAX: Final = 1_024
+HEADERS_MAX: Final = 128  # as websockets allows in a handshake
 
 DIAL_S: Final = 10.0
 # How long a provider may take to accept a session's configuration: as long as to be reached.

@@ -24,7 +24,7 @@ from gateway.http.exchange import (
     is_handshake,
 )
 from gateway.http.refusals import Refusal, bad_request, wrong_version
-from gateway.limits import HANDSHAKE_BYTES_MAX
+from gateway.limits import HANDSHAKE_BYTES_MAX, HEADERS_MAX
 
 # RFC 8446 section 5.1: the first byte of a TLS connection. No HTTP method begins with it.
 TLS_RECORD: Final = 22
@@ -98,7 +98,11 @@ class RequestReader:
         head, rest = whole[:cut], whole[cut:]
         self._asked = handshakes.read_request(head)
         if self._asked is None and not is_handshake(head):
-            self.exchange, self.target = Exchange(), _target_in(head)
+            self.target = _target_in(head)
+            if head.count(b"\n") > HEADERS_MAX + 2:  # the first line, and the empty one
+                too_many = f"found more than {HEADERS_MAX} headers"
+                return bad_request(too_many, code="headers_too_large")
+            self.exchange = Exchange()
             return self.exchange.receive(whole)
         self.rest = rest
         return self._asked.request if self._asked is not None else self._check_handshake(head)

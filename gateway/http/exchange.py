@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidHeader
 from websockets.http11 import Request
 
 from gateway.http.refusals import Refusal, bad_request
-from gateway.limits import BODY_BYTES_MAX, HANDSHAKE_BYTES_MAX
+from gateway.limits import BODY_BYTES_MAX, CHUNKS_MAX, HANDSHAKE_BYTES_MAX
 
 HEAD_END: Final = b"\r\n\r\n"
 # Selected when a client offers it. The subprotocol that carries a key is never selected.
@@ -58,6 +58,8 @@ class Exchange:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes_max)
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self._received = 0
+        self._chunks = 0
         self._to_send = b""
 
     @property
@@ -69,7 +71,10 @@ class Exchange:
         """The request once it is complete, a refusal of a wrong one, or None while it is not."""
         try:
             self._h11.receive_data(data)
-            return self._read()
+            self._received += len(data)
+            found = self._read()
+            is_over = self._received > HANDSHAKE_BYTES_MAX + 2 * BODY_BYTES_MAX
+            return _too_large() if found is None and is_over else found
         except h11.RemoteProtocolError as exc:
             return bad_request(str(exc))
         except InvalidHeader:  # h11 allows more than websockets, whose message holds the value
@@ -114,7 +119,8 @@ class Exchange:
                     self._to_send = self._h11.send(go_on) or b""
             elif isinstance(event, h11.Data):
                 self._body += event.data
-                if len(self._body) > BODY_BYTES_MAX:
+                self._chunks += event.chunk_start
+                if len(self._body) > BODY_BYTES_MAX or self._chunks > CHUNKS_MAX:
                     return _too_large()
             elif isinstance(event, h11.EndOfMessage):
                 return self._whole()
@@ -136,4 +142,5 @@ def _announced(head: h11.Request) -> int:
 
 
 def _too_large() -> Refusal:
-    return Refusal(413, "body_too_large", f"expected a body of at most {BODY_BYTES_MAX} bytes")
+    expected = f"expected a body of at most {BODY_BYTES_MAX} bytes in {CHUNKS_MAX} chunks"
+    return Refusal(413, "body_too_large", expected)

@@ -138,3 +138,39 @@ def test_a_gateway_serves_no_page_unless_it_is_told_to(cluster: Cluster) -> None
 def test_nothing_was_worth_a_complaint(cluster: Cluster) -> None:
     """What clients do wrong is their affair."""
     assert [line for gateway in cluster.gateways for line in gateway.complaints()] == []
+
+
+ASKING = "GET /v1/realtime HTTP/1.1\r\nHost: h\r\n"
+HIDDEN = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+AMBIGUOUS = [
+    # what stands in a request, beside what others might take for another one; the answer's code
+    (f"Content-Length: {len(HIDDEN)}\r\nContent-Length: {len(HIDDEN)}\r\n\r\n", "missing_model"),
+    (f"Content-Length: 0\r\nContent-Length: {len(HIDDEN)}\r\n\r\n", "bad_request"),
+    (f"Content-Length: 0, {len(HIDDEN)}\r\n\r\n", "bad_request"),
+    (f"Content-Length: +{len(HIDDEN)}\r\n\r\n", "bad_request"),
+    (f"Content-Length: {'9' * 30}\r\n\r\n", "bad_request"),
+    (f"Content-Length: {len(HIDDEN)}\r\n{CHUNKED}\r\n0\r\n\r\n", "missing_model"),
+    (f"{CHUNKED}Content-Length: 0\r\n\r\n0\r\n\r\n", "missing_model"),
+    (f"{CHUNKED}Transfer-Encoding: identity\r\n\r\n0\r\n\r\n", "bad_request"),
+    ("Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", "bad_request"),
+    ("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", "bad_request"),
+    (f"{CHUNKED}\r\n-1\r\nx\r\n0\r\n\r\n", "bad_request"),
+    (f"{CHUNKED}\r\n0x1\r\nx\r\n0\r\n\r\n", "bad_request"),
+    (f"{CHUNKED}\r\n0\r\nHost: other\r\n\r\n", "missing_model"),
+    ("X: a\0b\r\n\r\n", "bad_request"),
+    ("X: a\rb\r\n\r\n", "bad_request"),
+    ("Host: other\r\n\r\n", "bad_request"),
+    ("X: a\r\n" * 200 + "\r\n", "headers_too_large"),
+    ("\r\n", "missing_model"),
+]
+
+
+@pytest.mark.parametrize(("rest", "code"), AMBIGUOUS)
+def test_one_request_stays_one(cluster: Cluster, rest: str, code: str) -> None:
+    """Whatever its end could be taken for: one answer, and then the end of the connection."""
+    heard = send(cluster.address, (ASKING + rest + HIDDEN).encode("latin-1"))
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert f'"code": "{code}"'.encode() in heard
+    assert b"Connection: close\r\n" in heard

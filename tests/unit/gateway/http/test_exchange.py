@@ -5,7 +5,7 @@ import pytest
 
 from gateway.http.exchange import Exchange, HttpRequest
 from gateway.http.refusals import Refusal
-from gateway.limits import BODY_BYTES_MAX
+from gateway.limits import BODY_BYTES_MAX, CHUNKS_MAX, HANDSHAKE_BYTES_MAX
 
 POST = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
 CONTINUE = [
@@ -34,6 +34,30 @@ def test_a_body_of_unknown_length_has_the_same_bound() -> None:
     refusal = exchange.receive(b"1\r\nx\r\n")
     assert isinstance(refusal, Refusal)
     assert (refusal.status, refusal.code) == (413, "body_too_large")
+
+
+COSTLY = [
+    # what a stranger sends after its head, and whether it is refused before all of it is parsed
+    (b"1\r\nx\r\n" * CHUNKS_MAX + b"0\r\n\r\n", False),
+    (b"1\r\nx\r\n" * BODY_BYTES_MAX + b"0\r\n\r\n", True),
+    (b"1;%b\r\nx\r\n" % (b"a" * (HANDSHAKE_BYTES_MAX - 99)) * 99, True),
+]
+
+
+@pytest.mark.parametrize(("sent", "is_refused"), COSTLY, ids=range(len(COSTLY)))
+@pytest.mark.parametrize("step", [1_000, 262_144])
+def test_a_body_costs_so_many_chunks_and_no_more(sent: bytes, is_refused: bool, step: int) -> None:
+    """A chunk costs the same whatever its length, and what stands beside its data is no body."""
+    exchange = Exchange()
+    exchange.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    pieces = (sent[at : at + step] for at in range(0, len(sent), step))
+    found = next((found for piece in pieces if (found := exchange.receive(piece))), None)
+    if is_refused:
+        assert isinstance(found, Refusal)
+        assert (found.status, found.code) == (413, "body_too_large")
+        assert len(exchange._body) <= CHUNKS_MAX + 1
+    else:
+        assert isinstance(found, HttpRequest)
 
 
 def asked(method: bytes, version: bytes = b"1.1") -> Exchange:
