@@ -83,8 +83,12 @@ def find_open_account(account_id: str) -> Account:
 
 
 def find_key(params: Params) -> ApiKey:
-    """The key that ``key`` names by its hash or, where that is unambiguous, by its indicator."""
+    """The key that ``key`` names by its hash, as it is, or, where that is unambiguous, by its
+    indicator. No answer repeats a key.
+    """
     name = params.text("key")
+    if name.startswith(KEY_PREFIX):
+        name = hashlib.sha256(name.encode()).hexdigest()
     matches = ApiKey.select().where(
         (ApiKey.key_hash == name)
         | (ApiKey.key_indicator == name)

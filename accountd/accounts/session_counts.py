@@ -49,17 +49,21 @@ class SessionCounts:
             ("key", limits.key.sessions, of_key), ("account", limits.account.sessions, of_account),
         ):  # fmt: skip
             if most is not None and live >= most:
-                message = f"this {who} may have {most} sessions at a time, and has as many"
+                message = f"this {who} may have {_sessions(most)} at a time, and has as many"
                 raise RequestError(TOO_MANY, message, retry_after_s=FULL_RETRY_S)
 
     def _keep_pace(self, owner: Owner, limits: EffectiveLimits, now: float) -> None:
         paces = list(_paces(owner, limits))
-        for pace in paces:
-            wait_s = self._rates.wait_s(pace, now)
-            if wait_s:
-                message = f"this {pace.who} may begin {pace.per_minute} sessions a minute"
-                raise RequestError(TOO_MANY_NEW, message, retry_after_s=math.ceil(wait_s))
+        waits = [(self._rates.wait_s(pace, now), pace) for pace in paces]
+        wait_s, pace = max(waits, key=lambda wait: wait[0], default=(0.0, None))
+        if pace is not None and wait_s:
+            message = f"this {pace.who} may begin {_sessions(pace.per_minute)} a minute"
+            raise RequestError(TOO_MANY_NEW, message, retry_after_s=math.ceil(wait_s))
         self._rates.begin(paces, now)
+
+
+def _sessions(count: int) -> str:
+    return "1 session" if count == 1 else f"{count} sessions"
 
 
 def _paces(owner: Owner, limits: EffectiveLimits) -> Iterator[Pace]:

@@ -98,6 +98,7 @@ class StoredLimits:
         named = {"key_indicator": key.key_indicator, "account_id": key.account_id}
         if not given:
             return named | self._of_key(key, key.limits)
+        find_open_account(key.account_id)
         stored = _after(key.limits, given)
         update = ApiKey.update(limits=stored).where(ApiKey.key_hash == key.key_hash)
         number = self._write(update.execute, account_id=key.account_id, key_hash=key.key_hash)

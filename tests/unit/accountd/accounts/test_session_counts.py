@@ -29,8 +29,8 @@ def refused(counts: SessionCounts, held: EffectiveLimits, now: float) -> tuple[s
 def test_a_key_and_an_account_that_are_full() -> None:
     """Each names itself; the message says how many."""
     for held, message in (
-        (limits(Limits(sessions=1)), "this key may have 1 sessions at a time, and has as many"),
-        (limits(account=Limits(sessions=1)), "this account may have 1 sessions at a time"),
+        (limits(Limits(sessions=1)), "this key may have 1 session at a time, and has as many"),
+        (limits(account=Limits(sessions=1)), "this account may have 1 session at a time"),
     ):
         counts = SessionCounts()
         assert counts.begin("g", "1", OWNER, held, now=0.0)
@@ -53,6 +53,19 @@ def test_the_pace_of_a_key_and_of_an_account() -> None:
         )  # fmt: skip
         counts.begin("g", "later", OWNER, held, now=110.0)
         assert refused(counts, held, 110.0)[2] == 10
+
+
+@pytest.mark.parametrize("key", [2, 60])
+def test_the_wait_is_the_longer_one(key: int) -> None:
+    """Of the key's and the account's: who comes again then is let in."""
+    held = limits(Limits(new_sessions_per_minute=key), Limits(new_sessions_per_minute=2))
+    counts, others = SessionCounts(), limits(account=Limits(new_sessions_per_minute=2))
+    for number in range(2):
+        counts.begin("g", str(number), OWNER, held, now=0.0)
+    assert refused(counts, held, 10.0)[2] == 20
+    counts.begin("g", "other", Owner("l", "a"), others, now=30.0)
+    assert refused(counts, held, 30.0)[2] == 30
+    counts.begin("g", "2", OWNER, held, now=60.0)
 
 
 def test_who_comes_back_takes_its_own_place() -> None:

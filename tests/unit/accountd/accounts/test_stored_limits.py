@@ -113,11 +113,24 @@ def test_of_a_wrong_word_nothing_is_stored(
     assert recalls.take() == []
 
 
-def test_of_a_deleted_account_nothing_changes(limits: StoredLimits) -> None:
-    """Its limits can still be seen."""
+def test_a_key_may_be_named_by_itself(limits: StoredLimits, key: Any) -> None:
+    """An operator has it at hand where it was lost; no answer repeats one."""
+    assert limits.limit_key(Params({"key": key["key"], "sessions": "5"}))["recall"]
+    unknown = f"{key['key'][:-1]}x"
+    with pytest.raises(RequestError, match="no key") as caught:
+        limits.show_key(Params({"key": unknown}))
+    assert unknown not in str(caught.value)
+
+
+def test_of_a_deleted_account_nothing_changes(limits: StoredLimits, key: Any) -> None:
+    """Nor of its keys. Their limits can still be seen."""
     Accounts(ChangedAccounts(), plans=TOKENS_BY_DEFAULT_PLAN).delete(Params({"account_id": "acct"}))
     with pytest.raises(RequestError, match="was deleted"):
         limits.limit_account(Params({"account_id": "acct", "sessions": "5"}))
+    with pytest.raises(RequestError, match="was deleted"):
+        limits.limit_key(Params({"key": key["key_hash"], "sessions": "5"}))
+    shown = limits.limit_key(Params({"key": key["key_hash"]}))
+    assert held(shown, "sessions") == [("9", "default")]
     assert held(limits.limit_account(Params({"account_id": "acct"})), "sessions") == [
         ("none", None)
     ]
