@@ -32,6 +32,7 @@ log = structlog.get_logger()
 CHECK_S: Final = 1.0
 SHED_S: Final = 0.05  # between two looks for room, while no client can be accepted
 _NEVER: Final = float("-inf")
+_TOO_SLOW: Final = unavailable("too many clients, and this request was not here yet; try again")
 
 
 class Registry:
@@ -259,7 +260,7 @@ class Registry:
         for client in {**dict.fromkeys(dawdling[: max(0, excess)]), **dict.fromkeys(late)}:
             self._shed_clients += 1
             del self._passing[client]
-            client.abort()
+            client.make_room(_TOO_SLOW.response())
 
     def _bound_late_drains(self) -> None:
         """Keep at most ``LATE_DRAINS_MAX`` providers that are heard for late answers."""

@@ -191,6 +191,17 @@ class Downstream(Connection):
         writer.write(response.serialize())
         self._finish_answer(writer)
 
+    def make_room(self, response: Response) -> None:
+        """Close now, for others: with this answer where none was begun. Whether the client takes it
+        is not waited for.
+        """
+        if self._phase is not RequestPhase.REQUEST or self._transport is None:
+            self.abort()
+            return
+        self._move(RequestPhase.ANSWERED)
+        self._transport.write(response.serialize())
+        self._transport.close()
+
     async def download(self, download: Download) -> None:
         """Send an answer piece by piece, no faster than the client takes it, and close.
 

@@ -22,7 +22,7 @@ from accountd.request_params import Params
 from shared.errors import DatabaseUnusableError
 from shared.usage import USAGE_FIELDS, Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
-from tests.support.database import KEY, create_account
+from tests.support.database import KEY
 
 BEFORE = "0013_shared_responses"
 NOW = "2026-11-29T12:00:00.000Z"
@@ -33,6 +33,11 @@ INSERT = """
         response_ids, raw_usage, created_at, producer, sequence, topup_deducted, token_deducted,
         digest, rate_card, unpriced, waived, {fields})
     VALUES (?, ?, 'openai', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {marks})
+"""
+ACCOUNT = """
+    INSERT INTO accounts (id, email, plan_name, token_remaining, topup_remaining, status,
+        created_at, updated_at)
+    VALUES (?, ?, 'Free', 0, 0, 1, ?, ?)
 """
 SEGMENT_ROWS = 16_384
 
@@ -46,7 +51,7 @@ def database_of_before() -> Iterator[Any]:
     ):
         opened.runner.up(BEFORE)
         for account in ("a", "b"):
-            create_account(account, tokens=0)
+            opened.database.execute_sql(ACCOUNT, (account, f"{account}@example.org", NOW, NOW))
         yield opened
 
 

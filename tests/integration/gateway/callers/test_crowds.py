@@ -34,10 +34,12 @@ def slow_clients(address: str, count: int, *, sent: bytes = b"GET / HT") -> list
 
 
 def is_cut(client: socket.socket) -> bool:
-    """Whether nothing more can come."""
+    """Whether nothing more can come, what was answered aside."""
     client.settimeout(0)
     try:
-        return client.recv(1) == b""
+        while client.recv(65_536):
+            pass
+        return True
     except BlockingIOError:
         return False
     except OSError:
@@ -93,6 +95,18 @@ def test_a_crowd_that_is_accepted_at_once_is_cut_to_size(cluster: Cluster, port:
     eventually(lambda: sum(map(is_cut, crowd)) == 5)  # at ten seconds all of them
     assert metric(gateway, "rts_gateway_clients_shed_total") == 5
     for each in crowd:
+        each.close()
+
+
+def test_who_is_cut_for_others_is_told_to_come_again(cluster: Cluster) -> None:
+    """Where it had a connection, and no answer."""
+    gateway = cluster.start_gateway(tuned=FEW, GATEWAY_OPS_LISTEN="127.0.0.1:0")
+    first, *others = slow_clients(gateway.field("listen"), 21)
+    first.settimeout(20)
+    answer = b"".join(iter(lambda: first.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: " in answer
+    for each in (first, *others):
         each.close()
 
 
