@@ -11,10 +11,11 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sqlcipher3 import dbapi2 as sqlcipher
 from websockets.asyncio.client import connect
 
 from gateway.door.client_key import hash_key
@@ -150,6 +151,22 @@ def _begun(world: World, account: str, *limits: str) -> str:
     return key
 
 
+def _spent(world: World, account: str, cap: str) -> str:
+    """A key that has spent its cap today: as the ledger counts it, without a message of usage."""
+    key = world.cluster.create_account(account)
+    world.cluster.accountctl("key", "limit", hash_key(key), "--spending", cap)
+    folder, day = world.cluster.folder, int(time.time() // 86_400)
+    connection = sqlcipher.connect(str(folder / "accounts.db"), timeout=LONG_S)
+    with closing(connection), connection:
+        connection.execute(f"PRAGMA key = \"x'{(folder / 'db.key').read_text()}'\"")
+        connection.execute("INSERT INTO usage_keys (key_hash) VALUES (?)", (hash_key(key),))
+        connection.execute(
+            "INSERT INTO key_spending SELECT number, ?, 5 FROM usage_keys WHERE key_hash = ?",
+            (day, hash_key(key)),
+        )
+    return key
+
+
 def _ephemeral(
     world: World, of: str = "good", *, account: str = "", secret: str = SECRET,
     ends_s: int = LONG_S, **claims: Any,
@@ -175,6 +192,8 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "one model": lambda w: _limited(w, "one-model", "--models", "gpt-realtime-mini"),
     "one at a time": lambda w: _begun(w, "one-at-a-time", "--sessions", "1"),
     "one a minute": lambda w: _begun(w, "one-a-minute", "--new-sessions", "1"),
+    "spent this month": lambda w: _spent(w, "spent-month", "5/month"),
+    "spent in all": lambda w: _spent(w, "spent-all", "5/total"),
     "busy": lambda w: w.cluster.create_account("busy"),
     "twin": lambda w: w.cluster.create_account("twin"),
     "other": lambda w: w.cluster.create_account("other"),
@@ -193,6 +212,7 @@ KEYS: Final[Mapping[str, Callable[[World], str | None]]] = {
     "ek_ of a key with one session": lambda w: _ephemeral(
         w, "one at a time", account="one-at-a-time"
     ),
+    "ek_ of a spent key": lambda w: _ephemeral(w, "spent in all", account="spent-all"),
     "ek_ of a key with one model": lambda w: _ephemeral(w, "one model", account="one-model"),
     "ek_ of an account without credit": lambda w: _ephemeral(w, "broke"),
 }

@@ -55,6 +55,7 @@ TYPE_BY_STATUS = {
     503: "service_unavailable",
 }  # fmt: skip
 NOW, SOON, LATER = (1, 1), (5, 5), (1, LONG_S)
+MONTH_S = 31 * 86_400
 INVALID = "invalid_api_key"
 WITH_EPHEMERAL = [*SESSIONS, *OFFERS]
 # What such a request is refused for has nothing to do with its key: some ways stand for all.
@@ -187,10 +188,16 @@ ROWS: Final = [
         path=f"{REALTIME}&rs_sessid=twin", scene="again", retry_s=LATER),
     Row("a key with as many sessions as it may have", 429, "too_many_sessions", "one at a time",
         [*SESSIONS, *OFFERS, *ACCEPTS], retry_s=SOON),
-    Row("an ephemeral key of such a key", 429, "too_many_sessions",
+    Row("an ephemeral key of a full key", 429, "too_many_sessions",
         "ek_ of a key with one session", WITH_EPHEMERAL, retry_s=SOON),
     Row("a key with as many new sessions as it may have", 429, "too_many_new_sessions",
         "one a minute", [*SESSIONS, *OFFERS, *ACCEPTS], retry_s=LATER),
+    Row("a key that has spent its cap of a month", 429, "spending_limit_reached",
+        "spent this month", [*SESSIONS, *OPENING], retry_s=(1, MONTH_S)),
+    Row("a key that has spent its cap for ever", 429, "spending_limit_reached", "spent in all",
+        [*SESSIONS, *OPENING]),
+    Row("an ephemeral key of such a key", 429, "spending_limit_reached", "ek_ of a spent key",
+        WITH_EPHEMERAL),
     Row("keys in URLs", 400, "key_in_url", "good", [*IN_URLS, OFFERS[-1]], scene="narrow"),
     Row("keys in URLs, wrong ones", 400, "key_in_url", "unknown", IN_URLS, scene="narrow"),
     Row("keys in URLs, beside one in a header", 400, "key_in_url", "good", OWN_KEY,
