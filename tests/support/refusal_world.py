@@ -44,10 +44,11 @@ CROWD: Final = 3
 LONG_S: Final = 600
 AT_ONCE: Final = 48
 ROOM: Final = AT_ONCE + 1  # sessions of the narrow gateway: what is asked at once does not fill it
+GATEWAYS: Final = ("usual", "narrow", "unsigned", "alone")
 LATE: Final = ("paused", "full", "draining")  # one after the other, in this order
 _GATEWAY_BY_SCENE: Final = {
     "usual": "usual", "crowded": "usual", "guessing": "usual", "again": "usual",
-    "narrow": "narrow", "paused": "narrow", "full": "narrow", "alone": "alone", "busy": "alone",
+    "unsigned": "unsigned", "narrow": "narrow", "paused": "narrow", "full": "narrow", "alone": "alone", "busy": "alone",
 }  # fmt: skip
 # The last two lead Gemini's clients elsewhere: no provider is dialled before they name their model.
 MODELS: Final = """
@@ -242,11 +243,15 @@ def _start(world: World, name: str) -> None:
             tuned = LIMITS
             settings["GATEWAY_CONNECTIONS_PER_ADDRESS"] = str(CROWD)
             settings["GATEWAY_STORE_CONVERSATIONS"] = "yes"
+            settings["GATEWAY_DEMO_KEY_FILE"] = str(folder / "demo.key")
         case "narrow":
             tuned = SOON_AWAY
             settings["GATEWAY_KEYS_IN_URLS"] = "refuse"
             settings["GATEWAY_CONNECTIONS_MAX"] = str(ROOM)
             settings["GATEWAY_GRANT_CACHE_S"] = "0"
+        case "unsigned":
+            tuned = SOON_AWAY
+            settings["GATEWAY_EPHEMERAL_SECRET_FILE"] = ""
         case "alone":
             tuned = SOON_AWAY
             settings["ACCOUNTD_RPC_ENDPOINT"] = f"ipc://{folder}/run/nobody.sock"
@@ -262,7 +267,9 @@ def _start(world: World, name: str) -> None:
 
 @contextmanager
 def refusing_world() -> Iterator[World]:
-    """Three gateways: as ``usual``, a ``narrow`` one, and one ``alone``, without an accountd."""
+    """Gateways: as ``usual``, a ``narrow`` one, one without a secret to sign with, and one
+    ``alone``, without an accountd.
+    """
     with cluster_folder() as cluster, counting_provider() as provider:
         world = World(cluster, provider)
         write_private(cluster.folder / "ephemeral.secret", SECRET)
@@ -270,7 +277,7 @@ def refusing_world() -> Iterator[World]:
         cluster.env["ACCOUNTD_OPS_LISTEN"] = "127.0.0.1:0"
         cluster.start_accountd(tuned=COUNTS)
         with ThreadPoolExecutor() as pool:
-            started = [pool.submit(_start, world, name) for name in ("usual", "narrow", "alone")]
+            started = [pool.submit(_start, world, name) for name in GATEWAYS]
             for name, make in KEYS.items():
                 world.keys[name] = make(world)
             for each in started:

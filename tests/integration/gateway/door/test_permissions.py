@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.calls import CALLS, OFFER
@@ -77,6 +78,32 @@ async def test_a_session_is_led_to_a_provider_that_its_key_may_use() -> None:
         assert code == 1008
         assert reason.startswith("this key may not use the provider 'gemini'")
         assert providers.dials == {"xai": 2}
+
+
+async def test_so_many_clients_wait_to_name_their_model_also_at_once() -> None:
+    """The others get 503, whether it was their model's table or their key that has them wait. One
+    that has named its model makes room.
+    """
+    heard: list[str | bytes] = []
+
+    async def gemini(provider: ServerConnection) -> None:
+        heard.append(await provider.recv())
+        await provider.send('{"setupComplete": {}}')
+        await provider.wait_closed()
+
+    async with scripted(gemini, tuned={"gateway.limits.UNDECIDED_MAX": 2}) as cluster:
+        key = await held(cluster, "a", "--models", "gemini-live")
+        url = f"ws://{cluster.address}{GEMINI}?rs_key={key}"
+        made = await asyncio.gather(*(connect(url) for _ in range(8)), return_exceptions=True)
+        waiting = [each for each in made if isinstance(each, ClientConnection)]
+        statuses = [each.response.status_code for each in made if isinstance(each, InvalidStatus)]
+        assert (len(waiting), statuses) == (2, [503] * 6)
+        await send(waiting[0], {"setup": {"model": "models/gemini-live"}})
+        await until_key(waiting[0], "setupComplete")
+        async with connect(url):
+            assert len(heard) == 1
+        for each in waiting:
+            await each.close()
 
 
 async def test_a_session_is_not_moved_to_a_provider_that_its_key_may_not_use() -> None:

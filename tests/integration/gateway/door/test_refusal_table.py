@@ -69,6 +69,7 @@ FORM = (
 )
 TWO_MODELS = posts("two models", f"{CALLS}?model=gpt-realtime", FORM,
                    **{"Content-Type": "multipart/form-data; boundary=x"})  # fmt: skip
+DEMO = [Way("demo", "/demo/client_secrets", method="POST", body=b"{}")]
 TOO_MUCH = json.dumps({"session": {"instructions": secrets.token_hex(8_000)}}).encode()
 LIMIT = "rate_limit_exceeded"
 AWAY = "service_unavailable"
@@ -150,6 +151,17 @@ ROWS: Final = [
         "for ever", "/v1/realtime/client_secrets", b'{"expires_after": {"seconds": 99999}}')),
     Row("a key with too much in it", 400, "session_too_large", ways=posts(
         "too much", "/v1/realtime/client_secrets", TOO_MUCH)),
+    Row("a gateway that makes no ephemeral keys", 404, "no_ephemeral_keys", ways=MINTS,
+        scene="unsigned"),
+    Row("a gateway that knows no ephemeral keys", 401, INVALID, "ek_",
+        [way for way in WITH_EPHEMERAL if not way.query], scene="unsigned"),
+    # The demo's page.
+    Row("the demo: another origin", 403, "cross_origin", "none", DEMO,
+        headers={"Origin": "https://evil.example"}),
+    Row("the demo: another name of this host", 403, "unknown_host", "none", DEMO,
+        headers={"Host": "evil.example", "Origin": "http://evil.example"}),
+    Row("the demo: it has no key yet", 503, AWAY, "none", DEMO, retry_s=NOW,
+        headers={"Host": "localhost", "Origin": "http://localhost"}),
     # What belongs to another account.
     Row("another account's call", 404, "not_found", ways=HANDSHAKES,
         path="/v1/realtime?call_id=rtc_other"),
@@ -363,7 +375,7 @@ def test_nothing_was_connected_to_or_charged(world: World) -> None:
     assert not any(value for name, value in told.items() if name.startswith(counted))
     for found in (
         world.metrics["narrow"],
-        *(world.gateways[x].metrics() for x in ("usual", "alone")),
+        *(world.gateways[x].metrics() for x in ("usual", "unsigned", "alone")),
     ):
         assert found["rts_gateway_messages_sent_total"] == found["rts_gateway_outbox_batches"] == 0
         assert found["rts_gateway_sessions"] == 0
