@@ -48,7 +48,8 @@ GATEWAYS: Final = ("usual", "narrow", "unsigned", "alone")
 LATE: Final = ("paused", "full", "draining")  # one after the other, in this order
 _GATEWAY_BY_SCENE: Final = {
     "usual": "usual", "crowded": "usual", "guessing": "usual", "again": "usual",
-    "unsigned": "unsigned", "narrow": "narrow", "paused": "narrow", "full": "narrow", "alone": "alone", "busy": "alone",
+    "unsigned": "unsigned", "narrow": "narrow", "paused": "narrow", "full": "narrow",
+    "alone": "alone", "busy": "alone",
 }  # fmt: skip
 # The last two lead Gemini's clients elsewhere: no provider is dialled before they name their model.
 MODELS: Final = """

@@ -61,6 +61,8 @@ class Kind:
     """The gateway's limit of open files; 0: the usual one."""
     cpu_max: float | None = None
     """What share of a core the gateway may use."""
+    rows: int = 0
+    """The charges that their account has from before."""
     port: str = "listen"
     """Which of the gateway's ports is watched."""
     is_told: str = ""
@@ -78,6 +80,11 @@ KINDS = [
     Kind(
         "answers not read", 500, "unread_answer", STALLED_S, 64, tuned=SHORT_STALLS, settings=PAGE,
     ),
+    Kind(
+        "files not read", 64, "unread_file", STALLED_S, 64, tuned=SHORT_STALLS, settings=PAGE,
+        rows=30_000,
+    ),
+    Kind("one-byte chunks", 50, "tiny_chunks", CLOSE_S, 64, lasts_s=10, is_repeated=True),
     Kind("metrics not read", 200, "unread_metrics", REQUEST_TIMEOUT_S, 64, port="ops"),
     Kind("audio not read", 50, "deaf", STALLED_S, 128, tuned=SHORT_STALLS),
     Kind("one-byte fragments", 20, "fragments", None, 64),

@@ -19,6 +19,7 @@ from tests.chaos.abuse.watch import Watch, memory_mib
 from tests.chaos.abuse.wire import Place
 from tests.support.certificates import Pem
 from tests.support.harness import cluster_folder
+from tests.support.usage_socket import charge, usage_socket
 
 HONEST, ABUSERS, BESIDE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 BEFORE_S = 3.0
@@ -145,7 +146,11 @@ class Attack:
         return int(self._gateway.field(name).rpartition(":")[2])
 
     def _key(self, account: str) -> str:
-        return self._cluster.create_account(account)
+        key = self._cluster.create_account(account, tokens=10**9)
+        if account != "honest" and self._kind.rows:
+            with usage_socket(self._cluster) as push:
+                charge(self._cluster, push, account, rows=self._kind.rows)
+        return key
 
     @property
     def _source(self) -> str:

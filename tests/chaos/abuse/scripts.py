@@ -56,12 +56,28 @@ async def long_uri(wire: Wire, place: Place, number: int) -> None:
 
 async def unread_answer(wire: Wire, place: Place, number: int) -> None:
     """The page, a module of it, the console's data, or a file of usage: asked for, and not read."""
-    targets = ("/", "/web/page.js", "/api/account", "/api/usage/rows.csv")
+    targets = ("/", "/web/page.js", "/api/account", "/api/usage.csv")
     await wire.connect(unread_bytes=UNREAD_BYTES)
     target = targets[number % len(targets)]
     lines = f"GET {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {place.key}\r\n\r\n"
     await wire.send(lines.encode())
     await asyncio.sleep(FOREVER_S)
+
+
+async def unread_file(wire: Wire, place: Place, number: int) -> None:
+    """A long file of usage, of which nothing is read."""
+    await wire.connect(unread_bytes=UNREAD_BYTES)
+    lines = f"GET /api/usage.csv HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {place.key}\r\n\r\n"
+    await wire.send(lines.encode())
+    await asyncio.sleep(FOREVER_S)
+
+
+async def tiny_chunks(wire: Wire, place: Place, number: int) -> None:
+    """A body in chunks of a byte, which needs no key."""
+    await wire.connect()
+    await wire.send(b"POST /v1/realtime HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await wire.send(b"1\r\nx\r\n" * 65_000)
+    await wire.drop()
 
 
 async def unread_metrics(wire: Wire, place: Place, number: int) -> None:
@@ -195,7 +211,8 @@ async def _flood(wire: Wire, data: bytes) -> None:
 SCRIPTS: dict[str, Script] = {
     script.__name__: script
     for script in (
-        slow_handshake, slow_tls, header_bomb, long_uri, unread_answer, unread_metrics, deaf,
-        fragments, pings, tiny, before_provider, unfinished, between_providers, vanishing, sessions,
+        slow_handshake, slow_tls, header_bomb, long_uri, unread_answer, unread_file, tiny_chunks,
+        unread_metrics, deaf, fragments, pings, tiny, before_provider, unfinished,
+        between_providers, vanishing, sessions,
     )
 }  # fmt: skip

@@ -15,12 +15,10 @@ from http import HTTPStatus
 import pytest
 
 from gateway.limits import DOWNLOADS_EACH, GATEWAY_DRAIN_S
-from shared.usage import Usage, UsageBatch
-from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
 from tests.support.http_client import ask
 from tests.support.tuned import PATIENT_RPC, SOON_AWAY
-from tests.support.usage_socket import usage_socket
+from tests.support.usage_socket import charge, usage_socket
 
 ROWS = 30_000
 BROKEN_OFF = (http.client.IncompleteRead, ConnectionResetError)
@@ -35,18 +33,7 @@ def cluster() -> Iterator[Cluster]:
         running.start_simulator()
         for account in ("busy", "calm"):
             running.env[f"KEY_{account}"] = running.create_account(account, tokens=10**9)
-        for number in range(1, ROWS + 1):
-            session = f"{number:06}-{'long' * 50}"
-            batch = UsageBatch(
-                "busy", session, "openai", "gpt-realtime", "response", 1, (f"r{number}",),
-                Usage(5, 5, 10), 1_790_251_200_000 + number,
-            )  # fmt: skip
-            push.send_multipart(encode_envelope(b"p" * 16, number, encode_usage(batch)))
-        left = 10**9 - ROWS * 10
-        eventually(
-            lambda: running.accountctl("account", "show", "busy")["token_remaining"] == left,
-            seconds=60,
-        )
+        charge(running, push, "busy", rows=ROWS)
         running.start_gateway(GATEWAY_PAGE="yes")
         yield running
 
