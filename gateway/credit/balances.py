@@ -251,11 +251,7 @@ class Balances:
                 "Accounts whose sessions wait until accountd says what is left.",
                 self._held_accounts,
             ),
-            Metric(
-                "rts_gateway_crowded_accounts", "gauge",
-                "Accounts and spending caps with more sessions here than they pay responses for.",
-                lambda: self.floors.crowded,
-            ),
+            *self.floors.metrics(),
         ]  # fmt: skip
 
     # --- usage ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from gateway.credit.credit import Credit
 from gateway.credit.floor import Floor
 from gateway.limits import FLOOR_ASKED_S, FLOOR_IDLE_S
 from shared.announcements import key_of_purse
+from shared.metrics import Metric
 
 log = structlog.get_logger()
 
@@ -67,6 +68,27 @@ class Floors:
     def crowded(self) -> int:
         """How many accounts are crowded, and caps."""
         return len(self._floors)
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions wait for a turn: clients who have said something that is kept back."""
+        # A copy: the ops thread reads it.
+        return sum(floor.waiting for floor in list(self._floors.values()))
+
+    def metrics(self) -> list[Metric]:
+        """The numbers of this part, for ``/metrics``."""
+        return [
+            Metric(
+                "rts_gateway_crowded_accounts", "gauge",
+                "Accounts and spending caps with more sessions here than they pay responses for.",
+                lambda: self.crowded,
+            ),
+            Metric(
+                "rts_gateway_sessions_waiting_for_turn", "gauge",
+                "Sessions of these whose clients are not asked before it is their turn.",
+                lambda: self.waiting,
+            ),
+        ]  # fmt: skip
 
     def stop(self) -> None:
         """Tick no more."""

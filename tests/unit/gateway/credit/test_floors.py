@@ -153,6 +153,7 @@ async def test_the_floor_goes_on_with_the_end_of_a_response() -> None:
     floors.ask(second)
     await turn()
     assert (first.has_floor, second.has_floor) == (True, False)
+    assert [metric.read() for metric in floors.metrics()] == [1, 1]
     floors.report(first, 1)
     floors.report(first, 0)
     assert (first.has_floor, first.told[-1]) == (False, (True, False))
