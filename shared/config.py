@@ -258,7 +258,7 @@ def run(command: click.Command) -> NoReturn:
         # click would take it from how Python was started: `python -m pytest` has another one.
         command.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False)
     except OperatorError as exc:
-        click.echo(f"{Path(sys.argv[0]).name}: {exc}", err=True)
+        click.echo(f"{Path(sys.argv[0]).name}: {_printable(str(exc))}", err=True)
         sys.exit(exc.exit_code)
     except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
@@ -280,10 +280,14 @@ def run(command: click.Command) -> NoReturn:
 def _usage_line(exc: click.UsageError) -> str:
     """What is wrong with a command line, and what shows how it is used."""
     name = exc.ctx.command_path if exc.ctx else Path(sys.argv[0]).name
-    # An argument that it quotes may be long, and may have control characters.
+    # An argument that it quotes may be long.
     message = " ".join(exc.format_message()[:USAGE_CHARS_MAX].split()).rstrip(".")
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message)
-    return f"{name}: {shown} ({name} --help shows how it is used)"
+    return f"{name}: {_printable(message)} ({name} --help shows how it is used)"
+
+
+def _printable(text: str) -> str:
+    """``text`` for a terminal: what it quotes may have control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _flag(name: str) -> str:

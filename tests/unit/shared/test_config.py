@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
-from shared.config import Checker
+from shared.config import Checker, run
 from shared.errors import ConfigError
 
 ADVICE = "set THE_KEY"
@@ -83,3 +84,18 @@ def test_a_secret_is_read(variables: dict[str, str], monkeypatch: pytest.MonkeyP
     checker = Checker({})
     assert checker.secret("THE_KEY", advice=ADVICE) == "secret"
     checker.finish()
+
+
+def test_an_error_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may quote what a client called something."""
+
+    @click.command()
+    def fail() -> None:
+        raise ConfigError("found a\x1b[2Jb\r\nc")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["/usr/bin/accountctl"])
+        with pytest.raises(SystemExit) as ended:
+            run(fail)
+    assert ended.value.code == 78
+    assert capsys.readouterr().err == "accountctl: found a\ufffd[2Jb\ufffd\ufffdc\n"
