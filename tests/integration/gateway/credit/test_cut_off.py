@@ -94,6 +94,7 @@ async def test_a_live_session_ends_with_its_credit() -> None:
     closes: list[Event] = []
 
     async def script(provider: ServerConnection) -> None:
+        assert json.loads(await provider.recv())["type"] == "session.start"
         model = {"id": "live_1", "model": "gpt-live-1"}
         await provider.send(json.dumps({"type": "session.started", "session": model}))
         response = {"id": "resp_1", "model": "gpt-5", "usage": USAGE}
