@@ -88,7 +88,7 @@ class Daemon:
         ``script`` is a Python file that runs in the place of the command ``name``; with ``tuned``
         the command has other constants. Where these are compiled in the test is skipped.
         """
-        log = folder / f"{name}-{time.monotonic_ns()}.log"
+        log = folder / f"{Path(name).name}-{time.monotonic_ns()}.log"
         out = log.with_suffix(".out")
         command = [BIN / name] if script is None else [Path(sys.executable), script]
         if tuned is not None:
