@@ -31,6 +31,10 @@ def key() -> None:
     """API keys."""
 
 
+KEY: Final = click.argument("key_name", metavar="INDICATOR_OR_HASH")
+OF_ACCOUNT: Final = click.option(
+    "--account", "account_id", help="Look only among this account's keys."
+)
 KEEP_SESSIONS: Final = click.option(
     "--keep-sessions", "keeps_sessions", is_flag=True,
     help="Let live sessions go on; nothing new is opened.",
@@ -63,8 +67,8 @@ def list_keys(endpoint: str, account_id: str, as_json: bool) -> None:
 
 
 @key.command("show")
-@click.argument("key_name", metavar="INDICATOR_OR_HASH")
-@click.option("--account", "account_id", help="Look only among this account's keys.")
+@KEY
+@OF_ACCOUNT
 @JSON
 @click.pass_obj
 def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool) -> None:
@@ -74,8 +78,8 @@ def show_key(endpoint: str, key_name: str, account_id: str | None, as_json: bool
 
 
 @key.command("limit")
-@click.argument("key_name", metavar="INDICATOR_OR_HASH")
-@click.option("--account", "account_id", help="Look only among this account's keys.")
+@KEY
+@OF_ACCOUNT
 @key_limit_options
 @JSON
 @click.pass_obj
@@ -92,8 +96,8 @@ def limit_key(
 
 
 @key.command("spending")
-@click.argument("key_name", metavar="INDICATOR_OR_HASH")
-@click.option("--account", "account_id", help="Look only among this account's keys.")
+@KEY
+@OF_ACCOUNT
 @click.option("--limit", type=INTEGER, help="At most so many days (1 to 1000).")
 @JSON
 @click.pass_obj
@@ -106,8 +110,8 @@ def spending(
 
 
 @key.command("revoke")
-@click.argument("key_name", metavar="INDICATOR_OR_HASH")
-@click.option("--account", "account_id", help="Look only among this account's keys.")
+@KEY
+@OF_ACCOUNT
 @KEEP_SESSIONS
 @JSON
 @click.pass_obj

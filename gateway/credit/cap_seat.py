@@ -4,18 +4,26 @@
 Made by ``limited_credit``.
 """
 
+from gateway.credit.credit import Credit
 from gateway.credit.floors import FloorMember
 
 
 class CapSeat:
-    """A member of the cap with this name; what it knows of responses ``session`` tells."""
+    """A member of those that spend from ``cap``, which is held as if it were credit; what it knows
+    of responses ``session`` tells.
+    """
 
-    __slots__ = ("_session", "account_id", "has_floor", "is_crowded")
+    __slots__ = ("_session", "cap", "has_floor", "is_crowded")
 
-    def __init__(self, session: FloorMember, name: str) -> None:
+    def __init__(self, session: FloorMember, cap: Credit) -> None:
         self._session = session
-        self.account_id = name
+        self.cap = cap
         self.is_crowded, self.has_floor = False, True
+
+    @property
+    def account_id(self) -> str:
+        """See ``FloorMember``: the name of the cap."""
+        return self.cap.account_id
 
     def responses(self) -> int:
         """See ``FloorMember``."""

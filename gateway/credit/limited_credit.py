@@ -36,20 +36,18 @@ def open_credit(
 class LimitedCredit(SessionCredit):
     """Several purses. The tightest says what the session may do."""
 
-    __slots__ = ("_end", "_has_account_floor", "_is_account_crowded", "_seats", "budget", "caps")
+    __slots__ = ("_end", "_has_account_floor", "_is_account_crowded", "budget", "seats")
 
     def __init__(self, balances: Balances, credit: Credit, *, wants_balances: bool) -> None:
-        self._seats: list[tuple[CapSeat, Credit]] = []
+        self.seats: tuple[CapSeat, ...] = ()  # one for each spending cap
         super().__init__(balances, credit, wants_balances=wants_balances)
         self.budget = SessionBudget(tokens=None, credits_=None)
-        self.caps: tuple[Credit, ...] = ()  # what is left of spending caps, as if it were credit
         self._end: asyncio.TimerHandle | None = None  # of its time
 
     def spend_from(self, cap: Credit) -> None:
         """The session spends from this cap, too, and takes turns with others that do."""
-        seat = CapSeat(self, cap.account_id)
-        self.caps += (cap,)
-        self._seats.append((seat, cap))
+        seat = CapSeat(self, cap)
+        self.seats += (seat,)
         self._balances.floors.join(seat, cap)
 
     def last(self, seconds: float) -> None:
@@ -61,32 +59,32 @@ class LimitedCredit(SessionCredit):
         """Whether the session may go on."""
         if self.budget.used_up is not None:
             return CreditStatus.EXHAUSTED
-        return reduce(tighter, (cap.status for cap in self.caps), self._credit.status)
+        return reduce(tighter, (seat.cap.status for seat in self.seats), self._credit.status)
 
     @property
     def is_near_empty(self) -> bool:
         """Whether every response must be sent at once. What only this gateway counts needs none of
         that.
         """
-        return self._credit.is_near_empty or any(cap.is_near_empty for cap in self.caps)
+        return self._credit.is_near_empty or any(seat.cap.is_near_empty for seat in self.seats)
 
     @property
     def used_up(self) -> Purse:
         """Which purse ends the session: what others spend from, too, comes first."""
         if self._credit.status is CreditStatus.EXHAUSTED:
             return Purse.CREDIT
-        if any(cap.status is CreditStatus.EXHAUSTED for cap in self.caps):
+        if any(seat.cap.status is CreditStatus.EXHAUSTED for seat in self.seats):
             return Purse.SPENDING
         return self.budget.used_up or Purse.CREDIT
 
     def spend(self, single: UsageBatch) -> int:
         """One response was metered: what it costs, in nano-credits."""
         nano, is_response = super().spend(single), single.kind == Kind.RESPONSE
-        for seat, cap in self._seats:
-            cap.metered(nano, is_response=is_response)
+        for seat in self.seats:
+            seat.cap.metered(nano, is_response=is_response)
             if is_response and seat.is_crowded:
                 self._balances.floors.answered(seat)
-            self._balances.review(cap)
+            self._balances.review(seat.cap)
         if single.kind not in ESTIMATES:
             before = self.budget.used_up
             self.budget.spend(tokens=single.usage.total_tokens, nano=nano)
@@ -97,15 +95,15 @@ class LimitedCredit(SessionCredit):
     def sealed(self, nano: int, producer: bytes, sequence: int) -> None:
         """``nano`` of what was metered is in the message with this sequence."""
         super().sealed(nano, producer, sequence)
-        for cap in self.caps:
-            self._balances.sealed(cap.account_id, nano, producer, sequence)
+        for seat in self.seats:
+            self._balances.sealed(seat.account_id, nano, producer, sequence)
 
     # --- the floor: of the account, and of the caps ----------------------------------------------
 
     @property
     def is_crowded(self) -> bool:
         """Whether any of them has to hear of responses."""
-        return self._is_account_crowded or any(seat.is_crowded for seat, _ in self._seats)
+        return self._is_account_crowded or any(seat.is_crowded for seat in self.seats)
 
     @is_crowded.setter
     def is_crowded(self, value: bool) -> None:
@@ -115,7 +113,7 @@ class LimitedCredit(SessionCredit):
     @property
     def has_floor(self) -> bool:
         """Whether the client may ask by all of them."""
-        return self._has_account_floor and all(seat.has_floor for seat, _ in self._seats)
+        return self._has_account_floor and all(seat.has_floor for seat in self.seats)
 
     @has_floor.setter
     def has_floor(self, value: bool) -> None:
@@ -126,23 +124,23 @@ class LimitedCredit(SessionCredit):
         """The client has something to say. The account's floor is asked for once the caps' are had:
         who waits for those must not keep other keys from it.
         """
-        for seat, _ in self._seats:
+        for seat in self.seats:
             self._balances.floors.ask(seat)
-        if all(seat.has_floor for seat, _ in self._seats):
+        if all(seat.has_floor for seat in self.seats):
             super().ask_for_floor()
 
     def report(self) -> None:
         """See to it that it is known which responses are under way."""
         super().report()
-        for seat, _ in self._seats:
+        for seat in self.seats:
             if seat.is_crowded:
                 self._balances.floors.report(seat, self.responses())
 
     def leave_floor(self) -> None:
         """The client is gone."""
         super().leave_floor()
-        for seat, cap in self._seats:
-            self._balances.floors.leave(seat, cap)
+        for seat in self.seats:
+            self._balances.floors.leave(seat, seat.cap)
 
     def close(self) -> None:
         """The session has ended."""
@@ -150,8 +148,8 @@ class LimitedCredit(SessionCredit):
         super().close()
         if self._end is not None:
             self._end.cancel()
-        for cap in self.caps:
-            self._balances.close_session(self, cap)
+        for seat in self.seats:
+            self._balances.close_session(self, seat.cap)
 
     def _time_is_over(self) -> None:
         self.budget.is_over = True

@@ -212,7 +212,7 @@ async def test_nothing_is_left_of_a_session_that_has_ended(
     assert subscriber.topics == {}
     again = opened(balances, allowed(left=100)).credit
     assert isinstance(again, LimitedCredit)
-    assert [cap.left for cap in again.caps] == [100 * 10**9 - nano]
+    assert [seat.cap.left for seat in again.seats] == [100 * 10**9 - nano]
 
 
 async def test_a_purse_is_no_account_in_the_metrics(balances: Balances) -> None:
