@@ -13,5 +13,6 @@ own, with more options: ``python -m bench.relay``.
 ``unmetered_gateway`` the gateway with metering off
 ``running_accountd``  accountd with many accounts
 ``usage_load``        batches for accountd, as fast as it takes them or paced
+``big_ledger``        an encrypted ledger of a wanted size
 ``file_rate``, ``fsyncs``  what the database file, and its disk, give by themselves
 """
