@@ -14,7 +14,7 @@ import structlog
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
 from accountd.ledger import rejected
 from accountd.notifications.announcer import Announcer, applied_of
-from accountd.reports import audit, console, conversations, queries, rate_check
+from accountd.reports import audit, console, conversations, exports, queries, rate_check
 from accountd.request_params import Params, RequestError
 from accountd.services import Services
 from shared.announcements import encode_balance
@@ -124,6 +124,8 @@ def _reports(services: Services) -> Mapping[str, Answer]:
         "key.spending": queries.key_spending,
         "usage": queries.usage,
         "usage.rows": queries.usage_rows,
+        "export.begin": exports.begin,
+        "export.rows": exports.rows,
         "audit": audit.audit,
         "rates.check": rate_check.checking(lambda: services.rate_card.rates),
         "console.account": console.account,

@@ -2,7 +2,7 @@
 
 ``usage``                              usage as values: responses, batches, kinds (pure)
 ``wire``, ``announcements``, ``requests``  messages between the daemons, as bytes (pure)
-``fields``                             what they may hold, and checked access to it (pure)
+``fields``, ``csv_cells``              what they may hold, checked; cells of CSV files (pure)
 ``rates``, ``rate_card``               what usage costs by a rate card; how a card is read (pure)
 ``billed_units``, ``other_units``      what providers bill for; what has no column (pure)
 ``provider_kinds``                     which kind a provider is of, by its name (pure)

@@ -8,7 +8,7 @@
 ``arguments``       how numbers are written; ``limits``: the options of ``limit``, how limits look
 ``confirming``      waits until gateways have obeyed, and says what ended there
 ``client``          one request, one answer, over DEALER
-``export``          every usage row of an account, page by page
+``export``          every usage row of an account, page by page; ``exporting``: of the ledger
 ``text``            longer answers as text (pure)
 ``provider_text``   providers as text (pure)
 ``statement_text``  usage and statements as tables and as CSV (pure)

@@ -4,13 +4,11 @@ A page is one bounded report. Rows come newest first, and each page begins below
 row before. Rows that are inserted meanwhile have higher ids, so they are not part of the export.
 """
 
-import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from accountd.ctl.client import call
-from accountd.ctl.statement_text import ROW_COLUMNS
 from accountd.ctl.tables import to_json
 
 PAGE_ROWS: Final = 1_000
@@ -20,7 +18,7 @@ Row = Mapping[str, Any]
 def rows(endpoint: str, params: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[Row]:
     """All rows, beginning with those of ``first``, the answer to ``usage`` for ``params``."""
     page, total, done = first, first["rows_total"], 0
-    with _Progress(total) as progress:
+    with Progress(total) as progress:
         while True:
             yield from page["rows"]
             done += len(page["rows"])
@@ -29,13 +27,6 @@ def rows(endpoint: str, params: Mapping[str, Any], first: Mapping[str, Any]) -> 
                 return
             asked = {**params, "before": page["next_before"], "limit": PAGE_ROWS}
             page = call(endpoint, "usage.rows", asked)
-
-
-def write_csv(found: Iterable[Row], out: TextIO) -> None:
-    """Write CSV (RFC 4180) with a header; numbers without separators."""
-    writer = csv.DictWriter(out, ROW_COLUMNS, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(found)
 
 
 def write_json_lines(found: Iterable[Row], out: TextIO) -> None:
@@ -53,7 +44,7 @@ def write_json(found: Iterable[Row], rest: Mapping[str, Any], out: TextIO) -> No
     out.write("]}\n")
 
 
-class _Progress:
+class Progress:
     """A line on a terminal that shows the progress and is erased at the end."""
 
     def __init__(self, total: int) -> None:
@@ -66,7 +57,7 @@ class _Progress:
             sys.stderr.write(f"\r{done:,} of {self._total:,} rows")
             sys.stderr.flush()
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:

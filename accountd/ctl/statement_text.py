@@ -3,10 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from accountd.ctl.tables import table
 from accountd.rpc_types import BUCKETS, COMMON_KIND, SUMMED
+from shared.csv_cells import cells
 
 ROW_COLUMNS: Final = (
     "created_at", "session_id", "provider", "model", "kind", "responses", "input_tokens",
@@ -28,10 +29,15 @@ def as_csv(found: Found) -> str:
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """The ``columns`` of ``rows`` as CSV (RFC 4180), with a header; numbers as they are."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
+    write_csv(rows, columns, out)
     return out.getvalue()
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], out: TextIO) -> None:
+    """Write what ``csv_text`` says, row by row."""
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    writer.writerows(cells(row.get(name, "") for name in columns) for row in rows)
 
 
 def as_text(found: Found) -> str:

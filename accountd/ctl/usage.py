@@ -49,7 +49,7 @@ def usage(
         tell_cut(0 if is_export else found["rows_total"] - len(found["rows"]), "rows")
         rows = export.rows(endpoint, params, found) if is_export else found["rows"]
         if as_csv:
-            export.write_csv(rows, sys.stdout)
+            statement_text.write_csv(rows, statement_text.ROW_COLUMNS, sys.stdout)
         elif as_lines:
             export.write_json_lines(rows, sys.stdout)
         elif as_json:

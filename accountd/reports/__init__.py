@@ -2,6 +2,7 @@
 
 ``account_usage`` the rows of an account in a ``period`` (pure)
 ``queries``     accounts, keys and usage, page by page
+``exports``     usage rows of all accounts, in order, page by page
 ``statements``  the balances, grants and charges of an account in a period
 ``console``     the same for the owner of a key, bounded
 ``conversations``  which conversations are stored, and what one says

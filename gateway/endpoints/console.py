@@ -36,6 +36,7 @@ from gateway.limits import (
     REPORTS,
     REPORTS_EACH,
 )
+from shared.csv_cells import cells
 from shared.errors import UnreachableError
 from shared.metrics import Metric
 
@@ -43,13 +44,6 @@ _CSV: Final = "text/csv; charset=utf-8"
 _CSV_PAGE_ROWS: Final = 200  # as many as accountd gives at once
 _NUMBERS: Final = ("limit", "before")
 _PERIOD: Final = ("since", "until")
-# Spreadsheets take text that begins so for a formula, and clients choose their sessions' names. The
-# full-width forms are what East Asian input methods write; spreadsheets take them for the same.
-_FORMULA: Final = (
-    "=", "+", "-", "@", "\t", "\r", "\n",
-    "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH HYPHEN-MINUS}",
-    "\N{FULLWIDTH COMMERCIAL AT}",
-)  # fmt: skip
 
 
 class Console:
@@ -198,17 +192,9 @@ def _refusal_for(denial: Denial) -> Refusal:
 
 
 def _csv_text(page: Mapping[str, Any], *, has_header: bool = False) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, page["columns"])
+    text, columns = io.StringIO(), page["columns"]
+    writer = csv.writer(text)
     if has_header:
-        writer.writeheader()
-    writer.writerows(_without_formulas(row) for row in page["rows"])
+        writer.writerow(columns)
+    writer.writerows(cells(row[name] for name in columns) for row in page["rows"])
     return text.getvalue().encode()
-
-
-def _without_formulas(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row in which a text that a spreadsheet would take for a formula has a quote before it."""
-    return {
-        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-        for name, value in row.items()
-    }

@@ -16,7 +16,10 @@ NEEDLESS = {
     "accountd.ledger", "asyncio", "cryptography", "csv", "email", "http", "importlib.metadata",
     "logging", "msgspec", "peewee", "shared.usage", "shared.wire", "sqlcipher3", "ssl", "structlog",
 }  # fmt: skip
-NEEDED_BY = {"usage": {"csv"}}  # one of its formats
+NEEDED_BY = {  # one of its formats
+    "usage": {"csv"},
+    "export": {"csv", "msgspec", "shared.usage"},
+}
 LOADED = """
 import sys
 from accountd.ctl.cli import cli

@@ -1,0 +1,51 @@
+"""Reads the rows of an export from the daemon, one bounded page after the other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accountd.ctl.client import call
+from accountd.ctl.export import Progress
+from accountd.ctl.exporting.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are asked for: of all ``accounts`` when that is empty; a period as in reports."""
+
+    accounts: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of a request."""
+        accounts = {"accounts": list(self.accounts)} if self.accounts else {}
+        return {**accounts, "since": self.since, "until": self.until}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The rows of an export: after ``after`` up to ``through``, fixed at its beginning."""
+
+    after: int
+    through: int
+
+
+def begin(endpoint: str, selection: Selection, *, after: int) -> Cut:
+    """Where an export that begins after the row ``after`` ends, if it begins now."""
+    found = call(endpoint, "export.begin", {**selection.params, "after": after})
+    return Cut(after, found["through"])
+
+
+def pages(endpoint: str, selection: Selection, cut: Cut) -> Iterator[Sequence[Row]]:
+    """The rows in the order of their ids. A page may be empty."""
+    after = cut.after
+    with Progress(cut.through - cut.after) as progress:
+        while after is not None and after < cut.through:
+            asked = {**selection.params, "after": after, "through": cut.through}
+            found = call(endpoint, "export.rows", asked)
+            columns = found["columns"]
+            yield [dict(zip(columns, values, strict=True)) for values in found["rows"]]
+            after = found["next_after"]
+            progress.show((cut.through if after is None else after) - cut.after)
