@@ -21,21 +21,27 @@ def account_of(number: int) -> str:
     return f"acct_{number:016}"
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """The settings of an accountd whose database, key and sockets are in ``folder``."""
+    endpoints = {
+        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
+        for name in ("USAGE", "RPC", "EVENTS")
+    }
+    paths = {
+        "DB_PATH": str(folder / "accounts.db"),
+        "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
+    }
+    return {**os.environ, **endpoints, **paths}
+
+
 @contextmanager
 def accountd(folder: Path, accounts: int) -> Iterator[tuple[dict[str, str], int]]:
     """A running accountd with many accounts: the environment that finds it, and its process id."""
     key = os.urandom(32).hex()
     (folder / "db.key").touch(0o600)
     (folder / "db.key").write_text(key)
-    endpoints = {
-        f"ACCOUNTD_{name}_ENDPOINT": f"ipc://{folder}/run/{name.lower()}.sock"
-        for name in ("USAGE", "RPC", "EVENTS")
-    }
     path = folder / "accounts.db"
-    env = {
-        **os.environ, **endpoints,
-        "DB_PATH": str(path), "DB_ENCRYPTION_KEY_FILE": str(folder / "db.key"),
-    }  # fmt: skip
+    env = environment_of(folder)
     subprocess.run([BIN / "accountd", "migrate"], env=env, check=True, capture_output=True)
     with database.open_for_serving(path, key):
         _create_accounts(accounts)

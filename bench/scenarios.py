@@ -20,6 +20,7 @@ MODULE_BY_NAME: Final = {
     "ingestion": "bench.ingestion",
     "command": "bench.command",
     "duplicates": "bench.duplicates",
+    "restart": "bench.restart",
     "outage": "bench.outage",
     "never_block": "bench.never_block",
     "balances": "bench.balances",
