@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 
 from accountd.data.database import FATAL_ERRORS, Trouble, error_name, passing_trouble
+from accountd.data.snapshots import INTERRUPTED
 from accountd.ledger import rejected
 from accountd.notifications.announcer import Announcer, applied_of
 from accountd.reports import audit, console, conversations, exports, queries, rate_check
@@ -31,6 +32,7 @@ _PASSING: Final = {
     Trouble.LOCKED: ("busy", "another program has locked the database; close it"),
 }
 
+_INTERRUPTED: Final = ("busy", "usage came faster than the report could be read; try again later")
 _TOO_LARGE: Final = "the answer is too large; use --limit, or --since and --until"
 # A gateway asks about its own producer and those that it adopted; 1,000 fit into one message.
 SYNC_PRODUCERS_MAX: Final = 1_000
@@ -156,6 +158,8 @@ def answer(handler: Answer, request: Request) -> bytes:
             return encode_reply(Reply(error=_PASSING[trouble]))
         if name.startswith(FATAL_ERRORS):
             raise
+        if name == INTERRUPTED:
+            return encode_reply(Reply(error=_INTERRUPTED))
         log.exception("request failed", method=request.method)
         return encode_reply(Reply(error=("internal", f"accountd failed: {type(exc).__name__}")))
     if len(encoded) > REPLY_BYTES_MAX:

@@ -2,7 +2,8 @@
 
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
 ``models``     the tables, as ``migrations/`` makes them
-``wal``        truncates the write-ahead log
+``wal``        bounds and truncates the write-ahead log
+``snapshots``  the short snapshots of reports, which may be interrupted for it
 ``retention``  deletes expired rows, a portion at a time
 
 Called by every other room of accountd but ``ctl``. It promises one daemon for one file (flock), WAL

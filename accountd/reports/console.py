@@ -6,14 +6,15 @@ are bounded, because a gateway decodes them in the event loop that forwards voic
 marked as cut (``has_more``, ``truncated``); a shorter period or the next page has the rest.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from accountd.accounts.accounts import account_json, find_account, key_json
 from accountd.accounts.authorizations import live_key
-from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
+from accountd.data.snapshots import in_snapshot
 from accountd.reports import statements
-from accountd.reports.account_usage import newest_rows
+from accountd.reports.account_usage import Sums, gather, newest_rows
 from accountd.reports.period import period_of
 from accountd.reports.queries import count_keys, newest_keys
 from accountd.request_params import Json, Params
@@ -54,9 +55,9 @@ def keys(params: Params) -> Json:
     """
     owner = _owner(params)
     own = params.text("key_hash")
-    with models.database.atomic():  # one snapshot for both queries
-        newest = list(newest_keys(owner, limit=KEYS_MAX))
-        total = count_keys(owner)
+    newest, total = in_snapshot(
+        lambda: (list(newest_keys(owner, limit=KEYS_MAX)), count_keys(owner))
+    )
     return {
         "keys": [{**_shown(key), "is_own": key.key_hash == own} for key in newest],
         "total": total,
@@ -72,10 +73,11 @@ def usage(params: Params) -> Json:
     The sums cover all groups and grants.
     """
     by, period = params.optional_choice("by", GroupBy) or GroupBy.DAY, period_of(params)
-    with models.database.atomic():  # one snapshot for all queries
+
+    def answer(found: Mapping[str, Sums]) -> Json:
         owner = _owner(params)
-        balances = statements.balances(owner, period)
-        newest = statements.newest_groups(owner, by, period, limit=GROUPS_MAX + 1)
+        balances = statements.balances(owner, period, found)
+        newest = statements.newest_groups(found, by, limit=GROUPS_MAX + 1)
         return {
             **balances,
             "grants": balances["grants"][-GRANTS_MAX:],
@@ -83,8 +85,10 @@ def usage(params: Params) -> Json:
             "by": str(by),
             "groups": newest[:GROUPS_MAX],
             "has_more": len(newest) > GROUPS_MAX,
-            "totals": statements.totals(owner, period),
+            "totals": statements.totals(found),
         }
+
+    return gather(_owner(params).id, period, statements.wanted(by), answer)
 
 
 def rows(params: Params) -> Json:
@@ -95,8 +99,7 @@ def rows(params: Params) -> Json:
     limit = params.optional_integer("limit", 1, ROWS_MAX) or ROWS_DEFAULT
     before = params.optional_integer("before", 1, ROW_IDS_MAX)
     period = period_of(params)
-    with models.database.atomic():
-        found = newest_rows(_owner(params), period, before=before, limit=limit + 1)
+    found = in_snapshot(lambda: newest_rows(_owner(params), period, before=before, limit=limit + 1))
     shown = found[:limit]
     has_more = len(found) > limit
     return {

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from accountd.accounts.accounts import find_account
 from accountd.data import models
+from accountd.data.snapshots import in_snapshot
 from accountd.ledger.response_ids import unpack
 from accountd.reports.account_usage import read
 from accountd.reports.period import period_of
@@ -57,8 +58,7 @@ def begin(params: Params) -> Json:
         find_account(account_id)
     period_of(params)
     after = params.integer("after", 0, ROW_IDS_MAX)
-    with models.database.atomic():  # one snapshot for all queries
-        ((last,),) = read(_LAST, {})
+    ((last,),) = read(_LAST, {})
     if after > last:
         raise RequestError(
             "conflict",
@@ -82,9 +82,12 @@ def rows(params: Params) -> Json:
         "after": after, "last": last, "low": period.low_ms, "high": period.high_ms, "limit": limit,
         **({"accounts": json.dumps(accounts)} if accounts is not None else {}),
     }  # fmt: skip
-    with models.database.atomic():  # one snapshot for both queries
+
+    def page() -> tuple[list[int], list[list[Any]]]:
         found = [n for (n,) in read(_IDS.format(mine=_MINE if accounts is not None else ""), asked)]
-        shown = _shown(found)
+        return found, _shown(found)
+
+    found, shown = in_snapshot(page)
     if shown and (len(shown) < len(found) or len(found) == limit):
         last = shown[-1][0]  # the page is full: what follows may be there as well
     return {

@@ -1,27 +1,30 @@
 """Reports on accounts, keys and usage, which may take long. They run on the reader thread, with a
 connection of their own.
 
-Each report reads one consistent snapshot and never blocks the writer (WAL).
+Each report is of one consistent state and never blocks the writer (WAL); a long one reads many
+short snapshots (``accountd.data.snapshots``).
 """
 
 import json
 import math
 import operator
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Final
 
 from accountd.accounts.accounts import account_json, find_account, find_key, key_json
 from accountd.data import models
 from accountd.data.models import Account, ApiKey, UsageMetric
+from accountd.data.snapshots import in_snapshot
 from accountd.ledger.response_ids import unpack
 from accountd.reports import statements
 from accountd.reports.account_usage import (
     IS_CHARGED,
-    MINE,
     RESPONSES,
+    Sums,
     asked,
-    count_rows,
+    gather,
     newest_rows,
     read,
 )
@@ -34,13 +37,13 @@ ROWS_MAX: Final = 1_000
 PAGES_MAX: Final = 2**31  # of one account each: far more than a database holds
 ROW_IDS_MAX: Final = 2**63 - 1
 
-_SUMS: Final = ", ".join(f"coalesce(sum(r.{name}), 0)" for name in USAGE_FIELDS)
+_SUMS: Final = ", ".join(f"sum(u.{name})" for name in USAGE_FIELDS)
 _TOTALS: Final = f"""
-    SELECT coalesce(sum({RESPONSES}), 0),
-           coalesce(sum(r.topup_deducted), 0), coalesce(sum(r.token_deducted), 0), {_SUMS}
-    FROM usage_by_account u JOIN usage r ON r.id = u.id JOIN usage_labels k ON k.number = u.label
-    WHERE {MINE} AND {IS_CHARGED}
+    SELECT 0, 0, sum({RESPONSES}), sum(u.topup_deducted), sum(u.token_deducted), {_SUMS}
+    FROM {{full_rows}} u JOIN usage_labels k ON k.number = u.label
+    WHERE {IS_CHARGED} GROUP BY 1
 """  # noqa: S608 - constants only
+_COUNT: Final = "SELECT 0, 0, sum(u.rows) FROM {rows} u GROUP BY 1"
 # Two conditions that SQLite has an index of, which holds the estimates alone.
 _SPENT_BY_DAY: Final = """
     SELECT date(s.day * 86400, 'unixepoch'), s.credits
@@ -52,12 +55,12 @@ _ESTIMATES: Final = """
     WHERE account = (SELECT number FROM usage_accounts WHERE account_id = :account)
       AND metered_at >= :low AND metered_at < :high AND is_estimate = 1
 """
-_UNPRICED: Final = f"""
-    SELECT k.provider, k.model, k.unpriced, count(*)
-    FROM usage_by_account u JOIN usage_labels k ON k.number = u.label
-    WHERE {MINE} AND k.unpriced <> ''
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""  # noqa: S608 - constants only
+_UNPRICED: Final = """
+    SELECT u.label, 0, sum(u.rows) FROM {rows} u JOIN usage_labels k ON k.number = u.label
+    WHERE k.unpriced <> '' GROUP BY 1
+"""
+_OF_ROWS: Final = {**statements.MOVEMENTS, "rows": _COUNT, "totals": _TOTALS}
+_LABEL: Final = "SELECT provider, model, unpriced FROM usage_labels WHERE number = ?"
 
 
 def list_accounts(params: Params) -> Json:
@@ -76,7 +79,8 @@ def list_accounts(params: Params) -> Json:
         fields = (Account.id, Account.email, Account.deleted_email)
         contained = (field.contains(search) for field in fields)
         wanted = wanted.where(reduce(operator.or_, contained))
-    with models.database.atomic():  # one snapshot for both queries
+
+    def answer() -> Json:
         total = wanted.count()
         pages = max(1, math.ceil(total / limit))
         if page > pages:
@@ -84,7 +88,9 @@ def list_accounts(params: Params) -> Json:
             raise RequestError("bad_request", message)
         rows = wanted.order_by(Account.created_at, Account.id).paginate(page, limit)
         shown = [account_json(row) for row in rows]
-    return {"accounts": shown, "total": total, "page": page, "pages": pages}
+        return {"accounts": shown, "total": total, "page": page, "pages": pages}
+
+    return in_snapshot(answer)
 
 
 def key_spending(params: Params) -> Json:
@@ -120,16 +126,21 @@ def usage(params: Params) -> Json:
     if by is not None and limit is not None:
         raise RequestError("bad_request", "limit: it goes with rows; groups are complete")
     period = period_of(params)
-    with models.database.atomic():  # one snapshot for all queries
-        account = find_account(params.text("account_id"))
+    account_id = find_account(params.text("account_id")).id
+    asked_for = _OF_ROWS if by is None else statements.wanted(by)
+
+    def answer(found: Mapping[str, Sums]) -> Json:
+        account = find_account(account_id)
         return {
             "account_id": account.id,
-            **statements.balances(account, period),
-            **(_rows(account, period, limit or ROWS_MAX) if by is None else {}),
-            **(_groups(account, period, by) if by is not None else {}),
+            **statements.balances(account, period, found),
+            **(_rows(account, period, limit or ROWS_MAX, found) if by is None else {}),
+            **(_groups(found, by) if by is not None else {}),
             "estimates": _estimates(account, period),
-            "unpriced": _unpriced(account, period),
+            "unpriced": _unpriced(found),
         }
+
+    return gather(account_id, period, {**asked_for, "unpriced": _UNPRICED}, answer)
 
 
 def usage_rows(params: Params) -> Json:
@@ -150,31 +161,39 @@ def _page(account: Account, period: Period, *, before: int | None, limit: int) -
     }
 
 
-def _groups(account: Account, period: Period, by: GroupBy) -> Json:
-    found = statements.groups(account, by, period)
-    return {"by": str(by), "groups": found, "totals": statements.total_of(found)}
+def _groups(found: Mapping[str, Sums], by: GroupBy) -> Json:
+    groups = statements.groups(found, by)
+    return {"by": str(by), "groups": groups, "totals": statements.total_of(groups)}
 
 
-def _rows(account: Account, period: Period, limit: int) -> Json:
-    (totals,) = read(_TOTALS, asked(account, period))
+def _rows(account: Account, period: Period, limit: int, found: Mapping[str, Sums]) -> Json:
     names = ("responses", "topup_deducted", "token_deducted", *USAGE_FIELDS)
+    (_, *totals) = found["totals"].get(0, [0] * (1 + len(names)))
+    (_, rows) = found["rows"].get(0, [0, 0])
     return {
         **_page(account, period, before=None, limit=limit),
-        "rows_total": count_rows(account, period),
+        "rows_total": rows,
         "totals": statements.with_credits(dict(zip(names, totals, strict=True))),
     }
 
 
 def _estimates(account: Account, period: Period) -> Json:
     """The estimates, charged or not; ``waived`` are the credits that were not charged for them."""
-    ((rows, tokens, waived),) = read(_ESTIMATES, asked(account, period))
+    ((rows, tokens, waived),) = read(_ESTIMATES, asked(account.id, period))
     return {"rows": rows, "total_tokens": tokens, "waived": waived}
 
 
-def _unpriced(account: Account, period: Period) -> list[Json]:
+def _unpriced(found: Mapping[str, Sums]) -> list[Json]:
     """Usage without a price, by model."""
-    names = ("provider", "model", "units", "rows")
-    return [dict(zip(names, row, strict=True)) for row in read(_UNPRICED, asked(account, period))]
+    names = ("provider", "model", "units")
+    rows: defaultdict[tuple[str, ...], int] = defaultdict(int)
+    for label, (_, count) in found["unpriced"].items():
+        (name,) = models.database.execute_sql(_LABEL, (label,)).fetchall()
+        rows[name] += count
+    return [
+        {**dict(zip(names, name, strict=True)), "rows": count}
+        for name, count in sorted(rows.items())
+    ]
 
 
 def newest_keys(account: Account, *, limit: int) -> Iterable[ApiKey]:

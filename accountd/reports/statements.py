@@ -12,53 +12,59 @@ opening balance the sum of all before it. opening + grants - charges = closing i
 audit. Days are UTC.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+import json
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from accountd.data import models
 from accountd.data.models import Account
-from accountd.reports.account_usage import IS_CHARGED, MINE, RESPONSES, asked, read
+from accountd.reports.account_usage import IS_CHARGED, RESPONSES, Sums
 from accountd.reports.period import DAY_MS, Period
 from accountd.request_params import Json
 from accountd.rpc_types import BUCKETS, SUMMED, GroupBy
 from accountd.times import iso_of_ms
 
-_DAY: Final = f"date(u.metered_at / {DAY_MS} * {DAY_MS // 1000}, 'unixepoch')"
-# What is grouped by first, as few as there are; then the name, which a second group may share.
+# What the rows are grouped by, and the names of these keys where a key is a number.
 _KEYS: Final = {
-    GroupBy.DAY: (_DAY, "g.key", ""),
-    GroupBy.SESSION: ("u.session", "s.session_id", "JOIN usage_sessions s ON s.number = g.key"),
-    GroupBy.MODEL: ("u.label", "l.model", "JOIN usage_labels l ON l.number = g.key"),
-    GroupBy.KIND: ("u.label", "l.kind", "JOIN usage_labels l ON l.number = g.key"),
-    None: ("0", "g.key", ""),
+    GroupBy.DAY: f"u.metered_at / {DAY_MS}",
+    GroupBy.SESSION: "u.session",
+    GroupBy.MODEL: "u.label",
+    GroupBy.KIND: "u.label",
+}
+_NAMES: Final = {
+    GroupBy.SESSION: "SELECT number, session_id FROM usage_sessions"
+    " WHERE number IN (SELECT value FROM json_each(?))",
+    GroupBy.MODEL: "SELECT number, model FROM usage_labels"
+    " WHERE number IN (SELECT value FROM json_each(?))",
+    GroupBy.KIND: "SELECT number, kind FROM usage_labels"
+    " WHERE number IN (SELECT value FROM json_each(?))",
 }
 
 Buckets = tuple[int, int]  # top-up, tokens
+Group = tuple[str, int, Json]
+"""The value by which is grouped, the time of the newest charge (Unix, ms), and the sums."""
 
 _GROUPS: Final = f"""
-    SELECT {{name}} AS name, max(g.last), sum(g.responses), sum(g.input), sum(g.output),
-           sum(g.total), sum(g.topup), sum(g.token)
-    FROM (
-        SELECT {{key}} AS key, max(u.metered_at) AS last,
-               sum({RESPONSES}) AS responses,
-               sum(u.input_tokens) AS input, sum(u.output_tokens) AS output,
-               sum(u.total_tokens) AS total, sum(u.topup_deducted) AS topup,
-               sum(u.token_deducted) AS token
-        FROM usage_by_account u JOIN usage_labels k ON k.number = u.label
-        WHERE {MINE} AND {IS_CHARGED}
-        GROUP BY 1
-    ) g {{join}}
-    GROUP BY 1 ORDER BY {{order}}
+    SELECT {{key}}, max(u.metered_at), sum({RESPONSES}), sum(u.input_tokens),
+           sum(u.output_tokens), sum(u.total_tokens), sum(u.topup_deducted), sum(u.token_deducted)
+    FROM {{{{rows}}}} u JOIN usage_labels k ON k.number = u.label
+    WHERE {IS_CHARGED} GROUP BY 1
 """  # noqa: S608 - constants only
+# Before the period, in it, and after it.
+_BEFORE, _IN, _AFTER = 0, 1, 2
+_CHARGED: Final = f"""
+    SELECT CASE WHEN u.metered_at < :low THEN {_BEFORE} WHEN u.metered_at < :high THEN {_IN}
+                ELSE {_AFTER} END,
+           0, sum(u.topup_deducted), sum(u.token_deducted)
+    FROM {{all_rows}} u GROUP BY 1
+"""  # noqa: S608 - constants only
+MOVEMENTS: Final[Mapping[str, str]] = {"charged": _CHARGED}
+"""What ``balances`` asks ``account_usage.gather`` for."""
 _GRANTED: Final = """
     SELECT coalesce(sum(topup_delta), 0), coalesce(sum(token_delta), 0) FROM credit_grants
     WHERE account_id = ? AND created_at >= ? AND created_at < ?
 """
-_CHARGED: Final = f"""
-    SELECT coalesce(sum(u.topup_deducted), 0), coalesce(sum(u.token_deducted), 0)
-    FROM usage_by_account u WHERE {MINE}
-"""  # noqa: S608 - constants only
 _GRANTS: Final = """
     SELECT id, kind, topup_delta, token_delta, reason, created_at FROM credit_grants
     WHERE account_id = ? AND created_at >= ? AND created_at < ? ORDER BY created_at, id
@@ -66,57 +72,54 @@ _GRANTS: Final = """
 _GRANT_COLUMNS: Final = ("id", "kind", "topup_delta", "token_delta", "reason", "created_at")
 
 
-@dataclass(frozen=True, slots=True)
-class Movements:
-    """Credits granted to and charged from both buckets in one period."""
-
-    granted: Buckets
-    charged: Buckets
-
-    @property
-    def left(self) -> Buckets:
-        """Granted less charged, in each bucket."""
-        return self.granted[0] - self.charged[0], self.granted[1] - self.charged[1]
+def wanted(by: GroupBy) -> Mapping[str, str]:
+    """What ``balances`` and ``groups`` ask ``account_usage.gather`` for."""
+    return {**MOVEMENTS, "groups": _GROUPS.format(key=_KEYS[by])}
 
 
-def balances(account: Account, period: Period) -> Json:
+def balances(account: Account, period: Period, found: Mapping[str, Sums]) -> Json:
     """Opening balance, grants, the sums granted and charged, closing balance, and ``adds_up``.
 
-    Call it in one transaction with the other queries of an answer, so that all read one snapshot.
+    ``account`` and what this asks are of the snapshot in which ``found`` was completed.
     """
-    opening = _movements(account, period.before).left
-    within, later = _movements(account, period), _movements(account, period.after).left
-    closing = (account.topup_remaining - later[0], account.token_remaining - later[1])
-    granted = (account.id, period.low, period.high)
-    grants = models.database.execute_sql(_GRANTS, granted).fetchall()
+    charged = {when: (topup, token) for when, (_, topup, token) in found["charged"].items()}
+    nothing = (0, 0)
+    before, within, later = (charged.get(when, nothing) for when in (_BEFORE, _IN, _AFTER))
+    granted = _granted(account, period)
+    opening = _less(_granted(account, period.before), before)
+    after = _less(_granted(account, period.after), later)
+    closing = _less((account.topup_remaining, account.token_remaining), after)
+    asked = (account.id, period.low, period.high)
+    grants = models.database.execute_sql(_GRANTS, asked).fetchall()
     return {
         "since": period.since,
         "until": period.until,
         "opening": dict(zip(BUCKETS, opening, strict=True)),
         "grants": [dict(zip(_GRANT_COLUMNS, row, strict=True)) for row in grants],
-        "granted": dict(zip(("topup_delta", "token_delta"), within.granted, strict=True)),
-        "charged": dict(zip(("topup_deducted", "token_deducted"), within.charged, strict=True)),
+        "granted": dict(zip(("topup_delta", "token_delta"), granted, strict=True)),
+        "charged": dict(zip(("topup_deducted", "token_deducted"), within, strict=True)),
         "closing": dict(zip(BUCKETS, closing, strict=True)),
-        "adds_up": closing == _added(opening, within.left),
+        "adds_up": closing == _less(_added(opening, granted), within),
     }
 
 
-def groups(account: Account, by: GroupBy, period: Period) -> list[Json]:
+def groups(found: Mapping[str, Sums], by: GroupBy) -> list[Json]:
     """The charges of the period, grouped by ``by``."""
-    found = _grouped(account, by, period, order="1")
-    return [with_credits({str(by): key, **sums}) for key, _, sums in found]
+    return [with_credits({str(by): key, **sums}) for key, _, sums in sorted(_named(found, by))]
 
 
-def newest_groups(account: Account, by: GroupBy, period: Period, *, limit: int) -> list[Json]:
+def newest_groups(found: Mapping[str, Sums], by: GroupBy, *, limit: int) -> list[Json]:
     """The groups with the newest charges, at most ``limit``, with the time of that charge."""
-    found = _grouped(account, by, period, order=f"2 DESC, 1 LIMIT {limit:d}")
-    return [with_credits({str(by): key, "last_at": last, **sums}) for key, last, sums in found]
+    newest = sorted(_named(found, by), key=lambda group: (-group[1], group[0]))[:limit]
+    return [
+        with_credits({str(by): key, "last_at": iso_of_ms(last), **sums})
+        for key, last, sums in newest
+    ]
 
 
-def totals(account: Account, period: Period) -> Json:
+def totals(found: Mapping[str, Sums]) -> Json:
     """The sums of all charges in the period."""
-    found = _grouped(account, None, period, order="1")
-    return total_of([sums for _, _, sums in found])
+    return total_of([_summed(sums) for _, *sums in found["groups"].values()])
 
 
 def total_of(rows: list[Json]) -> Json:
@@ -132,21 +135,37 @@ def with_credits(sums: Json) -> Json:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _grouped(
-    account: Account, by: GroupBy | None, period: Period, *, order: str
-) -> Iterator[tuple[str, str, Json]]:
-    """The groups, each as (value of ``by``, time of the newest charge, sums)."""
-    key, name, join = _KEYS[by]
-    statement = _GROUPS.format(key=key, name=name, join=join, order=order)
-    for value, last_ms, *sums in read(statement, asked(account, period)):
-        yield value, iso_of_ms(last_ms), dict(zip(SUMMED, sums, strict=True))
+def _named(found: Mapping[str, Sums], by: GroupBy) -> Iterable[Group]:
+    """The groups by their names; several numbers may have the same."""
+    numbers = found["groups"]
+    names = _names(by, list(numbers))
+    merged: dict[str, list[Any]] = {}
+    for number, (last, *sums) in numbers.items():
+        before = merged.get(names[number], [last, *(0 for _ in sums)])
+        merged[names[number]] = [max(before[0], last), *map(operator.add, before[1:], sums)]
+    return ((name, last, _summed(sums)) for name, (last, *sums) in merged.items())
 
 
-def _movements(account: Account, period: Period) -> Movements:
-    granted = (account.id, period.low, period.high)
-    (charged,) = read(_CHARGED, asked(account, period))
-    return Movements(models.database.execute_sql(_GRANTED, granted).fetchone(), charged)
+def _names(by: GroupBy, numbers: list[int]) -> Mapping[int, str]:
+    if by is GroupBy.DAY:
+        return {day: iso_of_ms(day * DAY_MS)[:10] for day in numbers}
+    rows = models.database.execute_sql(_NAMES[by], (json.dumps(numbers),)).fetchall()
+    return dict(rows)
+
+
+def _summed(sums: Iterable[int]) -> Json:
+    return dict(zip(SUMMED, sums, strict=True))
+
+
+def _granted(account: Account, period: Period) -> Buckets:
+    asked = (account.id, period.low, period.high)
+    found: Buckets = models.database.execute_sql(_GRANTED, asked).fetchone()
+    return found
 
 
 def _added(one: Buckets, other: Buckets) -> Buckets:
     return one[0] + other[0], one[1] + other[1]
+
+
+def _less(one: Buckets, other: Buckets) -> Buckets:
+    return one[0] - other[0], one[1] - other[1]
