@@ -1,6 +1,7 @@
 """The database file. This is the only room that opens it.
 
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
+``swap``       replaces the file, and what belongs to it, together
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``        bounds and truncates the write-ahead log
 ``snapshots``  the short snapshots of reports, which may be interrupted for it

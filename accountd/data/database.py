@@ -23,7 +23,7 @@ from playhouse.migrations import Runner
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import models
+from accountd.data import models, swap
 from shared.errors import (
     AlreadyRunningError,
     ConfigError,
@@ -31,6 +31,7 @@ from shared.errors import (
     NotNowError,
     OperatorError,
     StorageError,
+    cause_of,
 )
 
 PLAIN_HEADER: Final = b"SQLite format 3\x00"
@@ -73,11 +74,11 @@ class OpenDatabase:
 @contextmanager
 def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
-    if not _size(path):
+    if not _size(path) and not swap.is_unfinished(path):
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
-    with _lock(path):
+    with locked(path):
         database = _open_existing(path, key)
         try:
             runner = _runner(database)
@@ -95,8 +96,9 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise _unreachable(f"create {path.parent}", exc) from exc
-    is_new = not _size(path)
-    with _lock(path):
+    _size(path)  # a path that cannot be a database leaves no lock file
+    with locked(path):
+        is_new = not _size(path)
         if is_new:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         database = _connect(path, _passphrases(key)[0]) if is_new else _open_existing(path, key)
@@ -108,6 +110,31 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
             yield OpenDatabase(database, runner)
         finally:
             _close(database)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the database, ``<path>.lock``, after an interrupted ``swap`` was finished.
+
+    The kernel releases it when the process ends or is killed.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unreachable(f"create {lock_path}", exc) from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        raise AlreadyRunningError(
+            f"another accountd owns {path}", hint="stop it first; one daemon per database"
+        ) from exc
+    try:
+        _finish_swap(path)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -189,25 +216,14 @@ def error_name(exc: BaseException) -> str:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock on ``<path>.lock``. The kernel releases it when the process ends or is killed."""
-    lock_path = path.with_name(path.name + ".lock")
+def _finish_swap(path: Path) -> None:
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        swap.finish(path)
     except OSError as exc:
-        raise _unreachable(f"create {lock_path}", exc) from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
-        raise AlreadyRunningError(
-            f"another accountd owns {path}", hint="stop it first; one daemon per database"
+        raise StorageError(
+            f"cannot finish the replacement of {path}, which was interrupted: {cause_of(exc)}",
+            hint="its folder must be writable; then run this again",
         ) from exc
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _size(path: Path) -> int:
