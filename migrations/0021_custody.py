@@ -99,4 +99,4 @@ def _trigger(table: str, subject: str, columns: tuple[str, ...], *, event: str) 
             INSERT INTO admin_changes (at, subject, name, body)
             VALUES ({_NOW}, '{subject}', NEW.{columns[0]}, json_object({values}));
         END
-    """
+    """  # noqa: S608 - constants only
