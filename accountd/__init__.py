@@ -1,6 +1,6 @@
 """accountd: the one writer of the encrypted database. It applies usage and authorizes keys.
 
-``cli``, ``config``                the command and its settings
+``cli``, ``commands``, ``config``  the command, and its settings
 ``app``                            one poll loop that writes: usage in groups, then requests
 ``rpc_thread``                     reads requests, authorizes, hands over all the others
 ``rpc``, ``services``              the handlers of requests; the objects behind these
@@ -9,6 +9,6 @@
 
 The rooms: ``ledger`` (what usage costs and whether it is new), ``accounts`` (accounts, keys,
 grants), ``fleet`` (gateways, their providers), ``notifications`` (announcements, metrics, webhook),
-``reports`` (requests that only read), ``data`` (the database file), ``ctl``
-(the command ``accountctl``, which loads no database).
+``reports`` (requests that only read), ``maintenance`` (copies and replacements of the database),
+``data`` (the database file), ``ctl`` (the command ``accountctl``, which loads no database).
 """

@@ -1,6 +1,8 @@
 """The command ``accountd``."""
 
+import importlib
 import sys
+from typing import Final
 
 import click
 
@@ -22,7 +24,28 @@ _DB_PATH = setting(
 )
 
 
-@click.group()
+# The further commands: the module of ``accountd.commands`` that has each.
+_MODULE_BY_COMMAND: Final[dict[str, str]] = {}
+
+
+class Commands(click.Group):
+    """The commands of this module, and the further ones, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return sorted([*super().list_commands(ctx), *_MODULE_BY_COMMAND])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; None where there is none."""
+        if cmd_name not in _MODULE_BY_COMMAND:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"accountd.commands.{_MODULE_BY_COMMAND[cmd_name]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands)
 @click.version_option(package_name="realtime-switch")
 def cli() -> None:
     """Own the accounts: apply usage, answer authorization."""
