@@ -8,6 +8,7 @@ STAMP  := $(VENV)/.installed
 # Clients that the tests run and that do not fit into the environment above.
 CLIENTS := tests/clients
 AGENTS  := .venv-agents
+FOCUS   := .venv-focus
 HEAVY   := var/clients-venv
 NODE    := $(CLIENTS)/node
 
@@ -33,7 +34,7 @@ logs: $(STAMP) ## Follow the logs of the local cluster
 # What a test compiles is compiled once, also where the machine says otherwise. The order of the files
 # is that of tests/conftest.py: xdist's own has those that take long and have few tests at the end.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(STAMP) $(AGENTS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
+test: $(STAMP) $(AGENTS)/.installed $(FOCUS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
@@ -97,7 +98,7 @@ hooks: $(STAMP) ## Check each commit before it is made, as `make check` does
 	@$(BIN)/pre-commit install
 
 clean: down ## Stop the cluster, then remove the virtual environment and everything in var/
-	@rm -rf $(VENV) $(AGENTS) $(NODE)/node_modules var mutants
+	@rm -rf $(VENV) $(AGENTS) $(FOCUS) $(NODE)/node_modules var mutants
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -118,6 +119,13 @@ $(AGENTS)/.installed: $(CLIENTS)/agents-requirements.txt | $(STAMP)
 	@$(PYTHON) -m venv $(AGENTS)
 	@$(AGENTS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# It has wheels for Python 3.11 and 3.12 alone: elsewhere its test is skipped and says so.
+$(FOCUS)/.installed: $(CLIENTS)/focus-requirements.txt | $(STAMP)
+	@echo "installing focus-validator into $(FOCUS) (once) …"
+	@$(PYTHON) -m venv $(FOCUS)
+	@if $(FOCUS)/bin/pip install --quiet --disable-pip-version-check --only-binary numpy,pandas,pydantic-core --no-deps -r $<; \
+	    then touch $@; else echo "found no wheels: FOCUS exports will not be validated"; fi
 
 $(HEAVY)/.installed: $(CLIENTS)/heavy/requirements.txt | $(STAMP)
 	@echo "installing pipecat and livekit into $(HEAVY) (once, about 800 MB) …"

@@ -35,6 +35,7 @@ _LAST: Final = """
     SELECT max(coalesce((SELECT max(id) FROM usage), 0),
                coalesce((SELECT max(last_row) FROM usage_segments), 0))
 """
+_LEDGER: Final = "SELECT database_id FROM custody"
 _IDS: Final = """
     SELECT id FROM usage
     WHERE id > :after AND id <= :last AND metered_at >= :low AND metered_at < :high {mine}
@@ -51,21 +52,23 @@ _ROWS: Final = f"""
 
 
 def begin(params: Params) -> Json:
-    """The last row that there is now. Raises ``RequestError`` for an account that there is not, and
-    for a row ``after`` which to begin that was not given out yet: the ledger is of before.
+    """The last row that there is now, and the id of the ledger.
+
+    Raises ``RequestError`` for an account that there is not, and for a row ``after`` which to begin
+    that was not given out yet.
     """
     for account_id in _accounts(params) or ():
         find_account(account_id)
     period_of(params)
     after = params.integer("after", 0, ROW_IDS_MAX)
-    ((last,),) = read(_LAST, {})
+    ((last,),), ((ledger,),) = read(_LAST, {}), read(_LEDGER, {})
     if after > last:
         raise RequestError(
             "conflict",
             f"after: found row {after}, and the ledger's last is {last}: it was restored from an"
             " older copy, or is another one",
         )
-    return {"through": last}
+    return {"through": last, "ledger": ledger}
 
 
 def rows(params: Params) -> Json:

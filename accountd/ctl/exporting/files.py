@@ -5,14 +5,16 @@ next one replaces.
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO
+from typing import IO, Final
 
 from shared.errors import RefusedError, StorageError
+
+PART: Final = ".part"
 
 
 @contextmanager
@@ -29,26 +31,36 @@ def reporting(path: Path) -> Iterator[None]:
 class NewFile:
     """A text that becomes the file ``path`` with ``publish``, which follows ``finish``.
 
-    As a context it removes what was not published.
+    As a context it removes what was not published, unless it is to be kept.
     """
 
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_file():
             raise RefusedError(f"{path}: expected a file or nothing, found something else")
-        self.path, self.part = path, path.with_name(f"{path.name}.part")
+        self.path, self.part = path, part_of(path)
+        self.is_kept = False
+        self._digest = hashlib.sha256()
         with reporting(path):
-            self._file: IO[str] = _open_alone(self.part)
+            self._file = _open_alone(self.part)
+
+    @property
+    def digest(self) -> str:
+        """Of all that was written."""
+        return self._digest.hexdigest()
 
     def write(self, text: str) -> None:
         """Add ``text``."""
+        data = text.encode()
+        self._digest.update(data)
         with reporting(self.path):
-            self._file.write(text)
+            self._file.write(data)
 
     def finish(self) -> None:
         """All of it is on the disk."""
         with reporting(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
+            _sync_folder(self.part)
 
     def publish(self) -> None:
         """Give it its name, in place of what has it."""
@@ -58,37 +70,47 @@ class NewFile:
     def __enter__(self) -> "NewFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with reporting(self.path):
-            if kind is not None and self.part.exists():
-                self.part.unlink()
+            if kind is not None and not self.is_kept:
+                self.part.unlink(missing_ok=True)
             self._file.close()
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written before it has its name."""
+    return path.with_name(f"{path.name}{PART}")
 
 
 def move(source: Path, target: Path) -> None:
     """Rename a file within a folder, durably."""
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync_folder(target)
+
+
+def locked(path: Path) -> IO[bytes]:
+    """The file ``path``, made where it is not there, as long as it is open nobody else's."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RefusedError(f"{path}: another export is at it") from None
+    return file
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
 
 
-def _open_alone(path: Path) -> IO[str]:
+def _open_alone(path: Path) -> IO[bytes]:
     """The empty file ``path``, which no other export writes."""
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "w", newline="")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise RefusedError(f"{path}: another export is writing it") from None
+        file = locked(path)
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.truncate()
             return file

@@ -18,6 +18,11 @@ class Selection:
     until: str | None = None
 
     @property
+    def has_period(self) -> bool:
+        """Whether it leaves out some times."""
+        return (self.since, self.until) != (None, None)
+
+    @property
     def params(self) -> dict[str, Any]:
         """The parameters of a request."""
         accounts = {"accounts": list(self.accounts)} if self.accounts else {}
@@ -26,16 +31,20 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The rows of an export: after ``after`` up to ``through``, fixed at its beginning."""
+    """The rows of an export: after ``after`` up to ``through``, fixed at its beginning.
+
+    ``ledger`` is the id of the database, which every copy of it has.
+    """
 
     after: int
     through: int
+    ledger: str = ""
 
 
 def begin(endpoint: str, selection: Selection, *, after: int) -> Cut:
     """Where an export that begins after the row ``after`` ends, if it begins now."""
     found = call(endpoint, "export.begin", {**selection.params, "after": after})
-    return Cut(after, found["through"])
+    return Cut(after, found["through"], found["ledger"])
 
 
 def pages(endpoint: str, selection: Selection, cut: Cut) -> Iterator[Sequence[Row]]:
@@ -49,3 +58,9 @@ def pages(endpoint: str, selection: Selection, cut: Cut) -> Iterator[Sequence[Ro
             yield [dict(zip(columns, values, strict=True)) for values in found["rows"]]
             after = found["next_after"]
             progress.show((cut.through if after is None else after) - cut.after)
+
+
+def row_at(endpoint: str, row_id: int) -> Row | None:
+    """The row with this id; 0 is none."""
+    cut = Cut(max(0, row_id - 1), row_id)
+    return next((row for page in pages(endpoint, Selection(), cut) for row in page), None)

@@ -3,13 +3,20 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 
 from shared.csv_cells import MARK
 from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.paths import ROOT
 from tests.support.usage_rows import batch, send
 from tests.support.usage_socket import usage_socket
 
@@ -28,6 +35,14 @@ HOSTILE = [
 ]
 MANY = 2_500  # more than two pages
 ROWS = len(HOSTILE) + MANY
+
+TERMS = ("--issuer", "Example", "--currency", "USD", "--credit-price", "0.00002")
+# The names of columns are InvoiceIssuerName, ProviderName, PublisherName and ResourceId; a whole
+# number is a decimal; and there is no ChargeType, which a rule of 1.0 reads.
+NOT_OF_THE_SPECIFICATION = {
+    "InvoiceIssuer_Required", "Provider_Required", "Publisher_Required", "ResourceID_Required",
+    "ConsumedQuantity_IsDecimal", "PricingQuantity_IsDecimal", "SkuPriceId_Nullable",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +131,152 @@ def test_an_empty_ledger_is_a_file_with_a_header() -> None:
         assert export(cluster, "--format", "csv").startswith("id,event_id,")
         assert csv_rows(export(cluster, "--format", "csv")) == []
         assert export(cluster, "--format", "jsonl") == ""
+
+
+def test_what_is_new_goes_into_one_file_whoever_is_killed(used: Cluster) -> None:
+    """SIGKILL before and after every call that makes, syncs, renames or removes a file."""
+    folder = used.folder / "killed"
+    folder.mkdir()
+    script = ROOT / "tests" / "support" / "killed_exports.py"
+    done = subprocess.run(
+        [sys.executable, script, used.env["ACCOUNTD_RPC_ENDPOINT"], folder],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={**used.env, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kills = int(done.stdout)
+    assert kills > 20
+    for number in range(kills + 1):
+        files = sorted((folder / str(number)).glob("*.jsonl"))
+        ids = [row["id"] for path in files for row in json_rows(path.read_text())]
+        assert ids == list(range(1, len(HOSTILE) + 1)), f"process {number}"
+
+
+def test_a_cursor_is_one_exports_and_its_files_are_not_written_again(used: Cluster) -> None:
+    """A line says what is wrong, and the next export with the right options goes on."""
+    cursor, path = str(used.folder / "cursor.json"), used.folder / "new-1.jsonl"
+    new = ("--cursor", cursor, "-o")
+    export(used, "--format", "jsonl", *new, str(path))
+    assert "is there already" in export(used, "--format", "jsonl", *new, str(path), code=1)
+    other = used.folder / "new-2.csv"
+    assert "a cursor of its own" in export(used, "--format", "csv", *new, str(other), code=1)
+    assert not other.exists()
+    stored = json.loads(Path(cursor).read_text())
+    stored["mark"]["event_id"] = "another ledger's"
+    Path(cursor).write_text(json.dumps(stored))
+    assert "was restored" in export(used, "--format", "jsonl", *new, str(other), code=1)
+    stored["mark"]["ledger"] = "f" * 32
+    Path(cursor).write_text(json.dumps(stored))
+    assert "cursor of ledger f" in export(used, "--format", "jsonl", *new, str(other), code=1)
+    Path(cursor).write_text("{")
+    assert "found no cursor" in export(used, "--format", "jsonl", *new, str(other), code=1)
+
+
+def test_events_are_those_of_the_sdk(used: Cluster) -> None:
+    """Read by the official SDK; a batch is an array of them, and ids never repeat."""
+    lines = export(used, "--format", "cloudevents").splitlines()
+    events = [JSONFormat().read(CloudEvent, line.encode()) for line in lines]
+    rows = json_rows(export(used, "--format", "jsonl"))
+    assert [event.get_id() for event in events] == [row["event_id"] for row in rows]
+    assert len({event.get_id() for event in events}) == len(rows)
+    ledger = used.ask("export.begin", after=0)["ledger"]
+    assert {event.get_source() for event in events} == {f"/realtime-switch/ledgers/{ledger}"}
+    for event, row in zip(events, rows, strict=True):
+        data = event.get_data()
+        assert event.get_subject() == row["account_id"]
+        assert f"{event.get_time():%Y-%m-%dT%H:%M:%S}" == row["created_at"][:19]
+        assert isinstance(data, dict)
+        assert (data["credits"], data["model"]) == (row["credits"], row["model"])
+    batches = json_rows(
+        export(used, "--format", "cloudevents-batch", "--source", "billing", "--account", "busy")
+    )
+    assert {len(batch) for batch in batches} == {100}
+    assert [event for batch in batches for event in batch] == [
+        {**one, "source": "billing"} for one in map(json.loads, lines) if one["subject"] == "busy"
+    ]
+
+
+def focus_failures(path: Path) -> set[str]:
+    """The rules of FOCUS 1.0 that the validator finds broken. Its exit code says nothing, and it
+    looks for its list of currencies below the folder that it is started in.
+    """
+    python = ROOT / ".venv-focus" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("found no .venv-focus: make test installs it, where there are wheels")
+    code = "import focus_validator; print(focus_validator.__path__[0])"
+    package = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python.with_name("focus-validator"), "--data-file", path, "--validate-version", "1.0"],
+        capture_output=True, text=True, check=True, timeout=60,
+        cwd=Path(package.stdout.strip()).parent,
+    )  # fmt: skip
+    assert "Validation" in done.stdout
+    return {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" failed:")}
+
+
+def test_focus_is_what_its_validator_expects(used: Cluster) -> None:
+    """But for rules that contradict the specification (findings/focus-validator-own-rules.sh)."""
+    path, worse = used.folder / "focus.csv", used.folder / "worse.csv"
+    export(used, "--format", "focus", *TERMS, "--account", "acct", "-o", str(path))
+    assert focus_failures(path) == NOT_OF_THE_SPECIFICATION
+    worse.write_text(path.read_text().replace("BilledCost", "BilledCosts").replace("USD", "US$"))
+    assert focus_failures(worse) - NOT_OF_THE_SPECIFICATION == {
+        "BilledCost_Required", "BillingCurrency_IsCurrencyCode",
+    }  # fmt: skip
+
+
+def test_focus_says_what_credits_cost(used: Cluster) -> None:
+    """Exactly; a price times a quantity is its cost in every row."""
+    rows = csv_rows(export(used, "--format", "focus", *TERMS))
+    prepaid = csv_rows(export(used, "--format", "focus", *TERMS, "--prepaid"))
+    assert {row["BilledCost"] for row in prepaid} == {"0"}
+    for row in rows:
+        cost = Decimal(row["PricingCurrencyEffectiveCost"]) * Decimal("0.00002")
+        assert Decimal(row["BilledCost"]) == Decimal(row["EffectiveCost"]) == cost
+        quantity = Decimal(row["PricingQuantity"])
+        assert Decimal(row["ListCost"]) == quantity * Decimal(row["ListUnitPrice"])
+    assert rows[0]["ChargePeriodStart"] == "2026-09-24T12:00:00Z"
+    assert rows[0]["ChargePeriodEnd"] == "2026-09-24T13:00:00Z"
+    assert rows[0]["BillingPeriodEnd"] == "2026-10-01T00:00:00Z"
+
+
+def test_every_export_adds_up_to_what_was_deducted(used: Cluster) -> None:
+    """Grants, a dismissed message and a waived estimate are in none of the sums; what a retry has
+    charged under no number is.
+    """
+    used.create_account("mixed", tokens=1_000, topup=50)
+    used.accountctl("account", "topup", "mixed", "20")
+    used.accountctl("account", "adjust", "mixed", "--tokens", "-7", "--reason", "correction")
+    used.accountctl("account", "renew", "mixed", "--plan", "Pro")
+    producer = b"m" * 16
+    with usage_socket(used) as push:
+        for first, one in (
+            (1, batch(60, account_id="mixed")),
+            (1, batch(30, account_id="mixed", response_ids=("resp_2",))),  # a conflict
+            (2, batch(90, account_id="mixed", kind="estimate", response_ids=("resp_3",))),
+            (3, batch(10, account_id="nobody")),
+            (4, batch(5, account_id="mixed", response_ids=("resp_4",))),
+        ):
+            send(push, [one], producer=producer, first=first)
+        eventually(lambda: last_row(used) == ROWS + 3)
+    waiting = used.accountctl("rejected", "list")["rejected"]
+    by_reason = {one["reason"]: str(one["id"]) for one in waiting}
+    used.accountctl("rejected", "retry", by_reason["conflict"])
+    used.accountctl("rejected", "dismiss", by_reason["unknown_account"], "--reason", "a test")
+    assert used.audit()["ok"]
+
+    statement = used.accountctl("usage", "mixed", "--by", "day")
+    deducted = sum(statement["charged"].values())
+    assert deducted == 60 + 30 + 5
+    rows = json_rows(export(used, "--format", "jsonl", "--account", "mixed"))
+    table = csv_rows(export(used, "--format", "csv", "--account", "mixed"))
+    focus = csv_rows(export(used, "--format", "focus", *TERMS, "--account", "mixed"))
+    events = json_rows(export(used, "--format", "cloudevents", "--account", "mixed"))
+    assert sum(row["credits"] for row in rows) == deducted
+    assert sum(int(row["credits"]) for row in table) == deducted
+    assert sum(int(row["PricingCurrencyEffectiveCost"]) for row in focus) == deducted
+    assert sum(event["data"]["credits"] for event in events) == deducted
+    assert [row["waived"] for row in rows] == [0, 90, 0, 0]
+    assert sum(int(row["x_WaivedCredits"]) for row in focus) == 90
+    retried = rows[-1]
+    assert retried["event_id"] == f"row-{retried['id']}-{retried['created_at']}"
