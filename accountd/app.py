@@ -24,7 +24,7 @@ import zmq
 
 from accountd.clock import now_iso
 from accountd.config import AccountdConfig
-from accountd.data import database
+from accountd.data import database, file_modes
 from accountd.data.database import Trouble
 from accountd.ledger.key_spending import day_of
 from accountd.notifications.announcer import Announcer
@@ -272,6 +272,8 @@ def run(config: AccountdConfig) -> ExitCode:
 def _run(config: AccountdConfig) -> ExitCode:
     path = config.database.path
     with database.open_for_serving(path, config.database.key) as opened, _signals() as wakeup:
+        for line in file_modes.open_to_others(path):
+            log.warning("database open to others", found=line)
         services = open_services(config, opened.database.connection())
         # Committed before a socket opens: every announcement carries the epoch of this boot.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())

@@ -11,11 +11,12 @@ from accountd.accounts.conversations import HOURS_DEFAULT
 from accountd.accounts.handles import DAYS_DEFAULT
 from accountd.accounts.plans import DEFAULT_PLANS
 from accountd.config import load, load_database
-from accountd.data import database
+from accountd.data import database, migrating
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
 from shared import config, core_dumps, logs
 from shared.config import setting
 from shared.file_descriptors import raise_limit
+from shared.progress import TerminalProgress
 
 _DB_PATH = setting(
     "DB_PATH",
@@ -128,17 +129,30 @@ def serve(**settings: str | None) -> None:
 
 @cli.command()
 @_DB_PATH
-def migrate(**settings: str | None) -> None:
+@click.option(
+    "--copy/--no-copy",
+    "makes_copy",
+    default=True,
+    show_default=True,
+    help="Copy the database before it changes, to <DB_PATH>.before-NNNN, where the disk has room.",
+)
+def migrate(*, makes_copy: bool, **settings: str | None) -> None:
     """Create the database, or bring it to the newest schema."""
     core_dumps.forbid()
     loaded = load_database(settings)
-    with (
-        database.errors_translated(loaded.path),
-        database.open_for_migrating(loaded.path, loaded.key) as opened,
-    ):
-        applied = opened.runner.up()
-    for name in applied:
-        click.echo(f"applied {name}")
+    applied = 0
+    with TerminalProgress() as progress, database.errors_translated(loaded.path):
+
+        def note(line: str) -> None:
+            progress.clear()
+            click.echo(line, err=True)
+
+        for name in migrating.migrate(
+            loaded.path, loaded.key, makes_copy=makes_copy, tell=progress.tell, note=note
+        ):
+            applied += 1
+            progress.clear()
+            click.echo(f"applied {name}")
     if not applied:
         click.echo("up to date")
 

@@ -10,6 +10,7 @@ from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.limit_words import parse_account_limits, parse_key_limits
 from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
+from accountd.data import unopenable
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
 from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
@@ -114,8 +115,11 @@ def _webhook(checker: Checker) -> WebhookTarget | None:
 
 
 def _database(checker: Checker) -> DatabaseConfig:
+    path = checker.value("DB_PATH", Path)
     key = checker.secret(
         "DB_ENCRYPTION_KEY",
         advice="set DB_ENCRYPTION_KEY_FILE (or DB_ENCRYPTION_KEY) to 64 hex digits or a passphrase",
     )
-    return DatabaseConfig(checker.value("DB_PATH", Path), key)
+    if path and not key and (traces := unopenable.traces_of(path)):
+        checker.problem(f"put back the key that {traces[0]} was made with: no other one opens it")
+    return DatabaseConfig(path, key)

@@ -122,13 +122,7 @@ def start_processes() -> None:
     check_ports()
     for folder in (VAR, RUN, LOG, SPOOL, SECRETS, TLS):
         folder.mkdir(mode=0o700, exist_ok=True)
-    for secret, purpose in (
-        (DB_KEY, "database key"),
-        (EPHEMERAL_SECRET, "secret for ephemeral keys"),
-    ):
-        if not secret.exists():
-            write_private(secret, secrets.token_hex(32))
-            say(f"made a random {purpose}: {secret}")
+    make_secrets()
     is_renewal = TLS_CERT.exists()
     if ensure(TLS_CERT, TLS_KEY):
         say(f"made a self-signed certificate for localhost: {TLS_CERT}")
@@ -147,6 +141,31 @@ def start_processes() -> None:
         for name in reversed(begun):
             stop(name)
         raise
+
+
+def make_secrets() -> None:
+    """Make the secrets that are not there, never one that something lives by which was there."""
+    data = [p for p in VAR.glob("accounts.db*") if p.suffix != ".lock" and p.stat().st_size]
+    if data and not DB_KEY.exists():
+        raise ClusterError(
+            f"found {min(data)} and no {DB_KEY}, the key that opens it, and no other one does: put"
+            " that key back, or restore a backup and the key that it was made with; to begin anew,"
+            f" move {VAR}/accounts.db* away"
+        )
+    gateways = [f"gateway-{number}" for number in range(1, GATEWAYS + 1)]
+    running = [name for name in gateways if running_pid(name) is not None]
+    if running and not EPHEMERAL_SECRET.exists():
+        raise ClusterError(
+            f"found no {EPHEMERAL_SECRET}, with which {' and '.join(running)} sign ephemeral keys:"
+            " put it back, or run make down first; keys of before are refused then"
+        )
+    for secret, purpose in (
+        (DB_KEY, "database key"),
+        (EPHEMERAL_SECRET, "secret for ephemeral keys"),
+    ):
+        if not secret.exists():
+            write_private(secret, secrets.token_hex(32))
+            say(f"made a random {purpose}: {secret}")
 
 
 def check_ports() -> None:

@@ -9,6 +9,7 @@ written at once and in order when they are there; of the last rows, the *tail*, 
 move, with their ids; a time is an integer from here on, Unix time in milliseconds.
 """
 
+import sys
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ import click
 from shared.errors import DatabaseUnusableError
 
 SEGMENT_ROWS = 16_384
-MOVED_TOGETHER = 500_000
+MOVED_TOGETHER = 50_000
+TOLD_EVERY = 500_000  # rows, where nobody looks at a terminal
 DIGESTS_TOGETHER = 4_096
 
 _COUNTS = (
@@ -283,6 +285,7 @@ def up(migrator: Any, db: Any) -> None:
             f"usage_metrics: row {row[0]} has {row[1]!r} as created_at, expected a time",
             hint="correct it, then run accountd migrate again",
         )
+    _tell(db, "checking the rows", 0.01)
     row = db.execute_sql(UNREADABLE).fetchone()
     if row is not None:
         raise DatabaseUnusableError(
@@ -292,18 +295,33 @@ def up(migrator: Any, db: Any) -> None:
         )
     before = db.execute_sql(PROOF.format("usage_metrics")).fetchone()
     (last,) = db.execute_sql("SELECT coalesce(max(id), 0) FROM usage_metrics").fetchone()
+    _tell(db, "collecting names", 0.11)
     for statement in (*TABLES, *NAMES):
         db.execute_sql(statement)
     for start in range(0, last, MOVED_TOGETHER):
         db.execute_sql(MOVE, (start, start + MOVED_TOGETHER))
-        if last > MOVED_TOGETHER:  # a quarter of a minute each
-            moved = min(start + MOVED_TOGETHER, last)
-            click.echo(f"usage rows moved: {moved:,} of {last:,}", err=True)
+        moved = min(start + MOVED_TOGETHER, last)
+        line = f"usage rows moved: {moved:,} of {last:,}"
+        _tell(db, line, 0.25 + 0.2 * moved / last)
+        is_due = moved % TOLD_EVERY == 0 or moved == last
+        if last > TOLD_EVERY and is_due and not sys.stderr.isatty():
+            click.echo(line, err=True)
     after = db.execute_sql(PROOF.format("usage")).fetchone()
     if after != before:
         raise DatabaseUnusableError(
             f"usage_metrics: found {before} rows and deductions, moved {after}: nothing is changed",
             hint="report it with the row that is missing; the release before still works",
         )
-    for statement in (*INDEXES, *AFTERWARDS):
+    for statement, share in zip(INDEXES, (0.45, 0.47, 0.6, 0.65), strict=True):
+        _tell(db, "indexing", share)
         db.execute_sql(statement)
+    _tell(db, "removing what was moved", 0.7)
+    for statement in AFTERWARDS:
+        db.execute_sql(statement)
+
+
+def _tell(db: Any, what: str, share: float) -> None:
+    """Say how far this is to whoever runs it (``accountd.data.migrating``); shares are of time."""
+    on_progress = getattr(db, "on_progress", None)
+    if on_progress is not None:
+        on_progress(what, share)

@@ -13,5 +13,5 @@
 ``zmq_sockets``                        the one module that binds or connects a ZeroMQ socket
 ``ops_server``, ``metrics``, ``logs``  health and numbers over HTTP; one event, one line
 ``file_descriptors``, ``core_dumps``   as many open files as the system allows; no core dumps
-``secret_files``                       files with a secret: nobody else may read them
+``secret_files``, ``progress``         files with a secret; what a long command shows meanwhile
 """

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import click
@@ -69,6 +69,19 @@ def setting(
     )
 
 
+class Secret(str):
+    """A secret that knows where it came from, for messages: its setting, and its file if any."""
+
+    __slots__ = ("source",)
+    source: str
+
+    def __new__(cls, text: str, *, source: str) -> Self:
+        """Keep ``source`` beside the text."""
+        found = super().__new__(cls, text)
+        found.source = source
+        return found
+
+
 class Checker:
     """Turns raw settings into values and remembers every mistake on the way."""
 
@@ -111,7 +124,7 @@ class Checker:
             self.problem(str(exc))
             return ""
         if not text:
-            found = "nothing" if text is None else "an empty key"
+            found = "nothing" if text is None else f"an empty key in {text.source}"
             self.problem(f"{name}: found {found}; {advice}")
         return text or ""
 
@@ -137,7 +150,7 @@ class Checker:
             return cast(T, None)
 
 
-def read_secret(name: str) -> str | None:
+def read_secret(name: str) -> Secret | None:
     """The secret ``name`` from its variable or its ``_FILE``; raises ``ConfigError``.
 
     An empty ``_FILE`` names no file: compose cannot leave a variable out, only leave it empty.
@@ -146,8 +159,9 @@ def read_secret(name: str) -> str | None:
     if text is not None and path is not None:
         raise ConfigError(f"{name} and {name}_FILE are both set; keep one")
     if path is None:
-        return text
-    return secret_files.read(f"{name}_FILE", Path(path)).strip()
+        return None if text is None else Secret(text, source=name)
+    found = secret_files.read(f"{name}_FILE", Path(path)).strip()
+    return Secret(found, source=f"{name}_FILE={path}")
 
 
 # --- parsers: text in, value out, ValueError("expected …") ---------------------------------------

@@ -20,8 +20,10 @@ def read(name: str, path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             _check(name, path, os.fstat(file.fileno()))
             return file.read()
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
         raise ConfigError(f"{name}: cannot read {path}: {cause_of(exc)}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{name}: found {path} that is no UTF-8, expected text") from exc
 
 
 def check(name: str, path: Path) -> None:

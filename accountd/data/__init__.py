@@ -5,6 +5,8 @@
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``        bounds and truncates the write-ahead log
 ``snapshots``  the short snapshots of reports, which may be interrupted for it
+``migrating``  copies the database, and applies what its schema lacks
+``file_modes``, ``unopenable``  what others may do with the files; why one does not open
 ``retention``  deletes expired rows, a portion at a time
 
 Called by every other room of accountd but ``ctl``. It promises one daemon for one file (flock), WAL

@@ -23,7 +23,7 @@ from playhouse.migrations import Runner
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import models, swap
+from accountd.data import models, swap, unopenable
 from shared.errors import (
     AlreadyRunningError,
     ConfigError,
@@ -34,7 +34,6 @@ from shared.errors import (
     cause_of,
 )
 
-PLAIN_HEADER: Final = b"SQLite format 3\x00"
 # A raw 256-bit key opens in 0.3 ms; a passphrase costs 100-200 ms of key derivation.
 _RAW_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 # The length to which the write-ahead log is truncated once no reader needs it. SQLite starts it
@@ -100,6 +99,8 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
     with locked(path):
         is_new = not _size(path)
         if is_new:
+            unopenable.refuse_flawed(path, key)
+            unopenable.refuse_new_beside_traces(path)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         database = _connect(path, _passphrases(key)[0]) if is_new else _open_existing(path, key)
         try:
@@ -269,24 +270,17 @@ def _open_existing(path: Path, key: str) -> SqlCipherDatabase:
     _check_key(key)
     try:
         with path.open("rb") as file:
-            is_plain = file.read(len(PLAIN_HEADER)) == PLAIN_HEADER
+            head = file.read(unopenable.HEADER_BYTES)
     except OSError as exc:
         raise DatabaseUnusableError(f"cannot read {path}: {exc.strerror}") from exc
-    if is_plain:
-        raise DatabaseUnusableError(
-            f"{path} is a plain SQLite file, expected an encrypted one",
-            hint="DB_PATH names another program's file, or one that was never encrypted",
-        )
+    unopenable.refuse_plain(path, head)
     for passphrase in _passphrases(key):
         try:
             return _connect(path, passphrase)
         except peewee.DatabaseError as exc:
             if "not a database" not in str(exc):
                 raise (translate(exc, path) or _unusable(path, exc)) from None
-    raise DatabaseUnusableError(
-        f"the key does not open {path}",
-        hint="check DB_ENCRYPTION_KEY(_FILE); a damaged first page looks the same",
-    )
+    raise unopenable.key_does_not_open(path, key)
 
 
 def _connect(path: Path, passphrase: str) -> SqlCipherDatabase:
@@ -334,7 +328,7 @@ def _check_schema(runner: Runner, path: Path) -> None:
 def _too_new(path: Path, unknown: list[str]) -> DatabaseUnusableError:
     return DatabaseUnusableError(
         f"{path} has a newer schema; unknown here: {', '.join(unknown)}",
-        hint="install the release that wrote it",
+        hint=f"install the release that wrote it{unopenable.way_back(path, unknown)}",
     )
 
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,46 @@ def clone() -> Iterator[Clone]:
     finally:
         made.make("down")
         shutil.rmtree(folder)
+
+
+def test_up_makes_no_key_beside_a_database(clone: Clone) -> None:
+    """One line says which file is missing, and nothing is made or started."""
+    var = clone.folder / "var"
+    var.mkdir()
+    (var / "accounts.db").write_bytes(os.urandom(4096))
+    done = clone.make("up")
+    assert done.returncode != 0
+    assert "make up: found var/accounts.db and no var/secrets/db.key, the key" in done.stderr
+    assert not list(var.rglob("*.key"))
+    assert clone.pids() == {}
+
+
+def made_by_compose(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What the service ``key`` of docker-compose.yml does, in folders of this machine."""
+    text = (ROOT / "docker-compose.yml").read_text().partition("      - |\n")[2]
+    program = textwrap.dedent(text.partition("\n\n")[0])
+    for name in ("/var/lib/rts", "/secrets", "/gateway"):
+        (folder / Path(name).name).mkdir(exist_ok=True)
+        program = program.replace(f'"{name}', f'"{folder}/{Path(name).name}')
+    program = program.replace("os.chown(new, 10001, 10001)", "")
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+def test_compose_makes_no_key_beside_a_database(tmp_path: Path) -> None:
+    """Only where none of the database's files is in the volume."""
+    assert made_by_compose(tmp_path).returncode == 0
+    key = tmp_path / "secrets" / "db.key"
+    assert len(key.read_text()) == 64
+    (tmp_path / "rts" / "accounts.db.journal").write_bytes(b"something")
+    assert made_by_compose(tmp_path).returncode == 0
+    key.unlink()
+    done = made_by_compose(tmp_path)
+    assert done.returncode == 78
+    assert "accounts.db.journal in the volume accounts and no deploy/secrets/db.key" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not key.exists()
 
 
 @contextmanager

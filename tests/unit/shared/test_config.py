@@ -11,11 +11,11 @@ from shared.errors import ConfigError
 ADVICE = "set THE_KEY"
 SECRETS = [
     ({}, "THE_KEY: found nothing; set THE_KEY"),
-    ({"THE_KEY": ""}, "THE_KEY: found an empty key; set THE_KEY"),
+    ({"THE_KEY": ""}, "THE_KEY: found an empty key in THE_KEY; set THE_KEY"),
     ({"THE_KEY_FILE": ""}, "THE_KEY: found nothing; set THE_KEY"),
-    ({"THE_KEY_FILE": "empty"}, "THE_KEY: found an empty key; set THE_KEY"),
+    ({"THE_KEY_FILE": "empty"}, "THE_KEY: found an empty key in THE_KEY_FILE=empty; set THE_KEY"),
     ({"THE_KEY_FILE": "missing"}, "THE_KEY_FILE: cannot read missing: No such file or directory"),
-    ({"THE_KEY_FILE": "binary"}, "THE_KEY_FILE: cannot read binary: UnicodeDecodeError"),
+    ({"THE_KEY_FILE": "binary"}, "THE_KEY_FILE: found binary that is no UTF-8, expected text"),
     (
         {"THE_KEY_FILE": "open"},
         "THE_KEY_FILE: found open with mode 0644, expected a file that others can neither read nor"

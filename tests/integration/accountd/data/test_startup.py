@@ -65,6 +65,43 @@ def empty_key(cluster: Cluster) -> None:
     (cluster.folder / "db.key").write_text("")
 
 
+def write_key(cluster: Cluster, text: str, *, encoding: str = "utf-8") -> None:
+    """Another content of the key file."""
+    (cluster.folder / "db.key").write_bytes(text.encode(encoding))
+
+
+def marked_key(cluster: Cluster) -> None:
+    """The key, saved by an editor that puts a byte-order mark before it."""
+    write_key(cluster, key_of(cluster), encoding="utf-8-sig")
+
+
+def wide_key(cluster: Cluster) -> None:
+    """The key in UTF-16, as some shells write what is redirected."""
+    write_key(cluster, key_of(cluster), encoding="utf-16")
+
+
+def short_key(cluster: Cluster) -> None:
+    """The last digit was not copied."""
+    write_key(cluster, key_of(cluster)[:-1])
+
+
+def two_keys(cluster: Cluster) -> None:
+    """A second key in the same file."""
+    write_key(cluster, f"{key_of(cluster)}\n{'0' * 64}\n")
+
+
+def padded_variable(cluster: Cluster) -> None:
+    """The key in the variable, with the end of its line."""
+    cluster.env["DB_ENCRYPTION_KEY"] = f"{key_of(cluster)}\n"
+    del cluster.env["DB_ENCRYPTION_KEY_FILE"]
+
+
+def wrong_variable(cluster: Cluster) -> None:
+    """Another key in the variable."""
+    cluster.env["DB_ENCRYPTION_KEY"] = "1" * 64
+    del cluster.env["DB_ENCRYPTION_KEY_FILE"]
+
+
 def missing_key(cluster: Cluster) -> None:
     """No key is configured."""
     del cluster.env["DB_ENCRYPTION_KEY_FILE"]
@@ -78,6 +115,14 @@ def unreadable_key_file(cluster: Cluster) -> None:
 def key_file_open_to_others(cluster: Cluster) -> None:
     """Whoever has a login on the machine can read the key."""
     (cluster.folder / "db.key").chmod(0o604)
+
+
+def without_legacy(cluster: Cluster) -> None:
+    """A file of SQLite3 Multiple Ciphers: all but its salt and eight bytes looks random."""
+    remove_database(cluster)
+    header = bytes.fromhex("1000010150402020")  # as better-sqlite3-multiple-ciphers 12.11.1 writes
+    head = os.urandom(16) + header
+    (cluster.folder / "accounts.db").write_bytes(head + os.urandom(4096 - len(head)))
 
 
 def plain_file(cluster: Cluster) -> None:
@@ -135,14 +180,23 @@ def damaged_page(cluster: Cluster) -> None:
 STARTS = [
     (remove_database, 78, "no database at"),
     (empty_file, 78, "no database at"),
-    (wrong_key, 78, "the key does not open"),
-    (wrong_passphrase, 78, "the key does not open"),
-    (empty_key, 78, "found an empty key"),
+    (wrong_key, 78, "/db.key does not open"),
+    (wrong_passphrase, 78, "the key in DB_ENCRYPTION_KEY_FILE=/"),
+    (wrong_variable, 78, "the key in DB_ENCRYPTION_KEY does not open /"),
+    (padded_variable, 78, "accounts.db: it begins or ends with white space (put back"),
+    (marked_key, 78, "accounts.db: it begins with a byte-order mark; save the file as UTF-8"),
+    (wide_key, 78, "db.key that is no UTF-8, expected text; put back the key that /"),
+    (short_key, 78, "accounts.db: it has 63 hex digits, expected 64"),
+    (two_keys, 78, "accounts.db: it has 2 lines, expected one"),
+    (empty_key, 78, "found an empty key in DB_ENCRYPTION_KEY_FILE=/"),
+    (empty_key, 78, "accounts.db was made with: no other one opens it"),
     (missing_key, 78, "DB_ENCRYPTION_KEY: found nothing"),
     (unreadable_key_file, 78, "DB_ENCRYPTION_KEY_FILE: cannot read"),
+    (unreadable_key_file, 78, "put back the key that /"),
+    (without_legacy, 78, "without the pragma legacy=4: bytes 16 to 23 are in plain text"),
     (key_file_open_to_others, 78, "db.key with mode 0604, expected a file that others can neither"),
     (plain_file, 78, "is a plain SQLite file"),
-    (garbage, 78, "the key does not open"),
+    (garbage, 78, "/db.key does not open"),
     (damaged_page, 78, "is damaged (SQLITE_CORRUPT) (restore it"),
     (newer_schema, 78, "newer schema; unknown here: 0099_future"),
     (older_schema, 78, "run: accountd migrate"),
@@ -163,6 +217,64 @@ def test_refuses_to_start(prepared: Cluster, spoil: object, code: int, message: 
     assert key not in done.stderr
     assert done.stdout == ""
     assert digest(prepared.folder / "accounts.db") == before
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " \n"])
+def test_the_end_of_the_key_files_line_is_no_part_of_the_key(
+    prepared: Cluster, ending: str
+) -> None:
+    """Editors and shells write one."""
+    write_key(prepared, key_of(prepared) + ending)
+    prepared.start_accountd()
+
+
+NO_KEYS = [
+    ("\ufeff" + "ab" * 32, "begins with a byte-order mark"),
+    ("ab" * 31 + "c", "has 63 hex digits, expected 64"),
+    ("ab" * 32 + "\n" + "cd" * 32, "has 2 lines"),
+]
+
+
+@pytest.mark.parametrize(("text", "flaw"), NO_KEYS)
+def test_no_database_is_made_with_a_key_that_nobody_meant(
+    prepared: Cluster, text: str, flaw: str
+) -> None:
+    """Whoever corrected the file later would have lost the database."""
+    remove_database(prepared)
+    write_key(prepared, text)
+    done = prepared.run("accountd", "migrate")
+    assert done.returncode == 78
+    assert flaw in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (prepared.folder / "accounts.db").exists()
+
+
+@pytest.mark.parametrize(
+    "left", ["accounts.db-wal", "accounts.db.journal", "accounts.db.before-0021",
+             "accounts.db.replaced-20261130T120000Z", "monday.db.manifest.json"],
+)  # fmt: skip
+def test_no_database_is_made_beside_what_is_left_of_one(prepared: Cluster, left: str) -> None:
+    """An empty ledger in place of a lost one would look right."""
+    remove_database(prepared)
+    (prepared.folder / left).write_bytes(b"something")
+    done = prepared.run("accountd", "migrate")
+    assert done.returncode == 78
+    assert f"is missing or empty, but {left} lies beside it: no new database" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (prepared.folder / "accounts.db").exists()
+
+
+def test_what_others_may_do_with_the_files_is_told_and_taken(prepared: Cluster) -> None:
+    """``serve`` warns, ``migrate`` takes it away; what the group may do is the operator's."""
+    path = prepared.folder / "accounts.db"
+    path.chmod(0o646)
+    daemon = prepared.start_accountd()
+    assert 'event="database open to others"' in daemon.log.read_text()
+    assert f"run chmod o-rwx {path}" in daemon.log.read_text()
+    daemon.stop()
+    done = prepared.run("accountd", "migrate")
+    assert done.stderr == f"{path} had mode 0646, now 0640\n"
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 PATHS = [
