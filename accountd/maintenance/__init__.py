@@ -1,4 +1,6 @@
-"""What operators run on the database file: copies, proofs, replacements. Pure.
+"""What operators run on the database file: copies, proofs, replacements.
+
+``verifying``  proves a file: pages, indexes, books; never changes it
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
 """
