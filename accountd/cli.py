@@ -26,7 +26,7 @@ _DB_PATH = setting(
 
 
 # The further commands: the module of ``accountd.commands`` that has each.
-_MODULE_BY_COMMAND: Final[dict[str, str]] = {}
+_MODULE_BY_COMMAND: Final[dict[str, str]] = {"rekey": "rekey"}
 
 
 class Commands(click.Group):

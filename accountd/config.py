@@ -10,7 +10,7 @@ from accountd.accounts.handles import DAYS_MAX
 from accountd.accounts.limit_words import parse_account_limits, parse_key_limits
 from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
-from accountd.data import unopenable
+from accountd.data import database, unopenable
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
 from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
@@ -116,6 +116,8 @@ def _webhook(checker: Checker) -> WebhookTarget | None:
 
 def _database(checker: Checker) -> DatabaseConfig:
     path = checker.value("DB_PATH", Path)
+    if path:
+        database.finish_interrupted(path)  # it may be the key file that is replaced
     key = checker.secret(
         "DB_ENCRYPTION_KEY",
         advice="set DB_ENCRYPTION_KEY_FILE (or DB_ENCRYPTION_KEY) to 64 hex digits or a passphrase",

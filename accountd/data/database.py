@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from importlib import resources
@@ -40,7 +40,7 @@ _RAW_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 # over at 4 MiB, and the largest group of usage adds about 12 MiB.
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024
 # WAL with FULL lost no acknowledged commit in 2,000 simulated power failures; NORMAL lost many.
-PRAGMAS: Final[dict[str, Any]] = {
+PRAGMAS: Final = {
     "journal_mode": "wal",
     "synchronous": "full",
     "journal_size_limit": WAL_BYTES_MAX,
@@ -78,7 +78,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with locked(path):
-        database = connect(path, key)
+        database = _open_existing(path, key)
         try:
             runner = _runner(database)
             _check_schema(runner, path)
@@ -102,7 +102,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
             unopenable.refuse_flawed(path, key)
             unopenable.refuse_new_beside_traces(path)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        database = _connect(path, _passphrases(key)[0]) if is_new else connect(path, key)
+        database = _connect(path, passphrases(key)[0]) if is_new else _open_existing(path, key)
         try:
             runner = _runner(database)
             unknown = [m.name for m in runner.status() if m.path is None]
@@ -136,6 +136,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def finish_interrupted(path: Path) -> None:
+    """Let new files take their places where that was interrupted, unless a daemon is doing so."""
+    if swap.is_unfinished(path):
+        with suppress(AlreadyRunningError), locked(path):
+            pass
 
 
 @contextmanager
@@ -261,19 +268,12 @@ def _check_key(key: str) -> None:
         )
 
 
-def _passphrases(key: str) -> list[str]:
+def passphrases(key: str) -> list[str]:
     """The passphrases to try, in order: 64 hex digits as a raw key first, then as a passphrase."""
     return [f"x'{key}'", key] if _RAW_KEY.fullmatch(key) else [key]
 
 
-def connect(
-    path: Path, key: str, pragmas: dict[str, Any] = PRAGMAS, *, is_immutable: bool = False
-) -> SqlCipherDatabase:
-    """A connection to an existing file, without its lock; raises an ``OperatorError``.
-
-    ``is_immutable``: nobody writes it, so that no lock is taken, no file is made beside it, and its
-    write-ahead log is not read.
-    """
+def _open_existing(path: Path, key: str) -> SqlCipherDatabase:
     _check_key(key)
     try:
         with path.open("rb") as file:
@@ -281,21 +281,18 @@ def connect(
     except OSError as exc:
         raise DatabaseUnusableError(f"cannot read {path}: {exc.strerror}") from exc
     unopenable.refuse_plain(path, head)
-    for passphrase in _passphrases(key):
+    for passphrase in passphrases(key):
         try:
-            return _connect(path, passphrase, pragmas, is_immutable=is_immutable)
+            return _connect(path, passphrase)
         except peewee.DatabaseError as exc:
             if "not a database" not in str(exc):
                 raise (translate(exc, path) or _unusable(path, exc)) from None
     raise unopenable.key_does_not_open(path, key)
 
 
-def _connect(
-    path: Path, passphrase: str, pragmas: dict[str, Any] = PRAGMAS, *, is_immutable: bool = False
-) -> SqlCipherDatabase:
-    _silence_sqlcipher()
-    name = f"{path.absolute().as_uri()}?immutable=1" if is_immutable else str(path)
-    database = SqlCipherDatabase(name, passphrase=passphrase, pragmas=pragmas, uri=is_immutable)
+def _connect(path: Path, passphrase: str) -> SqlCipherDatabase:
+    silence_sqlcipher()
+    database = SqlCipherDatabase(str(path), passphrase=passphrase, pragmas=PRAGMAS)
     try:
         database.connect()
         version = database.execute_sql("PRAGMA cipher_version").fetchone()
@@ -311,7 +308,7 @@ def _connect(
     return database
 
 
-def _silence_sqlcipher() -> None:
+def silence_sqlcipher() -> None:
     """Stop SQLCipher from writing errors to stderr: it raises them as well."""
     connection = sqlcipher.connect(":memory:")
     connection.execute("PRAGMA cipher_log_level = NONE")
@@ -321,12 +318,6 @@ def _silence_sqlcipher() -> None:
 def _runner(database: SqlCipherDatabase) -> Runner:
     models.database.initialize(database)
     return Runner(database, str(resources.files("migrations")))
-
-
-def newest_migration() -> str:
-    """The name of the last migration of this release."""
-    folder = resources.files("migrations")
-    return max(f.name.removesuffix(".py") for f in folder.iterdir() if f.name[:1].isdigit())
 
 
 def _check_schema(runner: Runner, path: Path) -> None:

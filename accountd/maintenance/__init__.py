@@ -1,6 +1,7 @@
 """What operators run on the database file: copies, proofs, replacements.
 
-``verifying``  proves a file: pages, indexes, books; never changes it
+``rekeying``  the database under another key
+``staging``   files that are made beside those in use, and then take their places
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
 """
