@@ -2,6 +2,7 @@
 
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
 ``swap``       replaces the file, and what belongs to it, together
+``snapshot``   copies it and its log, whoever writes meanwhile
 ``private_copy``  a copy that nobody else has open, and its key
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``        bounds and truncates the write-ahead log

@@ -40,7 +40,7 @@ _RAW_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 # over at 4 MiB, and the largest group of usage adds about 12 MiB.
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024
 # WAL with FULL lost no acknowledged commit in 2,000 simulated power failures; NORMAL lost many.
-PRAGMAS: Final = {
+PRAGMAS: Final[dict[str, Any]] = {
     "journal_mode": "wal",
     "synchronous": "full",
     "journal_size_limit": WAL_BYTES_MAX,
@@ -78,7 +78,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with locked(path):
-        database = _open_existing(path, key)
+        database = connect(path, key)
         try:
             runner = _runner(database)
             _check_schema(runner, path)
@@ -102,7 +102,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
             unopenable.refuse_flawed(path, key)
             unopenable.refuse_new_beside_traces(path)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        database = _connect(path, passphrases(key)[0]) if is_new else _open_existing(path, key)
+        database = _connect(path, passphrases(key)[0]) if is_new else connect(path, key)
         try:
             runner = _runner(database)
             unknown = [m.name for m in runner.status() if m.path is None]
@@ -273,7 +273,14 @@ def passphrases(key: str) -> list[str]:
     return [f"x'{key}'", key] if _RAW_KEY.fullmatch(key) else [key]
 
 
-def _open_existing(path: Path, key: str) -> SqlCipherDatabase:
+def connect(
+    path: Path, key: str, pragmas: dict[str, Any] = PRAGMAS, *, is_immutable: bool = False
+) -> SqlCipherDatabase:
+    """A connection to an existing file, without its lock; raises an ``OperatorError``.
+
+    ``is_immutable``: nobody writes it, so that no lock is taken, no file is made beside it, and its
+    write-ahead log is not read.
+    """
     _check_key(key)
     try:
         with path.open("rb") as file:
@@ -283,16 +290,19 @@ def _open_existing(path: Path, key: str) -> SqlCipherDatabase:
     unopenable.refuse_plain(path, head)
     for passphrase in passphrases(key):
         try:
-            return _connect(path, passphrase)
+            return _connect(path, passphrase, pragmas, is_immutable=is_immutable)
         except peewee.DatabaseError as exc:
             if "not a database" not in str(exc):
                 raise (translate(exc, path) or _unusable(path, exc)) from None
     raise unopenable.key_does_not_open(path, key)
 
 
-def _connect(path: Path, passphrase: str) -> SqlCipherDatabase:
+def _connect(
+    path: Path, passphrase: str, pragmas: dict[str, Any] = PRAGMAS, *, is_immutable: bool = False
+) -> SqlCipherDatabase:
     silence_sqlcipher()
-    database = SqlCipherDatabase(str(path), passphrase=passphrase, pragmas=PRAGMAS)
+    name = f"{path.absolute().as_uri()}?immutable=1" if is_immutable else str(path)
+    database = SqlCipherDatabase(name, passphrase=passphrase, pragmas=pragmas, uri=is_immutable)
     try:
         database.connect()
         version = database.execute_sql("PRAGMA cipher_version").fetchone()
@@ -318,6 +328,12 @@ def silence_sqlcipher() -> None:
 def _runner(database: SqlCipherDatabase) -> Runner:
     models.database.initialize(database)
     return Runner(database, str(resources.files("migrations")))
+
+
+def newest_migration() -> str:
+    """The name of the last migration of this release."""
+    folder = resources.files("migrations")
+    return max(f.name.removesuffix(".py") for f in folder.iterdir() if f.name[:1].isdigit())
 
 
 def _check_schema(runner: Runner, path: Path) -> None:

@@ -1,5 +1,6 @@
 """What operators run on the database file: copies, proofs, replacements.
 
+``verifying``  proves a file: pages, indexes, books; never changes it
 ``rekeying``  the database under another key
 ``staging``   files that are made beside those in use, and then take their places
 

@@ -18,7 +18,6 @@ from accountd.ctl.exporting.formats import Format
 FormatOf = Callable[[str], Format]
 """The format, once the id of the ledger is known."""
 
-# What 64 bits of credits cost is exact in the 28 digits that Decimal computes with.
 _PRICE: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,12})?", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _URI: Final = re.compile(r"[!-~]{1,256}")

@@ -8,7 +8,7 @@ what a credit costs. Products are exact decimals, never floats.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any, Final
 
 from accountd.ctl.exporting.rows import Row, event_id
@@ -21,6 +21,8 @@ NULL_COLUMNS: Final = (
     "SubAccountName",
 )  # fmt: skip
 _MS_PER_S: Final = 1_000
+# All digits of a price (``choosing``) times those of any balance.
+_EXACT: Final = Context(prec=18 + 19, traps=[Inexact])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def columns_of(terms: Terms) -> dict[str, Callable[[Row], Any]]:
     price = terms.credit_price
 
     def money(credit_count: int) -> str:
-        return _plain(price * credit_count)
+        return _plain(_EXACT.multiply(price, Decimal(credit_count)))
 
     found: dict[str, Callable[[Row], Any]] = {
         "BilledCost": lambda row: money(0 if terms.is_prepaid else row["credits"]),
