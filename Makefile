@@ -10,6 +10,7 @@ CLIENTS := tests/clients
 AGENTS  := .venv-agents
 FOCUS   := .venv-focus
 HEAVY   := var/clients-venv
+ORIGINAL := $(CLIENTS)/original
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
@@ -79,8 +80,9 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	    tests/integration/gateway/delivery/test_spool.py
 	@$(MAKE) --no-print-directory mutation
 
-clients: $(STAMP) $(HEAVY)/.installed ## The clients that are too heavy for make test: pipecat and livekit
+clients: $(STAMP) $(HEAVY)/.installed $(ORIGINAL)/node_modules/.installed ## What is too heavy for make test: pipecat, livekit, the original system's library
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py
+	@RTS_ORIGINAL_LIBRARY=$(CURDIR)/$(ORIGINAL) $(BIN)/python -m pytest -q tests/integration/accountd/data/test_original.py
 
 bench: $(VENV)/.bench ## Figures of this machine, those of the documents (SCENARIOS="relay metering"; all without it)
 	@$(BIN)/python -m bench $(SCENARIOS)
@@ -132,6 +134,11 @@ $(HEAVY)/.installed: $(CLIENTS)/heavy/requirements.txt | $(STAMP)
 	@$(PYTHON) -m venv $(HEAVY)
 	@$(HEAVY)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# Its binary comes from GitHub, or is compiled in a minute with g++.
+$(ORIGINAL)/node_modules/.installed: $(ORIGINAL)/package-lock.json
+	@echo "installing better-sqlite3-multiple-ciphers (once) …"
+	@npm ci --prefix $(ORIGINAL) --no-audit --no-fund --loglevel=error && touch $@
 
 # Without npm the tests skip these clients and say so; .ci/run installs it.
 $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
