@@ -26,7 +26,11 @@ _DB_PATH = setting(
 
 
 # The further commands: the module of ``accountd.commands`` that has each.
-_MODULE_BY_COMMAND: Final[dict[str, str]] = {"rekey": "rekey"}
+_MODULE_BY_COMMAND: Final[dict[str, str]] = {
+    "archive": "prune",
+    "prune": "prune",
+    "rekey": "rekey",
+}
 
 
 class Commands(click.Group):

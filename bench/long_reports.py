@@ -74,13 +74,13 @@ def main(ledger: Path, rate: float, seconds: float) -> None:
             assert one.stdout is not None
             assert one.stdout.readline().startswith(b"ready")
             try:
-                measure(env, path, rate, seconds)
+                ask_beside_usage(env, path, rate, seconds)
             finally:
                 one.terminate()
                 one.wait(END_S)
 
 
-def measure(env: dict[str, str], path: Path, rate: float, seconds: float) -> None:
+def ask_beside_usage(env: dict[str, str], path: Path, rate: float, seconds: float) -> None:
     """Ask for reports while usage comes."""
     rpc = env["ACCOUNTD_RPC_ENDPOINT"]
     click.echo(f"audit, without usage: {timed(rpc, 'audit'):.2f} s")

@@ -35,6 +35,14 @@ def tell_cut(missing: int, what: str) -> None:
         click.echo(f"accountctl: {missing:,} more {what} are not shown; {hint}", err=True)
 
 
+def tell_archived(rows: int, what: str) -> None:
+    """Say on stderr, in every format, that ``rows`` rows are in an archive; and ``what`` of it."""
+    if rows:
+        click.echo(
+            f"accountctl: {rows:,} rows are in an archive (accountd prune): {what}", err=True
+        )
+
+
 def show_list(found: Any, as_json: bool, name: str, columns: tuple[str, ...]) -> None:
     """Print the list ``found[name]``; in JSON ``truncated`` says whether it is cut."""
     missing = found["total"] - len(found[name])

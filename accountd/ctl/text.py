@@ -38,12 +38,14 @@ def rates_text(found: Mapping[str, Any]) -> str:
 def audit_text(found: Mapping[str, Any]) -> str:
     """The result of the audit: OK or NOT OK, the counts, and each check that failed."""
     producers, waiting = found["producers"], found["rejected_by_reason"]
+    archived = found.get("archived_rows", 0)
     lines = [
         "OK: every balance equals its grants minus its deductions"
         if found["ok"]
         else "NOT OK: see below",
         f"accounts {found['accounts']:,}, usage rows {found['usage_rows']:,}"
-        f" (estimates {found['estimates']:,}), heard again and not charged {found['repeated']:,}",
+        + (f" and {archived:,} in archives" if archived else "")
+        + f" (estimates {found['estimates']:,}), heard again and not charged {found['repeated']:,}",
         f"producers {producers['total']:,}: complete {producers['complete']:,},"
         f" open {producers['open']:,}, incomplete {producers['incomplete_total']:,}",
         f"rejected {found['rejected']:,}"

@@ -8,7 +8,7 @@ import click
 from accountd.ctl import export, statement_text
 from accountd.ctl.arguments import INTEGER
 from accountd.ctl.client import call
-from accountd.ctl.output import JSON, show, tell_cut
+from accountd.ctl.output import JSON, show, tell_archived, tell_cut
 from accountd.rpc_types import GroupBy
 from shared.errors import RefusedError
 
@@ -39,6 +39,10 @@ def usage(
     if as_lines and params["by"]:
         raise click.UsageError("--json-lines goes with rows; a statement is --json or --csv")
     found = call(endpoint, "usage", {**params, "limit": limit})
+    tell_archived(
+        found.get("archived_rows", 0),  # an older accountd has no archives
+        "the sums have them, by session as one line" if "groups" in found else "the sums have them",
+    )
     if "groups" in found:
         if as_csv:
             click.echo(statement_text.as_csv(found), nl=False)

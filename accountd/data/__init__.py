@@ -9,7 +9,7 @@
 ``snapshots``  the short snapshots of reports, which may be interrupted for it
 ``migrating``  copies the database, and applies what its schema lacks
 ``file_modes``, ``unopenable``  what others may do with the files; why one does not open
-``retention``  deletes expired rows, a portion at a time
+``retention``  deletes expired rows; ``archive_file``, ``pruning_lock``: where old usage goes, alone
 
 Called by every other room of accountd but ``ctl``. It promises one daemon for one file (flock), WAL
 with ``synchronous=FULL``, and that a file which is not an encrypted database of this project is

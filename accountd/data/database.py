@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 from importlib import resources
@@ -24,6 +24,7 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import models, swap, unopenable
+from accountd.data.pruning_lock import pruning_excluded
 from shared.errors import (
     AlreadyRunningError,
     ConfigError,
@@ -77,14 +78,22 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
-    with locked(path):
-        database = connect(path, key)
-        try:
-            runner = _runner(database)
-            _check_schema(runner, path)
-            yield OpenDatabase(database, runner)
-        finally:
-            _close(database)
+    with locked(path, beside_pruning=True), _open_at_newest(path, key) as opened:
+        yield opened
+
+
+@contextmanager
+def open_for_pruning(path: Path, key: str) -> Iterator[OpenDatabase]:
+    """The database at the newest schema, beside the daemon that serves it or without one."""
+    if not _size(path):
+        raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
+    with pruning_excluded(path):
+        if swap.is_unfinished(path):
+            raise DatabaseUnusableError(
+                f"the replacement of {path} was interrupted", hint="start accountd: it finishes it"
+            )
+        with _open_at_newest(path, key) as opened:
+            yield opened
 
 
 @contextmanager
@@ -114,10 +123,11 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, beside_pruning: bool = False) -> Iterator[None]:
     """Hold the lock of the database, ``<path>.lock``, after an interrupted ``swap`` was finished.
 
-    The kernel releases it when the process ends or is killed.
+    Where rows may move into an archive meanwhile, say ``beside_pruning``. The kernel releases it
+    when the process ends or is killed.
     """
     lock_path = path.with_name(path.name + ".lock")
     try:
@@ -132,8 +142,9 @@ def locked(path: Path) -> Iterator[None]:
             f"another accountd owns {path}", hint="stop it first; one daemon per database"
         ) from exc
     try:
-        _finish_swap(path)
-        yield
+        with nullcontext() if beside_pruning else pruning_excluded(path):
+            _finish_swap(path)
+            yield
     finally:
         os.close(descriptor)
 
@@ -222,6 +233,17 @@ def error_name(exc: BaseException) -> str:
 
 
 # --- helpers -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
+    database = connect(path, key)
+    try:
+        runner = _runner(database)
+        _check_schema(runner, path)
+        yield OpenDatabase(database, runner)
+    finally:
+        _close(database)
 
 
 def _finish_swap(path: Path) -> None:

@@ -6,8 +6,11 @@ log grows further is interrupted: it begins again, and after a few times the rep
 ``accountd.data.wal`` decides when; this module knows who reads.
 """
 
+import fcntl
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from accountd.data import models
@@ -109,17 +112,39 @@ def in_snapshots(read_some: Callable[[], bool], finish: Callable[[], Read]) -> R
     """Read what is only appended, in a snapshot for each portion; return what ``finish`` does.
 
     ``read_some`` reads the next portion and keeps it; it returns true when there is no more. The
-    last ones are read in one snapshot with what ``finish`` asks.
+    last one is read in one snapshot with what ``finish`` asks. ``accountd prune`` takes no rows out
+    of the ledger meanwhile, for a while (``reading_lock``).
     """
 
-    def last() -> Read:
-        while not read_some():
-            pass
-        return finish()
+    def last() -> tuple[bool, Read | None]:
+        return (True, finish()) if read_some() else (False, None)
 
-    while not in_snapshot(read_some):
-        pass
-    return in_snapshot(last)
+    is_over, found = in_snapshot(last)
+    with ExitStack() as stack:
+        pruning_waits = False
+        while not is_over:
+            pruning_waits = pruning_waits or _let_pruning_wait(stack)
+            if in_snapshot(read_some):
+                is_over, found = in_snapshot(last)
+    return found  # type: ignore[return-value]
+
+
+def reading_lock(path: Path) -> Path:
+    """The lock file that reports in portions share, beside a database whose rows are pruned.
+
+    It is there while they are. It saves time only: a report whose rows have moved begins anew.
+    """
+    return path.with_name(f"{path.name}.reading.lock")
+
+
+def _let_pruning_wait(stack: ExitStack) -> bool:
+    path = reading_lock(Path(models.database.obj.database))
+    try:
+        lock = stack.enter_context(path.open("rb"))
+    except FileNotFoundError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return True
 
 
 def _in_snapshot(read: Callable[[], Read]) -> Read:

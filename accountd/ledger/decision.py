@@ -34,6 +34,12 @@ from shared.wire import Envelope, decode_envelope, decode_usage
 
 _LOST_DETAIL: Final = "it was durable, was lost here, and no gateway holds it any more"
 _DOUBTFUL_DETAIL: Final = "the spool was damaged: this response may have been charged already"
+_ARCHIVED_DETAIL: Final = (
+    "rows that may have charged it are in an archive: see there, and dismiss it"
+)
+# Reasons for which other messages may have held the same responses, and the time within which.
+MAY_OVERLAP: Final = (RejectReason.CONFLICT, RejectReason.DOUBTFUL)
+OVERLAP_MS: Final = 2 * 86_400_000
 _LENIENT: Final = EstimatePolicy()
 
 
@@ -72,6 +78,7 @@ def decide_retry(
     state: QuarantineState,
     rates: Rates = DEFAULT_RATES,
     estimates: EstimatePolicy = _LENIENT,
+    archived_before_ms: int = 0,
 ) -> Retried | Unchargeable | AlreadyCharged:
     """Decide about a message in quarantine once more: its charge and what that leaves, or why not.
     It costs what it costs now; an estimate that passes its account's bound is charged, and so are
@@ -79,6 +86,7 @@ def decide_retry(
 
     A conflict is charged under no number, because the first message has it. Conflicts and doubtful
     responses come from copied or damaged spools, which other messages may have come from as well.
+    What those were cannot be read any more where rows before ``archived_before_ms`` have moved.
     """
     try:
         usage = decode_usage(rejection.payload)
@@ -88,13 +96,9 @@ def decide_retry(
         return Unchargeable(RejectReason.UNREADABLE_USAGE, "it has no readable counts to charge")
     if usage.kind == Kind.DOUBTFUL:
         usage = replace(usage, kind=usage.doubtful_kind or Kind.RESPONSE, doubtful_kind="")
-    if rejection.reason in (RejectReason.CONFLICT, RejectReason.DOUBTFUL):
-        charged = state.charged_responses(usage.account_id, usage.session_id)
-        doubled = tuple(name for name in usage.response_ids if name in charged)
-        if doubled:
-            return AlreadyCharged(doubled, usage.responses)
-    if deduplicator_for([usage], state.charged_shared).is_repeated(usage):
-        return AlreadyCharged(usage.response_ids, usage.responses)
+    doubled = _doubled(rejection, usage, state, archived_before_ms=archived_before_ms)
+    if doubled is not None:
+        return doubled
     balance = state.balances([usage.account_id]).get(usage.account_id)
     waiver = waiver_for([usage], estimates, state.estimates)
     priced = price_batch(usage, balance, rates=rates, waiver=waiver)
@@ -109,6 +113,22 @@ def decide_retry(
 
 
 # --- helpers -------------------------------------------------------------------------------------
+
+
+def _doubled(
+    rejection: Rejection, usage: UsageBatch, state: QuarantineState, *, archived_before_ms: int
+) -> Unchargeable | AlreadyCharged | None:
+    """Why its responses are, or may be, charged; None when they are not."""
+    if rejection.reason in MAY_OVERLAP:
+        if archived_before_ms and usage.metered_at_ms < archived_before_ms + OVERLAP_MS:
+            return Unchargeable(rejection.reason, _ARCHIVED_DETAIL)
+        charged = state.charged_responses(usage.account_id, usage.session_id)
+        doubled = tuple(name for name in usage.response_ids if name in charged)
+        if doubled:
+            return AlreadyCharged(doubled, usage.responses)
+    if deduplicator_for([usage], state.charged_shared).is_repeated(usage):
+        return AlreadyCharged(usage.response_ids, usage.responses)
+    return None
 
 
 def _open(messages: Iterable[Sequence[bytes]], decision: Decision) -> list[Envelope]:

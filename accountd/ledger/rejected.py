@@ -153,6 +153,7 @@ class Quarantine:
             state=state,
             rates=self._rate_card.rates,
             estimates=self._estimates,
+            archived_before_ms=state.archived_before_ms,
         )
         if isinstance(decided, AlreadyCharged):
             return _left(row_id, "already_charged", decided.detail)

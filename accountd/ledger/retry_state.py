@@ -18,6 +18,7 @@ _SESSIONS: Final = f"""
     WHERE u.{_MINE} AND u.id <= ?
 """  # noqa: S608 - constants only
 _LAST_ROW: Final = "SELECT coalesce(max(id), 0) FROM usage"
+_ARCHIVED_BEFORE: Final = "SELECT coalesce(max(before_ms), 0) FROM archives"
 # A waived estimate does not count as a charge of its responses.
 _IS_CHARGED: Final = (
     f"NOT (kind IN {in_sql(ESTIMATES)} AND topup_deducted = 0 AND token_deducted = 0)"
@@ -35,6 +36,7 @@ class RetryState(SqlState):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         (self._last_row,) = connection.execute(_LAST_ROW).fetchone()
+        (self.archived_before_ms,) = connection.execute(_ARCHIVED_BEFORE).fetchone()
         self._rows: dict[str, dict[str, list[int]]] = {}  # account, session -> ids of rows
 
     def charged_responses(self, account_id: str, session_id: str) -> set[str]:

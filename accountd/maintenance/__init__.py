@@ -1,6 +1,7 @@
 """What operators run on the database file: copies, proofs, replacements.
 
 ``verifying``  proves a file: pages, indexes, books; never changes it
+``pruning``   old usage rows into an archive; ``archive_proof`` proves it
 ``rekeying``  the database under another key
 ``staging``   files that are made beside those in use, and then take their places
 

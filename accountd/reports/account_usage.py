@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from accountd.data import models
 from accountd.data.models import Account, UsageMetric, in_sql
 from accountd.data.snapshots import in_snapshot, in_snapshots
-from accountd.reports.period import Period
+from accountd.reports.period import DAY_MS, Period
+from accountd.request_params import RequestError
 from shared.usage import ESTIMATES, USAGE_FIELDS, Kind
 
 Answer = TypeVar("Answer")
@@ -36,6 +37,12 @@ _TAIL: Final = (
     " WHERE e.id > (SELECT coalesce(max(last_row), 0) FROM usage_segments)"
     " AND e.account = (SELECT number FROM usage_accounts WHERE account_id = :account) {period}"
 )
+# What stays of rows that are in an archive: a row for a day and label, see ``migrations``.
+_ARCHIVED: Final = (
+    " UNION ALL SELECT 0, e.metered_at, 0, e.label, e.responses, e.topup_deducted,"
+    " e.token_deducted, e.rows, {fields} FROM usage_summaries e"
+    " WHERE e.account = (SELECT number FROM usage_accounts WHERE account_id = :account) {period}"
+)
 _WITHIN: Final = "AND e.metered_at >= :low AND e.metered_at < :high"
 _PARTS_WITHIN: Final = f"{_WITHIN} AND s.metered_to >= :low AND s.metered_from < :high"
 _FEW: Final = "{0}.input_tokens, {0}.output_tokens, {0}.total_tokens"
@@ -54,7 +61,7 @@ def _sources(form: str, *, many: str, join: str, within: str) -> dict[str, str]:
 
 
 _OF_SEGMENTS: Final = _sources(_ENTRIES, many="r", join=_JOIN, within=_PARTS_WITHIN)
-_OF_TAIL: Final = _sources(_TAIL, many="e", join="", within=_WITHIN)
+_OF_TAIL: Final = _sources(_TAIL + _ARCHIVED, many="e", join="", within=_WITHIN)
 # Of an entry ``u`` with its label ``k``: an estimate without a deduction was not charged, and
 # transcriptions and durations are no responses.
 IS_CHARGED: Final = (
@@ -77,6 +84,13 @@ _NEWEST_OF_SEGMENTS: Final = """
       AND u.id < :before AND u.metered_at >= :low AND u.metered_at < :high
     ORDER BY s.number DESC, u.id DESC LIMIT :limit
 """
+_ARCHIVED_PORTIONS: Final = "SELECT coalesce(sum(portions), 0) FROM archives"
+_HAS_SUMS_OF_DAY: Final = """
+    SELECT EXISTS (
+        SELECT 1 FROM usage_summaries WHERE day = :day
+        AND account = (SELECT number FROM usage_accounts WHERE account_id = :account)
+    )
+"""
 _LAST_SEGMENT: Final = "SELECT coalesce(max(number), 0) FROM usage_segments"
 _NO_ROW: Final = 2**63 - 1
 
@@ -96,7 +110,10 @@ def gather(
 
     A statement selects a key, something whose greatest value counts, and sums. It reads from
     ``{rows}``, those in the period, ``{full_rows}``, the same with all fields, or ``{all_rows}``,
-    those of all times. Each row of it has ``rows``, how many it stands for.
+    those of all times. Rows that are in an archive are there by their sums for a day and label:
+    ``rows`` says how many, the id is 0, and the session's number is 0.
+
+    Raises ``RequestError`` for a period that begins or ends within a day of which such sums are.
 
     ``answer`` is called in the snapshot of the last rows, perhaps more than once.
     """
@@ -112,9 +129,11 @@ class _Reading:
         self._statements = statements
         self._sums: dict[str, Sums] = {name: {} for name in statements}
         self._segment = 0
+        self._archived = 0  # portions of rows that have moved to archives
 
     def read_some(self) -> bool:
         """Read the next segments; true when there are no more."""
+        self._begin_anew_if_rows_have_moved()
         ((last,),) = models.database.execute_sql(_LAST_SEGMENT).fetchall()
         through = min(self._segment + SEGMENTS_TOGETHER, last)
         if through > self._segment:
@@ -123,8 +142,15 @@ class _Reading:
             self._segment = through
         return bool(through == last)
 
+    def _begin_anew_if_rows_have_moved(self) -> None:
+        ((archived,),) = read(_ARCHIVED_PORTIONS, {})
+        if archived != self._archived:
+            self._archived, self._segment = archived, 0
+            self._sums = {name: {} for name in self._statements}
+
     def with_tail(self) -> Mapping[str, Sums]:
-        """The sums with those of the rows that are in no segment."""
+        """The sums with those of the rows that are in no segment, and of those in archives."""
+        _check_days(self._parameters)
         found = self._read(_OF_TAIL)
         return {
             name: _added({key: list(sums) for key, sums in self._sums[name].items()}, some)
@@ -137,6 +163,16 @@ class _Reading:
             name: read(statement.format(**sources), asked)
             for name, statement in self._statements.items()
         }
+
+
+def _check_days(asked: Mapping[str, Any]) -> None:
+    for name, moment_ms in (("since", asked["low"]), ("until", asked["high"])):
+        day, rest = divmod(moment_ms, DAY_MS)
+        if rest and read(_HAS_SUMS_OF_DAY, {"account": asked["account"], "day": day}) != [(0,)]:
+            raise RequestError(
+                "bad_request",
+                f"{name}: the rows of that day are in an archive: name the begin of a day, in UTC",
+            )
 
 
 def _added(sums: Sums, rows: Iterable[Any]) -> Sums:

@@ -6,17 +6,20 @@ summed a portion at a time, each in a short snapshot, and compared in a last one
 rows since. Producers are evaluated in SQL: 100,000 of them take well under a second.
 """
 
+import copy
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final
 
 from accountd.data import models
-from accountd.data.models import Account, RepeatedUsage
+from accountd.data.models import Account, RepeatedUsage, in_sql
 from accountd.data.snapshots import in_snapshots
 from accountd.ledger.key_spending import DAY_MS
 from accountd.ledger.windows import missing_sequences
 from accountd.request_params import Json, Params
 from accountd.times import iso_of_ms
 from shared.fields import RejectReason
+from shared.usage import ESTIMATES
 
 SHOWN_MAX: Final = 20  # missing sequences of a producer; accounts whose balance is wrong
 # Incomplete producers that are shown, the latest first. An operator has to look at each of them,
@@ -68,6 +71,14 @@ _SPENT: Final = f"""
     FROM usage_of_keys o JOIN usage u ON u.id = o.id
     WHERE o.id > ? AND o.id <= ? GROUP BY 1, 2
 """  # noqa: S608 - constants only
+# The same of rows that are in archives.
+_ARCHIVED_PORTIONS: Final = "SELECT coalesce(sum(portions), 0) FROM archives"
+_ARCHIVED_DEDUCTED: Final = f"""
+    SELECT s.account, sum(s.topup_deducted), sum(s.token_deducted), sum(s.rows),
+           sum(iif(k.kind IN {in_sql(ESTIMATES)}, s.rows, 0))
+    FROM usage_summaries s JOIN usage_labels k ON k.number = s.label GROUP BY 1
+"""  # noqa: S608 - constants only
+_ARCHIVED_SPENT: Final = "SELECT key, day, credits FROM archived_spending"
 _SPENDING: Final = "SELECT key, day, credits FROM key_spending"
 _KEYS: Final = "SELECT number, key_hash FROM usage_keys"
 _SPENDING_COLUMNS: Final = ("key_hash", "day", "credits_found", "credits_expected")
@@ -108,40 +119,67 @@ def audit(_params: Params) -> Json:
     return in_snapshots(rows.read_some, lambda: _compared(rows))
 
 
-class _Rows:
-    """What was read of the rows: the sums of their deductions, and the segments that differ."""
+class _Sums:
+    """What rows have taken from accounts, and what those of keys have spent by day."""
 
     def __init__(self) -> None:
         self.deducted: dict[int, tuple[int, int]] = {}
         self.spent: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.rows = self.estimates = 0
+
+    def add(self, deducted: Iterable[Any], spent: Iterable[Any]) -> None:
+        """Add the rows of ``_DEDUCTED`` and ``_SPENT``."""
+        for number, topup, token, rows, estimates in deducted:
+            before = self.deducted.get(number, (0, 0))
+            self.deducted[number] = before[0] + topup, before[1] + token
+            self.rows, self.estimates = self.rows + rows, self.estimates + estimates
+        for key, day, taken in spent:
+            self.spent[key, day] += taken
+
+
+class _Rows:
+    """The sums of the rows that were read so far, and the segments that differ from them."""
+
+    def __init__(self) -> None:
+        self._archived = 0  # portions of rows that have moved to archives
+        self._begin()
+
+    def _begin(self) -> None:
+        self.sums = _Sums()
         self.wrong_segments: list[int] = []
-        self.count = self.estimates = 0
         self._row = self._segment = 0  # the last ones that were read
 
     def read_some(self) -> bool:
-        """Read the next rows and segments; true when there are no more."""
+        """Read the next rows and segments; true when there are no more.
+
+        Where rows have moved to an archive since, it begins anew: they are in the sums that stay.
+        """
+        ((archived,),) = _rows(_ARCHIVED_PORTIONS)
+        if archived != self._archived:
+            self._archived = archived
+            self._begin()
         ((last_row,),), ((last_segment,),) = _rows(_LAST_ROW), _rows(_LAST_SEGMENT)
         row = min(self._row + _ROWS_TOGETHER, last_row)
         segment = min(self._segment + _SEGMENTS_TOGETHER, last_segment)
-        some = _rows(_DEDUCTED, self._row, row)
-        spent = _rows(_SPENT, self._row, row)
+        deducted, spent = _rows(_DEDUCTED, self._row, row), _rows(_SPENT, self._row, row)
         wrong = _rows(_WRONG_SEGMENTS, self._segment, segment)
         # All of it is read: from here on it counts.
-        for number, topup, token, count, estimated in some:
-            before = self.deducted.get(number, (0, 0))
-            self.deducted[number] = before[0] + topup, before[1] + token
-            self.count, self.estimates = self.count + count, self.estimates + estimated
-        for key, day, taken in spent:
-            self.spent[key, day] += taken
+        self.sums.add(deducted, spent)
         self.wrong_segments += [number for (number,) in wrong]
         self._row, self._segment = row, segment
         return bool(row == last_row and segment == last_segment)
 
+    def with_archived(self) -> _Sums:
+        """All sums, with those that stay of rows in archives."""
+        found = copy.deepcopy(self.sums)
+        found.add(_rows(_ARCHIVED_DEDUCTED), _rows(_ARCHIVED_SPENT))
+        return found
+
 
 def _compared(rows: _Rows) -> Json:
     """The answer, in one snapshot with the last of the rows."""
-    drift = _drift(rows)
-    wrong_spending = _wrong_spending(rows)
+    sums = rows.with_archived()
+    drift, wrong_spending = _drift(sums), _wrong_spending(sums)
     producers = _producers()
     rejected = _rejected_by_reason()
     unsettled = {str(reason): rejected[reason] for reason in UNSETTLED if reason in rejected}
@@ -151,8 +189,9 @@ def _compared(rows: _Rows) -> Json:
     return {
         "ok": is_ok,
         "accounts": Account.select().count(),
-        "usage_rows": rows.count,
-        "estimates": rows.estimates,
+        "usage_rows": rows.sums.rows,
+        "archived_rows": sums.rows - rows.sums.rows,
+        "estimates": sums.estimates,
         "repeated": RepeatedUsage.select().count(),
         "rejected": sum(rejected.values()),
         "rejected_by_reason": rejected,
@@ -165,23 +204,23 @@ def _compared(rows: _Rows) -> Json:
     }
 
 
-def _wrong_spending(rows: _Rows) -> list[Json]:
+def _wrong_spending(sums: _Sums) -> list[Json]:
     """The days of keys whose sum is not that of their rows."""
     names = dict(_rows(_KEYS))
     stored = {(key, day): total for key, day, total in _rows(_SPENDING)}
     wrong = [
         (names[key], iso_of_ms(day * DAY_MS)[:10], *found)
-        for key, day in stored.keys() | rows.spent.keys()
-        for found in [(stored.get((key, day), 0), rows.spent.get((key, day), 0))]
+        for key, day in stored.keys() | sums.spent.keys()
+        for found in [(stored.get((key, day), 0), sums.spent.get((key, day), 0))]
         if found[0] != found[1]
     ]
     return [dict(zip(_SPENDING_COLUMNS, row, strict=True)) for row in sorted(wrong)]
 
 
-def _drift(rows: _Rows) -> list[Json]:
+def _drift(sums: _Sums) -> list[Json]:
     """The accounts whose balance is not their grants less their deductions."""
     names = dict(_rows(_NAMES))
-    deducted = {names[number]: sums for number, sums in rows.deducted.items()}
+    deducted = {names[number]: taken for number, taken in sums.deducted.items()}
     found = []
     for account, *balance, topup, token in _rows(_GRANTED):
         taken = deducted.get(account, (0, 0))

@@ -36,6 +36,7 @@ _LAST: Final = """
                coalesce((SELECT max(last_row) FROM usage_segments), 0))
 """
 _LEDGER: Final = "SELECT database_id FROM custody"
+_ARCHIVED: Final = "SELECT coalesce(sum(rows), 0) FROM archives"
 _IDS: Final = """
     SELECT id FROM usage
     WHERE id > :after AND id <= :last AND metered_at >= :low AND metered_at < :high {mine}
@@ -52,7 +53,7 @@ _ROWS: Final = f"""
 
 
 def begin(params: Params) -> Json:
-    """The last row that there is now, and the id of the ledger.
+    """The last row that there is now, the id of the ledger, and how many rows are in archives.
 
     Raises ``RequestError`` for an account that there is not, and for a row ``after`` which to begin
     that was not given out yet.
@@ -68,7 +69,8 @@ def begin(params: Params) -> Json:
             f"after: found row {after}, and the ledger's last is {last}: it was restored from an"
             " older copy, or is another one",
         )
-    return {"through": last, "ledger": ledger}
+    ((archived,),) = read(_ARCHIVED, {})
+    return {"through": last, "ledger": ledger, "archived_rows": archived}
 
 
 def rows(params: Params) -> Json:

@@ -7,8 +7,8 @@ from accountd.request_params import Params, RequestError
 from accountd.times import ms_of_iso
 
 _BEGINNING, _END = "", "~"  # sort before and after every stored time
-_BEGINNING_MS, _END_MS = -(2**62), 2**62
 DAY_MS: Final = 24 * 60 * 60 * 1000
+_BEGINNING_MS, _END_MS = -(2**35) * DAY_MS, 2**35 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

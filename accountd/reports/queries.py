@@ -15,7 +15,7 @@ from typing import Final
 
 from accountd.accounts.accounts import account_json, find_account, find_key, key_json
 from accountd.data import models
-from accountd.data.models import Account, ApiKey, UsageMetric
+from accountd.data.models import Account, ApiKey, UsageMetric, in_sql
 from accountd.data.snapshots import in_snapshot
 from accountd.ledger.response_ids import unpack
 from accountd.reports import statements
@@ -31,7 +31,7 @@ from accountd.reports.account_usage import (
 from accountd.reports.period import Period, period_of
 from accountd.request_params import Json, Params, RequestError
 from accountd.rpc_types import GroupBy
-from shared.usage import USAGE_FIELDS
+from shared.usage import ESTIMATES, USAGE_FIELDS
 
 ROWS_MAX: Final = 1_000
 PAGES_MAX: Final = 2**31  # of one account each: far more than a database holds
@@ -43,23 +43,33 @@ _TOTALS: Final = f"""
     FROM {{full_rows}} u JOIN usage_labels k ON k.number = u.label
     WHERE {IS_CHARGED} GROUP BY 1
 """  # noqa: S608 - constants only
-_COUNT: Final = "SELECT 0, 0, sum(u.rows) FROM {rows} u GROUP BY 1"
+_COUNT: Final = "SELECT u.id = 0, 0, sum(u.rows) FROM {rows} u GROUP BY 1"
+_KEPT, _ARCHIVED = 0, 1  # the keys of ``_COUNT``
 # Two conditions that SQLite has an index of, which holds the estimates alone.
 _SPENT_BY_DAY: Final = """
     SELECT date(s.day * 86400, 'unixepoch'), s.credits
     FROM key_spending s JOIN usage_keys k ON k.number = s.key
     WHERE k.key_hash = ? ORDER BY s.day DESC
 """
-_ESTIMATES: Final = """
-    SELECT count(*), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0) FROM usage
-    WHERE account = (SELECT number FROM usage_accounts WHERE account_id = :account)
-      AND metered_at >= :low AND metered_at < :high AND is_estimate = 1
-"""
+_ESTIMATES: Final = f"""
+    SELECT coalesce(sum(rows), 0), coalesce(sum(total_tokens), 0), coalesce(sum(waived), 0)
+    FROM (
+        SELECT 1 AS rows, total_tokens, waived FROM usage
+        WHERE account = (SELECT number FROM usage_accounts WHERE account_id = :account)
+          AND metered_at >= :low AND metered_at < :high AND is_estimate = 1
+        UNION ALL
+        SELECT s.rows, s.total_tokens, s.waived
+        FROM usage_summaries s JOIN usage_labels k ON k.number = s.label
+        WHERE s.account = (SELECT number FROM usage_accounts WHERE account_id = :account)
+          AND s.metered_at >= :low AND s.metered_at < :high AND k.kind IN {in_sql(ESTIMATES)}
+    )
+"""  # noqa: S608 - constants only
 _UNPRICED: Final = """
     SELECT u.label, 0, sum(u.rows) FROM {rows} u JOIN usage_labels k ON k.number = u.label
     WHERE k.unpriced <> '' GROUP BY 1
 """
-_OF_ROWS: Final = {**statements.MOVEMENTS, "rows": _COUNT, "totals": _TOTALS}
+_ALWAYS: Final = {"rows": _COUNT, "unpriced": _UNPRICED}
+_OF_ROWS: Final = {**statements.MOVEMENTS, "totals": _TOTALS}
 _LABEL: Final = "SELECT provider, model, unpriced FROM usage_labels WHERE number = ?"
 
 
@@ -120,7 +130,8 @@ def usage(params: Params) -> Json:
 
     With ``by`` the charges are grouped, else they are rows, newest first. An estimate that was not
     charged is a row, but it is not in the sums. Their ``responses`` leave out transcriptions and
-    durations.
+    durations. ``archived_rows`` are rows of the period that are in an archive: the sums have them,
+    and their sessions are one group.
     """
     by, limit = params.optional_choice("by", GroupBy), params.optional_integer("limit", 1, ROWS_MAX)
     if by is not None and limit is not None:
@@ -138,9 +149,10 @@ def usage(params: Params) -> Json:
             **(_groups(found, by) if by is not None else {}),
             "estimates": _estimates(account, period),
             "unpriced": _unpriced(found),
+            "archived_rows": found["rows"].get(_ARCHIVED, [0, 0])[1],
         }
 
-    return gather(account_id, period, {**asked_for, "unpriced": _UNPRICED}, answer)
+    return gather(account_id, period, {**asked_for, **_ALWAYS}, answer)
 
 
 def usage_rows(params: Params) -> Json:
@@ -169,7 +181,7 @@ def _groups(found: Mapping[str, Sums], by: GroupBy) -> Json:
 def _rows(account: Account, period: Period, limit: int, found: Mapping[str, Sums]) -> Json:
     names = ("responses", "topup_deducted", "token_deducted", *USAGE_FIELDS)
     (_, *totals) = found["totals"].get(0, [0] * (1 + len(names)))
-    (_, rows) = found["rows"].get(0, [0, 0])
+    (_, rows) = found["rows"].get(_KEPT, [0, 0])
     return {
         **_page(account, period, before=None, limit=limit),
         "rows_total": rows,

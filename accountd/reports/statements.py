@@ -41,6 +41,10 @@ _NAMES: Final = {
     " WHERE number IN (SELECT value FROM json_each(?))",
 }
 
+# All sessions of days whose rows are in an archive.
+ARCHIVED_SESSION: Final = 0
+ARCHIVED: Final = "(archived)"
+
 Buckets = tuple[int, int]  # top-up, tokens
 Group = tuple[str, int, Json]
 """The value by which is grouped, the time of the newest charge (Unix, ms), and the sums."""
@@ -150,7 +154,7 @@ def _names(by: GroupBy, numbers: list[int]) -> Mapping[int, str]:
     if by is GroupBy.DAY:
         return {day: iso_of_ms(day * DAY_MS)[:10] for day in numbers}
     rows = models.database.execute_sql(_NAMES[by], (json.dumps(numbers),)).fetchall()
-    return dict(rows)
+    return {ARCHIVED_SESSION: ARCHIVED} | dict(rows)
 
 
 def _summed(sums: Iterable[int]) -> Json:

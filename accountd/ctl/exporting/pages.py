@@ -7,6 +7,7 @@ from typing import Any
 from accountd.ctl.client import call
 from accountd.ctl.export import Progress
 from accountd.ctl.exporting.rows import Row
+from accountd.ctl.output import tell_archived
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Cut:
 def begin(endpoint: str, selection: Selection, *, after: int) -> Cut:
     """Where an export that begins after the row ``after`` ends, if it begins now."""
     found = call(endpoint, "export.begin", {**selection.params, "after": after})
+    if not after:
+        tell_archived(found.get("archived_rows", 0), "an export does not have them")
     return Cut(after, found["through"], found["ledger"])
 
 
