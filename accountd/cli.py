@@ -28,8 +28,12 @@ _DB_PATH = setting(
 # The further commands: the module of ``accountd.commands`` that has each.
 _MODULE_BY_COMMAND: Final[dict[str, str]] = {
     "archive": "prune",
+    "follow": "continuous_copy",
+    "promote": "continuous_copy",
     "prune": "prune",
     "rekey": "rekey",
+    "ship": "continuous_copy",
+    "standby": "continuous_copy",
 }
 
 

@@ -1,8 +1,9 @@
 """The further commands of ``accountd``, for the database file; ``cli`` lists them.
 
-``rekey``    another key
-``prune``    old rows into an archive; ``archive``, which proves one
-``options``  options that they share
+``rekey``            another key
+``prune``            old rows into an archive; ``archive``, which proves one
+``continuous_copy``  a standby: ``follow``, ``ship``, ``standby``, ``promote``
+``options``          options that they share
 
 Each loads what it needs when it is run: ``serve`` has to start fast.
 """

@@ -1,6 +1,7 @@
 """The database file. This is the only room that opens it.
 
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
+``lock_file``  whose lock it is
 ``swap``       replaces the file, and what belongs to it, together
 ``snapshot``   copies it and its log, whoever writes meanwhile
 ``private_copy``  a copy that nobody else has open, and its key
@@ -10,6 +11,7 @@
 ``migrating``  copies the database, and applies what its schema lacks
 ``file_modes``, ``unopenable``  what others may do with the files; why one does not open
 ``retention``  deletes expired rows; ``archive_file``, ``pruning_lock``: where old usage goes, alone
+``standby``    the files of a continuous copy, at both ends; ``standby_role``: what a file is
 
 Called by every other room of accountd but ``ctl``. It promises one daemon for one file (flock), WAL
 with ``synchronous=FULL``, and that a file which is not an encrypted database of this project is

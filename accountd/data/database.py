@@ -6,7 +6,6 @@ one daemon per database.
 """
 
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -23,7 +22,7 @@ from playhouse.migrations import Runner
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import models, swap, unopenable
+from accountd.data import lock_file, models, standby_role, swap, unopenable
 from accountd.data.pruning_lock import pruning_excluded
 from shared.errors import (
     AlreadyRunningError,
@@ -78,8 +77,10 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
         raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
-    with locked(path, beside_pruning=True), _open_at_newest(path, key) as opened:
-        yield opened
+    with locked(path, beside_pruning=True):
+        standby_role.check_may_serve(path)
+        with open_at_newest(path, key) as opened:
+            yield opened
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def open_for_pruning(path: Path, key: str) -> Iterator[OpenDatabase]:
             raise DatabaseUnusableError(
                 f"the replacement of {path} was interrupted", hint="start accountd: it finishes it"
             )
-        with _open_at_newest(path, key) as opened:
+        with open_at_newest(path, key) as opened:
             yield opened
 
 
@@ -106,6 +107,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
         raise _unreachable(f"create {path.parent}", exc) from exc
     _size(path)  # a path that cannot be a database leaves no lock file
     with locked(path):
+        standby_role.check_may_serve(path)
         is_new = not _size(path)
         if is_new:
             unopenable.refuse_flawed(path, key)
@@ -126,21 +128,17 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
 def locked(path: Path, *, beside_pruning: bool = False) -> Iterator[None]:
     """Hold the lock of the database, ``<path>.lock``, after an interrupted ``swap`` was finished.
 
-    Where rows may move into an archive meanwhile, say ``beside_pruning``. The kernel releases it
-    when the process ends or is killed.
+    The file names the process. Where rows may move into an archive meanwhile, say
+    ``beside_pruning``. The kernel releases the lock when the process ends or is killed.
     """
-    lock_path = path.with_name(path.name + ".lock")
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = lock_file.take(path)
     except OSError as exc:
-        raise _unreachable(f"create {lock_path}", exc) from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
+        raise _unreachable(f"create {lock_file.path_of(path)}", exc) from exc
+    if descriptor is None:
         raise AlreadyRunningError(
             f"another accountd owns {path}", hint="stop it first; one daemon per database"
-        ) from exc
+        )
     try:
         with nullcontext() if beside_pruning else pruning_excluded(path):
             _finish_swap(path)
@@ -236,7 +234,8 @@ def error_name(exc: BaseException) -> str:
 
 
 @contextmanager
-def _open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
+def open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
+    """The database at the newest schema; whoever asks holds a lock."""
     database = connect(path, key)
     try:
         runner = _runner(database)

@@ -3,6 +3,7 @@
 ``verifying``  proves a file: pages, indexes, books; never changes it
 ``pruning``   old usage rows into an archive; ``archive_proof`` proves it
 ``rekeying``  the database under another key
+``following``  a continuous copy, and how it becomes the primary
 ``staging``   files that are made beside those in use, and then take their places
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
