@@ -14,7 +14,7 @@ ORIGINAL := $(CLIENTS)/original
 NODE    := $(CLIENTS)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test test-fast compiled test-compiled coverage mutation check hooks chaos clients bench clean
+.PHONY: help up down logs test test-fast compiled test-compiled coverage mutation check hooks chaos mixed clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
@@ -79,6 +79,10 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \
 	    tests/integration/gateway/delivery/test_spool.py
 	@$(MAKE) --no-print-directory mutation
+
+# Needs the history: REF is the release before, a commit or a tag.
+mixed: $(STAMP) ## Gateways and accountd of this release with those of REF, each killed under load (REF=v1.2.3)
+	@$(BIN)/python -m tests.chaos.mixed --ref "$(REF)"
 
 clients: $(STAMP) $(HEAVY)/.installed $(ORIGINAL)/node_modules/.installed ## What is too heavy for make test: pipecat, livekit, the original system's library
 	@$(BIN)/python -m pytest -q $(CLIENTS)/heavy/heavy_matrix.py

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.chaos.clients import GatewayAddress
 from tests.support.harness import Cluster, Daemon
+from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 
 HERE = Path(__file__).parent
@@ -40,6 +41,12 @@ class Place:
     def is_up(self) -> bool:
         """Whether a process runs here and is not stopped."""
         return self.daemon is not None and self.stopped_at is None
+
+    def use(self, checkout: Path) -> None:
+        """Run the programs of another release from here on."""
+        self.env["PYTHONPATH"] = str(checkout)
+        if self.script is not None:
+            self.script = checkout / self.script.relative_to(ROOT)
 
     async def start(self) -> None:
         """Start the next process."""
@@ -100,6 +107,14 @@ def gateway_places(cluster: Cluster, count: int, *, script: Path | None = None) 
         )
         for port in free_ports(count)
     ]  # fmt: skip
+
+
+def make_database(cluster: Cluster, checkout: Path) -> None:
+    """Make the database of another release, in the place of this one's."""
+    for leftover in cluster.folder.glob("accounts.db*"):
+        leftover.unlink()
+    done = cluster.run("accountd", "migrate", PYTHONPATH=str(checkout))
+    assert done.returncode == 0, done.stderr
 
 
 def doors(gateways: Sequence[Place]) -> list[GatewayAddress]:

@@ -1,6 +1,7 @@
 """One run: sessions, kills and stops at random instants, then quiet, then the verdict."""
 
 import asyncio
+import itertools
 import random
 import re
 import time
@@ -17,6 +18,7 @@ from tests.chaos.cluster import (
     accountd_place,
     doors,
     gateway_places,
+    make_database,
 )
 from tests.chaos.oracle import Verdict, judge, read_log, read_row
 from tests.support.harness import Cluster, cluster_folder
@@ -47,6 +49,9 @@ class Plan:
     kills_gateways: bool = True
     has_resends: bool = True
     settle_s: float = SETTLE_S
+    # Checkouts of another release: of accountd, and of gateways, in turns; None is this one.
+    accountd_from: Path | None = None
+    gateways_from: tuple[Path | None, ...] = (None,)
 
 
 @dataclass
@@ -126,6 +131,14 @@ class Run:
         cluster.start_simulator("--pace", "0")
         self._accountd = accountd_place(cluster, group=plan.group, pause_s=plan.accountd_pause_s)
         self._gateways = gateway_places(cluster, plan.gateways, script=script)
+        if plan.accountd_from is not None:
+            self._accountd.use(plan.accountd_from)
+            make_database(cluster, plan.accountd_from)
+        for gateway, checkout in zip(
+            self._gateways, itertools.cycle(plan.gateways_from), strict=False
+        ):
+            if checkout is not None:
+                gateway.use(checkout)
         self._returns: set[asyncio.Task[None]] = set()
         self.accountd_kills = self.gateway_kills = self.stops = self.restores = 0
         self._database = Path(cluster.env["DB_PATH"])

@@ -149,6 +149,12 @@ def newer_schema(cluster: Cluster) -> None:
     connection.close()
 
 
+def newer_schema_with_a_copy(cluster: Cluster) -> None:
+    """The copy from before that migration is there."""
+    newer_schema(cluster)
+    (cluster.folder / "accounts.db.before-0099").write_bytes(b"a copy")
+
+
 def older_schema(cluster: Cluster) -> None:
     """A migration that has not been applied."""
     connection = open_with_key(cluster)
@@ -199,6 +205,8 @@ STARTS = [
     (garbage, 78, "/db.key does not open"),
     (damaged_page, 78, "is damaged (SQLITE_CORRUPT) (restore it"),
     (newer_schema, 78, "newer schema; unknown here: 0099_future"),
+    (newer_schema, 78, "(install the release that wrote it)"),
+    (newer_schema_with_a_copy, 78, "accounts.db.before-0099 in its place: the copy from before"),
     (older_schema, 78, "run: accountd migrate"),
 ]
 
