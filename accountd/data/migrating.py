@@ -16,7 +16,7 @@ from typing import Any, Final
 from accountd.data import database, file_modes
 from accountd.data.database import OpenDatabase
 from accountd.data.unopenable import copy_before
-from shared.errors import StorageError
+from shared.errors import StorageError, cause_of
 
 # What migrations read again and again stays in memory, where there is so much: a quarter less time.
 _CACHE_SHARE: Final = 4  # of what is available
@@ -101,26 +101,40 @@ def _copied(opened: OpenDatabase, path: Path, migration: str, tell: Tell) -> str
     connection.execute("BEGIN")
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        with subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _COPY, str(path), str(part)], stderr=subprocess.PIPE, text=True
-        ) as copying:
-            while copying.poll() is None:
-                tell(f"copying to {copy}", part.stat().st_size / file_bytes)
-                _wait_a_little(copying)
-            trouble = copying.stderr.read() if copying.stderr else ""
+        _copy(path, part, lambda share: tell(f"copying to {copy}", share))
+        if part.stat().st_size != file_bytes:
+            raise _not_copied(path, "the copy has another length")
+        _sync(part)
+        part.rename(copy)
+        _sync(path.parent)
+    except OSError as exc:
+        raise _not_copied(path, cause_of(exc)) from exc
     finally:
         connection.execute("COMMIT")
-    if copying.returncode or part.stat().st_size != file_bytes:
-        part.unlink()
-        raise StorageError(
-            f"cannot copy {path}: {(trouble.splitlines() or ['it has another length'])[-1]}",
-            hint="free some space, or run accountd migrate --no-copy; nothing was changed",
-        )
-    _sync(part)
-    part.rename(copy)
-    _sync(path.parent)
+        part.unlink(missing_ok=True)
     return f"copied {path} to {copy}, to go back to; remove it when nobody will"
+
+
+def _copy(path: Path, part: Path, on_share: Callable[[float], None]) -> None:
+    """Copy the bytes in a process of its own."""
+    file_bytes = path.stat().st_size
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", _COPY, str(path), str(part)], stderr=subprocess.PIPE, text=True
+    ) as copying:
+        while copying.poll() is None:
+            on_share(part.stat().st_size / file_bytes)
+            _wait_a_little(copying)
+        told = copying.stderr.read().splitlines() if copying.stderr else []
+    if copying.returncode:
+        raise _not_copied(path, told[-1] if told else f"killed ({copying.returncode})")
+
+
+def _not_copied(path: Path, why: str) -> StorageError:
+    return StorageError(
+        f"cannot copy {path}: {why}",
+        hint="free some space, or run accountd migrate --no-copy; nothing was changed",
+    )
 
 
 def _wait_a_little(process: "subprocess.Popen[str]") -> None:

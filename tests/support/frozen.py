@@ -1,8 +1,8 @@
 """One message of each sort, as this release writes it, and what it reads in it.
 
-``python -m tests.support.frozen NAME`` writes them to ``tests/unit/shared/frozen/NAME.json``: before a
-release, and after a change of what travels. A file that is there is what older processes send, and
-is never written anew.
+``python -m tests.support.frozen NAME`` writes them to ``tests/unit/shared/frozen/NAME.json``, after
+a change of what travels. A file that is there is what older processes send, and is never written
+anew.
 """
 
 import json

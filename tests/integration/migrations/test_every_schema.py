@@ -1,4 +1,4 @@
-"""Databases of every schema that was released since usage has its prices become one of the newest."""
+"""Databases of every schema from 0013 on become databases of the newest one."""
 
 from pathlib import Path
 from typing import Any

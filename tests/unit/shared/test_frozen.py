@@ -1,7 +1,7 @@
 """Messages as earlier releases wrote them: two releases work together while one replaces the other.
 
-The files in ``frozen/`` are by level of the protocol (``shared.wire.LEVEL``); ``tests.support.frozen``
-makes one.
+The files in ``frozen/`` are by level of the protocol (``shared.wire.LEVEL``);
+``tests.support.frozen`` makes one.
 """
 
 import json
