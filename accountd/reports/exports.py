@@ -2,8 +2,9 @@
 
 ``begin`` says which row is the last one of an export. A row is there with its transaction or not at
 all, ids rise with the commits and none is given twice, so pages of the rows up to that one are the
-same whenever they are read. A page looks at ``_IDS_TOGETHER`` ids at most, whatever they hold: no
-report takes long, and others have their turn between two pages.
+same whenever they are read, unless rows move to an archive (``archived_rows``). A page looks at
+``_IDS_TOGETHER`` ids at most, whatever they hold: no report takes long, and others have their turn
+between two pages.
 """
 
 import json

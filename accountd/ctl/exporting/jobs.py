@@ -8,7 +8,7 @@ from pathlib import Path
 from accountd.ctl.exporting.choosing import FormatOf
 from accountd.ctl.exporting.cursor import Cursor, Mark, only_export
 from accountd.ctl.exporting.files import NewFile
-from accountd.ctl.exporting.pages import Cut, Selection, begin, pages, row_at
+from accountd.ctl.exporting.pages import Cut, Selection, begin, check_whole, pages, row_at
 from accountd.ctl.exporting.rows import event_id
 from shared.errors import RefusedError
 
@@ -95,4 +95,5 @@ def _write(wanted: Wanted, cut: Cut, write: Callable[[str], None]) -> int:
     for page in pages(wanted.endpoint, wanted.selection, cut):
         write(form.text(page))
         count += len(page)
+    check_whole(wanted.endpoint, wanted.selection, cut)
     return count

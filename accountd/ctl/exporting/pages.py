@@ -8,6 +8,7 @@ from accountd.ctl.client import call
 from accountd.ctl.export import Progress
 from accountd.ctl.exporting.rows import Row
 from accountd.ctl.output import tell_archived
+from shared.errors import NotNowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,33 @@ class Selection:
 class Cut:
     """The rows of an export: after ``after`` up to ``through``, fixed at its beginning.
 
-    ``ledger`` is the id of the database, which every copy of it has.
+    ``ledger`` is the id of the database, which every copy of it has. ``archived`` is how many rows
+    were in archives at the beginning: those are not among the rows.
     """
 
     after: int
     through: int
     ledger: str = ""
+    archived: int = 0
 
 
 def begin(endpoint: str, selection: Selection, *, after: int) -> Cut:
     """Where an export that begins after the row ``after`` ends, if it begins now."""
-    found = call(endpoint, "export.begin", {**selection.params, "after": after})
+    cut = _cut(endpoint, selection, after)
     if not after:
-        tell_archived(found.get("archived_rows", 0), "an export does not have them")
-    return Cut(after, found["through"], found["ledger"])
+        tell_archived(cut.archived, "an export does not have them")
+    return cut
+
+
+def check_whole(endpoint: str, selection: Selection, cut: Cut) -> None:
+    """Raise ``NotNowError`` when rows have moved to an archive since ``cut``: some are missing."""
+    if _cut(endpoint, selection, cut.after).archived != cut.archived:
+        raise NotNowError("rows have moved to an archive meanwhile", hint="run it again")
+
+
+def _cut(endpoint: str, selection: Selection, after: int) -> Cut:
+    found = call(endpoint, "export.begin", {**selection.params, "after": after})
+    return Cut(after, found["through"], found["ledger"], found["archived_rows"])
 
 
 def pages(endpoint: str, selection: Selection, cut: Cut) -> Iterator[Sequence[Row]]:

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from accountd.ctl.exporting.formats import Format
+from accountd.ctl.exporting.jobs import Wanted, to_file
+from accountd.ctl.exporting.pages import Selection
 from accountd.data.pruning_lock import pruning_excluded
 from bench.big_ledger import build
 from bench.running_accountd import account_of
+from shared.errors import NotNowError
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.support.harness import Cluster, cluster_folder, eventually
@@ -68,6 +72,26 @@ def test_rows_move_beside_a_daemon_that_applies_usage(cluster: Cluster) -> None:
     )  # fmt: skip
     again = cluster.run("accountd", "prune", "--before", BEFORE)
     assert again.stdout.startswith("moved 0 rows")
+
+
+def test_an_export_from_which_rows_are_pruned_fails(cluster: Cluster) -> None:
+    """Some of them are in the archive, and were in no page: there is no file."""
+    cluster.start_accountd()
+    pruned: list[str] = []
+
+    def pruning(_rows: object) -> str:
+        if not pruned:
+            pruned.append(cluster.run("accountd", "prune", "--before", BEFORE).stdout)
+        return "page\n"
+
+    path = cluster.folder / "out"
+    wanted = Wanted(
+        cluster.env["ACCOUNTD_RPC_ENDPOINT"], Selection(), lambda _ledger: Format("", pruning)
+    )
+    with pytest.raises(NotNowError, match="have moved to an archive meanwhile"):
+        to_file(wanted, path, after=0)
+    assert "rows metered before" in pruned[0]
+    assert not list(cluster.folder.glob("out*"))
 
 
 def test_an_archive_has_a_key_of_its_own_where_one_is_named(cluster: Cluster) -> None:
