@@ -90,6 +90,9 @@ def _copied(opened: OpenDatabase, path: Path, migration: str, tell: Tell) -> str
     copy = copy_before(path, migration)
     part = copy.with_name(f"{copy.name}.part")
     connection = opened.database.connection()
+    if "custody" in opened.database.get_tables():
+        # A daemon that was killed has left its mark; the copy has all that the log had.
+        connection.execute("UPDATE custody SET is_open = 0 WHERE is_open <> 0")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     file_bytes = path.stat().st_size
     free = shutil.disk_usage(path.parent).free
