@@ -61,17 +61,21 @@ class Cursor:
         """After which row the next export begins."""
         return self._state.mark
 
-    def recover(self) -> str | None:
-        """Finish the file of an export that was cut off at its end; returns its name."""
+    def recover(self) -> Path | None:
+        """Finish the file of an export that was cut off at its end, and return it.
+
+        One that is not there then had its name, and somebody has taken it away.
+        """
         pending = self._state.pending
         if pending is None:
             return None
-        with reporting(Path(pending.file)):
-            part = part_of(Path(pending.file))
+        path = Path(pending.file)
+        with reporting(path):
+            part = part_of(path)
             if part.exists() and _digest_of(part) == pending.digest:
-                move(part, Path(pending.file))
+                move(part, path)
         self._write(replace(self._state, mark=pending.mark, pending=None))
-        return pending.file
+        return path
 
     def publish(self, file: NewFile, mark: Mark) -> None:
         """Give a finished file its name, and move on to ``mark``."""

@@ -53,8 +53,10 @@ def export_new(wanted: Wanted, output: Path, cursor_path: Path, format_name: str
     with only_export(cursor_path):
         cursor = Cursor(cursor_path, job)
         recovered = cursor.recover()
-        if recovered == str(output.absolute()):
+        if recovered == output.absolute() and output.exists():
             return f"finished {output}, which was cut off; the next export has what is new since"
+        is_gone = recovered is not None and not recovered.exists()
+        gone = f"; {recovered}, which was complete, is no longer there" if is_gone else ""
         if output.exists():
             raise RefusedError(
                 f"{output}: it is there already, and would lose its rows", hint="name a new file"
@@ -67,7 +69,7 @@ def export_new(wanted: Wanted, output: Path, cursor_path: Path, format_name: str
             count = _write(wanted, cut, file.write)
             file.finish()
             cursor.publish(file, mark)
-        return f"{count:,} rows; the cursor is after row {cut.through}"
+        return f"{count:,} rows; the cursor is after row {cut.through}{gone}"
 
 
 def _check_same(endpoint: str, mark: Mark, ledger: str, cursor_path: Path) -> None:
