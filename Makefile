@@ -75,6 +75,7 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	@$(BIN)/python -m tests.chaos.fuzz --seconds $(FUZZ_S)
 	@$(BIN)/python -m tests.chaos.abuse
 	@$(BIN)/python -m tests.chaos.migrating
+	@$(BIN)/python -m tests.chaos.pruning
 	@$(BIN)/python -m pytest -q tests/simulation/test_mutants.py tests/chaos \
 	    tests/integration/accountd/data/test_faults.py tests/integration/accountd/data/test_startup.py \
 	    tests/integration/gateway/delivery/test_watermarks.py tests/integration/gateway/delivery/test_never_block.py \

@@ -10,10 +10,11 @@
 ``talkers``                     clients of each protocol that talk all the time
 ``provider_cuts``               another run: these, and a provider that is cut off, or killed, again
                                 and again
+``pruning``                     ``accountd prune``, killed and with a disk that fails
 ``abuse``                       clients that abuse a gateway, and an honest one that is measured
 ==============================  ================================================================
 
 ``python -m tests.chaos --kills 100`` runs it and prints the verdict; so does
-``python -m tests.chaos.provider_cuts --cuts 200`` (or ``--kills 200``), and
-``python -m tests.chaos.abuse``.
+``python -m tests.chaos.provider_cuts --cuts 200`` (or ``--kills 200``),
+``python -m tests.chaos.abuse`` and ``python -m tests.chaos.pruning``.
 """
