@@ -5,6 +5,7 @@
 ``swap``       replaces the file, and what belongs to it, together
 ``snapshot``   copies it and its log, whoever writes meanwhile
 ``private_copy``  a copy that nobody else has open, and its key
+``journal``    the second file, which has the admin changes that a backup lacks
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``        bounds and truncates the write-ahead log
 ``snapshots``  the short snapshots of reports, which may be interrupted for it

@@ -5,6 +5,7 @@
 ``rekeying``  the database under another key
 ``following``  a continuous copy, and how it becomes the primary
 ``staging``   files that are made beside those in use, and then take their places
+``replaying``  applies admin changes that a restored ledger lacks
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
 """
