@@ -34,6 +34,7 @@ _MODULE_BY_COMMAND: Final[dict[str, str]] = {
     "rekey": "rekey",
     "ship": "continuous_copy",
     "standby": "continuous_copy",
+    "restore": "restore",
 }
 
 

@@ -4,6 +4,7 @@
 ``prune``            old rows into an archive; ``archive``, which proves one
 ``continuous_copy``  a standby: ``follow``, ``ship``, ``standby``, ``promote``
 ``options``          options that they share
+``restore``  a backup in the place of the database
 
 Each loads what it needs when it is run: ``serve`` has to start fast.
 """

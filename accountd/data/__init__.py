@@ -3,8 +3,7 @@
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
 ``lock_file``  whose lock it is
 ``swap``       replaces the file, and what belongs to it, together
-``snapshot``   copies it and its log, whoever writes meanwhile
-``private_copy``  a copy that nobody else has open, and its key
+``snapshot``, ``private_copy``  copies it while others write; a copy of one's own, and its key
 ``journal``    the second file, which has the admin changes that a backup lacks
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``        bounds and truncates the write-ahead log

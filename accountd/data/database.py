@@ -115,13 +115,9 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         database = _connect(path, passphrases(key)[0]) if is_new else connect(path, key)
         try:
-            runner = _runner(database)
-            unknown = [m.name for m in runner.status() if m.path is None]
-            if unknown:
-                raise _too_new(path, unknown)
-            yield OpenDatabase(database, runner)
+            yield of_known_schema(database, path)
         finally:
-            _close(database)
+            close(database)
 
 
 @contextmanager
@@ -183,7 +179,7 @@ def translate(exc: Exception, path: Path) -> OperatorError | None:
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return DatabaseUnusableError(
-            f"{path} is damaged ({name})", hint="restore it from the newest backup"
+            f"{path} is damaged ({name})", hint="restore it from a backup: accountd restore"
         )
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return DatabaseUnusableError(f"{path} cannot be written ({name})", hint="check its mode")
@@ -238,11 +234,11 @@ def open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; whoever asks holds a lock."""
     database = connect(path, key)
     try:
-        runner = _runner(database)
-        _check_schema(runner, path)
-        yield OpenDatabase(database, runner)
+        opened = of_known_schema(database, path)
+        _check_schema(opened.runner, path)
+        yield opened
     finally:
-        _close(database)
+        close(database)
 
 
 def _finish_swap(path: Path) -> None:
@@ -346,9 +342,17 @@ def silence_sqlcipher() -> None:
     connection.close()
 
 
-def _runner(database: SqlCipherDatabase) -> Runner:
+def of_known_schema(database: SqlCipherDatabase, path: Path) -> OpenDatabase:
+    """A connection with its migrations, all of which this release knows; else an error."""
     models.database.initialize(database)
-    return Runner(database, str(resources.files("migrations")))
+    runner = Runner(database, str(resources.files("migrations")))
+    unknown = [m.name for m in runner.status() if m.path is None]
+    if unknown:
+        raise DatabaseUnusableError(
+            f"{path} has a newer schema; unknown here: {', '.join(unknown)}",
+            hint=f"install the release that wrote it{unopenable.way_back(path, unknown)}",
+        )
+    return OpenDatabase(database, runner)
 
 
 def newest_migration() -> str:
@@ -358,29 +362,18 @@ def newest_migration() -> str:
 
 
 def _check_schema(runner: Runner, path: Path) -> None:
-    status = runner.status()
-    unknown = [m.name for m in status if m.path is None]
-    if unknown:
-        raise _too_new(path, unknown)
-    pending = [m.name for m in status if not m.applied]
+    pending = [m.name for m in runner.status() if not m.applied]
     if pending:
         raise DatabaseUnusableError(
             f"{path} has an older schema; pending: {', '.join(pending)}", hint=_MIGRATE
         )
 
 
-def _too_new(path: Path, unknown: list[str]) -> DatabaseUnusableError:
-    return DatabaseUnusableError(
-        f"{path} has a newer schema; unknown here: {', '.join(unknown)}",
-        hint=f"install the release that wrote it{unopenable.way_back(path, unknown)}",
-    )
-
-
 def _unusable(path: Path, exc: Exception) -> DatabaseUnusableError:
     return DatabaseUnusableError(f"{path} cannot be opened: {exc}")
 
 
-def _close(database: Any) -> None:
+def close(database: Any) -> None:
     models.database.initialize(None)
     database.close()
 

@@ -26,6 +26,8 @@ _CONTAINER_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")
 _STEPS_BETWEEN_LOOKS: Final = 1_000_000
 _COPY: Final = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
 
+_COPY_PRAGMAS: Final = {**database.PRAGMAS, "journal_mode": "delete", "synchronous": "off"}
+
 Tell = Callable[[str, float | None], None]
 """Is told what is being done, and which share of it is; None: so much as before, time passes."""
 
@@ -38,7 +40,7 @@ def migrate(
     ``note`` is told what an operator should know beside that.
     """
     with database.open_for_migrating(path, key) as opened:
-        pending = [step.name for step in opened.runner.status() if not step.applied]
+        pending = pending_in(opened)
         has_rows = any(step.applied for step in opened.runner.status()) or bool(
             opened.database.get_tables()
         )
@@ -50,6 +52,29 @@ def migrate(
             yield name
         for line in file_modes.close_to_others(path):
             note(line)
+
+
+@contextlib.contextmanager
+def opened_copy(path: Path, key: str) -> Iterator[OpenDatabase]:
+    """A copy that nobody else has, with any schema. What is interrupted here is thrown away."""
+    opened = database.connect(path, key, _COPY_PRAGMAS)
+    try:
+        yield database.of_known_schema(opened, path)
+    finally:
+        database.close(opened)
+
+
+def migrate_copy(opened: OpenDatabase, tell: Tell) -> list[str]:
+    """Bring a private copy to the newest schema; the names of what was applied."""
+    pending = pending_in(opened)
+    for number, name in enumerate(pending, 1):
+        _apply(opened, name, f"{name} ({number} of {len(pending)})", tell)
+    return pending
+
+
+def pending_in(opened: OpenDatabase) -> list[str]:
+    """The migrations that were not applied, in their order."""
+    return [step.name for step in opened.runner.status() if not step.applied]
 
 
 def _apply(opened: OpenDatabase, name: str, title: str, tell: Tell) -> None:

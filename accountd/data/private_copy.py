@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import swap
+from accountd.data import snapshot, swap
 from accountd.data.database import error_name, passphrases, silence_sqlcipher
-from shared.errors import NotNowError
+from shared.errors import DatabaseUnusableError, NotNowError
 
 _CHUNK_BYTES: Final = 4 * 2**20
 _SUFFIXES: Final = ("", "-wal", "-journal")
@@ -104,6 +104,23 @@ def opened(staged: Path, key: str) -> Iterator[Any]:
         yield connection
     finally:
         connection.close()
+
+
+def take_over(connection: Any, source: Path) -> None:
+    """Clear the mark of the daemon that had ``source`` open, of which this is the copy.
+
+    Raises ``DatabaseUnusableError`` where the source has the mark and no write-ahead log.
+    """
+    tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'custody'")
+    if not tables.fetchone()[0]:
+        return  # of an older schema
+    (is_open,) = connection.execute("SELECT is_open FROM custody").fetchone()
+    if is_open and not snapshot.has_log(source):
+        raise DatabaseUnusableError(
+            f"{source} was copied without its write-ahead log from under a running accountd",
+            hint="what was in there is missing: restore a backup",
+        )
+    connection.execute("UPDATE custody SET is_open = 0")
 
 
 def exchange_key(connection: Any, new_key: str) -> None:

@@ -1,7 +1,8 @@
 """What operators run on the database file: copies, proofs, replacements.
 
-``verifying``  proves a file: pages, indexes, books; never changes it
+``verifying``, ``manifests``  proves a file: pages, indexes, books; what a backup has to hold
 ``pruning``   old usage rows into an archive; ``archive_proof`` proves it
+``restoring``  a backup in the place of the database, and what it lacks
 ``rekeying``  the database under another key
 ``following``  a continuous copy, and how it becomes the primary
 ``staging``   files that are made beside those in use, and then take their places

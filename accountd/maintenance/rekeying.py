@@ -46,7 +46,8 @@ def rekey(
         targets = (*sources, key_file) if key_file else sources
         with staging.staged(path, *targets) as replacements:
             for source, replacement in zip(sources, replacements, strict=False):
-                _stage(source, replacement, key, new_key, tell)
+                stage(source, replacement, key, new_key, tell)
+                staging.prove(replacement, new_key, named=source, tell=tell)
             if key_file:
                 _stage_key(key_file, replacements[-1], new_key)
             tell("replacing the files", 1.0)
@@ -54,13 +55,14 @@ def rekey(
     return Rekeyed(targets, kept, time.monotonic() - started)
 
 
-def _stage(source: Path, replacement: Replacement, key: str, new_key: str, tell: Tell) -> None:
+def stage(source: Path, replacement: Replacement, key: str, new_key: str, tell: Tell) -> None:
     """A copy of ``source`` under the new key, with all that its log has."""
     staging.copy(source, replacement, tell)
     with staging.opened(replacement, key, named=source) as connection:
-        tell(f"giving the new {source.name} its key", 0.0)
-        private_copy.exchange_key(connection, new_key)
-    staging.prove(replacement, new_key, named=source, tell=tell)
+        private_copy.take_over(connection, source)
+        if new_key != key:
+            tell(f"giving the new {replacement.target.name} its key", 0.0)
+            private_copy.exchange_key(connection, new_key)
 
 
 def _stage_key(key_file: Path, replacement: Replacement, new_key: str) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --kills 100 [--seed N] [--control]``."""
+"""``python -m tests.chaos --kills 100 [--seed N] [--restores N] [--control]``."""
 
 import secrets
 import sys
@@ -14,13 +14,18 @@ RESTORES_PER_KILL = 0.06
 @click.option("--kills", default=100, show_default=True, help="Processes to kill.")
 @click.option("--seed", type=int, help="Repeats the choices of a run, though not its instants.")
 @click.option("--clients", default=40, show_default=True, help="Clients at a time.")
+@click.option("--restores", type=int, help="Of an older backup; 6 in 100 kills by default.")
 @click.option("--control", is_flag=True, help="Without resends and adoption: it must show loss.")
-def main(*, kills: int, seed: int | None, clients: int, control: bool) -> None:
+def main(
+    *, kills: int, seed: int | None, clients: int, restores: int | None, control: bool
+) -> None:
     """Kill real processes under load and compare what was sent with what was charged."""
+    if control:
+        restores = 0
     plan = Plan(
         seed=secrets.randbits(32) if seed is None else seed,
         kills=kills, clients=clients, has_resends=not control,
-        restores=0 if control else round(kills * RESTORES_PER_KILL),
+        restores=restores if restores is not None else round(kills * RESTORES_PER_KILL),
     )  # fmt: skip
     report = chaos(plan, say=lambda line: click.echo(line, err=True))
     click.echo(report.table())

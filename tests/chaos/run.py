@@ -21,6 +21,7 @@ from tests.chaos.cluster import (
     make_database,
 )
 from tests.chaos.oracle import Verdict, judge, read_log, read_row
+from tests.support.backups import back_up
 from tests.support.harness import Cluster, cluster_folder
 
 ROWS_MAX = 1_000  # of one account in one answer: more accounts keep below it
@@ -142,7 +143,6 @@ class Run:
         self._returns: set[asyncio.Task[None]] = set()
         self.accountd_kills = self.gateway_kills = self.stops = self.restores = 0
         self._database = Path(cluster.env["DB_PATH"])
-        self._copy: bytes | None = None
 
     @property
     def kills(self) -> int:
@@ -158,9 +158,7 @@ class Run:
             accounts[account] = await asyncio.to_thread(self._create, account)
         await asyncio.gather(*(gateway.start() for gateway in self._gateways))
         if self._plan.restores:
-            assert await self._accountd.finish() == 0
-            self._copy = self._database.read_bytes()
-            await self._accountd.start()
+            await asyncio.to_thread(back_up, self._cluster)
         crowd = Crowd(
             list(accounts.values()), lambda: doors(self._gateways),
             self._chance, self._plan.client_pause_s,
@@ -232,16 +230,18 @@ class Run:
         self._later(away_s, victim.start())
 
     async def _restore(self) -> None:
-        """accountd gets an older copy of its database; the copy for the next time is made here.
-
-        The accounts are in the first copy: it is made when they have been created.
+        """accountd is killed, and an older backup takes the place of its database; the backup for
+        the next time is made of what runs then.
         """
-        assert await self._accountd.finish() == 0
-        older, self._copy = self._copy, await asyncio.to_thread(self._database.read_bytes)
-        assert older is not None
-        await asyncio.to_thread(self._database.write_bytes, older)
+        await self._accountd.kill()
+        self.accountd_kills += 1
+        done = await asyncio.to_thread(self._cluster.run, "accountd", "restore", "backup.db")
+        assert done.returncode == 0, done.stderr
         self.restores += 1
+        for kept in self._database.parent.glob(f"{self._database.name}.replaced-*"):
+            kept.unlink()  # twenty of them would fill a small disk
         await self._accountd.start()
+        await asyncio.to_thread(back_up, self._cluster)
 
     async def _go_on(self, place: Place) -> None:
         place.go_on()
