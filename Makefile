@@ -70,6 +70,8 @@ mutation: $(STAMP) ## Change what decides about money in some hundred ways; at l
 chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds, KILLS=100 real kills, FUZZ_S=60 s of made-up bytes)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
+	@$(BIN)/python -m tests.chaos --kills 40 --promotions 20
+	@$(BIN)/python -m tests.chaos.standby_kills --kills 50
 	@$(BIN)/python -m tests.chaos.provider_cuts --cuts 200
 	@$(BIN)/python -m tests.chaos.provider_cuts --kills 200
 	@$(BIN)/python -m tests.chaos.fuzz --seconds $(FUZZ_S)

@@ -7,7 +7,6 @@ next process to its line ``ready``, and to the watermark of the first usage that
 """
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import zmq
 from accountd.ctl.client import call
 from bench import big_ledger
 from bench.report import Check, Outcome, Scale, Table, at_most
-from bench.running_accountd import BIN, END_S, account_of, environment_of
+from bench.running_accountd import END_S, account_of, environment_of, serving
 from bench.scenarios import end_with
 from shared import zmq_sockets
 from shared.announcements import decode_watermark, watermark_topic
@@ -66,7 +65,7 @@ def measure(scale: Scale) -> Outcome:
             sent += 1
             rows.append((number + 1, path.stat().st_size / 2**20, wal / 2**20, ready_s, applied_s))
             scale.tell(f"round {number + 1}: ready {ready_s:.2f} s, applied {applied_s:.2f} s")
-        with _serving(env):
+        with serving(env):
             audit = call(env["ACCOUNTD_RPC_ENDPOINT"], "audit", {})
     columns = ("round", "database, MB", "its log, MB", "ready, s", "first usage durable, s")
     return Outcome(
@@ -87,7 +86,7 @@ def measure(scale: Scale) -> Outcome:
 def _killed_with(env: Mapping[str, str], folder: Path, wal_bytes: int, part: int) -> int:
     """Let the log grow that long, and kill accountd: how many batches it was sent, all durable."""
     sent = 0
-    with _serving(env) as daemon, _reading(folder) as reader:
+    with serving(env) as daemon, _reading(folder) as reader:
         while (folder / "accounts.db-wal").stat().st_size < wal_bytes:
             subprocess.run(
                 [sys.executable, "-m", "bench.usage_load", "--batches", str(part),
@@ -113,7 +112,7 @@ def _started(env: Mapping[str, str], *, producer: bytes) -> tuple[float, float]:
             zmq_sockets.configure(socket)
         sub.setsockopt(zmq.SUBSCRIBE, watermark_topic(producer))
         started = time.perf_counter()
-        with _serving(env):
+        with serving(env):
             ready_s = time.perf_counter() - started
             sub.connect(env["ACCOUNTD_EVENTS_ENDPOINT"])
             push.connect(env["ACCOUNTD_USAGE_ENDPOINT"])
@@ -124,20 +123,6 @@ def _started(env: Mapping[str, str], *, producer: bytes) -> tuple[float, float]:
             assert heard.applied_through == 1
         context.destroy(linger=0)
     return ready_s, applied_s
-
-
-@contextmanager
-def _serving(env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A running accountd, from its line ``ready`` on."""
-    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
-        try:
-            assert daemon.stdout is not None
-            assert daemon.stdout.readline().startswith(b"ready")
-            yield daemon
-        finally:
-            if daemon.poll() is None:
-                daemon.send_signal(signal.SIGTERM)
-                daemon.wait(END_S)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """A real accountd with an encrypted database and many accounts, while a scenario needs it."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,20 @@ def accountd(folder: Path, accounts: int) -> Iterator[tuple[dict[str, str], int]
         finally:
             daemon.terminate()
             daemon.wait(END_S)
+
+
+@contextmanager
+def serving(env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A running accountd, from its line ``ready`` on."""
+    with subprocess.Popen([BIN / "accountd", "serve"], env=env, stdout=subprocess.PIPE) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline().startswith(b"ready")
+            yield daemon
+        finally:
+            if daemon.poll() is None:
+                daemon.send_signal(signal.SIGTERM)
+                daemon.wait(END_S)
 
 
 def _create_accounts(accounts: int) -> None:

@@ -21,6 +21,7 @@ MODULE_BY_NAME: Final = {
     "command": "bench.command",
     "duplicates": "bench.duplicates",
     "restart": "bench.restart",
+    "standby": "bench.standby",
     "outage": "bench.outage",
     "never_block": "bench.never_block",
     "balances": "bench.balances",

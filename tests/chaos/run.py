@@ -23,6 +23,7 @@ from tests.chaos.cluster import (
 from tests.chaos.oracle import Verdict, judge, read_log, read_row
 from tests.support.backups import back_up
 from tests.support.harness import Cluster, cluster_folder
+from tests.support.standby import Standby
 
 ROWS_MAX = 1_000  # of one account in one answer: more accounts keep below it
 SETTLE_S = 60.0
@@ -37,6 +38,7 @@ class Plan:
     seed: int
     kills: int = 100
     restores: int = 0  # of an older copy of the database, at random moments
+    promotions: int = 0  # of a standby, each after a kill of accountd; not together with restores
     responses: int = 0  # that clients have heard by the end, however slow the machine is
     gateways: int = 3
     clients: int = 40
@@ -65,6 +67,7 @@ class Report:
     gateway_kills: int = 0
     stops: int = 0
     restores: int = 0
+    promotions: int = 0
     duplicates: int = 0
     adopted: int = 0
     seconds: float = 0.0
@@ -104,6 +107,7 @@ class Report:
             ("kills", f"{self.accountd_kills} accountd, {self.gateway_kills} gateways"),
             ("stops", f"{self.stops}"),
             ("restores", f"{self.restores}"),
+            ("promotions of a standby", f"{self.promotions}"),
             ("duplicates refused", f"{self.duplicates:,}"),
             ("spools adopted", f"{self.adopted}"),
             ("estimates", f"{v.estimated}"),
@@ -142,7 +146,9 @@ class Run:
                 gateway.use(checkout)
         self._returns: set[asyncio.Task[None]] = set()
         self.accountd_kills = self.gateway_kills = self.stops = self.restores = 0
+        self.promotions = 0
         self._database = Path(cluster.env["DB_PATH"])
+        self._standby: Standby | None = None
 
     @property
     def kills(self) -> int:
@@ -159,6 +165,8 @@ class Run:
         await asyncio.gather(*(gateway.start() for gateway in self._gateways))
         if self._plan.restores:
             await asyncio.to_thread(back_up, self._cluster)
+        if self._plan.promotions:
+            await self._follow()
         crowd = Crowd(
             list(accounts.values()), lambda: doors(self._gateways),
             self._chance, self._plan.client_pause_s,
@@ -181,6 +189,8 @@ class Run:
             if place.daemon is not None:
                 place.daemon.process.kill()
                 place.daemon.process.wait()
+        if self._standby is not None:
+            self._standby.end()
 
     # --- faults -----------------------------------------------------------------------------------
 
@@ -190,6 +200,7 @@ class Run:
         while (
             self.kills < plan.kills
             or self.restores < plan.restores
+            or self.promotions < plan.promotions
             or len(crowd.received) < plan.responses
         ):
             await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.fault_pause_s))
@@ -200,14 +211,19 @@ class Run:
             # accountd is one process of many, and its kills show most: it gets more of them.
             victim = self._accountd if self._accountd.is_up and self._flip(0.55) else None
             # Spread over the run: each in the middle of its share of the kills.
-            is_due = self.kills * plan.restores >= (self.restores + 0.5) * plan.kills
-            if is_due and self.restores < plan.restores and self._accountd.is_up:
+            if self._is_due(self.restores, plan.restores):
                 await self._restore()
+            elif self._is_due(self.promotions, plan.promotions):
+                await self._promote()
             else:
                 await self._hurt(victim or self._chance.choice(up))
             if self.kills >= said + 10:
                 said = self.kills
                 self._say(f"kills {self.kills:>4}  responses received {len(crowd.received):,}")
+
+    def _is_due(self, done: int, planned: int) -> bool:
+        share = self.kills * planned >= (done + 0.5) * self._plan.kills
+        return share and done < planned and self._accountd.is_up
 
     async def _hurt(self, victim: Place) -> None:
         is_stopped_first = self._flip(0.3)
@@ -242,6 +258,26 @@ class Run:
             kept.unlink()  # twenty of them would fill a small disk
         await self._accountd.start()
         await asyncio.to_thread(back_up, self._cluster)
+
+    async def _follow(self) -> None:
+        """Have a standby of the database that is served."""
+        primary = self._accountd.env["DB_PATH"]
+        path = self._cluster.folder / f"standby-{self.promotions}.db"
+        self._standby = Standby(self._cluster, path, source=primary)
+        await asyncio.to_thread(self._standby.start)
+
+    async def _promote(self) -> None:
+        """accountd is killed in the middle of its work, and goes on with the standby's file."""
+        assert self._standby is not None
+        self.accountd_kills += 1
+        await self._accountd.kill()
+        found = await asyncio.to_thread(self._standby.promote)
+        assert self._standby.daemon is not None
+        assert await asyncio.to_thread(self._standby.daemon.process.wait, 10) == 0
+        self.promotions += 1
+        self._accountd.env["DB_PATH"] = found["path"]
+        await self._accountd.start()
+        await self._follow()
 
     async def _go_on(self, place: Place) -> None:
         place.go_on()
@@ -306,6 +342,7 @@ class Run:
             gateway_kills=self.gateway_kills,
             stops=self.stops,
             restores=self.restores,
+            promotions=self.promotions,
             duplicates=sum(map(int, re.findall(r"duplicates=(\d+)", self._accountd.logs()))),
             adopted=len(set(re.findall(r'"spool adopted".* producer=(\w+)', log))),
             audit=audit,

@@ -3,14 +3,16 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from accountd.data import database
-from tests.support.harness import Cluster, Daemon, eventually
+from accountd.data import database, standby_role
+from accountd.maintenance.following.receiving import finish_swap
+from tests.support.harness import BIN, Cluster, Daemon, eventually
 
 # What ``ssh HOST COMMAND`` does, without a host.
 RSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
@@ -28,6 +30,7 @@ class Standby:
     path: Path
     source: str = ""
     daemon: Daemon | None = None
+    _begun: Any = None
 
     def start(self, *options: str) -> Daemon:
         """Start the follower, and wait until it has a whole copy."""
@@ -36,6 +39,31 @@ class Standby:
             *options, env=self.cluster.env, folder=self.cluster.folder,
         )  # fmt: skip
         return self.daemon
+
+    @property
+    def source_path(self) -> Path:
+        """The primary's file."""
+        return Path(self.source or self.cluster.env["DB_PATH"])
+
+    def begin(self) -> "subprocess.Popen[bytes]":
+        """Start a follower that nobody waits for."""
+        with (self.cluster.folder / "followers.log").open("ab") as log:
+            self._begun = subprocess.Popen(
+                [BIN / "accountd", "follow", self.source_path, self.path],
+                env=self.cluster.env, cwd=self.cluster.folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        return self._begun
+
+    def children(self) -> list[int]:
+        """The processes that the follower begun last has started."""
+        pid = self._begun.pid
+        return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def has_base(self) -> bool:
+        """Whether it can be promoted."""
+        role = standby_role.read(self.path)
+        finish_swap(self.path)
+        return role is not None and role.has_base
 
     @property
     def status(self) -> dict[str, Any]:

@@ -23,7 +23,14 @@ def usage_socket(cluster: Cluster) -> Iterator["zmq.Socket[bytes]"]:
         yield push
 
 
-def charge(cluster: Cluster, push: "zmq.Socket[bytes]", account: str, *, rows: int) -> None:
+def charge(
+    cluster: Cluster,
+    push: "zmq.Socket[bytes]",
+    account: str,
+    *,
+    rows: int,
+    producer: bytes = b"p" * 16,
+) -> None:
     """Charge an account so many long rows, and wait until all are there."""
     before = cluster.accountctl("account", "show", account)["token_remaining"]
     for number in range(1, rows + 1):
@@ -32,7 +39,7 @@ def charge(cluster: Cluster, push: "zmq.Socket[bytes]", account: str, *, rows: i
             account, session, "openai", "gpt-realtime", "response", 1, (f"r{number}",),
             Usage(5, 5, TOKENS), 1_790_251_200_000 + number,
         )  # fmt: skip
-        push.send_multipart(encode_envelope(b"p" * 16, number, encode_usage(batch)))
+        push.send_multipart(encode_envelope(producer, number, encode_usage(batch)))
     left = before - rows * TOKENS
     eventually(
         lambda: cluster.accountctl("account", "show", account)["token_remaining"] == left,

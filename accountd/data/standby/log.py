@@ -22,6 +22,7 @@ class StandbyLog:
     def __init__(self, path: Path) -> None:
         """Read what is there, and prove it."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._is_unsynced = False
         self._header: WalHeader | None = None
         self._pages: dict[int, int] = {}  # where in the log is the newest state of a page?
         self._uncommitted: list[Frame] = []
@@ -65,12 +66,15 @@ class StandbyLog:
         found = list(wal_frames.frames(header, self._chain, offset, data))
         if len(found) * header.frame_bytes != len(data):
             raise ForeignFramesError("a frame's checksum is wrong")
+        self._is_unsynced = True
         _write(self._file, data, offset)
         self._take(found)
 
     def sync(self) -> None:
         """Have all of it on the disk."""
-        os.fdatasync(self._file)
+        if self._is_unsynced:
+            os.fdatasync(self._file)
+            self._is_unsynced = False
 
     def fold(self, database: int) -> None:
         """Apply all commits to a database file (a descriptor), which is on the disk afterwards."""

@@ -1,5 +1,7 @@
 """Two pipes with messages in them, read and written without ever waiting for the other end."""
 
+import contextlib
+import fcntl
 import os
 import select
 import time
@@ -9,6 +11,7 @@ from typing import Final
 from accountd.maintenance.following.messages import Decoder, Message, encode
 
 _READ_BYTES: Final = 1024 * 1024
+_PIPE_BYTES: Final = 1024 * 1024  # Linux: 64 KiB unless asked, a turn of both ends for each
 
 
 class ClosedError(Exception):
@@ -23,6 +26,8 @@ class Channel:
         self._reader, self._writer = reader, writer
         for descriptor in (reader, writer):
             os.set_blocking(descriptor, False)
+            with contextlib.suppress(OSError):  # a socket, or the limit of an unprivileged user
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._decoder = Decoder()
         self._waiting: deque[memoryview] = deque()
         self.queued_bytes = 0

@@ -169,6 +169,7 @@ class Follower:
         }
         temporary = self._status_path.with_name(self._status_path.name + ".new")
         try:
+            temporary.touch(0o600)
             temporary.write_text(json.dumps(status))
             temporary.replace(self._status_path)
         except OSError as exc:

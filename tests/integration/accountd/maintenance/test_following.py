@@ -1,8 +1,10 @@
 """A standby beside a real accountd: whoever is killed, it has what was committed a moment ago."""
 
 import os
+import re
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +73,14 @@ def test_a_standby_goes_on_whoever_is_killed(followed: tuple[Cluster, Standby]) 
     cluster.create_account("fourth", tokens=7)
     standby.catch_up()
     assert standby.counts() == (3_000, 4, TOKENS - 30_000 + 18)
+    assert standby.status["connections"] == 1
 
+    shipper = standby.shipper()
+    held = f" {shipper} .*:{primary.stat().st_ino} "
+    assert re.search(held, Path("/proc/locks").read_text()), "whoever closes last removes the log"
     cluster.accountd.stop(signal.SIGKILL)
     standby.end()
+    eventually(lambda: not Path(f"/proc/{shipper}").exists())
     assert Path(f"{primary}-wal").stat().st_size > 0, "the shipper took the log with it"
     assert counts(primary, cluster) == standby.counts()
 
@@ -161,8 +168,6 @@ def test_a_shell_that_prints_is_named(followed: tuple[Cluster, Standby]) -> None
     standby.source = f"somewhere:{cluster.env['DB_PATH']}"
     log = cluster.folder / "follow.err"
     with log.open("wb") as stderr:
-        import subprocess  # noqa: PLC0415
-
         command = [BIN / "accountd", "follow", standby.source, standby.path, "--rsh", rsh]
         process = subprocess.Popen(command, env=cluster.env, stderr=stderr, cwd=cluster.folder)
         try:
@@ -170,3 +175,33 @@ def test_a_shell_that_prints_is_named(followed: tuple[Cluster, Standby]) -> None
         finally:
             process.terminate()
             process.wait()
+
+
+def test_a_full_disk_under_the_standby(followed: tuple[Cluster, Standby]) -> None:
+    """The primary is not troubled; the standby is as old as it is, and goes on with space."""
+    cluster, standby = followed
+    disk = standby.path.parent
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        daemon = standby.start()
+        standby.catch_up()
+        before = standby.counts()
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space"), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+        with usage_socket(cluster) as push:
+            charge(cluster, push, "acct", rows=400)
+        eventually(lambda: "No space left on device" in daemon.log.read_text())
+        assert standby.counts()[1:2] == before[1:2]
+        ballast.unlink()
+        standby.catch_up()
+        assert standby.counts() == (400, 1, TOKENS - 4_000)
+        standby.end()
+    finally:
+        standby.end()
+        subprocess.run(["umount", str(disk)], check=True)
