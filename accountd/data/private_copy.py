@@ -21,7 +21,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import snapshot, swap
 from accountd.data.database import error_name, passphrases, silence_sqlcipher
-from shared.errors import DatabaseUnusableError, NotNowError
+from shared.errors import DatabaseUnusableError, NotNowError, StorageError, cause_of
 
 _CHUNK_BYTES: Final = 4 * 2**20
 _SUFFIXES: Final = ("", "-wal", "-journal")
@@ -34,6 +34,10 @@ OnProgress = Callable[[int, int], None]
 
 class WrongKeyError(Exception):
     """The key does not open the copy."""
+
+
+class UnreadableError(StorageError):
+    """The disk under the original failed."""
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -63,7 +67,7 @@ def copy(source: Path, staged: Path, on_progress: OnProgress) -> None:
     total, done = length(source), 0
     for suffix, file in _files(source).items():
         with file.open("rb") as reader, create(Path(f"{staged}{suffix}"), like=source) as writer:
-            while chunk := reader.read(_CHUNK_BYTES):
+            while chunk := _read(reader, file):
                 writer.write(chunk)
                 done += len(chunk)
                 on_progress(done, total)
@@ -156,6 +160,14 @@ def _files(source: Path) -> dict[str, Path]:
     real = Path(os.path.realpath(source))
     found = {suffix: Path(f"{real}{suffix}") for suffix in _SUFFIXES}
     return {suffix: file for suffix, file in found.items() if file.exists()}
+
+
+def _read(reader: Any, file: Path) -> bytes:
+    try:
+        found: bytes = reader.read(_CHUNK_BYTES)
+    except OSError as exc:
+        raise UnreadableError(f"{file}: {cause_of(exc)}") from exc
+    return found
 
 
 def _state(source: Path) -> list[tuple[Path, int, int]]:

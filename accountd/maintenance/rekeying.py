@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlcipher3 import dbapi2 as sqlcipher
+
 from accountd.data import database, private_copy
 from accountd.data.swap import Replacement
 from accountd.maintenance import staging
@@ -46,7 +48,7 @@ def rekey(
         targets = (*sources, key_file) if key_file else sources
         with staging.staged(path, *targets) as replacements:
             for source, replacement in zip(sources, replacements, strict=False):
-                stage(source, replacement, key, new_key, tell)
+                stage(source, replacement, key, new_key, tell, is_proven=False)
                 staging.prove(replacement, new_key, named=source, tell=tell)
             if key_file:
                 _stage_key(key_file, replacements[-1], new_key)
@@ -55,14 +57,23 @@ def rekey(
     return Rekeyed(targets, kept, time.monotonic() - started)
 
 
-def stage(source: Path, replacement: Replacement, key: str, new_key: str, tell: Tell) -> None:
+def stage(
+    source: Path, replacement: Replacement, key: str, new_key: str, tell: Tell, *, is_proven: bool
+) -> None:
     """A copy of ``source`` under the new key, with all that its log has."""
     staging.copy(source, replacement, tell)
     with staging.opened(replacement, key, named=source) as connection:
+        if not is_proven:
+            staging.check_source(connection, named=source, tell=tell)
         private_copy.take_over(connection, source)
-        if new_key != key:
-            tell(f"giving the new {replacement.target.name} its key", 0.0)
-            private_copy.exchange_key(connection, new_key)
+    if new_key != key:
+        tell(f"giving the new {replacement.target.name} its key", 0.0)
+        try:
+            with private_copy.opened(replacement.staged, key) as connection:
+                private_copy.exchange_key(connection, new_key)
+        except sqlcipher.Error as exc:
+            if database.passing_trouble(exc) is not None:  # else the proof finds it
+                raise
 
 
 def _stage_key(key_file: Path, replacement: Replacement, new_key: str) -> None:

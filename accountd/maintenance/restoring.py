@@ -26,11 +26,13 @@ from accountd.maintenance.manifests import differences, read_manifest
 from accountd.maintenance.replaying import DivergedError, replay
 from accountd.maintenance.staging import Tell
 from accountd.maintenance.verifying import Verified, verify
-from shared.errors import ConfigError, DatabaseUnusableError, OperatorError
+from shared.errors import ConfigError, DatabaseUnusableError
 
 JOURNAL: Final = "journal"
 REPLACED: Final = "replaced database"
 _ANOTHER: Final = "restore another backup; nothing was changed"
+# Errors of the disk under the copy, and not of what was copied.
+_OF_THE_COPY: Final = ("SQLITE_IOERR", "SQLITE_FULL")
 _PRODUCERS: Final = "SELECT producer, applied_through FROM producers WHERE applied_through > 0"
 _EXPECT: Final = """
     INSERT INTO expected_usage (producer, through, source, noted_at)
@@ -97,7 +99,9 @@ def restore(asked: Asked, tell: Tell) -> Restored:
         found = _proven(asked, tell)
         _check_space(asked, found.verified)
         with staging.staged(asked.path, asked.path) as (replacement,):
-            rekeying.stage(asked.source, replacement, asked.source_key, asked.key, tell)
+            rekeying.stage(
+                asked.source, replacement, asked.source_key, asked.key, tell, is_proven=True
+            )
             removed = _complete(asked, replacement, found, tell)
             staging.prove(replacement, asked.key, named=asked.source, tell=tell)
             tell("replacing the files", 1.0)
@@ -264,7 +268,9 @@ def _replaced(asked: Asked, found: Restored, tell: Tell) -> Iterator[_Witness | 
             staging.copy(asked.path, copy, tell)
             snapshot.settle(copy.staged, asked.key)
             old = database.connect(copy.staged, asked.key)
-        except (OperatorError, OSError, sqlcipher.Error, peewee.PeeweeException) as exc:
+        except (private_copy.UnreadableError, DatabaseUnusableError, peewee.DatabaseError) as exc:
+            if database.error_name(exc).startswith(_OF_THE_COPY):
+                raise
             found.notes.append(f"the {REPLACED} was not read: {exc}")
             yield None
             return
@@ -283,6 +289,8 @@ def _witness(connection: Any, found: Restored) -> _Witness | None:
         _ = changes.database_id, list(changes.changes_after(changes.newest()))
         marks = {bytes(p): through for p, through in connection.execute(_PRODUCERS)}
     except sqlcipher.Error as exc:
+        if database.error_name(exc).startswith(_OF_THE_COPY):
+            raise
         found.notes.append(f"the {REPLACED} was not read: {exc}")
         return None
     return _Witness(REPLACED, changes, marks)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sqlcipher3 import dbapi2 as sqlcipher
+
 from accountd.data import database, private_copy, swap, unopenable
 from accountd.data.swap import Plan, Replacement
 from shared.errors import (
@@ -24,6 +26,7 @@ Tell = Callable[[str, float | None], None]
 """Is told what is being done, and which share of it; None: so much as before, time passes."""
 
 _PROBLEMS_SHOWN_MAX: Final = 3
+_NOTHING: Final = "nothing was changed"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
 
@@ -40,6 +43,9 @@ def staged(path: Path, *targets: Path) -> Iterator[tuple[Replacement, ...]]:
         for replacement in replacements:
             swap.discard(replacement.staged)
         yield replacements
+    except OperatorError as exc:
+        exc.hint = _with_outcome(exc.hint, path)
+        raise
     except Exception as exc:
         failure = _failure(exc, path)
         if failure is None:
@@ -79,40 +85,57 @@ def opened(replacement: Replacement, key: str, *, named: Path) -> Iterator[Any]:
             raise unopenable.key_does_not_open(named, key) from None
 
 
-def prove(replacement: Replacement, key: str, *, named: Path, tell: Tell) -> None:
-    """Read every page of a staged file through a new connection, or raise."""
-    tell(f"reading every page of the new {replacement.target.name}", 0.0)
-    with opened(replacement, key, named=named) as connection:
-        problems = [str(row[0]) for row in connection.execute("PRAGMA cipher_integrity_check")]
-        problems += [
-            str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"
-        ]
+def check_source(connection: Any, *, named: Path, tell: Tell) -> None:
+    """Raise where the file of which this is a copy has a damaged page."""
+    tell(f"reading every page of {named.name}", 0.0)
+    problems = [str(row[0]) for row in connection.execute("PRAGMA cipher_integrity_check")]
     if problems:
         raise DatabaseUnusableError(
             f"{named} is damaged: {'; '.join(problems[:_PROBLEMS_SHOWN_MAX])}",
-            hint="restore a backup: accountd restore",
+            hint="restore it from a backup: accountd restore",
         )
+
+
+def prove(replacement: Replacement, key: str, *, named: Path, tell: Tell) -> None:
+    """Read every page of a staged file through a new connection, or raise ``StorageError``."""
+    tell(f"reading every page of the new {replacement.target.name}", 0.0)
+    try:
+        with private_copy.opened(replacement.staged, key) as connection:
+            rows = [
+                *connection.execute("PRAGMA cipher_integrity_check"),
+                *connection.execute("PRAGMA integrity_check"),
+            ]
+        problems = [str(row[0]) for row in rows if row[0] != "ok"]
+    except (private_copy.WrongKeyError, sqlcipher.Error) as exc:
+        problems = [str(exc)]
+    if problems:
+        raise StorageError(
+            f"the copy of {named} was not written as it should: {problems[0]}",
+            hint="check the disk",
+        )
+
+
+def _with_outcome(hint: str, path: Path) -> str:
+    """``hint``, with what became of the files."""
+    outcome = (
+        "the new files are complete; the next start of accountd puts them in place, as does the"
+        " next command for this database"
+        if swap.is_unfinished(path)
+        else _NOTHING
+    )
+    return hint if outcome in hint else f"{hint}; {outcome}"
 
 
 def _failure(exc: Exception, path: Path) -> OperatorError | None:
     """What an operator is told; None for a bug of ours."""
-    if isinstance(exc, OperatorError):
-        return None
-    is_begun = swap.is_unfinished(path)
-    outcome = (
-        "the new files are complete; the next start of accountd puts them in place, as does the"
-        " next command for this database"
-        if is_begun
-        else "nothing was changed"
-    )
     if isinstance(exc, OSError):
         where = f"{exc.filename or path}: {cause_of(exc)}"
         if exc.errno in _FULL:
-            return NotNowError(where, hint=f"free some space; {outcome}")
+            return NotNowError(where, hint=_with_outcome("free some space", path))
         if exc.errno in _FORBIDDEN:
-            return ConfigError(where, hint=f"let this user write there; {outcome}")
-        return StorageError(where, hint=f"check the disk; {outcome}")
+            return ConfigError(where, hint=_with_outcome("let this user write there", path))
+        return StorageError(where, hint=_with_outcome("check the disk", path))
     failure = database.translate(exc, path)
     if failure is not None:
-        failure.hint = f"{failure.hint}; {outcome}"
+        failure.hint = _with_outcome(failure.hint, path)
     return failure
