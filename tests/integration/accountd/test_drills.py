@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from bench import big_ledger
 from tests.support import systemctl
 from tests.support.drills import Step, drills
 from tests.support.harness import BIN, Cluster, cluster_folder
@@ -19,9 +22,12 @@ ROWS = 50
 STEP_S = 60.0
 
 
+ORIGINAL: Final = Path(__file__).parent / "data" / "original"
+
+
 @pytest.fixture
-def installation() -> Iterator[Cluster]:
-    """An accountd that serves accounts with usage, in a folder with ``systemctl``."""
+def folder() -> Iterator[Cluster]:
+    """Where accountd is not installed yet, with ``systemctl``."""
     with cluster_folder() as cluster:
         tools = cluster.folder / "bin"
         tools.mkdir()
@@ -33,23 +39,70 @@ def installation() -> Iterator[Cluster]:
             "PATH": os.pathsep.join([str(tools), str(BIN), os.environ["PATH"]]),
         }
         try:
-            _typed(cluster, "systemctl start accountd")
-            cluster.create_account("acct_1", tokens=100_000)
-            with usage_socket(cluster) as push:
-                charge(cluster, push, "acct_1", rows=ROWS)
             yield cluster
         finally:
             _typed(cluster, "systemctl stop accountd")
 
 
+def serving(cluster: Cluster) -> None:
+    """An account with usage."""
+    _typed(cluster, "systemctl start accountd")
+    cluster.create_account("acct_1", tokens=100_000)
+    with usage_socket(cluster) as push:
+        charge(cluster, push, "acct_1", rows=ROWS)
+
+
+def large(cluster: Cluster, *, megabytes: int, schema: int | None) -> None:
+    """A ledger of a year ago, in place of the one that is there."""
+    _without_database(cluster)
+    key = (cluster.folder / "db.key").read_text().strip()
+    path = cluster.folder / "accounts.db"
+    big_ledger.build(path, key, megabytes=megabytes, accounts=20, schema=schema)
+
+
+def pruned(cluster: Cluster) -> None:
+    """One with rows that can move."""
+    large(cluster, megabytes=10, schema=None)
+    _typed(cluster, "systemctl start accountd")
+
+
+def original(cluster: Cluster) -> None:
+    """The files of the original system, which was killed."""
+    _without_database(cluster)
+    key = cluster.folder / "db.key"
+    key.chmod(0o600)
+    key.write_text("it's a passphrase\n")
+    for suffix in ("", "-wal"):
+        shutil.copy(ORIGINAL / f"hot.db{suffix}", cluster.folder / f"accounts.db{suffix}")
+        (cluster.folder / f"accounts.db{suffix}").chmod(0o644)
+
+
+PREPARATIONS: Final[dict[str, Callable[[Cluster], None]]] = {
+    "move old usage into an archive": pruned,
+    "upgrade accountd, and go back": partial(large, megabytes=2, schema=13),
+    "take over the database of the original system": original,
+}
+
+
+def test_each_preparation_is_of_a_drill() -> None:
+    """A drill that gets another name does not lose its own."""
+    assert PREPARATIONS.keys() < DRILLS.keys()
+
+
 @pytest.mark.parametrize("name", DRILLS)
-def test_a_drill_does_what_the_page_says(installation: Cluster, name: str) -> None:
+def test_a_drill_does_what_the_page_says(folder: Cluster, name: str) -> None:
     """Each line prints what stands below it, and ends as it says."""
+    PREPARATIONS.get(name, serving)(folder)
     assert DRILLS[name]
     for step in DRILLS[name]:
-        done = _typed(installation, step.command)
+        done = _typed(folder, step.command)
         assert done.returncode == step.exit_code, _told(step, done)
         assert step.matches(done.stdout), _told(step, done)
+
+
+def _without_database(cluster: Cluster) -> None:
+    for leftover in cluster.folder.glob("accounts.db*"):
+        leftover.unlink()
 
 
 def _typed(cluster: Cluster, command: str) -> "subprocess.CompletedProcess[str]":
