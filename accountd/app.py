@@ -69,6 +69,7 @@ class Daemon:
         self._providers = services.providers
         self._live_sessions = services.live_sessions
         self._wal = services.wal
+        self._backups = services.backups
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -123,6 +124,7 @@ class Daemon:
                 *self._providers.metrics(),
                 *self._live_sessions.metrics(),
                 *self._wal.metrics(),
+                *self._backups.metrics(),
                 *self._low_credit.metrics(),
             ]
         )  # fmt: skip
@@ -147,18 +149,21 @@ class Daemon:
             for retention in self._retentions:
                 retention.tick(now=time.monotonic())
             self._wal.tick(now=time.monotonic())
+            self._backups.tick()
             self._announcer.announce_holders(self._conversations.take_taken_over())
             self._announcer.receive()
             self._announcer.begin_day(day_of(time.time_ns() // 1_000_000))
             self._announcer.changed(self._accounts.take_changed())
             self._announcer.announce_changed()
             self._write_last_used()
+        self._backups.stop()
         self._requests.stop()
         self._finish()
         self._low_credit.stop()
 
     def close(self) -> None:
         """Close sockets and threads. Called when no usage is queued any more."""
+        self._backups.stop()  # also when the loop has failed
         self._requests.close()
         self._usage.close()
         self._events.close()

@@ -13,6 +13,7 @@ from accountd.accounts.plans import DEFAULT_PLANS
 from accountd.config import load, load_database
 from accountd.data import database, migrating
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
+from accountd.maintenance.backup_schedule import EVERY_DEFAULT, KEEP_DEFAULT
 from shared import config, core_dumps, logs
 from shared.config import setting
 from shared.file_descriptors import raise_limit
@@ -28,6 +29,7 @@ _DB_PATH = setting(
 # The further commands: the module of ``accountd.commands`` that has each.
 _MODULE_BY_COMMAND: Final[dict[str, str]] = {
     "archive": "prune",
+    "backup": "backup",
     "follow": "continuous_copy",
     "promote": "continuous_copy",
     "prune": "prune",
@@ -35,6 +37,7 @@ _MODULE_BY_COMMAND: Final[dict[str, str]] = {
     "ship": "continuous_copy",
     "standby": "continuous_copy",
     "restore": "restore",
+    "verify": "verify",
 }
 
 
@@ -123,6 +126,23 @@ def cli() -> None:
     "ACCOUNTD_WEBHOOK_URL",
     help="The URL to which low-credit warnings are sent, https://HOST/PATH. Its secret:"
     " ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET.",
+)
+@setting(
+    "ACCOUNTD_BACKUP_DIR",
+    "--backup-dir",
+    help="A folder for backups that the daemon makes by itself. Absent: it makes none.",
+)
+@setting(
+    "ACCOUNTD_BACKUP_EVERY",
+    "--every",
+    default=EVERY_DEFAULT,
+    help="The time from one of these backups to the next: 1m to 7d.",
+)
+@setting(
+    "ACCOUNTD_BACKUP_KEEP",
+    "--keep",
+    default=str(KEEP_DEFAULT),
+    help="How many of them are kept; the oldest beyond that are removed after a new one.",
 )
 @setting("ACCOUNTD_OPS_LISTEN", help="A port for /healthz and /readyz, HOST:PORT.")
 @setting("LOG_LEVEL", default="INFO", help="DEBUG, INFO, WARNING or ERROR.")

@@ -13,6 +13,7 @@ from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.data import database, unopenable
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
+from accountd.maintenance.backup_schedule import KEEP_MAX, BackupSchedule, parse_every
 from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker
@@ -48,6 +49,7 @@ class AccountdConfig:
     plans: TokensByPlan
     limits: LimitDefaults
     webhook: WebhookTarget | None
+    backups: BackupSchedule | None
     ops_listen: Address | None
     log_level: str
     log_as_json: bool
@@ -74,6 +76,7 @@ def load(settings: Mapping[str, str | None]) -> AccountdConfig:
             account=checker.optional("ACCOUNTD_ACCOUNT_LIMITS", parse_account_limits) or UNLIMITED,
         ),
         webhook=_webhook(checker),
+        backups=_backups(checker),
         ops_listen=checker.optional("ACCOUNTD_OPS_LISTEN", config.address),
         log_level=checker.value("LOG_LEVEL", config.one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         log_as_json=checker.value("LOG_FORMAT", config.one_of("logfmt", "json")) == "json",
@@ -98,6 +101,13 @@ def _estimates(checker: Checker) -> EstimatePolicy:
     are_charged = checker.value("ACCOUNTD_CHARGE_ESTIMATES", config.one_of("yes", "no")) == "yes"
     bound = config.integer(0, UNCHARGED_MAX)
     return EstimatePolicy(are_charged, checker.value("ACCOUNTD_ESTIMATES_UNCHARGED_MAX", bound))
+
+
+def _backups(checker: Checker) -> BackupSchedule | None:
+    folder = checker.optional("ACCOUNTD_BACKUP_DIR", Path)
+    every_s = checker.value("ACCOUNTD_BACKUP_EVERY", parse_every)
+    keep = checker.value("ACCOUNTD_BACKUP_KEEP", config.integer(1, KEEP_MAX))
+    return None if folder is None else BackupSchedule(folder, every_s, keep)
 
 
 def _webhook(checker: Checker) -> WebhookTarget | None:

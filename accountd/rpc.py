@@ -75,6 +75,8 @@ class Rpc:
             "providers.overview": providers.overview,
             "providers.drain": providers.drain,
             "providers.resume": providers.resume,
+            "backup.start": services.backups.start,
+            "backup.state": services.backups.show,
             "account.create": accounts.create,
             "account.topup": grants.topup,
             "account.renew": grants.renew,

@@ -23,6 +23,7 @@ from accountd.ledger.group_commit import Ledger
 from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.shared_responses import DAYS
+from accountd.maintenance.backups import Backups
 from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
@@ -55,6 +56,7 @@ class Services:
     rate_card: RateCardFile
     low_credit: LowCredit
     wal: Wal
+    backups: Backups
     retentions: Sequence[RowRetention]
     counts: Counters
 
@@ -97,6 +99,7 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
         rate_card=rate_card,
         low_credit=LowCredit(connection, webhook),
         wal=Wal(connection, config.database.path),
+        backups=Backups(config.database.path, config.database.key, config.backups),
         retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
         counts=counts,
     )

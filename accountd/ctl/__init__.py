@@ -3,7 +3,7 @@
 ``cli``             the root command, which loads only the command that is asked for
 ``profile``         where the daemon is, when no setting says it
 ``accounts``        ``account``; likewise ``keys``, ``usage``, ``rejected``,
-                    ``sessions``, ``providers``; ``proofs``: ``audit``, ``rates``
+                    ``sessions``, ``providers``, ``backup``; ``proofs``: ``audit``, ``rates``
 ``output``          JSON for programs, text for people; says how many rows a list leaves out
 ``arguments``       how numbers are written; ``limits``: the options of ``limit``, how limits look
 ``confirming``      waits until gateways have obeyed, and says what ended there

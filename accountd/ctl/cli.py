@@ -13,6 +13,7 @@ from shared.config import Checker, setting
 _MODULE_BY_COMMAND: Final = {
     "account": "accounts",
     "audit": "proofs",
+    "backup": "backup",
     "export": "exporting.command",
     "key": "keys",
     "providers": "providers",

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from playhouse.sqlcipher_ext import SqlCipherDatabase
+
 from accountd.data import database, swap
 from shared.errors import NotNowError
 
@@ -62,7 +64,7 @@ class Hold:
 
     def refresh(self) -> None:
         """Hold the newest commit in the place of the one held so far."""
-        newer = self._begun(self._other)
+        newer = self._begun(self._other or _sibling(self._held))
         self._held.execute_sql("COMMIT")
         self._held, self._other = newer, self._held
 
@@ -71,6 +73,13 @@ class Hold:
         for statement in _BEGIN:
             one.execute_sql(statement).fetchall()
         return one
+
+
+def _sibling(first: SqlCipherDatabase) -> SqlCipherDatabase:
+    """Another connection, for which this process closes no descriptor of the file."""
+    other = SqlCipherDatabase(first.database, pragmas=_READER, **first.connect_params)
+    other.connect()
+    return other
 
 
 def has_log(path: Path) -> bool:

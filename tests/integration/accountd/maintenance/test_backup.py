@@ -1,0 +1,245 @@
+"""Backups of a real database, with and without a daemon, killed and out of space."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from accountd.data import database
+from accountd.maintenance.verifying import verify
+from shared.errors import DatabaseUnusableError, NotNowError
+from tests.support.harness import BIN, Cluster, cluster_folder, eventually
+from tests.support.usage_socket import charge, usage_socket
+
+STRACE = shutil.which("strace")
+
+
+@pytest.fixture
+def prepared() -> Iterator[Cluster]:
+    """A migrated database of which nothing runs."""
+    with cluster_folder() as cluster:
+        yield cluster
+
+
+def key_of(cluster: Cluster) -> str:
+    """The key of the cluster's database."""
+    return (cluster.folder / "db.key").read_text()
+
+
+def names(folder: Path) -> list[str]:
+    """All files, hidden ones too, but what belongs to the running database."""
+    return sorted(x.name for x in folder.iterdir() if not x.name.startswith("accounts.db"))
+
+
+def test_a_running_daemon_makes_a_backup(prepared: Cluster) -> None:
+    """It holds what was acknowledged and is what its manifest says; a second one has to wait."""
+    prepared.start_accountd()
+    prepared.create_account("a")
+    with usage_socket(prepared) as push:
+        charge(prepared, push, "a", rows=300)
+    destination = prepared.folder / "one.db"
+    asked = {"destination": str(prepared.folder / "first.db"), "new_key_file": None}
+    number = prepared.ask("backup.start", **asked)["number"]
+    with pytest.raises(NotNowError, match=r"a backup to \S+first\.db is being made"):
+        prepared.ask("backup.start", **asked)
+    eventually(lambda: prepared.ask("backup.state", number=number)["manifest"])
+    done = prepared.run("accountctl", "backup", "one.db")  # relative to where accountctl runs
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pages, indexes and the audit are right" in done.stdout
+    manifest = json.loads((prepared.folder / "one.db.manifest.json").read_text())
+    assert manifest["counts"]["usage"] == 300
+    assert manifest["watermarks"] == {(b"p" * 16).hex(): 300}
+    assert manifest["sha256"] == hashlib.sha256(destination.read_bytes()).hexdigest()
+    assert destination.stat().st_mode & 0o777 == 0o600
+    found = prepared.run("accountd", "verify", "one.db")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "compared with its manifest" in found.stdout
+    refused = prepared.run("accountctl", "backup", "one.db")
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert "is there already (a backup replaces no file)" in refused.stderr
+
+
+def test_a_backup_with_another_key(prepared: Cluster) -> None:
+    """Only that key opens it, a passphrase too; its manifest says so."""
+    (prepared.folder / "new.key").write_text("another passphrase, it's long\n")
+    (prepared.folder / "new.key").chmod(0o600)
+    done = prepared.run("accountd", "backup", "b.db", "--new-key-file", "new.key", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["has_other_key"]
+    with pytest.raises(DatabaseUnusableError, match="does not open"):
+        verify(prepared.folder / "b.db", key_of(prepared))
+    assert prepared.run("accountd", "verify", "b.db", "--key-file", "new.key").returncode == 0
+
+
+REFUSED = [
+    ("there.db", 78, "is there already (a backup replaces no file)"),
+    ("nowhere/b.db", 78, "no folder "),
+    ("folder", 78, "is a folder (name a file in it)"),
+    ("accounts.db", 78, "belongs to the database (choose another name)"),
+    ("folder/../accounts.db-wal", 78, "belongs to the database (choose another name)"),
+]
+
+
+@pytest.mark.parametrize(("destination", "code", "message"), REFUSED)
+def test_a_destination_that_cannot_be(
+    prepared: Cluster, destination: str, code: int, message: str
+) -> None:
+    """One line, and nothing is there that was not before."""
+    (prepared.folder / "there.db").write_bytes(b"somebody's")
+    (prepared.folder / "folder").mkdir()
+    before = names(prepared.folder)
+    done = prepared.run("accountd", "backup", destination)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert names(prepared.folder) == before
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of so many bytes."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(prepared: Cluster) -> None:
+    """Of a backup that the daemon makes, which goes on; with room the next one works."""
+    prepared.start_accountd()
+    prepared.create_account("a")
+    with small_disk(prepared.folder, "128k") as disk:
+        done = prepared.run("accountctl", "backup", "disk/b.db")
+        assert done.returncode == 75
+        assert "is full, no backup was made (free some space" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert names(disk) == []
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert prepared.run("accountctl", "backup", "disk/b.db").returncode == 0
+    assert prepared.audit()["ok"]
+
+
+def test_what_is_wrong_in_the_ledger_is_backed_up_and_said(prepared: Cluster) -> None:
+    """A drift is no damage: exit 1, the finding in the manifest; a damaged page makes none."""
+    path, key = prepared.folder / "accounts.db", key_of(prepared)
+    with database.open_for_serving(path, key) as opened:
+        opened.database.execute_sql(
+            "INSERT INTO accounts (id, email, token_remaining, topup_remaining, status, created_at,"
+            " updated_at) VALUES ('a', 'a@example.org', 5, 0, 1, '2026', '2026')"
+        )
+    done = prepared.run("accountd", "backup", "b.db")
+    assert done.returncode == 1
+    assert "audit NOT OK: 1 accounts whose balance drifts" in done.stdout
+    manifest = json.loads((prepared.folder / "b.db.manifest.json").read_text())
+    assert manifest["audit"]["ok"] is False
+    damaged = bytearray(path.read_bytes())
+    damaged[20_000] ^= 1
+    path.write_bytes(damaged)
+    done = prepared.run("accountd", "backup", "c.db")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "is damaged, no backup was made: HMAC verification failed for page 5" in done.stderr
+    assert not (prepared.folder / "c.db").exists()
+
+
+def test_a_backup_that_is_not_what_its_manifest_says(prepared: Cluster) -> None:
+    """Each difference is named: exit 1."""
+    prepared.run("accountd", "backup", "b.db")
+    manifest = prepared.folder / "b.db.manifest.json"
+    values = json.loads(manifest.read_text())
+    values["counts"]["usage"], values["epoch"] = 7, 3
+    manifest.write_text(json.dumps(values))
+    done = prepared.run("accountd", "verify", "b.db")
+    assert done.returncode == 1
+    assert "epoch: the manifest says 3, the file has 0" in done.stdout
+    assert "counts: the manifest says" in done.stdout
+
+
+# The call at which the process is killed: of the copy, of its check, of the manifest, of the file.
+KILLED_AT = [("write", 1), ("fsync", 1), ("rename", 1), ("rename", 2)]
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+def test_a_killed_backup_leaves_none_or_a_whole_one() -> None:
+    """Wherever it is killed; the next try works and removes what is left."""
+    assert STRACE is not None
+    with cluster_folder(is_measured=False) as cluster:
+        key = key_of(cluster)
+        for number, (call, which) in enumerate(KILLED_AT):
+            name = f"{number}.db"
+            done = cluster.run(
+                STRACE, "-f", "-o", os.devnull, "-e", f"trace={call}",
+                "-e", f"inject={call}:signal=KILL:when={which}",
+                str(BIN / "accountd"), "backup", name,
+            )  # fmt: skip
+            path = cluster.folder / name
+            assert done.returncode == -signal.SIGKILL, (call, which)
+            if path.exists():
+                assert cluster.run("accountd", "verify", name).returncode == 0
+                path.unlink()
+            again = cluster.run("accountd", "backup", name)
+            assert again.returncode == 0, (call, which, done, again.stderr)
+            assert [x for x in names(cluster.folder) if "partial" in x] == []
+            assert verify(path, key).problems == ()
+
+
+def test_the_daemon_makes_backups_by_itself_and_keeps_the_newest(prepared: Cluster) -> None:
+    """The oldest beyond ``--keep`` go once a new one is proven; other files stay."""
+    folder = prepared.folder / "backups"
+    folder.mkdir()
+    old = [folder / f"accounts-2020010{day}T000000Z.db" for day in (1, 2, 3)]
+    assert prepared.run("accountd", "backup", str(old[0])).returncode == 0
+    for path in old[1:]:
+        shutil.copy(old[0], path)
+        shutil.copy(f"{old[0]}.manifest.json", f"{path}.manifest.json")
+    foreign = [folder / "accounts-old.db", folder / "accounts-20200101T000000Z.db.txt"]
+    for path in foreign:
+        path.write_bytes(b"somebody's")
+    left = folder / ".accounts-20200104T000000Z.db.backup-partial"
+    left.write_bytes(b"half")
+    accountd = prepared.start_accountd(
+        "--backup-dir", "backups", "--keep", "2", "--accountd-ops-listen", "127.0.0.1:0"
+    )
+    eventually(lambda: accountd.metrics()["rts_accountd_backup_last_success_seconds"] > 0)
+    eventually(lambda: len(list(folder.iterdir())) == 6)
+    made = sorted(folder.glob("accounts-*Z.db"))
+    assert made[0] == old[2]
+    assert len(made) == 2
+    assert abs(made[1].stat().st_mtime - time.time()) < 600
+    assert all(path.exists() for path in foreign)
+    assert not left.exists()
+    assert accountd.metrics()["rts_accountd_backup_failures_total"] == 0
+
+
+def test_a_backup_that_fails_is_an_error_of_the_log_and_a_number(prepared: Cluster) -> None:
+    """The daemon serves on."""
+    (prepared.folder / "backups").write_bytes(b"no folder")
+    accountd = prepared.start_accountd(
+        "--backup-dir", "backups", "--accountd-ops-listen", "127.0.0.1:0"
+    )
+    eventually(lambda: accountd.metrics()["rts_accountd_backup_failures_total"] == 1)
+    assert any("backup failed" in line for line in accountd.complaints())
+    assert prepared.audit()["ok"]
+
+
+def test_a_stop_does_not_wait_for_a_backup(prepared: Cluster) -> None:
+    """The child is killed, and its leftover is removed by the next one."""
+    accountd = prepared.start_accountd()
+    prepared.ask("backup.start", destination=str(prepared.folder / "b.db"), new_key_file=None)
+    assert accountd.stop(signal.SIGTERM) == 0
+    assert not (prepared.folder / "b.db").exists()
+    assert prepared.run("accountd", "backup", "c.db").returncode == 0
+    assert [x for x in names(prepared.folder) if "partial" in x] == []
