@@ -22,6 +22,7 @@ MODULE_BY_NAME: Final = {
     "duplicates": "bench.duplicates",
     "restart": "bench.restart",
     "standby": "bench.standby",
+    "backup": "bench.backup",
     "outage": "bench.outage",
     "never_block": "bench.never_block",
     "balances": "bench.balances",

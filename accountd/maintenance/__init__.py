@@ -1,17 +1,15 @@
 """What operators run on the database file: copies, proofs, replacements.
 
 ``verifying``, ``manifests``  proves a file: pages, indexes, books; what a backup has to hold
+``backup``            a proven copy; ``backup_words``: what is said of it (pure)
+``backups``           those of a running daemon, made by ``backup_child`` in a ``backup_process``
+``backup_schedule``   when one is due, and which old ones are removed
 ``pruning``           old usage rows into an archive; ``archive_proof`` proves it
 ``restoring``         a backup in the place of the database, and what it lacks
 ``rekeying``          the database under another key
 ``following``         a continuous copy, and how it becomes the primary
 ``staging``           files that are made beside those in use, and then take their places
 ``replaying``         applies admin changes that a restored ledger lacks
-``verifying``         proves a file: pages, indexes, books; never changes it
-``backup``            a proven copy, and its manifest (``manifests``)
-``backup_words``      what is said of it (pure)
-``backups``           those of a running daemon, made by ``backup_child`` in a ``backup_process``
-``backup_schedule``   when one is due, and which old ones are removed
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
 """
