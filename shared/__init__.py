@@ -14,4 +14,5 @@
 ``ops_server``, ``metrics``, ``logs``  health and numbers over HTTP; one event, one line
 ``file_descriptors``, ``core_dumps``   as many open files as the system allows; no core dumps
 ``secret_files``, ``progress``         files with a secret; what a long command shows meanwhile
+``standard_output``                    whose error it was when an answer cannot be written
 """

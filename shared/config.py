@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 import click
 
 from shared import secret_files
-from shared.errors import ConfigError, OperatorError
+from shared.errors import ConfigError, ExitCode, OperatorError, cause_of
+from shared.standard_output import StandardOutput
 
 T = TypeVar("T")
 
@@ -266,11 +267,14 @@ def one_of(*choices: str) -> Callable[[str], str]:
 def run(command: click.Command) -> NoReturn:
     """Run a click command; an ``OperatorError`` becomes one line on stderr and its exit code.
 
-    So does wrong use of the command line; a group without a command shows its help.
+    So do wrong use of the command line, and an answer that cannot be written. A group without a
+    command shows its help.
     """
+    output = StandardOutput()
     try:
         # click would take it from how Python was started: `python -m pytest` has another one.
         command.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False)
+        output.flush()
     except OperatorError as exc:
         click.echo(f"{Path(sys.argv[0]).name}: {_printable(str(exc))}", err=True)
         sys.exit(exc.exit_code)
@@ -286,8 +290,15 @@ def run(command: click.Command) -> NoReturn:
     except click.exceptions.Abort:
         sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up()
         sys.exit(0)
+    except OSError as exc:
+        if not output.failed_with(exc):
+            raise
+        output.give_up()
+        told = f"{Path(sys.argv[0]).name}: cannot write to standard output: {cause_of(exc)}"
+        click.echo(f"{told} (what the command has changed stays so)", err=True)
+        sys.exit(ExitCode.IO_ERROR)
     sys.exit(0)
 
 

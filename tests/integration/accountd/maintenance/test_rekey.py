@@ -100,6 +100,22 @@ def test_from_a_passphrase_back_to_a_raw_key(prepared: Cluster) -> None:
     assert opens(path, RAW)
 
 
+def test_an_answer_that_cannot_be_written_undoes_nothing(prepared: Cluster) -> None:
+    """Nor does it look like a failure of the act."""
+    path = prepared.folder / "accounts.db"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [BIN / "accountd", "rekey", "--new-key-file", new_key_file(prepared)],
+            env=prepared.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 74
+    assert done.stderr == (
+        "accountd: cannot write to standard output: No space left on device"
+        " (what the command has changed stays so)\n"
+    )
+    assert opens(path, RAW)
+
+
 def test_refused_under_a_running_daemon(prepared: Cluster) -> None:
     """73, and what the daemon has open is as it was."""
     prepared.start_accountd()
