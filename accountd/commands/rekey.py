@@ -92,9 +92,7 @@ def _tell(done: Rekeyed, path: Path, *, key_file: Path | None, new_key_file: Pat
     click.echo(f"{path} is under the new key, in {done.seconds:.1f} s")
     for kept in done.kept:
         click.echo(f"  kept  {kept}")
-    click.echo(
-        "Backups and archives that were made before stay under the old key: keep it as long as them."
-    )
+    click.echo("Backups and archives made before stay under the old key: keep it as long as them.")
     if key_file:
         click.echo(f"{key_file} has the new key. Next: start accountd")
     else:
