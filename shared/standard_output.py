@@ -7,6 +7,7 @@ work. Used by ``config.run``.
 import io
 import os
 import sys
+from typing import Any
 
 
 class _Descriptor(io.FileIO):
@@ -14,10 +15,10 @@ class _Descriptor(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, data: object) -> int | None:
+    def write(self, data: Any, /) -> int:
         """As ``FileIO``."""
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)
         except OSError as exc:
             self.failure = exc
             raise
@@ -30,8 +31,8 @@ class StandardOutput:
         """Write through a descriptor of ours from now on."""
         self._descriptor: _Descriptor | None = None
         found = sys.stdout
-        if found is None or found is not sys.__stdout__:
-            return
+        if not isinstance(found, io.TextIOWrapper) or found is not sys.__stdout__:
+            return  # closed, or another one's
         found.flush()
         self._descriptor = _Descriptor(found.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(
