@@ -21,6 +21,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import snapshot, swap
 from accountd.data.database import error_name, passphrases, silence_sqlcipher
+from accountd.data.log_damage import lost_commits
 from shared.errors import DatabaseUnusableError, NotNowError, StorageError, cause_of
 
 _CHUNK_BYTES: Final = 4 * 2**20
@@ -34,6 +35,10 @@ OnProgress = Callable[[int, int], None]
 
 class WrongKeyError(Exception):
     """The key does not open the copy."""
+
+
+class DamagedLogError(Exception):
+    """Commits in the copy's write-ahead log cannot be read."""
 
 
 class UnreadableError(StorageError):
@@ -97,10 +102,12 @@ def create(path: Path, *, like: Path) -> Iterator[Any]:
 def opened(staged: Path, key: str) -> Iterator[Any]:
     """A connection to the copy, after its logs were applied; it is one file afterwards.
 
-    Raises ``WrongKeyError``.
+    Raises ``WrongKeyError``, and ``DamagedLogError`` before the log is applied.
     """
     connection = _connect(staged, key)
     try:
+        if lost := lost_commits(connection):
+            raise DamagedLogError(f"{lost:,} commits in it cannot be read")
         # In two steps: leaving WAL mode applies the log.
         connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         connection.execute("PRAGMA journal_mode = OFF").fetchone()

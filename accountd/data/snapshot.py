@@ -20,6 +20,7 @@ from typing import Any, Final
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 
 from accountd.data import database, swap
+from accountd.data.log_damage import lost_commits
 from shared.errors import NotNowError
 
 OnProgress = Callable[[int, int], None]
@@ -111,13 +112,15 @@ def copy_database(source: Path, key: str, destination: Path, *, on_progress: OnP
         on_progress(total, total)
 
 
-def settle(copy: Path, key: str, *, is_taken_over: bool = True) -> None:
+def settle(copy: Path, key: str, *, is_taken_over: bool = True) -> int:
     """Make a copy one file: what its log has is moved into it, and the log is removed.
 
-    ``is_taken_over``: the mark of the daemon that had the source open is cleared.
+    ``is_taken_over``: the mark of the daemon that had the source open is cleared. Returns how many
+    commits the copy lacks because the log is damaged.
     """
     opened = database.connect(copy, key, _SETTLER)
     try:
+        lost = lost_commits(opened.connection())
         opened.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         opened.execute_sql("PRAGMA journal_mode = DELETE").fetchall()
         if is_taken_over and opened.table_exists("custody"):
@@ -125,6 +128,7 @@ def settle(copy: Path, key: str, *, is_taken_over: bool = True) -> None:
     finally:
         opened.close()
     discard_companions(copy)
+    return lost
 
 
 def discard_companions(copy: Path) -> None:

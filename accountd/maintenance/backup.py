@@ -148,7 +148,11 @@ def _partial(destination: Path) -> Iterator[Path]:
 
 
 def _finish_copy(partial: Path, key: str, new_key: str | None) -> None:
-    snapshot.settle(partial, key)
+    if lost := snapshot.settle(partial, key):
+        raise DatabaseUnusableError(
+            f"the write-ahead log is damaged: {lost:,} commits in it cannot be read",
+            hint="restart accountd, which keeps the log and has usage sent again; then run this",
+        )
     if new_key is not None:
         with private_copy.opened(partial, key) as connection:
             private_copy.exchange_key(connection, new_key)

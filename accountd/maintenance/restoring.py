@@ -266,7 +266,10 @@ def _replaced(asked: Asked, found: Restored, tell: Tell) -> Iterator[_Witness | 
     try:
         try:
             staging.copy(asked.path, copy, tell)
-            snapshot.settle(copy.staged, asked.key)
+            if lost := snapshot.settle(copy.staged, asked.key):
+                found.notes.append(
+                    f"the log of the {REPLACED} is damaged: {lost:,} commits in it cannot be read"
+                )
             old = database.connect(copy.staged, asked.key)
         except (private_copy.UnreadableError, DatabaseUnusableError, peewee.DatabaseError) as exc:
             if database.error_name(exc).startswith(_OF_THE_COPY):

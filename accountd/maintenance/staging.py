@@ -83,6 +83,11 @@ def opened(replacement: Replacement, key: str, *, named: Path) -> Iterator[Any]:
                 yield connection
         except private_copy.WrongKeyError:
             raise unopenable.key_does_not_open(named, key) from None
+        except private_copy.DamagedLogError as exc:
+            raise DatabaseUnusableError(
+                f"the write-ahead log of {named} is damaged: {exc}",
+                hint="start accountd, which keeps the log and has usage sent again; then run this",
+            ) from None
 
 
 def check_source(connection: Any, *, named: Path, tell: Tell) -> None:

@@ -34,6 +34,7 @@ _TABLES: Final = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
 )
 _WATERMARKS: Final = "SELECT producer, applied_through FROM producers ORDER BY producer"
+_DAMAGED_LOG: Final = "its write-ahead log is damaged: {:,} commits in it cannot be read"
 _WITHOUT_LOG: Final = (
     "it was copied without its write-ahead log from under a running accountd: what was in there is"
     " missing. Copy accounts.db and accounts.db-wal together, or make a copy with accountd backup"
@@ -83,19 +84,21 @@ def verify(path: Path, key: str, *, on_progress: OnProgress | None = None) -> Ve
     with _private_folder(path) as folder:
         copy = folder / path.name
         snapshot.copy_database(path, key, copy, on_progress=lambda _done, _total: None)
-        snapshot.settle(copy, key, is_taken_over=True)
-        return _Proof(path, copy, key, tell).run()
+        lost = snapshot.settle(copy, key, is_taken_over=True)
+        return _Proof(path, copy, key, tell, lost_commits=lost).run()
 
 
 class _Proof:
     """One proof: of ``file``, which is that of ``path`` or a copy that includes its log."""
 
-    def __init__(self, path: Path, file: Path, key: str, on_progress: OnProgress) -> None:
+    def __init__(
+        self, path: Path, file: Path, key: str, on_progress: OnProgress, *, lost_commits: int = 0
+    ) -> None:
         self._path, self._file, self._key = path, file, key
         self._on_progress = on_progress
         self._bytes = file.stat().st_size
         self._pass = 0
-        self._damage: list[str] = []
+        self._damage = [_DAMAGED_LOG.format(lost_commits)] if lost_commits else []
         self._findings: list[str] = []
 
     def run(self) -> Verified:

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from accountd.data.standby import frames as wal_frames
-from accountd.data.standby.frames import HEADER_BYTES, Checksum, Frame, Salts, WalHeader
+from accountd.data.standby.frames import Frame
+from accountd.data.wal_header import HEADER_BYTES, Checksum, Salts, WalHeader, parse_header
 
 
 class ForeignFramesError(Exception):
@@ -51,7 +52,7 @@ class StandbyLog:
 
     def start(self, raw: bytes) -> None:
         """Begin an empty log with this header."""
-        header = wal_frames.parse_header(raw)
+        header = parse_header(raw)
         if header is None:
             raise ForeignFramesError("this is no header of a log")
         assert self._end == HEADER_BYTES
@@ -123,7 +124,7 @@ class StandbyLog:
     def _recover(self) -> None:
         length = os.fstat(self._file).st_size
         data = os.pread(self._file, HEADER_BYTES, 0)
-        header = wal_frames.parse_header(data)
+        header = parse_header(data)
         self._begin(header)
         if header is not None:
             rest = _read(self._file, HEADER_BYTES, length - HEADER_BYTES)

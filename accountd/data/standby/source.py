@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from accountd.data import database
-from accountd.data.standby import frames as wal_frames
-from accountd.data.standby.frames import HEADER_BYTES, Salts, WalHeader
+from accountd.data.wal_header import HEADER_BYTES, Checksum, Salts, WalHeader, parse_header
 
 # The daemon's commits checkpoint from 1,000 pages on (SQLite's default): 4.1 MB.
 ROTATION_BYTES: Final = 3 * 1024 * 1024
@@ -103,7 +102,7 @@ class WalSource:
         header, _ = self._committed()
         return header
 
-    def has(self, salts: Salts, offset: int, checksum: wal_frames.Checksum) -> bool:
+    def has(self, salts: Salts, offset: int, checksum: Checksum) -> bool:
         """Whether the log has these bytes up to ``offset``, as the checksum there proves."""
         header, committed = self._committed()
         if header is None or header.salts != salts or not HEADER_BYTES <= offset <= committed:
@@ -180,7 +179,7 @@ class WalSource:
             before = os.pread(self._wal, HEADER_BYTES, 0)
             logged, _ = self._checkpoint("NOOP")
             after = os.pread(self._wal, HEADER_BYTES, 0)
-            header = wal_frames.parse_header(after)
+            header = parse_header(after)
             if not after or (header is not None and before == after):
                 return header, header.length(logged) if header else 0
 

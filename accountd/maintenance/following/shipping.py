@@ -14,7 +14,6 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from accountd.data import database
-from accountd.data.standby.frames import HEADER_BYTES
 from accountd.data.standby.source import (
     ROTATION_BYTES,
     MissedError,
@@ -22,6 +21,7 @@ from accountd.data.standby.source import (
     ReplacedError,
     WalSource,
 )
+from accountd.data.wal_header import HEADER_BYTES
 from accountd.maintenance.following.channel import Channel, ClosedError
 from accountd.maintenance.following.messages import VERSION, DamagedError, Message, digest
 from shared.errors import ExitCode, NotNowError, OperatorError

@@ -14,6 +14,7 @@ from accountd.data import database
 from accountd.data.standby import frames
 from accountd.data.standby.log import ForeignFramesError, StandbyLog
 from accountd.data.standby.source import Piece, WalSource
+from accountd.data.wal_header import HEADER_BYTES, parse_header
 from tests.support.database import KEY
 
 BLOCK = 4096
@@ -135,7 +136,7 @@ def test_a_copy_is_the_primary_after_every_piece(seed: int, tmp_path: Path) -> N
         primary.commit()
     source, copy = WalSource(primary.path, KEY), Copy(tmp_path)
     source._checker.execute("PRAGMA synchronous = OFF")
-    source.start_at(None, frames.HEADER_BYTES)
+    source.start_at(None, HEADER_BYTES)
     copy_base(source, copy, primary, rng)
     starts: set[Any] = set()
     for step in range(60):
@@ -161,7 +162,7 @@ def test_the_checksums_are_those_of_the_file_format(tmp_path: Path) -> None:
     primary.commit()
     primary.commit()
     data = Path(f"{primary.path}-wal").read_bytes()
-    header = frames.parse_header(data)
+    header = parse_header(data)
     assert header is not None
     found = list(frames.frames(header, header.checksum, 32, data[32:]))
     assert len(found) == (len(data) - 32) // header.frame_bytes > 3
@@ -182,16 +183,16 @@ def test_a_flipped_bit_ends_the_log_there(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     primary = Primary(tmp_path, rng)
     data = bytearray(Path(f"{primary.path}-wal").read_bytes())
-    header = frames.parse_header(bytes(data))
+    header = parse_header(bytes(data))
     assert header is not None
-    bit = rng.randrange(frames.HEADER_BYTES * 8, len(data) * 8)
+    bit = rng.randrange(HEADER_BYTES * 8, len(data) * 8)
     data[bit // 8] ^= 1 << bit % 8
-    before = (bit // 8 - frames.HEADER_BYTES) // header.frame_bytes
+    before = (bit // 8 - HEADER_BYTES) // header.frame_bytes
     assert len(list(frames.frames(header, header.checksum, 32, bytes(data[32:])))) == before
     log = StandbyLog(tmp_path / "new-wal")
     log.start(header.raw)
     with pytest.raises(ForeignFramesError):
-        log.append(frames.HEADER_BYTES, bytes(data[32:]))
+        log.append(HEADER_BYTES, bytes(data[32:]))
     (tmp_path / "damaged-wal").write_bytes(data)
     kept = StandbyLog(tmp_path / "damaged-wal")
     assert kept.frames <= before
